@@ -1,0 +1,101 @@
+# Every target works on a fresh machine with Python >= 3.11, git, make and (only where a dependency
+# has no ready-made wheel) a C compiler: the virtual environment is made from the hashed lock when
+# it is missing or older than the lock.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first interpreter that runs and is new enough; a pyenv shim may exist and still not run.
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
+	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo $$each; break; fi; done)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+STAMP := $(VENV)/.installed
+CODE := $(wildcard autopilot stub_backend tests twisted benchmarks)
+GATED := routing relay control
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed; set PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## make the virtual environment
+
+.PHONY: run
+run: $(STAMP) ## serve; settings come from the environment, .env and ARGS="--option=value"
+	$(BIN)/twistd --nodaemon --pidfile= autopilot $(ARGS)
+
+.PHONY: demo
+demo: $(STAMP) ## stub backend and router together, with requests that explain themselves
+	$(BIN)/python -m stub_backend.demo $(ARGS)
+
+.PHONY: test
+test: lint types imports trial pytest ## everything but the smoke run
+
+.PHONY: pytest
+pytest: $(STAMP) ## the tests under pytest, with the coverage gate
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
+
+.PHONY: trial
+trial: $(STAMP) ## the tests that are plain test cases, under trial
+	$(BIN)/python -m twisted.trial --reporter=text tests
+
+.PHONY: smoke
+smoke: $(STAMP) ## real processes, real sockets; reports to logs/smoke
+	$(BIN)/python -m tests.smoke $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## format and lint, changing nothing
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+
+.PHONY: fmt
+fmt: $(STAMP) ## format, and repair what can be repaired
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+.PHONY: types
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+	$(BIN)/mypy twisted/plugins/autopilot_plugin.py
+
+.PHONY: imports
+imports: $(STAMP) ## the direction of imports between the folders
+	$(BIN)/lint-imports
+
+.PHONY: lock
+lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command 'make lock' $(ARGS) \
+		--output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
+		--group dev --output-file requirements-dev.lock pyproject.toml
+
+.PHONY: wheel
+wheel: $(STAMP) ## build the wheel into dist/
+	$(BIN)/python -m hatchling build --target wheel --directory dist
+
+.PHONY: wheel-check
+wheel-check: wheel ## install the wheel in an empty environment and look for `twistd autopilot`
+	PYTHON=$(BIN)/python sh tests/packaging/install_wheel.sh dist
+
+.PHONY: clean
+clean: ## remove everything that was generated, the virtual environment included
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
+		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		logs/smoke logs/live logs/soak twisted/plugins/dropin.cache twistd.log* twistd.pid
+	find autopilot stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,139 @@
+"""How log events become lines: text for people, or one JSON object per line.
+
+Callers log format strings with named fields and never choose a format. What ends up in a line is
+kept narrow on purpose. A field that is not plain data appears as its type's name, since an
+object's ``repr`` may show a header or an address; tracebacks show source lines and never values of
+variables; nothing can end a line early or send a terminal an escape sequence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Protocol
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
+_DEEPEST = 4
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code != ord("\n")}
+
+
+class Sink(Protocol):
+    """Where lines go: ``sys.stdout``, or Twisted's ``LogFile``."""
+
+    def write(self, text: str, /) -> object:
+        """Take one line."""
+
+    def flush(self) -> object:
+        """Let it be seen now."""
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes each event of at least a level as `render` shows it, and flushes."""
+
+    def __init__(self, sink: Sink, render: Callable[[LogEvent], str], level: str) -> None:
+        self._sink = sink
+        self._render = render
+        least = LogLevel.levelWithName(level)
+        self._accepted = frozenset(_LEVELS[_LEVELS.index(least) :])
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write the event, or not."""
+        if event.get("log_level", LogLevel.info) in self._accepted:
+            self._sink.write(self._render(event))
+            self._sink.flush()
+
+
+def line_observer(sink: Sink, log_format: str, level: str) -> LineObserver:
+    """The observer for a `log_format` of ``text`` or ``json``, and the name of the least level."""
+    return LineObserver(sink, {"text": text_line, "json": json_line}[log_format], level)
+
+
+def text_line(event: LogEvent) -> str:
+    """Time, level, logger and message, in ASCII; what follows in the event is indented below."""
+    text = f"{_time(event)} {_level(event)} {_logger(event)}: {_message(event)}"
+    failure = _failure(event)
+    if failure is not None:
+        text += "\n" + failure.getTraceback().rstrip("\n")
+    visible = text.translate(_CONTROL).replace("\n", "\n    ")
+    return visible.encode("ascii", "backslashreplace").decode() + "\n"
+
+
+def json_line(event: LogEvent) -> str:
+    """One JSON object: ``time``, ``level``, ``logger``, ``message``, then the event's own fields.
+
+    A failure adds ``error`` (its type) and ``traceback``. Never raises for any value of a field.
+    """
+    record: dict[str, object] = {
+        "time": _time(event),
+        "level": _level(event),
+        "logger": _logger(event),
+        "message": _message(event),
+    }
+    failure = _failure(event)
+    if failure is not None:
+        record["error"] = getattr(failure.type, "__qualname__", "unknown")
+        record["traceback"] = failure.getTraceback()
+    if "isError" not in event:  # events of the older log API have no fields of their own
+        for name, value in event.items():
+            if not name.startswith("log_"):
+                record.setdefault(name, plain(value))
+    return json.dumps(record, separators=(",", ":")) + "\n"
+
+
+def plain(value: object, depth: int = 0) -> object:
+    """`value` as data that JSON can hold; whatever is not plain data becomes its type's name."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int) and value.bit_length() <= 64:
+        return value
+    if isinstance(value, float) and isfinite(value):
+        return value
+    if depth < _DEEPEST and isinstance(value, Mapping):
+        return {_key(key): plain(item, depth + 1) for key, item in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, depth + 1) for item in value]
+    return f"<{type(value).__name__}>"
+
+
+def _key(key: object) -> str:
+    """A name for a mapping's key."""
+    return key if isinstance(key, str) else str(plain(key, _DEEPEST))
+
+
+def _time(event: LogEvent) -> str:
+    """When the event happened, in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _level(event: LogEvent) -> str:
+    """The level's name."""
+    return str(event.get("log_level", LogLevel.info).name)
+
+
+def _logger(event: LogEvent) -> str:
+    """Who logged it."""
+    return str(event.get("log_namespace") or event.get("system") or "-")
+
+
+def _message(event: LogEvent) -> str:
+    """The event's format string, filled in.
+
+    An error of the older log API has its traceback in its text; that is shown once, elsewhere.
+    """
+    if "isError" in event and _failure(event) is not None:
+        return str(event.get("why") or "Unhandled error")
+    return formatEvent(event)
+
+
+def _failure(event: LogEvent) -> Failure | None:
+    """The failure that the event reports, in either log API."""
+    failure = event.get("failure" if "isError" in event else "log_failure")
+    return failure if isinstance(failure, Failure) else None

@@ -1,0 +1,153 @@
+"""The ``twistd`` face: options from the settings table, and the service they describe.
+
+``twistd`` chooses the reactor before it calls ``makeService``; nothing imported at the top of this
+module may import a reactor, and Klein imports one. That is why the service is imported late.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from shutil import get_terminal_size
+from typing import Any
+
+from dotenv import dotenv_values
+from twisted.application.service import IService, IServiceCollection, MultiService
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from autopilot import __version__
+from autopilot.observe.logs import Sink, line_observer
+from autopilot.settings import (
+    DECLARED,
+    Chosen,
+    Setting,
+    Settings,
+    SettingsError,
+    choose,
+    load_settings,
+)
+
+__all__ = ["Options", "makeService"]
+
+_ENV_FILE = ".env"
+
+
+def _explanation(setting: Setting) -> str:
+    """What ``--help`` says of a setting."""
+    return f"{setting.help} ({setting.kind.expected}) [default: {setting.default or 'not set'}]"
+
+
+class Options(UsageOptions):
+    """The command line of ``twistd autopilot``; once parsed, ``settings`` is valid and complete."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Routes OpenAI-compatible requests to Chutes.ai models, with failover. Each setting is also"
+        " an environment variable: --listen-addr is LISTEN_ADDR. An option wins over the"
+        " environment, the environment over the .env file, and that over the default."
+    )
+    # The defaults stand in the explanations only: an option that was not given has to be told
+    # from one that was given the default's value.
+    optParameters = (
+        *([setting.option, None, None, _explanation(setting)] for setting in DECLARED),
+        ["env-file", None, None, f"Read this file instead of {_ENV_FILE}; it has to exist."],
+    )
+    optFlags = (["check-config", None, "Print the effective settings, secrets hidden, and exit."],)
+
+    environ: Mapping[str, str] = os.environ
+    settings: Settings
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"chutes-autopilot {__version__}")  # noqa: T201
+        raise SystemExit(0)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The text of ``--help``; at 80 columns long option names would leave URLs no room."""
+        return str(super().getUsage(width or max(100, get_terminal_size().columns)))
+
+    def postOptions(self) -> None:
+        """Read all sources and validate every setting.
+
+        Raises ``UsageError``, for which ``twistd`` exits with status 1, with one line per problem.
+        """
+        options = {setting.name: self[setting.option] for setting in DECLARED}
+        env_file = self._env_file()
+        try:
+            self.settings = load_settings(options, self.environ, env_file)
+        except SettingsError as wrong:
+            raise UsageError("\n".join(("bad configuration", *wrong.problems))) from None
+        if self["check-config"]:
+            chosen = choose(options, self.environ, env_file)
+            print(*_effective(self.settings, chosen), sep="\n")  # noqa: T201
+            raise SystemExit(0)
+
+    def _env_file(self) -> Mapping[str, str | None]:
+        """The variables of ``--env-file``, or of the usual file if there is one."""
+        path = self["env-file"] or _ENV_FILE
+        if self["env-file"] and not os.path.exists(path):
+            raise UsageError(f"bad configuration\n--env-file: {path!a} does not exist")
+        try:
+            return dotenv_values(path, interpolate=False, encoding="utf-8")
+        except (OSError, ValueError) as wrong:  # ValueError: not UTF-8, whose text would quote it
+            problem = wrong.strerror if isinstance(wrong, OSError) else "not UTF-8 text"
+            raise UsageError(f"bad configuration\n{path}: {problem}") from None
+
+
+def _effective(settings: Settings, chosen: Mapping[str, Chosen]) -> Iterator[str]:
+    """One line per setting: its name, its value unless secret, and where it came from."""
+    for setting in DECLARED:
+        value = getattr(settings, setting.field)
+        origin = chosen[setting.name].origin if setting.name in chosen else "default"
+        shown = "********" if setting.secret and value else setting.kind.show(value)
+        yield f"{setting.name}={shown}  # {origin}"
+
+
+class _Root(MultiService):
+    """What ``twistd`` runs: carries the choice of log format to the application it joins.
+
+    ``twistd`` asks its application for an ``ILogObserver`` before anything starts, but builds that
+    application itself; joining it is the moment at which the observer can be handed over. An
+    observer named with ``--logger`` still wins.
+    """
+
+    def __init__(self, observer: ILogObserver | None) -> None:
+        super().__init__()
+        self._observer = observer
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """Join `parent`, and give it the log observer if it is an application."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+
+def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:
+    """Where ``twistd``, given its own options, would log to; ``None`` if it should do it itself."""
+    path = twistd.get("logfile")
+    if twistd.get("syslog") or "nodaemon" not in twistd:
+        return None
+    if twistd["nodaemon"] and path in (None, "", "-"):
+        return sys.stdout
+    if path == "-":
+        return None  # twistd refuses this in its own words
+    log_file: Sink = LogFile.fromFullPath(path or "twistd.log")
+    return log_file
+
+
+def makeService(options: Options) -> IService:
+    """The router as ``twistd`` runs it, on a clock that a step of the wall clock cannot move."""
+    from autopilot.service import AutopilotService, use_monotonic_clock
+
+    use_monotonic_clock()
+    settings = options.settings
+    sink = _log_sink(getattr(options, "parent", None) or {})
+    observer = line_observer(sink, settings.log_format, settings.log_level) if sink else None
+    root = _Root(observer)
+    AutopilotService(settings).setServiceParent(root)
+    return root

@@ -1,0 +1,88 @@
+"""What pytest adds to the tests: those on the real reactor have to leave it as they found it.
+
+Trial does this for its own test cases; pytest-twisted does not do it for its functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from unittest import TestCase
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import provider
+
+_GRACE = 3.0
+
+
+def _is_trial_test(request: pytest.FixtureRequest) -> bool:
+    """Whether trial could run the test as well."""
+    return request.cls is not None and issubclass(request.cls, TestCase)
+
+
+@pytest.fixture(scope="session")
+def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One directory for all the files that ``TestCase.mktemp`` names."""
+    return tmp_path_factory.mktemp("trial")
+
+
+@pytest.fixture(autouse=True)
+def _works_elsewhere(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _scratch: Path
+) -> None:
+    """Run test cases in a scratch directory, as trial does: ``mktemp`` paths are relative."""
+    if _is_trial_test(request):
+        monkeypatch.chdir(_scratch)
+
+
+@pytest.fixture
+def logged_failures() -> Iterator[list[Failure]]:
+    """Failures logged so far in this test; a test that expects some clears the list."""
+    failures: list[Failure] = []
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure):
+            failures.append(failure)
+
+    globalLogPublisher.addObserver(observe)
+    yield failures
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a reactor test that leaves a timer, a socket or a logged failure behind."""
+    if _is_trial_test(request):
+        yield
+        return
+    failures: list[Failure] = request.getfixturevalue("logged_failures")
+    before = _watched()
+    yield
+    left = _left_after_grace(before)
+    assert not left, f"left on the reactor: {left}"
+    assert not failures, "logged: " + "\n".join(each.getTraceback() for each in failures)
+
+
+def _watched() -> set[object]:
+    """The timers and descriptors that the reactor holds, less those with which it wakes itself."""
+    from twisted.internet import reactor
+
+    held = {*reactor.getDelayedCalls(), *reactor.getReaders(), *reactor.getWriters()}
+    return {each for each in held if "Waker" not in type(each).__name__}
+
+
+def _left_after_grace(before: set[object]) -> list[str]:
+    """What is watched now and was not before; closing sockets get a few turns of the reactor."""
+    from twisted.internet import reactor
+
+    until = monotonic() + _GRACE
+    while (left := _watched() - before) and monotonic() < until:
+        pytest_twisted.blockon(deferLater(reactor, 0.01))
+    return sorted(repr(each) for each in left)

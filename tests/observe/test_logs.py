@@ -1,0 +1,149 @@
+"""Log lines: one per event, whatever the event holds."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher
+from twisted.python import log as legacy
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
+from zope.interface.verify import verifyObject
+
+from autopilot.observe.logs import line_observer
+
+values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(st.characters()),
+        st.binary(max_size=5),
+        st.builds(object),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.text(max_size=3), st.integers()), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+class LogTests(SynchronousTestCase):
+    """The observer behind a ``Logger``."""
+
+    def lines(self, log_format: str, level: str = "debug", **event: Any) -> list[str]:
+        """What comes out when a message with these fields is logged at level warn."""
+        sink = StringIO()
+        observer = line_observer(sink, log_format, level)
+
+        @provider(ILogObserver)
+        def at_a_fixed_time(event: LogEvent) -> None:
+            observer({**event, "log_time": 0.25})
+
+        logger = Logger("here", observer=at_a_fixed_time)
+        logger.emit(LogLevel.warn, event.pop("format", "hello {name}"), **event)
+        return sink.getvalue().splitlines()
+
+    def test_interface(self) -> None:
+        """The observer is one that Twisted takes."""
+        verifyObject(ILogObserver, line_observer(StringIO(), "json", "info"))
+
+    def test_text(self) -> None:
+        """A text line has time, level, logger and the filled-in message."""
+        (line,) = self.lines("text", name="world")
+        self.assertEqual(line, "1970-01-01T00:00:00.250Z warn here: hello world")
+
+    def test_json(self) -> None:
+        """A JSON line has the same facts, and the event's fields as data."""
+        (line,) = self.lines("json", name="world", count=3, share=0.5, of=("a", None))
+        self.assertEqual(
+            json.loads(line),
+            {
+                "time": "1970-01-01T00:00:00.250Z",
+                "level": "warn",
+                "logger": "here",
+                "message": "hello world",
+                "name": "world",
+                "count": 3,
+                "share": 0.5,
+                "of": ["a", None],
+            },
+        )
+
+    def test_level(self) -> None:
+        """Events below the level are left out, those at it are not."""
+        self.assertEqual(len(self.lines("text", "warn", name="x")), 1)
+        self.assertEqual(self.lines("text", "error", name="x"), [])
+
+    def test_text_cannot_be_forged(self) -> None:
+        """A value cannot begin a line of its own or send escape sequences to a terminal."""
+        first, second = self.lines("text", name="x\r\n1970 info y: z\x1b[2J\x85\u2028")
+        self.assertTrue(first.endswith(r"hello x\x0d"))
+        self.assertEqual(second, r"    1970 info y: z\x1b[2J\x85\u2028")
+
+    @given(values)
+    def test_json_of_anything(self, value: object) -> None:
+        """Any value of a field gives one line of strict JSON."""
+        (line,) = self.lines("json", format="fixed", value=value)
+        found = json.loads(line, parse_constant=lambda name: self.fail(name))
+        self.assertIn("value", found)
+
+    def test_objects_show_their_type_only(self) -> None:
+        """An object's own text, which may hold a secret, stays out."""
+
+        class Request:
+            def __repr__(self) -> str:
+                return "hunter2"
+
+        (line,) = self.lines("json", format="fixed", one=Request(), many=[Request()], key={1: b"x"})
+        found = json.loads(line)
+        self.assertEqual(found["one"], "<Request>")
+        self.assertEqual(found["many"], ["<Request>"])
+        self.assertEqual(found["key"], {"1": "<bytes>"})
+
+    def test_circular(self) -> None:
+        """A list that holds itself ends somewhere."""
+        loop: list[object] = []
+        loop.append(loop)
+        (line,) = self.lines("json", format="fixed", loop=loop)
+        self.assertIn("<list>", line)
+
+    def failure(self) -> Failure:
+        """A failure from a frame with a secret in a variable, captured with its variables."""
+        secret = "hunter" + "2"
+        try:
+            raise ValueError(len(secret))
+        except ValueError:
+            return Failure(captureVars=True)
+
+    def test_traceback_without_values(self) -> None:
+        """A failure is shown by its source lines, never by the values of variables."""
+        (line,) = self.lines("json", format="broke", log_failure=self.failure())
+        found = json.loads(line)
+        self.assertEqual((found["message"], found["error"]), ("broke", "ValueError"))
+        self.assertIn("in failure", found["traceback"])
+        self.assertNotIn("hunter2", line)
+        text = self.lines("text", format="broke", log_failure=self.failure())
+        self.assertTrue(text[0].endswith("here: broke"))
+        self.assertTrue(all(each.startswith("    ") for each in text[1:]))
+        self.assertNotIn("hunter2", "".join(text))
+
+    def test_older_log_api(self) -> None:
+        """Events of twisted.python.log come out too, an error's traceback once."""
+        sink = StringIO()
+        publisher = LogPublisher(line_observer(sink, "json", "info"))
+        old = legacy.LogPublisher(observerPublisher=publisher, publishPublisher=publisher)
+        old.msg("plain", system="-")
+        old.msg(failure=self.failure(), why="because", isError=1)
+        first, second = (json.loads(line) for line in sink.getvalue().splitlines())
+        self.assertEqual((first["message"], first["level"]), ("plain", "info"))
+        self.assertEqual((second["message"], second["level"]), ("because", "critical"))
+        self.assertNotIn("isError", first)
+        self.assertIn("ValueError", second["traceback"])

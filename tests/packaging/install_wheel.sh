@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs the wheel found in the folder $1 into an empty environment, from the runtime lock, and
+# looks for the twistd command it should bring. Nothing of the checkout is on the path meanwhile.
+set -eu
+wheel=$(ls -t "$1"/chutes_autopilot-*-py3-none-any.whl | head -n 1)
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+unset PYTHONPATH
+
+"${PYTHON:-python3}" -m venv "$root/env"
+pip="$root/env/bin/python -m pip install --quiet --disable-pip-version-check"
+$pip --require-hashes -r requirements.lock
+$pip --no-deps --no-index "$wheel"
+cd "$root"
+env/bin/python -m pip check
+env/bin/twistd --help | grep '^ *autopilot '
+env/bin/twistd autopilot --version
+env/bin/twistd autopilot --help | grep -q -e '--listen-addr='
+env/bin/twistd autopilot --check-config | grep '^LISTEN_ADDR='
+env/bin/python -c 'from autopilot import AutopilotService, Settings, autopilot_resource'
+if env/bin/python -c 'import stub_backend' 2>/dev/null; then
+    echo 'the wheel holds stub_backend' >&2
+    exit 1
+fi
+echo "installed and found: ${wheel##*/}"

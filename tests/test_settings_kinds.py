@@ -1,0 +1,113 @@
+"""The kinds of settings: what is read, and that showing a value and reading it go together."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Network, ip_network
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.settings_kinds import Choice, Key, Names, ReadableFile, Share, Switch, Whole
+from autopilot.settings_network import Listen, Networks, Origins, Url, split_address
+
+names = st.text(
+    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=","), min_size=1
+)
+
+
+class PlainKindTests(SynchronousTestCase):
+    """Numbers, words, lists, files and keys."""
+
+    @given(st.integers(-50, 50))
+    def test_whole(self, number: int) -> None:
+        """A whole number within the limits is read; the limits belong to it."""
+        kind = Whole(-5, 5, "ms")
+        if -5 <= number <= 5:
+            self.assertEqual(kind.parse(kind.show(number)), number)
+        else:
+            self.assertIn(
+                "give -5 to 5 ms", str(self.assertRaises(ValueError, kind.parse, str(number)))
+            )
+
+    @given(st.decimals(0, 1, places=6))
+    def test_share(self, number: object) -> None:
+        """Any plain decimal from 0 to 1 is read as its value."""
+        self.assertEqual(Share().parse(f"{number:f}"), float(str(number)))
+
+    def test_switch(self) -> None:
+        """The usual words for yes and no are read in any case, and nothing else."""
+        for word in ("true", "1", "YES", "On"):
+            self.assertIs(Switch().parse(word), True)
+        for word in ("false", "0", "No", "OFF"):
+            self.assertIs(Switch().parse(word), False)
+        for word in ("t", "2", "enabled", "y"):
+            self.assertRaises(ValueError, Switch().parse, word)
+
+    def test_choice(self) -> None:
+        """A word is read in any case; another is answered with the possible ones."""
+        kind = Choice("reject", "forward")
+        self.assertEqual(kind.parse("Forward"), "forward")
+        self.assertIn("reject or forward", str(self.assertRaises(ValueError, kind.parse, "no")))
+
+    @given(st.lists(names, min_size=1, max_size=6, unique=True))
+    def test_names(self, items: list[str]) -> None:
+        """Names are read in order, whatever blanks and empty items stand between them."""
+        self.assertEqual(Names().parse(" , ".join(items) + ",,"), tuple(items))
+        self.assertEqual(Names().parse(",".join(items * 2)), tuple(items))
+
+    def test_file(self) -> None:
+        """A file that exists is accepted."""
+        self.assertEqual(ReadableFile().parse(__file__), __file__)
+        self.assertRaises(ValueError, ReadableFile().parse, str(Path(__file__).parent))
+        self.assertRaises(ValueError, ReadableFile().parse, "a\0b")
+
+    def test_key(self) -> None:
+        """A key is the text's UTF-8, 64 bytes at most."""
+        self.assertEqual(Key().parse("ä" * 32), "ä".encode() * 32)
+        self.assertRaises(ValueError, Key().parse, "ä" * 33)
+
+
+class NetworkKindTests(SynchronousTestCase):
+    """URLs, addresses, networks, origins."""
+
+    def test_urls(self) -> None:
+        """HTTP URLs with a host are accepted; a base URL loses its trailing slashes."""
+        for text in (
+            "http://localhost:8000",
+            "https://a-b.example.",
+            "http://[::1]:80/x",
+            "http://10.1.2.3",
+        ):
+            self.assertEqual(Url(base=True).parse(text + "/"), text)
+            self.assertEqual(Url().parse(text + "/"), text + "/")
+
+    @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)), st.integers(0, 65535))
+    def test_listen_addresses(self, address: object, port: int) -> None:
+        """Every IPv4 and IPv6 address with a port is accepted, and comes apart as it was put."""
+        text = f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+        self.assertEqual(Listen().parse(text), text)
+        self.assertEqual(split_address(text), (str(address), port))
+
+    def test_listen_names(self) -> None:
+        """A host name will do, port 0 too; none at all only where nothing is required."""
+        self.assertEqual(split_address("localhost:0"), ("localhost", 0))
+        self.assertIsNone(Listen(required=False).check(None))
+        self.assertRaises(ValueError, Listen().check, None)
+
+    @given(st.lists(st.ip_addresses().map(lambda each: ip_network(each)), max_size=4, unique=True))
+    def test_networks(self, networks: list[object]) -> None:
+        """A list of networks reads back as it was shown."""
+        self.assertEqual(Networks().parse(Networks().show(tuple(networks))), tuple(networks))
+
+    def test_bare_address_is_a_network(self) -> None:
+        """An address without a mask is a network of one."""
+        self.assertEqual(Networks().parse("fd00::1"), (IPv6Network("fd00::1/128"),))
+
+    def test_origins(self) -> None:
+        """Origins are read as browsers send them; * stands for all."""
+        self.assertEqual(
+            Origins().parse("*, https://Chat.example ,http://localhost:3000"),
+            ("*", "https://chat.example", "http://localhost:3000"),
+        )
