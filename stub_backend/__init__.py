@@ -1,0 +1,13 @@
+"""A stand-in for the Chutes.ai platform: its feeds, its models, and every way they misbehave.
+
+Run `python -m stub_backend --help`, or use it in-process: `site(reactor, StubOptions())`.
+It knows nothing of the router.
+"""
+
+from stub_backend.log import Received
+from stub_backend.options import StubOptions
+from stub_backend.scenario import Ending, Scenario
+from stub_backend.scenarios import SCENARIOS
+from stub_backend.stub import Stub, site
+
+__all__ = ["SCENARIOS", "Ending", "Received", "Scenario", "Stub", "StubOptions", "site"]

@@ -1,0 +1,168 @@
+"""Good starts with bad ends: everything that goes wrong after a 200."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+
+from stub_backend.call import Call
+from stub_backend.dialect import compact, data_event
+from stub_backend.scenario import (
+    JSON,
+    Ending,
+    Scenario,
+    answered,
+    body_head,
+    healthy,
+    streamed,
+    success_headers,
+)
+from stub_backend.steps import Abort, Close, Send, Step, Steps, Wait
+
+NO_TARGETS = "exhausted all available targets to no avail"
+BARE_ERROR = compact({"error": f"Unhandled exception during response stream: {NO_TARGETS}"})
+# A reset also drops what is still queued; this lets the bytes before it reach the client.
+FLUSH_SECONDS = 0.05
+
+
+def _half(call: Call) -> int:
+    return call.options.tokens // 2
+
+
+def _first(call: Call, tokens: int, total: int) -> Iterator[bytes]:
+    """The stream's beginning, up to and including so many tokens."""
+    events = call.dialect.stream(call.says(call.pieces(total)))
+    return chain(events.opening, islice(events.tokens, tokens))
+
+
+def _cut(call: Call, tokens: int, total: int, last: Step) -> Steps:
+    """A stream that ends after so many tokens, or the same share of a plain answer."""
+    if call.stream:
+        yield from streamed(call, _first(call, tokens, total))
+    else:
+        body = compact(call.dialect.whole(call.says(call.pieces(total))))
+        yield body_head(200, JSON, len(body), success_headers(call))
+        yield Send(body[: len(body) * tokens // total])
+    yield Wait(FLUSH_SECONDS)
+    yield last
+
+
+def drop_mid_stream(call: Call) -> Steps:
+    """FIN after half of the tokens, without the end of the body."""
+    return _cut(call, _half(call), call.options.tokens, Close())
+
+
+def reset_mid_stream(call: Call) -> Steps:
+    """RST after half of the tokens."""
+    return _cut(call, _half(call), call.options.tokens, Abort())
+
+
+def cut_40_of_60(call: Call) -> Steps:
+    """FIN after 40 of 60 tokens."""
+    return _cut(call, 40, 60, Close())
+
+
+def _replaced(call: Call, events: Iterable[bytes]) -> Steps:
+    """These events for a streaming caller; a plain one gets the error as its body."""
+    return streamed(call, events) if call.stream else error_json_200(call)
+
+
+def bare_json_tail(call: Call) -> Steps:
+    """Half of the tokens, then a JSON object without `data:`, blank line or end mark."""
+    beginning = _first(call, _half(call), call.options.tokens)
+    return _replaced(call, chain(beginning, [BARE_ERROR]))
+
+
+def bare_json_first(call: Call) -> Steps:
+    """The same object as the first and only thing in the stream."""
+    return _replaced(call, [BARE_ERROR])
+
+
+def error_event_first(call: Call) -> Steps:
+    """The engine's error as the first and only event."""
+    return _replaced(call, [call.dialect.error_event(NO_TARGETS)])
+
+
+def error_event_mid(call: Call) -> Steps:
+    """Half of the tokens, then the engine's error."""
+    beginning = _first(call, _half(call), call.options.tokens)
+    return _replaced(call, chain(beginning, [call.dialect.error_event(NO_TARGETS)]))
+
+
+def error_json_200(call: Call) -> Steps:
+    """200 with a JSON error instead of an answer, streaming or not."""
+    yield body_head(200, JSON, len(BARE_ERROR), success_headers(call))
+    yield Send(BARE_ERROR)
+
+
+def role_only_then_end(call: Call) -> Steps:
+    """The opening events, then a clean end."""
+    return _replaced(call, _first(call, 0, call.options.tokens))
+
+
+def role_only_then_drop(call: Call) -> Steps:
+    """The opening events, then FIN without the end of the body."""
+    return _cut(call, 0, call.options.tokens, Close())
+
+
+def empty_stream(call: Call) -> Steps:
+    """A good head and a clean end, with nothing between."""
+    if call.stream:
+        yield from streamed(call, [b""])
+    else:
+        yield body_head(200, JSON, 0, success_headers(call))
+
+
+def no_done(call: Call) -> Steps:
+    """Everything but the end mark."""
+    said = call.generation()
+    if not call.stream:
+        return answered(call, said)
+    events = call.dialect.stream(said)
+    return streamed(call, chain(events.opening, events.tokens, events.closing))
+
+
+def broken_json_event(call: Call) -> Steps:
+    """One event in the middle whose JSON is cut short; the rest is good."""
+    said = call.generation()
+    if not call.stream:
+        body = compact(call.dialect.whole(said))[:-9]
+        return iter((body_head(200, JSON, len(body), success_headers(call)), Send(body)))
+    events = call.dialect.stream(said)
+    tokens = iter(events.tokens)
+    half = islice(tokens, _half(call))
+    broken = data_event({"id": said.id, "choices": [{"index": 0}]})[:-12] + b"\n\n"
+    rest = chain(tokens, events.closing, events.done)
+    return streamed(call, chain(events.opening, half, [broken], rest))
+
+
+def spliced(call: Call) -> Steps:
+    """Half of an answer, then another whole one with its own id and role in the same stream."""
+    if not call.stream:
+        return healthy(call)
+    beginning = _first(call, _half(call), call.options.tokens)
+    second = call.dialect.stream(call.says(call.pieces(), part="second"))
+    return streamed(call, chain(beginning, second))
+
+
+BREAKS: tuple[Scenario, ...] = (
+    Scenario("drop-mid-stream", "FIN after half of the tokens, body without its end",
+             drop_mid_stream, ending=Ending.CUT),
+    Scenario("reset-mid-stream", "RST after half of the tokens", reset_mid_stream,
+             ending=Ending.RESET),
+    Scenario("cut-40-of-60", "FIN after 40 of 60 tokens", cut_40_of_60, ending=Ending.CUT),
+    Scenario("bare-json-tail", "half of the tokens, then an error as bare JSON", bare_json_tail),
+    Scenario("bare-json-first", "an error as bare JSON and nothing else", bare_json_first),
+    Scenario("error-event-first", "an error event and nothing else", error_event_first),
+    Scenario("error-event-mid", "half of the tokens, then an error event", error_event_mid),
+    Scenario("error-json-200", "200 application/json with an error", error_json_200,
+             content_type=JSON),
+    Scenario("role-only-then-end", "the opening events, then a clean end", role_only_then_end),
+    Scenario("role-only-then-drop", "the opening events, then FIN, body without its end",
+             role_only_then_drop, ending=Ending.CUT),
+    Scenario("empty-stream", "a good head and a clean end, nothing between", empty_stream),
+    Scenario("no-done", "a good stream without its end mark", no_done),
+    Scenario("broken-json-event", "one event with JSON cut short, the rest good",
+             broken_json_event),
+    Scenario("spliced", "half of an answer, then another from its start with a new id", spliced),
+)  # fmt: skip

@@ -1,0 +1,217 @@
+"""Good answers of unusual shape: what a relay has to pass on unharmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, repeat
+
+from stub_backend.answers.refusals import refused
+from stub_backend.call import Call
+from stub_backend.dialect import compact
+from stub_backend.generation import Blocks, Generation, Kind, Piece, thought, tool_arguments
+from stub_backend.scenario import (
+    JSON,
+    Scenario,
+    answered,
+    body_head,
+    healthy,
+    plain,
+    stream_head,
+    streamed,
+    success_headers,
+)
+from stub_backend.steps import Send, Steps, Wait
+
+BIG_EVENT_BYTES = 1_000_000
+_MARK = "the-long-text-goes-here"
+
+
+def reasoning(call: Call) -> Steps:
+    """Six tokens of reasoning before the text."""
+    return answered(call, call.says(thought(6) + call.pieces()))
+
+
+def tool_call(call: Call) -> Steps:
+    """A call of the first tool offered, its arguments in fragments."""
+    said = call.says(tool_arguments(), finish="tool_calls", tool_name=_tool_name(call))
+    return answered(call, said)
+
+
+def _tool_name(call: Call) -> str:
+    tools = call.body.get("tools")
+    tool = tools[0] if isinstance(tools, list) and tools else None
+    if not isinstance(tool, dict):
+        return "lookup"
+    function = tool.get("function")
+    named = function if isinstance(function, dict) else tool
+    return str(named.get("name", "lookup"))
+
+
+def huge(call: Call) -> Steps:
+    """An answer of --huge-bytes, made as it is sent."""
+    blocks = Blocks(call.options.huge_bytes)
+    usual = call.generation()
+    said = Generation(
+        usual.id, usual.model, usual.engine, blocks, usual.prompt_tokens, recited=False
+    )
+    if call.stream:
+        yield stream_head(call)
+        for event in call.dialect.stream(said):
+            yield Send(event)
+        return
+    marked = call.says((Piece(Kind.TEXT, _MARK),))
+    before, after = compact(call.dialect.whole(marked)).split(_MARK.encode(), 1)
+    length = len(before) + call.options.huge_bytes + len(after)
+    yield body_head(200, JSON, length, success_headers(call))
+    yield Send(before)
+    for block in blocks:
+        yield Send(block.text.encode())
+    yield Send(after)
+
+
+def huge_event(call: Call) -> Steps:
+    """One event of 1 MB among the usual ones."""
+    big = Piece(Kind.TEXT, "x" * BIG_EVENT_BYTES)
+    pieces = call.pieces()
+    return answered(call, call.says((*pieces[:2], big, *pieces[2:])))
+
+
+def big_headers(call: Call) -> Steps:
+    """Forty response headers of 300 bytes each."""
+    extra = tuple((f"x-stub-filler-{number}", "v" * 300) for number in range(40))
+    return answered(call, call.generation(), extra=extra)
+
+
+def crlf(call: Call) -> Steps:
+    """Events with CRLF line ends, and a charset in the content type."""
+    said = call.generation()
+    if not call.stream:
+        yield from plain(call, said)
+        return
+    yield stream_head(call, content_type="text/event-stream; charset=utf-8")
+    for event in call.dialect.stream(said):
+        yield Send(event.replace(b"\n", b"\r\n"))
+        yield Wait(call.options.token_delay)
+
+
+def byte_by_byte(call: Call) -> Steps:
+    """A short answer, each byte in a write of its own."""
+    said = call.says(call.pieces(4))
+    if call.stream:
+        body = b"".join(call.dialect.stream(said))
+        yield stream_head(call)
+    else:
+        body = compact(call.dialect.whole(said))
+        yield body_head(200, JSON, len(body), success_headers(call))
+    for index in range(len(body)):
+        yield Send(body[index : index + 1])
+        yield Wait(0.0)
+
+
+def comments(call: Call) -> Steps:
+    """Comment lines before the first event and between events."""
+    said = call.generation()
+    if not call.stream:
+        return plain(call, said)
+    return streamed(call, _commented(call, said))
+
+
+def _commented(call: Call, said: Generation) -> Iterator[bytes]:
+    yield from repeat(b": ping\n\n", 3)
+    for event in call.dialect.stream(said):
+        yield event + b": ping\n\n"
+
+
+def many_empty_events(call: Call) -> Steps:
+    """A hundred times the opening before the first token."""
+    said = call.generation()
+    if not call.stream:
+        return plain(call, said)
+    events = call.dialect.stream(said)
+    again = chain.from_iterable(repeat(events.opening, 100))
+    return streamed(call, chain(again, events.tokens, events.closing, events.done), pause=0.0)
+
+
+def chunked_plain(call: Call) -> Steps:
+    """A plain answer, chunked, in pieces of 64 bytes."""
+    said = call.generation()
+    if call.stream:
+        yield from answered(call, said)
+        return
+    body = compact(call.dialect.whole(said))
+    yield body_head(200, JSON, None, success_headers(call))
+    for start in range(0, len(body), 64):
+        yield Send(body[start : start + 64])
+        yield Wait(0.0)
+
+
+def redirect_302(call: Call) -> Steps:
+    """A redirect that must not be followed."""
+    target = (("location", "http://127.0.0.1:9/stolen"),)
+    return refused(call, 302, JSON, compact({"detail": "Found"}), target)
+
+
+def set_cookie(call: Call) -> Steps:
+    """Two cookies that must not be kept."""
+    cookies = (("set-cookie", "a=1; Path=/"), ("set-cookie", "b=2; HttpOnly"))
+    return answered(call, call.generation(), extra=cookies)
+
+
+def hop_by_hop(call: Call) -> Steps:
+    """Headers that end at the next hop, one of them named by Connection."""
+    extra = (
+        ("connection", "keep-alive, X-Secret-Hop"),
+        ("x-secret-hop", "for your eyes only"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authenticate", "Basic"),
+        ("alt-svc", 'h3=":443"; ma=86400'),
+    )
+    return answered(call, call.generation(), extra=extra)
+
+
+def connection_close(call: Call) -> Steps:
+    """A good answer after which the connection is closed, as its head says."""
+    return answered(call, call.generation(), extra=(("connection", "close"),))
+
+
+def echo_headers(call: Call) -> Steps:
+    """The request's headers as the JSON body, in order, repeats included."""
+    body = compact({"headers": [list(pair) for pair in call.headers]})
+    return refused(call, 200, JSON, body)
+
+
+def no_prefill(call: Call) -> Steps:
+    """400 when the last message is the assistant's or is to be continued; else as usual."""
+    messages = call.body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    prefilled = isinstance(last, dict) and last.get("role") == "assistant"
+    if not prefilled and call.body.get("continue_final_message") is not True:
+        return healthy(call)
+    text = "Invalid request: Invalid request: this model does not continue an assistant message"
+    return refused(call, 400, JSON, compact({"detail": text}))
+
+
+SHAPES: tuple[Scenario, ...] = (
+    Scenario("ok", "a good answer in SGLang's flavour", healthy),
+    Scenario("ok-vllm", "a good answer in vLLM's flavour", healthy, engine="vllm"),
+    Scenario("reasoning", "reasoning before the text, as SGLang sends it", reasoning),
+    Scenario("reasoning-vllm", "reasoning before the text, as vLLM sends it", reasoning,
+             engine="vllm"),
+    Scenario("tool-call", "a tool call, its arguments in fragments", tool_call),
+    Scenario("huge", "an answer of --huge-bytes", huge),
+    Scenario("huge-event", "one event of 1 MB", huge_event),
+    Scenario("big-headers", "40 response headers of 300 bytes", big_headers),
+    Scenario("crlf", "CRLF line ends in the stream", crlf),
+    Scenario("byte-by-byte", "every byte in a write of its own", byte_by_byte),
+    Scenario("comments", "comment lines before and between events", comments),
+    Scenario("many-empty-events", "a hundred empty events before the first token",
+             many_empty_events),
+    Scenario("chunked-plain", "a plain answer without a length", chunked_plain),
+    Scenario("redirect-302", "a redirect to somewhere else", redirect_302, 302, JSON),
+    Scenario("set-cookie", "a good answer that sets cookies", set_cookie),
+    Scenario("hop-by-hop", "hop-by-hop headers, one named by Connection", hop_by_hop),
+    Scenario("connection-close", "a good answer, then the connection closes", connection_close),
+    Scenario("echo-headers", "the received request headers as JSON", echo_headers,
+             content_type=JSON),
+    Scenario("no-prefill", "400 when asked to continue an assistant message", no_prefill),
+)  # fmt: skip

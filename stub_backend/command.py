@@ -1,0 +1,121 @@
+"""The command line: `python -m stub_backend`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from stub_backend.options import StubOptions
+from stub_backend.scenarios import SCENARIOS
+
+_DEFAULTS = StubOptions()
+
+
+def scenario_list() -> str:
+    """The table of scenarios as text, a line for each model name."""
+    width = max(len(each.model) for each in SCENARIOS.values())
+    rows = (f"  {each.model:<{width}}  {each.summary}" for each in SCENARIOS.values())
+    return "\n".join(("models that choose a behaviour by their name:", *rows))
+
+
+def parse(arguments: Sequence[str]) -> StubOptions:
+    """The options of a command line; exits with a message for a bad one."""
+    given = _parser().parse_args(arguments)
+    return StubOptions(
+        listen=given.listen,
+        seed=given.seed,
+        models=given.models,
+        other_chutes=given.other_chutes,
+        private_chutes=given.private_chutes,
+        scenario_models=given.scenario_models,
+        tokens=given.tokens,
+        token_delay=given.token_delay_ms / 1000,
+        first_token_delay=given.first_token_delay_ms / 1000,
+        delay=given.delay_ms / 1000,
+        time_scale=given.time_scale,
+        huge_bytes=given.huge_bytes,
+        keep_alive=given.keep_alive_ms / 1000,
+        require_auth=given.require_auth,
+    )
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """`host:port` taken apart; raises ValueError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not 0 <= int(port) <= 65_535:
+        raise ValueError(f"not host:port: {listen}")
+    return host.strip("[]"), int(port)
+
+
+def _address(text: str) -> str:
+    host_and_port(text)
+    return text
+
+
+def _at_least(least: int) -> type[int]:
+    class Bounded(int):
+        def __new__(cls, text: str) -> Bounded:
+            value = super().__new__(cls, text)
+            if value < least:
+                raise ValueError(text)
+            return value
+
+    Bounded.__name__ = f"integer of at least {least}"
+    return Bounded
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stub_backend",
+        description="A stand-in for the Chutes.ai platform, for demos and tests without a network.",
+        epilog=scenario_list(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--listen", type=_address, default=_DEFAULTS.listen, help="host:port; port 0 takes any")
+    add("--seed", type=int, default=_DEFAULTS.seed, help="of the made-up population")
+    _add_population(parser)
+    _add_speed(parser)
+    add("--require-auth", action="store_true", help="answer 401 to calls without a key")
+    return parser
+
+
+def _add_population(parser: argparse.ArgumentParser) -> None:
+    count = _at_least(0)
+    add = parser.add_argument
+    add("--models", type=count, default=_DEFAULTS.models, help="chat models in the catalog")
+    add("--other-chutes", type=count, default=_DEFAULTS.other_chutes, help="other public chutes")
+    add("--private-chutes", type=count, default=_DEFAULTS.private_chutes, help="private chutes")
+    add(
+        "--scenario-models",
+        action=argparse.BooleanOptionalAction,
+        default=_DEFAULTS.scenario_models,
+        help="list the models below in the feeds, ranked last",
+    )
+
+
+def _add_speed(parser: argparse.ArgumentParser) -> None:
+    times = (
+        ("--token-delay-ms", _DEFAULTS.token_delay, "between two tokens"),
+        ("--first-token-delay-ms", _DEFAULTS.first_token_delay, "before the first token"),
+        ("--delay-ms", _DEFAULTS.delay, "of the slow-head scenario"),
+        ("--keep-alive-ms", _DEFAULTS.keep_alive, "until an idle connection is closed"),
+    )
+    for name, seconds, meaning in times:
+        parser.add_argument(name, type=_not_negative, default=seconds * 1000, help=meaning)
+    add = parser.add_argument
+    add("--tokens", type=_at_least(2), default=_DEFAULTS.tokens, help="in a usual answer")
+    add("--huge-bytes", type=_at_least(1), default=_DEFAULTS.huge_bytes, help="of a huge answer")
+    add(
+        "--time-scale",
+        type=_not_negative,
+        default=_DEFAULTS.time_scale,
+        help="factor for the durations that belong to a scenario, 0.01 for quick tests",
+    )

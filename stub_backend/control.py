@@ -1,0 +1,80 @@
+"""`/stub/*`: how another process looks at the stub and changes its behaviour."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stub_backend.feeds import Feeds
+from stub_backend.log import Log
+from stub_backend.scenario import JSON, body_head
+from stub_backend.scenarios import SCENARIOS, USUAL
+from stub_backend.scripts import Scripts
+from stub_backend.steps import Send, Steps
+
+
+def control_path(path: str) -> bool:
+    """Whether a path belongs to the stub itself and not to the platform."""
+    return path.startswith("/stub/")
+
+
+class Control:
+    """The commands. Each answers JSON; a bad one answers 400 and changes nothing."""
+
+    def __init__(
+        self, log: Log, feeds: Feeds, scripts: Scripts, connections: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._log = log
+        self._feeds = feeds
+        self._scripts = scripts
+        self._connections = connections
+        self._commands: Mapping[tuple[str, str], Callable[[Any], object]] = {
+            ("GET", "/stub/log"): self._read_log,
+            ("GET", "/stub/scenarios"): self._list_scenarios,
+            ("POST", "/stub/reset"): self._reset,
+            ("POST", "/stub/feeds"): self._set_feeds,
+            ("POST", "/stub/scenario"): self._write_script,
+        }
+
+    def answer(self, method: str, path: str, body: bytes) -> Steps:
+        """The answer to one command."""
+        command = self._commands.get((method, path))
+        if command is None:
+            return _json(404, {"error": f"no such command: {method} {path}"})
+        try:
+            return _json(200, command(json.loads(body) if body else {}))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return _json(400, {"error": str(error) or repr(error)})
+
+    def reset(self) -> None:
+        """Forget the log and every script, and mend the feeds."""
+        self._log.clear()
+        self._scripts.clear()
+        self._feeds.behave(models="ok", utilization="ok")
+
+    def _read_log(self, _body: Any) -> object:
+        requests = [each.as_json() for each in self._log]
+        return {"requests": requests, "connections": dict(self._connections())}
+
+    def _list_scenarios(self, _body: Any) -> object:
+        return {each.model: each.summary for each in SCENARIOS.values()}
+
+    def _reset(self, _body: Any) -> object:
+        self.reset()
+        return {"ok": True}
+
+    def _set_feeds(self, body: Any) -> object:
+        self._feeds.behave(**{str(feed): str(mode) for feed, mode in body.items()})
+        return {feed: mode.value for feed, mode in self._feeds.modes.items()}
+
+    def _write_script(self, body: Any) -> object:
+        steps = [str(each) for each in body.get("script", ())]
+        self._scripts.write(str(body["model"]), steps, str(body.get("then", USUAL)))
+        return {"ok": True}
+
+
+def _json(status: int, value: object) -> Steps:
+    body = json.dumps(value).encode()
+    yield body_head(status, JSON, len(body), ())
+    yield Send(body)

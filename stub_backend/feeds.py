@@ -1,0 +1,107 @@
+"""How the two feeds behave: well, or in one of the ways a feed goes wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from stub_backend.answers.pages import front_end_page
+from stub_backend.feed_bodies import catalog, utilization
+from stub_backend.options import StubOptions
+from stub_backend.population import Population
+from stub_backend.scenario import HTML, JSON, body_head
+from stub_backend.steps import Hang, Send, Steps, Wait
+
+SLOW_SECONDS = 5.0
+SHRUNK_TO = 3
+
+
+class FeedMode(StrEnum):
+    """What a feed does when it is fetched."""
+
+    OK = "ok"
+    EMPTY = "empty"
+    SHRUNK = "shrunk"
+    SERVER_ERROR = "500"
+    HTML = "html"
+    HANG = "hang"
+    GARBAGE = "garbage"
+    SLOW = "slow"
+
+
+class Feeds:
+    """Both feeds of one population, and how each behaves at the moment."""
+
+    def __init__(self, population: Population, options: StubOptions) -> None:
+        self._options = options
+        self._bodies: Mapping[str, bytes] = {
+            "models": catalog(population),
+            "utilization": utilization(population),
+        }
+        self.modes: dict[str, FeedMode] = dict.fromkeys(self._bodies, FeedMode.OK)
+
+    def behave(self, **modes: str) -> None:
+        """Set `models` or `utilization` to a mode; raises ValueError and changes nothing."""
+        unknown = modes.keys() - self._bodies.keys()
+        if unknown:
+            raise ValueError(f"unknown feed: {', '.join(sorted(unknown))}")
+        self.modes.update({feed: FeedMode(mode) for feed, mode in modes.items()})
+
+    def answer(self, feed: str) -> Steps:
+        """The answer to one fetch of a feed."""
+        return _ANSWERS[self.modes[feed]](feed, self._bodies[feed], self._options)
+
+
+def _ok(_feed: str, body: bytes, _options: StubOptions) -> Steps:
+    yield body_head(200, JSON, len(body), ())
+    yield Send(body)
+
+
+def _empty(feed: str, _body: bytes, options: StubOptions) -> Steps:
+    return _ok(feed, b'{"object":"list","data":[]}' if feed == "models" else b"[]", options)
+
+
+def _shrunk(feed: str, body: bytes, options: StubOptions) -> Steps:
+    value = json.loads(body)
+    if feed == "models":
+        value["data"] = value["data"][:SHRUNK_TO]
+    else:
+        value = value[: SHRUNK_TO * 10]
+    return _ok(feed, json.dumps(value).encode(), options)
+
+
+def _server_error(_feed: str, _body: bytes, _options: StubOptions) -> Steps:
+    yield body_head(500, "text/plain", 21, ())
+    yield Send(b"Internal Server Error")
+
+
+def _html(_feed: str, _body: bytes, _options: StubOptions) -> Steps:
+    page = front_end_page(502, "Server Error", "The server had a bad answer.")
+    yield body_head(502, HTML, len(page), ())
+    yield Send(page)
+
+
+def _hang(_feed: str, _body: bytes, _options: StubOptions) -> Steps:
+    yield Hang()
+
+
+def _garbage(feed: str, body: bytes, options: StubOptions) -> Steps:
+    return _ok(feed, body[: len(body) // 2], options)
+
+
+def _slow(feed: str, body: bytes, options: StubOptions) -> Steps:
+    yield Wait(SLOW_SECONDS * options.time_scale)
+    yield from _ok(feed, body, options)
+
+
+_ANSWERS: Mapping[FeedMode, Callable[[str, bytes, StubOptions], Steps]] = {
+    FeedMode.OK: _ok,
+    FeedMode.EMPTY: _empty,
+    FeedMode.SHRUNK: _shrunk,
+    FeedMode.SERVER_ERROR: _server_error,
+    FeedMode.HTML: _html,
+    FeedMode.HANG: _hang,
+    FeedMode.GARBAGE: _garbage,
+    FeedMode.SLOW: _slow,
+}

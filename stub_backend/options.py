@@ -1,0 +1,30 @@
+"""The stub's settings as one frozen value. Durations are in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StubOptions:
+    """How large, how fast and how strict the stand-in is.
+
+    `time_scale` multiplies the durations that belong to a scenario ("after 20 s"), not the token
+    and first-token delays, which are given as they are meant. `keep_alive` is how long an idle
+    connection stays open.
+    """
+
+    listen: str = "127.0.0.1:9100"
+    seed: int = 1
+    models: int = 60
+    other_chutes: int = 35
+    private_chutes: int = 440
+    scenario_models: bool = True
+    tokens: int = 24
+    token_delay: float = 0.005
+    first_token_delay: float = 0.0
+    delay: float = 5.0
+    time_scale: float = 1.0
+    huge_bytes: int = 50_000_000
+    keep_alive: float = 60.0
+    require_auth: bool = False

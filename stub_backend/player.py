@@ -1,0 +1,151 @@
+"""Carries the steps of one answer out on a Twisted request.
+
+The only place of the stub that touches a connection: it writes when the transport has room, waits
+on the injected clock, stops when the client leaves, and reports once how the answer ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from stub_backend.steps import Abort, Close, Hang, Head, Raw, Send, Step, Steps, Wait
+
+# A long answer gives other connections their turn after so many steps.
+STEPS_PER_TURN = 32
+
+
+@implementer(IPushProducer)
+class Player:
+    """One answer being given.
+
+    `on_head` is called with the status, `on_end` with whether the client left early.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        steps: Steps,
+        clock: IReactorTime,
+        on_head: Callable[[int], None],
+        on_end: Callable[[bool], None],
+    ) -> None:
+        self._request = request
+        self._steps = steps
+        self._clock = clock
+        self._on_head = on_head
+        self._on_end = on_end
+        self._timer: IDelayedCall | None = None
+        self._paused = False
+        self._playing = False
+        self._headed = False
+        self._hung = False
+        self._over = False
+
+    def start(self) -> None:
+        """Begin. The request must not have been written to."""
+        self._request.notifyFinish().addErrback(lambda _reason: self._ended(aborted=True))
+        self._request.registerProducer(self, True)
+        self._play()
+
+    def pauseProducing(self) -> None:
+        """Hold the next step: the client's socket is full."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Go on, unless a wait is running."""
+        self._paused = False
+        if self._timer is None:
+            self._play()
+
+    def stopProducing(self) -> None:
+        """Stop for good: the connection is gone."""
+        self._ended(aborted=True)
+
+    def _play(self) -> None:
+        if self._playing:
+            return
+        self._playing = True
+        try:
+            for _ in range(STEPS_PER_TURN):
+                if self._paused or self._hung or self._over or self._timer is not None:
+                    return
+                step = next(self._steps, None)
+                if step is None:
+                    self._finish()
+                else:
+                    self._carry_out(step)
+            self._take_turns()
+        finally:
+            self._playing = False
+
+    def _take_turns(self) -> None:
+        if not (self._over or self._hung or self._paused or self._timer is not None):
+            self._wait(0.0)
+
+    def _carry_out(self, step: Step) -> None:
+        match step:
+            case Head():
+                self._send_head(step)
+            case Send(data):
+                self._request.write(data)
+            case Raw(data):
+                self._transport.write(data)
+            case Wait(seconds):
+                self._wait(seconds)
+            case Close():
+                self._ended(aborted=False)
+                self._channel.loseConnection()
+            case Abort():
+                self._ended(aborted=False)
+                self._transport.abortConnection()
+            case Hang():
+                self._steps = iter(())
+                self._hung = True
+
+    def _send_head(self, head: Head) -> None:
+        self._headed = True
+        if ("connection", "close") in head.headers:
+            self._channel.persistent = False
+        self._on_head(head.status)
+        self._request.setResponseCode(head.status)
+        for name, value in head.headers:
+            self._request.responseHeaders.addRawHeader(name.encode(), value.encode())
+        self._request.write(b"")
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self._clock.callLater(seconds, self._waited)
+
+    def _waited(self) -> None:
+        self._timer = None
+        self._play()
+
+    def _finish(self) -> None:
+        self._ended(aborted=False)
+        if self._headed:
+            self._request.unregisterProducer()
+            self._request.finish()
+        else:
+            self._channel.loseConnection()
+
+    def _ended(self, *, aborted: bool) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._on_end(aborted)
+
+    @property
+    def _channel(self) -> HTTPChannel:
+        return self._request.channel
+
+    @property
+    def _transport(self) -> ITCPTransport:
+        return cast(ITCPTransport, self._channel.transport)

@@ -1,0 +1,42 @@
+"""The table of scenarios: help, catalog entries, documentation and tests are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stub_backend.answers.breaks import BREAKS
+from stub_backend.answers.refusals import REFUSALS
+from stub_backend.answers.shapes import SHAPES
+from stub_backend.answers.timing import TIMING
+from stub_backend.answers.wire import WIRE
+from stub_backend.population import SCENARIO_LOAD, Chute, chute_uuid
+from stub_backend.scenario import PREFIX, Scenario
+
+USUAL = "ok"
+SCENARIOS: Mapping[str, Scenario] = {
+    each.name: each for each in (*SHAPES, *REFUSALS, *TIMING, *BREAKS, *WIRE)
+}
+
+
+def scenario_named(name: str) -> Scenario | None:
+    """The scenario of that name, with or without the prefix of its model."""
+    return SCENARIOS.get(name.removeprefix(PREFIX))
+
+
+def scenario_chutes() -> tuple[Chute, ...]:
+    """A chat model for each scenario; not TEE, able to do everything, ranked last."""
+    return tuple(_chute(each) for each in SCENARIOS.values())
+
+
+def _chute(scenario: Scenario) -> Chute:
+    return Chute(
+        name=scenario.model,
+        chute_id=chute_uuid(scenario.model),
+        engine=scenario.engine,
+        scenario=scenario.name,
+        context_length=scenario.context_length,
+        engine_length=scenario.context_length,
+        features=("json_mode", "structured_outputs", "tools", "reasoning"),
+        modalities=("text", "image"),
+        load=SCENARIO_LOAD,
+    )

@@ -1,0 +1,50 @@
+"""Which scenario a model plays next: its script, then what comes after, else its own behaviour."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stub_backend.population import Chute
+from stub_backend.scenario import Scenario
+from stub_backend.scenarios import SCENARIOS, USUAL, scenario_named
+
+
+class UnknownScenarioError(ValueError):
+    """A script names a scenario that the table does not have."""
+
+
+@dataclass(slots=True)
+class _Script:
+    steps: deque[Scenario]
+    then: Scenario
+
+
+class Scripts:
+    """The scripts by model name. Each call of a model uses up one step."""
+
+    def __init__(self) -> None:
+        self._by_model: dict[str, _Script] = {}
+
+    def write(self, model: str, steps: Iterable[str], then: str = USUAL) -> None:
+        """Give a model a new script; raises UnknownScenarioError."""
+        self._by_model[model] = _Script(deque(_known(each) for each in steps), _known(then))
+
+    def clear(self) -> None:
+        """Let every model behave as its name says."""
+        self._by_model.clear()
+
+    def next_for(self, chute: Chute) -> Scenario:
+        """The scenario of this call; call once for each."""
+        script = self._by_model.get(chute.name)
+        if script is None:
+            return SCENARIOS[chute.scenario or USUAL]
+        return script.steps.popleft() if script.steps else script.then
+
+
+def _known(name: str) -> Scenario:
+    found = scenario_named(name)
+    if found is None:
+        raise UnknownScenarioError(f"unknown scenario: {name}")
+    return found

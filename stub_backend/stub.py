@@ -1,0 +1,113 @@
+"""The stand-in put together, for a process of its own or for a test's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from stub_backend.call import DIALECTS
+from stub_backend.control import Control
+from stub_backend.feeds import Feeds
+from stub_backend.log import Log, Received
+from stub_backend.options import StubOptions
+from stub_backend.population import populate
+from stub_backend.scenarios import USUAL, scenario_chutes
+from stub_backend.scripts import Scripts
+from stub_backend.tree import Tree
+
+
+class StubRequest(Request):
+    """A request whose answer gets no content type but its own."""
+
+    defaultContentType = None
+
+
+class StubChannel(HTTPChannel):
+    """A connection that counts itself and takes large request heads."""
+
+    site: StubSite
+    totalHeadersSize = 262_144  # noqa: N815 - Twisted's name
+    MAX_LENGTH = 131_072
+    maxHeaders = 2000  # noqa: N815 - Twisted's name
+
+    def connectionMade(self) -> None:
+        """Count the connection."""
+        self.site.connections["made"] += 1
+        self.site.connections["open"] += 1
+        super().connectionMade()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Stop counting it as open."""
+        self.site.connections["open"] -= 1
+        super().connectionLost(reason)
+
+
+class StubSite(Site):
+    """A site without an access log, with request bodies in memory."""
+
+    protocol = StubChannel  # type: ignore[assignment]
+
+    def __init__(self, resource: Resource, clock: IReactorTime, keep_alive: float) -> None:
+        super().__init__(
+            resource,
+            requestFactory=StubRequest,
+            timeout=keep_alive,
+            reactor=clock,
+            parsePOSTFormSubmission=False,
+        )
+        self.connections = {"made": 0, "open": 0}
+        self.getContentFile = lambda _length: BytesIO()
+
+    def log(self, request: object) -> None:
+        """Nothing: the stub has its own log."""
+
+
+class Stub:
+    """One stand-in: serve `site`, or mount `resource`; look at `log`."""
+
+    def __init__(self, clock: IReactorTime, options: StubOptions) -> None:
+        self.options = options
+        self.population = populate(
+            options.seed,
+            options.models,
+            options.other_chutes,
+            options.private_chutes,
+            scenario_chutes() if options.scenario_models else (),
+        )
+        self.log = Log()
+        self.feeds = Feeds(self.population, options)
+        self.scripts = Scripts()
+        self._control = Control(self.log, self.feeds, self.scripts, lambda: self.connections)
+        self.resource = Tree(
+            clock, options, self.population, self.feeds, self.scripts, self.log, self._control
+        )
+        self.site = StubSite(self.resource, clock, options.keep_alive)
+
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """How many connections were `made` since the start and are `open` now."""
+        return self.site.connections
+
+    def script(self, model: str, steps: Iterable[str], then: str = USUAL) -> None:
+        """Let a model's next calls play these scenarios, and all later ones `then`."""
+        self.scripts.write(model, steps, then)
+
+    def calls(self, model: str | None = None) -> list[Received]:
+        """The model calls received so far, of every model or of one as the caller wrote it."""
+        paths = (each for each in self.log if each.path.partition("?")[0] in DIALECTS)
+        return [each for each in paths if model is None or each.model == model]
+
+    def reset(self) -> None:
+        """Forget the log and every script, and mend the feeds."""
+        self._control.reset()
+
+
+def site(reactor: IReactorTime, options: StubOptions | None = None) -> Stub:
+    """A stub on this reactor's clock; nothing listens yet (`reactor.listenTCP(0, stub.site)`)."""
+    return Stub(reactor, options or StubOptions())

@@ -1,0 +1,162 @@
+"""The stub's one resource: which path is what, and who answers a call."""
+
+from __future__ import annotations
+
+from typing import IO, cast
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from stub_backend.call import DIALECTS, Call, Problem, find_chute, read_body, stream_flag
+from stub_backend.control import Control, control_path
+from stub_backend.dialect import compact
+from stub_backend.feeds import Feeds
+from stub_backend.log import Log, Received
+from stub_backend.options import StubOptions
+from stub_backend.player import Player
+from stub_backend.population import Chute, Population
+from stub_backend.scenario import JSON, TEXT_PLAIN, body_head
+from stub_backend.scripts import Scripts
+from stub_backend.steps import Headers, Send, Steps
+
+FEED_PATHS = {"/v1/models": "models", "/chutes/utilization": "utilization"}
+
+
+class Tree(Resource):
+    """Answers every request itself: the platform has few paths and many ways to answer."""
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        options: StubOptions,
+        population: Population,
+        feeds: Feeds,
+        scripts: Scripts,
+        log: Log,
+        control: Control,
+    ) -> None:
+        super().__init__()
+        self._clock = clock
+        self._options = options
+        self._population = population
+        self._feeds = feeds
+        self._scripts = scripts
+        self._log = log
+        self._control = control
+
+    def render(self, request: Request) -> int:
+        """Choose the answer and begin it."""
+        path = request.path.decode("latin-1")
+        body = _whole_body(request)
+        method = request.method.decode("latin-1")
+        if control_path(path):
+            self._play(request, self._control.answer(method, path, body), None)
+            return NOT_DONE_YET
+        target = request.uri.decode("latin-1")
+        record = self._log.note(self._clock.seconds(), method, target, _headers(request), body)
+        self._play(request, self._answer(record, path, body), record.number)
+        return NOT_DONE_YET
+
+    def _play(self, request: Request, steps: Steps, number: int | None) -> None:
+        def on_head(status: int) -> None:
+            if number is not None:
+                self._log.amend(number, status=status)
+
+        def on_end(aborted: bool) -> None:
+            if number is not None:
+                self._log.amend(number, ended=not aborted, aborted=aborted)
+
+        Player(request, steps, self._clock, on_head, on_end).start()
+
+    def _answer(self, record: Received, path: str, body: bytes) -> Steps:
+        feed = FEED_PATHS.get(path)
+        if record.method == "GET" and feed is not None:
+            return self._feeds.answer(feed)
+        if record.method != "POST":
+            return _refuse(Problem(404, "Not Found"), record)
+        refused = self._unauthorised(record)
+        if refused is not None:
+            return _refuse(refused, record)
+        if path not in DIALECTS:
+            return _refuse(Problem(404, "No matching cord found!"), record)
+        return self._model_call(record, path, body)
+
+    def _model_call(self, record: Received, path: str, body: bytes) -> Steps:
+        asked = read_body(body)
+        if isinstance(asked, Problem):
+            return _refuse(asked, record)
+        model = asked.get("model")
+        self._log.amend(record.number, model=model if isinstance(model, str) else None)
+        chute = find_chute(asked, self._population)
+        if isinstance(chute, Problem):
+            return _refuse(chute, record)
+        stream = stream_flag(asked)
+        if isinstance(stream, Problem):
+            return _refuse(stream, record)
+        if _tee_only(record) and not chute.tee:
+            return _refuse(_not_tee(chute), record)
+        scenario = self._scripts.next_for(chute)
+        self._log.amend(record.number, scenario=scenario.name, stream=stream)
+        call = Call(
+            chute=chute,
+            dialect=DIALECTS[path],
+            stream=stream,
+            body=asked,
+            body_sha256=record.body_sha256,
+            headers=record.headers,
+            number=record.number,
+            options=self._options,
+            engine=chute.engine or "sglang",
+        )
+        return scenario.answer(call)
+
+    def _unauthorised(self, record: Received) -> Problem | None:
+        """What the platform answers to a call without a usable key, when keys are asked for."""
+        if not self._options.require_auth:
+            return None
+        given = record.header("authorization")
+        if not given:
+            return Problem(401, "Authentication required.")
+        token = given.split()[-1]
+        if token.startswith("cpk_"):
+            if token.count(".") != 2:
+                return Problem(401, "Missing or invalid authorization header(s)")
+            return None
+        return None if token.startswith("cak_") else Problem(401, "Invalid token.")
+
+
+def _tee_only(record: Received) -> bool:
+    return (record.header("x-tee-only") or "").lower() == "true"
+
+
+def _not_tee(chute: Chute) -> Problem:
+    return Problem(426, f"Chute {chute.chute_id} is not TEE-enabled, and X-TEE-Only was requested.")
+
+
+def _refuse(problem: Problem, record: Received) -> Steps:
+    if problem.detail is None:
+        content_type, body = TEXT_PLAIN, b"Internal Server Error"
+    else:
+        content_type, body = JSON, compact({"detail": problem.detail})
+    own = (("x-stub-body-sha256", record.body_sha256),)
+    yield body_head(problem.status, content_type, len(body), own)
+    yield Send(body)
+
+
+def _whole_body(request: Request) -> bytes:
+    content = cast("IO[bytes]", request.content)
+    content.seek(0)
+    return content.read()
+
+
+def _headers(request: Request) -> Headers:
+    """The request's headers; values of one name stay in order."""
+    pairs = request.requestHeaders.getAllRawHeaders()
+    return tuple(
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, values in pairs
+        for value in values
+    )
