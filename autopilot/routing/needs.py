@@ -1,0 +1,52 @@
+"""What a request needs of a model, and whether a model is known to lack it.
+
+The catalog is kept by hand and has gaps: what it does not say is unknown, and unknown is no reason
+to leave a model out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autopilot.routing.catalog import Model
+
+_MODALITIES = (("images", "image"), ("audio", "audio"), ("video", "video"))
+_FEATURES = (
+    ("tools", frozenset({"tools"})),
+    # The catalog also has the second spelling, on a few models.
+    ("json_schema", frozenset({"structured_outputs", "structured_output"})),
+    ("json_mode", frozenset({"json_mode"})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a request asks for; ``completion_tokens`` is the limit it sets, if it sets one."""
+
+    images: bool = False
+    audio: bool = False
+    video: bool = False
+    tools: bool = False
+    json_schema: bool = False
+    json_mode: bool = False
+    completion_tokens: int | None = None
+
+
+NOTHING = Needs()
+"""The needs of a plain text request."""
+
+
+def lacking(model: Model, needs: Needs) -> str | None:
+    """The first need, by the name of its field, that ``model`` is known to lack; else None."""
+    if model.input_modalities is not None:
+        for need, modality in _MODALITIES:
+            if getattr(needs, need) and modality not in model.input_modalities:
+                return need
+    if model.features is not None:
+        for need, spellings in _FEATURES:
+            if getattr(needs, need) and spellings.isdisjoint(model.features):
+                return need
+    limit, most = needs.completion_tokens, model.max_output_length
+    if limit is not None and most is not None and limit > most:
+        return "completion_tokens"
+    return None

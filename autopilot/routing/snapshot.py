@@ -1,0 +1,22 @@
+"""What the router knew at one moment, immutable: a request keeps the snapshot it started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autopilot.routing.catalog import Catalog
+from autopilot.routing.ranking import Ranked
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The last good data of both feeds.
+
+    ``catalog_at`` and ``utilization_at`` say when they came, in seconds of a monotonic clock; None
+    means that the feed has never been read.
+    """
+
+    catalog: Catalog | None = None
+    ranking: tuple[Ranked, ...] = ()
+    catalog_at: float | None = None
+    utilization_at: float | None = None

@@ -1,0 +1,141 @@
+"""Plans, for any selector, feed and memory: a reordering of the candidates, and never empty."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.needs import Needs
+from autopilot.routing.plan import Plan, Recall, Rules, pick, plan
+from autopilot.routing.ranking import Load, score
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Mode, Selector, parse_selector
+from autopilot.routing.snapshot import Snapshot
+
+NAMES = ("a", "b", "c", "d", "e-TEE")
+name = st.sampled_from(NAMES)
+some = st.frozensets(name)
+features = st.one_of(st.none(), st.frozensets(st.sampled_from(["tools", "json_mode"])))
+models = st.builds(
+    Model,
+    name=name,
+    chute_id=st.one_of(st.none(), st.sampled_from(["id-1", "id-2"])),
+    tee=st.sampled_from([None, True, False]),
+    features=features,
+)
+snapshots = st.builds(
+    Snapshot,
+    catalog=st.one_of(st.none(), st.lists(models, max_size=6).map(Catalog.of)),
+    ranking=st.lists(name, max_size=7).map(
+        lambda ranked: tuple(score(Load(each, None, 1)) for each in ranked)
+    ),
+)
+recalls = st.builds(
+    Recall,
+    remembered=st.one_of(st.none(), name),
+    failed_recently=some,
+    cooling=some,
+    first_byte=st.dictionaries(name, st.floats(0, 10)),
+    throughput=st.dictionaries(name, st.floats(0, 500)),
+)
+rules = st.builds(
+    Rules,
+    aliases=st.just(frozenset({"auto"})),
+    max_list_items=st.just(8),
+    unknown_models=st.sampled_from(["reject", "forward"]),
+    require_tee=st.booleans(),
+)
+bodies = st.one_of(
+    st.just("auto"), name, st.lists(name, min_size=1, max_size=6).map(lambda each: ",".join(each))
+)
+selectors = st.tuples(bodies, st.sampled_from(["", ":latency", ":throughput"])).map("".join)
+needs = st.builds(Needs, tools=st.booleans(), json_mode=st.booleans())
+quick = settings(deadline=None, max_examples=300)
+
+
+def _read(text: str) -> Selector:
+    selector = parse_selector(text, frozenset({"auto"}), 8)
+    assert isinstance(selector, Selector)
+    return selector
+
+
+class PlanProperties(SynchronousTestCase):
+    """What holds for every plan."""
+
+    @quick
+    @given(selectors, needs, st.booleans(), snapshots, rules, recalls)
+    def test_candidates(
+        self,
+        text: str,
+        needs: Needs,
+        tee_only: bool,
+        snapshot: Snapshot,
+        rules: Rules,
+        recall: Recall,
+    ) -> None:
+        """At least one, each once, all of them asked for, cooling ones last."""
+        selector = _read(text)
+        planned = plan(selector, needs, tee_only, snapshot, rules, recall)
+        if isinstance(planned, Refusal):
+            self.assertIn(planned.status, {400, 503})
+            return
+        self.assertEqual(planned.mode, selector.mode)
+        self.assertTrue(planned.candidates)
+        self.assertEqual(len(set(planned.candidates)), len(planned.candidates))
+        asked = {ranked.name for ranked in snapshot.ranking}
+        if selector.mode is not Mode.ALIAS:
+            asked = set(selector.names)
+        self.assertLessEqual(set(planned.candidates), asked)
+        cooling = [each in recall.cooling for each in planned.candidates]
+        self.assertEqual(cooling, sorted(cooling))
+        self.assertEqual(pick(planned.candidates, recall.cooling), planned.candidates[0])
+
+    @quick
+    @given(selectors, needs, st.booleans(), snapshots, rules, recalls)
+    def test_memory_only_reorders(
+        self,
+        text: str,
+        needs: Needs,
+        tee_only: bool,
+        snapshot: Snapshot,
+        rules: Rules,
+        recall: Recall,
+    ) -> None:
+        """What the router remembers changes the order, never who is in, and no refusal."""
+        selector = _read(text)
+        fresh = plan(selector, needs, tee_only, snapshot, rules, Recall())
+        planned = plan(selector, needs, tee_only, snapshot, rules, recall)
+        if isinstance(fresh, Refusal):
+            self.assertEqual(planned, fresh)
+            return
+        assert isinstance(planned, Plan)
+        self.assertEqual(sorted(planned.candidates), sorted(fresh.candidates))
+
+    @quick
+    @given(selectors, needs, snapshots, rules, recalls)
+    def test_tee_leaves_only_marked_models(
+        self, text: str, needs: Needs, snapshot: Snapshot, rules: Rules, recall: Recall
+    ) -> None:
+        """With TEE required no candidate is unmarked."""
+        planned = plan(_read(text), needs, True, snapshot, rules, recall)
+        if isinstance(planned, Plan):
+            assert snapshot.catalog is not None
+            for candidate in planned.candidates:
+                base = candidate.partition(":")[0]
+                self.assertIs(snapshot.catalog.models[base].tee, True)
+
+    @quick
+    @given(st.lists(name, min_size=1, max_size=6), snapshots, recalls)
+    def test_a_list_is_the_callers_order(
+        self, items: list[str], snapshot: Snapshot, recall: Recall
+    ) -> None:
+        """While nothing failed and nothing cools, a list is tried as it was written."""
+        calm = replace(recall, failed_recently=frozenset(), cooling=frozenset())
+        forward = Rules(frozenset({"auto"}), 8, unknown_models="forward")
+        selector = _read(",".join(items) + ",")
+        planned = plan(selector, Needs(), False, snapshot, forward, calm)
+        self.assertEqual(planned, Plan(Mode.LIST, tuple(dict.fromkeys(items))))

@@ -1,0 +1,138 @@
+"""Lists of models: whatever the text, reading it keeps order, drops repeats and minds limits."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Mode, Order, Selector, parse_selector
+
+ALIASES = frozenset({"chutesai/AutoPilot", "auto"})
+MANY = 1000
+
+blanks = st.text(" \t\r\n\v\f", max_size=3)
+odd_blanks = st.sampled_from(["\u00a0", "\u2003", "\u3000", "\u200b", "\x1c", "\x1f", "\x85"])
+characters = st.one_of(st.sampled_from("abAB/-:. "), odd_blanks, st.characters())
+texts = st.text(st.one_of(characters, st.just(",")), max_size=40)
+# A name as it comes out of a list: not empty, no comma, no ASCII blank at its ends.
+names = (
+    st.text(characters, min_size=1, max_size=8)
+    .map(lambda text: text.replace(",", "").strip(" \t\r\n\v\f"))
+    .filter(lambda text: text and not text.lower().endswith((":latency", ":throughput")))
+)
+suffixes = st.sampled_from(
+    [
+        ("", Order.GIVEN),
+        (":latency", Order.LATENCY),
+        (":LATENCY", Order.LATENCY),
+        (":Throughput", Order.THROUGHPUT),
+        (" :throughput \n", Order.THROUGHPUT),
+    ]
+)
+quick = settings(deadline=None, max_examples=200)
+
+
+def _first_of_each(items: list[str]) -> list[str]:
+    """An independent deduplication: those that did not occur before."""
+    return [item for at, item in enumerate(items) if item not in items[:at]]
+
+
+class ListProperties(SynchronousTestCase):
+    """Reading a list."""
+
+    @quick
+    @given(st.lists(st.tuples(blanks, names, blanks), min_size=2, max_size=12), suffixes)
+    def test_order_and_repeats(
+        self, items: list[tuple[str, str, str]], suffix: tuple[str, Order]
+    ) -> None:
+        """The names come out in their order, each once, trimmed of ASCII blanks only."""
+        text = ",".join(map("".join, items)) + suffix[0]
+        expected = _first_of_each([name for _, name, _ in items])
+        read = parse_selector(text, ALIASES, MANY)
+        self.assertEqual(read, Selector(text, Mode.LIST, tuple(expected), suffix[1]))
+
+    @quick
+    @given(st.lists(names, min_size=1, max_size=8), st.lists(st.integers(0, 8), max_size=8))
+    def test_empty_items_change_nothing(self, items: list[str], places: list[int]) -> None:
+        """Commas and blanks in between name nothing."""
+        padded = list(items)
+        for place in places:
+            padded.insert(place, " \t"[: place % 3])
+        read = parse_selector(",".join(padded) + ",", ALIASES, MANY)
+        assert isinstance(read, Selector)
+        self.assertEqual(list(read.names), _first_of_each(items))
+
+    @quick
+    @given(st.lists(names, min_size=2, max_size=8, unique=True))
+    def test_reading_again_changes_nothing(self, items: list[str]) -> None:
+        """A list written from what was read is read the same."""
+        read = parse_selector(",".join(items), ALIASES, MANY)
+        assert isinstance(read, Selector)
+        again = parse_selector(",".join(read.names), ALIASES, MANY)
+        assert isinstance(again, Selector)
+        self.assertEqual(again.names, read.names)
+        self.assertEqual(len(set(read.names)), len(read.names))
+
+    @quick
+    @given(
+        st.lists(names, min_size=1, max_size=10, unique=True),
+        st.integers(1, 10),
+        st.integers(1, 3),
+    )
+    def test_the_limit(self, items: list[str], limit: int, times: int) -> None:
+        """Up to the limit of different names is read, one more is refused, repeats are free."""
+        read = parse_selector(",".join(items * times) + ",", ALIASES, limit)
+        if len(items) <= limit:
+            self.assertIsInstance(read, Selector)
+        else:
+            assert isinstance(read, Refusal)
+            self.assertEqual((read.status, read.code), (400, "invalid_model_list"))
+
+    @quick
+    @given(odd_blanks, names)
+    def test_unicode_blanks_are_not_blanks(self, blank: str, name: str) -> None:
+        """A name with another blank at its end is another name, and the blank alone is one."""
+        read = parse_selector(f"{name},{name}{blank},{blank},{blank}{name}", ALIASES, MANY)
+        assert isinstance(read, Selector)
+        expected = _first_of_each([name, f"{name}{blank}", blank, f"{blank}{name}"])
+        self.assertEqual(list(read.names), expected)
+
+
+class AnyTextProperties(SynchronousTestCase):
+    """Reading anything."""
+
+    @quick
+    @given(texts, st.integers(1, 4))
+    def test_any_text_is_read_or_refused(self, text: str, limit: int) -> None:
+        """Nothing raises, and what is read has the shape of its mode."""
+        read = parse_selector(text, ALIASES, limit)
+        if isinstance(read, Refusal):
+            self.assertEqual((read.status, read.param), (400, "model"))
+            self.assertIn(read.code, {"missing_model", "invalid_model_list"})
+            return
+        self.assertEqual(read.text, text)
+        if read.mode is Mode.ALIAS:
+            self.assertEqual(read.names, ())
+        elif read.mode is Mode.DIRECT:
+            self.assertEqual(read.names, (text,))
+            self.assertNotIn(",", text)
+        else:
+            self.assertIn(",", text)
+            self.assertTrue(1 <= len(read.names) <= limit)
+            for name in read.names:
+                self.assertTrue(name)
+                self.assertEqual(name, name.strip(" \t\r\n\v\f"))
+                self.assertIn(name, text)
+                self.assertNotIn(",", name)
+
+    @quick
+    @given(blanks, st.sampled_from(sorted(ALIASES)), blanks, suffixes)
+    def test_the_alias_with_blanks_and_suffix(
+        self, before: str, alias: str, after: str, suffix: tuple[str, Order]
+    ) -> None:
+        """ASCII blanks and a suffix in any case leave the alias what it is."""
+        text = f"{before}{alias}{after}{suffix[0]}"
+        read = parse_selector(text, ALIASES, 1)
+        self.assertEqual(read, Selector(text, Mode.ALIAS, (), suffix[1]))

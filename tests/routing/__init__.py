@@ -1,0 +1,1 @@
+"""Tests of the pure routing decisions, module by module."""

@@ -1,0 +1,58 @@
+"""The catalog finds models by name and by chute, whatever repeats."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.catalog import Catalog, Model
+
+A = Model("acme/A", chute_id="id-a")
+B = Model("acme/B", chute_id="id-b", tee=True)
+
+
+class CatalogTests(SynchronousTestCase):
+    """Indexing the entries of the feed."""
+
+    def test_order_and_index(self) -> None:
+        """Entries keep the feed's order and are found by name and by chute."""
+        catalog = Catalog.of([B, A])
+        self.assertEqual(list(catalog.models.items()), [("acme/B", B), ("acme/A", A)])
+        self.assertEqual(dict(catalog.by_chute), {"id-b": "acme/B", "id-a": "acme/A"})
+        self.assertEqual(len(catalog), 2)
+        self.assertIn("acme/A", catalog)
+        self.assertNotIn("acme/a", catalog)
+
+    def test_an_empty_catalog_is_false(self) -> None:
+        """A catalog without models counts as none."""
+        self.assertFalse(Catalog.of([]))
+        self.assertTrue(Catalog.of([A]))
+
+    def test_a_model_without_a_chute(self) -> None:
+        """A model of which no chute is known is found by its name alone."""
+        catalog = Catalog.of([Model("x"), A])
+        self.assertIn("x", catalog)
+        self.assertEqual(dict(catalog.by_chute), {"id-a": "acme/A"})
+
+    def test_the_first_of_two_entries_of_one_name_counts(self) -> None:
+        """A repeated name changes nothing, and its chute does not lead to it either."""
+        catalog = Catalog.of([A, Model("acme/A", chute_id="id-z", tee=True)])
+        self.assertIs(catalog.models["acme/A"], A)
+        self.assertEqual(dict(catalog.by_chute), {"id-a": "acme/A"})
+
+    def test_the_first_of_two_entries_of_one_chute_counts(self) -> None:
+        """Two names on one chute are both listed; the chute leads to the first."""
+        catalog = Catalog.of([A, Model("acme/C", chute_id="id-a")])
+        self.assertEqual(list(catalog.models), ["acme/A", "acme/C"])
+        self.assertEqual(catalog.by_chute["id-a"], "acme/A")
+
+    def test_it_cannot_be_changed(self) -> None:
+        """A request keeps the catalog it started with: nobody can write to it."""
+        catalog = Catalog.of([A])
+        with self.assertRaises(TypeError):
+            catalog.models["x"] = B  # type: ignore[index]
+        with self.assertRaises(TypeError):
+            catalog.by_chute["x"] = "y"  # type: ignore[index]
+
+    def test_the_entry_text_is_not_shown(self) -> None:
+        """The representation leaves out the entry's JSON text."""
+        self.assertNotIn("secret", repr(Model("m", raw=b"secret")))

@@ -1,0 +1,188 @@
+"""Who a client is: address, key, and whose word counts."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from ipaddress import ip_network
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.identity import Trust, client_address, client_key
+
+TRUST = Trust(True, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
+PROXY = "10.0.0.1"
+
+
+def _address(*forwarded_for: str, peer: str = PROXY, trust: Trust = TRUST) -> str:
+    return client_address(peer, forwarded_for, trust)
+
+
+class AddressTests(SynchronousTestCase):
+    """The client's address."""
+
+    def test_without_trust_the_peer_counts(self) -> None:
+        """Headers mean nothing unless proxies are trusted and the peer is one of them."""
+        self.assertEqual(_address("1.2.3.4", trust=Trust()), PROXY)
+        self.assertEqual(_address("1.2.3.4", trust=Trust(False, TRUST.networks)), PROXY)
+        self.assertEqual(_address("1.2.3.4", trust=Trust(True)), PROXY)
+        self.assertEqual(_address("1.2.3.4", peer="192.0.2.7"), "192.0.2.7")
+
+    def test_the_right_most_entry_that_is_not_trusted(self) -> None:
+        """Trusted proxies are walked through; what the client wrote further left cannot win."""
+        self.assertEqual(_address("1.2.3.4"), "1.2.3.4")
+        self.assertEqual(_address("6.6.6.6, 1.2.3.4"), "1.2.3.4")
+        self.assertEqual(_address("6.6.6.6,1.2.3.4 ,\t10.9.9.9, 10.0.0.2"), "1.2.3.4")
+        self.assertEqual(_address("10.0.0.9, 1.2.3.4, 10.0.0.2"), "1.2.3.4")
+
+    def test_several_lines_are_one_list(self) -> None:
+        """A repeated header is read in order, as if it were one."""
+        self.assertEqual(_address("6.6.6.6", "1.2.3.4", "10.0.0.2"), "1.2.3.4")
+        self.assertEqual(_address("1.2.3.4, 10.0.0.3", "10.0.0.2"), "1.2.3.4")
+
+    def test_all_trusted(self) -> None:
+        """If only proxies are named, the left-most of them is where the request came from."""
+        self.assertEqual(_address("10.0.0.5, 10.0.0.6"), "10.0.0.5")
+
+    def test_no_entries(self) -> None:
+        """A proxy that names nobody speaks for itself."""
+        for values in ((), ("",), (" , ,",), ("", "\t")):
+            self.assertEqual(_address(*values), PROXY, values)
+
+    def test_empty_entries_are_skipped(self) -> None:
+        """Empty list elements are ignored, as HTTP lists are read."""
+        self.assertEqual(_address("1.2.3.4,, ,10.0.0.2,"), "1.2.3.4")
+
+    def test_a_malformed_entry_gives_the_peer(self) -> None:
+        """What is no address on the way to the client makes the header worthless."""
+        for entry in (
+            *("unknown", "_hidden", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "host:80"),
+            *("1.2.3.4:", "1.2.3.4:x", "1.2.3.4:65536", "1.2.3.4:123456", "1.2.3.4:\u0661"),
+            *("[::1", "::1]", "[::1]x", "[::1]:", "[::1]:99999", "[1.2.3.4]", "[]", "[:]"),
+            *("fe80::1%eth0", "[fe80::1%eth0]:80", "1.2.3.4 5.6.7.8", '"1.2.3.4"', "\u00a01.2.3.4"),
+        ):
+            self.assertEqual(_address(f"1.1.1.1, {entry}, 10.0.0.2"), PROXY, entry)
+
+    def test_what_is_left_of_the_client_is_not_read(self) -> None:
+        """Nonsense that the client wrote itself does no harm."""
+        self.assertEqual(_address("nonsense, 1.2.3.4"), "1.2.3.4")
+
+    def test_ports_and_brackets(self) -> None:
+        """Some proxies add the port, and brackets for IPv6."""
+        for entry, address in (
+            ("1.2.3.4:0", "1.2.3.4"),
+            ("1.2.3.4:65535", "1.2.3.4"),
+            ("[::1]:123", "::1"),
+            ("[::1]", "::1"),
+            ("2001:DB9:0:0::1", "2001:db9::1"),
+        ):
+            self.assertEqual(_address(entry), address)
+
+    def test_ipv4_written_as_ipv6_is_ipv4(self) -> None:
+        """A dual-stack socket's peer is the IPv4 host it stands for, in trust and in text."""
+        self.assertEqual(_address("1.2.3.4", peer="::ffff:10.0.0.1"), "1.2.3.4")
+        self.assertEqual(_address(peer="::ffff:192.0.2.7"), "192.0.2.7")
+        self.assertEqual(_address("1.2.3.4, ::ffff:10.0.0.2"), "1.2.3.4")
+        self.assertEqual(_address("[::ffff:1.2.3.4]:80"), "1.2.3.4")
+
+    def test_ipv6_proxies(self) -> None:
+        """Trusted networks of both families count, each for its own addresses."""
+        self.assertEqual(_address("2001:db9::5, 10.0.0.2", peer="2001:db8::1"), "2001:db9::5")
+        self.assertEqual(_address("1.2.3.4", peer="2001:DB8:0::1"), "1.2.3.4")
+
+    def test_canonical_text(self) -> None:
+        """One address has one text."""
+        self.assertEqual(_address(peer="2001:0DB8:0:0:0:0:0:1"), "2001:db8::1")
+
+    def test_a_peer_that_is_no_ip_address(self) -> None:
+        """A socket file, or an address with a zone, is itself, and trusted by nobody."""
+        for peer in ("/run/autopilot.sock", "", "fe80::1%eth0"):
+            self.assertEqual(_address("1.2.3.4", peer=peer), peer)
+        everyone = Trust(True, (ip_network("::/0"), ip_network("0.0.0.0/0")))
+        self.assertEqual(
+            _address("1.2.3.4", peer="fe80::1%eth0", trust=everyone),
+            "fe80::1%eth0",
+        )
+
+
+def _key(
+    authorization: str | None = None,
+    api_key: str | None = None,
+    address: str = "192.0.2.1",
+    hash_key: bytes = b"k",
+) -> bytes:
+    return client_key(authorization, api_key, address, hash_key)
+
+
+class KeyTests(SynchronousTestCase):
+    """The hash that stands for a client."""
+
+    def test_sixteen_bytes(self) -> None:
+        """Each kind of client gets 16 bytes, always the same."""
+        for key in (_key(), _key("Bearer t"), _key(None, "t")):
+            self.assertEqual(len(key), 16)
+        self.assertEqual(_key("Bearer t"), _key("Bearer t"))
+
+    def test_the_token_counts_first(self) -> None:
+        """With a token neither API key nor address matters."""
+        self.assertEqual(_key("Bearer t", "a", "192.0.2.1"), _key("Bearer t", None, "192.0.2.2"))
+        self.assertNotEqual(_key("Bearer t"), _key("Bearer u"))
+
+    def test_then_the_api_key(self) -> None:
+        """Without a token the API key counts, and the address does not."""
+        self.assertEqual(_key(None, "a", "192.0.2.1"), _key(None, " a\t", "192.0.2.2"))
+        self.assertNotEqual(_key(None, "a"), _key(None, "b"))
+
+    def test_then_the_address(self) -> None:
+        """Without either the address counts."""
+        self.assertNotEqual(_key(address="192.0.2.1"), _key(address="192.0.2.2"))
+        self.assertEqual(_key("Basic abc", " ", "192.0.2.1"), _key(address="192.0.2.1"))
+
+    def test_the_scheme_in_any_case_and_with_any_blanks(self) -> None:
+        """Spelling of the scheme and blanks around the token do not matter."""
+        for text in ("bearer t", "BEARER t", "Bearer  t", "Bearer\tt", " Bearer t ", "Bearer \t t"):
+            self.assertEqual(_key(text), _key("Bearer t"), text)
+
+    def test_no_token(self) -> None:
+        """Other schemes, a scheme alone and a blank token are no token."""
+        for text in ("", "Bearer", "Bearer ", "Bearer \t ", "t", "Basic t", "Bearert t", "Token t"):
+            self.assertEqual(_key(text), _key(), text)
+            self.assertEqual(_key(text, "a"), _key(None, "a"), text)
+
+    def test_the_three_kinds_never_meet(self) -> None:
+        """The same text as token, API key and address is three clients."""
+        text = "192.0.2.1"
+        keys = {_key(f"Bearer {text}"), _key(None, text), _key(address=text)}
+        self.assertEqual(len(keys), 3)
+
+    def test_the_hash_key(self) -> None:
+        """Another secret gives other hashes; one of any length works, to its last byte."""
+        self.assertNotEqual(_key("Bearer t", hash_key=b"k"), _key("Bearer t", hash_key=b"l"))
+        lengths = [_key("Bearer t", hash_key=b"k" * size) for size in (0, 1, 64, 65, 1000)]
+        self.assertEqual(len(set(lengths)), 5)
+        long = [_key("Bearer t", hash_key=b"k" * 64 + end) for end in (b"a", b"b")]
+        self.assertNotEqual(*long)
+
+    def test_the_hash_is_blake2b(self) -> None:
+        """The hash is that of the standard, so that routers with one secret agree."""
+        for secret in (b"k" * 64, b"k"):
+            expected = blake2b(b"t", digest_size=16, key=secret, person=b"token").digest()
+            self.assertEqual(_key("Bearer t", hash_key=secret), expected)
+        expected = blake2b(b"a", digest_size=16, key=b"k", person=b"api-key").digest()
+        self.assertEqual(_key(None, "a"), expected)
+        expected = blake2b(b"192.0.2.1", digest_size=16, key=b"k", person=b"address").digest()
+        self.assertEqual(_key(), expected)
+
+    def test_a_token_of_several_words(self) -> None:
+        """All of the token counts, blanks inside it included."""
+        self.assertNotEqual(_key("Bearer a b c"), _key("Bearer a b d"))
+        self.assertNotEqual(_key("Bearer a b c"), _key("Bearer x b c"))
+
+    def test_only_blanks_are_trimmed(self) -> None:
+        """No other character is taken off a token or a key."""
+        self.assertNotEqual(_key("Bearer XtX"), _key("Bearer t"))
+        self.assertNotEqual(_key(None, "XaX"), _key(None, "a"))
+
+    def test_any_text_can_be_hashed(self) -> None:
+        """Header values outside ASCII, lone surrogates included, are values like others."""
+        self.assertNotEqual(_key("Bearer \udc80"), _key("Bearer \udc81"))
+        self.assertNotEqual(_key("Bearer é"), _key("Bearer e"))

@@ -1,0 +1,79 @@
+"""What a request needs, against what the catalog says of a model."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.catalog import Model
+from autopilot.routing.needs import NOTHING, Needs, lacking
+
+BARE = Model("m", max_output_length=100, input_modalities=frozenset(), features=frozenset())
+UNKNOWN = Model("m")
+ALL = Needs(
+    images=True,
+    audio=True,
+    video=True,
+    tools=True,
+    json_schema=True,
+    json_mode=True,
+    completion_tokens=101,
+)
+
+
+def _with(*features: str) -> Model:
+    return Model("m", features=frozenset(features))
+
+
+def _reads(*modalities: str) -> Model:
+    return Model("m", input_modalities=frozenset(modalities))
+
+
+class LackingTests(SynchronousTestCase):
+    """The first need that a model is known to lack."""
+
+    def test_unknown_is_no_reason(self) -> None:
+        """A model of which nothing is said lacks nothing."""
+        self.assertIsNone(lacking(UNKNOWN, ALL))
+
+    def test_a_plain_request_needs_nothing(self) -> None:
+        """The barest model serves a request without needs."""
+        self.assertEqual(NOTHING, Needs())
+        self.assertIsNone(lacking(BARE, NOTHING))
+
+    def test_each_need_is_named(self) -> None:
+        """Each need alone is missed in a model that has nothing, under its own name."""
+        for need in ("images", "audio", "video", "tools", "json_schema", "json_mode"):
+            self.assertEqual(lacking(BARE, Needs(**{need: True})), need)
+        self.assertEqual(lacking(BARE, Needs(completion_tokens=101)), "completion_tokens")
+
+    def test_the_first_in_order_is_named(self) -> None:
+        """Of several missing needs the first counts: modalities, features, length."""
+        everything = ("image", "audio", "video")
+        features = ("tools", "structured_outputs", "json_mode")
+        for have, need in enumerate(("images", "audio", "video")):
+            self.assertEqual(lacking(_reads(*everything[:have]), ALL), need)
+        for have, need in enumerate(("tools", "json_schema", "json_mode")):
+            self.assertEqual(lacking(_with(*features[:have]), ALL), need)
+        self.assertEqual(lacking(BARE, ALL), "images")
+
+    def test_what_is_there_is_not_missed(self) -> None:
+        """A model that has all of it lacks nothing."""
+        model = Model(
+            "m",
+            max_output_length=101,
+            input_modalities=frozenset({"text", "image", "audio", "video"}),
+            features=frozenset({"tools", "json_mode", "structured_outputs"}),
+        )
+        self.assertIsNone(lacking(model, ALL))
+
+    def test_the_misspelt_feature_counts(self) -> None:
+        """The catalog's second spelling of structured outputs serves as well."""
+        self.assertIsNone(lacking(_with("structured_output"), Needs(json_schema=True)))
+        self.assertIsNone(lacking(_with("structured_outputs"), Needs(json_schema=True)))
+        self.assertEqual(lacking(_with("json_mode"), Needs(json_schema=True)), "json_schema")
+
+    def test_the_completion_limit_may_be_reached(self) -> None:
+        """Exactly the model's longest output fits; one token more does not."""
+        self.assertIsNone(lacking(BARE, Needs(completion_tokens=100)))
+        self.assertEqual(lacking(BARE, Needs(completion_tokens=101)), "completion_tokens")
+        self.assertIsNone(lacking(_with(), Needs(completion_tokens=101)))

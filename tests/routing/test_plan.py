@@ -1,0 +1,266 @@
+"""Which models a request may go to, and the refusals when there are none."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.needs import NOTHING, Needs
+from autopilot.routing.plan import Plan, Recall, Rules, pick, plan
+from autopilot.routing.ranking import Load, score
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Mode, Selector, parse_selector
+from autopilot.routing.snapshot import Snapshot
+
+TEXT = frozenset({"text"})
+A = Model("acme/A-TEE", "id-a", tee=True, input_modalities=TEXT, max_output_length=100)
+B = Model("acme/B", "id-b", tee=False, features=frozenset({"tools"}))
+C = Model("acme/C", "id-c")
+CATALOG = Catalog.of([A, B, C])
+RULES = Rules(frozenset({"auto"}), 8)
+FORWARD = Rules(frozenset({"auto"}), 8, unknown_models="forward")
+TEE = Rules(frozenset({"auto"}), 8, require_tee=True)
+
+
+def _snapshot(*ranked: str, catalog: Catalog | None = CATALOG) -> Snapshot:
+    return Snapshot(catalog, tuple(score(Load(name, None, 1)) for name in ranked))
+
+
+ALL = _snapshot("acme/B", "acme/A-TEE", "acme/C")
+
+
+def _plan(
+    text: str,
+    *,
+    needs: Needs = NOTHING,
+    tee_only: bool = False,
+    snapshot: Snapshot = ALL,
+    rules: Rules = RULES,
+) -> Plan | Refusal:
+    selector = parse_selector(text, rules.aliases, rules.max_list_items)
+    assert isinstance(selector, Selector)
+    return plan(selector, needs, tee_only, snapshot, rules, Recall())
+
+
+class PlanTestCase(SynchronousTestCase):
+    """What the tests of this file share."""
+
+    def check_refused(
+        self, answer: Plan | Refusal, code: str, *words: str, status: int = 400
+    ) -> Refusal:
+        """Assert that the answer is this refusal, with ``words`` in its message."""
+        assert isinstance(answer, Refusal), answer
+        self.assertEqual((answer.status, answer.code), (status, code))
+        self.assertEqual(answer.param, "model" if status == 400 else None)
+        for word in words:
+            self.assertIn(word, answer.message)
+        return answer
+
+
+class CandidateTests(PlanTestCase):
+    """Whom a selector speaks of."""
+
+    def test_the_alias_speaks_of_the_ranking(self) -> None:
+        """Every ranked model is a candidate, in the ranking's order."""
+        expected = Plan(Mode.ALIAS, ("acme/B", "acme/A-TEE", "acme/C"))
+        self.assertEqual(_plan("auto"), expected)
+
+    def test_a_list_speaks_of_its_items(self) -> None:
+        """The items are the candidates, ranked or not."""
+        snapshot = _snapshot("acme/B")
+        expected = Plan(Mode.LIST, ("acme/C", "acme/A-TEE"))
+        self.assertEqual(_plan("acme/C,acme/A-TEE", snapshot=snapshot), expected)
+
+    def test_a_direct_name_is_the_one_candidate(self) -> None:
+        """The text goes up as it came, suffix and blanks included."""
+        for text in ("acme/B", "acme/B:latency", "acme/B:ThroughPut "):
+            self.assertEqual(_plan(text), Plan(Mode.DIRECT, (text,)))
+
+    def test_nothing_ranked(self) -> None:
+        """An alias without candidates is a matter of time: 503 with Retry-After."""
+        refusal = self.check_refused(
+            _plan("auto", snapshot=_snapshot()), "no_candidates", status=503
+        )
+        self.assertEqual(refusal.message, "No model is available right now.")
+        self.assertEqual(refusal.retry_after, 5)
+        self.check_refused(_plan("auto", snapshot=Snapshot()), "no_candidates", status=503)
+        empty = _snapshot()
+        self.check_refused(_plan("auto", snapshot=empty, rules=TEE), "no_candidates", status=503)
+
+    def test_a_repeated_name_is_one_candidate(self) -> None:
+        """Neither a ranking nor a selector can bring a model in twice."""
+        snapshot = _snapshot("acme/B", "acme/C", "acme/B")
+        self.assertEqual(_plan("auto", snapshot=snapshot), Plan(Mode.ALIAS, ("acme/B", "acme/C")))
+
+
+class UnknownTests(PlanTestCase):
+    """Names that the catalog does not have."""
+
+    def test_every_unknown_item_is_named(self) -> None:
+        """A list with unknown items is refused whole, and only those are named."""
+        answer = self.check_refused(
+            _plan("acme/B,nope,acme/C,nix"), "unknown_model", "'nope'", "'nix'", "models"
+        )
+        self.assertNotIn("acme/C'", answer.message.replace("mean 'acme/C'", ""))
+
+    def test_a_direct_name(self) -> None:
+        """An unknown direct name is refused, with what may have been meant."""
+        self.check_refused(_plan("acme/b"), "unknown_model", "'acme/b' (did you mean 'acme/B'")
+
+    def test_the_platforms_suffixes(self) -> None:
+        """A direct name may end as the platform allows; its model has to exist all the same."""
+        for suffix in (":latency", ":THROUGHPUT", ":THINKING", ":THINKING:latency"):
+            text = f"acme/B{suffix}"
+            self.assertEqual(_plan(text), Plan(Mode.DIRECT, (text,)))
+            self.check_refused(_plan(f"nope{suffix}"), "unknown_model", f"'nope{suffix}'")
+
+    def test_other_suffixes(self) -> None:
+        """Endings that the platform does not know make it another name."""
+        for suffix in (":thinking", ":premium", ":latency:THINKING", ":latency:latency"):
+            self.check_refused(_plan(f"acme/B{suffix}"), "unknown_model")
+
+    def test_list_items_have_no_suffix_of_their_own(self) -> None:
+        """Only the whole list has a suffix: an item with one is unknown."""
+        self.check_refused(_plan("acme/B:latency,acme/C"), "unknown_model", "'acme/B:latency'")
+        self.check_refused(_plan("acme/C,acme/B:THINKING"), "unknown_model")
+        accepted = _plan("acme/C,acme/B:latency")
+        self.assertEqual(accepted, Plan(Mode.LIST, ("acme/C", "acme/B")))
+
+    def test_a_full_name_with_a_suffix_in_the_catalog(self) -> None:
+        """A model whose own name ends like a suffix is known by that name."""
+        snapshot = _snapshot(catalog=Catalog.of([Model("odd:latency"), B]))
+        self.assertEqual(
+            _plan("odd:latency", snapshot=snapshot), Plan(Mode.DIRECT, ("odd:latency",))
+        )
+
+    def test_a_chute_id(self) -> None:
+        """A chute's id is known by way of the catalog for a direct name, as the platform does."""
+        self.assertEqual(_plan("id-b"), Plan(Mode.DIRECT, ("id-b",)))
+        self.assertEqual(_plan("id-b:latency"), Plan(Mode.DIRECT, ("id-b:latency",)))
+        self.check_refused(_plan("id-b,acme/C"), "unknown_model", "did you mean 'acme/B'")
+
+    def test_an_alias_in_a_list(self) -> None:
+        """The alias cannot be an item, and the message says so."""
+        self.check_refused(
+            _plan("auto,acme/B"), "unknown_model", "'auto'", "cannot be part of a list"
+        )
+
+    def test_blanks_are_not_forgiven_in_a_direct_name(self) -> None:
+        """Ordinary blanks around a name are harmless, other blanks make it unknown."""
+        self.check_refused(_plan("acme/B\u00a0"), "unknown_model", r"'acme/B\xa0'")
+
+    def test_forward_turns_the_check_off(self) -> None:
+        """Names that only the platform knows are passed on when the operator says so."""
+        self.assertEqual(_plan("my-private", rules=FORWARD), Plan(Mode.DIRECT, ("my-private",)))
+        self.assertEqual(_plan("x,acme/B", rules=FORWARD), Plan(Mode.LIST, ("x", "acme/B")))
+
+    def test_without_a_catalog_nothing_is_checked(self) -> None:
+        """Before the first catalog, and with an empty one, every name may be right."""
+        for catalog in (None, Catalog.of([])):
+            snapshot = _snapshot(catalog=catalog)
+            self.assertEqual(_plan("x", snapshot=snapshot), Plan(Mode.DIRECT, ("x",)))
+            self.assertEqual(_plan("x,y", snapshot=snapshot), Plan(Mode.LIST, ("x", "y")))
+
+
+class ConfidentialTests(PlanTestCase):
+    """Trusted execution environments, asked for by the request or by the operator."""
+
+    def both(self, text: str, snapshot: Snapshot = ALL) -> Plan | Refusal:
+        """The answer, which has to be the same whoever asks for it."""
+        by_request = _plan(text, tee_only=True, snapshot=snapshot)
+        self.assertEqual(_plan(text, rules=TEE, snapshot=snapshot), by_request)
+        return by_request
+
+    def test_only_marked_models_are_candidates(self) -> None:
+        """A model marked otherwise, or not marked, is left out of alias and list."""
+        self.assertEqual(self.both("auto"), Plan(Mode.ALIAS, ("acme/A-TEE",)))
+        self.assertEqual(self.both("acme/C,acme/A-TEE"), Plan(Mode.LIST, ("acme/A-TEE",)))
+        self.assertEqual(self.both("acme/A-TEE"), Plan(Mode.DIRECT, ("acme/A-TEE",)))
+
+    def test_none_left(self) -> None:
+        """Without a marked model the request is refused in every mode."""
+        self.check_refused(self.both("auto", _snapshot("acme/B", "acme/C")), "tee_required")
+        self.check_refused(self.both("acme/B,acme/C"), "tee_required")
+        refusal = self.check_refused(self.both("acme/C"), "tee_required")
+        self.assertEqual(
+            refusal.message,
+            "A trusted execution environment is required, and none of the models that may serve "
+            "this request is marked as running in one.",
+        )
+
+    def test_a_name_is_no_mark(self) -> None:
+        """Without a catalog nothing is marked, whatever the name claims."""
+        snapshot = _snapshot("acme/A-TEE", catalog=None)
+        for text in ("auto", "acme/A-TEE", "acme/A-TEE,"):
+            self.check_refused(self.both(text, snapshot), "tee_required")
+
+    def test_platform_forms_of_a_marked_model(self) -> None:
+        """A suffix or a chute's id does not hide the mark."""
+        for text in ("acme/A-TEE:latency", "acme/A-TEE:THINKING", "id-a"):
+            self.assertEqual(self.both(text), Plan(Mode.DIRECT, (text,)))
+
+    def test_unknown_comes_first(self) -> None:
+        """A name that does not exist is told as that."""
+        self.check_refused(self.both("nope"), "unknown_model")
+
+    def test_forwarded_names_are_not_marked(self) -> None:
+        """A name that only the platform knows cannot be known to be confidential."""
+        self.check_refused(_plan("x", rules=FORWARD, tee_only=True), "tee_required")
+        expected = Plan(Mode.LIST, ("acme/A-TEE",))
+        self.assertEqual(_plan("x,acme/A-TEE", rules=FORWARD, tee_only=True), expected)
+
+
+class CapableTests(PlanTestCase):
+    """What the request needs, behind the alias."""
+
+    def test_models_known_to_lack_it_are_left_out(self) -> None:
+        """Unknown is no reason: only models that are known to lack a need are dropped."""
+        images = _plan("auto", needs=Needs(images=True))
+        self.assertEqual(images, Plan(Mode.ALIAS, ("acme/B", "acme/C")))
+        length = _plan("auto", needs=Needs(completion_tokens=101))
+        self.assertEqual(length, Plan(Mode.ALIAS, ("acme/B", "acme/C")))
+        both = _plan("auto", needs=Needs(images=True, json_mode=True))
+        self.assertEqual(both, Plan(Mode.ALIAS, ("acme/C",)))
+
+    def test_none_left(self) -> None:
+        """The needs that nobody meets are named, each once."""
+        snapshot = _snapshot("acme/A-TEE", "acme/B", "acme/A-TEE")
+        needs = Needs(video=True, json_mode=True)
+        answer = _plan("auto", needs=needs, snapshot=snapshot)
+        refusal = self.check_refused(answer, "no_capable_model")
+        self.assertEqual(
+            refusal.message,
+            "No model behind the alias supports what this request needs: video, json_mode.",
+        )
+
+    def test_lists_and_direct_names_are_the_clients_choice(self) -> None:
+        """Who names models gets them, whatever the catalog says of them."""
+        needs = Needs(images=True, completion_tokens=1000)
+        self.assertEqual(_plan("acme/A-TEE", needs=needs), Plan(Mode.DIRECT, ("acme/A-TEE",)))
+        self.assertEqual(_plan("acme/A-TEE,", needs=needs), Plan(Mode.LIST, ("acme/A-TEE",)))
+
+    def test_models_outside_the_catalog_stay(self) -> None:
+        """Of a ranked model without an entry nothing is known."""
+        snapshot = _snapshot("x-TEE", catalog=None)
+        self.assertEqual(
+            _plan("auto", needs=Needs(tools=True), snapshot=snapshot), Plan(Mode.ALIAS, ("x-TEE",))
+        )
+
+    def test_tee_comes_first(self) -> None:
+        """Of two reasons to refuse, the environment is told before the needs."""
+        snapshot = _snapshot("acme/B")
+        answer = _plan("auto", needs=Needs(json_mode=True), tee_only=True, snapshot=snapshot)
+        self.check_refused(answer, "tee_required")
+
+
+class PickTests(SynchronousTestCase):
+    """The next candidate of a plan that is under way."""
+
+    def test_the_first_that_is_not_cooling(self) -> None:
+        """A model that began to cool meanwhile is passed over."""
+        self.assertEqual(pick(["a", "b", "c"], frozenset()), "a")
+        self.assertEqual(pick(["a", "b", "c"], frozenset({"a", "c"})), "b")
+
+    def test_all_cooling(self) -> None:
+        """If all cool, the first is tried all the same."""
+        self.assertEqual(pick(("a", "b"), frozenset({"a", "b", "c"})), "a")

@@ -1,0 +1,222 @@
+"""The ranking's formula, worked out by hand, and who takes part in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.ranking import Load, Ranked, rank, score
+
+FULL = Load(
+    name="acme/M",
+    chute_id="id-m",
+    active_instance_count=4,
+    utilization_current=0.9,
+    utilization_5m=0.5,
+    utilization_15m=0.25,
+    utilization_1h=0.75,
+    rate_limit_ratio_5m=0.01,
+    rate_limit_ratio_15m=0.04,
+    rate_limit_ratio_1h=0.06,
+    scalable=True,
+    scale_allowance=3,
+)
+
+
+def _idle(name: str, instances: int = 1, chute_id: str | None = None) -> Load:
+    return Load(name, chute_id, instances, utilization_5m=0.0)
+
+
+def _names(*loads: Load, catalog: Catalog | None = None) -> list[str]:
+    return [ranked.name for ranked in rank(loads, catalog)]
+
+
+class ScoreTests(SynchronousTestCase):
+    """One record's score and its parts."""
+
+    def near(self, actual: float, expected: float) -> None:
+        """Assert equality but for the last digits of a float."""
+        self.assertAlmostEqual(actual, expected, places=12)
+
+    def test_every_part(self) -> None:
+        """With all windows known each part is as the formula says."""
+        ranked = score(FULL)
+        self.near(ranked.util, 0.6 * 0.5 + 0.3 * 0.25 + 0.1 * 0.75)  # 0.45
+        self.near(ranked.free, 2.2)
+        self.near(ranked.bonus, 0.15)
+        self.near(ranked.rate_limit, 0.02)  # half of the 15 minutes' is the most
+        self.near(ranked.penalty, 0.16)
+        self.near(ranked.score, 2.19)
+        self.assertEqual(ranked.active_instance_count, 4)
+        self.assertEqual(ranked.utilization_current, 0.9)
+        self.assertEqual(ranked.rate_limit_ratio_5m, 0.01)
+
+    def test_the_name(self) -> None:
+        """A record goes under its own name, or under the catalog's."""
+        self.assertEqual(score(FULL).name, "acme/M")
+        self.assertEqual(score(FULL, "acme/N").name, "acme/N")
+
+    def test_longer_windows_fall_back_on_shorter_ones(self) -> None:
+        """A missing hour counts as the 15 minutes, missing 15 minutes as the 5."""
+        self.near(score(replace(FULL, utilization_1h=None)).util, 0.3 + 0.075 + 0.025)
+        no_15m = replace(FULL, utilization_15m=None)
+        self.near(score(no_15m).util, 0.3 + 0.15 + 0.075)
+        self.near(score(replace(no_15m, utilization_1h=None)).util, 0.5)
+
+    def test_utilization_now_stands_in_for_five_minutes(self) -> None:
+        """Missing 5 minutes count as the current value, and with that missing as full."""
+        load = Load("m", None, 2, utilization_current=0.25)
+        self.near(score(load).util, 0.25)
+        self.near(score(load).free, 1.5)
+        blind = score(Load("m", None, 2))
+        self.near(blind.util, 1.0)
+        self.near(blind.free, 0.0)
+        self.near(blind.score, 0.0)
+        self.assertEqual(blind.utilization_current, 1.0)
+
+    def test_five_minutes_stand_in_for_utilization_now(self) -> None:
+        """The tie-break on current utilization falls back on the 5 minutes'."""
+        self.assertEqual(score(replace(FULL, utilization_current=None)).utilization_current, 0.5)
+
+    def test_rate_limits_fall_back_too(self) -> None:
+        """Missing ratios count as the shorter window's, and as zero when none is known."""
+        self.near(score(replace(FULL, rate_limit_ratio_15m=None)).rate_limit, 0.015)
+        only_5m = replace(FULL, rate_limit_ratio_15m=None, rate_limit_ratio_1h=None)
+        self.near(score(only_5m).rate_limit, 0.01)
+        no_5m = replace(FULL, rate_limit_ratio_5m=None)
+        self.near(score(no_5m).rate_limit, 0.02)
+        self.assertEqual(score(no_5m).rate_limit_ratio_5m, 0.0)
+        self.assertEqual(score(Load("m", None, 1)).rate_limit, 0.0)
+
+    def test_each_window_can_be_the_worst(self) -> None:
+        """The ratio that counts is the largest after halving and quartering."""
+        self.near(score(replace(FULL, rate_limit_ratio_5m=0.5)).rate_limit, 0.5)
+        self.near(score(replace(FULL, rate_limit_ratio_1h=0.8)).rate_limit, 0.2)
+
+    def test_zero_is_a_value(self) -> None:
+        """An idle window is idle, not unknown."""
+        load = replace(FULL, utilization_5m=0.0, rate_limit_ratio_5m=0.0)
+        self.near(score(load).util, 0.15)
+        idle_hour = replace(FULL, utilization_1h=0.0, rate_limit_ratio_15m=0.0)
+        self.near(score(idle_hour).util, 0.375)
+        self.near(score(idle_hour).rate_limit, 0.015)
+
+    def test_over_full_is_no_debt(self) -> None:
+        """Utilization above 1 leaves nothing free, and not less than nothing."""
+        self.assertEqual(score(replace(FULL, utilization_5m=2.0)).free, 0.0)
+
+    def test_growth_counts_up_to_eight_and_only_when_scalable(self) -> None:
+        """The bonus is a twentieth of an instance for each allowed, eight at most."""
+        self.near(score(replace(FULL, scale_allowance=8)).bonus, 0.4)
+        self.near(score(replace(FULL, scale_allowance=9)).bonus, 0.4)
+        self.near(score(replace(FULL, scale_allowance=7)).bonus, 0.35)
+        self.assertEqual(score(replace(FULL, scale_allowance=None)).bonus, 0.0)
+        self.assertEqual(score(replace(FULL, scalable=False)).bonus, 0.0)
+
+    def test_a_score_can_be_negative(self) -> None:
+        """A model that turns most calls away ranks below one that is merely full."""
+        self.near(score(replace(FULL, rate_limit_ratio_5m=1.0)).score, 2.2 + 0.15 - 8)
+
+
+class EligibilityTests(SynchronousTestCase):
+    """Which records take part."""
+
+    catalog = Catalog.of([Model("acme/A", "id-a"), Model("acme/B", "id-b"), Model("acme/C")])
+
+    def test_private_chutes_never_do(self) -> None:
+        """The placeholder for private chutes is no model, whatever the catalog says."""
+        private = _idle("[private chute]", chute_id="id-a")
+        self.assertEqual(_names(private, catalog=self.catalog), [])
+        self.assertEqual(
+            _names(private, catalog=Catalog.of([Model("[private chute]", "id-a")])), []
+        )
+
+    def test_a_model_needs_an_active_instance(self) -> None:
+        """Cold models are left out."""
+        cold, warm = _idle("acme/A", 0), _idle("acme/B", 1)
+        self.assertEqual(_names(cold, warm, catalog=self.catalog), ["acme/B"])
+
+    def test_the_catalog_is_joined_on_the_chute(self) -> None:
+        """A record found by its chute goes under the catalog's name."""
+        self.assertEqual(
+            _names(_idle("renamed", chute_id="id-b"), catalog=self.catalog), ["acme/B"]
+        )
+
+    def test_else_on_the_name(self) -> None:
+        """A record whose chute is unknown, or not given, is found by its name."""
+        self.assertEqual(_names(_idle("acme/C", chute_id="id-z"), catalog=self.catalog), ["acme/C"])
+        self.assertEqual(_names(_idle("acme/A"), catalog=self.catalog), ["acme/A"])
+
+    def test_what_the_catalog_lacks_is_left_out(self) -> None:
+        """With a catalog, not even the -TEE ending helps a model that is not in it."""
+        self.assertEqual(_names(_idle("acme/X-TEE", chute_id="id-z"), catalog=self.catalog), [])
+
+    def test_without_a_catalog_only_tee_names(self) -> None:
+        """Before the first catalog, and with an empty one, only names ending in -TEE rank."""
+        loads = [_idle("acme/A"), _idle("acme/A-TEE", 2), _idle("B-TEE"), _idle("C-TEE-x")]
+        loads.append(_idle("d-tee"))
+        for catalog in (None, Catalog.of([])):
+            self.assertEqual(_names(*loads, catalog=catalog), ["acme/A-TEE", "B-TEE"])
+
+    def test_a_model_ranks_once(self) -> None:
+        """Of two records of one model the better counts."""
+        ranking = rank([_idle("acme/C", 1), _idle("acme/C", 3), _idle("acme/C", 2)], self.catalog)
+        self.assertEqual([(ranked.name, ranked.score) for ranked in ranking], [("acme/C", 3.0)])
+
+    def test_the_record_of_the_chute_counts_before_a_namesake(self) -> None:
+        """Another chute of the same name cannot lend a model its free instances."""
+        own, namesake = _idle("acme/A", 1, "id-a"), _idle("acme/A", 9, "id-z")
+        for loads in ([own, namesake], [namesake, own]):
+            self.assertEqual([each.score for each in rank(loads, self.catalog)], [1.0])
+
+
+class OrderTests(SynchronousTestCase):
+    """Best first, and ties in a fixed order."""
+
+    def order(self, *ranked: Load) -> list[str]:
+        """The names in order, from records of names that need no catalog."""
+        forward, backward = _names(*ranked), _names(*reversed(ranked))
+        self.assertEqual(forward, backward)
+        return forward
+
+    def test_score_first(self) -> None:
+        """The higher score goes first."""
+        few = Load("a-TEE", None, 1, utilization_5m=0.0)
+        many = Load("b-TEE", None, 10, utilization_5m=0.95)
+        self.assertEqual(self.order(many, few), ["a-TEE", "b-TEE"])
+
+    def test_then_more_instances(self) -> None:
+        """Of equal scores the larger model goes first."""
+        small = Load("a-TEE", None, 1, utilization_5m=0.5)
+        large = Load("b-TEE", None, 2, utilization_5m=0.75)
+        self.assertEqual(score(small).score, score(large).score)
+        self.assertEqual(self.order(small, large), ["b-TEE", "a-TEE"])
+
+    def test_then_less_utilization_now(self) -> None:
+        """Then the model that is less busy at the moment."""
+        busy = Load("a-TEE", None, 2, utilization_current=0.6, utilization_5m=0.5)
+        calm = Load("b-TEE", None, 2, utilization_current=0.4, utilization_5m=0.5)
+        plain = Load("c-TEE", None, 2, utilization_5m=0.5)
+        self.assertEqual(self.order(busy, calm, plain), ["b-TEE", "c-TEE", "a-TEE"])
+
+    def test_then_fewer_refusals(self) -> None:
+        """Then the lower rate-limit ratio of the last 5 minutes."""
+        more = Load("a-TEE", None, 2, 0.5, rate_limit_ratio_5m=0.25)
+        less = Load("b-TEE", None, 2, 0.5, rate_limit_ratio_5m=0.125, rate_limit_ratio_15m=0.5)
+        none = Load("c-TEE", None, 2, 0.5, rate_limit_ratio_1h=1.0)
+        self.assertEqual({score(each).score for each in (more, less, none)}, {0.0})
+        self.assertEqual(self.order(more, less, none), ["c-TEE", "b-TEE", "a-TEE"])
+
+    def test_then_the_name(self) -> None:
+        """And at last the name, so that no tie is left."""
+        self.assertEqual(self.order(_idle("b-TEE"), _idle("a-TEE")), ["a-TEE", "b-TEE"])
+
+    def test_equal_scores_from_different_parts(self) -> None:
+        """Two records of one model that tie in every rank give the same entry in either order."""
+        one = Load("a-TEE", None, 1, 0.5, 0.5)
+        two = Load("a-TEE", None, 1, 0.5, 0.6, scalable=True, scale_allowance=2)
+        first, second = rank([one, two], None), rank([two, one], None)
+        self.assertEqual(first, second)
+        self.assertIsInstance(first[0], Ranked)

@@ -1,0 +1,145 @@
+"""Reading what an error says, out of any of its envelopes."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing import said
+from autopilot.routing.said import texts
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return texts(json.dumps(value).encode())
+
+
+class TextsTests(SynchronousTestCase):
+    """All texts of an error body."""
+
+    def test_envelopes(self) -> None:
+        """A text is found wherever the platform, an engine or OpenAI's shape keeps it."""
+        for value in (
+            {"detail": "Boom"},
+            {"detail": {"message": "Boom", "quota_reset_timestamp": "later"}},
+            {"detail": [{"loc": ["body"], "msg": "Boom", "input": "x"}]},
+            {"detail": ["Boom"]},
+            {"detail": {"error": {"message": "Boom"}}},
+            {"error": {"message": "Boom", "param": "x", "code": None}},
+            {"error": "Boom"},
+            {"object": "error", "message": "Boom", "code": 400},
+            {"detail": "  \tBoom\n"},
+            {"detail": {"detail": {"detail": "Boom"}}},
+        ):
+            self.assertEqual(_texts(value), ("boom",), value)
+
+    def test_several_texts(self) -> None:
+        """Message, code and type are all texts, in the order of their members' names here."""
+        value = {"error": {"type": "T", "code": "C", "message": "M"}, "detail": "D"}
+        self.assertEqual(_texts(value), ("d", "m", "c", "t"))
+
+    def test_what_says_nothing(self) -> None:
+        """No JSON, cut JSON, no object, or no text at the usual places: nothing is said."""
+        for body in (
+            b"",
+            b"detail",
+            b'{"detail": "Infrastructure',
+            b"\xff\xfe{",
+            b'{"detail":"\xff"}',
+            b"[" * 100_000,
+            b'{"detail":' + b"[" * 100_000,
+            b"1" * 5000,
+            b'["Boom"]',
+            b'"Boom"',
+            b"null",
+            b"{}",
+            b'{"detail": null}',
+            b'{"detail": 1, "error": true}',
+            b'{"other": "Boom"}',
+        ):
+            self.assertEqual(texts(body), (), body[:30])
+
+    def test_depth_is_bounded(self) -> None:
+        """Texts below four levels of envelope are not looked for."""
+        self.assertEqual(_texts({"detail": [[["Boom"]]]}), ("boom",))
+        self.assertEqual(_texts({"detail": [[[["Boom"]]]]}), ())
+        four = {"detail": {"detail": {"detail": {"detail": "Boom"}}}}
+        self.assertEqual(_texts(four), ("boom",))
+        self.assertEqual(_texts({"detail": four}), ())
+
+
+class MeaningTests(SynchronousTestCase):
+    """Which texts matter."""
+
+    def test_at_capacity(self) -> None:
+        """The capacity text is known by its start."""
+        self.assertTrue(said.at_capacity(("infrastructure is at maximum capacity, try again",)))
+        self.assertTrue(said.at_capacity(("x", "infrastructure is at maximum capacity")))
+        for text in (
+            "sorry: infrastructure is at maximum capacity",
+            "instance is at maximum capacity, try again later",
+            "rate limit exceeded. try again later.",
+            "",
+        ):
+            self.assertFalse(said.at_capacity((text,)), text)
+        self.assertFalse(said.at_capacity(()))
+
+    def test_no_target_left(self) -> None:
+        """The four texts for a model whose replicas all failed."""
+        for text in (
+            "exhausted all available targets to no avail",
+            "no infrastructure available to serve request",
+            "no infrastructure available to serve request: code=502",
+            "no result returned from upstream",
+            "unhandled error generating response: boom",
+        ):
+            self.assertTrue(said.no_target_left((text,)), text)
+        for text in ("internal server error", "list index out of range", "no result"):
+            self.assertFalse(said.no_target_left((text,)), text)
+
+    def test_model_not_found(self) -> None:
+        """The platform's text for a model it does not serve, and no other 404."""
+        self.assertTrue(said.model_not_found(("model not found: acme/m",)))
+        for text in ("no matching cord found!", "no matching chute found!", "not found"):
+            self.assertFalse(said.model_not_found((text,)), text)
+
+    def test_context_exceeded(self) -> None:
+        """Every engine's way to say it, also behind the platform's doubled prefix."""
+        prefix = "invalid request: invalid request: "
+        for text in (
+            "the input (61709 tokens) is longer than the model's context length (40960 tokens).",
+            "input length (160062 tokens) exceeds the maximum allowed length (59862 tokens).",
+            "requested token count exceeds the model's maximum context length of 4096 tokens.",
+            "this model's maximum context length is 8192 tokens. however, you requested 9000.",
+            "the decoder prompt (length 8357) is longer than the maximum model length of 8192.",
+            "the prompt (total length 25938) is too long to fit into the model",
+            "`inputs` tokens + `max_new_tokens` must be <= 4096. given: 5000",
+            "context_length_exceeded",
+            "context length exceeded",
+            "your input exceeds the context window of this model.",
+            "please reduce the length of the messages or completion.",
+            "prompt is too long: 215000 tokens > 200000 maximum",
+            "input is too long for requested model.",
+            "input length and `max_tokens` exceed context limit: 1 + 2 > 3",
+            "the request (5000 tokens) exceeds the available context size (4096 tokens)",
+            "exceed_context_size_error",
+            "prompt length exceeds the limit",
+            "maximum input length is 5 tokens",
+            "the context window exceeded",
+            "this exceeds the model's context",
+        ):
+            self.assertTrue(said.context_exceeded((text,)), text)
+            self.assertTrue(said.context_exceeded(("x", prefix + text)), text)
+
+    def test_other_bad_requests(self) -> None:
+        """What no larger model would take either is not about the context."""
+        for text in (
+            "invalid request: invalid request: content policy violation",
+            "invalid request json: expecting value",
+            "file content not currently supported",
+            "exceeded maximum image urls per request: 8",
+            "the context is missing",
+            "",
+        ):
+            self.assertFalse(said.context_exceeded((text,)), text)
+        self.assertFalse(said.context_exceeded(()))

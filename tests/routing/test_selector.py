@@ -1,0 +1,166 @@
+"""What ``model`` may say, read."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Mode, Order, Selector, parse_selector, split_order
+
+ALIASES = frozenset({"chutesai/AutoPilot", "auto"})
+
+
+def _parse(text: str, max_items: int = 8) -> Selector | Refusal:
+    return parse_selector(text, ALIASES, max_items)
+
+
+class SelectorTestCase(SynchronousTestCase):
+    """What the tests of this file share."""
+
+    def check(self, text: str, mode: Mode, names: tuple[str, ...], order: Order) -> None:
+        """Assert what ``text`` is read as."""
+        self.assertEqual(_parse(text), Selector(text, mode, names, order))
+
+    def check_refused(self, text: str, code: str, max_items: int = 8) -> str:
+        """Assert that ``text`` is refused; return the message."""
+        refusal = _parse(text, max_items)
+        assert isinstance(refusal, Refusal), refusal
+        self.assertEqual((refusal.status, refusal.code, refusal.param), (400, code, "model"))
+        self.assertIsNone(refusal.retry_after)
+        return refusal.message
+
+
+class AliasTests(SelectorTestCase):
+    """The alias and its further names."""
+
+    def test_each_alias_name(self) -> None:
+        """Every configured name selects the alias."""
+        self.check("chutesai/AutoPilot", Mode.ALIAS, (), Order.GIVEN)
+        self.check("auto", Mode.ALIAS, (), Order.GIVEN)
+
+    def test_names_are_compared_exactly(self) -> None:
+        """Another case is another name."""
+        self.check("chutesai/autopilot", Mode.DIRECT, ("chutesai/autopilot",), Order.GIVEN)
+        self.check("auto2", Mode.DIRECT, ("auto2",), Order.GIVEN)
+
+    def test_suffix_in_any_case(self) -> None:
+        """The order suffix belongs to the alias whatever its case."""
+        self.check("auto:latency", Mode.ALIAS, (), Order.LATENCY)
+        self.check("auto:LaTenCy", Mode.ALIAS, (), Order.LATENCY)
+        self.check("chutesai/AutoPilot:THROUGHPUT", Mode.ALIAS, (), Order.THROUGHPUT)
+
+    def test_ascii_blanks_around_it_are_trimmed(self) -> None:
+        """Each of the six ASCII blanks is trimmed, around the name and around the suffix."""
+        for blank in " \t\r\n\v\f":
+            self.check(f"{blank}auto{blank}", Mode.ALIAS, (), Order.GIVEN)
+            self.check(f"{blank}auto{blank}:latency{blank}", Mode.ALIAS, (), Order.LATENCY)
+
+    def test_other_blanks_are_part_of_the_name(self) -> None:
+        """A no-break space makes it another name."""
+        for blank in "\u00a0\u2003\u3000\x1c\x85":
+            text = f"auto{blank}"
+            self.check(text, Mode.DIRECT, (text,), Order.GIVEN)
+
+    def test_only_one_suffix_is_taken(self) -> None:
+        """What is before the suffix has to be an alias by itself."""
+        text = "auto:latency:throughput"
+        self.check(text, Mode.DIRECT, (text,), Order.THROUGHPUT)
+
+
+class DirectTests(SelectorTestCase):
+    """One name, passed on as it is."""
+
+    def test_the_text_is_unchanged(self) -> None:
+        """Blanks and suffix stay in the name; the order is noted all the same."""
+        for text, order in (
+            ("acme/M", Order.GIVEN),
+            (" acme/M\n", Order.GIVEN),
+            ("acme/M:Latency", Order.LATENCY),
+            ("acme/M:throughput ", Order.THROUGHPUT),
+            ("acme/M:THINKING", Order.GIVEN),
+            ("acme/M:premium", Order.GIVEN),
+            ("latency", Order.GIVEN),
+            ("throughput", Order.GIVEN),
+            (":latency", Order.LATENCY),
+            ("a:latency:b", Order.GIVEN),
+        ):
+            self.check(text, Mode.DIRECT, (text,), order)
+
+    def test_nothing_but_blanks_names_no_model(self) -> None:
+        """An empty or blank text is a missing model."""
+        for text in ("", " ", " \t\r\n\v\f"):
+            message = self.check_refused(text, "missing_model")
+            self.assertEqual(message, "'model' is empty: name a model.")
+
+
+class ListTests(SelectorTestCase):
+    """Preferences, separated by commas."""
+
+    def test_items_keep_their_order(self) -> None:
+        """The caller's order is the order."""
+        self.check("b,a,c", Mode.LIST, ("b", "a", "c"), Order.GIVEN)
+
+    def test_blanks_and_empty_items_are_dropped(self) -> None:
+        """ASCII blanks around items and items without a name do not count."""
+        self.check("XaX ,X", Mode.LIST, ("XaX", "X"), Order.GIVEN)
+        self.check(" ,a , \t,\tb\n,,\r\v\f,", Mode.LIST, ("a", "b"), Order.GIVEN)
+        self.check("a b, c", Mode.LIST, ("a b", "c"), Order.GIVEN)
+
+    def test_unicode_blanks_are_part_of_a_name(self) -> None:
+        """An item of a no-break space is a name, and a distinct one."""
+        self.check("\u00a0,a,a\u2003", Mode.LIST, ("\u00a0", "a", "a\u2003"), Order.GIVEN)
+
+    def test_one_item_is_a_list_still(self) -> None:
+        """A comma makes it a list, however few items are left."""
+        self.check("a,", Mode.LIST, ("a",), Order.GIVEN)
+
+    def test_repeated_items_count_once(self) -> None:
+        """Of equal items the first stays; case matters."""
+        self.check("a,b,a , B,b", Mode.LIST, ("a", "b", "B"), Order.GIVEN)
+
+    def test_the_suffix_is_that_of_the_whole_list(self) -> None:
+        """A suffix counts at the very end only; elsewhere it is part of an item."""
+        self.check("a,b:latency", Mode.LIST, ("a", "b"), Order.LATENCY)
+        self.check("a,b : THROUGHPUT", Mode.LIST, ("a", "b : THROUGHPUT"), Order.GIVEN)
+        self.check("a,b :THROUGHPUT ", Mode.LIST, ("a", "b"), Order.THROUGHPUT)
+        self.check("a:latency,b", Mode.LIST, ("a:latency", "b"), Order.GIVEN)
+
+    def test_an_alias_in_a_list_is_a_name_like_any_other(self) -> None:
+        """The alias is not expanded inside a list."""
+        self.check("auto,a", Mode.LIST, ("auto", "a"), Order.GIVEN)
+
+    def test_an_alias_name_with_a_comma(self) -> None:
+        """The alias is looked for before commas are."""
+        selector = parse_selector("a,b", frozenset({"a,b"}), 1)
+        self.assertEqual(selector, Selector("a,b", Mode.ALIAS, (), Order.GIVEN))
+
+    def test_an_empty_list_is_refused(self) -> None:
+        """Commas alone name no model."""
+        for text in (",", " , ,\t", ",:latency"):
+            message = self.check_refused(text, "invalid_model_list")
+            self.assertEqual(message, "The list in 'model' names no model.")
+
+    def test_the_limit_counts_different_items(self) -> None:
+        """Exactly the limit is accepted, repetitions do not count, one more is refused."""
+        accepted = _parse("a,b,a,b,a", max_items=2)
+        self.assertEqual(accepted, Selector("a,b,a,b,a", Mode.LIST, ("a", "b"), Order.GIVEN))
+        message = self.check_refused("a,b,c", "invalid_model_list", max_items=2)
+        self.assertEqual(message, "The list in 'model' names more than 2 different models.")
+
+    def test_a_text_of_absurd_length_is_refused_unsplit(self) -> None:
+        """A list of more than 64 Ki characters is not worth the time it takes to split."""
+        self.assertIsInstance(_parse("a," * 32768), Selector)
+        message = self.check_refused("a," * 32768 + ",", "invalid_model_list")
+        self.assertEqual(message, "The list in 'model' is longer than 65536 characters.")
+        self.assertIsInstance(_parse("a" * 65537), Selector)
+
+
+class SplitOrderTests(SynchronousTestCase):
+    """Taking the suffix off."""
+
+    def test_what_is_left(self) -> None:
+        """The rest comes without ASCII blanks around it, with or without a suffix."""
+        self.assertEqual(split_order(" a:latency "), ("a", Order.LATENCY))
+        self.assertEqual(split_order(" a:b "), ("a:b", Order.GIVEN))
+        self.assertEqual(split_order("given"), ("given", Order.GIVEN))
+        self.assertEqual(split_order("a:given"), ("a:given", Order.GIVEN))

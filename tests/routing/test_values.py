@@ -1,0 +1,68 @@
+"""The values that pass between the parts: immutable, and spelled as configuration and logs do."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from enum import StrEnum
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.identity import Trust
+from autopilot.routing.needs import Needs
+from autopilot.routing.plan import Plan, Recall, Rules
+from autopilot.routing.ranking import Load, score
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Mode, Order, Selector
+from autopilot.routing.snapshot import Snapshot
+from autopilot.routing.verdict import Judgement, Policy, Reply, Verdict
+
+
+class ValueTests(SynchronousTestCase):
+    """What every value promises."""
+
+    def test_nothing_can_be_changed(self) -> None:
+        """A request can keep what it started with: no value can be written to, or grow."""
+        load = Load("m", None, 1)
+        for value, member in (
+            (Refusal(400, "c", "m"), "status"),
+            (Model("m"), "name"),
+            (Catalog.of([]), "models"),
+            (load, "name"),
+            (score(load), "score"),
+            (Snapshot(), "catalog"),
+            (Selector("t", Mode.ALIAS, (), Order.GIVEN), "text"),
+            (Needs(), "images"),
+            (Rules(frozenset(), 1), "aliases"),
+            (Recall(), "cooling"),
+            (Plan(Mode.ALIAS, ("m",)), "mode"),
+            (Judgement(Verdict.NEXT), "verdict"),
+            (Reply(200, ""), "status"),
+            (Trust(), "enabled"),
+        ):
+            self.assertFalse(hasattr(value, "__dict__"), value)
+            with self.assertRaises(FrozenInstanceError):
+                setattr(value, member, None)
+
+    def test_defaults(self) -> None:
+        """What is not said is not known, not wanted, and not trusted."""
+        self.assertEqual(
+            Snapshot(), Snapshot(catalog=None, ranking=(), catalog_at=None, utilization_at=None)
+        )
+        self.assertEqual(Recall(), Recall(None, frozenset(), frozenset(), {}, {}))
+        self.assertEqual(Rules(frozenset(), 1), Rules(frozenset(), 1, "reject", False))
+        self.assertEqual(Trust(), Trust(False, ()))
+        self.assertEqual(Load("m", None, 1).scalable, False)
+        self.assertEqual(Reply(200, ""), Reply(200, "", None))
+        self.assertEqual(Model("m").raw, b"")
+
+    def test_words(self) -> None:
+        """The words that stand in settings, logs and metrics."""
+        for words, kind in (
+            ("alias list direct", Mode),
+            ("given latency throughput", Order),
+            ("strict standard open", Policy),
+            ("commit next read", Verdict),
+        ):
+            assert issubclass(kind, StrEnum)
+            self.assertEqual(" ".join(kind), words)

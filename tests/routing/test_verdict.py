@@ -1,0 +1,254 @@
+"""Commit or next: the table, row by row, and everything that is in no row."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing import verdict
+from autopilot.routing.selector import Mode
+from autopilot.routing.verdict import (
+    REASONS,
+    Judgement,
+    Policy,
+    Reply,
+    Verdict,
+    at_head,
+    is_edge_limit,
+    on_body,
+)
+
+STRICT, STANDARD, OPEN = Policy.STRICT, Policy.STANDARD, Policy.OPEN
+ALIAS, LIST, DIRECT = Mode.ALIAS, Mode.LIST, Mode.DIRECT
+COMMIT, READ = Judgement(Verdict.COMMIT), Judgement(Verdict.READ)
+JSON, HTML = "application/json", "text/html"
+
+CAPACITY = "Infrastructure is at maximum capacity, try again later"
+EXHAUSTED = "exhausted all available targets to no avail"
+NOT_FOUND = "model not found: acme/M"
+CONTEXT = "Invalid request: Invalid request: This model's maximum context length is 8192 tokens."
+
+
+def _next(reason: str, pause: int | None = None) -> Judgement:
+    return Judgement(Verdict.NEXT, reason, pause)
+
+
+def _body(detail: object) -> bytes:
+    return json.dumps({"detail": detail}).encode()
+
+
+def _judge(
+    status: int,
+    detail: object,
+    policy: Policy,
+    mode: Mode = ALIAS,
+    *,
+    larger: bool = True,
+    retry_after: str | None = None,
+) -> Judgement:
+    """The verdict on a JSON error, whether or not its body is needed for it."""
+    reply = Reply(status, JSON, retry_after)
+    head = at_head(reply, policy, mode)
+    judged = on_body(reply, _body(detail), policy, mode, larger)
+    if head.verdict is not Verdict.READ:
+        assert head == judged, (head, judged)
+    return judged
+
+
+class HeadTests(SynchronousTestCase):
+    """What status and content type settle."""
+
+    def test_every_status_without_json(self) -> None:
+        """Without a JSON body the status decides: 503 always, 502 and 504 but for strict."""
+        for status, policy, mode in product(range(200, 600), Policy, Mode):
+            expected = COMMIT
+            if status == 503 or (status in {502, 504} and policy is not STRICT):
+                expected = _next(f"status_{status}")
+            elif policy is OPEN and status == 429:
+                expected = _next("status_429")
+            elif policy is OPEN and status >= 500:
+                expected = _next("status_5xx")
+            for content_type in (HTML, "", "text/plain", "application/jsonlines"):
+                reply = Reply(status, content_type)
+                self.assertEqual(at_head(reply, policy, mode), expected, (reply, policy, mode))
+                judged = on_body(reply, _body(CAPACITY), policy, mode, True)
+                self.assertEqual(judged, expected, (reply, policy, mode))
+
+    def test_which_json_bodies_are_read(self) -> None:
+        """429, 500 and 400 are read but for strict, and 404 only behind the alias."""
+        for status, policy, mode in product(range(200, 600), Policy, Mode):
+            asked = {429, 500, 400} | ({404} if mode is ALIAS else set())
+            read = policy is not STRICT and status in asked
+            judged = at_head(Reply(status, JSON), policy, mode)
+            self.assertEqual(judged.verdict is Verdict.READ, read, (status, policy, mode))
+            if read:
+                self.assertEqual(judged, READ)
+
+    def test_json_types(self) -> None:
+        """JSON is JSON under each of its types."""
+        for content_type in (JSON, "text/json", "application/problem+json"):
+            self.assertEqual(at_head(Reply(429, content_type), STANDARD, LIST), READ)
+
+
+class RowTests(SynchronousTestCase):
+    """Each row, under each policy."""
+
+    def test_status_503_is_next_in_every_policy(self) -> None:
+        """A cold or disabled model is a reason to turn to another, whoever asks."""
+        for policy, mode in product(Policy, Mode):
+            detail = "No instances available (yet) for chute_id='x'"
+            self.assertEqual(_judge(503, detail, policy, mode), _next("status_503"))
+
+    def test_the_table(self) -> None:
+        """Status and text, and what each policy makes of them."""
+        rows: tuple[tuple[int, object, Judgement, Judgement, Judgement], ...] = (
+            (429, CAPACITY, COMMIT, _next("capacity_429"), _next("capacity_429")),
+            (429, {"message": CAPACITY}, COMMIT, _next("capacity_429"), _next("capacity_429")),
+            (429, "Rate limit exceeded.", COMMIT, COMMIT, _next("status_429")),
+            (429, "Free models limit reached", COMMIT, COMMIT, _next("status_429")),
+            (429, None, COMMIT, COMMIT, _next("status_429")),
+            (500, EXHAUSTED, COMMIT, _next("exhausted_500"), _next("exhausted_500")),
+            (500, CAPACITY, COMMIT, COMMIT, _next("status_5xx")),
+            (500, "list index out of range", COMMIT, COMMIT, _next("status_5xx")),
+            (502, "bad gateway", COMMIT, _next("status_502"), _next("status_502")),
+            (504, "timed out", COMMIT, _next("status_504"), _next("status_504")),
+            (501, EXHAUSTED, COMMIT, COMMIT, _next("status_5xx")),
+            (599, EXHAUSTED, COMMIT, COMMIT, _next("status_5xx")),
+            (404, NOT_FOUND, COMMIT, _next("model_not_found"), _next("model_not_found")),
+            (404, "No matching cord found!", COMMIT, COMMIT, COMMIT),
+            (400, CONTEXT, COMMIT, _next("context_exceeded"), _next("context_exceeded")),
+            (400, [{"msg": CONTEXT}], COMMIT, _next("context_exceeded"), _next("context_exceeded")),
+            (400, "content policy", COMMIT, COMMIT, COMMIT),
+            (400, CAPACITY, COMMIT, COMMIT, COMMIT),
+        )
+        for status, detail, *expected in rows:
+            for policy, judgement in zip((STRICT, STANDARD, OPEN), expected, strict=True):
+                self.assertEqual(_judge(status, detail, policy), judgement, (status, detail))
+
+    def test_the_callers_own_errors_are_final_in_every_policy(self) -> None:
+        """Credentials, balance, size and TEE errors go to the client, whatever they say."""
+        details = (CAPACITY, EXHAUSTED, NOT_FOUND, CONTEXT, None, {"message": CONTEXT})
+        for status, detail, policy, mode in product(
+            (401, 402, 403, 405, 408, 409, 413, 422, 426, 451), details, Policy, Mode
+        ):
+            self.assertEqual(_judge(status, detail, policy, mode), COMMIT, (status, detail))
+
+    def test_a_success_is_committed(self) -> None:
+        """A 2xx or 3xx goes on, whatever its body says."""
+        for status, policy, mode in product((200, 201, 204, 302, 399), Policy, Mode):
+            self.assertEqual(_judge(status, CAPACITY, policy, mode), COMMIT)
+
+    def test_model_not_found_is_next_behind_the_alias_only(self) -> None:
+        """A client that named the model itself is told that there is none."""
+        for policy in (STANDARD, OPEN):
+            self.assertEqual(_judge(404, NOT_FOUND, policy, ALIAS), _next("model_not_found"))
+            self.assertEqual(_judge(404, NOT_FOUND, policy, LIST), COMMIT)
+            self.assertEqual(_judge(404, NOT_FOUND, policy, DIRECT), COMMIT)
+
+    def test_context_exceeded_needs_a_larger_candidate(self) -> None:
+        """Without a candidate known to read more the client gets the error."""
+        for policy, mode in product((STANDARD, OPEN), Mode):
+            self.assertEqual(_judge(400, CONTEXT, policy, mode), _next("context_exceeded"))
+            self.assertEqual(_judge(400, CONTEXT, policy, mode, larger=False), COMMIT)
+
+    def test_a_larger_candidate_matters_to_nothing_else(self) -> None:
+        """Other rows apply with and without one."""
+        self.assertEqual(_judge(429, CAPACITY, STANDARD, larger=False), _next("capacity_429"))
+
+    def test_capacity_and_exhaustion_hold_in_every_mode(self) -> None:
+        """Also a direct name: the verdict is about the model, not the selector."""
+        for mode in Mode:
+            self.assertEqual(_judge(429, CAPACITY, STANDARD, mode), _next("capacity_429"))
+            self.assertEqual(_judge(500, EXHAUSTED, STANDARD, mode), _next("exhausted_500"))
+
+    def test_unreadable_bodies_say_nothing(self) -> None:
+        """A JSON type over something else is the client's answer, or the open policy's next."""
+        for status, body in product((429, 500, 404, 400), (b"", b"<html>", b'{"detail":"Infra')):
+            for policy in (STRICT, STANDARD):
+                judged = on_body(Reply(status, JSON), body, policy, ALIAS, True)
+                self.assertEqual(judged, COMMIT, (status, body))
+        self.assertEqual(on_body(Reply(429, JSON), b"", OPEN, ALIAS, True), _next("status_429"))
+        self.assertEqual(on_body(Reply(500, JSON), b"", OPEN, ALIAS, True), _next("status_5xx"))
+        self.assertEqual(on_body(Reply(400, JSON), b"", OPEN, ALIAS, True), COMMIT)
+
+
+class PauseTests(SynchronousTestCase):
+    """A short Retry-After under the open policy."""
+
+    def pause(self, retry_after: str | None) -> int | None:
+        """The pause before turning away from a 429 that gives no known reason."""
+        judgement = _judge(429, "slow down", OPEN, retry_after=retry_after)
+        self.assertEqual(judgement.reason, "status_429")
+        return judgement.pause
+
+    def test_up_to_five_seconds(self) -> None:
+        """Whole seconds from 0 to 5 are waited for."""
+        for text, seconds in (("0", 0), ("1", 1), ("5", 5), (" 3\t", 3), ("005", 5)):
+            self.assertEqual(self.pause(text), seconds, text)
+
+    def test_anything_else_is_not(self) -> None:
+        """Longer times, dates, fractions and nonsense are not waited for."""
+        for text in (
+            *(None, "", " ", "6", "60", "1.5", "-1", "+1", "1 s", "1,2"),
+            *("\u0663", "9" * 5000, "0" * 10, "Wed, 21 Oct 2026 07:28:00 GMT"),
+        ):
+            self.assertIsNone(self.pause(text), text)
+
+    def test_only_what_open_adds_is_waited_for(self) -> None:
+        """Rows of the table turn to the next model at once; other policies never wait."""
+        for status, detail in ((503, ""), (502, ""), (504, ""), (429, CAPACITY), (500, EXHAUSTED)):
+            self.assertIsNone(_judge(status, detail, OPEN, retry_after="2").pause, status)
+        self.assertEqual(_judge(500, "", OPEN, retry_after="2"), _next("status_5xx", 2))
+        self.assertEqual(at_head(Reply(429, HTML, "2"), OPEN, LIST), _next("status_429", 2))
+        self.assertEqual(at_head(Reply(529, HTML, "2"), OPEN, LIST), _next("status_5xx", 2))
+        self.assertEqual(_judge(429, "", STANDARD, retry_after="2"), COMMIT)
+
+
+class EdgeLimitTests(SynchronousTestCase):
+    """The edge's own 429."""
+
+    def test_a_page_is_the_edge_limit(self) -> None:
+        """A 429 in HTML, by its type or, without one, by its start."""
+        page = b"\r\n <HTML><center>nginx</center>"
+        self.assertTrue(is_edge_limit(Reply(429, HTML), b""))
+        self.assertTrue(is_edge_limit(Reply(429, "application/xhtml+xml"), b""))
+        self.assertTrue(is_edge_limit(Reply(429, ""), page))
+        self.assertTrue(is_edge_limit(Reply(429, ""), b"<!DOCTYPE html>"))
+
+    def test_nothing_else_is(self) -> None:
+        """JSON, other types, other statuses and unknown bodies are not."""
+        self.assertFalse(is_edge_limit(Reply(429, JSON), b"<html>"))
+        self.assertFalse(is_edge_limit(Reply(429, "text/plain"), b"<html>"))
+        self.assertFalse(is_edge_limit(Reply(429, ""), b""))
+        self.assertFalse(is_edge_limit(Reply(429, ""), b'{"detail":"<html"}'))
+        self.assertFalse(is_edge_limit(Reply(503, HTML), b"<html>"))
+        self.assertFalse(is_edge_limit(Reply(428, HTML), b"<html>"))
+
+
+class ReasonTests(SynchronousTestCase):
+    """The vocabulary of reasons."""
+
+    def test_the_words(self) -> None:
+        """The whole fixed set, as dashboards know it."""
+        network = {
+            *(verdict.CONNECT_ERROR, verdict.CONNECT_TIMEOUT, verdict.CONNECTION_LOST),
+            *(verdict.HEADER_TIMEOUT, verdict.FIRST_BODY_BYTE_TIMEOUT, verdict.FAILOVER_AFTER),
+            *(verdict.BROKEN_STREAM, verdict.ERROR_EVENT, verdict.EMPTY_STREAM),
+            *(verdict.IDLE_TIMEOUT, verdict.MALFORMED),
+        }
+        self.assertEqual(
+            network,
+            {
+                *("connect_error", "connect_timeout", "connection_lost", "header_timeout"),
+                *("first_body_byte_timeout", "failover_after", "broken_before_commit"),
+                *("error_event", "empty_stream", "idle_timeout", "malformed_response"),
+            },
+        )
+        responses = {
+            *("status_503", "status_502", "status_504", "capacity_429", "exhausted_500"),
+            *("model_not_found", "context_exceeded", "status_429", "status_5xx"),
+        }
+        self.assertEqual(REASONS, network | responses)
+        self.assertEqual(verdict.CONTEXT_EXCEEDED, "context_exceeded")
