@@ -1,0 +1,1 @@
+"""The data plane: intake, attempts, commit and stream."""

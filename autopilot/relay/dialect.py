@@ -1,0 +1,126 @@
+"""The streaming dialects the relay meets, and what one event of each means before the commit point.
+
+OpenAI's chat and text completions, Anthropic's messages and OpenAI's responses all stream
+server-sent events; they differ in which events only announce that an answer is coming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, StrEnum
+from typing import Any
+
+from autopilot.relay.lenient import value_of
+from autopilot.relay.sse import Event
+
+
+class Meaning(Enum):
+    """What an event says about the answer."""
+
+    EMPTY = "nothing of the answer yet"
+    CONTENT = "part of the answer"
+    FINISH = "the answer is complete"
+    DONE = "the stream is over"
+    ERROR = "there will be no answer"
+
+
+class Dialect(StrEnum):
+    """How a stream of one endpoint speaks."""
+
+    COMPLETIONS = "completions"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+
+
+_SPOKEN = (
+    "content",
+    "reasoning_content",
+    "reasoning",
+    "tool_calls",
+    "function_call",
+    "refusal",
+    "audio",
+)
+_START_UP = frozenset(
+    {
+        "message_start",
+        "ping",
+        "content_block_start",
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+    }
+)
+_FINISHED = frozenset({"message_stop", "response.completed", "response.incomplete"})
+_FAILED = frozenset({"error", "response.failed"})
+
+
+def meaning(event: Event, dialect: Dialect) -> Meaning:
+    """What ``event`` means in ``dialect``; one that cannot be read means nothing."""
+    if event.bare:
+        return Meaning.ERROR if is_error(event.data) else Meaning.EMPTY
+    if event.name == b"error":
+        return Meaning.ERROR
+    if event.data.strip() == b"[DONE]":
+        return Meaning.DONE
+    value = _object(event.data)
+    if _reports_error(value):
+        return Meaning.ERROR
+    return _READERS[dialect](value)
+
+
+def is_error(data: bytes) -> bool:
+    """Whether ``data`` is a JSON object that reports an error."""
+    return _reports_error(_object(data))
+
+
+def error_text(data: bytes) -> str | None:
+    """The text of an error object, in whichever of the usual places it stands."""
+    value = _object(data)
+    error = value.get("error")
+    if isinstance(error, dict):
+        error = error.get("message")
+    text = error if isinstance(error, str) else value.get("message")
+    return text if isinstance(text, str) else None
+
+
+def _reports_error(value: dict[str, Any]) -> bool:
+    """OpenAI and Anthropic have a member for it; some engines write the error without one."""
+    return bool(value.get("error")) or value.get("object") == "error"
+
+
+def _of_completions(value: dict[str, Any]) -> Meaning:
+    choices = value.get("choices")
+    found = Meaning.EMPTY
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
+        if choice.get("finish_reason"):
+            return Meaning.FINISH
+        delta = choice.get("delta")
+        if choice.get("text") or (isinstance(delta, dict) and any(map(delta.get, _SPOKEN))):
+            found = Meaning.CONTENT
+    return found
+
+
+def _of_typed_events(value: dict[str, Any]) -> Meaning:
+    kind = value.get("type")
+    if not isinstance(kind, str) or kind in _START_UP:
+        return Meaning.EMPTY
+    if kind in _FAILED:
+        return Meaning.ERROR
+    return Meaning.FINISH if kind in _FINISHED else Meaning.CONTENT
+
+
+_READERS: dict[Dialect, Callable[[dict[str, Any]], Meaning]] = {
+    Dialect.COMPLETIONS: _of_completions,
+    Dialect.MESSAGES: _of_typed_events,
+    Dialect.RESPONSES: _of_typed_events,
+}
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    value = value_of(data)
+    return value if isinstance(value, dict) else {}

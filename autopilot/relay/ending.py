@@ -1,0 +1,104 @@
+"""How an exchange ends: a response relayed, an error of the router's own, or nobody to answer.
+
+Whatever the way, the record is left and the exchange concluded exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from autopilot.relay.committing import EVENT_STREAM, committed_head
+from autopilot.relay.guard import GuardLevel, guard
+from autopilot.relay.stream import Outcome, Stream
+from autopilot.routing.selector import Mode
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from autopilot.relay.attempt import Attempt
+    from autopilot.relay.call import ResponseHead
+    from autopilot.relay.dialect import Dialect
+    from autopilot.relay.downstream import Downstream
+    from autopilot.relay.journal import Journal
+    from autopilot.routing.refusal import Refusal
+
+
+@dataclass(slots=True, eq=False)
+class Ending:
+    """The client's side of one exchange. ``idle``: seconds either side may keep still."""
+
+    clock: IReactorTime
+    downstream: Downstream
+    journal: Journal
+    mode: Mode
+    dialect: Dialect
+    request_id: str
+    guard_level: GuardLevel
+    idle: float
+    concluded: Callable[[], None]
+    _stream: Stream | None = field(default=None, init=False)
+    _model: str = field(default="", init=False)
+
+    def relay(self, attempt: Attempt, over: Callable[[Outcome], None]) -> None:
+        """Commit to the response of ``attempt``; ``over`` hears when the stream has ended."""
+        head = attempt.head
+        assert head is not None and attempt.call is not None
+        self._model = attempt.model
+        self.journal.committed(attempt.model, head.status, self.clock.seconds())
+        stream = self._stream = self._commit(attempt.model, head, over)
+        held, attempt.held = attempt.held, []
+        stream.begin(attempt.call, held)
+        if attempt.ended:
+            stream.end()
+        elif attempt.broken is not None:
+            stream.broken(attempt.broken)
+
+    def _commit(self, model: str, head: ResponseHead, over: Callable[[Outcome], None]) -> Stream:
+        is_stream = head.content_type == EVENT_STREAM
+        guarded = is_stream and self.guard_level is not GuardLevel.OFF
+        selected = None if self.mode is Mode.DIRECT else model
+        self.downstream.commit(
+            committed_head(
+                head,
+                request_id=self.request_id,
+                selected=selected,
+                attempts=self.journal.attempts,
+                rechunk=guarded,
+            )
+        )
+        return Stream(
+            self.clock,
+            self.downstream,
+            guard(self.guard_level, is_stream=is_stream, dialect=self.dialect),
+            idle=self.idle,
+            announce_breaks=guarded,
+            over=over,
+        )
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with an error of the router's own."""
+        self.journal.refused(refusal.status, self.clock.seconds())
+        self.downstream.refuse(refusal)
+        self.conclude(Outcome.REFUSED)
+
+    def stream_client_gone(self) -> None:
+        """The client left during the response."""
+        assert self._stream is not None
+        self._stream.client_gone()
+
+    def stream_shut_down(self) -> None:
+        """The response must end now."""
+        assert self._stream is not None
+        self._stream.shut_down()
+
+    def conclude(self, outcome: Outcome) -> None:
+        """Nothing more can happen: leave the record."""
+        now, stream = self.clock.seconds(), self._stream
+        sent, terminated = 0, True
+        if stream is not None:
+            sent, terminated = stream.sent, stream.terminated
+            self.journal.streamed(self._model, stream.events, stream.span, now)
+        self.journal.close(outcome, sent, terminated, now)
+        self.concluded()

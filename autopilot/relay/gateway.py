@@ -1,0 +1,303 @@
+"""The way in: from a client's request to a running exchange, or to a refusal.
+
+It reads the request, recalls what concerns its client, asks `routing` for a plan and starts the
+exchange. It also knows every exchange under way, for the limit on them and for shutting down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autopilot.relay import headers, intake
+from autopilot.relay.course import Conduct, Course
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.ending import Ending
+from autopilot.relay.engine import Exchange, new_exchange
+from autopilot.relay.giving_up import OVERLOADED, SHUTTING_DOWN
+from autopilot.relay.hold import Commit
+from autopilot.relay.journal import Journal, Memory
+from autopilot.relay.outgoing import Outgoing
+from autopilot.relay.stickiness import Key
+from autopilot.relay.stream import Outcome
+from autopilot.routing.identity import Trust, client_address, client_key
+from autopilot.routing.needs import NOTHING
+from autopilot.routing.plan import Plan, Recall, Rules, plan
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Mode, Selector, parse_selector
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from autopilot.observe.records import RequestRecord
+    from autopilot.relay.downstream import Downstream, Inbound
+    from autopilot.relay.intake import Ask
+    from autopilot.relay.pool import Origin, Pool
+    from autopilot.routing.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who and what is let in, and by which settings it goes then."""
+
+    rules: Rules
+    conduct: Conduct
+    commit: Commit
+    trust: Trust
+    max_active: int
+    max_body: int
+    failover_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request that was read and planned."""
+
+    ask: Ask
+    selector: Selector
+    plan: Plan
+    key: Key | None
+    commit: Commit
+
+
+class Gateway:
+    """Turns client requests into exchanges."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        pool: Pool,
+        origins: Mapping[Dialect, Origin],
+        admission: Admission,
+        memory: Memory,
+        *,
+        hash_key: bytes,
+        snapshot: Callable[[], Snapshot],
+        record: Callable[[RequestRecord], None],
+    ) -> None:
+        self._clock = clock
+        self._pool = pool
+        self._origins = origins
+        self._admission = admission
+        self._hash_key = hash_key
+        self._snapshot = snapshot
+        self._record = record
+        self._live: set[Course] = set()
+        self._empty: Callable[[], None] | None = None
+        self.memory = memory
+        self.draining = False
+
+    @property
+    def active(self) -> int:
+        """Exchanges under way."""
+        return len(self._live)
+
+    @property
+    def max_body(self) -> int:
+        """The largest request body accepted, in bytes."""
+        return self._admission.max_body
+
+    def accept(self, inbound: Inbound, downstream: Downstream) -> Exchange | None:
+        """Start the exchange of one request, or refuse it and return ``None``."""
+        snapshot, now = self._snapshot(), self._clock.seconds()
+        request = self._admit(inbound, snapshot, now)
+        journal = self._journal(inbound, request, snapshot, now)
+        if isinstance(request, Refusal):
+            journal.refused(request.status, now)
+            downstream.refuse(request)
+            journal.close(Outcome.REFUSED, 0, True, self._clock.seconds())
+            return None
+        return self._start(inbound, downstream, request, snapshot, journal)
+
+    def shut_down(self) -> None:
+        """End every exchange under way."""
+        for course in list(self._live):
+            course.machine.shut_down()
+
+    def when_empty(self, empty: Callable[[], None]) -> None:
+        """Call ``empty`` once, as soon as no exchange is under way."""
+        if self._live:
+            self._empty = empty
+        else:
+            empty()
+
+    # -- from request to plan
+
+    def _admit(self, inbound: Inbound, snapshot: Snapshot, now: float) -> _Request | Refusal:
+        if self.draining:
+            return SHUTTING_DOWN
+        if len(self._live) >= self._admission.max_active:
+            return OVERLOADED
+        fields = _by_name(inbound)
+        if (refusal := self._check(inbound, fields)) is not None:
+            return refusal
+        commit = _commit(fields, self._admission.commit)
+        if isinstance(commit, Refusal):
+            return commit
+        ask = intake.read(inbound.body)
+        if isinstance(ask, Refusal):
+            return ask
+        rules = self._admission.rules
+        selector = parse_selector(ask.model, rules.aliases, rules.max_list_items)
+        if isinstance(selector, Refusal):
+            return selector
+        key = self._key(inbound, fields, selector)
+        needs = ask.needs() if selector.mode is Mode.ALIAS else NOTHING
+        tee_only = _text(fields, b"x-tee-only").lower() == "true"
+        made = plan(selector, needs, tee_only, snapshot, rules, self._recall(key, now))
+        if isinstance(made, Refusal):
+            return made
+        return _Request(ask, selector, made, key, commit)
+
+    def _check(self, inbound: Inbound, fields: Mapping[bytes, list[bytes]]) -> Refusal | None:
+        if len(inbound.body) > self._admission.max_body:
+            return too_large(self._admission.max_body)
+        encoding = _text(fields, b"content-encoding").lower()
+        if encoding not in ("", "identity"):
+            return Refusal(
+                415,
+                "unsupported_content_encoding",
+                "Compressed request bodies are not supported; send the body as it is.",
+            )
+        return None
+
+    def _key(
+        self, inbound: Inbound, fields: Mapping[bytes, list[bytes]], selector: Selector
+    ) -> Key | None:
+        if selector.mode is Mode.DIRECT:
+            return None
+        forwarded = [value.decode("latin-1") for value in fields.get(b"x-forwarded-for", ())]
+        address = client_address(inbound.peer, forwarded, self._admission.trust)
+        client = client_key(
+            _text(fields, b"authorization") or None,
+            _text(fields, b"x-api-key") or None,
+            address,
+            self._hash_key,
+        )
+        return client, selector.text
+
+    def _recall(self, key: Key | None, now: float) -> Recall:
+        memory = self.memory
+        return Recall(
+            remembered=memory.stickiness.remembered(key, now) if key else None,
+            failed_recently=memory.stickiness.failed_recently(key, now) if key else frozenset(),
+            cooling=memory.cooldown.cooling(now),
+            first_byte=memory.experience.first_content(now),
+            throughput=memory.experience.throughput(now),
+        )
+
+    # -- from plan to exchange
+
+    def _journal(
+        self, inbound: Inbound, request: _Request | Refusal, snapshot: Snapshot, now: float
+    ) -> Journal:
+        planned = None if isinstance(request, Refusal) else request
+        return Journal(
+            self.memory,
+            planned.key if planned else None,
+            request_id=inbound.request_id,
+            mode=planned.plan.mode.value if planned else "none",
+            candidates=len(planned.plan.candidates) if planned else 0,
+            snapshot_age=_age(snapshot.utilization_at, now),
+            catalog_age=_age(snapshot.catalog_at, now),
+            started=now,
+            record=self._record,
+        )
+
+    def _start(
+        self,
+        inbound: Inbound,
+        downstream: Downstream,
+        request: _Request,
+        snapshot: Snapshot,
+        journal: Journal,
+    ) -> Exchange:
+        def concluded() -> None:
+            self._live.discard(course)
+            if not self._live and self._empty is not None:
+                empty, self._empty = self._empty, None
+                empty()
+
+        conduct = self._admission.conduct
+        ending = Ending(
+            clock=self._clock,
+            downstream=downstream,
+            journal=journal,
+            mode=request.plan.mode,
+            dialect=inbound.dialect,
+            request_id=inbound.request_id,
+            guard_level=conduct.guard,
+            idle=conduct.timeouts.idle,
+            concluded=concluded,
+        )
+        course = Course(
+            clock=self._clock,
+            conduct=conduct,
+            outgoing=self._outgoing(inbound, request, snapshot),
+            ending=ending,
+            journal=journal,
+            plan=request.plan,
+            dialect=inbound.dialect,
+            stream_wanted=request.ask.stream,
+            commit_at=request.commit,
+        )
+        exchange = new_exchange(course)
+        course.wire(exchange)
+        self._live.add(course)
+        try:
+            exchange.start()
+        except Exception:
+            exchange.client_gone()  # a bug of ours must keep neither a timer nor a place
+            raise
+        return exchange
+
+    def _outgoing(self, inbound: Inbound, request: _Request, snapshot: Snapshot) -> Outgoing:
+        return Outgoing(
+            clock=self._clock,
+            pool=self._pool,
+            origin=self._origins[inbound.dialect],
+            target=inbound.path + (b"?" + inbound.query if inbound.query else b""),
+            fields=headers.sent_up(inbound.fields),
+            body=request.ask.body,
+            snapshot=snapshot,
+            memory=self.memory,
+            failover_after=self._admission.failover_after,
+        )
+
+
+def too_large(limit: int) -> Refusal:
+    """The refusal of a body over ``limit`` bytes, made also while such a body is still arriving."""
+    return Refusal(
+        413, "request_too_large", f"The request body is larger than the {limit} bytes allowed."
+    )
+
+
+def _by_name(inbound: Inbound) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in inbound.fields:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def _text(fields: Mapping[bytes, list[bytes]], name: bytes) -> str:
+    values = fields.get(name)
+    return values[0].decode("latin-1").strip() if values else ""
+
+
+def _commit(fields: Mapping[bytes, list[bytes]], default: Commit) -> Commit | Refusal:
+    asked = _text(fields, b"x-autopilot-commit").lower()
+    if not asked:
+        return default
+    try:
+        return Commit(asked)
+    except ValueError:
+        return Refusal(
+            400,
+            "invalid_commit",
+            "The header X-Autopilot-Commit must be byte, content or complete.",
+        )
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else now - at

@@ -1,0 +1,173 @@
+"""The commit dial: when enough of a 2xx response has been seen to stand by it.
+
+Until then its bytes are held and another candidate can still answer. Each dial is a class with the
+same three questions; what is held is kept by the engine and relayed verbatim, so a dial only
+judges. Its verdict depends on the bytes alone, never on how they were cut into chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from autopilot.relay.dialect import Dialect, Meaning, meaning
+from autopilot.relay.sse import Event, Events
+
+MAX_HELD_EVENTS = 64
+MAX_HELD_BYTES = 262144
+
+
+class Commit(StrEnum):
+    """How much of an answer must be there before the client sees any of it."""
+
+    BYTE = "byte"
+    CONTENT = "content"
+    COMPLETE = "complete"
+
+
+class Holding(Enum):
+    """What to do with the bytes held so far."""
+
+    HOLD = "wait for more"
+    COMMIT = "relay them"
+    ERROR = "the response reports an error"
+    EMPTY = "the response ended without an answer"
+
+
+class Dial(Protocol):
+    """Judges a 2xx response as its body arrives."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether part of the answer has been seen, even if it is still held."""
+
+    def feed(self, data: bytes) -> Holding:
+        """More body bytes have arrived."""
+
+    def end(self) -> Holding:
+        """The response ended cleanly; never ``HOLD``."""
+
+
+class FirstByte:
+    """Commit at the first body byte, or at a clean end without one."""
+
+    answered = False
+
+    def feed(self, data: bytes) -> Holding:
+        """See `Dial`."""
+        return Holding.COMMIT
+
+    def end(self) -> Holding:
+        """See `Dial`."""
+        return Holding.COMMIT
+
+
+class FirstContent:
+    """Commit at the first event that carries part of the answer.
+
+    Comments are no events; a response that keeps its answer back for `MAX_HELD_EVENTS` events or
+    more than `MAX_HELD_BYTES` is committed as it is.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._events = Events(MAX_HELD_BYTES)
+        self._seen = 0
+        self._room = MAX_HELD_BYTES
+        self.answered = False
+
+    def feed(self, data: bytes) -> Holding:
+        """See `Dial`."""
+        room, self._room = self._room, self._room - len(data)
+        verdict = self._judge(self._events.feed(data[:room]))
+        return Holding.COMMIT if verdict is Holding.HOLD and self._room < 0 else verdict
+
+    def end(self) -> Holding:
+        """See `Dial`."""
+        verdict = self._judge(self._events.close())
+        return Holding.EMPTY if verdict is Holding.HOLD else verdict
+
+    def _judge(self, events: Iterator[Event]) -> Holding:
+        for event in events:
+            verdict = self._judge_one(event)
+            if verdict is not Holding.HOLD:
+                return verdict
+        return Holding.HOLD
+
+    def _judge_one(self, event: Event) -> Holding:
+        self._seen += 1
+        match meaning(event, self._dialect):
+            case Meaning.ERROR:
+                return Holding.ERROR
+            case Meaning.DONE:
+                return Holding.EMPTY
+            case Meaning.CONTENT | Meaning.FINISH:
+                self.answered = True
+                return Holding.COMMIT
+        return Holding.COMMIT if self._seen >= MAX_HELD_EVENTS else Holding.HOLD
+
+
+class WholeStream:
+    """Commit at the clean end of a stream that said it was complete, or beyond ``max_bytes``."""
+
+    def __init__(self, dialect: Dialect, max_bytes: int) -> None:
+        self._dialect = dialect
+        self._events = Events(max_bytes)
+        self._room = max_bytes
+        self._finished = False
+        self.answered = False
+
+    def feed(self, data: bytes) -> Holding:
+        """See `Dial`."""
+        room, self._room = self._room, self._room - len(data)
+        if self._fails(self._events.feed(data[:room])):
+            return Holding.ERROR
+        return Holding.COMMIT if self._room < 0 else Holding.HOLD
+
+    def end(self) -> Holding:
+        """See `Dial`."""
+        if self._fails(self._events.close()):
+            return Holding.ERROR
+        return Holding.COMMIT if self._finished else Holding.EMPTY
+
+    def _fails(self, events: Iterator[Event]) -> bool:
+        """Take note of ``events``; whether one of them reports an error."""
+        for event in events:
+            match meaning(event, self._dialect):
+                case Meaning.ERROR:
+                    return True
+                case Meaning.CONTENT:
+                    self.answered = True
+                case Meaning.FINISH | Meaning.DONE:
+                    self.answered = self._finished = True
+        return False
+
+
+class WholeBody:
+    """Commit at the clean end of a response that is not a stream, or beyond ``max_bytes``."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._room = max_bytes
+        self.answered = False
+
+    def feed(self, data: bytes) -> Holding:
+        """See `Dial`."""
+        self.answered = True
+        self._room -= len(data)
+        return Holding.COMMIT if self._room < 0 else Holding.HOLD
+
+    def end(self) -> Holding:
+        """See `Dial`."""
+        return Holding.COMMIT
+
+
+def dial(commit: Commit, *, is_stream: bool, dialect: Dialect, last: bool, max_bytes: int) -> Dial:
+    """The dial for one response. With no candidate left there is nothing to wait for, except
+    wholeness.
+    """
+    if commit is Commit.COMPLETE:
+        return WholeStream(dialect, max_bytes) if is_stream else WholeBody(max_bytes)
+    if commit is Commit.CONTENT and is_stream and not last:
+        return FirstContent(dialect)
+    return FirstByte()

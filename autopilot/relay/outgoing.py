@@ -1,0 +1,63 @@
+"""One client request as it goes upstream, to whichever model its exchange turns to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from autopilot.relay.headers import Field, request_head
+from autopilot.routing.deadlines import first_content_allowance
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from autopilot.relay.call import Call
+    from autopilot.relay.intake import HoledBody
+    from autopilot.relay.journal import Memory
+    from autopilot.relay.pool import Origin, Pool
+    from autopilot.routing.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Sends the same request to one model after another; only ``model`` in its body differs."""
+
+    clock: IReactorTime
+    pool: Pool
+    origin: Origin
+    target: bytes
+    fields: Sequence[Field] = field(repr=False)
+    body: HoledBody = field(repr=False)
+    snapshot: Snapshot
+    memory: Memory
+    failover_after: float
+
+    def send(self, model: str, call_for: Callable[[bytes], Call], *, fresh: bool) -> None:
+        """Send the request to ``model``."""
+        body = self.body.naming(model)
+        target = self.origin.base_path.encode("ascii") + self.target
+        head = request_head(target, self.origin.host_field, self.fields, len(body))
+        self.pool.dispatch(self.origin, call_for(head + body), fresh=fresh)
+
+    def allowance(self, model: str) -> float:
+        """Seconds until ``model`` must have begun to answer while another candidate is left."""
+        return first_content_allowance(
+            self.failover_after, len(self.body), self.memory.experience.p95(model)
+        )
+
+    def cooling(self) -> frozenset[str]:
+        """The models that are behind all others now."""
+        return self.memory.cooldown.cooling(self.clock.seconds())
+
+    def larger(self, model: str) -> frozenset[str]:
+        """The models with a known larger context than ``model``, where its own is known."""
+        catalog = self.snapshot.catalog
+        own = catalog.models.get(model) if catalog is not None else None
+        if catalog is None or own is None or own.context_length is None:
+            return frozenset()
+        return frozenset(
+            other.name
+            for other in catalog.models.values()
+            if other.context_length is not None and other.context_length > own.context_length
+        )

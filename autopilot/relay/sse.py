@@ -1,0 +1,100 @@
+"""Server-sent events out of bytes, wherever the chunks were cut (WHATWG HTML, 9.2.6).
+
+Used where the relay must understand a stream: before its commit point, and under the strict guard.
+A committed stream is otherwise passed on without being parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. ``bare`` marks a line of JSON where a field should stand: not an event at all.
+
+    ``start`` is the offset of its first byte in all bytes fed so far.
+    """
+
+    data: bytes
+    name: bytes = b""
+    bare: bool = False
+    start: int = 0
+
+
+class Events:
+    """Feed bytes in any portions, get each event once its blank line has arrived.
+
+    Of an event longer than ``limit`` bytes only the beginning is kept: it comes, but cannot be
+    read. So memory is bounded, whatever the upstream sends.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._offset = 0
+        self._after_cr = False
+        self._line = bytearray()
+        self._line_start = 0
+        self._start: int | None = None
+        self._data: list[bytes] = []
+        self._data_size = 0
+        self._name = b""
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that ``data`` completes."""
+        at = 1 if self._after_cr and data.startswith(b"\n") else 0  # the rest of a line end
+        if data:
+            self._after_cr = data.endswith(b"\r")
+        if not self._line:
+            self._line_start = self._offset + at
+        for end in _LINE_END.finditer(data, at):
+            self._keep(data[at : end.start()])
+            at = end.end()
+            start, self._line_start = self._line_start, self._offset + at
+            yield from self._end_line(start)
+        self._keep(data[at:])
+        self._offset += len(data)
+
+    def close(self) -> Iterator[Event]:
+        """The line of bare JSON, if any, that the stream's end completes; half an event is none."""
+        if self._line.startswith(b"{"):
+            yield Event(bytes(self._line), bare=True, start=self._line_start)
+        self._line.clear()
+
+    def _keep(self, piece: bytes) -> None:
+        """Add to the line at hand; its first byte in any case, for an empty line has a meaning."""
+        room = self._limit - self._data_size - len(self._line)
+        self._line += piece[: max(room, 0 if self._line else 1)]
+
+    def _end_line(self, start: int) -> Iterator[Event]:
+        line = bytes(self._line)
+        self._line.clear()
+        if start == 0:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if not line:
+            yield from self._dispatch()
+        elif line.startswith(b"{"):
+            yield Event(line, bare=True, start=start)
+        else:
+            self._take_field(line, start)
+
+    def _take_field(self, line: bytes, start: int) -> None:
+        if self._start is None:
+            self._start = start
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+            self._data_size += len(value) + 1
+        elif field == b"event":
+            self._name = value
+
+    def _dispatch(self) -> Iterator[Event]:
+        if self._data:
+            yield Event(b"\n".join(self._data), self._name, start=self._start or 0)
+        self._data, self._data_size, self._name, self._start = [], 0, b"", None

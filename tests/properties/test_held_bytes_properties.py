@@ -1,0 +1,131 @@
+"""Whatever the cuts: the same verdict of the dial, and the same bytes behind the guard."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.guard import Guard, GuardLevel, guard
+from autopilot.relay.hold import MAX_HELD_BYTES, Commit, Dial, Holding, dial
+from tests.relay.chunks import cut, places
+
+_EVENTS = [
+    b": comment\n\n",
+    b'data: {"id":"a","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n',
+    b'data: {"id":"a","choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n',
+    b'data: {"id":"a","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\r\n\r\n',
+    b'data: {"id":"a","choices":[],"usage":{"total_tokens":3}}\n\n',
+    b"data: [DONE]\n\n",
+    b"data: broken {\n\n",
+    b'event: ping\rdata: {"type":"ping"}\r\r',
+    b'data: {"type":"message_stop"}\n\n',
+    b"\n{\n",
+    b'\n{"fine":true}\n',
+    b"data: unfinished",
+]
+_ERRORS = [b'data: {"error":{"message":"no"}}\n\n', b'{"error":"no"}\n', b'\n{"error":"no"}']
+_HEALTHY = st.lists(st.sampled_from(_EVENTS), max_size=12).map(b"".join)
+_ANY = st.lists(st.sampled_from(_EVENTS + _ERRORS), max_size=12).map(b"".join)
+_DIALECTS = st.sampled_from(list(Dialect))
+_COMMITS = st.sampled_from(list(Commit))
+
+
+def _judged(judge: Dial, chunks: list[bytes]) -> tuple[Holding, bool]:
+    """The verdict that ends the holding, and whether an answer was seen by then."""
+    for chunk in chunks:
+        verdict = judge.feed(chunk)
+        if verdict is not Holding.HOLD:
+            return verdict, judge.answered
+    return judge.end(), judge.answered
+
+
+def _guarded(watch: Guard, chunks: list[bytes]) -> tuple[bytes, str | None, bool, bool]:
+    """What is relayed of ``chunks``, and what is known of it."""
+    relayed = b"".join([watch.feed(chunk) for chunk in chunks]) + watch.end()
+    return relayed, watch.fault, watch.at_boundary, watch.done
+
+
+class DialProperties(SynchronousTestCase):
+    """Every dial, every dialect."""
+
+    @settings(max_examples=200)
+    @given(_ANY, _COMMITS, _DIALECTS, st.booleans(), st.sampled_from([0, 90, 4096]), places(700))
+    def test_split(
+        self,
+        stream: bytes,
+        commit: Commit,
+        dialect: Dialect,
+        is_stream: bool,
+        max_bytes: int,
+        where: list[int],
+    ) -> None:
+        """The verdict depends on the bytes, not on the chunks."""
+
+        def judge() -> Dial:
+            return dial(
+                commit, is_stream=is_stream, dialect=dialect, last=False, max_bytes=max_bytes
+            )
+
+        whole = _judged(judge(), cut(stream, []))
+        self.assertEqual(_judged(judge(), cut(stream, where)), whole)
+        self.assertEqual(_judged(judge(), cut(stream, range(len(stream)))), whole)
+        self.assertIsNot(whole[0], Holding.HOLD)
+
+    @settings(max_examples=25)
+    @given(st.sampled_from(_EVENTS + _ERRORS), st.integers(-90, 9), places(MAX_HELD_BYTES))
+    def test_split_at_the_limit(self, event: bytes, offset: int, where: list[int]) -> None:
+        """So it is where the last event ends about at the limit of what is held."""
+        stream = b":" + b"x" * (MAX_HELD_BYTES - 3 + offset) + b"\n\n" + event
+
+        def judge() -> Dial:
+            return dial(
+                Commit.CONTENT,
+                is_stream=True,
+                dialect=Dialect.COMPLETIONS,
+                last=False,
+                max_bytes=0,
+            )
+
+        self.assertEqual(_judged(judge(), cut(stream, where)), _judged(judge(), [stream]))
+
+
+class GuardProperties(SynchronousTestCase):
+    """Every level, every dialect."""
+
+    @settings(max_examples=200)
+    @given(_HEALTHY, st.sampled_from(list(GuardLevel)), _DIALECTS, places(700))
+    def test_healthy(
+        self, stream: bytes, level: GuardLevel, dialect: Dialect, where: list[int]
+    ) -> None:
+        """A stream without an error passes verbatim, byte for byte, in order."""
+        for chunks in (cut(stream, where), cut(stream, range(len(stream)))):
+            made = guard(level, is_stream=True, dialect=dialect)
+            if level is GuardLevel.STRICT:
+                # Repeating the opening event is what a splice looks like; that has its own tests.
+                opening = stream.find(_EVENTS[1], stream.find(_EVENTS[2]) + 1)
+                if dialect is Dialect.COMPLETIONS and opening > stream.find(_EVENTS[2]) >= 0:
+                    continue
+            self.assertEqual(_guarded(made, chunks)[:2], (stream, None))
+
+    @given(_HEALTHY, _HEALTHY, places(700))
+    def test_bare_error(self, before: bytes, after: bytes, where: list[int]) -> None:
+        """What precedes a bare error passes; of itself and what follows it nothing does."""
+        bare = b'{"error":"Unhandled exception"}'
+        stream = before + b"\n" + bare + b"\n" + after
+        for chunks in ([stream], cut(stream, where), cut(stream, range(len(stream)))):
+            made = guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS)
+            relayed, fault, _, _ = _guarded(made, chunks)
+            self.assertEqual(relayed, before + b"\n")
+            self.assertEqual(fault, "upstream reported an error: Unhandled exception")
+
+    @given(_ANY, places(700))
+    def test_split(self, stream: bytes, where: list[int]) -> None:
+        """What is relayed, and what is known of it, depends on the bytes alone."""
+        whole = _guarded(
+            guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS), cut(stream, [])
+        )
+        for chunks in (cut(stream, where), cut(stream, range(len(stream)))):
+            made = guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS)
+            self.assertEqual(_guarded(made, chunks), whole)

@@ -1,0 +1,85 @@
+"""A client in memory: it records one response, and insists that it is written in a legal order."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.internet.interfaces import IPushProducer
+
+from autopilot.relay.downstream import CommittedHead
+from autopilot.routing.refusal import Refusal
+
+
+class RecordingDownstream:
+    """The client's side of one exchange; ``ended`` is the name of the call that ended it."""
+
+    def __init__(self) -> None:
+        self.head: CommittedHead | None = None
+        self.body = b""
+        self.writes: list[bytes] = []
+        self.refusal: Refusal | None = None
+        self.producer: IPushProducer | None = None
+        self.ended: str | None = None
+
+    def commit(self, head: CommittedHead) -> None:
+        """See `Downstream`."""
+        assert self.head is None and self.ended is None
+        self.head = head
+
+    def write(self, data: bytes) -> None:
+        """See `Downstream`."""
+        assert self.head is not None and self.ended is None and data
+        self.writes.append(data)
+        self.body += data
+
+    def finish(self) -> None:
+        """See `Downstream`."""
+        self._end("finish")
+
+    def cut(self) -> None:
+        """See `Downstream`."""
+        self._end("cut")
+
+    def abort(self) -> None:
+        """See `Downstream`."""
+        self._end("abort")
+
+    def refuse(self, refusal: Refusal) -> None:
+        """See `Downstream`."""
+        assert self.head is None and self.ended is None
+        self.refusal, self.ended = refusal, "refuse"
+
+    def error_event(self, refusal: Refusal) -> bytes:
+        """See `Downstream`."""
+        return b"data: %b\n\n" % json.dumps({"error": {"code": refusal.code}}).encode()
+
+    def produce(self, producer: IPushProducer) -> None:
+        """See `Downstream`."""
+        assert self.head is not None and self.producer is None and self.ended is None
+        self.producer = producer
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of a response field, which stands at most once."""
+        assert self.head is not None
+        values = [value for key, value in self.head.fields if key.lower() == name]
+        assert len(values) <= 1, values
+        return values[0] if values else None
+
+    @property
+    def status(self) -> int | None:
+        """The status the client sees, if it sees one."""
+        if self.refusal is not None:
+            return self.refusal.status
+        return self.head.status if self.head is not None else None
+
+    @property
+    def code(self) -> str | None:
+        """The code of the router's own error, if it gave one."""
+        return self.refusal.code if self.refusal is not None else None
+
+    def _end(self, how: str) -> None:
+        assert self.head is not None and self.ended is None, (self.ended, how)
+        self.ended = how
+
+
+INTERRUPTED = RecordingDownstream().error_event(Refusal(502, "upstream_stream_interrupted", ""))

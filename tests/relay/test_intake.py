@@ -1,0 +1,268 @@
+"""The request body, read once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.intake import Ask, read
+from autopilot.routing.needs import Needs
+from autopilot.routing.refusal import Refusal
+
+
+class _IntakeTests(SynchronousTestCase):
+    def ask(self, body: bytes) -> Ask:
+        """An ask that must not be refused."""
+        ask = read(body)
+        assert isinstance(ask, Ask), ask
+        return ask
+
+    def refusal(self, body: bytes) -> Refusal:
+        """A refusal that must be one."""
+        refusal = read(body)
+        assert isinstance(refusal, Refusal), refusal
+        return refusal
+
+
+class BadInputTests(_IntakeTests):
+    """Each kind of bad input has its code."""
+
+    def test_codes(self) -> None:
+        """Status 400, and a code that says what is wrong."""
+        for body, code in (
+            (b"", "invalid_json"),
+            (b'{"model":"a"', "invalid_json"),
+            (b'{"model":"\xff"}', "invalid_json"),
+            (b'{"model":"a","x":NaN}', "invalid_json"),
+            (b"[]", "invalid_body"),
+            (b'"a"', "invalid_body"),
+            (b"null", "invalid_body"),
+            (b"[1,", "invalid_json"),
+            (b"NaN", "invalid_json"),
+            (b"\xef\xbb\xbf{}", "invalid_json"),
+            (b'{"model":"a"} x', "invalid_json"),
+            (b'{"model":"a","x":' + b"[" * 100_000, "invalid_json"),
+            (b"[" * 100_000 + b"]" * 100_000, "invalid_json"),
+            (b'{"model":"a"' + b',"a":1' * 5000 + b"}", "invalid_body"),
+            (b"{}", "missing_model"),
+            (b'{"model":null}', "missing_model"),
+            (b'{"model":""}', "missing_model"),
+            (b'{"model":" \\t\\n"}', "missing_model"),
+            (b'{"Model":"a"}', "missing_model"),
+            (b'{"model":1}', "invalid_model"),
+            (b'{"model":true}', "invalid_model"),
+            (b'{"model":["a"]}', "invalid_model"),
+            (b'{"model":{}}', "invalid_model"),
+            (b'{"model":"\\ud800"}', "invalid_model"),
+            (b'{"model":"a","model":1}', "invalid_model"),
+        ):
+            refusal = self.refusal(body)
+            self.assertEqual((refusal.status, refusal.code), (400, code), body)
+
+    def test_param(self) -> None:
+        """Trouble with the model names the member."""
+        self.assertEqual(self.refusal(b"{}").param, "model")
+        self.assertEqual(self.refusal(b'{"model":1}').param, "model")
+
+
+class BodyTests(_IntakeTests):
+    """Only the model changes on the way up."""
+
+    def test_every_other_byte(self) -> None:
+        """Blanks, order, spellings and numbers survive."""
+        body = b' { "z":1.0,"model" : "m\\u002f" , "n":1e400, "k":1180591620717411303424 } \n'
+        ask = self.ask(body)
+        self.assertEqual(ask.model, "m/")
+        self.assertEqual(ask.body.naming("x"), body.replace(b'"m\\u002f"', b'"x"'))
+
+    def test_length(self) -> None:
+        """A body knows its size without the model."""
+        ask = self.ask(b'{"model":"abc","x":1}')
+        self.assertEqual(len(ask.body), len(b'{"model":,"x":1}'))
+
+    def test_equal_requests(self) -> None:
+        """Equal requests stay equal bytes."""
+        body = b'{"model":"a,b","x":[1, 2]}'
+        self.assertEqual(self.ask(body).body.naming("b"), self.ask(body).body.naming("b"))
+
+    def test_model_is_escaped(self) -> None:
+        """A name cannot break out of its string."""
+        name = 'a","stream":true,"x":"\n\u2028'
+        sent = self.ask(b'{"model":"m"}').body.naming(name)
+        self.assertEqual(json.loads(sent), {"model": name})
+
+    def test_duplicated_model(self) -> None:
+        """One model remains, the last, which is what every common parser reads."""
+        for body in (
+            b'{"model":"a","model":"b"}',
+            b'{"model":"a","x":1,"mod\\u0065l":"b"}',
+            b'{"model":1, "x":1, "model":"b" }',
+            b'{"x":1,"model":"a","model":null,"model":"b","y":2}',
+        ):
+            ask = self.ask(body)
+            self.assertEqual(ask.model, "b", body)
+            pairs: list[tuple[str, Any]] = json.loads(
+                ask.body.naming("c"), object_pairs_hook=lambda pairs: pairs
+            )
+            self.assertEqual([value for key, value in pairs if key == "model"], ["c"])
+            self.assertEqual(
+                [pair for pair in pairs if pair[0] != "model"],
+                [pair for pair in [("x", 1), ("y", 2)] if b'"%b"' % pair[0].encode() in body],
+            )
+
+    def test_other_duplicates_stay(self) -> None:
+        """Other members are not the router's business, twice or not."""
+        body = b'{"a":1,"model":"m","a":2}'
+        self.assertEqual(self.ask(body).body.naming("m"), body)
+
+    def test_null_traps(self) -> None:
+        """``stream`` and ``stream_options`` of null mean absent; the platform would refuse them."""
+        for body, left in (
+            (b'{"model":"m","stream":null}', b'{"model":"m"}'),
+            (b'{"stream":null,"model":"m"}', b'{"model":"m"}'),
+            (b'{"stream_options":null, "model":"m", "x":null}', b'{"model":"m", "x":null}'),
+            (b'{ "stream" : null , "model":"m" }', b'{ "model":"m" }'),
+        ):
+            sent = self.ask(body).body.naming("m")
+            self.assertEqual(json.loads(sent), json.loads(left), body)
+            self.assertNotIn(b"stream", sent)
+
+    def test_null_means_what_it_says(self) -> None:
+        """A null that counts takes the earlier ones with it: they must not come to life again."""
+        for body, left in (
+            (b'{"stream":true,"model":"m","stream":null}', b'{"model":"m"}'),
+            (
+                b'{"stream":null,"model":"m","stre\\u0061m":true}',
+                b'{"model":"m","stre\\u0061m":true}',
+            ),
+            (b'{"stream_options":{},"stream_options":null,"model":"m"}', b'{"model":"m"}'),
+            (b'{"a":1,"stream":null, "b":2, "model":"m"}', b'{"a":1, "b":2, "model":"m"}'),
+        ):
+            self.assertEqual(self.ask(body).body.naming("m"), left)
+
+    def test_same_idea_of_stream(self) -> None:
+        """The router and the platform agree on whether to stream."""
+        for stream in (
+            b'"stream":true',
+            b'"stream":false',
+            b'"stream":null',
+            b'"stream":true,"stream":null',
+            b'"stream":null,"stream":true',
+            b'"stream":true,"stream":false',
+            b'"stream":"true"',
+            b'"stream":1',
+            b'"x":true',
+        ):
+            ask = self.ask(b'{"model":"m",' + stream + b"}")
+            upstream = json.loads(ask.body.naming("m"))
+            self.assertEqual(ask.stream, upstream.get("stream") is True, stream)
+
+    def test_shown_nowhere(self) -> None:
+        """What holds a body does not show it."""
+        ask = self.ask(b'{"model":"m","messages":["secret"]}')
+        self.assertNotIn("secret", repr(ask))
+
+
+class NeedsTests(_IntakeTests):
+    """What a request needs of a model."""
+
+    def needs(self, **members: Any) -> Needs:
+        """The needs of a body with these members."""
+        return self.ask(json.dumps({"model": "m", **members}).encode()).needs()
+
+    def parts(self, *kinds: str) -> Needs:
+        """The needs of a conversation with these content parts."""
+        content = [{"type": kind, kind: {}} for kind in kinds]
+        return self.needs(
+            messages=[{"role": "system", "content": "x"}, {"role": "user", "content": content}]
+        )
+
+    def test_nothing(self) -> None:
+        """Plain text needs nothing."""
+        self.assertEqual(self.needs(messages=[{"role": "user", "content": "image"}]), Needs())
+
+    def test_parts(self) -> None:
+        """Content parts by kind."""
+        self.assertEqual(self.parts("text", "image_url"), Needs(images=True))
+        self.assertEqual(self.parts("input_image"), Needs(images=True))
+        self.assertEqual(self.parts("input_audio"), Needs(audio=True))
+        self.assertEqual(self.parts("video_url", "image_url"), Needs(video=True, images=True))
+
+    def test_responses_input(self) -> None:
+        """The responses endpoint calls its conversation ``input``."""
+        content = [{"type": "input_image", "image_url": "x"}]
+        self.assertEqual(
+            self.needs(input=[{"role": "user", "content": content}]), Needs(images=True)
+        )
+
+    def test_both_conversations(self) -> None:
+        """An empty one of them hides nothing in the other."""
+        content = [{"type": "input_image", "image_url": "x"}]
+        self.assertEqual(self.needs(messages=None, input=[{"content": content}]).images, True)
+
+    def test_pictures_from_tools(self) -> None:
+        """A tool's result may hold parts of its own."""
+        result = {"type": "tool_result", "content": [{"type": "image", "source": {}}]}
+        self.assertEqual(self.needs(messages=[{"content": [result]}]), Needs(images=True))
+
+    def test_spelled_with_escapes(self) -> None:
+        """A kind is the same in every spelling."""
+        body = b'{"model":"m","messages":[{"content":[{"type":"\\u0069mage_url"}]}]}'
+        self.assertEqual(self.ask(body).needs(), Needs(images=True))
+
+    def test_tools(self) -> None:
+        """Tools, unless there are none."""
+        self.assertEqual(self.needs(tools=[{"type": "function"}]), Needs(tools=True))
+        self.assertEqual(self.needs(tools=[]), Needs())
+        self.assertEqual(self.needs(tools=None), Needs())
+
+    def test_formats(self) -> None:
+        """Structured output, in both kinds."""
+        self.assertEqual(
+            self.needs(response_format={"type": "json_schema"}), Needs(json_schema=True)
+        )
+        self.assertEqual(self.needs(response_format={"type": "json_object"}), Needs(json_mode=True))
+        self.assertEqual(self.needs(response_format={"type": "text"}), Needs())
+        self.assertEqual(self.needs(response_format="json_object"), Needs())
+
+    def test_limits(self) -> None:
+        """The completion limit, by each of its names, the newest first."""
+        self.assertEqual(self.needs(max_tokens=5), Needs(completion_tokens=5))
+        self.assertEqual(self.needs(max_output_tokens=6), Needs(completion_tokens=6))
+        self.assertEqual(
+            self.needs(max_tokens=5, max_completion_tokens=7), Needs(completion_tokens=7)
+        )
+        self.assertEqual(self.needs(max_tokens=None, max_output_tokens=True), Needs())
+
+    def test_absurd_members(self) -> None:
+        """Members of an absurd shape are no needs."""
+        absurd: Any
+        for absurd in (0, "x", {}, [], True, None, [[]], {"type": []}, {"type": None}, 1.5):
+            needs = self.needs(
+                messages=absurd,
+                input=absurd,
+                tools=absurd if absurd != [[]] else "x",
+                response_format=absurd,
+                max_tokens=absurd if absurd != 0 else "0",
+            )
+            self.assertEqual(needs, Needs(), absurd)
+        digits = b"9" * 5000
+        huge = b'{"model":"m","max_tokens":' + digits + b',"tools":[' + digits + b"]}"
+        self.assertEqual(self.ask(huge).needs(), Needs())
+        deep = b'{"model":"m","tools":' + b"[" * 500 + b"]" * 500 + b"}"
+        self.assertEqual(self.ask(deep).needs(), Needs(tools=True))
+
+    def test_absurd(self) -> None:
+        """What cannot be understood needs nothing, and never raises."""
+        for messages in (
+            1,
+            "image",
+            {"image": 1},
+            [1, None, "image", {"content": 5}],
+            [{"content": [1, {"type": ["image_url"]}, {"type": "image"}]}],
+        ):
+            self.assertIn(self.needs(messages=messages), (Needs(), Needs(images=True)))
+        surrogate = b'{"model":"m","messages":[{"content":[{"type":"image_url"},"\\ud800"]}]}'
+        self.assertEqual(self.ask(surrogate).needs(), Needs(images=True))

@@ -1,0 +1,171 @@
+"""What each client was last served with."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.stickiness import Key, Stickiness
+
+A: Key = (b"a", "auto")
+B: Key = (b"b", "auto")
+
+
+def _table(*, ttl: float = 100, max_entries: int = 2, list_retry: float = 10) -> Stickiness:
+    return Stickiness(ttl=ttl, max_entries=max_entries, list_retry=list_retry)
+
+
+class RememberedTests(SynchronousTestCase):
+    """The model that last answered."""
+
+    def test_by_client_and_selector(self) -> None:
+        """Remembered for one client and one selector only."""
+        table = _table()
+        table.served(A, "m", 0)
+        self.assertEqual(table.remembered(A, 1), "m")
+        self.assertIsNone(table.remembered(B, 1))
+        self.assertIsNone(table.remembered((b"a", "x,y"), 1))
+
+    def test_ttl(self) -> None:
+        """Forgotten after its time, which each answer starts anew and no question does."""
+        table = _table(ttl=10)
+        table.served(A, "m", 0)
+        self.assertEqual(table.remembered(A, 9), "m")
+        self.assertIsNone(table.remembered(A, 10))
+        table.served(A, "m", 9)
+        self.assertEqual(table.remembered(A, 18.5), "m")
+        self.assertIsNone(table.remembered(A, 19))
+
+    def test_off(self) -> None:
+        """A time of 0 remembers nothing and takes no memory."""
+        table = _table(ttl=0)
+        table.served(A, "m", 0)
+        self.assertIsNone(table.remembered(A, 0))
+        self.assertEqual(len(table), 0)
+
+    def test_failure_forgets(self) -> None:
+        """A failure of the remembered model forgets it; one of another model does not."""
+        table = _table()
+        table.served(A, "m", 0)
+        table.failed(A, "other", 1)
+        self.assertEqual(table.remembered(A, 1), "m")
+        table.failed(A, "m", 1)
+        self.assertIsNone(table.remembered(A, 1))
+
+    def test_least_recently_used_goes(self) -> None:
+        """The entry that was used least recently makes room, and asking is using."""
+        table = _table(max_entries=2)
+        table.served(A, "m", 0)
+        table.served(B, "n", 1)
+        table.remembered(A, 2)
+        table.served((b"c", "auto"), "o", 3)
+        self.assertEqual((len(table), table.remembered(A, 4)), (2, "m"))
+        self.assertIsNone(table.remembered(B, 4))
+
+
+class FailedRecentlyTests(SynchronousTestCase):
+    """The models that failed this client a moment ago."""
+
+    def test_forgotten_in_time(self) -> None:
+        """Each failure counts for its own time."""
+        table = _table(list_retry=10)
+        self.assertEqual(table.failed_recently(A, 0), frozenset())
+        table.failed(A, "m", 0)
+        table.failed(A, "n", 5)
+        self.assertEqual(table.failed_recently(A, 9), {"m", "n"})
+        self.assertEqual(table.failed_recently(A, 10), {"n"})
+        self.assertEqual(table.failed_recently(B, 9), frozenset())
+        self.assertEqual(table.failed_recently(A, 15), frozenset())
+
+    def test_success_ends_it(self) -> None:
+        """A model that answers has not failed any more."""
+        table = _table()
+        table.failed(A, "m", 0)
+        table.served(A, "m", 1)
+        self.assertEqual(table.failed_recently(A, 1), frozenset())
+
+    def test_off(self) -> None:
+        """Where nothing is remembered, failures change no order and take no memory."""
+        table = _table(ttl=0)
+        table.failed(A, "m", 0)
+        self.assertEqual((len(table), table.failed_recently(A, 1)), (0, frozenset()))
+
+
+_KEYS = st.sampled_from([A, B, (b"c", "auto"), (b"a", "x,y")])
+_MODELS = st.sampled_from(["m", "n", "o"])
+
+
+class StickinessMachine(RuleBasedStateMachine):
+    """The table against a plain one that keeps all it is told and looks at everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.table = _table(ttl=20, max_entries=3, list_retry=10)
+        self.used: list[Key] = []
+        self.served_by: dict[Key, tuple[str, float]] = {}
+        self.failures: dict[Key, dict[str, float]] = {}
+
+    def use(self, key: Key) -> None:
+        """Note a use, and what it drives out."""
+        self.used = [key, *(other for other in self.used if other != key)]
+        for gone in self.used[3:]:
+            self.served_by.pop(gone, None)
+            self.failures.pop(gone, None)
+        del self.used[3:]
+
+    @rule(key=_KEYS, model=_MODELS)
+    def served(self, key: Key, model: str) -> None:
+        """A model answered."""
+        self.table.served(key, model, self.now)
+        self.use(key)
+        self.served_by[key] = (model, self.now)
+        self.failures.get(key, {}).pop(model, None)
+
+    @rule(key=_KEYS, model=_MODELS)
+    def failed(self, key: Key, model: str) -> None:
+        """A model failed."""
+        self.table.failed(key, model, self.now)
+        self.use(key)
+        self.failures.setdefault(key, {})[model] = self.now
+        if self.served_by.get(key, ("", 0))[0] == model:
+            del self.served_by[key]
+
+    @rule(seconds=st.integers(1, 15))
+    def passes(self, seconds: int) -> None:
+        """Time passes."""
+        self.now += seconds
+
+    @rule(key=_KEYS)
+    def ask(self, key: Key) -> None:
+        """The table and the plain one give the same answers."""
+        model, at = self.served_by.get(key, (None, 0.0))
+        expected = model if self.now - at < 20 else None
+        assert self.table.remembered(key, self.now) == expected
+        if key in self.used:
+            self.use(key)
+        failures = self.failures.get(key, {})
+        recent = {model for model, at in failures.items() if self.now - at < 10}
+        assert self.table.failed_recently(key, self.now) == recent
+
+    @invariant()
+    def bounded(self) -> None:
+        """The table never has more than its entries."""
+        assert len(self.table) == len(self.used) <= 3
+
+
+class AnyOrderTests(SynchronousTestCase):
+    """Whatever happens in whatever order."""
+
+    def test_any_order(self) -> None:
+        """The table and a plain one agree after every step."""
+        run_state_machine_as_test(
+            StickinessMachine, settings=settings(max_examples=60, stateful_step_count=30)
+        )
