@@ -7,10 +7,11 @@ module may import a reactor, and Klein imports one. That is why the service is i
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from shutil import get_terminal_size
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
 from twisted.application.service import IService, IServiceCollection, MultiService
@@ -31,6 +32,9 @@ from autopilot.settings import (
     choose,
     load_settings,
 )
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
 
 __all__ = ["Options", "makeService"]
 
@@ -125,6 +129,25 @@ class _Root(MultiService):
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop, in its own time."""
+        _ignore_more_signals()
+        stopped: Deferred[Any] = super().stopService()
+        return stopped
+
+
+def _ignore_more_signals() -> None:
+    """Make the reactor deaf to the signals that stop it, now that it is stopping.
+
+    It would only log that it cannot stop twice. ``twistd`` restores the meaning of the signal it
+    got before it ends the process with it, so the exit status stays that of the signal.
+    """
+    from twisted.internet import reactor
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if getattr(signal.getsignal(number), "__self__", None) is reactor:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:

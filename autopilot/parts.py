@@ -1,0 +1,253 @@
+"""The parts of one router, built from its settings and joined: the composition root.
+
+Everything else is handed what it needs. Klein is imported from here (through the pages), and Klein
+installs a reactor, so this module is imported only after the reactor was chosen.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.web.client import URI, Agent
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from autopilot import __version__
+from autopilot.control.fetch import Fetcher
+from autopilot.control.models import ModelDocuments
+from autopilot.control.plane import ControlPlane
+from autopilot.control.readiness import Readiness, readiness
+from autopilot.observe.metrics import Gauges, Metrics
+from autopilot.observe.recent import Recent
+from autopilot.observe.records import RequestRecord
+from autopilot.observe.reporter import Reporter
+from autopilot.relay.attempt import Timeouts
+from autopilot.relay.cooldown import Cooldown
+from autopilot.relay.course import Conduct
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
+from autopilot.relay.experience import Experience
+from autopilot.relay.gateway import Admission, Gateway
+from autopilot.relay.guard import GuardLevel
+from autopilot.relay.hold import Commit
+from autopilot.relay.journal import Memory
+from autopilot.relay.pool import Origin, Pool
+from autopilot.relay.stickiness import Stickiness
+from autopilot.routing.identity import Trust
+from autopilot.routing.plan import Rules
+from autopilot.routing.verdict import Policy
+from autopilot.settings import Settings
+from autopilot.web.limits import Limits
+from autopilot.web.pages import Pages, Sources
+from autopilot.web.site import AutopilotSite
+from autopilot.web.tree import Tree
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.web.resource import IResource
+
+
+@implementer(IAgentEndpointFactory)
+class FeedEndpoints:
+    """The same endpoints that calls take, for the `Agent` that fetches the feeds."""
+
+    def __init__(self, endpoints: VerifiedEndpoints) -> None:
+        self._endpoints = endpoints
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """See `IAgentEndpointFactory`."""
+        scheme, host = uri.scheme.decode("ascii"), uri.host.decode("ascii").strip("[]")
+        return _QuietEndpoint(self._endpoints(Origin(scheme, host, uri.port)))
+
+
+@implementer(IStreamClientEndpoint)
+class _QuietEndpoint:
+    """Spares the log a line about a factory starting and one about it stopping, each fetch."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint`."""
+        protocolFactory.noisy = False  # type: ignore[attr-defined]  # not in the interface
+        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
+        return connecting
+
+
+class Parts:
+    """The parts of one router, built once from its settings."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self.settings = settings
+        self.clock = reactor
+        self.draining = False
+        trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
+        self.metrics = Metrics(__version__)
+        self.recent = Recent()
+        self.reporter = Reporter(settings.log_sample, random.random)
+        self.memory = _memory(settings)
+        endpoints = VerifiedEndpoints(reactor, trust)
+        self.pool = Pool(
+            reactor,
+            endpoints,
+            size=settings.upstream_pool_size,
+            idle=settings.upstream_pool_idle_ms / 1000,
+            connect_timeout=settings.upstream_connect_timeout_ms / 1000,
+        )
+        self.control = self._control_plane(reactor, endpoints)
+        self.gateway = self._gateway()
+        self.documents = ModelDocuments(settings.aliases, int(time.time()))
+        self.metrics.watch(self._gauges())
+
+    def tree(self, *, clients: bool = True, operators: bool = True) -> Tree:
+        """The resources of one port: those for clients, those for operators, or both."""
+        sources = Sources(
+            catalog=lambda: self.control.snapshot.catalog,
+            documents=self.documents,
+            readiness=self.readiness,
+            metrics=self.metrics.text,
+            status=self.status,
+        )
+        pages = Pages(sources, for_clients=clients, for_operators=operators)
+        return Tree(pages.app.resource(), self.gateway if clients else None)
+
+    def site(self, resource: IResource) -> AutopilotSite:
+        """A site of the router's own for a resource."""
+        return AutopilotSite(
+            resource, self.clock, _limits(self.settings), self.metrics.rejected_head
+        )
+
+    def readiness(self) -> Readiness:
+        """Whether the router should be sent traffic."""
+        return readiness(
+            self.control.snapshot,
+            self.control.statuses,
+            self.clock.seconds(),
+            self.settings.readyz_max_snapshot_age_ms / 1000,
+            self.settings.readyz_max_allowlist_age_ms / 1000,
+            self.draining,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What the router knows and does, without anything of its clients."""
+        now = self.clock.seconds()
+        ready = self.readiness()
+        return {
+            "version": __version__,
+            "ready": ready.status == 200,
+            "readiness": ready.report(),
+            "requests_active": self.gateway.active,
+            "ranking": self.control.snapshot.ranking,
+            "cooling": sorted(self.memory.cooldown.open),
+            "first_content_seconds": self.memory.experience.first_content(now),
+            "events_per_second": self.memory.experience.throughput(now),
+            "recent": self.recent.summary(),
+        }
+
+    def record(self, record: RequestRecord) -> None:
+        """Take in one finished request."""
+        catalog = self.control.snapshot.catalog
+        self.metrics.request(record, catalog if catalog is not None else ())
+        self.recent.add(record)
+        self.reporter.report(record)
+
+    def _control_plane(self, reactor: Any, endpoints: VerifiedEndpoints) -> ControlPlane:
+        settings = self.settings
+        agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
+        fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
+        return ControlPlane(
+            reactor,
+            lambda: fetcher.get(settings.models_url),
+            lambda: fetcher.get(settings.utilization_url),
+            settings.models_refresh_ms / 1000,
+            settings.utilization_refresh_ms / 1000,
+            lambda: random.uniform(-1.0, 1.0),  # noqa: S311  spreads polling, guards nothing
+            self.metrics.refresh,
+        )
+
+    def _gateway(self) -> Gateway:
+        settings = self.settings
+        backend = Origin.of(settings.backend_base_url)
+        return Gateway(
+            self.clock,
+            self.pool,
+            {
+                Dialect.COMPLETIONS: backend,
+                Dialect.MESSAGES: Origin.of(settings.messages_base_url),
+                Dialect.RESPONSES: Origin.of(settings.responses_base_url),
+            },
+            _admission(settings),
+            self.memory,
+            hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
+            snapshot=lambda: self.control.snapshot,
+            record=self.record,
+        )
+
+    def _gauges(self) -> Gauges:
+        def age_ms(at: float | None) -> float:
+            return -1 if at is None else (self.clock.seconds() - at) * 1000
+
+        return Gauges(
+            requests_active=lambda: self.gateway.active,
+            snapshot_age_ms=lambda: age_ms(self.control.snapshot.utilization_at),
+            allowlist_age_ms=lambda: age_ms(self.control.snapshot.catalog_at),
+            candidates=lambda: len(self.control.snapshot.ranking),
+            allowlist_size=lambda: len(self.control.snapshot.catalog or ()),
+            cooling_models=lambda: len(self.memory.cooldown.open),
+            sticky_entries=lambda: len(self.memory.stickiness),
+        )
+
+
+def _memory(settings: Settings) -> Memory:
+    return Memory(
+        Stickiness(
+            ttl=settings.sticky_ttl_secs,
+            max_entries=settings.sticky_max_entries,
+            list_retry=settings.list_retry_ms / 1000,
+        ),
+        Cooldown(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000),
+        Experience(),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        head_timeout=settings.client_header_timeout_ms / 1000,
+        body_timeout=settings.client_body_timeout_ms / 1000,
+        body_bytes=settings.max_request_bytes,
+    )
+
+
+def _admission(settings: Settings) -> Admission:
+    return Admission(
+        rules=Rules(
+            aliases=frozenset(settings.aliases),
+            max_list_items=settings.max_model_list_items,
+            unknown_models=settings.unknown_models,
+            require_tee=settings.require_tee,
+        ),
+        conduct=Conduct(
+            timeouts=Timeouts(
+                header=settings.upstream_header_timeout_ms / 1000,
+                unary=settings.upstream_unary_timeout_ms / 1000,
+                first_body_byte=settings.upstream_first_body_byte_timeout_ms / 1000,
+                idle=settings.upstream_idle_timeout_ms / 1000,
+                error_body=settings.error_body_timeout_ms / 1000,
+                total=settings.total_deadline_ms / 1000,
+            ),
+            policy=Policy(settings.failover_policy),
+            guard=GuardLevel(settings.sse_guard),
+            max_attempts=settings.max_attempts,
+            commit_max_bytes=settings.commit_max_bytes,
+        ),
+        commit=Commit(settings.commit),
+        trust=Trust(settings.trust_proxy_headers, settings.trusted_proxy_cidrs),
+        max_active=settings.max_concurrent_requests,
+        max_body=settings.max_request_bytes,
+        failover_after=settings.failover_after_ms / 1000,
+    )

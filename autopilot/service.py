@@ -1,0 +1,166 @@
+"""The router as a Twisted service: when its parts start and listen, and how they stop.
+
+It imports Klein (through the parts), and Klein installs a reactor, so this module is imported only
+after the reactor was chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.task import deferLater
+
+from autopilot.parts import Parts
+from autopilot.settings import Settings, split_address
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IListeningPort
+    from twisted.web.resource import IResource
+
+    from autopilot.web.site import AutopilotSite
+
+_BACKLOG = 1024
+_LAST_WORDS = 1.0
+
+
+def use_monotonic_clock(reactor: Any = None) -> None:
+    """Make the reactor's clock monotonic, before anything is scheduled on it.
+
+    Twisted schedules by wall time: a step of the wall clock would fire every timer at once, or none
+    for hours.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    reactor.seconds = time.monotonic
+
+
+def autopilot_resource(service: AutopilotService) -> IResource:
+    """The router as a resource, to put anywhere into the tree of a Twisted site.
+
+    ``service`` keeps its feeds fresh and must be running; give it ``listen=False`` when the site
+    listens.
+    """
+    return service.resource
+
+
+class AutopilotService(Service):
+    """The router as a Twisted service, to be started and stopped once.
+
+    It fetches the feeds while it runs and, unless ``listen`` is false, listens where the settings
+    say. Stopping it lets the streams under way finish within the drain time; the Deferred of
+    ``stopService`` fires after that.
+    """
+
+    name = "autopilot"
+
+    def __init__(
+        self, settings: Settings | None = None, *, reactor: Any = None, listen: bool = True
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self.settings = settings = settings or Settings()
+        self._reactor = reactor
+        self._parts = parts = Parts(settings, reactor)
+        apart = settings.admin_listen_addr if listen else None
+        self.resource: IResource = parts.tree(operators=not apart)
+        self._listeners: list[_Listener] = []
+        if listen:
+            self._listeners.append(_Listener(reactor, settings.listen_addr, self._site()))
+        if apart:
+            operators = parts.site(parts.tree(clients=False))
+            self._listeners.append(_Listener(reactor, apart, operators))
+
+    def _site(self) -> AutopilotSite:
+        return self._parts.site(self.resource)
+
+    @property
+    def ports(self) -> list[int]:
+        """The numbers of the ports listened on, in the order of the settings."""
+        open_ports = (listener.port for listener in self._listeners)
+        return [cast("Any", port.getHost()).port for port in open_ports if port is not None]
+
+    def privilegedStartService(self) -> None:
+        """Listen, while twistd may still bind any port.
+
+        :raises CannotListenError: a port is taken; ``twistd`` then ends with status 1.
+        """
+        for listener in self._listeners:
+            listener.open()
+
+    def startService(self) -> None:
+        """Start the feeds, and listen unless that was done already."""
+        super().startService()
+        self.privilegedStartService()
+        self._parts.control.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Drain and stop: not ready, no new connections, no new requests, then nothing."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        parts, settings = self._parts, self.settings
+        parts.draining = True
+        if settings.drain_delay_ms and self._listeners:
+            await deferLater(self._reactor, settings.drain_delay_ms / 1000)
+        for listener in self._listeners:
+            await listener.close()
+        parts.gateway.draining = True
+        await self._drain(settings.drain_timeout_ms / 1000)
+        await parts.control.stop()
+        parts.pool.close()
+
+    async def _drain(self, seconds: float) -> None:
+        """Let what is under way finish, and end the rest so that its clients can tell."""
+        late: IDelayedCall = self._reactor.callLater(seconds, self._cut_short)
+        self._late = late
+        sites = [listener.site for listener in self._listeners]
+        emptied = [_called(self._parts.gateway.when_empty), *(_called(s.drain) for s in sites)]
+        await gatherResults(emptied)
+        if self._late.active():
+            self._late.cancel()
+
+    def _cut_short(self) -> None:
+        # A moment is left for the last words to reach the clients.
+        self._late = self._reactor.callLater(_LAST_WORDS, self._abort)
+        self._parts.gateway.shut_down()
+
+    def _abort(self) -> None:
+        for listener in self._listeners:
+            listener.site.abort()
+
+
+class _Listener:
+    """One address to listen on, and the site there; ``port`` while it is listened on."""
+
+    def __init__(self, reactor: Any, address: str, site: AutopilotSite) -> None:
+        self._reactor = reactor
+        self._address = address
+        self.site = site
+        self.port: IListeningPort | None = None
+
+    def open(self) -> None:
+        """Bind, and raise at once if that fails; an endpoint would tell it to nobody."""
+        if self.port is None:
+            host, port = split_address(self._address)
+            self.port = self._reactor.listenTCP(port, self.site, _BACKLOG, host)
+
+    def close(self) -> Deferred[Any]:
+        """Accept no more connections; those that exist stay."""
+        port, self.port = self.port, None
+        return maybeDeferred(port.stopListening if port is not None else _nothing)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _called(when: Callable[[Callable[[], None]], None]) -> Deferred[None]:
+    """Fires when the callback that ``when`` takes is called."""
+    done: Deferred[None] = Deferred()
+    when(lambda: done.callback(None))
+    return done

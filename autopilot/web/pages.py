@@ -1,0 +1,166 @@
+"""Everything that is not relayed, as one Klein application: models, health, metrics and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from klein import Klein
+from twisted.logger import Logger
+from twisted.web.http import RESPONSES
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from autopilot.observe.metrics import CONTENT_TYPE
+from autopilot.routing.refusal import Refusal
+from autopilot.web import errors
+from autopilot.web.leaf import method_not_allowed
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+    from twisted.web.iweb import IRequest
+
+    from autopilot.control.models import ModelDocuments
+    from autopilot.control.readiness import Readiness
+    from autopilot.routing.catalog import Catalog
+
+_JSON = b"application/json"
+_NOT_READY = Refusal(503, "not_ready", "The model catalog has not been fetched yet.", retry_after=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the pages get what they show."""
+
+    catalog: Callable[[], Catalog | None]
+    documents: ModelDocuments
+    readiness: Callable[[], Readiness]
+    metrics: Callable[[], bytes]
+    status: Callable[[], dict[str, Any]]
+
+
+class Pages:
+    """The pages of one listening port: those for clients, those for operators, or both."""
+
+    app = Klein()
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    _log = Logger()
+
+    def __init__(self, sources: Sources, *, for_clients: bool, for_operators: bool) -> None:
+        self._sources = sources
+        self._for_clients = for_clients
+        self._for_operators = for_operators
+
+    @app.route("/healthz", methods=["GET"])
+    def healthz(self, request: IRequest) -> bytes:
+        """The process serves."""
+        return _answer(request, b"ok\n", b"text/plain; charset=utf-8")
+
+    @app.route("/readyz", methods=["GET"])
+    def readyz(self, request: IRequest) -> bytes:
+        """Both feeds are fresh, and there is something to choose from; or which is not the case."""
+        readiness = self._sources.readiness()
+        request.setResponseCode(readiness.status)
+        if readiness.status == 503:
+            for name, value in errors.error_fields(_NOT_READY):
+                request.setHeader(name, value)
+        return _answer(request, msgspec.json.encode(readiness.report()), _JSON)
+
+    @app.route("/v1/models", methods=["GET"])
+    def models(self, request: IRequest) -> bytes:
+        """The catalog as it was fetched, the aliases first."""
+        catalog = self._catalog()
+        if isinstance(catalog, Refusal):
+            return _refuse(request, catalog)
+        return _answer(request, self._sources.documents.listing(catalog), _JSON)
+
+    @app.route("/v1/models/<path:name>", methods=["GET"])
+    def model(self, request: IRequest, name: str) -> bytes:
+        """One entry of the catalog."""
+        catalog = self._catalog()
+        if isinstance(catalog, Refusal):
+            return _refuse(request, catalog)
+        entry = self._sources.documents.entry(catalog, name)
+        if entry is None:
+            return _refuse(
+                request, Refusal(404, "unknown_model", "There is no model of this name.", "model")
+            )
+        return _answer(request, entry, _JSON)
+
+    def _catalog(self) -> Catalog | Refusal:
+        if not self._for_clients:
+            return errors.NOT_FOUND
+        catalog = self._sources.catalog()
+        return _NOT_READY if catalog is None else catalog
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: IRequest) -> bytes:
+        """The metrics in Prometheus' text format."""
+        if not self._for_operators:
+            return _refuse(request, errors.NOT_FOUND)
+        return _answer(request, self._sources.metrics(), CONTENT_TYPE.encode("ascii"))
+
+    @app.route("/status.json", methods=["GET"])
+    def status_json(self, request: IRequest) -> bytes:
+        """What the router knows and does, as JSON."""
+        if not self._for_operators:
+            return _refuse(request, errors.NOT_FOUND)
+        return _answer(request, msgspec.json.encode(self._sources.status()), _JSON)
+
+    @app.route("/status", methods=["GET"])
+    def status(self, request: IRequest) -> bytes:
+        """The same for people."""
+        if not self._for_operators:
+            return _refuse(request, errors.NOT_FOUND)
+        request.setHeader(b"Content-Security-Policy", b"default-src 'none'")
+        page = _page(self._sources.status())
+        return _answer(request, page.encode("utf-8"), b"text/html; charset=utf-8")
+
+    @app.handle_errors(HTTPException)
+    def http_error(self, request: IRequest, failure: Failure) -> bytes:
+        """No such path, or not by this method."""
+        error: Any = failure.value
+        if isinstance(error, MethodNotAllowed):
+            allowed = sorted(error.valid_methods or ())
+            request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
+            return _refuse(request, method_not_allowed(*allowed))
+        return _refuse(request, errors.NOT_FOUND)
+
+    @app.handle_errors(Exception)
+    def mistake(self, request: IRequest, failure: Failure) -> bytes:
+        """A bug: the client learns nothing of it, the log everything."""
+        self._log.failure("a page failed", failure)
+        return _refuse(request, errors.INTERNAL)
+
+
+def _answer(request: IRequest, body: bytes, content_type: bytes) -> bytes:
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body
+
+
+def _refuse(request: IRequest, refusal: Refusal) -> bytes:
+    request.setResponseCode(refusal.status, RESPONSES.get(refusal.status))
+    for name, value in errors.error_fields(refusal):
+        request.setHeader(name, value)
+    return _answer(request, errors.error_body(refusal), _JSON)
+
+
+def _page(status: dict[str, Any]) -> str:
+    """The facts as nested tables; enough to read without tools, nothing to run."""
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>chutes-autopilot</title>"
+        f"<h1>chutes-autopilot</h1>{_table(status)}</html>"
+    )
+
+
+def _table(value: Any) -> str:
+    if isinstance(value, dict):
+        rows = "".join(f"<tr><th>{escape(str(k))}<td>{_table(v)}" for k, v in value.items())
+        return f"<table>{rows}</table>"
+    if isinstance(value, list | tuple):
+        return f"<ol>{''.join(f'<li>{_table(item)}' for item in value)}</ol>"
+    return escape(str(value))

@@ -1,0 +1,87 @@
+"""The site: which channel and request it uses, its limits, and its channels for draining."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from twisted.web.server import Request, Site
+
+from autopilot.web.channel import Channel
+
+if TYPE_CHECKING:
+    from twisted.web.resource import IResource
+
+    from autopilot.web.limits import Limits
+
+
+class PlainRequest(Request):
+    """A request that invents no content type: upstream bodies carry their own."""
+
+    defaultContentType = None
+
+
+class AutopilotSite(Site):
+    """A site over :class:`Channel`. Bodies stay in memory, which their limit makes safe."""
+
+    protocol = Channel  # type: ignore[assignment]  # Twisted types it as its own wrapper
+    requestFactory = PlainRequest
+    noisy = False
+
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: Any,
+        limits: Limits,
+        refused: Callable[[int], None] = lambda status: None,
+    ) -> None:
+        super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
+        self.timeOut = None  # the channel's own deadlines replace the idle timer
+        self.limits = limits
+        self.refused = refused
+        self.draining = False
+        self.channels: set[Channel] = set()
+        self._empty: Callable[[], None] | None = None
+
+    def getContentFile(self, length: int | None) -> BytesIO:
+        """Where a body is kept while it arrives."""
+        return BytesIO()
+
+    def log(self, request: object) -> None:
+        """No access line: it would hold addresses and queries. Each request has its record."""
+
+    def startFactory(self) -> None:
+        """No access log, so no clock for it either."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
+    def opened(self, channel: Channel) -> None:
+        """A client connected."""
+        self.channels.add(channel)
+
+    def closed(self, channel: Channel) -> None:
+        """A client's connection is gone."""
+        self.channels.discard(channel)
+        if not self.channels and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty()
+
+    def drain(self, empty: Callable[[], None]) -> None:
+        """Close idle connections now, the others after their response.
+
+        ``empty`` is called once, when none is left.
+        """
+        self.draining = True
+        for channel in list(self.channels):
+            channel.drain()
+        if self.channels:
+            self._empty = empty
+        else:
+            empty()
+
+    def abort(self) -> None:
+        """Close every connection at once."""
+        for channel in list(self.channels):
+            channel.forceAbortClient()

@@ -1,0 +1,90 @@
+"""The resource tree: the relay leaves set in ahead of Klein's pages.
+
+Routing through Klein costs more than relaying a request, so the four paths that carry traffic are
+found here by one look-up; everything else is Klein's. The tree works at any depth of another site.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from autopilot.web import errors
+from autopilot.web.downstream import refuse
+from autopilot.web.leaf import RelayLeaf
+from autopilot.web.relayed import RELAYED
+from autopilot.web.request_id import request_id
+
+if TYPE_CHECKING:
+    from twisted.web.resource import IResource
+    from twisted.web.server import Request
+
+    from autopilot.relay.gateway import Gateway
+
+
+class Tree(Resource):
+    """The root of the router's resources, with or without relay leaves."""
+
+    def __init__(self, pages: IResource, gateway: Gateway | None) -> None:
+        super().__init__()
+        self._pages = pages
+        self._nothing = _Nothing()
+        self._leaves = (
+            {
+                path.strip(b"/"): RelayLeaf(gateway, dialect, path)
+                for path, dialect in RELAYED.items()
+            }
+            if gateway is not None
+            else {}
+        )
+
+    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        """The leaf of the whole remaining path, else the pages, which route by themselves."""
+        assert request.postpath is not None and request.prepath is not None
+        _prepare(request)
+        rest = b"/".join([path, *request.postpath])
+        leaf = self._leaves.get(rest)
+        if leaf is not None:
+            request.prepath += request.postpath
+            request.postpath = []
+            return leaf
+        # Klein would take `//v1` for `/v1`; a proxy in front may have let it pass as another path.
+        if not path or not _is_text(rest):
+            return self._nothing
+        request.prepath.pop()
+        request.postpath.insert(0, path)
+        return self._pages
+
+    def render(self, request: Request) -> int | bytes:
+        """The tree itself, mounted under a prefix and asked for without a slash."""
+        _prepare(request)
+        return self._nothing.render(request)
+
+
+class _Nothing(Resource):
+    """There is nothing here."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        """See `IResource`."""
+        refuse(request, errors.NOT_FOUND)
+        return NOT_DONE_YET
+
+
+def _prepare(request: Request) -> None:
+    """What every response has, whoever writes it, and what none has."""
+    identity = request_id(request.getHeader("x-request-id"))
+    request.setHeader(b"x-request-id", identity.encode("ascii"))
+    request.responseHeaders.removeHeader(b"Server")
+
+
+def _is_text(path: bytes) -> bool:
+    """Whether Klein can route it; anything else it refuses in words of its own."""
+    try:
+        path.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""The router inside somebody else's application."""
+
+from __future__ import annotations
+
+from twisted.application.service import MultiService
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from autopilot import AutopilotService, autopilot_resource
+from tests.platforms import NAMES, ServiceTestCase, settings
+from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
+from tests.web.browsers import CHAT, ask, request
+
+
+class EmbeddingTests(ServiceTestCase):
+    """As the README shows it."""
+
+    def test_service(self) -> None:
+        """A service beside others, started and stopped with them."""
+        parent = MultiService()
+        AutopilotService(settings(), reactor=self.reactor).setServiceParent(parent)
+        parent.startService()
+        self.platform.take()
+        browser = self.browser()
+        browser.sends(request(body=ask()))
+        self.platform.wire.says(head(200, SSE), chunk(TOKEN + STOP + DONE), chunk(b""))
+        self.assertEqual(browser.response.body, TOKEN + STOP + DONE)
+        stopped = parent.stopService()
+        browser.leaves()
+        self.successResultOf(stopped)
+        self.assert_at_rest()
+
+    def test_resource(self) -> None:
+        """A resource in another site, on Twisted's own channel: at the root or under a prefix."""
+        service = self.running(listen=False, admin_listen_addr="127.0.0.1:9999")
+        self.assertEqual(self.reactor.tcpServers, [])
+        root = Resource()
+        root.putChild(b"llm", autopilot_resource(service))
+        for resource, prefix in ((autopilot_resource(service), b""), (root, b"/llm")):
+            browser = self.browse(Site(resource, reactor=self.reactor))
+            browser.sends(request(prefix + CHAT + b"?x=1", body=ask("acme/two")))
+            wire = self.platform.wire
+            self.assertIn(b"POST /v1/chat/completions?x=1 HTTP/1.1\r\n", wire.value())
+            wire.says(whole(200, b'{"a":1}'))
+            self.assertEqual(browser.response.body, b'{"a":1}')
+            for path in (b"/readyz", b"/metrics", b"/v1/models", b"/v1/models/acme/one"):
+                browser.sends(request(prefix + path, method=b"GET"))
+                self.assertEqual(browser.got[-1].status, 200)
+            self.assertEqual(browser.got[-1].json["id"], NAMES[0])
+            browser.leaves()
+        self.successResultOf(service.stopService())
+        self.assert_at_rest()
+
+    def test_stop_ends_streams(self) -> None:
+        """Stopping the service ends its streams on a foreign site too, and refuses new requests."""
+        service = self.running(listen=False, drain_timeout_ms=3000)
+        site = Site(autopilot_resource(service), reactor=self.reactor)
+        streaming, other = self.browse(site), self.browse(site)
+        streaming.sends(request(body=ask()))
+        self.platform.wire.says(head(200, SSE), chunk(TOKEN))
+        stopped = service.stopService()
+        other.sends(request(body=ask()))
+        self.assertEqual(other.response.error, (503, "server_error", "draining"))
+        self.reactor.advance(3.0)
+        self.assertIn(b"upstream_stream_interrupted", streaming.response.body)
+        self.assertFalse(streaming.response.whole)
+        self.assertTrue(streaming.closed)
+        self.successResultOf(stopped)
+        for browser in (streaming, other):
+            browser.leaves()
+        self.assert_at_rest()

@@ -1,0 +1,1 @@
+"""Tests of the web layer: the channel, the tree and the pages."""

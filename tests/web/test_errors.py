@@ -1,0 +1,67 @@
+"""The shapes of the router's own errors."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.dialect import Dialect
+from autopilot.routing.refusal import Refusal
+from autopilot.web import errors
+
+FACTS = {"message": "why", "param": "model", "code": "a_code"}
+
+
+def refusal(status: int, code: str = "a_code") -> Refusal:
+    """A refusal of this status."""
+    return Refusal(status, code, "why", "model")
+
+
+class ErrorTests(SynchronousTestCase):
+    """OpenAI's shape and Anthropic's, in bodies and events."""
+
+    def test_openai(self) -> None:
+        """The type follows from the status, but for "not ready"."""
+        for status, kind in (
+            (400, "invalid_request_error"),
+            (429, "invalid_request_error"),
+            (500, "server_error"),
+            (504, "server_error"),
+        ):
+            for dialect in (None, Dialect.COMPLETIONS, Dialect.RESPONSES):
+                body = json.loads(errors.error_body(refusal(status), dialect))
+                self.assertEqual(body, {"error": {"type": kind, **FACTS}})
+        self.assertEqual(errors.error_type(refusal(503, "not_ready")), "not_ready")
+
+    def test_anthropic(self) -> None:
+        """The types of their API, by status."""
+        for status, kind in (
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (404, "not_found_error"),
+            (405, "invalid_request_error"),
+            (413, "request_too_large"),
+            (503, "overloaded_error"),
+            (500, "api_error"),
+            (502, "api_error"),
+        ):
+            body = json.loads(errors.error_body(refusal(status), Dialect.MESSAGES))
+            self.assertEqual(body, {"type": "error", "error": {"type": kind, **FACTS}})
+
+    def test_events(self) -> None:
+        """One complete event, named where the dialect names its events."""
+        plain = errors.error_event(refusal(502), Dialect.COMPLETIONS)
+        self.assertEqual(plain, b"data: %b\n\n" % errors.error_body(refusal(502)))
+        named = errors.error_event(refusal(502), Dialect.MESSAGES)
+        self.assertTrue(named.startswith(b'event: error\ndata: {"type":"error"'))
+        self.assertTrue(named.endswith(b"}\n\n"))
+
+    def test_fields(self) -> None:
+        """Only a 503 says when to try again; after a second if nothing else is known."""
+        kind = (b"Content-Type", b"application/json")
+        self.assertEqual(errors.error_fields(refusal(502)), [kind])
+        again = (b"x-should-retry", b"true")
+        self.assertEqual(errors.error_fields(refusal(503)), [kind, (b"Retry-After", b"1"), again])
+        later = Refusal(503, "overloaded", "", retry_after=7)
+        self.assertIn((b"Retry-After", b"7"), errors.error_fields(later))
