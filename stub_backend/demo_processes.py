@@ -1,0 +1,158 @@
+"""The processes of the demo: started on free ports, watched until they serve, always ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+_PROJECT = Path(__file__).resolve().parent.parent
+_GRACE = 5.0
+
+
+class DemoError(Exception):
+    """Why the demo cannot go on, in one line."""
+
+
+class Process:
+    """A child that listens on `port`; its output goes to a file in `folder`."""
+
+    def __init__(
+        self, name: str, folder: Path, port: int, command: Sequence[str], **settings: str
+    ) -> None:
+        self.port = port
+        self._name = name
+        self._folder = folder
+        self._log = folder / f"{name.replace(' ', '-')}.log"
+        self._command = command
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, without this process' settings and signals. Raises DemoError."""
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self._command,
+                    cwd=self._folder,
+                    env=_environment(self._settings),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise DemoError(f"{self._name} could not be started: {error}") from None
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs and before."""
+        return None if self._process is None else self._process.poll()
+
+    def check(self) -> None:
+        """Raise DemoError, with its last words, when it has ended."""
+        status = self.status
+        if status is not None:
+            said = self._log.read_text("utf-8", "replace").strip().splitlines()
+            last = said[-1] if said else "it said nothing"
+            raise DemoError(f"{self._name} ended with status {status}: {last}")
+
+    def wait(self) -> None:
+        """Wait until it ends."""
+        if self._process is not None:
+            self._process.wait()
+
+    def end(self) -> None:
+        """End it, in a friendly way first."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def stub(folder: Path) -> Process:
+    """The stand-in platform, at a pace that can be watched."""
+    port = free_port()
+    pace = ("--tokens", "16", "--token-delay-ms", "60", "--first-token-delay-ms", "150")
+    command = (sys.executable, "-m", "stub_backend", "--listen", f"{HOST}:{port}", *pace)
+    return Process("the stub", folder, port, command)
+
+
+def router(folder: Path, stub_port: int, port: int = 0) -> Process:
+    """The router under `twistd`, with its own listening address and the stub as its platform."""
+    own = port or free_port()
+    twistd = str(Path(sys.executable).parent / "twistd")
+    base = f"http://{HOST}:{stub_port}"
+    settings = {
+        "LISTEN_ADDR": f"{HOST}:{own}",
+        "BACKEND_BASE_URL": base,
+        "MESSAGES_BASE_URL": base,
+        "RESPONSES_BASE_URL": base,
+        "MODELS_URL": f"{base}/v1/models",
+        "UTILIZATION_URL": f"{base}/chutes/utilization",
+        # The stub may be there a moment later than the router.
+        "MODELS_REFRESH_MS": "1000",
+        "UTILIZATION_REFRESH_MS": "1000",
+    }
+    command = (twistd, "--nodaemon", "--pidfile=", "autopilot")
+    return Process("the router", folder, own, command, **settings)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def get_json(port: int, path: str) -> Any:
+    """A page's JSON. Raises DemoError."""
+    try:
+        return json.loads(_get(port, path)[1])
+    except (OSError, HTTPException, ValueError) as error:
+        raise DemoError(f"{path} could not be read: {error}") from None
+
+
+def wait_until_ready(port: int, watched: Iterable[Process], patience: float) -> str:
+    """What there is to choose from, once `/readyz` says 200. Raises DemoError."""
+    processes, end = tuple(watched), time.monotonic() + patience
+    while time.monotonic() < end:
+        for each in processes:
+            each.check()
+        try:
+            status, body = _get(port, "/readyz")
+        except (OSError, HTTPException):
+            status, body = 0, b""
+        if status == 200:
+            return f"{json.loads(body)['candidates']} models to choose from"
+        time.sleep(0.05)
+    raise DemoError(f"the router was not ready after {patience:g} s")
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    connection = HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Only what a process needs, and the project on the path whether it is installed or not."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    path = os.pathsep.join(filter(None, (str(_PROJECT), os.environ.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **settings}

@@ -1,0 +1,1 @@
+"""Tests of the smoke run itself, without its processes."""

@@ -1,0 +1,82 @@
+"""The demo where it fails: one clear line, a status that is not zero, nothing left running."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from signal import SIGTERM
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from stub_backend import demo
+from stub_backend.demo_processes import DemoError, Process
+from stub_backend.demo_stream import _tokens
+
+
+def _process(name: str, folder: Path, program: str) -> Process:
+    return Process(name, folder, 1, (sys.executable, "-c", program))
+
+
+class Lines:
+    """A response of these lines."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = [f"{line}\n".encode() for line in lines]
+
+    def readline(self) -> bytes:
+        """The next line, empty at the end."""
+        return self._lines.pop(0) if self._lines else b""
+
+    def read(self) -> bytes:
+        """Nothing more."""
+        return b""
+
+
+class DemoTests(SynchronousTestCase):
+    """What the person in front of it sees."""
+
+    def test_a_process_that_dies(self) -> None:
+        """The last words of a router that ends are the demo's, and the stub is ended too."""
+        started: list[Process] = []
+
+        def sleeping(folder: Path) -> Process:
+            started.append(_process("the stub", folder, "import time; time.sleep(60)"))
+            return started[0]
+
+        def dying(folder: Path, _stub_port: int, _port: int) -> Process:
+            return _process("the router", folder, "raise SystemExit('no such setting')")
+
+        told = StringIO()
+        with (
+            patch.object(demo, "stub", sleeping),
+            patch.object(demo, "router", dying),
+            redirect_stdout(StringIO()),
+            redirect_stderr(told),
+        ):
+            status = demo.main([])
+        self.assertEqual(status, 1)
+        self.assertEqual(
+            told.getvalue().strip(),
+            "The demo failed: the router ended with status 1: no such setting",
+        )
+        self.assertEqual(started[0].status, -SIGTERM)
+
+    def test_tokens(self) -> None:
+        """Only content is shown, and the end mark ends it."""
+        said = '{"choices":[{"delta":{"content":"%s"}}]}'
+        lines = (": comment", "data: " + said % "", "", "data: " + said % "a", "data:[DONE]")
+        self.assertEqual(list(_tokens(Lines(*lines))), ["a"])  # type: ignore[arg-type]
+
+    def test_streams_that_fail(self) -> None:
+        """An error event and a missing end mark are failures."""
+        for lines in ((), ('data: {"error":{"code":"x"}}', "data: [DONE]")):
+            with self.assertRaises(DemoError):
+                list(_tokens(Lines(*lines)))  # type: ignore[arg-type]
+
+    def test_what_next(self) -> None:
+        """The last lines have a command to go on with."""
+        self.assertIn("curl -N http://127.0.0.1:7/v1/", demo.what_next(7, staying=True))
+        self.assertIn("make run", demo.what_next(8080, staying=False))
