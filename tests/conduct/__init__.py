@@ -1,0 +1,1 @@
+"""How the router conducts itself when a model misbehaves, in virtual time."""
