@@ -44,7 +44,7 @@ class _To:
         self._port = port
         self._authority = authority
 
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """See `IAgentEndpointFactory`."""
         plain = TCP4ClientEndpoint(self._reactor, "127.0.0.1", self._port)
         if self._authority is None:
