@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
 _DEEPEST = 4
+_OLDER_API = frozenset({"failure", "format", "isError", "message", "system", "time", "why"})
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code != ord("\n")}
 
 
@@ -80,11 +81,20 @@ def json_line(event: LogEvent) -> str:
     if failure is not None:
         record["error"] = getattr(failure.type, "__qualname__", "unknown")
         record["traceback"] = failure.getTraceback()
-    if "isError" not in event:  # events of the older log API have no fields of their own
-        for name, value in event.items():
-            if not name.startswith("log_"):
-                record.setdefault(name, plain(value))
+    for name in _own_fields(event):
+        record.setdefault(name, plain(event[name]))
     return json.dumps(record, separators=(",", ":")) + "\n"
+
+
+def _own_fields(event: LogEvent) -> list[str]:
+    """The names of the fields the caller gave. Events of the older log API have none.
+
+    An observer of the older API may have seen the event first, and left its own names in it.
+    """
+    if "isError" in event and "log_logger" not in event:
+        return []
+    foreign = _OLDER_API if "isError" in event else frozenset()
+    return [name for name in event if not name.startswith("log_") and name not in foreign]
 
 
 def plain(value: object, depth: int = 0) -> object:

@@ -46,6 +46,10 @@ class Guard(Protocol):
     def done(self) -> bool:
         """Whether the bytes relayed so far end with the terminator ``[DONE]``."""
 
+    @property
+    def said_done(self) -> bool:
+        """Whether ``[DONE]`` has been relayed, after which nothing may follow."""
+
     def feed(self, data: bytes) -> bytes:
         """The bytes to relay now; empty when there are none, as after a fault."""
 
@@ -59,6 +63,7 @@ class Passthrough:
     fault = None
     at_boundary = True
     done = True
+    said_done = False
 
     def feed(self, data: bytes) -> bytes:
         """See `Guard`."""
@@ -91,6 +96,11 @@ class BareErrorGuard:
     def done(self) -> bool:
         """See `Guard`."""
         return self._tail.rstrip().endswith(self._terminator)
+
+    @property
+    def said_done(self) -> bool:
+        """See `Guard`."""
+        return bool(self._terminator) and self.done
 
     def feed(self, data: bytes) -> bytes:
         """See `Guard`."""
@@ -176,6 +186,11 @@ class SpliceGuard:
     def done(self) -> bool:
         """See `Guard`."""
         return self._inner.done and not self._spliced
+
+    @property
+    def said_done(self) -> bool:
+        """See `Guard`."""
+        return self._inner.said_done
 
     def feed(self, data: bytes) -> bytes:
         """See `Guard`."""

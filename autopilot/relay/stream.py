@@ -171,7 +171,7 @@ class Stream:
         if not self._open:
             return
         self._close()
-        if self._announce_breaks:
+        if self._announce_breaks and not self._guard.said_done:
             event = self._downstream.error_event(
                 Refusal(502, "upstream_stream_interrupted", f"The answer is incomplete: {message}.")
             )

@@ -8,7 +8,14 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher
+from twisted.logger import (
+    ILogObserver,
+    LegacyLogObserverWrapper,
+    LogEvent,
+    Logger,
+    LogLevel,
+    LogPublisher,
+)
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -147,3 +154,13 @@ class LogTests(SynchronousTestCase):
         self.assertEqual((second["message"], second["level"]), ("because", "critical"))
         self.assertNotIn("isError", first)
         self.assertIn("ValueError", second["traceback"])
+
+    def test_seen_by_the_older_api(self) -> None:
+        """What an observer of the older API left in an event hides none of its own fields."""
+        sink = StringIO()
+        older = LegacyLogObserverWrapper(lambda event: None)  # type: ignore[arg-type]
+        publisher = LogPublisher(older, line_observer(sink, "json", "info"))
+        Logger(namespace="x", observer=publisher).info("hello {a}", a=1)
+        line = json.loads(sink.getvalue())
+        self.assertEqual(line["a"], 1)
+        self.assertEqual(set(line), {"time", "level", "logger", "message", "a"})

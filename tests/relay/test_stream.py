@@ -35,6 +35,17 @@ class StreamTestCase(RouterTestCase):
         self.assertEqual((self.gateway.active, self.record.attempts), (0, 1))
 
 
+class AfterDoneTests(StreamTestCase):
+    """A break behind the stream's own terminator."""
+
+    def test_nothing_follows(self) -> None:
+        """The connection is cut, but no event follows ``[DONE]``."""
+        for guard in (GuardLevel.ON, GuardLevel.STRICT):
+            client = self.streaming(guard, STOP + DONE)
+            self.wire.resets()
+            self.ended(client, "cut", "upstream_broken", TOKEN + STOP + DONE)
+
+
 class FlowTests(StreamTestCase):
     """Chunks on their way."""
 

@@ -6,12 +6,12 @@ import hashlib
 import http.client
 import json
 import re
-import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+import pytest
 
 from tests.smoke.client import fetch_json
 from tests.smoke.processes import RouterProcess, StubProcess
@@ -23,83 +23,17 @@ LEAVING = 40
 _VARYING = re.compile(rb'"(?:id|chutes_verification)":\s*"[^"]*"|"created":\s*\d+')
 
 
-class IntegrityTests(SynchronousTestCase):
-    """One stub and one router for all tests here."""
+@dataclass(frozen=True)
+class Served:
+    """A router and the stub behind it, as processes."""
 
-    folder: ClassVar[tempfile.TemporaryDirectory[str]]
-    stub: ClassVar[StubProcess]
-    router: ClassVar[RouterProcess]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Start both."""
-        cls.folder = tempfile.TemporaryDirectory()
-        folder = Path(cls.folder.name)
-        cls.stub = StubProcess("stub", folder, ["--token-delay-ms", "2", "--tokens", "60"])
-        cls.router = RouterProcess("router", folder, cls.stub.port, {"LOG_LEVEL": "warn"})
-        cls.stub.start()
-        cls.router.start()
-        cls.router.wait_ready()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Stop both."""
-        cls.router.kill()
-        cls.stub.kill()
-        cls.folder.cleanup()
-
-    def setUp(self) -> None:
-        """Forget earlier calls."""
-        self.stub.reset()
-
-    def tearDown(self) -> None:
-        """Nothing is left under way, and nothing was logged that should not have been."""
-        until("no request is under way", lambda: self.active() == 0)
-        self.assertNotIn(b"Traceback", self.router.output())
+    stub: StubProcess
+    router: RouterProcess
 
     def active(self) -> int:
         """Requests the router counts as under way."""
         active: int = fetch_json(self.router.port, "/status.json")["requests_active"]
         return active
-
-    def test_huge_answers(self) -> None:
-        """50 MB pass unharmed, as one body and as a stream."""
-        for stream in (False, True):
-            direct = _digest(self.stub.port, "stub/huge", stream=stream)
-            routed = _digest(self.router.port, "stub/huge", stream=stream)
-            self.assertGreater(direct[1], 50_000_000)
-            self.assertEqual(routed, direct)
-
-    def test_large_request(self) -> None:
-        """5 MB of request arrive with nothing changed but the model."""
-        text = "é€😀\\u0000" * 500_000
-        body = {"x": 1e400, "model": "stub/503-cold,stub/ok", "messages": [_user(text)]}
-        sent = json.dumps(body, ensure_ascii=False).replace("Infinity", "1e400").encode()
-        self.assertGreater(len(sent), 5_000_000)
-        expected = sent.replace(b'"stub/503-cold,stub/ok"', b'"stub/ok"')
-        connection = http.client.HTTPConnection("127.0.0.1", self.router.port, timeout=60)
-        connection.request("POST", "/v1/chat/completions", sent)
-        response = connection.getresponse()
-        response.read()
-        connection.close()
-        self.assertEqual(response.status, 200)
-        self.assertEqual(
-            response.getheader("x-stub-body-sha256"), hashlib.sha256(expected).hexdigest()
-        )
-
-    def test_many_streams(self) -> None:
-        """200 streams at once bring their own bytes each; who leaves is noticed upstream."""
-        with ThreadPoolExecutor(STREAMS) as pool:
-            digests = list(pool.map(self.one_stream, range(STREAMS)))
-        whole = digests[LEAVING:]
-        self.assertEqual(len(set(whole)), len(whole))
-        for number in range(LEAVING, STREAMS, 20):
-            self.assertEqual(self.one_stream(number, self.stub.port), digests[number])
-
-        def all_noticed() -> bool:
-            return sum(bool(call["aborted"]) for call in self.stub.calls()) == LEAVING
-
-        until("every client that left was noticed upstream", all_noticed)
 
     def one_stream(self, number: int, port: int | None = None) -> str:
         """Stream an answer that only this number gets, or leave after its first bytes."""
@@ -114,8 +48,71 @@ class IntegrityTests(SynchronousTestCase):
             return ""
         body = response.read()
         connection.close()
-        self.assertTrue(body.endswith(b"data: [DONE]\n\n"))
+        assert body.endswith(b"data: [DONE]\n\n")
         return hashlib.sha256(_VARYING.sub(b"", body)).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("integrity")
+    stub = StubProcess("stub", folder, ["--token-delay-ms", "2", "--tokens", "60"])
+    router = RouterProcess("router", folder, stub.port, {"LOG_LEVEL": "warn"})
+    try:
+        stub.start()
+        router.start()
+        router.wait_ready()
+        yield Served(stub, router)
+    finally:
+        router.kill()
+        stub.kill()
+
+
+@pytest.fixture
+def served(_processes: Served) -> Iterator[Served]:
+    """Both; afterwards nothing may be under way, nor logged that should not be."""
+    _processes.stub.reset()
+    yield _processes
+    until("no request is under way", lambda: _processes.active() == 0)
+    assert b"Traceback" not in _processes.router.output()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_huge_answers(served: Served, stream: bool) -> None:
+    """50 MB pass unharmed, as one body and as a stream."""
+    direct = _digest(served.stub.port, "stub/huge", stream=stream)
+    assert direct[1] > 50_000_000
+    assert _digest(served.router.port, "stub/huge", stream=stream) == direct
+
+
+def test_large_request(served: Served) -> None:
+    """5 MB of request arrive with nothing changed but the model."""
+    text = "é€😀\\u0000" * 500_000
+    body = {"x": 1e400, "model": "stub/503-cold,stub/ok", "messages": [_user(text)]}
+    sent = json.dumps(body, ensure_ascii=False).replace("Infinity", "1e400").encode()
+    assert len(sent) > 5_000_000
+    expected = sent.replace(b'"stub/503-cold,stub/ok"', b'"stub/ok"')
+    connection = http.client.HTTPConnection("127.0.0.1", served.router.port, timeout=60)
+    connection.request("POST", "/v1/chat/completions", sent)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    assert response.status == 200
+    assert response.getheader("x-stub-body-sha256") == hashlib.sha256(expected).hexdigest()
+
+
+def test_many_streams(served: Served) -> None:
+    """200 streams at once bring their own bytes each; who leaves is noticed upstream."""
+    with ThreadPoolExecutor(STREAMS) as pool:
+        digests = list(pool.map(served.one_stream, range(STREAMS)))
+    whole = digests[LEAVING:]
+    assert len(set(whole)) == len(whole)
+    for number in range(LEAVING, STREAMS, 20):
+        assert served.one_stream(number, served.stub.port) == digests[number]
+
+    def all_noticed() -> bool:
+        return sum(bool(call["aborted"]) for call in served.stub.calls()) == LEAVING
+
+    until("every client that left was noticed upstream", all_noticed)
 
 
 def _user(text: str) -> dict[str, Any]:
