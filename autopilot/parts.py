@@ -26,13 +26,14 @@ from autopilot.observe.metrics import Gauges, Metrics
 from autopilot.observe.recent import Recent
 from autopilot.observe.records import RequestRecord
 from autopilot.observe.reporter import Reporter
+from autopilot.relay.admission import Admission
 from autopilot.relay.attempt import Timeouts
 from autopilot.relay.cooldown import Cooldown
 from autopilot.relay.course import Conduct
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
 from autopilot.relay.experience import Experience
-from autopilot.relay.gateway import Admission, Gateway
+from autopilot.relay.gateway import Gateway
 from autopilot.relay.guard import GuardLevel
 from autopilot.relay.hold import Commit
 from autopilot.relay.journal import Memory

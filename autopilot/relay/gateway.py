@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autopilot.relay import headers, intake
-from autopilot.relay.course import Conduct, Course
+from autopilot.relay.admission import Admission, too_large
+from autopilot.relay.course import Course
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.ending import Ending
 from autopilot.relay.engine import Exchange, new_exchange
@@ -21,9 +22,9 @@ from autopilot.relay.journal import Journal, Memory
 from autopilot.relay.outgoing import Outgoing
 from autopilot.relay.stickiness import Key
 from autopilot.relay.stream import Outcome
-from autopilot.routing.identity import Trust, client_address, client_key
+from autopilot.routing.identity import client_address, client_key
 from autopilot.routing.needs import NOTHING
-from autopilot.routing.plan import Plan, Recall, Rules, plan
+from autopilot.routing.plan import Plan, Recall, plan
 from autopilot.routing.refusal import Refusal
 from autopilot.routing.selector import Mode, Selector, parse_selector
 
@@ -35,19 +36,6 @@ if TYPE_CHECKING:
     from autopilot.relay.intake import Ask
     from autopilot.relay.pool import Origin, Pool
     from autopilot.routing.snapshot import Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Who and what is let in, and by which settings it goes then."""
-
-    rules: Rules
-    conduct: Conduct
-    commit: Commit
-    trust: Trust
-    max_active: int
-    max_body: int
-    failover_after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +252,6 @@ class Gateway:
             memory=self.memory,
             failover_after=self._admission.failover_after,
         )
-
-
-def too_large(limit: int) -> Refusal:
-    """The refusal of a body over ``limit`` bytes, made also while such a body is still arriving."""
-    return Refusal(
-        413, "request_too_large", f"The request body is larger than the {limit} bytes allowed."
-    )
 
 
 def _by_name(inbound: Inbound) -> dict[bytes, list[bytes]]:

@@ -18,7 +18,7 @@ from httptools import (
 )
 from twisted.logger import Logger
 
-from autopilot.relay.gateway import too_large
+from autopilot.relay.admission import too_large
 from autopilot.routing.refusal import Refusal
 from autopilot.web import errors, target
 from autopilot.web.target import Head

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autopilot.relay.gateway import too_large
+from autopilot.relay.admission import too_large
 from autopilot.routing.refusal import Refusal
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)

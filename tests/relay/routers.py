@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observe.records import RequestRecord
+from autopilot.relay.admission import Admission
 from autopilot.relay.attempt import Timeouts
 from autopilot.relay.cooldown import Cooldown
 from autopilot.relay.course import Conduct
@@ -17,7 +18,7 @@ from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import Inbound
 from autopilot.relay.engine import Exchange
 from autopilot.relay.experience import Experience
-from autopilot.relay.gateway import Admission, Gateway
+from autopilot.relay.gateway import Gateway
 from autopilot.relay.guard import GuardLevel
 from autopilot.relay.headers import Field
 from autopilot.relay.hold import Commit

@@ -6,8 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.relay.admission import too_large
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.gateway import too_large
 from autopilot.routing.snapshot import Snapshot
 from tests.relay.routers import ALIAS, RouterTestCase
 from tests.relay.upstreams import TOKEN, chunk, head, whole
