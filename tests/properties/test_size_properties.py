@@ -1,0 +1,50 @@
+"""The size limit of request bodies, about its edge, in every framing and however it arrives."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.relay.chunks import cut, places
+from tests.relay.upstreams import chunk, whole
+from tests.web.browsers import CHAT, MAX_BODY, ask, request
+from tests.web.rejections import ChannelTestCase
+
+_SIZES = st.one_of(st.integers(MAX_BODY - 2, MAX_BODY + 2), st.integers(100, 2 * MAX_BODY))
+
+
+def _body(size: int) -> bytes:
+    body = ask("a", pad="")
+    return body.replace(b'"pad": ""', b'"pad": "' + b"x" * (size - len(body)) + b'"')
+
+
+class SizeProperties(ChannelTestCase):
+    """Up to the limit a body is answered; beyond it, it is refused and never kept."""
+
+    def check(self, wire: bytes, size: int, pieces: list[bytes]) -> None:
+        """Send it in these pieces."""
+        browser = self.browser()
+        for piece in pieces:
+            browser.sends(piece)
+        if size <= MAX_BODY:
+            self.wire.says(whole(200, b"{}"))
+            self.assertEqual(browser.response.status, 200)
+            self.assertFalse(browser.closed)
+        else:
+            self.assertEqual(browser.response.status, 413)
+            self.assertTrue(browser.closed)
+
+    @settings(max_examples=60)
+    @given(_SIZES, places(2 * MAX_BODY))
+    def test_declared(self, size: int, where: list[int]) -> None:
+        """With a length."""
+        wire = request(body=_body(size))
+        self.check(wire, size, cut(wire, where))
+
+    @settings(max_examples=60)
+    @given(_SIZES, places(2 * MAX_BODY), places(2 * MAX_BODY))
+    def test_chunked(self, size: int, chunks: list[int], where: list[int]) -> None:
+        """Without one, in chunks of any size."""
+        body = b"".join(map(chunk, cut(_body(size), chunks))) + chunk(b"")
+        wire = request(CHAT, b"Transfer-Encoding: chunked") + body
+        self.check(wire, size, cut(wire, where))
