@@ -20,6 +20,10 @@ from autopilot.control.feeds import INTERNAL, OK, FeedError
 JITTER: Final = 0.1
 """How far a pause may differ from the interval, as a share of it."""
 
+UNTIL_FIRST: Final = 15.0
+"""Seconds after which a feed that was never fetched is asked again, however long its interval:
+without it the router serves nobody, and a network that comes up late should not cost minutes."""
+
 REMIND_AFTER: Final = 600.0
 """Seconds between two warnings about a feed that keeps failing."""
 
@@ -161,6 +165,8 @@ class Polling:
             failing_since=now if since is None else since,
             last_error=message,
         )
+        if self.status.fetched_at is None:
+            self._loop.interval = min(self._loop.interval or UNTIL_FIRST, UNTIL_FIRST)
         self._report_failure(now, message)
         self._observed(self.status.name, outcome, 0)
 

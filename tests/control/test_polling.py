@@ -10,7 +10,7 @@ from twisted.logger import LogLevel
 
 from autopilot.control.feeds import INTERNAL, NETWORK, SHAPE, FeedError
 from autopilot.control.plane import ControlPlane
-from autopilot.control.polling import REMIND_AFTER
+from autopilot.control.polling import REMIND_AFTER, UNTIL_FIRST
 from tests.control.planes import FeedInHand, Fetch, PlaneTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 
@@ -59,6 +59,17 @@ class PaceTests(PlaneTestCase):
         self.plane.start()
         self.clock.pump([15.0] * 50)
         self.assertEqual(len(self.utilization.started), 51)
+
+    def test_never_fetched(self) -> None:
+        """A feed that was never fetched is asked again soon, until it has been once."""
+        self.models.fails(FeedError(NETWORK, "connection refused"))
+        self.plane.start()
+        self.clock.pump([UNTIL_FIRST] * 2)
+        self.models.gives(catalog_body(entry()))
+        self.clock.advance(UNTIL_FIRST)
+        self.models.fails(FeedError(NETWORK, "connection refused"))
+        self.clock.pump([300.0] * 2)
+        self.assertEqual(self.models.started, [0.0, 15.0, 30.0, 45.0, 345.0, 645.0])
 
     @given(st.lists(st.floats(-1, 1), min_size=1, max_size=8))
     def test_jitter_bounds(self, draws: list[float]) -> None:
