@@ -121,7 +121,7 @@ class Settings:
     api_base_url: str = _setting(
         "https://api.chutes.ai",
         Url(base=True),
-        "The platform's management API, from which evidence about TEE models is fetched.",
+        "The platform's management API, for evidence about TEE models; not used yet.",
     )
     readyz_max_snapshot_age_ms: int = _ms(
         60_000, "/readyz answers 503 when the utilization data is older than this."
@@ -239,7 +239,7 @@ class Settings:
     client_header_timeout_ms: int = _ms(10_000, "Time for a client to send its request's head.")
     client_body_timeout_ms: int = _ms(60_000, "Time for a client to send its request's body.")
     cors_allow_origins: tuple[str, ...] = _setting(
-        "", Origins(), "Browser origins that may call the API.", empty=()
+        "", Origins(), "Browser origins that may call the API; not in effect yet.", empty=()
     )
     drain_delay_ms: int = _ms(
         0, "On shutdown: how long /readyz reports 503 before the port closes.", low=0
