@@ -41,7 +41,7 @@ demo: $(STAMP) ## stub backend and router together, with requests that explain t
 	$(BIN)/python -m stub_backend.demo $(ARGS)
 
 .PHONY: test
-test: lint types imports trial pytest ## everything but the smoke run
+test: lint types imports trial conduct pytest ## everything but the smoke run
 
 .PHONY: pytest
 pytest: $(STAMP) ## the tests under pytest, with the coverage gate
@@ -52,6 +52,10 @@ pytest: $(STAMP) ## the tests under pytest, with the coverage gate
 .PHONY: trial
 trial: $(STAMP) ## the tests that are plain test cases, under trial
 	$(BIN)/python -m twisted.trial --reporter=text tests
+
+.PHONY: conduct
+conduct: $(STAMP) ## print what clients see when a model misbehaves, in virtual time
+	$(BIN)/python -m tests.conduct
 
 .PHONY: smoke
 smoke: $(STAMP) ## real processes, real sockets; reports to logs/smoke
