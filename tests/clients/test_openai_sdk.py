@@ -62,6 +62,18 @@ def test_raw_response(client: OpenAI, served: Served) -> None:
     assert raw.parse().choices[0].message.content
 
 
+def test_raw_streamed_response(client: OpenAI, served: Served) -> None:
+    """Of a stream the headers are there before its words."""
+    raw = client.chat.completions.with_raw_response.create(
+        model=LIST, messages=[{"role": "user", "content": "Hello"}], stream=True
+    )
+    assert raw.headers["x-chutes-autopilot-selected"] == "stub/ok"
+    assert raw.headers["x-chutes-autopilot-attempts"] == "2"
+    chunks = list(raw.parse())
+    assert {chunk.model for chunk in chunks} == {"stub/ok"}
+    assert chunks[-1].usage is not None
+
+
 def test_async(served: Served) -> None:
     """The asynchronous client, plain and streamed."""
 
@@ -90,11 +102,36 @@ def test_models(client: OpenAI, served: Served) -> None:
 
 @pytest.mark.parametrize("scenario", ["drop-mid-stream", "reset-mid-stream", "bare-json-tail"])
 def test_cut_stream_is_an_error(client: OpenAI, served: Served, scenario: str) -> None:
-    """A stream that breaks never looks like a whole answer."""
+    """A stream that breaks never looks like a whole answer; the words before the break arrive."""
+    stream = client.chat.completions.create(
+        model=f"stub/{scenario},stub/ok",
+        messages=[{"role": "user", "content": "Hello"}],
+        stream=True,
+    )
+    words: list[str] = []
     with pytest.raises(openai.APIError) as caught:
-        _stream(client, f"stub/{scenario},stub/ok")
+        words.extend(c.choices[0].delta.content or "" for c in stream if c.choices)
+    assert "".join(words).startswith(f"Served by stub/{scenario}.")
     assert "incomplete" in str(caught.value)
     assert served.models_called() == [f"stub/{scenario}"]
+
+
+def test_cut_async_stream_is_an_error(served: Served) -> None:
+    """The asynchronous client learns of a break as well."""
+
+    async def ask() -> None:
+        async with AsyncOpenAI(base_url=served.base_url, api_key=f"fixture-{uuid4()}") as client:
+            stream = await client.chat.completions.create(
+                model="stub/cut-40-of-60,stub/ok",
+                messages=[{"role": "user", "content": "Hello"}],
+                stream=True,
+            )
+            async for _chunk in stream:
+                pass
+
+    with pytest.raises(openai.APIError, match="incomplete"):
+        asyncio.run(ask())
+    assert served.models_called() == ["stub/cut-40-of-60"]
 
 
 def test_unknown_model(client: OpenAI, served: Served) -> None:
@@ -136,6 +173,7 @@ def test_edge_limit_is_not_retried(client: OpenAI, served: Served) -> None:
 
 def test_503_is_retried(client: OpenAI, served: Served) -> None:
     """The SDK's own retries go through the router like any request."""
-    with pytest.raises(openai.InternalServerError):
+    with pytest.raises(openai.InternalServerError) as caught:
         _ask(client, "stub/503-cold")
+    assert caught.value.status_code == 503
     assert len(served.models_called()) == 3

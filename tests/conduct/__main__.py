@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.conduct.play import play, play_outage
-from tests.conduct.table import ROWS
+from tests.conduct.play import Played, new_clients, one_client, play, play_outage
+from tests.conduct.table import ROWS, Row
 
-_LINE = "{:<46} {:<9} {:<33} {:>7} {:>6}"
+_LINE = "{:<45} {:<9} {:<50} {:>7} {:>6}"
+_OUTAGES = (
+    ("503 for 60 s, then healthy: one client", one_client),
+    ("503 for 60 s, then healthy: new clients", new_clients),
+)
 
 
 def main() -> int:
@@ -16,18 +20,27 @@ def main() -> int:
     for row in ROWS:
         for commit in ("content", "complete"):
             played = play(row, commit)
-            seen = played.seen
-            by = {row.first: ", first", row.second: ", second"}.get(seen.model or "", "")
-            calls = f"{played.first_calls}+{played.second_calls}"
-            what = f"{seen.status} {seen.end}{by}"
-            print(_LINE.format(row.name, commit, what, f"{seen.seconds:.2f}", calls))
-    for commit in ("content", "complete"):
-        outage = play_outage(commit)
-        what = f"{outage.served} of {outage.requests} served"
-        back, calls = f"{outage.back_after:.1f} *", f"{outage.calls_in_outage} *"
-        print(_LINE.format("503 for 60 s, then healthy", commit, what, back, calls))
+            calls = f"{len(played.first)}+{len(played.second)}"
+            seconds = f"{played.seen.seconds:.2f}"
+            print(_LINE.format(row.name, commit, _what(row, played), seconds, calls))
+    for name, key in _OUTAGES:
+        for commit in ("content", "complete"):
+            outage = play_outage(commit, key)
+            what = f"{outage.served} of {outage.requests} served"
+            back, calls = f"{outage.back_after:.1f} *", f"{outage.calls_in_outage} *"
+            print(_LINE.format(name, commit, what, back, calls))
     print("* seconds from recovery to the first choice; calls of it during the outage")
     return 0
+
+
+def _what(row: Row, played: Played) -> str:
+    seen = played.seen
+    if seen.status != 200:
+        same = "as" if seen.body == played.said.body else "not as"
+        return f"{seen.status}, {same} the model sent it"
+    who = {row.first: "first", row.second: "second"}
+    by = " and ".join(who.get(model, model) for model in sorted(seen.models))
+    return f"200, {seen.tokens} tokens of the {by}, {seen.end}"
 
 
 if __name__ == "__main__":

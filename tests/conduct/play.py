@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.conduct.served import Seen, Served
+from stub_backend.log import Received
+from tests.conduct.seen import WHOLE, Seen
+from tests.conduct.served import Served, direct, question
 from tests.conduct.table import Row
 
 OUTAGE = 60
-_WATCHED = 120
+WATCHED = 120
+FIRST, SECOND = "stub/ok-vllm", "stub/ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of one row."""
+    """What came of one row.
+
+    ``said`` is what the upstream said to the call that the client got its answer from; ``sent``
+    what was sent up in every call, with the model's name taken out again; ``left`` what was still
+    there after the router stopped.
+    """
 
     seen: Seen
-    first_calls: int
-    second_calls: int
+    first: list[Received]
+    second: list[Received]
+    said: Seen
+    sent: set[bytes]
+    left: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +48,54 @@ def play(row: Row, commit: str) -> Played:
     served = Served(commit=commit)
     if row.first != f"stub/{row.then}":
         served.stub.script(row.first, list(row.script), then=row.then)
-    seen = served.ask(f"{row.first},{row.second}")
-    return Played(seen, served.calls(row.first), served.calls(row.second))
+    answer = served.ask(f"{row.first},{row.second}")
+    first, second = served.calls(row.first), served.calls(row.second)
+    calls = first + second
+    asked_for = _json(f"{row.first},{row.second}")
+    sent = {call.body.replace(_json(call.model), asked_for) for call in calls}
+    said = direct(next(c for c in calls if c.model == answer.headers["x-stub-model"]))
+    return Played(answer, first, second, said, sent, served.left_behind())
 
 
-def play_outage(commit: str) -> Outage:
-    """A request each second, from the beginning of the outage until a minute after its end."""
-    first, second = "stub/ok-vllm", "stub/ok"
+def asked(row: Row) -> bytes:
+    """What the client of a row sends."""
+    return question(f"{row.first},{row.second}")
+
+
+def play_outage(commit: str, key: Callable[[int], str]) -> Outage:
+    """A request each second, from the beginning of the outage until a minute after its end.
+
+    ``key`` is the client's key by the number of its request.
+    """
     served = Served(tokens=2, commit=commit)
-    served.stub.script(first, [], then="503-cold")
-    began, calls_in_outage, most, answered, requests = served.network.seconds(), 0, 0, 0, 0
+    served.stub.script(FIRST, [], then="503-cold")
+    began, whole, most, calls_in_outage = served.network.seconds(), 0, 0, 0
     back = float("inf")
-    healthy = False
-    while (now := served.network.seconds() - began) < _WATCHED:
-        if now >= OUTAGE and not healthy:
-            healthy, calls_in_outage = True, served.calls(first)
-            served.stub.script(first, [], then="ok")
-        before = served.calls(first)
-        seen = served.ask(f"{first},{second}")
-        requests += 1
-        answered += seen.status == 200 and seen.end == "whole"
-        most = max(most, served.calls(first) - before)
-        if healthy and seen.model == first:
-            back = min(back, now - OUTAGE)
-        elif healthy:
+    for second in range(WATCHED):
+        served.network.pass_time(began + second - served.network.seconds())
+        if second == OUTAGE:
+            calls_in_outage = len(served.calls(FIRST))
+            served.stub.script(FIRST, [], then="ok")
+        before = len(served.calls(FIRST))
+        answer = served.ask(f"{FIRST},{SECOND}", key(second))
+        whole += (answer.status, answer.end, answer.tokens) == (200, WHOLE, 2)
+        most = max(most, len(served.calls(FIRST)) - before)
+        if answer.models != {FIRST}:
             back = float("inf")
-        served.network.pass_time(1)
-    return Outage(requests, answered, calls_in_outage, most, back)
+        elif second >= OUTAGE:
+            back = min(back, second - OUTAGE)
+    return Outage(WATCHED, whole, calls_in_outage, most, back)
+
+
+def one_client(_number: int) -> str:
+    """Every request is the same client's."""
+    return "fixture"
+
+
+def new_clients(number: int) -> str:
+    """Every request is another client's, of whom nothing is remembered."""
+    return f"fixture-{number}"
+
+
+def _json(name: str | None) -> bytes:
+    return f'"{name}"'.encode()

@@ -8,22 +8,37 @@ an answer held until it is complete (`COMMIT=complete`) has not begun for the cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-WHOLE = "whole"
-CUT = "cut with an error event"
+from tests.conduct.seen import CUT, NO_MARK, WHOLE
+from tests.conduct.served import TOKEN_DELAY
+
+# An answer is an event that names the role, 60 tokens, the finish reason, the usage and `[DONE]`;
+# the first event comes at once and each other one TOKEN_DELAY after the one before it.
+_EVENTS = 64
+ANSWER = (_EVENTS - 1) * TOKEN_DELAY
+# `FAILOVER_AFTER_MS`, and 1 s for each 8 KB of request: these have about 0.1 KB.
+PATIENCE = 12.0
+# The connection closes one pause after the last of 40 tokens, and 30 s after the last of 20.
+_CUT_AT = (40 + 1) * TOKEN_DELAY
+_STALL_OVER_AT = 20 * TOKEN_DELAY + 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What a client sees, in which span of (virtual) seconds, and the calls of either model."""
+    """What a client sees, after how many (virtual) seconds, and the calls of either model.
+
+    ``first_aborted``: the first model's call was broken off by the router.
+    """
 
     status: int
     end: str
-    by_second: bool | None
-    seconds: tuple[float, float]
-    first_calls: int
+    by_second: bool
+    tokens: int
+    seconds: float
     second_calls: int
+    first_calls: int = 1
+    first_aborted: bool = False
     code: str | None = None
 
 
@@ -39,26 +54,29 @@ class Row:
     second: str = "stub/ok"
     first: str = "stub/ok-vllm"
 
+    def expected(self, commit: str) -> Conduct:
+        """What this comes to under ``commit``, "content" or "complete"."""
+        return self.content if commit == "content" else self.complete
 
-# One whole answer of 60 tokens takes about 3 s.
-_ONE = (2.5, 3.7)
-_AT_ONCE = (0.0, 0.1)
-_AFTER_TWELVE = (14.5, 15.8)
-SECOND = Conduct(200, WHOLE, by_second=True, seconds=_ONE, first_calls=1, second_calls=1)
-FIRST = Conduct(200, WHOLE, by_second=False, seconds=_ONE, first_calls=1, second_calls=0)
-LATE = Conduct(200, WHOLE, by_second=True, seconds=_AFTER_TWELVE, first_calls=1, second_calls=1)
+
+SECOND = Conduct(200, WHOLE, by_second=True, tokens=60, seconds=ANSWER, second_calls=1)
+FIRST = replace(SECOND, by_second=False, second_calls=0)
+LATE = replace(SECOND, seconds=PATIENCE + ANSWER, first_aborted=True)
+BROKEN_JSON = replace(FIRST, seconds=ANSWER + TOKEN_DELAY)
+NO_DONE = replace(FIRST, end=NO_MARK, seconds=ANSWER - TOKEN_DELAY)
 
 
 def _refused(status: int) -> Conduct:
-    return Conduct(status, WHOLE, None, _AT_ONCE, first_calls=1, second_calls=0)
+    return Conduct(status, WHOLE, by_second=False, tokens=0, seconds=0.0, second_calls=0)
 
 
-def _cut(after: tuple[float, float]) -> Conduct:
-    return Conduct(200, CUT, False, after, 1, 0, code="upstream_stream_interrupted")
+def _cut(tokens: int, at: float) -> Conduct:
+    code = "upstream_stream_interrupted"
+    return Conduct(200, CUT, False, tokens, seconds=at, second_calls=0, code=code)
 
 
-def _both(after: tuple[float, float]) -> Conduct:
-    return Conduct(200, WHOLE, by_second=True, seconds=after, first_calls=1, second_calls=1)
+def _second_from(at: float) -> Conduct:
+    return replace(SECOND, seconds=at + ANSWER)
 
 
 ROWS = (
@@ -72,24 +90,26 @@ ROWS = (
     Row("reset before headers", [], "reset", SECOND, SECOND),
     Row("silence for two minutes", [], "silent-two-minutes", LATE, LATE),
     Row("headers at once, first token after 20 s", [], "late-first-token", LATE, LATE),
-    Row("cut after 40 of 60 tokens", [], "cut-40-of-60", _cut((1.5, 2.7)), _both((4.0, 6.4))),
+    Row("cut after 40 of 60 tokens", [], "cut-40-of-60", _cut(40, _CUT_AT), _second_from(_CUT_AT)),
     Row(
         "stall after 20 tokens, then close",
         [],
         "stall-after-20",
-        _cut((30.0, 32.0)),
-        _both((33.0, 35.5)),
+        _cut(20, _STALL_OVER_AT),
+        _second_from(_STALL_OVER_AT),
     ),
-    Row("broken JSON in one event", [], "broken-json-event", FIRST, FIRST),
-    Row("no [DONE]", [], "no-done", FIRST, FIRST),
+    # The router repairs nothing: the one bad event and the missing mark reach the client as sent.
+    Row("broken JSON in one event", [], "broken-json-event", BROKEN_JSON, BROKEN_JSON),
+    Row("no [DONE]", [], "no-done", NO_DONE, NO_DONE),
     Row("400 context exceeded", [], "400-context", SECOND, SECOND, first="stub/400-context"),
     Row("400 content policy", [], "400-content-policy", _refused(400), _refused(400)),
+    # A fallback is asked the client's own question, never to continue half an answer.
     Row(
         "a cut whose fallback refuses prefill",
         [],
         "cut-40-of-60",
-        _cut((1.5, 2.7)),
-        _both((4.0, 6.4)),
+        _cut(40, _CUT_AT),
+        _second_from(_CUT_AT),
         second="stub/no-prefill",
     ),
     Row("503, the fallback's model and usage reported", [], "503-disabled", SECOND, SECOND),

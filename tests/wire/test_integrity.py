@@ -21,6 +21,8 @@ STREAMS = 200
 LEAVING = 40
 # What differs from answer to answer: ids, creation times and verification tags of the platform.
 _VARYING = re.compile(rb'"(?:id|chutes_verification)":\s*"[^"]*"|"created":\s*\d+')
+_ID = re.compile(rb'"id":"([^"]*)"')
+_TAG = re.compile(rb'"chutes_verification":"([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Served:
         """Requests the router counts as under way."""
         active: int = fetch_json(self.router.port, "/status.json")["requests_active"]
         return active
+
+    def connections(self) -> int:
+        """Connections the stub has, less the one that asks."""
+        connections: int = fetch_json(self.stub.port, "/stub/log")["connections"]["open"]
+        return connections - 1
 
     def one_stream(self, number: int, port: int | None = None) -> str:
         """Stream an answer that only this number gets, or leave after its first bytes."""
@@ -49,6 +56,7 @@ class Served:
         body = response.read()
         connection.close()
         assert body.endswith(b"data: [DONE]\n\n")
+        _assert_one_answer(body)
         return hashlib.sha256(_VARYING.sub(b"", body)).hexdigest()
 
 
@@ -56,7 +64,9 @@ class Served:
 def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("integrity")
     stub = StubProcess("stub", folder, ["--token-delay-ms", "2", "--tokens", "60"])
-    router = RouterProcess("router", folder, stub.port, {"LOG_LEVEL": "warn"})
+    router = RouterProcess(
+        "router", folder, stub.port, {"LOG_LEVEL": "warn", "UPSTREAM_POOL_IDLE_MS": "500"}
+    )
     try:
         stub.start()
         router.start()
@@ -69,10 +79,11 @@ def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def served(_processes: Served) -> Iterator[Served]:
-    """Both; afterwards nothing may be under way, nor logged that should not be."""
+    """Both; afterwards nothing may be under way, held, nor logged that should not be."""
     _processes.stub.reset()
     yield _processes
     until("no request is under way", lambda: _processes.active() == 0)
+    until("no upstream connection is held", lambda: _processes.connections() == 0)
     assert b"Traceback" not in _processes.router.output()
 
 
@@ -102,17 +113,25 @@ def test_large_request(served: Served) -> None:
 
 def test_many_streams(served: Served) -> None:
     """200 streams at once bring their own bytes each; who leaves is noticed upstream."""
+    staying = range(LEAVING, STREAMS)
     with ThreadPoolExecutor(STREAMS) as pool:
-        digests = list(pool.map(served.one_stream, range(STREAMS)))
-    whole = digests[LEAVING:]
-    assert len(set(whole)) == len(whole)
-    for number in range(LEAVING, STREAMS, 20):
-        assert served.one_stream(number, served.stub.port) == digests[number]
+        digests = list(pool.map(served.one_stream, range(STREAMS)))[LEAVING:]
+        direct = list(pool.map(lambda number: served.one_stream(number, served.stub.port), staying))
+    assert len(set(digests)) == len(digests)
+    assert digests == direct
 
     def all_noticed() -> bool:
         return sum(bool(call["aborted"]) for call in served.stub.calls()) == LEAVING
 
     until("every client that left was noticed upstream", all_noticed)
+
+
+def _assert_one_answer(body: bytes) -> None:
+    """Every event is of one and the same answer, in order: each tag is made of id and place."""
+    (answer,) = set(_ID.findall(body))
+    places = range(body.count(b"\n\n") - 1)
+    tags = [hashlib.sha256(b"%b/%d" % (answer, place)).hexdigest()[:32] for place in places]
+    assert [tag.decode() for tag in _TAG.findall(body)] == tags
 
 
 def _user(text: str) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""What a client sees of one response, from the bytes that came over its connection."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+WHOLE = "whole"
+NO_MARK = "whole, no [DONE]"
+CUT = "cut, error event"
+_MARK = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One response.
+
+    ``end``: ``WHOLE`` and ``NO_MARK`` ended cleanly; ``CUT`` did not, and its last event says so;
+    "cut" ended without a word, "cut after [DONE]" after claiming to be whole. ``text`` and
+    ``tokens`` are what the events say, ``models`` who says it; ``code`` is that of an error.
+    """
+
+    status: int
+    end: str
+    text: str
+    tokens: int
+    models: frozenset[str]
+    code: str | None
+    usage: dict[str, Any] | None
+    seconds: float
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+
+
+class Client(Protocol):
+    """Reads one response, or its pieces."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.over = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep it."""
+        self.received += data
+        head, _, body = self.received.partition(b"\r\n\r\n")
+        length = _headers(head).get("content-length")
+        whole = len(body) >= int(length) if length else body.endswith(b"0\r\n\r\n")
+        self.over = self.over or (bool(head) and whole)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """No more will come."""
+        self.over = True
+
+
+def seen(received: bytes, seconds: float) -> Seen:
+    """What these bytes are to a client; there must be a response head among them."""
+    head, _, rest = received.partition(b"\r\n\r\n")
+    headers = _headers(head)
+    chunked = headers.get("transfer-encoding") == "chunked"
+    body, clean = _dechunked(rest) if chunked else (rest, True)
+    streamed = "event-stream" in headers["content-type"]
+    events = _events(body) if streamed else [_object(body)]
+    said = [word for event in events if (word := _word(event)) is not None]
+    error = events[-1].get("error") if events else None
+    return Seen(
+        status=int(head.split(b" ", 2)[1]),
+        end=_end(body, streamed=streamed, clean=clean, error=error is not None),
+        text="".join(said),
+        tokens=len(said),
+        models=frozenset(event["model"] for event in events if event.get("model")),
+        code=error.get("code") if isinstance(error, dict) else None,
+        usage=next((e["usage"] for e in events if e.get("choices") == []), None),
+        seconds=seconds,
+        headers=headers,
+        body=body,
+    )
+
+
+def _end(body: bytes, *, streamed: bool, clean: bool, error: bool) -> str:
+    if clean:
+        return WHOLE if not streamed or body.endswith(_MARK) else NO_MARK
+    if _MARK in body:
+        return "cut after [DONE]"
+    return CUT if error and body.endswith(b"\n\n") else "cut"
+
+
+def _headers(head: bytes) -> dict[str, str]:
+    lines = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    return {name.decode().lower(): value.strip().decode() for name, _, value in lines}
+
+
+def _dechunked(rest: bytes) -> tuple[bytes, bool]:
+    """The body so far, and whether it has its last chunk."""
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size, 16)
+        if length == 0:
+            return body, True
+        body, rest = body + rest[:length], rest[length + 2 :]
+    return body, False
+
+
+def _events(body: bytes) -> list[dict[str, Any]]:
+    lines = (line for line in body.split(b"\n") if line.startswith(b"data: {"))
+    return [_object(line.removeprefix(b"data: ")) for line in lines]
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _word(event: dict[str, Any]) -> str | None:
+    for choice in event.get("choices") or ():
+        content = choice.get("delta", {}).get("content")
+        if content:
+            return str(content)
+    return None
