@@ -26,7 +26,7 @@ from autopilot.routing.identity import client_address, client_key
 from autopilot.routing.needs import NOTHING
 from autopilot.routing.plan import Plan, Recall, plan
 from autopilot.routing.refusal import Refusal
-from autopilot.routing.selector import Mode, Selector, parse_selector
+from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -133,7 +133,8 @@ class Gateway:
         key = self._key(inbound, fields, selector)
         needs = ask.needs() if selector.mode is Mode.ALIAS else NOTHING
         tee_only = _text(fields, b"x-tee-only").lower() == "true"
-        made = plan(selector, needs, tee_only, snapshot, rules, self._recall(key, now))
+        recall = self._recall(key, selector.order, now)
+        made = plan(selector, needs, tee_only, snapshot, rules, recall)
         if isinstance(made, Refusal):
             return made
         return _Request(ask, selector, made, key, commit)
@@ -165,14 +166,16 @@ class Gateway:
         )
         return client, selector.text
 
-    def _recall(self, key: Key | None, now: float) -> Recall:
+    def _recall(self, key: Key | None, order: Order, now: float) -> Recall:
+        """What bears on this request; the averages of all models only where they order them."""
         memory = self.memory
+        experience = memory.experience
         return Recall(
             remembered=memory.stickiness.remembered(key, now) if key else None,
             failed_recently=memory.stickiness.failed_recently(key, now) if key else frozenset(),
             cooling=memory.cooldown.cooling(now),
-            first_byte=memory.experience.first_content(now),
-            throughput=memory.experience.throughput(now),
+            first_byte=experience.first_content(now) if order is Order.LATENCY else {},
+            throughput=experience.throughput(now) if order is Order.THROUGHPUT else {},
         )
 
     # -- from plan to exchange

@@ -249,6 +249,26 @@ class RecordTests(RouterTestCase):
         self.assertEqual(self.record.mode, "direct")
 
 
+class OrderTests(RouterTestCase):
+    """Candidates ordered by this router's own measurements."""
+
+    def test_measured_first(self) -> None:
+        """The soonest, or the fastest, model is tried first where the suffix asks for it."""
+        experience, now = self.memory.experience, self.clock.seconds()
+        for model, seconds, per_second in (("a", 3.0, 90.0), ("b", 1.0, 10.0)):
+            experience.started(model, seconds, now)
+            experience.went(model, per_second, now)
+        for selector, first in (
+            ("c,a,b", "c"),
+            ("c,a,b:latency", "b"),
+            ("c,b,a:throughput", "a"),
+            (f"{ALIAS}:LATENCY", "b"),
+        ):
+            client = self.ask(selector)
+            self.assertEqual(self.models[-1], first, selector)
+            client.leaves()
+
+
 class MistakeTests(RouterTestCase):
     """A bug behind the gateway."""
 
