@@ -44,7 +44,10 @@ class Served:
 
     def one_stream(self, number: int, port: int | None = None) -> str:
         """Stream an answer that only this number gets, or leave after its first bytes."""
-        ask = _ask("stub/ok", stream=True, text=f"stream {number}")
+        leaves = port is None and number < LEAVING
+        # Those who leave ask for what cannot be over before they have left.
+        model = "stub/slow" if leaves else "stub/ok"
+        ask = _ask(model, stream=True, text=f"stream {number}")
         connection = http.client.HTTPConnection("127.0.0.1", port or self.router.port, timeout=60)
         connection.request("POST", "/v1/chat/completions", ask)
         response = connection.getresponse()
