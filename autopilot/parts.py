@@ -25,11 +25,12 @@ from autopilot.control.readiness import Readiness, readiness
 from autopilot.observe.metrics import Gauges, Metrics
 from autopilot.observe.recent import Recent
 from autopilot.observe.records import RequestRecord
-from autopilot.observe.reporter import Reporter
+from autopilot.observe.reporter import Reporter, records_to_log
 from autopilot.relay.admission import Admission
 from autopilot.relay.attempt import Timeouts
 from autopilot.relay.cooldown import Cooldown
 from autopilot.relay.course import Conduct
+from autopilot.relay.deadline import Schedule
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
 from autopilot.relay.experience import Experience
@@ -49,8 +50,9 @@ from autopilot.web.site import AutopilotSite
 from autopilot.web.tree import Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.defer import Deferred
-    from twisted.web.resource import IResource
 
 
 @implementer(IAgentEndpointFactory)
@@ -81,20 +83,28 @@ class _QuietEndpoint:
 
 
 class Parts:
-    """The parts of one router, built once from its settings."""
+    """The parts of one router, built once from its settings.
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    ``records`` writes the requests' records; without it they become events of Twisted's log.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        records: Callable[[RequestRecord], None] | None = None,
+    ) -> None:
         self.settings = settings
-        self.clock = reactor
+        self.clock = Schedule(reactor)
         self.draining = False
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self.metrics = Metrics(__version__)
         self.recent = Recent()
-        self.reporter = Reporter(settings.log_sample, random.random)
+        self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.memory = _memory(settings)
         endpoints = VerifiedEndpoints(reactor, trust)
         self.pool = Pool(
-            reactor,
+            self.clock,
             endpoints,
             size=settings.upstream_pool_size,
             idle=settings.upstream_pool_idle_ms / 1000,
@@ -117,11 +127,9 @@ class Parts:
         pages = Pages(sources, for_clients=clients, for_operators=operators)
         return Tree(pages.app.resource(), self.gateway if clients else None)
 
-    def site(self, resource: IResource) -> AutopilotSite:
-        """A site of the router's own for a resource."""
-        return AutopilotSite(
-            resource, self.clock, _limits(self.settings), self.metrics.rejected_head
-        )
+    def site(self, tree: Tree) -> AutopilotSite:
+        """A site of the router's own for a tree of its resources."""
+        return AutopilotSite(tree, self.clock, _limits(self.settings), self.metrics.rejected_head)
 
     def readiness(self) -> Readiness:
         """Whether the router should be sent traffic."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IListeningPort
     from twisted.web.resource import IResource
 
+    from autopilot.observe.records import RequestRecord
     from autopilot.web.site import AutopilotSite
 
 _BACKLOG = 1024
@@ -52,30 +53,34 @@ class AutopilotService(Service):
 
     It fetches the feeds while it runs and, unless ``listen`` is false, listens where the settings
     say. Stopping it lets the streams under way finish within the drain time; the Deferred of
-    ``stopService`` fires after that.
+    ``stopService`` fires after that. ``records`` is called with the record of each request that is
+    to be logged; without it the records become events of Twisted's log.
     """
 
     name = "autopilot"
 
     def __init__(
-        self, settings: Settings | None = None, *, reactor: Any = None, listen: bool = True
+        self,
+        settings: Settings | None = None,
+        *,
+        reactor: Any = None,
+        listen: bool = True,
+        records: Callable[[RequestRecord], None] | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self.settings = settings = settings or Settings()
         self._reactor = reactor
-        self._parts = parts = Parts(settings, reactor)
+        self._parts = parts = Parts(settings, reactor, records)
         apart = settings.admin_listen_addr if listen else None
-        self.resource: IResource = parts.tree(operators=not apart)
+        tree = parts.tree(operators=not apart)
+        self.resource: IResource = tree
         self._listeners: list[_Listener] = []
         if listen:
-            self._listeners.append(_Listener(reactor, settings.listen_addr, self._site()))
+            self._listeners.append(_Listener(reactor, settings.listen_addr, parts.site(tree)))
         if apart:
             operators = parts.site(parts.tree(clients=False))
             self._listeners.append(_Listener(reactor, apart, operators))
-
-    def _site(self) -> AutopilotSite:
-        return self._parts.site(self.resource)
 
     @property
     def ports(self) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from autopilot import __version__
+from autopilot.observe.lines import records_to_lines
 from autopilot.observe.logs import Sink, line_observer
 from autopilot.settings import (
     DECLARED,
@@ -36,9 +37,14 @@ from autopilot.settings import (
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from autopilot.observe.records import RequestRecord
+
 __all__ = ["Options", "makeService"]
 
 _ENV_FILE = ".env"
+# Twisted's megabyte without a bound on files would be full, and all files renamed, every second.
+_LOG_BYTES = 64 * 1024 * 1024
+_LOG_FILES = 8
 
 
 def _explanation(setting: Setting) -> str:
@@ -159,8 +165,21 @@ def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:
         return sys.stdout
     if path == "-":
         return None  # twistd refuses this in its own words
-    log_file: Sink = LogFile.fromFullPath(path or "twistd.log")
+    log_file: Sink = LogFile.fromFullPath(
+        path or "twistd.log", rotateLength=_LOG_BYTES, maxRotatedFiles=_LOG_FILES
+    )
     return log_file
+
+
+def _logging(
+    twistd: Mapping[str, Any], settings: Settings
+) -> tuple[ILogObserver | None, Callable[[RequestRecord], None] | None]:
+    """Who writes the log, and what writes records past it: nothing under another ``--logger``."""
+    sink = _log_sink(twistd)
+    if sink is None:
+        return None, None
+    how = (sink, settings.log_format, settings.log_level)
+    return line_observer(*how), None if twistd.get("logger") else records_to_lines(*how)
 
 
 def makeService(options: Options) -> IService:
@@ -169,8 +188,7 @@ def makeService(options: Options) -> IService:
 
     use_monotonic_clock()
     settings = options.settings
-    sink = _log_sink(getattr(options, "parent", None) or {})
-    observer = line_observer(sink, settings.log_format, settings.log_level) if sink else None
+    observer, records = _logging(getattr(options, "parent", None) or {}, settings)
     root = _Root(observer)
-    AutopilotService(settings).setServiceParent(root)
+    AutopilotService(settings, records=records).setServiceParent(root)
     return root

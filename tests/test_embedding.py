@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from twisted.application.service import MultiService
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from autopilot import AutopilotService, autopilot_resource
+from autopilot.observe.records import RequestRecord
 from tests.platforms import NAMES, ServiceTestCase, settings
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, ask, request
@@ -29,6 +32,24 @@ class EmbeddingTests(ServiceTestCase):
         browser.leaves()
         self.successResultOf(stopped)
         self.assert_at_rest()
+
+    def test_records(self) -> None:
+        """Requests are events of the application's log, or whatever it makes of their records."""
+        events = EventLoggingObserver()
+        globalLogPublisher.addObserver(events)
+        self.addCleanup(globalLogPublisher.removeObserver, events)
+        records: list[RequestRecord] = []
+        for write in (None, records.append):
+            service = AutopilotService(settings(), reactor=self.reactor, records=write)
+            service.startService()
+            self.platform.take()
+            browser = self.browser()
+            browser.sends(request(body=ask("no/such-model")))
+            browser.leaves()
+            self.successResultOf(service.stopService())
+            self.reactor.tcpServers.clear()
+        logged = [each["outcome"] for each in events if "req_id" in each]
+        self.assertEqual((logged, [each.outcome for each in records]), (["refused"], ["refused"]))
 
     def test_resource(self) -> None:
         """A resource in another site, on Twisted's own channel: at the root or under a prefix."""

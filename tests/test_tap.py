@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot import tap
 from autopilot.observe.logs import line_observer
 from autopilot.settings import DECLARED, Settings
+from tests.observe.records import record
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -188,6 +190,22 @@ class LoggingTests(SynchronousTestCase):
         self.addCleanup(sink.close)
         line_observer(sink, "text", "info")({"log_format": "hello", "log_time": 0.0})
         self.assertIn("hello", path.read_text())
+
+    def test_records(self) -> None:
+        """Records go past the log to where it writes itself, unless somebody else has the log."""
+        sink = StringIO()
+        self.patch(sys, "stdout", sink)
+        in_front = {"nodaemon": True, "logfile": None}
+        observer, write = tap._logging(in_front, Settings(log_format="json"))
+        assert observer is not None
+        assert write is not None
+        observer({"log_format": "first", "log_time": 0.0})
+        write(record())
+        first, second = (json.loads(line)["message"] for line in sink.getvalue().splitlines())
+        self.assertEqual(first, "first")
+        self.assertTrue(second.startswith("r1 alias"))
+        for other in ({}, {**in_front, "syslog": True}, {**in_front, "logger": list}):
+            self.assertIsNone(tap._logging(other, Settings())[1])
 
 
 class CommandTests(SynchronousTestCase):

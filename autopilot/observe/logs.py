@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Protocol
 
@@ -62,8 +63,20 @@ def text_line(event: LogEvent) -> str:
     failure = _failure(event)
     if failure is not None:
         text += "\n" + failure.getTraceback().rstrip("\n")
-    visible = text.translate(_CONTROL).replace("\n", "\n    ")
-    return visible.encode("ascii", "backslashreplace").decode() + "\n"
+    return visible(text) + "\n"
+
+
+def visible(text: str) -> str:
+    """`text` with nothing in it that a terminal obeys; its further lines are indented."""
+    if is_plain(text):
+        return text
+    shown = text.translate(_CONTROL).replace("\n", "\n    ")
+    return shown.encode("ascii", "backslashreplace").decode()
+
+
+def is_plain(text: str) -> bool:
+    """Whether `text` is one line of printable ASCII, as nearly all are."""
+    return text.isascii() and text.isprintable()
 
 
 def json_line(event: LogEvent) -> str:
@@ -118,9 +131,21 @@ def _key(key: object) -> str:
 
 
 def _time(event: LogEvent) -> str:
-    """When the event happened, in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    """When the event happened."""
+    return utc(event.get("log_time", 0.0))
+
+
+def utc(moment: float) -> str:
+    """A time in seconds since 1970, in UTC with milliseconds."""
+    whole = int(moment)
+    carry, micros = divmod(round((moment - whole) * 1e6), 1_000_000)
+    return f"{_second(whole + carry)}.{micros // 1000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(whole: int) -> str:
+    """A second's part of a time: much happens within one."""
+    return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
 def _level(event: LogEvent) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from autopilot.observe.counting import Counted, Counts, Distribution
 from autopilot.observe.records import RequestRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -19,6 +20,8 @@ _FIRST_BYTE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.
 _DURATION = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _ATTEMPTS = (1, 2, 3, 4, 6, 8)
 _OTHER = "other"
+_UNDISTURBED = frozenset({"completed", "refused"})
+_CLIENT_LEFT = frozenset({"client_gone", "client_stalled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,76 +43,82 @@ class Metrics:
     """Counts what the router does, in a registry of its own."""
 
     def __init__(self, version: str) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
+        self._requests = Counts(
             "chutes_autopilot_requests_total",
             "Requests answered, by status; 0 where the client left first.",
-            ["status"],
-            registry=registry,
+            "status",
         )
-        self._selection = Counter(
+        self._selection = Counts(
             "chutes_autopilot_selection_total",
             "Responses relayed, by model and status.",
-            ["model", "status"],
-            registry=registry,
+            "model",
+            "status",
         )
-        self._failovers = Counter(
-            "chutes_autopilot_failover_reason_total",
-            "Failed attempts, by reason.",
-            ["reason"],
-            registry=registry,
+        self._failovers = Counts(
+            "chutes_autopilot_failover_reason_total", "Failed attempts, by reason.", "reason"
         )
-        self._first_byte = Histogram(
+        self._first_byte = Distribution(
             "chutes_autopilot_time_to_first_byte_seconds",
             "From the whole request to the first byte of its response.",
-            buckets=_FIRST_BYTE,
-            registry=registry,
+            _FIRST_BYTE,
         )
-        self._duration = Histogram(
+        self._duration = Distribution(
             "chutes_autopilot_request_duration_seconds",
             "From the whole request to the end of its response.",
-            buckets=_DURATION,
-            registry=registry,
+            _DURATION,
         )
-        self._attempts = Histogram(
-            "chutes_autopilot_attempts",
-            "Upstream attempts per request.",
-            buckets=_ATTEMPTS,
-            registry=registry,
+        self._attempts = Distribution(
+            "chutes_autopilot_attempts", "Upstream attempts per request.", _ATTEMPTS
         )
-        self._relayed = Counter(
-            "chutes_autopilot_relayed_bytes_total", "Body bytes relayed.", registry=registry
-        )
-        self._disconnects = Counter(
+        self._relayed = Counts("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
+        self._disconnects = Counts(
             "chutes_autopilot_client_disconnects_total",
             "Clients that left before their response was complete.",
-            registry=registry,
         )
-        self._interruptions = Counter(
+        self._interruptions = Counts(
             "chutes_autopilot_stream_interruptions_total",
             "Responses that broke after they had begun, by cause.",
-            ["cause"],
-            registry=registry,
+            "cause",
         )
-        self._unterminated = Counter(
+        self._unterminated = Counts(
             "chutes_autopilot_unterminated_streams_total",
             "Event streams that ended cleanly but without their terminator.",
-            registry=registry,
         )
-        self._refreshes = Counter(
+        self._refreshes = Counts(
             "chutes_autopilot_feed_refresh_total",
             "Refreshes of the feeds, by outcome.",
-            ["feed", "outcome"],
-            registry=registry,
+            "feed",
+            "outcome",
         )
-        self._rejected = Counter(
+        self._rejected = Counts(
             "chutes_autopilot_feed_rejected_records_total",
             "Feed records that could not be read.",
-            ["feed"],
-            registry=registry,
+            "feed",
+        )
+        self._registry = self._register(version)
+
+    def _register(self, version: str) -> CollectorRegistry:
+        """Everything counted, and the version that counted it."""
+        registry = CollectorRegistry()
+        registry.register(
+            Counted(
+                self._requests,
+                self._selection,
+                self._failovers,
+                self._first_byte,
+                self._duration,
+                self._attempts,
+                self._relayed,
+                self._disconnects,
+                self._interruptions,
+                self._unterminated,
+                self._refreshes,
+                self._rejected,
+            )
         )
         info = Gauge("chutes_autopilot_build_info", "Always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
+        return registry
 
     def watch(self, gauges: Gauges) -> None:
         """Ask these whenever the metrics are scraped."""
@@ -135,37 +144,38 @@ class Metrics:
 
     def request(self, record: RequestRecord, known_models: Container[str]) -> None:
         """Count one finished request."""
-        status = str(record.status or 0)
-        self._requests.labels(status).inc()
+        status = record.status or 0
+        self._requests.values[status,] += 1
         for reason in record.failovers:
-            self._failovers.labels(reason).inc()
-        if record.model is not None and record.outcome != "refused" and record.status:
+            self._failovers.values[reason,] += 1
+        if status and record.model is not None and record.outcome != "refused":
             model = record.model if record.model in known_models else _OTHER
-            self._selection.labels(model, status).inc()
+            self._selection.values[model, status] += 1
         if record.first_byte is not None:
             self._first_byte.observe(record.first_byte)
         self._duration.observe(record.duration)
         if record.attempts:
             self._attempts.observe(record.attempts)
-        self._relayed.inc(record.sent)
+        self._relayed.values[()] += record.sent
         self._count_outcome(record)
 
     def _count_outcome(self, record: RequestRecord) -> None:
-        if record.outcome in ("client_gone", "client_stalled"):
-            self._disconnects.inc()
-        elif record.outcome not in ("completed", "refused"):
-            self._interruptions.labels(record.outcome).inc()
-        elif not record.terminated:
-            self._unterminated.inc()
+        if record.outcome in _UNDISTURBED:
+            if not record.terminated:
+                self._unterminated.values[()] += 1
+        elif record.outcome in _CLIENT_LEFT:
+            self._disconnects.values[()] += 1
+        else:
+            self._interruptions.values[record.outcome,] += 1
 
     def rejected_head(self, status: int) -> None:
         """Count a request that was refused before it was one."""
-        self._requests.labels(str(status)).inc()
+        self._requests.values[status,] += 1
 
     def refresh(self, feed: str, outcome: str, rejected: int) -> None:
         """Count a refresh of a feed."""
-        self._refreshes.labels(feed, outcome).inc()
-        self._rejected.labels(feed).inc(rejected)
+        self._refreshes.values[feed, outcome] += 1
+        self._rejected.values[feed,] += rejected
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

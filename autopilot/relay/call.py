@@ -6,12 +6,10 @@ of its response are both somebody else's business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(NamedTuple):
     """A final response head, its fields in wire order and spelling.
 
     ``length`` is the declared body length in bytes, ``None`` when the body is chunked or ends with
@@ -32,8 +30,7 @@ class ResponseHead:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(NamedTuple):
     """A call that ended without a complete response; ``reason`` is from the verdict's vocabulary.
 
     ``stale`` marks a reused connection that closed before any byte of the response: the server had

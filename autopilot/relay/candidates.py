@@ -11,7 +11,7 @@ class Candidates:
     """Hands out the candidates of a plan, at most ``max_attempts`` attempts in all."""
 
     def __init__(self, names: Iterable[str], max_attempts: int) -> None:
-        self._left = list(names)
+        self._left = tuple(names)
         self._attempts_left = max_attempts
         self._paused_on: set[str] = set()
         self._narrowed = False
@@ -23,8 +23,10 @@ class Candidates:
 
     def turn(self, cooling: frozenset[str]) -> str:
         """The next candidate, for one attempt; there must be one."""
-        model = pick(self._left, cooling)
-        self._left.remove(model)
+        left = self._left
+        model = pick(left, cooling)
+        place = left.index(model)
+        self._left = left[:place] + left[place + 1 :]
         self._attempts_left -= 1
         return model
 
@@ -43,4 +45,4 @@ class Candidates:
     def narrow(self, larger: frozenset[str]) -> None:
         """Keep only the candidates in ``larger``: the others could not read the request either."""
         self._narrowed = True
-        self._left = [model for model in self._left if model in larger]
+        self._left = tuple(model for model in self._left if model in larger)

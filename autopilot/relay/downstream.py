@@ -8,35 +8,42 @@ nothing may be called.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IPushProducer
 
     from autopilot.relay.dialect import Dialect
+    from autopilot.relay.fields import Named
     from autopilot.relay.headers import Field
     from autopilot.routing.refusal import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedHead:
+class CommittedHead(NamedTuple):
     """The response head the client gets.
 
-    ``rechunk`` drops the declared length: the body may change.
+    ``framed``: one of the ``fields`` says how long the body is, and holds. ``streams``: the body is
+    an event stream. ``rechunk``: the body may change on its way, so that no length of the
+    upstream's can hold.
     """
 
     status: int
     reason: bytes
     fields: Sequence[Field]
+    framed: bool = False
+    streams: bool = False
     rechunk: bool = False
 
 
 class Downstream(Protocol):
     """The client's side of one exchange."""
 
-    def commit(self, head: CommittedHead) -> None:
-        """Write the response head."""
+    @property
+    def committed(self) -> bool:
+        """Whether anything was written."""
+
+    def commit(self, head: CommittedHead, body: bytes) -> None:
+        """Write the response head and the first of the body, which may be empty."""
 
     def write(self, data: bytes) -> None:
         """Write body bytes; they are on their way now, unless the socket is full."""
@@ -60,14 +67,18 @@ class Downstream(Protocol):
         """Let ``producer`` know when the client takes no more, and when it does again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(NamedTuple):
     """One client request as the web layer read it. What could tell of its client is not shown."""
 
     dialect: Dialect
     path: bytes
-    query: bytes = field(repr=False)
-    fields: Sequence[Field] = field(repr=False)
-    body: bytes = field(repr=False)
-    peer: str = field(repr=False)
+    query: bytes
+    fields: Sequence[Field]
+    named: Named
+    body: bytes
+    peer: str
     request_id: str
+
+    def __repr__(self) -> str:
+        """Only what the router itself decided."""
+        return f"Inbound({self.dialect!r}, {self.path!r}, request_id={self.request_id!r})"

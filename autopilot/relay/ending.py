@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from autopilot.relay.attempt import Attempt
     from autopilot.relay.call import ResponseHead
     from autopilot.relay.dialect import Dialect
-    from autopilot.relay.downstream import Downstream
+    from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.journal import Journal
     from autopilot.routing.refusal import Refusal
 
@@ -47,34 +47,34 @@ class Ending:
         assert head is not None and attempt.call is not None
         self._model = attempt.model
         self.journal.committed(attempt.model, head.status, self.clock.seconds())
-        stream = self._stream = self._commit(attempt.model, head, over)
-        held, attempt.held = attempt.held, []
-        stream.begin(attempt.call, held)
-        if attempt.ended:
-            stream.end()
-        elif attempt.broken is not None:
-            stream.broken(attempt.broken)
-
-    def _commit(self, model: str, head: ResponseHead, over: Callable[[Outcome], None]) -> Stream:
         is_stream = head.content_type == EVENT_STREAM
         guarded = is_stream and self.guard_level is not GuardLevel.OFF
-        selected = None if self.mode is Mode.DIRECT else model
-        self.downstream.commit(
-            committed_head(
-                head,
-                request_id=self.request_id,
-                selected=selected,
-                attempts=self.journal.attempts,
-                rechunk=guarded,
-            )
-        )
-        return Stream(
+        stream = self._stream = Stream(
             self.clock,
             self.downstream,
             guard(self.guard_level, is_stream=is_stream, dialect=self.dialect),
             idle=self.idle,
             announce_breaks=guarded,
             over=over,
+        )
+        held, attempt.held = attempt.held, []
+        stream.begin(
+            attempt.call,
+            self._head(attempt.model, head, rechunk=guarded),
+            held[0] if len(held) == 1 else b"".join(held),
+        )
+        if attempt.ended:
+            stream.end()
+        elif attempt.broken is not None:
+            stream.broken(attempt.broken)
+
+    def _head(self, model: str, head: ResponseHead, *, rechunk: bool) -> CommittedHead:
+        return committed_head(
+            head,
+            request_id=self.request_id,
+            selected=None if self.mode is Mode.DIRECT else model,
+            attempts=self.journal.attempts,
+            rechunk=rechunk,
         )
 
     def refuse(self, refusal: Refusal) -> None:

@@ -9,6 +9,7 @@ Before commit nothing has been written to the client; after it nothing is retrie
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from automat import TypeMachineBuilder
@@ -16,6 +17,7 @@ from automat import TypeMachineBuilder
 from autopilot.relay.call import Break, ResponseHead
 from autopilot.relay.course import Course
 from autopilot.relay.giving_up import SHUTTING_DOWN
+from autopilot.relay.runner import release, runner
 from autopilot.relay.stream import Outcome
 from autopilot.routing.refusal import Refusal
 
@@ -141,14 +143,17 @@ def _commit(machine: Exchange, course: Course) -> None:
 
 def _refuse(machine: Exchange, course: Course, refusal: Refusal) -> None:
     course.refuse(refusal)
+    release(machine)
 
 
 def _abandon(machine: Exchange, course: Course) -> None:
     course.abandon()
+    release(machine)
 
 
 def _refuse_to_wait(machine: Exchange, course: Course) -> None:
     course.refuse(SHUTTING_DOWN)
+    release(machine)
 
 
 def _stream_client_gone(machine: Exchange, course: Course) -> None:
@@ -161,6 +166,7 @@ def _stream_shut_down(machine: Exchange, course: Course) -> None:
 
 def _conclude(machine: Exchange, course: Course, outcome: Outcome) -> None:
     course.ending.conclude(outcome)
+    release(machine)
 
 
 def _table() -> None:
@@ -209,4 +215,4 @@ def _table() -> None:
 
 
 _table()
-new_exchange = _machine.build()
+new_exchange: Callable[[Course], Exchange] = runner(_machine.build())

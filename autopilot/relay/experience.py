@@ -6,6 +6,7 @@ deadline from cutting a model that is merely slow by nature.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,8 +42,8 @@ class _Average:
 class _Model:
     first_content: _Average = field(default_factory=_Average)
     throughput: _Average = field(default_factory=_Average)
-    samples: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
-    p95: float | None = None
+    samples: deque[float] = field(default_factory=deque)
+    by_size: list[float] = field(default_factory=list)
 
 
 class Experience:
@@ -56,7 +57,9 @@ class Experience:
         known = self._known(model)
         known.first_content.add(seconds, now)
         known.samples.append(seconds)
-        known.p95 = None
+        insort(known.by_size, seconds)
+        if len(known.samples) > _SAMPLES:
+            del known.by_size[bisect_left(known.by_size, known.samples.popleft())]
 
     def went(self, model: str, per_second: float, now: float) -> None:
         """``model`` generated at this rate."""
@@ -68,11 +71,9 @@ class Experience:
         ``None`` until 20 answers were measured; the last 128 count.
         """
         known = self._models.get(model)
-        if known is None or len(known.samples) < _KNOWN_FROM:
+        if known is None or len(known.by_size) < _KNOWN_FROM:
             return None
-        if known.p95 is None:
-            known.p95 = sorted(known.samples)[ceil(0.95 * len(known.samples)) - 1]
-        return known.p95
+        return known.by_size[ceil(0.95 * len(known.by_size)) - 1]
 
     def first_content(self, now: float) -> Mapping[str, float]:
         """Average time to the first content by model, of those measured lately."""

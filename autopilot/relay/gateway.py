@@ -7,8 +7,9 @@ exchange. It also knows every exchange under way, for the limit on them and for 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
 
 from autopilot.relay import headers, intake
 from autopilot.relay.admission import Admission, too_large
@@ -16,13 +17,14 @@ from autopilot.relay.course import Course
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.ending import Ending
 from autopilot.relay.engine import Exchange, new_exchange
+from autopilot.relay.fields import Named, text
 from autopilot.relay.giving_up import OVERLOADED, SHUTTING_DOWN
 from autopilot.relay.hold import Commit
 from autopilot.relay.journal import Journal, Memory
 from autopilot.relay.outgoing import Outgoing
 from autopilot.relay.stickiness import Key
 from autopilot.relay.stream import Outcome
-from autopilot.routing.identity import client_address, client_key
+from autopilot.routing.identity import Hasher, client_key
 from autopilot.routing.needs import NOTHING
 from autopilot.routing.plan import Plan, Recall, plan
 from autopilot.routing.refusal import Refusal
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """A request that was read and planned."""
 
     ask: Ask
@@ -68,10 +69,11 @@ class Gateway:
         self._pool = pool
         self._origins = origins
         self._admission = admission
-        self._hash_key = hash_key
+        self._hasher = Hasher(hash_key)
         self._snapshot = snapshot
         self._record = record
-        self._live: set[Course] = set()
+        self._live: dict[int, Course] = {}
+        self._numbers = count()
         self._empty: Callable[[], None] | None = None
         self.memory = memory
         self.draining = False
@@ -100,7 +102,7 @@ class Gateway:
 
     def shut_down(self) -> None:
         """End every exchange under way."""
-        for course in list(self._live):
+        for course in list(self._live.values()):
             course.machine.shut_down()
 
     def when_empty(self, empty: Callable[[], None]) -> None:
@@ -117,8 +119,8 @@ class Gateway:
             return SHUTTING_DOWN
         if len(self._live) >= self._admission.max_active:
             return OVERLOADED
-        fields = _by_name(inbound)
-        if (refusal := self._check(inbound, fields)) is not None:
+        fields = inbound.named
+        if (refusal := self._check(inbound)) is not None:
             return refusal
         commit = _commit(fields, self._admission.commit)
         if isinstance(commit, Refusal):
@@ -130,19 +132,19 @@ class Gateway:
         selector = parse_selector(ask.model, rules.aliases, rules.max_list_items)
         if isinstance(selector, Refusal):
             return selector
-        key = self._key(inbound, fields, selector)
+        key = self._key(inbound, selector)
         needs = ask.needs() if selector.mode is Mode.ALIAS else NOTHING
-        tee_only = _text(fields, b"x-tee-only").lower() == "true"
+        tee_only = text(fields, b"x-tee-only").lower() == "true"
         recall = self._recall(key, selector.order, now)
         made = plan(selector, needs, tee_only, snapshot, rules, recall)
         if isinstance(made, Refusal):
             return made
         return _Request(ask, selector, made, key, commit)
 
-    def _check(self, inbound: Inbound, fields: Mapping[bytes, list[bytes]]) -> Refusal | None:
+    def _check(self, inbound: Inbound) -> Refusal | None:
         if len(inbound.body) > self._admission.max_body:
             return too_large(self._admission.max_body)
-        encoding = _text(fields, b"content-encoding").lower()
+        encoding = text(inbound.named, b"content-encoding").lower()
         if encoding not in ("", "identity"):
             return Refusal(
                 415,
@@ -151,18 +153,17 @@ class Gateway:
             )
         return None
 
-    def _key(
-        self, inbound: Inbound, fields: Mapping[bytes, list[bytes]], selector: Selector
-    ) -> Key | None:
+    def _key(self, inbound: Inbound, selector: Selector) -> Key | None:
         if selector.mode is Mode.DIRECT:
             return None
-        forwarded = [value.decode("latin-1") for value in fields.get(b"x-forwarded-for", ())]
-        address = client_address(inbound.peer, forwarded, self._admission.trust)
+        named = inbound.named
         client = client_key(
-            _text(fields, b"authorization") or None,
-            _text(fields, b"x-api-key") or None,
-            address,
-            self._hash_key,
+            text(named, b"authorization") or None,
+            text(named, b"x-api-key") or None,
+            inbound.peer,
+            [value.decode("latin-1") for value in named.get(b"x-forwarded-for", ())],
+            self._admission.trust,
+            self._hasher,
         )
         return client, selector.text
 
@@ -204,12 +205,7 @@ class Gateway:
         snapshot: Snapshot,
         journal: Journal,
     ) -> Exchange:
-        def concluded() -> None:
-            self._live.discard(course)
-            if not self._live and self._empty is not None:
-                empty, self._empty = self._empty, None
-                empty()
-
+        number = next(self._numbers)
         conduct = self._admission.conduct
         ending = Ending(
             clock=self._clock,
@@ -220,7 +216,7 @@ class Gateway:
             request_id=inbound.request_id,
             guard_level=conduct.guard,
             idle=conduct.timeouts.idle,
-            concluded=concluded,
+            concluded=partial(self._concluded, number),
         )
         course = Course(
             clock=self._clock,
@@ -235,13 +231,19 @@ class Gateway:
         )
         exchange = new_exchange(course)
         course.wire(exchange)
-        self._live.add(course)
+        self._live[number] = course
         try:
             exchange.start()
         except Exception:
             exchange.client_gone()  # a bug of ours must keep neither a timer nor a place
             raise
         return exchange
+
+    def _concluded(self, number: int) -> None:
+        self._live.pop(number, None)
+        if not self._live and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty()
 
     def _outgoing(self, inbound: Inbound, request: _Request, snapshot: Snapshot) -> Outgoing:
         return Outgoing(
@@ -257,20 +259,8 @@ class Gateway:
         )
 
 
-def _by_name(inbound: Inbound) -> dict[bytes, list[bytes]]:
-    found: dict[bytes, list[bytes]] = {}
-    for name, value in inbound.fields:
-        found.setdefault(name.lower(), []).append(value)
-    return found
-
-
-def _text(fields: Mapping[bytes, list[bytes]], name: bytes) -> str:
-    values = fields.get(name)
-    return values[0].decode("latin-1").strip() if values else ""
-
-
-def _commit(fields: Mapping[bytes, list[bytes]], default: Commit) -> Commit | Refusal:
-    asked = _text(fields, b"x-autopilot-commit").lower()
+def _commit(fields: Named, default: Commit) -> Commit | Refusal:
+    asked = text(fields, b"x-autopilot-commit").lower()
     if not asked:
         return default
     try:

@@ -7,13 +7,14 @@ bills repeats less).
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
+from autopilot.relay.glance import Seen, glance
 from autopilot.relay.lenient import value_of
 from autopilot.relay.members import (
     MAX_MEMBERS,
@@ -23,13 +24,12 @@ from autopilot.relay.members import (
     TooManyMembersError,
     members,
 )
-from autopilot.routing.needs import Needs
+from autopilot.routing.needs import NOTHING, Needs
 from autopilot.routing.refusal import Refusal
 
 # OpenAI's API takes null for "not given"; the platform answers these two with an error.
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
 _BLANKS = " \t\r\n\v\f"
-_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _PART_KINDS = {
     "image_url": "images",
     "input_image": "images",
@@ -39,33 +39,55 @@ _PART_KINDS = {
     "video_url": "video",
     "input_video": "video",
 }
-_PART_HINTS = (b"image", b"audio", b"video", b"\\u")  # a letter may be spelled as an escape
+_PART_HINTS = (b"image", b"audio", b"video")
+_LETTER_AS_ESCAPE = b"\\u00"
 _FORMATS = {"json_schema": "json_schema", "json_object": "json_mode"}
+# Bytes from which on a view of a body is cheaper than a copy of it.
+_LARGE = 16384
 
 
-@dataclass(frozen=True, slots=True)
-class HoledBody:
-    """A request body with a hole where the value of ``model`` goes."""
+# A list, and not an empty one; what begins with a number holds no tools.
+_TOOLS = re.compile(rb"\[[ \t\r\n]*+[^\]\-0-9]")
 
-    before: bytes = field(repr=False)
-    after: bytes = field(repr=False)
+
+class _Typed(msgspec.Struct, gc=False):
+    type: str = ""
+
+
+_text = msgspec.json.Decoder(str)
+_typed = msgspec.json.Decoder(_Typed)
+
+
+class HoledBody(msgspec.Struct, frozen=True, gc=False):
+    """A request body with a hole, from ``start`` to ``end``, where the value of ``model`` goes."""
+
+    whole: bytes
+    start: int
+    end: int
+
+    def pieces(self, model: str) -> tuple[bytes | memoryview, bytes, bytes | memoryview]:
+        """The body for ``model``, to be joined; nothing large is copied before that."""
+        whole = self.whole if len(self.whole) < _LARGE else memoryview(self.whole)
+        return whole[: self.start], msgspec.json.encode(model), whole[self.end :]
 
     def naming(self, model: str) -> bytes:
         """The body for ``model``."""
-        return b"%b%b%b" % (self.before, msgspec.json.encode(model), self.after)
+        return b"".join(self.pieces(model))
 
     def __len__(self) -> int:
-        return len(self.before) + len(self.after)
+        return len(self.whole) - (self.end - self.start)
+
+    def __repr__(self) -> str:
+        return f"HoledBody(start={self.start}, end={self.end})"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a client asks for. ``values`` are the members' own JSON texts by key."""
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """What a client asks for."""
 
     model: str
     stream: bool
     body: HoledBody
-    values: Mapping[str, bytes] = field(repr=False)
+    seen: Seen
 
     def needs(self) -> Needs:
         """What a model must be able to do to answer.
@@ -73,18 +95,19 @@ class Ask:
         It takes a second look at the body, so it is asked only where the router chooses the model.
         What has an absurd shape is no need: the platform will say what it thinks of it.
         """
-        needed: dict[str, Any] = dict.fromkeys(_part_kinds(self.values), True)
-        tools = self._value("tools")
-        if isinstance(tools, list) and tools:
+        seen = self.seen
+        needed: dict[str, Any] = {}
+        if _may_hold_parts(self.body.whole):
+            needed.update(dict.fromkeys(_part_kinds(seen), True))
+        if seen.tools and _TOOLS.match(seen.tools):
             needed["tools"] = True
-        shape = self._value("response_format")
-        if isinstance(shape, dict) and (wanted := _FORMATS.get(str(shape.get("type")))):
+        if seen.response_format and (wanted := _format(seen.response_format)):
             needed[wanted] = True
-        limits = (limit for name in _LIMITS if type(limit := self._value(name)) is int)
-        return Needs(**needed, completion_tokens=next(limits, None))
-
-    def _value(self, name: str) -> Any:
-        return value_of(self.values.get(name, b"null"))
+        for limit in (seen.max_completion_tokens, seen.max_tokens, seen.max_output_tokens):
+            if limit and type(tokens := value_of(limit)) is int:
+                needed["completion_tokens"] = tokens
+                break
+        return Needs(**needed) if needed else NOTHING
 
 
 def read(body: bytes) -> Ask | Refusal:
@@ -93,6 +116,17 @@ def read(body: bytes) -> Ask | Refusal:
     Codes: ``invalid_json``, ``invalid_body`` (not an object, or absurdly many members),
     ``missing_model`` (absent, null, empty or blank) and ``invalid_model`` (not text).
     """
+    glanced = glance(body)
+    if glanced is None:
+        return _read_closely(body)
+    model = _model(glanced.seen.model)
+    if isinstance(model, Refusal):
+        return model
+    return _asking(model, HoledBody(body, glanced.start, glanced.end), glanced.seen)
+
+
+def _read_closely(body: bytes) -> Ask | Refusal:
+    """Read a body that is bad, or that must lose some of its members, or is merely unusual."""
     try:
         found = members(body)
     except NotAnObjectError:
@@ -103,16 +137,15 @@ def read(body: bytes) -> Ask | Refusal:
     except InvalidJSONError as error:
         return Refusal(400, "invalid_json", f"The request body is not valid JSON: {error}.")
     kept = _kept(body, found)
-    values = {member.key: body[member.value : member.end] for member in kept}
-    model = _model(values.get("model", b"null"))
+    seen = Seen.of({member.key: body[member.value : member.end] for member in kept})
+    model = _model(seen.model)
     if isinstance(model, Refusal):
         return model
-    return Ask(
-        model=model,
-        stream=values.get("stream") == b"true",
-        body=_holed(body, found, kept),
-        values=values,
-    )
+    return _asking(model, _holed(body, found, kept), seen)
+
+
+def _asking(model: str, body: HoledBody, seen: Seen) -> Ask:
+    return Ask(model, bytes(seen.stream) == b"true", body, seen)
 
 
 def _kept(body: bytes, found: Sequence[Member]) -> list[Member]:
@@ -135,11 +168,14 @@ def _is_null(body: bytes, member: Member) -> bool:
     return body[member.value : member.end] == b"null"
 
 
-def _model(raw: bytes) -> str | Refusal:
-    if raw != b"null" and not raw.startswith(b'"'):
-        return Refusal(400, "invalid_model", "'model' must be a string.", "model")
-    model = str(json.loads(str(raw, "utf-8")) or "")
-    if not model.isascii() and any("\ud800" <= character <= "\udfff" for character in model):
+def _model(raw: Raw) -> str | Refusal:
+    try:
+        model = _text.decode(raw) if raw else ""
+    except msgspec.ValidationError:
+        if bytes(raw) != b"null":
+            return Refusal(400, "invalid_model", "'model' must be a string.", "model")
+        model = ""
+    except msgspec.DecodeError:  # half of a surrogate pair is JSON, but no text
         return Refusal(400, "invalid_model", "'model' must be valid Unicode text.", "model")
     if not model.strip(_BLANKS):
         message = "The request body must name a model in its member 'model'."
@@ -151,7 +187,7 @@ def _holed(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> Hole
     """The bytes of the members that are kept, around the value of the one ``model`` among them."""
     if len(kept) == len(found):
         hole = next(member for member in kept if member.key == "model")
-        return HoledBody(body[: hole.value], body[hole.end :])
+        return HoledBody(body, hole.value, hole.end)
     before, after = [body[: found[0].start]], list[bytes]()
     side = before
     for place, member in enumerate(kept):
@@ -162,13 +198,33 @@ def _holed(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> Hole
         else:
             side.append(body[start : member.end])
     after.append(body[found[-1].end :])
-    return HoledBody(b"".join(before), b"".join(after))
+    place = sum(map(len, before))
+    return HoledBody(b"".join(before + after), place, place)
 
 
-def _part_kinds(values: Mapping[str, bytes]) -> Iterator[str]:
+def _format(raw: Raw) -> str | None:
+    """The need that a ``response_format`` makes, if it makes one."""
+    try:
+        kind = _typed.decode(raw).type
+    except (ValueError, RecursionError):
+        shape = value_of(raw)
+        kind = str(shape.get("type")) if isinstance(shape, dict) else ""
+    return _FORMATS.get(kind)
+
+
+def _may_hold_parts(body: bytes) -> bool:
+    """Whether there can be content parts that are not text, as far as a search can tell."""
+    if body.find(b"[", body.find(b"[") + 1) < 0:  # they are lists in the list of messages
+        return False
+    if _LETTER_AS_ESCAPE in body:
+        return True
+    return b'"type"' in body and any(hint in body for hint in _PART_HINTS)
+
+
+def _part_kinds(seen: Seen) -> Iterator[str]:
     """Which kinds of content parts other than text the conversation holds."""
-    for text in (values.get("messages", b""), values.get("input", b"")):
-        if any(hint in text for hint in _PART_HINTS):
+    for text in (seen.messages, seen.input):
+        if text:
             for message in _dicts(value_of(text)):
                 for part in _dicts(message.get("content")):
                     yield from _kinds_of(part)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 
-def value_of(text: bytes) -> Any:
+def value_of(text: bytes | msgspec.Raw) -> Any:
     """The value, or ``None`` (also the value of ``null``) when ``text`` cannot be read."""
     try:
         return msgspec.json.decode(text)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
 import msgspec
 
 # No API has a hundredth of this; a body of nothing but members would block the process for long.
 MAX_MEMBERS = 4096
+
+# Bytes. More members than allowed in so many are refused without a look at the rest.
+_START = 262_144
 
 _BLANK = re.compile(rb"[ \t\r\n]*+")
 # Possessive: a key of megabytes costs no memory to come back to.
@@ -35,8 +37,7 @@ class TooManyMembersError(ValueError):
     """The text begins with more than `MAX_MEMBERS` members of an object."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, gc=False):
     """One member: its key, and where it lies.
 
     ``comma`` is the offset of the comma before it (of the first member: its own first byte),
@@ -58,6 +59,8 @@ def members(body: bytes) -> list[Member]:
     :raises NotAnObjectError: JSON, but something else than an object.
     :raises TooManyMembersError: more members than `MAX_MEMBERS`; what follows them is not read.
     """
+    if _is_crowded(body):
+        raise TooManyMembersError
     try:
         str(body, "utf-8")
         raw = _RAW.decode(body)
@@ -73,6 +76,22 @@ def members(body: bytes) -> list[Member]:
         return _first_members(_Walk(body, raw))
     except RecursionError:
         raise InvalidJSONError("it is nested too deeply") from None
+
+
+def _is_crowded(body: bytes) -> bool:
+    """Whether the start of a large body holds too many members already.
+
+    To decode all of them, only to refuse them, would hold up everybody else.
+    """
+    if body.count(b":", 0, _START) <= MAX_MEMBERS:
+        return False
+    try:
+        _first_members(_Walk(body[:_START], {}))
+    except TooManyMembersError:
+        return True
+    except (ValueError, RecursionError):
+        pass  # it is cut off within a value, or is no object: others will tell
+    return False
 
 
 def _first_members(walk: _Walk) -> list[Member]:

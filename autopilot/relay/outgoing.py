@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from autopilot.relay.headers import Field, request_head
 from autopilot.routing.deadlines import first_content_allowance
@@ -19,26 +20,29 @@ if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True, eq=False):
     """Sends the same request to one model after another; only ``model`` in its body differs."""
 
     clock: IReactorTime
     pool: Pool
     origin: Origin
     target: bytes
-    fields: Sequence[Field] = field(repr=False)
-    body: HoledBody = field(repr=False)
+    fields: Sequence[Field]
+    body: HoledBody
     snapshot: Snapshot
     memory: Memory
     failover_after: float
 
+    def __repr__(self) -> str:
+        return "Outgoing()"
+
     def send(self, model: str, call_for: Callable[[bytes], Call], *, fresh: bool) -> None:
         """Send the request to ``model``."""
-        body = self.body.naming(model)
-        target = self.origin.base_path.encode("ascii") + self.target
-        head = request_head(target, self.origin.host_field, self.fields, len(body))
-        self.pool.dispatch(self.origin, call_for(head + body), fresh=fresh)
+        origin = self.origin
+        pieces = self.body.pieces(model)
+        target = origin.base_path.encode("ascii") + self.target
+        head = request_head(target, origin.host_field, self.fields, sum(map(len, pieces)))
+        self.pool.dispatch(origin, call_for(b"".join((head, *pieces))), fresh=fresh)
 
     def allowance(self, model: str) -> float:
         """Seconds until ``model`` must have begun to answer while another candidate is left."""

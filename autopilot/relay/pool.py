@@ -8,8 +8,7 @@ connection that the server is just closing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from typing import Protocol as Shape
 from urllib.parse import urlsplit
 
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where calls go: scheme, host, port and the path every request path is appended to."""
 
     scheme: str

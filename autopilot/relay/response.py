@@ -16,10 +16,12 @@ _BODILESS = frozenset({204, 304})
 
 
 class ResponseReader:
-    """Feed it bytes, then look: at ``complete`` and ``malformed``, and :meth:`take` what arrived.
+    """Feed it bytes, then look at ``complete`` and ``malformed``, and :meth:`take` what arrived.
 
-    ``until_close`` says that only the end of the connection ends the body; ``reusable`` that the
-    response was whole, that nothing followed it and that the connection may carry another one.
+    ``flowing`` says that the last bytes were of the body and nothing else, the usual case; then
+    :meth:`body` is all there is to take. ``until_close`` says that only the end of the connection
+    ends the body; ``reusable`` that the response was whole, that nothing followed it and that the
+    connection may carry another one.
     """
 
     def __init__(self) -> None:
@@ -58,12 +60,24 @@ class ResponseReader:
         if self.head is None and self._unread_head > MAX_HEAD_BYTES:
             self.malformed = True
 
+    @property
+    def flowing(self) -> bool:
+        """Whether the head is known and the end is still to come."""
+        return self._announced and not (self.complete or self.malformed)
+
+    def body(self) -> bytes:
+        """The body bytes not taken before."""
+        chunks = self._chunks
+        if len(chunks) == 1:
+            return chunks.pop()
+        self._chunks = []
+        return b"".join(chunks)
+
     def take(self) -> tuple[ResponseHead | None, bytes]:
         """The head, if it is new, and the body bytes not taken before."""
         head = None if self._announced else self.head
         self._announced = self.head is not None
-        chunks, self._chunks = self._chunks, []
-        return head, chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return head, self.body()
 
     # -- what llhttp calls; an exception in any of them makes the response malformed
 
@@ -74,7 +88,7 @@ class ResponseReader:
 
     def on_status(self, status: bytes) -> None:
         """The reason phrase, or part of it."""
-        self._count(len(status))
+        self._head_size += len(status)
         self._reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -83,7 +97,9 @@ class ResponseReader:
             return
         if len(self._fields) >= MAX_HEAD_FIELDS:
             raise ValueError("too many response fields")
-        self._count(len(name) + len(value))
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD_BYTES:
+            raise ValueError("too large a response head")
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -110,11 +126,6 @@ class ResponseReader:
         if self.head is not None and not self.complete:
             self.complete = True
             self._keep = self._parser.should_keep_alive()
-
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > MAX_HEAD_BYTES:
-            raise ValueError("too large a response head")
 
     def _read_head(self, status: int) -> ResponseHead:
         """The head, if its framing is beyond doubt (RFC 9112, section 6.3)."""

@@ -21,7 +21,7 @@ from autopilot.routing.refusal import Refusal
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-    from autopilot.relay.downstream import Downstream
+    from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.guard import Guard
 
 
@@ -81,15 +81,18 @@ class Stream:
         """Whether the stream carried its own terminator."""
         return self._guard.done
 
-    def begin(self, call: Call, held: list[bytes]) -> None:
-        """Relay what was held and then whatever ``call`` brings."""
+    def begin(self, call: Call, head: CommittedHead, held: bytes) -> None:
+        """Write the head and what was held of the body, and then relay whatever ``call`` brings."""
         self._call = call
         call.receiver = self
         self._began = self._clock.seconds()
         self._deadline.set(self._idle)
+        relayed = self._guard.feed(held) if held else b""
+        self._count(relayed)
+        self._downstream.commit(head, relayed)
         self._downstream.produce(self)
-        for data in held:
-            self.body(data)
+        if self._guard.fault is not None:
+            self._break(Outcome.UPSTREAM_ERROR, self._guard.fault)
 
     # -- the upstream's events
 
@@ -102,13 +105,17 @@ class Stream:
             return
         relayed = self._guard.feed(data)
         if relayed:
-            self.sent += len(relayed)
-            self.events += relayed.count(b"\n\n")
+            self._count(relayed)
             self._downstream.write(relayed)
         if self._guard.fault is not None:
             self._break(Outcome.UPSTREAM_ERROR, self._guard.fault)
         elif not self._stalled:
             self._deadline.set(self._idle)
+
+    def _count(self, relayed: bytes) -> None:
+        self.sent += len(relayed)
+        if self._announce_breaks:  # only then it is a stream of events
+            self.events += relayed.count(b"\n\n")
 
     def end(self) -> None:
         """The response is complete: end the client's cleanly too, unless the guard objects."""
@@ -181,7 +188,7 @@ class Stream:
 
     def _close(self) -> None:
         self._open = False
-        self._deadline.clear()
+        self._deadline.end()
         call, self._call = self._call, None
         if call is not None:
             call.abort()

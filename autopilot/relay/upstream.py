@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from autopilot.relay.call import Break, Call, Carrier, ResponseHead
 from autopilot.relay.response import ResponseReader
+from autopilot.relay.sending import hasten, relax
 from autopilot.routing.verdict import CONNECTION_LOST, MALFORMED
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Connection(protocol.Protocol):
     def connectionMade(self) -> None:
         """TCP is open; over TLS the peer is not known yet."""
         transport: Any = self.transport
+        hasten(_innermost(transport))
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -75,8 +77,10 @@ class Connection(protocol.Protocol):
         self._call = call
         self._reused = reused
         call.carrier = self
+        # A call that is sent once more is made anew: this payload has served.
+        payload, call.payload = call.payload, b""
         assert self.transport is not None
-        self.transport.write(call.payload)
+        self.transport.write(payload)
 
     def abort(self) -> None:
         """Close at once, without waiting for the peer, also over TLS."""
@@ -117,6 +121,11 @@ class Connection(protocol.Protocol):
         self._heard = True
         reader = self._reader
         reader.feed(data)
+        if reader.flowing:
+            body = reader.body()
+            if body:
+                call.receiver.body(body)
+            return
         head, body = reader.take()
         if reader.complete or reader.malformed:
             self._finish(call, head, body)
@@ -152,6 +161,7 @@ class Connection(protocol.Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, and with it the call, unless its end was the response's end."""
         self.closing = True
+        relax(_innermost(self.transport))
         self._lost(self)
         call, self._call = self._call, None
         if call is None:

@@ -52,3 +52,7 @@ class Catalog:
     def __contains__(self, name: object) -> bool:
         """Whether a model of exactly this name is listed."""
         return name in self.models
+
+
+EMPTY = Catalog.of(())
+"""Of no model anything is known."""

@@ -63,34 +63,64 @@ def client_address(peer: str, forwarded_for: Sequence[str], trust: Trust) -> str
     return str(origin)
 
 
+class Hasher:
+    """Hashes of clients under one secret of any length, made ready once."""
+
+    __slots__ = ("_address", "_api_key", "_token")
+
+    def __init__(self, secret: bytes) -> None:
+        key = secret if len(secret) <= _LONGEST_KEY else blake2b(secret).digest()
+        self._token, self._api_key, self._address = (
+            blake2b(digest_size=_DIGEST_BYTES, key=key, person=kind)
+            for kind in (b"token", b"api-key", b"address")
+        )
+
+    def token(self, text: str) -> bytes:
+        """The name of whoever holds this bearer token."""
+        return _digest(self._token, text)
+
+    def api_key(self, text: str) -> bytes:
+        """The name of whoever holds this API key."""
+        return _digest(self._api_key, text)
+
+    def address(self, text: str) -> bytes:
+        """The name of whoever has this address."""
+        return _digest(self._address, text)
+
+
 def client_key(
-    authorization: str | None, api_key: str | None, address: str, hash_key: bytes
+    authorization: str | None,
+    api_key: str | None,
+    peer: str,
+    forwarded_for: Sequence[str],
+    trust: Trust,
+    hasher: Hasher,
 ) -> bytes:
     """A client's 16-byte name: of its bearer token, else of its API key, else of its address.
 
-    The three never meet: a token that spells an address is another client than the address.
-    ``hash_key`` is secret and of any length.
+    The three never meet: a token that spells an address is another client than the address. For
+    the address see `client_address`; it is not looked for unless it counts.
     """
-    token = _bearer_token(authorization)
+    token = _bearer_token(authorization) if authorization else ""
     if token:
-        return _digest(b"token", token, hash_key)
-    key = (api_key or "").strip(_BLANKS)
+        return hasher.token(token)
+    key = api_key.strip(_BLANKS) if api_key else ""
     if key:
-        return _digest(b"api-key", key, hash_key)
-    return _digest(b"address", address, hash_key)
+        return hasher.api_key(key)
+    return hasher.address(client_address(peer, forwarded_for, trust))
 
 
-def _bearer_token(authorization: str | None) -> str:
+def _digest(prepared: blake2b, text: str) -> bytes:
+    """Hash ``text``, apart from equal texts of another kind."""
+    state = prepared.copy()
+    state.update(text.encode("utf-8", "surrogatepass"))
+    return state.digest()
+
+
+def _bearer_token(authorization: str) -> str:
     """The token of an ``Authorization`` value, or an empty text if it has none."""
-    words = (authorization or "").strip(_BLANKS).replace("\t", " ").split(" ", 1)
-    return words[-1].strip(_BLANKS) if len(words) > 1 and words[0].lower() == "bearer" else ""
-
-
-def _digest(kind: bytes, text: str, hash_key: bytes) -> bytes:
-    """Hash ``text``, apart from equal texts of another ``kind``."""
-    key = hash_key if len(hash_key) <= _LONGEST_KEY else blake2b(hash_key).digest()
-    data = text.encode("utf-8", "surrogatepass")
-    return blake2b(data, digest_size=_DIGEST_BYTES, key=key, person=kind).digest()
+    scheme, _, token = authorization.strip(_BLANKS).replace("\t", " ").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 def _trusted(address: _Address, trust: Trust) -> bool:

@@ -6,7 +6,7 @@ to leave a model out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from autopilot.routing.catalog import Model
 
@@ -19,8 +19,7 @@ _FEATURES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True, gc=False):
     """What a request asks for; ``completion_tokens`` is the limit it sets, if it sets one."""
 
     images: bool = False

@@ -6,8 +6,9 @@ Only the text is read here; whether a name exists is the plan's business.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from autopilot.routing.refusal import Refusal
 
@@ -34,8 +35,10 @@ class Order(StrEnum):
     THROUGHPUT = "throughput"
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+_SUFFIXES = {order.value: order for order in (Order.LATENCY, Order.THROUGHPUT)}
+
+
+class Selector(Struct, frozen=True, gc=False):
     """A selector, read. ``text`` is as the client wrote it.
 
     ``names`` is empty for the alias, holds the items of a list without duplicates, and for a direct
@@ -78,10 +81,8 @@ def split_order(text: str) -> tuple[str, Order]:
     """Take an order suffix off the end of ``text``, with the ASCII blanks around it."""
     trimmed = text.strip(ASCII_BLANKS)
     body, colon, suffix = trimmed.rpartition(":")
-    for order in (Order.LATENCY, Order.THROUGHPUT):
-        if colon and suffix.lower() == order:
-            return body.strip(ASCII_BLANKS), order
-    return trimmed, Order.GIVEN
+    order = _SUFFIXES.get(suffix.lower()) if colon else None
+    return (trimmed, Order.GIVEN) if order is None else (body.strip(ASCII_BLANKS), order)
 
 
 def _items(body: str) -> Iterator[str]:

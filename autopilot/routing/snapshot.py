@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Ranked
+from autopilot.routing.roster import Roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +14,14 @@ class Snapshot:
     """The last good data of both feeds.
 
     ``catalog_at`` and ``utilization_at`` say when they came, in seconds of a monotonic clock; None
-    means that the feed has never been read.
+    means that the feed has never been read. ``roster`` follows from the data.
     """
 
     catalog: Catalog | None = None
     ranking: tuple[Ranked, ...] = ()
     catalog_at: float | None = None
     utilization_at: float | None = None
+    roster: Roster = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roster", Roster(self.catalog, self.ranking))

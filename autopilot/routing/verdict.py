@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from autopilot.routing.said import (
     Says,
     at_capacity,
@@ -42,8 +44,7 @@ class Verdict(StrEnum):
     READ = "read"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True, gc=False):
     """A verdict; ``reason`` is a word of ``REASONS`` when it is NEXT.
 
     ``pause``: seconds to wait, once, for the same model before turning to the next (0 is a wait of
@@ -55,8 +56,7 @@ class Judgement:
     pause: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True, gc=False):
     """The head of an upstream response; ``content_type`` in lower case, without parameters."""
 
     status: int

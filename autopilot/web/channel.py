@@ -1,9 +1,10 @@
 """The server side of HTTP/1.1: Twisted's channel with llhttp as its parser, and deadlines.
 
-It builds ordinary Twisted requests, so everything above it works unchanged; a site with Twisted's
-own channel works too, only slower. What the parser refuses, what is too large and what is too slow
-is answered here with an error of the usual shape, and the connection is closed: after a framing
-error nothing on it can be trusted.
+Requests to a relayed endpoint go straight to it; for every other one it builds an ordinary Twisted
+request, so that everything above works unchanged. A site with Twisted's own channel works too, only
+slower: there the endpoints are leaves of the tree. What the parser refuses, what is too large and
+what is too slow is answered here with an error of the usual shape, and the connection is closed:
+after a framing error nothing on it can be trusted.
 
 A client that closes its sending side counts as gone, whether or not it still reads: the two cannot
 be told apart until something is written, and an abandoned request keeps costing upstream.
@@ -11,7 +12,6 @@ be told apart until something is written, and an abandoned request keeps costing
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import ISSLTransport, ITCPTransport
@@ -19,9 +19,11 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from autopilot.relay.deadline import Deadline
+from autopilot.relay.fields import Named, by_name
+from autopilot.relay.sending import hasten, relax
 from autopilot.routing.refusal import Refusal
-from autopilot.web import errors
-from autopilot.web.reader import Arrived, Field, RequestReader
+from autopilot.web.answer import Answer, refused
+from autopilot.web.reader import Arrived, Phase, RequestReader
 from autopilot.web.relayed import RELAYED
 from autopilot.web.request_id import request_id
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.server import Request
 
+    from autopilot.web.endpoint import Endpoint
     from autopilot.web.site import AutopilotSite
-    from autopilot.web.target import Head
 
 _LINGER = 5.0
 _TOO_SLOW = Refusal(408, "request_timeout", "The request took too long to arrive.")
@@ -51,14 +53,15 @@ class Channel(HTTPChannel):
         self._deaf = False
         self._lost = False
         self._dispatching = False
-        self._owes_continue = False
+        self._host: str | None = None
 
     # -- the connection
 
     def connectionMade(self) -> None:
         """See `IProtocol`."""
         super().connectionMade()
-        self._reader = RequestReader(self.site.limits, self)
+        hasten(self.transport)
+        self._reader = RequestReader(self.site.limits)
         self._deadline = Deadline(self.site.reactor, self._too_slow)
         self._deadline.set(self.site.limits.head_timeout)
         self.site.opened(self)
@@ -69,6 +72,7 @@ class Channel(HTTPChannel):
         self._deadline.clear()
         self.site.closed(self)
         super().connectionLost(reason)
+        relax(self.transport)
 
     def loseConnection(self) -> None:
         """Close when what was written has left; a client that takes too long over it is cut off."""
@@ -85,7 +89,7 @@ class Channel(HTTPChannel):
     @property
     def idle(self) -> bool:
         """Whether no request is being received or answered."""
-        return not self.requests and not self._reader.under_way
+        return not self.requests and self._reader.phase is Phase.IDLE
 
     def drain(self) -> None:
         """Close now if idle, else after the response under way."""
@@ -93,11 +97,19 @@ class Channel(HTTPChannel):
             self.loseConnection()
             return
         self.persistent = False
-        if self._handlingRequest and not self.requests[0].startedWriting:
-            self._announce_close(self.requests[0])
+        if not self._handlingRequest:
+            return
+        request = self.requests[0]
+        if isinstance(request, Answer):
+            request.announce_close()
+        elif not request.startedWriting:
+            _announce_close(request)
 
-    def _announce_close(self, request: Request) -> None:
-        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+    @property
+    def _peer_host(self) -> str:
+        if self._host is None:
+            self._host = getattr(self.getPeer(), "host", "")
+        return self._host
 
     # -- bytes
 
@@ -107,9 +119,10 @@ class Channel(HTTPChannel):
             return
         if self._handlingRequest:
             self._keep(data)
-        else:
-            self._reader.feed(data)
-            self._dispatch()
+            return
+        before = self._reader.phase
+        self._reader.feed(data)
+        self._dispatch(before)
 
     def _keep(self, data: bytes) -> None:
         self._dataBuffer.append(data)
@@ -117,54 +130,79 @@ class Channel(HTTPChannel):
         if kept > self._optimisticEagerReadSize and not self._waitingForTransport:
             self._networkProducer.pauseProducing()
 
-    # -- the reader's events
-
-    def begun(self) -> None:
-        """See `Owner`."""
-        self._deadline.set(self.site.limits.head_timeout)
-
-    def admit(self, fields: list[Field], head: Head) -> Request:
-        """See `Owner`."""
-        request = cast("Request", self.requestFactory(self))
-        add = request.requestHeaders.addRawHeader
-        for name, value in fields:
-            add(name, value)
-        self.requests.append(request)
-        request.gotLength(head.length)
-        self._owes_continue = head.continue_expected
-        self._deadline.set(self.site.limits.body_timeout)
-        return request
-
     # -- requests, one at a time
 
-    def _dispatch(self) -> None:
-        """Answer what has arrived, as far as it can be answered now; called again from within."""
+    def _dispatch(self, before: Phase | None) -> None:
+        """Answer what has arrived, as far as it can be answered now; called again from within.
+
+        ``before`` is the phase that the reader was in until now, ``None`` after a response.
+        """
         if self._dispatching:
             return
         self._dispatching = True
         arrived = self._reader.arrived
         try:
             while arrived and not self._handlingRequest and not self._deaf:
+                before = None
                 self._answer(arrived.popleft())
         finally:
             self._dispatching = False
         if self._handlingRequest or self._deaf:
             return
-        if self._reader.refusal is not None:
-            self._reject(self._reader.refusal)
-        elif self._owes_continue and self._reader.in_body:
+        reader = self._reader
+        if reader.refusal is not None:
+            self._reject(reader.refusal)
+            return
+        if reader.phase is not before:
+            self._deadline.set(self._patience)
+        if reader.continue_expected and reader.phase is Phase.BODY:
             # Not before its turn: it would be taken for part of the answer before.
-            self._owes_continue = False
+            reader.continue_expected = False
             self._send100Continue()
 
-    def _answer(self, whole: Arrived) -> None:
-        request = whole.request
+    def _answer(self, arrived: Arrived) -> None:
         self._handlingRequest = True
         self._deadline.rest()
-        self.persistent = whole.persistent and not self.site.draining
+        self.persistent = arrived.persistent and not self.site.draining
+        endpoint = self.site.endpoint(arrived.target) if arrived.method == b"POST" else None
+        if endpoint is None:
+            self._serve(arrived)
+        else:
+            self._relay(arrived, endpoint)
+
+    def _relay(self, arrived: Arrived, endpoint: Endpoint) -> None:
+        identity = _identity(arrived.named)
+        answer = Answer(
+            self,
+            endpoint.dialect,
+            identity,
+            modern=arrived.version == b"HTTP/1.1",
+            closing=not self.persistent,
+        )
+        self.requests.append(answer)
+        answer.exchange = endpoint.accept(
+            answer,
+            query=arrived.target.partition(b"?")[2],
+            fields=arrived.fields,
+            named=arrived.named,
+            body=arrived.body,
+            peer=self._peer_host,
+            request_id=identity,
+        )
+
+    def _serve(self, arrived: Arrived) -> None:
+        """Let Twisted and the tree of resources answer."""
+        request = cast("Request", self.requestFactory(self))
+        add = request.requestHeaders.addRawHeader
+        for name, value in arrived.fields:
+            add(name, value)
+        self.requests.append(request)
+        request.gotLength(len(arrived.body))
+        if arrived.body:
+            request.handleContentChunk(arrived.body)
         if not self.persistent:
-            self._announce_close(request)
-        request.requestReceived(whole.method, whole.target, whole.version)
+            _announce_close(request)
+        request.requestReceived(arrived.method, arrived.target, arrived.version)
 
     def requestDone(self, request: Any) -> None:
         """The response is written: go on with what the client sent meanwhile, or close."""
@@ -178,7 +216,8 @@ class Channel(HTTPChannel):
         if not self._waitingForTransport:
             self._networkProducer.resumeProducing()
         self._deadline.set(self._patience)
-        self._dispatch()
+        if self._reader.arrived or self._reader.phase is not Phase.IDLE:
+            self._dispatch(None)
         while self._dataBuffer and not self._handlingRequest and not self._deaf:
             data, self._dataBuffer = b"".join(self._dataBuffer), []
             self.dataReceived(data)
@@ -187,9 +226,13 @@ class Channel(HTTPChannel):
     def _patience(self) -> float:
         """How long the client may take for what it has to send next, in seconds."""
         limits = self.site.limits
-        if self._reader.in_body:
-            return limits.body_timeout
-        return limits.head_timeout if self._reader.under_way else limits.idle_timeout
+        match self._reader.phase:
+            case Phase.IDLE:
+                return limits.idle_timeout
+            case Phase.HEAD:
+                return limits.head_timeout
+            case Phase.BODY:
+                return limits.body_timeout
 
     # -- refusals
 
@@ -220,10 +263,14 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def _rejection(self, refusal: Refusal) -> bytes:
-        given = [value for name, value in self._reader.fields if name.lower() == b"x-request-id"]
-        return errors.raw_response(
-            refusal,
-            HTTPStatus(refusal.status).phrase.encode("ascii"),
-            request_id(given[-1].decode("latin-1") if given else None),
-            RELAYED.get(self._reader.path),
-        )
+        identity = _identity(by_name(self._reader.fields))
+        return refused(refusal, identity, RELAYED.get(self._reader.path), closing=True)
+
+
+def _identity(named: Named) -> str:
+    values = named.get(b"x-request-id")
+    return request_id(values[-1].decode("latin-1") if values else None)
+
+
+def _announce_close(request: Request) -> None:
+    request.responseHeaders.setRawHeaders(b"Connection", [b"close"])

@@ -1,4 +1,4 @@
-"""The client's side of an exchange, over a Twisted request on any channel."""
+"""The client's side of an exchange over a Twisted request, whatever channel that came on."""
 
 from __future__ import annotations
 
@@ -80,25 +80,30 @@ class RequestDownstream:
         self._unframed = False
         self.gone = False
 
-    def commit(self, head: CommittedHead) -> None:
+    @property
+    def committed(self) -> bool:
+        """See `Downstream`."""
+        return bool(self._request.startedWriting)
+
+    def commit(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`."""
         request = self._request
         fields = WireHeaders(head.fields)
         closing = request.responseHeaders.hasHeader(b"connection")
-        if head.rechunk or head.status in _BODILESS:
-            fields.removeHeader(b"content-length")
-        if closing and not _is_stream(fields):
+        if closing and not head.streams:
+            # On a stream some clients take a cut for the end where the close was announced.
             fields.addRawHeader(b"Connection", b"close")
         self._unframed = not (
             request.clientproto == b"HTTP/1.1"
-            or fields.hasHeader(b"content-length")
+            or head.framed
             or head.rechunk
+            or head.status in _BODILESS
         )
         request.setResponseCode(head.status, head.reason or None)
         request.responseHeaders = fields
         # On a foreign site: no content type where the upstream gave none.
         request.defaultContentType = None
-        request.write(b"")
+        request.write(body)
 
     def write(self, data: bytes) -> None:
         """See `Downstream`."""
@@ -151,16 +156,6 @@ class RequestDownstream:
         if self._producing and not self.gone:
             self._request.unregisterProducer()
         self._producing = False
-
-
-def _is_stream(fields: Headers) -> bool:
-    """Whether these are the fields of an event stream.
-
-    On one, ``Connection: close`` makes some clients take a cut for the end; it is not announced
-    then, only done.
-    """
-    kinds = fields.getRawHeaders(b"content-type", [])
-    return any(kind.strip().lower().startswith(b"text/event-stream") for kind in kinds)
 
 
 def refuse(request: Request, refusal: Refusal, dialect: Dialect | None = None) -> None:

@@ -6,7 +6,7 @@ Nothing here knows a secret, an address or a body, so nothing here can leak one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -70,15 +70,10 @@ def error_fields(refusal: Refusal) -> list[Field]:
 
 
 def raw_response(
-    refusal: Refusal, reason: bytes, request_id: str, dialect: Dialect | None = None
+    refusal: Refusal, reason: bytes, also: Iterable[Field], dialect: Dialect | None = None
 ) -> bytes:
-    """A complete response for a connection without a usable request; it closes the connection."""
+    """A complete response, for where no Twisted request writes it; ``also`` are further fields."""
     body = error_body(refusal, dialect)
-    fields = [
-        *error_fields(refusal),
-        (b"Content-Length", b"%d" % len(body)),
-        (b"x-request-id", request_id.encode("ascii")),
-        (b"Connection", b"close"),
-    ]
+    fields = [*error_fields(refusal), (b"Content-Length", b"%d" % len(body)), *also]
     head = b"".join(b"%b: %b\r\n" % field for field in fields)
     return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (refusal.status, reason, head, body)

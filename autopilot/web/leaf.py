@@ -1,42 +1,31 @@
-"""The relay leaves: where a Twisted request becomes an exchange of the data plane."""
+"""The relay leaves: where a Twisted request, of any channel, meets an endpoint."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from autopilot.relay.downstream import Inbound
+from autopilot.relay.fields import by_name
 from autopilot.routing.refusal import Refusal
-from autopilot.web import errors
 from autopilot.web.downstream import RequestDownstream, refuse
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
 
-    from autopilot.relay.dialect import Dialect
-    from autopilot.relay.engine import Exchange
-    from autopilot.relay.gateway import Gateway
+    from autopilot.web.endpoint import Endpoint
 
 
 class RelayLeaf(Resource):
-    """``POST`` of one endpoint.
-
-    ``path`` is the path upstream, whatever prefix the tree is mounted under. The tree has given the
-    response its ``x-request-id``.
-    """
+    """``POST`` of one endpoint. The tree has given the response its ``x-request-id``."""
 
     isLeaf = True
-    _log = Logger()
 
-    def __init__(self, gateway: Gateway, dialect: Dialect, path: bytes) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         super().__init__()
-        self._gateway = gateway
-        self._dialect = dialect
-        self._path = path
+        self._endpoint = endpoint
 
     def render(self, request: Request) -> int:
         """Start the exchange; it writes the response itself."""
@@ -44,21 +33,27 @@ class RelayLeaf(Resource):
             self._relay(request)
         else:
             request.setHeader(b"Allow", b"POST")
-            refuse(request, method_not_allowed("POST"), self._dialect)
+            refuse(request, method_not_allowed("POST"), self._endpoint.dialect)
         return NOT_DONE_YET
 
     def _relay(self, request: Request) -> None:
-        downstream = RequestDownstream(request, self._dialect)
+        downstream = RequestDownstream(request, self._endpoint.dialect)
         gone = request.notifyFinish()
-        exchange: Exchange | None = None
-        try:
-            exchange = self._gateway.accept(self._inbound(request), downstream)
-        except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
-            self._log.failure("a request could not be taken in")
-            if request.startedWriting:
-                downstream.abort()
-            else:
-                downstream.refuse(errors.INTERNAL)
+        fields = [
+            (name, value)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        assert request.content is not None
+        exchange = self._endpoint.accept(
+            downstream,
+            query=request.uri.partition(b"?")[2],
+            fields=fields,
+            named=by_name(fields),
+            body=request.content.read(),
+            peer=getattr(request.getClientAddress(), "host", ""),
+            request_id=_identity(request),
+        )
 
         def ended(reason: Failure | None) -> None:
             if isinstance(reason, Failure):
@@ -67,23 +62,6 @@ class RelayLeaf(Resource):
                     exchange.client_gone()
 
         gone.addBoth(ended)
-
-    def _inbound(self, request: Request) -> Inbound:
-        fields = [
-            (name, value)
-            for name, values in request.requestHeaders.getAllRawHeaders()
-            for value in values
-        ]
-        assert request.content is not None
-        return Inbound(
-            dialect=self._dialect,
-            path=self._path,
-            query=request.uri.partition(b"?")[2],
-            fields=fields,
-            body=request.content.read(),
-            peer=getattr(request.getClientAddress(), "host", ""),
-            request_id=_identity(request),
-        )
 
 
 def _identity(request: Request) -> str:

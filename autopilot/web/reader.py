@@ -1,13 +1,14 @@
 """From bytes to requests: llhttp, and the limits that hold while a request arrives.
 
-It knows nothing of connections, time or answers. Its owner makes the request objects; what cannot
-be accepted becomes a refusal, after which nothing more is read.
+It knows nothing of connections, time or answers. What cannot be accepted becomes a refusal, after
+which nothing more is read.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from httptools import (
     HttpParserCallbackError,
@@ -19,42 +20,41 @@ from httptools import (
 from twisted.logger import Logger
 
 from autopilot.relay.admission import too_large
+from autopilot.relay.fields import Named, by_name
+from autopilot.relay.headers import Field
 from autopilot.routing.refusal import Refusal
 from autopilot.web import errors, target
 from autopilot.web.target import Head
 
 if TYPE_CHECKING:
-    from twisted.web.server import Request
-
     from autopilot.web.limits import Limits
-
-Field = tuple[bytes, bytes]
 
 _HEAD_TOO_LARGE = Refusal(
     431, "request_head_too_large", "The request head is larger than 64 KiB or has over 100 fields."
 )
 _UNKNOWN_METHOD = Refusal(501, "method_not_allowed", "The request method is not known.")
 _NOT_HTTP = Refusal(400, "bad_request", "The request is not valid HTTP/1.1.")
+_VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
+
+
+class Phase(Enum):
+    """What a reader waits for."""
+
+    IDLE = "a request"
+    HEAD = "the rest of a head"
+    BODY = "the rest of a body"
 
 
 class Arrived(NamedTuple):
     """A request that has arrived whole, and whether another one may follow it."""
 
-    request: Request
     method: bytes
     target: bytes
     version: bytes
+    fields: list[Field]
+    named: Named
+    body: bytes
     persistent: bool
-
-
-class Owner(Protocol):
-    """Who reads requests."""
-
-    def begun(self) -> None:
-        """The first byte of a request arrived."""
-
-    def admit(self, fields: list[Field], head: Head) -> Request:
-        """A head arrived: the request its body goes to."""
 
 
 class _RefusedError(Exception):
@@ -65,29 +65,28 @@ class RequestReader:
     """Reads the requests of one connection, one after the other.
 
     ``arrived`` are the requests that are complete, for the owner to take; ``refusal`` is why
-    nothing more is read; ``under_way`` says whether part of a request has been read.
+    nothing more is read; ``phase`` says what is read next, ``continue_expected`` whether the
+    client waits for an invitation to send the body at hand.
     """
 
     _log = Logger()
 
-    def __init__(self, limits: Limits, owner: Owner) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._owner = owner
         self._parser = HttpRequestParser(self)
-        self._request: Request | None = None
         self._declining = False
+        self._reading = 0
         self._head_read = 0
+        self._head_at_most = 0
         self._body_read = 0
+        self._body: list[bytes] = []
         self._method = self._target = self._version = b""
+        self._named: Named = {}
         self.fields: list[Field] = []
         self.arrived: deque[Arrived] = deque()
         self.refusal: Refusal | None = None
-        self.under_way = False
-
-    @property
-    def in_body(self) -> bool:
-        """Whether a head was admitted whose body is not complete yet."""
-        return self._request is not None
+        self.phase = Phase.IDLE
+        self.continue_expected = False
 
     @property
     def path(self) -> bytes:
@@ -98,7 +97,9 @@ class RequestReader:
         """Read on, unless something was refused."""
         if self.refusal is not None:
             return
-        in_head = self._request is None
+        in_head = self.phase is not Phase.BODY
+        self._reading = len(data)
+        self._head_at_most += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -112,7 +113,7 @@ class RequestReader:
                 self._refuse(errors.INTERNAL)
         except HttpParserError:
             self._refuse(_NOT_HTTP)
-        if in_head and self._request is None and not self.arrived:
+        if in_head and self.phase is not Phase.BODY and not self.arrived:
             self._head_read += len(data)
             if self._head_read > self._limits.head_bytes:
                 self._refuse(_HEAD_TOO_LARGE)
@@ -124,8 +125,8 @@ class RequestReader:
         protocol. A new one, told of the same framing without the wish to upgrade, reads on.
         """
         framing = b"Content-Length: 0\r\n"
-        for name, value in self.fields:
-            if name.lower() in (b"content-length", b"transfer-encoding"):
+        for name in (b"content-length", b"transfer-encoding"):
+            for value in self._named.get(name, ()):
                 framing = b"%b: %b\r\n" % (name, value)
         self._parser = HttpRequestParser(self)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
@@ -142,10 +143,10 @@ class RequestReader:
         """See `HttpRequestParser`."""
         if self._declining:
             return
-        self._target, self.fields = b"", []
+        self._target, self.fields, self._body = b"", [], []
         self._head_read = self._body_read = 0
-        self.under_way = True
-        self._owner.begun()
+        self._head_at_most = self._reading
+        self.phase = Phase.HEAD
 
     def on_url(self, url: bytes) -> None:
         """See `HttpRequestParser`."""
@@ -154,7 +155,7 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See `HttpRequestParser`; trailers come this way too, and are dropped."""
-        if self._request is None:
+        if self.phase is Phase.HEAD:
             self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -162,42 +163,61 @@ class RequestReader:
         if self._declining:  # this is the head that `_decline_upgrade` made up
             self._declining = False
             return
-        if len(self.fields) > self._limits.head_fields or self._head_size > self._limits.head_bytes:
+        limits, parser = self._limits, self._parser
+        if self._is_large:
             raise self._refuse(_HEAD_TOO_LARGE)
-        self._method = self._parser.get_method()
-        self._version = b"HTTP/" + self._parser.get_http_version().encode("ascii")
+        self._method = parser.get_method()
+        version = parser.get_http_version()
+        self._version = _VERSIONS.get(version) or b"HTTP/" + version.encode("ascii")
+        self._named = by_name(self.fields)
         head = target.check(
-            self._method, self._target, self._version, self.fields, self._limits.body_bytes
+            self._method, self._target, self._version, self._named, limits.body_bytes
         )
         if isinstance(head, Refusal):
             raise self._refuse(head)
+        self._take(head)
+
+    def _take(self, head: Head) -> None:
         self._target = head.target
         self._declining = self._parser.should_upgrade()
-        self._request = self._owner.admit(self.fields, head)
+        self.continue_expected = head.continue_expected
+        self.phase = Phase.BODY
 
     @property
-    def _head_size(self) -> int:
-        """The size of the head as it is usually written."""
+    def _is_large(self) -> bool:
+        """Whether the head is over a limit; its size is counted as it is usually written."""
+        limits = self._limits
+        if len(self.fields) > limits.head_fields:
+            return True
+        if self._head_at_most <= limits.head_bytes:
+            return False
         line = len(self._parser.get_method()) + len(self._target) + len("  HTTP/1.1\r\n\r\n")
-        return line + sum(len(name) + len(value) + len(": \r\n") for name, value in self.fields)
+        fields = sum(len(name) + len(value) + len(": \r\n") for name, value in self.fields)
+        return line + fields > limits.head_bytes
 
     def on_body(self, data: bytes) -> None:
         """See `HttpRequestParser`."""
         self._body_read += len(data)
         if self._body_read > self._limits.body_bytes:
             raise self._refuse(too_large(self._limits.body_bytes))
-        assert self._request is not None
-        self._request.handleContentChunk(data)
+        self._body.append(data)
 
     def on_message_complete(self) -> None:
         """See `HttpRequestParser`."""
         if self._declining:  # so it seems to a parser that stops here
             return
-        request, self._request = self._request, None
-        assert request is not None
-        self.under_way = False
+        self.phase = Phase.IDLE
+        body, self._body = self._body, []
         self.arrived.append(
-            Arrived(request, self._method, self._target, self._version, self._persistent)
+            Arrived(
+                self._method,
+                self._target,
+                self._version,
+                self.fields,
+                self._named,
+                body[0] if len(body) == 1 else b"".join(body),
+                self._persistent,
+            )
         )
 
     @property
@@ -208,9 +228,7 @@ class RequestReader:
         where a response of unknown length ends. The fields are asked as well as the parser, which
         has not seen them when it took over from one that met a wish to upgrade.
         """
-        closing = any(
-            b"close" in value.lower()
-            for name, value in self.fields
-            if name.lower() == b"connection"
-        )
-        return self._version == b"HTTP/1.1" and self._parser.should_keep_alive() and not closing
+        if self._version != b"HTTP/1.1" or not self._parser.should_keep_alive():
+            return False
+        said = self._named.get(b"connection")
+        return said is None or not any(b"close" in value.lower() for value in said)

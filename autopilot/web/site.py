@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from twisted.web.server import Request, Site
 
 from autopilot.web.channel import Channel
+from autopilot.web.tree import Tree
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
+    from autopilot.web.endpoint import Endpoint
     from autopilot.web.limits import Limits
 
 
@@ -23,7 +25,10 @@ class PlainRequest(Request):
 
 
 class AutopilotSite(Site):
-    """A site over :class:`Channel`. Bodies stay in memory, which their limit makes safe."""
+    """A site over :class:`Channel`. Bodies stay in memory, which their limit makes safe.
+
+    When ``resource`` is the router's own tree, requests to its endpoints do not go through it.
+    """
 
     protocol = Channel  # type: ignore[assignment]  # Twisted types it as its own wrapper
     requestFactory = PlainRequest
@@ -39,6 +44,9 @@ class AutopilotSite(Site):
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.timeOut = None  # the channel's own deadlines replace the idle timer
         self.limits = limits
+        self._endpoints: Mapping[bytes, Endpoint] = (
+            resource.endpoints if isinstance(resource, Tree) else {}
+        )
         self.refused = refused
         self.draining = False
         self.channels: set[Channel] = set()
@@ -56,6 +64,10 @@ class AutopilotSite(Site):
 
     def stopFactory(self) -> None:
         """Nothing was started."""
+
+    def endpoint(self, target: bytes) -> Endpoint | None:
+        """What relays requests to this target, if anything does."""
+        return self._endpoints.get(target.partition(b"?")[0])
 
     def opened(self, channel: Channel) -> None:
         """A client connected."""

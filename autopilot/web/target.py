@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from autopilot.relay.admission import too_large
+from autopilot.relay.fields import Named
 from autopilot.routing.refusal import Refusal
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What it takes to go on.
 
     ``target`` is in origin form; ``length`` is the declared one, ``None`` for a chunked body.
@@ -33,7 +34,7 @@ def check(
     method: bytes,
     raw_target: bytes,
     version: bytes,
-    fields: Sequence[tuple[bytes, bytes]],
+    named: Named,
     max_body: int,
 ) -> Head | Refusal:
     """Read a request head, or say why it is refused."""
@@ -44,18 +45,20 @@ def check(
     target = _origin_form(raw_target)
     if target is None:
         return _bad("the request target is not a path")
-    wrong_host = _wrong_host(version, _values(fields, b"host"))
+    wrong_host = _wrong_host(version, named.get(b"host", ()))
     if wrong_host is not None:
         return wrong_host
-    length = _length(version, fields)
+    length = _length(version, named)
     if isinstance(length, Refusal):
         return length
     if length is not None and length > max_body:
         return too_large(max_body)
-    expect = [value.strip().lower() for value in _values(fields, b"expect")]
-    if any(value != b"100-continue" for value in expect):
+    expect = named.get(b"expect")
+    if expect is None:
+        return Head(target, length, False)
+    if any(value.strip().lower() != b"100-continue" for value in expect):
         return Refusal(417, "bad_request", "The only expectation met here is 100-continue.")
-    return Head(target, length, bool(expect) and version == b"HTTP/1.1" and length != 0)
+    return Head(target, length, version == b"HTTP/1.1" and length != 0)
 
 
 def _origin_form(target: bytes) -> bytes | None:
@@ -69,15 +72,21 @@ def _origin_form(target: bytes) -> bytes | None:
 def _wrong_host(version: bytes, hosts: Sequence[bytes]) -> Refusal | None:
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         return _bad("it must have exactly one Host field")
-    if hosts and not _HOST.match(hosts[0].strip()):
+    if hosts and not _is_host(hosts[0]):
         return _bad("its Host field is not a host")
     return None
 
 
-def _length(version: bytes, fields: Sequence[tuple[bytes, bytes]]) -> int | Refusal | None:
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    """Whether a ``Host`` field names one; nearly all requests to a router say the same."""
+    return _HOST.match(value.strip()) is not None
+
+
+def _length(version: bytes, named: Named) -> int | Refusal | None:
     """The declared body length; ``None`` for a chunked body. Never both, never twice."""
-    lengths = _values(fields, b"content-length")
-    codings = _values(fields, b"transfer-encoding")
+    lengths = named.get(b"content-length", ())
+    codings = named.get(b"transfer-encoding")
     if codings:
         if lengths or version != b"HTTP/1.1" or len(codings) > 1:
             return _bad("its framing is ambiguous")
@@ -90,10 +99,6 @@ def _length(version: bytes, fields: Sequence[tuple[bytes, bytes]]) -> int | Refu
     if len(lengths) > 1 or not value.isdigit() or len(value) > 18:
         return _bad("its Content-Length cannot be read")
     return int(value)
-
-
-def _values(fields: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    return [value for key, value in fields if key.lower() == name]
 
 
 def _bad(why: str) -> Refusal:

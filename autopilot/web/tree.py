@@ -6,6 +6,7 @@ found here by one look-up; everything else is Klein's. The tree works at any dep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from twisted.web.resource import Resource
@@ -13,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from autopilot.web import errors
 from autopilot.web.downstream import refuse
+from autopilot.web.endpoint import Endpoint
 from autopilot.web.leaf import RelayLeaf
 from autopilot.web.relayed import RELAYED
 from autopilot.web.request_id import request_id
@@ -25,20 +27,24 @@ if TYPE_CHECKING:
 
 
 class Tree(Resource):
-    """The root of the router's resources, with or without relay leaves."""
+    """The root of the router's resources, with or without relay leaves.
+
+    ``endpoints`` are what the leaves lead to, by path: a channel of the router's own takes requests
+    to them directly.
+    """
 
     def __init__(self, pages: IResource, gateway: Gateway | None) -> None:
         super().__init__()
         self._pages = pages
         self._nothing = _Nothing()
-        self._leaves = (
-            {
-                path.strip(b"/"): RelayLeaf(gateway, dialect, path)
-                for path, dialect in RELAYED.items()
-            }
+        self.endpoints: Mapping[bytes, Endpoint] = (
+            {path: Endpoint(gateway, dialect, path) for path, dialect in RELAYED.items()}
             if gateway is not None
             else {}
         )
+        self._leaves = {
+            path.strip(b"/"): RelayLeaf(endpoint) for path, endpoint in self.endpoints.items()
+        }
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """The leaf of the whole remaining path, else the pages, which route by themselves."""

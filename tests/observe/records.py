@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import strategies as st
+
 from autopilot.observe.records import RequestRecord
+from autopilot.relay.stream import Outcome
 
 _PLAIN: dict[str, Any] = {
     "request_id": "r1",
@@ -43,3 +46,29 @@ def refused(**changes: Any) -> RequestRecord:
         "outcome": "refused",
     }
     return record(**{**nothing, **changes})
+
+
+# Far more than a clock ever shows, and not so much that a tenth of a millisecond is lost.
+_seconds = st.one_of(st.just(2), st.floats(-1e3, 1e9))
+_words = st.one_of(st.text(st.characters(), max_size=12), st.text('a"\\\x7f\n{}', max_size=4))
+
+anything = st.builds(
+    RequestRecord,
+    request_id=_words,
+    mode=st.sampled_from(("alias", "none", "")),
+    candidates=st.integers(0, 9),
+    model=st.none() | _words,
+    attempts=st.integers(0, 9),
+    failovers=st.lists(st.sampled_from(("status_503", "malformed_response")), max_size=3).map(
+        tuple
+    ),
+    status=st.none() | st.sampled_from((0, 200, 503)),
+    snapshot_age=st.none() | _seconds,
+    catalog_age=st.none() | _seconds,
+    first_byte=st.none() | _seconds,
+    duration=_seconds,
+    sent=st.integers(0, 2**63),
+    outcome=st.sampled_from(tuple(Outcome)),
+    terminated=st.booleans(),
+)
+"""Records whose words are anybody's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 from zope.interface.verify import verifyObject
 
-from autopilot.observe.logs import line_observer
+from autopilot.observe.logs import line_observer, utc
 
 values = st.recursive(
     st.one_of(
@@ -88,6 +89,12 @@ class LogTests(SynchronousTestCase):
         """Events below the level are left out, those at it are not."""
         self.assertEqual(len(self.lines("text", "warn", name="x")), 1)
         self.assertEqual(self.lines("text", "error", name="x"), [])
+
+    @given(st.floats(-1e9, 1e10) | st.integers(0, 2000).map(lambda tick: 2.0**30 + tick / 2e6))
+    def test_time(self, moment: float) -> None:
+        """A time is what the calendar says, to the millisecond that is past."""
+        expected = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+        self.assertEqual(utc(moment), expected.replace("+00:00", "Z"))
 
     def test_text_cannot_be_forged(self) -> None:
         """A value cannot begin a line of its own or send escape sequences to a terminal."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 
 from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from autopilot.observe import reporter
 from autopilot.observe.logs import json_line, text_line
 from autopilot.observe.records import RequestRecord
-from autopilot.observe.reporter import Reporter
+from autopilot.observe.reporter import NAMESPACE, Reporter, records_to_log
 from tests.observe.records import record, refused
 
 
@@ -29,9 +27,8 @@ class ReporterTests(SynchronousTestCase):
         def observe(event: LogEvent) -> None:
             events.append(event)
 
-        namespace = reporter._log.namespace
-        self.patch(reporter, "_log", Logger(namespace=namespace, observer=observe))
-        made = Reporter(sample, lambda: chance)
+        write = records_to_log(Logger(namespace=NAMESPACE, observer=observe))
+        made = Reporter(sample, lambda: chance, write)
         for each in records:
             made.report(each)
         return events
@@ -120,7 +117,7 @@ class ReporterTests(SynchronousTestCase):
     def test_record_has_no_secrets(self) -> None:
         """A record has no place for an address, a token, a header or a body."""
         self.assertEqual(
-            {field.name for field in fields(RequestRecord)},
+            set(RequestRecord.__struct_fields__),
             {
                 "request_id",
                 "mode",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.relay import intake
 from autopilot.relay.intake import Ask, HoledBody, read
 from autopilot.relay.members import InvalidJSONError, members
 from autopilot.routing.refusal import Refusal
@@ -167,6 +169,23 @@ class BodyProperties(SynchronousTestCase):
             accepted = False
         self.assertEqual(accepted, valid, damaged)
 
+    @settings(max_examples=300)
+    @given(_bodies(), st.data())
+    def test_a_glance_is_as_good_as_a_closer_look(self, body: bytes, data: st.DataObject) -> None:
+        """Where a body can be read at a glance, reading it member by member finds the same."""
+        if data.draw(st.booleans()):
+            place = data.draw(st.integers(0, len(body) - 1))
+            body = body[:place] + data.draw(st.binary(max_size=2)) + body[place + 1 :]
+        with patch.object(intake, "glance", return_value=None):
+            closely = read(body)
+        ask = read(body)
+        if isinstance(ask, Refusal) or isinstance(closely, Refusal):
+            self.assertEqual(ask, closely)
+            return
+        self.assertEqual(ask.body.naming("new"), closely.body.naming("new"))
+        self.assertEqual((ask.model, ask.stream), (closely.model, closely.stream))
+        self.assertEqual(ask.needs(), closely.needs())
+
     @given(st.binary(max_size=60))
     def test_any_bytes(self, body: bytes) -> None:
         """Whatever comes is an ask or a refusal with status 400."""
@@ -176,7 +195,7 @@ class BodyProperties(SynchronousTestCase):
     @given(st.binary(max_size=9), st.binary(max_size=9), st.text(max_size=9))
     def test_hole(self, before: bytes, after: bytes, model: str) -> None:
         """The hole takes the model's JSON and nothing else."""
-        named = HoledBody(before, after).naming(model)
+        named = HoledBody(before + after, len(before), len(before)).naming(model)
         self.assertEqual(json.loads(named[len(before) : len(named) - len(after)]), model)
 
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.identity import Trust, client_address, client_key
+from autopilot.routing.identity import Hasher, Trust, client_address, client_key
 
 NETWORKS = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 TRUST = Trust(True, NETWORKS)
@@ -43,6 +43,10 @@ def _split(text: str, places: list[int]) -> list[str]:
         lines.append(",".join(parts[:place]))
         parts = parts[place:]
     return [*lines, ",".join(parts)]
+
+
+def _key(authorization: str | None, api_key: str | None, peer: str, secret: bytes) -> bytes:
+    return client_key(authorization, api_key, peer, (), Trust(), Hasher(secret))
 
 
 class AddressProperties(SynchronousTestCase):
@@ -117,12 +121,12 @@ class KeyProperties(SynchronousTestCase):
     def test_the_kinds_never_meet(self, one: str, other: str, secret: bytes) -> None:
         """A token, an API key and an address are three clients, whatever their texts."""
         assume(one.strip(" \t"))
-        token = client_key(f"Bearer {one}", None, "x", secret)
-        api_key = client_key(None, one, "x", secret)
-        address = client_key(None, None, one, secret)
+        token = _key(f"Bearer {one}", None, "x", secret)
+        api_key = _key(None, one, "x", secret)
+        address = _key(None, None, one, secret)
         self.assertEqual(len({token, api_key, address}), 3)
-        self.assertNotEqual(token, client_key(None, None, other, secret))
-        self.assertNotEqual(api_key, client_key(None, None, other, secret))
+        self.assertNotEqual(token, _key(None, None, other, secret))
+        self.assertNotEqual(api_key, _key(None, None, other, secret))
 
     @quick
     @given(anything, anything, secrets)
@@ -132,7 +136,7 @@ class KeyProperties(SynchronousTestCase):
         """Keys are equal exactly when the tokens are, less blanks around them."""
         assume(one.strip(" \t") and other.strip(" \t"))
         same = one.strip(" \t") == other.strip(" \t")
-        keys = [client_key(f"bearer {text}", None, "x", secret) for text in (one, other)]
+        keys = [_key(f"bearer {text}", None, "x", secret) for text in (one, other)]
         self.assertEqual(keys[0] == keys[1], same)
 
     @quick
@@ -143,8 +147,8 @@ class KeyProperties(SynchronousTestCase):
         self, authorization: str | None, api_key: str | None, address: str, one: bytes, other: bytes
     ) -> None:
         """Any header values give 16 bytes, and another secret gives others."""
-        key = client_key(authorization, api_key, address, one)
+        key = _key(authorization, api_key, address, one)
         self.assertEqual(len(key), 16)
-        self.assertEqual(client_key(authorization, api_key, address, one), key)
+        self.assertEqual(_key(authorization, api_key, address, one), key)
         if one != other:
-            self.assertNotEqual(client_key(authorization, api_key, address, other), key)
+            self.assertNotEqual(_key(authorization, api_key, address, other), key)

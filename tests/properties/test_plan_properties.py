@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
@@ -13,7 +14,7 @@ from autopilot.routing.needs import Needs
 from autopilot.routing.plan import Plan, Recall, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.refusal import Refusal
-from autopilot.routing.selector import Mode, Selector, parse_selector
+from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 
 NAMES = ("a", "b", "c", "d", "e-TEE")
@@ -127,6 +128,34 @@ class PlanProperties(SynchronousTestCase):
             for candidate in planned.candidates:
                 base = candidate.partition(":")[0]
                 self.assertIs(snapshot.catalog.models[base].tee, True)
+
+    @quick
+    @given(selectors.filter(lambda text: text.startswith("auto")), snapshots, recalls)
+    def test_the_order_behind_the_alias(
+        self, text: str, snapshot: Snapshot, recall: Recall
+    ) -> None:
+        """Cooling ones last, then the remembered one first, then by measurement, then by rank."""
+        selector = _read(text)
+        planned = plan(selector, Needs(), False, snapshot, Rules(frozenset({"auto"}), 8), recall)
+        if isinstance(planned, Refusal):
+            return
+        measured: Mapping[str, float] = {}
+        if selector.order is Order.LATENCY:
+            measured = recall.first_byte
+        elif selector.order is Order.THROUGHPUT:
+            measured = {each: -rate for each, rate in recall.throughput.items()}
+        ranked = list(dict.fromkeys(each.name for each in snapshot.ranking))
+        expected = sorted(
+            ranked,
+            key=lambda each: (
+                each in recall.cooling,
+                each != recall.remembered or each in recall.cooling,
+                each not in measured,
+                measured.get(each, 0.0),
+                ranked.index(each),
+            ),
+        )
+        self.assertEqual(list(planned.candidates), expected)
 
     @quick
     @given(st.lists(name, min_size=1, max_size=6), snapshots, recalls)

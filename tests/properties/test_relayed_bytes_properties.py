@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autopilot.relay.hold import Commit
@@ -27,11 +27,16 @@ class RelayedBytesProperties(RouterTestCase):
     """Two candidates: one that fails before its commit point, and one that answers."""
 
     def says(self, wire: bytes, where: list[int]) -> None:
-        """The upstream's bytes, cut anywhere, framing included."""
+        """The upstream's bytes, cut anywhere, framing included.
+
+        The router may leave this connection for another one before the last of them.
+        """
+        connection = self.wire
         for piece in cut(wire, where):
-            self.wire.says(piece)
+            connection.says(piece)
 
     @settings(max_examples=150)
+    @example(Commit.CONTENT, _FAILED[3], TOKEN + STOP + DONE, True, [203], [], [1])
     @given(
         st.sampled_from([Commit.CONTENT, Commit.COMPLETE]),
         st.sampled_from(_FAILED),

@@ -21,10 +21,17 @@ class RecordingDownstream:
         self.producer: IPushProducer | None = None
         self.ended: str | None = None
 
-    def commit(self, head: CommittedHead) -> None:
+    @property
+    def committed(self) -> bool:
+        """See `Downstream`."""
+        return self.head is not None or self.refusal is not None
+
+    def commit(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`."""
         assert self.head is None and self.ended is None
         self.head = head
+        if body:
+            self.write(body)
 
     def write(self, data: bytes) -> None:
         """See `Downstream`."""

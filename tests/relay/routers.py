@@ -18,6 +18,7 @@ from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import Inbound
 from autopilot.relay.engine import Exchange
 from autopilot.relay.experience import Experience
+from autopilot.relay.fields import by_name
 from autopilot.relay.gateway import Gateway
 from autopilot.relay.guard import GuardLevel
 from autopilot.relay.headers import Field
@@ -156,11 +157,13 @@ class RouterTestCase(SynchronousTestCase):
         """Send one request."""
         value = {"model": model, **({"stream": True} if stream else {}), **members}
         client = Client()
+        sent = [(b"Authorization", b"Bearer secret"), *fields]
         inbound = Inbound(
             dialect=dialect,
             path=b"/v1/chat/completions",
             query=b"q=1",
-            fields=[(b"Authorization", b"Bearer secret"), *fields],
+            fields=sent,
+            named=by_name(sent),
             body=json.dumps(value).encode() if body is None else body,
             peer="192.0.2.1",
             request_id="req-1",

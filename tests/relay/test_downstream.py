@@ -19,6 +19,7 @@ class ValuesTests(SynchronousTestCase):
             path=b"/v1/chat/completions",
             query=b"key=secret",
             fields=[(b"Authorization", b"Bearer secret")],
+            named={b"authorization": [b"Bearer secret"]},
             body=b"secret",
             peer="secret",
             request_id="r1",
@@ -33,6 +34,6 @@ class ValuesTests(SynchronousTestCase):
     def test_recording_downstream(self) -> None:
         """The client that the other tests use has the shape that is asked for."""
         downstream: Downstream = RecordingDownstream()
-        downstream.commit(CommittedHead(200, b"OK", []))
+        downstream.commit(CommittedHead(200, b"OK", []), b"")
         downstream.write(b"x")
         downstream.finish()

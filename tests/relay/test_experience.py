@@ -29,6 +29,15 @@ class PercentileTests(SynchronousTestCase):
         self.assertEqual(known.p95("m"), 18)
         self.assertEqual(known.p95("m"), 18)
 
+    def test_old_ones_go(self) -> None:
+        """After 128 further answers nothing is left of those before, be they equal or not."""
+        known = Experience()
+        for second in (900.0, 900.0, *range(500, 400, -1)):
+            known.started("m", second, 1)
+        for second in range(128):
+            known.started("m", second, 1)
+        self.assertEqual(known.p95("m"), 121)
+
     @given(st.lists(_SECONDS, min_size=20, max_size=150))
     def test_nearest_rank(self, samples: list[float]) -> None:
         """The smallest of the last samples that is not below 95 of a hundred of them."""

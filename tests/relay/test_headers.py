@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.relay import headers
 from autopilot.relay.headers import (
     HOP_BY_HOP,
     Field,
+    field_lines,
     nominated,
     printable,
     request_head,
@@ -93,6 +95,14 @@ class UpTests(SynchronousTestCase):
             fields = [(b"Connection", b"keep-alive, " + nominee), (name, b"1"), (b"a", b"2")]
             self.assertEqual(sent_up(fields), [(b"a", b"2")], nominee)
 
+    def test_nothing_nominated(self) -> None:
+        """The options of a connection may be names of fields, too."""
+        fields = [(b"Close", b"1"), (b"Keep-Alive", b"2"), (b"a", b"3")]
+        for option in (b"keep-alive", b"Keep-Alive", b"KEEP-ALIVE"):
+            self.assertEqual(sent_up([*fields, (b"Connection", option)]), [fields[0], fields[2]])
+        self.assertEqual(sent_up([*fields, (b"Connection", b"close")]), fields[2:])
+        self.assertEqual(sent_down([*fields, (b"Connection", b"close")]), fields[2:])
+
     def test_head(self) -> None:
         """A request head has one target, one host, one framing, and asks for no compression."""
         head = request_head(b"/v1/x?y", b"host:1", [(b"A", b"b"), (b"A", b"c")], 12)
@@ -101,6 +111,31 @@ class UpTests(SynchronousTestCase):
             b"POST /v1/x?y HTTP/1.1\r\nHost: host:1\r\nAccept-Encoding: identity\r\n"
             b"A: b\r\nA: c\r\nContent-Length: 12\r\n\r\n",
         )
+
+    def test_lines(self) -> None:
+        """Fields as they stand in a head, and nothing where there are none."""
+        self.assertEqual(field_lines([(b"A", b"b"), (b"c", b"")]), b"A: b\r\nc: \r\n")
+        self.assertEqual(field_lines([]), b"")
+        self.assertIn(b"identity\r\nContent-Length: 0", request_head(b"/", b"h", [], 0))
+
+
+class KnownNamesTests(SynchronousTestCase):
+    """What is kept of the names that were met."""
+
+    def test_bounded(self) -> None:
+        """Nobody can fill the memory with names, and those after many others fare no worse."""
+        for number in range(3000):
+            name = b"x-%d" % number
+            self.assertEqual(sent_up([(name, b""), (b"Cookie", b"")]), [(name, b"")])
+            self.assertLessEqual(len(headers._names), 1024)
+
+    def test_long_names_are_not_kept(self) -> None:
+        """A name of unusual length is looked at each time."""
+        name = b"Cookie" + b"x" * 60
+        for _ in range(2):
+            self.assertEqual(sent_down([(name, b"1")]), [(name, b"1")])
+        self.assertNotIn(name, headers._names)
+        self.assertEqual(sent_up([(b"X-Forwarded-" + b"x" * 60, b"")]), [])
 
 
 class DownTests(SynchronousTestCase):

@@ -61,6 +61,15 @@ class BadInputTests(_IntakeTests):
             refusal = self.refusal(body)
             self.assertEqual((refusal.status, refusal.code), (400, code), body)
 
+    def test_any_depth(self) -> None:
+        """However deep a body is, to the very limit, it is read or refused."""
+        codes = []
+        for depth in range(1, 1200):
+            ask = read(b'{"model":"m","x":' + b"[" * depth + b"]" * depth + b"}")
+            codes.append(ask.code if isinstance(ask, Refusal) else "")
+        self.assertLessEqual(set(codes), {"", "invalid_json"})
+        self.assertEqual(codes, sorted(codes))
+
     def test_param(self) -> None:
         """Trouble with the model names the member."""
         self.assertEqual(self.refusal(b"{}").param, "model")
@@ -159,10 +168,18 @@ class BodyTests(_IntakeTests):
             upstream = json.loads(ask.body.naming("m"))
             self.assertEqual(ask.stream, upstream.get("stream") is True, stream)
 
+    def test_large(self) -> None:
+        """Of a large body the pieces are views, which join to the same bytes."""
+        body = json.dumps({"messages": "x" * 100_000, "model": "m", "n": 1}).encode()
+        pieces = self.ask(body).body.pieces("n")
+        self.assertEqual([type(piece) for piece in pieces], [memoryview, bytes, memoryview])
+        self.assertEqual(b"".join(pieces), body.replace(b'"m"', b'"n"'))
+
     def test_shown_nowhere(self) -> None:
         """What holds a body does not show it."""
-        ask = self.ask(b'{"model":"m","messages":["secret"]}')
+        ask = self.ask(b'{"model":"m","messages":["secret"],"x":"secret"}')
         self.assertNotIn("secret", repr(ask))
+        self.assertNotIn("secret", repr(ask.body))
 
 
 class NeedsTests(_IntakeTests):
@@ -226,6 +243,20 @@ class NeedsTests(_IntakeTests):
         self.assertEqual(self.needs(response_format={"type": "json_object"}), Needs(json_mode=True))
         self.assertEqual(self.needs(response_format={"type": "text"}), Needs())
         self.assertEqual(self.needs(response_format="json_object"), Needs())
+
+    def test_beside_what_cannot_be_decoded(self) -> None:
+        """Half of a surrogate pair in a schema or a tool hides neither."""
+        half = b'"\\ud800"'
+        body = b'{"model":"m","response_format":{"type":"json_schema","x":%b},"tools":[%b]}'
+        self.assertEqual(self.ask(body % (half, half)).needs(), Needs(json_schema=True, tools=True))
+        shapeless = b'{"model":"m","response_format":[%b]}' % half
+        self.assertEqual(self.ask(shapeless).needs(), Needs())
+
+    def test_lists_without_tools(self) -> None:
+        """An empty list in any spelling, and one of numbers, holds no tools."""
+        for tools in (b"[ ]", b"[\n]", b"[1]", b"[ -1]"):
+            self.assertEqual(self.ask(b'{"model":"m","tools":%b}' % tools).needs(), Needs(), tools)
+        self.assertEqual(self.ask(b'{"model":"m","tools":[ {}]}').needs(), Needs(tools=True))
 
     def test_limits(self) -> None:
         """The completion limit, by each of its names, the newest first."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
+import autopilot.relay.members as members_module
 from autopilot.relay.members import (
     MAX_MEMBERS,
     InvalidJSONError,
@@ -157,6 +160,32 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(len(members(b"{" + b",".join(pairs[1:]) + b"}")), MAX_MEMBERS)
         with self.assertRaises(TooManyMembersError):
             members(b"{" + b",".join(pairs) + b"}")
+
+    def test_too_many_are_refused_early(self) -> None:
+        """Of millions of members only the first are read, whatever follows."""
+        for member in (b'"a":1', b'"a":{"b":[]}', b'"a":"\\ud800"'):
+            with patch.object(members_module, "_RAW") as decoder:
+                with self.assertRaises(TooManyMembersError):
+                    members(b"{" + (member + b",") * 1_000_000 + b"nonsense")
+                decoder.decode.assert_not_called()
+
+    def test_many_colons_are_not_many_members(self) -> None:
+        """A large body is not refused for what its values hold, also where they are cut."""
+        value = b"[" + b'{"a":1},' * 100_000 + b"1]"
+        for body in (
+            b'{"x":' + value + b"}",
+            b'{"x":"' + b":" * 500_000 + b'"}',
+            b'{"x":' + b'{"a":' * 400 + b"1" + b"}" * 400 + b',"y":' + value + b"}",
+            b'{"' + "é:".encode() * 200_000 + b'":1}',
+            b'{"a' + "é:".encode() * 200_000 + b'":1}',
+        ):
+            self.assertEqual(members(body)[-1].end, len(body) - 1)
+        with self.assertRaises(NotAnObjectError):
+            members(value)
+        with self.assertRaises(InvalidJSONError):
+            members(b'"' + b":" * 5000 + b'"' + b" " * 300_000 + b"x")
+        with self.assertRaises(InvalidJSONError):
+            members(b'{"\xff":"' + b":" * 500_000 + b'"}')
 
     def test_says_nothing_of_the_text(self) -> None:
         """The reason never quotes the body."""

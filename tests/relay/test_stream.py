@@ -204,7 +204,6 @@ class OnceTests(SynchronousTestCase):
         """Begin a stream whose upstream has already sent everything."""
         self.clock = Clock()
         self.down = RecordingDownstream()
-        self.down.commit(CommittedHead(200, b"", ()))
         self.outcomes: list[Outcome] = []
         self.stream = Stream(
             self.clock,
@@ -214,6 +213,10 @@ class OnceTests(SynchronousTestCase):
             announce_breaks=True,
             over=self.outcomes.append,
         )
+
+    def begin(self, held: bytes) -> None:
+        """Begin with these bytes."""
+        self.stream.begin(Call(b"", self.stream), CommittedHead(200, b"", ()), held)
 
     def late(self) -> None:
         """Everything that can still come."""
@@ -229,7 +232,7 @@ class OnceTests(SynchronousTestCase):
 
     def test_after_the_end(self) -> None:
         """Nothing follows the end."""
-        self.stream.begin(Call(b"", self.stream), [TOKEN, TOKEN])
+        self.begin(TOKEN + TOKEN)
         self.stream.end()
         self.late()
         self.assertEqual((self.down.body, self.down.ended), (TOKEN * 2, "finish"))
@@ -237,7 +240,7 @@ class OnceTests(SynchronousTestCase):
 
     def test_after_a_fault(self) -> None:
         """Held bytes behind a fault are dropped with all that follows."""
-        self.stream.begin(Call(b"", self.stream), [BARE + b"\n", TOKEN])
+        self.begin(BARE + b"\n" + TOKEN)
         self.late()
         self.assertEqual((self.down.body, self.down.ended), (INTERRUPTED, "cut"))
         self.assertEqual(self.outcomes, [Outcome.UPSTREAM_ERROR])
@@ -246,7 +249,7 @@ class OnceTests(SynchronousTestCase):
         """Its span counts from its beginning; before that there is none."""
         self.clock.advance(5)
         self.assertEqual(self.stream.span, 0.0)
-        self.stream.begin(Call(b"", self.stream), [TOKEN])
+        self.begin(TOKEN)
         self.clock.advance(0.5)
         self.assertEqual(self.stream.span, 0.5)
         self.stream.client_gone()

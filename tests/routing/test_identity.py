@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.identity import Trust, client_address, client_key
+from autopilot.routing.identity import Hasher, Trust, client_address, client_key
 
 TRUST = Trust(True, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
 PROXY = "10.0.0.1"
@@ -110,7 +110,7 @@ def _key(
     address: str = "192.0.2.1",
     hash_key: bytes = b"k",
 ) -> bytes:
-    return client_key(authorization, api_key, address, hash_key)
+    return client_key(authorization, api_key, address, (), Trust(), Hasher(hash_key))
 
 
 class KeyTests(SynchronousTestCase):
@@ -136,6 +136,21 @@ class KeyTests(SynchronousTestCase):
         """Without either the address counts."""
         self.assertNotEqual(_key(address="192.0.2.1"), _key(address="192.0.2.2"))
         self.assertEqual(_key("Basic abc", " ", "192.0.2.1"), _key(address="192.0.2.1"))
+
+    def test_the_address_is_looked_for_where_it_counts(self) -> None:
+        """The address is the one behind trusted proxies, and only without token and API key."""
+        hasher = Hasher(b"k")
+        proxied = client_key(None, None, PROXY, ["1.2.3.4, 10.0.0.2"], TRUST, hasher)
+        self.assertEqual(proxied, _key(address="1.2.3.4"))
+        token = client_key("Bearer t", None, PROXY, ["1.2.3.4"], TRUST, hasher)
+        self.assertEqual(token, _key("Bearer t"))
+
+    def test_a_hasher_is_used_again(self) -> None:
+        """What was hashed before leaves no trace in it."""
+        hasher = Hasher(b"k")
+        first = [client_key("Bearer t", None, "x", (), TRUST, hasher) for _ in range(2)]
+        self.assertEqual(first, [_key("Bearer t")] * 2)
+        self.assertEqual(hasher.token("t"), first[0])
 
     def test_the_scheme_in_any_case_and_with_any_blanks(self) -> None:
         """Spelling of the scheme and blanks around the token do not matter."""

@@ -64,8 +64,7 @@ class TurnTests(ChannelTestCase):
 
     def test_reader_stays_refused(self) -> None:
         """After a refusal nothing more is read."""
-        channel: Any = self.browser().protocol
-        reader = RequestReader(self.limits, channel)
+        reader = RequestReader(self.limits)
         reader.feed(b"\x00")
         refusal = reader.refusal
         reader.feed(b"GET / HTTP/1.1\r\n")

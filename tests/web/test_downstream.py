@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,8 +17,11 @@ from twisted.web.server import Request, Site
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import CommittedHead, Downstream
 from autopilot.routing.refusal import Refusal
+from autopilot.web.answer import Answer
 from autopilot.web.downstream import RequestDownstream, WireHeaders
+from autopilot.web.limits import Limits
 from autopilot.web.request_id import request_id
+from autopilot.web.site import AutopilotSite
 from tests.web.responses import responses
 
 
@@ -53,26 +58,12 @@ class Producer:
         """See `IPushProducer`."""
 
 
-class GoneTests(SynchronousTestCase):
-    """What is called once the client has gone does nothing, and raises nothing."""
+class DownstreamTestsMixin(SynchronousTestCase):
+    """What holds on every channel: once the client has gone, nothing does anything or raises."""
 
-    def setUp(self) -> None:
-        """Begin an exchange over a channel of Twisted's."""
-        self.transport = StringTransport()
-        channel: Any = HTTPChannel()
-        self.channel = channel
-        channel.site = Site(Resource())
-        self.channel.makeConnection(self.transport)
-        self.request: Any = Request(self.channel)
-        self.request.gotLength(0)
-        self.request.method, self.request.clientproto = b"POST", b"HTTP/1.1"
-        self.channel.requests.append(self.request)
-        self.downstream = RequestDownstream(self.request, Dialect.COMPLETIONS)
-        self.request.notifyFinish().addErrback(self.went)
-
-    def went(self, _failure: Failure) -> None:
-        """The client left."""
-        self.downstream.gone = True
+    transport: StringTransport
+    channel: Any
+    downstream: RequestDownstream | Answer
 
     def leave(self) -> None:
         """Lose the connection."""
@@ -88,7 +79,7 @@ class GoneTests(SynchronousTestCase):
         self.leave()
         producer: Any = Producer()
         self.downstream.refuse(Refusal(400, "x", "y"))
-        self.downstream.commit(CommittedHead(200, b"OK", []))
+        self.downstream.commit(CommittedHead(200, b"OK", []), b"")
         self.downstream.produce(producer)
         self.downstream.write(b"x")
         self.downstream.cut()
@@ -101,7 +92,7 @@ class GoneTests(SynchronousTestCase):
         producer: Any = Producer()
         for end in ("finish", "cut", "abort"):
             self.setUp()
-            self.downstream.commit(CommittedHead(200, b"OK", []))
+            self.downstream.commit(CommittedHead(200, b"OK", []), b"")
             self.downstream.produce(producer)
             self.leave()
             self.downstream.write(b"x")
@@ -113,7 +104,7 @@ class GoneTests(SynchronousTestCase):
         for end in ("finish", "cut", "abort"):
             self.setUp()
             producer: Any = Producer()
-            self.downstream.commit(CommittedHead(200, b"", []))
+            self.downstream.commit(CommittedHead(200, b"", []), b"")
             self.downstream.produce(producer)
             self.assertIs(self.channel._requestProducer, producer)
             getattr(self.downstream, end)()
@@ -124,10 +115,114 @@ class GoneTests(SynchronousTestCase):
         """The upstream's reason phrase is kept; without one there is the usual."""
         for reason, line in ((b"Fine", b"HTTP/1.1 200 Fine"), (b"", b"HTTP/1.1 200 OK")):
             self.setUp()
-            self.downstream.commit(CommittedHead(200, reason, []))
+            self.downstream.commit(CommittedHead(200, reason, []), b"")
             self.assertEqual(self.transport.value().split(b"\r\n")[0], line)
             (response,) = responses(self.transport.value())
             self.assertEqual(response.fields, [(b"Transfer-Encoding", b"chunked")])
+
+    def test_committed(self) -> None:
+        """It says whether anything was written: a head or a refusal."""
+        self.assertFalse(self.downstream.committed)
+        self.downstream.commit(CommittedHead(200, b"", []), b"")
+        self.assertTrue(self.downstream.committed)
+        self.setUp()
+        self.downstream.refuse(Refusal(400, "x", "y"))
+        self.assertTrue(self.downstream.committed)
+
+
+class RequestDownstreamTests(DownstreamTestsMixin):
+    """Over a request on a channel of Twisted's."""
+
+    def setUp(self) -> None:
+        """Begin an exchange."""
+        self.transport = StringTransport()
+        self.channel = HTTPChannel()
+        self.channel.site = Site(Resource())
+        self.channel.makeConnection(self.transport)
+        request: Any = Request(self.channel)
+        request.gotLength(0)
+        request.method, request.clientproto = b"POST", b"HTTP/1.1"
+        self.channel.requests.append(request)
+        self.downstream = RequestDownstream(request, Dialect.COMPLETIONS)
+        request.notifyFinish().addErrback(self.went)
+
+    def went(self, _failure: Failure) -> None:
+        """The client left."""
+        self.downstream.gone = True
+
+
+class AnswerTests(DownstreamTestsMixin):
+    """Straight to the transport of a channel of the router's own."""
+
+    def setUp(self) -> None:
+        """Begin an exchange."""
+        self.begin()
+
+    def begin(self, *, modern: bool = True, closing: bool = False) -> None:
+        """Begin one with such a client."""
+        self.transport = StringTransport()
+        self.channel = AutopilotSite(Resource(), Clock(), Limits()).buildProtocol(None)
+        self.channel.makeConnection(self.transport)
+        self.channel.persistent = not closing
+        self.downstream = Answer(
+            self.channel, Dialect.COMPLETIONS, "r1", modern=modern, closing=closing
+        )
+        self.channel.requests.append(self.downstream)
+
+    def committed(self, head: CommittedHead, body: bytes = b"") -> tuple[bytes, bytes]:
+        """The head and body bytes that these become."""
+        self.downstream.commit(head, body)
+        first, _, rest = self.transport.value().partition(b"\r\n\r\n")
+        return first, rest
+
+    def test_one_write(self) -> None:
+        """Head and first bytes leave together, framed as the client can read them."""
+        stream = (b"Content-Type", b"text/event-stream")
+        length = (b"content-LENGTH", b"2")
+        for fields, framed, modern, framing, body in (
+            ([length], True, True, b"content-LENGTH: 2", b"hi"),
+            ([stream], False, True, b"Transfer-Encoding: chunked", b"2\r\nhi\r\n"),
+            ([stream], False, False, b"Content-Type: text/event-stream", b"hi"),
+        ):
+            self.begin(modern=modern)
+            with patch.object(self.transport, "write", wraps=self.transport.write) as write:
+                self.downstream._write = write  # type: ignore[union-attr]
+                first, rest = self.committed(CommittedHead(200, b"", fields, framed), b"hi")
+            self.assertEqual(write.call_count, 1)
+            self.assertEqual(first.split(b"\r\n")[-1], framing)
+            self.assertEqual(rest, body)
+
+    def test_bodiless(self) -> None:
+        """Where no body can follow, no length and no coding is announced."""
+        for status in (204, 304):
+            self.begin()
+            first, rest = self.committed(CommittedHead(status, b"", []))
+            self.assertEqual((len(first.split(b"\r\n")), rest), (1, b""))
+
+    def test_odd_status(self) -> None:
+        """A status nobody has named has a phrase all the same."""
+        first, _ = self.committed(CommittedHead(599, b"", []))
+        self.assertTrue(first.startswith(b"HTTP/1.1 599 Unknown\r\n"))
+
+    def test_closing(self) -> None:
+        """The last response says so, except on a stream, where some take a cut for the end then."""
+        for streams, announced in ((False, True), (True, False)):
+            self.begin(closing=True)
+            first, _ = self.committed(CommittedHead(200, b"", [], streams=streams))
+            self.assertEqual(b"\r\nConnection: close" in first, announced)
+            self.downstream.finish()
+            self.assertTrue(self.transport.disconnecting)
+
+    def test_announced_late(self) -> None:
+        """A site that begins to drain can still have the close announced."""
+        answer = self.downstream
+        assert isinstance(answer, Answer)
+        answer.announce_close()
+        answer.refuse(Refusal(400, "x", "y"))
+        self.assertIn(b"\r\nConnection: close\r\n", self.transport.value())
+
+
+del DownstreamTestsMixin
 
 
 class RequestIdTests(SynchronousTestCase):

@@ -8,7 +8,6 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autopilot.web.channel import Channel
 from tests.relay.upstreams import chunk, whole
 from tests.web.browsers import CHAT, MAX_BODY, ask, request
 from tests.web.rejections import HOST, POST, ChannelTestCase
@@ -150,7 +149,7 @@ class RefusalTests(ChannelTestCase):
 
     def test_mistake(self) -> None:
         """A bug while reading is a 500 and logged, not taken for bad input."""
-        with patch.object(Channel, "admit", side_effect=ZeroDivisionError):
+        with patch("autopilot.web.reader.by_name", side_effect=ZeroDivisionError):
             browser = self.browser()
             browser.sends(request(body=ask()))
         self.assertEqual(browser.response.error, (500, "server_error", "internal_error"))

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
+from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.gateway import Gateway
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, SiteTestCase, ask, request
@@ -267,7 +268,7 @@ class RequestTestsMixin(SiteTestCase):
         """A bug after the head was written ends the connection: the answer is not whole."""
 
         def accept(_gateway: Gateway, _inbound: object, downstream: Any) -> None:
-            downstream._request.write(b"half")
+            downstream.commit(CommittedHead(200, b"", [(b"Content-Length", b"8")], True), b"half")
             raise ZeroDivisionError
 
         with patch.object(Gateway, "accept", accept):

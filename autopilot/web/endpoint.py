@@ -1,0 +1,53 @@
+"""One relayed endpoint: where a request that arrived becomes an exchange of the data plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from autopilot.relay.downstream import Downstream, Inbound
+from autopilot.web import errors
+
+if TYPE_CHECKING:
+    from autopilot.relay.dialect import Dialect
+    from autopilot.relay.engine import Exchange
+    from autopilot.relay.fields import Named
+    from autopilot.relay.gateway import Gateway
+    from autopilot.relay.headers import Field
+
+
+class Endpoint:
+    """``POST`` to one path. ``path`` is the path upstream, whatever prefix the router is under."""
+
+    _log = Logger()
+
+    def __init__(self, gateway: Gateway, dialect: Dialect, path: bytes) -> None:
+        self._gateway = gateway
+        self._path = path
+        self.dialect = dialect
+
+    def accept(
+        self,
+        downstream: Downstream,
+        *,
+        query: bytes,
+        fields: list[Field],
+        named: Named,
+        body: bytes,
+        peer: str,
+        request_id: str,
+    ) -> Exchange | None:
+        """Start the exchange of one request, which writes the response itself."""
+        try:
+            return self._gateway.accept(
+                Inbound(self.dialect, self._path, query, fields, named, body, peer, request_id),
+                downstream,
+            )
+        except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
+            self._log.failure("a request could not be taken in")
+            if downstream.committed:
+                downstream.abort()
+            else:
+                downstream.refuse(errors.INTERNAL)
+            return None

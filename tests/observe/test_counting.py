@@ -1,0 +1,83 @@
+"""Counts and histograms that are kept as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.observe.counting import Counted, Counts, Distribution
+
+BOUNDS = (0.05, 1, 2.5, 600)
+values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10))
+
+
+def by_us(*counted: Counts | Distribution) -> str:
+    """What a scrape shows of what we counted."""
+    registry = CollectorRegistry()
+    registry.register(Counted(*counted))
+    return generate_latest(registry).decode()
+
+
+def by_the_library(count: Callable[[CollectorRegistry], None]) -> str:
+    """What it would show of the library's own instruments, less the times of creation."""
+    registry = CollectorRegistry()
+    count(registry)
+    text = generate_latest(registry).decode()
+    return "\n".join(line for line in text.split("\n") if "_created" not in line)
+
+
+class CountingTests(SynchronousTestCase):
+    """The text of a scrape is the one that the library's own instruments give."""
+
+    @given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 599), st.integers(0, 9))))
+    def test_labelled(self, counted: list[tuple[str, int, int]]) -> None:
+        """Counters with labels, whatever the labels hold."""
+        ours = Counts("made_total", 'Things\nmade with "\\".', "of", "status")
+        for of, status, number in counted:
+            ours.values[of, status] += number
+
+        def count(registry: CollectorRegistry) -> None:
+            theirs = Counter(
+                "made_total", 'Things\nmade with "\\".', ["of", "status"], registry=registry
+            )
+            for of, status, number in counted:
+                theirs.labels(of, status).inc(number)
+
+        self.assertEqual(by_us(ours), by_the_library(count))
+
+    @given(st.lists(st.integers(0, 2**40)))
+    def test_unlabelled(self, counted: list[int]) -> None:
+        """Counters without labels, which are there from the beginning."""
+        ours = Counts("bytes_total", "Bytes.")
+        for number in counted:
+            ours.values[()] += number
+
+        def count(registry: CollectorRegistry) -> None:
+            theirs = Counter("bytes_total", "Bytes.", registry=registry)
+            for number in counted:
+                theirs.inc(number)
+
+        self.assertEqual(by_us(ours), by_the_library(count))
+
+    @given(st.lists(values))
+    def test_histogram(self, observed: list[float]) -> None:
+        """Histograms; a value on a bound is below it."""
+        ours = Distribution("took_seconds", "Time.", BOUNDS)
+        for value in observed:
+            ours.observe(value)
+
+        def count(registry: CollectorRegistry) -> None:
+            theirs = Histogram("took_seconds", "Time.", buckets=BOUNDS, registry=registry)
+            for value in observed:
+                theirs.observe(value)
+
+        self.assertEqual(by_us(ours), by_the_library(count))
+
+    def test_order(self) -> None:
+        """Metrics come in the order given."""
+        text = by_us(Counts("b_total", "B."), Counts("a_total", "A."))
+        self.assertLess(text.index("b_total"), text.index("a_total"))

@@ -1,0 +1,80 @@
+"""The members that the router looks at, found without reading member by member."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.glance import Glance, Seen, glance
+from autopilot.relay.members import MAX_MEMBERS
+
+
+class GlanceTests(SynchronousTestCase):
+    """What is seen at a glance, and what needs a closer look."""
+
+    def glanced(self, body: bytes) -> Glance:
+        """A glance that must be enough."""
+        found = glance(body)
+        assert found is not None, body
+        return found
+
+    def test_enough(self) -> None:
+        """Usual bodies need no closer look, wherever the model stands and however it is spaced."""
+        for body in (
+            b'{"model":"m"}',
+            b' { "model" :\t"m" , "stream": true } ',
+            b'{"messages":[{"role":"user","content":"x"}],"model":"m","stream":true}',
+            b'{"model":"m","messages":[{"content":"\\"model\\": \\"x\\" null"}],"stream":false}',
+            b'{"prompt":"a model","model":"m","stream_options":{"include_usage":true}}',
+            b'{"input":[{"model":"x"}],"model":"m"}',
+            b'{"messages":[{"stream":null,"model":1}],"model":"m","stream":true}',
+            '{"messages":["\\u006dodel", "é"],"model":"m"}'.encode(),
+        ):
+            found = self.glanced(body)
+            self.assertEqual(body[found.start : found.end], b'"m"', body)
+            self.assertEqual(bytes(found.seen.model), b'"m"')
+
+    def test_a_closer_look(self) -> None:
+        """Whatever is bad, doubtful or must lose members is not decided here."""
+        for body in (
+            b"",
+            b"[]",
+            b"{}",
+            b'{"model":"m"',
+            b'{"model":"\xff"}',
+            b'{"x":"\xff","model":"m"}',
+            b'{"model":"\\ud800"}',
+            b'{"x":{"model":"m"}}',
+            b'{"Model":"m"}',
+            b'{"mod\\u0065l":"m"}',
+            b'{"x":{"model":"n"},"mod\\u0065l":"m"}',
+            b'{"model":"n","model":"m"}',
+            b'{"mod\\u0065l":"n","model":"m"}',
+            b'{"model":"m","mod\\u0065l":"n"}',
+            b'{"model":"m","stream":null}',
+            b'{"model":"m","stream_options":null}',
+            b'{"stream":null,"model":"m","stream":true}',
+            b'{"stre\\u0061m":null,"model":"m","stream":true}',
+            b'{"stream":true,"model":"m","stre\\u0061m":false}',
+            b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        ):
+            self.assertIsNone(glance(body), body)
+
+    def test_room_for_too_many_members(self) -> None:
+        """A large body is glanced at only if what is large about it is one of a few values."""
+        text = "x" * MAX_MEMBERS * 10
+        for key in ("messages", "prompt", "input", "tools"):
+            body = json.dumps({key: text, "model": "m"}).encode()
+            self.assertEqual(bytes(self.glanced(body).seen.model), b'"m"')
+        self.assertIsNone(glance(json.dumps({"x": text, "model": "m"}).encode()))
+        self.assertIsNone(glance(b'{"model":"m"' + b',"":1' * MAX_MEMBERS + b"}"))
+        most = b'{"model":"m"' + b',"":1' * (MAX_MEMBERS - 3) + b"}"
+        self.assertEqual(bytes(self.glanced(most).seen.model), b'"m"')
+
+    def test_only_a_glance(self) -> None:
+        """Values the router has no interest in are not seen, and none is shown."""
+        found = self.glanced(b'{"model":"m","user":"secret","max_tokens":5}')
+        self.assertEqual(bytes(found.seen.max_tokens), b"5")
+        self.assertNotIn("secret", repr(found))
+        self.assertEqual(repr(Seen.of({"model": b'"secret"', "x": b"1"})), "Seen()")

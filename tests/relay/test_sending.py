@@ -1,0 +1,168 @@
+"""Writing at once: bytes leave in order whatever the socket takes, and errors stay Twisted's."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.sending import hasten, relax
+
+
+class Poll:
+    """What a transport asks of a reactor: who wants to write."""
+
+    def __init__(self) -> None:
+        self.writers: set[object] = set()
+        self.changes = 0
+
+    def addWriter(self, writer: object) -> None:  # noqa: N802
+        """See `IReactorFDSet`."""
+        self.changes += 1
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: object) -> None:  # noqa: N802
+        """See `IReactorFDSet`."""
+        self.writers.discard(writer)
+
+    def removeReader(self, reader: object) -> None:  # noqa: N802
+        """See `IReactorFDSet`."""
+
+
+class Choosy:
+    """A socket that takes so many bytes at a time, and fails when told to."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = sizes
+        self.got = b""
+        self.calls = 0
+        self.broken = False
+
+    def send(self, data: Any) -> int:
+        """Take as many bytes as the next size says; none means that the socket is full."""
+        self.calls += 1
+        if self.broken:
+            raise BrokenPipeError(32, "broken")
+        size = self.sizes.pop(0) if self.sizes else len(data)
+        if not size:
+            raise BlockingIOError(11, "full")
+        self.got += bytes(data[:size])
+        return min(size, len(data))
+
+
+class SendingTests(SynchronousTestCase):
+    """A transport made to send at once."""
+
+    def setUp(self) -> None:
+        """Join a transport to one end of a pair of sockets."""
+        self.poll = Poll()
+        ours, self.theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(self.theirs.close)
+        self.transport: Any = Connection(ours, Protocol(), self.poll)  # type: ignore[arg-type]
+        self.transport.connected = 1
+        self.assertTrue(hasten(self.transport))
+
+    def choosy(self, *sizes: int) -> Choosy:
+        """Put a socket in place that takes these sizes."""
+        self.transport.socket = sock = Choosy(list(sizes))
+        return sock
+
+    def turn(self) -> Any:
+        """Let the reactor say that there is room, until nothing is left."""
+        said = None
+        while self.poll.writers and said is None:
+            said = self.transport.doWrite()
+        return said
+
+    def test_at_once(self) -> None:
+        """What fits is with the peer when ``write`` returns, and the poll set was not touched."""
+        self.transport.write(b"now")
+        self.assertEqual(self.theirs.recv(10), b"now")
+        self.assertEqual(self.poll.changes, 0)
+
+    def test_nothing(self) -> None:
+        """Writing nothing sends nothing."""
+        sock = self.choosy()
+        self.transport.write(b"")
+        self.assertEqual((sock.calls, self.poll.changes), (0, 0))
+
+    def test_only_bytes(self) -> None:
+        """Text is refused as ever."""
+        with self.assertRaises(TypeError):
+            self.transport.write("text")
+
+    @given(
+        st.lists(st.binary(max_size=20), max_size=12),
+        st.lists(st.integers(0, 25), max_size=30),
+        st.sets(st.integers(0, 12)),
+    )
+    def test_order(self, pieces: list[bytes], sizes: list[int], turns: set[int]) -> None:
+        """Whatever the socket takes and when, all bytes leave, in order, each once."""
+        sock = self.choosy(*sizes)
+        for place, piece in enumerate(pieces):
+            self.transport.write(piece)
+            if place in turns and self.poll.writers:
+                self.transport.doWrite()
+        self.assertIsNone(self.turn())
+        self.assertEqual(sock.got, b"".join(pieces))
+
+    def test_producer_is_paused(self) -> None:
+        """A producer hears when more is left than the transport likes to hold, and when not."""
+        said: list[str] = []
+
+        class Producer:
+            def pauseProducing(self) -> None:
+                said.append("pause")
+
+            def resumeProducing(self) -> None:
+                said.append("resume")
+
+        self.transport.registerProducer(Producer(), True)
+        sock = self.choosy(10, 0)
+        self.transport.write(b"x" * 100_000)
+        self.assertEqual(said, ["pause"])
+        self.turn()
+        self.assertEqual((said, len(sock.got)), (["pause", "resume"], 100_000))
+
+    def test_broken(self) -> None:
+        """A socket that fails is left to the transport, which closes as it always does."""
+        sock = self.choosy()
+        sock.broken = True
+        self.transport.write(b"x")
+        self.assertIsInstance(self.turn(), Exception)
+
+    def test_after_the_end(self) -> None:
+        """Nothing is written to a connection that is gone."""
+        sock = self.choosy()
+        self.transport.connected = 0
+        self.transport.write(b"x")
+        self.assertEqual((sock.calls, self.poll.changes), (0, 0))
+
+    def test_relax(self) -> None:
+        """A connection that ends is as before, and holds no reference to itself."""
+        relax(self.transport)
+        self.assertNotIn("write", vars(self.transport))
+        relax(self.transport)
+        relax(None)
+
+    def test_other_transports(self) -> None:
+        """A transport of another kind, over TLS, or of another Twisted writes as before."""
+        plain: Any = StringTransport()
+        self.assertFalse(hasten(plain))
+        plain.write(b"x")
+        self.assertEqual(plain.value(), b"x")
+        for name, value in (("TLS", True), ("_tempDataLen", None)):
+            other: Any = Connection(self.theirs, Protocol(), self.poll)  # type: ignore[arg-type]
+            if value is None:
+                delattr(other, name)
+            else:
+                setattr(other, name, value)
+            self.assertFalse(hasten(other))
+            self.assertNotIn("write", vars(other))

@@ -1,0 +1,139 @@
+"""Who stands behind the alias, worked out once per question."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing import roster
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.needs import NOTHING, Needs, lacking
+from autopilot.routing.ranking import Load, Ranked, score
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.roster import Roster
+from autopilot.routing.snapshot import Snapshot
+
+NAMES = ("a", "b", "c", "d", "e")
+LENGTHS = (10, 20, 30)
+_sets = st.one_of(
+    st.none(),
+    st.frozensets(
+        st.sampled_from(["image", "audio", "video", "tools", "structured_outputs", "json_mode"])
+    ),
+)
+_models = st.builds(
+    Model,
+    name=st.sampled_from(NAMES),
+    tee=st.sampled_from([None, True, False]),
+    max_output_length=st.one_of(st.none(), st.sampled_from(LENGTHS)),
+    input_modalities=_sets,
+    features=_sets,
+)
+_catalogs = st.one_of(st.none(), st.lists(_models, max_size=6).map(Catalog.of))
+_needs = st.builds(
+    Needs,
+    images=st.booleans(),
+    audio=st.booleans(),
+    video=st.booleans(),
+    tools=st.booleans(),
+    json_schema=st.booleans(),
+    json_mode=st.booleans(),
+    completion_tokens=st.one_of(
+        st.none(), st.integers(), *(st.just(each + more) for each in LENGTHS for more in (-1, 0, 1))
+    ),
+)
+
+
+def _ranking(*names: str) -> tuple[Ranked, ...]:
+    return tuple(score(Load(name, None, 1)) for name in names)
+
+
+def _naive(
+    catalog: Catalog | None, names: list[str], needs: Needs, tee_only: bool
+) -> tuple[str, ...] | str:
+    """The same, model by model; of a refusal the code, and what is missing."""
+    known = catalog.models if catalog is not None else {}
+    found = list(dict.fromkeys(names))
+    if not found:
+        return "no_candidates"
+    if tee_only:
+        found = [name for name in found if name in known and known[name].tee is True]
+        if not found:
+            return "tee_required"
+    lacks = {name: lacking(known[name], needs) if name in known else None for name in found}
+    capable = tuple(name for name in found if lacks[name] is None)
+    missing = ", ".join(dict.fromkeys(str(lacks[name]) for name in found))
+    return capable or f"no_capable_model: {missing}"
+
+
+def _told(answer: tuple[str, ...] | Refusal) -> tuple[str, ...] | str:
+    if not isinstance(answer, Refusal):
+        return answer
+    if answer.code != "no_capable_model":
+        return answer.code
+    return f"{answer.code}: {answer.message.partition(': ')[2].rstrip('.')}"
+
+
+class RosterTests(SynchronousTestCase):
+    """The models that may serve a request."""
+
+    @settings(deadline=None, max_examples=300)
+    @given(
+        _catalogs,
+        st.lists(st.sampled_from(NAMES), max_size=7),
+        st.lists(st.tuples(_needs, st.booleans()), min_size=1, max_size=8),
+    )
+    def test_as_if_worked_out_each_time(
+        self, catalog: Catalog | None, names: list[str], questions: list[tuple[Needs, bool]]
+    ) -> None:
+        """Whatever was asked before, the answer is that of a look at every model."""
+        asked = Roster(catalog, _ranking(*names))
+        for needs, tee_only in questions * 2:
+            self.assertEqual(
+                _told(asked.serving(needs, tee_only)), _naive(catalog, names, needs, tee_only)
+            )
+
+    def test_worked_out_once(self) -> None:
+        """The same question, also with another number between the same limits, costs nothing."""
+        catalog = Catalog.of([Model("a", max_output_length=10), Model("b", max_output_length=20)])
+        asked = Roster(catalog, _ranking("a", "b"))
+        with patch.object(roster, "lacking", wraps=lacking) as looked:
+            first = asked.serving(Needs(completion_tokens=11), False)
+            for tokens in (12, 20, 11):
+                self.assertIs(asked.serving(Needs(completion_tokens=tokens), False), first)
+            self.assertEqual(looked.call_count, 2)
+            self.assertIs(
+                asked.serving(Needs(completion_tokens=-(10**30)), False),
+                asked.serving(NOTHING, False),
+            )
+            self.assertIs(
+                asked.serving(Needs(completion_tokens=10**30), False),
+                asked.serving(Needs(completion_tokens=21), False),
+            )
+        self.assertEqual(first, ("b",))
+
+    def test_bounded(self) -> None:
+        """No client can make a roster grow without end."""
+        models = [Model(str(place), max_output_length=place) for place in range(1000)]
+        asked = Roster(Catalog.of(models), _ranking(*(model.name for model in models)))
+        for tokens in range(1000):
+            self.assertEqual(
+                len(self.names(asked.serving(Needs(completion_tokens=tokens), False))),
+                1000 - tokens,
+            )
+            self.assertLessEqual(len(asked._answers), 256)
+
+    def names(self, answer: tuple[str, ...] | Refusal) -> tuple[str, ...]:
+        """An answer that must not be a refusal."""
+        assert not isinstance(answer, Refusal), answer
+        return answer
+
+    def test_of_a_snapshot(self) -> None:
+        """A snapshot brings its roster, which is no part of its value."""
+        one = Snapshot(None, _ranking("a"))
+        self.assertEqual(one.roster.serving(NOTHING, False), ("a",))
+        self.assertEqual(one, Snapshot(None, _ranking("a")))
+        self.assertNotIn("roster", repr(one))
