@@ -15,7 +15,6 @@ from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
-    wrapClientTLS,
 )
 from twisted.internet.ssl import (
     Certificate,
@@ -23,6 +22,8 @@ from twisted.internet.ssl import (
     platformTrust,
     trustRootFromCertificates,
 )
+
+from autopilot.relay.tls import TLSEndpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ class VerifiedEndpoints:
         options = optionsForClientTLS(
             origin.host, trustRoot=self._trust, acceptableProtocols=[b"http/1.1"]
         )
-        return wrapClientTLS(options, plain, clock=self._reactor)
+        return TLSEndpoint(options, plain, self._reactor)
 
     def _plain(self, origin: Origin) -> IStreamClientEndpoint:
         """The way without TLS; an address needs no lookup: no resolver thread, no race."""
