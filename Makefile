@@ -7,6 +7,8 @@
 SHELL := /bin/sh
 
 VENV ?= .venv
+# `autopilot` does less per event; it needs epoll, so elsewhere the usual reactor serves.
+REACTOR ?= $(if $(filter Linux,$(shell uname -s)),autopilot,default)
 BIN := $(VENV)/bin
 # The first interpreter that runs and is new enough; a pyenv shim may exist and still not run.
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
@@ -34,7 +36,7 @@ venv: $(STAMP) ## make the virtual environment
 
 .PHONY: run
 run: $(STAMP) ## serve; settings come from the environment, .env and ARGS="--option=value"
-	$(BIN)/twistd --nodaemon --pidfile= autopilot $(ARGS)
+	$(BIN)/twistd --nodaemon --pidfile= --reactor=$(REACTOR) autopilot $(ARGS)
 
 .PHONY: demo
 demo: $(STAMP) ## stub backend and router together, with requests that explain themselves

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -106,7 +107,8 @@ def router(folder: Path, stub_port: int, port: int = 0) -> Process:
         "MODELS_REFRESH_MS": "1000",
         "UTILIZATION_REFRESH_MS": "1000",
     }
-    command = (twistd, "--nodaemon", "--pidfile=", "autopilot")
+    reactor = "autopilot" if hasattr(select, "epoll") else "default"
+    command = (twistd, "--nodaemon", "--pidfile=", f"--reactor={reactor}", "autopilot")
     return Process("the router", folder, own, command, **settings)
 
 

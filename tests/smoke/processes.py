@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -191,9 +192,10 @@ class RouterProcess(Child):
 
 
 def twistd_command() -> tuple[str, ...]:
-    """`twistd autopilot` of the interpreter that runs this."""
+    """`twistd autopilot` of the interpreter that runs this, on the reactor of `make run`."""
     twistd = Path(sys.executable).parent / "twistd"
-    return (str(twistd), "--nodaemon", "--pidfile=", "autopilot")
+    reactor = "autopilot" if hasattr(select, "epoll") else "default"
+    return (str(twistd), "--nodaemon", "--pidfile=", f"--reactor={reactor}", "autopilot")
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:

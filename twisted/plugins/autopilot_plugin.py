@@ -1,5 +1,6 @@
-"""Makes ``twistd autopilot`` exist. Every ``twistd`` reads it, so it imports little."""
+"""Makes ``twistd autopilot`` and its reactor exist. Every ``twistd`` reads it, so keep it small."""
 
+from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
 autopilot = ServiceMaker(
@@ -7,4 +8,10 @@ autopilot = ServiceMaker(
     "autopilot.tap",
     "Streaming, OpenAI-compatible router with failover for Chutes.ai models.",
     "autopilot",
+)
+
+reactor = Reactor(
+    "autopilot",
+    "autopilot.reactor",
+    "epoll(7) based reactor with less work per event.",
 )
