@@ -91,6 +91,30 @@ lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
 		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
 		--group dev --output-file requirements-dev.lock pyproject.toml
 
+# What `make bench` compares the router with, and what draws its plots; each in its own environment.
+BENCH := benchmarks
+PEERS := nginx-light caddy
+# In run level 1 Debian installs a server without starting it.
+APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
+
+$(BENCH)/.venv-%/.installed: $(BENCH)/%.lock
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.PHONY: bench
+bench: $(STAMP) $(BENCH)/.venv-litellm/.installed $(BENCH)/.venv-plots/.installed ## CPU, latency and memory beside nginx, Caddy and LiteLLM: half an hour, or ARGS=--quick
+	@if ! { command -v nginx && command -v caddy; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		$(APT) update -qq && $(APT) install -qq -y --no-install-recommends $(PEERS); fi
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-lock
+bench-lock: $(STAMP) ## resolve the dependencies of the benchmark's peer and plots anew
+	cd $(BENCH) && for each in litellm plots; do \
+		../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-annotate --custom-compile-command 'make bench-lock' $(ARGS) \
+			--output-file $$each.lock $$each.in; done
+
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m hatchling build --target wheel --directory dist
@@ -103,5 +127,6 @@ wheel-check: wheel ## install the wheel in an empty environment and look for `tw
 clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-		logs/smoke logs/live logs/soak twisted/plugins/dropin.cache twistd.log* twistd.pid
-	find autopilot stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+		logs/smoke logs/live logs/soak twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
+	find autopilot benchmarks stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,108 @@
+"""The command: which measurements are made, and where the report goes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import environment, report
+from benchmarks.measuring import Rig, measure
+from benchmarks.probes import PROBES
+from benchmarks.processes import PROJECT, Cores, ProcessError
+from benchmarks.results import Results, ScenarioInfo
+from benchmarks.rounds import TimeLeft, expected, run, steps
+from benchmarks.scenarios import Item, plan, table
+from benchmarks.servers import DIRECT, proxies
+
+_HERE = PROJECT / "benchmarks"
+_OUT = _HERE / "out"
+_RAW = _OUT / "results.json"
+_PLOTTER = _HERE / ".venv-plots" / "bin" / "python"
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two minutes; reports to out/")
+    parser.add_argument("--only", metavar="PATTERN", help="measurements and probes by name")
+    parser.add_argument("--rounds", type=int, help="default 3")
+    parser.add_argument("--seconds", type=float, help="length of a window, default 3")
+    parser.add_argument("--proxies", help="some of direct,autopilot,nginx,caddy,litellm")
+    parser.add_argument("--reactor", default="autopilot", help="the router's, default autopilot")
+    parser.add_argument("--report", action="store_true", help="report the last run once more")
+    return parser.parse_args(given)
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure and report."""
+    options = _arguments(given)
+    if not options.report:
+        _measure(options).save(_RAW)
+    results = Results.load(_RAW)
+    whole = not (options.quick or options.only or options.proxies)
+    folder = _HERE if whole or options.report else _OUT
+    _plots(folder)
+    (folder / "results.md").write_text(report.markdown(results, _HERE / "notes.md"))
+    print(report.terminal(results))
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> Results:
+    known = proxies(options.reactor)
+    missing = [each.missing for each in known.values() if each.missing]
+    present = {name: each for name, each in known.items() if not each.missing}
+    names = options.proxies.split(",") if options.proxies else [DIRECT, *present]
+    names = [name for name in names if name == DIRECT or name in present]
+    rounds = options.rounds or (1 if options.quick else 3)
+    seconds = options.seconds or (1.0 if options.quick else 3.0)
+    warmup = 0.5 if options.quick else 1.0
+    items = plan(table(), options.only, names, quick=options.quick)
+    results = Results(
+        environment.describe(),
+        {"rounds": rounds, "seconds of a window": seconds, "reactor": options.reactor},
+        scenarios=_infos(items),
+        problems=list(missing),
+    )
+    todo = steps(items, rounds)
+    with Rig(present, Cores.available()) as rig:
+        left = TimeLeft(expected(todo, warmup, seconds))
+        run(todo, lambda s: measure(rig, s.item, s.round, warmup, seconds), results, left)
+        _probe(rig, results, options.only, 1 if options.quick else rounds)
+    return results
+
+
+def _infos(items: Sequence[Item]) -> list[ScenarioInfo]:
+    scenarios = dict.fromkeys(item.scenario for item in items)
+    return [
+        ScenarioInfo(each.key, each.title, each.unit, each.kind, each.connections, each.growth)
+        for each in scenarios
+    ]
+
+
+def _probe(rig: Rig, results: Results, only: str | None, rounds: int) -> None:
+    for number in range(1, rounds + 1):
+        for name, probe in PROBES.items():
+            if only is not None and not re.search(only, name):
+                continue
+            try:
+                for figure, value in probe(rig):
+                    results.probes.setdefault(figure, []).append(value)
+                    print(f"[probe, round {number}] {figure}: {value:.4g}", flush=True)
+            except (KeyError, OSError, ProcessError) as error:
+                results.problems.append(f"probe {name}: {error}")
+                print(results.problems[-1], flush=True)
+
+
+def _plots(folder: Path) -> None:
+    if not _PLOTTER.exists():
+        print("no plots: matplotlib is not installed; make bench does that")
+        return
+    command = [str(_PLOTTER), "-m", "benchmarks.plots", str(_RAW), str(folder / "plots")]
+    subprocess.run(command, check=True, cwd=PROJECT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

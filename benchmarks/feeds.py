@@ -1,0 +1,36 @@
+"""The feeds that the router ranks models by, of the platform's size: 540 records, 63 models."""
+
+from __future__ import annotations
+
+from stub_backend.feed_bodies import catalog, utilization
+from stub_backend.population import Chute, Load, chute_uuid, populate
+
+MODELS = ("bench/one", "bench/two", "bench/three")
+CATALOG_PATH = "/v1/models"
+UTILIZATION_PATH = "/chutes/utilization"
+
+_SEED = 1
+_CHAT = 60
+_OTHERS = 300
+_PRIVATE = 178
+_LENGTH = 1_048_576
+_LOAD = Load(40, 0.1, 0.1, 0.1, 0.1, requests1h=100.0, target=40)
+
+
+def feeds() -> dict[str, bytes]:
+    """Both bodies by path."""
+    population = populate(_SEED, _CHAT, _OTHERS, _PRIVATE, map(_model, MODELS))
+    return {CATALOG_PATH: catalog(population), UTILIZATION_PATH: utilization(population)}
+
+
+def _model(name: str) -> Chute:
+    """A model that nothing asked of it can rule out."""
+    return Chute(
+        name,
+        chute_uuid(name),
+        engine="vllm",
+        context_length=_LENGTH,
+        engine_length=_LENGTH,
+        features=("json_mode", "structured_outputs", "tools", "reasoning"),
+        load=_LOAD,
+    )

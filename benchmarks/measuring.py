@@ -1,0 +1,205 @@
+"""The rig: upstreams, a proxy and a load, and one measurement made with them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.accounting import cpu_seconds
+from benchmarks.certificates import issue
+from benchmarks.job import SILENT, Job
+from benchmarks.processes import Child, Cores, free_port
+from benchmarks.results import Measurement
+from benchmarks.scenarios import TLS, Item
+from benchmarks.servers import DIRECT, Proxy, Running, Upstream
+
+_GRACE = 60.0
+
+
+class LoadRun:
+    """A load process at work."""
+
+    def __init__(self, child: Child, job: Job) -> None:
+        self._child = child
+        self._job = job
+        child.tell(json.dumps(asdict(job)))
+
+    def wait_steady(self) -> None:
+        """Return at the beginning of the window. Raises `ProcessError`."""
+        job = self._job
+        self._hear("steady", job.connections / job.ramp_per_second + job.patience + job.warmup)
+
+    def wait_done(self) -> dict[str, Any]:
+        """Return the result, at the end of the window. Raises `ProcessError`."""
+        result: dict[str, Any] = self._hear("done", self._job.seconds)["result"]
+        return result
+
+    def kill(self) -> None:
+        """Let go of all its connections at once."""
+        self._child.kill()
+
+    def _hear(self, phase: str, patience: float) -> dict[str, Any]:
+        said: dict[str, Any] = json.loads(self._child.hear(patience + _GRACE))
+        if said["phase"] != phase:
+            raise self._child.failure(f"said {said['phase']!r} where {phase!r} was expected")
+        return said
+
+
+class Rig:
+    """The upstreams, the proxies and a folder for all that they write; a context manager."""
+
+    def __init__(self, proxies: Mapping[str, Proxy], cores: Cores) -> None:
+        self.cores = cores
+        self.proxies = proxies
+        self._stack = ExitStack()
+        self._upstreams: dict[str, tuple[Upstream, Child]] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def upstream(self, kind: str) -> Upstream:
+        """The upstream, plain or TLS; started when it is first asked for."""
+        return self._serving(kind)[0]
+
+    def upstream_cpu(self, kind: str) -> float:
+        """Seconds of processor time of an upstream so far."""
+        return cpu_seconds([self._serving(kind)[1].pid])
+
+    @contextmanager
+    def proxy(self, name: str, kind: str) -> Iterator[Running | None]:
+        """A fresh proxy before an upstream; None for no proxy. Raises `ProcessError`."""
+        if name == DIRECT:
+            yield None
+            return
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self.folder) as folder:
+            running = self.proxies[name].start(self.upstream(kind), Path(folder), self.cores.proxy)
+            try:
+                yield running
+            finally:
+                running.stop()
+
+    @contextmanager
+    def load(self, job: Job) -> Iterator[LoadRun]:
+        """A load at work."""
+        command = (sys.executable, "-m", "benchmarks.load")
+        with Child(
+            f"load-{free_port()}", command, core=self.cores.load, folder=self.folder, talks=True
+        ) as child:
+            yield LoadRun(child, job)
+
+    def target(self, kind: str, running: Running | None) -> dict[str, Any]:
+        """The members of a job that say where to: the proxy, or the upstream itself."""
+        if running is not None:
+            return {"port": running.port}
+        upstream = self.upstream(kind)
+        if upstream.ca_file is None:
+            return {"port": upstream.port}
+        return {
+            "port": upstream.port,
+            "ca_file": str(upstream.ca_file),
+            "server_name": "localhost",
+        }
+
+    def _serving(self, kind: str) -> tuple[Upstream, Child]:
+        if kind not in self._upstreams:
+            self._upstreams[kind] = self._start_upstream(kind)
+        return self._upstreams[kind]
+
+    def _start_upstream(self, kind: str) -> tuple[Upstream, Child]:
+        port, authority = free_port(), None
+        more: tuple[str, ...] = ()
+        if kind == TLS:
+            certificates = issue(self.folder)
+            authority = certificates.authority
+            more = ("--cert", str(certificates.chain), "--key", str(certificates.key))
+        command = (sys.executable, "-m", "benchmarks.upstream", "--port", str(port), *more)
+        child = self._stack.enter_context(
+            Child(
+                f"upstream-{kind}",
+                command,
+                core=self.cores.upstream,
+                folder=self.folder,
+                talks=True,
+            )
+        )
+        child.hear(_GRACE)
+        return Upstream(port, authority), child
+
+
+def measure(rig: Rig, item: Item, number: int, warmup: float, seconds: float) -> Measurement:
+    """One scenario through a fresh proxy, in one round. Raises `ProcessError`."""
+    scenario, kind = item.scenario, item.upstream
+    with rig.proxy(item.subject.proxy, kind) as running:
+        job = scenario.job(item.subject, 0, warmup, seconds)
+        job = replace(job, **rig.target(kind, running))
+        at_start = running.rss() if running else 0
+        with rig.load(job) as load:
+            load.wait_steady()
+            began = _sample(rig, kind, running)
+            result = load.wait_done()
+            ended = _sample(rig, kind, running)
+            rss, peak = (running.rss(), running.peak()) if running else (0, 0)
+    elapsed = result["elapsed"]
+    return Measurement(
+        scenario=scenario.key,
+        upstream=kind,
+        subject=item.subject.label,
+        round=number,
+        streams=scenario.connections,
+        units=result["up"] if job.kind == SILENT else result["events"] or result["requests"],
+        elapsed=elapsed,
+        cpu=ended.proxy - began.proxy,
+        load_share=result["cpu"] / elapsed,
+        upstream_share=(ended.upstream - began.upstream) / elapsed,
+        shared_core=rig.cores.shared,
+        grown=rss - at_start,
+        rss=rss,
+        peak=peak,
+        **_from_load(result),
+    )
+
+
+def _from_load(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the load has seen. Errors before the window count, too: the window is not as planned."""
+    latency, first = result["latency_us"], result["first_byte_us"]
+    reasons = Counter(result["reasons"]) + Counter(result["reasons_before"])
+    return {
+        "p50": latency["p50"],
+        "p99": latency["p99"],
+        "p999": latency["p999"],
+        "longest": latency["max"],
+        "first_byte_p50": first["p50"],
+        "first_byte_p99": first["p99"],
+        "max_gap_ms": result["max_gap_ms"],
+        "errors": reasons.total(),
+        "reasons": dict(reasons),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    proxy: float
+    upstream: float
+
+
+def _sample(rig: Rig, kind: str, running: Running | None) -> _Sample:
+    return _Sample(running.cpu() if running else 0.0, rig.upstream_cpu(kind))

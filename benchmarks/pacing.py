@@ -1,0 +1,149 @@
+"""Sends the events of all streams when they are due.
+
+A wheel of one-millisecond slots, not a timer for each stream: with thousands of streams the timers
+would cost more than the events. Streams of one rate are spread evenly over the interval, or else
+every proxy would be measured on bursts.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Final
+
+from benchmarks.poller import WOULD_BLOCK, Channel
+from benchmarks.wire import STAMP_DIGITS, Templates
+
+_SLOT_NS: Final = 1_000_000
+# A stream is due 1.5 s ahead at most; the rest is how far behind an overloaded wheel may be.
+_SLOTS: Final = 16_384
+_AT_ONCE: Final = 4
+_MASK: Final = _SLOTS - 1
+_LOOK_AHEAD: Final = 64
+_GOLDEN: Final = 0.6180339887498949
+_GONE: Final = -1
+_MOST_LAGS: Final = 1_000_000
+
+
+class Stream:
+    """One stream: how many events are left, and when the next is due."""
+
+    __slots__ = ("after", "before", "channel", "due", "ending", "interval", "left", "seat", "size")
+
+    def __init__(self, channel: Channel, answer: Templates, rate: int, events: int) -> None:
+        self.channel = channel
+        self.before = answer.event_before
+        self.after = answer.event_after
+        self.ending = answer.ending
+        self.size = len(self.before) + STAMP_DIGITS + len(self.after)
+        self.interval = max(_SLOT_NS, 1_000_000_000 // rate) if rate else 0
+        self.left = events
+        self.due = 0
+        self.seat: int | None = None
+
+    def event(self) -> bytes:
+        """An event that is sent now."""
+        self.left -= 1
+        return self.before + b"%020d" % monotonic_ns() + self.after
+
+
+class Wheel:
+    """All streams by the slot in which their next event is due.
+
+    `stuck(channel)` is told of a channel that has to be flushed, `lost(channel)` of one that has
+    failed, `over(stream)` of a stream whose last event has been sent.
+    """
+
+    def __init__(
+        self,
+        stuck: Callable[[Channel], None],
+        lost: Callable[[Channel], None],
+        over: Callable[[Stream], None],
+    ) -> None:
+        self._stuck = stuck
+        self._lost = lost
+        self._over = over
+        self._slots: list[list[Stream]] = [[] for _ in range(_SLOTS)]
+        self._next = 0
+        self._free: dict[int, list[int]] = {}
+        self._seats: dict[int, int] = {}
+        self.running = 0
+        self.events = 0
+        self.lags = array("q")
+
+    def add(self, stream: Stream) -> None:
+        """Send this stream's further events, from half an interval to one and a half from now."""
+        now = monotonic_ns()
+        interval = stream.interval
+        if not self.running:
+            self._next = now // _SLOT_NS
+        self.running += 1
+        seat = stream.seat = self._seat(interval)
+        phase = int(seat * _GOLDEN % 1 * interval)
+        earliest = now + max(interval // 2, _SLOT_NS)
+        stream.due = earliest + (phase - earliest) % interval
+        self._slots[stream.due // _SLOT_NS & _MASK].append(stream)
+
+    def _seat(self, interval: int) -> int:
+        """A place in the interval that no other stream has, those given up before new ones."""
+        free = self._free.setdefault(interval, [])
+        if free:
+            return free.pop()
+        seat = self._seats.get(interval, 0)
+        self._seats[interval] = seat + 1
+        return seat
+
+    def remove(self, stream: Stream) -> None:
+        """Send nothing more; the wheel itself forgets the stream when its slot comes up."""
+        stream.left = _GONE
+        self.running -= 1
+        assert stream.seat is not None
+        self._free[stream.interval].append(stream.seat)
+
+    def time_left(self) -> int:
+        """Nanoseconds until the next slot in which something is due, or a little before that."""
+        slots, number = self._slots, self._next
+        while not slots[number & _MASK] and number - self._next < _LOOK_AHEAD:
+            number += 1
+        return number * _SLOT_NS - monotonic_ns()
+
+    def turn(self) -> None:
+        """Send what is due, but of a backlog only a part: connections must not wait for all."""
+        last = min(monotonic_ns() // _SLOT_NS, self._next + _AT_ONCE)
+        while self._next <= last:
+            place = self._next & _MASK
+            due = self._slots[place]
+            if due:
+                self._slots[place] = []
+                self._send(due, self._next * _SLOT_NS)
+            self._next += 1
+        if len(self.lags) > _MOST_LAGS:
+            del self.lags[: _MOST_LAGS // 2]
+
+    def _send(self, streams: list[Stream], since: int) -> None:
+        clock, slots, late = monotonic_ns, self._slots, self.lags.append
+        for stream in streams:
+            left = stream.left
+            if left <= 0:
+                if left == 0:
+                    self._over(stream)
+                continue
+            stream.left = left - 1
+            channel = stream.channel
+            now = clock()
+            event = stream.before + b"%020d" % now + stream.after
+            try:
+                sent = 0 if channel.out else channel.send(event)
+            except WOULD_BLOCK:
+                sent = 0
+            except OSError:
+                self._lost(channel)
+                continue
+            if sent != stream.size:
+                channel.out += event[sent:]
+                self._stuck(channel)
+            late(now - since)
+            self.events += 1
+            due = stream.due = stream.due + stream.interval
+            slots[due // _SLOT_NS & _MASK].append(stream)

@@ -1,0 +1,162 @@
+"""Single figures that no load table shows, each measured as often as it takes to believe it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from http.client import HTTPConnection
+from typing import Any, Final
+
+from autopilot.control.feeds import parse_catalog, parse_utilization
+from autopilot.routing.catalog import Catalog
+from autopilot.routing.ranking import rank
+from autopilot.routing.snapshot import Snapshot
+from benchmarks.feeds import CATALOG_PATH, UTILIZATION_PATH, feeds
+from benchmarks.job import SILENT, STREAM, UNARY, UPLOAD, Job
+from benchmarks.measuring import Rig
+from benchmarks.processes import HOST, PROJECT
+from benchmarks.scenarios import ALIAS, HEADERS, MODELS, PLAIN
+from benchmarks.servers import AUTOPILOT, CADDY, DIRECT, Running
+
+Found = Iterator[tuple[str, float]]
+"""Names of figures and their values, one for each time they were measured."""
+
+_MB = 1024 * 1024
+_SETTLE = 1.0
+_LEAVING = 500
+_STAYING_RATE = 100
+
+
+def _job(kind: str, connections: int, seconds: float, **more: Any) -> Job:
+    return Job(
+        port=0,
+        kind=kind,
+        model=MODELS[ALIAS],
+        headers=HEADERS,
+        connections=connections,
+        seconds=seconds,
+        warmup=0.5,
+        **more,
+    )
+
+
+def _run(rig: Rig, running: Running | None, job: Job) -> dict[str, Any]:
+    """The result of one load."""
+    with rig.load(replace(job, **rig.target(PLAIN, running))) as load:
+        load.wait_steady()
+        return load.wait_done()
+
+
+def first_byte(rig: Rig) -> Found:
+    """Microseconds to the first byte on an idle proxy, one request at a time."""
+    jobs = {
+        "unary": _job(UNARY, 1, 3.0, requests_per_second=200),
+        "stream": _job(STREAM, 1, 3.0, rate=1000, events=1, think=0.005),
+    }
+    for name in (DIRECT, AUTOPILOT, CADDY):
+        with rig.proxy(name, PLAIN) as running:
+            for kind, job in jobs.items():
+                result = _run(rig, running, job)
+                yield f"first byte, {kind}, {name}", result["first_byte_us"]["p50"]
+
+
+def uploads(rig: Rig) -> Found:
+    """Megabytes of memory at the most, while 64 clients send 150 KB bodies as fast as they can."""
+    with rig.proxy(AUTOPILOT, PLAIN) as running:
+        assert running is not None
+        _run(rig, running, _job(UPLOAD, 64, 6.0, body_bytes=150_000))
+        yield "peak memory", running.peak() / _MB
+
+
+def beside_large_bodies(rig: Rig) -> Found:
+    """Microseconds of latency (p99) of 200 streams, alone and beside bodies of 1 MB."""
+    streams = _job(STREAM, 200, 4.0, rate=10)
+    large = _job(UPLOAD, 1, 60.0, requests_per_second=5, body_bytes=1_000_000)
+    with rig.proxy(AUTOPILOT, PLAIN) as running:
+        yield "p99 alone", _run(rig, running, streams)["latency_us"]["p99"]
+        with rig.load(replace(large, **rig.target(PLAIN, running))) as beside:
+            beside.wait_steady()
+            yield "p99 beside 1 MB bodies", _run(rig, running, streams)["latency_us"]["p99"]
+
+
+def leaving_at_once(rig: Rig) -> Found:
+    """Milliseconds by which the other streams stall when 500 clients leave at once."""
+    staying = _job(STREAM, 200, 4.0, rate=_STAYING_RATE)
+    leaving = _job(STREAM, _LEAVING, 60.0, rate=5)
+    with rig.proxy(AUTOPILOT, PLAIN) as running:
+        with rig.load(replace(leaving, **rig.target(PLAIN, running))) as others:
+            others.wait_steady()
+            with rig.load(replace(staying, **rig.target(PLAIN, running))) as load:
+                load.wait_steady()
+                time.sleep(_SETTLE)
+                others.kill()
+                result = load.wait_done()
+        yield "stall", max(0.0, result["max_gap_ms"] - 1000 / _STAYING_RATE)
+
+
+def silent_upstream(rig: Rig) -> Found:
+    """Milliseconds from a client's leaving to the close of its silent upstream connection."""
+    with rig.proxy(AUTOPILOT, PLAIN) as running:
+        for _ in range(5):
+            job = replace(_job(SILENT, 1, 60.0), **rig.target(PLAIN, running))
+            with rig.load(job) as load:
+                load.wait_steady()
+                left = time.monotonic_ns()
+                load.kill()
+            time.sleep(_SETTLE)
+            closed = _stats(rig.upstream(PLAIN).port)["last_close"]
+            yield "upstream closed after", (closed - left) / 1e6
+
+
+def _stats(port: int) -> dict[str, Any]:
+    connection = HTTPConnection(HOST, port, timeout=5)
+    connection.request("GET", "/stats")
+    stats: dict[str, Any] = json.loads(connection.getresponse().read())
+    connection.close()
+    return stats
+
+
+def starting(rig: Rig) -> Found:
+    """Seconds from the start of the process to ``/readyz`` 200, and of ``import autopilot``."""
+    rig.upstream(PLAIN)
+    for _ in range(5):
+        began = time.monotonic()
+        with rig.proxy(AUTOPILOT, PLAIN):
+            yield "ready after", time.monotonic() - began
+        nothing, package = _python("pass"), _python("import autopilot")
+        yield "import autopilot", package - nothing
+
+
+def _python(code: str) -> float:
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+    return time.monotonic() - began
+
+
+def refreshing(rig: Rig) -> Found:
+    """Milliseconds that the reactor is busy with a new utilization feed of 540 records."""
+    bodies = feeds()
+    catalog = Catalog.of(parse_catalog(bodies[CATALOG_PATH]).models)
+    for _ in range(20):
+        began = time.perf_counter()
+        loads = parse_utilization(bodies[UTILIZATION_PATH]).loads
+        Snapshot(catalog, rank(loads, catalog), began, began)
+        yield "feed refresh", (time.perf_counter() - began) * 1000
+
+
+PROBES: Final[Mapping[str, Callable[[Rig], Found]]] = {
+    each.__name__: each
+    for each in (
+        first_byte,
+        uploads,
+        beside_large_bodies,
+        leaving_at_once,
+        silent_upstream,
+        starting,
+        refreshing,
+    )
+}

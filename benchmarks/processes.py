@@ -1,0 +1,189 @@
+"""The children of a run: each on its core, each with its log, all ended whatever happens."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+HOST: Final = "127.0.0.1"
+PROJECT: Final = Path(__file__).resolve().parent.parent
+
+_KEPT = ("PATH", "LANG", "LC_ALL")
+_LAST_LINES = 12
+_POLL = 0.02
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class ProcessError(Exception):
+    """A child did not do what it was started for; the text ends with what it said last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Which core each part runs on. With two cores, load and upstream share the second."""
+
+    proxy: int
+    load: int
+    upstream: int
+
+    @classmethod
+    def available(cls) -> Cores:
+        """The first cores that this process may use."""
+        cores = sorted(os.sched_getaffinity(0))
+        others = cores[1:] or cores
+        return cls(cores[0], others[0], others[1 % len(others)])
+
+    @property
+    def shared(self) -> bool:
+        """Whether load and upstream are on one core."""
+        return self.load == self.upstream
+
+
+class Child:
+    """A process pinned to a core, leading a session of its own; killed on leaving the context.
+
+    Its standard error, and its output unless it `talks`, goes to a log in `folder`, which is also
+    its working directory and its home.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        core: int,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        talks: bool = False,
+    ) -> None:
+        self.name = name
+        self._log = folder / f"{name}.log"
+        pipe = subprocess.PIPE if talks else None
+        with self._log.open("wb") as log:
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    bufsize=0,  # or a line could wait in a buffer that select does not see
+                    cwd=folder,
+                    env=_environment(folder, environment or {}),
+                    stdin=pipe or subprocess.DEVNULL,
+                    stdout=pipe or log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=lambda: _prepare(core),
+                )
+            except OSError as error:
+                raise ProcessError(f"{name} could not be started: {error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process, and the session that it leads."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it and all that it has started, at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
+
+    def hear(self, patience: float) -> str:
+        """The next line of its output. Raises `ProcessError` when there is none in time."""
+        output = self._process.stdout
+        assert output is not None
+        # A line is written whole, and the next only after something of ours was done about it.
+        ready, _, _ = select.select([output], [], [], patience)
+        line = output.readline() if ready else b""
+        if not line:
+            raise self.failure("ended" if ready else f"said nothing for {patience:.0f} s")
+        return line.decode()
+
+    def wait_until(self, fulfilled: Callable[[], bool], patience: float) -> None:
+        """Ask again and again. Raises `ProcessError` when it ends before, or takes too long."""
+        end = time.monotonic() + patience
+        while not fulfilled():
+            if self._process.poll() is not None:
+                raise self.failure(f"ended with status {self._process.returncode}")
+            if time.monotonic() > end:
+                raise self.failure(f"was not ready after {patience:.0f} s")
+            time.sleep(_POLL)
+
+    def failure(self, what: str) -> ProcessError:
+        """An error that tells the end of the log."""
+        lines = self._log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
+        said = "\n".join(f"    {line}" for line in lines) or "    (nothing in its log)"
+        return ProcessError(f"{self.name} {what}; its last words:\n{said}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a GET is answered with 200."""
+    connection = HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path, headers={"Authorization": "Bearer bench"})
+        response = connection.getresponse()
+        response.read()
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+    return response.status == 200
+
+
+def _prepare(core: int) -> None:
+    """In the child: its core, all descriptors that may be had, and an end when its parent ends."""
+    os.sched_setaffinity(0, {core})
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """Nothing of this process' settings: a proxy must run with its defaults."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {
+        **kept,
+        "HOME": str(folder),
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }

@@ -1,0 +1,97 @@
+"""What a run has found, as values that go to a JSON file and come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One window of one scenario through one proxy, or through none.
+
+    `cpu` is the proxy's, in seconds; `load_share` and `upstream_share` are parts of a core. The
+    latency is that of requests or events, in microseconds. `grown` is how many bytes the proxy's
+    memory has grown from its start to the window, and `rss` where it was then.
+    """
+
+    scenario: str
+    upstream: str
+    subject: str
+    round: int
+    streams: int
+    units: int
+    elapsed: float
+    cpu: float
+    load_share: float
+    upstream_share: float
+    shared_core: bool
+    p50: int | None
+    p99: int | None
+    p999: int | None
+    longest: int | None
+    first_byte_p50: int | None
+    first_byte_p99: int | None
+    max_gap_ms: float
+    grown: int
+    rss: int
+    peak: int
+    errors: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def cpu_us(self) -> float | None:
+        """The proxy's processor time for one request or event, in microseconds."""
+        return self.cpu / self.units * 1e6 if self.units else None
+
+    @property
+    def per_second(self) -> float:
+        """Requests or events per second."""
+        return self.units / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def busy(self) -> float:
+        """How busy the core was that limits the load: load and upstream where they share one."""
+        if self.shared_core:
+            return self.load_share + self.upstream_share
+        return max(self.load_share, self.upstream_share)
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioInfo:
+    """What the report says of a scenario."""
+
+    key: str
+    title: str
+    unit: str
+    kind: str
+    streams: int
+    growth: bool
+
+
+@dataclass(slots=True)
+class Results:
+    """All of a run. `problems` are the proxies, measurements and probes that came to nothing."""
+
+    environment: dict[str, str]
+    options: dict[str, Any]
+    scenarios: list[ScenarioInfo] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
+    probes: dict[str, list[float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write all of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Read what `save` has written."""
+        value = json.loads(path.read_text())
+        value["scenarios"] = [ScenarioInfo(**each) for each in value["scenarios"]]
+        value["measurements"] = [Measurement(**each) for each in value["measurements"]]
+        return cls(**value)

@@ -1,0 +1,111 @@
+"""Runs the plan in interleaved rounds, so that a slow minute of the machine meets every proxy.
+
+Says what it does while it does it, and goes on when one proxy cannot.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.processes import ProcessError
+from benchmarks.results import Measurement, Results
+from benchmarks.scenarios import Item
+
+_OVERHEAD = 0.8
+"""Seconds for each measurement that go to starting and stopping the load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One measurement of one round."""
+
+    item: Item
+    round: int
+
+
+def steps(plan: Sequence[Item], rounds: int) -> list[Step]:
+    """Everything in order: round 1 of all, then round 2 of all that want one, and so on."""
+    return [
+        Step(item, number)
+        for number in range(1, rounds + 1)
+        for item in plan
+        if number <= (item.scenario.rounds or rounds)
+    ]
+
+
+@dataclass(slots=True)
+class TimeLeft:
+    """An estimate that corrects itself by how long the parts already done have taken."""
+
+    parts: list[float]
+    clock: Callable[[], float] = time.monotonic
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Time runs from now on."""
+        self._began = self.clock()
+
+    def after(self, done: int) -> float:
+        """Seconds left once `done` of the parts are over."""
+        expected, left = sum(self.parts[:done]), sum(self.parts[done:])
+        spent = self.clock() - self._began
+        return left * (spent / expected) if expected else left
+
+
+def run(
+    todo: Sequence[Step],
+    measure: Callable[[Step], Measurement],
+    results: Results,
+    left: TimeLeft,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Make all measurements. A proxy that fails to start is left out from there on."""
+    given_up: set[tuple[str, str]] = set()
+    for number, step in enumerate(todo, 1):
+        item = step.item
+        place = (item.subject.proxy, item.upstream)
+        if place in given_up:
+            continue
+        try:
+            measured = measure(step)
+        except ProcessError as error:
+            results.problems.append(f"{item.name}, round {step.round}: {error}")
+            told = f"FAILED: {error}"
+            given_up.add(place)
+        else:
+            results.measurements.append(measured)
+            told = line_of(item, measured)
+        say(f"[{number:3}/{len(todo)} {clock(left.after(number))} left] {item.name}: {told}")
+
+
+def line_of(item: Item, measured: Measurement) -> str:
+    """What is shown of a measurement while the run goes on."""
+    parts = []
+    if measured.cpu and item.scenario.unit == "stream":
+        parts.append(f"{measured.grown / 1024 / max(1, measured.units):.1f} KB/stream")
+        parts.append(f"idle CPU {measured.cpu / measured.elapsed:.1%}")
+    elif measured.cpu and measured.cpu_us is not None:
+        parts.append(f"{measured.cpu_us:.1f} µs/{item.scenario.unit}")
+    if item.scenario.unit != "stream":
+        parts.append(f"{measured.per_second:,.0f}/s")
+        parts.append(f"p50 {measured.p50} µs, p99 {measured.p99} µs")
+    parts.append(f"load and upstream {measured.busy:.0%} of a core")
+    if measured.errors:
+        parts.append(f"{measured.errors} ERRORS {dict(measured.reasons)}")
+    return ", ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60:02}:{whole % 60:02}"
+
+
+def expected(todo: Iterable[Step], warmup: float, seconds: float) -> list[float]:
+    """About how long each step takes."""
+    return [
+        step.item.scenario.expected_seconds(step.item.subject, warmup, seconds) + _OVERHEAD
+        for step in todo
+    ]

@@ -1,0 +1,254 @@
+"""What is measured, as a table: the kind of load, its size, and which proxies take part."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from benchmarks.job import SILENT, STREAM, UNARY, UNARY_NEW, UPLOAD, Job
+from benchmarks.servers import AUTOPILOT, CADDY, DIRECT, LITELLM, NGINX
+
+PLAIN: Final = "plain"
+TLS: Final = "tls"
+UPSTREAMS: Final = (PLAIN, TLS)
+
+ALIAS: Final = "alias"
+LIST: Final = "list"
+ONE: Final = "one model"
+MODELS: Final = {
+    ALIAS: "chutesai/AutoPilot",
+    LIST: "bench/one,bench/two,bench/three",
+    ONE: "bench/one",
+    "": "bench/one",
+}
+HEADERS: Final = {"Authorization": "Bearer bench"}
+"""LiteLLM insists on one; the router hashes it to know its client again."""
+
+_UNITS = {UNARY: "request", UNARY_NEW: "request", UPLOAD: "request", STREAM: "event"}
+_OWN_DESCRIPTORS = 200
+_MOST_SILENT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A proxy, and for the router the way in which the request names its model."""
+
+    proxy: str
+    mode: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the tables call it."""
+        name = "no proxy" if self.proxy == DIRECT else self.proxy
+        return f"{name}, {self.mode}" if self.mode else name
+
+
+NO_PROXY: Final = Subject(DIRECT)
+BEST: Final = Subject(AUTOPILOT, ALIAS)
+"""The router as it is meant to be used; what is compared with the peers."""
+_PEERS: Final = (Subject(NGINX), Subject(CADDY))
+_MAIN: Final = (NO_PROXY, BEST, *_PEERS)
+_WAYS: Final = (NO_PROXY, BEST, Subject(AUTOPILOT, LIST), Subject(AUTOPILOT, ONE), *_PEERS)
+_SMALL: Final = (NO_PROXY, BEST, Subject(LITELLM))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One line of the table. `rounds` at most are run; `quick` says that a quick run has it too."""
+
+    key: str
+    title: str
+    kind: str
+    subjects: tuple[Subject, ...]
+    connections: int
+    rate: int = 0
+    requests_per_second: float | None = None
+    body_bytes: int | None = None
+    ramp_per_second: float = 1000.0
+    upstreams: tuple[str, ...] = UPSTREAMS
+    rounds: int | None = None
+    quick: bool = False
+    growth: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What the cost is counted by."""
+        return _UNITS.get(self.kind, "stream")
+
+    def job(self, subject: Subject, port: int, warmup: float, seconds: float) -> Job:
+        """What the load is told."""
+        return Job(
+            port=port,
+            kind=self.kind,
+            model=MODELS[subject.mode],
+            headers=HEADERS,
+            connections=self.connections,
+            rate=self.rate,
+            requests_per_second=self.requests_per_second,
+            body_bytes=self.body_bytes,
+            ramp_per_second=self.ramp_per_second,
+            warmup=warmup,
+            seconds=seconds,
+        )
+
+    def expected_seconds(self, subject: Subject, warmup: float, seconds: float) -> float:
+        """About how long one measurement takes, for the estimate of the time left."""
+        start = {DIRECT: 0.3, LITELLM: 12.0, AUTOPILOT: 1.3}.get(subject.proxy, 0.6)
+        return start + self.connections / self.ramp_per_second + warmup + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One measurement that is to be made."""
+
+    scenario: Scenario
+    upstream: str
+    subject: Subject
+
+    @property
+    def name(self) -> str:
+        """What `--only` is matched with."""
+        return f"{self.scenario.key}/{self.upstream}/{self.subject.label}"
+
+
+def silent_streams() -> int:
+    """How many streams a proxy can hold open with two descriptors each, at most 10,000."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return _MOST_SILENT
+    return min(_MOST_SILENT, (hard - _OWN_DESCRIPTORS) // 2)
+
+
+def _growth(streams: int, rate: int) -> Scenario:
+    return Scenario(
+        f"growth-{streams}",
+        f"{streams:,} streams × {rate} events/s",
+        STREAM,
+        _MAIN,
+        streams,
+        rate=rate,
+        upstreams=(PLAIN,),
+        growth=True,
+    )
+
+
+def table() -> tuple[Scenario, ...]:
+    """All scenarios, in the order in which they are run and reported."""
+    silent = silent_streams()
+    return (
+        Scenario(
+            "unary-closed",
+            "2 KB answers, closed loop, 32 connections",
+            UNARY,
+            _MAIN,
+            32,
+            quick=True,
+        ),
+        Scenario(
+            "unary",
+            "2 KB answers, 2,000 requests/s on 32 connections",
+            UNARY,
+            _WAYS,
+            32,
+            requests_per_second=2000,
+            quick=True,
+        ),
+        Scenario(
+            "unary-new",
+            "2 KB answers, 500 requests/s, each on a new connection",
+            UNARY_NEW,
+            _MAIN,
+            32,
+            requests_per_second=500,
+        ),
+        Scenario(
+            "upload",
+            "1 MB request bodies, 50/s on 8 connections",
+            UPLOAD,
+            _MAIN,
+            8,
+            requests_per_second=50,
+            body_bytes=1_000_000,
+        ),
+        Scenario(
+            "stream-400",
+            "400 streams × 50 events/s",
+            STREAM,
+            _WAYS,
+            400,
+            rate=50,
+            quick=True,
+        ),
+        Scenario(
+            "stream-5000",
+            "5,000 streams × 2 events/s",
+            STREAM,
+            _MAIN,
+            5000,
+            rate=2,
+            ramp_per_second=1500,
+            growth=True,
+        ),
+        Scenario(
+            "silent",
+            f"{silent:,} open and silent streams",
+            SILENT,
+            (BEST, *_PEERS),
+            silent,
+            rounds=1,
+        ),
+        Scenario(
+            "small-unary",
+            "2 KB answers, 40 requests/s on 4 connections",
+            UNARY,
+            _SMALL,
+            4,
+            requests_per_second=40,
+            rounds=1,
+        ),
+        Scenario("small-stream", "20 streams × 10 events/s", STREAM, _SMALL, 20, rate=10, rounds=1),
+        _growth(100, 100),
+        _growth(400, 25),
+        _growth(1000, 10),
+        _growth(2500, 4),
+    )
+
+
+_QUICK_SILENT = 1000
+
+
+def small(scenario: Scenario) -> Scenario:
+    """The scenario as a quick run has it."""
+    if scenario.kind != SILENT:
+        return replace(scenario, rounds=1)
+    title = f"{_QUICK_SILENT:,} open and silent streams"
+    return replace(scenario, connections=_QUICK_SILENT, title=title, rounds=1)
+
+
+def plan(
+    scenarios: Sequence[Scenario], only: str | None, proxies: Sequence[str], *, quick: bool
+) -> list[Item]:
+    """The measurements of one round. `only` is a regular expression, looked for in their names."""
+    wanted = re.compile(only or "")
+    return [
+        Item(small(scenario) if quick else scenario, upstream, subject)
+        for scenario, upstream, subject in _combinations(scenarios)
+        if subject.proxy in proxies
+        and wanted.search(Item(scenario, upstream, subject).name)
+        and (not quick or only or _is_quick(scenario, upstream, subject))
+    ]
+
+
+def _combinations(scenarios: Sequence[Scenario]) -> Iterator[tuple[Scenario, str, Subject]]:
+    """Every proxy in turn before the next scenario, so that all meet the same conditions."""
+    for scenario in scenarios:
+        for upstream in scenario.upstreams:
+            for subject in scenario.subjects:
+                yield scenario, upstream, subject
+
+
+def _is_quick(scenario: Scenario, upstream: str, subject: Subject) -> bool:
+    return scenario.quick and subject.mode in ("", ALIAS)

@@ -1,0 +1,215 @@
+"""What is measured: the router and its peers, each set up as a proxy for event streams.
+
+All are given the same: one core, the same upstream, a log of each request in a file, and kept
+connections on both sides. Nothing else is tuned.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.accounting import cpu_seconds, memory, session_members
+from benchmarks.processes import HOST, PROJECT, Child, answers, free_port
+
+AUTOPILOT: Final = "autopilot"
+NGINX: Final = "nginx"
+CADDY: Final = "caddy"
+LITELLM: Final = "litellm"
+DIRECT: Final = "direct"
+"""No proxy at all: the load talks to the upstream."""
+
+LITELLM_BIN: Final = PROJECT / "benchmarks" / ".venv-litellm" / "bin"
+_PEERS = PROJECT / "benchmarks" / "peers"
+_CATALOG = "/v1/models"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where the proxies send requests; TLS when there is an authority to trust."""
+
+    port: int
+    ca_file: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        """What URLs begin with."""
+        return "http" if self.ca_file is None else "https"
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"{self.scheme}://{HOST}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one proxy is to run."""
+
+    folder: Path
+    port: int
+    upstream: Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a proxy is started, and the page that says 200 once it serves."""
+
+    command: tuple[str, ...]
+    ready: str
+    environment: dict[str, str] = field(default_factory=dict)
+    patience: float = 20.0
+
+
+class Running:
+    """A proxy that serves."""
+
+    def __init__(self, child: Child, port: int) -> None:
+        self.port = port
+        self._child = child
+        self._pids = session_members(child.pid)
+
+    def pids(self) -> list[int]:
+        """All its processes, as they were when it was ready."""
+        return self._pids
+
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        return cpu_seconds(self._pids)
+
+    def rss(self) -> int:
+        """Bytes of memory now."""
+        return memory(self._pids)
+
+    def peak(self) -> int:
+        """Bytes of memory at the most."""
+        return memory(self._pids, "VmHWM")
+
+    def stop(self) -> None:
+        """End it."""
+        self._child.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """One of the proxies; `missing` says why it cannot be run here, or nothing."""
+
+    name: str
+    program: Path | str
+    prepare: Callable[[Place], Launch]
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot be run here."""
+        if shutil.which(self.program) is None:
+            return f"{self.name} is not installed here ({self.program} was not found)"
+        return None
+
+    def start(self, upstream: Upstream, folder: Path, core: int) -> Running:
+        """Start it and wait until it serves. Raises `ProcessError`."""
+        place = Place(folder, free_port(), upstream)
+        launch = self.prepare(place)
+        child = Child(
+            self.name, launch.command, core=core, folder=folder, environment=launch.environment
+        )
+        try:
+            child.wait_until(lambda: answers(place.port, launch.ready), launch.patience)
+        except BaseException:
+            child.kill()
+            raise
+        return Running(child, place.port)
+
+
+def _twistd() -> Path:
+    return Path(sys.executable).parent / "twistd"
+
+
+def _autopilot(place: Place, reactor: str | None = None) -> Launch:
+    base = place.upstream.url
+    environment = {
+        "LISTEN_ADDR": f"{HOST}:{place.port}",
+        "BACKEND_BASE_URL": base,
+        "MESSAGES_BASE_URL": base,
+        "RESPONSES_BASE_URL": base,
+        "MODELS_URL": f"{base}/v1/models",
+        "UTILIZATION_URL": f"{base}/chutes/utilization",
+        "MAX_CONCURRENT_REQUESTS": "100000",
+    }
+    if place.upstream.ca_file is not None:
+        environment["UPSTREAM_CA_FILE"] = str(place.upstream.ca_file)
+    chosen = (f"--reactor={reactor}",) if reactor else ()
+    command = (str(_twistd()), "--nodaemon", "--pidfile=", *chosen, "autopilot")
+    return Launch(command, "/readyz", environment)
+
+
+def _nginx(place: Place) -> Launch:
+    tls = (
+        f"proxy_ssl_trusted_certificate {place.upstream.ca_file}; proxy_ssl_verify on;"
+        " proxy_ssl_name localhost; proxy_ssl_server_name on;"
+    )
+    config = _fill("nginx.conf", place, tls)
+    command = ("nginx", "-c", str(config), "-p", str(place.folder), "-e", "stderr")
+    return Launch(command, _CATALOG)
+
+
+def _caddy(place: Place) -> Launch:
+    tls = (
+        f"tls\n\t\t\ttls_trusted_ca_certs {place.upstream.ca_file}\n\t\t\ttls_server_name localhost"
+    )
+    config = _fill("Caddyfile", place, tls)
+    command = ("caddy", "run", "--config", str(config), "--adapter", "caddyfile")
+    return Launch(command, _CATALOG, {"GOMAXPROCS": "1"})
+
+
+def _litellm(place: Place) -> Launch:
+    config = _fill("litellm.yaml", place, "")
+    environment = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches prices while it starts
+        "LITELLM_TELEMETRY": "False",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # no keys to look up
+        "PYTHONPATH": "",
+    }
+    if place.upstream.ca_file is not None:
+        environment["SSL_CERT_FILE"] = str(place.upstream.ca_file)
+    own = ("--host", HOST, "--port", str(place.port), "--num_workers", "1")
+    command = (str(LITELLM_BIN / "litellm"), "--config", str(config), *own)
+    return Launch(command, "/health/liveliness", environment, patience=120.0)
+
+
+def _fill(template: str, place: Place, tls: str) -> Path:
+    """Write a peer's configuration, from its template, to the folder that it runs in."""
+    text = (_PEERS / template).read_text()
+    values = {
+        "HOST": HOST,
+        "PORT": str(place.port),
+        "FOLDER": str(place.folder),
+        "SCHEME": place.upstream.scheme,
+        "UPSTREAM": f"{HOST}:{place.upstream.port}",
+        "TLS": tls if place.upstream.ca_file else "",
+        "FILES": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+        # Workers of a root's nginx would have another user, who may not write to the folder.
+        "USER": "user root;" if os.geteuid() == 0 else "",
+    }
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    written = place.folder / template
+    written.write_text(text)
+    return written
+
+
+def proxies(reactor: str | None = None) -> dict[str, Proxy]:
+    """All proxies by name; the router with another reactor if one is given."""
+    known = (
+        Proxy(AUTOPILOT, _twistd(), lambda place: _autopilot(place, reactor)),
+        Proxy(NGINX, "nginx", _nginx),
+        Proxy(CADDY, "caddy", _caddy),
+        Proxy(LITELLM, LITELLM_BIN / "litellm", _litellm),
+    )
+    return {each.name: each for each in known}

@@ -1,0 +1,189 @@
+"""The figures the router is to reach, and whether a run reached them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from benchmarks.results import Measurement, Results
+from benchmarks.scenarios import BEST, NO_PROXY, PLAIN, TLS
+
+OURS: Final = BEST.label
+_CLOSED, _STREAMS = "unary-closed", "stream-400"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One target: what was asked, what came out, and whether that is enough; None: not measured."""
+
+    measure: str
+    limit: str
+    value: str
+    reached: bool | None
+
+
+class Medians:
+    """The medians of a run, over its rounds."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def of(
+        self,
+        scenario: str,
+        upstream: str,
+        subject: str,
+        read: Callable[[Measurement], float | None],
+    ) -> float | None:
+        """The median of one figure; None when it was not measured."""
+        values = [
+            value
+            for each in self._results.measurements
+            if (each.scenario, each.upstream, each.subject) == (scenario, upstream, subject)
+            and (value := read(each)) is not None
+        ]
+        return median(values) if values else None
+
+    def cpu(self, scenario: str, upstream: str, subject: str) -> float | None:
+        """Processor time of the proxy for one unit, in microseconds."""
+        return self.of(scenario, upstream, subject, lambda each: each.cpu_us)
+
+    def added(self, scenario: str, subject: str, percentile: str) -> float | None:
+        """Microseconds of latency more than without a proxy, over a plain upstream."""
+
+        def read(each: Measurement) -> float | None:
+            value: int | None = getattr(each, percentile)
+            return value
+
+        through = self.of(scenario, PLAIN, subject, read)
+        direct = self.of(scenario, PLAIN, NO_PROXY.label, read)
+        return None if through is None or direct is None else through - direct
+
+    def probe(self, name: str) -> float | None:
+        """The median of a probe's figures."""
+        values = self._results.probes.get(name)
+        return median(values) if values else None
+
+    def first_byte_added(self, kind: str, proxy: str) -> float | None:
+        """Microseconds to the first byte more than without a proxy."""
+        through = self.probe(f"first byte, {kind}, {proxy}")
+        direct = self.probe(f"first byte, {kind}, direct")
+        return None if through is None or direct is None else through - direct
+
+    def memory_per_stream(self) -> float | None:
+        """Kilobytes of each of the silent streams."""
+        return self.of("silent", PLAIN, OURS, lambda each: each.grown / 1024 / max(1, each.units))
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """All targets, in order."""
+    m = Medians(results)
+    return [
+        *_against_caddy(m, "CPU per unary request", _CLOSED, 0.75, 1.3, "aim: 2 × nginx"),
+        *_against_caddy(m, "CPU per event, 400 × 50/s", _STREAMS, 1.0, 1.3, "aim: 1.3 × nginx"),
+        _ratio(
+            "p50 added per event, 400 × 50/s",
+            m.added(_STREAMS, OURS, "p50"),
+            m.added(_STREAMS, "caddy", "p50"),
+            1.0,
+            "Caddy",
+        ),
+        _ratio(
+            "p99 added per event, 400 × 50/s",
+            m.added(_STREAMS, OURS, "p99"),
+            m.added(_STREAMS, "caddy", "p99"),
+            1.0,
+            "Caddy",
+        ),
+        *_first_bytes(m),
+        _limit("peak memory, 64 clients with 150 KB bodies", m.probe("peak memory"), 120, "MB"),
+        _ratio(
+            "p99 of 200 streams beside 1 MB bodies",
+            m.probe("p99 beside 1 MB bodies"),
+            m.probe("p99 alone"),
+            1.5,
+            "without them",
+        ),
+        _limit("stall when 500 clients leave", m.probe("stall"), 50, "ms"),
+        _limit("silent upstream closed after", m.probe("upstream closed after"), 100, "ms"),
+        _ratio(
+            "CPU per event, 5,000 streams",
+            m.cpu("stream-5000", PLAIN, OURS),
+            m.cpu("growth-100", PLAIN, OURS),
+            1.25,
+            "100 streams",
+        ),
+        _limit("memory per silent stream", m.memory_per_stream(), 40, "KB"),
+        *_against_litellm(m),
+        _limit("start to readiness", m.probe("ready after"), 1.5, "s"),
+        _limit("import autopilot", m.probe("import autopilot"), 0.5, "s"),
+        _limit("feed refresh, 540 records", m.probe("feed refresh"), 5, "ms"),
+    ]
+
+
+def _against_caddy(
+    m: Medians, measure: str, scenario: str, plain: float, tls: float, aim: str
+) -> list[Verdict]:
+    found = []
+    for upstream, limit, words in (
+        (PLAIN, plain, "plain upstream"),
+        (TLS, tls, "TLS upstream"),
+    ):
+        ours, caddy, nginx = (m.cpu(scenario, upstream, each) for each in (OURS, "caddy", "nginx"))
+        verdict = _ratio(f"{measure}, {words}", ours, caddy, limit, "Caddy", aim)
+        if ours and nginx:
+            value = f"{verdict.value}; {ours / nginx:.2f} × nginx"
+            verdict = Verdict(verdict.measure, verdict.limit, value, verdict.reached)
+        found.append(verdict)
+    return found
+
+
+def _first_bytes(m: Medians) -> list[Verdict]:
+    found = [
+        _ratio(
+            f"first byte added, idle, {kind}",
+            m.first_byte_added(kind, "autopilot"),
+            m.first_byte_added(kind, "caddy"),
+            2.0,
+            "Caddy",
+        )
+        for kind in ("unary", "stream")
+    ]
+    added = m.first_byte_added("unary", "autopilot")
+    return [*found, _limit("p50 added, idle, unary", added, 150, "µs")]
+
+
+def _against_litellm(m: Medians) -> list[Verdict]:
+    found = []
+    for unit, scenario, times in (
+        ("event", "small-stream", 25),
+        ("request", "small-unary", 80),
+    ):
+        ours = m.cpu(scenario, PLAIN, OURS)
+        theirs = m.cpu(scenario, PLAIN, "litellm")
+        measure, limit = f"CPU per {unit} against LiteLLM", f"≥ {times} × less"
+        if not ours or theirs is None:
+            found.append(Verdict(measure, limit, "not measured", None))
+            continue
+        value = f"{theirs / ours:.0f} × less ({ours:.0f} against {theirs:.0f} µs)"
+        found.append(Verdict(measure, limit, value, theirs >= times * ours))
+    return found
+
+
+def _ratio(
+    measure: str, ours: float | None, other: float | None, most: float, whose: str, aim: str = ""
+) -> Verdict:
+    limit = f"≤ {most:g} × {whose}" + (f" ({aim})" if aim else "")
+    if ours is None or not other or other < 0:
+        return Verdict(measure, limit, "not measured", None)
+    value = f"{ours / other:.2f} × ({ours:.1f} against {other:.1f} µs)"
+    return Verdict(measure, limit, value, ours <= most * other)
+
+
+def _limit(measure: str, value: float | None, most: float, unit: str) -> Verdict:
+    limit = f"≤ {most:g} {unit}"
+    if value is None:
+        return Verdict(measure, limit, "not measured", None)
+    return Verdict(measure, limit, f"{value:.3g} {unit}", value <= most)

@@ -1,0 +1,229 @@
+"""The backend that every proxy is measured against: `python -m benchmarks.upstream --port P`.
+
+One raw epoll loop: it shares a core with the load, and both together have to be far cheaper for
+each event than the cheapest proxy. What it answers is said in `benchmarks.wire`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import ssl
+from collections.abc import Sequence
+from time import monotonic_ns, process_time
+
+from benchmarks.feeds import feeds
+from benchmarks.incoming import Incoming
+from benchmarks.pacing import Stream, Wheel
+from benchmarks.poller import (
+    READ,
+    RECEIVE_BYTES,
+    WOULD_BLOCK,
+    WRITE,
+    Channel,
+    Poller,
+    prepare_process,
+)
+from benchmarks.wire import STREAM_HEAD, Templates, Wanted, json_head, templates, wanted
+
+_BACKLOG = 4096
+_STATS_PATH = "/stats"
+
+
+class _Caller(Channel):
+    """A connection from the proxy; `stream` while it is being sent one."""
+
+    __slots__ = ("incoming", "stream")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.incoming = Incoming()
+        self.stream: Stream | None = None
+
+
+class Upstream:
+    """The server and its counters."""
+
+    def __init__(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self._listener = listener
+        self._tls = tls
+        self._poller = Poller()
+        self._callers: dict[int, _Caller] = {}
+        self._wheel = Wheel(self._await_room, self._drop, self._finish)
+        self._templates: dict[bytes, Templates] = {}
+        self._pages = {
+            path: json_head("200 OK", len(body)) + body for path, body in feeds().items()
+        }
+        self._requests = 0
+        self._first_events = 0
+        self._blocked = 0
+        self._last_close = 0
+        self._poller.register(listener.fileno(), READ)
+
+    def serve(self) -> None:
+        """Serve for good."""
+        poller, wheel, callers = self._poller, self._wheel, self._callers
+        while True:
+            ready = poller.wait(wheel.time_left()) if wheel.running else poller.poll()
+            for fd, mask in ready:
+                caller = callers.get(fd)
+                if caller is None:
+                    self._accept()
+                elif caller.shaking:
+                    self._shake(caller)
+                else:
+                    if mask & WRITE:
+                        self._flush(caller)
+                    if mask & ~WRITE:
+                        self._read(caller)
+            if wheel.running:
+                wheel.turn()
+
+    def _accept(self) -> None:
+        for _ in range(256):
+            try:
+                sock, _address = self._listener.accept()
+            except OSError:  # no more, or no descriptor left for it
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            caller = _Caller()
+            caller.open(sock)
+            self._callers[caller.fd] = caller
+            self._poller.register(caller.fd, READ)
+
+    def _shake(self, caller: _Caller) -> None:
+        try:
+            self._poller.modify(caller.fd, caller.shake())
+        except OSError:
+            self._drop(caller)
+
+    def _read(self, caller: _Caller) -> None:
+        try:
+            data = caller.recv(RECEIVE_BYTES)
+        except WOULD_BLOCK:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(caller)
+        elif caller.incoming.feed(data):
+            self._answer(caller)
+
+    def _answer(self, caller: _Caller) -> None:
+        incoming = caller.incoming
+        self._requests += 1
+        if not incoming.head.startswith(b"POST "):
+            self._send(caller, self._page(incoming.head))
+            return
+        asked = wanted(incoming.body)
+        answer = self._templates.get(asked.model)
+        if answer is None:
+            answer = self._templates[asked.model] = templates(asked.model.decode())
+        if asked.seed is None:
+            stamp = b"%020d" % monotonic_ns()
+            self._send(caller, answer.unary_before + stamp + answer.unary_after)
+        else:
+            self._begin(caller, answer, asked)
+
+    def _begin(self, caller: _Caller, answer: Templates, asked: Wanted) -> None:
+        stream = caller.stream = Stream(caller, answer, asked.seed or 0, max(1, asked.events))
+        self._first_events += 1
+        if self._send(caller, STREAM_HEAD + stream.event()) and stream.interval:
+            self._wheel.add(stream)
+
+    def _finish(self, stream: Stream) -> None:
+        caller = stream.channel
+        assert isinstance(caller, _Caller)
+        self._wheel.remove(stream)
+        caller.stream = None
+        self._send(caller, stream.ending)
+
+    def _send(self, caller: _Caller, data: bytes) -> bool:
+        """Send a part of an answer; whether the connection is still there."""
+        try:
+            all_gone = caller.push(data)
+        except OSError:
+            self._drop(caller)
+            return False
+        if not all_gone:
+            self._await_room(caller)
+        elif caller.incoming.closing and caller.stream is None:
+            self._drop(caller)
+        return True
+
+    def _await_room(self, channel: Channel) -> None:
+        self._blocked += 1
+        self._poller.modify(channel.fd, READ | WRITE)
+
+    def _flush(self, caller: _Caller) -> None:
+        try:
+            if not caller.flush():
+                return
+        except OSError:
+            self._drop(caller)
+            return
+        if caller.incoming.closing and caller.stream is None:
+            self._drop(caller)
+        else:
+            self._poller.modify(caller.fd, READ)
+
+    def _drop(self, channel: Channel) -> None:
+        caller = self._callers.pop(channel.fd, None)
+        if caller is None:
+            return
+        if caller.stream is not None or caller.out:
+            self._last_close = monotonic_ns()
+        if caller.stream is not None and caller.stream.seat is not None:
+            self._wheel.remove(caller.stream)
+        caller.sock.close()
+
+    def _page(self, head: bytes) -> bytes:
+        """A feed, or the counters; `lag_p99_us` is of the events since they were last asked for."""
+        path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
+        if path != _STATS_PATH:
+            return self._pages.get(path) or json_head("404 Not Found", 0)
+        lags = sorted(self._wheel.lags)
+        del self._wheel.lags[:]
+        body = json.dumps(
+            {
+                "open": len(self._callers),
+                "requests": self._requests,
+                "events": self._first_events + self._wheel.events,
+                "cpu": process_time(),
+                "lag_p99_us": lags[len(lags) * 99 // 100] / 1000 if lags else None,
+                "last_close": self._last_close,
+                "blocked": self._blocked,
+            }
+        ).encode()
+        return json_head("200 OK", len(body)) + body
+
+
+def _context(cert: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(cert, key)
+    return context
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Listen, say `ready`, and serve until the process is ended."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.upstream", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--cert")
+    parser.add_argument("--key")
+    options = parser.parse_args(arguments)
+    tls = _context(options.cert, options.key) if options.cert else None
+    listener = socket.create_server(("127.0.0.1", options.port), backlog=_BACKLOG)
+    listener.setblocking(False)
+    upstream = Upstream(listener, tls)
+    prepare_process()
+    print("ready", flush=True)
+    upstream.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What measures must itself be right."""

@@ -1,0 +1,44 @@
+"""Made-up results of runs, for what reads them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.results import Measurement, Results, ScenarioInfo
+
+ONE = Measurement(
+    scenario="unary-closed",
+    upstream="plain",
+    subject="caddy",
+    round=1,
+    streams=32,
+    units=1000,
+    elapsed=2.0,
+    cpu=0.1,
+    load_share=0.2,
+    upstream_share=0.1,
+    shared_core=True,
+    p50=200,
+    p99=400,
+    p999=500,
+    longest=600,
+    first_byte_p50=150,
+    first_byte_p99=300,
+    max_gap_ms=20.0,
+    grown=0,
+    rss=0,
+    peak=0,
+    errors=0,
+)
+
+
+def run(**cpu_of_subjects: tuple[float, ...]) -> Results:
+    """A run of one scenario: by subject the processor seconds for 1000 requests in each round."""
+    names = {"autopilot": "autopilot, alias", "direct": "no proxy"}
+    measurements = [
+        replace(ONE, subject=names.get(name, name), round=number, cpu=cpu)
+        for name, cpus in cpu_of_subjects.items()
+        for number, cpu in enumerate(cpus, 1)
+    ]
+    info = ScenarioInfo("unary-closed", "closed loop", "request", "unary", 32, False)
+    return Results({"CPU": "some"}, {"rounds": 3}, [info], measurements)

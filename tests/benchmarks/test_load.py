@@ -1,0 +1,134 @@
+"""The load against the upstream itself: what is counted, and what is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import benchmarks
+from benchmarks.load import run
+from benchmarks.samples import LATENCY, Samples
+
+ROOT = Path(benchmarks.__file__).parents[1]
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+class LoadTests(SynchronousTestCase):
+    """Each kind of job."""
+
+    def upstream(self) -> int:
+        """The port of an upstream that lives as long as the test."""
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.upstream", "--port", str(port)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), b"ready\n")
+        return port
+
+    def load(self, port: int, kind: str, **more: object) -> dict[str, Any]:
+        """The result of a job of three connections; its phases have to be right."""
+        job = {"port": port, "kind": kind, "model": "bench/one", "connections": 3, "seconds": 0.06}
+        output = io.StringIO()
+        run(json.dumps(job | more), output)
+        steady, done = map(json.loads, output.getvalue().splitlines())
+        self.assertEqual((steady, done["phase"]), ({"phase": "steady"}, "done"))
+        result: dict[str, Any] = done["result"]
+        return result
+
+    def assert_answered(self, result: dict[str, Any]) -> None:
+        """Whole answers came, all was well, and all was measured."""
+        self.assertEqual((result["errors"], result["reasons"], result["up"]), (0, {}, 3))
+        self.assertGreater(result["requests"], 2)
+        self.assertGreaterEqual(result["bytes"], (result["requests"] - 3) * 2048)
+        self.assertGreater(result["latency_us"]["p50"], 0)
+        self.assertGreater(result["first_byte_us"]["p99"], 0)
+
+    def test_unary(self) -> None:
+        """A closed loop, and a paced one, on connections that stay and on new ones."""
+        port = self.upstream()
+        for kind in ("unary", "unary-new"):
+            self.assert_answered(self.load(port, kind))
+            paced = self.load(port, kind, requests_per_second=200)
+            self.assert_answered(paced)
+            self.assertLess(paced["requests"], paced["elapsed"] * 200 + 10)
+
+    def test_upload(self) -> None:
+        """Large bodies go through, though they do not fit into a socket's buffer."""
+        self.assert_answered(self.load(self.upstream(), "upload", body_bytes=3_000_000))
+
+    def test_stream(self) -> None:
+        """Every event is measured: three streams of 250 events per second."""
+        result = self.load(self.upstream(), "stream", rate=250)
+        self.assertEqual((result["errors"], result["requests"]), (0, 0))
+        self.assertGreater(result["events"], 15)
+        self.assertGreater(result["latency_us"]["p50"], 0)
+        self.assertGreater(result["max_gap_ms"], 1)
+
+    def test_short_streams(self) -> None:
+        """A stream that ends is begun anew."""
+        result = self.load(self.upstream(), "stream", rate=1000, events=5)
+        self.assertEqual((result["errors"], result["up"]), (0, 3))
+        self.assertGreater(result["requests"], 3)
+        self.assertGreater(result["events"], result["requests"])
+        self.assertGreater(result["first_byte_us"]["p50"], 0)
+
+    def test_silent(self) -> None:
+        """All streams are open and nothing comes; the upstream sees them go."""
+        port = self.upstream()
+        result = self.load(port, "silent", connections=20)
+        self.assertEqual((result["events"], result["errors"], result["up"]), (0, 0, 20))
+        with urlopen(f"http://127.0.0.1:{port}/stats") as answer:
+            stats = json.load(answer)
+        self.assertEqual((stats["requests"], stats["events"]), (21, 20))
+        self.assertGreater(stats["last_close"], 0)
+
+    def test_refused(self) -> None:
+        """With no one there the run ends all the same, and says why."""
+        result = self.load(free_port(), "unary", patience=0.01, seconds=0.15)
+        self.assertEqual((result["requests"], result["up"]), (0, 0))
+        reasons = result["reasons"].keys() | result["reasons_before"].keys()
+        self.assertEqual(reasons, {"Connection refused"})
+
+
+class PercentileTests(SynchronousTestCase):
+    """What is made of the samples."""
+
+    def test_ranks(self) -> None:
+        """The value that so many are not above, however many there are."""
+        samples = Samples()
+        for microseconds in range(1, 10_001):
+            samples.add(microseconds * 1000)
+            samples.fold()
+        found = samples.percentiles(**LATENCY)
+        self.assertEqual(found, {"p50": 5000, "p99": 9900, "p999": 9990, "max": 10_000})
+
+    def test_few(self) -> None:
+        """One sample is every percentile; none is none."""
+        samples = Samples()
+        self.assertEqual(samples.percentiles(p50=50), {"p50": None})
+        samples.add(7_900)
+        self.assertEqual(samples.percentiles(p50=50, max=100), {"p50": 7, "max": 7})
+        samples.clear()
+        self.assertEqual(samples.percentiles(p50=50), {"p50": None})

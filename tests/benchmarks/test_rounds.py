@@ -1,0 +1,49 @@
+"""The order of measurements."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.processes import ProcessError
+from benchmarks.results import Measurement, Results
+from benchmarks.rounds import Step, TimeLeft, run, steps
+from benchmarks.scenarios import plan, table
+from tests.benchmarks.runs import ONE
+
+_ALL = ["direct", "autopilot", "nginx", "caddy", "litellm"]
+
+
+class RoundsTests(SynchronousTestCase):
+    """Rounds that are interleaved."""
+
+    def test_order(self) -> None:
+        """Every proxy has its turn in a round before any has its second; some need one only."""
+        items = plan(table(), "^(unary-closed|silent)/plain", _ALL, quick=False)
+        todo = steps(items, 2)
+        self.assertEqual(len({step.item.name for step in todo}), 7)
+        self.assertEqual([step.round for step in todo], [1] * 7 + [2] * 4)
+        self.assertEqual(todo[0].item.subject.label, "no proxy")
+
+    def test_given_up(self) -> None:
+        """A proxy that does not start is left out from there on, and the report knows why."""
+        todo = steps(plan(table(), "^unary-closed/plain", ["caddy", "nginx"], quick=False), 2)
+        results, said = Results({}, {}), list[str]()
+
+        def measure(step: Step) -> Measurement:
+            if step.item.subject.proxy == "caddy":
+                raise ProcessError("caddy ended")
+            return ONE
+
+        run(todo, measure, results, TimeLeft([1.0] * len(todo)), said.append)
+        self.assertEqual(len(results.measurements), 2)
+        self.assertEqual(len(results.problems), 1)
+        self.assertIn("caddy ended", results.problems[0])
+        self.assertEqual(len(said), 3)
+
+    def test_time_left(self) -> None:
+        """The estimate learns from how long the parts took that are over."""
+        now = [0.0]
+        left = TimeLeft([1.0, 1.0, 2.0], clock=lambda: now[0])
+        self.assertEqual(left.after(0), 4.0)
+        now[0] = 3.0
+        self.assertEqual(left.after(1), 9.0)

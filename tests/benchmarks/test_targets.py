@@ -1,0 +1,56 @@
+"""What counts as reached."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.targets import Verdict, verdicts
+from tests.benchmarks.runs import run
+
+
+def first(**cpu: tuple[float, ...]) -> Verdict:
+    """The verdict on unary requests over a plain upstream."""
+    return verdicts(run(**cpu))[0]
+
+
+class TargetTests(SynchronousTestCase):
+    """Targets and medians."""
+
+    def test_medians_decide(self) -> None:
+        """One bad round decides nothing; at the limit is reached, above is missed."""
+        peers = {"caddy": (0.1, 0.1, 0.1), "nginx": (0.025,) * 3}
+        self.assertTrue(first(autopilot=(0.07, 0.075, 9.0), **peers).reached)
+        verdict = first(autopilot=(0.07, 0.076, 0.2), **peers)
+        self.assertFalse(verdict.reached)
+        self.assertIn("0.76 × (76.0 against 100.0 µs); 3.04 × nginx", verdict.value)
+
+    def test_not_measured(self) -> None:
+        """Without one of the two there is no verdict, and nothing is claimed."""
+        self.assertIsNone(first(autopilot=(0.1,)).reached)
+        self.assertIsNone(first(caddy=(0.1,)).reached)
+        empty = verdicts(run())
+        self.assertEqual({each.reached for each in empty}, {None})
+        self.assertEqual({each.value for each in empty}, {"not measured"})
+
+    def test_probes(self) -> None:
+        """A single figure is held against its limit; times less than LiteLLM must be many."""
+        results = run()
+        results.probes["stall"] = [40.0, 51.0, 60.0]
+        results.probes["feed refresh"] = [5.0]
+        found = {each.measure: each for each in verdicts(results)}
+        self.assertFalse(found["stall when 500 clients leave"].reached)
+        self.assertEqual(found["stall when 500 clients leave"].value, "51 ms")
+        self.assertTrue(found["feed refresh, 540 records"].reached)
+
+    def test_first_byte(self) -> None:
+        """What a proxy adds is the difference to no proxy; that is what is compared."""
+        results = run()
+        for name, value in (("direct", 100.0), ("autopilot", 300.0), ("caddy", 190.0)):
+            results.probes[f"first byte, unary, {name}"] = [value]
+        found = {each.measure: each for each in verdicts(results)}
+        self.assertFalse(found["first byte added, idle, unary"].reached)
+        self.assertFalse(found["p50 added, idle, unary"].reached)
+        results.probes["first byte, unary, autopilot"] = [250.0]
+        found = {each.measure: each for each in verdicts(results)}
+        self.assertTrue(found["first byte added, idle, unary"].reached)
+        self.assertTrue(found["p50 added, idle, unary"].reached)
