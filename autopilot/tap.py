@@ -22,6 +22,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from autopilot import __version__
+from autopilot.allocator import keep_freed_memory
 from autopilot.observe.lines import records_to_lines
 from autopilot.observe.logs import Sink, line_observer
 from autopilot.settings import (
@@ -183,10 +184,15 @@ def _logging(
 
 
 def makeService(options: Options) -> IService:
-    """The router as ``twistd`` runs it, on a clock that a step of the wall clock cannot move."""
+    """The router as ``twistd`` runs it, in a process that is its own.
+
+    A step of the wall clock cannot move its timers, and memory once used is at hand for the next
+    body.
+    """
     from autopilot.service import AutopilotService, use_monotonic_clock
 
     use_monotonic_clock()
+    keep_freed_memory()
     settings = options.settings
     observer, records = _logging(getattr(options, "parent", None) or {}, settings)
     root = _Root(observer)
