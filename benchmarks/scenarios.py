@@ -201,15 +201,9 @@ def table() -> tuple[Scenario, ...]:
             rounds=1,
         ),
         Scenario(
-            "small-unary",
-            "2 KB answers, 40 requests/s on 4 connections",
-            UNARY,
-            _SMALL,
-            4,
-            requests_per_second=40,
-            rounds=1,
+            "small-unary", "2 KB answers, closed loop, 4 connections", UNARY, _SMALL, 4, rounds=2
         ),
-        Scenario("small-stream", "20 streams × 10 events/s", STREAM, _SMALL, 20, rate=10, rounds=1),
+        Scenario("small-stream", "20 streams × 50 events/s", STREAM, _SMALL, 20, rate=50, rounds=2),
         _growth(100, 100),
         _growth(400, 25),
         _growth(1000, 10),

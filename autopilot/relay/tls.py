@@ -99,11 +99,12 @@ class TLS(TLSMemoryBIOProtocol):
         """
         connection = self._tlsConnection
         connection.bio_write(data)
+        at_most = min(len(data), _LONGEST_RECORD)  # it is taken, cleared and filled at every read
         for _ in range(count):
             if self._aborted or self._lostTLSConnection:
                 return
             try:
-                plain = connection.recv(_LONGEST_RECORD)
+                plain = connection.recv(at_most)
             except Error:  # no data after all, the end, or worse: Twisted meets it again
                 self._flushReceiveBIO()
                 return
