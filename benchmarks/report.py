@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from benchmarks.results import Measurement, Results, ScenarioInfo
@@ -36,6 +37,7 @@ def markdown(results: Results, notes: Path) -> str:
     for scenario in results.scenarios:
         for upstream in UPSTREAMS:
             parts += _scenario(results, scenario, upstream)
+    parts += _probes(results)
     if results.problems:
         parts += ["## What came to nothing", *(f"- {each}" for each in results.problems)]
     if notes.exists():
@@ -50,6 +52,19 @@ def terminal(results: Results) -> str:
         mark = {True: "ok    ", False: "MISSED", None: "-     "}[each.reached]
         lines.append(f"{mark} {each.measure}: {each.value}  [{each.limit}]")
     return "\n".join([*lines, *results.problems])
+
+
+def _probes(results: Results) -> Iterator[str]:
+    """All single figures; their units stand with the targets."""
+    if results.probes:
+        yield "## Single figures"
+        yield _table(
+            ("", "median", "min–max"),
+            (
+                (name, f"{median(values):.4g}", f"{min(values):.4g}–{max(values):.4g}")
+                for name, values in results.probes.items()
+            ),
+        )
 
 
 def _environment(results: Results) -> Iterator[str]:

@@ -27,11 +27,12 @@ class Step:
 
 def steps(plan: Sequence[Item], rounds: int) -> list[Step]:
     """Everything in order: round 1 of all, then round 2 of all that want one, and so on."""
+    wanted = [(item, item.scenario.rounds_of(rounds)) for item in plan]
     return [
         Step(item, number)
-        for number in range(1, rounds + 1)
-        for item in plan
-        if number <= (item.scenario.rounds or rounds)
+        for number in range(1, max((most for _, most in wanted), default=0) + 1)
+        for item, most in wanted
+        if number <= most
     ]
 
 

@@ -57,7 +57,11 @@ _SMALL: Final = (NO_PROXY, BEST, Subject(LITELLM))
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One line of the table. `rounds` at most are run; `quick` says that a quick run has it too."""
+    """One line of the table.
+
+    `rounds` at most are run, and twice as many as of others where the ratio to a peer `decides`;
+    `quick` says that a quick run has it too.
+    """
 
     key: str
     title: str
@@ -70,6 +74,7 @@ class Scenario:
     ramp_per_second: float = 1000.0
     upstreams: tuple[str, ...] = UPSTREAMS
     rounds: int | None = None
+    decides: bool = False
     quick: bool = False
     growth: bool = False
 
@@ -77,6 +82,12 @@ class Scenario:
     def unit(self) -> str:
         """What the cost is counted by."""
         return _UNITS.get(self.kind, "stream")
+
+    def rounds_of(self, rounds: int) -> int:
+        """How many times it is measured in a run of so many rounds."""
+        if self.rounds is not None:
+            return min(self.rounds, rounds)
+        return 2 * rounds if self.decides else rounds
 
     def job(self, subject: Subject, port: int, warmup: float, seconds: float) -> Job:
         """What the load is told."""
@@ -145,6 +156,7 @@ def table() -> tuple[Scenario, ...]:
             UNARY,
             _MAIN,
             32,
+            decides=True,
             quick=True,
         ),
         Scenario(
@@ -180,6 +192,7 @@ def table() -> tuple[Scenario, ...]:
             _WAYS,
             400,
             rate=50,
+            decides=True,
             quick=True,
         ),
         Scenario(

@@ -46,8 +46,14 @@ class ReportTests(SynchronousTestCase):
         """It has the machine, every target, what failed, and the notes."""
         self.notes.write_text("## Why\n\nBecause.\n")
         self.results.problems.append("caddy is not installed here")
+        self.results.probes["stall"] = [5.0, 7.0, 12.0]
         text = markdown(self.results, self.notes)
-        for part in ("- CPU: some", "| CPU per unary request, plain upstream |", "## Why"):
+        for part in (
+            "- CPU: some",
+            "| CPU per unary request, plain upstream |",
+            "## Why",
+            "| stall | 7 | 5–12 |",
+        ):
             self.assertIn(part, text)
         self.assertIn("- caddy is not installed here", text)
         self.assertIn("**missed**", text)
