@@ -42,6 +42,10 @@ _LONGEST = 3600.0
 
 _MANY_CANCELLED = 50
 
+_TURN = 64
+"""Events at most in one turn. The kernel queues the rest fairly, behind those that are ready again:
+so hundreds of clients that leave at once do not hold up everybody's tokens until all are gone."""
+
 _NO_DESCRIPTOR = ConnectionFdescWentAway("File descriptor lost")
 
 _log = Logger()
@@ -96,7 +100,7 @@ class AutopilotReactor(EPollReactor):
         """Wait for events, for `timeout` seconds at most, and hand them to their descriptors."""
         selectables = self._selectables
         try:
-            ready = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
+            ready = self._poller.poll(-1 if timeout is None else timeout, _TURN)
         except InterruptedError:
             return
         find = selectables.get

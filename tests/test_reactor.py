@@ -242,6 +242,24 @@ class OwnTests(ReactorTestCase):
         self.assertEqual(came, [threading.current_thread()])
 
 
+class TurnTests(ReactorTestCase):
+    """What only the router's reactor does."""
+
+    def test_turns_are_short(self) -> None:
+        """When many descriptors are ready, each turn serves some, and all have their turn."""
+        reactor = self.start()
+        crowd = [self.descriptor(lambda it: None) for _ in range(150)]
+        for descriptor in crowd:
+            reactor.addReader(descriptor)
+        reactor.doPoll(0)
+        self.assertLess(sum(each.turns for each in crowd), 100)
+        reactor.doPoll(0)
+        reactor.doPoll(0)
+        self.assertEqual({each.turns for each in crowd} - {1, 2}, set())
+        for descriptor in crowd:
+            reactor.removeReader(descriptor)
+
+
 class TwistedsTests(OwnTests):
     """Twisted's, which is what the router's is held to."""
 
