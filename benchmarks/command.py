@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks import environment, report
 from benchmarks.measuring import Rig, measure
-from benchmarks.probes import PROBES
+from benchmarks.pace import SLOWED, Pace
+from benchmarks.probes import PROBES, Probe
 from benchmarks.processes import PROJECT, Cores, ProcessError
 from benchmarks.results import Results, ScenarioInfo
 from benchmarks.rounds import TimeLeft, expected, run, steps
@@ -21,6 +22,7 @@ from benchmarks.servers import DIRECT, proxies
 _HERE = PROJECT / "benchmarks"
 _OUT = _HERE / "out"
 _RAW = _OUT / "results.json"
+_PROBE_TRIES = 3
 _PLOTTER = _HERE / ".venv-plots" / "bin" / "python"
 
 
@@ -67,10 +69,12 @@ def _measure(options: argparse.Namespace) -> Results:
         problems=list(missing),
     )
     todo = steps(items, rounds)
-    with Rig(present, Cores.available()) as rig:
+    cores = Cores.available()
+    pace = Pace.of_core(cores.proxy)
+    with Rig(present, cores) as rig:
         left = TimeLeft(expected(todo, warmup, seconds))
-        run(todo, lambda s: measure(rig, s.item, s.round, warmup, seconds), results, left)
-        _probe(rig, results, options.only, 1 if options.quick else rounds)
+        run(todo, lambda s: measure(rig, s.item, s.round, warmup, seconds), pace, results, left)
+        _probe(rig, pace, results, options.only, 1 if options.quick else rounds)
     return results
 
 
@@ -82,18 +86,30 @@ def _infos(items: Sequence[Item]) -> list[ScenarioInfo]:
     ]
 
 
-def _probe(rig: Rig, results: Results, only: str | None, rounds: int) -> None:
+def _probe(rig: Rig, pace: Pace, results: Results, only: str | None, rounds: int) -> None:
     for number in range(1, rounds + 1):
         for name, probe in PROBES.items():
             if only is not None and not re.search(only, name):
                 continue
             try:
-                for figure, value in probe(rig):
-                    results.probes.setdefault(figure, []).append(value)
-                    print(f"[probe, round {number}] {figure}: {value:.4g}", flush=True)
+                found = _undisturbed(probe, rig, pace)
             except (KeyError, OSError, ProcessError) as error:
                 results.problems.append(f"probe {name}: {error}")
                 print(results.problems[-1], flush=True)
+                continue
+            for figure, value in found:
+                results.probes.setdefault(figure, []).append(value)
+                print(f"[probe, round {number}] {figure}: {value:.4g}", flush=True)
+
+
+def _undisturbed(probe: Probe, rig: Rig, pace: Pace) -> list[tuple[str, float]]:
+    """What a probe finds in a quiet time, or at its last try."""
+    for _ in range(_PROBE_TRIES - 1):
+        slowdown = pace.quiet()
+        found = list(probe(rig))
+        if max(slowdown, pace.slowdown()) <= SLOWED:
+            return found
+    return list(probe(rig))
 
 
 def _plots(folder: Path) -> None:

@@ -26,6 +26,8 @@ from benchmarks.servers import AUTOPILOT, CADDY, DIRECT, Running
 Found = Iterator[tuple[str, float]]
 """Names of figures and their values, one for each time they were measured."""
 
+Probe = Callable[[Rig], Found]
+
 _MB = 1024 * 1024
 _SETTLE = 1.0
 _LEAVING = 500
@@ -178,7 +180,7 @@ def refreshing(rig: Rig) -> Found:
         yield "feed refresh", (time.perf_counter() - began) * 1000
 
 
-PROBES: Final[Mapping[str, Callable[[Rig], Found]]] = {
+PROBES: Final[Mapping[str, Probe]] = {
     each.__name__: each
     for each in (
         first_byte,

@@ -15,7 +15,8 @@ class Measurement:
 
     `cpu` is the proxy's, in seconds; `load_share` and `upstream_share` are parts of a core. The
     latency is that of requests or events, in microseconds. `grown` is how many bytes the proxy's
-    memory has grown from its start to the window, and `rss` where it was then.
+    memory has grown from its start to the window, and `rss` where it was then. `slowdown` is how
+    many times slower than at its best the proxy's core was before or after it.
     """
 
     scenario: str
@@ -41,6 +42,12 @@ class Measurement:
     peak: int
     errors: int
     reasons: Mapping[str, int] = field(default_factory=dict)
+    slowdown: float = 1.0
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What it is a measurement of."""
+        return (self.scenario, self.upstream, self.subject, self.round)
 
     @property
     def cpu_us(self) -> float | None:
@@ -82,6 +89,15 @@ class Results:
     measurements: list[Measurement] = field(default_factory=list)
     probes: dict[str, list[float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    def keep(self, measured: Measurement) -> None:
+        """Add a measurement; of two of the same thing the less disturbed one stays."""
+        for place, other in enumerate(self.measurements):
+            if other.key == measured.key:
+                if measured.slowdown < other.slowdown:
+                    self.measurements[place] = measured
+                return
+        self.measurements.append(measured)
 
     def save(self, path: Path) -> None:
         """Write all of it."""

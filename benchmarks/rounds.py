@@ -6,9 +6,11 @@ Says what it does while it does it, and goes on when one proxy cannot.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from benchmarks.pace import SLOWED, Pace
 from benchmarks.processes import ProcessError
 from benchmarks.results import Measurement, Results
 from benchmarks.scenarios import Item
@@ -58,27 +60,42 @@ class TimeLeft:
 def run(
     todo: Sequence[Step],
     measure: Callable[[Step], Measurement],
+    pace: Pace,
     results: Results,
     left: TimeLeft,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Make all measurements. A proxy that fails to start is left out from there on."""
+    """Make all measurements. A proxy that fails to start is left out from there on.
+
+    What was disturbed by neighbours is measured again at the end, as long as that does not take
+    more than half of the time once more.
+    """
     given_up: set[tuple[str, str]] = set()
-    for number, step in enumerate(todo, 1):
-        item = step.item
+    queue = deque(zip(todo, left.parts, strict=True))
+    repeats, number = len(todo) // 2, 0
+    while queue:
+        step, part = queue.popleft()
+        item, number = step.item, number + 1
         place = (item.subject.proxy, item.upstream)
         if place in given_up:
             continue
         try:
+            slowdown = pace.quiet()
             measured = measure(step)
         except ProcessError as error:
             results.problems.append(f"{item.name}, round {step.round}: {error}")
             told = f"FAILED: {error}"
             given_up.add(place)
         else:
-            results.measurements.append(measured)
+            measured = replace(measured, slowdown=max(slowdown, pace.slowdown()))
+            results.keep(measured)
             told = line_of(item, measured)
-        say(f"[{number:3}/{len(todo)} {clock(left.after(number))} left] {item.name}: {told}")
+            if measured.slowdown > SLOWED and repeats:
+                repeats -= 1
+                queue.append((step, part))
+                left.parts.append(part)
+        total = len(left.parts)
+        say(f"[{number:3}/{total} {clock(left.after(number))} left] {item.name}: {told}")
 
 
 def line_of(item: Item, measured: Measurement) -> str:
@@ -93,6 +110,8 @@ def line_of(item: Item, measured: Measurement) -> str:
         parts.append(f"{measured.per_second:,.0f}/s")
         parts.append(f"p50 {measured.p50} µs, p99 {measured.p99} µs")
     parts.append(f"load and upstream {measured.busy:.0%} of a core")
+    if measured.slowdown > SLOWED:
+        parts.append(f"core {measured.slowdown:.1f} × slower than at best")
     if measured.errors:
         parts.append(f"{measured.errors} ERRORS {dict(measured.reasons)}")
     return ", ".join(parts)
