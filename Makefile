@@ -103,7 +103,7 @@ $(BENCH)/.venv-%/.installed: $(BENCH)/%.lock
 	@touch $@
 
 .PHONY: bench
-bench: $(STAMP) $(BENCH)/.venv-litellm/.installed $(BENCH)/.venv-plots/.installed ## CPU, latency and memory beside nginx, Caddy and LiteLLM: half an hour, or ARGS=--quick
+bench: $(STAMP) $(BENCH)/.venv-litellm/.installed $(BENCH)/.venv-plots/.installed ## CPU, latency and memory beside nginx, Caddy and LiteLLM: up to an hour, or ARGS=--quick
 	@if ! { command -v nginx && command -v caddy; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		$(APT) update -qq && $(APT) install -qq -y --no-install-recommends $(PEERS); fi
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -16,6 +16,7 @@ from benchmarks.results import Measurement, Results
 
 _COLOURS = {"autopilot, alias": "#c0392b", "nginx": "#27803b", "caddy": "#2460a7"}
 _DIRECT = ("no proxy", "#777777")
+_ROUND = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
 
 
 def draw(results: Results, folder: Path) -> None:
@@ -45,13 +46,16 @@ def draw(results: Results, folder: Path) -> None:
                 marker="o",
             )
     axes.set_yscale("log")
+    lowest, highest = axes.get_ylim()
+    within = [each for each in _ROUND if lowest < each < highest]
+    axes.set_yticks(within, [f"{each:,}" for each in within])
     save(folder / "latency.svg")
 
 
 def _figure(title: str, unit: str) -> tuple[Any, Callable[[Path], None]]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(8, 4), layout="constrained", facecolor="white")
     axes = figure.subplots()
     axes.set(title=f"{title}, 10,000 events/s in all", xlabel="streams", ylabel=unit)
     axes.set_xscale("log")
@@ -62,7 +66,7 @@ def _figure(title: str, unit: str) -> tuple[Any, Callable[[Path], None]]:
         axes.set_xticks([100, 400, 1000, 2500, 5000], ["100", "400", "1,000", "2,500", "5,000"])
         axes.minorticks_off()
         if axes.lines:
-            axes.legend(fontsize=8)
+            figure.legend(loc="outside right upper", fontsize=8)
         figure.savefig(path, metadata={"Date": None})
 
     return axes, save
