@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from autopilot import __version__
 from autopilot.control.fetch import Fetcher
+from autopilot.control.heads import limit_head
 from autopilot.control.models import ModelDocuments
 from autopilot.control.plane import ControlPlane
 from autopilot.control.readiness import Readiness, readiness
@@ -70,7 +71,7 @@ class FeedEndpoints:
 
 @implementer(IStreamClientEndpoint)
 class _QuietEndpoint:
-    """Spares the log a line about a factory starting and one about it stopping, each fetch."""
+    """Spares the log two lines about each fetch's factory, and memory a head without end."""
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
@@ -79,7 +80,7 @@ class _QuietEndpoint:
         """See `IStreamClientEndpoint`."""
         protocolFactory.noisy = False  # type: ignore[attr-defined]  # not in the interface
         connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
-        return connecting
+        return connecting.addCallback(limit_head)
 
 
 class Parts:

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 
 from autopilot.parts import Parts
 from autopilot.settings import Settings, split_address
+from autopilot.web.exhaustion import rest_when_exhausted
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IListeningPort
@@ -153,6 +154,7 @@ class _Listener:
         if self.port is None:
             host, port = split_address(self._address)
             self.port = self._reactor.listenTCP(port, self.site, _BACKLOG, host)
+            rest_when_exhausted(self.port, self._reactor)
 
     def close(self) -> Deferred[Any]:
         """Accept no more connections; those that exist stay."""

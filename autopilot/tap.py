@@ -23,6 +23,7 @@ from twisted.python.usage import UsageError
 
 from autopilot import __version__
 from autopilot.allocator import keep_freed_memory
+from autopilot.descriptors import use_all_descriptors
 from autopilot.observe.lines import records_to_lines
 from autopilot.observe.logs import Sink, line_observer
 from autopilot.settings import (
@@ -137,11 +138,27 @@ class _Root(MultiService):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
+    def startService(self) -> None:
+        """Start, whatever becomes of the terminal."""
+        _outlive_hangups()
+        super().startService()
+
     def stopService(self) -> Deferred[Any]:
         """Stop, in its own time."""
         _ignore_more_signals()
         stopped: Deferred[Any] = super().stopService()
         return stopped
+
+
+def _outlive_hangups() -> None:
+    """Ignore the signals that mean something to other servers, and unheard would end this one.
+
+    A terminal that closes sends SIGHUP, and so does who wants settings read again or logs rotated;
+    ``twistd`` rotates on SIGUSR1, but only a log that it writes itself.
+    """
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _ignore_more_signals() -> None:
@@ -186,13 +203,19 @@ def _logging(
 def makeService(options: Options) -> IService:
     """The router as ``twistd`` runs it, in a process that is its own.
 
-    A step of the wall clock cannot move its timers, and memory once used is at hand for the next
-    body.
+    A step of the wall clock cannot move its timers, a name that nobody resolves keeps no other one
+    waiting, memory once used is at hand for the next body, and there are as many connections as
+    the system allows.
     """
+    from twisted.internet import reactor
+
+    from autopilot.relay.names import share_lookups
     from autopilot.service import AutopilotService, use_monotonic_clock
 
     use_monotonic_clock()
+    share_lookups(reactor)
     keep_freed_memory()
+    use_all_descriptors()
     settings = options.settings
     observer, records = _logging(getattr(options, "parent", None) or {}, settings)
     root = _Root(observer)

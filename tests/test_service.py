@@ -182,13 +182,19 @@ class MakeServiceTests(SynchronousTestCase):
     """What ``twistd`` gets to run."""
 
     def make(self) -> Any:
-        """The service for the default settings; the reactor of the tests keeps its clock."""
+        """The service for the default settings; the process of the tests stays as it is."""
         options = tap.Options()
         options.environ = {}
         options.parseOptions(["--env-file=/dev/null", "--listen-addr=127.0.0.1:1"])
-        with patch("autopilot.service.use_monotonic_clock") as made_monotonic:
+        with (
+            patch("autopilot.service.use_monotonic_clock") as made_monotonic,
+            patch("autopilot.relay.names.share_lookups") as shared_lookups,
+            patch("autopilot.tap.keep_freed_memory") as kept_memory,
+            patch("autopilot.tap.use_all_descriptors") as used_descriptors,
+        ):
             service = tap.makeService(options)
-        self.assertEqual(made_monotonic.call_count, 1)
+        for each in (made_monotonic, shared_lookups, kept_memory, used_descriptors):
+            self.assertEqual(each.call_count, 1)
         return service
 
     def test_service(self) -> None:

@@ -84,6 +84,7 @@ class Router:
             BACKEND_BASE_URL=base,
             MODELS_URL=f"{base}/v1/models",
             UTILIZATION_URL=f"{base}/chutes/utilization",
+            API_BASE_URL=base,
         )
         environ.update(variables)
         self._path = Path(folder, "log").absolute()

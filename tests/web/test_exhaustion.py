@@ -1,0 +1,82 @@
+"""What a port does and says when no descriptor is left for a client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.web.exhaustion import rest_when_exhausted
+
+
+class _Port:
+    """A port as Twisted's are, as far as it matters."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+        self.connected = self.reading = True
+        self.disconnecting = False
+
+    def turns_away(self) -> None:
+        """What Twisted says of it."""
+        self._logger.info("Closed socket from {address}", address=("192.0.2.7", 1))
+
+    def stopReading(self) -> None:
+        """See `IReadDescriptor`'s owners."""
+        self.reading = False
+
+    def startReading(self) -> None:  # noqa: N802
+        """The other way round."""
+        self.reading = True
+
+
+class ExhaustionTests(SynchronousTestCase):
+    """A port and its log."""
+
+    def setUp(self) -> None:
+        """Listen to all that is logged."""
+        self.events: list[LogEvent] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.clock = Clock()
+        self.port = _Port(Logger())
+        rest_when_exhausted(self.port, self.clock)
+
+    def test_report(self) -> None:
+        """One line a minute, without an address."""
+        for _ in range(120):
+            self.port.turns_away()
+            self.clock.advance(1)
+        self.assertEqual([event["log_level"].name for event in self.events], ["warn", "warn"])
+        self.assertNotIn("192.0.2.7", str(self.events))
+
+    def test_pause(self) -> None:
+        """It stops accepting for a moment, once for however many it turned away."""
+        for _ in range(3):
+            self.port.turns_away()
+        self.assertFalse(self.port.reading)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(1)
+        self.assertTrue(self.port.reading)
+        self.port.turns_away()
+        self.assertFalse(self.port.reading)
+
+    def test_closed_meanwhile(self) -> None:
+        """A port that was closed in the pause, or is being closed, stays so."""
+        for closed in ({"connected": False}, {"disconnecting": True}):
+            self.setUp()
+            self.port.turns_away()
+            vars(self.port).update(closed)
+            self.clock.advance(1)
+            self.assertFalse(self.port.reading)
+
+    def test_other_ports(self) -> None:
+        """Ports that are made otherwise are left alone."""
+        for logger in (None, "other"):
+            port = _Port(logger)
+            rest_when_exhausted(port, self.clock)
+            self.assertIs(port._logger, logger)
+        rest_when_exhausted(object(), self.clock)
