@@ -7,7 +7,7 @@ An embedding application builds ``Settings`` directly; ``twistd autopilot`` goes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autopilot.settings_network import split_address
@@ -29,7 +29,7 @@ __all__ = [
 class Chosen:
     """The text that was found for a variable, and where."""
 
-    text: str
+    text: str = field(repr=False)
     origin: str
 
 

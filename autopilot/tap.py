@@ -74,6 +74,9 @@ class Options(UsageOptions):
     environ: Mapping[str, str] = os.environ
     settings: Settings
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     def opt_version(self) -> None:
         """Print the version and exit."""
         print(f"chutes-autopilot {__version__}")  # noqa: T201

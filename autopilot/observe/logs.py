@@ -2,25 +2,29 @@
 
 Callers log format strings with named fields and never choose a format. What ends up in a line is
 kept narrow on purpose. A field that is not plain data appears as its type's name, since an
-object's ``repr`` may show a header or an address; tracebacks show source lines and never values of
-variables; nothing can end a line early or send a terminal an escape sequence.
+object's ``repr`` may show a header or an address; tracebacks show source lines, and neither values
+of variables nor what the error says; nothing can end a line early or send a terminal an escape
+sequence.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import isfinite
-from typing import Protocol
+from typing import Protocol, cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
-from twisted.python.failure import Failure
+from twisted.python.failure import Failure, format_frames
+from twisted.python.reflect import qual
 from zope.interface import implementer
 
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
 _DEEPEST = 4
+_SEQUENCES = (list, tuple, set, frozenset)  # a named tuple is no plain data
 _OLDER_API = frozenset({"failure", "format", "isError", "message", "system", "time", "why"})
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code != ord("\n")}
 
@@ -62,7 +66,7 @@ def text_line(event: LogEvent) -> str:
     text = f"{_time(event)} {_level(event)} {_logger(event)}: {_message(event)}"
     failure = _failure(event)
     if failure is not None:
-        text += "\n" + failure.getTraceback().rstrip("\n")
+        text += "\n" + _traceback(failure)
     return visible(text) + "\n"
 
 
@@ -93,7 +97,7 @@ def json_line(event: LogEvent) -> str:
     failure = _failure(event)
     if failure is not None:
         record["error"] = getattr(failure.type, "__qualname__", "unknown")
-        record["traceback"] = failure.getTraceback()
+        record["traceback"] = _traceback(failure)
     for name in _own_fields(event):
         record.setdefault(name, plain(event[name]))
     return json.dumps(record, separators=(",", ":")) + "\n"
@@ -120,8 +124,8 @@ def plain(value: object, depth: int = 0) -> object:
         return value
     if depth < _DEEPEST and isinstance(value, Mapping):
         return {_key(key): plain(item, depth + 1) for key, item in value.items()}
-    if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth + 1) for item in value]
+    if depth < _DEEPEST and type(value) in _SEQUENCES:
+        return [plain(item, depth + 1) for item in cast("Iterable[object]", value)]
     return f"<{type(value).__name__}>"
 
 
@@ -166,6 +170,18 @@ def _message(event: LogEvent) -> str:
     if "isError" in event and _failure(event) is not None:
         return str(event.get("why") or "Unhandled error")
     return formatEvent(event)
+
+
+def _traceback(failure: Failure) -> str:
+    """Where it went wrong, and with what kind of error.
+
+    What the error says stays out: much of it is a quotation of what was just being handled.
+    """
+    lines = ["Traceback (most recent call last):\n"]
+    format_frames(failure.frames, lines.append)
+    number = failure.value.errno if isinstance(failure.value, OSError) else None
+    meaning = f": {os.strerror(number)}" if isinstance(number, int) else ""
+    return f"{''.join(lines)}{qual(type(failure.value))}{meaning}"
 
 
 def _failure(event: LogEvent) -> Failure | None:

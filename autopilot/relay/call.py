@@ -22,6 +22,9 @@ class ResponseHead(NamedTuple):
     content_type: str
     length: int | None
 
+    def __repr__(self) -> str:
+        return f"ResponseHead({self.status}, {self.content_type!r}, length={self.length})"
+
     def field(self, name: bytes) -> str | None:
         """The first value of the field with this lower-case name."""
         for key, value in self.fields:

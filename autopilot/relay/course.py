@@ -111,6 +111,11 @@ class Course:
     def _out_of_time(self) -> float:
         return self.started + self.conduct.timeouts.total
 
+    @property
+    def _is_out_of_time(self) -> bool:
+        """Whether an attempt would come too late: other deadlines may pass at the same time."""
+        return self.clock.seconds() >= self._out_of_time
+
     # -- verdicts
 
     def judge_head(self, head: ResponseHead) -> None:
@@ -183,7 +188,7 @@ class Course:
 
     def pause_over(self) -> None:
         """The moment the model asked for has passed, or all time has."""
-        if self.expiring is Expiry.TOTAL:
+        if self.expiring is Expiry.TOTAL or self._is_out_of_time:
             self.machine.refuse(OUT_OF_TIME)
         else:
             self._turn_to(self.attempt.model)
@@ -247,6 +252,9 @@ class Course:
             self._try_next()
 
     def _try_next(self) -> None:
+        if self._is_out_of_time:
+            self.machine.refuse(OUT_OF_TIME)
+            return
         self._drop_call()
         self.advance()
         self.machine.attempt()

@@ -34,6 +34,9 @@ class CommittedHead(NamedTuple):
     streams: bool = False
     rechunk: bool = False
 
+    def __repr__(self) -> str:
+        return f"CommittedHead({self.status}, framed={self.framed}, streams={self.streams})"
+
 
 class Downstream(Protocol):
     """The client's side of one exchange."""

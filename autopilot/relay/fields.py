@@ -26,3 +26,9 @@ def text(named: Named, name: bytes) -> str:
     """The first value of the field with this lower-case name; empty where there is none."""
     values = named.get(name)
     return values[0].decode("latin-1").strip() if values else ""
+
+
+def says_true(named: Named, name: bytes) -> bool:
+    """Whether one of the values of the field says ``true``, however often it stands there."""
+    items = b",".join(named.get(name, ())).lower().split(b",")
+    return any(item.strip() == b"true" for item in items)

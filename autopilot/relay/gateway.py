@@ -17,7 +17,7 @@ from autopilot.relay.course import Course
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.ending import Ending
 from autopilot.relay.engine import Exchange, new_exchange
-from autopilot.relay.fields import Named, text
+from autopilot.relay.fields import Named, says_true, text
 from autopilot.relay.giving_up import OVERLOADED, SHUTTING_DOWN
 from autopilot.relay.hold import Commit
 from autopilot.relay.journal import Journal, Memory
@@ -48,6 +48,9 @@ class _Request(NamedTuple):
     plan: Plan
     key: Key | None
     commit: Commit
+
+    def __repr__(self) -> str:
+        return f"_Request({self.plan!r}, {self.commit!r})"
 
 
 class Gateway:
@@ -134,7 +137,7 @@ class Gateway:
             return selector
         key = self._key(inbound, selector)
         needs = ask.needs() if selector.mode is Mode.ALIAS else NOTHING
-        tee_only = text(fields, b"x-tee-only").lower() == "true"
+        tee_only = says_true(fields, b"x-tee-only")
         recall = self._recall(key, selector.order, now)
         made = plan(selector, needs, tee_only, snapshot, rules, recall)
         if isinstance(made, Refusal):
@@ -144,8 +147,8 @@ class Gateway:
     def _check(self, inbound: Inbound) -> Refusal | None:
         if len(inbound.body) > self._admission.max_body:
             return too_large(self._admission.max_body)
-        encoding = text(inbound.named, b"content-encoding").lower()
-        if encoding not in ("", "identity"):
+        encodings = inbound.named.get(b"content-encoding", ())
+        if any(value.strip().lower() not in (b"", b"identity") for value in encodings):
             return Refusal(
                 415,
                 "unsupported_content_encoding",

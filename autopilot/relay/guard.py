@@ -151,6 +151,9 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
     delta: dict[str, object] | None = None
 
+    def __repr__(self) -> str:
+        return f"_Choice({self.index})"
+
 
 class _Chunk(msgspec.Struct):
     id: str | None = None

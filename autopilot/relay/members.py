@@ -50,6 +50,9 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     value: int
     end: int
 
+    def __repr__(self) -> str:
+        return f"Member(start={self.start}, value={self.value}, end={self.end})"
+
 
 def members(body: bytes) -> list[Member]:
     """Every top-level member in order, those with the same key included.

@@ -6,6 +6,8 @@ upgrade nobody asked for, endless fields) makes the response malformed, and is n
 
 from __future__ import annotations
 
+import re
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from autopilot.relay.call import ResponseHead
@@ -13,6 +15,9 @@ from autopilot.relay.call import ResponseHead
 MAX_HEAD_BYTES = 65536
 MAX_HEAD_FIELDS = 256
 _BODILESS = frozenset({204, 304})
+_VERSIONS = frozenset({"1.1", "1.0"})
+# The parser sees to it that there are none in fields; it lets them stand in a reason phrase.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class ResponseReader:
@@ -38,7 +43,7 @@ class ResponseReader:
         self._chunks: list[bytes] = []
         self._fields: list[tuple[bytes, bytes]] = []
         self._reason = b""
-        self._unread_head = 0
+        self._unread = 0
         self._head_size = 0
         self._surplus = False
         self._keep = False
@@ -50,14 +55,16 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> None:
         """More bytes of the connection."""
-        if self.head is None:
-            self._unread_head += len(data)
+        self._unread += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self.malformed = not self.complete
             self._surplus = True
-        if self.head is None and self._unread_head > MAX_HEAD_BYTES:
+        if self._chunks:
+            self._unread = 0
+        elif self._unread > MAX_HEAD_BYTES and not self.complete:
+            # A head without end; or chunk extensions or trailers, of any length to the parser.
             self.malformed = True
 
     @property
@@ -115,6 +122,7 @@ class ResponseReader:
         if not 200 <= status <= 599:
             raise ValueError("no final status")
         self.head = self._read_head(status)
+        self._unread = 0
 
     def on_body(self, data: bytes) -> None:
         """Body bytes, their framing taken off."""
@@ -129,6 +137,10 @@ class ResponseReader:
 
     def _read_head(self, status: int) -> ResponseHead:
         """The head, if its framing is beyond doubt (RFC 9112, section 6.3)."""
+        if self._parser.get_http_version() not in _VERSIONS:
+            raise ValueError("another protocol")
+        if _CONTROL.search(self._reason):
+            raise ValueError("control bytes in the reason phrase")
         length: int | None = None
         chunked = False
         content_type = ""

@@ -6,7 +6,7 @@ not known here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,6 @@ class Refusal:
 
     status: int
     code: str
-    message: str
+    message: str = field(repr=False)  # it may quote the client, or the upstream
     param: str | None = None
     retry_after: int | None = None

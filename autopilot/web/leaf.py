@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from twisted.python.failure import Failure
@@ -15,7 +16,14 @@ from autopilot.web.downstream import RequestDownstream, refuse
 if TYPE_CHECKING:
     from twisted.web.server import Request
 
+    from autopilot.relay.headers import Field
     from autopilot.web.endpoint import Endpoint
+
+
+# Twisted's own channel lets these pass, which must not go upstream (RFC 9110, 5.5; RFC 3986, 2).
+_NOT_IN_A_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NOT_IN_A_TARGET = re.compile(rb"[^!-~]")
+_UNCLEAN = Refusal(400, "bad_request", "The request is not valid: its head has control bytes.")
 
 
 class RelayLeaf(Resource):
@@ -29,21 +37,25 @@ class RelayLeaf(Resource):
 
     def render(self, request: Request) -> int:
         """Start the exchange; it writes the response itself."""
-        if request.method == b"POST":
-            self._relay(request)
-        else:
-            request.setHeader(b"Allow", b"POST")
-            refuse(request, method_not_allowed("POST"), self._endpoint.dialect)
-        return NOT_DONE_YET
-
-    def _relay(self, request: Request) -> None:
-        downstream = RequestDownstream(request, self._endpoint.dialect)
-        gone = request.notifyFinish()
         fields = [
             (name, value)
             for name, values in request.requestHeaders.getAllRawHeaders()
             for value in values
         ]
+        if request.method != b"POST":
+            request.setHeader(b"Allow", b"POST")
+            refuse(request, method_not_allowed("POST"), self._endpoint.dialect)
+        elif _NOT_IN_A_TARGET.search(request.uri) or any(
+            _NOT_IN_A_VALUE.search(value) for _, value in fields
+        ):
+            refuse(request, _UNCLEAN, self._endpoint.dialect)
+        else:
+            self._relay(request, fields)
+        return NOT_DONE_YET
+
+    def _relay(self, request: Request, fields: list[Field]) -> None:
+        downstream = RequestDownstream(request, self._endpoint.dialect)
+        gone = request.notifyFinish()
         assert request.content is not None
         exchange = self._endpoint.accept(
             downstream,

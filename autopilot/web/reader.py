@@ -56,6 +56,9 @@ class Arrived(NamedTuple):
     body: bytes
     persistent: bool
 
+    def __repr__(self) -> str:
+        return f"Arrived({self.method!r}, persistent={self.persistent})"
+
 
 class _RefusedError(Exception):
     """Stops the parser; the refusal itself is kept by the reader."""
@@ -78,7 +81,7 @@ class RequestReader:
         self._reading = 0
         self._head_read = 0
         self._head_at_most = 0
-        self._body_read = 0
+        self._body_read = self._framing_read = 0
         self._body: list[bytes] = []
         self._method = self._target = self._version = b""
         self._named: Named = {}
@@ -97,7 +100,7 @@ class RequestReader:
         """Read on, unless something was refused."""
         if self.refusal is not None:
             return
-        in_head = self.phase is not Phase.BODY
+        in_head, body_read = self.phase is not Phase.BODY, self._body_read
         self._reading = len(data)
         self._head_at_most += len(data)
         try:
@@ -117,6 +120,17 @@ class RequestReader:
             self._head_read += len(data)
             if self._head_read > self._limits.head_bytes:
                 self._refuse(_HEAD_TOO_LARGE)
+        elif self.phase is Phase.BODY:
+            self._count_framing(0 if self._body_read > body_read else len(data))
+
+    def _count_framing(self, read: int) -> None:
+        """Bound what comes between body bytes: chunk extensions and trailers have no end of theirs.
+
+        ``read`` is 0 when body bytes came.
+        """
+        self._framing_read = self._framing_read + read if read else 0
+        if self._framing_read > self._limits.head_bytes:
+            self._refuse(_NOT_HTTP)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Go on in HTTP/1.1 with a client that asked for another protocol in passing.
@@ -144,7 +158,7 @@ class RequestReader:
         if self._declining:
             return
         self._target, self.fields, self._body = b"", [], []
-        self._head_read = self._body_read = 0
+        self._head_read = self._body_read = self._framing_read = 0
         self._head_at_most = self._reading
         self.phase = Phase.HEAD
 

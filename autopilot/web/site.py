@@ -23,6 +23,9 @@ class PlainRequest(Request):
 
     defaultContentType = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}>"
+
 
 class AutopilotSite(Site):
     """A site over :class:`Channel`. Bodies stay in memory, which their limit makes safe.

@@ -29,6 +29,9 @@ class Head(NamedTuple):
     length: int | None
     continue_expected: bool
 
+    def __repr__(self) -> str:
+        return f"Head(length={self.length}, continue_expected={self.continue_expected})"
+
 
 def check(
     method: bytes,

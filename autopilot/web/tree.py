@@ -51,7 +51,9 @@ class Tree(Resource):
         assert request.postpath is not None and request.prepath is not None
         _prepare(request)
         rest = b"/".join([path, *request.postpath])
-        leaf = self._leaves.get(rest)
+        # As it was written: a proxy in front may let `/v1%2Fchat` pass as some other path.
+        written = request.path.rsplit(b"/", 1 + len(request.postpath))[1:]
+        leaf = self._leaves.get(b"/".join(written))
         if leaf is not None:
             request.prepath += request.postpath
             request.postpath = []
@@ -82,7 +84,8 @@ class _Nothing(Resource):
 
 def _prepare(request: Request) -> None:
     """What every response has, whoever writes it, and what none has."""
-    identity = request_id(request.getHeader("x-request-id"))
+    given = request.getHeader(b"x-request-id")
+    identity = request_id(None if given is None else given.decode("latin-1"))
     request.setHeader(b"x-request-id", identity.encode("ascii"))
     request.responseHeaders.removeHeader(b"Server")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from autopilot.relay.hold import Commit
+from autopilot.routing.verdict import Policy
 from tests.relay.routers import ALIAS, RouterTestCase
-from tests.relay.upstreams import JSON, ROLE, TOKEN, chunk, head
+from tests.relay.upstreams import JSON, ROLE, TOKEN, chunk, head, whole
 
 CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
 EXHAUSTED = b'{"detail":"exhausted all available targets to no avail"}'
@@ -127,3 +128,20 @@ class DeadlineTests(RouterTestCase):
         self.clock.pump([2, 2, 2])
         self.assert_refused(client, 502, "upstream_connect_error")
         self.assertEqual(self.record.failovers, ("connect_timeout",) * 3)
+
+    def test_held_up(self) -> None:
+        """A process that was held up finds several deadlines passed, and tries nobody too late."""
+        self.build(header=5.0, total=20.0)
+        client = self.ask(ALIAS)
+        self.clock.advance(30)
+        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assertEqual((self.models, self.record.failovers), (["a"], ("header_timeout",)))
+
+    def test_held_up_in_a_pause(self) -> None:
+        """Nor does it ask the same model again when the pause ends behind all time."""
+        self.build(policy=Policy.OPEN, total=20.0)
+        client = self.ask(ALIAS)
+        self.wire.says(whole(429, b"", JSON, b"Retry-After: 5"))
+        self.clock.advance(30)
+        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assertEqual((self.models, self.record.failovers), (["a"], ("status_429",)))

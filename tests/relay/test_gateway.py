@@ -77,6 +77,19 @@ class RefusalTests(RouterTestCase):
         client = self.ask(ALIAS, (b"X-TEE-Only", b"true"))
         self.assert_refused(client, 400, "tee_required")
 
+    def test_tee_only_said_more_than_once(self) -> None:
+        """Who says it anywhere means it; other words are not it."""
+        self.snapshot = Snapshot(ranking=self.snapshot.ranking)
+        name = b"X-TEE-Only"
+        for fields in (
+            ((name, b"false"), (name, b"True")),
+            ((name, b"no , true"),),
+            ((name, b" TRUE\t"),),
+        ):
+            self.assert_refused(self.ask(ALIAS, *fields), 400, "tee_required")
+        for word in (b"false", b"", b"1", b"truer", b"true;x"):
+            self.assertIsNotNone(self.ask(ALIAS, (name, word)).exchange)
+
 
 class OutgoingTests(RouterTestCase):
     """The request as the upstream gets it."""

@@ -131,6 +131,9 @@ class ResponseTests(SynchronousTestCase):
             b"SSH-2.0-x\r\n",
             b"HTTP/1.1 099 X\r\n\r\n",
             b"HTTP/1.1 600 X\r\n\r\n",
+            b"HTTP/2.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 O\0K\r\n\r\n",
+            b"HTTP/1.1 200 \x1b[2J\r\n\r\n",
             b"HTTP/1.1 200 OK\nX: a\n\n",
             b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
@@ -158,6 +161,20 @@ class ResponseTests(SynchronousTestCase):
         self.setUp()
         heard = self.hears(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 65000 + b"\r\n\r\n" + b"b" * 9999)
         self.assertEqual(heard[0], ("head", 200))
+
+    def test_framing_size(self) -> None:
+        """Between body bytes there may be 64 KiB of chunk extensions and trailers, and no more."""
+        for start in (b"1;", b"0\r\nX: "):
+            self.setUp()
+            heard = self.hears(head() + chunk(b"a"), start + b"x" * 65000)
+            self.assertEqual(heard, [("head", 200), ("body", b"a")])
+            self.assertEqual(self.hears(b"x" * 999)[2:], [BROKEN])
+            self.assertTrue(self.line.wire.aborted)
+        self.setUp()
+        extended = b"1;" + b"x" * 40000 + b"\r\na\r\n"
+        heard = self.hears(head(), extended, extended, chunk(b""))
+        self.assertEqual(heard[1:], [("body", b"a"), ("body", b"a"), ("end", None)])
+        self.assertTrue(self.line.kept)
 
     def test_field_count(self) -> None:
         """256 fields pass, one more does not."""

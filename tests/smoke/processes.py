@@ -146,6 +146,7 @@ class RouterProcess(Child):
             "BACKEND_BASE_URL": base,
             "MODELS_URL": f"{base}/v1/models",
             "UTILIZATION_URL": f"{base}/chutes/utilization",
+            "API_BASE_URL": base,
         }
         super().__init__(name, folder, twistd_command(), **{**own, **settings})
 

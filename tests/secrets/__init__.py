@@ -1,0 +1,1 @@
+"""What clients, upstream and operator trust the router with comes out nowhere."""

@@ -1,0 +1,1 @@
+"""What a hostile client or upstream tries, and what becomes of it."""

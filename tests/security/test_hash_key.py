@@ -1,0 +1,105 @@
+"""The hash that stands for a client: keyed, nothing else kept, and alike where the key is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot import AutopilotService, Settings
+from autopilot.relay.stickiness import Key
+from autopilot.routing.identity import Hasher
+from autopilot.settings import SettingsError
+from tests.platforms import ServiceTestCase
+from tests.relay.upstreams import JSON, whole
+from tests.secrets.objects import texts
+from tests.web.browsers import ask, request
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_PROGRAM = (
+    "import sys; from autopilot.routing.identity import Hasher;"
+    "print(Hasher(sys.argv[1].encode()).token(sys.argv[2]).hex())"
+)
+
+
+class TableTests(ServiceTestCase):
+    """What a router remembers of its clients."""
+
+    def remembered(self, key: bytes | None, *fields: bytes) -> list[Key]:
+        """What one router with this key remembers of clients with these fields."""
+        service = self.running(sticky_hash_key=key)
+        browser = self.browser(-1)
+        for each in fields:
+            browser.sends(request(b"/v1/chat/completions", each, body=ask()))
+            self.platform.wire.says(whole(200, b"{}", JSON, b"Connection: close"))
+            self.reactor.advance(0)
+        browser.leaves()
+        keys = list(service._parts.memory.stickiness._entries)
+        self.assert_only_hashes(service, fields)
+        self.successResultOf(service.stopService())
+        self.assert_at_rest()
+        return keys
+
+    def assert_only_hashes(self, service: AutopilotService, fields: tuple[bytes, ...]) -> None:
+        """The table holds digests of 16 bytes and selectors, and no client's word or address."""
+        stickiness = service._parts.memory.stickiness
+        for digest, selector in stickiness._entries:
+            self.assertEqual((type(digest), len(digest)), (bytes, 16))
+            self.assertEqual(selector, "chutesai/AutoPilot")
+        held = b"\n".join(texts(stickiness))
+        for each in (*fields, b"192.0.2.7"):
+            self.assertNotIn(each.split(b" ")[-1], held)
+
+    def test_same_key(self) -> None:
+        """Two routers with one key name a client alike, so that several can share clients."""
+        fields = b"Authorization: Bearer some-token", b"X-Api-Key: some-key", b"X-None: nothing"
+        first, second = (self.remembered(b"one key", *fields) for _ in range(2))
+        self.assertEqual(first, second)
+        self.assertEqual(len(set(first)), 3)
+
+    def test_other_keys(self) -> None:
+        """With other keys, or without any, they do not."""
+        fields = b"Authorization: Bearer some-token", b"X-Api-Key: some-key", b"X-None: nothing"
+        keys = b"one key", b"one kez", None, None
+        found = [each for key in keys for each in self.remembered(key, *fields)]
+        self.assertEqual(len(set(found)), len(keys) * len(fields))
+
+    def test_no_key_is_the_empty_key(self) -> None:
+        """Without a key there is a random one; nobody can compute the hashes from outside."""
+        (client, _selector), *_ = self.remembered(None, b"Authorization: Bearer some-token")
+        for guess in (b"", b"\0" * 32, b"None"):
+            self.assertNotEqual(client, Hasher(guess).token("some-token"))
+
+
+class ProcessTests(SynchronousTestCase):
+    """Nothing of a process goes into the hash."""
+
+    def test_processes_agree(self) -> None:
+        """Two processes with one key and other hash seeds name a client alike."""
+        found = {
+            subprocess.run(
+                (sys.executable, "-c", _PROGRAM, "one key", "some-token"),
+                env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                check=True,
+                text=True,
+            ).stdout.strip()
+            for seed in ("1", "2")
+        }
+        self.assertEqual(found, {Hasher(b"one key").token("some-token").hex()})
+
+
+class SettingTests(SynchronousTestCase):
+    """Which keys are taken."""
+
+    def test_length(self) -> None:
+        """One to 64 bytes: hashes never leave the process, so a short key gives nothing away."""
+        for size in (1, 63, 64):
+            self.assertEqual(Settings(sticky_hash_key=b"k" * size).sticky_hash_key, b"k" * size)
+        for size in (0, 65):
+            with self.assertRaises(SettingsError) as caught:
+                Settings(sticky_hash_key=b"k" * size)
+            self.assertNotIn("kk", str(caught.exception))

@@ -1,0 +1,116 @@
+"""What the router is built on: versions without known holes, and nothing that it does not need."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
+from autopilot.relay.pool import Origin
+from tests.platforms import ServiceTestCase
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FLOORS = {"twisted": (26, 10, 0), "pyopenssl": (26, 0, 0)}
+"""The first versions without the holes that concern this router."""
+
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_IMPORTED = "import autopilot.service, sys; print(*sys.modules)"
+_RESOLVER = (
+    "import autopilot.reactor as ours; ours.install(); import autopilot.service;"
+    "from twisted.internet import reactor; print(type(reactor.nameResolver).__name__)"
+)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a version."""
+    found = _NUMBERS.search(text)
+    assert found is not None, text
+    return tuple(map(int, found.group().split(".")))
+
+
+class FloorTests(SynchronousTestCase):
+    """The least versions."""
+
+    def test_installed(self) -> None:
+        """What runs here is new enough."""
+        for name, floor in FLOORS.items():
+            self.assertGreaterEqual(numbers(version(name)), floor, name)
+
+    def test_declared(self) -> None:
+        """An older one cannot be installed with the router."""
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        for name, floor in FLOORS.items():
+            (line,) = (each for each in project["dependencies"] if each.startswith(name))
+            self.assertIn(">=", line)
+            self.assertGreaterEqual(numbers(line.partition(">=")[2]), floor, line)
+
+    def test_locked(self) -> None:
+        """The locks pin none that is older, and everything in them has a hash."""
+        for lock in ("requirements.lock", "requirements-dev.lock"):
+            text = (ROOT / lock).read_text()
+            for name, floor in FLOORS.items():
+                pinned = re.search(rf"(?m)^{name}(?:\[[a-z,]+\])?==(\S+)", text)
+                assert pinned is not None, (lock, name)
+                self.assertGreaterEqual(numbers(pinned.group(1)), floor, lock)
+            self.assertGreaterEqual(text.count("--hash="), len(re.findall(r"(?m)^\S+==", text)))
+
+
+class NotUsedTests(SynchronousTestCase):
+    """What is not there cannot be attacked."""
+
+    def test_no_http_2(self) -> None:
+        """Without these, Twisted's sites do not speak it."""
+        for name in ("h2", "priority"):
+            self.assertRaises(PackageNotFoundError, version, name)
+
+    def test_nothing_runs_at_startup(self) -> None:
+        """What is installed has no file that Python runs by itself, wherever it is started."""
+        shipped = [
+            path.name for part in ("autopilot", "twisted") for path in (ROOT / part).rglob("*")
+        ]
+        self.assertIn("autopilot_plugin.py", shipped)
+        self.assertEqual([name for name in shipped if name.endswith(".pth")], [])
+        self.assertFalse({"sitecustomize.py", "usercustomize.py"} & set(shipped))
+
+    def test_modules(self) -> None:
+        """The whole router loads no resolver, proxy, template or second HTTP client."""
+        run = (sys.executable, "-c", _IMPORTED)
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, check=True, text=True)
+        loaded = set(done.stdout.split())
+        self.assertIn("autopilot.relay.gateway", loaded)
+        unwanted = {"twisted.names", "twisted.web.proxy", "twisted.web.static", "jinja2", "h2"}
+        self.assertEqual(loaded & (unwanted | {"orjson", "requests", "aiohttp", "urllib3"}), set())
+
+    def test_resolver(self) -> None:
+        """Names are looked up by the system, not by Twisted's resolver."""
+        run = (sys.executable, "-c", _RESOLVER)
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, check=True, text=True)
+        self.assertEqual(done.stdout.strip(), "GAIResolver")
+
+
+class HelloTests(ServiceTestCase):
+    """What the router offers to whom it calls."""
+
+    def test_only_http_1(self) -> None:
+        """Over TLS it offers HTTP/1.1 and nothing else, to calls and to feeds alike."""
+        endpoints = VerifiedEndpoints(self.reactor, trust_root(None))
+        endpoints(Origin("https", "llm.test", 443)).connect(Factory.forProtocol(Protocol))
+        (_host, _port, wrapping, _timeout, _bind) = self.reactor.tcpClients[0]
+        wire: Any = StringTransport()
+        protocol: Any = wrapping.buildProtocol(None)
+        protocol.makeConnection(wire)
+        hello = wire.value()
+        self.assertEqual(hello[:1], b"\x16")
+        # The extension in full: its number, its length, that of its list, and the list.
+        self.assertIn(b"\x00\x10\x00\x0b\x00\x09\x08http/1.1", hello)
+        self.assertNotIn(b"\x02h2", hello)
+        protocol.connectionLost(None)
