@@ -99,6 +99,6 @@ class Ending:
         sent, terminated = 0, True
         if stream is not None:
             sent, terminated = stream.sent, stream.terminated
-            self.journal.streamed(self._model, stream.events, stream.span, now)
+            self.journal.streamed(self._model, stream.tokens, stream.span, now)
         self.journal.close(outcome, sent, terminated, now)
         self.concluded()

@@ -136,7 +136,8 @@ class Gateway:
         if isinstance(selector, Refusal):
             return selector
         key = self._key(inbound, selector)
-        needs = ask.needs() if selector.mode is Mode.ALIAS else NOTHING
+        alias = selector.mode is Mode.ALIAS
+        needs = ask.needs(snapshot.roster.least_context) if alias else NOTHING
         tee_only = says_true(fields, b"x-tee-only")
         recall = self._recall(key, selector.order, now)
         made = plan(selector, needs, tee_only, snapshot, rules, recall)

@@ -39,6 +39,10 @@ class Guard(Protocol):
         """Why the stream must end now although bytes still arrive, or ``None``."""
 
     @property
+    def spliced(self) -> bool:
+        """Whether the fault is a second answer behind the first."""
+
+    @property
     def at_boundary(self) -> bool:
         """Whether the bytes relayed so far end with a whole event."""
 
@@ -61,6 +65,7 @@ class Passthrough:
     """No guard: for what is not an event stream, and where the operator wants bytes alone."""
 
     fault = None
+    spliced = False
     at_boundary = True
     done = True
     said_done = False
@@ -80,6 +85,8 @@ class BareErrorGuard:
     Lines over 64 KiB are no error reports; they pass. Only chat and text completions have a
     terminator of their own; the other dialects count as always carrying one.
     """
+
+    spliced = False
 
     def __init__(self, dialect: Dialect = Dialect.COMPLETIONS) -> None:
         self._tail = b"\n\n"
@@ -171,12 +178,12 @@ class SpliceGuard:
         self._spoken: set[int] = set()
         self._named: set[int] = set()
         self._fed = 0
-        self._spliced = False
+        self.spliced = False
 
     @property
     def fault(self) -> str | None:
         """See `Guard`."""
-        if self._spliced:
+        if self.spliced:
             return "upstream started a second answer in the same stream"
         return self._inner.fault
 
@@ -188,7 +195,7 @@ class SpliceGuard:
     @property
     def done(self) -> bool:
         """See `Guard`."""
-        return self._inner.done and not self._spliced
+        return self._inner.done and not self.spliced
 
     @property
     def said_done(self) -> bool:
@@ -197,7 +204,7 @@ class SpliceGuard:
 
     def feed(self, data: bytes) -> bytes:
         """See `Guard`."""
-        if self._spliced:
+        if self.spliced:
             return b""
         before = self._fed
         self._fed += len(data)
@@ -205,13 +212,13 @@ class SpliceGuard:
             if not event.bare and self._splices(event):
                 kept = data[: max(0, event.start - before)]
                 passed = self._inner.feed(kept) if kept else b""
-                self._spliced = self._inner.fault is None
+                self.spliced = self._inner.fault is None
                 return passed
         return self._inner.feed(data)
 
     def end(self) -> bytes:
         """See `Guard`."""
-        return b"" if self._spliced else self._inner.end()
+        return b"" if self.spliced else self._inner.end()
 
     def _splices(self, event: Event) -> bool:
         try:

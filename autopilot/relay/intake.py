@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from autopilot.relay.glance import Seen, glance
+from autopilot.relay.length import tokens_beyond
 from autopilot.relay.lenient import value_of
 from autopilot.relay.members import (
     MAX_MEMBERS,
@@ -89,10 +90,12 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     body: HoledBody
     seen: Seen
 
-    def needs(self) -> Needs:
+    def needs(self, least_context: int | None = None) -> Needs:
         """What a model must be able to do to answer.
 
-        It takes a second look at the body, so it is asked only where the router chooses the model.
+        A prompt counts as long when it surely has more tokens than ``least_context``, the shortest
+        context that is known of any model. It takes a second look at the body, so it is asked only
+        where the router chooses the model.
         What has an absurd shape is no need: the platform will say what it thinks of it.
         """
         seen = self.seen
@@ -107,6 +110,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
             if limit and type(tokens := value_of(limit)) is int:
                 needed["completion_tokens"] = tokens
                 break
+        if least_context is not None and len(self.body) > 2 * least_context:  # a word and its blank
+            needed["prompt_tokens"] = tokens_beyond(seen, least_context)
         return Needs(**needed) if needed else NOTHING
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autopilot.relay.experience import Experience
     from autopilot.relay.stickiness import Key, Stickiness
 
-_EVENTS_FOR_A_RATE = 8
+_TOKENS_FOR_A_RATE = 8
 # A name the client made up may be as long as its request; a record is kept and logged.
 _LONGEST_NAME = 256
 
@@ -91,10 +91,10 @@ class Journal:
         """``model`` took this long to the first part of its streamed answer."""
         self._memory.experience.started(model, seconds, now)
 
-    def streamed(self, model: str, events: int, seconds: float, now: float) -> None:
-        """``model`` sent this many events in this time."""
-        if events >= _EVENTS_FOR_A_RATE and seconds > 0:
-            self._memory.experience.went(model, events / seconds, now)
+    def streamed(self, model: str, tokens: int, seconds: float, now: float) -> None:
+        """``model`` streamed this many tokens in this time."""
+        if tokens >= _TOKENS_FOR_A_RATE and seconds > 0:
+            self._memory.experience.went(model, tokens / seconds, now)
 
     def refused(self, status: int, now: float) -> None:
         """The router answers with an error of its own."""

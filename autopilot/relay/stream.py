@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from autopilot.relay.call import Break, Call, ResponseHead
 from autopilot.relay.deadline import Deadline
+from autopilot.relay.usage import answer_tokens
 from autopilot.routing.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Outcome(StrEnum):
     UPSTREAM_BROKEN = "upstream_broken"
     UPSTREAM_IDLE = "upstream_idle"
     UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_SPLICED = "upstream_spliced"
     SHUT_DOWN = "shut_down"
 
 
@@ -68,6 +70,7 @@ class Stream:
         self._began = 0.0
         self._stalled = False
         self._open = True
+        self._last = self._last_but_one = b""
         self.sent = 0
         self.events = 0
 
@@ -75,6 +78,12 @@ class Stream:
     def span(self) -> float:
         """Seconds since the first relayed byte."""
         return self._clock.seconds() - self._began if self._began else 0.0
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were relayed: as the upstream says, or else as many as events."""
+        counted = answer_tokens(self._last_but_one + self._last)
+        return self.events if counted is None else counted
 
     @property
     def terminated(self) -> bool:
@@ -92,7 +101,7 @@ class Stream:
         self._downstream.commit(head, relayed)
         self._downstream.produce(self)
         if self._guard.fault is not None:
-            self._break(Outcome.UPSTREAM_ERROR, self._guard.fault)
+            self._break_off(self._guard.fault)
 
     # -- the upstream's events
 
@@ -108,7 +117,7 @@ class Stream:
             self._count(relayed)
             self._downstream.write(relayed)
         if self._guard.fault is not None:
-            self._break(Outcome.UPSTREAM_ERROR, self._guard.fault)
+            self._break_off(self._guard.fault)
         elif not self._stalled:
             self._deadline.set(self._idle)
 
@@ -116,6 +125,7 @@ class Stream:
         self.sent += len(relayed)
         if self._announce_breaks:  # only then it is a stream of events
             self.events += relayed.count(b"\n\n")
+            self._last_but_one, self._last = self._last, relayed
 
     def end(self) -> None:
         """The response is complete: end the client's cleanly too, unless the guard objects."""
@@ -126,7 +136,7 @@ class Stream:
             self.sent += len(rest)
             self._downstream.write(rest)
         if self._guard.fault is not None:
-            self._break(Outcome.UPSTREAM_ERROR, self._guard.fault)
+            self._break_off(self._guard.fault)
             return
         self._close()
         self._downstream.finish()
@@ -172,6 +182,11 @@ class Stream:
             self._over(Outcome.CLIENT_STALLED)
         else:
             self._break(Outcome.UPSTREAM_IDLE, "the upstream sent nothing for too long")
+
+    def _break_off(self, fault: str) -> None:
+        """End because of what the guard found."""
+        spliced = self._guard.spliced
+        self._break(Outcome.UPSTREAM_SPLICED if spliced else Outcome.UPSTREAM_ERROR, fault)
 
     def _break(self, outcome: Outcome, message: str) -> None:
         """End so that nobody takes the answer for whole: say why where that can be, then cut."""

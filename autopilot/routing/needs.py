@@ -20,7 +20,11 @@ _FEATURES = (
 
 
 class Needs(Struct, frozen=True, gc=False):
-    """What a request asks for; ``completion_tokens`` is the limit it sets, if it sets one."""
+    """What a request asks for.
+
+    ``completion_tokens`` is the limit it sets, if it sets one; ``prompt_tokens`` how many tokens
+    its prompt has at the very least, if they are too many for some models.
+    """
 
     images: bool = False
     audio: bool = False
@@ -29,6 +33,7 @@ class Needs(Struct, frozen=True, gc=False):
     json_schema: bool = False
     json_mode: bool = False
     completion_tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 NOTHING = Needs()
@@ -45,7 +50,10 @@ def lacking(model: Model, needs: Needs) -> str | None:
         for need, spellings in _FEATURES:
             if getattr(needs, need) and spellings.isdisjoint(model.features):
                 return need
-    limit, most = needs.completion_tokens, model.max_output_length
-    if limit is not None and most is not None and limit > most:
-        return "completion_tokens"
+    for need, wanted, most in (
+        ("completion_tokens", needs.completion_tokens, model.max_output_length),
+        ("prompt_tokens", needs.prompt_tokens, model.context_length),
+    ):
+        if wanted is not None and most is not None and wanted > most:
+            return need
     return None

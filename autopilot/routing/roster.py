@@ -31,20 +31,26 @@ _NO_CANDIDATES = Refusal(
 class Roster:
     """The ranked models of one snapshot; the same question gets the same answer, once found."""
 
-    __slots__ = ("_answers", "_catalog", "_lengths", "_names")
+    __slots__ = ("_answers", "_catalog", "_contexts", "_lengths", "_names")
 
     def __init__(self, catalog: Catalog | None, ranking: Iterable[Ranked]) -> None:
         self._catalog = EMPTY if catalog is None else catalog
         self._names = tuple(dict.fromkeys(ranked.name for ranked in ranking))
-        self._lengths = _longest_outputs(self._names, self._catalog)
+        known = [self._catalog.models[name] for name in self._names if name in self._catalog]
+        self._lengths = _limits(model.max_output_length for model in known)
+        self._contexts = _limits(model.context_length for model in known)
         self._answers: dict[tuple[object, ...], Answer] = {}
+
+    @property
+    def least_context(self) -> int | None:
+        """The shortest context, in tokens, that is known of any of the models."""
+        return self._contexts[0] if self._contexts else None
 
     def serving(self, needs: Needs, tee_only: bool) -> Answer:
         """The models that may serve a request behind the alias, best first, or why there are none.
 
         Refusals: 503 ``no_candidates``, 400 ``tee_required`` or ``no_capable_model``.
         """
-        tokens = needs.completion_tokens
         question = (
             tee_only,
             needs.images,
@@ -54,7 +60,8 @@ class Roster:
             needs.json_schema,
             needs.json_mode,
             # Any two numbers with the same limits below them ask for the same.
-            0 if tokens is None else bisect_left(self._lengths, tokens),
+            bisect_left(self._lengths, needs.completion_tokens or 0),
+            bisect_left(self._contexts, needs.prompt_tokens or 0),
         )
         answer = self._answers.get(question)
         if answer is None:
@@ -71,11 +78,9 @@ class Roster:
         return found if isinstance(found, Refusal) else _capable(found, self._catalog, needs)
 
 
-def _longest_outputs(names: Iterable[str], known: Catalog) -> list[int]:
-    """The different limits on the length of an answer that these models are known to have."""
-    models = (known.models.get(name) for name in names)
-    limits = (model.max_output_length for model in models if model is not None)
-    return sorted({limit for limit in limits if limit is not None})
+def _limits(known: Iterable[int | None]) -> list[int]:
+    """The different limits among these, in order."""
+    return sorted({limit for limit in known if limit is not None})
 
 
 def _capable(names: tuple[str, ...], known: Catalog, needs: Needs) -> Answer:

@@ -10,7 +10,7 @@ from autopilot.relay.admission import too_large
 from autopilot.relay.dialect import Dialect
 from autopilot.routing.snapshot import Snapshot
 from tests.relay.routers import ALIAS, RouterTestCase
-from tests.relay.upstreams import TOKEN, chunk, head, whole
+from tests.relay.upstreams import DONE, TOKEN, chunk, head, whole
 
 
 class RefusalTests(RouterTestCase):
@@ -202,6 +202,15 @@ class MemoryTests(RouterTestCase):
         self.wire.says(chunk(TOKEN * 7), chunk(b""))
         self.assertEqual(self.memory.experience.throughput(1006.0), {"a": 2.0})
         self.assertEqual(self.memory.experience.first_content(1006.0), {"a": 2.0})
+
+    def test_tokens_are_counted_by_the_upstream(self) -> None:
+        """Where the upstream says how many tokens there were, that counts, not the events."""
+        self.ask(ALIAS)
+        self.wire.says(head(), chunk(TOKEN))
+        self.clock.advance(4)
+        usage = b'data: {"choices":[],"usage":{"completion_tokens":80}}\n\n'
+        self.wire.says(chunk(TOKEN + usage), chunk(DONE), chunk(b""))
+        self.assertEqual(self.memory.experience.throughput(1004.0), {"a": 20.0})
 
 
 class LifeTests(RouterTestCase):

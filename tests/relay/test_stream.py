@@ -179,7 +179,7 @@ class BreakTests(StreamTestCase):
         """Under the strict guard a second generation ends the stream."""
         other = TOKEN.replace(b'"1"', b'"2"')
         client = self.streaming(GuardLevel.STRICT, other)
-        self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
+        self.ended(client, "cut", "upstream_spliced", TOKEN + INTERRUPTED)
 
     def test_fault_in_held_bytes(self) -> None:
         """A fault already among the held bytes ends the stream once, though its end is known."""

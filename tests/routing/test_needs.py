@@ -7,7 +7,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing.catalog import Model
 from autopilot.routing.needs import NOTHING, Needs, lacking
 
-BARE = Model("m", max_output_length=100, input_modalities=frozenset(), features=frozenset())
+BARE = Model(
+    "m",
+    max_output_length=100,
+    context_length=200,
+    input_modalities=frozenset(),
+    features=frozenset(),
+)
 UNKNOWN = Model("m")
 ALL = Needs(
     images=True,
@@ -17,6 +23,7 @@ ALL = Needs(
     json_schema=True,
     json_mode=True,
     completion_tokens=101,
+    prompt_tokens=201,
 )
 
 
@@ -44,6 +51,8 @@ class LackingTests(SynchronousTestCase):
         """Each need alone is missed in a model that has nothing, under its own name."""
         for need in ("images", "audio", "video", "tools", "json_schema", "json_mode"):
             self.assertEqual(lacking(BARE, Needs(**{need: True})), need)
+        self.assertEqual(lacking(BARE, Needs(prompt_tokens=201)), "prompt_tokens")
+        self.assertIsNone(lacking(BARE, Needs(completion_tokens=100, prompt_tokens=200)))
         self.assertEqual(lacking(BARE, Needs(completion_tokens=101)), "completion_tokens")
 
     def test_the_first_in_order_is_named(self) -> None:

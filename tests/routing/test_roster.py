@@ -29,10 +29,14 @@ _models = st.builds(
     name=st.sampled_from(NAMES),
     tee=st.sampled_from([None, True, False]),
     max_output_length=st.one_of(st.none(), st.sampled_from(LENGTHS)),
+    context_length=st.one_of(st.none(), st.sampled_from(LENGTHS)),
     input_modalities=_sets,
     features=_sets,
 )
 _catalogs = st.one_of(st.none(), st.lists(_models, max_size=6).map(Catalog.of))
+_tokens = st.one_of(
+    st.none(), st.integers(), *(st.just(each + more) for each in LENGTHS for more in (-1, 0, 1))
+)
 _needs = st.builds(
     Needs,
     images=st.booleans(),
@@ -41,9 +45,8 @@ _needs = st.builds(
     tools=st.booleans(),
     json_schema=st.booleans(),
     json_mode=st.booleans(),
-    completion_tokens=st.one_of(
-        st.none(), st.integers(), *(st.just(each + more) for each in LENGTHS for more in (-1, 0, 1))
-    ),
+    completion_tokens=_tokens,
+    prompt_tokens=_tokens,
 )
 
 
@@ -114,6 +117,23 @@ class RosterTests(SynchronousTestCase):
                 asked.serving(Needs(completion_tokens=21), False),
             )
         self.assertEqual(first, ("b",))
+
+    def test_least_context(self) -> None:
+        """The shortest context of the ranked models, if any is known."""
+        models = [Model("a", context_length=30), Model("b", context_length=20), Model("c")]
+        catalog = Catalog.of([*models, Model("d", context_length=10)])
+        self.assertEqual(Roster(catalog, _ranking("a", "b", "c")).least_context, 20)
+        self.assertIsNone(Roster(catalog, _ranking("c", "e")).least_context)
+        self.assertIsNone(Roster(None, _ranking("a")).least_context)
+
+    def test_long_prompt(self) -> None:
+        """A prompt that certainly does not fit leaves only longer and unknown contexts."""
+        models = [Model("a", context_length=10), Model("b", context_length=20), Model("c")]
+        asked = Roster(Catalog.of(models), _ranking("a", "b", "c"))
+        for tokens, left in ((10, "abc"), (11, "bc"), (20, "bc"), (21, "c")):
+            self.assertEqual(
+                set(self.names(asked.serving(Needs(prompt_tokens=tokens), False))), set(left)
+            )
 
     def test_bounded(self) -> None:
         """No client can make a roster grow without end."""

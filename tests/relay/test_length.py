@@ -1,0 +1,103 @@
+"""How long a prompt is at least, in tokens."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay import intake
+from autopilot.relay.length import tokens_beyond
+from autopilot.routing.needs import Needs
+
+
+def beyond(limit: int, **members: object) -> int | None:
+    """What is found in a body with these members."""
+    ask = intake.read(json.dumps({"model": "m", **members}).encode())
+    assert isinstance(ask, intake.Ask)
+    return tokens_beyond(ask.seen, limit)
+
+
+def said(*contents: object, role: str = "user") -> list[object]:
+    """Messages with these contents."""
+    return [{"role": role, "content": content} for content in contents]
+
+
+class LengthTests(SynchronousTestCase):
+    """Words are counted, for no token holds two."""
+
+    def test_more_than_the_limit(self) -> None:
+        """A count is given only beyond the limit."""
+        self.assertIsNone(beyond(3, messages=said("one two three")))
+        self.assertEqual(beyond(2, messages=said("one two three")), 3)
+
+    def test_kinds_of_prompts(self) -> None:
+        """In every place where a prompt may stand, and in the shapes that it may have."""
+        text = "one two\nthree\tfour"
+        part = {"type": "text", "text": text}
+        for members in (
+            {"messages": said(text)},
+            {"messages": said("one", "two", "three four")},
+            {"messages": said("one two", role="system") + said("three four", role="tool")},
+            {"messages": said([part])},
+            {"messages": said(["one two", {"type": "input_text", "text": "three four"}])},
+            {"input": text},
+            {"input": said(text)},
+            {"prompt": text},
+            {"prompt": ["one", text, "two"]},
+            {"prompt": [1, 2, 3, 4]},
+            {"prompt": [[1], [1, 2, 3, 4]]},
+        ):
+            self.assertEqual(beyond(3, **members), 4, members)
+
+    def test_only_what_is_certain(self) -> None:
+        """Blanks make no words; what the assistant said may be left out; the rest is no prompt."""
+        blanks = " \n\t" * 50
+        for members in (
+            {"messages": said(f"{blanks}one{blanks}two{blanks}")},
+            {"messages": said("a b c d e f", role="assistant")},
+            {"messages": said({"text": 1}, 5, None, [1, None, {"text": ["a b c d"]}])},
+            {"messages": {"content": "a b c d e"}, "input": 5, "prompt": {"a": "b c d e"}},
+            {"messages": [], "tools": [{"description": "a b c d e f"}], "prompt": []},
+        ):
+            self.assertIsNone(beyond(3, **members), members)
+
+    def test_odd_text(self) -> None:
+        """Half of a surrogate pair and any other letter are parts of words."""
+        self.assertEqual(beyond(1, prompt="\ud800 \u4e2d\u6587 \xe9"), 3)
+
+    @given(st.lists(st.text(), max_size=8))
+    def test_same_as_split(self, texts: list[str]) -> None:
+        """As many as Python finds, or fewer where blanks are none for every tokenizer."""
+        words = sum(len(text.split()) for text in texts)
+        found = beyond(0, messages=said(*texts)) or 0
+        self.assertLessEqual(found, words)
+        self.assertEqual(
+            found, sum(len(text.encode("utf-8", "surrogatepass").split()) for text in texts)
+        )
+
+
+class NeedTests(SynchronousTestCase):
+    """When it becomes a need."""
+
+    def needs(self, least_context: int | None, words: int) -> Needs:
+        """The needs of a request with so many words."""
+        body = json.dumps({"model": "m", "messages": said("word " * words)}).encode()
+        ask = intake.read(body)
+        assert isinstance(ask, intake.Ask)
+        return ask.needs(least_context)
+
+    def test_need(self) -> None:
+        """A prompt that is longer than the shortest context; none without one."""
+        self.assertEqual(self.needs(100, 101), Needs(prompt_tokens=101))
+        self.assertEqual(self.needs(100, 100), Needs())
+        self.assertEqual(self.needs(None, 1000), Needs())
+
+    def test_short_words(self) -> None:
+        """The shortest words there are do not escape by the body's size."""
+        body = json.dumps({"model": "m", "messages": said("a " * 101)}).encode()
+        ask = intake.read(body)
+        assert isinstance(ask, intake.Ask)
+        self.assertEqual(ask.needs(100), Needs(prompt_tokens=101))
