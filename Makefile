@@ -63,6 +63,10 @@ conduct: $(STAMP) ## print what clients see when a model misbehaves, in virtual 
 smoke: $(STAMP) ## real processes, real sockets; reports to logs/smoke
 	$(BIN)/python -m tests.smoke $(ARGS)
 
+.PHONY: soak
+soak: $(STAMP) ## ten minutes of a bad day, every answer accounted for; reports to logs/soak; ARGS=--quick
+	$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## format and lint, changing nothing
 	$(BIN)/ruff format --check $(CODE)
