@@ -19,6 +19,8 @@ STAMP := $(VENV)/.installed
 CODE := $(wildcard autopilot stub_backend tests twisted benchmarks)
 GATED := routing relay control
 ARGS ?=
+# In run level 1 Debian installs a server without starting it.
+APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
 .PHONY: help
 help: ## list the targets
@@ -44,6 +46,14 @@ demo: $(STAMP) ## stub backend and router together, with requests that explain t
 
 .PHONY: test
 test: lint types imports trial conduct pytest ## everything but the smoke run
+
+# Without it the tests that step the wall clock are skipped, and say so.
+.PHONY: system
+system: ## install libfaketime for the tests, as root on Debian
+	@if ! ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] \
+		&& command -v apt-get >/dev/null; then \
+		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends libfaketime; } \
+		|| echo 'libfaketime could not be installed: tests of the wall clock will be skipped'; fi
 
 .PHONY: pytest
 pytest: $(STAMP) ## the tests under pytest, with the coverage gate
@@ -98,8 +108,6 @@ lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
 # What `make bench` compares the router with, and what draws its plots; each in its own environment.
 BENCH := benchmarks
 PEERS := nginx-light caddy
-# In run level 1 Debian installs a server without starting it.
-APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
 $(BENCH)/.venv-%/.installed: $(BENCH)/%.lock
 	$(PYTHON) -m venv --clear $(@D)
