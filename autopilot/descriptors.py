@@ -6,19 +6,20 @@ that use ``select``. With the usual 1,024 a router would turn clients away at 50
 
 from __future__ import annotations
 
-from types import ModuleType
+import resource
+from typing import Any
 
 MOST = 1 << 20
 """More are never asked for: a limit without a bound is refused by some systems."""
 
 
-def use_all_descriptors(limits: ModuleType | None = None) -> int:
+def use_all_descriptors(limits: Any = None) -> int:
     """Raise the limit of this process as far as it may, and return what it is then.
 
     It is for processes that are the router's own. `limits` stands in for ``resource`` in tests.
     """
     if limits is None:
-        import resource as limits
+        limits = resource
     soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
     wanted = MOST if hard == limits.RLIM_INFINITY else min(hard, MOST)
     if soft == limits.RLIM_INFINITY or soft >= wanted:

@@ -15,6 +15,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface import provider
 
 _GRACE = 3.0
@@ -23,6 +24,16 @@ _GRACE = 3.0
 def _is_trial_test(request: pytest.FixtureRequest) -> bool:
     """Whether trial could run the test as well."""
     return request.cls is not None and issubclass(request.cls, TestCase)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that turn the reactor themselves come first: later pytest-twisted has it running."""
+    items.sort(key=lambda item: not _turns_the_reactor(item))
+
+
+def _turns_the_reactor(item: pytest.Item) -> bool:
+    cls = getattr(item, "cls", None)
+    return cls is not None and issubclass(cls, AsynchronousTestCase)
 
 
 @pytest.fixture(scope="session")

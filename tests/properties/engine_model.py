@@ -1,0 +1,308 @@
+"""The contract of one request, as a model: what has to happen, whatever the order of events.
+
+The model knows no socket, parser or timer. It is told what the network, the client and the clock
+do; it says which upstream request is owed now, and what the client and the record have to show.
+"""
+
+from __future__ import annotations
+
+from tests.properties import engine_rules as rules
+from tests.properties.engine_attempt import Attempt, Due, Phase, Read, Terms
+from tests.properties.engine_replies import Event, Reply
+
+_NEVER = Due(float("inf"), "")
+
+
+class Request:
+    """One request between its arrival and its record.
+
+    ``owes`` is the model that has to be asked now; ``refusal`` status and code of an error of the
+    router's own; ``least`` and ``most`` say how much of the chosen body has been passed on.
+    """
+
+    def __init__(self, terms: Terms, now: float) -> None:
+        self.terms = terms
+        self.began = now
+        self.over_at = 0.0
+        self.left = list(terms.candidates)
+        self.budget = terms.max_attempts
+        self.attempts = 0
+        self.failovers: list[str] = []
+        self.phase = Phase.WAITING
+        self.owes: str | None = None
+        self.refusal: tuple[int, str] | None = None
+        self.outcome = ""
+        self.committed = False
+        self.least = self.most = 0
+        self.quiet_since = 0.0
+        self.resume_at = 0.0
+        self.waited_for: set[str] = set()
+        self.narrowed = False
+        self.client_waits = self.stalled = False
+
+    def start(self) -> None:
+        """The request was taken in: its first candidate is due."""
+        self.budget -= 1
+        self._turn(self.left.pop(0), self.began)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more may happen."""
+        return self.phase is Phase.OVER
+
+    # -- what the router does
+
+    def tried(self, model: str) -> None:
+        """A request went upstream; it must be the one that was owed."""
+        assert self.owes == model, f"{model} was asked when {self.owes or 'nobody'} was due"
+        self.owes = None
+
+    # -- what the network does
+
+    def dials(self, now: float) -> None:
+        """A connection is being opened."""
+        self.attempt.dialled = now
+
+    def sent(self, *, reused: bool) -> None:
+        """The request left, over a connection that was used before or not."""
+        attempt = self.attempt
+        assert not (reused and attempt.replayed), "replayed over another used connection"
+        attempt.dialled, attempt.reused, attempt.heard = None, reused, False
+
+    def refused(self, now: float) -> None:
+        """No connection could be opened."""
+        self.attempt.dialled = None
+        self._fail("connect_error", now)
+
+    def reads(self, read: Read, now: float) -> None:
+        """Bytes of a response arrived."""
+        attempt = self.attempt
+        attempt.heard = True
+        if read.reply is not None:
+            self._head(read.reply, now)
+        if read.body and self._concerns(attempt):
+            self._body(read, now)
+        if read.ended and self._concerns(attempt):
+            attempt.events += read.tail
+            self._end(now)
+        elif read.malformed and self._concerns(attempt):
+            self._lost("malformed_response", now)
+
+    def lost(self, now: float, *, politely: bool, tail: tuple[Event, ...]) -> None:
+        """The connection is gone; ``politely``: closed, not reset, which completes ``tail``."""
+        attempt = self.attempt
+        if attempt.reused and not attempt.heard:
+            # A stale connection says nothing about the model: the same once more, on a new one.
+            attempt.replayed, self.owes = True, attempt.model
+        elif politely and attempt.ends_with_connection:
+            attempt.events += tail
+            self._end(now)
+        else:
+            self._lost("connection_lost", now)
+
+    # -- what the client and the operator do
+
+    def leaves(self, now: float) -> None:
+        """The client is gone."""
+        if not self.over:
+            self._over("client_gone", now)
+
+    def waits(self, now: float, *, client: bool) -> None:
+        """The client takes no more for now, or takes bytes again."""
+        self.client_waits, self.quiet_since = client, now
+        self.stalled = client and self.phase is Phase.RELAYING
+
+    def refuse(self, status: int, code: str, now: float) -> None:
+        """The router answers with an error of its own."""
+        self.refusal = status, code
+        self._over("refused", now)
+
+    def shut_down(self, now: float) -> None:
+        """The time for what is under way has run out."""
+        if self.phase is Phase.RELAYING:
+            self._over("shut_down", now)
+        elif not self.over:
+            self.refuse(503, "draining", now)
+
+    # -- what time does
+
+    @property
+    def due(self) -> Due:
+        """The nearest deadline."""
+        total = Due(self._total_at, "total_deadline")
+        match self.phase:
+            case Phase.OVER:
+                return _NEVER
+            case Phase.RELAYING:
+                return Due(self.quiet_since + self.terms.times.idle, "idle")
+            case Phase.PAUSING:
+                return min(Due(self.resume_at, "pause"), total)
+            case phase:
+                return min([*self.attempt.dues(phase, self.terms), total])
+
+    @property
+    def _total_at(self) -> float:
+        return self.began + self.terms.times.total
+
+    def expire(self, now: float) -> None:
+        """The nearest deadline has passed."""
+        match self.due.reason:
+            case "total_deadline":
+                self.refuse(504, "upstream_header_timeout", now)
+            case "error_body":
+                self._decide(now)
+            case "pause":
+                self._turn_in_time(self.attempt.model, now)
+            case "idle":
+                self._over("client_stalled" if self.stalled else "upstream_idle", now)
+            case reason:
+                self._fail(reason, now)
+
+    # -- what follows before commit
+
+    def _concerns(self, attempt: Attempt) -> bool:
+        return self.attempt is attempt and self.phase not in (Phase.OVER, Phase.PAUSING)
+
+    def _turn(self, model: str, now: float) -> None:
+        last = not self.left or self.budget <= 0
+        self.attempt = Attempt(model, last, now)
+        self.attempts += 1
+        self.phase, self.owes = Phase.WAITING, model
+
+    def _head(self, reply: Reply, now: float) -> None:
+        attempt, terms = self.attempt, self.terms
+        attempt.reply, attempt.head_at = reply, now
+        if 200 <= reply.status < 300:
+            self.phase = Phase.HOLDING
+            return
+        verdict = rules.at_head(reply, terms.policy, terms.mode == "alias")
+        if verdict is rules.READ:
+            self.phase = Phase.READING
+        else:
+            self._follow(verdict, now)
+
+    def _body(self, read: Read, now: float) -> None:
+        attempt = self.attempt
+        attempt.body += read.body
+        attempt.events += read.events
+        attempt.body_at = self.quiet_since = now
+        self._look(now, enough=len(attempt.body) >= rules.MOST_DECIDING)
+
+    def _end(self, now: float) -> None:
+        self.attempt.ended = True
+        self._look(now, enough=True)
+
+    def _look(self, now: float, *, enough: bool) -> None:
+        """More is known of the response; ``enough``: to decide on an error."""
+        match self.phase:
+            case Phase.READING if enough:
+                self._decide(now)
+            case Phase.HOLDING:
+                self._weigh(now)
+            case Phase.RELAYING:
+                before = self.least
+                self._pass(now)
+                # A client that takes nothing shows when more is written to it.
+                self.stalled = self.client_waits and self.least > before
+
+    def _lost(self, reason: str, now: float) -> None:
+        attempt = self.attempt
+        attempt.broken = True
+        match self.phase:
+            case Phase.RELAYING:
+                self._over("upstream_broken", now)
+            case Phase.READING:
+                self._decide(now)
+            case _:
+                self._fail(reason if attempt.reply is None else "broken_before_commit", now)
+
+    def _decide(self, now: float) -> None:
+        attempt, terms = self.attempt, self.terms
+        reply = attempt.reply
+        assert reply is not None
+        said = reply.says if attempt.body == reply.document else ""
+        larger = terms.larger[attempt.model]
+        can_narrow = not (self.narrowed or attempt.last or larger.isdisjoint(self.left))
+        verdict = rules.at_body(reply, said, terms.policy, terms.mode == "alias", can_narrow)
+        if verdict.reason == "context_exceeded":
+            self.narrowed = True
+            self.left = [model for model in self.left if model in larger]
+        self._follow(verdict, now)
+
+    def _weigh(self, now: float) -> None:
+        attempt, terms = self.attempt, self.terms
+        assert attempt.reply is not None
+        point = rules.commit_point(
+            terms.commit,
+            attempt.reply,
+            len(attempt.body),
+            attempt.events,
+            last=attempt.last,
+            ended=attempt.ended,
+            most=terms.most_held,
+        )
+        if point == rules.COMMIT:
+            self._commit(now)
+        elif point != rules.HOLD:
+            self._fail(point, now)
+
+    def _follow(self, verdict: rules.Verdict, now: float) -> None:
+        model = self.attempt.model
+        if verdict.word == "answer":
+            self._commit(now)
+            return
+        self.failovers.append(verdict.reason)
+        if verdict.pause is not None and self.budget > 0 and model not in self.waited_for:
+            self.waited_for.add(model)
+            self.budget -= 1
+            self.resume_at = now + verdict.pause
+            self.phase = Phase.PAUSING
+        elif self.attempt.last:
+            self._commit(now)
+        else:
+            self._next(now)
+
+    def _fail(self, reason: str, now: float) -> None:
+        self.failovers.append(reason)
+        if self.attempt.last:
+            self.refuse(*rules.given_up(reason, bool(self.attempt.body)), now)
+        else:
+            self._next(now)
+
+    def _next(self, now: float) -> None:
+        self.budget -= 1
+        self._turn_in_time(self.left.pop(0), now)
+
+    def _turn_in_time(self, model: str, now: float) -> None:
+        if now >= self._total_at:
+            self.refuse(504, "upstream_header_timeout", now)
+        else:
+            self._turn(model, now)
+
+    # -- and after it
+
+    def _commit(self, now: float) -> None:
+        self.phase, self.committed = Phase.RELAYING, True
+        self.quiet_since = now
+        self._pass(now)
+        if self.attempt.broken and not self.over:
+            self._over("upstream_broken", now)
+
+    def _pass(self, now: float) -> None:
+        attempt = self.attempt
+        assert attempt.reply is not None
+        self.least, self.most, fault = rules.passed(
+            self.terms.guard,
+            attempt.reply,
+            attempt.body,
+            attempt.events,
+            ended=attempt.ended,
+            before=self.least,
+        )
+        if fault:
+            self._over(fault, now)
+        elif attempt.ended:
+            self._over("completed", now)
+
+    def _over(self, outcome: str, now: float) -> None:
+        self.phase, self.outcome, self.over_at, self.owes = Phase.OVER, outcome, now, None

@@ -1,0 +1,219 @@
+"""The upstream side of the engine's machine: connections in memory that tape what they see."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from autopilot.relay.call import Call
+from autopilot.relay.pool import Origin, Pool
+from tests.properties.engine_replies import REPLIES, Framing
+from tests.properties.engine_script import Script
+from tests.properties.engine_tape import Dialled, Entry, Lost, Received, Sent, Tried
+from tests.relay.upstreams import Wire
+
+
+class Line(Wire):
+    """One connection: whose request it carries, and what is being answered."""
+
+    def __init__(self, clock: Clock, tape: list[Entry]) -> None:
+        super().__init__(clock)
+        self._tape = tape
+        self._fin = False
+        self.used = 0
+        self.carries = ""
+        self.script: Script | None = None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether its last response was whole and let it live."""
+        script = self.script
+        if self.carries or script is None or script.pending:
+            return False
+        return script.reply.keep and script.reply.framing is not Framing.CLOSE
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport`: one request, in one piece."""
+        super().write(data)
+        self.carries, model = asked(data)
+        self.script = None
+        self._tape.append(Sent(self.carries, model, reused=self.used > 0))
+        self.used += 1
+
+    def hears(self, size: int) -> None:
+        """The router is about to read so many bytes."""
+        if self.carries and self.script is not None:
+            read = self.script.read(size)
+            self._tape.append(Received(self.carries, read))
+            if read.ended:
+                self.carries = ""
+
+    def ends(self, *, politely: bool) -> None:
+        """The router is about to hear that the connection is gone."""
+        if self.carries and not self.aborted:
+            tail = self.script.tail if self.script is not None else ()
+            self._tape.append(Lost(self.carries, politely, tail))
+        self.carries = ""
+
+    def closes(self) -> None:
+        """Close in good order, behind the bytes that nobody has read yet."""
+        if self.producerState == "paused":
+            self._fin = True
+        elif self.alive:
+            super().closes()
+
+    def does(self, what: str) -> None:
+        """Whatever an upstream may do to a connection, by its name."""
+        if what == "closes":
+            self.closes()
+        elif what == "resets":
+            self.resets()
+
+    def garbles(self) -> bool:
+        """Say something that is no HTTP, where it cannot be taken for part of a body."""
+        if self.script is None:
+            self.script = Script.garbage(REPLIES["stream"])
+        elif self.script.over or self.script.reply.framing is not Framing.CHUNKED:
+            return False
+        else:
+            self.script.garble()
+        return True
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        super().resumeProducing()
+        if self._fin:
+            self._clock.callLater(0, self.closes)
+
+
+class Tap(Protocol):
+    """Stands before the router's protocol, so that the line knows what that is told."""
+
+    def __init__(self, line: Line, inner: IProtocol) -> None:
+        self._line, self._inner = line, inner
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `IProtocol`."""
+        self._line.hears(len(data))
+        self._inner.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `IProtocol`."""
+        self._line.ends(politely=bool(reason.check(ConnectionDone)))
+        self._inner.connectionLost(reason)
+
+
+@dataclass(eq=False)
+class Opening:
+    """A connection in the air."""
+
+    request: str
+    factory: IProtocolFactory
+    connecting: Deferred[IProtocol]
+
+
+@implementer(IStreamClientEndpoint)
+class Network:
+    """All ways upstream. The next connections have their ``moods``; the others are made at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.tape: list[Entry] = []
+        self.lines: list[Line] = []
+        self.openings: list[Opening] = []
+        self.moods: list[str] = []
+        self.caller = ""
+
+    def __call__(self, origin: Origin) -> IStreamClientEndpoint:
+        """See `EndpointMaker`."""
+        return self
+
+    @property
+    def alive(self) -> list[Line]:
+        """The connections that the router still wants."""
+        return [line for line in self.lines if line.alive]
+
+    @property
+    def busy(self) -> list[Line]:
+        """Those that carry a call."""
+        return [line for line in self.alive if line.carries]
+
+    @property
+    def idle(self) -> list[Line]:
+        """Those that wait for one."""
+        return [line for line in self.alive if not line.carries]
+
+    @property
+    def asked(self) -> list[Line]:
+        """Those on which nothing was answered yet."""
+        return [line for line in self.busy if line.script is None]
+
+    @property
+    def stale(self) -> list[Line]:
+        """Those of them that lay idle before."""
+        return [line for line in self.asked if line.used > 1]
+
+    @property
+    def answering(self) -> list[Line]:
+        """Those on which an answer has begun."""
+        return [line for line in self.busy if line.script is not None]
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint`."""
+        mood = self.moods.pop(0) if self.moods else "open"
+        if mood == "open":
+            return succeed(self._open(protocolFactory))
+        self.tape.append(Dialled(self.caller, mood == "refused"))
+        if mood == "refused":
+            return fail(ConnectionRefusedError())
+        connecting: Deferred[IProtocol] = Deferred(self._cancelled)
+        self.openings.append(Opening(self.caller, protocolFactory, connecting))
+        return connecting
+
+    def answer(self, opening: Opening, *, refused: bool) -> None:
+        """A connection in the air is made or refused after all."""
+        self.openings.remove(opening)
+        if refused:
+            self.tape.append(Dialled(opening.request, True))
+            opening.connecting.errback(ConnectionRefusedError())
+        else:
+            opening.connecting.callback(self._open(opening.factory))
+
+    def _open(self, factory: IProtocolFactory) -> IProtocol:
+        line = Line(self._clock, self.tape)
+        protocol = cast(IProtocol, factory.buildProtocol(IPv4Address("TCP", "192.0.2.2", 80)))
+        line.protocol = cast(IProtocol, Tap(line, protocol))
+        self.lines.append(line)
+        protocol.makeConnection(line)
+        return protocol
+
+    def _cancelled(self, connecting: Deferred[IProtocol]) -> None:
+        self.openings = [each for each in self.openings if each.connecting is not connecting]
+
+
+class WatchedPool(Pool):
+    """The router's pool; each call that it is given goes on the tape."""
+
+    network: Network
+
+    def dispatch(self, origin: Origin, call: Call, *, fresh: bool = False) -> None:
+        """See `Pool`."""
+        self.network.caller, model = asked(call.payload)
+        self.network.tape.append(Tried(self.network.caller, model))
+        super().dispatch(origin, call, fresh=fresh)
+
+
+def asked(payload: bytes) -> tuple[str, str]:
+    """Whose request this is, and which model it names."""
+    body = json.loads(payload.partition(b"\r\n\r\n")[2])
+    return body["user"], body["model"]

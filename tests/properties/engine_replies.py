@@ -1,0 +1,148 @@
+"""What the upstreams of the engine's machine can say, and what each piece of it means.
+
+Nothing here is parsed: the machine knows the meaning of bytes because it chose them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from tests.relay import upstreams
+from tests.relay.upstreams import JSON, SSE
+
+HTML = b"text/html"
+
+
+class Means(Enum):
+    """What a piece of an event stream says about the answer."""
+
+    NOTHING = "a comment"
+    EMPTY = "an event with nothing of the answer"
+    CONTENT = "part of the answer"
+    FINISH = "the answer is complete"
+    DONE = "the stream is over"
+    ERROR = "an event that reports an error"
+    BARE_ERROR = "an error outside of any event"
+
+
+class Piece(NamedTuple):
+    """One event, comment or stray line. ``generation`` is the id of the answer it belongs to."""
+
+    data: bytes
+    means: Means
+    generation: str = ""
+    role: bool = False
+
+
+class Event(NamedTuple):
+    """A piece at its place in a response body."""
+
+    start: int
+    end: int
+    piece: Piece
+
+
+_ROLE = Piece(upstreams.ROLE, Means.EMPTY, "1", role=True)
+_LONG = Piece(b":" + b"x" * 140_000 + b"\n\n", Means.NOTHING)
+
+COMMON = {
+    "token": (Piece(upstreams.TOKEN, Means.CONTENT, "1"),),
+    "role": (_ROLE,),
+    "stop": (Piece(upstreams.STOP, Means.FINISH, "1"),),
+    "done": (Piece(upstreams.DONE, Means.DONE),),
+}
+RARE = {
+    "comment": (Piece(b": ping\n\n", Means.NOTHING),),
+    "failed": (Piece(b'data: {"error":{"message":"out of memory"}}\n\n', Means.ERROR),),
+    "foreign": (Piece(upstreams.TOKEN.replace(b'"1"', b'"2"'), Means.CONTENT, "2"),),
+    "note": (Piece(b'{"fine":true}\n', Means.EMPTY),),
+    "bare error": (Piece(b'{"error":"boom"}\n', Means.BARE_ERROR),),
+}
+# So many empty events, and so long a comment, that holding them back has an end.
+LARGE = {"many roles": (_ROLE,) * 64, "long comments": (_LONG,) * 2}
+PIECES = COMMON | RARE | LARGE
+
+TAILS = {
+    "error tail": Piece(b'{"error":"boom"}', Means.BARE_ERROR),
+    "tail": Piece(b'{"fine":true}', Means.EMPTY),
+}
+"""Lines without a line end: only the end of the response says that they are complete."""
+
+
+class Framing(Enum):
+    """What ends a response's body."""
+
+    CHUNKED = "the last chunk"
+    LENGTH = "its length"
+    CLOSE = "the end of the connection"
+
+
+class Reply(NamedTuple):
+    """A response head, and the whole body of what is not a stream.
+
+    ``says`` is what the document says, in the contract's words; ``keep``: the connection may be
+    used again.
+    """
+
+    status: int
+    kind: bytes
+    document: bytes = b""
+    says: str = ""
+    retry_after: int | None = None
+    framing: Framing = Framing.CHUNKED
+    keep: bool = True
+
+    @property
+    def streams(self) -> bool:
+        """Whether its body is a stream of events."""
+        return self.kind == SSE
+
+    @property
+    def wire(self) -> bytes:
+        """The head as it is sent."""
+        lines = [b"HTTP/1.1 %d Some Reason" % self.status]
+        if self.status != 204:
+            lines.append(b"Content-Type: " + self.kind)
+            if self.framing is Framing.CHUNKED:
+                lines.append(b"Transfer-Encoding: chunked")
+            elif self.framing is Framing.LENGTH:
+                lines.append(b"Content-Length: %d" % len(self.document))
+        if self.retry_after is not None:
+            lines.append(b"Retry-After: %d" % self.retry_after)
+        if not self.keep:
+            lines.append(b"Connection: close")
+        return b"\r\n".join([*lines, b"", b""])
+
+
+_CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
+_NO_TARGET = b'{"detail":"exhausted all available targets to no avail"}'
+_CONTEXT = b'{"error":{"message":"This model\'s maximum context length is 10 tokens"}}'
+_OTHER = b'{"detail":"no"}'
+_PAGE = b"<html>no</html>"
+
+REPLIES = {
+    "stream": Reply(200, SSE),
+    "document": Reply(200, JSON, b'{"choices":[{"message":{"content":"hi"}}]}'),
+    "204": Reply(204, HTML, framing=Framing.LENGTH),
+    "302": Reply(302, HTML, _PAGE),
+    "400": Reply(400, JSON, _OTHER),
+    "400 context exceeded": Reply(400, JSON, _CONTEXT, "context exceeded"),
+    "401": Reply(401, JSON, _OTHER),
+    "404": Reply(404, HTML, _PAGE),
+    "404 model not found": Reply(404, JSON, b'{"detail":"model not found: a"}', "model not found"),
+    "429": Reply(429, HTML, _PAGE),
+    "429 at capacity": Reply(429, JSON, _CAPACITY, "at capacity"),
+    "429 at capacity, at length": Reply(
+        429, JSON, b'%b,"pad":"%b"}' % (_CAPACITY[:-1], b"x" * 70_000), "at capacity"
+    ),
+    "429, again in 0 s": Reply(429, JSON, _OTHER, retry_after=0),
+    "429, again in 2 s": Reply(429, JSON, _OTHER, retry_after=2),
+    "500": Reply(500, JSON, _OTHER),
+    "500 no target left": Reply(500, JSON, _NO_TARGET, "no target left"),
+    "500, again in 5 s": Reply(500, HTML, _PAGE, retry_after=5),
+    "500, again in 6 s": Reply(500, HTML, _PAGE, retry_after=6),
+    "502": Reply(502, HTML, _PAGE),
+    "503": Reply(503, HTML, _PAGE),
+    "504": Reply(504, JSON, _OTHER),
+}

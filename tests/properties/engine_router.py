@@ -1,0 +1,147 @@
+"""The router under the engine's machine: all of it is real but the clock and the way upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from autopilot.observe.records import RequestRecord
+from autopilot.relay.admission import Admission
+from autopilot.relay.attempt import Timeouts
+from autopilot.relay.cooldown import Cooldown
+from autopilot.relay.course import Conduct
+from autopilot.relay.deadline import Schedule
+from autopilot.relay.experience import Experience
+from autopilot.relay.gateway import Gateway
+from autopilot.relay.guard import GuardLevel
+from autopilot.relay.hold import Commit
+from autopilot.relay.journal import Memory
+from autopilot.relay.stickiness import Stickiness
+from autopilot.routing.identity import Trust
+from autopilot.routing.plan import Rules
+from autopilot.routing.verdict import Policy
+from autopilot.web.limits import Limits
+from autopilot.web.site import AutopilotSite
+from autopilot.web.tree import Tree
+from tests.properties.engine_attempt import Terms, Times
+from tests.properties.engine_network import Network, WatchedPool
+from tests.relay.routers import ALIAS, ORIGINS, snapshot
+
+CONTEXTS = {"a": 1000, "b": 1000, "c": 4000}
+LARGER = {
+    model: frozenset(other for other, length in CONTEXTS.items() if length > own)
+    for model, own in CONTEXTS.items()
+}
+POOL_IDLE = 4.0
+MOST_ACTIVE = 3
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the operator configured the router.
+
+    ``own_channel``: clients come over the router's own channel, else over Twisted's. ``shared``:
+    all deadlines share one schedule, as in production, else each has a timer that can be counted.
+    """
+
+    policy: Policy
+    guard: GuardLevel
+    max_attempts: int
+    most_held: int
+    times: Times
+    pool_size: int
+    own_channel: bool
+    shared: bool
+
+    def terms(
+        self, selector: str, candidates: tuple[str, ...], *, streams: bool, commit: str, size: int
+    ) -> Terms:
+        """What one request may expect."""
+        return Terms(
+            candidates,
+            "alias" if selector == ALIAS else "list" if "," in selector else "direct",
+            streams,
+            commit,
+            self.policy.value,
+            self.guard.value,
+            size,
+            self.max_attempts,
+            self.most_held,
+            self.times,
+            LARGER,
+        )
+
+    @property
+    def admission(self) -> Admission:
+        """The same for the router itself."""
+        times = self.times
+        timeouts = Timeouts(
+            header=times.header,
+            unary=times.unary,
+            first_body_byte=times.first_body_byte,
+            idle=times.idle,
+            error_body=times.error_body,
+            total=times.total,
+        )
+        return Admission(
+            rules=Rules(frozenset({ALIAS}), max_list_items=8),
+            conduct=Conduct(timeouts, self.policy, self.guard, self.max_attempts, self.most_held),
+            commit=Commit.CONTENT,
+            trust=Trust(False, ()),
+            max_active=MOST_ACTIVE,
+            max_body=100_000,
+            failover_after=times.failover_after,
+        )
+
+
+class Router:
+    """A gateway between a site and a network."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        clock: Clock,
+        network: Network,
+        record: Callable[[RequestRecord], None],
+    ) -> None:
+        time: Any = Schedule(clock) if setup.shared else clock
+        self.pool = WatchedPool(
+            time,
+            network,
+            size=setup.pool_size,
+            idle=POOL_IDLE,
+            connect_timeout=setup.times.connect,
+        )
+        self.pool.network = network
+        # What is remembered between requests has a machine of its own.
+        memory = Memory(
+            Stickiness(ttl=0, max_entries=1, list_retry=0),
+            Cooldown(threshold=0, period=1),
+            Experience(),
+        )
+        self.gateway = Gateway(
+            time,
+            self.pool,
+            ORIGINS,
+            setup.admission,
+            memory,
+            hash_key=b"k" * 32,
+            snapshot=lambda: snapshot(**CONTEXTS),
+            record=record,
+        )
+        tree = Tree(Resource(), self.gateway)
+        self.site: Site = (
+            AutopilotSite(tree, time, Limits()) if setup.own_channel else Site(tree, reactor=time)
+        )
+
+    def drain(self, empty: Callable[[], None]) -> None:
+        """Take in no more requests; ``empty`` hears when those under way are over."""
+        self.gateway.draining = True
+        self.gateway.when_empty(empty)
+        if isinstance(self.site, AutopilotSite):
+            self.site.drain(lambda: None)

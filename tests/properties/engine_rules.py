@@ -1,0 +1,183 @@
+"""The contract's tables: what a response means, when it is committed to, what of it may pass.
+
+Each is a pure function of everything that has arrived so far, so that it can be read beside the
+contract. They share nothing with the router's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tests.properties.engine_replies import Event, Means, Reply
+from tests.relay.upstreams import JSON
+
+MOST_DECIDING = 65536
+MOST_HELD = 262144
+MOST_HELD_EVENTS = 64
+LONGEST_PAUSE = 5
+
+HOLD = "hold"
+COMMIT = "commit"
+
+
+class Verdict(NamedTuple):
+    """What an error response leads to: ``next`` (with its reason), ``answer`` or ``read``."""
+
+    word: str
+    reason: str = ""
+    pause: int | None = None
+
+
+ANSWER = Verdict("answer")
+READ = Verdict("read")
+
+
+def at_head(reply: Reply, policy: str, alias: bool) -> Verdict:
+    """The verdict on anything but a 2xx by its head; ``READ`` if the body decides."""
+    status = reply.status
+    if status == 503:
+        return Verdict("next", "status_503")
+    if policy == "strict":
+        return ANSWER
+    if status in (502, 504):
+        return Verdict("next", f"status_{status}")
+    if reply.kind == JSON and (status in (400, 429, 500) or (status == 404 and alias)):
+        return READ
+    return _at_last(reply, policy)
+
+
+def at_body(reply: Reply, said: str, policy: str, alias: bool, larger_left: bool) -> Verdict:
+    """The verdict when the body was read; ``said`` is empty when it could not be understood."""
+    match reply.status, said:
+        case 429, "at capacity":
+            return Verdict("next", "capacity_429")
+        case 500, "no target left":
+            return Verdict("next", "exhausted_500")
+        case 404, "model not found" if alias:
+            return Verdict("next", "model_not_found")
+        case 400, "context exceeded" if larger_left:
+            return Verdict("next", "context_exceeded")
+    return _at_last(reply, policy)
+
+
+def _at_last(reply: Reply, policy: str) -> Verdict:
+    """Under ``open`` every other 429 and 5xx is a reason too, perhaps after a pause."""
+    if policy != "open" or not (reply.status == 429 or reply.status >= 500):
+        return ANSWER
+    after = reply.retry_after
+    pause = after if after is not None and after <= LONGEST_PAUSE else None
+    return Verdict("next", "status_429" if reply.status == 429 else "status_5xx", pause)
+
+
+def commit_point(
+    commit: str,
+    reply: Reply,
+    size: int,
+    events: Sequence[Event],
+    *,
+    last: bool,
+    ended: bool,
+    most: int,
+) -> str:
+    """What becomes of a 2xx of which so much has arrived: ``HOLD``, ``COMMIT`` or a reason."""
+    if commit == "complete":
+        return _whole(reply, size, events, ended=ended, most=most)
+    if commit == "content" and reply.streams and not last:
+        return _first_content(size, events, ended=ended)
+    return COMMIT if size or ended else HOLD
+
+
+def _first_content(size: int, events: Sequence[Event], *, ended: bool) -> str:
+    empty = 0
+    for event in events:
+        if event.end > MOST_HELD:
+            break
+        match event.piece.means:
+            case Means.ERROR | Means.BARE_ERROR:
+                return "error_event"
+            case Means.DONE:
+                return "empty_stream"
+            case Means.CONTENT | Means.FINISH:
+                return COMMIT
+            case Means.EMPTY:
+                empty += 1
+        if empty == MOST_HELD_EVENTS:
+            return COMMIT
+    if size > MOST_HELD:
+        return COMMIT
+    return "empty_stream" if ended else HOLD
+
+
+def _whole(reply: Reply, size: int, events: Sequence[Event], *, ended: bool, most: int) -> str:
+    meanings = [event.piece.means for event in events if event.end <= most]
+    if Means.ERROR in meanings or Means.BARE_ERROR in meanings:
+        return "error_event"
+    if size > most:
+        return COMMIT
+    if not ended:
+        return HOLD
+    finished = not reply.streams or Means.FINISH in meanings or Means.DONE in meanings
+    return COMMIT if finished else "empty_stream"
+
+
+def answered(reply: Reply, size: int, events: Sequence[Event], most: int) -> bool:
+    """Whether part of the answer has arrived, even if it is still held."""
+    if not reply.streams:
+        return size > 0
+    telling = (Means.CONTENT, Means.FINISH, Means.DONE)
+    return any(event.piece.means in telling for event in events if event.end <= most)
+
+
+class Passed(NamedTuple):
+    """How many bytes of a committed body have passed: some may wait until they can be judged.
+
+    ``fault`` is the outcome that ends it, if one does.
+    """
+
+    least: int
+    most: int
+    fault: str
+
+
+def passed(
+    guard: str, reply: Reply, body: bytes, events: Sequence[Event], *, ended: bool, before: int
+) -> Passed:
+    """What of ``body`` the guard lets through, ``before`` bytes of which passed earlier."""
+    size = len(body)
+    if guard == "off" or not reply.streams:
+        return Passed(size, size, "")
+    fault = _fault(guard, events)
+    if fault is not None:
+        # What passed before the fault could be seen stays passed.
+        end = max(fault.start, before)
+        bare = fault.piece.means is Means.BARE_ERROR
+        return Passed(end, end, "upstream_error" if bare else "upstream_spliced")
+    line = body.rfind(b"\n") + 1
+    waits = body.startswith(b"{", line) and not ended
+    return Passed(line if waits else size, size, "")
+
+
+def _fault(guard: str, events: Sequence[Event]) -> Event | None:
+    """The first event from which on nothing may pass: a bare error, or a second generation."""
+    generation, spoken = "", False
+    for event in events:
+        piece = event.piece
+        if piece.means is Means.BARE_ERROR:
+            return event
+        if guard == "strict":
+            generation = generation or piece.generation
+            if piece.generation not in ("", generation) or (piece.role and spoken):
+                return event
+            spoken = spoken or piece.means is Means.CONTENT
+    return None
+
+
+def given_up(reason: str, began: bool) -> tuple[int, str]:
+    """Status and code for a client to whom no response can be relayed."""
+    if began:
+        return 502, "upstream_stream_interrupted"
+    return {
+        "header_timeout": (504, "upstream_header_timeout"),
+        "first_body_byte_timeout": (504, "upstream_first_body_byte_timeout"),
+    }.get(reason, (502, "upstream_connect_error"))

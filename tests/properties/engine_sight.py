@@ -1,0 +1,119 @@
+"""What the client and the record show of a request, held against the model of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from autopilot.observe.records import RequestRecord
+from tests.properties.engine_attempt import Phase
+from tests.properties.engine_model import Request
+
+_BROKEN = ("upstream_broken", "upstream_idle", "upstream_error", "upstream_spliced", "shut_down")
+_LAST_EVENT = b'data: {"error":'
+
+
+class Seen(NamedTuple):
+    """A response as its client has it: so far (``open``), with a ``clean`` end, or ``cut``.
+
+    ``code`` is that of an error of the router's own; ``selected`` and ``attempts`` are the fields.
+    """
+
+    status: int
+    body: bytes
+    end: str
+    code: str | None = None
+    selected: bytes | None = None
+    attempts: bytes | None = None
+
+
+def check_client(request: Request, seen: Seen | None) -> None:
+    """The client has what the model says, and nothing else."""
+    if request.refusal is not None:
+        assert seen is not None
+        assert (seen.status, seen.code, seen.end) == (*request.refusal, "clean")
+    elif not request.committed:
+        assert seen is None, "something was written before commit"
+    else:
+        assert seen is not None, "committed, but nothing was written"
+        _check_head(request, seen)
+        _check_body(request, seen)
+
+
+def _check_head(request: Request, seen: Seen) -> None:
+    attempt = request.attempt
+    assert attempt.reply is not None
+    assert seen.status == attempt.reply.status
+    if request.terms.mode == "direct":
+        assert (seen.selected, seen.attempts) == (None, None)
+    else:
+        assert seen.selected == attempt.model.encode()
+        assert seen.attempts == b"%d" % request.attempts
+
+
+def _check_body(request: Request, seen: Seen) -> None:
+    if request.outcome == "client_gone":
+        assert request.attempt.body.startswith(seen.body)
+    elif request.outcome == "completed":
+        assert (seen.end, seen.body) == ("clean", request.attempt.body)
+    elif request.outcome in _BROKEN:
+        assert seen.end == "cut", "a broken response looks whole"
+        _check_broken(request, seen.body)
+    else:
+        assert seen.end == ("cut" if request.over else "open")
+        assert _passed(request, seen.body), "not what the upstream sent"
+
+
+def _check_broken(request: Request, body: bytes) -> None:
+    """Of an event stream the error is the last event, unless the stream had ended for itself."""
+    attempt = request.attempt
+    assert attempt.reply is not None
+    relayed, found, event = body.rpartition(_LAST_EVENT)
+    announced = attempt.reply.streams and request.terms.guard != "off"
+    if not found or b"upstream_stream_interrupted" not in event:
+        assert _passed(request, body)
+        assert not announced or body.rstrip().endswith(b"[DONE]"), "broken without a word"
+        return
+    assert announced, "a stream was changed that is to pass as it is"
+    assert json.loads(found[6:] + event)["error"]["code"] == "upstream_stream_interrupted"
+    assert event.endswith(b"}\n\n")
+    if not (_passed(request, relayed) and _at_boundary(relayed)):
+        assert relayed.endswith(b"\n\n")
+        relayed = relayed[:-2]
+        assert _passed(request, relayed) and not _at_boundary(relayed)
+    assert not relayed.rstrip().endswith(b"[DONE]"), "an event after the end"
+
+
+def _passed(request: Request, body: bytes) -> bool:
+    """Whether ``body`` is as much of the chosen response's as has to have passed."""
+    enough = request.least <= len(body) <= request.most
+    return enough and request.attempt.body.startswith(body)
+
+
+def _at_boundary(body: bytes) -> bool:
+    return not body or body.endswith(b"\n\n")
+
+
+def check_record(request: Request, records: Sequence[RequestRecord]) -> None:
+    """There is one record when a request is over and none before, and it says what happened."""
+    assert len(records) == request.over, f"{len(records)} records"
+    for record in records:
+        known = request.attempts > 0
+        assert record.outcome == request.outcome
+        assert record.attempts == request.attempts
+        assert list(record.failovers) == request.failovers
+        assert record.model == (request.attempt.model if known else None)
+        assert record.mode == (request.terms.mode if known else "none")
+        assert record.status == _status(request)
+        assert record.duration == request.over_at - request.began
+        assert request.least <= record.sent <= request.most
+
+
+def _status(request: Request) -> int | None:
+    if request.refusal is not None:
+        return request.refusal[0]
+    if not request.committed:
+        return None
+    assert request.phase is Phase.OVER and request.attempt.reply is not None
+    return request.attempt.reply.status

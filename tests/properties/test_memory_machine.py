@@ -1,0 +1,261 @@
+"""Stickiness and cooldown, seen from outside: which model is asked, after whatever has happened.
+
+Requests of several clients go through the real gateway, overlap, and succeed or fail in every way
+that matters; a model of plain dicts (`memory_model`) says whom each of them has to ask next.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.cooldown import Cooldown
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.downstream import Inbound
+from autopilot.relay.engine import Exchange
+from autopilot.relay.experience import Experience
+from autopilot.relay.fields import by_name
+from autopilot.relay.journal import Memory
+from autopilot.relay.stickiness import Stickiness
+from autopilot.routing.snapshot import Snapshot
+from tests.properties import memory_model as plain
+from tests.properties.engine_bounds import bounds
+from tests.relay.downstreams import RecordingDownstream
+from tests.relay.routers import ALIAS, RouterTestCase, snapshot
+from tests.relay.upstreams import JSON, Wire, chunk, head, whole
+
+MODELS = ("a", "b", "c", "d")
+LISTS = ("b,a", "a,b,c")
+CLOSE = b"Connection: close"
+CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
+NOT_FOUND = b'{"detail":"model not found: a"}'
+
+MOST_KEYS = 3
+TTL = 40.0
+LIST_RETRY = 10.0
+PERIOD = 15.0
+
+# What an upstream may answer, and what that says: it serves, it fails, it fails with a 4xx (which
+# says nothing against the model), or it says something to the client alone.
+ANSWERS = {
+    "200": (whole(200, b"{}", JSON, CLOSE), "serves"),
+    "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "serves"),
+    "200 that breaks": (head(200, JSON, CLOSE) + chunk(b"{"), "serves"),
+    "503": (whole(503, b"", JSON, CLOSE), "fails"),
+    "502": (whole(502, b"", JSON, CLOSE), "fails"),
+    "200 without HTTP": (b"junk", "fails"),
+    "reset": (b"", "fails"),
+    "429 at capacity": (whole(429, CAPACITY, JSON, CLOSE), "fails mildly"),
+    "404 model not found": (whole(404, NOT_FOUND, JSON, CLOSE), "fails mildly to an alias"),
+    "429": (whole(429, b"{}", JSON, CLOSE), "tells the client"),
+    "400": (whole(400, b"{}", JSON, CLOSE), "tells the client"),
+    "500": (whole(500, b"{}", JSON, CLOSE), "tells the client"),
+}
+
+
+_ANSWERS = st.sampled_from(("200", "503", "reset", "429 at capacity", *ANSWERS))
+
+
+@dataclass(eq=False)
+class Open:
+    """A request under way: who is asked, over which connection, and who else could be."""
+
+    key: plain.Key
+    left: list[str]
+    down: RecordingDownstream
+    exchange: Exchange
+    asked: str = ""
+    wire: Wire | None = None
+
+
+class MemoryMachine(RuleBasedStateMachine):
+    """Two clients, an alias and lists over the same four models."""
+
+    @initialize(ttl=st.sampled_from((TTL, TTL, 0.0)), failures=st.sampled_from((2, 3, 0)))
+    def build(self, ttl: float, failures: int) -> None:
+        """Start a router that forgets soon."""
+        self.router = RouterTestCase("finish")  # for its set-up and its checks
+        self.router.setUp()
+        self.router.build(total=1e6, unary=1e6)
+        self.router.gateway.memory = Memory(
+            Stickiness(ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
+            Cooldown(threshold=failures, period=PERIOD),
+            Experience(),
+        )
+        self.sticky = plain.Stickiness(ttl=ttl, most=MOST_KEYS, list_retry=LIST_RETRY)
+        self.cooldown = plain.Cooldown(failures=failures, period=PERIOD)
+        self.ranking: tuple[str, ...] = MODELS
+        self.open: list[Open] = []
+        self.started = 0
+        self.models_rank(MODELS)
+
+    @property
+    def now(self) -> float:
+        """The time."""
+        return self.router.clock.seconds()
+
+    # -- what happens
+
+    @rule(
+        client=st.sampled_from("xxy"),
+        selector=st.sampled_from((ALIAS, *LISTS, LISTS[0])),
+        answers=st.lists(_ANSWERS, max_size=3),
+    )
+    def client_asks(self, client: str, selector: str, answers: list[str]) -> None:
+        """A request begins, and so many models have answered it before anything else happens."""
+        names = self.ranking if selector == ALIAS else selector.split(",")
+        key = client, selector
+        left = plain.order(names, key, self.sticky, self.cooldown, self.now)
+        down = RecordingDownstream()
+        exchange = self.router.gateway.accept(_inbound(client, selector), down)
+        assert exchange is not None
+        self.started += 1
+        request = Open(key, left, down, exchange)
+        self.open.append(request)
+        self._turn(request)
+        for answer in answers:
+            if request in self.open:
+                self._answer(request, answer)
+
+    @rule(
+        client=st.sampled_from("xy"),
+        selector=st.sampled_from((ALIAS, *LISTS)),
+        first=st.sampled_from((["503", "200"], ["reset", "200"], ["503"])),
+        gaps=st.lists(st.sampled_from((1.0, 4.0, 39.0)), max_size=3),
+        late=st.booleans(),
+    )
+    def client_comes_back(
+        self, client: str, selector: str, first: list[str], gaps: list[float], late: bool
+    ) -> None:
+        """A client whose first model failed asks again and again, and is served.
+
+        ``late``: before the last time the oldest request under way is answered, whosever it is.
+        """
+        self.client_asks(client, selector, first)
+        for gap in gaps:
+            self.time_passes(gap)
+            self.client_asks(client, selector, ["200"])
+        if late and self.open:
+            self._answer(self.open[0], "200")
+            self.client_asks(client, selector, ["200"])
+
+    @precondition(lambda self: self.open)
+    @rule(which=st.integers(0, 3), answer=_ANSWERS)
+    def upstream_answers(self, which: int, answer: str) -> None:
+        """The model that was asked answers, or breaks off."""
+        self._answer(self.open[which % len(self.open)], answer)
+
+    def _answer(self, request: Open, answer: str) -> None:
+        says, meaning = ANSWERS[answer]
+        assert request.wire is not None
+        if says:
+            request.wire.says(says)
+        if request.wire.alive and meaning != "tells the client":
+            request.wire.resets()
+        if meaning == "fails mildly to an alias":
+            meaning = "fails mildly" if request.key[1] == ALIAS else "tells the client"
+        self._learn(request, meaning)
+
+    @precondition(lambda self: self.open)
+    @rule(which=st.integers(0, 3))
+    def client_leaves(self, which: int) -> None:
+        """The client goes away, which says nothing about anybody."""
+        request = self.open.pop(which % len(self.open))
+        request.exchange.client_gone()
+
+    @rule(seconds=st.sampled_from((1.0, 4.0, 5.0, 10.0, 15.0, 39.0)))
+    def time_passes(self, seconds: float) -> None:
+        """Time passes."""
+        self.router.clock.advance(seconds)
+
+    @rule(ranking=st.permutations(MODELS).flatmap(lambda all: st.sampled_from((all, all[:3]))))
+    def models_rank(self, ranking: tuple[str, ...]) -> None:
+        """The ranking is another one, and a model may be gone from it."""
+        self.ranking = tuple(ranking)
+        known = snapshot(**dict.fromkeys(MODELS, 1000))
+        ranked = snapshot(**dict.fromkeys(self.ranking, 1000)).ranking
+        self.router.snapshot = Snapshot(known.catalog, ranked, 990.0, 995.0)
+
+    # -- what follows
+
+    def _turn(self, request: Open) -> None:
+        """The next model has to be asked; that it is, is checked at once."""
+        expected = plain.next_of(request.left, self.cooldown.cooling(self.now))
+        request.wire = self.router.wire
+        assert request.wire.models == [expected], f"{request.wire.models}, not {expected}"
+        request.asked = expected
+        request.left.remove(expected)
+        self.cooldown.is_asked(expected, self.now)
+
+    def _learn(self, request: Open, meaning: str) -> None:
+        model, now = request.asked, self.now
+        if meaning == "serves":
+            self.cooldown.answers(model)
+            self.sticky.serves(request.key, model, now)
+        elif meaning != "tells the client":
+            self.sticky.fails(request.key, model, now)
+            if meaning == "fails":
+                self.cooldown.fails(model, now)
+            if request.left:
+                self._turn(request)
+                return
+        self.open.remove(request)
+        assert request.down.ended is not None
+
+    # -- what holds
+
+    @invariant()
+    def tables_agree(self) -> None:
+        """The same models cool, and so many clients are remembered, never more than allowed."""
+        memory = self.router.gateway.memory
+        assert memory.cooldown.cooling(self.now) == self.cooldown.cooling(self.now)
+        assert memory.cooldown.open == self.cooldown.cooled
+        assert len(memory.stickiness) == len(self.sticky.used) <= MOST_KEYS
+
+    @invariant()
+    def nobody_is_left_without(self) -> None:
+        """However many models cool, every open request has one that was asked."""
+        assert self.router.gateway.active == len(self.open)
+        assert all(request.wire is not None and request.wire.alive for request in self.open)
+
+    def teardown(self) -> None:
+        """Everybody leaves; every request has left its record."""
+        if hasattr(self, "router"):
+            while self.open:
+                self.open.pop().exchange.client_gone()
+            assert len(self.router.records) == self.started
+            self.router.records.clear()
+            self.router.finish()
+
+
+def _inbound(client: str, selector: str) -> Inbound:
+    fields = [(b"Authorization", b"Bearer " + client.encode())]
+    return Inbound(
+        dialect=Dialect.COMPLETIONS,
+        path=b"/v1/chat/completions",
+        query=b"",
+        fields=fields,
+        named=by_name(fields),
+        body=json.dumps({"model": selector}).encode(),
+        peer="192.0.2.1",
+        request_id="r",
+    )
+
+
+class MemoryMachineTests(SynchronousTestCase):
+    """The machine, for both test runners."""
+
+    def test_any_order(self) -> None:
+        """Whatever happened before, the right model is asked."""
+        run_state_machine_as_test(MemoryMachine, settings=bounds(150, 50))
