@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.web.client import URI, Agent
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from autopilot import __version__
-from autopilot.control.fetch import Fetcher
+from autopilot.control import evidence
+from autopilot.control.attestation import Attestation
+from autopilot.control.fetch import Answer, Fetcher
 from autopilot.control.heads import limit_head
 from autopilot.control.models import ModelDocuments
 from autopilot.control.plane import ControlPlane
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.defer import Deferred
+
+    from autopilot.routing.catalog import Model
 
 
 @implementer(IAgentEndpointFactory)
@@ -111,7 +115,9 @@ class Parts:
             idle=settings.upstream_pool_idle_ms / 1000,
             connect_timeout=settings.upstream_connect_timeout_ms / 1000,
         )
-        self.control = self._control_plane(reactor, endpoints)
+        agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
+        self.control = self._control_plane(reactor, agent)
+        self.attestation = self._attestation(reactor, agent)
         self.gateway = self._gateway()
         self.documents = ModelDocuments(settings.aliases, int(time.time()))
         self.metrics.watch(self._gauges())
@@ -156,6 +162,7 @@ class Parts:
             "cooling": sorted(self.memory.cooldown.open),
             "first_content_seconds": self.memory.experience.first_content(now),
             "events_per_second": self.memory.experience.throughput(now),
+            "evidence": {name: each.report() for name, each in self.attestation.known().items()},
             "recent": self.recent.summary(),
         }
 
@@ -166,9 +173,8 @@ class Parts:
         self.recent.add(record)
         self.reporter.report(record)
 
-    def _control_plane(self, reactor: Any, endpoints: VerifiedEndpoints) -> ControlPlane:
+    def _control_plane(self, reactor: Any, agent: IAgent) -> ControlPlane:
         settings = self.settings
-        agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
         fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
         return ControlPlane(
             reactor,
@@ -176,8 +182,24 @@ class Parts:
             lambda: fetcher.get(settings.utilization_url),
             settings.models_refresh_ms / 1000,
             settings.utilization_refresh_ms / 1000,
-            lambda: random.uniform(-1.0, 1.0),  # noqa: S311  spreads polling, guards nothing
+            _jitter,
             self.metrics.refresh,
+        )
+
+    def _attestation(self, reactor: Any, agent: IAgent) -> Attestation:
+        settings = self.settings
+        fetcher = Fetcher(agent, reactor, evidence.TIMEOUT_SECONDS, evidence.MAX_BYTES)
+
+        def fetch(model: Model, nonce: str) -> Deferred[Answer]:
+            return fetcher.ask(evidence.evidence_url(settings.api_base_url, model, nonce))
+
+        return Attestation(
+            reactor,
+            fetch,
+            lambda: self.control.snapshot.catalog,
+            settings.evidence_refresh_ms / 1000,
+            _jitter,
+            lambda: secrets.token_hex(32),
         )
 
     def _gateway(self) -> Gateway:
@@ -211,6 +233,10 @@ class Parts:
             cooling_models=lambda: len(self.memory.cooldown.open),
             sticky_entries=lambda: len(self.memory.stickiness),
         )
+
+
+def _jitter() -> float:
+    return random.uniform(-1.0, 1.0)  # noqa: S311  spreads polling, guards nothing
 
 
 def _memory(settings: Settings) -> Memory:

@@ -102,6 +102,7 @@ class AutopilotService(Service):
         super().startService()
         self.privilegedStartService()
         self._parts.control.start()
+        self._parts.attestation.start()
 
     def stopService(self) -> Deferred[None]:
         """Drain and stop: not ready, no new connections, no new requests, then nothing."""
@@ -117,6 +118,7 @@ class AutopilotService(Service):
             await listener.close()
         parts.gateway.draining = True
         await self._drain(settings.drain_timeout_ms / 1000)
+        await parts.attestation.stop()
         await parts.control.stop()
         parts.pool.close()
 

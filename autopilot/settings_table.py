@@ -121,7 +121,12 @@ class Settings:
     api_base_url: str = _setting(
         "https://api.chutes.ai",
         Url(base=True),
-        "The platform's management API, for evidence about TEE models; not used yet.",
+        "The platform's management API, which is asked for the evidence of TEE models.",
+    )
+    evidence_refresh_ms: int = _ms(
+        21_600_000,
+        "How often each TEE model is asked for its attestation evidence; 0 turns it off.",
+        low=0,
     )
     readyz_max_snapshot_age_ms: int = _ms(
         60_000, "/readyz answers 503 when the utilization data is older than this."

@@ -139,6 +139,7 @@ def _autopilot(place: Place, reactor: str | None = None) -> Launch:
         "RESPONSES_BASE_URL": base,
         "MODELS_URL": f"{base}/v1/models",
         "UTILIZATION_URL": f"{base}/chutes/utilization",
+        "EVIDENCE_REFRESH_MS": "0",
         "MAX_CONCURRENT_REQUESTS": "100000",
     }
     if place.upstream.ca_file is not None:

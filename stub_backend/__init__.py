@@ -4,10 +4,21 @@ Run `python -m stub_backend --help`, or use it in-process: `site(reactor, StubOp
 It knows nothing of the router.
 """
 
+from stub_backend.evidence_scenarios import EVIDENCE_SCENARIOS, EvidenceScenario
 from stub_backend.log import Received
 from stub_backend.options import StubOptions
 from stub_backend.scenario import Ending, Scenario
 from stub_backend.scenarios import SCENARIOS
 from stub_backend.stub import Stub, site
 
-__all__ = ["SCENARIOS", "Ending", "Received", "Scenario", "Stub", "StubOptions", "site"]
+__all__ = [
+    "EVIDENCE_SCENARIOS",
+    "SCENARIOS",
+    "Ending",
+    "EvidenceScenario",
+    "Received",
+    "Scenario",
+    "Stub",
+    "StubOptions",
+    "site",
+]

@@ -20,8 +20,10 @@ from stub_backend.generation import (
     sentence,
 )
 from stub_backend.messages import MESSAGES
+from stub_backend.native import THINKING
 from stub_backend.options import StubOptions
-from stub_backend.population import Chute, Population
+from stub_backend.population import Chute
+from stub_backend.problem import Problem
 from stub_backend.responses import RESPONSES
 from stub_backend.steps import Headers
 
@@ -31,16 +33,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "/v1/messages": MESSAGES,
     "/v1/responses": RESPONSES,
 }
-_SUFFIXES = (":latency", ":throughput")
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a call is refused before any model sees it. `detail` None is the bare text page."""
-
-    status: int
-    detail: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +49,16 @@ class Call:
     number: int
     options: StubOptions
     engine: str
+
+    def asks(self, header: str) -> bool:
+        """Whether a header of that name, in lower case, says true."""
+        given = (value for name, value in self.headers if name.lower() == header)
+        return next(given, "").lower() == "true"
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the caller turned reasoning on."""
+        return self.asks("x-enable-thinking") or str(self.body["model"]).endswith(THINKING)
 
     def scaled(self, seconds: float) -> float:
         """A scenario's duration under the time scale."""
@@ -98,24 +101,6 @@ def read_body(body: bytes) -> dict[str, Any] | Problem:
     except RecursionError:
         return Problem(500, None)
     return value if isinstance(value, dict) else Problem(500, None)
-
-
-def find_chute(body: Mapping[str, Any], population: Population) -> Chute | Problem:
-    """The chute that `model` names: a name, a chute id, with or without suffix, or a list."""
-    model = body.get("model")
-    if model is None:
-        return Problem(404, "No matching chute found!")
-    if not isinstance(model, str):
-        return Problem(500, None)
-    exact = population.find(model)
-    if exact is not None:
-        return exact
-    trimmed = model.strip()
-    for suffix in _SUFFIXES:
-        if trimmed.lower().endswith(suffix):
-            trimmed = trimmed[: -len(suffix)]
-    found = (population.find(token.strip()) for token in trimmed.split(","))
-    return next((chute for chute in found if chute), Problem(404, f"model not found: {model}"))
 
 
 def stream_flag(body: Mapping[str, Any]) -> bool | Problem:

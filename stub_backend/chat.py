@@ -12,8 +12,12 @@ from stub_backend.generation import CREATED, Generation, Kind, Piece
 DONE = b"data: [DONE]\n\n"
 
 
-def usage(said: Generation, completion: int, *, final: bool = False) -> dict[str, Any]:
-    """Running totals after `completion` tokens, with the members the engine has."""
+def usage(said: Generation, completion: int, *, final: bool = False) -> dict[str, Any] | None:
+    """Running totals after `completion` tokens, with the members the engine has; None before the
+    end of a generation that is not counted as it goes.
+    """
+    if not (said.counted or final):
+        return None
     totals: dict[str, Any] = {
         "prompt_tokens": said.prompt_tokens,
         "completion_tokens": completion,
@@ -40,7 +44,7 @@ def _envelope(said: Generation, kind: str, choices: list[Any], index: int) -> di
     extra: dict[str, Any] = {"chutes_verification": _verification(said, index)}
     if said.engine == "sglang":
         extra["metadata"] = {"weight_version": "default"}
-    return frame | extra
+    return frame | extra | dict(said.marks)
 
 
 def _ending(said: Generation, finish: str | None) -> dict[str, Any]:

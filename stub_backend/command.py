@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from stub_backend.evidence_scenarios import EVIDENCE_SCENARIOS, EvidenceScenario
 from stub_backend.options import StubOptions
+from stub_backend.scenario import Scenario
 from stub_backend.scenarios import SCENARIOS
 
 _DEFAULTS = StubOptions()
 
 
 def scenario_list() -> str:
-    """The table of scenarios as text, a line for each model name."""
-    width = max(len(each.model) for each in SCENARIOS.values())
-    rows = (f"  {each.model:<{width}}  {each.summary}" for each in SCENARIOS.values())
-    return "\n".join(("models that choose a behaviour by their name:", *rows))
+    """The tables of scenarios as text, a line for each model name."""
+    behaviours = _table("models that choose a behaviour by their name:", SCENARIOS.values())
+    evidence = "models that choose what asking for their evidence brings (--evidence-models):"
+    return f"{behaviours}\n\n{_table(evidence, EVIDENCE_SCENARIOS.values())}"
+
+
+def _table(title: str, rows: Iterable[Scenario | EvidenceScenario]) -> str:
+    listed = list(rows)
+    width = max(len(each.model) for each in listed)
+    return "\n".join((title, *(f"  {each.model:<{width}}  {each.summary}" for each in listed)))
 
 
 def parse(arguments: Sequence[str]) -> StubOptions:
@@ -28,6 +36,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         other_chutes=given.other_chutes,
         private_chutes=given.private_chutes,
         scenario_models=given.scenario_models,
+        evidence_models=given.evidence_models,
         tokens=given.tokens,
         token_delay=given.token_delay_ms / 1000,
         first_token_delay=given.first_token_delay_ms / 1000,
@@ -98,6 +107,12 @@ def _add_population(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=_DEFAULTS.scenario_models,
         help="list the models below in the feeds, ranked last",
+    )
+    add(
+        "--evidence-models",
+        action=argparse.BooleanOptionalAction,
+        default=_DEFAULTS.evidence_models,
+        help="list the evidence models too, which run in a TEE",
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
 from stub_backend.log import Log
 from stub_backend.scenario import JSON, body_head
@@ -23,10 +24,16 @@ class Control:
     """The commands. Each answers JSON; a bad one answers 400 and changes nothing."""
 
     def __init__(
-        self, log: Log, feeds: Feeds, scripts: Scripts, connections: Callable[[], Mapping[str, int]]
+        self,
+        log: Log,
+        feeds: Feeds,
+        evidence: Evidence,
+        scripts: Scripts,
+        connections: Callable[[], Mapping[str, int]],
     ) -> None:
         self._log = log
         self._feeds = feeds
+        self._evidence = evidence
         self._scripts = scripts
         self._connections = connections
         self._commands: Mapping[tuple[str, str], Callable[[Any], object]] = {
@@ -34,6 +41,7 @@ class Control:
             ("GET", "/stub/scenarios"): self._list_scenarios,
             ("POST", "/stub/reset"): self._reset,
             ("POST", "/stub/feeds"): self._set_feeds,
+            ("POST", "/stub/evidence"): self._set_evidence,
             ("POST", "/stub/scenario"): self._write_script,
         }
 
@@ -48,9 +56,10 @@ class Control:
             return _json(400, {"error": str(error) or repr(error)})
 
     def reset(self) -> None:
-        """Forget the log and every script, and mend the feeds."""
+        """Forget the log and every script, and mend the feeds and the evidence."""
         self._log.clear()
         self._scripts.clear()
+        self._evidence.reset()
         self._feeds.behave(models="ok", utilization="ok")
 
     def _read_log(self, _body: Any) -> object:
@@ -67,6 +76,10 @@ class Control:
     def _set_feeds(self, body: Any) -> object:
         self._feeds.behave(**{str(feed): str(mode) for feed, mode in body.items()})
         return {feed: mode.value for feed, mode in self._feeds.modes.items()}
+
+    def _set_evidence(self, body: Any) -> object:
+        self._evidence.behave(str(body["model"]), str(body["scenario"]))
+        return {"ok": True}
 
     def _write_script(self, body: Any) -> object:
         steps = [str(each) for each in body.get("script", ())]

@@ -103,6 +103,7 @@ def router(folder: Path, stub_port: int, port: int = 0) -> Process:
         "RESPONSES_BASE_URL": base,
         "MODELS_URL": f"{base}/v1/models",
         "UTILIZATION_URL": f"{base}/chutes/utilization",
+        "API_BASE_URL": base,
         # The stub may be there a moment later than the router.
         "MODELS_REFRESH_MS": "1000",
         "UTILIZATION_REFRESH_MS": "1000",

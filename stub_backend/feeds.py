@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from stub_backend.answers.pages import front_end_page
 from stub_backend.feed_bodies import catalog, utilization
+from stub_backend.feed_drift import Drift, drifted, halved, rebuilt, renamed
 from stub_backend.options import StubOptions
 from stub_backend.population import Population
 from stub_backend.scenario import HTML, JSON, body_head
@@ -23,6 +24,9 @@ class FeedMode(StrEnum):
     OK = "ok"
     EMPTY = "empty"
     SHRUNK = "shrunk"
+    RENAMED = "renamed"
+    REBUILT = "rebuilt"
+    HALVED = "halved"
     SERVER_ERROR = "500"
     HTML = "html"
     HANG = "hang"
@@ -71,6 +75,13 @@ def _shrunk(feed: str, body: bytes, options: StubOptions) -> Steps:
     return _ok(feed, json.dumps(value).encode(), options)
 
 
+def _drifting(drift: Drift) -> Callable[[str, bytes, StubOptions], Steps]:
+    def answer(feed: str, body: bytes, options: StubOptions) -> Steps:
+        return _ok(feed, drifted(feed, body, drift), options)
+
+    return answer
+
+
 def _server_error(_feed: str, _body: bytes, _options: StubOptions) -> Steps:
     yield body_head(500, "text/plain", 21, ())
     yield Send(b"Internal Server Error")
@@ -99,6 +110,9 @@ _ANSWERS: Mapping[FeedMode, Callable[[str, bytes, StubOptions], Steps]] = {
     FeedMode.OK: _ok,
     FeedMode.EMPTY: _empty,
     FeedMode.SHRUNK: _shrunk,
+    FeedMode.RENAMED: _drifting(renamed),
+    FeedMode.REBUILT: _drifting(rebuilt),
+    FeedMode.HALVED: _drifting(halved),
     FeedMode.SERVER_ERROR: _server_error,
     FeedMode.HTML: _html,
     FeedMode.HANG: _hang,

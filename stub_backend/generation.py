@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, overload
 
@@ -33,7 +33,8 @@ class Generation:
     """One answer of one model. `engine` is `sglang` or `vllm`; `finish` is OpenAI's finish reason.
 
     With `recited` false an API that repeats the whole text in its last events leaves it empty
-    there, so that an answer of many megabytes is never held in memory.
+    there, so that an answer of many megabytes is never held in memory. `marks` are further members
+    of every chunk; with `counted` false only the last chunk tells the usage.
     """
 
     id: str
@@ -44,6 +45,8 @@ class Generation:
     finish: str = "stop"
     tool_name: str = "lookup"
     recited: bool = True
+    counted: bool = True
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, kind: Kind) -> str:
         """All that was said of one kind."""

@@ -20,6 +20,7 @@ class StubOptions:
     other_chutes: int = 35
     private_chutes: int = 440
     scenario_models: bool = True
+    evidence_models: bool = False
     tokens: int = 24
     token_delay: float = 0.005
     first_token_delay: float = 0.0

@@ -61,6 +61,7 @@ class Chute:
     external: bool = False
     described: bool = True
     scenario: str | None = None
+    evidence: str | None = None
     context_length: int = 131_072
     engine_length: int = 131_072
     features: tuple[str, ...] = ()

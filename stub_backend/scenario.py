@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from stub_backend.call import Call
-from stub_backend.dialect import compact
-from stub_backend.generation import Generation
+from stub_backend.dialect import compact, data_event
+from stub_backend.generation import CREATED, Generation, thought
 from stub_backend.steps import Head, Headers, Send, Steps, Wait
 
 PREFIX = "stub/"
@@ -112,12 +112,26 @@ def plain(call: Call, said: Generation, *, extra: Headers = ()) -> Steps:
 
 
 def answered(call: Call, said: Generation, *, extra: Headers = ()) -> Steps:
-    """The generation as the caller asked for it, streamed or whole."""
+    """The generation as the caller asked for it, streamed, whole or traced."""
+    if call.asks("x-chutes-trace"):
+        return streamed(call, enveloped(call, said), extra=extra)
     if call.stream:
         return streamed(call, call.dialect.stream(said), extra=extra)
     return plain(call, said, extra=extra)
 
 
+def enveloped(call: Call, said: Generation) -> Iterator[bytes]:
+    """The answer in envelopes, after some about how it came to be: what tracing makes of it."""
+    for message in ("identified 1 available target", "attempting the target"):
+        note = {"timestamp": CREATED, "chute_id": call.chute.chute_id, "message": message}
+        yield data_event({"trace": note})
+    whole = compact(call.dialect.whole(said))
+    for part in call.dialect.stream(said) if call.stream else (whole,):
+        yield data_event({"result": part.decode()})
+
+
 def healthy(call: Call) -> Steps:
-    """The usual answer."""
+    """The usual answer, after some reasoning where the caller turned that on."""
+    if call.thinks:
+        return answered(call, call.says(thought(6) + call.pieces()))
     return answered(call, call.generation())

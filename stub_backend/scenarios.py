@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stub_backend.answers.breaks import BREAKS
+from stub_backend.answers.flavours import FLAVOURS
 from stub_backend.answers.refusals import REFUSALS
 from stub_backend.answers.shapes import SHAPES
 from stub_backend.answers.timing import TIMING
@@ -14,7 +15,7 @@ from stub_backend.scenario import PREFIX, Scenario
 
 USUAL = "ok"
 SCENARIOS: Mapping[str, Scenario] = {
-    each.name: each for each in (*SHAPES, *REFUSALS, *TIMING, *BREAKS, *WIRE)
+    each.name: each for each in (*FLAVOURS, *SHAPES, *REFUSALS, *TIMING, *BREAKS, *WIRE)
 }
 
 

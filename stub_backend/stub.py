@@ -13,6 +13,8 @@ from twisted.web.server import Request, Site
 
 from stub_backend.call import DIALECTS
 from stub_backend.control import Control
+from stub_backend.evidence import Evidence
+from stub_backend.evidence_scenarios import evidence_chutes
 from stub_backend.feeds import Feeds
 from stub_backend.log import Log, Received
 from stub_backend.options import StubOptions
@@ -78,14 +80,27 @@ class Stub:
             options.models,
             options.other_chutes,
             options.private_chutes,
-            scenario_chutes() if options.scenario_models else (),
+            (
+                *(scenario_chutes() if options.scenario_models else ()),
+                *(evidence_chutes() if options.evidence_models else ()),
+            ),
         )
         self.log = Log()
         self.feeds = Feeds(self.population, options)
+        self.evidence = Evidence(clock, self.population)
         self.scripts = Scripts()
-        self._control = Control(self.log, self.feeds, self.scripts, lambda: self.connections)
+        self._control = Control(
+            self.log, self.feeds, self.evidence, self.scripts, lambda: self.connections
+        )
         self.resource = Tree(
-            clock, options, self.population, self.feeds, self.scripts, self.log, self._control
+            clock,
+            options,
+            self.population,
+            self.feeds,
+            self.evidence,
+            self.scripts,
+            self.log,
+            self._control,
         )
         self.site = StubSite(self.resource, clock, options.keep_alive)
 
@@ -104,7 +119,7 @@ class Stub:
         return [each for each in paths if model is None or each.model == model]
 
     def reset(self) -> None:
-        """Forget the log and every script, and mend the feeds."""
+        """Forget the log and every script, and mend the feeds and the evidence."""
         self._control.reset()
 
 

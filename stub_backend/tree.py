@@ -8,14 +8,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from stub_backend.call import DIALECTS, Call, Problem, find_chute, read_body, stream_flag
+from stub_backend.auth import unauthorised
+from stub_backend.call import DIALECTS, Call, read_body, stream_flag
 from stub_backend.control import Control, control_path
 from stub_backend.dialect import compact
+from stub_backend.e2e import PREFIX as E2E_PREFIX
+from stub_backend.e2e import EndToEnd
+from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
 from stub_backend.log import Log, Received
+from stub_backend.native import find_chute
 from stub_backend.options import StubOptions
 from stub_backend.player import Player
 from stub_backend.population import Chute, Population
+from stub_backend.problem import Problem
 from stub_backend.scenario import JSON, TEXT_PLAIN, body_head
 from stub_backend.scripts import Scripts
 from stub_backend.steps import Headers, Send, Steps
@@ -34,6 +40,7 @@ class Tree(Resource):
         options: StubOptions,
         population: Population,
         feeds: Feeds,
+        evidence: Evidence,
         scripts: Scripts,
         log: Log,
         control: Control,
@@ -43,6 +50,8 @@ class Tree(Resource):
         self._options = options
         self._population = population
         self._feeds = feeds
+        self._evidence = evidence
+        self._end_to_end = EndToEnd(population)
         self._scripts = scripts
         self._log = log
         self._control = control
@@ -75,14 +84,28 @@ class Tree(Resource):
         feed = FEED_PATHS.get(path)
         if record.method == "GET" and feed is not None:
             return self._feeds.answer(feed)
+        evidence = self._evidence.answer(record.path) if record.method == "GET" else None
+        if evidence is not None:
+            return evidence
+        if path.startswith(E2E_PREFIX):
+            return self._encrypted(record)
+        if record.method == "HEAD" and feed == "models":
+            return _refuse(unauthorised(record) or Problem(400, "Invalid request JSON"), record)
         if record.method != "POST":
             return _refuse(Problem(404, "Not Found"), record)
-        refused = self._unauthorised(record)
+        refused = unauthorised(record) if self._options.require_auth else None
         if refused is not None:
             return _refuse(refused, record)
         if path not in DIALECTS:
             return _refuse(Problem(404, "No matching cord found!"), record)
         return self._model_call(record, path, body)
+
+    def _encrypted(self, record: Received) -> Steps:
+        answer = self._end_to_end.answer(record, self._clock.seconds())
+        if isinstance(answer, Problem):
+            return _refuse(answer, record)
+        body = compact(answer)
+        return iter((body_head(200, JSON, len(body), ()), Send(body)))
 
     def _model_call(self, record: Received, path: str, body: bytes) -> Steps:
         asked = read_body(body)
@@ -112,20 +135,6 @@ class Tree(Resource):
             engine=chute.engine or "sglang",
         )
         return scenario.answer(call)
-
-    def _unauthorised(self, record: Received) -> Problem | None:
-        """What the platform answers to a call without a usable key, when keys are asked for."""
-        if not self._options.require_auth:
-            return None
-        given = record.header("authorization")
-        if not given:
-            return Problem(401, "Authentication required.")
-        token = given.split()[-1]
-        if token.startswith("cpk_"):
-            if token.count(".") != 2:
-                return Problem(401, "Missing or invalid authorization header(s)")
-            return None
-        return None if token.startswith("cak_") else Problem(401, "Invalid token.")
 
 
 def _tee_only(record: Received) -> bool:

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, object] = {
     "MODELS_URL": "https://llm.chutes.ai/v1/models",
     "MODELS_REFRESH_MS": 300000,
     "API_BASE_URL": "https://api.chutes.ai",
+    "EVIDENCE_REFRESH_MS": 21600000,
     "UTILIZATION_URL": "https://api.chutes.ai/chutes/utilization",
     "UTILIZATION_REFRESH_MS": 15000,
     "CONTROL_PLANE_TIMEOUT_MS": 10000,

@@ -1,4 +1,4 @@
-"""Fetches one feed over HTTP: bounded in time and size, and never trusted further than that.
+"""Fetches over HTTP from the platform: bounded in time and size, and trusted no further than that.
 
 treq is used for its client interface alone. What it adds by default would be wrong here: cookies
 kept between calls, redirects followed, gzip asked for and decoded without a limit.
@@ -6,7 +6,8 @@ kept between calls, redirects followed, gzip asked for and decoded without a lim
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -32,6 +33,8 @@ from autopilot.control.feeds import NETWORK, SHAPE, STATUS, TIMEOUT, TOO_LARGE, 
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 
+_T = TypeVar("_T")
+
 # What a failed request is reported as, first match wins. Twisted's own messages name hosts and
 # addresses, which must not reach a status page.
 _NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], ...]] = (
@@ -43,8 +46,15 @@ _NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], .
 )
 
 
+class Answer(NamedTuple):
+    """A whole answer, whatever its status."""
+
+    status: int
+    body: bytes
+
+
 class Fetcher:
-    """GETs a URL through the given agent and hands over the body of a 200 answer."""
+    """GETs a URL through the given agent, of a feed the body and of anything else the answer."""
 
     def __init__(
         self,
@@ -60,23 +70,40 @@ class Fetcher:
         self._max_bytes = max_bytes
 
     def get(self, url: str) -> Deferred[bytes]:
-        """Fetch the body at a URL.
+        """Fetch the body at a URL; an answer that is not a 200 is dropped unread.
 
         Fails with `FeedError` and nothing else, unless the caller cancels. However it ends, the
         connection is either reusable or aborted.
         """
+        return self._in_time(self._get(url))
 
+    def ask(self, url: str) -> Deferred[Answer]:
+        """Fetch the answer at a URL, an error's too. Fails as `get` does."""
+        return self._in_time(self._ask(url))
+
+    def _in_time(self, fetching: Coroutine[Deferred[Any], Any, _T]) -> Deferred[_T]:
         def expired(_result: object, seconds: float) -> NoReturn:
             raise FeedError(TIMEOUT, f"no complete answer within {seconds:g} s")
 
-        fetched = Deferred.fromCoroutine(self._get(url))
+        fetched = Deferred.fromCoroutine(fetching)
         return fetched.addTimeout(self._timeout, self._clock, onTimeoutCancel=expired)
 
     async def _get(self, url: str) -> bytes:
+        response = await self._response(url)
+        if response.code != 200:
+            _discard(response)
+            raise FeedError(STATUS, f"status {response.code}")
+        return await _whole_body(response, self._max_bytes)
+
+    async def _ask(self, url: str) -> Answer:
+        response = await self._response(url)
+        return Answer(response.code, await _whole_body(response, self._max_bytes))
+
+    async def _response(self, url: str) -> IResponse:
         # A client of its own for each call, because a client keeps cookies.
         client = HTTPClient(self._agent)
         clock: Any = self._clock  # only to keep treq from importing the global reactor
-        response = await maybeDeferred(
+        response: IResponse = await maybeDeferred(
             client.get,
             url,
             headers=Headers({b"Accept": [b"application/json"]}),
@@ -84,7 +111,7 @@ class Fetcher:
             unbuffered=True,
             reactor=clock,
         ).addErrback(_explain)
-        return await _whole_body(response, self._max_bytes)
+        return response
 
 
 @implementer(IAgent)
@@ -118,10 +145,7 @@ def _refuse_encoded(response: IResponse) -> IResponse:
 
 
 def _whole_body(response: IResponse, max_bytes: int) -> Deferred[bytes]:
-    """The body of a 200 answer of at most `max_bytes`; anything else is dropped unread."""
-    if response.code != 200:
-        _discard(response)
-        raise FeedError(STATUS, f"status {response.code}")
+    """The body of an answer of at most `max_bytes`; a longer one is dropped unread."""
     if response.length is not UNKNOWN_LENGTH and response.length > max_bytes:
         _discard(response)
         raise _too_large(max_bytes)

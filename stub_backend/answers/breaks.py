@@ -62,6 +62,17 @@ def cut_40_of_60(call: Call) -> Steps:
     return _cut(call, 40, 60, Close())
 
 
+def cut_mid_event(call: Call) -> Steps:
+    """FIN within an event, its blank line still to come."""
+    if not call.stream:
+        yield from drop_mid_stream(call)
+        return
+    *whole, last = _first(call, _half(call), call.options.tokens)
+    yield from streamed(call, [*whole, last[: len(last) // 2]])
+    yield Wait(FLUSH_SECONDS)
+    yield Close()
+
+
 def _replaced(call: Call, events: Iterable[bytes]) -> Steps:
     """These events for a streaming caller; a plain one gets the error as its body."""
     return streamed(call, events) if call.stream else error_json_200(call)
@@ -145,12 +156,23 @@ def spliced(call: Call) -> Steps:
     return streamed(call, chain(beginning, second))
 
 
+def spliced_role(call: Call) -> Steps:
+    """The same under one id: only the role says that another answer begins."""
+    if not call.stream:
+        return healthy(call)
+    said = call.generation()
+    first = call.dialect.stream(said)
+    beginning = chain(first.opening, islice(first.tokens, _half(call)))
+    return streamed(call, chain(beginning, call.dialect.stream(said)))
+
+
 BREAKS: tuple[Scenario, ...] = (
     Scenario("drop-mid-stream", "FIN after half of the tokens, body without its end",
              drop_mid_stream, ending=Ending.CUT),
     Scenario("reset-mid-stream", "RST after half of the tokens", reset_mid_stream,
              ending=Ending.RESET),
     Scenario("cut-40-of-60", "FIN after 40 of 60 tokens", cut_40_of_60, ending=Ending.CUT),
+    Scenario("cut-mid-event", "FIN within an event", cut_mid_event, ending=Ending.CUT),
     Scenario("bare-json-tail", "half of the tokens, then an error as bare JSON", bare_json_tail),
     Scenario("bare-json-first", "an error as bare JSON and nothing else", bare_json_first),
     Scenario("error-event-first", "an error event and nothing else", error_event_first),
@@ -165,4 +187,5 @@ BREAKS: tuple[Scenario, ...] = (
     Scenario("broken-json-event", "one event with JSON cut short, the rest good",
              broken_json_event),
     Scenario("spliced", "half of an answer, then another from its start with a new id", spliced),
+    Scenario("spliced-role", "the same with one id, only the role is said again", spliced_role),
 )  # fmt: skip

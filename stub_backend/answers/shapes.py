@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain, repeat
 
-from stub_backend.answers.refusals import refused
+from stub_backend.answers.refusing import refused
 from stub_backend.call import Call
 from stub_backend.dialect import compact
-from stub_backend.generation import Blocks, Generation, Kind, Piece, thought, tool_arguments
+from stub_backend.generation import Blocks, Generation, Kind, Piece
 from stub_backend.scenario import (
     JSON,
     Scenario,
@@ -20,31 +20,11 @@ from stub_backend.scenario import (
     streamed,
     success_headers,
 )
-from stub_backend.steps import Send, Steps, Wait
+from stub_backend.steps import Head, Headers, Send, Steps, Wait
 
 BIG_EVENT_BYTES = 1_000_000
 _MARK = "the-long-text-goes-here"
-
-
-def reasoning(call: Call) -> Steps:
-    """Six tokens of reasoning before the text."""
-    return answered(call, call.says(thought(6) + call.pieces()))
-
-
-def tool_call(call: Call) -> Steps:
-    """A call of the first tool offered, its arguments in fragments."""
-    said = call.says(tool_arguments(), finish="tool_calls", tool_name=_tool_name(call))
-    return answered(call, said)
-
-
-def _tool_name(call: Call) -> str:
-    tools = call.body.get("tools")
-    tool = tools[0] if isinstance(tools, list) and tools else None
-    if not isinstance(tool, dict):
-        return "lookup"
-    function = tool.get("function")
-    named = function if isinstance(function, dict) else tool
-    return str(named.get("name", "lookup"))
+_RL_USER = "x-chutes-rl-user"
 
 
 def huge(call: Call) -> Steps:
@@ -151,6 +131,17 @@ def redirect_302(call: Call) -> Steps:
     return refused(call, 302, JSON, compact({"detail": "Found"}), target)
 
 
+def unlimited(call: Call) -> Steps:
+    """The headers of a private chute: no quota, a limit that is no number."""
+    for step in healthy(call):
+        yield Head(step.status, _unlimited(step.headers)) if isinstance(step, Head) else step
+
+
+def _unlimited(headers: Headers) -> Headers:
+    kept = tuple(pair for pair in headers if not pair[0].startswith(("x-chutes-quota", _RL_USER)))
+    return (*kept, (_RL_USER, "inf"), ("x-chutes-rl-chute", "16"))
+
+
 def set_cookie(call: Call) -> Steps:
     """Two cookies that must not be kept."""
     cookies = (("set-cookie", "a=1; Path=/"), ("set-cookie", "b=2; HttpOnly"))
@@ -192,12 +183,7 @@ def no_prefill(call: Call) -> Steps:
 
 
 SHAPES: tuple[Scenario, ...] = (
-    Scenario("ok", "a good answer in SGLang's flavour", healthy),
-    Scenario("ok-vllm", "a good answer in vLLM's flavour", healthy, engine="vllm"),
-    Scenario("reasoning", "reasoning before the text, as SGLang sends it", reasoning),
-    Scenario("reasoning-vllm", "reasoning before the text, as vLLM sends it", reasoning,
-             engine="vllm"),
-    Scenario("tool-call", "a tool call, its arguments in fragments", tool_call),
+    Scenario("unlimited", "the headers of a private chute", unlimited),
     Scenario("huge", "an answer of --huge-bytes", huge),
     Scenario("huge-event", "one event of 1 MB", huge_event),
     Scenario("big-headers", "40 response headers of 300 bytes", big_headers),

@@ -59,10 +59,13 @@ class Client(Protocol):
 def seen(received: bytes, seconds: float) -> Seen:
     """What these bytes are to a client; there must be a response head among them."""
     head, _, rest = received.partition(b"\r\n\r\n")
+    while head.startswith(b"HTTP/1.1 103"):
+        head, _, rest = rest.partition(b"\r\n\r\n")
     headers = _headers(head)
     chunked = headers.get("transfer-encoding") == "chunked"
-    body, clean = _dechunked(rest) if chunked else (rest, True)
-    streamed = "event-stream" in headers["content-type"]
+    length = int(headers.get("content-length", len(rest)))
+    body, clean = _dechunked(rest) if chunked else (rest[:length], len(rest) >= length)
+    streamed = "event-stream" in headers.get("content-type", "")
     events = _events(body) if streamed else [_object(body)]
     said = [word for event in events if (word := _word(event)) is not None]
     error = events[-1].get("error") if events else None

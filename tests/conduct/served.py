@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from autopilot import AutopilotService, Settings, autopilot_resource
+from autopilot.observe.records import RequestRecord
 from autopilot.web.limits import Limits
 from autopilot.web.site import AutopilotSite
 from stub_backend import Stub, StubOptions, site
@@ -15,8 +17,11 @@ from tests.conduct.seen import Client, Seen, seen
 
 QUESTION = "Tell me a story."
 TOKEN_DELAY = 0.05
+_HUGE = 300_000
+# The request headers that change what the stub answers.
+_HEEDED = ("x-enable-thinking", "x-chutes-trace", "x-tee-only")
 _URL = "http://192.0.2.1"
-_CHAT = "/v1/chat/completions"
+CHAT = "/v1/chat/completions"
 # Longer than idle upstream connections are kept (4 s) and than one fetch may take (10 s).
 _QUIET = 11.0
 
@@ -24,19 +29,24 @@ _QUIET = 11.0
 class Served:
     """A router with default settings but for those given, ready."""
 
-    def __init__(self, *, tokens: int = 60, **settings: Any) -> None:
+    def __init__(self, *, tokens: int = 60, require_auth: bool = False, **settings: Any) -> None:
         self.network = Network()
-        self.stub: Stub = _stub(self.network, tokens)
+        self.records: list[RequestRecord] = []
+        self.stub: Stub = _stub(self.network, tokens, require_auth=require_auth)
         self.network.server = self.stub.site
         self.service = AutopilotService(
             Settings(
                 backend_base_url=_URL,
                 models_url=f"{_URL}/v1/models",
                 utilization_url=f"{_URL}/chutes/utilization",
+                api_base_url=_URL,
+                messages_base_url=_URL,
+                responses_base_url=_URL,
                 **settings,
             ),
             reactor=self.network,
             listen=False,
+            records=self.records.append,
         )
         self._site = AutopilotSite(autopilot_resource(self.service), self.network, Limits())
         self.service.startService()
@@ -44,7 +54,11 @@ class Served:
 
     def ask(self, model: str, key: str = "fixture") -> Seen:
         """Stream one answer to its end."""
-        answer = _exchange(self.network, self._site, question(model), key)
+        return self.post(question(model), key=key)
+
+    def post(self, body: bytes, *fields: bytes, key: str = "fixture", path: str = CHAT) -> Seen:
+        """Send any body, with more fields, and let the answer come to its end."""
+        answer = _exchange(self.network, self._site, body, key, fields, path)
         self.network.pass_time(0.001)
         return answer
 
@@ -78,20 +92,35 @@ def direct(call: Received, tokens: int = 60) -> Seen:
     stub.script(call.model, [call.scenario])
     while stub.log.note(0.0, "GET", "/", (), b"").number < call.number - 1:
         pass
-    return _exchange(network, stub.site, call.body, "fixture")
+    own = {name.lower(): value for name, value in call.headers}
+    fields = [f"{n}: {own[n]}".encode() for n in _HEEDED if n in own]
+    return _exchange(network, stub.site, call.body, "fixture", fields, call.path)
 
 
-def _stub(network: Network, tokens: int) -> Stub:
-    return site(network, StubOptions(tokens=tokens, token_delay=TOKEN_DELAY))
+def _stub(network: Network, tokens: int, *, require_auth: bool = False) -> Stub:
+    return site(
+        network,
+        StubOptions(
+            tokens=tokens, token_delay=TOKEN_DELAY, huge_bytes=_HUGE, require_auth=require_auth
+        ),
+    )
 
 
-def _exchange(network: Network, server: Any, body: bytes, key: str) -> Seen:
+def _exchange(
+    network: Network,
+    server: Any,
+    body: bytes,
+    key: str,
+    fields: Sequence[bytes] = (),
+    path: str = CHAT,
+) -> Seen:
+    own = [b"Authorization: Bearer " + key.encode(), *fields] if key else fields
     client, started = Client(), network.seconds()
     network.join(client, server.buildProtocol(None))
     assert client.transport is not None
     client.transport.write(
-        b"POST %b HTTP/1.1\r\nHost: router\r\nAuthorization: Bearer %b\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (_CHAT.encode(), key.encode(), len(body), body)
+        b"POST %b HTTP/1.1\r\nHost: router\r\n%bContent-Length: %d\r\n\r\n%b"
+        % (path.encode(), b"".join(b"%b\r\n" % field for field in own), len(body), body)
     )
     network.run(lambda: client.over, 700)
     answer = seen(client.received, network.seconds() - started)

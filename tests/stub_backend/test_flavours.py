@@ -123,3 +123,47 @@ class TypedTests(SynchronousTestCase):
         self.assertIn("error", streamed("stub/error-event-mid")[-1])
         for path in ("/v1/messages", "/v1/responses"):
             self.assertEqual(streamed("stub/error-event-mid", path)[-1]["type"], "error")
+
+
+class MembersTests(SynchronousTestCase):
+    """What stands beside the text of a chunk."""
+
+    def test_unknown_members(self) -> None:
+        """Hashes, and a member that no API has, in every chunk."""
+        for event in streamed("stub/extra-keys")[:-1]:
+            self.assertEqual(len(event["prompt_sha256"]), 64)
+            self.assertIn("of_next_year", event)
+
+    def test_details_of_the_prompt(self) -> None:
+        """Null on the way, an object in the end, by both engines."""
+        for model in ("stub/ok", "stub/ok-vllm"):
+            *counting, last = (each["usage"] for each in streamed(model)[1:-1])
+            self.assertEqual({each["prompt_tokens_details"] for each in counting}, {None})
+            self.assertEqual(last["prompt_tokens_details"], {"cached_tokens": 0})
+
+    def test_usage_in_the_end(self) -> None:
+        """Where nobody forces more, the last chunk alone tells the usage."""
+        *before, last = streamed("stub/usage-last")[:-1]
+        self.assertEqual({each["usage"] for each in before}, {None})
+        self.assertEqual(last["usage"]["completion_tokens"], len(before) - 2)
+
+    def test_tool_call_of_vllm(self) -> None:
+        """The same call in the other engine's flavour."""
+        _, first, *_ = streamed("stub/tool-call-vllm")
+        self.assertIn("tool_calls", first["choices"][0]["delta"])
+        self.assertIn("stop_reason", first["choices"][0])
+
+    def test_trace(self) -> None:
+        """Asked for or not: notes first, then the answer's events as text, streamed or whole."""
+        first, second, *results = streamed("stub/trace-envelope")
+        self.assertEqual({*first, *second}, {"trace"})
+        self.assertEqual(results[-1], {"result": "data: [DONE]\n\n"})
+        exchange = Exchange()
+        headers = {"x-chutes-trace": "true"}
+        exchange.send("POST", "/v1/chat/completions", b'{"model":"stub/ok"}', headers)
+        exchange.run()
+        answer = exchange.answer()
+        assert answer is not None
+        self.assertEqual(answer.content_type, "text/event-stream")
+        whole = json.loads(json.loads(answer.events()[-1])["result"])
+        self.assertEqual(whole["object"], "chat.completion")

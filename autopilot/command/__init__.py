@@ -1,0 +1,16 @@
+"""The ``autopilot`` command: what the router knows of its platform, asked for on a terminal.
+
+Each sub-command is a module here with ``NAME``, ``HELP``, ``add_arguments`` and ``run``, listed in
+``autopilot.command.entry``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, by default that of this process; the exit status."""
+    from autopilot.command.entry import run
+
+    return run(arguments)

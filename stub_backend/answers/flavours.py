@@ -1,0 +1,66 @@
+"""Good answers in each engine's flavour: text, reasoning, tool calls, and what goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stub_backend.call import Call
+from stub_backend.generation import thought, tool_arguments
+from stub_backend.scenario import Scenario, answered, enveloped, healthy, streamed
+from stub_backend.steps import Steps
+
+_MARKS: Mapping[str, str] = {
+    "prompt_sha256": "5" * 64,
+    "template_sha256": "7" * 64,
+    "of_next_year": "unknown",
+}
+
+
+def reasoning(call: Call) -> Steps:
+    """Six tokens of reasoning before the text."""
+    return answered(call, call.says(thought(6) + call.pieces()))
+
+
+def tool_call(call: Call) -> Steps:
+    """A call of the first tool offered, its arguments in fragments."""
+    said = call.says(tool_arguments(), finish="tool_calls", tool_name=_tool_name(call))
+    return answered(call, said)
+
+
+def usage_last(call: Call) -> Steps:
+    """Usage in the last chunk only, as where nobody forces more."""
+    return answered(call, call.says(call.pieces(), counted=False))
+
+
+def marked(call: Call) -> Steps:
+    """Members in every chunk that no API has."""
+    return answered(call, call.says(call.pieces(), marks=_MARKS))
+
+
+def trace_envelope(call: Call) -> Steps:
+    """The answer in the envelopes of a trace, although nobody asked for one."""
+    return streamed(call, enveloped(call, call.generation()))
+
+
+def _tool_name(call: Call) -> str:
+    tools = call.body.get("tools")
+    tool = tools[0] if isinstance(tools, list) and tools else None
+    if not isinstance(tool, dict):
+        return "lookup"
+    function = tool.get("function")
+    named = function if isinstance(function, dict) else tool
+    return str(named.get("name", "lookup"))
+
+
+FLAVOURS: tuple[Scenario, ...] = (
+    Scenario("ok", "a good answer in SGLang's flavour", healthy),
+    Scenario("ok-vllm", "a good answer in vLLM's flavour", healthy, engine="vllm"),
+    Scenario("reasoning", "reasoning before the text, as SGLang sends it", reasoning),
+    Scenario("reasoning-vllm", "reasoning before the text, as vLLM sends it", reasoning,
+             engine="vllm"),
+    Scenario("tool-call", "a tool call, its arguments in fragments", tool_call),
+    Scenario("tool-call-vllm", "the same, as vLLM sends it", tool_call, engine="vllm"),
+    Scenario("usage-last", "usage in the last chunk only", usage_last),
+    Scenario("extra-keys", "members in every chunk that no API has", marked),
+    Scenario("trace-envelope", "the answer in a trace's envelopes", trace_envelope),
+)  # fmt: skip

@@ -1,0 +1,61 @@
+"""What a whole error response is made of, and rows of such responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stub_backend.call import Call
+from stub_backend.dialect import compact
+from stub_backend.scenario import JSON, Scenario, body_head, stub_headers
+from stub_backend.steps import Headers, Send, Steps
+
+MakeBody = Callable[[Call], bytes]
+
+USUAL_LENGTH = 131_072
+
+
+def refused(call: Call, status: int, content_type: str, body: bytes, extra: Headers = ()) -> Steps:
+    """An error response; it carries none of the platform's success headers."""
+    yield body_head(status, content_type, len(body), stub_headers(call), extra)
+    yield Send(body)
+
+
+def detailed(
+    name: str, detail: object, summary: str, extra: Headers = (), length: int = USUAL_LENGTH
+) -> Scenario:
+    """A refusal of the application: `{"detail": ...}`. The name starts with the status.
+
+    In a text `{model}` and `{id}` become the model's name and its chute id. `length` is the
+    context length that the catalog tells of the model.
+    """
+
+    def body(call: Call) -> bytes:
+        text = detail
+        if isinstance(detail, str):
+            text = detail.replace("{model}", call.chute.name).replace("{id}", call.chute.chute_id)
+        return compact({"detail": text})
+
+    return _row(name, summary, JSON, body, extra, length)
+
+
+def paged(name: str, content_type: str, page: bytes, summary: str) -> Scenario:
+    """A refusal whose body is fixed. The name starts with the status."""
+    return _row(name, summary, content_type, lambda _call: page, (), USUAL_LENGTH)
+
+
+def _row(
+    name: str, summary: str, content_type: str, body: MakeBody, extra: Headers, length: int
+) -> Scenario:
+    status = int(name[:3])
+
+    def answer(call: Call) -> Steps:
+        return refused(call, status, content_type, body(call), extra)
+
+    return Scenario(
+        name,
+        summary,
+        answer,
+        status=status,
+        content_type=content_type,
+        context_length=length,
+    )

@@ -1,0 +1,109 @@
+"""`GET /chutes/{id or name}/evidence`: who may ask for what, how often, and who answers."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, unquote
+
+from twisted.internet.interfaces import IReactorTime
+
+from stub_backend.evidence_scenarios import (
+    EVIDENCE_SCENARIOS,
+    EXTERNAL,
+    LIMITED,
+    NOT_TEE,
+    NOT_YOURS,
+    USUAL_EVIDENCE,
+    EvidenceScenario,
+    answer_json,
+    refusal,
+)
+from stub_backend.population import PRIVATE, Chute, Population
+from stub_backend.steps import Steps
+
+PER_MINUTE = 60
+_PATH = re.compile(r"/chutes/(.+)/evidence")
+_MISSING = {"type": "missing", "loc": ["query", "nonce"], "msg": "Field required", "input": None}
+_MISSING_AT_EDGE = "$.query.nonce: required parameter missing"
+
+
+class Evidence:
+    """The evidence of one population, under one limit for all callers together."""
+
+    def __init__(self, clock: IReactorTime, population: Population) -> None:
+        self._clock = clock
+        self._population = population
+        self._chosen: dict[str, str] = {}
+        self._minute = -1
+        self._asked = 0
+
+    def behave(self, model: str, scenario: str) -> None:
+        """Let a model's evidence follow another row of the table; raises ValueError."""
+        if scenario not in EVIDENCE_SCENARIOS:
+            raise ValueError(f"unknown evidence scenario: {scenario}")
+        self._chosen[model] = scenario
+
+    def reset(self) -> None:
+        """Let every model behave as its name says."""
+        self._chosen.clear()
+
+    def answer(self, target: str) -> Steps | None:
+        """The answer to a GET of this path and query; None if that is no question of this kind."""
+        path, _, query = target.partition("?")
+        asked = _PATH.fullmatch(path)
+        if asked is None:
+            return None
+        if self._limited():
+            return refusal(429, LIMITED)
+        chute = self._find(unquote(asked[1]))
+        given = parse_qs(query, keep_blank_values=True).get("nonce")
+        if given is None:
+            if chute is not None and self._scenario(chute).edge:
+                return answer_json(400, {"error": _MISSING_AT_EDGE})
+            return refusal(422, [_MISSING])
+        wrong = _wrong_nonce(given[-1])
+        if wrong:
+            return refusal(400, wrong)
+        if chute is None:
+            return refusal(404, "Chute not found")
+        return self._evidence(chute, given[-1])
+
+    def _evidence(self, chute: Chute, nonce: str) -> Steps:
+        if chute.name == PRIVATE:
+            return refusal(404, NOT_YOURS)
+        if chute.external:
+            return refusal(400, EXTERNAL)
+        if not chute.tee:
+            return refusal(400, NOT_TEE.format(id=chute.chute_id))
+        return self._scenario(chute).answer(chute, nonce)
+
+    def _find(self, wanted: str) -> Chute | None:
+        """The chute of that name or id, whatever kind it is."""
+        found = self._population.find(wanted)
+        if found is not None or wanted == PRIVATE:
+            return found
+        everyone = self._population.everyone()
+        return next((each for each in everyone if wanted in (each.name, each.chute_id)), None)
+
+    def _scenario(self, chute: Chute) -> EvidenceScenario:
+        name = self._chosen.get(chute.name, chute.evidence or USUAL_EVIDENCE)
+        return EVIDENCE_SCENARIOS[name]
+
+    def _limited(self) -> bool:
+        """Count this question; whether it is one too many for its minute."""
+        minute = int(self._clock.seconds() // 60)
+        if minute != self._minute:
+            self._minute, self._asked = minute, 0
+        self._asked += 1
+        return self._asked > PER_MINUTE
+
+
+def _wrong_nonce(nonce: str) -> str | None:
+    """What the platform has against a nonce."""
+    if not nonce:
+        return "Nonce is required"
+    if len(nonce) != 64:
+        return f"Nonce must be exactly 64 hex characters (32 bytes), got {len(nonce)}"
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", nonce):
+        return "Nonce must be a valid hexadecimal string"
+    return None

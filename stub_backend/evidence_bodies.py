@@ -1,0 +1,127 @@
+"""What one instance sends as evidence: a quote in the right form that nobody signed, and the rest.
+
+Everything follows from the instance's id and the nonce, so two fetches differ where the platform's
+do. The signature is filler: whoever verifies these quotes has to refuse them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import uuid
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import Certificate, CertificateBuilder, Name, NameAttribute
+from cryptography.x509.oid import NameOID
+
+QUOTE_BYTES = 5243
+GPUS = 8
+DEBUG = 1
+_REPORT_BYTES = 584
+_HEADER_BYTES = 48
+_PUBKEY_BYTES = 1184
+_GPU_EVIDENCE_BYTES = 4096
+_FROM, _TO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a quote is made; the defaults are what the platform sends."""
+
+    version: int = 4
+    tee_type: int = 0x81
+    attributes: int = 0
+    size: int = QUOTE_BYTES
+    nonce: str | None = None
+    """Hashed instead of the caller's nonce."""
+    other_key: bool = False
+    """The report data names the key of another certificate."""
+
+
+def instance_ids(chute_id: str, count: int) -> list[str]:
+    """The ids of a chute's instances."""
+    return [str(uuid.uuid5(uuid.UUID(chute_id), f"instance-{n}")) for n in range(count)]
+
+
+def e2e_pubkey(instance_id: str) -> str:
+    """The public key that belongs to an instance, in base64, as `/e2e/instances` would give it."""
+    return _text(_filler(f"e2e/{instance_id}", _PUBKEY_BYTES))
+
+
+def instance_evidence(instance_id: str, nonce: str, form: Form | None = None) -> dict[str, Any]:
+    """One element of `evidence`."""
+    form = form or Form()
+    certificate = _certificate(instance_id)
+    named = _certificate(f"{instance_id}/other") if form.other_key else certificate
+    hashed = (form.nonce or nonce) + e2e_pubkey(instance_id)
+    nonce_hash = hashlib.sha256(hashed.encode("ascii", "replace")).digest()
+    return {
+        "instance_id": instance_id,
+        "quote": _text(quote(instance_id, nonce_hash + _key_hash(named), form)),
+        "gpu_evidence": [_gpu(certificate, nonce_hash, index) for index in range(GPUS)],
+        "certificate": _text(certificate.public_bytes(Encoding.DER)),
+        "signature": None,
+        "attested_body": None,
+    }
+
+
+def quote(seed: str, report_data: bytes, form: Form) -> bytes:
+    """A quote: header, report of a trust domain, filler in place of a signature."""
+    header = struct.pack("<HHI", form.version, 2, form.tee_type).ljust(28, b"\0")
+    header += b"nobody signed this"[: _HEADER_BYTES - 28].ljust(_HEADER_BYTES - 28, b"\0")
+    measured = _filler(f"report/{seed}", _REPORT_BYTES - 64)
+    attributes = struct.pack("<Q", form.attributes)
+    report = measured[:120] + attributes + measured[128:] + report_data
+    room = QUOTE_BYTES - _HEADER_BYTES - _REPORT_BYTES - 4
+    signature = struct.pack("<I", room) + _filler(f"signature/{seed}", room)
+    return (header + report + signature)[: form.size]
+
+
+def body(evidence: list[dict[str, Any]], failed: list[str]) -> Mapping[str, Any]:
+    """The whole answer."""
+    return {"evidence": evidence, "failed_instance_ids": failed}
+
+
+def _gpu(certificate: Certificate, nonce_hash: bytes, index: int) -> dict[str, str]:
+    said = nonce_hash + _filler(f"gpu/{index}", _GPU_EVIDENCE_BYTES - len(nonce_hash))
+    return {
+        "certificate": _text(certificate.public_bytes(Encoding.PEM)),
+        "evidence": _text(said),
+        "arch": "HOPPER",
+    }
+
+
+def _certificate(seed: str) -> Certificate:
+    """A self-signed certificate, always the same for a seed."""
+    key = Ed25519PrivateKey.from_private_bytes(_filler(f"tls/{seed}", 32))
+    name = Name([NameAttribute(NameOID.COMMON_NAME, "instance.stub.invalid")])
+    builder = CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=1 + int.from_bytes(_filler(f"serial/{seed}", 8), "big"),
+        not_valid_before=_FROM,
+        not_valid_after=_TO,
+    )
+    return builder.sign(key, None)
+
+
+def _key_hash(certificate: Certificate) -> bytes:
+    key = certificate.public_key()
+    return hashlib.sha256(
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).digest()
+
+
+def _filler(seed: str, size: int) -> bytes:
+    return hashlib.shake_256(f"stub/{seed}".encode()).digest(size)
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode("ascii")

@@ -1,0 +1,60 @@
+"""What the feeds may look like next month: the same models, written by another build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stub_backend.native import RENAMED
+from stub_backend.population import PRIVATE
+
+Records = list[dict[str, Any]]
+Drift = Callable[[Records, str], Records]
+
+OLD = "2025-10-04T03:11:52.000001"
+_OPTIONAL = ("effective_multiplier", "instance_count", "avg_busy_ratio", "total_invocations")
+
+
+def drifted(feed: str, body: bytes, drift: Drift) -> bytes:
+    """A feed's body after a drift of its records; `feed` is `models` or `utilization`."""
+    value = json.loads(body)
+    if feed == "models":
+        value["data"] = drift(value["data"], "id")
+    else:
+        value = drift(value, "name")
+    return json.dumps(value).encode()
+
+
+def renamed(records: Records, name: str) -> Records:
+    """Every model under another name and chute id, as if all had been replaced."""
+    for each in records:
+        each["chute_id"] += RENAMED
+        if each[name] != PRIVATE:
+            each[name] += RENAMED
+    return records
+
+
+def rebuilt(records: Records, name: str) -> Records:
+    """Members come and go, old records stay behind; what is left says what it said."""
+    for number, each in enumerate(records):
+        each["of_next_year"] = {"nested": [number, None]}
+        if name == "name":
+            each["update_in_progress"] = number % 2 == 0
+            each["timestamp"] = OLD if number % 5 == 4 else each["timestamp"]
+            _without(each, _OPTIONAL)
+        else:
+            each["created"] += number
+            _without(each, ("permission", "price", "root", "parent"))
+    return records
+
+
+def halved(records: Records, name: str) -> Records:
+    """Only the models that the other feed, if it is halved too, does not have."""
+    wanted = 0 if name == "id" else 1
+    return [each for each in records if sum(each["chute_id"].encode()) % 2 == wanted]
+
+
+def _without(record: dict[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        record.pop(name, None)

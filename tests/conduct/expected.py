@@ -1,0 +1,92 @@
+"""What each scenario of the stub comes to when it is the first model of two: the contract's table.
+
+Every scenario stands in exactly one place here, by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# An answer, or an error that another model would not mend: passed on as it came.
+RELAYED: frozenset[str] = frozenset(
+    {
+        *("ok", "ok-vllm", "reasoning", "reasoning-vllm", "tool-call", "tool-call-vllm"),
+        *("usage-last", "extra-keys", "unlimited"),
+        *("huge", "huge-event", "big-headers", "crlf", "byte-by-byte", "comments"),
+        *("many-empty-events", "chunked-plain", "redirect-302", "set-cookie", "hop-by-hop"),
+        *("connection-close", "echo-headers", "no-prefill", "no-length", "early-hints-103"),
+        *("trailing-bytes", "slow-head", "slow", "no-done", "broken-json-event"),
+        *("error-event-mid", "error-json-200", "spliced", "spliced-role"),
+        *("400-content-policy", "400-engine-object", "400-json", "400-file", "400-regex"),
+        *("400-tool-arguments", "400-images", "400-edge-error", "413", "422-list"),
+        *("401", "401-anonymous", "401-expired", "401-malformed", "401-unknown"),
+        *("401-management", "401-hotkey", "403-scope", "403-e2e-nonce", "403-html"),
+        *("402-quota", "402-no-quota", "402-string", "402-subscription", "402-tee"),
+        *("402-creator", "404-model", "404-chute", "404-cord", "404-path", "404-e2e-instance"),
+        *("405", "408", "410-e2e-instance", "426-tee"),
+        *("429-edge-html", "429-account", "429-free-model", "429-maintenance", "429-spamming"),
+        *("429-shared", "429-e2e-instance", "429-retry-after", "429-retry-after-long"),
+        *("500-other", "500-traceback", "500-e2e", "500-text"),
+    }
+)
+
+# A start that the client has seen, and no more: an error event and no clean end.
+CUT: frozenset[str] = frozenset(
+    {
+        *("drop-mid-stream", "reset-mid-stream", "cut-40-of-60", "cut-mid-event"),
+        *("stall-after-20", "stall-mid-stream", "bare-json-tail", "wrong-length"),
+    }
+)
+
+# The next model's turn, and why.
+NEXT: Mapping[str, str] = {
+    "400-context": "context_exceeded",
+    "400-context-sglang": "context_exceeded",
+    "400-context-object": "context_exceeded",
+    "429-capacity": "capacity_429",
+    "429-capacity-short": "capacity_429",
+    "429-capacity-retry-after": "capacity_429",
+    "500-exhausted": "exhausted_500",
+    "500-no-infrastructure": "exhausted_500",
+    "500-no-infrastructure-plain": "exhausted_500",
+    "500-no-result": "exhausted_500",
+    "500-unhandled": "exhausted_500",
+    "502-html": "status_502",
+    "502-ingress": "status_502",
+    "502-empty": "status_502",
+    "502-e2e-key": "status_502",
+    "503-cold": "status_503",
+    "503-disabled": "status_503",
+    "503-engine": "status_503",
+    "503-html": "status_503",
+    "503-empty": "status_503",
+    "504-html": "status_504",
+    "504-ingress": "status_504",
+    "504-empty": "status_504",
+    "reset": "connection_lost",
+    "close": "connection_lost",
+    "malformed-head": "malformed_response",
+    "upgrade-101": "malformed_response",
+    "hang-head": "failover_after",
+    "hang-first-byte": "failover_after",
+    "silent-two-minutes": "failover_after",
+    "late-first-token": "failover_after",
+    "bare-json-first": "error_event",
+    "error-event-first": "error_event",
+    "role-only-then-end": "empty_stream",
+    "role-only-then-drop": "broken_before_commit",
+    "empty-stream": "empty_stream",
+    # Nothing in an envelope is an answer that a client could read.
+    "trace-envelope": "empty_stream",
+}
+
+# Asked on its own, a model that never answers leaves the router's own error.
+ALONE: Mapping[str, tuple[int, str]] = {
+    "reset": (502, "upstream_connect_error"),
+    "close": (502, "upstream_connect_error"),
+    "malformed-head": (502, "upstream_connect_error"),
+    "upgrade-101": (502, "upstream_connect_error"),
+    "hang-head": (504, "upstream_header_timeout"),
+    "hang-first-byte": (504, "upstream_first_body_byte_timeout"),
+    "silent-two-minutes": (504, "upstream_header_timeout"),
+}

@@ -1,0 +1,80 @@
+"""Names that only this platform knows, and names that come and go, with the router in between."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.conduct.asking import ALIAS, code, detail
+from tests.conduct.seen import WHOLE
+from tests.conduct.served import Served
+
+
+class NamesTests(SynchronousTestCase):
+    """Names that the platform knows and its catalog does not list."""
+
+    def setUp(self) -> None:
+        """Two routers: one that keeps to the catalog, one that does not."""
+        self.strict, self.open = Served(tokens=4), Served(tokens=4, unknown_models="forward")
+
+    def test_rewritten(self) -> None:
+        """Names for which the platform takes others: refused, or passed, as the operator says."""
+        chat = self.strict.stub.population.chat
+        tee = next(each.name for each in chat if each.name.endswith("-TEE"))
+        old = tee.removesuffix("-TEE")
+        refused = self.strict.ask(old)
+        self.assertEqual(code(refused), "unknown_model")
+        self.assertIn(tee.encode(), refused.body)
+        seen = self.open.ask(old)
+        self.assertEqual((seen.status, seen.models), (200, {tee}))
+
+    def test_read_as_the_platform_reads_them(self) -> None:
+        """A chute's id and the switches behind a name lead to models of the catalog."""
+        for served in (self.strict, self.open):
+            chute = served.stub.population.find("stub/ok")
+            assert chute is not None
+            for asked in ("stub/ok:THINKING", "stub/ok:latency", chute.chute_id):
+                seen = served.ask(asked)
+                self.assertEqual((seen.status, seen.models), (200, {"stub/ok"}), asked)
+                self.assertEqual(served.stub.calls()[-1].model, asked)
+
+    def test_no_models(self) -> None:
+        """`default` and `:premium` are nothing to either."""
+        for asked in ("default", "stub/ok:premium"):
+            self.assertEqual(code(self.strict.ask(asked)), "unknown_model")
+            seen = self.open.ask(asked)
+            self.assertEqual(detail(seen), f"model not found: {asked}")
+
+    def test_lists_go_up_one_by_one(self) -> None:
+        """The platform never sees a list: who is next is decided, and told, here."""
+        seen = self.strict.ask("stub/503-cold,stub/404-model:latency")
+        self.assertNotIn(",", "".join(call.model or "" for call in self.strict.stub.calls()))
+        self.assertEqual(seen.headers["x-chutes-autopilot-attempts"], "2")
+
+    def test_all_cold(self) -> None:
+        """Where the platform would say 404 of a list, the client hears what is the matter."""
+        seen = self.strict.ask("stub/503-cold,stub/503-disabled")
+        self.assertEqual((seen.status, detail(seen)), (503, "This chute is currently disabled."))
+
+
+class AliasTests(SynchronousTestCase):
+    """Behind the alias."""
+
+    def test_model_not_found(self) -> None:
+        """A model that left the platform since the last refresh costs the client nothing."""
+        served = Served(tokens=4)
+        best = served.ask(ALIAS).headers["x-chutes-autopilot-selected"]
+        served.stub.script(best, ["404-model"])
+        seen = served.ask(ALIAS, "another")
+        self.assertEqual((seen.status, seen.end), (200, WHOLE))
+        self.assertEqual(served.records[-1].failovers, ("model_not_found",))
+
+    def test_all_renamed(self) -> None:
+        """Every model is replaced by another overnight: the alias goes on with the new ones."""
+        served = Served(tokens=4)
+        before = served.ask(ALIAS).headers["x-chutes-autopilot-selected"]
+        served.stub.feeds.behave(models="renamed", utilization="renamed")
+        served.network.pass_time(331.0)
+        seen = served.ask(ALIAS)
+        selected = seen.headers["x-chutes-autopilot-selected"]
+        self.assertEqual((seen.status, seen.end, selected), (200, WHOLE, f"{before}-next"))
+        self.assertEqual(code(served.ask(before)), "unknown_model")

@@ -1,0 +1,185 @@
+"""What only this platform does, seen by a client with the router in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from stub_backend.auth import signature
+from tests.conduct.asking import ALIAS, body, code, detail
+from tests.conduct.seen import CUT, WHOLE, Seen
+from tests.conduct.served import QUESTION, Served
+
+
+class CredentialTests(SynchronousTestCase):
+    """The platform looks at credentials; the router passes them and its answers on."""
+
+    def setUp(self) -> None:
+        """A platform that asks for keys."""
+        self.served = Served(tokens=4, require_auth=True)
+
+    def ask(self, key: str, model: str = f"{ALIAS}", *fields: bytes) -> Seen:
+        """One call with a key."""
+        return self.served.post(body(model, stream=True), *fields, key=key)
+
+    def test_family(self) -> None:
+        """Each refusal comes unchanged, after one attempt, and never as another model's."""
+        for key, status, said in (
+            ("nonsense", 401, "Invalid token."),
+            ("eyJh.fixture.fixture", 401, "Token expired."),
+            ("cpk_short", 401, "Missing or invalid authorization header(s)"),
+            ("cpk_a.b.revoked", 401, "Invalid token or user not found"),
+            ("cak_noscope", 403, "Token does not have permission for this resource"),
+        ):
+            seen = self.ask(key)
+            self.assertEqual((seen.status, detail(seen)), (status, said), key)
+            self.assertNotIn("www-authenticate", seen.headers)
+            self.assertEqual(self.served.records[-1].attempts, 1, key)
+        self.assertEqual(self.ask("cpk_a.b.c").status, 200)
+
+    def test_api_key_header_is_not_turned_into_another(self) -> None:
+        """`X-API-Key` goes up as it is: where it means nothing, the platform says so."""
+        seen = self.ask("", ALIAS, b"X-API-Key: cpk_a.b.c")
+        self.assertEqual(detail(seen), "Authentication required.")
+        self.assertEqual(self.served.stub.calls()[-1].header("x-api-key"), "cpk_a.b.c")
+
+    def test_signed_bodies(self) -> None:
+        """A signature covers the body: a named model's stays whole, the alias's cannot."""
+        for model, status in (("stub/ok", 200), (ALIAS, 401)):
+            request = body(model, stream=True)
+            signed = signature("fixture", "1", request).encode()
+            fields = (b"X-Chutes-Hotkey: fixture", b"X-Chutes-Nonce: 1")
+            seen = self.served.post(request, *fields, b"X-Chutes-Signature: " + signed)
+            self.assertEqual(seen.status, status, model)
+
+
+class HeaderTests(SynchronousTestCase):
+    """Request headers that change what the platform does."""
+
+    def setUp(self) -> None:
+        """One router."""
+        self.served = Served(tokens=4)
+
+    def test_trace(self) -> None:
+        """A client that asks for a trace gets an answer that its SDK understands."""
+        seen = self.served.post(body("stub/ok", stream=True), b"X-Chutes-Trace: true")
+        self.assertEqual((seen.end, seen.tokens), (WHOLE, 4))
+        self.assertIsNone(self.served.stub.calls()[-1].header("x-chutes-trace"))
+
+    def test_thinking(self) -> None:
+        """The switch for reasoning goes up."""
+        seen = self.served.post(body("stub/ok", stream=True), b"X-Enable-Thinking: true")
+        self.assertIn(b"thought6", seen.body)
+
+    def test_host(self) -> None:
+        """The platform recognises its host by name: it is given its own, not the router's."""
+        self.served.ask("stub/ok")
+        self.assertEqual(self.served.stub.calls()[-1].header("host"), "192.0.2.1")
+
+    def test_tee(self) -> None:
+        """Where the platform would refuse the first of a list, the router leaves it out."""
+        tee = next(each.name for each in self.served.stub.population.chat if each.tee)
+        only = b"X-TEE-Only: true"
+        self.assertEqual(code(self.served.post(body("stub/ok"), only)), "tee_required")
+        seen = self.served.post(body(f"stub/ok,{tee}", stream=True), only)
+        self.assertEqual((seen.status, seen.models), (200, {tee}))
+        seen = self.served.post(body(ALIAS, stream=True), only)
+        self.assertIn(next(iter(seen.models)), {e.name for e in self._tee_models()})
+
+    def _tee_models(self) -> list[Any]:
+        return [each for each in self.served.stub.population.chat if each.tee]
+
+    def test_success_headers(self) -> None:
+        """Of answers they reach the client, a limit that is no number too; errors have none."""
+        seen = self.served.ask("stub/unlimited")
+        self.assertEqual(seen.headers["x-chutes-rl-user"], "inf")
+        self.assertIn("x-chutes-invocationid", seen.headers)
+        self.assertNotIn("x-chutes-quota-total", seen.headers)
+        for model in ("stub/429-account", "stub/503-cold", "stub/402-quota"):
+            names = self.served.ask(model).headers
+            self.assertEqual([n for n in names if n.startswith("x-chutes-i")], [], model)
+
+    def test_edge_limit(self) -> None:
+        """The edge's own limit tells SDKs to stop; nothing else of it changes."""
+        limited = self.served.ask("stub/429-edge-html,stub/ok").headers
+        self.assertEqual(limited["x-should-retry"], "false")
+        self.assertNotIn("retry-after", limited)
+        self.assertNotIn("x-should-retry", self.served.ask("stub/429-account,stub/ok").headers)
+
+
+class BodyTests(SynchronousTestCase):
+    """Bodies that the platform trips over."""
+
+    def setUp(self) -> None:
+        """One router."""
+        self.served = Served(tokens=4)
+
+    def test_disarmed(self) -> None:
+        """What a valid request may hold and the platform does not take is left out."""
+        for members in (
+            {"stream": None},
+            {"stream": True, "stream_options": None},
+            {"stream": None, "stream_options": None},
+        ):
+            self.assertEqual(self.served.post(body("stub/ok", **members)).status, 200, members)
+
+    def test_refused_here(self) -> None:
+        """What is no valid request has the router's own answer, and costs no upstream call."""
+        for request, expected in (
+            (b'{"messages":[]}', "missing_model"),
+            (body(None), "missing_model"),
+            (body(7), "invalid_model"),
+            (b"[]", "invalid_body"),
+            (b"{", "invalid_json"),
+        ):
+            seen = self.served.post(request)
+            self.assertEqual((seen.status, code(seen)), (400, expected))
+        self.assertEqual(self.served.stub.calls(), [])
+
+    def test_left_alone(self) -> None:
+        """What only the client can mend is passed, and so is what the platform says."""
+        seen = self.served.post(body("stub/ok", stream="true"))
+        self.assertEqual((seen.status, detail(seen)), (404, "No matching cord found!"))
+
+    def test_same_bytes(self) -> None:
+        """Equal requests are equal upstream, whoever asks: that is how rerolls are recognised."""
+        for key in ("fixture", "fixture", "another"):
+            self.served.post(body("stub/ok,stub/ok-vllm", stream=True, seed=1), key=key)
+        self.assertEqual(len({call.body_sha256 for call in self.served.stub.calls()}), 1)
+
+
+class StrictGuardTests(SynchronousTestCase):
+    """`SSE_GUARD=strict`: a second answer behind the first is not passed."""
+
+    def test_spliced(self) -> None:
+        """By its id, and by its role where the id is the same."""
+        served = Served(sse_guard="strict")
+        for name in ("spliced", "spliced-role"):
+            seen = served.ask(f"stub/{name}")
+            self.assertEqual((seen.status, seen.end), (200, CUT), name)
+            self.assertEqual(seen.body.count(b'"role":"assistant"'), 1, name)
+
+
+class DialectTests(SynchronousTestCase):
+    """The other endpoints, each as its own proxy of the platform answers."""
+
+    def test_paths(self) -> None:
+        """An answer of each API comes as it was said."""
+        served = Served(tokens=4)
+        for path, last in (
+            ("/v1/completions", b"[DONE]"),
+            ("/v1/messages", b"message_stop"),
+            ("/v1/responses", b"response.completed"),
+        ):
+            said = body("stub/503-cold,stub/ok", stream=True, input=QUESTION, prompt=QUESTION)
+            seen = served.post(said, path=path)
+            self.assertEqual((seen.status, served.stub.calls()[-1].path), (200, path))
+            self.assertIn(last, seen.body[-2000:], path)
+
+    def test_not_served(self) -> None:
+        """What the platform has on other hosts the router does not offer."""
+        served = Served(tokens=4)
+        for path in ("/v1/embeddings", "/tokenize", "/e2e/invoke", "/v1/messages/count_tokens"):
+            self.assertEqual(code(served.post(body("stub/ok"), path=path)), "not_found", path)
+        self.assertEqual(served.stub.calls(), [])

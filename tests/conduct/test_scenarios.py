@@ -1,0 +1,108 @@
+"""Every scenario of the stub through the router: passed on, turned from, or cut short."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from stub_backend import SCENARIOS
+from tests.conduct.expected import ALONE, CUT, NEXT, RELAYED
+from tests.conduct.seen import CUT as CUT_END
+from tests.conduct.seen import Seen
+from tests.conduct.served import Served, direct
+
+_TOKENS = 24
+_OK = "stub/ok"
+# Its body is the request that the router made, which no client without a router makes.
+_ECHO = "echo-headers"
+# The one broken stream whose last line is replaced and not only followed.
+_BARE = "bare-json-tail"
+# Broken behind its end mark, which nothing may follow.
+_SAID_DONE = "wrong-length"
+_BREAK_OFF = {"bare-json-first", "role-only-then-drop", _BARE}
+# What two ends of one connection say of themselves and not of the answer.
+_OWN = {"server", "date", "connection", "transfer-encoding", "content-length"}
+_NOT_PASSED = {"keep-alive", "proxy-authenticate", "alt-svc", "x-secret-hop"}
+
+
+class TableTests(SynchronousTestCase):
+    """The table itself."""
+
+    def test_complete(self) -> None:
+        """Each scenario stands in one place."""
+        places = [*RELAYED, *CUT, *NEXT]
+        self.assertEqual(sorted(places), sorted(SCENARIOS))
+        self.assertTrue(set(ALONE) <= set(NEXT))
+
+
+class ConductTests(SynchronousTestCase):
+    """What a client sees of each."""
+
+    def setUp(self) -> None:
+        """One router for all of them."""
+        self.served = Served(tokens=_TOKENS)
+
+    def ask(self, model: str) -> tuple[Seen, list[str]]:
+        """One streamed answer, and why other models were turned from."""
+        seen = self.served.ask(model)
+        return seen, list(self.served.records[-1].failovers)
+
+    def said(self, model: str) -> Seen:
+        """What the stub says to the last call of a model, without a router."""
+        return direct(self.served.calls(model)[-1], _TOKENS)
+
+    def assert_passed(self, seen: Seen, said: Seen, name: str) -> None:
+        """Status, body and fields are as the stub gave them."""
+        if name != _ECHO:
+            self.assertEqual((seen.status, seen.body), (said.status, said.body), name)
+        self.assertEqual(seen.end, said.end, name)
+        passed = {n: v for n, v in said.headers.items() if n not in _OWN | _NOT_PASSED}
+        self.assertEqual(passed, {n: seen.headers.get(n) for n in passed}, name)
+        self.assertTrue(_NOT_PASSED.isdisjoint(seen.headers), name)
+
+    def assert_cut(self, seen: Seen, said: Seen, name: str) -> None:
+        """What came, then a notice where that can be given, and no clean end."""
+        came = said.body.rpartition(b"\n\n")[0] + b"\n\n" if name == _BARE else said.body
+        if name == "bare-json-first":
+            came = b""
+        if name == _SAID_DONE:
+            self.assertEqual((seen.body, seen.end), (said.body, "cut after [DONE]"))
+            return
+        self.assertTrue(seen.body.startswith(came), name)
+        self.assertEqual(seen.end, CUT_END, name)
+        self.assertEqual(seen.code, "upstream_stream_interrupted", name)
+
+    def test_relayed(self) -> None:
+        """The first model's response is the client's, and nobody else is asked."""
+        for name in sorted(RELAYED):
+            seen, failovers = self.ask(f"stub/{name},{_OK}")
+            self.assertEqual(failovers, [], name)
+            self.assert_passed(seen, self.said(f"stub/{name}"), name)
+            self.assertEqual(seen.headers["x-chutes-autopilot-selected"], f"stub/{name}")
+
+    def test_next(self) -> None:
+        """The second model answers, whole, and the reason is on record."""
+        for name, reason in NEXT.items():
+            seen, failovers = self.ask(f"stub/{name},{_OK}")
+            self.assertEqual(failovers, [reason], name)
+            self.assertEqual((seen.status, seen.models, seen.tokens), (200, {_OK}, _TOKENS), name)
+            self.assert_passed(seen, self.said(_OK), name)
+            self.assertEqual(seen.headers["x-chutes-autopilot-attempts"], "2", name)
+
+    def test_cut(self) -> None:
+        """A stream that breaks says so, and no second answer is put behind the first."""
+        for name in sorted(CUT):
+            seen, failovers = self.ask(f"stub/{name},{_OK}")
+            self.assertEqual((failovers, seen.status), ([], 200), name)
+            self.assert_cut(seen, self.said(f"stub/{name}"), name)
+
+    def test_alone(self) -> None:
+        """Without another model: the response there was, or the router's own error."""
+        for name in SCENARIOS:
+            seen, failovers = self.ask(f"stub/{name}")
+            self.assertEqual(failovers[1:], [], name)
+            if name in ALONE:
+                self.assertEqual((seen.status, seen.code), ALONE[name], name)
+            elif name in CUT or name in _BREAK_OFF:
+                self.assert_cut(seen, self.said(f"stub/{name}"), name)
+            else:
+                self.assert_passed(seen, self.said(f"stub/{name}"), name)

@@ -1,0 +1,62 @@
+"""What the stub answers to credentials when it is told to look at them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from stub_backend import StubOptions
+from stub_backend.auth import signature
+from tests.stub_backend.exchange import Answer, Exchange
+
+STRICT = StubOptions(require_auth=True, token_delay=0.0)
+BODY = b'{"model":"stub/ok"}'
+
+
+def answered(headers: dict[str, str]) -> Answer:
+    """The answer to one call with these headers."""
+    exchange = Exchange(STRICT)
+    exchange.send("POST", "/v1/chat/completions", BODY, headers)
+    exchange.run()
+    answer = exchange.answer()
+    assert answer is not None
+    return answer
+
+
+class CredentialTests(SynchronousTestCase):
+    """Each text of the family."""
+
+    def check(self, headers: dict[str, str], status: int, detail: str) -> None:
+        """One call is refused with this text, and without a challenge."""
+        answer = answered(headers)
+        self.assertEqual((answer.status, answer.json()), (status, {"detail": detail}), headers)
+        self.assertIsNone(answer.header("www-authenticate"))
+        self.assertIsNone(answer.header("x-chutes-invocationid"))
+
+    def test_bearers(self) -> None:
+        """By what the last word of the header looks like."""
+        for token, status, detail in (
+            ("", 401, "Authentication required."),
+            ("nonsense", 401, "Invalid token."),
+            ("eyJh.fixture.fixture", 401, "Token expired."),
+            ("cpk_short", 401, "Missing or invalid authorization header(s)"),
+            ("cpk_a.b.revoked", 401, "Invalid token or user not found"),
+            ("cak_noscope", 403, "Token does not have permission for this resource"),
+        ):
+            self.check({"authorization": f"Bearer {token}" if token else ""}, status, detail)
+
+    def test_api_key_header(self) -> None:
+        """A key where other platforms look for it is none here."""
+        self.check({"x-api-key": "cpk_a.b.c"}, 401, "Authentication required.")
+
+    def test_good(self) -> None:
+        """A key or an OAuth token will do, whatever word stands before it, or none."""
+        for given in ("Bearer cpk_a.b.c", "Token cpk_a.b.c", "cpk_a.b.c", "Bearer cak_fixture"):
+            self.assertEqual(answered({"authorization": given}).status, 200, given)
+
+    def test_hotkey(self) -> None:
+        """A signature covers the body, and needs a nonce that is a time."""
+        hotkey = {"x-chutes-hotkey": "fixture", "x-chutes-signature": "none"}
+        self.check({**hotkey, "x-chutes-nonce": "soon"}, 401, "Invalid nonce!")
+        self.check({**hotkey, "x-chutes-nonce": "1"}, 401, "Invalid signature!")
+        signed = {"x-chutes-signature": signature("fixture", "1", BODY), "x-chutes-nonce": "1"}
+        self.assertEqual(answered(hotkey | signed).status, 200)

@@ -1,0 +1,61 @@
+"""The feeds as another build of the platform would write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.stub_backend.exchange import Exchange
+
+PRIVATE = "[private chute]"
+
+
+class DriftTests(SynchronousTestCase):
+    """Each mode that keeps a feed readable and changes what it says."""
+
+    def setUp(self) -> None:
+        """Both feeds as they usually are."""
+        self.exchange = Exchange()
+        self.usual = self.fetched("ok")
+
+    def fetched(self, mode: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Catalog entries and utilization records in a mode."""
+        self.exchange.stub.feeds.behave(models=mode, utilization=mode)
+        models = self.exchange.fetch("GET", "/v1/models").json()["data"]
+        return models, self.exchange.fetch("GET", "/chutes/utilization").json()
+
+    def test_renamed(self) -> None:
+        """No name and no chute id stays; the new ones belong together and are served."""
+        models, records = self.fetched("renamed")
+        before = {each["id"] for each in self.usual[0]}
+        self.assertEqual(len(models), len(before))
+        self.assertEqual(before & {each["id"] for each in models}, set())
+        by_id = {each["chute_id"]: each["name"] for each in records}
+        for each in models:
+            self.assertEqual(by_id.get(each["chute_id"], each["id"]), each["id"])
+        private = [each["name"] for each in records].count(PRIVATE)
+        self.assertEqual(private, [each["name"] for each in self.usual[1]].count(PRIVATE))
+        answer = self.exchange.ask(models[0]["id"])
+        assert answer is not None
+        self.assertEqual(answer.status, 200)
+
+    def test_rebuilt(self) -> None:
+        """Unknown members come, optional ones go, some records are old, `created` moves on."""
+        models, records = self.fetched("rebuilt")
+        self.assertEqual([e["id"] for e in models], [e["id"] for e in self.usual[0]])
+        self.assertTrue(all("of_next_year" in each for each in (*models, *records)))
+        self.assertFalse(any("price" in each for each in models))
+        self.assertNotEqual(models[5]["created"], self.usual[0][5]["created"])
+        self.assertFalse(any("effective_multiplier" in each for each in records))
+        self.assertEqual({type(each["update_in_progress"]) for each in records}, {bool})
+        self.assertEqual(len({each["timestamp"] for each in records}), 2)
+
+    def test_halved(self) -> None:
+        """Each feed has models that the other lacks, and none of them is in both."""
+        models, records = self.fetched("halved")
+        listed = {each["chute_id"] for each in models}
+        measured = {each["chute_id"] for each in records}
+        self.assertTrue(listed)
+        self.assertTrue(measured)
+        self.assertEqual(listed & measured, set())
