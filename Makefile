@@ -77,6 +77,10 @@ smoke: $(STAMP) ## real processes, real sockets; reports to logs/smoke
 soak: $(STAMP) ## ten minutes of a bad day, every answer accounted for; reports to logs/soak; ARGS=--quick
 	$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: live
+live: $(STAMP) ## compare the platform with the stand-in, with CHUTES_API_KEY; without it, say what would be done
+	$(BIN)/python -m tests.live $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## format and lint, changing nothing
 	$(BIN)/ruff format --check $(CODE)
