@@ -175,6 +175,7 @@ class SpliceGuard:
         self._events = Events(_MAX_EVENT)
         self._chunk = msgspec.json.Decoder(_Chunk)
         self._id: str | None = None
+        self._opening = b""
         self._spoken: set[int] = set()
         self._named: set[int] = set()
         self._fed = 0
@@ -208,6 +209,9 @@ class SpliceGuard:
             return b""
         before = self._fed
         self._fed += len(data)
+        if self._goes_on(data):
+            self._events.skip(len(data))
+            return self._inner.feed(data)
         for event in self._events.feed(data):
             if not event.bare and self._splices(event):
                 kept = data[: max(0, event.start - before)]
@@ -220,6 +224,23 @@ class SpliceGuard:
         """See `Guard`."""
         return b"" if self.spliced else self._inner.end()
 
+    def _goes_on(self, data: bytes) -> bool:
+        """Whether these are whole chunks that go on with the one answer known: nearly all are.
+
+        They all open with the known id, name no role, and belong to the first choice, which has
+        spoken before. So no field of them has to be read.
+        """
+        return (
+            0 in self._spoken
+            and data.startswith(self._opening)
+            and data.endswith(b"\n\n")
+            and b'"role"' not in data
+            and data.count(b"\n\n") == data.count(self._opening)
+            and data.count(b'"index":') == data.count(b'"index":0,')
+            and b"\r" not in data
+            and self._events.at_boundary
+        )
+
     def _splices(self, event: Event) -> bool:
         try:
             chunk = self._chunk.decode(event.data)
@@ -228,8 +249,16 @@ class SpliceGuard:
         if chunk.id:  # some servers leave it empty where a chunk is not the model's
             if self._id is not None and chunk.id != self._id:
                 return True
-            self._id = chunk.id
+            self._know(chunk.id, event.data)
         return any(self._speaks_again(choice) for choice in chunk.choices)
+
+    def _know(self, identity: str, data: bytes) -> None:
+        """Remember the id, and how a chunk opens that bears it first of all, as most do."""
+        if self._id is None:
+            self._id = identity
+            opening = b'{"id":"%b",' % identity.encode("utf-8", "surrogatepass")
+            # What never stands in a stream matches nothing.
+            self._opening = b"data: " + opening if data.startswith(opening) else b"\r"
 
     def _speaks_again(self, choice: _Choice) -> bool:
         """Some engines name the role in every delta; of them a repeated role says nothing."""

@@ -60,6 +60,15 @@ class Events:
         self._keep(data[at:])
         self._offset += len(data)
 
+    @property
+    def at_boundary(self) -> bool:
+        """Whether all that was fed is whole events."""
+        return self._start is None and not self._line and not self._after_cr
+
+    def skip(self, size: int) -> None:
+        """So many bytes of whole events pass unread; only at a boundary."""
+        self._offset += size
+
     def close(self) -> Iterator[Event]:
         """The line of bare JSON, if any, that the stream's end completes; half an event is none."""
         if self._line.startswith(b"{"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.guard import Guard, GuardLevel, guard
+from autopilot.relay.guard import Guard, GuardLevel, SpliceGuard, guard
 from tests.relay.chunks import cut
 
 
@@ -24,9 +25,32 @@ def delta(index: int = 0, finish_reason: str | None = None, **delta: Any) -> dic
     return {"index": index, "delta": delta, "finish_reason": finish_reason}
 
 
+DONE = b"data: [DONE]\n\n"
+
+
+def compact(value: object) -> bytes:
+    """An event as engines write it, without blanks."""
+    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
+
+
+_COMPACT = st.one_of(
+    st.builds(
+        lambda id, *choices: compact({"id": id, "choices": choices}),
+        st.sampled_from(["a1", "a1", "a1", "b2", ""]),
+        *(
+            st.builds(
+                lambda index, role, content: delta(index, **role, content=content),
+                st.sampled_from([0, 0, 0, 1]),
+                st.sampled_from([{}, {}, {}, {"role": "assistant"}]),
+                st.sampled_from(["x", "", "\n\n", '"role"', '"id":"a1"', 'data: {"id":"a1",']),
+            ),
+        )
+        * 2,
+    ),
+    st.sampled_from([DONE, b": ping\n\n", b"data: {}\n\n", b'{"a":1}\n', b"data: odd\r\n\r\n"]),
+)
 ROLE = chunk(delta(role="assistant", content=""))
 HELLO = chunk(delta(content="Hello"))
-DONE = b"data: [DONE]\n\n"
 HEALTHY = b": ping\n\n" + ROLE + HELLO + chunk(delta(finish_reason="stop")) + chunk() + DONE
 BARE = b'{"error":"Unhandled exception during response stream: no target\\nTraceback"}'
 
@@ -248,6 +272,31 @@ class SpliceTests(SynchronousTestCase):
     def test_no_id(self) -> None:
         """No id is no other id."""
         self.whole(HELLO, chunk(delta(content="x"), id=None), chunk(id="a1"), b"data: odd\n\n")
+
+    @given(
+        st.lists(_COMPACT, min_size=1, max_size=8).map(b"".join),
+        st.lists(st.integers(1, 300), max_size=4),
+    )
+    def test_unread_as_if_read(self, stream: bytes, cuts: list[int]) -> None:
+        """Chunks that are passed unread make no difference to what is found, however it is cut."""
+        usual = compact({"id": "a1", "choices": [delta(content="x")]})
+        pieces = [usual, *cut(stream, cuts), usual]
+        made, reading = _guard(GuardLevel.STRICT), _guard(GuardLevel.STRICT)
+        assert isinstance(reading, SpliceGuard)
+        with patch.object(reading, "_goes_on", return_value=False):
+            told = [_relayed(each, *pieces) for each in (made, reading)]
+        self.assertEqual(told[0], told[1])
+        self.assertEqual((made.fault, made.done), (reading.fault, reading.done))
+
+    def test_usual_chunks_are_not_read(self) -> None:
+        """Nearly all chunks of a stream go on with the same answer: they are passed unread."""
+        made = _guard(GuardLevel.STRICT)
+        assert isinstance(made, SpliceGuard)
+        usual = compact({"id": "a1", "choices": [delta(content="x")]})
+        made.feed(usual)
+        with patch.object(made, "_splices", side_effect=AssertionError):
+            self.assertEqual(made.feed(usual * 3), usual * 3)
+            self.assertRaises(AssertionError, made.feed, usual.replace(b"a1", b"b2"))
 
     def test_only_completions(self) -> None:
         """Other dialects have no such ids."""
