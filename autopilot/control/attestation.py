@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from autopilot.control.cancelling import cancelled
 from autopilot.control.evidence import passing, read_answer, read_failure
 from autopilot.control.feeds import FeedError
 from autopilot.control.fetch import Answer
@@ -122,13 +123,7 @@ class Attestation:
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.stop()
-        if self._in_flight is None:
-            return succeed(None)
-        ended: Deferred[None] = Deferred()
-        in_flight = self._in_flight
-        in_flight.addBoth(lambda _result: ended.callback(None))
-        in_flight.cancel()
-        return ended
+        return cancelled(self._in_flight)
 
     def known(self) -> Mapping[str, Known]:
         """What is known of each model of the catalog, by name."""

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from autopilot.control.cancelling import cancelled
 from autopilot.control.feeds import INTERNAL, OK, FeedError
 
 JITTER: Final = 0.1
@@ -96,13 +97,7 @@ class Polling:
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.stop()
-        if self._in_flight is None:
-            return succeed(None)
-        ended: Deferred[None] = Deferred()
-        in_flight = self._in_flight
-        in_flight.addBoth(lambda _result: ended.callback(None))
-        in_flight.cancel()
-        return ended
+        return cancelled(self._in_flight)
 
     def _round(self) -> Deferred[None]:
         """One refresh. Its Deferred never fails, since a LoopingCall stops at the first failure."""
