@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the wheel found in the folder $1 into an empty environment, from the runtime lock, and
-# looks for the twistd command it should bring. Nothing of the checkout is on the path meanwhile.
+# looks for the commands it should bring. Nothing of the checkout is on the path meanwhile.
 set -eu
 wheel=$(ls -t "$1"/chutes_autopilot-*-py3-none-any.whl | head -n 1)
 root=$(mktemp -d)
@@ -15,8 +15,10 @@ cd "$root"
 env/bin/python -m pip check
 env/bin/twistd --help | grep '^ *autopilot '
 env/bin/twistd autopilot --version
-env/bin/twistd autopilot --help | grep -q -e '--listen-addr='
+env/bin/twistd autopilot --help | grep -e '--listen-addr=' >/dev/null
 env/bin/twistd autopilot --check-config | grep '^LISTEN_ADDR='
+env/bin/autopilot --version
+env/bin/autopilot evidence --help >/dev/null
 env/bin/python -c 'from autopilot import AutopilotService, Settings, autopilot_resource'
 if env/bin/python -c 'import stub_backend' 2>/dev/null; then
     echo 'the wheel holds stub_backend' >&2
