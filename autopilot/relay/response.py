@@ -125,7 +125,9 @@ class ResponseReader:
         self._unread = 0
 
     def on_body(self, data: bytes) -> None:
-        """Body bytes, their framing taken off."""
+        """Body bytes, their framing taken off; an interim response has none (RFC 9112, 6.3)."""
+        if self.head is None:  # the parser reads one after most 1xx that announce it
+            raise ValueError("an interim response with a body")
         if not self.complete:
             self._chunks.append(data)
 

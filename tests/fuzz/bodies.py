@@ -1,0 +1,137 @@
+"""Whatever stands in a request's body: it is refused, or goes up with another model and no change.
+
+The standard library's decoder says what the body means.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, NoReturn
+from unittest.mock import patch
+
+from autopilot.relay import intake
+from autopilot.relay.intake import Ask
+from autopilot.relay.members import MAX_MEMBERS
+from autopilot.routing.refusal import Refusal
+
+_CODES = ("invalid_json", "invalid_body", "missing_model", "invalid_model")
+_MAY_GO = ("stream", "stream_options")
+_MODEL = 'org/New-"1"'
+
+Pairs = list[tuple[str, Any]]
+
+
+def body(data: bytes) -> None:
+    """The body is the data."""
+    asked = intake.read(data)
+    if isinstance(asked, Refusal):
+        assert asked.status == 400 and asked.code in _CODES, asked
+        _check_refusal(data, asked)
+        return
+    sent = asked.body.naming(_MODEL)
+    assert len(asked.body) == len(sent) - len(json.dumps(_MODEL)), sent
+    _check_alternatives(data, asked, sent)
+    for least in (None, 0, 100):
+        asked.needs(least)
+    _check_bytes(data, asked, sent)
+    try:
+        before, after = _pairs(data), _pairs(sent)
+    except RecursionError:
+        return
+    _check_meaning(before, after, asked)
+
+
+def _check_alternatives(data: bytes, asked: Ask, sent: bytes) -> None:
+    """Equal bodies become equal bodies, and by whichever way they are read."""
+    again = intake.read(bytes(bytearray(data)))
+    with patch.object(intake, "glance", return_value=None):
+        closely = intake.read(data)
+    for other in (again, closely):
+        assert isinstance(other, Ask), other
+        assert other.body.naming(_MODEL) == sent, (other.body.naming(_MODEL), sent)
+        assert (other.model, other.stream) == (asked.model, asked.stream), (other, asked)
+
+
+def _check_bytes(data: bytes, asked: Ask, sent: bytes) -> None:
+    """Where no member was left out, only the value of one ``model`` differs."""
+    hole = asked.body
+    if hole.whole == data:
+        assert json.loads(data[hole.start : hole.end]) == asked.model
+        assert sent == data[: hole.start] + json.dumps(_MODEL).encode() + data[hole.end :]
+
+
+def _check_meaning(before: Pairs, after: Pairs, asked: Ask) -> None:
+    """All else is equal and in its order; only what is null and must not be may be missing."""
+    last = dict(before)
+    gone = {key for key in _MAY_GO if key in last and last[key] is None}
+    kept = [
+        (key, value)
+        for key, value in before
+        if key not in ("model", *gone) and not (key in _MAY_GO and value is None)
+    ]
+    assert [pair for pair in after if pair[0] != "model"] == kept, (before, after)
+    assert [value for key, value in after if key == "model"] == [_MODEL], after
+    assert last["model"] == asked.model and bool(asked.model.strip()), asked
+    assert asked.stream is (dict(after).get("stream") is True), after
+
+
+def _check_refusal(data: bytes, refusal: Refusal) -> None:
+    """A refusal is true."""
+    try:
+        pairs = _pairs(data)
+    except NotAnObjectError:
+        assert refusal.code in ("invalid_body", "invalid_json"), refusal
+        return
+    except (ValueError, RecursionError):
+        return
+    if refusal.code == "invalid_body":
+        assert len(pairs) > MAX_MEMBERS, refusal
+        return
+    assert refusal.code != "invalid_json", refusal
+    model = dict(pairs).get("model")
+    if refusal.code == "missing_model":
+        assert model is None or (isinstance(model, str) and not model.strip()), model
+    else:
+        assert not isinstance(model, str) or not _is_text(model), model
+
+
+class NotAnObjectError(ValueError):
+    """It is JSON, and something else."""
+
+
+def _pairs(text: bytes) -> Pairs:
+    """The members of a JSON object as RFC 8259 has it: numbers as they are written."""
+    members: list[Pairs] = []
+
+    def note(pairs: Pairs) -> Pairs:
+        members.append(pairs)
+        return pairs
+
+    value: object = json.loads(
+        text.decode(),
+        parse_int=_Number,
+        parse_float=_Number,
+        parse_constant=_refuse,
+        object_pairs_hook=note,
+    )
+    if not members or value is not members[-1]:
+        raise NotAnObjectError
+    return members[-1]
+
+
+class _Number(NamedTuple):
+    """A number as it is written: no float is as exact."""
+
+    text: str
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

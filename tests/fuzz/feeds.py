@@ -1,0 +1,110 @@
+"""Whatever the platform's feeds hold: an error of the expected kind, or values that can be used."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+
+from autopilot.control.evidence import read_answer
+from autopilot.control.feeds import OUTCOMES, FeedError, parse_catalog, parse_utilization
+from autopilot.control.fetch import Answer
+from autopilot.control.models import model_document, models_document
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.evidence import State
+from autopilot.routing.ranking import Load, rank
+from autopilot.routing.snapshot import Snapshot
+
+_LONGEST_NAME = 256
+_STATUSES = (200, 200, 200, 200, 400, 404, 422, 429, 500, 502)
+_NONCE = "ab" * 32
+_KNOWN = Catalog.of(
+    [Model("acme/Model-1", "chute-of-acme/Model-1"), Model("b", "2"), Model("c-TEE", "3")]
+)
+
+
+def catalog(data: bytes) -> None:
+    """The body is the catalog's."""
+    try:
+        parsed = parse_catalog(data)
+    except FeedError as error:
+        assert error.outcome in OUTCOMES
+        return
+    assert parsed.rejected >= 0
+    names = [model.name for model in parsed.models]
+    assert len(set(names)) == len(names), names
+    for model in parsed.models:
+        _check_name(model.name)
+        for size in (model.context_length, model.max_output_length):
+            assert size is None or size >= 1, model
+        assert model.raw in data, model.raw
+    made = Catalog.of(parsed.models)
+    Snapshot(made)
+    _check_listing(made)
+
+
+def _check_listing(made: Catalog) -> None:
+    """What clients get of it is JSON, entry by entry."""
+    listing = json.loads(models_document(made, ["alias"], 7))["data"]
+    others = [name for name in made.models if name != "alias"]
+    assert [each["id"] for each in listing] == ["alias", *others], listing
+    for name in others:
+        document = model_document(made, ["alias"], 7, name)
+        assert document is not None and json.loads(document)["id"] == name
+
+
+def utilization(data: bytes) -> None:
+    """The body is the utilization feed's; its models are ranked with a catalog and without."""
+    try:
+        parsed = parse_utilization(data)
+    except FeedError as error:
+        assert error.outcome in OUTCOMES
+        return
+    for load in parsed.loads:
+        _check_load(load)
+    for made in (_KNOWN, None):
+        ranking = rank(parsed.loads, made)
+        assert ranking == rank(reversed(parsed.loads), made), "another order, another ranking"
+        names = [each.name for each in ranking]
+        assert len(set(names)) == len(names), names
+        assert all(a.score >= b.score for a, b in pairwise(ranking)), ranking
+        for each in ranking:
+            parts = (each.score, each.free, each.bonus, each.penalty, each.util, each.rate_limit)
+            assert all(map(math.isfinite, parts)), each
+            assert each.active_instance_count > 0, each
+        Snapshot(made, ranking)
+
+
+def _check_load(load: Load) -> None:
+    """Names that can be shown, numbers that can be counted with."""
+    _check_name(load.name)
+    assert load.active_instance_count >= 0
+    numbers = (
+        load.utilization_current,
+        load.utilization_5m,
+        load.utilization_15m,
+        load.utilization_1h,
+        load.rate_limit_ratio_5m,
+        load.rate_limit_ratio_15m,
+        load.rate_limit_ratio_1h,
+        load.scale_allowance,
+    )
+    assert all(each is None or (math.isfinite(each) and each >= 0) for each in numbers), load
+
+
+def _check_name(name: str) -> None:
+    assert 0 < len(name) <= _LONGEST_NAME and name.isprintable(), name
+
+
+def evidence(data: bytes) -> None:
+    """The first byte chooses the status, the rest is the body."""
+    status = _STATUSES[int.from_bytes(data[:1]) % len(_STATUSES)]
+    keys = {"i1": "a2V5"}
+    found = read_answer(Answer(status, data[1:]), _NONCE, frozenset({bytes(32)}), keys)
+    assert found.state in (State.UNAVAILABLE, State.PRESENT), found
+    assert (found.state is State.UNAVAILABLE) == (found.reason is not None), found
+    assert status == 200 or found.state is State.UNAVAILABLE, found
+    assert min(found.instances, found.failed, found.gpus, found.nonces_bound) >= 0, found
+    assert found.state is State.UNAVAILABLE or found.instances > 0, found
+    assert all(len(each) == 32 for each in found.nonce_hashes), found
+    assert read_answer(Answer(status, data[1:]), _NONCE, frozenset({bytes(32)}), keys) == found
