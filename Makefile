@@ -136,6 +136,28 @@ bench-lock: $(STAMP) ## resolve the dependencies of the benchmark's peer and plo
 			--no-emit-index-url --no-annotate --custom-compile-command 'make bench-lock' $(ARGS) \
 			--output-file $$each.lock $$each.in; done
 
+# Tools of single tests, each in its own environment beside what needs it.
+tests/%/.venv/.installed: tests/%/tool.lock
+	$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< || \
+		{ echo 'the tool of $(*F) could not be installed here; `make $(*F)` cannot run' >&2; exit 1; }
+	@touch $@
+
+.PHONY: fuzz
+fuzz: tests/fuzz/.venv/.installed ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
+	tests/fuzz/.venv/bin/python -m tests.fuzz $(ARGS)
+
+.PHONY: mutation
+mutation: tests/mutation/.venv/.installed ## change routing in a thousand ways and see whether its tests notice
+	tests/mutation/.venv/bin/python -m tests.mutation $(ARGS)
+
+.PHONY: tools-lock
+tools-lock: $(STAMP) ## resolve the tools of `make fuzz` and `make mutation` anew
+	for each in fuzz mutation; do \
+		(cd tests/$$each && ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make tools-lock' \
+			--constraint ../../requirements-dev.lock $(ARGS) --output-file tool.lock tool.in ../../pyproject.toml) || exit 1; done
+
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m hatchling build --target wheel --directory dist
@@ -148,6 +170,7 @@ wheel-check: wheel ## install the wheel in an empty environment and look for `tw
 clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-		logs/smoke logs/live logs/soak twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
+		tests/fuzz/.venv tests/mutation/.venv twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
 	find autopilot benchmarks stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -139,6 +139,15 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(judge([bound], 0, "cd" * 32).reason, Reason.NONCE_MISMATCH)
         self.assertEqual(judge([bound], 0, NONCE.upper()).reason, Reason.NONCE_MISMATCH)
 
+    def test_no_gpus(self) -> None:
+        """GPUs are counted as they are: none is none."""
+        self.assertEqual(judge([replace(GOOD, gpus=0), replace(GOOD, gpus=3)], 0, NONCE).gpus, 3)
+
+    def test_key_that_is_no_text(self) -> None:
+        """A public key with half of a character in it is another key, and no exception."""
+        odd = replace(GOOD, e2e_pubkey="\ud800")
+        self.assertEqual(judge([odd], 0, NONCE).reason, Reason.NONCE_MISMATCH)
+
     def test_replay(self) -> None:
         """A quote that was there under another nonce was not made for this one."""
         first = judge([GOOD], 0, NONCE)

@@ -196,6 +196,10 @@ class KeyTests(SynchronousTestCase):
         """No other character is taken off a token or a key."""
         self.assertNotEqual(_key("Bearer XtX"), _key("Bearer t"))
         self.assertNotEqual(_key(None, "XaX"), _key(None, "a"))
+        for blank in ("\xa0", "\x0b", "\n"):
+            self.assertNotEqual(_key(None, f"{blank}a"), _key(None, "a"))
+            self.assertNotEqual(_key(f"Bearer {blank}t"), _key("Bearer t"))
+            self.assertEqual(_key(f"{blank}Bearer t"), _key())
 
     def test_any_text_can_be_hashed(self) -> None:
         """Header values outside ASCII, lone surrogates included, are values like others."""

@@ -44,6 +44,9 @@ class QuoteTests(SynchronousTestCase):
         for declared in (0, 127, SIZE, 0xFFFF_FFFF):
             self.assertIsNone(read_quote(quote(signature=declared)), declared)
         self.assertIsNotNone(read_quote(quote(signature=128)))
+        shortest = quote(signature=128)[: 636 + 128]
+        self.assertIsNotNone(read_quote(shortest))
+        self.assertIsNone(read_quote(shortest[:-1]))
 
     @given(st.binary(max_size=900), st.booleans())
     def test_anything(self, data: bytes, headed: bool) -> None:

@@ -165,6 +165,13 @@ class EligibilityTests(SynchronousTestCase):
         ranking = rank([_idle("acme/C", 1), _idle("acme/C", 3), _idle("acme/C", 2)], self.catalog)
         self.assertEqual([(ranked.name, ranked.score) for ranked in ranking], [("acme/C", 3.0)])
 
+    def test_even_records_of_one_model(self) -> None:
+        """Two that score and order alike: what is shown of the model still has one source."""
+        full = replace(_idle("acme/C"), utilization_current=2.0, utilization_5m=2.0)
+        over = replace(full, utilization_1h=3.0)
+        for loads in ([full, over], [over, full]):
+            self.assertEqual(rank(loads, self.catalog), (score(full),))
+
     def test_the_record_of_the_chute_counts_before_a_namesake(self) -> None:
         """Another chute of the same name cannot lend a model its free instances."""
         own, namesake = _idle("acme/A", 1, "id-a"), _idle("acme/A", 9, "id-z")

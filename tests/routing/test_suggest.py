@@ -79,6 +79,7 @@ class SuggestionTests(SynchronousTestCase):
         message = _message(*(f"moonshotai/Kimi-K3-TEE{'!' * at}" for at in range(1, 7)))
         self.assertEqual(message.count("'moonshotai/Kimi-K3-TEE!"), 6)
         self.assertEqual(message.count("did you mean"), 4)
+        self.assertTrue(message.endswith("'moonshotai/Kimi-K3-TEE!!!!!!'."), message)
 
     def test_a_huge_catalog_is_searched_in_part(self) -> None:
         """The search ends after 500 names."""

@@ -1,0 +1,75 @@
+"""The mutants that no test notices: those that are known, with the reason, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+AT_LEAST = 0.90
+"""The share of mutants that has to be noticed."""
+
+
+class Mutant(NamedTuple):
+    """A changed line of a function; the tool's own numbers shift with every edit."""
+
+    function: str
+    change: str
+
+
+class Judgement(NamedTuple):
+    """What a run comes to. ``gone``: listed mutants that are noticed by now, or exist no more."""
+
+    killed: int
+    total: int
+    unknown: list[Mutant]
+    gone: list[Mutant]
+
+    @property
+    def good(self) -> bool:
+        """Whether enough are noticed, and the others are known."""
+        return self.total > 0 and self.killed >= AT_LEAST * self.total and not self.unknown
+
+
+def listed(text: str) -> dict[Mutant, str]:
+    """The mutants of a table with their reasons; a row is function, change and reason."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            function, change, reason = line.strip("|").split(" | ", 2)
+            found[Mutant(_bare(function), _bare(change))] = reason.strip()
+    return found
+
+
+def _bare(cell: str) -> str:
+    return cell.strip().strip("`").strip().replace("\\|", "|")
+
+
+def judge(total: int, survived: Iterable[Mutant], known: Iterable[Mutant]) -> Judgement:
+    """Compare the mutants that survived with those that are known to."""
+    survivors = list(survived)
+    expected = set(known)
+    return Judgement(
+        killed=total - len(survivors),
+        total=total,
+        unknown=[each for each in survivors if each not in expected],
+        gone=sorted(expected.difference(survivors)),
+    )
+
+
+def shown(name: str, diff: str) -> Mutant:
+    """A mutant by the tool's name for it and the diff that it shows."""
+    return Mutant(_function(name), " ".join(_added(diff)))
+
+
+def _added(diff: str) -> Iterator[str]:
+    for line in diff.splitlines():
+        if line.startswith("+") and not line.startswith("+++"):
+            yield " ".join(line[1:].split())
+
+
+def _function(name: str) -> str:
+    """``roster.Roster.serving`` for ``autopilot.routing.roster.xǁRosterǁserving__mutmut_13``."""
+    path, _, last = name.rpartition(".")
+    function = last.rpartition("__mutmut_")[0]
+    kept = function.removeprefix("xǁ").replace("ǁ", ".") if "ǁ" in function else function[2:]
+    return f"{path.removeprefix('autopilot.routing.')}.{kept}"
