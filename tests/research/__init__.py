@@ -1,0 +1,1 @@
+"""What the research pages say, held to the code."""

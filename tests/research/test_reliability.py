@@ -1,0 +1,82 @@
+"""RELIABILITY.md names tests that exist, and corpus files that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENT = ROOT / "research" / "RELIABILITY.md"
+CORPUS = ROOT / "tests" / "wire" / "corpus"
+
+_TEST = re.compile(r"`(tests/[\w/]+)(?:\.py)?(?:::([\w*]+)(?:\.(\w+))?)?`")
+_CASES = re.compile(r"`((?:requests|responses)/[\w*]+)`")
+
+
+def classes(path: Path) -> dict[str, set[str]]:
+    """The classes of a module, with the names of their methods, inherited ones included."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            kinds = ast.FunctionDef | ast.AsyncFunctionDef
+            own = {each.name for each in node.body if isinstance(each, kinds)}
+            for base in node.bases:
+                own |= found.get(base.id, set()) if isinstance(base, ast.Name) else set()
+            found[node.name] = own
+    return found
+
+
+def missing(text: str) -> list[str]:
+    """What a text names that there is not."""
+    wrong = []
+    for match in _TEST.finditer(text):
+        path, name, method = match.groups()
+        place = ROOT / f"{path}.py"
+        if not place.exists():
+            place = ROOT / path
+            known = place.is_dir() and name is None
+        elif name is None:
+            known = True
+        else:
+            fitting = [own for each, own in classes(place).items() if fnmatchcase(each, name)]
+            known = any(method is None or method in own for own in fitting)
+        if not known:
+            wrong.append(match.group())
+    named = _CASES.finditer(text)
+    wrong += [each.group() for each in named if not any(CORPUS.glob(f"{each[1]}.case"))]
+    return wrong
+
+
+class ReliabilityTests(SynchronousTestCase):
+    """The page that promises."""
+
+    def test_named_tests_exist(self) -> None:
+        """Every test and corpus file that the page names exists, and it names many."""
+        text = DOCUMENT.read_text()
+        self.assertEqual(missing(text), [])
+        self.assertGreater(len(_TEST.findall(text)), 100)
+
+    def test_rows(self) -> None:
+        """Every row of every table has three cells, and names what holds the router to it."""
+        rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
+        for row in rows:
+            cells = [cell.strip() for cell in row.strip("|").split("|")]
+            self.assertEqual(len(cells), 3, row)
+            self.assertTrue(all(cells), row)
+            if cells[0] != "threat or fault":
+                self.assertRegex(cells[2], r"`(tests/|make |requests/|responses/)")
+
+    def test_what_is_missing(self) -> None:
+        """What is not there is found out."""
+        for text in (
+            "`tests/none.py`",
+            "`tests/research/test_reliability.py::NoTests`",
+            "`tests/research/test_reliability.py::ReliabilityTests.test_none`",
+            "`requests/no_such_case`",
+        ):
+            self.assertEqual(missing(text), [text])
+        self.assertEqual(missing("`tests/research/test_reliability.py::Reliab*`, `tests/wire`"), [])
