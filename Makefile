@@ -44,8 +44,9 @@ run: $(STAMP) ## serve; settings come from the environment, .env and ARGS="--opt
 demo: $(STAMP) ## stub backend and router together, with requests that explain themselves
 	$(BIN)/python -m stub_backend.demo $(ARGS)
 
+# The longest first: `make --jobs=2 test` then takes little longer than that.
 .PHONY: test
-test: lint types imports trial conduct pytest ## everything but the smoke run
+test: pytest trial types lint imports conduct ## everything but the smoke run
 
 # Without it the tests that step the wall clock are skipped, and say so.
 .PHONY: system
