@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.catalog import Catalog
 from autopilot.routing.refusal import Refusal
 from autopilot.routing.selector import split_order
 
@@ -34,7 +34,7 @@ def catalog_name(name: str, known: Catalog) -> str:
 
 def confidential(names: Iterable[str], known: Catalog) -> tuple[str, ...] | Refusal:
     """Only the models that the catalog marks as confidential; 400 ``tee_required`` if none is."""
-    kept = tuple(name for name in names if _is_marked(known.models.get(catalog_name(name, known))))
+    kept = tuple(name for name in names if is_confidential(name, known))
     return kept or Refusal(
         400,
         "tee_required",
@@ -44,6 +44,7 @@ def confidential(names: Iterable[str], known: Catalog) -> tuple[str, ...] | Refu
     )
 
 
-def _is_marked(model: Model | None) -> bool:
-    """Whether a model is known, and known to be confidential."""
+def is_confidential(name: str, known: Catalog) -> bool:
+    """Whether what a name means is known, and known to be confidential."""
+    model = known.models.get(catalog_name(name, known))
     return model is not None and model.tee is True

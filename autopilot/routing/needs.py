@@ -6,6 +6,8 @@ to leave a model out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from autopilot.routing.catalog import Model
@@ -17,6 +19,9 @@ _FEATURES = (
     ("json_schema", frozenset({"structured_outputs", "structured_output"})),
     ("json_mode", frozenset({"json_mode"})),
 )
+
+LIMITS = {"completion_tokens": "max_output_length", "prompt_tokens": "context_length"}
+"""The needs that are numbers of tokens, and what of a model limits them."""
 
 
 class Needs(Struct, frozen=True, gc=False):
@@ -42,18 +47,20 @@ NOTHING = Needs()
 
 def lacking(model: Model, needs: Needs) -> str | None:
     """The first need, by the name of its field, that ``model`` is known to lack; else None."""
+    return next(lacks(model, needs), None)
+
+
+def lacks(model: Model, needs: Needs) -> Iterator[str]:
+    """Every need, by the name of its field, that ``model`` is known to lack."""
     if model.input_modalities is not None:
         for need, modality in _MODALITIES:
             if getattr(needs, need) and modality not in model.input_modalities:
-                return need
+                yield need
     if model.features is not None:
         for need, spellings in _FEATURES:
             if getattr(needs, need) and spellings.isdisjoint(model.features):
-                return need
-    for need, wanted, most in (
-        ("completion_tokens", needs.completion_tokens, model.max_output_length),
-        ("prompt_tokens", needs.prompt_tokens, model.context_length),
-    ):
+                yield need
+    for need, limit in LIMITS.items():
+        wanted, most = getattr(needs, need), getattr(model, limit)
         if wanted is not None and most is not None and wanted > most:
-            return need
-    return None
+            yield need

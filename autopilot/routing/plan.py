@@ -94,11 +94,17 @@ def _chosen(
 ) -> tuple[str, ...] | Refusal:
     """The models a client named, if they exist."""
     names = selector.names
-    if known.models and rules.unknown_models == "reject":
-        unknown = [name for name in names if not _exists(name, selector.mode, known)]
-        if unknown:
-            return unknown_model(unknown, known, rules.aliases, selector.mode)
+    unknown = strangers(selector, known, rules)
+    if unknown:
+        return unknown_model(unknown, known, rules.aliases, selector.mode)
     return confidential(names, known) if tee_only else names
+
+
+def strangers(selector: Selector, known: Catalog, rules: Rules) -> Sequence[str]:
+    """The names in a selector that are refused because the catalog does not have them."""
+    if not known.models or rules.unknown_models == "forward":
+        return ()
+    return [name for name in selector.names if not _exists(name, selector.mode, known)]
 
 
 def _exists(name: str, mode: Mode, known: Catalog) -> bool:

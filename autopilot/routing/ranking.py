@@ -7,8 +7,10 @@ the share that was turned away. The feed is parsed, and checked for nonsense, el
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
 from autopilot.routing.catalog import Catalog
 
@@ -88,6 +90,41 @@ def score(load: Load, name: str | None = None) -> Ranked:
     )
 
 
+class Exclusion(StrEnum):
+    """Why a utilization record is not in the ranking."""
+
+    PRIVATE = "private"
+    NO_INSTANCES = "no_instances"
+    NOT_IN_CATALOG = "not_in_catalog"
+    NO_CATALOG = "no_catalog"
+    """There is no catalog, and the name does not claim a trusted execution environment."""
+    SUPERSEDED = "superseded"
+    """Another record of the same model counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A record that is not in the ranking, under the name it came with."""
+
+    name: str
+    reason: Exclusion
+
+
+class _Place(NamedTuple):
+    """Where a record may rank: under which name, and whether only its own name says so."""
+
+    name: str
+    by_name_only: bool
+
+
+class _Entry(NamedTuple):
+    """A record that ranks, unless another one of the same model does."""
+
+    load: Load
+    by_name_only: bool
+    ranked: Ranked
+
+
 def rank(loads: Iterable[Load], catalog: Catalog | None) -> tuple[Ranked, ...]:
     """The eligible models, best first; the same records give the same order however they come.
 
@@ -96,27 +133,48 @@ def rank(loads: Iterable[Load], catalog: Catalog | None) -> tuple[Ranked, ...]:
     environment (``-TEE``) are. A model found twice counts once: the record that has its
     ``chute_id`` wins, then the better one.
     """
-    found: dict[str, tuple[bool, Ranked]] = {}
+    return tuple(sorted((entry.ranked for entry in _found(loads, catalog).values()), key=_order))
+
+
+def excluded(loads: Sequence[Load], catalog: Catalog | None) -> tuple[Excluded, ...]:
+    """The records that `rank` leaves out, in the feed's order, and why."""
+    counting = {id(entry.load) for entry in _found(loads, catalog).values()}
+    found = []
     for load in loads:
-        joined = _join(load, catalog)
-        if joined is None or load.active_instance_count <= 0 or load.name == PRIVATE_NAME:
+        place = _place(load, catalog)
+        if isinstance(place, Exclusion):
+            found.append(Excluded(load.name, place))
+        elif id(load) not in counting:
+            found.append(Excluded(load.name, Exclusion.SUPERSEDED))
+    return tuple(found)
+
+
+def _found(loads: Iterable[Load], catalog: Catalog | None) -> dict[str, _Entry]:
+    """The record that counts for each eligible model."""
+    found: dict[str, _Entry] = {}
+    for load in loads:
+        place = _place(load, catalog)
+        if isinstance(place, Exclusion):
             continue
-        name, by_name_only = joined
-        entry = (by_name_only, score(load, name))
-        known = found.get(name)
+        entry = _Entry(load, place.by_name_only, score(load, place.name))
+        known = found.get(place.name)
         if known is None or _precedence(entry) < _precedence(known):
-            found[name] = entry
-    return tuple(sorted((ranked for _, ranked in found.values()), key=_order))
+            found[place.name] = entry
+    return found
 
 
-def _join(load: Load, catalog: Catalog | None) -> tuple[str, bool] | None:
-    """The name a record ranks under and whether only its name says so; None if it may not rank."""
+def _place(load: Load, catalog: Catalog | None) -> _Place | Exclusion:
+    """Where a record may rank, or why it may not."""
+    if load.name == PRIVATE_NAME:
+        return Exclusion.PRIVATE
+    if load.active_instance_count <= 0:
+        return Exclusion.NO_INSTANCES
     if not catalog:
-        return (load.name, True) if load.name.endswith(_TEE_SUFFIX) else None
+        return _Place(load.name, True) if load.name.endswith(_TEE_SUFFIX) else Exclusion.NO_CATALOG
     name = None if load.chute_id is None else catalog.by_chute.get(load.chute_id)
     if name is not None:
-        return name, False
-    return (load.name, True) if load.name in catalog else None
+        return _Place(name, False)
+    return _Place(load.name, True) if load.name in catalog else Exclusion.NOT_IN_CATALOG
 
 
 def _growth(load: Load) -> int:
@@ -140,8 +198,8 @@ def _order(ranked: Ranked) -> _Key:
     )
 
 
-def _precedence(entry: tuple[bool, Ranked]) -> tuple[bool, _Key, tuple[float, ...]]:
+def _precedence(entry: _Entry) -> tuple[bool, _Key, tuple[float, ...]]:
     """Which of two records of one model counts: the least."""
-    by_name_only, ranked = entry
+    ranked = entry.ranked
     parts = (ranked.free, ranked.bonus, ranked.penalty, ranked.util, ranked.rate_limit)
-    return by_name_only, _order(ranked), parts
+    return entry.by_name_only, _order(ranked), parts

@@ -15,9 +15,10 @@ from autopilot.routing.confidential import confidential
 from autopilot.routing.needs import NOTHING, Needs, lacking
 from autopilot.routing.ranking import Ranked
 from autopilot.routing.refusal import Refusal
+from autopilot.routing.shortfall import no_capable_model
 
 RETRY_AFTER = 5
-"""Seconds after which an alias without candidates may have some again."""
+"""Seconds after which an alias without candidates may have some again, if nobody knows better."""
 
 _MOST_ANSWERS = 256
 
@@ -40,6 +41,11 @@ class Roster:
         self._lengths = _limits(model.max_output_length for model in known)
         self._contexts = _limits(model.context_length for model in known)
         self._answers: dict[tuple[object, ...], Answer] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ranked models, best first."""
+        return self._names
 
     @property
     def least_context(self) -> int | None:
@@ -87,18 +93,9 @@ def _capable(names: tuple[str, ...], known: Catalog, needs: Needs) -> Answer:
     """Leave out the models that are known to lack what the request needs."""
     if needs == NOTHING:
         return names
-    missing: dict[str, None] = {}
-    kept = []
-    for name in names:
-        model = known.models.get(name)
-        lack = None if model is None else lacking(model, needs)
-        if lack is None:
-            kept.append(name)
-        else:
-            missing[lack] = None
-    return tuple(kept) or Refusal(
-        400,
-        "no_capable_model",
-        f"No model behind the alias supports what this request needs: {', '.join(missing)}.",
-        param="model",
+    kept = tuple(
+        name
+        for name in names
+        if (model := known.models.get(name)) is None or lacking(model, needs) is None
     )
+    return kept or no_capable_model([known.models[name] for name in names], needs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Model
-from autopilot.routing.needs import NOTHING, Needs, lacking
+from autopilot.routing.needs import NOTHING, Needs, lacking, lacks
 
 BARE = Model(
     "m",
@@ -64,6 +64,16 @@ class LackingTests(SynchronousTestCase):
         for have, need in enumerate(("tools", "json_schema", "json_mode")):
             self.assertEqual(lacking(_with(*features[:have]), ALL), need)
         self.assertEqual(lacking(BARE, ALL), "images")
+
+    def test_all_of_them(self) -> None:
+        """Every need that is lacking, in the same order."""
+        bare = Model("m", None, None, 5, 4, frozenset({"text"}), frozenset())
+        asked = Needs(True, True, True, True, True, True, 5, 6)
+        self.assertEqual(list(lacks(bare, asked)), list(Needs.__struct_fields__))
+        self.assertEqual(
+            list(lacks(bare, Needs(audio=True, prompt_tokens=6))), ["audio", "prompt_tokens"]
+        )
+        self.assertEqual(list(lacks(bare, Needs(completion_tokens=4, prompt_tokens=5))), [])
 
     def test_what_is_there_is_not_missed(self) -> None:
         """A model that has all of it lacks nothing."""

@@ -230,7 +230,8 @@ class CapableTests(PlanTestCase):
         refusal = self.check_refused(answer, "no_capable_model")
         self.assertEqual(
             refusal.message,
-            "No model behind the alias supports what this request needs: video, json_mode.",
+            "No model behind the alias supports at once all that this request needs: video,"
+            " json_mode. Closest: 'acme/A-TEE' (no video); 'acme/B' (no json_mode).",
         )
 
     def test_lists_and_direct_names_are_the_clients_choice(self) -> None:

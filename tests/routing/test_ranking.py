@@ -7,7 +7,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.ranking import Load, Ranked, rank, score
+from autopilot.routing.ranking import Load, Ranked, excluded, rank, score
 
 FULL = Load(
     name="acme/M",
@@ -177,6 +177,56 @@ class EligibilityTests(SynchronousTestCase):
         own, namesake = _idle("acme/A", 1, "id-a"), _idle("acme/A", 9, "id-z")
         for loads in ([own, namesake], [namesake, own]):
             self.assertEqual([each.score for each in rank(loads, self.catalog)], [1.0])
+
+
+class ExcludedTests(SynchronousTestCase):
+    """What the ranking leaves out is named with its reason."""
+
+    CATALOG = Catalog.of([Model("acme/M", "id-m"), Model("acme/N", "id-n")])
+
+    def reasons(self, *loads: Load, catalog: Catalog | None = CATALOG) -> list[tuple[str, str]]:
+        """Names and reasons; together with the ranking they are all records."""
+        found = excluded(loads, catalog)
+        self.assertEqual(len(found) + len(rank(loads, catalog)), len(loads))
+        return [(each.name, each.reason.value) for each in found]
+
+    def test_each_reason(self) -> None:
+        """In the order of the feed; the first reason that holds is named."""
+        self.assertEqual(
+            self.reasons(
+                _idle("[private chute]"),
+                _idle("[private chute]", 0, "id-m"),
+                _idle("acme/M"),
+                _idle("acme/N", 0),
+                _idle("acme/X"),
+                _idle("acme/X", 0),
+            ),
+            [
+                ("[private chute]", "private"),
+                ("[private chute]", "private"),
+                ("acme/N", "no_instances"),
+                ("acme/X", "not_in_catalog"),
+                ("acme/X", "no_instances"),
+            ],
+        )
+
+    def test_without_a_catalog(self) -> None:
+        """Then it is the name that does not say enough."""
+        for catalog in (None, Catalog.of(())):
+            found = self.reasons(_idle("a-TEE"), _idle("b"), catalog=catalog)
+            self.assertEqual(found, [("b", "no_catalog")])
+
+    def test_another_record(self) -> None:
+        """Of two records of one model the one that does not count is named, as it is called."""
+        better, worse = _idle("acme/old", 2, "id-m"), _idle("acme/M", 3)
+        self.assertEqual(self.reasons(better, worse), [("acme/M", "superseded")])
+        self.assertEqual(self.reasons(worse, better), [("acme/M", "superseded")])
+        self.assertEqual(self.reasons(worse, replace(worse)), [("acme/M", "superseded")])
+
+    def test_nothing(self) -> None:
+        """An empty feed, and one of which everything ranks."""
+        self.assertEqual(self.reasons(), [])
+        self.assertEqual(self.reasons(_idle("acme/M")), [])
 
 
 class OrderTests(SynchronousTestCase):

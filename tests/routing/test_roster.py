@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing import roster
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.needs import NOTHING, Needs, lacking
+from autopilot.routing.needs import lacks as lacking_all
 from autopilot.routing.ranking import Load, Ranked, score
 from autopilot.routing.refusal import Refusal
 from autopilot.routing.roster import Roster
@@ -68,8 +69,11 @@ def _naive(
             return "tee_required"
     lacks = {name: lacking(known[name], needs) if name in known else None for name in found}
     capable = tuple(name for name in found if lacks[name] is None)
-    missing = ", ".join(dict.fromkeys(str(lacks[name]) for name in found))
-    return capable or f"no_capable_model: {missing}"
+    if capable:
+        return capable
+    all_lacks = [set(lacking_all(known[name], needs)) for name in found]
+    missing = set.intersection(*all_lacks) or set.union(*all_lacks)
+    return f"no_capable_model: {sorted(missing)}"
 
 
 def _told(answer: tuple[str, ...] | Refusal) -> tuple[str, ...] | str:
@@ -77,7 +81,8 @@ def _told(answer: tuple[str, ...] | Refusal) -> tuple[str, ...] | str:
         return answer
     if answer.code != "no_capable_model":
         return answer.code
-    return f"{answer.code}: {answer.message.partition(': ')[2].rstrip('.')}"
+    named = answer.message.partition(": ")[2].partition(". Closest: ")[0]
+    return f"{answer.code}: {sorted(named.split(', '))}"
 
 
 class RosterTests(SynchronousTestCase):

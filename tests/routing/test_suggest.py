@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing import suggest
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.selector import Mode
-from autopilot.routing.suggest import echo, unknown_model
+from autopilot.routing.suggest import close, echo, unknown_model
 
 CATALOG = Catalog.of(
     Model(name, f"id-{at}")
@@ -44,9 +47,67 @@ class SuggestionTests(SynchronousTestCase):
     def test_a_part_of_a_name(self) -> None:
         """A name without its organisation or its ending is found, three at most."""
         self.assertIn("(did you mean 'moonshotai/Kimi-K3-TEE'?)", _message("Kimi-K3"))
-        near = "'zai-org/GLM-5.2-TEE' or 'zai-org/GLM-5.1-TEE' or 'zai-org/GLM-5-TEE'?"
+        near = "'zai-org/GLM-5-TEE' or 'zai-org/GLM-5.2-TEE' or 'zai-org/GLM-5.1-TEE'?"
         self.assertIn(f"(did you mean {near})", _message("glm-5"))
         self.assertEqual(_message("zai-org").count("zai-org/"), 3)
+
+    def test_the_likeliest_comes_first(self) -> None:
+        """Case, organisation, ending and punctuation are what people get wrong most often."""
+        names = (
+            *("deepseek-ai/DeepSeek-V3-0324-TEE", "deepseek-ai/DeepSeek-V3.1-TEE"),
+            *("deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-32B-TEE", "zai-org/GLM-5-TEE"),
+            *("openai/gpt-oss-120b-TEE", "unsloth/Llama-3.2-3B-Instruct"),
+        )
+        for wanted, first, others in (
+            ("DEEPSEEK-AI/deepseek-v3", "deepseek-ai/DeepSeek-V3", 0),
+            ("DeepSeek-V3", "deepseek-ai/DeepSeek-V3", 2),
+            ("deepseek/deepseek-v3", "deepseek-ai/DeepSeek-V3", 2),
+            ("deepsek-v3", "deepseek-ai/DeepSeek-V3", 2),
+            ("deepseek_v3.1", "deepseek-ai/DeepSeek-V3.1-TEE", 1),
+            ("qwen3 32b", "Qwen/Qwen3-32B-TEE", 0),
+            ("GLM5", "zai-org/GLM-5-TEE", 0),
+            ("openai/gpt-oss-120b", "openai/gpt-oss-120b-TEE", 0),
+            ("gpt-oss", "openai/gpt-oss-120b-TEE", 0),
+            ("unsloth/Llama-3.2-3B-Instruct-TEE", "unsloth/Llama-3.2-3B-Instruct", 0),
+        ):
+            near = close(wanted, names)
+            self.assertEqual((near[0], len(near) - 1), (first, others), (wanted, near))
+        for wanted in ("gpt-4o", "claude-sonnet-4", "x/y", "/", "-", ""):
+            self.assertEqual(close(wanted, names), [], wanted)
+
+    def test_what_counts_most(self) -> None:
+        """First the same but for punctuation, then parts, then the alike; the more alike before."""
+        for wanted, names in (
+            ("a/b", ("A/b", "a/B")),
+            ("abc-d", ("x/ab-cd", "x/0123456789abc-d")),
+            ("abc-d", ("x/abc-d", "x/ab-cd")),
+            ("abc-d", ("x/1abc-d", "x/0123456789abc-d")),
+            ("abcdefgh", ("abcdefgh-0123456789-0123456789", "abcdefg")),
+            ("abcdefgh", ("abcdefg", "abcdefxy")),
+        ):
+            near = close(wanted, tuple(reversed(names)))
+            self.assertEqual(near, list(names) if wanted != "a/b" else ["a/B"], wanted)
+
+    def test_just_alike_enough(self) -> None:
+        """Three pairs of five."""
+        self.assertEqual(close("abcdxy", ["abcdzw"]), ["abcdzw"])
+        self.assertEqual(close("abcdxy", ["abcvzw"]), [])
+
+    def test_as_near_as_each_other(self) -> None:
+        """Names that are equally near keep the catalog's order."""
+        self.assertEqual(close("a/bcd-3", ("a/bcd-2", "a/bcd-1")), ["a/bcd-2", "a/bcd-1"])
+
+    def test_an_order_is_no_part_of_a_name(self) -> None:
+        """A suffix that asks for an order does not stand in the way."""
+        said = _message("Kimi-K3:Latency", mode=Mode.DIRECT)
+        self.assertIn("'Kimi-K3:Latency' (did you mean 'moonshotai/Kimi-K3-TEE'?)", said)
+
+    def test_bounded_work(self) -> None:
+        """The names of a catalog are each looked at once, however alike they are made."""
+        names = [f"abcdefgh{place:03}" for place in range(500)]
+        with patch.object(suggest, "_Spelling", wraps=suggest._Spelling) as spelled:
+            self.assertEqual(len(close("abcdefghi" + "h" * 50_000, names)), 3)
+        self.assertEqual(spelled.call_count, 501)
 
     def test_two_characters_are_no_part(self) -> None:
         """A fragment that is in most names suggests nothing."""

@@ -1,0 +1,121 @@
+"""Why models are no candidates: the same rules as the plan's, asked about each."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.dropping import Cause, Dropped, dropped
+from autopilot.routing.needs import NOTHING, Needs
+from autopilot.routing.plan import Plan, Recall, Rules, plan
+from autopilot.routing.ranking import Load, rank
+from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Selector, parse_selector
+from autopilot.routing.snapshot import Snapshot
+
+ALIASES = frozenset({"alias"})
+RULES = Rules(ALIASES, 8)
+CATALOG = Catalog.of(
+    (
+        Model("tee", "1", tee=True, features=frozenset({"tools"}), max_output_length=10),
+        Model("open", "2", tee=False, features=frozenset(), max_output_length=5),
+        Model("vague"),
+    )
+)
+NAMES = ("tee", "open", "vague", "stranger", "1")
+
+
+def _snapshot(catalog: Catalog | None = CATALOG) -> Snapshot:
+    loads = [Load(name, None, 9 - at) for at, name in enumerate(("tee", "open", "vague"))]
+    return Snapshot(catalog, rank(loads, catalog))
+
+
+def _selector(text: str) -> Selector:
+    selector = parse_selector(text, ALIASES, 8)
+    assert isinstance(selector, Selector)
+    return selector
+
+
+def _dropped(
+    text: str, needs: Needs = NOTHING, tee_only: bool = False, rules: Rules = RULES
+) -> tuple[Dropped, ...]:
+    return dropped(_selector(text), needs, tee_only, _snapshot(), rules)
+
+
+class DroppingTests(SynchronousTestCase):
+    """One rule at a time."""
+
+    def test_needs(self) -> None:
+        """Behind the alias every need that a model lacks is named; elsewhere needs mean nothing."""
+        needs = Needs(tools=True, completion_tokens=7)
+        lacking = Dropped("open", Cause.LACKS, ("tools", "completion_tokens"))
+        self.assertEqual(_dropped("alias", needs), (lacking,))
+        self.assertEqual(_dropped("open,tee", needs), ())
+        self.assertEqual(_dropped("open", needs), ())
+
+    def test_confidential(self) -> None:
+        """What is not marked as confidential, in every mode, by request and by rule."""
+        not_marked = tuple(Dropped(name, Cause.NOT_CONFIDENTIAL) for name in ("open", "vague"))
+        self.assertEqual(_dropped("alias", tee_only=True), not_marked)
+        self.assertEqual(_dropped("open,tee,vague", tee_only=True), not_marked)
+        self.assertEqual(
+            _dropped("open", rules=Rules(ALIASES, 8, require_tee=True)), not_marked[:1]
+        )
+        self.assertEqual(_dropped("1", tee_only=True), ())
+
+    def test_unknown(self) -> None:
+        """Names that the catalog does not have, unless they are forwarded."""
+        stranger = (Dropped("stranger", Cause.UNKNOWN),)
+        self.assertEqual(_dropped("stranger"), stranger)
+        self.assertEqual(_dropped("tee,stranger"), stranger)
+        self.assertEqual(_dropped("tee,stranger", tee_only=True), stranger)
+        self.assertEqual(_dropped("stranger", rules=Rules(ALIASES, 8, "forward")), ())
+        self.assertEqual(dropped(_selector("x"), NOTHING, False, _snapshot(None), RULES), ())
+
+    def test_nothing_is_known(self) -> None:
+        """Of a model that ranks without a catalog nobody knows what it lacks."""
+        snapshot = Snapshot(None, rank([Load("x-TEE", None, 1)], None))
+        needs = Needs(tools=True)
+        self.assertEqual(dropped(_selector("alias"), needs, False, snapshot, RULES), ())
+        self.assertEqual(
+            dropped(_selector("alias"), needs, True, snapshot, RULES),
+            (Dropped("x-TEE", Cause.NOT_CONFIDENTIAL),),
+        )
+
+    @given(
+        st.one_of(
+            st.just("alias"),
+            st.lists(st.sampled_from(NAMES), min_size=1, max_size=5).map(",".join),
+        ),
+        st.builds(
+            Needs,
+            tools=st.booleans(),
+            completion_tokens=st.one_of(st.none(), st.integers(0, 20)),
+        ),
+        st.booleans(),
+        st.builds(
+            Rules,
+            st.just(ALIASES),
+            st.just(8),
+            st.sampled_from(("reject", "forward")),
+            st.booleans(),
+        ),
+        st.sampled_from((CATALOG, None, Catalog.of(()))),
+    )
+    def test_what_the_plan_leaves_out(
+        self, text: str, needs: Needs, tee_only: bool, rules: Rules, catalog: Catalog | None
+    ) -> None:
+        """Candidates and what is dropped are together all that could have been meant."""
+        selector, snapshot = _selector(text), _snapshot(catalog)
+        made = plan(selector, needs, tee_only, snapshot, rules, Recall())
+        told = [each.name for each in dropped(selector, needs, tee_only, snapshot, rules)]
+        meant = snapshot.roster.names if text == "alias" else selector.names
+        if isinstance(made, Plan):
+            self.assertEqual([name for name in meant if name not in made.candidates], told)
+        else:
+            assert isinstance(made, Refusal)
+            self.assertEqual(told == [], made.code == "no_candidates")
+            if made.code != "unknown_model":
+                self.assertEqual(list(meant), told)
