@@ -130,6 +130,7 @@ class Parts:
             readiness=self.readiness,
             metrics=self.metrics.text,
             status=self.status,
+            refreshed_in=self.control.refreshed_in,
         )
         pages = Pages(sources, for_clients=clients, for_operators=operators)
         return Tree(pages.app.resource(), self.gateway if clients else None)
@@ -218,6 +219,7 @@ class Parts:
             hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
             snapshot=lambda: self.control.snapshot,
             record=self.record,
+            refreshed_in=self.control.refreshed_in,
         )
 
     def _gauges(self) -> Gauges:

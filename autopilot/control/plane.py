@@ -7,19 +7,15 @@ changes, and replaced whole, so a request can keep the one it began with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from autopilot.control.feeds import parse_catalog, parse_utilization
-from autopilot.control.polling import FeedStatus, Polling, Read
+from autopilot.control.polling import CATALOG, UTILIZATION, FeedStatus, Polling, Read
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
-
-CATALOG: Final = "catalog"
-UTILIZATION: Final = "utilization"
 
 
 class ControlPlane:
@@ -65,6 +61,14 @@ class ControlPlane:
     def statuses(self) -> tuple[FeedStatus, FeedStatus]:
         """How the refreshes go: catalog first, then utilization."""
         return self._catalog_feed.status, self._utilization_feed.status
+
+    def refreshed_in(self, feed: str | None = None) -> int:
+        """After how many seconds this feed, or the sooner of both, may have been refreshed."""
+        polled = {CATALOG: self._catalog_feed, UTILIZATION: self._utilization_feed}
+        asked = polled.values() if feed is None else (polled[feed],)
+        now = self._clock.seconds()
+        waits = (0.0 if each.due is None else each.due - now for each in asked)
+        return int(max(0.0, min(waits))) + 1  # a fetch takes a moment, too
 
     def start(self) -> None:
         """Fetch both feeds now and keep fetching."""

@@ -18,6 +18,9 @@ from twisted.python.failure import Failure
 from autopilot.control.cancelling import cancelled
 from autopilot.control.feeds import INTERNAL, OK, FeedError
 
+CATALOG: Final = "catalog"
+UTILIZATION: Final = "utilization"
+
 JITTER: Final = 0.1
 """How far a pause may differ from the interval, as a share of it."""
 
@@ -83,6 +86,12 @@ class Polling:
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
         self._warned_at: float | None = None
+
+    @property
+    def due(self) -> float | None:
+        """When the next fetch begins; None while one is in flight, and after the end."""
+        call = None if self._loop is None else self._loop.call
+        return None if call is None else call.getTime()
 
     def start(self) -> None:
         """Fetch now and keep fetching. Does nothing when already started."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from autopilot.control.polling import FeedStatus
+from autopilot.control.polling import CATALOG, UTILIZATION, FeedStatus
 from autopilot.routing.snapshot import Snapshot
 
 
@@ -45,41 +45,48 @@ class _Row(NamedTuple):
     code: str
     applies: Callable[[_Facts], bool]
     message: str
+    awaits: str | None
 
 
 # The first row that applies is the answer; none means ready. Without a catalog the other feed's
 # state means nothing yet, and a router on its way out is not ready whatever it knows.
 _ROWS: Final = (
-    _Row("draining", lambda f: f.draining, "The router is shutting down."),
+    _Row("draining", lambda f: f.draining, "The router is shutting down.", None),
     _Row(
         "missing_allowlist",
         lambda f: f.catalog is FeedState.ABSENT,
         "The model catalog has not been fetched yet.",
+        CATALOG,
     ),
     _Row(
         "allowlist_empty",
         lambda f: f.catalog is FeedState.EMPTY,
         "The model catalog is empty.",
+        CATALOG,
     ),
     _Row(
         "stale_allowlist",
         lambda f: f.catalog is FeedState.STALE,
         "The model catalog is older than its limit.",
+        CATALOG,
     ),
     _Row(
         "missing_snapshot",
         lambda f: f.utilization is FeedState.ABSENT,
         "The utilization feed has not been fetched yet.",
+        UTILIZATION,
     ),
     _Row(
         "snapshot_empty",
         lambda f: f.utilization is FeedState.EMPTY,
         "The utilization feed leaves no model to choose.",
+        UTILIZATION,
     ),
     _Row(
         "stale_snapshot",
         lambda f: f.utilization is FeedState.STALE,
         "The utilization feed is older than its limit.",
+        UTILIZATION,
     ),
 )
 
@@ -89,7 +96,7 @@ class Readiness:
     """The answer: 200 and no code, or 503 with the code and message of the first row that applies.
 
     `feeds` are catalog and utilization, in this order; `candidates` counts the models an alias can
-    choose from.
+    choose from. `awaits` is the feed whose next refresh may change the answer.
     """
 
     status: int
@@ -97,6 +104,7 @@ class Readiness:
     message: str
     candidates: int
     feeds: tuple[FeedReport, ...]
+    awaits: str | None = None
 
     def report(self) -> dict[str, object]:
         """The body as plain data for JSON: an error object when not ready, and always the feeds."""
@@ -136,7 +144,7 @@ def readiness(
     facts = _Facts(draining, feeds[0].state, feeds[1].state)
     for row in _ROWS:
         if row.applies(facts):
-            return Readiness(503, row.code, row.message, len(snapshot.ranking), feeds)
+            return Readiness(503, row.code, row.message, len(snapshot.ranking), feeds, row.awaits)
     return Readiness(200, None, "ready", len(snapshot.ranking), feeds)
 
 

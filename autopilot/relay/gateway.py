@@ -7,6 +7,7 @@ exchange. It also knows every exchange under way, for the limit on them and for 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +29,7 @@ from autopilot.routing.identity import Hasher, client_key
 from autopilot.routing.needs import NOTHING
 from autopilot.routing.plan import Plan, Recall, plan
 from autopilot.routing.refusal import Refusal
+from autopilot.routing.roster import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 
 if TYPE_CHECKING:
@@ -67,7 +69,9 @@ class Gateway:
         hash_key: bytes,
         snapshot: Callable[[], Snapshot],
         record: Callable[[RequestRecord], None],
+        refreshed_in: Callable[[], int] = lambda: RETRY_AFTER,
     ) -> None:
+        """``refreshed_in``: the seconds after which an alias without candidates may have some."""
         self._clock = clock
         self._pool = pool
         self._origins = origins
@@ -75,6 +79,7 @@ class Gateway:
         self._hasher = Hasher(hash_key)
         self._snapshot = snapshot
         self._record = record
+        self._refreshed_in = refreshed_in
         self._live: dict[int, Course] = {}
         self._numbers = count()
         self._empty: Callable[[], None] | None = None
@@ -98,10 +103,16 @@ class Gateway:
         journal = self._journal(inbound, request, snapshot, now)
         if isinstance(request, Refusal):
             journal.refused(request.status, now)
-            downstream.refuse(request)
+            downstream.refuse(self._dated(request))
             journal.close(Outcome.REFUSED, 0, True, self._clock.seconds())
             return None
         return self._start(inbound, downstream, request, snapshot, journal)
+
+    def _dated(self, refusal: Refusal) -> Refusal:
+        """Say when to try again, where it depends on when the feeds are read next."""
+        if refusal.code != NO_CANDIDATES:
+            return refusal
+        return replace(refusal, retry_after=self._refreshed_in())
 
     def shut_down(self) -> None:
         """End every exchange under way."""

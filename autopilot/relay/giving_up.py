@@ -8,6 +8,7 @@ from autopilot.routing.refusal import Refusal
 OUT_OF_TIME = Refusal(
     504, "upstream_header_timeout", "No upstream answered within the time allowed in total."
 )
+# Another router, or the next one at this address, may take it at once.
 SHUTTING_DOWN = Refusal(503, "draining", "The router is shutting down; try again.", retry_after=1)
 OVERLOADED = Refusal(503, "overloaded", "The router is at its limit; try again.", retry_after=1)
 _INCOMPLETE = Refusal(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")

@@ -20,12 +20,15 @@ from autopilot.routing.shortfall import no_capable_model
 RETRY_AFTER = 5
 """Seconds after which an alias without candidates may have some again, if nobody knows better."""
 
+NO_CANDIDATES = "no_candidates"
+"""The code of that."""
+
 _MOST_ANSWERS = 256
 
 Answer = tuple[str, ...] | Refusal
 
 _NO_CANDIDATES = Refusal(
-    503, "no_candidates", "No model is available right now.", retry_after=RETRY_AFTER
+    503, NO_CANDIDATES, "No model is available right now.", retry_after=RETRY_AFTER
 )
 
 

@@ -27,7 +27,7 @@ def unknown_model(
 ) -> Refusal:
     """Refuse ``unknown``, naming every one of them, with close matches for the first few."""
     parts = [
-        echo(name) + (_hint(name, catalog, aliases, mode) if at < _MOST_EXPLAINED else "")
+        echo(name) + (hint(name, catalog, aliases, mode) if at < _MOST_EXPLAINED else "")
         for at, name in enumerate(unknown)
     ]
     plural = "s" if len(parts) > 1 else ""
@@ -50,7 +50,7 @@ def printable(text: str) -> str:
     )
 
 
-def _hint(name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode) -> str:
+def hint(name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode) -> str:
     """What may have been meant by ``name``, in brackets; empty if nothing is near."""
     if mode is Mode.LIST and name in aliases:
         return " (an alias cannot be part of a list)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,11 @@ from twisted.logger import Logger
 from twisted.web.http import RESPONSES
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from autopilot.control.polling import CATALOG
 from autopilot.observe.metrics import CONTENT_TYPE
 from autopilot.routing.refusal import Refusal
+from autopilot.routing.selector import Mode
+from autopilot.routing.suggest import hint
 from autopilot.web import errors
 from autopilot.web.leaf import method_not_allowed
 
@@ -39,6 +42,8 @@ class Sources:
     readiness: Callable[[], Readiness]
     metrics: Callable[[], bytes]
     status: Callable[[], dict[str, Any]]
+    refreshed_in: Callable[[str], int] = lambda feed: 1
+    """After how many seconds a feed may have been refreshed."""
 
 
 class Pages:
@@ -65,7 +70,7 @@ class Pages:
         readiness = self._sources.readiness()
         request.setResponseCode(readiness.status)
         if readiness.status == 503:
-            for name, value in errors.error_fields(_NOT_READY):
+            for name, value in errors.error_fields(self._not_ready(readiness.awaits)):
                 request.setHeader(name, value)
         return _answer(request, msgspec.json.encode(readiness.report()), _JSON)
 
@@ -85,16 +90,22 @@ class Pages:
             return _refuse(request, catalog)
         entry = self._sources.documents.entry(catalog, name)
         if entry is None:
-            return _refuse(
-                request, Refusal(404, "unknown_model", "There is no model of this name.", "model")
-            )
+            near = hint(name, catalog, frozenset(), Mode.DIRECT)
+            message = f"There is no model of this name{near}."  # what was asked for is not echoed
+            return _refuse(request, Refusal(404, "unknown_model", message, "model"))
         return _answer(request, entry, _JSON)
 
     def _catalog(self) -> Catalog | Refusal:
         if not self._for_clients:
             return errors.NOT_FOUND
         catalog = self._sources.catalog()
-        return _NOT_READY if catalog is None else catalog
+        return self._not_ready(CATALOG) if catalog is None else catalog
+
+    def _not_ready(self, awaits: str | None) -> Refusal:
+        """Try again when the feed that is missing may be there."""
+        if awaits is None:
+            return _NOT_READY
+        return replace(_NOT_READY, retry_after=self._sources.refreshed_in(awaits))
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> bytes:

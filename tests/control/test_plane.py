@@ -62,6 +62,27 @@ class SnapshotTests(PlaneTestCase):
         with self.assertRaises(dataclasses.FrozenInstanceError):
             self.plane.snapshot.catalog_at = 5.0  # type: ignore[misc]
 
+    def test_refreshed_in(self) -> None:
+        """Whole seconds until a feed, or the sooner of both, has been fetched again."""
+        self.assertEqual(self.plane.refreshed_in(), 1)
+        self.plane.start()
+        self.assertEqual(self.plane.refreshed_in(), 1)
+        self.models.gives(catalog_body(entry()))
+        self.utilization.gives(utilization_body(record()))
+        self.assertEqual(self.plane.refreshed_in(), 16)
+        self.assertEqual(self.plane.refreshed_in("catalog"), 301)
+        self.clock.advance(12.5)
+        self.assertEqual(self.plane.refreshed_in("utilization"), 3)
+        self.assertEqual(self.plane.refreshed_in("catalog"), 288)
+        self.utilization.answer = None
+        self.clock.advance(2.5)
+        self.assertEqual(self.plane.refreshed_in("utilization"), 1)
+        self.clock.advance(100)
+        self.assertEqual(self.plane.refreshed_in(), 1)
+        self.assertEqual(self.plane.refreshed_in("catalog"), 186)
+        self.successResultOf(self.plane.stop())
+        self.assertEqual(self.plane.refreshed_in(), 1)
+
     def test_empty_feeds(self) -> None:
         """Empty feeds are answers: fetched, without content and without error."""
         self.models.gives(catalog_body())

@@ -96,6 +96,7 @@ class RouterTestCase(SynchronousTestCase):
         self.clock.advance(1000.0)
         self.records: list[RequestRecord] = []
         self.clients: list[Client] = []
+        self.refreshed_in = 5
         self.snapshot = snapshot(a=1000, b=1000, c=4000)
         self.build()
 
@@ -143,6 +144,7 @@ class RouterTestCase(SynchronousTestCase):
             hash_key=b"k" * 32,
             snapshot=lambda: self.snapshot,
             record=self.records.append,
+            refreshed_in=lambda: self.refreshed_in,
         )
 
     def ask(

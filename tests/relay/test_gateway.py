@@ -41,6 +41,16 @@ class RefusalTests(RouterTestCase):
         self.snapshot = Snapshot()
         self.refused(503, "no_candidates")
 
+    def test_when_to_try_again(self) -> None:
+        """Without candidates that is when the feeds are read next, at the time of asking."""
+        self.snapshot = Snapshot()
+        for seconds in (9, 3):
+            self.refreshed_in = seconds
+            client = self.ask()
+            self.assert_refused(client, 503, "no_candidates")
+            assert client.down.refusal is not None
+            self.assertEqual(client.down.refusal.retry_after, seconds)
+
     def test_draining(self) -> None:
         """A router that shuts down takes nothing new."""
         self.gateway.draining = True

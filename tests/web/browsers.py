@@ -133,6 +133,7 @@ class SiteTestCase(RouterTestCase):
                 Model("plain", chute_id="2", raw=b'{"id":"plain"}'),
             ]
         )
+        self.feed_due_in: Callable[[str], int] = lambda feed: 1
         self.status: Callable[[], dict[str, Any]] = lambda: {"a": [{"b": "<c>"}]}
         self.site = self.make_site(self.tree())
 
@@ -148,6 +149,7 @@ class SiteTestCase(RouterTestCase):
             readiness=self.readiness,
             metrics=lambda: b"metric 1\n",
             status=lambda: self.status(),
+            refreshed_in=self.feed_due_in,
         )
         pages = Pages(sources, for_clients=clients, for_operators=operators)
         return Tree(pages.app.resource(), self.gateway if clients else None)

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from autopilot.routing.snapshot import Snapshot
 from tests.relay.routers import ALIAS
 from tests.relay.upstreams import whole
 from tests.web.browsers import CHAT, SiteTestCase, ask
@@ -51,6 +52,8 @@ class PageTestsMixin(SiteTestCase):
         self.assertEqual(self.get(b"/v1/models/chutesai/AutoPilot").json["id"], ALIAS)
         missing = self.get(b"/v1/models/nobody")
         self.assertEqual(missing.error, (404, "invalid_request_error", "unknown_model"))
+        near = self.get(b"/v1/models/org/Name").json["error"]["message"]
+        self.assertEqual(near, "There is no model of this name (did you mean 'org/name'?).")
 
     def test_models_before_the_first_fetch(self) -> None:
         """Before there is a catalog, the models are not ready rather than none."""
@@ -79,6 +82,26 @@ class PageTestsMixin(SiteTestCase):
         error = got.json["error"]
         self.assertEqual((error["type"], error["code"]), ("not_ready", "stale_snapshot"))
         self.assertEqual(got.json["feeds"]["utilization"]["state"], "stale")
+
+    def test_when_to_try_again(self) -> None:
+        """What waits for a feed says when that is fetched next; a router that stops does not."""
+        self.feed_due_in = {"catalog": 200, "utilization": 7}.__getitem__
+        self.site = self.make_site(self.tree())
+        for catalog_at, utilization_at, code, seconds in (
+            (None, None, "missing_allowlist", b"200"),
+            (1.0, 999.0, "stale_allowlist", b"200"),
+            (999.0, None, "missing_snapshot", b"7"),
+            (999.0, 1.0, "stale_snapshot", b"7"),
+        ):
+            known = self.snapshot
+            self.snapshot = Snapshot(known.catalog, known.ranking, catalog_at, utilization_at)
+            got = self.get(b"/readyz")
+            self.assertEqual(got.json["error"]["code"], code)
+            self.assertEqual(got.value(b"retry-after"), seconds)
+        self.catalog = None
+        self.assertEqual(self.get(b"/v1/models").value(b"retry-after"), b"200")
+        self.gateway.draining = True
+        self.assertEqual(self.get(b"/readyz").value(b"retry-after"), b"1")
 
     def test_operators_pages(self) -> None:
         """Metrics and status, the latter for programs and for people, with everything escaped."""
