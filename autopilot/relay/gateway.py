@@ -12,32 +12,30 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from autopilot.relay import headers, intake
-from autopilot.relay.admission import Admission, too_large
+from autopilot.relay import headers
+from autopilot.relay.admission import Admission
 from autopilot.relay.course import Course
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.ending import Ending
 from autopilot.relay.engine import Exchange, new_exchange
-from autopilot.relay.fields import Named, says_true, text
+from autopilot.relay.fields import text
 from autopilot.relay.giving_up import OVERLOADED, SHUTTING_DOWN
-from autopilot.relay.hold import Commit
 from autopilot.relay.journal import Journal, Memory
 from autopilot.relay.outgoing import Outgoing
+from autopilot.relay.reading import Reading, read
 from autopilot.relay.stickiness import Key
 from autopilot.relay.stream import Outcome
 from autopilot.routing.identity import Hasher, client_key
-from autopilot.routing.needs import NOTHING
-from autopilot.routing.plan import Plan, Recall, plan
+from autopilot.routing.plan import Plan, Recall
 from autopilot.routing.refusal import Refusal
 from autopilot.routing.roster import NO_CANDIDATES, RETRY_AFTER
-from autopilot.routing.selector import Mode, Order, Selector, parse_selector
+from autopilot.routing.selector import Mode, Order, Selector
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from autopilot.observe.records import RequestRecord
     from autopilot.relay.downstream import Downstream, Inbound
-    from autopilot.relay.intake import Ask
     from autopilot.relay.pool import Origin, Pool
     from autopilot.routing.snapshot import Snapshot
 
@@ -45,14 +43,12 @@ if TYPE_CHECKING:
 class _Request(NamedTuple):
     """A request that was read and planned."""
 
-    ask: Ask
-    selector: Selector
+    reading: Reading
     plan: Plan
     key: Key | None
-    commit: Commit
 
     def __repr__(self) -> str:
-        return f"_Request({self.plan!r}, {self.commit!r})"
+        return f"_Request({self.plan!r}, {self.reading.commit!r})"
 
 
 class Gateway:
@@ -133,40 +129,16 @@ class Gateway:
             return SHUTTING_DOWN
         if len(self._live) >= self._admission.max_active:
             return OVERLOADED
-        fields = inbound.named
-        if (refusal := self._check(inbound)) is not None:
-            return refusal
-        commit = _commit(fields, self._admission.commit)
-        if isinstance(commit, Refusal):
-            return commit
-        ask = intake.read(inbound.body)
-        if isinstance(ask, Refusal):
-            return ask
-        rules = self._admission.rules
-        selector = parse_selector(ask.model, rules.aliases, rules.max_list_items)
-        if isinstance(selector, Refusal):
-            return selector
+        reading = read(inbound.named, inbound.body, self._admission)
+        if isinstance(reading, Refusal):
+            return reading
+        selector = reading.selector
         key = self._key(inbound, selector)
-        alias = selector.mode is Mode.ALIAS
-        needs = ask.needs(snapshot.roster.least_context) if alias else NOTHING
-        tee_only = says_true(fields, b"x-tee-only")
         recall = self._recall(key, selector.order, now)
-        made = plan(selector, needs, tee_only, snapshot, rules, recall)
+        made = reading.plan(snapshot, self._admission.rules, recall)
         if isinstance(made, Refusal):
             return made
-        return _Request(ask, selector, made, key, commit)
-
-    def _check(self, inbound: Inbound) -> Refusal | None:
-        if len(inbound.body) > self._admission.max_body:
-            return too_large(self._admission.max_body)
-        encodings = inbound.named.get(b"content-encoding", ())
-        if any(value.strip().lower() not in (b"", b"identity") for value in encodings):
-            return Refusal(
-                415,
-                "unsupported_content_encoding",
-                "Compressed request bodies are not supported; send the body as it is.",
-            )
-        return None
+        return _Request(reading, made, key)
 
     def _key(self, inbound: Inbound, selector: Selector) -> Key | None:
         if selector.mode is Mode.DIRECT:
@@ -241,8 +213,8 @@ class Gateway:
             journal=journal,
             plan=request.plan,
             dialect=inbound.dialect,
-            stream_wanted=request.ask.stream,
-            commit_at=request.commit,
+            stream_wanted=request.reading.ask.stream,
+            commit_at=request.reading.commit,
         )
         exchange = new_exchange(course)
         course.wire(exchange)
@@ -267,24 +239,10 @@ class Gateway:
             origin=self._origins[inbound.dialect],
             target=inbound.path + (b"?" + inbound.query if inbound.query else b""),
             fields=headers.sent_up(inbound.fields),
-            body=request.ask.body,
+            body=request.reading.ask.body,
             snapshot=snapshot,
             memory=self.memory,
             failover_after=self._admission.failover_after,
-        )
-
-
-def _commit(fields: Named, default: Commit) -> Commit | Refusal:
-    asked = text(fields, b"x-autopilot-commit").lower()
-    if not asked:
-        return default
-    try:
-        return Commit(asked)
-    except ValueError:
-        return Refusal(
-            400,
-            "invalid_commit",
-            "The header X-Autopilot-Commit must be byte, content or complete.",
         )
 
 

@@ -176,7 +176,7 @@ class EveryErrorTests(SiteTestCase):
     def test_mistake(self) -> None:
         """A bug of the router, on its way in and on a page."""
         for path in (CHAT, MESSAGES):
-            with patch("autopilot.relay.gateway.plan", side_effect=ZeroDivisionError):
+            with patch("autopilot.relay.reading.plan", side_effect=ZeroDivisionError):
                 got = self.begun(path).response
             self.check(got, path, Asked(500, "internal_error", b""))
         self.status = lambda: {"": 1 / 0}
