@@ -214,7 +214,7 @@ class Parts:
                 Dialect.MESSAGES: Origin.of(settings.messages_base_url),
                 Dialect.RESPONSES: Origin.of(settings.responses_base_url),
             },
-            _admission(settings),
+            admission(settings),
             self.memory,
             hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
             snapshot=lambda: self.control.snapshot,
@@ -261,7 +261,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _admission(settings: Settings) -> Admission:
+def admission(settings: Settings) -> Admission:
+    """Who and what the settings let in, and by which of them it goes then."""
     return Admission(
         rules=Rules(
             aliases=frozenset(settings.aliases),

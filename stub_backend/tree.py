@@ -26,6 +26,7 @@ from stub_backend.scenario import JSON, TEXT_PLAIN, body_head
 from stub_backend.scripts import Scripts
 from stub_backend.steps import Headers, Send, Steps
 
+ACCOUNT_PATH = "/users/me"
 FEED_PATHS = {"/v1/models": "models", "/chutes/utilization": "utilization"}
 
 
@@ -89,6 +90,8 @@ class Tree(Resource):
             return evidence
         if path.startswith(E2E_PREFIX):
             return self._encrypted(record)
+        if record.method == "GET" and path == ACCOUNT_PATH:
+            return self._account(record)
         if record.method == "HEAD" and feed == "models":
             return _refuse(unauthorised(record) or Problem(400, "Invalid request JSON"), record)
         if record.method != "POST":
@@ -105,6 +108,14 @@ class Tree(Resource):
         if isinstance(answer, Problem):
             return _refuse(answer, record)
         body = compact(answer)
+        return iter((body_head(200, JSON, len(body), ()), Send(body)))
+
+    def _account(self, record: Received) -> Steps:
+        """Whose key it is: the cheapest call that shows whether one is good."""
+        refused = unauthorised(record)
+        if refused is not None:
+            return _refuse(refused, record)
+        body = compact({"username": "somebody", "balance": 1.5})
         return iter((body_head(200, JSON, len(body), ()), Send(body)))
 
     def _model_call(self, record: Received, path: str, body: bytes) -> Steps:

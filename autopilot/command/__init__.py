@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, by default that of this process; the exit status."""
-    from autopilot.command.entry import run
+    try:
+        from autopilot.command.entry import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # before there is a reactor to take it
+        return 130

@@ -1,13 +1,16 @@
 """Ask for a model's attestation evidence, and say what it comes to.
 
-Exit status: 0 if there is evidence, 1 if there is none that counts, 2 if it could not be asked for.
 Nothing here verifies evidence, so evidence that is there is called unverified.
+
+With --json the output is one object: "model", "chute_id", "state", "reason", "instances", "failed",
+"gpus", "certificate_bound", "nonces_bound", "checked" and "not_checked" (texts).
+
+Exit status: 0 if there is evidence, 1 if there is none that counts, 2 if it could not be asked for.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +20,7 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 from twisted.web.iweb import IAgent
 
+from autopilot.command.console import Console, add_output_arguments, console_of
 from autopilot.command.error import CommandError
 from autopilot.command.platform import catalog_entry, platform_settings, verified_agent
 from autopilot.control.evidence import (
@@ -30,9 +34,16 @@ from autopilot.control.feeds import NETWORK, TIMEOUT, FeedError
 from autopilot.control.fetch import Fetcher
 from autopilot.routing.catalog import Model
 from autopilot.routing.evidence import NO_TEE, Finding, Reason, State
+from autopilot.routing.suggest import printable
 
 NAME = "evidence"
 HELP = "whether a model's TEE gives evidence of itself, and what that comes to"
+
+EXAMPLES = """\
+  autopilot evidence org/model-TEE
+  autopilot evidence org/model-TEE --json | jq .state
+  autopilot evidence org/model-TEE --e2e-instances instances.json
+"""
 
 _NEVER_CHECKED = (
     "the quotes' signatures, and the processor maker's collateral for them",
@@ -55,7 +66,6 @@ class _Listing(Struct):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("model", metavar="MODEL", help="name or chute id, as in the catalog")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--api-base-url", metavar="URL", help="the platform's API [API_BASE_URL]")
     parser.add_argument("--models-url", metavar="URL", help="the catalog [MODELS_URL]")
     parser.add_argument(
@@ -65,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an answer of GET /e2e/instances/{chute_id}, which takes an API key, saved to a file:"
         " the nonce can be checked for the instances whose public keys are in it",
     )
+    add_output_arguments(parser)
 
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
@@ -72,10 +83,15 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     options = {"API_BASE_URL": given.api_base_url, "MODELS_URL": given.models_url}
     settings = platform_settings(options)
     keys = {} if given.e2e_instances is None else _keys(given.e2e_instances)
-    agent = verified_agent(reactor, settings)
+    agent, console = verified_agent(reactor, settings), console_of(given)
+    console.progress("fetching the catalog …")
     model = await catalog_entry(agent, reactor, settings, given.model)
+    console.progress(f"asking for the evidence of {model.name} …")
     finding = await ask(agent, reactor, settings.api_base_url, model, keys)
-    print(in_json(model, finding) if given.json else in_words(model, finding))  # noqa: T201
+    if given.json:
+        console.say_json(in_json(model, finding))
+    else:
+        show(console, model, finding)
     return 0 if finding.state is State.PRESENT else 1
 
 
@@ -110,29 +126,27 @@ async def ask(
     return read_answer(answer, nonce, keys=keys)
 
 
-def in_json(model: Model, finding: Finding) -> str:
+def in_json(model: Model, finding: Finding) -> dict[str, object]:
     """The result for programs."""
-    return json.dumps(
-        {
-            "model": model.name,
-            "chute_id": model.chute_id,
-            "state": finding.state,
-            "reason": finding.reason,
-            "instances": finding.instances,
-            "failed": finding.failed,
-            "gpus": finding.gpus,
-            "certificate_bound": finding.certificate_bound,
-            "nonces_bound": finding.nonces_bound,
-            "checked": list(_checked(finding)),
-            "not_checked": list(_not_checked(finding)),
-        },
-        indent=2,
-    )
+    return {
+        "model": model.name,
+        "chute_id": model.chute_id,
+        "state": finding.state,
+        "reason": finding.reason,
+        "instances": finding.instances,
+        "failed": finding.failed,
+        "gpus": finding.gpus,
+        "certificate_bound": finding.certificate_bound,
+        "nonces_bound": finding.nonces_bound,
+        "checked": list(_checked(finding)),
+        "not_checked": list(_not_checked(finding)),
+    }
 
 
-def in_words(model: Model, finding: Finding) -> str:
+def show(console: Console, model: Model, finding: Finding) -> None:
     """The result for people: the state first, then what is behind it."""
-    lines = [f"{model.name}: {finding}"]
+    look = "good" if finding.state is State.PRESENT else "bad"
+    lines = [f"{printable(model.name)}: {console.painted(str(finding), look)}"]
     if finding.instances or finding.failed:
         lines.append(
             f"  instances    {finding.instances} answered, {finding.failed} failed,"
@@ -141,7 +155,7 @@ def in_words(model: Model, finding: Finding) -> str:
     for title, checks in (("checked", _checked(finding)), ("not checked", _not_checked(finding))):
         for place, check in enumerate(checks):
             lines.append(f"  {title if not place else '':<13}{check}")
-    return "\n".join(lines)
+    console.say(*lines)
 
 
 def _checked(finding: Finding) -> Iterator[str]:

@@ -22,27 +22,38 @@ from autopilot.routing.suggest import unknown_model
 from autopilot.settings import Settings, SettingsError, load_settings
 
 _ENV_FILE: Final = ".env"
-_OF_PLATFORM: Final = ("API_BASE_URL", "MODELS_URL", "UPSTREAM_CA_FILE", "CONTROL_PLANE_TIMEOUT_MS")
+OF_PLATFORM: Final = (
+    "API_BASE_URL",
+    "MODELS_URL",
+    "UPSTREAM_CA_FILE",
+    "CONTROL_PLANE_TIMEOUT_MS",
+)
+"""The settings that say where the platform is, and how to ask it."""
 
 
-def platform_settings(options: Mapping[str, str | None]) -> Settings:
-    """The settings that say where the platform is; option > environment > file > default.
+def platform_settings(options: Mapping[str, str | None], *also: str) -> Settings:
+    """The settings that say where the platform is, and ``also`` those of these names.
 
-    All others are left alone: a mistake in one of them is no reason to refuse an answer here.
-    Raises `CommandError`.
+    Option > environment > file > default. All others are left alone: a mistake in one of them is
+    no reason to refuse an answer here. Raises `CommandError`.
     """
+    in_file = env_file()
+
+    def own(texts: Mapping[str, str | None]) -> dict[str, str | None]:
+        return {name: texts.get(name) for name in (*OF_PLATFORM, *also)}
+
     try:
-        in_file = dotenv_values(_ENV_FILE, interpolate=False, encoding="utf-8")
-    except (OSError, ValueError):
-        raise CommandError(f"{_ENV_FILE} cannot be read") from None
-    try:
-        return load_settings(options, _own(os.environ), _own(in_file))
+        return load_settings(options, own(os.environ), own(in_file))
     except SettingsError as wrong:
         raise CommandError("; ".join(wrong.problems)) from None
 
 
-def _own(texts: Mapping[str, str | None]) -> dict[str, str | None]:
-    return {name: texts.get(name) for name in _OF_PLATFORM}
+def env_file() -> Mapping[str, str | None]:
+    """The variables of the ``.env`` file, if there is one. Raises `CommandError`."""
+    try:
+        return dotenv_values(_ENV_FILE, interpolate=False, encoding="utf-8")
+    except (OSError, ValueError):
+        raise CommandError(f"{_ENV_FILE} cannot be read") from None
 
 
 def verified_agent(reactor: Any, settings: Settings) -> IAgent:

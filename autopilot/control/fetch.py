@@ -77,9 +77,9 @@ class Fetcher:
         """
         return self._in_time(self._get(url))
 
-    def ask(self, url: str) -> Deferred[Answer]:
+    def ask(self, url: str, authorization: str | None = None) -> Deferred[Answer]:
         """Fetch the answer at a URL, an error's too. Fails as `get` does."""
-        return self._in_time(self._ask(url))
+        return self._in_time(self._ask(url, authorization))
 
     def _in_time(self, fetching: Coroutine[Deferred[Any], Any, _T]) -> Deferred[_T]:
         def expired(_result: object, seconds: float) -> NoReturn:
@@ -95,18 +95,21 @@ class Fetcher:
             raise FeedError(STATUS, f"status {response.code}")
         return await _whole_body(response, self._max_bytes)
 
-    async def _ask(self, url: str) -> Answer:
-        response = await self._response(url)
+    async def _ask(self, url: str, authorization: str | None) -> Answer:
+        response = await self._response(url, authorization)
         return Answer(response.code, await _whole_body(response, self._max_bytes))
 
-    async def _response(self, url: str) -> IResponse:
+    async def _response(self, url: str, authorization: str | None = None) -> IResponse:
+        headers = Headers({b"Accept": [b"application/json"]})
+        if authorization is not None:
+            headers.addRawHeader(b"Authorization", authorization.encode("ascii"))
         # A client of its own for each call, because a client keeps cookies.
         client = HTTPClient(self._agent)
         clock: Any = self._clock  # only to keep treq from importing the global reactor
         response: IResponse = await maybeDeferred(
             client.get,
             url,
-            headers=Headers({b"Accept": [b"application/json"]}),
+            headers=headers,
             allow_redirects=False,
             unbuffered=True,
             reactor=clock,

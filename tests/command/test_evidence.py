@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import io
 import json
 import os
 import signal
 import socket
 from pathlib import Path
-from typing import Any
 
-from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.command import entry, evidence, platform
+from autopilot.command import evidence, platform
 from autopilot.command.error import CommandError
-from stub_backend import EVIDENCE_SCENARIOS, StubOptions, site
+from stub_backend import EVIDENCE_SCENARIOS, StubOptions
 from stub_backend.evidence_bodies import e2e_pubkey, instance_ids
 from stub_backend.population import chute_uuid
+from tests.command.asked import CommandTestCase
 from tests.command.commands import Done, run, start
 from tests.smoke.client import fetch_json
 from tests.smoke.processes import StubProcess
@@ -43,50 +39,14 @@ SHOWN = {
 }
 
 
-class EvidenceTestCase(SynchronousTestCase):
+class EvidenceTestCase(CommandTestCase):
     """The sub-command joined to a stub in memory."""
 
-    def setUp(self) -> None:
-        """A stub, and an empty directory to work in."""
-        self.clock = Clock()
-        options = StubOptions(models=0, other_chutes=0, private_chutes=0, evidence_models=True)
-        self.stub = site(self.clock, options)
-        self.agent = RequestTraversalAgent(self.stub.resource)
-        self.patch(evidence, "verified_agent", lambda _reactor, _settings: self.agent)
-        self.environ: dict[str, str] = {}
-        self.patch(os, "environ", self.environ)
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir(parents=True)
-        self.addCleanup(os.chdir, os.getcwd())
-        os.chdir(self.folder)
+    options = StubOptions(models=0, other_chutes=0, private_chutes=0, evidence_models=True)
 
     def begun(self, *arguments: str) -> tuple[Deferred[int], io.StringIO]:
-        """Begin, and let everything happen that takes no time."""
-        given: argparse.Namespace = entry.parser().parse_args(("evidence", *arguments))
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            ended = Deferred.fromCoroutine(evidence.run(self.clock, given))
-            for _ in range(3):
-                self.clock.advance(0)
-                self.agent.flush()
-        return ended, output
-
-    def ask(self, *arguments: str) -> tuple[int, str]:
-        """Ask about one model: the exit status, and what was printed."""
-        ended, output = self.begun(*arguments)
-        return self.successResultOf(ended), output.getvalue()
-
-    def ask_json(self, *arguments: str) -> Any:
-        """The same for a program."""
-        return json.loads(self.ask(*arguments, "--json")[1])
-
-    def refused(self, *arguments: str) -> str:
-        """The one line with which it is refused, before anything was printed."""
-        ended, output = self.begun(*arguments)
-        said = str(self.failureResultOf(ended, CommandError).value)
-        self.assertEqual(output.getvalue(), "")
-        self.assertNotIn("\n", said)
-        return said
+        """Begin to ask about one model."""
+        return super().begun("evidence", *arguments)
 
     def asked(self) -> list[str]:
         """The paths of the evidence that the stub was asked for."""
@@ -280,43 +240,14 @@ class ProcessTests(SynchronousTestCase):
         wanted = "autopilot: the catalog could not be fetched: connection refused\n"
         self.assertEqual(done.complaint, wanted)
 
-    def test_usage(self) -> None:
-        """What the command does not know, it refuses with status 2."""
-        for arguments in ((), ("evidence", "m", "--nonsense")):
-            done = run(self.folder, *arguments)
-            self.assertEqual((done.status, done.output), (2, ""), arguments)
-            self.assertRegex(done.complaint, r"(?s)\Ausage: autopilot.*: error: [^\n]+\n\Z")
 
-
-class EntryTests(SynchronousTestCase):
-    """The command line itself."""
-
-    def test_help(self) -> None:
-        """It says what there is, and of each sub-command what its exit status means."""
-        said = entry.parser().format_help()
-        for command in entry.SUB_COMMANDS:
-            self.assertIn(f"  {command.NAME} ", said)
-            self.assertIn("Exit status: 0", command.__doc__ or "")
-
-    def test_mistake(self) -> None:
-        """A bug is one line and no traceback, and says nothing but its kind."""
-        self.patch(evidence, "run", _mistaken)
-        heard = io.StringIO()
-        with contextlib.redirect_stderr(heard):
-            failure = self.failureResultOf(
-                Deferred.fromCoroutine(evidence.run(None, argparse.Namespace()))
-            )
-            self.assertEqual(entry._explain(failure), 2)
-        self.assertEqual(heard.getvalue(), "autopilot: internal error: ZeroDivisionError\n")
+class TableTests(SynchronousTestCase):
+    """The table of what is shown."""
 
     def test_rows(self) -> None:
         """The rows used above are rows of the stub's table."""
         names = {name.removeprefix("evidence-") for name in SHOWN if name != "ok"}
         self.assertTrue(names <= set(EVIDENCE_SCENARIOS))
-
-
-async def _mistaken(_reactor: object, _given: object) -> int:
-    raise ZeroDivisionError("secret")
 
 
 def paths(stub: StubProcess) -> list[str]:

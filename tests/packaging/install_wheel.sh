@@ -19,6 +19,7 @@ env/bin/twistd autopilot --help | grep -e '--listen-addr=' >/dev/null
 env/bin/twistd autopilot --check-config | grep '^LISTEN_ADDR='
 env/bin/autopilot --version
 env/bin/autopilot evidence --help >/dev/null
+env/bin/autopilot completion bash | grep _shtab_autopilot >/dev/null
 env/bin/python -c 'from autopilot import AutopilotService, Settings, autopilot_resource'
 if env/bin/python -c 'import stub_backend' 2>/dev/null; then
     echo 'the wheel holds stub_backend' >&2

@@ -53,6 +53,16 @@ class CredentialTests(SynchronousTestCase):
         for given in ("Bearer cpk_a.b.c", "Token cpk_a.b.c", "cpk_a.b.c", "Bearer cak_fixture"):
             self.assertEqual(answered({"authorization": given}).status, 200, given)
 
+    def test_account(self) -> None:
+        """Whose key it is: asked without a body, and whatever the options say."""
+        for key, status in (("cpk_a.b.c", 200), ("cpk_a.b.revoked", 401), ("", 401)):
+            exchange = Exchange(StubOptions())
+            exchange.send("GET", "/users/me", b"", {"authorization": f"Bearer {key}"})
+            exchange.run()
+            answer = exchange.answer()
+            assert answer is not None
+            self.assertEqual(answer.status, status)
+
     def test_hotkey(self) -> None:
         """A signature covers the body, and needs a nonce that is a time."""
         hotkey = {"x-chutes-hotkey": "fixture", "x-chutes-signature": "none"}

@@ -1,0 +1,229 @@
+"""Names, connections and certificates, on real sockets with certificates made for the test."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+import trustme
+from OpenSSL import SSL
+from twisted.internet import reactor as real
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from autopilot.command.check_network import check_network, origins
+from autopilot.command.verdict import Verdict
+from autopilot.settings import Settings
+
+reactor: Any = real
+DAY = 86400.0
+
+
+class OriginTests(SynchronousTestCase):
+    """Which servers are looked at."""
+
+    def test_each_once(self) -> None:
+        """Two URLs of one server are one check."""
+        names = [(origin.host, origin.port) for origin in origins(Settings())]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertIn(("llm.chutes.ai", 443), names)
+        self.assertIn(("api.chutes.ai", 443), names)
+
+
+class NetworkTestCase(TestCase):
+    """A server, and settings that name only it."""
+
+    def setUp(self) -> None:
+        """Make an authority that is trusted."""
+        self.authority = trustme.CA()
+        self.ca_file = Path(self.mktemp())
+        self.ca_file.write_bytes(self.authority.cert_pem.bytes())
+
+    def listen(self, certificate: trustme.LeafCert | None) -> int:
+        """Serve TLS, or a port that never says anything."""
+        factory = Factory.forProtocol(Protocol)
+        factory.noisy = False
+        if certificate is None:
+            port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        else:
+            options = _options(certificate)
+            port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        number = port.getHost().port
+        assert isinstance(number, int)
+        return number
+
+    async def verdicts(
+        self, url: str, timeout: float = 10.0, ahead: float = 0.0, **changes: Any
+    ) -> list[Verdict]:
+        """What the checks of one server come to."""
+        names = ("backend_base", "messages_base", "responses_base", "api_base")
+        urls: Any = {f"{name}_url": url for name in (*names, "models", "utilization")}
+        settings = Settings(**urls, upstream_ca_file=str(self.ca_file), **changes)
+        checks = check_network(
+            reactor, settings, timeout, lambda: time.time() + ahead, lambda what: None
+        )
+        return [each async for each in checks]
+
+
+def _options(certificate: trustme.LeafCert) -> CertificateOptions:
+    """A server's side with its whole chain."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    certificate.configure_cert(context)
+    options = CertificateOptions()
+    options._context = context
+    return options
+
+
+class GoodTests(NetworkTestCase):
+    """Everything is as it should be."""
+
+    def test_good(self) -> Deferred[None]:
+        """A name, a connection, and a handshake with all that it shows."""
+
+        async def steps() -> None:
+            port = self.listen(self.authority.issue_cert("localhost"))
+            dns, tcp, tls = await self.verdicts(f"https://localhost:{port}/some/path")
+            self.assertEqual((dns.check, dns.state, dns.subject), ("dns", "ok", "localhost"))
+            self.assertEqual(
+                (tcp.check, tcp.state, tcp.subject), ("tcp", "ok", f"localhost:{port}")
+            )
+            self.assertRegex(tcp.detail, r"\Aconnected in \d+ ms")
+            self.assertEqual((tls.check, tls.state), ("tls", "ok"), tls)
+            self.assertRegex(
+                tls.detail,
+                r"\ATLSv1\.3, name and chain of \d certificates good, issued by trustme .*,"
+                r" \d+ days left\Z",
+            )
+
+        return Deferred.fromCoroutine(steps())
+
+    def test_plain(self) -> Deferred[None]:
+        """Without TLS there is nothing to verify, and of an address no name to look up."""
+
+        async def steps() -> None:
+            (tcp,) = await self.verdicts(f"http://127.0.0.1:{self.listen(None)}")
+            self.assertEqual((tcp.check, tcp.state), ("tcp", "ok"))
+
+        return Deferred.fromCoroutine(steps())
+
+    def test_soon(self) -> Deferred[None]:
+        """A certificate that ends within two weeks is worth a word."""
+
+        async def steps() -> None:
+            until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)
+            port = self.listen(self.authority.issue_cert("127.0.0.1", not_after=until))
+            url = f"https://127.0.0.1:{port}"
+            for ahead, state in ((0.0, "ok"), (20 * DAY, "warn")):
+                tls = (await self.verdicts(url, ahead=ahead))[-1]
+                self.assertEqual((tls.check, tls.state), ("tls", state), tls)
+                self.assertEqual("days left: to be renewed soon" in tls.detail, state == "warn")
+
+        return Deferred.fromCoroutine(steps())
+
+
+class BadTests(NetworkTestCase):
+    """Each step can fail, and the ones behind it are not tried."""
+
+    def fails(self, url: str, check: str, detail: str, **how: float) -> Deferred[None]:
+        """The last verdict is this failure."""
+
+        async def steps() -> None:
+            last = (await self.verdicts(url, **how))[-1]
+            self.assertEqual((last.check, last.state, last.detail), (check, "fail", detail))
+
+        return Deferred.fromCoroutine(steps())
+
+    def test_no_name(self) -> Deferred[None]:
+        """A name that is reserved for having no address."""
+        return self.fails("https://nobody.invalid", "dns", "no such name, or no name server to ask")
+
+    def test_refused(self) -> Deferred[None]:
+        """Nobody listens."""
+        return self.fails("http://127.0.0.1:1", "tcp", "connection refused")
+
+    def test_unknown_issuer(self) -> Deferred[None]:
+        """An authority that is not trusted, whether it is in the chain or not."""
+        port = self.listen(trustme.CA().issue_cert("127.0.0.1"))
+        wanted = "the certificate is of an issuer that is not known"
+        return self.fails(f"https://127.0.0.1:{port}", "tls", wanted)
+
+    def test_expired(self) -> Deferred[None]:
+        """A certificate of last year."""
+        last = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
+        certificate = self.authority.issue_cert(
+            "127.0.0.1", not_before=last - datetime.timedelta(days=9), not_after=last
+        )
+        url = f"https://127.0.0.1:{self.listen(certificate)}"
+        return self.fails(url, "tls", "the certificate has expired")
+
+    def test_other_name(self) -> Deferred[None]:
+        """A good certificate of somebody else."""
+        port = self.listen(self.authority.issue_cert("other.test"))
+        wanted = "the certificate is for another name"
+        return self.fails(f"https://127.0.0.1:{port}", "tls", wanted)
+
+    def test_silent(self) -> Deferred[None]:
+        """A server that never answers the handshake has its own time."""
+        url = f"https://127.0.0.1:{self.listen(None)}"
+        return self.fails(url, "tls", "no handshake within 0.2 s", timeout=0.2)
+
+    def test_no_tls(self) -> Deferred[None]:
+        """A server that speaks something else."""
+
+        class Shouting(Protocol):
+            def connectionMade(self) -> None:
+                transport: Any = self.transport
+                transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100)
+
+        factory = Factory.forProtocol(Shouting)
+        factory.noisy = False
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        wanted = "the server does not speak TLS as it is spoken today"
+        return self.fails(f"https://127.0.0.1:{port.getHost().port}", "tls", wanted)
+
+    def test_hangs_up(self) -> Deferred[None]:
+        """A server that closes before the handshake."""
+
+        class Leaving(Protocol):
+            def connectionMade(self) -> None:
+                transport: Any = self.transport
+                transport.abortConnection()
+
+        factory = Factory.forProtocol(Leaving)
+        factory.noisy = False
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        wanted = "the connection broke off during the handshake"
+        return self.fails(f"https://127.0.0.1:{port.getHost().port}", "tls", wanted)
+
+
+class SilentNameTests(SynchronousTestCase):
+    """A name server that never answers."""
+
+    def test_given_up(self) -> None:
+        """It has its own time, after which the other verdicts come."""
+
+        class Silent(Clock):
+            def resolveHostName(self, receiver: Any, name: str) -> None:  # noqa: N802
+                """See `IHostnameResolver`."""
+
+        silent: Any = Silent()
+        silent.nameResolver = silent
+
+        async def steps() -> list[Verdict]:
+            checks = check_network(silent, Settings(), 3.0, lambda: 0.0, lambda what: None)
+            return [each async for each in checks]
+
+        found = Deferred.fromCoroutine(steps())
+        self.assertNoResult(found)
+        silent.advance(3.0)
+        for verdict in self.successResultOf(found):
+            self.assertEqual((verdict.check, verdict.state), ("dns", "fail"))
+            self.assertEqual(verdict.detail, "no answer within 3 s")
