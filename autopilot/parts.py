@@ -17,7 +17,7 @@ from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
-from autopilot import __version__
+from autopilot import __version__, live
 from autopilot.control import evidence
 from autopilot.control.attestation import Attestation
 from autopilot.control.fetch import Answer, Fetcher
@@ -29,25 +29,12 @@ from autopilot.observe.metrics import Gauges, Metrics
 from autopilot.observe.recent import Recent
 from autopilot.observe.records import RequestRecord
 from autopilot.observe.reporter import Reporter, records_to_log
-from autopilot.relay.admission import Admission
-from autopilot.relay.attempt import Timeouts
-from autopilot.relay.cooldown import Cooldown
-from autopilot.relay.course import Conduct
 from autopilot.relay.deadline import Schedule
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
-from autopilot.relay.experience import Experience
 from autopilot.relay.gateway import Gateway
-from autopilot.relay.guard import GuardLevel
-from autopilot.relay.hold import Commit
-from autopilot.relay.journal import Memory
 from autopilot.relay.pool import Origin, Pool
-from autopilot.relay.stickiness import Stickiness
-from autopilot.routing.identity import Trust
-from autopilot.routing.plan import Rules
-from autopilot.routing.verdict import Policy
 from autopilot.settings import Settings
-from autopilot.web.limits import Limits
 from autopilot.web.pages import Pages, Sources
 from autopilot.web.site import AutopilotSite
 from autopilot.web.tree import Tree
@@ -106,7 +93,7 @@ class Parts:
         self.metrics = Metrics(__version__)
         self.recent = Recent()
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
-        self.memory = _memory(settings)
+        self.memory = live.memory(settings)
         endpoints = VerifiedEndpoints(reactor, trust)
         self.pool = Pool(
             self.clock,
@@ -121,6 +108,18 @@ class Parts:
         self.gateway = self._gateway()
         self.documents = ModelDocuments(settings.aliases, int(time.time()))
         self.metrics.watch(self._gauges())
+        self._sites: list[AutopilotSite] = []
+
+    def go_by(self, settings: Settings) -> None:
+        """Go by other settings, as far as they can change now; no request under way notices."""
+        self.settings = settings
+        self.gateway.go_by(live.admission(settings))
+        live.remember_by(self.memory, settings)
+        self.pool.connect_timeout = settings.upstream_connect_timeout_ms / 1000
+        self.reporter.sample = settings.log_sample
+        self.documents.rename(settings.aliases)
+        for site in self._sites:
+            site.limits = live.limits(settings)
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> Tree:
         """The resources of one port: those for clients, those for operators, or both."""
@@ -137,7 +136,10 @@ class Parts:
 
     def site(self, tree: Tree) -> AutopilotSite:
         """A site of the router's own for a tree of its resources."""
-        return AutopilotSite(tree, self.clock, _limits(self.settings), self.metrics.rejected_head)
+        limits = live.limits(self.settings)
+        site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected_head)
+        self._sites.append(site)
+        return site
 
     def readiness(self) -> Readiness:
         """Whether the router should be sent traffic."""
@@ -214,7 +216,7 @@ class Parts:
                 Dialect.MESSAGES: Origin.of(settings.messages_base_url),
                 Dialect.RESPONSES: Origin.of(settings.responses_base_url),
             },
-            admission(settings),
+            live.admission(settings),
             self.memory,
             hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
             snapshot=lambda: self.control.snapshot,
@@ -239,54 +241,3 @@ class Parts:
 
 def _jitter() -> float:
     return random.uniform(-1.0, 1.0)  # noqa: S311  spreads polling, guards nothing
-
-
-def _memory(settings: Settings) -> Memory:
-    return Memory(
-        Stickiness(
-            ttl=settings.sticky_ttl_secs,
-            max_entries=settings.sticky_max_entries,
-            list_retry=settings.list_retry_ms / 1000,
-        ),
-        Cooldown(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000),
-        Experience(),
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        head_timeout=settings.client_header_timeout_ms / 1000,
-        body_timeout=settings.client_body_timeout_ms / 1000,
-        body_bytes=settings.max_request_bytes,
-    )
-
-
-def admission(settings: Settings) -> Admission:
-    """Who and what the settings let in, and by which of them it goes then."""
-    return Admission(
-        rules=Rules(
-            aliases=frozenset(settings.aliases),
-            max_list_items=settings.max_model_list_items,
-            unknown_models=settings.unknown_models,
-            require_tee=settings.require_tee,
-        ),
-        conduct=Conduct(
-            timeouts=Timeouts(
-                header=settings.upstream_header_timeout_ms / 1000,
-                unary=settings.upstream_unary_timeout_ms / 1000,
-                first_body_byte=settings.upstream_first_body_byte_timeout_ms / 1000,
-                idle=settings.upstream_idle_timeout_ms / 1000,
-                error_body=settings.error_body_timeout_ms / 1000,
-                total=settings.total_deadline_ms / 1000,
-            ),
-            policy=Policy(settings.failover_policy),
-            guard=GuardLevel(settings.sse_guard),
-            max_attempts=settings.max_attempts,
-            commit_max_bytes=settings.commit_max_bytes,
-        ),
-        commit=Commit(settings.commit),
-        trust=Trust(settings.trust_proxy_headers, settings.trusted_proxy_cidrs),
-        max_active=settings.max_concurrent_requests,
-        max_body=settings.max_request_bytes,
-        failover_after=settings.failover_after_ms / 1000,
-    )

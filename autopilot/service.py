@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from autopilot.parts import Parts
 from autopilot.settings import Settings, split_address
+from autopilot.settings_change import Change, change
 from autopilot.web.exhaustion import rest_when_exhausted
 
 if TYPE_CHECKING:
@@ -55,10 +57,12 @@ class AutopilotService(Service):
     It fetches the feeds while it runs and, unless ``listen`` is false, listens where the settings
     say. Stopping it lets the streams under way finish within the drain time; the Deferred of
     ``stopService`` fires after that. ``records`` is called with the record of each request that is
-    to be logged; without it the records become events of Twisted's log.
+    to be logged; without it the records become events of Twisted's log. ``followers`` are called
+    with the settings each time `reload` has changed them.
     """
 
     name = "autopilot"
+    _log = Logger()
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class AutopilotService(Service):
         apart = settings.admin_listen_addr if listen else None
         tree = parts.tree(operators=not apart)
         self.resource: IResource = tree
+        self.followers: list[Callable[[Settings], None]] = []
         self._listeners: list[_Listener] = []
         if listen:
             self._listeners.append(_Listener(reactor, settings.listen_addr, parts.site(tree)))
@@ -88,6 +93,42 @@ class AutopilotService(Service):
         """The numbers of the ports listened on, in the order of the settings."""
         open_ports = (listener.port for listener in self._listeners)
         return [cast("Any", port.getHost()).port for port in open_ports if port is not None]
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._parts.draining
+
+    def reload(self, settings: Settings) -> Change:
+        """Go by other settings from now on, and say in the log what changed.
+
+        Only live settings change (a column of the settings table); the others keep their values.
+        Requests under way go on under the settings that they began with. What is not a request's
+        own (cooldowns, stickiness, the limits of the log) changes for all.
+
+        :raises SettingsError: they contradict those that cannot change; then nothing changes.
+        :raises RuntimeError: the service was told to stop.
+        """
+        if self.stopping:
+            raise RuntimeError("the router is stopping; its settings no longer change")
+        made = change(self.settings, settings)
+        self.settings = made.settings
+        self._parts.go_by(made.settings)
+        for follow in self.followers:
+            follow(made.settings)
+        self._tell(made)
+        return made
+
+    def _tell(self, made: Change) -> None:
+        if made.changed:
+            self._log.info("Settings changed: {changed}", changed=", ".join(made.changed))
+        if made.waiting:
+            self._log.warn(
+                "Settings that need a restart were changed and are not in effect: {waiting}",
+                waiting=", ".join(made.waiting),
+            )
+        if not (made.changed or made.waiting):
+            self._log.info("Settings read again: nothing changed")
 
     def privilegedStartService(self) -> None:
         """Listen, while twistd may still bind any port.

@@ -38,13 +38,17 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table: what ``twistd autopilot --help`` and ``.env.example`` say of it."""
+    """One row of the table: what ``twistd autopilot --help`` and ``.env.example`` say of it.
+
+    A ``live`` setting can change while the router runs; any other one needs a restart.
+    """
 
     name: str
     default: str
     help: str
     kind: Kind
     secret: bool
+    live: bool
 
     @property
     def field(self) -> str:
@@ -62,24 +66,38 @@ class Setting:
 
 
 def _setting(
-    default: str, kind: Kind, help: str, *, empty: object = None, secret: bool = False
+    default: str,
+    kind: Kind,
+    help: str,
+    *,
+    empty: object = None,
+    secret: bool = False,
+    live: bool = False,
 ) -> Any:
     """Declare a field of ``Settings``; an empty `default` text stands for the value `empty`."""
     return dataclasses.field(
         default=kind.parse(default) if default else empty,
         repr=not secret,
-        metadata={"default": default, "kind": kind, "help": help, "secret": secret},
+        metadata={
+            "default": default,
+            "kind": kind,
+            "help": help,
+            "secret": secret,
+            "live": live,
+        },
     )
 
 
-def _ms(default: int, help: str, low: int = 1) -> Any:
+def _ms(default: int, help: str, low: int = 1, *, live: bool = False) -> Any:
     """Declare a duration in milliseconds, of at most a day."""
-    return _setting(str(default), Whole(low, _DAY_MS, "ms"), help)
+    return _setting(str(default), Whole(low, _DAY_MS, "ms"), help, live=live)
 
 
-def _count(default: int, low: int, high: int, help: str, unit: str = "") -> Any:
+def _count(
+    default: int, low: int, high: int, help: str, unit: str = "", *, live: bool = False
+) -> Any:
     """Declare a whole number."""
-    return _setting(str(default), Whole(low, high, unit), help)
+    return _setting(str(default), Whole(low, high, unit), help, live=live)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,78 +147,99 @@ class Settings:
         low=0,
     )
     readyz_max_snapshot_age_ms: int = _ms(
-        60_000, "/readyz answers 503 when the utilization data is older than this."
+        60_000, "/readyz answers 503 when the utilization data is older than this.", live=True
     )
     readyz_max_allowlist_age_ms: int = _ms(
-        900_000, "/readyz answers 503 when the catalog is older than this."
+        900_000, "/readyz answers 503 when the catalog is older than this.", live=True
     )
     aliases: tuple[str, ...] = _setting(
-        "chutesai/AutoPilot", Names(), "Model names that mean: choose the best model for me."
+        "chutesai/AutoPilot",
+        Names(),
+        "Model names that mean: choose the best model for me.",
+        live=True,
     )
     unknown_models: Literal["reject", "forward"] = _setting(
         "reject",
         Choice("reject", "forward"),
         "What happens to a model name that is not in the catalog. Forward it if you use private"
         " chutes or chute UUIDs.",
+        live=True,
     )
     max_model_list_items: int = _count(
-        8, 1, 1000, "How many models a comma-separated preference list may name."
+        8, 1, 1000, "How many models a comma-separated preference list may name.", live=True
     )
     require_tee: bool = _setting(
-        "false", Switch(), "Use only models that the catalog marks as confidential compute."
+        "false",
+        Switch(),
+        "Use only models that the catalog marks as confidential compute.",
+        live=True,
     )
     failover_policy: str = _setting(
         "standard",
         Choice("strict", "standard", "open"),
         "Which failures lead to the next model: strict = no connection, time-outs and 503;"
         " standard = also the platform's capacity errors; open = every 429 and 5xx.",
+        live=True,
     )
     commit: str = _setting(
         "content",
         Choice("byte", "content", "complete"),
         "How much of a successful answer must have arrived before the client sees any of it:"
         " its first byte, its first content, or all.",
+        live=True,
     )
     commit_max_bytes: int = _count(
-        8_388_608, 1, _GIB, "With COMMIT=complete: an answer longer than this is released.", "bytes"
+        8_388_608,
+        1,
+        _GIB,
+        "With COMMIT=complete: an answer longer than this is released.",
+        "bytes",
+        live=True,
     )
     sse_guard: str = _setting(
         "on",
         Choice("off", "on", "strict"),
         "Report a broken stream as an error event. Off passes the upstream's bytes through as they"
         " are; strict also ends a stream into which a second answer was spliced.",
+        live=True,
     )
-    max_attempts: int = _count(8, 1, 100, "Upstream attempts for one request, at most.")
-    total_deadline_ms: int = _ms(600_000, "Time for all attempts until the answer begins.")
+    max_attempts: int = _count(8, 1, 100, "Upstream attempts for one request, at most.", live=True)
+    total_deadline_ms: int = _ms(
+        600_000, "Time for all attempts until the answer begins.", live=True
+    )
     failover_after_ms: int = _ms(
         12_000,
         "While another model is left, how long one may take to its first content (plus 1 s for"
         " each 8 KB of request).",
+        live=True,
     )
     list_retry_ms: int = _ms(
         10_000,
         "How long a fallback of a preference list is kept before its head is tried again.",
         low=0,
+        live=True,
     )
     cooldown_failures: int = _count(
-        3, 1, 1000, "After so many failures in a row a model stands behind all others."
+        3, 1, 1000, "After so many failures in a row a model stands behind all others.", live=True
     )
-    cooldown_ms: int = _ms(10_000, "How long it stands there before one request probes it.", low=0)
-    upstream_connect_timeout_ms: int = _ms(2_000, "Time to connect to the upstream.")
+    cooldown_ms: int = _ms(
+        10_000, "How long it stands there before one request probes it.", low=0, live=True
+    )
+    upstream_connect_timeout_ms: int = _ms(2_000, "Time to connect to the upstream.", live=True)
     upstream_header_timeout_ms: int = _ms(
-        60_000, "Time to the response head when the client asked for a stream."
+        60_000, "Time to the response head when the client asked for a stream.", live=True
     )
     upstream_unary_timeout_ms: int = _ms(
-        600_000, "Time to the response head when the client did not ask for a stream."
+        600_000, "Time to the response head when the client did not ask for a stream.", live=True
     )
     upstream_first_body_byte_timeout_ms: int = _ms(
-        60_000, "Time from the response head to the first byte of the body."
+        60_000, "Time from the response head to the first byte of the body.", live=True
     )
     upstream_idle_timeout_ms: int = _ms(
-        120_000, "Longest silence of the upstream within an answer that has begun."
+        120_000, "Longest silence of the upstream within an answer that has begun.", live=True
     )
     error_body_timeout_ms: int = _ms(
-        2_000, "How long the router reads an error's body before it decides without."
+        2_000, "How long the router reads an error's body before it decides without.", live=True
     )
     upstream_pool_idle_ms: int = _ms(
         4_000,
@@ -217,9 +256,16 @@ class Settings:
         "PEM file of the certificate authorities to trust upstream, instead of the system's.",
     )
     sticky_ttl_secs: int = _count(
-        1800, 0, 31_536_000, "How long a client's model is remembered; 0 turns it off.", "seconds"
+        1800,
+        0,
+        31_536_000,
+        "How long a client's model is remembered; 0 turns it off.",
+        "seconds",
+        live=True,
     )
-    sticky_max_entries: int = _count(10_000, 1, 10_000_000, "Clients remembered, at most.")
+    sticky_max_entries: int = _count(
+        10_000, 1, 10_000_000, "Clients remembered, at most.", live=True
+    )
     sticky_hash_key: bytes | None = _setting(
         "",
         Key(),
@@ -231,35 +277,55 @@ class Settings:
         "false",
         Switch(),
         "Take the client's address from X-Forwarded-For when a trusted proxy sent it.",
+        live=True,
     )
     trusted_proxy_cidrs: tuple[Network, ...] = _setting(
-        "", Networks(), "Networks whose X-Forwarded-For is believed.", empty=()
+        "", Networks(), "Networks whose X-Forwarded-For is believed.", empty=(), live=True
     )
     max_request_bytes: int = _count(
-        33_554_432, 1, _GIB, "Longest request body; a longer one is refused with 413.", "bytes"
+        33_554_432,
+        1,
+        _GIB,
+        "Longest request body; a longer one is refused with 413.",
+        "bytes",
+        live=True,
     )
     max_concurrent_requests: int = _count(
-        10_000, 1, 1_000_000, "Requests in progress at once; further ones are refused with 503."
+        10_000,
+        1,
+        1_000_000,
+        "Requests in progress at once; further ones are refused with 503.",
+        live=True,
     )
-    client_header_timeout_ms: int = _ms(10_000, "Time for a client to send its request's head.")
-    client_body_timeout_ms: int = _ms(60_000, "Time for a client to send its request's body.")
+    client_header_timeout_ms: int = _ms(
+        10_000, "Time for a client to send its request's head.", live=True
+    )
+    client_body_timeout_ms: int = _ms(
+        60_000, "Time for a client to send its request's body.", live=True
+    )
     cors_allow_origins: tuple[str, ...] = _setting(
         "", Origins(), "Browser origins that may call the API; not in effect yet.", empty=()
     )
     drain_delay_ms: int = _ms(
-        0, "On shutdown: how long /readyz reports 503 before the port closes.", low=0
+        0, "On shutdown: how long /readyz reports 503 before the port closes.", low=0, live=True
     )
     drain_timeout_ms: int = _ms(
-        30_000, "On shutdown: how long answers in progress may go on.", low=0
+        30_000, "On shutdown: how long answers in progress may go on.", low=0, live=True
     )
     log_level: str = _setting(
-        "info", Choice("debug", "info", "warn", "error", "critical"), "Least level that is logged."
+        "info",
+        Choice("debug", "info", "warn", "error", "critical"),
+        "Least level that is logged.",
+        live=True,
     )
     log_format: str = _setting(
-        "text", Choice("text", "json"), "Lines for people, or one JSON object per line."
+        "text", Choice("text", "json"), "Lines for people, or one JSON object per line.", live=True
     )
     log_sample: float = _setting(
-        "1.0", Share(), "Part of the successful requests that is logged; failures always are."
+        "1.0",
+        Share(),
+        "Part of the successful requests that is logged; failures always are.",
+        live=True,
     )
 
     def __post_init__(self) -> None:

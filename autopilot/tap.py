@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
-from dotenv import dotenv_values
 from twisted.application.service import IService, IServiceCollection, MultiService
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
@@ -24,8 +23,9 @@ from twisted.python.usage import UsageError
 from autopilot import __version__
 from autopilot.allocator import keep_freed_memory
 from autopilot.descriptors import use_all_descriptors
-from autopilot.observe.lines import records_to_lines
-from autopilot.observe.logs import Sink, line_observer
+from autopilot.hangup import Hangups
+from autopilot.observe.lines import RecordLines, records_to_lines
+from autopilot.observe.logs import LineObserver, Sink, line_observer
 from autopilot.settings import (
     DECLARED,
     Chosen,
@@ -35,11 +35,10 @@ from autopilot.settings import (
     choose,
     load_settings,
 )
+from autopilot.settings_sources import EnvFile, Sources
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
-
-    from autopilot.observe.records import RequestRecord
 
 __all__ = ["Options", "makeService"]
 
@@ -73,6 +72,7 @@ class Options(UsageOptions):
 
     environ: Mapping[str, str] = os.environ
     settings: Settings
+    sources: Sources
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -92,8 +92,14 @@ class Options(UsageOptions):
         Raises ``UsageError``, for which ``twistd`` exits with status 1, with one line per problem.
         """
         options = {setting.name: self[setting.option] for setting in DECLARED}
-        env_file = self._env_file()
+        path = self["env-file"] or _ENV_FILE
+        self.sources = Sources(
+            options,
+            self.environ,
+            EnvFile(os.path.abspath(path), name=path, required=bool(self["env-file"])),
+        )
         try:
+            env_file = self.sources.env_file.read()
             self.settings = load_settings(options, self.environ, env_file)
         except SettingsError as wrong:
             raise UsageError("\n".join(("bad configuration", *wrong.problems))) from None
@@ -101,17 +107,6 @@ class Options(UsageOptions):
             chosen = choose(options, self.environ, env_file)
             print(*_effective(self.settings, chosen), sep="\n")  # noqa: T201
             raise SystemExit(0)
-
-    def _env_file(self) -> Mapping[str, str | None]:
-        """The variables of ``--env-file``, or of the usual file if there is one."""
-        path = self["env-file"] or _ENV_FILE
-        if self["env-file"] and not os.path.exists(path):
-            raise UsageError(f"bad configuration\n--env-file: {path!a} does not exist")
-        try:
-            return dotenv_values(path, interpolate=False, encoding="utf-8")
-        except (OSError, ValueError) as wrong:  # ValueError: not UTF-8, whose text would quote it
-            problem = wrong.strerror if isinstance(wrong, OSError) else "not UTF-8 text"
-            raise UsageError(f"bad configuration\n{path}: {problem}") from None
 
 
 def _effective(settings: Settings, chosen: Mapping[str, Chosen]) -> Iterator[str]:
@@ -131,9 +126,10 @@ class _Root(MultiService):
     observer named with ``--logger`` still wins.
     """
 
-    def __init__(self, observer: ILogObserver | None) -> None:
+    def __init__(self, observer: ILogObserver | None, hangups: Hangups | None = None) -> None:
         super().__init__()
         self._observer = observer
+        self.hangups = hangups
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Join `parent`, and give it the log observer if it is an application."""
@@ -143,7 +139,9 @@ class _Root(MultiService):
 
     def startService(self) -> None:
         """Start, whatever becomes of the terminal."""
-        _outlive_hangups()
+        _outlive_rotations()
+        if self.hangups is not None:
+            self.hangups.heed()
         super().startService()
 
     def stopService(self) -> Deferred[Any]:
@@ -153,15 +151,13 @@ class _Root(MultiService):
         return stopped
 
 
-def _outlive_hangups() -> None:
-    """Ignore the signals that mean something to other servers, and unheard would end this one.
+def _outlive_rotations() -> None:
+    """Ignore the signal that asks other servers to rotate their logs, and unheard ends a process.
 
-    A terminal that closes sends SIGHUP, and so does who wants settings read again or logs rotated;
     ``twistd`` rotates on SIGUSR1, but only a log that it writes itself.
     """
-    for number in (signal.SIGHUP, signal.SIGUSR1):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.SIG_IGN)
+    if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def _ignore_more_signals() -> None:
@@ -194,7 +190,7 @@ def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:
 
 def _logging(
     twistd: Mapping[str, Any], settings: Settings
-) -> tuple[ILogObserver | None, Callable[[RequestRecord], None] | None]:
+) -> tuple[LineObserver | None, RecordLines | None]:
     """Who writes the log, and what writes records past it: nothing under another ``--logger``."""
     sink = _log_sink(twistd)
     if sink is None:
@@ -221,6 +217,12 @@ def makeService(options: Options) -> IService:
     use_all_descriptors()
     settings = options.settings
     observer, records = _logging(getattr(options, "parent", None) or {}, settings)
-    root = _Root(observer)
-    AutopilotService(settings, records=records).setServiceParent(root)
+    service = AutopilotService(settings, records=records)
+    service.followers += [_log_by(each) for each in (observer, records) if each is not None]
+    root = _Root(observer, Hangups(reactor, options.sources, service))
+    service.setServiceParent(root)
     return root
+
+
+def _log_by(output: LineObserver | RecordLines) -> Callable[[Settings], None]:
+    return lambda settings: output.go_by(settings.log_format, settings.log_level)

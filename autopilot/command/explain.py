@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Plan the request, and print what came of it; the exit status. Raises `CommandError`."""
-    from autopilot.parts import admission  # late, because it takes its time
+    from autopilot.live import admission  # late, because it takes its time
 
     saved = Saved(given, "body", "models", "utilization")
     named = _fields(given.header)

@@ -43,6 +43,11 @@ class ModelDocuments:
         self._catalog: Catalog | None = None
         self._listing = b""
 
+    def rename(self, aliases: Sequence[str]) -> None:
+        """Offer other aliases from now on."""
+        self._aliases = tuple(aliases)
+        self._catalog = None
+
     def listing(self, catalog: Catalog) -> bytes:
         """See `models_document`."""
         if catalog is not self._catalog:

@@ -26,41 +26,40 @@ _log = Logger(namespace="autopilot.observe")
 
 def records_to_lines(
     sink: Sink, log_format: str, level: str, now: Callable[[], float] = time.time
-) -> Callable[[RequestRecord], None]:
+) -> RecordLines:
     """Writes records as lines to ``sink``; ``now`` is the wall clock, in seconds since 1970.
 
     ``log_format`` is ``text`` or ``json``. Records are of level ``info``: where the least ``level``
     is above that, none is written.
     """
-    if level not in _HEARD_AT:
-        return _nothing
-    return _Lines(sink, {"text": text_of, "json": json_of}[log_format], now)
+    return RecordLines(sink, log_format, level, now)
 
 
-def _nothing(record: RequestRecord) -> None:
-    pass
-
-
-class _Lines:
-    """Writes each record as `render` shows it, and flushes.
+class RecordLines:
+    """Writes each record in a format, and flushes.
 
     A sink that fails costs lines and never a request. How many, it says itself once it works again;
     before that, whoever could be told reads the same sink.
     """
 
-    def __init__(
-        self, sink: Sink, render: Callable[[RequestRecord, float], str], now: Callable[[], float]
-    ) -> None:
+    def __init__(self, sink: Sink, log_format: str, level: str, now: Callable[[], float]) -> None:
         self._write = sink.write
         self._flush = sink.flush
-        self._render = render
         self._now = now
         self._lost = 0
         self._cause = ""
         self._complained = -inf
+        self.go_by(log_format, level)
+
+    def go_by(self, log_format: str, level: str) -> None:
+        """Write ``text`` or ``json`` from now on, or nothing if `level` is above ``info``."""
+        self._render = {"text": text_of, "json": json_of}[log_format]
+        self._heard = level in _HEARD_AT
 
     def __call__(self, record: RequestRecord) -> None:
-        """Write one record."""
+        """Write one record, if it is heard."""
+        if not self._heard:
+            return
         moment = self._now()
         try:
             self._write(self._render(record, moment))

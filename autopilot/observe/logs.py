@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import isfinite
@@ -41,11 +41,15 @@ class Sink(Protocol):
 
 @implementer(ILogObserver)
 class LineObserver:
-    """Writes each event of at least a level as `render` shows it, and flushes."""
+    """Writes each event of at least a level in a format, and flushes."""
 
-    def __init__(self, sink: Sink, render: Callable[[LogEvent], str], level: str) -> None:
+    def __init__(self, sink: Sink, log_format: str, level: str) -> None:
         self._sink = sink
-        self._render = render
+        self.go_by(log_format, level)
+
+    def go_by(self, log_format: str, level: str) -> None:
+        """Write ``text`` or ``json`` from now on, and nothing below `level`."""
+        self._render = {"text": text_line, "json": json_line}[log_format]
         least = LogLevel.levelWithName(level)
         self._accepted = frozenset(_LEVELS[_LEVELS.index(least) :])
 
@@ -58,7 +62,7 @@ class LineObserver:
 
 def line_observer(sink: Sink, log_format: str, level: str) -> LineObserver:
     """The observer for a `log_format` of ``text`` or ``json``, and the name of the least level."""
-    return LineObserver(sink, {"text": text_line, "json": json_line}[log_format], level)
+    return LineObserver(sink, log_format, level)
 
 
 def text_line(event: LogEvent) -> str:

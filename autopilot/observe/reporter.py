@@ -43,13 +43,13 @@ class Reporter:
         random: Callable[[], float],
         write: Callable[[RequestRecord], None],
     ) -> None:
-        self._sample = sample
+        self.sample = sample
         self._random = random
         self._write = write
 
     def report(self, record: RequestRecord) -> None:
         """Write one record, or not."""
-        if _is_quiet(record) and self._random() >= self._sample:
+        if _is_quiet(record) and self._random() >= self.sample:
             return
         self._write(record)
 

@@ -33,6 +33,14 @@ class Cooldown:
         self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
         self._open: set[str] = set()
 
+    def go_by(self, *, threshold: int, period: float) -> None:
+        """Count by other numbers from the next failure on; a threshold of 0 lets all models go."""
+        self._threshold = threshold
+        self._period = period
+        if threshold <= 0:
+            self._breakers.clear()
+            self._open.clear()
+
     def cooling(self, now: float) -> frozenset[str]:
         """The models that go behind all others now; one whose probe is due is not among them."""
         if not self._open:

@@ -92,6 +92,10 @@ class Gateway:
         """The largest request body accepted, in bytes."""
         return self._admission.max_body
 
+    def go_by(self, admission: Admission) -> None:
+        """Let the requests that come from now on go by this; those under way keep what they had."""
+        self._admission = admission
+
     def accept(self, inbound: Inbound, downstream: Downstream) -> Exchange | None:
         """Start the exchange of one request, or refuse it and return ``None``."""
         snapshot, now = self._snapshot(), self._clock.seconds()
@@ -243,6 +247,7 @@ class Gateway:
             snapshot=snapshot,
             memory=self.memory,
             failover_after=self._admission.failover_after,
+            connect_timeout=self._pool.connect_timeout,
         )
 
 

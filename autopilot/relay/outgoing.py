@@ -32,6 +32,7 @@ class Outgoing(Struct, frozen=True, eq=False):
     snapshot: Snapshot
     memory: Memory
     failover_after: float
+    connect_timeout: float | None = None
 
     def __repr__(self) -> str:
         return "Outgoing()"
@@ -42,7 +43,8 @@ class Outgoing(Struct, frozen=True, eq=False):
         pieces = self.body.pieces(model)
         target = origin.base_path.encode("ascii") + self.target
         head = request_head(target, origin.host_field, self.fields, sum(map(len, pieces)))
-        self.pool.dispatch(origin, call_for(b"".join((head, *pieces))), fresh=fresh)
+        call = call_for(b"".join((head, *pieces)))
+        self.pool.dispatch(origin, call, fresh=fresh, timeout=self.connect_timeout)
 
     def allowance(self, model: str) -> float:
         """Seconds until ``model`` must have begun to answer while another candidate is left."""

@@ -86,7 +86,7 @@ class Pool:
         self._endpoint = endpoint
         self._size = size
         self._idle_seconds = idle
-        self._connect_timeout = connect_timeout
+        self.connect_timeout = connect_timeout
         self._idle: dict[Origin, dict[Connection, float]] = {}
         self._idle_count = 0
         self._open: set[Connection] = set()
@@ -99,15 +99,22 @@ class Pool:
         """Connections that exist, busy, idle or still opening."""
         return len(self._open) + sum(1 for dial in self._dials if dial.connection is None)
 
-    def dispatch(self, origin: Origin, call: Call, *, fresh: bool = False) -> None:
-        """Send ``call`` to ``origin``, on an idle connection if there is one and not ``fresh``."""
+    def dispatch(
+        self, origin: Origin, call: Call, *, fresh: bool = False, timeout: float | None = None
+    ) -> None:
+        """Send ``call`` to ``origin``, on an idle connection if there is one and not ``fresh``.
+
+        ``timeout`` is there for calls that began under another connect timeout.
+        """
         connection = None if fresh else self._take(origin)
         if connection is not None:
             connection.carry(call, reused=True)
             return
         dial = _Dial(self._clock, call, self._dials.discard)
         self._dials.add(dial)
-        dial.start(self._endpoint(origin), self._factory(origin, dial), self._connect_timeout)
+        if timeout is None:
+            timeout = self.connect_timeout
+        dial.start(self._endpoint(origin), self._factory(origin, dial), timeout)
 
     def close(self) -> None:
         """Close every connection, opening ones too; those made later are closed after use."""

@@ -33,6 +33,15 @@ class Stickiness:
         self._list_retry = list_retry
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
 
+    def go_by(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
+        """Remember by other numbers from now on; what is over them is forgotten at once."""
+        self._ttl = ttl
+        self._max_entries = max_entries
+        self._list_retry = list_retry
+        if ttl <= 0:
+            self._entries.clear()
+        self._shrink()
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -75,8 +84,11 @@ class Stickiness:
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entries[key] = _Entry()
-            while len(self._entries) > self._max_entries:
-                self._entries.popitem(last=False)
+            self._shrink()
         else:
             self._entries.move_to_end(key)
         return entry
+
+    def _shrink(self) -> None:
+        while len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)

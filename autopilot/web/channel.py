@@ -120,8 +120,11 @@ class Channel(HTTPChannel):
         if self._handlingRequest:
             self._keep(data)
             return
-        before = self._reader.phase
-        self._reader.feed(data)
+        reader = self._reader
+        before = reader.phase
+        if before is Phase.IDLE:
+            reader.limits = self.site.limits  # they may have changed since the last request
+        reader.feed(data)
         self._dispatch(before)
 
     def _keep(self, data: bytes) -> None:

@@ -69,13 +69,14 @@ class RequestReader:
 
     ``arrived`` are the requests that are complete, for the owner to take; ``refusal`` is why
     nothing more is read; ``phase`` says what is read next, ``continue_expected`` whether the
-    client waits for an invitation to send the body at hand.
+    client waits for an invitation to send the body at hand. ``limits`` may be replaced between two
+    requests.
     """
 
     _log = Logger()
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._parser = HttpRequestParser(self)
         self._declining = False
         self._reading = 0
@@ -118,7 +119,7 @@ class RequestReader:
             self._refuse(_NOT_HTTP)
         if in_head and self.phase is not Phase.BODY and not self.arrived:
             self._head_read += len(data)
-            if self._head_read > self._limits.head_bytes:
+            if self._head_read > self.limits.head_bytes:
                 self._refuse(_HEAD_TOO_LARGE)
         elif self.phase is Phase.BODY:
             self._count_framing(0 if self._body_read > body_read else len(data))
@@ -129,7 +130,7 @@ class RequestReader:
         ``read`` is 0 when body bytes came.
         """
         self._framing_read = self._framing_read + read if read else 0
-        if self._framing_read > self._limits.head_bytes:
+        if self._framing_read > self.limits.head_bytes:
             self._refuse(_NOT_HTTP)
 
     def _decline_upgrade(self, rest: bytes) -> None:
@@ -177,7 +178,7 @@ class RequestReader:
         if self._declining:  # this is the head that `_decline_upgrade` made up
             self._declining = False
             return
-        limits, parser = self._limits, self._parser
+        limits, parser = self.limits, self._parser
         if self._is_large:
             raise self._refuse(_HEAD_TOO_LARGE)
         self._method = parser.get_method()
@@ -200,7 +201,7 @@ class RequestReader:
     @property
     def _is_large(self) -> bool:
         """Whether the head is over a limit; its size is counted as it is usually written."""
-        limits = self._limits
+        limits = self.limits
         if len(self.fields) > limits.head_fields:
             return True
         if self._head_at_most <= limits.head_bytes:
@@ -212,8 +213,8 @@ class RequestReader:
     def on_body(self, data: bytes) -> None:
         """See `HttpRequestParser`."""
         self._body_read += len(data)
-        if self._body_read > self._limits.body_bytes:
-            raise self._refuse(too_large(self._limits.body_bytes))
+        if self._body_read > self.limits.body_bytes:
+            raise self._refuse(too_large(self.limits.body_bytes))
         self._body.append(data)
 
     def on_message_complete(self) -> None:

@@ -208,7 +208,7 @@ class SignalTests(ShutdownTestCase):
         self.assert_ended(first)
 
     def test_hung_up(self) -> None:
-        """What a closed terminal or a log rotation sends changes nothing."""
+        """What a closed terminal or a log rotation sends harms nothing."""
         self.crowd()
         stream = self.midway(ONE)
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGUSR1):

@@ -206,11 +206,13 @@ class WatchedPool(Pool):
 
     network: Network
 
-    def dispatch(self, origin: Origin, call: Call, *, fresh: bool = False) -> None:
+    def dispatch(
+        self, origin: Origin, call: Call, *, fresh: bool = False, timeout: float | None = None
+    ) -> None:
         """See `Pool`."""
         self.network.caller, model = asked(call.payload)
         self.network.tape.append(Tried(self.network.caller, model))
-        super().dispatch(origin, call, fresh=fresh)
+        super().dispatch(origin, call, fresh=fresh, timeout=timeout)
 
 
 def asked(payload: bytes) -> tuple[str, str]:

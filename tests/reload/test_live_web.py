@@ -1,0 +1,35 @@
+"""Live settings of the side that clients see. Each test bears its setting's name."""
+
+from __future__ import annotations
+
+from tests.relay.upstreams import whole
+from tests.reload.cases import ONE, ReloadTestCase
+from tests.web.browsers import ask, request
+
+
+class WebTests(ReloadTestCase):
+    """Limits on clients."""
+
+    def test_max_request_bytes(self) -> None:
+        """Another size is too large, also on a connection that was open before."""
+        self.start()
+        browser = self.browser()
+        sent = request(body=ask(ONE, stream=False))
+        for most, status in ((1000, 200), (10, 413)):
+            self.change(max_request_bytes=most)
+            browser.sends(sent)
+            if status == 200:
+                self.platform.wire.says(whole(200, b"{}"))
+            self.assertEqual(browser.got[-1].status, status)
+        self.change(max_request_bytes=1000)
+        self.ask(ONE)
+        self.assertEqual(self.metric("autopilot_requests_active"), 1)
+
+    def test_max_concurrent_requests(self) -> None:
+        """One more is too many."""
+        self.start()
+        first, second = self.ask(ONE), self.ask(ONE)
+        self.change(max_concurrent_requests=2)
+        third = self.ask(ONE)
+        self.assertEqual((first.wire, second.wire), (b"", b""))
+        self.assertEqual(third.response.error[::2], (503, "overloaded"))
