@@ -50,11 +50,14 @@ test: pytest trial types lint imports conduct ## everything but the smoke run
 
 # Without it the tests that step the wall clock are skipped, and say so.
 .PHONY: system
-system: ## install libfaketime for the tests, as root on Debian
+system: ## install libfaketime and chromium for the tests, as root on Debian
 	@if ! ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] \
 		&& command -v apt-get >/dev/null; then \
 		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends libfaketime; } \
 		|| echo 'libfaketime could not be installed: tests of the wall clock will be skipped'; fi
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends chromium; } \
+		|| echo 'chromium could not be installed: tests in a browser will be skipped'; fi
 
 .PHONY: pytest
 pytest: $(STAMP) ## the tests under pytest, with the coverage gate
@@ -63,7 +66,7 @@ pytest: $(STAMP) ## the tests under pytest, with the coverage gate
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := faults live secrets soak
+WATCHED := chromium faults live secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 

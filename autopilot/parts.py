@@ -35,6 +35,7 @@ from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
 from autopilot.relay.gateway import Gateway
 from autopilot.relay.pool import Origin, Pool
 from autopilot.settings import Settings
+from autopilot.web.cors import Cors
 from autopilot.web.pages import Pages, Sources
 from autopilot.web.site import AutopilotSite
 from autopilot.web.tree import Tree
@@ -109,6 +110,7 @@ class Parts:
         self.documents = ModelDocuments(settings.aliases, int(time.time()))
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
+        self._shared: list[Tree] = []
 
     def go_by(self, settings: Settings) -> None:
         """Go by other settings, as far as they can change now; no request under way notices."""
@@ -120,6 +122,8 @@ class Parts:
         self.documents.rename(settings.aliases)
         for site in self._sites:
             site.limits = live.limits(settings)
+        for tree in self._shared:
+            tree.share_with(Cors.of(settings.cors_allow_origins))
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> Tree:
         """The resources of one port: those for clients, those for operators, or both."""
@@ -132,7 +136,11 @@ class Parts:
             refreshed_in=self.control.refreshed_in,
         )
         pages = Pages(sources, for_clients=clients, for_operators=operators)
-        return Tree(pages.app.resource(), self.gateway if clients else None)
+        tree = Tree(pages.app.resource(), self.gateway if clients else None)
+        if clients:
+            tree.share_with(Cors.of(self.settings.cors_allow_origins))
+            self._shared.append(tree)
+        return tree
 
     def site(self, tree: Tree) -> AutopilotSite:
         """A site of the router's own for a tree of its resources."""

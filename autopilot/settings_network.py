@@ -24,6 +24,7 @@ Network = IPv4Network | IPv6Network
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?"
 )
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#@\\\s]+)")
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 
@@ -180,13 +181,17 @@ class Origins:
         return self.check(items_of(text))
 
     def check(self, value: object) -> object:
-        """A tuple of ``*`` or ``scheme://host[:port]``, lower case as browsers send them."""
+        """A tuple of ``*`` or ``scheme://host[:port]``, as browsers send them.
+
+        That is in lower case and without the port that is the scheme's own. Apps in a browser's
+        clothes have schemes of theirs.
+        """
         if not isinstance(value, tuple):
             raise ValueError(f"{quoted(value)} is not a tuple of origins; give a tuple")
         for item in value:
             if item != "*" and not (isinstance(item, str) and _is_origin(item)):
                 raise ValueError(f"{quoted(item)} is not an origin; give {self.expected}")
-        return tuple(item.lower() for item in value)
+        return tuple(_as_sent(item.lower()) for item in value)
 
     def show(self, value: object) -> str:
         """The list."""
@@ -195,4 +200,13 @@ class Origins:
 
 def _is_origin(text: str) -> bool:
     """Whether `text` is scheme, host and perhaps port, and nothing after."""
-    return bool(re.fullmatch(r"(?i:https?)://[^/?#@\\\s]+", text)) and _has_server(text.lower())
+    match = _ORIGIN.fullmatch(text)
+    return match is not None and _has_server(f"http://{match[1].lower()}")
+
+
+def _as_sent(origin: str) -> str:
+    """`origin` as a browser writes it."""
+    for scheme, port in (("http://", ":80"), ("https://", ":443")):
+        if origin.startswith(scheme):
+            return origin.removesuffix(port)
+    return origin

@@ -304,7 +304,11 @@ class Settings:
         60_000, "Time for a client to send its request's body.", live=True
     )
     cors_allow_origins: tuple[str, ...] = _setting(
-        "", Origins(), "Browser origins that may call the API; not in effect yet.", empty=()
+        "",
+        Origins(),
+        "Browser origins whose pages may call the API (CORS); * lets in every one.",
+        empty=(),
+        live=True,
     )
     drain_delay_ms: int = _ms(
         0, "On shutdown: how long /readyz reports 503 before the port closes.", low=0, live=True

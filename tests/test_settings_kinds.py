@@ -111,3 +111,9 @@ class NetworkKindTests(SynchronousTestCase):
             Origins().parse("*, https://Chat.example ,http://localhost:3000"),
             ("*", "https://chat.example", "http://localhost:3000"),
         )
+        self.assertEqual(
+            Origins().parse("https://a.example:443,http://[::1]:80,http://a:443,app://obsidian.md"),
+            ("https://a.example", "http://[::1]", "http://a:443", "app://obsidian.md"),
+        )
+        for wrong in ("null", "https://a/", "a.example", "https://", "//a", "https://a:x", "http*"):
+            self.assertRaises(ValueError, Origins().parse, wrong)

@@ -13,14 +13,18 @@ from twisted.web.http import datetimeToString
 
 from autopilot.relay.headers import field_lines
 from autopilot.web import errors
+from autopilot.web.cors import shared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.internet.interfaces import IPushProducer
     from twisted.python.failure import Failure
 
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.downstream import CommittedHead
     from autopilot.relay.engine import Exchange
+    from autopilot.relay.headers import Field
     from autopilot.routing.refusal import Refusal
     from autopilot.web.channel import Channel
 
@@ -41,6 +45,7 @@ class Answer:
         "_dialect",
         "_modern",
         "_request_id",
+        "_sharing",
         "_unframed",
         "_write",
         "committed",
@@ -49,15 +54,27 @@ class Answer:
     )
 
     def __init__(
-        self, channel: Channel, dialect: Dialect, request_id: str, *, modern: bool, closing: bool
+        self,
+        channel: Channel,
+        dialect: Dialect,
+        request_id: str,
+        *,
+        modern: bool,
+        closing: bool,
+        sharing: Sequence[Field] | None = None,
     ) -> None:
-        """``modern``: the client speaks HTTP/1.1. ``closing``: this is its last response."""
+        """``modern``: the client speaks HTTP/1.1. ``closing``: this is its last response.
+
+        ``sharing`` is what the router says of sharing it with other origins, in the upstream's
+        stead; ``None`` leaves that to the upstream.
+        """
         transport: Any = channel.transport
         self._channel = channel
         self._dialect = dialect
         self._request_id = request_id
         self._modern = modern
         self._closing = closing
+        self._sharing = sharing
         self._write = transport.write
         self._chunked = self._unframed = False
         self.exchange: Exchange | None = None
@@ -83,6 +100,7 @@ class Answer:
         self.committed = True
         status = head.status
         end = b"\r\n"
+        fields = head.fields if self._sharing is None else shared(head.fields, self._sharing)
         if not head.framed and status not in _BODILESS:
             self._chunked = self._modern
             self._unframed = not (self._modern or head.rechunk)
@@ -95,7 +113,7 @@ class Answer:
         if not self.gone:
             self._write(
                 b"HTTP/1.1 %d %b\r\n%b%b%b"
-                % (status, head.reason or _phrase(status), field_lines(head.fields), end, body)
+                % (status, head.reason or _phrase(status), field_lines(fields), end, body)
             )
 
     def write(self, data: bytes) -> None:
@@ -135,7 +153,8 @@ class Answer:
         if self.gone:
             return
         self.committed = True
-        self._write(refused(refusal, self._request_id, self._dialect, closing=self._closing))
+        closing, sharing = self._closing, self._sharing or ()
+        self._write(refused(refusal, self._request_id, self._dialect, sharing, closing=closing))
         self._channel.requestDone(self)
 
     def error_event(self, refusal: Refusal) -> bytes:
@@ -148,9 +167,20 @@ class Answer:
             self._channel.registerProducer(cast("Any", producer), True)
 
 
-def refused(refusal: Refusal, request_id: str, dialect: Dialect | None, *, closing: bool) -> bytes:
+def refused(
+    refusal: Refusal,
+    request_id: str,
+    dialect: Dialect | None,
+    sharing: Sequence[Field] = (),
+    *,
+    closing: bool,
+) -> bytes:
     """A complete response that says why, for where no Twisted request writes it."""
-    fields = [(b"Date", datetimeToString()), (b"x-request-id", request_id.encode("ascii"))]
+    fields = [
+        (b"Date", datetimeToString()),
+        (b"x-request-id", request_id.encode("ascii")),
+        *sharing,
+    ]
     if closing:
         fields.append((b"Connection", b"close"))
     return errors.raw_response(refusal, _phrase(refusal.status), fields, dialect)

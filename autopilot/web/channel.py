@@ -181,6 +181,7 @@ class Channel(HTTPChannel):
             identity,
             modern=arrived.version == b"HTTP/1.1",
             closing=not self.persistent,
+            sharing=endpoint.sharing(arrived.named),
         )
         self.requests.append(answer)
         answer.exchange = endpoint.accept(
@@ -266,8 +267,10 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def _rejection(self, refusal: Refusal) -> bytes:
-        identity = _identity(by_name(self._reader.fields))
-        return refused(refusal, identity, RELAYED.get(self._reader.path), closing=True)
+        named, path = by_name(self._reader.fields), self._reader.path
+        endpoint = self.site.endpoint(path)
+        sharing = endpoint.sharing(named) if endpoint is not None else None
+        return refused(refusal, _identity(named), RELAYED.get(path), sharing or (), closing=True)
 
 
 def _identity(named: Named) -> str:

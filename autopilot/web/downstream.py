@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.web.http_headers import Headers
 
 from autopilot.web import errors
+from autopilot.web.cors import shared
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IPushProducer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.downstream import CommittedHead
+    from autopilot.relay.headers import Field
     from autopilot.routing.refusal import Refusal
 
 _BODILESS = frozenset({204, 304})
@@ -73,9 +75,13 @@ def _name(name: str | bytes) -> bytes:
 class RequestDownstream:
     """Writes one response; see :class:`Downstream`. Every method is harmless without a client."""
 
-    def __init__(self, request: Request, dialect: Dialect) -> None:
+    def __init__(
+        self, request: Request, dialect: Dialect, sharing: Sequence[Field] | None = None
+    ) -> None:
+        """``sharing`` is as in `Answer`; errors have it from the tree."""
         self._request = request
         self._dialect = dialect
+        self._sharing = sharing
         self._producing = False
         self._unframed = False
         self.gone = False
@@ -88,7 +94,8 @@ class RequestDownstream:
     def commit(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`."""
         request = self._request
-        fields = WireHeaders(head.fields)
+        sharing = self._sharing
+        fields = WireHeaders(head.fields if sharing is None else shared(head.fields, sharing))
         closing = request.responseHeaders.hasHeader(b"connection")
         if closing and not head.streams:
             # On a stream some clients take a cut for the end where the close was announced.

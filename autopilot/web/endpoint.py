@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from autopilot.relay.fields import Named
     from autopilot.relay.gateway import Gateway
     from autopilot.relay.headers import Field
+    from autopilot.web.cors import Cors
 
 
 class Endpoint:
-    """``POST`` to one path. ``path`` is the path upstream, whatever prefix the router is under."""
+    """``POST`` to one path. ``path`` is the path upstream, whatever prefix the router is under.
+
+    ``cors`` says with pages of which other origins responses are shared; ``None`` with none.
+    """
 
     _log = Logger()
 
@@ -26,6 +30,15 @@ class Endpoint:
         self._gateway = gateway
         self._path = path
         self.dialect = dialect
+        self.cors: Cors | None = None
+
+    def sharing(self, named: Named) -> tuple[Field, ...] | None:
+        """What the response to a request with these fields says of being shared; if anything."""
+        cors = self.cors
+        if cors is None:
+            return None
+        origins = named.get(b"origin")
+        return cors.fields(origins[-1]) if origins else ()
 
     def accept(
         self,

@@ -54,14 +54,16 @@ class RelayLeaf(Resource):
         return NOT_DONE_YET
 
     def _relay(self, request: Request, fields: list[Field]) -> None:
-        downstream = RequestDownstream(request, self._endpoint.dialect)
+        named = by_name(fields)
+        sharing = self._endpoint.sharing(named)
+        downstream = RequestDownstream(request, self._endpoint.dialect, sharing)
         gone = request.notifyFinish()
         assert request.content is not None
         exchange = self._endpoint.accept(
             downstream,
             query=request.uri.partition(b"?")[2],
             fields=fields,
-            named=by_name(fields),
+            named=named,
             body=request.content.read(),
             peer=getattr(request.getClientAddress(), "host", ""),
             request_id=_identity(request),

@@ -6,13 +6,14 @@ found here by one look-up; everything else is Klein's. The tree works at any dep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.web import errors
+from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.downstream import refuse
 from autopilot.web.endpoint import Endpoint
 from autopilot.web.leaf import RelayLeaf
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from autopilot.relay.gateway import Gateway
+    from autopilot.relay.headers import Field
+
+# They ask for no key, so they are for pages of their own origin alone.
+_FOR_OPERATORS = frozenset({b"metrics", b"status"})
 
 
 class Tree(Resource):
@@ -37,6 +42,7 @@ class Tree(Resource):
         super().__init__()
         self._pages = pages
         self._nothing = _Nothing()
+        self._cors: Cors | None = None
         self.endpoints: Mapping[bytes, Endpoint] = (
             {path: Endpoint(gateway, dialect, path) for path, dialect in RELAYED.items()}
             if gateway is not None
@@ -46,10 +52,21 @@ class Tree(Resource):
             path.strip(b"/"): RelayLeaf(endpoint) for path, endpoint in self.endpoints.items()
         }
 
+    def share_with(self, cors: Cors | None) -> None:
+        """Share responses with pages of these origins from now on."""
+        self._cors = cors
+        for endpoint in self.endpoints.values():
+            endpoint.cors = cors
+
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """The leaf of the whole remaining path, else the pages, which route by themselves."""
         assert request.postpath is not None and request.prepath is not None
         _prepare(request)
+        if self._cors is not None and path.partition(b".")[0] not in _FOR_OPERATORS:
+            origin = request.getHeader(b"origin")
+            _add(request, self._cors.fields(origin))
+            if origin is not None and _is_preflight(request):
+                return Preflight(self._cors, origin)
         rest = b"/".join([path, *request.postpath])
         # As it was written: a proxy in front may let `/v1%2Fchat` pass as some other path.
         written = request.path.rsplit(b"/", 1 + len(request.postpath))[1:]
@@ -73,6 +90,31 @@ class Tree(Resource):
         return self._nothing.render(request)
 
 
+class Preflight(Resource):
+    """Answers a browser that asks whether it may send a request, to whatever path."""
+
+    isLeaf = True
+
+    def __init__(self, cors: Cors, origin: bytes) -> None:
+        super().__init__()
+        self._cors = cors
+        self._origin = origin
+
+    def render(self, request: Request) -> int:
+        """See `IResource`."""
+        if not self._cors.allows(self._origin):
+            refuse(request, ORIGIN_NOT_ALLOWED)
+            return NOT_DONE_YET
+        names = request.getHeader(b"access-control-request-headers")
+        private = request.getHeader(b"access-control-request-private-network") == b"true"
+        for name, _ in self._cors.fields(self._origin):
+            request.responseHeaders.removeHeader(name)
+        _add(request, self._cors.preflight(self._origin, names, private=private))
+        request.setResponseCode(204)
+        request.finish()
+        return NOT_DONE_YET
+
+
 class _Nothing(Resource):
     """There is nothing here."""
 
@@ -90,6 +132,16 @@ def _prepare(request: Request) -> None:
     identity = request_id(None if given is None else given.decode("latin-1"))
     request.setHeader(b"x-request-id", identity.encode("ascii"))
     request.responseHeaders.removeHeader(b"Server")
+
+
+def _is_preflight(request: Request) -> bool:
+    asked = request.getHeader(b"access-control-request-method")
+    return request.method == b"OPTIONS" and asked is not None
+
+
+def _add(request: Request, fields: Sequence[Field]) -> None:
+    for name, value in fields:
+        request.responseHeaders.addRawHeader(name, value)
 
 
 def _is_text(path: bytes) -> bool:

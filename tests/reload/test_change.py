@@ -24,7 +24,6 @@ _OTHERS: dict[str, object] = {
     "utilization_url": "http://other.test/u",
     "api_base_url": "http://other.test",
     "upstream_ca_file": __file__,
-    "cors_allow_origins": ("*",),
     "sticky_hash_key": b"a key of the tests",
 }
 

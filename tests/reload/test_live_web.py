@@ -25,6 +25,25 @@ class WebTests(ReloadTestCase):
         self.ask(ONE)
         self.assertEqual(self.metric("autopilot_requests_active"), 1)
 
+    def test_cors_allow_origins(self) -> None:
+        """Pages of another origin may call, with requests and before them; and then not."""
+        self.start()
+        origin = b"https://chat.example"
+        asks = (b"Origin: " + origin, b"Access-Control-Request-Method: POST")
+        for origins, allowed, status in (
+            ((), [], 405),
+            ((origin.decode(),), [origin], 204),
+            ((), [], 405),
+        ):
+            self.change(cors_allow_origins=origins)
+            browser = self.ask(ONE, asks[0], stream=False)
+            self.platform.wire.says(whole(200, b"{}"))
+            values = browser.response.values(b"access-control-allow-origin")
+            self.assertEqual(values, allowed)
+            preflight = self.browser()
+            preflight.sends(request(b"/v1/chat/completions", *asks, method=b"OPTIONS"))
+            self.assertEqual(preflight.response.status, status)
+
     def test_max_concurrent_requests(self) -> None:
         """One more is too many."""
         self.start()
