@@ -66,7 +66,7 @@ pytest: $(STAMP) ## the tests under pytest, with the coverage gate
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := chromium faults live secrets soak
+WATCHED := chromium docs faults live secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -147,6 +147,11 @@ tests/%/.venv/.installed: tests/%/tool.lock
 		{ echo 'the tool of $(*F) could not be installed here; `make $(*F)` cannot run' >&2; exit 1; }
 	@touch $@
 
+.PHONY: docs
+docs: tests/docs/.venv/.installed ## build the documentation into build/docs, and look at every link in it
+	tests/docs/.venv/bin/python -m mkdocs build --strict
+	tests/docs/.venv/bin/python -m tests.docs build/docs
+
 .PHONY: fuzz
 fuzz: tests/fuzz/.venv/.installed ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
 	tests/fuzz/.venv/bin/python -m tests.fuzz $(ARGS)
@@ -156,8 +161,8 @@ mutation: tests/mutation/.venv/.installed ## change routing in a thousand ways a
 	tests/mutation/.venv/bin/python -m tests.mutation $(ARGS)
 
 .PHONY: tools-lock
-tools-lock: $(STAMP) ## resolve the tools of `make fuzz` and `make mutation` anew
-	for each in fuzz mutation; do \
+tools-lock: $(STAMP) ## resolve the tools of `make docs`, `make fuzz` and `make mutation` anew
+	for each in docs fuzz mutation; do \
 		(cd tests/$$each && ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make tools-lock' \
 			--constraint ../../requirements-dev.lock $(ARGS) --output-file tool.lock tool.in ../../pyproject.toml) || exit 1; done
@@ -175,6 +180,6 @@ clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
-		tests/fuzz/.venv tests/mutation/.venv twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		tests/docs/.venv tests/fuzz/.venv tests/mutation/.venv twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
 	find autopilot benchmarks stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

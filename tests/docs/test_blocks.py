@@ -1,0 +1,112 @@
+"""What the documentation shows is run: commands and programs against a router and a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.settings import DECLARED
+from autopilot.settings_sources import EnvFile, Sources
+from tests.docs.blocks import LANGUAGES, ROOT, Block, blocks
+from tests.smoke.processes import RouterProcess, StubProcess
+
+_PATIENCE = 120
+_TARGET = re.compile(r"^make ([a-z-]+)", re.MULTILINE)
+
+
+class BlockTests(SynchronousTestCase):
+    """Each block that can be run."""
+
+    def test_languages(self) -> None:
+        """Every block says what it is, so that none is skipped by mistake."""
+        self.assertEqual([each for each in blocks() if each.language not in LANGUAGES], [])
+
+    def test_settings(self) -> None:
+        """Files of settings are read, every line of them."""
+        for each in blocks("dotenv"):
+            path = Path(self.mktemp())
+            path.write_text(each.text)
+            env_file = EnvFile(str(path.absolute()), name=each.where, required=True)
+            names = {setting.name for setting in DECLARED}
+            self.assertLess(set(env_file.read()), names, each.where)
+            Sources({}, {}, env_file).load()
+
+    def test_json(self) -> None:
+        """What is called JSON is."""
+        for each in blocks("json"):
+            json.loads(each.text)
+
+    def test_targets(self) -> None:
+        """What make is asked for is there."""
+        targets = [name for each in blocks("sh") for name in _TARGET.findall(each.text)]
+        self.assertIn("demo", targets)
+        done = subprocess.run(
+            ("make", "--dry-run", "--silent", *targets), cwd=ROOT, capture_output=True, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class RunningTests(SynchronousTestCase):
+    """Blocks that talk to a router."""
+
+    def setUp(self) -> None:
+        """Start a platform and a router."""
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        stub = StubProcess("stub", self.folder, ())
+        self.addCleanup(stub.kill)
+        stub.start()
+        self.router = RouterProcess("router", self.folder, stub.port, {})
+        self.addCleanup(self.router.kill)
+        self.router.start()
+        self.router.wait_ready()
+
+    def run_block(self, block: Block, *command: str) -> str:
+        """Run a block where the router is not on the port that people would use."""
+        text = block.text.replace("127.0.0.1:8080", f"127.0.0.1:{self.router.port}")
+        paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        done = subprocess.run(
+            (*command, text),
+            cwd=self.folder,
+            env={
+                "PATH": paths,
+                "HOME": str(self.folder),
+                "PYTHONPATH": str(ROOT),
+                "CHUTES_API_KEY": "a key of the tests",
+            },
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, f"{block.where}: {done.stdout}{done.stderr}")
+        self.assertNotIn("Traceback", done.stderr, block.where)
+        return done.stdout
+
+    def test_commands(self) -> None:
+        """Each ends well, and those that ask for a completion get one."""
+        said = [
+            self.run_block(each, "bash", "-euo", "pipefail", "-c")
+            for each in blocks("sh")
+            if not _TARGET.search(each.text)
+        ]
+        self.assertTrue(any("data: [DONE]" in each for each in said))
+        self.assertTrue(any('"code":"unknown_model"' in each for each in said))
+        self.assertTrue(any('"status":"ready"' in each for each in said))
+        self.assertTrue(any("chutes_autopilot_requests_total" in each for each in said))
+        self.assertTrue(any(each.startswith("LISTEN_ADDR=") for each in said))
+
+    def test_programs(self) -> None:
+        """Each runs to its end; what it promises it asserts itself."""
+        for each in blocks("python"):
+            said = self.run_block(each, sys.executable, "-W", "error::SyntaxWarning", "-c")
+            if "OpenAI(" in each.text:
+                self.assertNotEqual(said, "", each.where)
