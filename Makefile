@@ -66,7 +66,7 @@ pytest: $(STAMP) ## the tests under pytest, with the coverage gate
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := chromium docs faults live secrets soak
+WATCHED := chromium deploy docs faults live secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 

@@ -11,24 +11,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from autopilot.parts import Parts
 from autopilot.settings import Settings, split_address
 from autopilot.settings_change import Change, change
-from autopilot.web.exhaustion import rest_when_exhausted
+from autopilot.systemd.sockets import Sockets, family_of
+from autopilot.web.listener import Listener, PassedListener
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall, IListeningPort
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.web.resource import IResource
 
     from autopilot.observe.records import RequestRecord
     from autopilot.web.site import AutopilotSite
 
-_BACKLOG = 1024
 _LAST_WORDS = 1.0
+_LAST_REQUESTS = 1.0
+_LOOK_AGAIN = 0.05
 
 
 def use_monotonic_clock(reactor: Any = None) -> None:
@@ -58,7 +60,8 @@ class AutopilotService(Service):
     say. Stopping it lets the streams under way finish within the drain time; the Deferred of
     ``stopService`` fires after that. ``records`` is called with the record of each request that is
     to be logged; without it the records become events of Twisted's log. ``followers`` are called
-    with the settings each time `reload` has changed them.
+    with the settings each time `reload` has changed them. ``passed`` are sockets to listen on
+    instead of where the settings say.
     """
 
     name = "autopilot"
@@ -71,22 +74,34 @@ class AutopilotService(Service):
         reactor: Any = None,
         listen: bool = True,
         records: Callable[[RequestRecord], None] | None = None,
+        passed: Sockets | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self.settings = settings = settings or Settings()
         self._reactor = reactor
         self._parts = parts = Parts(settings, reactor, records)
-        apart = settings.admin_listen_addr if listen else None
+        passed = passed or Sockets()
+        apart = listen and bool(settings.admin_listen_addr or passed.admin)
         tree = parts.tree(operators=not apart)
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
-        self._listeners: list[_Listener] = []
+        self._listeners: list[Listener] = []
         if listen:
-            self._listeners.append(_Listener(reactor, settings.listen_addr, parts.site(tree)))
+            self._listen(settings.listen_addr, passed.api, parts.site(tree))
         if apart:
             operators = parts.site(parts.tree(clients=False))
-            self._listeners.append(_Listener(reactor, apart, operators))
+            self._listen(settings.admin_listen_addr, passed.admin, operators)
+
+    def _listen(
+        self, address: str | None, descriptors: tuple[int, ...], site: AutopilotSite
+    ) -> None:
+        """Plan to listen for `site` on sockets that were passed, or else at the address."""
+        for descriptor in descriptors:
+            passed = PassedListener(self._reactor, descriptor, family_of(descriptor), site)
+            self._listeners.append(passed)
+        if address and not descriptors:
+            self._listeners.append(Listener(self._reactor, *split_address(address), site))
 
     @property
     def ports(self) -> list[int]:
@@ -157,17 +172,31 @@ class AutopilotService(Service):
             await deferLater(self._reactor, settings.drain_delay_ms / 1000)
         for listener in self._listeners:
             await listener.close()
+        await self._hear_last_requests()
         parts.gateway.draining = True
         await self._drain(settings.drain_timeout_ms / 1000)
         await parts.attestation.stop()
         await parts.control.stop()
         parts.pool.close()
 
+    async def _hear_last_requests(self) -> None:
+        """Where a successor takes what is queued, refuse nothing to clients that got in before.
+
+        What connected or was answered a moment ago may have a request on its way. It is answered as
+        the last on its connection, so that the next one comes to the successor.
+        """
+        sites = {listener.site for listener in self._listeners if listener.shared}
+        for site in sites:
+            site.wind_down()
+        end = self._reactor.seconds() + _LAST_REQUESTS
+        while any(site.expecting for site in sites) and self._reactor.seconds() < end:
+            await deferLater(self._reactor, _LOOK_AGAIN)
+
     async def _drain(self, seconds: float) -> None:
         """Let what is under way finish, and end the rest so that its clients can tell."""
         late: IDelayedCall = self._reactor.callLater(seconds, self._cut_short)
         self._late = late
-        sites = [listener.site for listener in self._listeners]
+        sites = {listener.site for listener in self._listeners}
         emptied = [_called(self._parts.gateway.when_empty), *(_called(s.drain) for s in sites)]
         await gatherResults(emptied)
         if self._late.active():
@@ -181,32 +210,6 @@ class AutopilotService(Service):
     def _abort(self) -> None:
         for listener in self._listeners:
             listener.site.abort()
-
-
-class _Listener:
-    """One address to listen on, and the site there; ``port`` while it is listened on."""
-
-    def __init__(self, reactor: Any, address: str, site: AutopilotSite) -> None:
-        self._reactor = reactor
-        self._address = address
-        self.site = site
-        self.port: IListeningPort | None = None
-
-    def open(self) -> None:
-        """Bind, and raise at once if that fails; an endpoint would tell it to nobody."""
-        if self.port is None:
-            host, port = split_address(self._address)
-            self.port = self._reactor.listenTCP(port, self.site, _BACKLOG, host)
-            rest_when_exhausted(self.port, self._reactor)
-
-    def close(self) -> Deferred[Any]:
-        """Accept no more connections; those that exist stay."""
-        port, self.port = self.port, None
-        return maybeDeferred(port.stopListening if port is not None else _nothing)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _called(when: Callable[[Callable[[], None]], None]) -> Deferred[None]:

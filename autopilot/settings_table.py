@@ -105,12 +105,16 @@ class Settings:
     """The effective settings. Raises ``SettingsError`` when a given value is of the wrong type,
     out of its range or contradicts another."""
 
-    listen_addr: str = _setting("0.0.0.0:8080", Listen(), "Address of the API.")
+    listen_addr: str = _setting(
+        "0.0.0.0:8080",
+        Listen(),
+        "Address of the API. Sockets that systemd passes (LISTEN_FDS) take its place.",
+    )
     admin_listen_addr: str | None = _setting(
         "",
         Listen(required=False),
         "Second address: when set, /metrics and /status are served there and no longer on the"
-        " first.",
+        " first. A socket that systemd passes under the name admin does the same.",
     )
     backend_base_url: str = _setting(
         "https://llm.chutes.ai",

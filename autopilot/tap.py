@@ -36,9 +36,14 @@ from autopilot.settings import (
     load_settings,
 )
 from autopilot.settings_sources import EnvFile, Sources
+from autopilot.systemd.notify import Notifier, watchdog_seconds
+from autopilot.systemd.sockets import Sockets, SocketsError, passed_sockets
+from autopilot.systemd.supervision import Supervision
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+
+    from autopilot.service import AutopilotService
 
 __all__ = ["Options", "makeService"]
 
@@ -73,6 +78,7 @@ class Options(UsageOptions):
     environ: Mapping[str, str] = os.environ
     settings: Settings
     sources: Sources
+    passed: Sockets
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -101,8 +107,11 @@ class Options(UsageOptions):
         try:
             env_file = self.sources.env_file.read()
             self.settings = load_settings(options, self.environ, env_file)
+            self.passed = passed_sockets(self.environ, os.getpid())
         except SettingsError as wrong:
             raise UsageError("\n".join(("bad configuration", *wrong.problems))) from None
+        except SocketsError as wrong:
+            raise UsageError(f"bad configuration\n{wrong}") from None
         if self["check-config"]:
             chosen = choose(options, self.environ, env_file)
             print(*_effective(self.settings, chosen), sep="\n")  # noqa: T201
@@ -126,10 +135,13 @@ class _Root(MultiService):
     observer named with ``--logger`` still wins.
     """
 
-    def __init__(self, observer: ILogObserver | None, hangups: Hangups | None = None) -> None:
+    def __init__(
+        self, observer: ILogObserver | None, hangups: Hangups, supervision: Supervision
+    ) -> None:
         super().__init__()
         self._observer = observer
         self.hangups = hangups
+        self._supervision = supervision
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Join `parent`, and give it the log observer if it is an application."""
@@ -140,15 +152,20 @@ class _Root(MultiService):
     def startService(self) -> None:
         """Start, whatever becomes of the terminal."""
         _outlive_rotations()
-        if self.hangups is not None:
-            self.hangups.heed()
+        self.hangups.heed()
         super().startService()
+        self._supervision.started()
 
     def stopService(self) -> Deferred[Any]:
         """Stop, in its own time."""
         _ignore_more_signals()
+        self._supervision.stopping()
         stopped: Deferred[Any] = super().stopService()
-        return stopped
+        return stopped.addBoth(self._stopped)
+
+    def _stopped(self, result: Any) -> Any:
+        self._supervision.stopped()
+        return result
 
 
 def _outlive_rotations() -> None:
@@ -217,12 +234,26 @@ def makeService(options: Options) -> IService:
     use_all_descriptors()
     settings = options.settings
     observer, records = _logging(getattr(options, "parent", None) or {}, settings)
-    service = AutopilotService(settings, records=records)
-    service.followers += [_log_by(each) for each in (observer, records) if each is not None]
-    root = _Root(observer, Hangups(reactor, options.sources, service))
-    service.setServiceParent(root)
+    router = AutopilotService(settings, records=records, passed=options.passed)
+    router.followers += [_log_by(each) for each in (observer, records) if each is not None]
+    supervision = _supervision(reactor, options.environ, router)
+    hangups = Hangups(reactor, options.sources, router)
+    hangups.began.append(supervision.notifier.reloading)
+    hangups.ended.append(supervision.notifier.ready)
+    root = _Root(observer, hangups, supervision)
+    router.setServiceParent(root)
     return root
 
 
 def _log_by(output: LineObserver | RecordLines) -> Callable[[Settings], None]:
     return lambda settings: output.go_by(settings.log_format, settings.log_level)
+
+
+def _supervision(reactor: Any, environ: Mapping[str, str], router: AutopilotService) -> Supervision:
+    """What tells the service manager of this process, if it has one that listens."""
+
+    def drain_seconds() -> float:
+        return (router.settings.drain_delay_ms + router.settings.drain_timeout_ms) / 1000
+
+    notifier = Notifier(environ.get("NOTIFY_SOCKET", ""))
+    return Supervision(reactor, notifier, watchdog_seconds(environ, os.getpid()), drain_seconds)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from unittest.mock import Mock
 
 from twisted.application.service import Application, IServiceMaker
 from twisted.logger import ILogObserver
@@ -174,7 +175,7 @@ class LoggingTests(SynchronousTestCase):
         """The application that the service joins logs through the chosen observer."""
         observer = line_observer(StringIO(), "json", "info")
         application = Application("autopilot")
-        tap._Root(observer).setServiceParent(application)
+        tap._Root(observer, Mock(), Mock()).setServiceParent(application)
         self.assertIs(application.getComponent(ILogObserver), observer)
 
     def test_destinations(self) -> None:

@@ -91,6 +91,11 @@ class Channel(HTTPChannel):
         """Whether no request is being received or answered."""
         return not self.requests and self._reader.phase is Phase.IDLE
 
+    @property
+    def expecting(self) -> bool:
+        """Whether a request may come, with none being answered."""
+        return not self.requests and not self._deaf
+
     def drain(self) -> None:
         """Close now if idle, else after the response under way."""
         if self.idle:

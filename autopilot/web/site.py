@@ -83,6 +83,18 @@ class AutopilotSite(Site):
             empty, self._empty = self._empty, None
             empty()
 
+    @property
+    def expecting(self) -> bool:
+        """Whether a request may come on some connection that is waiting for nothing else."""
+        return any(channel.expecting for channel in self.channels)
+
+    def wind_down(self) -> None:
+        """Make the next answer on each connection its last; idle connections stay for one more."""
+        self.draining = True
+        for channel in list(self.channels):
+            if not channel.idle:
+                channel.drain()
+
     def drain(self, empty: Callable[[], None]) -> None:
         """Close idle connections now, the others after their response.
 

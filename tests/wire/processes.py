@@ -72,6 +72,10 @@ class Platform:
 class Router:
     """One ``twistd autopilot``; its log is read from its standard output."""
 
+    launcher: tuple[str, ...] = ()
+    """A command that becomes the router, with these descriptors open in it."""
+    descriptors: tuple[int, ...] = ()
+
     def __init__(self, folder: str, platform_port: int, **variables: str) -> None:
         os.makedirs(folder)
         base = f"http://127.0.0.1:{platform_port}"
@@ -91,11 +95,15 @@ class Router:
         self._open = ExitStack()
         log = self._open.enter_context(self._path.open("wb"))
         self.process = subprocess.Popen(
-            (sys.executable, "-c", _START, "--nodaemon", "--pidfile=", "autopilot"),
+            (
+                *self.launcher,
+                *(sys.executable, "-c", _START, "--nodaemon", "--pidfile=", "autopilot"),
+            ),
             cwd=folder,
             env=environ,
             stdout=log,
             stderr=subprocess.STDOUT,
+            pass_fds=self.descriptors,
         )
 
     @property

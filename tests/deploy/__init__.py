@@ -1,0 +1,1 @@
+"""What is under ``deploy``, the compose file, and the promises made to service managers."""

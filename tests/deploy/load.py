@@ -1,0 +1,67 @@
+"""Clients that ask without a pause, and take down whatever is not a whole good answer."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from threading import Event, Thread
+
+from tests.web.responses import responses
+from tests.wire.processes import PATIENCE
+
+
+class Load:
+    """Clients in threads, each with its request: some connect anew for each, others do not.
+
+    ``good`` counts whole answers; ``bad`` says what happened instead. A kept connection may end
+    only behind an answer that said so.
+    """
+
+    def __init__(self, port: int, *, fresh: list[bytes], keeping: list[bytes]) -> None:
+        self._port = port
+        self._enough = Event()
+        self.good = 0
+        self.bad: list[str] = []
+        self._threads = [
+            Thread(target=self._clients, args=(asked, keeps), daemon=True)
+            for keeps, requests in ((False, fresh), (True, keeping))
+            for asked in requests
+        ]
+        for each in self._threads:
+            each.start()
+
+    def stop(self) -> None:
+        """Let each client finish, and wait for that."""
+        self._enough.set()
+        for each in self._threads:
+            each.join(PATIENCE)
+
+    def _clients(self, asked: bytes, keeps: bool) -> None:
+        while not self._enough.is_set():
+            try:
+                self._client(asked, keeps)
+            except OSError as broken:
+                self.bad.append(repr(broken))
+
+    def _client(self, asked: bytes, keeps: bool) -> None:
+        """All requests on one connection."""
+        with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE) as client:
+            goes_on = True
+            while goes_on and not self._enough.is_set():
+                client.sendall(asked)
+                goes_on = self._answer(client) and keeps
+
+    def _answer(self, client: socket.socket) -> bool:
+        """Read one answer; whether another may be asked for on this connection."""
+        got = b""
+        while data := client.recv(65536):
+            got += data
+            with suppress(AssertionError):  # of half a head nothing can be told
+                (answer,) = responses(got)
+                if answer.whole and answer.status == 200:
+                    self.good += 1
+                    return answer.value(b"connection") != b"close"
+                if answer.whole:
+                    break
+        self.bad.append(repr(got[:200]))
+        return False

@@ -1,0 +1,77 @@
+"""A stand-in for systemd: opens sockets, passes them to router processes, hears what they tell."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from time import monotonic
+
+from tests.wire.processes import PATIENCE, Router
+
+_BECOME = """
+import fcntl, os, sys
+original = [int(each) for each in sys.argv[1].split(",")]
+passed = [fcntl.fcntl(each, fcntl.F_DUPFD, 100) for each in original]
+for each in original:
+    os.close(each)
+for number, descriptor in enumerate(passed, 3):
+    os.dup2(descriptor, number)
+    os.close(descriptor)
+os.environ.update(LISTEN_FDS=str(len(passed)), LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""The last step before the program, done by systemd's fork: it alone knows the process's number."""
+
+
+class Activated(Router):
+    """A router that is passed these sockets, from descriptor 3 upwards."""
+
+    def __init__(
+        self,
+        folder: str,
+        platform_port: int,
+        *sockets: socket.socket,
+        **variables: str,
+    ) -> None:
+        self.descriptors = tuple(each.fileno() for each in sockets)
+        self.launcher = (sys.executable, "-c", _BECOME, ",".join(map(str, self.descriptors)))
+        super().__init__(folder, platform_port, **variables)
+
+
+class Hearer:
+    """The socket that processes tell their state to, at a path or, with ``@``, outside of all."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address.replace("@", "\0", 1) if address[0] == "@" else address)
+        self._socket.settimeout(PATIENCE)
+
+    def next(self) -> dict[str, str]:
+        """What was told next."""
+        told = self._socket.recv(4096).decode()
+        return dict(line.split("=", 1) for line in told.split("\n"))
+
+    def until(self, name: str) -> dict[str, str]:
+        """The next of what is told that has this in it."""
+        end = monotonic() + PATIENCE
+        while monotonic() < end:
+            if name in (told := self.next()):
+                return told
+        raise AssertionError(f"{name} was never told")
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close()
+
+
+def listening() -> socket.socket:
+    """A socket as systemd opens it."""
+    return socket.create_server(("127.0.0.1", 0), backlog=1024)
+
+
+def free_port() -> int:
+    """A port that nothing listened on a moment ago, for programs that must be given one."""
+    with listening() as found:
+        port: int = found.getsockname()[1]
+        return port

@@ -1,0 +1,239 @@
+"""Socket activation: no restart refuses, loses or breaks off what a client has begun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from threading import Event
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.deploy.load import Load
+from tests.deploy.manager import Activated, listening
+from tests.faults.cases import GOOD, PLAIN
+from tests.faults.crowds import REST, WORDS
+from tests.faults.upstreams import ONE, TWO, Upstream, says
+from tests.relay.upstreams import whole
+from tests.web.browsers import CHAT, ask, request
+from tests.web.responses import Response, responses
+from tests.wire.processes import PATIENCE, Router, received, until
+
+_READY = request(b"/readyz", b"Connection: close", method=b"GET")
+_ALIVE = request(b"/healthz", b"Connection: close", method=b"GET")
+_METRICS = request(b"/metrics", b"Connection: close", method=b"GET")
+
+
+def closed(router: Router) -> bool:
+    """Whether it has stopped to accept connections."""
+    return "(TCP Port" in router.log and "Closed)" in router.log
+
+
+class ActivationTestCase(SynchronousTestCase):
+    """A platform, and a socket that stays open whatever becomes of the routers."""
+
+    def setUp(self) -> None:
+        """Open both."""
+        self.upstream = Upstream(one=says(GOOD), two=says(GOOD))
+        self.addCleanup(self.upstream.close)
+        self.socket = self.listening()
+
+    def listening(self) -> socket.socket:
+        """Another socket to pass."""
+        opened = listening()
+        self.addCleanup(opened.close)
+        return opened
+
+    def router(self, *sockets: socket.socket, **variables: str) -> Activated:
+        """A router that is passed the sockets."""
+        passed = sockets or (self.socket,)
+        router = Activated(self.mktemp(), self.upstream.port, *passed, **variables)
+        self.addCleanup(router.close)
+        return router
+
+    def client(self, opened: socket.socket | None = None) -> socket.socket:
+        """A connection to a socket."""
+        client = socket.create_connection((opened or self.socket).getsockname(), timeout=PATIENCE)
+        self.addCleanup(client.close)
+        return client
+
+    def exchange(self, sent: bytes, opened: socket.socket | None = None) -> Response:
+        """The answer to a request that is the last on its connection."""
+        client = self.client(opened)
+        client.sendall(sent)
+        (answer,) = responses(received(client))
+        return answer
+
+    def ready(self) -> None:
+        """Wait until the router has its feeds."""
+        until(lambda: self.exchange(_READY).status == 200)
+
+    def assert_ended(self, router: Router) -> None:
+        """It ended by the signal and complained of nothing."""
+        self.assertEqual(router.ends(), -signal.SIGTERM)
+        for bad in ("Traceback", "Unhandled", "ReactorNotRunning"):
+            self.assertNotIn(bad, router.log)
+
+
+class RestartTests(ActivationTestCase):
+    """One router after the other on the same socket."""
+
+    def test_before_the_start(self) -> None:
+        """Who connects and asks while nothing runs is answered once something does."""
+        early = self.client()
+        early.sendall(_ALIVE)
+        router = self.router()
+        (answer,) = responses(received(early))
+        self.assertEqual((answer.status, answer.body), (200, b"ok\n"))
+        self.assertEqual(router.port(), self.socket.getsockname()[1])
+
+    def test_under_load(self) -> None:
+        """Two restarts, and every request of every client gets its whole answer."""
+        self.upstream.scripts["one"] = says(whole(200, PLAIN))
+        router = self.router(UNKNOWN_MODELS="forward")  # so that none waits for its feeds
+        self.ready()
+        load = Load(
+            self.socket.getsockname()[1],
+            fresh=[request(CHAT, body=ask(TWO))] * 4,
+            # Of a stream's end nobody is told that its connection ends too.
+            keeping=[request(CHAT, body=ask(ONE, stream=False))] * 4,
+        )
+        self.addCleanup(load.stop)
+        for _ in range(2):
+            self._serves_more(load)
+            router.signals(signal.SIGTERM)
+            self.assert_ended(router)
+            router = self.router(UNKNOWN_MODELS="forward")
+        self._serves_more(load)
+        load.stop()
+        self.assertEqual(load.bad, [])
+
+    def test_while_streaming(self) -> None:
+        """The old router ends its stream; a client that comes meanwhile waits for the new one."""
+        go_on = Event()
+        self.addCleanup(go_on.set)
+
+        def finishes(connection: socket.socket) -> None:
+            connection.sendall(WORDS)
+            go_on.wait(PATIENCE)
+            connection.sendall(REST)
+
+        self.upstream.scripts["two"] = finishes
+        old = self.router()
+        self.ready()
+        streaming = self.client()
+        streaming.sendall(request(CHAT, body=ask(TWO)))
+        got = received(streaming, b"hi")
+        idle = self.client()
+        idle.sendall(request(b"/healthz", method=b"GET"))
+        received(idle, b"ok\n")
+        old.signals(signal.SIGTERM)
+        self.assertEqual(received(idle), b"")  # the drain is past the point of taking requests
+        waiting = self.client()
+        waiting.sendall(_ALIVE)
+        self.assertIsNone(old.process.poll())
+        go_on.set()
+        (answer,) = responses(got + received(streaming))
+        self.assertEqual((answer.status, answer.whole), (200, True))
+        self.assert_ended(old)
+        waiting.settimeout(0.2)
+        self.assertRaises(TimeoutError, waiting.recv, 1)
+        waiting.settimeout(PATIENCE)
+        self.router()
+        (answer,) = responses(received(waiting))
+        self.assertEqual(answer.body, b"ok\n")
+
+    def test_connected_and_silent(self) -> None:
+        """A client that got in before the stop and asks just after it is answered, and let go."""
+        self.upstream.scripts["one"] = says(whole(200, PLAIN))
+        router = self.router()
+        self.ready()
+        late = self.client()
+        kept = self.client()
+        kept.sendall(request(b"/healthz", method=b"GET"))
+        received(kept, b"ok\n")  # accepted after `late`, so `late` is too
+        router.signals(signal.SIGTERM)
+        until(lambda: closed(router))
+        for client in (late, kept):
+            client.sendall(request(CHAT, body=ask(ONE, stream=False)))
+            (answer,) = responses(received(client))
+            self.assertEqual((answer.status, answer.body), (200, PLAIN))
+            self.assertEqual(answer.value(b"connection"), b"close")
+        self.assert_ended(router)
+
+    def _serves_more(self, load: Load) -> None:
+        """Wait until the router that runs now has answered many, or one was answered badly."""
+        before = load.good
+        until(lambda: load.good >= before + 100 or load.bad)
+
+
+class PassingTests(ActivationTestCase):
+    """What is passed, and what becomes of the settings' addresses."""
+
+    def test_in_place_of_the_address(self) -> None:
+        """The address of the settings is not listened on; several sockets serve alike."""
+        with listening() as taken:
+            other = self.listening()
+            port = taken.getsockname()[1]
+            self.router(self.socket, other, LISTEN_ADDR=f"127.0.0.1:{port}")
+            for each in (self.socket, other):
+                self.assertEqual(self.exchange(_ALIVE, each).body, b"ok\n")
+                self.assertEqual(self.exchange(_METRICS, each).status, 200)
+
+    def test_operators(self) -> None:
+        """A socket named admin is for operators, and takes their pages off the others."""
+        admin = self.listening()
+        self.router(self.socket, admin, LISTEN_FDNAMES="http:admin")
+        self.assertEqual(self.exchange(_METRICS, admin).status, 200)
+        self.assertEqual(self.exchange(_METRICS).status, 404)
+        self.assertEqual(self.exchange(request(CHAT, b"Connection: close"), admin).status, 404)
+
+    def test_meant_for_another(self) -> None:
+        """What was passed to another process is left alone."""
+        router = Router(
+            self.mktemp(), self.upstream.port, LISTEN_FDS="1", LISTEN_PID=str(os.getpid())
+        )
+        self.addCleanup(router.close)
+        self.assertNotEqual(router.port(), self.socket.getsockname()[1])
+
+    def test_unusable(self) -> None:
+        """What cannot be listened on ends the start, with one line that says what to do."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wrong:
+            router = self.router(self.socket, wrong)
+            self.assertEqual(router.ends(), 1)
+        self.assertIn("LISTEN_FDS: descriptor 4 is not a listening TCP socket", router.log)
+        self.assertNotIn("Traceback", router.log)
+
+    def test_let_go(self) -> None:
+        """The router that ended holds nothing: closed by its owner, the socket is free."""
+        router = self.router(DRAIN_TIMEOUT_MS="0")
+        self.ready()
+        router.signals(signal.SIGTERM)
+        self.assert_ended(router)
+        address = self.socket.getsockname()
+        self.socket.close()
+        with socket.socket() as client:
+            self.assertRaises(ConnectionRefusedError, client.connect, address)
+
+    def test_draining(self) -> None:
+        """While it drains it holds the socket no more: its owner alone decides about it."""
+        go_on = Event()
+        self.addCleanup(go_on.set)
+
+        def lingers(connection: socket.socket) -> None:
+            connection.sendall(WORDS)
+            go_on.wait(PATIENCE)
+
+        self.upstream.scripts["two"] = lingers
+        router = self.router()
+        self.ready()
+        streaming = self.client()
+        streaming.sendall(request(CHAT, body=ask(TWO)))
+        received(streaming, b"hi")
+        address = self.socket.getsockname()
+        router.signals(signal.SIGTERM)
+        until(lambda: closed(router))
+        self.socket.close()
+        with socket.socket() as client:
+            self.assertRaises(ConnectionRefusedError, client.connect, address)
+        self.assertIsNone(router.process.poll())

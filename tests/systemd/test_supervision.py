@@ -1,0 +1,121 @@
+"""What is told to a service manager, and when."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.systemd.notify import Notifier, watchdog_seconds
+from autopilot.systemd.supervision import Supervision
+
+
+class Starting(Clock):
+    """A clock that is a reactor about to run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Any] = []
+
+    def callWhenRunning(self, function: Any) -> None:
+        """See `IReactorCore`."""
+        self.waiting.append(function)
+
+    def runs(self) -> None:
+        """Begin to turn."""
+        for each in self.waiting:
+            each()
+
+
+class SupervisionTests(SynchronousTestCase):
+    """A manager that hears everything."""
+
+    def setUp(self) -> None:
+        """Its socket, outside the file system."""
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        self.manager.bind(f"\0autopilot-{os.getpid()}-{id(self)}")
+        self.manager.setblocking(False)
+        self.notifier = Notifier(f"@autopilot-{os.getpid()}-{id(self)}")
+        self.reactor = Starting()
+
+    def told(self) -> list[str]:
+        """The first line of all that was told since."""
+        return [each.partition("\n")[0] for each in self.datagrams()]
+
+    def datagrams(self) -> list[str]:
+        """All that was told since."""
+        heard = []
+        while True:
+            try:
+                heard.append(self.manager.recv(4096).decode())
+            except BlockingIOError:
+                return heard
+
+    def supervision(self, watchdog: float | None = None) -> Supervision:
+        """A process that may take a minute to stop."""
+        return Supervision(self.reactor, self.notifier, watchdog, lambda: 60.0)
+
+    def test_life(self) -> None:
+        """Ready when the reactor turns, not before; stopping takes the drain and a bit."""
+        supervision = self.supervision()
+        supervision.started()
+        self.assertEqual(self.told(), [])
+        self.reactor.runs()
+        self.assertEqual(self.told(), ["READY=1"])
+        supervision.stopping()
+        (stopping,) = self.datagrams()
+        self.assertEqual(stopping.split("\n")[::2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=70000000"])
+        supervision.stopped()
+        self.assertEqual((self.told(), self.reactor.getDelayedCalls()), ([], []))
+
+    def test_watchdog(self) -> None:
+        """A sign of life in each half of the period, until all is over."""
+        supervision = self.supervision(watchdog=8.0)
+        supervision.started()
+        self.reactor.runs()
+        self.assertEqual(self.told(), ["READY=1", "WATCHDOG=1"])
+        self.reactor.advance(3.9)
+        self.assertEqual(self.told(), [])
+        self.reactor.advance(0.1)
+        supervision.stopping()
+        self.reactor.advance(4.0)
+        self.assertEqual(self.told(), ["WATCHDOG=1", "STOPPING=1", "WATCHDOG=1"])
+        supervision.stopped()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_reload(self) -> None:
+        """A reload says since when, as newer managers want it, and ends with ready."""
+        self.notifier.reloading()
+        self.notifier.ready()
+        reloading, ready = self.datagrams()
+        self.assertRegex(reloading, r"\ARELOADING=1\nMONOTONIC_USEC=[0-9]{3,}\Z")
+        self.assertTrue(ready.startswith("READY=1\n"))
+
+    def test_nobody(self) -> None:
+        """Without a manager nothing is sent; one that is gone is worth one line and no more."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        Notifier().ready()
+        self.assertEqual(list(observer), [])
+        self.manager.close()
+        self.notifier.stopping(1.0)
+        self.assertEqual([event["what"] for event in observer], ["STOPPING=1"])
+
+    def test_watchdog_seconds(self) -> None:
+        """How often signs of life are wanted, of whom, and when not at all."""
+        for expected, environ in (
+            (None, {}),
+            (30.0, {"WATCHDOG_USEC": "30000000"}),
+            (0.5, {"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "7"}),
+            (None, {"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "8"}),
+            (None, {"WATCHDOG_USEC": "0"}),
+            (None, {"WATCHDOG_USEC": "soon"}),
+        ):
+            self.assertEqual(watchdog_seconds(environ, 7), expected)
