@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from autopilot.web.site import AutopilotSite
 
-_BACKLOG = 1024
+BACKLOG = 1024
+"""Connections that wait to be accepted, where the system allows as many."""
 
 
 class Listener:
@@ -43,7 +44,7 @@ class Listener:
 
     def _listen(self) -> IListeningPort:
         host, port = self._address
-        bound: IListeningPort = self._reactor.listenTCP(port, self.site, _BACKLOG, host)
+        bound: IListeningPort = self._reactor.listenTCP(port, self.site, BACKLOG, host)
         return bound
 
 

@@ -1,0 +1,177 @@
+"""The systemd units: correct in systemd's eyes, tight, livable, and in step with the code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import mkdtemp
+from unittest import SkipTest
+
+import trustme
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.descriptors import MOST
+from autopilot.settings import Settings, split_address
+from autopilot.systemd.sockets import ADMIN
+from autopilot.web.listener import BACKLOG
+from tests.deploy.sandbox import allowed
+from tests.deploy.units import UNITS, names, unit
+from tests.faults.cases import GOOD, FaultTestCase
+from tests.faults.upstreams import ONE, Script, Upstream, says
+from tests.web.browsers import request
+from tests.wire.processes import Router, until
+
+SERVICE = "chutes-autopilot.service"
+_PROGRAM = re.compile(r"^(Exec\w+=)/\S+", re.M)
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What systemd says of units."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        raise SkipTest("systemd-analyze is not installed")
+    return subprocess.run([program, *arguments], capture_output=True, text=True)
+
+
+class CorrectTests(SynchronousTestCase):
+    """What systemd itself finds."""
+
+    def verified(self, spoil: str = "") -> str:
+        """The complaints about all units, as if their programs were installed."""
+        folder = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        copies = []
+        for name in names():
+            text = _PROGRAM.sub(rf"\g<1>{sys.executable}", (UNITS / name).read_text())
+            copies.append(folder / name)
+            copies[-1].write_text(text.replace("[Service]", f"[Service]\n{spoil}"))
+        checked = analyze("verify", "--man=no", "--recursive-errors=one", *map(str, copies))
+        return checked.stderr + ("" if checked.returncode == 0 else "failed")
+
+    def test_verify(self) -> None:
+        """It knows every key and value."""
+        self.assertEqual(self.verified(), "")
+
+    def test_verify_complains(self) -> None:
+        """And it would complain of one that it does not know."""
+        self.assertIn("NoNewPrivilege", self.verified("NoNewPrivilege=yes"))
+
+    def test_exposure(self) -> None:
+        """Of 10 points of exposure at most 1.5 are left: the network has to be reached."""
+        checked = analyze("security", "--offline=true", "--threshold=15", str(UNITS / SERVICE))
+        self.assertEqual(checked.returncode, 0, checked.stdout[-200:])
+
+
+class InStepTests(SynchronousTestCase):
+    """Facts of the code that the units repeat."""
+
+    def test_command(self) -> None:
+        """The command is that of the README: in the foreground, with our reactor and plugin."""
+        (command,) = unit(SERVICE)["ExecStart"]
+        _, _, arguments = command.partition(" ")
+        self.assertEqual(arguments, "--nodaemon --pidfile= --reactor=autopilot autopilot")
+        plugin = (UNITS.parents[1] / "twisted/plugins/autopilot_plugin.py").read_text()
+        self.assertIn('Reactor(\n    "autopilot"', plugin)
+
+    def test_sockets(self) -> None:
+        """The port is the default one, the names are those the router goes by, as is the queue."""
+        first = unit("chutes-autopilot.socket")
+        admin = unit("chutes-autopilot-admin.socket")
+        (listened,) = first["ListenStream"]
+        self.assertEqual(split_address(listened)[1], split_address(Settings().listen_addr)[1])
+        self.assertEqual(first["Backlog"], [str(BACKLOG)])
+        self.assertNotEqual(first["FileDescriptorName"], [ADMIN])
+        self.assertEqual(admin["FileDescriptorName"], [ADMIN])
+        self.assertEqual(admin["Service"], [SERVICE])
+
+    def test_times(self) -> None:
+        """There is time to stop with the default settings, before the router even asks for it."""
+        settings = Settings()
+        (limit,) = unit(SERVICE)["TimeoutStopSec"]
+        drain = (settings.drain_delay_ms + settings.drain_timeout_ms) / 1000
+        self.assertGreater(int(limit.removesuffix("s")), drain + 5)
+
+    def test_limits(self) -> None:
+        """There are descriptors for all requests that the settings admit, two for each."""
+        (limit,) = unit(SERVICE)["LimitNOFILE"]
+        self.assertGreater(int(limit), 2 * Settings().max_concurrent_requests)
+        self.assertLessEqual(int(limit), MOST)
+
+
+class LivableTests(FaultTestCase):
+    """The router lives with what the unit forbids, over TLS, from its start to its drain."""
+
+    def sandboxed(self, **changes: object) -> None:
+        """Start a router that asks its platform over TLS, shut in as by systemd."""
+        if shutil.which("systemd-analyze") is None:
+            raise SkipTest("systemd-analyze, which knows the sets of system calls, is missing")
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        self.upstream = _TLSUpstream(context, one=says(GOOD))
+        self.addCleanup(self.upstream.close)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        forbidden = {
+            "calls": sorted(allowed(unit(SERVICE)["SystemCallFilter"])),
+            "no_new_code": unit(SERVICE).get("MemoryDenyWriteExecute") == ["yes"],
+        }
+        self.router = _Sandboxed(folder, self.upstream.port, {**forbidden, **changes})
+        self.addCleanup(self.router.close)
+
+    def test_serves(self) -> None:
+        """Feeds, a stream and the drain: nothing of it needs what is forbidden."""
+        self.sandboxed()
+        self.port = self.router.port()
+        until(lambda: self.exchange(request(b"/readyz", method=b"GET")).status == 200)
+        self.assertTrue(self.ask(ONE).whole)
+        status = Path(f"/proc/{self.router.process.pid}/status").read_text()
+        self.assertRegex(status, r"Seccomp:\s2\n")
+        self.router.signals(signal.SIGTERM)
+        self.assertEqual(self.router.ends(), -signal.SIGTERM)
+        self.assertNotIn("Traceback", self.router.log)
+
+    def test_would_show(self) -> None:
+        """With too little allowed it would not come up: the sandbox is a real one."""
+        calls = allowed(unit(SERVICE)["SystemCallFilter"]) - {"epoll_create1", "epoll_create"}
+        self.sandboxed(calls=sorted(calls))
+        self.assertNotEqual(self.router.ends(), 0)
+
+
+class _TLSUpstream(Upstream):
+    """An upstream behind TLS."""
+
+    def __init__(self, context: ssl.SSLContext, **scripts: Script) -> None:
+        self._context = context
+        super().__init__(**scripts)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            super()._serve(self._context.wrap_socket(connection, server_side=True))
+
+
+class _Sandboxed(Router):
+    """A router behind the filter."""
+
+    def __init__(self, folder: Path, port: int, forbidden: dict[str, object]) -> None:
+        sandbox = str(Path(__file__).with_name("sandbox.py"))
+        self.launcher = (sys.executable, sandbox, json.dumps(forbidden))
+        base = f"https://localhost:{port}"
+        super().__init__(
+            str(folder / "run"),
+            port,
+            BACKEND_BASE_URL=base,
+            MODELS_URL=f"{base}/v1/models",
+            UTILIZATION_URL=f"{base}/chutes/utilization",
+            API_BASE_URL=base,
+            UPSTREAM_CA_FILE=str(folder / "ca.pem"),
+        )
