@@ -59,8 +59,13 @@ system: ## install libfaketime and chromium for the tests, as root on Debian
 		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends chromium; } \
 		|| echo 'chromium could not be installed: tests in a browser will be skipped'; fi
 
+# Without it the tests of the manifests are skipped, and say so.
+.PHONY: manifests-tool
+manifests-tool:
+	-@$(MAKE) --no-print-directory tests/deploy/.venv/.installed
+
 .PHONY: pytest
-pytest: $(STAMP) ## the tests under pytest, with the coverage gate
+pytest: $(STAMP) manifests-tool ## the tests under pytest, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
@@ -160,12 +165,14 @@ fuzz: tests/fuzz/.venv/.installed ## fuzzing with coverage guidance, a minute fo
 mutation: tests/mutation/.venv/.installed ## change routing in a thousand ways and see whether its tests notice
 	tests/mutation/.venv/bin/python -m tests.mutation $(ARGS)
 
+# Tools that import the router are resolved with its dependencies, the others by themselves.
 .PHONY: tools-lock
-tools-lock: $(STAMP) ## resolve the tools of `make docs`, `make fuzz` and `make mutation` anew
-	for each in docs fuzz mutation; do \
+tools-lock: $(STAMP) ## resolve the tools of single tests anew
+	for each in $(patsubst tests/%/tool.in,%,$(wildcard tests/*/tool.in)); do \
+		case $$each in docs|fuzz|mutation) with='--constraint ../../requirements-dev.lock ../../pyproject.toml';; *) with=;; esac; \
 		(cd tests/$$each && ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make tools-lock' \
-			--constraint ../../requirements-dev.lock $(ARGS) --output-file tool.lock tool.in ../../pyproject.toml) || exit 1; done
+			$(ARGS) --output-file tool.lock tool.in $$with) || exit 1; done
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel into dist/
@@ -180,6 +187,6 @@ clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
-		tests/docs/.venv tests/fuzz/.venv tests/mutation/.venv twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		tests/*/.venv twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
 	find autopilot benchmarks stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

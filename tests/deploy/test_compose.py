@@ -1,0 +1,169 @@
+"""The compose file: valid, hardened, and in step with the code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot import __version__
+from autopilot.settings import Settings, load_settings, split_address
+from stub_backend.command import host_and_port, parse
+from tests.deploy.manifests import COMPOSE, Manifests, by_default, compose, dockerfile, seconds
+from tests.wire.processes import ROOT
+
+_ROUTERS = ("router", "demo")
+_STOPPING = 5.0
+"""Seconds that a stop takes besides the drain."""
+
+
+class ComposeTestCase(SynchronousTestCase):
+    """The file, read."""
+
+    def setUp(self) -> None:
+        """Read it."""
+        self.manifests = compose()
+        self.file = self.manifests[COMPOSE.name]
+        self.services: dict[str, Any] = self.file["services"]
+
+    def settings(self, name: str) -> Settings:
+        """The settings that a router's environment gives; an unknown variable fails."""
+        given = {key: by_default(text) for key, text in self.services[name]["environment"].items()}
+        self.assertLessEqual({key.lower() for key in given}, set(Settings.__dataclass_fields__))
+        return load_settings({}, given, {})
+
+
+class SchemaTests(SynchronousTestCase):
+    """What the Compose Specification says."""
+
+    def test_valid(self) -> None:
+        """Nothing is wrong with the file."""
+        self.assertEqual(compose().problems, {COMPOSE.name: []})
+
+    def test_would_show(self) -> None:
+        """A key or a value that it does not know would be."""
+        folder = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        for right, wrong in (("read_only: true", "readonly: true"), ("retries: 3", "retries: []")):
+            spoiled = folder / "docker-compose.yaml"
+            spoiled.write_text(COMPOSE.read_text().replace(right, wrong))
+            self.assertNotEqual(Manifests(spoiled).problems, {COMPOSE.name: []})
+
+
+class HardenedTests(ComposeTestCase):
+    """What every container may not do, and what is reachable from where."""
+
+    def test_every_service(self) -> None:
+        """Nothing to write to, no capabilities, no new ones, limits, bounded logs, restarts."""
+        for name, service in self.services.items():
+            self.assertIs(service["read_only"], True, name)
+            self.assertEqual(service["cap_drop"], ["ALL"], name)
+            self.assertEqual(service["security_opt"], ["no-new-privileges:true"], name)
+            self.assertEqual(set(service["deploy"]["resources"]["limits"]), {"memory", "pids"})
+            self.assertLessEqual({"max-size", "max-file"}, set(service["logging"]["options"]))
+            self.assertEqual(service["restart"], "unless-stopped", name)
+            self.assertNotIn("privileged", service)
+
+    def test_capabilities(self) -> None:
+        """Only Caddy has one: to listen on the web's ports."""
+        having = {
+            name: each["cap_add"] for name, each in self.services.items() if "cap_add" in each
+        }
+        self.assertEqual(having, {"caddy": ["NET_BIND_SERVICE"]})
+
+    def test_reachable(self) -> None:
+        """Unless told otherwise only from this machine; the router itself never from outside."""
+        for name, service in self.services.items():
+            for port in service.get("ports", ()):
+                self.assertTrue(by_default(port).startswith("127.0.0.1:"), port)
+                if name != "caddy":
+                    self.assertTrue(port.startswith("127.0.0.1:"), port)
+        inside = self.file["networks"]["inside"]
+        self.assertIs(inside["internal"], True)
+        among = [name for name, each in self.services.items() if "inside" in each["networks"]]
+        self.assertEqual(among, ["router", "caddy"])
+
+
+class InStepTests(ComposeTestCase):
+    """Facts of the code that the file repeats."""
+
+    def test_times_to_stop(self) -> None:
+        """Containers are given longer than the drain takes."""
+        for name, behind in (("router", "router"), ("demo", "demo"), ("caddy", "router")):
+            settings = self.settings(behind)
+            drain = (settings.drain_delay_ms + settings.drain_timeout_ms) / 1000
+            grace = seconds(self.services[name]["stop_grace_period"])
+            self.assertGreater(grace, drain + _STOPPING)
+
+    def test_ports(self) -> None:
+        """Published are the operators' port and Caddy's; Caddy goes where the router listens."""
+        settings = self.settings("router")
+        assert settings.admin_listen_addr is not None
+        _, admin = split_address(settings.admin_listen_addr)
+        (published,) = self.services["router"]["ports"]
+        self.assertEqual(by_default(published), f"127.0.0.1:{admin}:{admin}")
+        _, port = split_address(settings.listen_addr)
+        caddy = self.services["caddy"]
+        self.assertEqual(caddy["environment"]["AUTOPILOT_ROUTER"], f"router:{port}")
+        (demo,) = self.services["demo"]["ports"]
+        self.assertTrue(demo.endswith(f":{split_address(self.settings('demo').listen_addr)[1]}"))
+
+    def test_proxy(self) -> None:
+        """The router believes the addresses that come from the network Caddy is in."""
+        settings = self.settings("router")
+        (subnet,) = self.file["networks"]["inside"]["ipam"]["config"]
+        self.assertIs(settings.trust_proxy_headers, True)
+        self.assertEqual([*map(str, settings.trusted_proxy_cidrs)], [by_default(subnet["subnet"])])
+        self.assertEqual(
+            self.services["router"]["environment"]["TRUSTED_PROXY_CIDRS"], subnet["subnet"]
+        )
+
+    def test_caddyfile(self) -> None:
+        """The file is where Caddy gets it from, and its variables are set."""
+        (mounted,) = (each for each in self.services["caddy"]["volumes"] if "Caddyfile" in each)
+        source, target, mode = mounted.split(":")
+        self.assertEqual((target, mode), ("/etc/caddy/Caddyfile", "ro"))
+        asked = set(re.findall(r"\{\$(\w+)", (ROOT / source).read_text()))
+        self.assertEqual(asked, set(self.services["caddy"]["environment"]))
+
+    def test_demo(self) -> None:
+        """The demo's router has the stand-in for everything; both are in that profile only."""
+        stand_in = self.services["platform"]
+        options = parse(stand_in["command"])
+        host, port = host_and_port(options.listen)
+        self.assertEqual(host, "0.0.0.0")
+        settings, usual = self.settings("demo"), Settings()
+        for field in Settings.__dataclass_fields__:
+            if field.endswith("_url"):
+                path = getattr(usual, field).split("/", 3)[3:]
+                there = "/".join((f"http://platform:{port}", *path))
+                self.assertEqual(getattr(settings, field), there)
+        in_profiles = {name for name, each in self.services.items() if "profiles" in each}
+        self.assertEqual(in_profiles, {"demo", "platform"})
+        self.assertEqual(stand_in["networks"], self.services["demo"]["networks"])
+
+    def test_versions(self) -> None:
+        """The images are those of this version."""
+        for name in (*_ROUTERS, "platform"):
+            image = by_default(self.services[name]["image"])
+            self.assertEqual(image.partition(":")[2], __version__)
+
+
+class ImageTests(ComposeTestCase):
+    """What the compose file and the Dockerfile have to agree on."""
+
+    def test_target(self) -> None:
+        """The stand-in's stage is there."""
+        target = self.services["platform"]["build"]["target"]
+        self.assertRegex(dockerfile(), rf"(?im)^FROM .+ AS {target}$")
+
+    def test_health(self) -> None:
+        """The check is the image's own."""
+        kind, *command = self.services["router"]["healthcheck"]["test"]
+        self.assertEqual(kind, "CMD")
+        written = ", ".join(f'"{word}"' for word in command)
+        self.assertIn(f"[{written}]", dockerfile())

@@ -1,0 +1,230 @@
+"""The Kubernetes manifests: valid, restricted, coherent, and in step with the code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot import __version__
+from autopilot.settings import Settings, load_settings, split_address
+from tests.deploy.manifests import KUBERNETES, Manifests, dockerfile, kubernetes
+from tests.platforms import ServiceTestCase
+from tests.web.browsers import request
+
+NO_SCHEMA = "no schema"
+_STOPPING = 5
+"""Seconds that a stop takes besides the drain."""
+
+
+class SchemaTests(SynchronousTestCase):
+    """What Kubernetes' own schemas say."""
+
+    def test_valid(self) -> None:
+        """Nothing is wrong; those without a schema are not Kubernetes' own kinds."""
+        problems = {name: each for name, each in kubernetes().problems.items() if each}
+        self.assertEqual(
+            problems,
+            {
+                "kustomization.yaml": [NO_SCHEMA],
+                "prometheus-adapter-rule.yaml": [NO_SCHEMA],
+                "servicemonitor.yaml": [NO_SCHEMA],
+            },
+        )
+
+    def test_would_show(self) -> None:
+        """A key or a value that they do not know would be."""
+        folder = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        text = (KUBERNETES / "deployment.yaml").read_text()
+        for right, wrong in (("livenessProbe", "liveProbe"), ("maxSkew: 1", "maxSkew: one")):
+            (folder / "deployment.yaml").write_text(text.replace(right, wrong))
+            problems = Manifests(folder / "deployment.yaml").problems["deployment.yaml"]
+            self.assertEqual(len([each for each in problems if each != NO_SCHEMA]), 1)
+
+
+class KubernetesTestCase(ServiceTestCase):
+    """The manifests, read, and the settings of the pods."""
+
+    def setUp(self) -> None:
+        """Read them."""
+        super().setUp()
+        self.manifests = kubernetes()
+        self.template: Any = self.manifests.of_kind("Deployment")["spec"]["template"]
+        (self.container,) = self.template["spec"]["containers"]
+        given = dotenv_values(KUBERNETES / "settings.env", interpolate=False)
+        self.assertLessEqual({key.lower() for key in given}, set(Settings.__dataclass_fields__))
+        self.settings = load_settings({}, given, {})
+        self.ports = {each["name"]: each["containerPort"] for each in self.container["ports"]}
+
+    def served(self, path: str, port: str) -> int:
+        """The status that a path has on a port of the pod, by name."""
+        addresses = {
+            "listen_addr": self.settings.listen_addr,
+            "admin_listen_addr": self.settings.admin_listen_addr,
+        }
+        self.reactor.tcpServers.clear()
+        service = self.running(**addresses)
+        browser = self.browser(service.ports.index(self.ports[port]))
+        browser.sends(request(path.encode(), method=b"GET"))
+        status = browser.response.status
+        browser.leaves()
+        self.successResultOf(service.stopService())
+        return status
+
+
+class RestrictedTests(KubernetesTestCase):
+    """Pods as the restricted profile wants them, which the namespace enforces."""
+
+    def test_security(self) -> None:
+        """Not root, nothing to gain, nothing to write to, no token of the cluster."""
+        pod, container = self.template["spec"], self.container["securityContext"]
+        self.assertIs(pod["securityContext"]["runAsNonRoot"], True)
+        self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        self.assertIs(container["allowPrivilegeEscalation"], False)
+        self.assertIs(container["readOnlyRootFilesystem"], True)
+        self.assertEqual(container["capabilities"], {"drop": ["ALL"]})
+        self.assertIs(pod["automountServiceAccountToken"], False)
+        labels = self.manifests.of_kind("Namespace")["metadata"]["labels"]
+        self.assertEqual(labels["pod-security.kubernetes.io/enforce"], "restricted")
+        self.assertLessEqual({"cpu", "memory"}, set(self.container["resources"]["requests"]))
+        self.assertIn("memory", self.container["resources"]["limits"])
+
+    def test_user(self) -> None:
+        """The user is that of the image."""
+        user = self.template["spec"]["securityContext"]["runAsUser"]
+        self.assertIn(f"{user}", dockerfile())
+
+    def test_egress(self) -> None:
+        """Out go names and the ports of the platform's addresses, nothing else."""
+        policy = self.manifests.of_kind("NetworkPolicy")["spec"]
+        usual = Settings()
+        urls = [
+            getattr(usual, name) for name in usual.__dataclass_fields__ if name.endswith("_url")
+        ]
+        platform = {urlsplit(url).port or {"https": 443}[urlsplit(url).scheme] for url in urls}
+        ports = {port["port"] for each in policy["egress"] for port in each["ports"]}
+        self.assertEqual(ports, {53} | platform)
+
+
+class CoherentTests(KubernetesTestCase):
+    """What one manifest says of another."""
+
+    def test_files(self) -> None:
+        """All files are applied, but for those that need something installed."""
+        made = self.manifests["kustomization.yaml"]
+        files = {each.name for each in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
+        optional = {"servicemonitor.yaml", "prometheus-adapter-rule.yaml"}
+        self.assertEqual(set(made["resources"]), files - optional)
+        self.assertEqual(made["configMapGenerator"][0]["envs"], ["settings.env"])
+        self.assertEqual(made["namespace"], self.manifests.of_kind("Namespace")["metadata"]["name"])
+
+    def test_selectors(self) -> None:
+        """Every selector meets the pods."""
+        labels = self.template["metadata"]["labels"]
+        spec = {
+            kind: self.manifests.of_kind(kind)["spec"]
+            for kind in ("Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy")
+        }
+        for selector in (
+            spec["Deployment"]["selector"]["matchLabels"],
+            spec["Service"]["selector"],
+            spec["PodDisruptionBudget"]["selector"]["matchLabels"],
+            spec["NetworkPolicy"]["podSelector"]["matchLabels"],
+            *(
+                each["labelSelector"]["matchLabels"]
+                for each in self.template["spec"]["topologySpreadConstraints"]
+            ),
+        ):
+            self.assertEqual(selector, labels)
+        (added,) = self.manifests["kustomization.yaml"]["labels"]
+        monitored = self.manifests.of_kind("ServiceMonitor")["spec"]["selector"]["matchLabels"]
+        self.assertEqual(monitored, added["pairs"])
+
+    def test_names(self) -> None:
+        """What is referred to by name is there."""
+        target = self.manifests.of_kind("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
+        deployment = self.manifests.of_kind("Deployment")
+        self.assertEqual(
+            target,
+            {key: deployment[key] for key in ("apiVersion", "kind")}
+            | {"name": deployment["metadata"]["name"]},
+        )
+        (source,) = self.container["envFrom"]
+        (generated,) = self.manifests["kustomization.yaml"]["configMapGenerator"]
+        self.assertEqual(source["configMapRef"]["name"], generated["name"])
+        account = self.manifests.of_kind("ServiceAccount")["metadata"]["name"]
+        self.assertEqual(self.template["spec"]["serviceAccountName"], account)
+        served = {each["name"]: each for each in self.manifests.of_kind("Service")["spec"]["ports"]}
+        self.assertEqual({each["targetPort"] for each in served.values()}, set(self.ports))
+        (endpoint,) = self.manifests.of_kind("ServiceMonitor")["spec"]["endpoints"]
+        self.assertIn(endpoint["port"], served)
+        ingress = self.manifests.of_kind("NetworkPolicy")["spec"]["ingress"]
+        named = {port["port"] for each in ingress for port in each["ports"]}
+        self.assertEqual(named, set(self.ports))
+
+    def test_image(self) -> None:
+        """The image is that of this version."""
+        (image,) = self.manifests["kustomization.yaml"]["images"]
+        self.assertEqual(image["name"], self.container["image"])
+        self.assertEqual(image["newTag"], __version__)
+
+
+class InStepTests(KubernetesTestCase):
+    """Facts of the code that the manifests repeat."""
+
+    def test_ports(self) -> None:
+        """The ports of the container are those that its settings listen on."""
+        assert self.settings.admin_listen_addr is not None
+        listened = (self.settings.listen_addr, self.settings.admin_listen_addr)
+        http, admin = (split_address(each)[1] for each in listened)
+        self.assertEqual(self.ports, {"http": http, "admin": admin})
+
+    def test_probes(self) -> None:
+        """Readiness asks for readiness; life and start do not; all where it is answered."""
+        for probe, path in (
+            ("startupProbe", "/healthz"),
+            ("livenessProbe", "/healthz"),
+            ("readinessProbe", "/readyz"),
+        ):
+            asked = self.container[probe]["httpGet"]
+            self.assertEqual(asked["path"], path)
+            self.assertEqual(self.served(path, asked["port"]), 200)
+
+    def test_operators(self) -> None:
+        """The metrics are scraped where they are, and are not where clients are."""
+        (endpoint,) = self.manifests.of_kind("ServiceMonitor")["spec"]["endpoints"]
+        self.assertEqual(self.served(endpoint["path"], endpoint["port"]), 200)
+        self.assertEqual(self.served(endpoint["path"], "http"), 404)
+
+    def test_stopping(self) -> None:
+        """A pod leaves the endpoints before its port closes, and is not killed while it drains."""
+        delay, drain = self.settings.drain_delay_ms / 1000, self.settings.drain_timeout_ms / 1000
+        probe = self.container["readinessProbe"]
+        notice = (probe["periodSeconds"] + probe["timeoutSeconds"]) * probe["failureThreshold"]
+        self.assertGreater(delay, notice)
+        grace = self.template["spec"]["terminationGracePeriodSeconds"]
+        self.assertGreater(grace, delay + drain + _STOPPING)
+
+    def test_autoscaling(self) -> None:
+        """The metric is one that is exported, and is reached before requests are refused."""
+        spec = self.manifests.of_kind("HorizontalPodAutoscaler")["spec"]
+        (metric,) = (each["pods"] for each in spec["metrics"])
+        name = metric["metric"]["name"]
+        service = self.service()
+        service.startService()
+        browser = self.browser()
+        browser.sends(request(b"/metrics", method=b"GET"))
+        exported = browser.response.body.decode()
+        self.assertRegex(exported, rf"(?m)^# TYPE {name} gauge$")
+        self.assertLess(
+            int(metric["target"]["averageValue"]), self.settings.max_concurrent_requests
+        )
+        (rule,) = self.manifests["prometheus-adapter-rule.yaml"]["rules"]["custom"]
+        self.assertEqual(re.match(r"\w+", rule["seriesQuery"]).group(), name)  # type: ignore[union-attr]
