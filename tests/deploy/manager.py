@@ -26,6 +26,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 class Activated(Router):
     """A router that is passed these sockets, from descriptor 3 upwards."""
 
+    options = ("--reactor=autopilot",)
+
     def __init__(
         self,
         folder: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -44,13 +45,15 @@ class Manifests:
         return found
 
 
+@cache
 def kubernetes() -> Manifests:
-    """All manifests for Kubernetes."""
+    """All manifests for Kubernetes, read once and to be left as they are."""
     return Manifests(*sorted(KUBERNETES.glob("*.yaml")))
 
 
+@cache
 def compose() -> Manifests:
-    """The compose file."""
+    """The compose file, read once and to be left as it is."""
     return Manifests(COMPOSE)
 
 

@@ -160,7 +160,9 @@ class _TLSUpstream(Upstream):
 
 
 class _Sandboxed(Router):
-    """A router behind the filter."""
+    """A router behind the filter, with the unit's options."""
+
+    options = ("--reactor=autopilot",)
 
     def __init__(self, folder: Path, port: int, forbidden: dict[str, object]) -> None:
         sandbox = str(Path(__file__).with_name("sandbox.py"))

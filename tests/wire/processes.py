@@ -75,6 +75,8 @@ class Router:
     launcher: tuple[str, ...] = ()
     """A command that becomes the router, with these descriptors open in it."""
     descriptors: tuple[int, ...] = ()
+    options: tuple[str, ...] = ()
+    """More for ``twistd``."""
 
     def __init__(self, folder: str, platform_port: int, **variables: str) -> None:
         os.makedirs(folder)
@@ -97,7 +99,8 @@ class Router:
         self.process = subprocess.Popen(
             (
                 *self.launcher,
-                *(sys.executable, "-c", _START, "--nodaemon", "--pidfile=", "autopilot"),
+                *(sys.executable, "-c", _START, "--nodaemon", "--pidfile="),
+                *(*self.options, "autopilot"),
             ),
             cwd=folder,
             env=environ,
