@@ -78,7 +78,7 @@ class Options(UsageOptions):
     environ: Mapping[str, str] = os.environ
     settings: Settings
     sources: Sources
-    passed: Sockets
+    passed = Sockets()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
