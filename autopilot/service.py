@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from autopilot.web.site import AutopilotSite
 
 _LAST_WORDS = 1.0
-_LAST_REQUESTS = 1.0
+_LOOKS = 20
 _LOOK_AGAIN = 0.05
 
 
@@ -188,8 +188,9 @@ class AutopilotService(Service):
         sites = {listener.site for listener in self._listeners if listener.shared}
         for site in sites:
             site.wind_down()
-        end = self._reactor.seconds() + _LAST_REQUESTS
-        while any(site.expecting for site in sites) and self._reactor.seconds() < end:
+        for _ in range(_LOOKS):  # not until a time: who is held up has read nothing meanwhile
+            if not any(site.expecting for site in sites):
+                break
             await deferLater(self._reactor, _LOOK_AGAIN)
 
     async def _drain(self, seconds: float) -> None:

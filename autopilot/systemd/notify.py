@@ -37,17 +37,19 @@ class Notifier:
 
     def alive(self) -> None:
         """It still turns."""
-        self._tell("WATCHDOG=1")
+        self._tell("WATCHDOG=1", patience=0.0)
 
-    def _tell(self, *assignments: str) -> None:
+    def _tell(self, *assignments: str, patience: float = _SECONDS_TO_SEND) -> None:
         if not self._address:
             return
         # A leading @ stands for the zero byte of a name outside the file system.
         address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
-                teller.settimeout(_SECONDS_TO_SEND)
+                teller.settimeout(patience)
                 teller.sendto("\n".join(assignments).encode(), address)
+        except BlockingIOError:
+            pass  # a sign of life, and more of them wait to be read than fit
         except OSError as wrong:
             _log.warn(
                 "The service manager could not be told {what}: {why}",

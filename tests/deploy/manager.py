@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import suppress
+from random import sample
 from time import monotonic
 
 from tests.wire.processes import PATIENCE, Router
@@ -73,7 +75,8 @@ def listening() -> socket.socket:
 
 
 def free_port() -> int:
-    """A port that nothing listened on a moment ago, for programs that must be given one."""
-    with listening() as found:
-        port: int = found.getsockname()[1]
-        return port
+    """A port for programs that must be given one; none that the system gives to connections."""
+    for port in sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from functools import partial
 from threading import Event
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +23,9 @@ from tests.wire.processes import PATIENCE, Router, received, until
 _READY = request(b"/readyz", b"Connection: close", method=b"GET")
 _ALIVE = request(b"/healthz", b"Connection: close", method=b"GET")
 _METRICS = request(b"/metrics", b"Connection: close", method=b"GET")
+
+_TRIES = 5
+"""A test that has to be quick gets so many, as the machine may hold it up."""
 
 
 def closed(router: Router) -> bool:
@@ -146,20 +150,34 @@ class RestartTests(ActivationTestCase):
     def test_connected_and_silent(self) -> None:
         """A client that got in before the stop and asks just after it is answered, and let go."""
         self.upstream.scripts["one"] = says(whole(200, PLAIN))
-        router = self.router()
-        self.ready()
-        late = self.client()
-        kept = self.client()
-        kept.sendall(request(b"/healthz", method=b"GET"))
-        received(kept, b"ok\n")  # accepted after `late`, so `late` is too
-        router.signals(signal.SIGTERM)
-        until(lambda: closed(router))
-        for client in (late, kept):
-            client.sendall(request(CHAT, body=ask(ONE, stream=False)))
-            (answer,) = responses(received(client))
+        asked = request(CHAT, body=ask(ONE, stream=False))
+        answers: list[Response | None] = [None]
+        for _ in range(_TRIES):
+            router = self.router()
+            self.ready()
+            late = self.client()
+            kept = self.client()
+            kept.sendall(request(b"/healthz", method=b"GET"))
+            received(kept, b"ok\n")  # accepted after `late`, so `late` is too
+            router.signals(signal.SIGTERM)
+            until(partial(closed, router))
+            answers = [self._answered(client, asked) for client in (late, kept)]
+            self.assert_ended(router)
+            if None not in answers:
+                break
+        for answer in answers:
+            assert answer is not None, "too late, each time"
             self.assertEqual((answer.status, answer.body), (200, PLAIN))
             self.assertEqual(answer.value(b"connection"), b"close")
-        self.assert_ended(router)
+
+    def _answered(self, client: socket.socket, asked: bytes) -> Response | None:
+        """The answer, if the connection was still open for the request."""
+        try:
+            client.sendall(asked)
+            got = received(client)
+        except ConnectionError:
+            return None
+        return responses(got)[0] if got else None
 
     def _serves_more(self, load: Load) -> None:
         """Wait until the router that runs now has answered many, or one was answered badly."""

@@ -108,6 +108,16 @@ class SupervisionTests(SynchronousTestCase):
         self.notifier.stopping(1.0)
         self.assertEqual([event["what"] for event in observer], ["STOPPING=1"])
 
+    def test_unread(self) -> None:
+        """Signs of life that nobody reads neither hold the reactor up nor fill the log."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for _ in range(600):
+            self.notifier.alive()
+        self.assertLess(len(self.told()), 600)
+        self.assertEqual(list(observer), [])
+
     def test_watchdog_seconds(self) -> None:
         """How often signs of life are wanted, of whom, and when not at all."""
         for expected, environ in (
