@@ -71,7 +71,7 @@ pytest: $(STAMP) manifests-tool ## the tests under pytest, with the coverage gat
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := chromium deploy docs faults live secrets soak
+WATCHED := browser chromium deploy docs faults live secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -165,11 +165,16 @@ fuzz: tests/fuzz/.venv/.installed ## fuzzing with coverage guidance, a minute fo
 mutation: tests/mutation/.venv/.installed ## change routing in a thousand ways and see whether its tests notice
 	tests/mutation/.venv/bin/python -m tests.mutation $(ARGS)
 
+# CI makes it part of its run; where chromium cannot be had the tests say so and are skipped.
+.PHONY: browser
+browser: tests/browser/.venv/.installed ## the status page in a real Chromium; screenshots to logs/browser
+	tests/browser/.venv/bin/python -m pytest tests/browser $(ARGS)
+
 # Tools that import the router are resolved with its dependencies, the others by themselves.
 .PHONY: tools-lock
 tools-lock: $(STAMP) ## resolve the tools of single tests anew
 	for each in $(patsubst tests/%/tool.in,%,$(wildcard tests/*/tool.in)); do \
-		case $$each in docs|fuzz|mutation) with='--constraint ../../requirements-dev.lock ../../pyproject.toml';; *) with=;; esac; \
+		case $$each in browser|docs|fuzz|mutation) with='--constraint ../../requirements-dev.lock ../../pyproject.toml';; *) with=;; esac; \
 		(cd tests/$$each && ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make tools-lock' \
 			$(ARGS) --output-file tool.lock tool.in $$with) || exit 1; done
@@ -186,7 +191,7 @@ wheel-check: wheel ## install the wheel in an empty environment and look for `tw
 clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-		logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
+		logs/browser logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
 		tests/*/.venv twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
 	find autopilot benchmarks stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,6 +25,7 @@ from autopilot.control.heads import limit_head
 from autopilot.control.models import ModelDocuments
 from autopilot.control.plane import ControlPlane
 from autopilot.control.readiness import Readiness, readiness
+from autopilot.observe.history import History
 from autopilot.observe.metrics import Gauges, Metrics
 from autopilot.observe.recent import Recent
 from autopilot.observe.records import RequestRecord
@@ -38,6 +39,9 @@ from autopilot.settings import Settings
 from autopilot.web.cors import Cors
 from autopilot.web.pages import Pages, Sources
 from autopilot.web.site import AutopilotSite
+from autopilot.web.status.facts import Facts
+from autopilot.web.status.live import Live
+from autopilot.web.status.sections import Sections
 from autopilot.web.tree import Tree
 
 if TYPE_CHECKING:
@@ -93,6 +97,9 @@ class Parts:
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self.metrics = Metrics(__version__)
         self.recent = Recent()
+        self.history = History(self.clock.seconds)
+        drawn = Sections()
+        self.live = Live(reactor, lambda: drawn(self.status()))
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.memory = live.memory(settings)
         endpoints = VerifiedEndpoints(reactor, trust)
@@ -134,6 +141,7 @@ class Parts:
             metrics=self.metrics.text,
             status=self.status,
             refreshed_in=self.control.refreshed_in,
+            live=self.live,
         )
         pages = Pages(sources, for_clients=clients, for_operators=operators)
         tree = Tree(pages.app.resource(), self.gateway if clients else None)
@@ -160,28 +168,29 @@ class Parts:
             self.draining,
         )
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Facts:
         """What the router knows and does, without anything of its clients."""
         now = self.clock.seconds()
-        ready = self.readiness()
-        return {
-            "version": __version__,
-            "ready": ready.status == 200,
-            "readiness": ready.report(),
-            "requests_active": self.gateway.active,
-            "ranking": self.control.snapshot.ranking,
-            "cooling": sorted(self.memory.cooldown.open),
-            "first_content_seconds": self.memory.experience.first_content(now),
-            "events_per_second": self.memory.experience.throughput(now),
-            "evidence": {name: each.report() for name, each in self.attestation.known().items()},
-            "recent": self.recent.summary(),
-        }
+        return Facts(
+            version=__version__,
+            readiness=self.readiness(),
+            active=self.gateway.active,
+            most_active=self.settings.max_concurrent_requests,
+            ranking=self.control.snapshot.ranking,
+            cooling=self.memory.cooldown.remaining(now),
+            first_content=self.memory.experience.first_content(now),
+            throughput=self.memory.experience.throughput(now),
+            evidence=self.attestation.known(),
+            recent=self.recent.summary(),
+            past=self.history.past(),
+        )
 
     def record(self, record: RequestRecord) -> None:
         """Take in one finished request."""
         catalog = self.control.snapshot.catalog
         self.metrics.request(record, catalog if catalog is not None else ())
         self.recent.add(record)
+        self.history.add(record)
         self.reporter.report(record)
 
     def _control_plane(self, reactor: Any, agent: IAgent) -> ControlPlane:

@@ -172,6 +172,7 @@ class AutopilotService(Service):
             await deferLater(self._reactor, settings.drain_delay_ms / 1000)
         for listener in self._listeners:
             await listener.close()
+        parts.live.close()
         await self._hear_last_requests()
         parts.gateway.draining = True
         await self._drain(settings.drain_timeout_ms / 1000)

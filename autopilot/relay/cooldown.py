@@ -52,6 +52,10 @@ class Cooldown:
         """The models that have failed too often and not succeeded since, due for a probe or not."""
         return frozenset(self._open)
 
+    def remaining(self, now: float) -> dict[str, float]:
+        """The same, each with the seconds until a request tries it; 0 when the next one does."""
+        return {model: max(0.0, self._breakers[model].retry_at - now) for model in self._open}
+
     def attempting(self, model: str, now: float) -> None:
         """An attempt on ``model`` starts.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from klein import Klein
@@ -20,14 +19,21 @@ from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import hint
 from autopilot.web import errors
 from autopilot.web.leaf import method_not_allowed
+from autopilot.web.status.assets import load_assets
+from autopilot.web.status.events import EventsLeaf
+from autopilot.web.status.page import POLICY, page
+from autopilot.web.status.sections import sections
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.iweb import IRequest
+    from twisted.web.resource import IResource
 
     from autopilot.control.models import ModelDocuments
     from autopilot.control.readiness import Readiness
     from autopilot.routing.catalog import Catalog
+    from autopilot.web.status.facts import Facts
+    from autopilot.web.status.live import Live
 
 _JSON = b"application/json"
 _NOT_READY = Refusal(503, "not_ready", "The model catalog has not been fetched yet.", retry_after=1)
@@ -41,7 +47,8 @@ class Sources:
     documents: ModelDocuments
     readiness: Callable[[], Readiness]
     metrics: Callable[[], bytes]
-    status: Callable[[], dict[str, Any]]
+    status: Callable[[], Facts]
+    live: Live
     refreshed_in: Callable[[str], int] = lambda feed: 1
     """After how many seconds a feed may have been refreshed."""
 
@@ -58,6 +65,8 @@ class Pages:
         self._sources = sources
         self._for_clients = for_clients
         self._for_operators = for_operators
+        self._assets = load_assets()
+        self._events = EventsLeaf(sources.live)
 
     @app.route("/healthz", methods=["GET"])
     def healthz(self, request: IRequest) -> bytes:
@@ -119,16 +128,36 @@ class Pages:
         """What the router knows and does, as JSON."""
         if not self._for_operators:
             return _refuse(request, errors.NOT_FOUND)
-        return _answer(request, msgspec.json.encode(self._sources.status()), _JSON)
+        return _answer(request, msgspec.json.encode(self._sources.status().document()), _JSON)
 
     @app.route("/status", methods=["GET"])
     def status(self, request: IRequest) -> bytes:
         """The same for people."""
         if not self._for_operators:
             return _refuse(request, errors.NOT_FOUND)
-        request.setHeader(b"Content-Security-Policy", b"default-src 'none'")
-        page = _page(self._sources.status())
-        return _answer(request, page.encode("utf-8"), b"text/html; charset=utf-8")
+        facts = self._sources.status()
+        body = page(facts.version, sections(facts), self._assets)
+        request.setHeader(b"Content-Security-Policy", POLICY)
+        request.setHeader(b"Referrer-Policy", b"no-referrer")
+        request.setHeader(b"Cache-Control", b"no-store")
+        return _answer(_as_declared(request), body, b"text/html; charset=utf-8")
+
+    @app.route("/status/events", methods=["GET"])
+    def status_events(self, request: IRequest) -> bytes | IResource:
+        """What changes on the page, as it changes."""
+        if not self._for_operators:
+            return _refuse(request, errors.NOT_FOUND)
+        return self._events
+
+    @app.route("/status/page.css", methods=["GET"])
+    @app.route("/status/page.js", methods=["GET"])
+    @app.route("/status/icon.svg", methods=["GET"])
+    def status_asset(self, request: IRequest) -> bytes:
+        """The page's style, script and icon."""
+        if not self._for_operators:
+            return _refuse(request, errors.NOT_FOUND)
+        name = request.path.rpartition(b"/")[2].decode("ascii")
+        return self._assets[name].render(cast("Any", _as_declared(request)))
 
     @app.handle_errors(HTTPException)
     def http_error(self, request: IRequest, failure: Failure) -> bytes:
@@ -153,25 +182,14 @@ def _answer(request: IRequest, body: bytes, content_type: bytes) -> bytes:
     return body
 
 
+def _as_declared(request: IRequest) -> IRequest:
+    """Let browsers take a body for nothing but its content type."""
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    return request
+
+
 def _refuse(request: IRequest, refusal: Refusal) -> bytes:
     request.setResponseCode(refusal.status, RESPONSES.get(refusal.status))
     for name, value in errors.error_fields(refusal):
         request.setHeader(name, value)
     return _answer(request, errors.error_body(refusal), _JSON)
-
-
-def _page(status: dict[str, Any]) -> str:
-    """The facts as nested tables; enough to read without tools, nothing to run."""
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>chutes-autopilot</title>"
-        f"<h1>chutes-autopilot</h1>{_table(status)}</html>"
-    )
-
-
-def _table(value: Any) -> str:
-    if isinstance(value, dict):
-        rows = "".join(f"<tr><th>{escape(str(k))}<td>{_table(v)}" for k, v in value.items())
-        return f"<table>{rows}</table>"
-    if isinstance(value, list | tuple):
-        return f"<ol>{''.join(f'<li>{_table(item)}' for item in value)}</ol>"
-    return escape(str(value))

@@ -83,6 +83,10 @@ class NothingThereTestsMixin(SiteTestCase):
                 b"/metrics",
                 b"/status",
                 b"/status.json",
+                b"/status/events",
+                b"/status/icon.svg",
+                b"/status/page.css",
+                b"/status/page.js",
             },
         )
         for methods in routes.pages().values():

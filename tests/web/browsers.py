@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -22,6 +22,9 @@ from autopilot.routing.catalog import Catalog, Model
 from autopilot.web.limits import Limits
 from autopilot.web.pages import Pages, Sources
 from autopilot.web.site import AutopilotSite
+from autopilot.web.status.facts import Facts
+from autopilot.web.status.live import Live
+from autopilot.web.status.sections import sections
 from autopilot.web.tree import Tree
 from tests.relay.routers import ALIAS, RouterTestCase
 from tests.web.responses import Response, responses
@@ -134,7 +137,8 @@ class SiteTestCase(RouterTestCase):
             ]
         )
         self.feed_due_in: Callable[[str], int] = lambda feed: 1
-        self.status: Callable[[], dict[str, Any]] = lambda: {"a": [{"b": "<c>"}]}
+        self.status: Callable[[], Facts] = lambda: Facts("<c>", self.readiness())
+        self.live = Live(self.clock, lambda: sections(self.status()))
         self.site = self.make_site(self.tree())
 
     def make_site(self, resource: IResource) -> Site:
@@ -150,6 +154,7 @@ class SiteTestCase(RouterTestCase):
             metrics=lambda: b"metric 1\n",
             status=lambda: self.status(),
             refreshed_in=self.feed_due_in,
+            live=self.live,
         )
         pages = Pages(sources, for_clients=clients, for_operators=operators)
         return Tree(pages.app.resource(), self.gateway if clients else None)

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import autopilot
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.snapshot import Snapshot
+from autopilot.web.cors import Cors
 from tests.relay.routers import ALIAS
 from tests.relay.upstreams import TOKEN, chunk, head
 from tests.web.browsers import CHAT, MAX_BODY, Browser, SiteTestCase, ask, request
@@ -79,6 +80,7 @@ def rows(path: bytes) -> Iterator[Asked]:
 
 # Made where nothing of the request is at fault; each has its test below.
 LATER = {
+    (403, "origin_not_allowed"),
     (408, "request_timeout"),
     (500, "internal_error"),
     (502, "upstream_connect_error"),
@@ -173,13 +175,23 @@ class EveryErrorTests(SiteTestCase):
             row = Asked(408, "request_timeout", b"", read=False)
             self.check(browser.response, path, row)
 
+    def test_foreign_page(self) -> None:
+        """A page of another origin asks whether it may."""
+        tree = self.tree()
+        tree.share_with(Cors.of(["https://chat.example"]))
+        self.site = self.make_site(tree)
+        fields = (b"Origin: https://else.example", b"Access-Control-Request-Method: POST", MINE)
+        for path in (CHAT, MESSAGES):
+            got = self.get(path, *fields, method=b"OPTIONS")
+            self.check(got, path, Asked(403, "origin_not_allowed", b"", page=True))
+
     def test_mistake(self) -> None:
         """A bug of the router, on its way in and on a page."""
         for path in (CHAT, MESSAGES):
             with patch("autopilot.relay.reading.plan", side_effect=ZeroDivisionError):
                 got = self.begun(path).response
             self.check(got, path, Asked(500, "internal_error", b""))
-        self.status = lambda: {"": 1 / 0}
+        self.status = Mock(side_effect=ZeroDivisionError)
         page = self.get(b"/status.json", MINE)
         self.check(page, b"", Asked(500, "internal_error", b""))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)

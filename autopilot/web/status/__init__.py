@@ -1,0 +1,1 @@
+"""The status page: what the router knows and does, for people who look at it."""

@@ -1,0 +1,59 @@
+"""What the status pages show: values, collected at one moment; nothing of any client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from autopilot.observe.history import INTERVAL, Past
+
+if TYPE_CHECKING:
+    from autopilot.control.attestation import Known
+    from autopilot.control.readiness import Readiness
+    from autopilot.routing.ranking import Ranked
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything at one moment. ``cooling`` maps models to the seconds until a request tries them.
+
+    ``first_content`` (seconds) and ``throughput`` (tokens per second) are this router's own
+    averages by model; ``recent`` are the last requests, newest first.
+    """
+
+    version: str
+    readiness: Readiness
+    active: int = 0
+    most_active: int = 0
+    ranking: Sequence[Ranked] = ()
+    cooling: Mapping[str, float] = field(default_factory=dict)
+    first_content: Mapping[str, float] = field(default_factory=dict)
+    throughput: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, Known] = field(default_factory=dict)
+    recent: Sequence[Mapping[str, Any]] = ()
+    past: Past = field(default_factory=Past)
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain data for JSON."""
+        return {
+            "version": self.version,
+            "ready": self.readiness.status == 200,
+            "readiness": self.readiness.report(),
+            "requests_active": self.active,
+            "ranking": self.ranking,
+            "cooling": sorted(self.cooling),
+            "cooling_for_ms": {
+                name: int(seconds * 1000) for name, seconds in sorted(self.cooling.items())
+            },
+            "first_content_seconds": self.first_content,
+            "events_per_second": self.throughput,
+            "evidence": {name: each.report() for name, each in self.evidence.items()},
+            "recent": self.recent,
+            "past": {
+                "interval_ms": int(INTERVAL * 1000),
+                "outcomes": dict(self.past.outcomes),
+                "whole": self.past.whole,
+                "intervals": self.past.intervals,
+            },
+        }

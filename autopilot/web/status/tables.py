@@ -1,0 +1,86 @@
+"""Tables that show what matters first: their first rows at once, the others one step away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from autopilot.web.status.markup import Child, el
+
+
+class Column(NamedTuple):
+    """A column: its heading, whether it holds numbers, and what the heading means."""
+
+    heading: str
+    numeric: bool = False
+    meaning: str | None = None
+
+
+def table(
+    name: str,
+    caption: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Child]],
+    shown: int,
+    things: str,
+) -> Markup:
+    """A table of ``rows``, in which the first cell of each row is its heading.
+
+    Rows after the first ``shown`` go into a second table behind a disclosure.
+    """
+    rest = rows[shown:]
+    return el(
+        "div",
+        _region(f"{name}-first", caption, columns, rows[:shown]),
+        el(
+            "details",
+            el("summary", f"{len(rest)} more {things}"),
+            _region(f"{name}-rest", f"{caption}, continued", columns, rest),
+            id=f"{name}-more",
+        )
+        if rest
+        else None,
+        class_="tables",
+    )
+
+
+def _region(
+    name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Child]]
+) -> Markup:
+    """One table in a region that can be scrolled by keyboard."""
+    head = el("tr", [_heading(column) for column in columns])
+    body = [_row(columns, row) for row in rows]
+    return el(
+        "div",
+        el(
+            "table",
+            el("caption", caption, id=f"{name}-caption"),
+            el("thead", head),
+            el("tbody", body),
+        ),
+        class_="scroll",
+        role="region",
+        aria_labelledby=f"{name}-caption",
+        tabindex=0,
+    )
+
+
+def _heading(column: Column) -> Markup:
+    return el(
+        "th",
+        column.heading,
+        scope="col",
+        class_="num" if column.numeric else None,
+        title=column.meaning,
+    )
+
+
+def _row(columns: Sequence[Column], row: Sequence[Child]) -> Markup:
+    first, *others = row
+    cells = [
+        el("td", child, class_="num" if column.numeric else None)
+        for column, child in zip(columns[1:], others, strict=True)
+    ]
+    return el("tr", el("th", first, scope="row"), cells)

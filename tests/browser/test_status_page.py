@@ -1,0 +1,246 @@
+"""The status page in Chromium, against a router and a stand-in of the platform as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from stub_backend.demo_processes import HOST, Process, get_json, router, stub
+from tests.smoke.client import fetch_json
+
+CHROMIUM = shutil.which("chromium")
+PICTURES = Path(__file__).resolve().parents[2] / "logs" / "browser"
+PATIENCE = 30.0
+PATIENCE_MS = PATIENCE * 1000
+CONTRAST = {"rules": {"color-contrast-enhanced": {"enabled": False}}}
+
+
+def reason_to_skip() -> str | None:
+    """What is missing for these tests."""
+    if find_spec("playwright") is None or find_spec("axe_playwright_python") is None:
+        return "Playwright is not installed here; `make browser` brings it along"
+    if CHROMIUM is None:
+        return "there is no chromium here; on Debian: apt-get install chromium"
+    return None
+
+
+def until(true: Callable[[], Any]) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+class StatusPageTests(SynchronousTestCase):
+    """One browser and one router for all; a context of its own for each test."""
+
+    folder: Path
+    stub: Process
+    router: Process
+    playwright: Any
+    chromium: Any
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Start stand-in, router and browser, and give the page something to show."""
+        missing = reason_to_skip()
+        if missing is not None:
+            raise SkipTest(missing)
+        cls.folder = Path(tempfile.mkdtemp(prefix="browser-"))
+        cls.stub, cls.router = _processes(cls.folder)
+        for model in ("chutesai/AutoPilot", "chutesai/AutoPilot", "nobody/nothing"):
+            _ask(cls.router.port, model)
+        cls.playwright = import_module("playwright.sync_api").sync_playwright().start()
+        # A sandbox needs a user other than root.
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        cls.chromium = cls.playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        PICTURES.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """End them."""
+        cls.chromium.close()
+        cls.playwright.stop()
+        cls.router.end()
+        cls.stub.end()
+        shutil.rmtree(cls.folder)
+
+    def open(self, **options: Any) -> Any:
+        """The page in a new context, watched: complaints and strangers fail the test."""
+        self.complaints: list[str] = []
+        self.addresses: set[str] = set()
+        context = self.chromium.new_context(**options)
+        self.addCleanup(context.close)
+        page = context.new_page()
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.addresses.add(request.url))
+        page.goto(self.address, wait_until="domcontentloaded")
+        return page
+
+    @property
+    def address(self) -> str:
+        """Where the page is."""
+        return f"http://{HOST}:{self.router.port}/status"
+
+    def live(self, **options: Any) -> Any:
+        """The page, once it is kept current."""
+        page = self.open(**options)
+        page.wait_for_selector("#live[data-state=live]", timeout=PATIENCE_MS)
+        return page
+
+    def assert_clean(self) -> None:
+        """Nothing was asked of anybody else, and the browser had nothing to complain of."""
+        self.assertEqual(self.complaints, [])
+        for address in self.addresses:
+            self.assertTrue(address.startswith(self.address), address)
+        self.assertTrue(any("page.css" in each for each in self.addresses))
+
+    def test_live(self) -> None:
+        """A request appears without a reload; focus and an opened disclosure stay as they are."""
+        page = self.live()
+        page.click("#models-more > summary")
+        page.focus("[aria-labelledby=models-first-caption]")
+        page.evaluate("window.same = document.querySelector('#models-more')")
+        seen = _requests(page)
+        _ask(self.router.port, "chutesai/AutoPilot")
+        until(lambda: _requests(page) > seen)
+        self.assertTrue(page.evaluate("window.same.isConnected && window.same.open"))
+        focused = page.evaluate("document.activeElement.getAttribute('aria-labelledby')")
+        self.assertEqual(focused, "models-first-caption")
+        self.assert_clean()
+
+    def test_ages_tick(self) -> None:
+        """The ages of feeds that hang go on; as soon as the feeds are back they begin anew."""
+        page = self.live()
+        fetch_json(self.stub.port, "/stub/feeds", {"models": "hang", "utilization": "hang"})
+        try:
+            until(lambda: "3 s" in page.locator("#numbers dd").first.inner_text())
+        finally:
+            fetch_json(self.stub.port, "/stub/reset", {})
+
+    def test_without_script(self) -> None:
+        """The page is complete without JavaScript, and says how to get the next moment."""
+        page = self.open(java_script_enabled=False)
+        self.assertIn("reload it", page.inner_text("#live"))
+        self.assertEqual(page.locator("#models-first-caption").count(), 1)
+        self.assertIn("is first", page.inner_text("#ranking"))
+        self.assertEqual(page.locator("figure svg").count(), 2)
+        self.assert_clean()
+
+    def test_looks(self) -> None:
+        """From phone to desk, light and dark: nothing overflows and axe finds nothing."""
+        axe = import_module("axe_playwright_python.sync_playwright").Axe()
+        for width in (360, 1440):
+            for scheme in ("light", "dark"):
+                page = self.live(
+                    viewport={"width": width, "height": 900},
+                    color_scheme=scheme,
+                    reduced_motion="reduce",
+                    # Axe is brought in by script, which the page's own policy rightly forbids.
+                    bypass_csp=True,
+                )
+                inner = page.evaluate("document.documentElement.scrollWidth")
+                self.assertLessEqual(inner, width)
+                page.screenshot(path=PICTURES / f"status-{width}-{scheme}.png", full_page=True)
+                # All but the many further models, whose rows are like the first.
+                for each in page.locator("details:not(#models-more)").all():
+                    each.evaluate("each => { each.open = true }")
+                violations = axe.run(page, options=CONTRAST).response["violations"]
+                found = [
+                    (each["id"], [node["html"][:200] for node in each["nodes"][:3]])
+                    for each in violations
+                ]
+                self.assertEqual(found, [], f"{width} {scheme}")
+                background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                dark = max(map(int, re.findall(r"\d+", background))) < 128
+                self.assertEqual(dark, scheme == "dark")
+
+    def test_keyboard(self) -> None:
+        """Tab leads to everything there is to reach, visibly, and Enter opens what is closed."""
+        page = self.live(viewport={"width": 1440, "height": 900})
+        page.keyboard.press("Tab")
+        self.assertEqual(page.evaluate("document.activeElement.textContent"), "Skip to the ranking")
+        reached = []
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            name, outline = page.evaluate(
+                "[document.activeElement.getAttribute('aria-labelledby') || "
+                "document.activeElement.textContent, "
+                "getComputedStyle(document.activeElement).outlineStyle]"
+            )
+            self.assertNotEqual(outline, "none", name)
+            reached.append(name)
+            if "more models" in name and "models-rest-caption" not in reached:
+                page.keyboard.press("Enter")
+            if name == "readyz":
+                break
+        for each in ("models-first-caption", "models-rest-caption", "recent-first-caption"):
+            self.assertIn(each, reached)
+        self.assertEqual(reached[-3:], ["status.json", "metrics", "readyz"])
+
+    def test_lost(self) -> None:
+        """When the router goes the page says that it stands still, and since when."""
+        folder = self.folder / "other"
+        folder.mkdir()
+        other = router(folder, self.stub.port)
+        other.start()
+        self.addCleanup(other.end)
+        until(lambda: _serves(other.port))
+        page = self.chromium.new_page()
+        self.addCleanup(page.close)
+        page.goto(f"http://{HOST}:{other.port}/status")
+        page.wait_for_selector("#live[data-state=live]", timeout=PATIENCE_MS)
+        other.end()
+        page.wait_for_selector("#live[data-state=lost]", timeout=PATIENCE_MS)
+        self.assertIn("no connection since", page.inner_text("#live"))
+        self.assertIn("Shutting down", page.inner_text("#state"))
+
+
+def _processes(folder: Path) -> tuple[Process, Process]:
+    platform = stub(folder)
+    platform.start()
+    ours = router(folder, platform.port)
+    ours.start()
+    until(lambda: _serves(ours.port))
+    until(lambda: get_json(ours.port, "/status.json")["ready"])
+    return platform, ours
+
+
+def _requests(page: Any) -> int:
+    """How many requests of the last half hour the page tells of."""
+    return int(page.inner_text("#requests h2 small").split()[0])
+
+
+def _serves(port: int) -> bool:
+    connection = HTTPConnection(HOST, port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _ask(port: int, model: str) -> None:
+    """One request, to its end."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "?"}]})
+    connection = HTTPConnection(HOST, port, timeout=PATIENCE)
+    connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+    connection.getresponse().read()
+    connection.close()

@@ -1,0 +1,39 @@
+"""Facts for pages under test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autopilot.control.polling import FeedStatus
+from autopilot.control.readiness import Readiness, readiness
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.ranking import Load, rank
+from autopilot.routing.snapshot import Snapshot
+from autopilot.web.status.facts import Facts
+
+
+def ready(
+    *, catalog_at: float | None = 0.0, loads_at: float | None = 0.0, draining: bool = False
+) -> Readiness:
+    """Of a router with one model, at 100 seconds, with limits of 60 and 900."""
+    catalog = Catalog.of([Model("a", chute_id="1", raw=b"{}")])
+    ranking = rank([Load("a", "1", 3)], catalog)
+    snapshot = Snapshot(
+        None if catalog_at is None else catalog,
+        () if loads_at is None else ranking,
+        catalog_at,
+        loads_at,
+    )
+    statuses = FeedStatus("catalog"), FeedStatus("utilization")
+    return readiness(snapshot, statuses, 100.0, 60.0, 900.0, draining)
+
+
+def facts(*names: str, **given: Any) -> Facts:
+    """Facts in which these models are ranked, the first with the most instances."""
+    catalog = Catalog.of([Model(name, chute_id=name, raw=b"{}") for name in names])
+    loads = [
+        Load(name, name, 1 + len(names) - place, 0.25, rate_limit_ratio_5m=0.1, scalable=True)
+        for place, name in enumerate(names)
+    ]
+    ranking = rank(loads, catalog)
+    return Facts(**{"version": "1", "readiness": ready(loads_at=90.0), "ranking": ranking, **given})
