@@ -96,7 +96,7 @@ live: $(STAMP) ## compare the platform with the stand-in, with CHUTES_API_KEY; w
 	$(BIN)/python -m tests.live $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP) ## format and lint, changing nothing
+lint: lock-check $(STAMP) ## format and lint, changing nothing
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 
@@ -122,6 +122,11 @@ lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
 		--group dev --output-file requirements-dev.lock pyproject.toml
+	$(BIN)/python tests/packaging/locks.py --record
+
+.PHONY: lock-check
+lock-check: ## whether the locks are there, unmodified and made from pyproject.toml as it is
+	@$(PYTHON) tests/packaging/locks.py
 
 # What `make bench` compares the router with, and what draws its plots; each in its own environment.
 BENCH := benchmarks
