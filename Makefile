@@ -46,18 +46,17 @@ demo: $(STAMP) ## stub backend and router together, with requests that explain t
 
 # The longest first: `make --jobs=2 test` then takes little longer than that.
 .PHONY: test
-test: pytest trial types lint imports conduct ## everything but the smoke run
+test: pytest trial types browser docs lint imports conduct ## everything but the smoke run
 
-# Without it the tests that step the wall clock are skipped, and say so.
+# Without one of these the tests that need it are skipped, and say so.
+SYSTEM := libfaketime chromium caddy systemd
+
 .PHONY: system
-system: ## install libfaketime and chromium for the tests, as root on Debian
-	@if ! ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] \
-		&& command -v apt-get >/dev/null; then \
-		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends libfaketime; } \
-		|| echo 'libfaketime could not be installed: tests of the wall clock will be skipped'; fi
-	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends chromium; } \
-		|| echo 'chromium could not be installed: tests in a browser will be skipped'; fi
+system: ## install what some tests need of Debian, as root
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(SYSTEM) >/dev/null 2>&1; then \
+		$(APT) update -qq; \
+		for each in $(SYSTEM); do $(APT) install -qq -y --no-install-recommends $$each >/dev/null \
+			|| echo "$$each could not be installed: the tests that need it will be skipped"; done; fi
 
 # Without it the tests of the manifests are skipped, and say so.
 .PHONY: manifests-tool
