@@ -121,6 +121,9 @@ lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
 		--group dev --output-file requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements-dev.lock \
+		--group build --output-file requirements-build.lock
 	$(BIN)/python tests/packaging/locks.py --record
 
 .PHONY: lock-check

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from autopilot import __version__
-from autopilot.command import check, completion, evidence, explain, rank
+from autopilot.command import check, completion, evidence, explain, health, rank
 from autopilot.command.error import CommandError
 from autopilot.routing.suggest import echo, printable
 
@@ -44,7 +44,7 @@ class SubCommand(Protocol):
         """Do it and print the result; the exit status. Raises `CommandError`."""
 
 
-SUB_COMMANDS: Final[Sequence[SubCommand]] = (rank, explain, check, evidence, completion)
+SUB_COMMANDS: Final[Sequence[SubCommand]] = (rank, explain, check, health, evidence, completion)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

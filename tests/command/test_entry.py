@@ -85,7 +85,7 @@ class UsageTests(SynchronousTestCase):
             self.assertIn("Exit status: 0", command.__doc__ or "")
             status, own, heard = said_by(command.NAME, "--help")
             self.assertEqual((status, heard), (0, ""))
-            self.assertIn(f"\nexamples:\n  autopilot {command.NAME} ", own)
+            self.assertRegex(own, rf"\nexamples:\n  autopilot {command.NAME}\b")
         self.assertEqual(said_by("--version")[0], 0)
 
     def test_examples(self) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 _CODE = Path(__file__).parents[2] / "autopilot"
-# The router's own name for "whichever is best", and the name of its default alias therefore.
-_OWN = frozenset({"chutesai/autopilot"})
+# The router's own name for "whichever is best", which its default alias has; and what is no name.
+_OWN = frozenset({"chutesai/autopilot", "status/events", "tokens/s"})
 _FAMILIES = re.compile(
     r"qwen|deepseek|glm|kimi|moonshot|mistral|gemma|llama|hermes|nous|nemotron|mimo|minimax"
     r"|gpt-|thudm|zai-org|tongyi|miromind|unsloth|mixtral|falcon-|command-r|claude-|grok",
