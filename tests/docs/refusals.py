@@ -12,7 +12,7 @@ _VARYING = "…"
 
 
 class UnreadableError(Exception):
-    """A refusal whose status or code is not written where it is made: the page would lack it."""
+    """A refusal whose status or code is not written in its module: the page would lack it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def _made_in(path: Path) -> Iterator[Said]:
         if isinstance(node, ast.Call) and _names_refusal(node.func):
             given = dict(zip(("status", "code", "message"), node.args, strict=False))
             given |= {each.arg: each.value for each in node.keywords if each.arg}
-            status, code = (_constant(given.get(name)) for name in ("status", "code"))
+            status, code = (_constant(given.get(name), texts) for name in ("status", "code"))
             if not isinstance(status, int) or not isinstance(code, str):
                 raise UnreadableError(f"{path}:{node.lineno}")
             yield Said(status, code, _text(given.get("message"), texts))
@@ -52,7 +52,9 @@ def _names_refusal(function: ast.expr) -> bool:
     return isinstance(function, ast.Name) and function.id == "Refusal"
 
 
-def _constant(node: ast.expr | None) -> object:
+def _constant(node: ast.expr | None, texts: dict[str, ast.expr]) -> object:
+    if isinstance(node, ast.Name):
+        node = texts.get(node.id)
     return node.value if isinstance(node, ast.Constant) else None
 
 
