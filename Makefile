@@ -186,6 +186,10 @@ tools-lock: $(STAMP) ## resolve the tools of single tests anew
 			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make tools-lock' \
 			$(ARGS) --output-file tool.lock tool.in $$with) || exit 1; done
 
+.PHONY: image
+image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Docker by buildah, as root
+	PYTHON=$(PYTHON) sh deploy/image/build.sh
+
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m hatchling build --target wheel --directory dist

@@ -1,0 +1,63 @@
+# The router as an image: `make image`, or `docker build --tag chutes-autopilot .`
+#
+# The stages that build: dependencies from the hashed lock (rebuilt when the lock changes), and the
+# application as a wheel (rebuilt when the code changes). What runs has no compiler and no pip. The
+# target `stub` is the stand-in for the platform that `docker compose up demo` asks.
+# RUN steps that download look for a certificate authority given as the build secret `ca`.
+# Bytecode is compiled for what is imported, and never checked against its source: builds normalise
+# timestamps.
+
+# Another one by name@digest: --build-arg BASE=debian:bookworm-slim@sha256:…
+ARG BASE=debian:bookworm-slim
+
+FROM ${BASE} AS dependencies
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
+RUN apt-get update -qq \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        binutils ca-certificates python3-venv >/dev/null
+WORKDIR /build
+COPY requirements.lock requirements-build.lock deploy/image/install.sh ./
+RUN --mount=type=secret,id=ca sh install.sh dependencies
+
+FROM dependencies AS application
+COPY LICENSE README.md pyproject.toml ./
+COPY twisted twisted
+COPY autopilot autopilot
+COPY deploy/image/imported.py ./
+RUN --mount=type=secret,id=ca sh install.sh application
+
+FROM ${BASE} AS router
+ARG USER_ID=10001
+ARG GROUP_ID=10001
+COPY deploy/image/system.sh /tmp/
+RUN USER_ID="${USER_ID}" GROUP_ID="${GROUP_ID}" sh /tmp/system.sh && rm /tmp/system.sh
+COPY --from=dependencies /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=dependencies /opt/autopilot /opt/autopilot
+COPY --from=application /build/application /opt/autopilot
+COPY --from=application /build/bytecode /
+ENV PATH=/opt/autopilot/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /run/autopilot
+USER ${USER_ID}:${GROUP_ID}
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="chutes-autopilot" \
+      org.opencontainers.image.description="Streaming, OpenAI-compatible router with failover for Chutes.ai models" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["autopilot", "health"]
+# SIGTERM reaches the router through tini, and it drains; tini hands on the exit status.
+ENTRYPOINT ["/usr/bin/tini", "--", "twistd", "--nodaemon", "--pidfile=", "--reactor=autopilot", "autopilot"]
+
+FROM router AS stub
+COPY stub_backend /opt/autopilot/stub/stub_backend
+ENV PYTHONPATH=/opt/autopilot/stub
+EXPOSE 9100
+HEALTHCHECK NONE
+ENTRYPOINT ["/usr/bin/tini", "--", "python", "-m", "stub_backend"]
+
+FROM router

@@ -1,0 +1,14 @@
+"""Prints the source files of all modules that a start of the router and its commands import."""
+
+import sys
+
+from twisted.scripts import _twistd_unix, twistd
+
+from autopilot import AutopilotService, Settings, reactor
+from autopilot.command import entry, health
+from autopilot.tap import makeService
+
+USED = (twistd, _twistd_unix, reactor, entry, health, makeService)
+AutopilotService(Settings())
+files = {getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())}
+print("\n".join(sorted(file for file in files if file.endswith(".py"))))
