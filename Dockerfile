@@ -11,9 +11,11 @@
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS dependencies
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
-RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# Debian takes a version away when it has a better one; and nothing of this stage but its results is shipped.
+# hadolint ignore=DL3008,DL3009
+RUN apt-get update -qq -o Acquire::Retries=3 \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y -o Acquire::Retries=3 --no-install-recommends \
         binutils ca-certificates python3-venv >/dev/null
 WORKDIR /build
 COPY requirements.lock requirements-build.lock deploy/image/install.sh ./
@@ -29,8 +31,8 @@ RUN --mount=type=secret,id=ca sh install.sh application
 FROM ${BASE} AS router
 ARG USER_ID=10001
 ARG GROUP_ID=10001
-COPY deploy/image/system.sh /tmp/
-RUN USER_ID="${USER_ID}" GROUP_ID="${GROUP_ID}" sh /tmp/system.sh && rm /tmp/system.sh
+RUN --mount=type=bind,source=deploy/image/system.sh,target=/mnt/system.sh \
+    USER_ID="${USER_ID}" GROUP_ID="${GROUP_ID}" sh /mnt/system.sh install
 COPY --from=dependencies /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=dependencies /opt/autopilot /opt/autopilot
 COPY --from=application /build/application /opt/autopilot
@@ -54,7 +56,8 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["aut
 ENTRYPOINT ["/usr/bin/tini", "--", "twistd", "--nodaemon", "--pidfile=", "--reactor=autopilot", "autopilot"]
 
 FROM router AS stub
-COPY stub_backend /opt/autopilot/stub/stub_backend
+# What else is copied has passed through a wheel: only here would the modes be those of the checkout.
+COPY --chmod=755 stub_backend /opt/autopilot/stub/stub_backend
 ENV PYTHONPATH=/opt/autopilot/stub
 EXPOSE 9100
 HEALTHCHECK NONE

@@ -48,8 +48,10 @@ demo: $(STAMP) ## stub backend and router together, with requests that explain t
 .PHONY: test
 test: pytest trial types browser docs lint imports conduct ## everything but the smoke run
 
+# What makes and runs an image without Docker, as root.
+IMAGE_TOOLS := buildah mmdebstrap runc
 # Without one of these the tests that need it are skipped, and say so.
-SYSTEM := libfaketime chromium caddy systemd
+SYSTEM := libfaketime chromium caddy systemd $(IMAGE_TOOLS)
 
 .PHONY: system
 system: ## install what some tests need of Debian, as root
@@ -70,7 +72,7 @@ pytest: $(STAMP) manifests-tool ## the tests under pytest, with the coverage gat
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium deploy docs faults live secrets soak
+WATCHED := browser chromium deploy docs faults image live secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -189,6 +191,17 @@ tools-lock: $(STAMP) ## resolve the tools of single tests anew
 .PHONY: image
 image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Docker by buildah, as root
 	PYTHON=$(PYTHON) sh deploy/image/build.sh
+
+.PHONY: image-test
+image-test: $(STAMP) ## build the image and run it without Docker, as root: no rights, nothing writable
+	@for each in $(IMAGE_TOOLS); do command -v $$each >/dev/null || \
+		{ echo "make image-test needs $$each" >&2; exit 1; }; done
+	LAYERS=no WORK=build/image-test PYTHON=$(BIN)/python sh deploy/image/build.sh
+	AUTOPILOT_IMAGE=$$(echo build/image-test/chutes-autopilot-*.tar) $(BIN)/python -m pytest tests/image $(ARGS)
+
+.PHONY: image-check
+image-check: $(STAMP) ## build the image twice from nothing, as root, and compare the two file by file
+	$(BIN)/python -m tests.image
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel into dist/

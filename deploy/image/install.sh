@@ -2,6 +2,7 @@
 # The two steps of the Dockerfile that install Python packages: `dependencies` from the hashed lock
 # into /opt/autopilot, `application` as a wheel into /build/application, which is laid over it.
 set -eu
+umask 022
 home=/opt/autopilot
 [ ! -s /run/secrets/ca ] || export PIP_CERT=/run/secrets/ca
 
@@ -15,7 +16,7 @@ locked() {
     lock=$1
     shift
     [ -s "$lock" ] || fail "$lock is missing; 'make lock' writes it"
-    "$@" install --quiet --require-hashes --only-binary=:all: --requirement "$lock" ||
+    "$@" install --quiet --no-compile --require-hashes --only-binary=:all: --requirement "$lock" ||
         fail "what $lock names could not be installed as it is locked"
 }
 
@@ -33,14 +34,16 @@ dependencies() {
         rm -rf "$packages/twisted/$each"
     done
     find "$home/bin" -type f ! -name twistd -delete
-    rm -rf "$home/include" "$packages/pycparser" "$packages/cffi" "$packages/werkzeug/debug/shared"
+    rm -rf "$home/include" "$packages/pycparser" "$packages/cffi" "$packages/werkzeug/debug/shared" \
+        "$packages/packaging/licenses"
+    find "$packages" -path '*.dist-info/RECORD' -delete
     find "$packages" -name '*.so' -exec strip --strip-unneeded {} +
 }
 
 application() {
     locked requirements-build.lock /build/tools/bin/python -m pip
     /build/tools/bin/python -m hatchling build --target wheel --directory /build/wheel >/dev/null
-    /build/tools/bin/python -m pip --python "$home/bin/python" install --quiet --no-deps --no-index \
+    /build/tools/bin/python -m pip --python "$home/bin/python" install --quiet --no-compile --no-deps --no-index \
         --prefix /build/application /build/wheel/*.whl
     find /build/application -name direct_url.json -delete
     bytecode
@@ -51,7 +54,8 @@ bytecode() {
     cp -a /build/application/. "$home/"
     find "$home" /usr/lib/python3* -name __pycache__ -type d -prune -exec rm -rf {} +
     "$home/bin/python" -B imported.py >imported.txt || fail 'the router cannot be imported'
-    python3 -m compileall -q -f --invalidation-mode unchecked-hash -i imported.txt
+    # The order of a set's constants would follow the hash seed.
+    PYTHONHASHSEED=0 python3 -m compileall -q -f --invalidation-mode unchecked-hash -i imported.txt
     find "$home" /usr/lib/python3* -name '*.pyc' >bytecode.txt
     mkdir bytecode
     tar --create --files-from=bytecode.txt --absolute-names | tar --extract --directory=bytecode

@@ -2,7 +2,7 @@
 # Installs the wheel found in the folder $1 into an empty environment, from the runtime lock, and
 # looks for the commands it should bring. Nothing of the checkout is on the path meanwhile.
 set -eu
-wheel=$(ls -t "$1"/chutes_autopilot-*-py3-none-any.whl | head -n 1)
+wheel=$(find "$1" -name 'chutes_autopilot-*-py3-none-any.whl' -print | sort | tail -n 1)
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 unset PYTHONPATH
