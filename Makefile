@@ -18,6 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 CODE := $(wildcard autopilot stub_backend tests twisted benchmarks)
 GATED := routing relay control
+HYGIENE := tests/hygiene/.venv
 ARGS ?=
 # In run level 1 Debian installs a server without starting it.
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
@@ -60,19 +61,21 @@ system: ## install what some tests need of Debian, as root
 		for each in $(SYSTEM); do $(APT) install -qq -y --no-install-recommends $$each >/dev/null \
 			|| echo "$$each could not be installed: the tests that need it will be skipped"; done; fi
 
-# Without it the tests of the manifests are skipped, and say so.
-.PHONY: manifests-tool
+# Without these the tests that need them are skipped, and say so.
+.PHONY: manifests-tool hygiene-tool
 manifests-tool:
 	-@$(MAKE) --no-print-directory tests/deploy/.venv/.installed
+hygiene-tool:
+	-@$(MAKE) --no-print-directory $(HYGIENE)/.installed
 
 .PHONY: pytest
-pytest: $(STAMP) manifests-tool ## the tests under pytest, with the coverage gate
+pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium deploy docs faults image live secrets soak
+WATCHED := browser chromium deploy docs faults hygiene image live secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -97,9 +100,22 @@ live: $(STAMP) ## compare the platform with the stand-in, with CHUTES_API_KEY; w
 	$(BIN)/python -m tests.live $(ARGS)
 
 .PHONY: lint
-lint: lock-check $(STAMP) ## format and lint, changing nothing
+lint: lock-check lint-files secrets $(STAMP) ## format and lint, changing nothing
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
+
+SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tests/*/*.sh)
+
+.PHONY: lint-files
+lint-files: hygiene-tool ## the Dockerfile, the shell scripts and the workflow
+	$(HYGIENE)/bin/hadolint Dockerfile
+	$(HYGIENE)/bin/shellcheck $(SCRIPTS)
+	$(HYGIENE)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(HYGIENE)/bin/zizmor --offline --quiet --no-progress .github
+
+.PHONY: secrets
+secrets: $(STAMP) hygiene-tool ## look for secrets in the files and in the whole history
+	$(BIN)/python -m tests.hygiene $(ARGS)
 
 .PHONY: fmt
 fmt: $(STAMP) ## format, and repair what can be repaired

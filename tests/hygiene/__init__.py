@@ -1,0 +1,1 @@
+"""What must not be in the repository: secrets, and files that a run leaves behind."""

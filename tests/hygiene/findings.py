@@ -1,0 +1,73 @@
+"""What gitleaks finds, without the secret itself; and which of it is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BASELINE = Path(__file__).with_name("baseline.json")
+_MEMBERS = {"rule", "file", "digest", "reason"}
+
+
+class BaselineError(Exception):
+    """The list of what is known cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A text that looks like a secret. ``digest`` stands for it and tells nothing of it.
+
+    ``commit`` is empty for what is in the working tree.
+    """
+
+    rule: str
+    file: str
+    line: int
+    commit: str
+    digest: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        return f"{where} ({self.rule}, {self.digest})" + (
+            f" in commit {self.commit[:12]}" if self.commit else ""
+        )
+
+
+def of_report(report: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
+    """The findings in a report of gitleaks that is not redacted."""
+    return tuple(
+        Finding(
+            rule=each["RuleID"],
+            file=each["File"],
+            line=each["StartLine"],
+            commit=each["Commit"],
+            digest=hashlib.sha256(each["Secret"].encode()).hexdigest()[:16],
+        )
+        for each in report
+    )
+
+
+class Baseline:
+    """Texts that look like secrets and are none, each in one file and with a reason.
+
+    Neither lines nor commits: a text stays the same when what stands around it changes, and in
+    a repository whose history was rewritten.
+    """
+
+    def __init__(self, path: Path = BASELINE) -> None:
+        try:
+            listed = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise BaselineError(f"{path.name} cannot be read: {error}") from error
+        for each in listed:
+            if set(each) != _MEMBERS or not all(each.values()):
+                raise BaselineError(f"{path.name}: each entry has {sorted(_MEMBERS)}: {each}")
+        self._known = {(each["rule"], each["file"], each["digest"]) for each in listed}
+
+    def knows(self, finding: Finding) -> bool:
+        """Whether it is one of them."""
+        return (finding.rule, finding.file, finding.digest) in self._known
