@@ -21,6 +21,7 @@ from autopilot.control.cancelling import cancelled
 from autopilot.control.evidence import passing, read_answer, read_failure
 from autopilot.control.feeds import FeedError
 from autopilot.control.fetch import Answer
+from autopilot.observe.repeats import Repeats, alike
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.evidence import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
 
@@ -109,6 +110,7 @@ class Attestation:
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
         self._limited = 0
+        self._repeats = Repeats()
 
     def start(self) -> None:
         """Begin to ask, after a pause. Does nothing when already started or never to ask."""
@@ -241,5 +243,6 @@ class Attestation:
         loop.interval = now - loop.starttime + pause
 
     def _unexpected(self, failure: Failure) -> None:
-        if self._loop is not None:
+        known = self._repeats.met(alike(failure), self._clock.seconds()) is None
+        if self._loop is not None and not known:
             self._log.failure("Evidence: a bug", failure)

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from autopilot.control.cancelling import cancelled
 from autopilot.control.feeds import INTERNAL, OK, FeedError
+from autopilot.observe.repeats import Repeats, alike
 
 CATALOG: Final = "catalog"
 UTILIZATION: Final = "utilization"
@@ -27,9 +28,6 @@ JITTER: Final = 0.1
 UNTIL_FIRST: Final = 15.0
 """Seconds after which a feed that was never fetched is asked again, however long its interval:
 without it the router serves nobody, and a network that comes up late should not cost minutes."""
-
-REMIND_AFTER: Final = 600.0
-"""Seconds between two warnings about a feed that keeps failing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class Polling:
         self._observed = observed
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
-        self._warned_at: float | None = None
+        self._repeats = Repeats()
 
     @property
     def due(self) -> float | None:
@@ -148,7 +146,7 @@ class Polling:
                 feed=before.name,
                 seconds=self._clock.seconds() - before.failing_since,
             )
-        self._warned_at = None
+        self._repeats.forget()
         self._observed(before.name, OK, read.rejected)
 
     def _failed(self, failure: Failure) -> None:
@@ -175,16 +173,17 @@ class Polling:
         self._observed(self.status.name, outcome, 0)
 
     def _report_failure(self, now: float, message: str) -> None:
-        """Warn of the first failure and then now and again; the rest is for debugging."""
-        due = self._warned_at is None or now - self._warned_at >= REMIND_AFTER
-        if due:
-            self._warned_at = now
+        """Warn of the first failure, of another reason at once, and then now and again."""
+        count = self._repeats.met(message, now)
         self._log.emit(
-            LogLevel.warn if due else LogLevel.debug,
-            "Feed {feed} not refreshed: {error}; the last good data stays in use",
+            LogLevel.debug if count is None else LogLevel.warn,
+            "Feed {feed} not refreshed{again}: {error}; the last good data stays in use",
             feed=self.status.name,
+            again=f" ({count} times since this was last said)" if count and count > 1 else "",
             error=message,
         )
 
     def _unexpected(self, failure: Failure) -> None:
-        self._log.failure("Feed {feed}: a bug", failure, feed=self.status.name)
+        """A bug, with its traceback: not with each round in which it is met again."""
+        if self._repeats.met(alike(failure), self._clock.seconds()) is not None:
+            self._log.failure("Feed {feed}: a bug", failure, feed=self.status.name)

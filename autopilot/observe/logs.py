@@ -22,8 +22,11 @@ from twisted.python.failure import Failure, format_frames
 from twisted.python.reflect import qual
 from zope.interface import implementer
 
+from autopilot.observe.repeats import Repeats, alike
+
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
 _DEEPEST = 4
+_COUNT = "log_times"
 _SEQUENCES = (list, tuple, set, frozenset)  # a named tuple is no plain data
 _OLDER_API = frozenset({"failure", "format", "isError", "message", "system", "time", "why"})
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code != ord("\n")}
@@ -41,10 +44,14 @@ class Sink(Protocol):
 
 @implementer(ILogObserver)
 class LineObserver:
-    """Writes each event of at least a level in a format, and flushes."""
+    """Writes each event of at least a level in a format, and flushes.
+
+    A traceback that comes again and again is written now and again, with how many there were.
+    """
 
     def __init__(self, sink: Sink, log_format: str, level: str) -> None:
         self._sink = sink
+        self._repeats = Repeats()
         self.go_by(log_format, level)
 
     def go_by(self, log_format: str, level: str) -> None:
@@ -55,9 +62,17 @@ class LineObserver:
 
     def __call__(self, event: LogEvent) -> None:
         """Write the event, or not."""
-        if event.get("log_level", LogLevel.info) in self._accepted:
-            self._sink.write(self._render(event))
-            self._sink.flush()
+        if event.get("log_level", LogLevel.info) not in self._accepted:
+            return
+        failure = _failure(event)
+        if failure is not None:
+            kind = (_logger(event), event.get("log_format"), alike(failure))
+            count = self._repeats.met(kind, event.get("log_time", 0.0))
+            if count is None:
+                return
+            event = {**event, _COUNT: count}
+        self._sink.write(self._render(event))
+        self._sink.flush()
 
 
 def line_observer(sink: Sink, log_format: str, level: str) -> LineObserver:
@@ -70,7 +85,9 @@ def text_line(event: LogEvent) -> str:
     text = f"{_time(event)} {_level(event)} {_logger(event)}: {_message(event)}"
     failure = _failure(event)
     if failure is not None:
-        text += "\n" + _traceback(failure)
+        count = event.get(_COUNT, 1)
+        again = f" ({count} times since this was last said)" if count > 1 else ""
+        text += f"{again}\n{_traceback(failure)}"
     return visible(text) + "\n"
 
 
@@ -90,7 +107,8 @@ def is_plain(text: str) -> bool:
 def json_line(event: LogEvent) -> str:
     """One JSON object: ``time``, ``level``, ``logger``, ``message``, then the event's own fields.
 
-    A failure adds ``error`` (its type) and ``traceback``. Never raises for any value of a field.
+    A failure adds ``error`` (its type), ``traceback``, and ``times``: how many such there were
+    since the last that was written. Never raises for any value of a field.
     """
     record: dict[str, object] = {
         "time": _time(event),
@@ -102,6 +120,7 @@ def json_line(event: LogEvent) -> str:
     if failure is not None:
         record["error"] = getattr(failure.type, "__qualname__", "unknown")
         record["traceback"] = _traceback(failure)
+        record["times"] = event.get(_COUNT, 1)
     for name in _own_fields(event):
         record.setdefault(name, plain(event[name]))
     return json.dumps(record, separators=(",", ":")) + "\n"

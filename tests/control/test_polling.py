@@ -10,7 +10,7 @@ from twisted.logger import LogLevel
 
 from autopilot.control.feeds import INTERNAL, NETWORK, SHAPE, FeedError
 from autopilot.control.plane import ControlPlane
-from autopilot.control.polling import REMIND_AFTER, UNTIL_FIRST
+from autopilot.control.polling import UNTIL_FIRST
 from tests.control.planes import FeedInHand, Fetch, PlaneTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 
@@ -150,7 +150,7 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(len(self.utilization.started), 2)
         self.assertEqual(self.plane.statuses[1].last_error, "internal error")
         self.assertEqual(self.seen, [("utilization", INTERNAL, 0)] * 2)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_observer_that_raises(self) -> None:
         """A bug in the listener is logged and changes neither data nor polling."""
@@ -170,14 +170,15 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_log(self) -> None:
-        """The first failure warns, repeats are quiet but for a reminder, recovery is told."""
+        """The first failure warns, then reminders grow rarer, and recovery is told."""
         self._started_well()
         self.utilization.fails(FeedError(NETWORK, "connection refused"))
-        self.clock.pump([15.0] * 10)
-        self.assertEqual(len(self.messages(LogLevel.warn)), 1)
-        self.assertEqual(len(self.messages(LogLevel.debug)), 9)
-        self.clock.pump([15.0] * int(REMIND_AFTER / 15))
-        self.assertEqual(len(self.messages(LogLevel.warn)), 2)
+        self.clock.pump([15.0] * int(3600 / 15))
+        self.assertEqual(len(self.messages(LogLevel.warn)), 9)
+        self.assertEqual(len(self.messages(LogLevel.debug)), 3600 / 15 - 9)
+        again = [event["again"] for event in self.events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(again[:3], ["", " (4 times since this was last said)", *again[2:3]])
+        self.assertEqual(again[2], " (8 times since this was last said)")
         self.utilization.gives(utilization_body(record("a")))
         self.clock.pump([15.0] * 3)
         self.assertEqual(
@@ -185,7 +186,23 @@ class FailureTests(PlaneTestCase):
         )
         self.utilization.fails(FeedError(NETWORK, "connection refused"))
         self.clock.advance(15.0)
-        self.assertEqual(len(self.messages(LogLevel.warn)), 3)
+        self.assertEqual(len(self.messages(LogLevel.warn)), 10)
+
+    def test_log_of_another_reason(self) -> None:
+        """Another reason is told at once."""
+        self._started_well()
+        for reason in ("connection refused", "connection refused", "HTTP 503", "HTTP 503"):
+            self.utilization.fails(FeedError(NETWORK, reason))
+            self.clock.advance(15.0)
+        warned = [event["error"] for event in self.events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(warned, ["connection refused", "HTTP 503"])
+
+    def test_log_of_a_bug(self) -> None:
+        """A bug that is met with each round is no traceback with each round."""
+        self._started_well()
+        self.utilization.fails(ZeroDivisionError())
+        self.clock.pump([15.0] * int(3600 / 15))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 9)
 
 
 class StopTests(PlaneTestCase):

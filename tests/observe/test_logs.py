@@ -171,3 +171,35 @@ class LogTests(SynchronousTestCase):
         line = json.loads(sink.getvalue())
         self.assertEqual(line["a"], 1)
         self.assertEqual(set(line), {"time", "level", "logger", "message", "a"})
+
+
+class RepeatedTests(SynchronousTestCase):
+    """A traceback that comes again and again."""
+
+    def setUp(self) -> None:
+        """A sink, and an observer of each format."""
+        self.sink = StringIO()
+
+    def failing(self, log_format: str, *moments: float) -> list[str]:
+        """Log the same bug at these moments; the lines that tell of it, without tracebacks."""
+        observer = line_observer(self.sink, log_format, "info")
+        for moment in moments:
+            try:
+                _ = 1 // 0
+            except ZeroDivisionError:
+                event = {"log_format": "a bug", "log_failure": Failure(), "log_time": moment}
+                observer(event | {"log_level": LogLevel.critical, "log_namespace": "here"})
+        return [line for line in self.sink.getvalue().splitlines() if "a bug" in line]
+
+    def test_text(self) -> None:
+        """The first, and later one for all that came meanwhile."""
+        lines = self.failing("text", *range(200))
+        self.assertEqual(len(lines), 3)
+        self.assertTrue(lines[0].endswith("here: a bug"))
+        self.assertTrue(lines[1].endswith("here: a bug (60 times since this was last said)"))
+        self.assertEqual(self.sink.getvalue().count("Traceback"), 3)
+
+    def test_json(self) -> None:
+        """The same, as a number."""
+        times = [json.loads(line)["times"] for line in self.failing("json", *range(200))]
+        self.assertEqual(times, [1, 60, 120])

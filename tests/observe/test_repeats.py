@@ -1,0 +1,91 @@
+"""Of many alike, the first is told, and then fewer and fewer."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.observe.repeats import LONGEST, SHORTEST, Repeats, alike
+
+
+def _failure(error: type[Exception], *, other_place: bool = False) -> Failure:
+    try:
+        if other_place:
+            raise error("here")
+        raise error("there")
+    except error:
+        return Failure()
+
+
+class RepeatsTests(SynchronousTestCase):
+    """The state machine, with times of its own."""
+
+    def setUp(self) -> None:
+        """Nothing was met."""
+        self.repeats = Repeats()
+
+    def told(self, kind: str, *moments: float) -> list[tuple[float, int]]:
+        """When something was told, and of how many."""
+        counts = ((moment, self.repeats.met(kind, moment)) for moment in moments)
+        return [(moment, count) for moment, count in counts if count is not None]
+
+    def test_an_hour(self) -> None:
+        """Every fifteen seconds for an hour: nine times, and none is left out of the counts."""
+        told = self.told("a", *(15.0 * n for n in range(240)))
+        self.assertEqual([moment for moment, _ in told[:5]], [0.0, 60.0, 180.0, 420.0, 900.0])
+        self.assertEqual([count for _, count in told[:5]], [1, 4, 8, 16, 32])
+        self.assertEqual(len(told), 9)
+        gaps = {later - earlier for (earlier, _), (later, _) in pairwise(told)}
+        self.assertEqual(max(gaps), LONGEST)
+
+    def test_kinds(self) -> None:
+        """Another kind is told at once, and does not make the first new."""
+        self.assertEqual(self.told("a", 0.0), [(0.0, 1)])
+        self.assertEqual(self.told("b", 1.0), [(1.0, 1)])
+        self.assertEqual(self.told("a", 2.0, 59.9), [])
+        self.assertEqual(self.told("b", 61.0), [(61.0, 1)])
+        self.assertEqual(self.told("a", 62.0), [(62.0, 3)])
+
+    def test_quiet(self) -> None:
+        """What was quiet for long is new."""
+        self.told("a", 0.0, 30.0, 60.0)
+        self.assertEqual(self.told("a", 60.0 + LONGEST + 1, 62.0 + LONGEST), [(661.0, 1)])
+
+    def test_over(self) -> None:
+        """So is what was over."""
+        self.told("a", 0.0, 30.0)
+        self.repeats.forget()
+        self.assertEqual(self.told("a", 31.0), [(31.0, 1)])
+
+    def test_clock_set_back(self) -> None:
+        """A clock that was set back silences nothing."""
+        self.told("a", 1e9)
+        self.assertEqual(self.told("a", 5.0, 6.0, 5.0 + SHORTEST), [(5.0, 1), (65.0, 2)])
+
+    def test_bounded(self) -> None:
+        """Kinds without end take no memory without end; the one that goes on stays known."""
+        for number in range(10_000):
+            self.repeats.met(f"kind {number}", 0.0)
+            self.repeats.met("a", 0.0)
+        self.assertIsNone(self.repeats.met("a", 1.0))
+        self.assertLessEqual(len(self.repeats._kinds), 64)
+
+    @given(st.lists(st.floats(min_value=0.0, max_value=LONGEST), min_size=1, max_size=200))
+    def test_counts(self, pauses: list[float]) -> None:
+        """While it goes on nothing is lost: what was told of and what was not make all of them."""
+        repeats, now, told = Repeats(), 0.0, 0
+        for pause in pauses:
+            now += pause
+            told += repeats.met("a", now) or 0
+        self.assertEqual(told + repeats._kinds["a"].untold, len(pauses))
+
+    def test_alike(self) -> None:
+        """Failures are alike when their type and their place are, whatever they say."""
+        self.assertEqual(alike(_failure(KeyError)), alike(_failure(KeyError)))
+        self.assertNotEqual(alike(_failure(KeyError)), alike(_failure(IndexError)))
+        self.assertNotEqual(alike(_failure(KeyError)), alike(_failure(KeyError, other_place=True)))
+        self.assertEqual(alike(Failure(KeyError())), alike(Failure(KeyError())))
