@@ -52,7 +52,7 @@ test: pytest trial types browser docs lint imports conduct ## everything but the
 # What makes and runs an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
 # Without one of these the tests that need it are skipped, and say so.
-SYSTEM := libfaketime chromium caddy systemd $(IMAGE_TOOLS)
+SYSTEM := libfaketime chromium caddy prometheus systemd $(IMAGE_TOOLS)
 
 .PHONY: system
 system: ## install what some tests need of Debian, as root
@@ -75,7 +75,7 @@ pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium deploy docs faults hygiene image live secrets soak
+WATCHED := browser chromium deploy docs faults hygiene image live prometheus secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
