@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stub_backend.call import Call
-from stub_backend.generation import thought, tool_arguments
+from stub_backend.generation import Kind, Piece, thought, tool_arguments
 from stub_backend.scenario import Scenario, answered, enveloped, healthy, streamed
 from stub_backend.steps import Steps
 
@@ -25,6 +25,12 @@ def tool_call(call: Call) -> Steps:
     """A call of the first tool offered, its arguments in fragments."""
     said = call.says(tool_arguments(), finish="tool_calls", tool_name=_tool_name(call))
     return answered(call, said)
+
+
+def structured(call: Call) -> Steps:
+    """The same arguments as text: what a schema for a city and a number of days brings."""
+    pieces = tuple(Piece(Kind.TEXT, piece.text) for piece in tool_arguments())
+    return answered(call, call.says(pieces))
 
 
 def usage_last(call: Call) -> Steps:
@@ -60,6 +66,7 @@ FLAVOURS: tuple[Scenario, ...] = (
              engine="vllm"),
     Scenario("tool-call", "a tool call, its arguments in fragments", tool_call),
     Scenario("tool-call-vllm", "the same, as vLLM sends it", tool_call, engine="vllm"),
+    Scenario("structured", "a JSON object of a city and a number of days as the text", structured),
     Scenario("usage-last", "usage in the last chunk only", usage_last),
     Scenario("extra-keys", "members in every chunk that no API has", marked),
     Scenario("trace-envelope", "the answer in a trace's envelopes", trace_envelope),

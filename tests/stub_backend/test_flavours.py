@@ -71,6 +71,13 @@ class ChatTests(SynchronousTestCase):
         self.assertEqual(calls[0]["name"], "weather")
         self.assertIn("city", json.loads("".join(each["arguments"] for each in calls)))
 
+    def test_structured(self) -> None:
+        """The text is JSON, and comes in fragments."""
+        tokens = streamed("stub/structured")[1:-3]
+        said = [each["choices"][0]["delta"]["content"] for each in tokens]
+        self.assertGreater(len(said), 1)
+        self.assertEqual(json.loads("".join(said)), {"city": "Oslo", "days": 3})
+
     def test_text(self) -> None:
         """Text completions have text, and no role event."""
         first, *_, done = streamed("stub/ok", "/v1/completions", prompt="hi")
