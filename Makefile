@@ -47,7 +47,7 @@ demo: $(STAMP) ## stub backend and router together, with requests that explain t
 
 # The longest first: `make --jobs=2 test` then takes little longer than that.
 .PHONY: test
-test: pytest trial types browser docs lint imports conduct ## everything but the smoke run
+test: pytest trial types browser node-clients docs lint imports conduct ## everything but the smoke run
 
 # What makes and runs an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
@@ -68,14 +68,17 @@ manifests-tool:
 hygiene-tool:
 	-@$(MAKE) --no-print-directory $(HYGIENE)/.installed
 
+# These have a target of their own, after what they need has been installed.
+APART := node_clients
+
 .PHONY: pytest
 pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the coverage gate
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(APART:%=--ignore=tests/%) $(ARGS)
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium deploy docs faults hygiene image live prometheus secrets soak
+WATCHED := browser chromium curl deploy docs faults hygiene image live node_clients prometheus secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -195,6 +198,16 @@ mutation: tests/mutation/.venv/.installed ## change routing in a thousand ways a
 browser: tests/browser/.venv/.installed ## the status page in a real Chromium; screenshots to logs/browser
 	tests/browser/.venv/bin/python -m pytest tests/browser $(ARGS)
 
+NODE := tests/node_clients
+
+$(NODE)/node_modules/.installed: $(NODE)/package-lock.json
+	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --ignore-scripts --loglevel=error && touch $(@:$(NODE)/%=%); \
+		else echo 'npm is not here: the tests that need its packages will be skipped'; fi
+
+.PHONY: node-clients
+node-clients: $(STAMP) $(NODE)/node_modules/.installed ## the JavaScript SDKs against real processes, with node where it is
+	$(BIN)/python -m pytest tests/node_clients $(ARGS)
+
 # Tools that import the router are resolved with its dependencies, the others by themselves.
 .PHONY: tools-lock
 tools-lock: $(STAMP) ## resolve the tools of single tests anew
@@ -232,6 +245,6 @@ clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/browser logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
-		tests/*/.venv twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		tests/*/.venv $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
 	find autopilot benchmarks stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

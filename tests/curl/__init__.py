@@ -1,0 +1,1 @@
+"""The `curl` of this machine against real processes; skipped where there is none."""

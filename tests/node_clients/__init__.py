@@ -1,0 +1,1 @@
+"""JavaScript clients against real processes; `make node-clients`, or skipped without npm."""
