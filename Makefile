@@ -173,10 +173,13 @@ bench-lock: $(STAMP) ## resolve the dependencies of the benchmark's peer and plo
 			--no-emit-index-url --no-annotate --custom-compile-command 'make bench-lock' $(ARGS) \
 			--output-file $$each.lock $$each.in; done
 
-# Tools of single tests, each in its own environment beside what needs it.
+# Tools of single tests, each in its own environment beside what needs it. The main environment's uv
+# takes seconds for what takes pip a minute; pip goes where only its own settings know the way.
 tests/%/.venv/.installed: tests/%/tool.lock
-	$(PYTHON) -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< || \
+	$(PYTHON) -m venv --clear --without-pip $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $< 2>/dev/null || \
+		{ $(PYTHON) -m venv --clear $(@D) && \
+		$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; } || \
 		{ echo 'the tool of $(*F) could not be installed here; `make $(*F)` cannot run' >&2; exit 1; }
 	@touch $@
 
