@@ -12,8 +12,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 # What `sh`, `python`, `dotenv` and `json` blocks say is tried; the others are only to be looked at.
 LANGUAGES: Final = frozenset({"sh", "python", "dotenv", "json", "text", "console"})
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# The clients' own tests try these.
-_ELSEWHERE: Final = frozenset({"recipes.md"})
+# The tests of the recipes try its blocks.
+RECIPES: Final = ROOT / "docs" / "recipes.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,21 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """The pages whose blocks are tried here."""
-    written = sorted((ROOT / "docs").glob("*.md"))
-    return [ROOT / "README.md", *(path for path in written if path.name not in _ELSEWHERE)]
+    """All pages."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language: str | None = None) -> Iterator[Block]:
-    """All blocks, or those in one language."""
+    """All blocks that are tried here, or those in one language."""
     for path in pages():
-        text = path.read_text("utf-8")
-        for found in _BLOCK.finditer(text):
-            line = text.count("\n", 0, found.start()) + 1
-            if language in (None, found[1]):
-                yield Block(f"{path.name}:{line}", found[1], found[2])
+        if path != RECIPES:
+            yield from blocks_of(path, language)
+
+
+def blocks_of(path: Path, language: str | None = None) -> Iterator[Block]:
+    """The blocks of one page."""
+    text = path.read_text("utf-8")
+    for found in _BLOCK.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        if language in (None, found[1]):
+            yield Block(f"{path.name}:{line}", found[1], found[2])

@@ -9,8 +9,6 @@ from tests.docs.pages import filled
 
 _ROOT = Path(__file__).resolve().parents[2]
 _FINDINGS = ("research/RELIABILITY.md", "research/COVERAGE_MATRIX.md")
-# Written by hand; what looks like a place to fill may be a template that they show.
-_AS_WRITTEN = frozenset({*_FINDINGS, "recipes.md"})
 
 
 def on_config(config: Any) -> Any:
@@ -43,6 +41,6 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Fill a page; in the repository the findings lie beside the pages, in the site below them."""
-    if page.file.src_uri in _AS_WRITTEN:
+    if page.file.src_uri in _FINDINGS:
         return markdown
     return filled(markdown).replace("](../research/", "](research/")

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tests.docs import commands, deciding, records, tables
+from tests.docs import clients, commands, deciding, records, tables
 
 _PLACE: Final = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 GENERATED: Final[Mapping[str, Callable[[], str]]] = {
     each.__name__: each
     for each in (
+        clients.clients,
         commands.command_help,
         deciding.loads,
         deciding.patience,

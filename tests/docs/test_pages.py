@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.verdict import REASONS
 from autopilot.settings import DECLARED
-from tests.docs import deciding, records, refusals, tables
+from tests.docs import clients, deciding, records, refusals, tables
 from tests.docs.blocks import pages
 from tests.docs.pages import GENERATED, UnknownPlaceError, filled
 from tests.docs.site import problems
@@ -73,6 +73,12 @@ class PageTests(SynchronousTestCase):
         with patch.dict(records._MEANINGS, clear=False) as meanings:
             del meanings["ttfb_ms"]
             self.assertRaises(records.UndescribedError, records.record_fields)
+
+    def test_clients(self) -> None:
+        """A client that no lock has is an error, not a gap."""
+        self.assertIn("| `litellm`, Python |", clients.clients())
+        with patch.object(clients, "_PYTHON", ("telepathy",)):
+            self.assertRaises(clients.UnpinnedError, clients.clients)
 
     def test_example(self) -> None:
         """The worked example shows what its text says of it."""
