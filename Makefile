@@ -47,7 +47,7 @@ demo: $(STAMP) ## stub backend and router together, with requests that explain t
 
 # The longest first: `make --jobs=2 test` then takes little longer than that.
 .PHONY: test
-test: pytest trial types browser node-clients recipes docs lint imports conduct ## everything but the smoke run
+test: pytest trial types browser clients node-clients recipes docs lint imports conduct ## everything but the smoke run
 
 # What makes and runs an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
@@ -69,7 +69,7 @@ hygiene-tool:
 	-@$(MAKE) --no-print-directory $(HYGIENE)/.installed
 
 # These have a target of their own, after what they need has been installed.
-APART := node_clients recipes
+APART := clients node_clients recipes
 
 .PHONY: pytest
 pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the coverage gate
@@ -78,7 +78,7 @@ pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium curl deploy docs faults hygiene image live node_clients prometheus recipes secrets soak
+WATCHED := browser chromium clients curl deploy docs faults hygiene image live node_clients prometheus recipes secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -211,12 +211,16 @@ $(NODE)/node_modules/.installed: $(NODE)/package-lock.json
 node-clients: $(STAMP) $(NODE)/node_modules/.installed ## the JavaScript SDKs against real processes, with node where it is
 	$(BIN)/python -m pytest tests/node_clients $(ARGS)
 
-# The Python clients of the recipes; RECIPES_PROGRAMS names folders that have aider and claude.
-CLIENTS := tests/recipes/.venv
+CLIENTS := tests/clients/.venv
 
+.PHONY: clients
+clients: $(STAMP) $(CLIENTS)/.installed ## the Python SDKs against real processes
+	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)
+
+# RECIPES_PROGRAMS names folders that have aider and claude.
 .PHONY: recipes
 recipes: $(STAMP) $(CLIENTS)/.installed $(NODE)/node_modules/.installed ## every block of docs/recipes.md, with the clients it is for
-	RECIPES_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/recipes $(ARGS)
+	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/recipes $(ARGS)
 
 # Tools that import the router are resolved with its dependencies, the others by themselves.
 .PHONY: tools-lock

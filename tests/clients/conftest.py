@@ -9,6 +9,9 @@ import pytest
 
 from tests.smoke.processes import RouterProcess, StubProcess
 
+# They run where the SDKs are; test_sdks.py sees to that.
+collect_ignore = ["sdks"]
+
 
 @dataclass(frozen=True)
 class Served:

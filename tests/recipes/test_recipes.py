@@ -1,6 +1,6 @@
 """Every block of docs/recipes.md is run as it stands, but for the router's port.
 
-What it needs beside this process' own packages is named by variables: `RECIPES_PYTHON`, an
+What it needs beside this process' own packages is named by variables: `CLIENTS_PYTHON`, an
 interpreter that has the Python clients, and `RECIPES_PROGRAMS`, folders with programs (aider,
 claude) as in PATH. Without them those blocks are skipped.
 """
@@ -180,9 +180,9 @@ class RecipeTests(ServedTestCase):
 
 def interpreter() -> str:
     """The Python that has the clients."""
-    python = os.environ.get("RECIPES_PYTHON")
+    python = os.environ.get("CLIENTS_PYTHON")
     if python is None:
-        raise SkipTest("the Python clients are not installed here; `make recipes` does it")
+        raise SkipTest("the Python clients are not installed here; `make clients` does it")
     return str(ROOT / python)
 
 

@@ -1,0 +1,4 @@
+"""Python SDKs, unchanged but for their base URL; `make clients` runs these.
+
+They import nothing of the router: it is a process, and so is the platform behind it.
+"""
