@@ -78,7 +78,7 @@ pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium clients curl deploy docs faults hygiene image live node_clients prometheus recipes secrets soak
+WATCHED := browser chromium clients curl deploy docs faults hygiene image live node_clients packaging prometheus recipes secrets soak
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -246,13 +246,20 @@ image-test: $(STAMP) ## build the image and run it without Docker, as root: no r
 image-check: $(STAMP) ## build the image twice from nothing, as root, and compare the two file by file
 	$(BIN)/python -m tests.image
 
-.PHONY: wheel
-wheel: $(STAMP) ## build the wheel into dist/
-	$(BIN)/python -m hatchling build --target wheel --directory dist
+.PHONY: dist
+dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, the same bytes every time
+	@rm -f dist/chutes_autopilot-*
+	$(BIN)/python -m tests.packaging.distributions dist
 
-.PHONY: wheel-check
-wheel-check: wheel ## install the wheel in an empty environment and look for `twistd autopilot`
-	PYTHON=$(BIN)/python sh tests/packaging/install_wheel.sh dist
+# Its two halves can go side by side: the second has no use for the tools of the first.
+.PHONY: release-check release-tools release-install
+release-check: release-tools release-install ## check what `make dist` builds, and install both in empty environments
+
+release-tools: dist tests/packaging/.venv/.installed
+	tests/packaging/.venv/bin/python -m twine check --strict dist/chutes_autopilot-*
+
+release-install: dist
+	PYTHON=$(BIN)/python sh tests/packaging/install.sh dist
 
 .PHONY: clean
 clean: ## remove everything that was generated, the virtual environment included

@@ -1,1 +1,1 @@
-"""Tests of what a wheel holds."""
+"""What is released: how it is built, checked and described."""
