@@ -253,13 +253,18 @@ dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, the same 
 
 # Its two halves can go side by side: the second has no use for the tools of the first.
 .PHONY: release-check release-tools release-install
-release-check: release-tools release-install ## check what `make dist` builds, and install both in empty environments
+release-check: release-tools release-install ## check what `make dist` builds and the news, and install both in empty environments
 
 release-tools: dist tests/packaging/.venv/.installed
 	tests/packaging/.venv/bin/python -m twine check --strict dist/chutes_autopilot-*
+	$(BIN)/python -m pytest -q tests/packaging/test_tools.py
 
 release-install: dist
 	PYTHON=$(BIN)/python sh tests/packaging/install.sh dist
+
+.PHONY: changelog-draft
+changelog-draft: tests/packaging/.venv/.installed ## show the news of the next release, from changelog.d
+	@tests/packaging/.venv/bin/towncrier build --draft
 
 .PHONY: clean
 clean: ## remove everything that was generated, the virtual environment included

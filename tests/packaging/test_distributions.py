@@ -142,6 +142,7 @@ class ContentTests(DistributionsTestCase):
         wanted = {
             ".ci/run",
             ".dockerignore",
+            "CHANGELOG.md",
             "Dockerfile",
             "LICENSE",
             "Makefile",

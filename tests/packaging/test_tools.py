@@ -1,0 +1,67 @@
+"""What towncrier makes of the news, in the environment of the tools."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import unittest
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot import __version__
+from tests.packaging.locks import ROOT
+
+_TOOLS = ROOT / "tests/packaging/.venv"
+
+
+class ToolTestCase(SynchronousTestCase):
+    """Runs a tool in a folder of its own."""
+
+    def setUp(self) -> None:
+        """See whether they are there."""
+        if not (_TOOLS / ".installed").exists():
+            raise unittest.SkipTest("its tool is not installed here: `make release-check` does")
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir(parents=True)
+
+    def tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment."""
+        command = (str(_TOOLS / "bin" / name), *arguments)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+
+
+class NewsTests(ToolTestCase):
+    """A release's changelog, made in a copy."""
+
+    def release(self, day: str) -> str:
+        """Move the fragments into the changelog, and give it."""
+        made = self.tool("towncrier", "build", "--yes", "--date", day)
+        self.assertEqual(made.returncode, 0, made.stdout + made.stderr)
+        return (self.folder / "CHANGELOG.md").read_text("utf-8")
+
+    def test_releases(self) -> None:
+        """All that was said comes under the package's version, and the next release above it."""
+        for each in ("pyproject.toml", "CHANGELOG.md", "autopilot/__init__.py"):
+            (self.folder / each).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / each, self.folder / each)
+        fragments = self.folder / "changelog.d"
+        shutil.copytree(ROOT / "changelog.d", fragments)
+        (fragments / "+planted.security.md").write_text("It was planted.\n")
+        said = [each.read_text("utf-8") for each in fragments.glob("+*.md")]
+        first = self.release("2026-01-02")
+        self.assertTrue(first.startswith("# Changes\n"))
+        self.assertEqual(first.count(f"## {__version__} (2026-01-02)\n"), 1)
+        words = " ".join(first.split())
+        for each in said:
+            self.assertIn(" ".join(each.split()), words)
+        self.assertEqual([each.name for each in fragments.iterdir()], ["README.md"])
+
+        package = self.folder / "autopilot/__init__.py"
+        package.write_text(package.read_text("utf-8").replace(__version__, "99.0.0"))
+        (fragments / "+more.fix.md").write_text("It is mended.\n")
+        second = self.release("2027-03-04")
+        head, _, rest = second.partition("## 99.0.0 (2027-03-04)\n")
+        self.assertTrue(first.startswith(head))
+        self.assertIn("- It is mended.\n", rest.partition(f"## {__version__}")[0])
+        self.assertTrue(rest.endswith(first.removeprefix(head)))
