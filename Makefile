@@ -146,6 +146,7 @@ lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
 		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements-dev.lock \
 		--group build --output-file requirements-build.lock
 	$(BIN)/python tests/packaging/locks.py --record
+	@$(MAKE) --no-print-directory sbom licences
 
 .PHONY: lock-check
 lock-check: ## whether the locks are there, unmodified and made from pyproject.toml as it is
@@ -253,7 +254,7 @@ dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, the same 
 
 # Its two halves can go side by side: the second has no use for the tools of the first.
 .PHONY: release-check release-tools release-install
-release-check: release-tools release-install ## check what `make dist` builds and the news, and install both in empty environments
+release-check: release-tools release-install ## check what `make dist` builds, the news and the bill of materials, and install both in empty environments
 
 release-tools: dist tests/packaging/.venv/.installed
 	tests/packaging/.venv/bin/python -m twine check --strict dist/chutes_autopilot-*
@@ -265,6 +266,14 @@ release-install: dist
 .PHONY: changelog-draft
 changelog-draft: tests/packaging/.venv/.installed ## show the news of the next release, from changelog.d
 	@tests/packaging/.venv/bin/towncrier build --draft
+
+.PHONY: sbom
+sbom: $(STAMP) ## list what the image installs in deploy/image/sbom.cdx.json (CycloneDX)
+	$(BIN)/python -m tests.packaging.sbom
+
+.PHONY: licences
+licences: $(STAMP) ## list the licences of what the image installs in docs/licences.md; one that was not agreed to is an error
+	$(BIN)/python -m tests.packaging.licences requirements.lock docs/licences.md
 
 .PHONY: clean
 clean: ## remove everything that was generated, the virtual environment included

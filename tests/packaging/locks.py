@@ -1,4 +1,4 @@
-"""Whether the locks are there, unmodified, and made from what pyproject.toml asks for now.
+"""Whether the locks are there, unmodified, described, and made from what is asked for now.
 
 `make lock` records a digest of each lock and of what it was resolved from; comparing needs no
 network and no installed package.
@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
 RECORD = "locks.json"
 ASKED = "pyproject.toml"
+SBOM = "deploy/image/sbom.cdx.json"
+LOCK_DIGEST = "chutes-autopilot:requirements.lock:sha256"
 
 
 def asked_for(pyproject: str) -> str:
@@ -33,6 +35,15 @@ def digests(root: Path) -> dict[str, str]:
         if (root / name).is_file():
             found[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
     return found
+
+
+def described(root: Path) -> str | None:
+    """Give the digest of the lock that the bill of materials was made from."""
+    try:
+        stated = json.loads((root / SBOM).read_text("utf-8"))["metadata"]["properties"]
+        return {str(each["name"]): str(each["value"]) for each in stated}.get(LOCK_DIGEST)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def complaints(root: Path) -> list[str]:
@@ -54,6 +65,8 @@ def complaints(root: Path) -> list[str]:
         for name in LOCKS
         if name in now and now[name] != recorded.get(name)
     ]
+    if LOCKS[0] in now and described(root) != now[LOCKS[0]]:
+        said.append(f"{SBOM} is not of {LOCKS[0]} as it is: run `make sbom`")
     return said
 
 

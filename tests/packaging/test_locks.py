@@ -1,11 +1,12 @@
 """A lock that is missing, modified or older than pyproject.toml is noticed."""
 
+import json
 import shutil
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.packaging.locks import ASKED, LOCKS, RECORD, ROOT, complaints, main
+from tests.packaging.locks import ASKED, LOCKS, RECORD, ROOT, SBOM, complaints, main
 
 
 class LocksTests(SynchronousTestCase):
@@ -14,9 +15,13 @@ class LocksTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Copy what is compared."""
         self.root = Path(self.mktemp())
-        self.root.mkdir(parents=True)
-        for name in (*LOCKS, ASKED, RECORD):
+        (self.root / SBOM).parent.mkdir(parents=True)
+        for name in (*LOCKS, ASKED, RECORD, SBOM):
             shutil.copy(ROOT / name, self.root / name)
+
+    def record(self) -> None:
+        """Take the locks as they are."""
+        self.assertEqual(main(["--record"], self.root), 0)
 
     def only_complaint(self) -> str:
         """Return the one line that is said."""
@@ -40,7 +45,7 @@ class LocksTests(SynchronousTestCase):
         for name in LOCKS:
             kept = (self.root / name).read_bytes()
             (self.root / name).write_bytes(kept + b"\n")
-            self.assertTrue(self.only_complaint().startswith(f"{name} was modified"))
+            self.assertTrue(complaints(self.root)[0].startswith(f"{name} was modified"))
             (self.root / name).write_bytes(kept)
 
     def test_dependencies_that_changed(self) -> None:
@@ -55,5 +60,28 @@ class LocksTests(SynchronousTestCase):
         """It is not taken for agreement, and recording mends it."""
         (self.root / RECORD).unlink()
         self.assertTrue(self.only_complaint().startswith(RECORD))
-        self.assertEqual(main(["--record"], self.root), 0)
+        self.record()
         self.assertEqual(main([], self.root), 0)
+
+    def test_a_lock_that_is_not_described(self) -> None:
+        """A bill of materials that is of another lock, broken or missing is to be made anew."""
+        with (self.root / LOCKS[0]).open("a") as lock:
+            lock.write("# more\n")
+        self.record()
+        self.assertEqual(
+            self.only_complaint(), f"{SBOM} is not of {LOCKS[0]} as it is: run `make sbom`"
+        )
+        shutil.copy(ROOT / LOCKS[0], self.root)
+        self.record()
+        self.assertEqual(complaints(self.root), [])
+        for broken in (
+            "",
+            "[]",
+            "{}",
+            '{"metadata": {"properties": [1]}}',
+            json.dumps({"metadata": 1}),
+        ):
+            (self.root / SBOM).write_text(broken)
+            self.assertIn("run `make sbom`", self.only_complaint())
+        (self.root / SBOM).unlink()
+        self.assertIn("run `make sbom`", self.only_complaint())

@@ -1,7 +1,8 @@
-"""What towncrier makes of the news, in the environment of the tools."""
+"""What towncrier and the validator of CycloneDX make of ours, in the environment of these tools."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import unittest
@@ -10,9 +11,16 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
-from tests.packaging.locks import ROOT
+from tests.packaging.locks import ROOT, SBOM
 
 _TOOLS = ROOT / "tests/packaging/.venv"
+_VALIDATE = """
+import json, sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+validate = JsonStrictValidator(SchemaVersion.V1_6).validate_str
+json.dump([repr(validate(each))[:500] for each in json.load(sys.stdin)], sys.stdout)
+"""
 
 
 class ToolTestCase(SynchronousTestCase):
@@ -25,10 +33,12 @@ class ToolTestCase(SynchronousTestCase):
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir(parents=True)
 
-    def tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def tool(self, name: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command of the environment."""
         command = (str(_TOOLS / "bin" / name), *arguments)
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=self.folder, input=given, capture_output=True, text=True, check=False
+        )
 
 
 class NewsTests(ToolTestCase):
@@ -65,3 +75,22 @@ class NewsTests(ToolTestCase):
         self.assertTrue(first.startswith(head))
         self.assertIn("- It is mended.\n", rest.partition(f"## {__version__}")[0])
         self.assertTrue(rest.endswith(first.removeprefix(head)))
+
+
+class SchemaTests(ToolTestCase):
+    """The bill of materials, against the schema of CycloneDX that the validator brings."""
+
+    def test_the_committed_one(self) -> None:
+        """It is one; changed a little it is none."""
+        written = (ROOT / SBOM).read_text("utf-8")
+        changes = (("SHA-256", "SHA-257"), ("MIT-0", "MIT-00"), ('"purl"', '"purrl"'))
+        twice = json.loads(written)
+        twice["components"].append(twice["components"][0])
+        wrong = [*(written.replace(*each) for each in changes), json.dumps(twice)]
+        checked = self.tool("python", "-c", _VALIDATE, given=json.dumps([written, *wrong]))
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        good, *bad = json.loads(checked.stdout)
+        self.assertEqual(good, "None")
+        for each in bad:
+            self.assertIn("ValidationError", each)
+        self.assertEqual(len(bad), len(wrong))

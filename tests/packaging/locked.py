@@ -1,0 +1,63 @@
+"""What a requirements lock pins."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.markers import Marker
+
+_PIN = re.compile(
+    r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)"
+    r"(?: ; (?P<marker>.+?))?(?P<hashes>(?: +--hash=sha256:[0-9a-f]{64})+)"
+)
+# Where the image runs. A fixed place, so that every machine makes the same of the same lock.
+_IMAGE = {
+    "implementation_name": "cpython",
+    "implementation_version": "3.11.2",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_release": "",
+    "platform_system": "Linux",
+    "platform_version": "",
+    "python_full_version": "3.11.2",
+    "python_version": "3.11",
+    "sys_platform": "linux",
+}
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One version of one package, and the digests of the files it may come in."""
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+    marker: str | None = None
+
+
+def in_image(marker: Marker | str | None, extra: str = "") -> bool:
+    """Tell whether a marker holds where the image runs."""
+    if marker is None:
+        return True
+    return Marker(str(marker)).evaluate({**_IMAGE, "extra": extra})
+
+
+def pins(lock: Path) -> tuple[Pin, ...]:
+    """Read a lock in its order; to have no line is an error, or one that is no pin with hashes."""
+    text = lock.read_text("utf-8").replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines()]
+    return _read([line for line in lines if line and not line.startswith("#")], lock)
+
+
+def _read(lines: list[str], lock: Path) -> tuple[Pin, ...]:
+    if not lines:
+        raise ValueError(f"{lock} pins nothing: restore it, or run `make lock`")
+    found = []
+    for line in lines:
+        read = _PIN.fullmatch(line)
+        if read is None:
+            raise ValueError(f"{lock}: `{line[:60]}` is no pin with its hashes")
+        hashes = tuple(re.findall("sha256:([0-9a-f]{64})", read["hashes"]))
+        found.append(Pin(read["name"], read["version"], hashes, read["marker"]))
+    return tuple(found)
