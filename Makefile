@@ -275,6 +275,10 @@ sbom: $(STAMP) ## list what the image installs in deploy/image/sbom.cdx.json (Cy
 licences: $(STAMP) ## list the licences of what the image installs in docs/licences.md; one that was not agreed to is an error
 	$(BIN)/python -m tests.packaging.licences requirements.lock docs/licences.md
 
+.PHONY: audit
+audit: $(STAMP) ## ask OSV for known vulnerabilities of what is locked; no answer is an error of its own (3); ARGS="--osv-url URL"
+	$(BIN)/python -m tests.packaging.audit requirements.lock $(ARGS)
+
 .PHONY: clean
 clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
