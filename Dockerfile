@@ -37,6 +37,7 @@ COPY --from=dependencies /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=dependencies /opt/autopilot /opt/autopilot
 COPY --from=application /build/application /opt/autopilot
 COPY --from=application /build/bytecode /
+COPY deploy/image/sbom.cdx.json /opt/autopilot/
 ENV PATH=/opt/autopilot/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
@@ -48,7 +49,8 @@ LABEL org.opencontainers.image.title="chutes-autopilot" \
       org.opencontainers.image.description="Streaming, OpenAI-compatible router with failover for Chutes.ai models" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      chutes-autopilot.sbom="/opt/autopilot/sbom.cdx.json"
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["autopilot", "health"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,17 @@ class DocumentTests(SynchronousTestCase):
             self.assertEqual(main([str(root / "made")], root), 1)
         self.assertIn("hyperlink is needed, and requirements.lock has none", said.getvalue())
         self.assertFalse((root / "made").exists())
+
+
+class ImageTests(SynchronousTestCase):
+    """Where the image has it."""
+
+    def test_the_label_says_where_it_is(self) -> None:
+        """It is let through to the builder, copied, and named by a label."""
+        recipe = (ROOT / "Dockerfile").read_text("utf-8")
+        (folder,) = re.findall(rf"^COPY {SBOM} (\S+/)$", recipe, re.MULTILINE)
+        self.assertIn(f' chutes-autopilot.sbom="{folder}{Path(SBOM).name}"\n', recipe)
+        self.assertIn(f"!{SBOM}\n", (ROOT / ".dockerignore").read_text("utf-8"))
 
 
 class DependenciesTests(SynchronousTestCase):
