@@ -37,7 +37,8 @@ COPY --from=dependencies /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=dependencies /opt/autopilot /opt/autopilot
 COPY --from=application /build/application /opt/autopilot
 COPY --from=application /build/bytecode /
-COPY deploy/image/sbom.cdx.json /opt/autopilot/
+# What has not passed through a wheel would have the modes of the checkout.
+COPY --chmod=644 deploy/image/sbom.cdx.json /opt/autopilot/
 ENV PATH=/opt/autopilot/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
@@ -58,7 +59,6 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["aut
 ENTRYPOINT ["/usr/bin/tini", "--", "twistd", "--nodaemon", "--pidfile=", "--reactor=autopilot", "autopilot"]
 
 FROM router AS stub
-# What else is copied has passed through a wheel: only here would the modes be those of the checkout.
 COPY --chmod=755 stub_backend /opt/autopilot/stub/stub_backend
 ENV PYTHONPATH=/opt/autopilot/stub
 EXPOSE 9100

@@ -6,6 +6,7 @@ nothing here to run.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -116,6 +117,8 @@ class RunningTests(SynchronousTestCase):
             status, text = router.inside("sh", "-c", f"echo >{path}")
             self.assertNotEqual(status, 0)
             self.assertIn("Read-only file system", text)
+        status, text = router.inside("cat", self.image["Labels"]["chutes-autopilot.sbom"])
+        self.assertEqual(status, 0, text)
         router.wait_ready()
         self.assertTrue(router.healthy())
 
@@ -175,6 +178,8 @@ class RunningTests(SynchronousTestCase):
         labels = self.image["Labels"]
         self.assertEqual(labels["org.opencontainers.image.title"], "chutes-autopilot")
         self.assertNotIn("unknown", labels.values())
+        listed = json.loads((self.root / labels["chutes-autopilot.sbom"][1:]).read_text())
+        self.assertIn("twisted", {each["name"] for each in listed["components"]})
         self.assertEqual(list(self.image["ExposedPorts"]), ["8080/tcp"])
         self.assertEqual(self.image["StopSignal"], "SIGTERM")
 
