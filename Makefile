@@ -52,7 +52,7 @@ test: pytest trial types browser clients node-clients recipes docs lint imports 
 # What makes and runs an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
 # Without one of these the tests that need it are skipped, and say so.
-SYSTEM := libfaketime chromium caddy prometheus systemd $(IMAGE_TOOLS)
+SYSTEM := libfaketime chromium caddy curl prometheus systemd $(IMAGE_TOOLS)
 
 .PHONY: system
 system: ## install what some tests need of Debian, as root
