@@ -85,7 +85,10 @@ class BuildTests(SynchronousTestCase):
         """A lock that `make lock` did not write so."""
         lock = self.folder / "requirements.lock"
         lock.write_text(lock.read_text() + "six==1.17.0\n")
-        self.refused("requirements.lock")
+        done = self.build()
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertTrue(done.stderr.startswith("requirements.lock "), done.stderr)
+        self.assertFalse(self.calls.exists())
 
     def test_docker(self) -> None:
         """Everything that is chosen reaches the engine."""
