@@ -62,7 +62,8 @@ base_of_packages() {
     command -v mmdebstrap >/dev/null || fail "$BASE cannot be pulled, and mmdebstrap is not installed"
     echo "$BASE cannot be pulled; making a base of Debian's packages"
     mmdebstrap --quiet --variant=minbase --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' \
         bookworm "$WORK/base.tar" >/dev/null || fail "no base could be made of Debian's packages"
     printf 'FROM scratch\nADD base.tar /\n' >"$WORK/base.containerfile"
     storage build --quiet --timestamp "$SOURCE_DATE_EPOCH" --file "$WORK/base.containerfile" \

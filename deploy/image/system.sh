@@ -48,7 +48,9 @@ trim() {
     find /usr/lib/python3 "$library" -name __pycache__ -type d -prune -exec rm -rf {} +
     rm -rf /usr/lib/*/ossl-modules /usr/lib/*/libexpatw.so* /usr/bin/tini-static /usr/share/python3 \
         /usr/share/applications /usr/share/binfmts /usr/share/bug /usr/share/doc-base /usr/share/pixmaps \
-        /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /usr/share/lintian
+        /usr/share/man/* /usr/share/locale/* /usr/share/lintian
+    # The licences of what is redistributed stay.
+    find /usr/share/doc ! -type d ! -name copyright -delete
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/lib/dpkg/*-old /var/log/* \
         /var/lib/dpkg/info/libssl3*.symbols /var/lib/dbus /etc/machine-id \
         /var/cache/ldconfig/aux-cache /etc/ld.so.cache~

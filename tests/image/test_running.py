@@ -183,6 +183,12 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(list(self.image["ExposedPorts"]), ["8080/tcp"])
         self.assertEqual(self.image["StopSignal"], "SIGTERM")
 
+    def test_licences(self) -> None:
+        """Whatever came from Debian has its copyright file, or a link to another package's."""
+        for name in ("python3.11-minimal", "libssl3", "tini", "libexpat1"):
+            found = list(self.root.glob(f"usr/share/doc/{name}/copyright"))
+            self.assertEqual(len(found), 1, name)
+
     def test_size(self) -> None:
         """What is laid over the base stays small."""
         base, *ours = layer_sizes(self.archive)
