@@ -74,7 +74,7 @@ class ImageTests(SynchronousTestCase):
     def test_the_label_says_where_it_is(self) -> None:
         """It is let through to the builder, copied, and named by a label."""
         recipe = (ROOT / "Dockerfile").read_text("utf-8")
-        (folder,) = re.findall(rf"^COPY {SBOM} (\S+/)$", recipe, re.MULTILINE)
+        (folder,) = re.findall(rf"^COPY (?:--chmod=644 )?{SBOM} (\S+/)$", recipe, re.MULTILINE)
         self.assertIn(f' chutes-autopilot.sbom="{folder}{Path(SBOM).name}"\n', recipe)
         self.assertIn(f"!{SBOM}\n", (ROOT / ".dockerignore").read_text("utf-8"))
 
