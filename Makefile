@@ -78,7 +78,7 @@ pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium clients curl deploy docs faults hygiene image live node_clients packaging prometheus recipes secrets soak
+WATCHED := browser chromium clients curl deploy docs faults hygiene image live node_clients packaging prometheus recipes secrets soak tracing
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
 
@@ -141,7 +141,10 @@ lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
 		--output-file requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
-		--group dev --output-file requirements-dev.lock pyproject.toml
+		--extra otel --output-file requirements-otel.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
+		--constraint requirements-otel.lock --group dev --output-file requirements-dev.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements-dev.lock \
 		--group build --output-file requirements-build.lock

@@ -47,8 +47,11 @@ from autopilot.web.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.trace import TracerProvider
     from twisted.internet.defer import Deferred
 
+    from autopilot.observe.exporting import Exporting
+    from autopilot.relay.trace import Tracer
     from autopilot.routing.catalog import Model
 
 
@@ -83,6 +86,7 @@ class Parts:
     """The parts of one router, built once from its settings.
 
     ``records`` writes the requests' records; without it they become events of Twisted's log.
+    ``traces`` takes the spans of requests; without it the settings say whether there are any.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Parts:
         settings: Settings,
         reactor: Any,
         records: Callable[[RequestRecord], None] | None = None,
+        traces: TracerProvider | None = None,
     ) -> None:
         self.settings = settings
         self.clock = Schedule(reactor)
@@ -113,7 +118,8 @@ class Parts:
         agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
         self.control = self._control_plane(reactor, agent)
         self.attestation = self._attestation(reactor, agent)
-        self.gateway = self._gateway()
+        self.exporting: Exporting | None = None
+        self.gateway = self._gateway(self._tracer(reactor, traces))
         self.documents = ModelDocuments(settings.aliases, int(time.time()))
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
@@ -222,7 +228,20 @@ class Parts:
             lambda: secrets.token_hex(32),
         )
 
-    def _gateway(self) -> Gateway:
+    def _tracer(self, reactor: Any, traces: TracerProvider | None) -> Tracer | None:
+        """What follows requests; imported only where somebody wants to see it."""
+        if traces is None and not self.settings.otel_traces:
+            return None
+        from autopilot.observe.tracing import Tracing
+
+        if traces is None:
+            from autopilot.observe.exporting import Exporting
+
+            self.exporting = Exporting(reactor, __version__)
+            traces = self.exporting.provider
+        return Tracing(traces, __version__, lambda: self.control.snapshot.catalog or ())
+
+    def _gateway(self, tracer: Tracer | None) -> Gateway:
         settings = self.settings
         backend = Origin.of(settings.backend_base_url)
         return Gateway(
@@ -239,6 +258,7 @@ class Parts:
             snapshot=lambda: self.control.snapshot,
             record=self.record,
             refreshed_in=self.control.refreshed_in,
+            tracer=tracer,
         )
 
     def _gauges(self) -> Gauges:

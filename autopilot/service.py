@@ -22,6 +22,7 @@ from autopilot.systemd.sockets import Sockets, family_of
 from autopilot.web.listener import Listener, PassedListener
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
     from twisted.internet.interfaces import IDelayedCall
     from twisted.web.resource import IResource
 
@@ -61,7 +62,8 @@ class AutopilotService(Service):
     ``stopService`` fires after that. ``records`` is called with the record of each request that is
     to be logged; without it the records become events of Twisted's log. ``followers`` are called
     with the settings each time `reload` has changed them. ``passed`` are sockets to listen on
-    instead of where the settings say.
+    instead of where the settings say. ``traces``, a provider of OpenTelemetry's, takes the spans of
+    requests, and stays its owner's to shut down.
     """
 
     name = "autopilot"
@@ -75,12 +77,13 @@ class AutopilotService(Service):
         listen: bool = True,
         records: Callable[[RequestRecord], None] | None = None,
         passed: Sockets | None = None,
+        traces: TracerProvider | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self.settings = settings = settings or Settings()
         self._reactor = reactor
-        self._parts = parts = Parts(settings, reactor, records)
+        self._parts = parts = Parts(settings, reactor, records, traces)
         passed = passed or Sockets()
         apart = listen and bool(settings.admin_listen_addr or passed.admin)
         tree = parts.tree(operators=not apart)
@@ -179,6 +182,8 @@ class AutopilotService(Service):
         await parts.attestation.stop()
         await parts.control.stop()
         parts.pool.close()
+        if parts.exporting is not None:
+            await parts.exporting.stop()
 
     async def _hear_last_requests(self) -> None:
         """Where a successor takes what is queued, refuse nothing to clients that got in before.

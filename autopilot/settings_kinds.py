@@ -130,6 +130,35 @@ class Switch:
         return "true" if value else "false"
 
 
+@dataclass(frozen=True, slots=True)
+class ExtraSwitch(Switch):
+    """Yes or no, and yes only with a package that an extra brings."""
+
+    extra: str
+    package: str
+
+    def check(self, value: object) -> object:
+        """A ``bool``, and something to go with it."""
+        # Two arguments: a dataclass with slots is not the class that `super()` knows.
+        on = super(ExtraSwitch, self).check(value)
+        if on and not _installed(self.package):
+            raise ValueError(
+                f"true takes packages that are not installed: pip install "
+                f"'chutes-autopilot[{self.extra}]'"
+            )
+        return on
+
+
+def _installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version  # takes 20 ms
+
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 class Choice:
     """One of a few words."""
 

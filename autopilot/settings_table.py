@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from autopilot.settings_kinds import (
     Choice,
+    ExtraSwitch,
     Key,
     Kind,
     Names,
@@ -334,6 +335,11 @@ class Settings:
         Share(),
         "Part of the successful requests that is logged; failures always are.",
         live=True,
+    )
+    otel_traces: bool = _setting(
+        "false",
+        ExtraSwitch("otel", "opentelemetry-exporter-otlp-proto-http"),
+        "Export traces by OTLP, as the OTEL_* variables of the environment say (extra otel).",
     )
 
     def __post_init__(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from twisted.application.service import MultiService
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
@@ -50,6 +53,23 @@ class EmbeddingTests(ServiceTestCase):
             self.reactor.tcpServers.clear()
         logged = [each["outcome"] for each in events if "req_id" in each]
         self.assertEqual((logged, [each.outcome for each in records]), (["refused"], ["refused"]))
+
+    def test_traces(self) -> None:
+        """An application that traces has the router's spans among its own."""
+        spans = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(spans))
+        service = AutopilotService(settings(), reactor=self.reactor, traces=provider)
+        service.startService()
+        self.platform.take()
+        browser = self.browser()
+        browser.sends(request(body=ask("no/such-model")))
+        browser.leaves()
+        self.successResultOf(service.stopService())
+        self.assertEqual(
+            [each.name for each in spans.get_finished_spans()], ["POST /v1/chat/completions"]
+        )
+        self.assertTrue(provider.force_flush())
 
     def test_resource(self) -> None:
         """A resource in another site, on Twisted's own channel: at the root or under a prefix."""

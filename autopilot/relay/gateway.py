@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from autopilot.observe.records import RequestRecord
     from autopilot.relay.downstream import Downstream, Inbound
     from autopilot.relay.pool import Origin, Pool
+    from autopilot.relay.trace import Trace, Tracer
     from autopilot.routing.snapshot import Snapshot
 
 
@@ -66,6 +67,7 @@ class Gateway:
         snapshot: Callable[[], Snapshot],
         record: Callable[[RequestRecord], None],
         refreshed_in: Callable[[], int] = lambda: RETRY_AFTER,
+        tracer: Tracer | None = None,
     ) -> None:
         """``refreshed_in``: the seconds after which an alias without candidates may have some."""
         self._clock = clock
@@ -76,6 +78,7 @@ class Gateway:
         self._snapshot = snapshot
         self._record = record
         self._refreshed_in = refreshed_in
+        self._tracer = tracer
         self._live: dict[int, Course] = {}
         self._numbers = count()
         self._empty: Callable[[], None] | None = None
@@ -100,13 +103,14 @@ class Gateway:
         """Start the exchange of one request, or refuse it and return ``None``."""
         snapshot, now = self._snapshot(), self._clock.seconds()
         request = self._admit(inbound, snapshot, now)
-        journal = self._journal(inbound, request, snapshot, now)
+        trace = None if self._tracer is None else self._trace(self._tracer, inbound, request)
+        journal = self._journal(inbound, request, snapshot, now, trace)
         if isinstance(request, Refusal):
             journal.refused(request.status, now)
             downstream.refuse(self._dated(request))
             journal.close(Outcome.REFUSED, 0, True, self._clock.seconds())
             return None
-        return self._start(inbound, downstream, request, snapshot, journal)
+        return self._start(inbound, downstream, request, snapshot, journal, trace)
 
     def _dated(self, refusal: Refusal) -> Refusal:
         """Say when to try again, where it depends on when the feeds are read next."""
@@ -172,8 +176,17 @@ class Gateway:
 
     # -- from plan to exchange
 
+    def _trace(self, tracer: Tracer, inbound: Inbound, request: _Request | Refusal) -> Trace:
+        asked = None if isinstance(request, Refusal) else request.reading.selector.text
+        return tracer(inbound.path, inbound.named, asked, self._origins[inbound.dialect].host)
+
     def _journal(
-        self, inbound: Inbound, request: _Request | Refusal, snapshot: Snapshot, now: float
+        self,
+        inbound: Inbound,
+        request: _Request | Refusal,
+        snapshot: Snapshot,
+        now: float,
+        trace: Trace | None,
     ) -> Journal:
         planned = None if isinstance(request, Refusal) else request
         return Journal(
@@ -186,6 +199,7 @@ class Gateway:
             catalog_age=_age(snapshot.catalog_at, now),
             started=now,
             record=self._record,
+            trace=trace,
         )
 
     def _start(
@@ -195,6 +209,7 @@ class Gateway:
         request: _Request,
         snapshot: Snapshot,
         journal: Journal,
+        trace: Trace | None,
     ) -> Exchange:
         number = next(self._numbers)
         conduct = self._admission.conduct
@@ -212,7 +227,7 @@ class Gateway:
         course = Course(
             clock=self._clock,
             conduct=conduct,
-            outgoing=self._outgoing(inbound, request, snapshot),
+            outgoing=self._outgoing(inbound, request, snapshot, trace),
             ending=ending,
             journal=journal,
             plan=request.plan,
@@ -236,7 +251,9 @@ class Gateway:
             empty, self._empty = self._empty, None
             empty()
 
-    def _outgoing(self, inbound: Inbound, request: _Request, snapshot: Snapshot) -> Outgoing:
+    def _outgoing(
+        self, inbound: Inbound, request: _Request, snapshot: Snapshot, trace: Trace | None
+    ) -> Outgoing:
         return Outgoing(
             clock=self._clock,
             pool=self._pool,
@@ -248,6 +265,7 @@ class Gateway:
             memory=self.memory,
             failover_after=self._admission.failover_after,
             connect_timeout=self._pool.connect_timeout,
+            trace=trace,
         )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autopilot.relay.cooldown import Cooldown
     from autopilot.relay.experience import Experience
     from autopilot.relay.stickiness import Key, Stickiness
+    from autopilot.relay.trace import Trace
 
 _TOKENS_FOR_A_RATE = 8
 # A name the client made up may be as long as its request; a record is kept and logged.
@@ -46,6 +47,7 @@ class Journal:
         catalog_age: float | None,
         started: float,
         record: Callable[[RequestRecord], None],
+        trace: Trace | None = None,
     ) -> None:
         self._memory = memory
         self._key = key
@@ -56,6 +58,7 @@ class Journal:
         self._catalog_age = catalog_age
         self._started = started
         self._record = record
+        self._trace = trace
         self._model: str | None = None
         self._status: int | None = None
         self._failovers: list[str] = []
@@ -67,6 +70,8 @@ class Journal:
         self.attempts += 1
         self._model = model
         self._memory.cooldown.attempting(model, now)
+        if self._trace is not None:
+            self._trace.attempting(model)
 
     def failed(self, model: str, reason: str, status: int | None, now: float) -> None:
         """The attempt failed in a way another candidate might not.
@@ -78,6 +83,8 @@ class Journal:
             self._memory.cooldown.failed(model, now)
         if self._key is not None:
             self._memory.stickiness.failed(self._key, model, now)
+        if self._trace is not None:
+            self._trace.failed(reason, status)
 
     def committed(self, model: str, status: int, now: float) -> None:
         """The response of ``model`` goes to the client."""
@@ -86,6 +93,8 @@ class Journal:
             self._memory.cooldown.succeeded(model)
             if self._key is not None:
                 self._memory.stickiness.served(self._key, model, now)
+        if self._trace is not None:
+            self._trace.committed(status)
 
     def answered(self, model: str, seconds: float, now: float) -> None:
         """``model`` took this long to the first part of its streamed answer."""
@@ -103,21 +112,22 @@ class Journal:
     def close(self, outcome: str, sent: int, terminated: bool, now: float) -> None:
         """The exchange is over."""
         first = self._first_byte_at
-        self._record(
-            RequestRecord(
-                request_id=self._request_id,
-                mode=self._mode,
-                candidates=self._candidates,
-                model=None if self._model is None else self._model[:_LONGEST_NAME],
-                attempts=self.attempts,
-                failovers=tuple(self._failovers),
-                status=self._status,
-                snapshot_age=self._snapshot_age,
-                catalog_age=self._catalog_age,
-                first_byte=None if first is None else first - self._started,
-                duration=now - self._started,
-                sent=sent,
-                outcome=outcome,
-                terminated=terminated,
-            )
+        record = RequestRecord(
+            request_id=self._request_id,
+            mode=self._mode,
+            candidates=self._candidates,
+            model=None if self._model is None else self._model[:_LONGEST_NAME],
+            attempts=self.attempts,
+            failovers=tuple(self._failovers),
+            status=self._status,
+            snapshot_age=self._snapshot_age,
+            catalog_age=self._catalog_age,
+            first_byte=None if first is None else first - self._started,
+            duration=now - self._started,
+            sent=sent,
+            outcome=outcome,
+            terminated=terminated,
         )
+        self._record(record)
+        if self._trace is not None:
+            self._trace.over(record)

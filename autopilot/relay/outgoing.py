@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autopilot.relay.intake import HoledBody
     from autopilot.relay.journal import Memory
     from autopilot.relay.pool import Origin, Pool
+    from autopilot.relay.trace import Trace
     from autopilot.routing.snapshot import Snapshot
 
 
@@ -33,6 +34,7 @@ class Outgoing(Struct, frozen=True, eq=False):
     memory: Memory
     failover_after: float
     connect_timeout: float | None = None
+    trace: Trace | None = None
 
     def __repr__(self) -> str:
         return "Outgoing()"
@@ -42,7 +44,8 @@ class Outgoing(Struct, frozen=True, eq=False):
         origin = self.origin
         pieces = self.body.pieces(model)
         target = origin.base_path.encode("ascii") + self.target
-        head = request_head(target, origin.host_field, self.fields, sum(map(len, pieces)))
+        fields = self.fields if self.trace is None else self.trace.onto(self.fields)
+        head = request_head(target, origin.host_field, fields, sum(map(len, pieces)))
         call = call_for(b"".join((head, *pieces)))
         self.pool.dispatch(origin, call, fresh=fresh, timeout=self.connect_timeout)
 

@@ -18,6 +18,7 @@ _NEEDED = (
     "pyproject.toml",
     "requirements-build.lock",
     "requirements-dev.lock",
+    "requirements-otel.lock",
     "requirements.lock",
     "tests/packaging/locks.py",
 )

@@ -12,7 +12,12 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+    "requirements-otel.lock",
+)
 RECORD = "locks.json"
 ASKED = "pyproject.toml"
 SBOM = "deploy/image/sbom.cdx.json"

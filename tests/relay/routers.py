@@ -26,6 +26,7 @@ from autopilot.relay.hold import Commit
 from autopilot.relay.journal import Memory
 from autopilot.relay.pool import Origin, Pool
 from autopilot.relay.stickiness import Stickiness
+from autopilot.relay.trace import Tracer
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
@@ -90,6 +91,8 @@ class Client:
 class RouterTestCase(SynchronousTestCase):
     """A router with three ranked models; after each test nothing of it may be left behind."""
 
+    tracer: Tracer | None = None
+
     def setUp(self) -> None:
         """Start the clock and build a router with the default settings."""
         self.clock = Clock()
@@ -145,6 +148,7 @@ class RouterTestCase(SynchronousTestCase):
             snapshot=lambda: self.snapshot,
             record=self.records.append,
             refreshed_in=lambda: self.refreshed_in,
+            tracer=self.tracer,
         )
 
     def ask(

@@ -15,6 +15,7 @@ from autopilot.settings_change import change
 from tests.reload.cases import ReloadTestCase
 
 _OTHERS: dict[str, object] = {
+    "otel_traces": True,
     "listen_addr": "127.0.0.1:9",
     "admin_listen_addr": "127.0.0.1:10",
     "backend_base_url": "http://other.test",
