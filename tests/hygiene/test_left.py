@@ -62,3 +62,9 @@ class LeftTests(SynchronousTestCase):
         if not is_repository(ROOT):
             return
         self.assertEqual(uncleaned(ROOT, ignored(ROOT)), [])
+
+    def test_no_repository(self) -> None:
+        """Without git there is nothing to compare with."""
+        bare = Path(self.mktemp()).absolute()
+        bare.mkdir()
+        self.assertEqual(main(bare), 0)
