@@ -47,7 +47,7 @@ demo: $(STAMP) ## stub backend and router together, with requests that explain t
 
 # The longest first: `make --jobs=2 test` then takes little longer than that.
 .PHONY: test
-test: pytest trial types browser clients node-clients recipes docs lint imports conduct ## everything but the smoke run
+test: pytest trial around types browser clients node-clients recipes docs lint imports conduct ## everything but the smoke run
 
 # What makes and runs an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
@@ -68,14 +68,19 @@ manifests-tool:
 hygiene-tool:
 	-@$(MAKE) --no-print-directory $(HYGIENE)/.installed
 
-# These have a target of their own, after what they need has been installed.
-APART := clients node_clients recipes
+# These have a target of their own: after what they need has been installed, or beside the others.
+AROUND := curl hygiene packaging prometheus
+APART := $(AROUND) clients node_clients recipes
 
 .PHONY: pytest
-pytest: $(STAMP) manifests-tool hygiene-tool ## the tests under pytest, with the coverage gate
+pytest: $(STAMP) manifests-tool ## the tests under pytest, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(APART:%=--ignore=tests/%) $(ARGS)
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
+
+.PHONY: around
+around: $(STAMP) hygiene-tool ## the tests of what surrounds the router: packaging, hygiene, dashboard and alerts, curl
+	$(BIN)/python -m pytest $(AROUND:%=tests/%) $(ARGS)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
 WATCHED := browser chromium clients curl deploy docs faults hygiene image live node_clients packaging prometheus recipes secrets soak tracing
