@@ -36,6 +36,15 @@ class EmbeddingTests(ServiceTestCase):
         self.successResultOf(stopped)
         self.assert_at_rest()
 
+    def refuses_one(self, service: AutopilotService) -> None:
+        """Let a service live for one request, which it refuses."""
+        service.startService()
+        self.platform.take()
+        browser = self.browser()
+        browser.sends(request(body=ask("no/such-model")))
+        browser.leaves()
+        self.successResultOf(service.stopService())
+
     def test_records(self) -> None:
         """Requests are events of the application's log, or whatever it makes of their records."""
         events = EventLoggingObserver()
@@ -44,12 +53,7 @@ class EmbeddingTests(ServiceTestCase):
         records: list[RequestRecord] = []
         for write in (None, records.append):
             service = AutopilotService(settings(), reactor=self.reactor, records=write)
-            service.startService()
-            self.platform.take()
-            browser = self.browser()
-            browser.sends(request(body=ask("no/such-model")))
-            browser.leaves()
-            self.successResultOf(service.stopService())
+            self.refuses_one(service)
             self.reactor.tcpServers.clear()
         logged = [each["outcome"] for each in events if "req_id" in each]
         self.assertEqual((logged, [each.outcome for each in records]), (["refused"], ["refused"]))
@@ -60,12 +64,7 @@ class EmbeddingTests(ServiceTestCase):
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(spans))
         service = AutopilotService(settings(), reactor=self.reactor, traces=provider)
-        service.startService()
-        self.platform.take()
-        browser = self.browser()
-        browser.sends(request(body=ask("no/such-model")))
-        browser.leaves()
-        self.successResultOf(service.stopService())
+        self.refuses_one(service)
         self.assertEqual(
             [each.name for each in spans.get_finished_spans()], ["POST /v1/chat/completions"]
         )
