@@ -23,6 +23,8 @@ _FIRST_BYTE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.
 _DURATION = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _ATTEMPTS = (1, 2, 3, 4, 6, 8)
 _OTHER = "other"
+# Of models and statuses. A catalog has some dozens; one that changes for ever must not fill memory.
+_MOST_SELECTIONS = 2000
 _UNDISTURBED = frozenset({"completed", "refused"})
 _CLIENT_LEFT = frozenset({"client_gone", "client_stalled"})
 
@@ -154,7 +156,10 @@ class Metrics:
             self._failovers.values[reason,] += 1
         if status and record.model is not None and record.outcome != "refused":
             model = record.model if record.model in known_models else _OTHER
-            self._selection.values[model, status] += 1
+            selections = self._selection.values
+            if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
+                model = _OTHER
+            selections[model, status] += 1
         if record.first_byte is not None:
             self._first_byte.observe(record.first_byte)
         self._duration.observe(record.duration)

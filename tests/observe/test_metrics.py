@@ -125,6 +125,15 @@ class MetricsTests(SynchronousTestCase):
         self.count(record(), known=())
         self.assertEqual(self.value("selection_total", model="other", status="200"), 501)
 
+    def test_models_come_and_go(self) -> None:
+        """A catalog of ever new names makes no series for ever; known ones are still counted."""
+        for number in range(5000):
+            self.metrics.request(record(model=f"m-{number}"), {f"m-{number}"})
+        self.assertLess(len(self.samples()), 2100)
+        self.assertEqual(self.value("selection_total", model="other", status="200"), 3000)
+        self.metrics.request(record(model="m-0"), {"m-0"})
+        self.assertEqual(self.value("selection_total", model="m-0", status="200"), 2)
+
     def test_failovers(self) -> None:
         """Each failed attempt by its reason."""
         self.count(record(failovers=("status_503", "status_503", "connect_error")))
