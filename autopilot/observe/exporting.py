@@ -41,16 +41,16 @@ class Exporting:
 
         def say_goodbye() -> None:
             self.provider.shutdown()
-            self._reactor.callFromThread(finish)
+            self._reactor.callFromThread(said)
 
-        def finish() -> None:
-            if not done.called:
-                if late.active():
-                    late.cancel()
-                self._complaints.close()
+        def said() -> None:
+            # Not earlier: unheard, the SDK's words would go to stderr, with headers among them.
+            self._complaints.close()
+            if late.active():
+                late.cancel()
                 done.callback(None)
 
-        late = self._reactor.callLater(_LONGEST_GOODBYE, finish)
+        late = self._reactor.callLater(_LONGEST_GOODBYE, done.callback, None)
         # Not of the reactor's threads, for whose end it waits.
         Thread(target=say_goodbye, name="last spans", daemon=True).start()
         return done
