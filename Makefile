@@ -17,7 +17,7 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 CODE := $(wildcard autopilot stub_backend tests twisted benchmarks)
-GATED := routing relay control
+GATED := attestation feeds http relay request routing state upstream
 HYGIENE := tests/hygiene/.venv
 ARGS ?=
 # In run level 1 Debian installs a server without starting it.

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autopilot.service import AutopilotService, autopilot_resource
+    from autopilot.service.lifecycle import AutopilotService, autopilot_resource
     from autopilot.settings import Settings
 
 __all__ = ["AutopilotService", "Settings", "__version__", "autopilot_resource"]
@@ -18,9 +18,9 @@ __all__ = ["AutopilotService", "Settings", "__version__", "autopilot_resource"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AutopilotService": "autopilot.service",
+    "AutopilotService": "autopilot.service.lifecycle",
     "Settings": "autopilot.settings",
-    "autopilot_resource": "autopilot.service",
+    "autopilot_resource": "autopilot.service.lifecycle",
 }
 
 if not TYPE_CHECKING:  # a module-level __getattr__ would let a type checker accept any name

@@ -21,11 +21,14 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from autopilot import __version__
-from autopilot.allocator import keep_freed_memory
-from autopilot.descriptors import use_all_descriptors
-from autopilot.hangup import Hangups
-from autopilot.observe.lines import RecordLines, records_to_lines
-from autopilot.observe.logs import LineObserver, Sink, line_observer
+from autopilot.observability.access_log import RecordLines, records_to_lines
+from autopilot.observability.logs import LineObserver, Sink, line_observer
+from autopilot.process.malloc import keep_freed_memory
+from autopilot.process.rlimits import use_all_descriptors
+from autopilot.process.systemd.notify import Notifier, watchdog_seconds
+from autopilot.process.systemd.sockets import Sockets, SocketsError, passed_sockets
+from autopilot.process.systemd.supervision import Supervision
+from autopilot.service.signals import Hangups
 from autopilot.settings import (
     DECLARED,
     Chosen,
@@ -35,15 +38,12 @@ from autopilot.settings import (
     choose,
     load_settings,
 )
-from autopilot.settings_sources import EnvFile, Sources
-from autopilot.systemd.notify import Notifier, watchdog_seconds
-from autopilot.systemd.sockets import Sockets, SocketsError, passed_sockets
-from autopilot.systemd.supervision import Supervision
+from autopilot.settings.sources import EnvFile, Sources
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from autopilot.service import AutopilotService
+    from autopilot.service.lifecycle import AutopilotService
 
 __all__ = ["Options", "makeService"]
 
@@ -225,8 +225,8 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from autopilot.relay.names import share_lookups
-    from autopilot.service import AutopilotService, use_monotonic_clock
+    from autopilot.http.resolver import share_lookups
+    from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
 
     use_monotonic_clock()
     share_lookups(reactor)

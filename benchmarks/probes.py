@@ -12,7 +12,7 @@ from dataclasses import replace
 from http.client import HTTPConnection
 from typing import Any, Final
 
-from autopilot.control.feeds import parse_catalog, parse_utilization
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
 from autopilot.routing.snapshot import Snapshot

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from autopilot.service import use_monotonic_clock
+from autopilot.service.lifecycle import use_monotonic_clock
 
 HERE = hasattr(select, "epoll")
 PATIENCE = 20.0
@@ -107,7 +107,7 @@ class ReactorTestCase(SynchronousTestCase):
 
     def kind(self) -> Any:
         """The router's."""
-        from autopilot.reactor import AutopilotReactor
+        from autopilot.process.reactor import AutopilotReactor
 
         return AutopilotReactor
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from autopilot.allocator import KEPT_BYTES, keep_freed_memory
+from autopilot.process.malloc import KEPT_BYTES, keep_freed_memory
 
 _ROOT = Path(__file__).resolve().parent.parent
 _ROUNDS = 20
 _FAULTS = f"""
 import resource, sys
-from autopilot.allocator import keep_freed_memory
+from autopilot.process.malloc import keep_freed_memory
 kept = keep_freed_memory() if sys.argv[1] == "kept" else None
 def work():
     joined = b"".join([bytes(65_536) for _ in range(16)])

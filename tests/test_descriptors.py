@@ -10,12 +10,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.descriptors import MOST, use_all_descriptors
+from autopilot.process.rlimits import MOST, use_all_descriptors
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RAISED = """
 import resource
-from autopilot.descriptors import use_all_descriptors
+from autopilot.process.rlimits import use_all_descriptors
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))
 print(use_all_descriptors(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """

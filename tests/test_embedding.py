@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from autopilot import AutopilotService, autopilot_resource
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.records import RequestRecord
 from tests.platforms import NAMES, ServiceTestCase, settings
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, ask, request

@@ -275,7 +275,7 @@ class FallbackTests(OwnTests):
 
     def kind(self) -> Any:
         """Everything as if one attribute more were needed, that there is not."""
-        from autopilot import reactor as module
+        from autopilot.process import reactor as module
 
         self.patch(module, "_NEEDED", (*module._NEEDED, "_not_there"))
         return module.AutopilotReactor
@@ -284,7 +284,7 @@ class FallbackTests(OwnTests):
         """It says so once, and its loop is Twisted's."""
         from twisted.internet.epollreactor import EPollReactor
 
-        from autopilot import reactor as module
+        from autopilot.process import reactor as module
 
         said: list[LogEvent] = []
         observer: Any = said.append

@@ -37,7 +37,7 @@ class ProcessTests(SynchronousTestCase):
     def test_import(self) -> None:
         """Importing the module installs nothing; ``install`` does."""
         code = (
-            "import sys, autopilot.reactor as module\n"
+            "import sys, autopilot.process.reactor as module\n"
             "assert 'twisted.internet.reactor' not in sys.modules\n"
             "module.install()\n"
             "from twisted.internet import reactor\n"

@@ -21,9 +21,9 @@ from twisted.web.client import URI
 from zope.interface.verify import verifyObject
 
 from autopilot import AutopilotService, autopilot_resource, tap
-from autopilot.parts import FeedEndpoints
-from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
-from autopilot.service import use_monotonic_clock
+from autopilot.service.lifecycle import use_monotonic_clock
+from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
+from autopilot.wiring.parts import FeedEndpoints
 from tests.platforms import NAMES, ServiceTestCase
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, Browser, ask, request
@@ -187,8 +187,8 @@ class MakeServiceTests(SynchronousTestCase):
         options.environ = {}
         options.parseOptions(["--env-file=/dev/null", "--listen-addr=127.0.0.1:1"])
         with (
-            patch("autopilot.service.use_monotonic_clock") as made_monotonic,
-            patch("autopilot.relay.names.share_lookups") as shared_lookups,
+            patch("autopilot.service.lifecycle.use_monotonic_clock") as made_monotonic,
+            patch("autopilot.http.resolver.share_lookups") as shared_lookups,
             patch("autopilot.tap.keep_freed_memory") as kept_memory,
             patch("autopilot.tap.use_all_descriptors") as used_descriptors,
         ):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.settings_kinds import Choice, Key, Names, ReadableFile, Share, Switch, Whole
-from autopilot.settings_network import Listen, Networks, Origins, Url, split_address
+from autopilot.settings.network import Listen, Networks, Origins, Url, split_address
+from autopilot.settings.types import Choice, Key, Names, ReadableFile, Share, Switch, Whole
 
 names = st.text(
     st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=","), min_size=1

@@ -20,7 +20,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import tap
-from autopilot.observe.logs import line_observer
+from autopilot.observability.logs import line_observer
 from autopilot.settings import DECLARED, Settings
 from tests.observe.records import record
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from autopilot.routing import verdict
+from autopilot.routing import retry_policy
 
 if TYPE_CHECKING:
-    from autopilot.relay.call import Break, Call, ResponseHead
-    from autopilot.relay.hold import Dial
+    from autopilot.relay.commit import Dial
+    from autopilot.upstream.types import Break, Call, ResponseHead
 
 
 class Expiry(StrEnum):
@@ -19,10 +19,10 @@ class Expiry(StrEnum):
     TOTAL = "total_deadline"
     ERROR_BODY = "error_body_timeout"
     PAUSE = "pause"
-    HEADER = verdict.HEADER_TIMEOUT
-    FIRST_BODY_BYTE = verdict.FIRST_BODY_BYTE_TIMEOUT
-    IDLE = verdict.IDLE_TIMEOUT
-    FAILOVER_AFTER = verdict.FAILOVER_AFTER
+    HEADER = retry_policy.HEADER_TIMEOUT
+    FIRST_BODY_BYTE = retry_policy.FIRST_BODY_BYTE_TIMEOUT
+    IDLE = retry_policy.IDLE_TIMEOUT
+    FAILOVER_AFTER = retry_policy.FAILOVER_AFTER
 
 
 @dataclass(frozen=True, slots=True)

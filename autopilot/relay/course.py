@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from autopilot.http.timers import Deadline
 from autopilot.relay.attempt import Attempt, Expiry, Timeouts
-from autopilot.relay.call import Break, Call, ResponseHead
 from autopilot.relay.candidates import Candidates
-from autopilot.relay.committing import EVENT_STREAM, reply
-from autopilot.relay.deadline import Deadline
+from autopilot.relay.commit import Commit, Holding, dial
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.giving_up import OUT_OF_TIME, given_up
-from autopilot.relay.guard import GuardLevel
-from autopilot.relay.hold import Commit, Holding, dial
+from autopilot.relay.errors import OUT_OF_TIME, given_up
+from autopilot.relay.response_head import EVENT_STREAM, reply
+from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Outcome
-from autopilot.routing import verdict
+from autopilot.routing import retry_policy
 from autopilot.routing.plan import Plan
-from autopilot.routing.refusal import Refusal
-from autopilot.routing.verdict import Judgement, Policy, Verdict
+from autopilot.routing.retry_policy import Judgement, Policy, Verdict
+from autopilot.routing.router_error import Refusal
+from autopilot.upstream.types import Break, Call, ResponseHead
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -132,7 +132,7 @@ class Course:
             )
             self.machine.hold()
             return
-        judgement = verdict.at_head(reply(head), self.conduct.policy, self.plan.mode)
+        judgement = retry_policy.at_head(reply(head), self.conduct.policy, self.plan.mode)
         if judgement.verdict is Verdict.READ:
             self.machine.read()
         else:
@@ -158,14 +158,14 @@ class Course:
         attempt = self.attempt
         assert attempt.head is not None
         larger = self.outgoing.larger(attempt.model)
-        judgement = verdict.on_body(
+        judgement = retry_policy.on_body(
             reply(attempt.head),
             b"".join(attempt.held),
             self.conduct.policy,
             self.plan.mode,
             self.candidates.any_of(larger),
         )
-        if judgement.reason == verdict.CONTEXT_EXCEEDED:
+        if judgement.reason == retry_policy.CONTEXT_EXCEEDED:
             self.candidates.narrow(larger)
         self._follow(judgement)
 
@@ -220,9 +220,9 @@ class Course:
             case Holding.COMMIT:
                 self.machine.commit()
             case Holding.ERROR:
-                self.fail(verdict.ERROR_EVENT)
+                self.fail(retry_policy.ERROR_EVENT)
             case Holding.EMPTY:
-                self.fail(verdict.EMPTY_STREAM)
+                self.fail(retry_policy.EMPTY_STREAM)
 
     def judge_break(self, broken: Break) -> None:
         """The attempt broke. A stale connection is replaced, once: a fresh one is never stale."""
@@ -231,7 +231,7 @@ class Course:
             attempt.replayed = True
             self.machine.attempt()
         else:
-            self.fail(broken.reason if attempt.head is None else verdict.BROKEN_STREAM)
+            self.fail(broken.reason if attempt.head is None else retry_policy.BROKEN_STREAM)
 
     def expire(self) -> None:
         """The nearest deadline passed: of the attempt, of an error's body, or of everything."""

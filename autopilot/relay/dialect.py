@@ -10,8 +10,8 @@ from collections.abc import Callable
 from enum import Enum, StrEnum
 from typing import Any
 
-from autopilot.relay.lenient import value_of
 from autopilot.relay.sse import Event
+from autopilot.request.lenient import value_of
 
 
 class Meaning(Enum):

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IPushProducer
 
+    from autopilot.http.fields import Named
+    from autopilot.http.headers import Field
     from autopilot.relay.dialect import Dialect
-    from autopilot.relay.fields import Named
-    from autopilot.relay.headers import Field
-    from autopilot.routing.refusal import Refusal
+    from autopilot.routing.router_error import Refusal
 
 
 class CommittedHead(NamedTuple):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from autopilot.relay.committing import EVENT_STREAM, committed_head
-from autopilot.relay.guard import GuardLevel, guard
+from autopilot.relay.response_head import EVENT_STREAM, committed_head
+from autopilot.relay.sse_guard import GuardLevel, guard
 from autopilot.relay.stream import Outcome, Stream
 from autopilot.routing.selector import Mode
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from autopilot.relay.attempt import Attempt
-    from autopilot.relay.call import ResponseHead
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.journal import Journal
-    from autopilot.routing.refusal import Refusal
+    from autopilot.routing.router_error import Refusal
+    from autopilot.upstream.types import ResponseHead
 
 
 @dataclass(slots=True, eq=False)

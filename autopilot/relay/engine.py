@@ -14,12 +14,12 @@ from typing import Protocol
 
 from automat import TypeMachineBuilder
 
-from autopilot.relay.call import Break, ResponseHead
 from autopilot.relay.course import Course
-from autopilot.relay.giving_up import SHUTTING_DOWN
+from autopilot.relay.errors import SHUTTING_DOWN
 from autopilot.relay.runner import release, runner
 from autopilot.relay.stream import Outcome
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.router_error import Refusal
+from autopilot.upstream.types import Break, ResponseHead
 
 
 class Exchange(Protocol):

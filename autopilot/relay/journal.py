@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.records import RequestRecord
 
 if TYPE_CHECKING:
-    from autopilot.relay.cooldown import Cooldown
-    from autopilot.relay.experience import Experience
-    from autopilot.relay.stickiness import Key, Stickiness
     from autopilot.relay.trace import Trace
+    from autopilot.state.affinity import Key, Stickiness
+    from autopilot.state.circuit_breaker import Cooldown
+    from autopilot.state.latency import Experience
 
 _TOKENS_FOR_A_RATE = 8
 # A name the client made up may be as long as its request; a record is kept and logged.

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from autopilot.relay.headers import Field, request_head
+from autopilot.http.headers import Field, request_head
 from autopilot.routing.deadlines import first_content_allowance
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-    from autopilot.relay.call import Call
-    from autopilot.relay.intake import HoledBody
     from autopilot.relay.journal import Memory
-    from autopilot.relay.pool import Origin, Pool
     from autopilot.relay.trace import Trace
+    from autopilot.request.body import HoledBody
     from autopilot.routing.snapshot import Snapshot
+    from autopilot.upstream.pool import Origin, Pool
+    from autopilot.upstream.types import Call
 
 
 class Outgoing(Struct, frozen=True, eq=False):

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from autopilot.relay.call import Break, Call, ResponseHead
-from autopilot.relay.deadline import Deadline
+from autopilot.http.timers import Deadline
 from autopilot.relay.usage import answer_tokens
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.router_error import Refusal
+from autopilot.upstream.types import Break, Call, ResponseHead
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from autopilot.relay.downstream import CommittedHead, Downstream
-    from autopilot.relay.guard import Guard
+    from autopilot.relay.sse_guard import Guard
 
 
 class Outcome(StrEnum):

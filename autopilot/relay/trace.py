@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from autopilot.observe.records import RequestRecord
-    from autopilot.relay.fields import Named
-    from autopilot.relay.headers import Field
+    from autopilot.http.fields import Named
+    from autopilot.http.headers import Field
+    from autopilot.observability.records import RequestRecord
 
 
 class Trace(Protocol):

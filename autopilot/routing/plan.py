@@ -13,12 +13,12 @@ from typing import Literal
 from msgspec import Struct
 
 from autopilot.routing.catalog import EMPTY, Catalog
-from autopilot.routing.confidential import catalog_name, confidential
-from autopilot.routing.needs import Needs
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.requirements import Needs
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
+from autopilot.routing.tee import catalog_name, confidential
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.router_error import Refusal
 
 ASCII_BLANKS = " \t\r\n\v\f"
 """All that is ever trimmed. Other blanks, such as U+00A0, belong to the name."""

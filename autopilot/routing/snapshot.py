@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from autopilot.routing.catalog import Catalog
+from autopilot.routing.eligible import Roster
 from autopilot.routing.ranking import Ranked
-from autopilot.routing.roster import Roster
 
 
 @dataclass(frozen=True, slots=True)

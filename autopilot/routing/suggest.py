@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 
 from autopilot.routing.catalog import Catalog
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Mode, split_order
 
 _ECHOED = 100

@@ -18,14 +18,14 @@ from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
-from autopilot.relay.deadline import Deadline
-from autopilot.relay.fields import Named, by_name
-from autopilot.relay.sending import hasten, relax
-from autopilot.routing.refusal import Refusal
-from autopilot.web.answer import Answer, refused
-from autopilot.web.reader import Arrived, Phase, RequestReader
+from autopilot.http.fields import Named, by_name
+from autopilot.http.immediate_write import hasten, relax
+from autopilot.http.request_id import request_id
+from autopilot.http.request_parser import Arrived, Phase, RequestReader
+from autopilot.http.timers import Deadline
+from autopilot.routing.router_error import Refusal
+from autopilot.web.channel_response import Answer, refused
 from autopilot.web.relayed import RELAYED
-from autopilot.web.request_id import request_id
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

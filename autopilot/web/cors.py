@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from autopilot.relay.headers import Field
-from autopilot.routing.refusal import Refusal
+from autopilot.http.headers import Field
+from autopilot.routing.router_error import Refusal
 
 # Named for browsers that do not know the asterisk; it stands for every other one.
 _EXPOSED = (

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from autopilot.http import error_bodies
 from autopilot.relay.downstream import Downstream, Inbound
-from autopilot.web import errors
 
 if TYPE_CHECKING:
+    from autopilot.http.fields import Named
+    from autopilot.http.headers import Field
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.engine import Exchange
-    from autopilot.relay.fields import Named
-    from autopilot.relay.gateway import Gateway
-    from autopilot.relay.headers import Field
+    from autopilot.relay.proxy import Gateway
     from autopilot.web.cors import Cors
 
 
@@ -62,5 +62,5 @@ class Endpoint:
             if downstream.committed:
                 downstream.abort()
             else:
-                downstream.refuse(errors.INTERNAL)
+                downstream.refuse(error_bodies.INTERNAL)
             return None

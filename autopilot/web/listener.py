@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from autopilot.web.exhaustion import rest_when_exhausted
+from autopilot.web.accept_backoff import rest_when_exhausted
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort

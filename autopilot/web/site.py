@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.server import Request, Site
 
 from autopilot.web.channel import Channel
-from autopilot.web.tree import Tree
+from autopilot.web.root import Tree
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
+    from autopilot.http.limits import Limits
     from autopilot.web.endpoint import Endpoint
-    from autopilot.web.limits import Limits
 
 
 class PlainRequest(Request):

@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.feeds import parse_catalog, parse_utilization
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from benchmarks.feeds import CATALOG_PATH, MODELS, UTILIZATION_PATH, feeds
 from benchmarks.incoming import Incoming
 from benchmarks.wire import (

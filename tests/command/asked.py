@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.command import check, entry, evidence, explain, rank
-from autopilot.command.error import CommandError
+from autopilot.cli import check, entry, evidence, explain, rank
+from autopilot.cli.error import CommandError
 from stub_backend import StubOptions, site
 from tests.control.records import catalog_body, record, utilization_body
 from tests.control.records import entry as catalog_entry

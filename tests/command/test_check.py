@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.command import check_feeds
-from autopilot.command.check_config import HIDDEN
-from autopilot.command.check_feeds import newest
-from autopilot.parts import Parts
+from autopilot.cli import check_feeds
+from autopilot.cli.check_config import HIDDEN
+from autopilot.cli.check_feeds import newest
 from autopilot.settings import DECLARED, Settings
+from autopilot.wiring.parts import Parts
 from tests.command.asked import CommandTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 
@@ -232,7 +232,7 @@ class AllTests(SynchronousTestCase):
 
     def test_groups(self) -> None:
         """Each has its words in the help."""
-        from autopilot.command import check
+        from autopilot.cli import check
 
         for group in ("config", "feed", "key", "router", "dns"):
             self.assertIn(group, check.__doc__ or "")

@@ -16,8 +16,8 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from autopilot.command.check_network import check_network, origins
-from autopilot.command.verdict import Verdict
+from autopilot.cli.check_network import check_network, origins
+from autopilot.cli.verdict import Verdict
 from autopilot.settings import Settings
 
 reactor: Any = real

@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.command import entry, evidence, main
-from autopilot.command.error import CommandError
+from autopilot.cli import entry, evidence, main
+from autopilot.cli.error import CommandError
 from tests.command.asked import CommandTestCase
 from tests.command.commands import ROOT, Done, run, start
 
@@ -221,7 +221,7 @@ class ProcessTests(SynchronousTestCase):
 
     def test_output(self) -> None:
         """An output that is full is one line, one that is closed is none."""
-        command = f"exec {sys.executable} -m autopilot.command {' '.join(self.rank)}"
+        command = f"exec {sys.executable} -m autopilot.cli {' '.join(self.rank)}"
         full = "autopilot: the output could not be written: No space left on device\n"
         for redirection, status, wanted in ((">/dev/full", 2, full), (">&-", 0, "")):
             done = subprocess.run(

@@ -12,8 +12,8 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.command import evidence, platform
-from autopilot.command.error import CommandError
+from autopilot.cli import evidence, platform
+from autopilot.cli.error import CommandError
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions
 from stub_backend.evidence_bodies import e2e_pubkey, instance_ids
 from stub_backend.population import chute_uuid

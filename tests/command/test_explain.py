@@ -8,8 +8,8 @@ from pathlib import Path
 from twisted.internet.testing import MemoryReactorClock
 from twisted.web.resource import Resource
 
-from autopilot.parts import Parts
 from autopilot.settings import Settings
+from autopilot.wiring.parts import Parts
 from tests.command.asked import ALIAS, CommandTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.command import health, main
-from autopilot.command.entry import parser
+from autopilot.cli import health, main
+from autopilot.cli.entry import parser
 from tests.command.commands import ROOT
 
 
@@ -126,7 +126,7 @@ class ImportTests(SynchronousTestCase):
     def test_few_imports(self) -> None:
         """It runs every few seconds: neither Twisted nor anything built on it is imported."""
         program = (
-            "import sys; from autopilot.command import main; main(['health'])\n"
+            "import sys; from autopilot.cli import main; main(['health'])\n"
             "print([each for each in ('twisted', 'treq', 'msgspec') if each in sys.modules])"
         )
         environ = {"PYTHONPATH": str(ROOT), "LISTEN_ADDR": "127.0.0.1:1"}

@@ -6,7 +6,7 @@ import io
 import sys
 from pathlib import Path
 
-from autopilot.control.feeds import parse_catalog, parse_utilization
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
 from tests.command.asked import CommandTestCase, Terminal

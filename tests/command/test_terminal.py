@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.command.terminal import Column, cut, shortened, table, wants_colour, width
+from autopilot.cli.terminal import Column, cut, shortened, table, wants_colour, width
 from tests.command.asked import Terminal
 
 

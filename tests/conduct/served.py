@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from autopilot import AutopilotService, Settings, autopilot_resource
-from autopilot.observe.records import RequestRecord
-from autopilot.web.limits import Limits
+from autopilot.http.limits import Limits
+from autopilot.observability.records import RequestRecord
 from autopilot.web.site import AutopilotSite
 from stub_backend import Stub, StubOptions, site
 from stub_backend.log import Received

@@ -1,1 +1,1 @@
-"""Tests of `autopilot.control`."""
+"""Tests of `autopilot.feeds`."""

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from autopilot.control.models import models_document
-from autopilot.control.readiness import readiness
-from autopilot.routing.needs import NOTHING, Needs
+from autopilot.feeds.model_list import models_document
+from autopilot.feeds.readiness import readiness
 from autopilot.routing.plan import Plan, Recall, Rules, plan
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.requirements import NOTHING, Needs
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Selector, parse_selector
 from stub_backend.feed_bodies import catalog, utilization
 from stub_backend.population import Population, populate

@@ -10,7 +10,7 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.plane import ControlPlane
+from autopilot.feeds.snapshot_service import ControlPlane
 
 MODELS_EVERY = 300.0
 UTILIZATION_EVERY = 15.0

@@ -15,17 +15,17 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.attestation import (
+from autopilot.attestation.evidence_poller import (
     LIMITED_PAUSE,
     LONGEST_PAUSE,
     SPACING,
     Attestation,
     Known,
 )
-from autopilot.control.feeds import NETWORK, FeedError
-from autopilot.control.fetch import Answer
+from autopilot.attestation.evidence_state import Reason, State
+from autopilot.feeds.parsers import NETWORK, FeedError
+from autopilot.http.fetch import Answer
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.evidence import Reason, State
 from stub_backend.evidence_bodies import Form, body, instance_evidence
 
 REFRESH = 21_600.0

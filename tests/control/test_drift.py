@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from autopilot.routing.needs import Needs
 from autopilot.routing.plan import Recall
+from autopilot.routing.requirements import Needs
 from stub_backend.feed_drift import renamed
 from tests.control.drifting import ALIAS, PRIVATE, DriftTestCase, copied
 

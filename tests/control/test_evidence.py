@@ -12,11 +12,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.evidence import evidence_url, passing, read_answer, read_failure
-from autopilot.control.feeds import JSON, NETWORK, TIMEOUT, TOO_LARGE, FeedError
-from autopilot.control.fetch import Answer, Fetcher
+from autopilot.attestation.evidence_parser import evidence_url, passing, read_answer, read_failure
+from autopilot.attestation.evidence_state import Finding, Reason, State
+from autopilot.feeds.parsers import JSON, NETWORK, TIMEOUT, TOO_LARGE, FeedError
+from autopilot.http.fetch import Answer, Fetcher
 from autopilot.routing.catalog import Model
-from autopilot.routing.evidence import Finding, Reason, State
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions, site
 from stub_backend.evidence_bodies import e2e_pubkey, instance_evidence, instance_ids
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.feeds import (
+from autopilot.feeds.parsers import (
     SHAPE,
     FeedError,
     parse_catalog,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.feeds import (
+from autopilot.feeds.parsers import (
     JSON,
     OUTCOMES,
     SHAPE,

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.heads import MAX_HEAD_BYTES, limit_head
+from autopilot.feeds.head_limit import MAX_HEAD_BYTES, limit_head
 
 _START = b"HTTP/1.1 200 OK\r\n"
 _INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"

@@ -6,8 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.feeds import parse_catalog
-from autopilot.control.models import ModelDocuments, model_document, models_document
+from autopilot.feeds.model_list import ModelDocuments, model_document, models_document
+from autopilot.feeds.parsers import parse_catalog
 from autopilot.routing.catalog import Catalog
 
 _FIRST = b'{"id": "acme/A", "price": 1.0, "later": {"x":  [1e400]} }'

@@ -7,9 +7,9 @@ from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control.feeds import parse_catalog, parse_utilization
-from autopilot.control.polling import FeedStatus
-from autopilot.control.readiness import FeedReport, FeedState, Readiness, readiness
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
+from autopilot.feeds.polling import FeedStatus
+from autopilot.feeds.readiness import FeedReport, FeedState, Readiness, readiness
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
 from autopilot.routing.snapshot import Snapshot

@@ -18,8 +18,8 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.limits import Limits
 from autopilot.settings import Settings, split_address
-from autopilot.web.limits import Limits
 from tests.deploy.manager import free_port
 from tests.faults.cases import PLAIN, FaultTestCase
 from tests.faults.upstreams import ONE, TWO, says

@@ -18,9 +18,9 @@ from unittest import SkipTest
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.descriptors import MOST
+from autopilot.process.rlimits import MOST
+from autopilot.process.systemd.sockets import ADMIN
 from autopilot.settings import Settings, split_address
-from autopilot.systemd.sockets import ADMIN
 from autopilot.web.listener import BACKLOG
 from tests.deploy.sandbox import allowed
 from tests.deploy.units import UNITS, names, unit

@@ -6,7 +6,7 @@ import argparse
 import os
 from unittest.mock import patch
 
-from autopilot.command import entry
+from autopilot.cli import entry
 
 
 def command_help() -> str:

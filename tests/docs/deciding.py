@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from autopilot.relay.cooldown import Cooldown
-from autopilot.relay.stickiness import Stickiness
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.deadlines import first_content_allowance
-from autopilot.routing.needs import Needs
 from autopilot.routing.plan import Plan, Recall, Rules, plan
 from autopilot.routing.ranking import Load, Ranked, rank
+from autopilot.routing.requirements import Needs
 from autopilot.routing.selector import parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.settings import Settings
+from autopilot.state.affinity import Stickiness
+from autopilot.state.circuit_breaker import Cooldown
 from tests.docs.tables import code, table
 
 ALIAS: Final = "chutesai/AutoPilot"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from autopilot.observe.lines import json_of, text_of
-from autopilot.observe.records import RequestRecord, facts
+from autopilot.observability.access_log import json_of, text_of
+from autopilot.observability.records import RequestRecord, facts
 from tests.docs.tables import code, table
 
 _MOMENT: Final = 1_790_000_000.123

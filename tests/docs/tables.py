@@ -11,9 +11,9 @@ from typing import Any
 from prometheus_client import Metric
 from twisted.internet.testing import MemoryReactorClock
 
-from autopilot.control import readiness
+from autopilot.feeds import readiness
 from autopilot.relay.stream import Outcome
-from autopilot.routing import verdict
+from autopilot.routing import retry_policy
 from autopilot.settings import DECLARED, Setting, Settings
 from tests.docs.refusals import Said, said
 
@@ -81,17 +81,17 @@ def failover_rules() -> str:
         ("reason", "status", "what else", "policies"),
         (
             (code(row.reason), _statuses(row), _condition(row), _policies(row))
-            for row in verdict._TABLE
+            for row in retry_policy._TABLE
         ),
     )
 
 
-def _statuses(row: verdict.Row) -> str:
+def _statuses(row: retry_policy.Row) -> str:
     first, last = row.statuses.start, row.statuses.stop - 1
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _condition(row: verdict.Row) -> str:
+def _condition(row: retry_policy.Row) -> str:
     says = (row.says.__doc__ or "").split("\n")[0].rstrip(".") if row.says is not None else ""
     larger = "a candidate with a larger context is left" if row.to_larger else ""
     alias = "only for the alias" if len(row.modes) == 1 else ""
@@ -99,13 +99,13 @@ def _condition(row: verdict.Row) -> str:
     return "; ".join(filter(None, (says, larger, alias, pauses))) or "–"
 
 
-def _policies(row: verdict.Row) -> str:
-    return ", ".join(f"`{each.value}`" for each in verdict.Policy if each in row.policies)
+def _policies(row: retry_policy.Row) -> str:
+    return ", ".join(f"`{each.value}`" for each in retry_policy.Policy if each in row.policies)
 
 
 def failures_without_a_response() -> str:
     """The other reasons to turn to the next candidate."""
-    return ", ".join(f"`{reason}`" for reason in sorted(verdict._NETWORK_REASONS))
+    return ", ".join(f"`{reason}`" for reason in sorted(retry_policy._NETWORK_REASONS))
 
 
 def outcomes() -> str:
@@ -115,7 +115,7 @@ def outcomes() -> str:
 
 def metrics() -> str:
     """Every metric, as a router that was just built would show it."""
-    from autopilot.service import AutopilotService
+    from autopilot.service.lifecycle import AutopilotService
 
     reactor: Any = MemoryReactorClock()
     parts = AutopilotService(Settings(), reactor=reactor, listen=False)._parts

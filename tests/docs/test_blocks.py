@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import DECLARED
-from autopilot.settings_sources import EnvFile, Sources
+from autopilot.settings.sources import EnvFile, Sources
 from tests.docs.blocks import LANGUAGES, ROOT, Block, blocks
 from tests.smoke.processes import RouterProcess, StubProcess
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.verdict import REASONS
+from autopilot.routing.retry_policy import REASONS
 from autopilot.settings import DECLARED
 from tests.docs import clients, deciding, records, refusals, tables
 from tests.docs.blocks import pages

@@ -113,4 +113,4 @@ class FeedTestCase(FaultTestCase):
         """However often it failed, the log is short and has no mistake in it."""
         log = self.router.log
         self.assertNotIn("Traceback", log)
-        self.assertLess(log.count("autopilot.control"), 60)
+        self.assertLess(log.count("autopilot.feeds"), 60)

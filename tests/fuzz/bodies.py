@@ -9,10 +9,10 @@ import json
 from typing import Any, NamedTuple, NoReturn
 from unittest.mock import patch
 
-from autopilot.relay import intake
-from autopilot.relay.intake import Ask
-from autopilot.relay.members import MAX_MEMBERS
-from autopilot.routing.refusal import Refusal
+from autopilot.request import body as request_body
+from autopilot.request.body import Ask
+from autopilot.request.json_scan import MAX_MEMBERS
+from autopilot.routing.router_error import Refusal
 
 _CODES = ("invalid_json", "invalid_body", "missing_model", "invalid_model")
 _MAY_GO = ("stream", "stream_options")
@@ -23,7 +23,7 @@ Pairs = list[tuple[str, Any]]
 
 def body(data: bytes) -> None:
     """The body is the data."""
-    asked = intake.read(data)
+    asked = request_body.read(data)
     if isinstance(asked, Refusal):
         assert asked.status == 400 and asked.code in _CODES, asked
         _check_refusal(data, asked)
@@ -43,9 +43,9 @@ def body(data: bytes) -> None:
 
 def _check_alternatives(data: bytes, asked: Ask, sent: bytes) -> None:
     """Equal bodies become equal bodies, and by whichever way they are read."""
-    again = intake.read(bytes(bytearray(data)))
-    with patch.object(intake, "glance", return_value=None):
-        closely = intake.read(data)
+    again = request_body.read(bytes(bytearray(data)))
+    with patch.object(request_body, "glance", return_value=None):
+        closely = request_body.read(data)
     for other in (again, closely):
         assert isinstance(other, Ask), other
         assert other.body.naming(_MODEL) == sent, (other.body.naming(_MODEL), sent)

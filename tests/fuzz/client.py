@@ -12,7 +12,7 @@ import re
 import h11
 import msgspec
 
-from autopilot.relay.intake import Ask, read
+from autopilot.request.body import Ask, read
 from tests.fuzz.pieces import Pieces
 from tests.fuzz.router import Router, router
 from tests.web.browsers import Browser, ask, request

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from autopilot.relay.commit import Commit, Dial, Holding, dial
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.guard import Guard, GuardLevel, guard
-from autopilot.relay.hold import Commit, Dial, Holding, dial
 from autopilot.relay.sse import Event, Events
+from autopilot.relay.sse_guard import Guard, GuardLevel, guard
 from tests.fuzz.pieces import Pieces
 from tests.relay.chunks import cut
 

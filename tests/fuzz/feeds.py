@@ -6,12 +6,12 @@ import json
 import math
 from itertools import pairwise
 
-from autopilot.control.evidence import read_answer
-from autopilot.control.feeds import OUTCOMES, FeedError, parse_catalog, parse_utilization
-from autopilot.control.fetch import Answer
-from autopilot.control.models import model_document, models_document
+from autopilot.attestation.evidence_parser import read_answer
+from autopilot.attestation.evidence_state import State
+from autopilot.feeds.model_list import model_document, models_document
+from autopilot.feeds.parsers import OUTCOMES, FeedError, parse_catalog, parse_utilization
+from autopilot.http.fetch import Answer
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.evidence import State
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
 

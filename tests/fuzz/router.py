@@ -13,7 +13,7 @@ from typing import Any
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from autopilot.web.limits import Limits
+from autopilot.http.limits import Limits
 from tests.relay.upstreams import Wire, whole
 from tests.web.browsers import SiteTestCase
 from tests.wire import strict

@@ -13,16 +13,18 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.control import evidence, feeds
-from autopilot.relay import guard, intake
-from autopilot.relay.gateway import Gateway
-from autopilot.relay.hold import FirstContent, Holding
-from autopilot.relay.intake import HoledBody
-from autopilot.relay.response import ResponseReader
+from autopilot.attestation import evidence_parser
+from autopilot.feeds import parsers
+from autopilot.http.response_parser import ResponseReader
+from autopilot.relay import sse_guard
+from autopilot.relay.commit import FirstContent, Holding
+from autopilot.relay.proxy import Gateway
 from autopilot.relay.sse import Events
 from autopilot.relay.stream import Stream
+from autopilot.request import body as request_body
+from autopilot.request.body import HoledBody
 from autopilot.routing import ranking
-from autopilot.web.tree import Tree
+from autopilot.web.root import Tree
 from tests.fuzz.mutations import mutations
 from tests.fuzz.pieces import Pieces, joined, single
 from tests.fuzz.targets import FOUND, TARGETS, Target
@@ -130,16 +132,16 @@ class FailureTests(SynchronousTestCase):
 
     def test_body_member_lost(self) -> None:
         """A member that does not go up."""
-        right = intake._kept
-        self.fails("body", intake, "_kept", lambda body, found: right(body, found)[-1:])
+        right = request_body._kept
+        self.fails("body", request_body, "_kept", lambda body, found: right(body, found)[-1:])
 
     def test_body_needs(self) -> None:
         """An exception while a body is understood."""
-        self.fails("body", intake, "value_of", None)
+        self.fails("body", request_body, "value_of", None)
 
     def test_catalog_name(self) -> None:
         """A name that nobody can show."""
-        self.fails("catalog", feeds, "_is_name", lambda text: True)
+        self.fails("catalog", parsers, "_is_name", lambda text: True)
 
     def test_utilization_score(self) -> None:
         """A score that is no number."""
@@ -150,7 +152,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_evidence_exception(self) -> None:
         """Base64 that is none."""
-        self.fails("evidence", evidence, "_base64", lambda text: text.encode("ascii")[0])
+        self.fails("evidence", evidence_parser, "_base64", lambda text: text.encode("ascii")[0])
 
     def test_events_cut(self) -> None:
         """A line that is forgotten where it is cut."""
@@ -166,4 +168,4 @@ class FailureTests(SynchronousTestCase):
 
     def test_events_guard(self) -> None:
         """A guard that keeps what it held."""
-        self.fails("events", guard.BareErrorGuard, "end", lambda it: b"")
+        self.fails("events", sse_guard.BareErrorGuard, "end", lambda it: b"")

@@ -72,7 +72,7 @@ async def add_router(reactor: Any, closing: Closing, side: Side) -> None:
 
     It gets the feeds as this run has them: it fetches nothing by itself.
     """
-    from autopilot.service import AutopilotService
+    from autopilot.service.lifecycle import AutopilotService
     from autopilot.settings import Settings
 
     feeds = _listen(reactor, closing, Site(_feeds(side)))

@@ -30,7 +30,7 @@ class SurvivorTests(SynchronousTestCase):
             Mutant("plan.pick", "return remaining[1]"),
         )
         self.assertEqual(
-            shown("autopilot.routing.roster.xǁRosterǁserving__mutmut_13", _DIFF).function,
+            shown("autopilot.routing.eligible.xǁRosterǁserving__mutmut_13", _DIFF).function,
             "roster.Roster.serving",
         )
         self.assertEqual(

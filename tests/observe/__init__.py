@@ -1,1 +1,1 @@
-"""Tests of ``autopilot.observe``."""
+"""Tests of ``autopilot.observability``."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.records import RequestRecord
 from autopilot.relay.stream import Outcome
 
 _PLAIN: dict[str, Any] = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.counting import Counted, Counts, Distribution
+from autopilot.observability.instruments import Counted, Counts, Distribution
 
 BOUNDS = (0.05, 1, 2.5, 600)
 values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10))

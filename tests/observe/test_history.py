@@ -7,7 +7,7 @@ from math import isclose
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.history import INTERVAL, INTERVALS, History, Interval, Past, together
+from autopilot.observability.history import INTERVAL, INTERVALS, History, Interval, Past, together
 from tests.observe.records import record
 
 

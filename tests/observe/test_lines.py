@@ -13,11 +13,11 @@ from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from autopilot.observe import lines
-from autopilot.observe.lines import records_to_lines
-from autopilot.observe.logs import line_observer
-from autopilot.observe.records import RequestRecord
-from autopilot.observe.reporter import NAMESPACE, records_to_log
+from autopilot.observability import access_log
+from autopilot.observability.access_log import records_to_lines
+from autopilot.observability.logs import line_observer
+from autopilot.observability.records import RequestRecord
+from autopilot.observability.reporter import NAMESPACE, records_to_log
 from tests.observe.records import anything, record, refused
 
 
@@ -113,7 +113,7 @@ class SinkTests(SynchronousTestCase):
         def observe(event: LogEvent) -> None:
             self.complaints.append((event["lost"], event["cause"]))
 
-        self.patch(lines, "_log", Logger(namespace="here", observer=observe))
+        self.patch(access_log, "_log", Logger(namespace="here", observer=observe))
         self.write = records_to_lines(self.sink, "text", "info", lambda: self.now)
 
     def test_seen_at_once(self) -> None:

@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 from zope.interface.verify import verifyObject
 
-from autopilot.observe.logs import line_observer, utc
+from autopilot.observability.logs import line_observer, utc
 
 values = st.recursive(
     st.one_of(

@@ -7,8 +7,8 @@ from collections.abc import Container
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.metrics import Gauges, Metrics
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.metrics import Gauges, Metrics
+from autopilot.observability.records import RequestRecord
 from tests.observe.records import record, refused
 
 PREFIX = "chutes_autopilot_"

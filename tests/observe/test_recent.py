@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.recent import Recent
+from autopilot.observability.recent import Recent
 from tests.observe.records import record, refused
 
 

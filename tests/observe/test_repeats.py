@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.repeats import LONGEST, SHORTEST, Repeats, alike
+from autopilot.observability.log_rate_limit import LONGEST, SHORTEST, Repeats, alike
 
 
 def _failure(error: type[Exception], *, other_place: bool = False) -> Failure:

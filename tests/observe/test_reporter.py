@@ -8,9 +8,9 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from autopilot.observe.logs import json_line, text_line
-from autopilot.observe.records import RequestRecord
-from autopilot.observe.reporter import NAMESPACE, Reporter, records_to_log
+from autopilot.observability.logs import json_line, text_line
+from autopilot.observability.records import RequestRecord
+from autopilot.observability.reporter import NAMESPACE, Reporter, records_to_log
 from tests.observe.records import record, refused
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from autopilot.observe.metrics import Gauges, Metrics
+from autopilot.observability.metrics import Gauges, Metrics
 from tests.observe.records import record
 
 # What Prometheus itself adds to each sample, and the sample that it makes of each scrape.

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
-from autopilot.relay.guard import GuardLevel
-from autopilot.routing.verdict import Policy
+from autopilot.relay.sse_guard import GuardLevel
+from autopilot.routing.retry_policy import Policy
 from tests.properties import engine_replies as replies
 from tests.properties.engine_attempt import Times
 from tests.properties.engine_replies import Framing

@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from autopilot.relay.call import Call
-from autopilot.relay.pool import Origin, Pool
+from autopilot.upstream.pool import Origin, Pool
+from autopilot.upstream.types import Call
 from tests.properties.engine_replies import REPLIES, Framing
 from tests.properties.engine_script import Script
 from tests.properties.engine_tape import Dialled, Entry, Lost, Received, Sent, Tried

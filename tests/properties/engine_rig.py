@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.records import RequestRecord
 from tests.properties.engine_attempt import Phase
 from tests.properties.engine_clients import Visitor
 from tests.properties.engine_model import Request

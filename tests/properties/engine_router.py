@@ -10,24 +10,24 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from autopilot.observe.records import RequestRecord
-from autopilot.relay.admission import Admission
+from autopilot.http.limits import Limits
+from autopilot.http.timers import Schedule
+from autopilot.observability.records import RequestRecord
 from autopilot.relay.attempt import Timeouts
-from autopilot.relay.cooldown import Cooldown
+from autopilot.relay.commit import Commit
+from autopilot.relay.config import Admission
 from autopilot.relay.course import Conduct
-from autopilot.relay.deadline import Schedule
-from autopilot.relay.experience import Experience
-from autopilot.relay.gateway import Gateway
-from autopilot.relay.guard import GuardLevel
-from autopilot.relay.hold import Commit
 from autopilot.relay.journal import Memory
-from autopilot.relay.stickiness import Stickiness
+from autopilot.relay.proxy import Gateway
+from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
-from autopilot.routing.verdict import Policy
-from autopilot.web.limits import Limits
+from autopilot.routing.retry_policy import Policy
+from autopilot.state.affinity import Stickiness
+from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.latency import Experience
+from autopilot.web.root import Tree
 from autopilot.web.site import AutopilotSite
-from autopilot.web.tree import Tree
 from tests.properties.engine_attempt import Terms, Times
 from tests.properties.engine_network import Network, WatchedPool
 from tests.relay.routers import ALIAS, ORIGINS, snapshot

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.records import RequestRecord
 from tests.properties.engine_attempt import Phase
 from tests.properties.engine_model import Request
 

@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import intake
-from autopilot.relay.intake import Ask, HoledBody, read
-from autopilot.relay.members import InvalidJSONError, members
-from autopilot.routing.refusal import Refusal
+from autopilot.request import body as request_body
+from autopilot.request.body import Ask, HoledBody, read
+from autopilot.request.json_scan import InvalidJSONError, members
+from autopilot.routing.router_error import Refusal
 
 _BLANKS = st.text(" \t\r\n", max_size=3)
 _NUMBERS = st.one_of(
@@ -176,7 +176,7 @@ class BodyProperties(SynchronousTestCase):
         if data.draw(st.booleans()):
             place = data.draw(st.integers(0, len(body) - 1))
             body = body[:place] + data.draw(st.binary(max_size=2)) + body[place + 1 :]
-        with patch.object(intake, "glance", return_value=None):
+        with patch.object(request_body, "glance", return_value=None):
             closely = read(body)
         ask = read(body)
         if isinstance(ask, Refusal) or isinstance(closely, Refusal):

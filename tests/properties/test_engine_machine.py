@@ -18,8 +18,8 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.hold import Commit
-from autopilot.routing.verdict import Policy
+from autopilot.relay.commit import Commit
+from autopilot.routing.retry_policy import Policy
 from tests.properties import engine_replies as replies
 from tests.properties.engine_bounds import bounds
 from tests.properties.engine_choices import (

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.relay.commit import MAX_HELD_BYTES, Commit, Dial, Holding, dial
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.guard import Guard, GuardLevel, guard
-from autopilot.relay.hold import MAX_HELD_BYTES, Commit, Dial, Holding, dial
+from autopilot.relay.sse_guard import Guard, GuardLevel, guard
 from tests.relay.chunks import cut, places
 
 _EVENTS = [

@@ -20,15 +20,15 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.cooldown import Cooldown
+from autopilot.http.fields import by_name
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import Inbound
 from autopilot.relay.engine import Exchange
-from autopilot.relay.experience import Experience
-from autopilot.relay.fields import by_name
 from autopilot.relay.journal import Memory
-from autopilot.relay.stickiness import Stickiness
 from autopilot.routing.snapshot import Snapshot
+from autopilot.state.affinity import Stickiness
+from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.latency import Experience
 from tests.properties import memory_model as plain
 from tests.properties.engine_bounds import bounds
 from tests.relay.downstreams import RecordingDownstream

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.needs import Needs
 from autopilot.routing.plan import Plan, Recall, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.requirements import Needs
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 

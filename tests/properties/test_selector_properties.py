@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 
 ALIASES = frozenset({"chutesai/AutoPilot", "auto"})

@@ -7,7 +7,7 @@ import json
 from twisted.internet.interfaces import IPushProducer
 
 from autopilot.relay.downstream import CommittedHead
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.router_error import Refusal
 
 
 class RecordingDownstream:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
-from autopilot.relay.call import Break, Call, ResponseHead
-from autopilot.relay.upstream import Connection
-from autopilot.routing.verdict import CONNECTION_LOST, MALFORMED
+from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
+from autopilot.upstream.connection import Connection
+from autopilot.upstream.types import Break, Call, ResponseHead
 from tests.relay.upstreams import Wire
 
 Event = tuple[str, object]

@@ -9,30 +9,30 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.records import RequestRecord
-from autopilot.relay.admission import Admission
+from autopilot.http.fields import by_name
+from autopilot.http.headers import Field
+from autopilot.observability.records import RequestRecord
 from autopilot.relay.attempt import Timeouts
-from autopilot.relay.cooldown import Cooldown
+from autopilot.relay.commit import Commit
+from autopilot.relay.config import Admission
 from autopilot.relay.course import Conduct
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import Inbound
 from autopilot.relay.engine import Exchange
-from autopilot.relay.experience import Experience
-from autopilot.relay.fields import by_name
-from autopilot.relay.gateway import Gateway
-from autopilot.relay.guard import GuardLevel
-from autopilot.relay.headers import Field
-from autopilot.relay.hold import Commit
 from autopilot.relay.journal import Memory
-from autopilot.relay.pool import Origin, Pool
-from autopilot.relay.stickiness import Stickiness
+from autopilot.relay.proxy import Gateway
+from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.trace import Tracer
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.ranking import Load, rank
+from autopilot.routing.retry_policy import Policy
 from autopilot.routing.snapshot import Snapshot
-from autopilot.routing.verdict import Policy
+from autopilot.state.affinity import Stickiness
+from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.latency import Experience
+from autopilot.upstream.pool import Origin, Pool
 from tests.relay.downstreams import RecordingDownstream
 from tests.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.call import ResponseHead
-from autopilot.relay.committing import committed_head, reply
-from autopilot.relay.headers import Field
+from autopilot.http.headers import Field
+from autopilot.relay.response_head import committed_head, reply
+from autopilot.upstream.types import ResponseHead
 
 
 def _head(status: int, content_type: str, *fields: Field) -> ResponseHead:

@@ -14,8 +14,8 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import cooldown
-from autopilot.relay.cooldown import Cooldown
+from autopilot.state import circuit_breaker
+from autopilot.state.circuit_breaker import Cooldown
 
 
 class CooldownTests(SynchronousTestCase):
@@ -93,7 +93,7 @@ class CooldownTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Made-up names cannot fill the memory; the longest quiet one is forgotten."""
         one = Cooldown(threshold=1, period=10)
-        with patch.object(cooldown, "_MAX_MODELS", 2):
+        with patch.object(circuit_breaker, "_MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):
                 one.failed(name, 0)
         self.assertEqual(one.cooling(0), {"a", "c"})

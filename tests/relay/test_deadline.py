@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from autopilot.relay.deadline import Deadline, Schedule
+from autopilot.http.timers import Deadline, Schedule
 
 
 class DeadlineTests(SynchronousTestCase):

@@ -27,11 +27,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.call import Break, Call
-from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
-from autopilot.relay.pool import Origin, Pool
-from autopilot.relay.upstream import Connection
-from autopilot.routing.verdict import CONNECT_ERROR
+from autopilot.routing.retry_policy import CONNECT_ERROR
+from autopilot.upstream.connection import Connection
+from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
+from autopilot.upstream.pool import Origin, Pool
+from autopilot.upstream.types import Break, Call
 from tests.relay.lines import Event, Listener
 from tests.relay.upstreams import whole
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autopilot.relay.call import ResponseHead
-from autopilot.routing.verdict import Policy
+from autopilot.routing.retry_policy import Policy
+from autopilot.upstream.types import ResponseHead
 from tests.relay.downstreams import INTERRUPTED
 from tests.relay.routers import Client, RouterTestCase
 from tests.relay.upstreams import JSON, ROLE, TOKEN, chunk, head, whole

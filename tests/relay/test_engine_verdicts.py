@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.routing.verdict import Policy
+from autopilot.routing.retry_policy import Policy
 from tests.relay.routers import ALIAS, RouterTestCase
 from tests.relay.upstreams import JSON, chunk, head, whole
 

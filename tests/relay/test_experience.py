@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import experience
-from autopilot.relay.experience import Experience
+from autopilot.state import latency
+from autopilot.state.latency import Experience
 
 _SECONDS = st.floats(0, 600, allow_nan=False)
 
@@ -101,7 +101,7 @@ class AverageTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Made-up names cannot fill the memory; the least recently measured is forgotten."""
         known = Experience()
-        with patch.object(experience, "_MAX_MODELS", 2):
+        with patch.object(latency, "_MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):
                 known.started(name, 1.0, 1)
         self.assertEqual(set(known.first_content(1)), {"a", "c"})

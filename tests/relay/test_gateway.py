@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.admission import too_large
+from autopilot.relay.config import too_large
 from autopilot.relay.dialect import Dialect
 from autopilot.routing.snapshot import Snapshot
 from tests.relay.routers import ALIAS, RouterTestCase

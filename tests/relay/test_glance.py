@@ -6,8 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.glance import Glance, Seen, glance
-from autopilot.relay.members import MAX_MEMBERS
+from autopilot.request.json_fast import Glance, Seen, glance
+from autopilot.request.json_scan import MAX_MEMBERS
 
 
 class GlanceTests(SynchronousTestCase):

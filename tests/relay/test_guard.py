@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.guard import Guard, GuardLevel, SpliceGuard, guard
+from autopilot.relay.sse_guard import Guard, GuardLevel, SpliceGuard, guard
 from tests.relay.chunks import cut
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import headers
-from autopilot.relay.headers import (
+from autopilot.http import headers
+from autopilot.http.headers import (
     HOP_BY_HOP,
     Field,
     field_lines,

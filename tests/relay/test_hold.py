@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.relay.commit import MAX_HELD_BYTES, Commit, Dial, Holding, dial
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.hold import MAX_HELD_BYTES, Commit, Dial, Holding, dial
 from tests.relay.chunks import cut
 
 COMPLETIONS, MESSAGES, RESPONSES = Dialect

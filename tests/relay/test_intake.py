@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.intake import Ask, read
-from autopilot.routing.needs import Needs
-from autopilot.routing.refusal import Refusal
+from autopilot.request.body import Ask, read
+from autopilot.routing.requirements import Needs
+from autopilot.routing.router_error import Refusal
 
 
 class _IntakeTests(SynchronousTestCase):

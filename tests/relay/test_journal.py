@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.records import RequestRecord
-from autopilot.relay.cooldown import Cooldown
-from autopilot.relay.experience import Experience
+from autopilot.observability.records import RequestRecord
 from autopilot.relay.journal import Journal, Memory
-from autopilot.relay.stickiness import Key, Stickiness
+from autopilot.state.affinity import Key, Stickiness
+from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.latency import Experience
 
 KEY: Key = (b"client", "auto")
 

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import intake
-from autopilot.relay.length import tokens_beyond
-from autopilot.routing.needs import Needs
+from autopilot.request import body as request_body
+from autopilot.request.prompt_length import tokens_beyond
+from autopilot.routing.requirements import Needs
 
 
 def beyond(limit: int, **members: object) -> int | None:
     """What is found in a body with these members."""
-    ask = intake.read(json.dumps({"model": "m", **members}).encode())
-    assert isinstance(ask, intake.Ask)
+    ask = request_body.read(json.dumps({"model": "m", **members}).encode())
+    assert isinstance(ask, request_body.Ask)
     return tokens_beyond(ask.seen, limit)
 
 
@@ -85,8 +85,8 @@ class NeedTests(SynchronousTestCase):
     def needs(self, least_context: int | None, words: int) -> Needs:
         """The needs of a request with so many words."""
         body = json.dumps({"model": "m", "messages": said("word " * words)}).encode()
-        ask = intake.read(body)
-        assert isinstance(ask, intake.Ask)
+        ask = request_body.read(body)
+        assert isinstance(ask, request_body.Ask)
         return ask.needs(least_context)
 
     def test_need(self) -> None:
@@ -98,6 +98,6 @@ class NeedTests(SynchronousTestCase):
     def test_short_words(self) -> None:
         """The shortest words there are do not escape by the body's size."""
         body = json.dumps({"model": "m", "messages": said("a " * 101)}).encode()
-        ask = intake.read(body)
-        assert isinstance(ask, intake.Ask)
+        ask = request_body.read(body)
+        assert isinstance(ask, request_body.Ask)
         self.assertEqual(ask.needs(100), Needs(prompt_tokens=101))

@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-import autopilot.relay.members as members_module
-from autopilot.relay.members import (
+import autopilot.request.json_scan as members_module
+from autopilot.request.json_scan import (
     MAX_MEMBERS,
     InvalidJSONError,
     NotAnObjectError,

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionRe
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from autopilot.relay.names import SharedLookups, share_lookups
+from autopilot.http.resolver import SharedLookups, share_lookups
 
 _FOUND = [
     (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 80, 0, 0)),

@@ -5,16 +5,16 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import intake
-from autopilot.relay.call import Call
-from autopilot.relay.cooldown import Cooldown
-from autopilot.relay.experience import Experience
-from autopilot.relay.intake import Ask
 from autopilot.relay.journal import Memory
 from autopilot.relay.outgoing import Outgoing
-from autopilot.relay.pool import Origin, Pool
-from autopilot.relay.stickiness import Stickiness
+from autopilot.request import body as request_body
+from autopilot.request.body import Ask
 from autopilot.routing.snapshot import Snapshot
+from autopilot.state.affinity import Stickiness
+from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.latency import Experience
+from autopilot.upstream.pool import Origin, Pool
+from autopilot.upstream.types import Call
 from tests.relay.routers import snapshot
 from tests.relay.upstreams import Upstreams
 
@@ -24,7 +24,7 @@ class OutgoingTests(SynchronousTestCase):
 
     def outgoing(self, body: bytes, known: Snapshot) -> Outgoing:
         """A request with this body."""
-        ask, clock = intake.read(body), Clock()
+        ask, clock = request_body.read(body), Clock()
         assert isinstance(ask, Ask)
         return Outgoing(
             clock=clock,

@@ -7,9 +7,9 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.call import Break, Call
-from autopilot.relay.pool import Origin, Pool
-from autopilot.routing.verdict import CONNECT_ERROR, CONNECT_TIMEOUT, CONNECTION_LOST
+from autopilot.routing.retry_policy import CONNECT_ERROR, CONNECT_TIMEOUT, CONNECTION_LOST
+from autopilot.upstream.pool import Origin, Pool
+from autopilot.upstream.types import Break, Call
 from tests.relay.lines import Listener
 from tests.relay.upstreams import Upstreams, Wire, head, whole
 

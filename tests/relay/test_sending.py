@@ -12,7 +12,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.sending import hasten, relax
+from autopilot.http.immediate_write import hasten, relax
 
 
 class Poll:

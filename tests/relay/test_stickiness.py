@@ -12,7 +12,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.stickiness import Key, Stickiness
+from autopilot.state.affinity import Key, Stickiness
 
 A: Key = (b"a", "auto")
 B: Key = (b"b", "auto")

@@ -7,10 +7,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from autopilot.relay.call import Break, Call, ResponseHead
 from autopilot.relay.downstream import CommittedHead
-from autopilot.relay.guard import BareErrorGuard, GuardLevel
+from autopilot.relay.sse_guard import BareErrorGuard, GuardLevel
 from autopilot.relay.stream import Outcome, Stream
+from autopilot.upstream.types import Break, Call, ResponseHead
 from tests.relay.downstreams import INTERRUPTED, RecordingDownstream
 from tests.relay.routers import Client, RouterTestCase
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole

@@ -23,8 +23,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import tls
-from autopilot.relay.tls import TLS, Records
+from autopilot.http import tls
+from autopilot.http.tls import TLS, Records
 from tests.relay.chunks import cut, places
 
 

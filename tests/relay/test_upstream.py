@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.call import Break
-from autopilot.routing.verdict import CONNECTION_LOST
+from autopilot.routing.retry_policy import CONNECTION_LOST
+from autopilot.upstream.types import Break
 from tests.relay.lines import Line, Listener
 from tests.relay.upstreams import chunk, head, whole
 

@@ -28,8 +28,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from autopilot.relay.pool import Origin
-from autopilot.relay.upstream import Connection
+from autopilot.upstream.connection import Connection
+from autopilot.upstream.pool import Origin
 
 SSE = b"text/event-stream"
 JSON = b"application/json"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from autopilot import AutopilotService
-from autopilot.settings_change import Change
+from autopilot.settings.reload import Change
 from tests.platforms import ServiceTestCase, Wire
 from tests.relay.upstreams import JSON, head, whole
 from tests.web.browsers import Browser, ask, request

@@ -9,9 +9,8 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot import settings_change
-from autopilot.settings import DECLARED, Settings, SettingsError
-from autopilot.settings_change import change
+from autopilot.settings import DECLARED, Settings, SettingsError, reload
+from autopilot.settings.reload import change
 from tests.reload.cases import ReloadTestCase
 
 _OTHERS: dict[str, object] = {
@@ -96,5 +95,5 @@ class ChangeTests(SynchronousTestCase):
         apart = [replace(each, live=each.name == "LISTEN_ADDR") for each in DECLARED]
         before = Settings(listen_addr="127.0.0.1:1", admin_listen_addr="127.0.0.1:2")
         wanted = Settings(listen_addr="127.0.0.1:2", admin_listen_addr="127.0.0.1:1")
-        with patch.object(settings_change, "DECLARED", apart):
+        with patch.object(reload, "DECLARED", apart):
             self.assertRaises(SettingsError, change, before, wanted)

@@ -10,9 +10,9 @@ from unittest.mock import patch
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import formatEvent, globalLogPublisher
 
-from autopilot.hangup import Hangups
+from autopilot.service.signals import Hangups
 from autopilot.settings import SettingsError
-from autopilot.settings_sources import EnvFile, Sources
+from autopilot.settings.sources import EnvFile, Sources
 from tests.platforms import URL
 from tests.reload.cases import ReloadTestCase
 

@@ -9,7 +9,7 @@ from io import StringIO
 from twisted.logger import LogLevel
 
 from autopilot import AutopilotService, tap
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.records import RequestRecord
 from autopilot.settings import Settings
 from tests.observe.records import record
 from tests.platforms import settings

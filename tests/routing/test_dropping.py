@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.dropping import Cause, Dropped, dropped
-from autopilot.routing.needs import NOTHING, Needs
+from autopilot.routing.exclusions import Cause, Dropped, dropped
 from autopilot.routing.plan import Plan, Recall, Rules, plan
 from autopilot.routing.ranking import Load, rank
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.requirements import NOTHING, Needs
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.evidence import (
+from autopilot.attestation.evidence_state import (
     FLAWS,
     NO_TEE,
     NOT_FETCHED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Model
-from autopilot.routing.needs import NOTHING, Needs, lacking, lacks
+from autopilot.routing.requirements import NOTHING, Needs, lacking, lacks
 
 BARE = Model(
     "m",

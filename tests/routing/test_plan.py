@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.needs import NOTHING, Needs
 from autopilot.routing.plan import Plan, Recall, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.requirements import NOTHING, Needs
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 

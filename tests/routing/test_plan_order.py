@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.needs import NOTHING, Needs
 from autopilot.routing.plan import Plan, Recall, Rules, plan
 from autopilot.routing.ranking import Load, score
+from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.selector import Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.quote import Quote, read_quote
+from autopilot.attestation.quote import Quote, read_quote
 from tests.routing.quotes import KEY_HASH, NONCE_HASH, SIZE, quote
 
 

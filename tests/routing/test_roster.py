@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing import roster
+from autopilot.routing import eligible
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.needs import NOTHING, Needs, lacking
-from autopilot.routing.needs import lacks as lacking_all
+from autopilot.routing.eligible import Roster
 from autopilot.routing.ranking import Load, Ranked, score
-from autopilot.routing.refusal import Refusal
-from autopilot.routing.roster import Roster
+from autopilot.routing.requirements import NOTHING, Needs, lacking
+from autopilot.routing.requirements import lacks as lacking_all
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.snapshot import Snapshot
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -108,7 +108,7 @@ class RosterTests(SynchronousTestCase):
         """The same question, also with another number between the same limits, costs nothing."""
         catalog = Catalog.of([Model("a", max_output_length=10), Model("b", max_output_length=20)])
         asked = Roster(catalog, _ranking("a", "b"))
-        with patch.object(roster, "lacking", wraps=lacking) as looked:
+        with patch.object(eligible, "lacking", wraps=lacking) as looked:
             first = asked.serving(Needs(completion_tokens=11), False)
             for tokens in (12, 20, 11):
                 self.assertIs(asked.serving(Needs(completion_tokens=tokens), False), first)

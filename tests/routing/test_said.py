@@ -6,8 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing import said
-from autopilot.routing.said import texts
+from autopilot.routing import error_text
+from autopilot.routing.error_text import texts
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -73,16 +73,18 @@ class MeaningTests(SynchronousTestCase):
 
     def test_at_capacity(self) -> None:
         """The capacity text is known by its start."""
-        self.assertTrue(said.at_capacity(("infrastructure is at maximum capacity, try again",)))
-        self.assertTrue(said.at_capacity(("x", "infrastructure is at maximum capacity")))
+        self.assertTrue(
+            error_text.at_capacity(("infrastructure is at maximum capacity, try again",))
+        )
+        self.assertTrue(error_text.at_capacity(("x", "infrastructure is at maximum capacity")))
         for text in (
             "sorry: infrastructure is at maximum capacity",
             "instance is at maximum capacity, try again later",
             "rate limit exceeded. try again later.",
             "",
         ):
-            self.assertFalse(said.at_capacity((text,)), text)
-        self.assertFalse(said.at_capacity(()))
+            self.assertFalse(error_text.at_capacity((text,)), text)
+        self.assertFalse(error_text.at_capacity(()))
 
     def test_no_target_left(self) -> None:
         """The four texts for a model whose replicas all failed."""
@@ -93,15 +95,15 @@ class MeaningTests(SynchronousTestCase):
             "no result returned from upstream",
             "unhandled error generating response: boom",
         ):
-            self.assertTrue(said.no_target_left((text,)), text)
+            self.assertTrue(error_text.no_target_left((text,)), text)
         for text in ("internal server error", "list index out of range", "no result"):
-            self.assertFalse(said.no_target_left((text,)), text)
+            self.assertFalse(error_text.no_target_left((text,)), text)
 
     def test_model_not_found(self) -> None:
         """The platform's text for a model it does not serve, and no other 404."""
-        self.assertTrue(said.model_not_found(("model not found: acme/m",)))
+        self.assertTrue(error_text.model_not_found(("model not found: acme/m",)))
         for text in ("no matching cord found!", "no matching chute found!", "not found"):
-            self.assertFalse(said.model_not_found((text,)), text)
+            self.assertFalse(error_text.model_not_found((text,)), text)
 
     def test_context_exceeded(self) -> None:
         """Every engine's way to say it, also behind the platform's doubled prefix."""
@@ -128,8 +130,8 @@ class MeaningTests(SynchronousTestCase):
             "the context window exceeded",
             "this exceeds the model's context",
         ):
-            self.assertTrue(said.context_exceeded((text,)), text)
-            self.assertTrue(said.context_exceeded(("x", prefix + text)), text)
+            self.assertTrue(error_text.context_exceeded((text,)), text)
+            self.assertTrue(error_text.context_exceeded(("x", prefix + text)), text)
 
     def test_other_bad_requests(self) -> None:
         """What no larger model would take either is not about the context."""
@@ -141,5 +143,5 @@ class MeaningTests(SynchronousTestCase):
             "the context is missing",
             "",
         ):
-            self.assertFalse(said.context_exceeded((text,)), text)
-        self.assertFalse(said.context_exceeded(()))
+            self.assertFalse(error_text.context_exceeded((text,)), text)
+        self.assertFalse(error_text.context_exceeded(()))

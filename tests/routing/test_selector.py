@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector, split_order
 
 ALIASES = frozenset({"chutesai/AutoPilot", "auto"})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.capability_errors import no_capable_model
 from autopilot.routing.catalog import Model
-from autopilot.routing.needs import Needs
-from autopilot.routing.shortfall import no_capable_model
+from autopilot.routing.requirements import Needs
 
 TEXT = frozenset({"text"})
 SEES = frozenset({"text", "image"})

@@ -8,13 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.identity import Trust
-from autopilot.routing.needs import Needs
 from autopilot.routing.plan import Plan, Recall, Rules
 from autopilot.routing.ranking import Load, score
-from autopilot.routing.refusal import Refusal
+from autopilot.routing.requirements import Needs
+from autopilot.routing.retry_policy import Judgement, Policy, Reply, Verdict
+from autopilot.routing.router_error import Refusal
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
-from autopilot.routing.verdict import Judgement, Policy, Reply, Verdict
 
 
 class ValueTests(SynchronousTestCase):

@@ -7,9 +7,8 @@ from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing import verdict
-from autopilot.routing.selector import Mode
-from autopilot.routing.verdict import (
+from autopilot.routing import retry_policy
+from autopilot.routing.retry_policy import (
     REASONS,
     Judgement,
     Policy,
@@ -19,6 +18,7 @@ from autopilot.routing.verdict import (
     is_edge_limit,
     on_body,
 )
+from autopilot.routing.selector import Mode
 
 STRICT, STANDARD, OPEN = Policy.STRICT, Policy.STANDARD, Policy.OPEN
 ALIAS, LIST, DIRECT = Mode.ALIAS, Mode.LIST, Mode.DIRECT
@@ -233,10 +233,18 @@ class ReasonTests(SynchronousTestCase):
     def test_the_words(self) -> None:
         """The whole fixed set, as dashboards know it."""
         network = {
-            *(verdict.CONNECT_ERROR, verdict.CONNECT_TIMEOUT, verdict.CONNECTION_LOST),
-            *(verdict.HEADER_TIMEOUT, verdict.FIRST_BODY_BYTE_TIMEOUT, verdict.FAILOVER_AFTER),
-            *(verdict.BROKEN_STREAM, verdict.ERROR_EVENT, verdict.EMPTY_STREAM),
-            *(verdict.IDLE_TIMEOUT, verdict.MALFORMED),
+            *(
+                retry_policy.CONNECT_ERROR,
+                retry_policy.CONNECT_TIMEOUT,
+                retry_policy.CONNECTION_LOST,
+            ),
+            *(
+                retry_policy.HEADER_TIMEOUT,
+                retry_policy.FIRST_BODY_BYTE_TIMEOUT,
+                retry_policy.FAILOVER_AFTER,
+            ),
+            *(retry_policy.BROKEN_STREAM, retry_policy.ERROR_EVENT, retry_policy.EMPTY_STREAM),
+            *(retry_policy.IDLE_TIMEOUT, retry_policy.MALFORMED),
         }
         self.assertEqual(
             network,
@@ -251,4 +259,4 @@ class ReasonTests(SynchronousTestCase):
             *("model_not_found", "context_exceeded", "status_429", "status_5xx"),
         }
         self.assertEqual(REASONS, network | responses)
-        self.assertEqual(verdict.CONTEXT_EXCEEDED, "context_exceeded")
+        self.assertEqual(retry_policy.CONTEXT_EXCEEDED, "context_exceeded")

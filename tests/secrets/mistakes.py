@@ -16,12 +16,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.scripts.twistd import run
 
-from autopilot.control import readiness
+from autopilot.feeds import readiness
+from autopilot.http import request_parser
+from autopilot.http.fields import by_name, text
 from autopilot.relay.course import Course
 from autopilot.relay.downstream import Inbound
-from autopilot.relay.fields import by_name, text
-from autopilot.relay.gateway import Gateway
-from autopilot.web import reader
+from autopilot.relay.proxy import Gateway
 
 FIELD = b"x-mistake"
 NAMES = ("text", "key", "chained", "noted", "nested", "read", "head", "stream", "event", "late")
@@ -97,7 +97,7 @@ def _plant_in_intake() -> None:
         return named
 
     _replace(Gateway, "_admit", mistaken_admit)
-    _replace(reader, "by_name", mistaken_by_name)
+    _replace(request_parser, "by_name", mistaken_by_name)
 
 
 def _plant_in_answers() -> None:

@@ -11,7 +11,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot import tap
-from autopilot.relay.guard import GuardLevel
+from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.identity import Hasher
 from autopilot.settings import Settings, choose, load_settings
 from tests.relay.routers import ALIAS
@@ -25,13 +25,13 @@ from tests.web.browsers import CHAT, Browser, SiteTestCase
 HELD = {
     "autopilot.relay.downstream.Inbound",
     "autopilot.relay.downstream.CommittedHead",
-    "autopilot.relay.intake.HoledBody",
-    "autopilot.relay.call.ResponseHead",
+    "autopilot.request.body.HoledBody",
+    "autopilot.upstream.types.ResponseHead",
     "autopilot.relay.outgoing.Outgoing",
     "autopilot.relay.sse.Event",
-    "autopilot.relay.members.Member",
-    "autopilot.relay.gateway._Request",
-    "autopilot.routing.refusal.Refusal",
+    "autopilot.request.json_scan.Member",
+    "autopilot.relay.proxy._Request",
+    "autopilot.routing.router_error.Refusal",
 }
 """Classes known to hold secrets: a run that met none of their objects would prove nothing."""
 
@@ -106,7 +106,7 @@ class ObjectTestsMixin(ObjectTestCase):
                 self.wire.says(self.says(), chunk(self.event()), chunk(self.event()))
                 self.wire.says(chunk(b'\n{"error":"%b"}\n' % self.secrets.note.text.encode()))
                 self.wire.says(chunk(DONE))
-        self.assertEqual(HELD - watch.seen - {"autopilot.relay.members.Member"}, set())
+        self.assertEqual(HELD - watch.seen - {"autopilot.request.json_scan.Member"}, set())
 
     def test_waiting(self) -> None:
         """Requests that wait for an answer, or are answered, show nothing of themselves."""
@@ -128,7 +128,7 @@ class ObjectTestsMixin(ObjectTestCase):
                 self.asked(wire)
             members = b'{"model":"a","stream":null,"%b":1}' % self.secrets.member.text.encode()
             self.asked(self.asking.post(members))
-        self.assertIn("autopilot.relay.members.Member", watch.seen)
+        self.assertIn("autopilot.request.json_scan.Member", watch.seen)
 
     def test_nothing_is_kept(self) -> None:
         """When a client has been answered and has left, nothing of what it said is left."""

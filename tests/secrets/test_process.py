@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.verdict import REASONS, Policy
+from autopilot.routing.retry_policy import REASONS, Policy
 from tests.secrets import mistakes
 from tests.secrets.battery import Battery
 from tests.secrets.client import relayed

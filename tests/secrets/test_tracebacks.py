@@ -12,7 +12,7 @@ from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.logs import line_observer
+from autopilot.observability.logs import line_observer
 from tests.secrets.canaries import Scanner, canary
 
 FORMATS = ("text", "json")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.pool import Origin
-from autopilot.web.pages import Pages
+from autopilot.upstream.pool import Origin
+from autopilot.web.app import Pages
 from autopilot.web.relayed import RELAYED
 from tests.relay.routers import ORIGINS
 

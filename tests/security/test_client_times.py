@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.web.limits import Limits
+from autopilot.http.limits import Limits
 from tests.relay.upstreams import JSON, chunk, whole
 from tests.web.browsers import CHAT, MAX_BODY, Browser, SiteTestCase, ask, request
 

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from autopilot.relay.pool import Origin
+from autopilot.upstream.pool import Origin
 from tests.relay.upstreams import whole
 from tests.security import routes
 from tests.web.browsers import SiteTestCase, ask, request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.control.fetch import MAX_BYTES
+from autopilot.http.fetch import MAX_BYTES
 from tests.control.records import catalog_body, entry, record, utilization_body
 from tests.platforms import NAMES, ServiceTestCase, Wire
 from tests.relay.upstreams import JSON, head

@@ -10,9 +10,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import AutopilotService, Settings
-from autopilot.relay.stickiness import Key
 from autopilot.routing.identity import Hasher
 from autopilot.settings import SettingsError
+from autopilot.state.affinity import Key
 from tests.platforms import ServiceTestCase
 from tests.relay.upstreams import JSON, whole
 from tests.secrets.objects import texts

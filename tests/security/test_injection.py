@@ -8,8 +8,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot import AutopilotService
-from autopilot.observe.lines import json_of, text_of
-from autopilot.observe.records import RequestRecord
+from autopilot.observability.access_log import json_of, text_of
+from autopilot.observability.records import RequestRecord
 from tests.platforms import ServiceTestCase, settings
 from tests.relay.upstreams import whole
 from tests.security import routes

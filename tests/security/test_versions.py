@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.endpoints import VerifiedEndpoints, trust_root
-from autopilot.relay.pool import Origin
+from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
+from autopilot.upstream.pool import Origin
 from tests.platforms import ServiceTestCase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -23,9 +23,9 @@ FLOORS = {"twisted": (26, 10, 0), "pyopenssl": (26, 0, 0)}
 """The first versions without the holes that concern this router."""
 
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
-_IMPORTED = "import autopilot.service, sys; print(*sys.modules)"
+_IMPORTED = "import autopilot.service.lifecycle, sys; print(*sys.modules)"
 _RESOLVER = (
-    "import autopilot.reactor as ours; ours.install(); import autopilot.service;"
+    "import autopilot.process.reactor as ours; ours.install(); import autopilot.service.lifecycle;"
     "from twisted.internet import reactor; print(type(reactor.nameResolver).__name__)"
 )
 
@@ -86,7 +86,7 @@ class NotUsedTests(SynchronousTestCase):
         run = (sys.executable, "-c", _IMPORTED)
         done = subprocess.run(run, cwd=ROOT, capture_output=True, check=True, text=True)
         loaded = set(done.stdout.split())
-        self.assertIn("autopilot.relay.gateway", loaded)
+        self.assertIn("autopilot.relay.proxy", loaded)
         unwanted = {"twisted.names", "twisted.web.proxy", "twisted.web.static", "jinja2", "h2"}
         self.assertEqual(loaded & (unwanted | {"orjson", "requests", "aiohttp", "urllib3"}), set())
 

@@ -1,1 +1,1 @@
-"""Tests of ``autopilot.systemd``."""
+"""Tests of ``autopilot.process.systemd``."""

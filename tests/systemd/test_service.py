@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from autopilot import AutopilotService
-from autopilot.systemd.sockets import Sockets
+from autopilot.process.systemd.sockets import Sockets
 from tests.platforms import ServiceTestCase, settings
 from tests.relay.upstreams import SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import Browser, ask, request

@@ -6,7 +6,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.systemd.sockets import Sockets, SocketsError, family_of, passed_sockets
+from autopilot.process.systemd.sockets import Sockets, SocketsError, family_of, passed_sockets
 
 _PID = 4711
 

@@ -11,8 +11,8 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.systemd.notify import Notifier, watchdog_seconds
-from autopilot.systemd.supervision import Supervision
+from autopilot.process.systemd.notify import Notifier, watchdog_seconds
+from autopilot.process.systemd.supervision import Supervision
 
 
 class Starting(Clock):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.settings_kinds import ExtraSwitch
+from autopilot.settings.types import ExtraSwitch
 from tests.smoke.client import Exchange, post_head
 from tests.smoke.processes import ROOT, RouterProcess, StubProcess
 from tests.smoke.stage import CHAT, completion

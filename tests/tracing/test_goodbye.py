@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.exporting import Exporting
+from autopilot.observability.otlp import Exporting
 
 _KEY = "fixture-of-a-collector"
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.tracing import Tracing, parent
+from autopilot.observability.tracing import Tracing, parent
 from autopilot.relay.dialect import Dialect
 from tests.relay.routers import ALIAS, RouterTestCase
 from tests.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole

@@ -15,17 +15,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from autopilot.control.models import ModelDocuments
-from autopilot.control.polling import FeedStatus
-from autopilot.control.readiness import Readiness, readiness
+from autopilot.feeds.model_list import ModelDocuments
+from autopilot.feeds.polling import FeedStatus
+from autopilot.feeds.readiness import Readiness, readiness
+from autopilot.http.limits import Limits
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.web.limits import Limits
-from autopilot.web.pages import Pages, Sources
+from autopilot.web.app import Pages, Sources
+from autopilot.web.root import Tree
 from autopilot.web.site import AutopilotSite
 from autopilot.web.status.facts import Facts
 from autopilot.web.status.live import Live
 from autopilot.web.status.sections import sections
-from autopilot.web.tree import Tree
 from tests.relay.routers import ALIAS, RouterTestCase
 from tests.web.responses import Response, responses
 

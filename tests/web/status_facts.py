@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from autopilot.control.polling import FeedStatus
-from autopilot.control.readiness import Readiness, readiness
+from autopilot.feeds.polling import FeedStatus
+from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autopilot.web.reader import RequestReader
+from autopilot.http.request_parser import RequestReader
 from tests.relay.upstreams import SSE, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, ask, request
 from tests.web.rejections import ChannelTestCase

@@ -6,11 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from autopilot.http.limits import Limits
 from autopilot.web.cors import Cors
-from autopilot.web.limits import Limits
 from autopilot.web.relayed import RELAYED
+from autopilot.web.root import Tree
 from autopilot.web.site import AutopilotSite
-from autopilot.web.tree import Tree
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, SiteTestCase, ask
 from tests.web.responses import Response

@@ -14,14 +14,14 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from autopilot.http.limits import Limits
+from autopilot.http.request_id import request_id
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import CommittedHead, Downstream
-from autopilot.routing.refusal import Refusal
-from autopilot.web.answer import Answer
-from autopilot.web.downstream import RequestDownstream, WireHeaders
-from autopilot.web.limits import Limits
-from autopilot.web.request_id import request_id
+from autopilot.routing.router_error import Refusal
+from autopilot.web.channel_response import Answer
 from autopilot.web.site import AutopilotSite
+from autopilot.web.twisted_response import RequestDownstream, WireHeaders
 from tests.web.responses import responses
 
 

@@ -6,9 +6,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http import error_bodies
 from autopilot.relay.dialect import Dialect
-from autopilot.routing.refusal import Refusal
-from autopilot.web import errors
+from autopilot.routing.router_error import Refusal
 
 FACTS = {"message": "why", "param": "model", "code": "a_code"}
 
@@ -30,9 +30,9 @@ class ErrorTests(SynchronousTestCase):
             (504, "server_error"),
         ):
             for dialect in (None, Dialect.COMPLETIONS, Dialect.RESPONSES):
-                body = json.loads(errors.error_body(refusal(status), dialect))
+                body = json.loads(error_bodies.error_body(refusal(status), dialect))
                 self.assertEqual(body, {"error": {"type": kind, **FACTS}})
-        self.assertEqual(errors.error_type(refusal(503, "not_ready")), "not_ready")
+        self.assertEqual(error_bodies.error_type(refusal(503, "not_ready")), "not_ready")
 
     def test_anthropic(self) -> None:
         """The types of their API, by status."""
@@ -46,22 +46,24 @@ class ErrorTests(SynchronousTestCase):
             (500, "api_error"),
             (502, "api_error"),
         ):
-            body = json.loads(errors.error_body(refusal(status), Dialect.MESSAGES))
+            body = json.loads(error_bodies.error_body(refusal(status), Dialect.MESSAGES))
             self.assertEqual(body, {"type": "error", "error": {"type": kind, **FACTS}})
 
     def test_events(self) -> None:
         """One complete event, named where the dialect names its events."""
-        plain = errors.error_event(refusal(502), Dialect.COMPLETIONS)
-        self.assertEqual(plain, b"data: %b\n\n" % errors.error_body(refusal(502)))
-        named = errors.error_event(refusal(502), Dialect.MESSAGES)
+        plain = error_bodies.error_event(refusal(502), Dialect.COMPLETIONS)
+        self.assertEqual(plain, b"data: %b\n\n" % error_bodies.error_body(refusal(502)))
+        named = error_bodies.error_event(refusal(502), Dialect.MESSAGES)
         self.assertTrue(named.startswith(b'event: error\ndata: {"type":"error"'))
         self.assertTrue(named.endswith(b"}\n\n"))
 
     def test_fields(self) -> None:
         """Only a 503 says when to try again; after a second if nothing else is known."""
         kind = (b"Content-Type", b"application/json")
-        self.assertEqual(errors.error_fields(refusal(502)), [kind])
+        self.assertEqual(error_bodies.error_fields(refusal(502)), [kind])
         again = (b"x-should-retry", b"true")
-        self.assertEqual(errors.error_fields(refusal(503)), [kind, (b"Retry-After", b"1"), again])
+        self.assertEqual(
+            error_bodies.error_fields(refusal(503)), [kind, (b"Retry-After", b"1"), again]
+        )
         later = Refusal(503, "overloaded", "", retry_after=7)
-        self.assertIn((b"Retry-After", b"7"), errors.error_fields(later))
+        self.assertIn((b"Retry-After", b"7"), error_bodies.error_fields(later))

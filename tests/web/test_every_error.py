@@ -188,7 +188,7 @@ class EveryErrorTests(SiteTestCase):
     def test_mistake(self) -> None:
         """A bug of the router, on its way in and on a page."""
         for path in (CHAT, MESSAGES):
-            with patch("autopilot.relay.reading.plan", side_effect=ZeroDivisionError):
+            with patch("autopilot.request.parse.plan", side_effect=ZeroDivisionError):
                 got = self.begun(path).response
             self.check(got, path, Asked(500, "internal_error", b""))
         self.status = Mock(side_effect=ZeroDivisionError)

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.web.exhaustion import rest_when_exhausted
+from autopilot.web.accept_backoff import rest_when_exhausted
 
 
 class _Port:

@@ -149,7 +149,7 @@ class RefusalTests(ChannelTestCase):
 
     def test_mistake(self) -> None:
         """A bug while reading is a 500 and logged, not taken for bad input."""
-        with patch("autopilot.web.reader.by_name", side_effect=ZeroDivisionError):
+        with patch("autopilot.http.request_parser.by_name", side_effect=ZeroDivisionError):
             browser = self.browser()
             browser.sends(request(body=ask()))
         self.assertEqual(browser.response.error, (500, "server_error", "internal_error"))

@@ -10,7 +10,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
 from autopilot.relay.downstream import CommittedHead
-from autopilot.relay.gateway import Gateway
+from autopilot.relay.proxy import Gateway
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, SiteTestCase, ask, request
 from tests.web.responses import UUID, Response

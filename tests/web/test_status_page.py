@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observe.history import History
+from autopilot.observability.history import History
 from autopilot.web.status.assets import load_assets
 from autopilot.web.status.facts import Facts
 from autopilot.web.status.markup import el, join

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from autopilot.web.limits import Limits
+from autopilot.http.limits import Limits
 from tests.relay.chunks import cut
 from tests.relay.upstreams import whole
 from tests.web.browsers import Browser, SiteTestCase, ask, request

@@ -12,6 +12,6 @@ autopilot = ServiceMaker(
 
 reactor = Reactor(
     "autopilot",
-    "autopilot.reactor",
+    "autopilot.process.reactor",
     "epoll(7) based reactor with less work per event.",
 )

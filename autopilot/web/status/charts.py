@@ -8,7 +8,7 @@ from math import ceil, floor, log10
 
 from markupsafe import Markup
 
-from autopilot.observe.history import INTERVAL, Interval, Past, together
+from autopilot.observability.history import INTERVAL, Interval, Past, together
 from autopilot.web.status.markup import Child, el
 from autopilot.web.status.tables import Column, table
 from autopilot.web.status.words import duration, number, plural

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from autopilot.routing.refusal import Refusal
-from autopilot.web.downstream import refuse
+from autopilot.routing.router_error import Refusal
+from autopilot.web.twisted_response import refuse
 
 if TYPE_CHECKING:
     from twisted.web.server import Request

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autopilot.observe.history import INTERVAL, Past
+from autopilot.observability.history import INTERVAL, Past
 
 if TYPE_CHECKING:
-    from autopilot.control.attestation import Known
-    from autopilot.control.readiness import Readiness
+    from autopilot.attestation.evidence_poller import Known
+    from autopilot.feeds.readiness import Readiness
     from autopilot.routing.ranking import Ranked
 
 

@@ -15,8 +15,8 @@ from autopilot.web.status.words import NONE, age, duration, number, plural, stat
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from autopilot.control.attestation import Known
-    from autopilot.control.readiness import FeedReport
+    from autopilot.attestation.evidence_poller import Known
+    from autopilot.feeds.readiness import FeedReport
     from autopilot.web.status.facts import Facts
 
 _RECENT_SHOWN = 10

@@ -1,0 +1,1 @@
+"""Attestation evidence: fetched, read and judged."""

@@ -1,0 +1,123 @@
+"""Whether both feeds can be read, what is in them, and how old their numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import DeferredList
+from twisted.web.iweb import IAgent
+
+from autopilot.cli.verdict import State, Verdict
+from autopilot.feeds.parsers import FeedError, parse_catalog, parse_utilization
+from autopilot.http.fetch import Fetcher
+from autopilot.routing.catalog import Catalog
+from autopilot.routing.ranking import rank
+from autopilot.settings import Settings
+
+_CHECK: Final = "feed"
+_OLD: Final = 2 * 3600
+"""Seconds. The platform measures every half hour, and more seldom when it is busy."""
+
+
+class _Stamped(msgspec.Struct):
+    timestamp: msgspec.Raw = msgspec.Raw()
+
+
+_records = msgspec.json.Decoder(list[_Stamped])
+_moment = msgspec.json.Decoder(datetime)
+
+
+async def check_feeds(
+    agent: IAgent,
+    reactor: Any,
+    settings: Settings,
+    timeout: float,
+    now: Callable[[], float],
+) -> Sequence[Verdict]:
+    """Fetch both feeds once; ``now`` is wall time."""
+    fetcher = Fetcher(agent, reactor, timeout)
+    began = reactor.seconds()
+    (models_came, models), (loads_came, loads) = await DeferredList(
+        [fetcher.get(settings.models_url), fetcher.get(settings.utilization_url)],
+        consumeErrors=True,
+    )
+    seconds = reactor.seconds() - began
+    slow = seconds * 1000 > settings.control_plane_timeout_ms
+    catalog, first = _catalog(models, models_came)
+    second = _utilization(loads, loads_came, catalog, now())
+    if slow:
+        detail = f"both took {seconds:.1f} s, more than CONTROL_PLANE_TIMEOUT_MS allows"
+        return first, second, Verdict(_CHECK, "", State.WARN, detail)
+    return first, second
+
+
+def _catalog(result: Any, came: bool) -> tuple[Catalog | None, Verdict]:
+    subject = "catalog"
+    try:
+        if not came:
+            result.raiseException()
+        parsed = parse_catalog(result)
+    except FeedError as error:
+        return None, Verdict(_CHECK, subject, State.FAIL, str(error))
+    catalog = Catalog.of(parsed.models)
+    sizes = _sizes(len(result), len(catalog), "models", parsed.rejected)
+    if not catalog:
+        return catalog, Verdict(_CHECK, subject, State.FAIL, f"{sizes}: nobody can be served")
+    tees = sum(model.tee is True for model in catalog.models.values())
+    state = State.WARN if parsed.rejected else State.OK
+    return catalog, Verdict(_CHECK, subject, state, f"{sizes}, {tees} in a TEE")
+
+
+def _utilization(result: Any, came: bool, catalog: Catalog | None, now: float) -> Verdict:
+    subject = "utilization"
+    try:
+        if not came:
+            result.raiseException()
+        parsed = parse_utilization(result)
+    except FeedError as error:
+        return Verdict(_CHECK, subject, State.FAIL, str(error))
+    candidates = len(rank(parsed.loads, catalog))
+    sizes = _sizes(len(result), len(parsed.loads), "records", parsed.rejected)
+    detail = f"{sizes}, {candidates} models can be chosen"
+    if not candidates:
+        return Verdict(_CHECK, subject, State.FAIL, detail)
+    measured = newest(result)
+    state = State.WARN if parsed.rejected else State.OK
+    if measured is not None:
+        age = max(0.0, now - measured)
+        detail += f", measured {_ago(age)} ago"
+        if age > _OLD:
+            state = State.WARN
+            detail += ": the platform has not measured for long, so the ranking is old"
+    return Verdict(_CHECK, subject, state, detail)
+
+
+def _ago(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 600 else f"{minutes // 60} h"
+
+
+def _sizes(size: int, count: int, what: str, rejected: int) -> str:
+    unreadable = f", {rejected} unreadable" if rejected else ""
+    return f"{count} {what}{unreadable} in {size / 1024:.0f} KiB"
+
+
+def newest(body: bytes) -> float | None:
+    """When the newest record of a utilization feed was measured; None if none says so."""
+    try:
+        records = _records.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    found: float | None = None
+    for record in records:
+        try:
+            moment = _moment.decode(record.timestamp)
+        except msgspec.DecodeError:
+            continue
+        if moment.tzinfo is None:  # so the platform writes UTC
+            moment = moment.replace(tzinfo=UTC)
+        found = max(found or 0.0, moment.timestamp())
+    return found

@@ -1,0 +1,216 @@
+"""Whether each server of the settings is found, reached and trusted, by the router's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostResolution,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
+
+from autopilot.cli.handshake import Handshake, HandshakeError, shake_hands
+from autopilot.cli.verdict import State, Verdict
+from autopilot.settings import Settings
+from autopilot.upstream.endpoints import trust_root
+from autopilot.upstream.pool import Origin
+
+_URLS: Final = (
+    "backend_base_url",
+    "messages_base_url",
+    "responses_base_url",
+    "models_url",
+    "utilization_url",
+    "api_base_url",
+)
+_MOST_ADDRESSES: Final = 4
+_DAY: Final = 86400
+_SOON: Final = 14
+"""Days before its end at which a certificate is worth a word."""
+
+
+def origins(settings: Settings) -> Sequence[Origin]:
+    """The servers of the settings, each once."""
+    found = (Origin.of(getattr(settings, name)) for name in _URLS)
+    return list(dict.fromkeys(origin._replace(base_path="") for origin in found))
+
+
+async def check_network(
+    reactor: Any,
+    settings: Settings,
+    timeout: float,
+    now: Callable[[], float],
+    progress: Callable[[str], None],
+) -> AsyncIterator[Verdict]:
+    """Try all servers at the same time; verdicts come in the order of the settings."""
+    ca_file = settings.upstream_ca_file
+    trust = trust_root(Path(ca_file) if ca_file else None)
+    patience = settings.upstream_connect_timeout_ms / 1000
+    waiting = [
+        (origin, Deferred.fromCoroutine(_Check(reactor, origin, trust, timeout, now).run(patience)))
+        for origin in origins(settings)
+    ]
+    for origin, verdicts in waiting:
+        progress(f"reaching {origin.host} …")
+        for verdict in await verdicts:
+            yield verdict
+
+
+class _Check:
+    """One server, step after step; ``timeout`` is seconds for each step."""
+
+    def __init__(
+        self, reactor: Any, origin: Origin, trust: Any, timeout: float, now: Callable[[], float]
+    ) -> None:
+        self._reactor = reactor
+        self._origin = origin
+        self._trust = trust
+        self._timeout = timeout
+        self._now = now
+        self._verdicts: list[Verdict] = []
+
+    async def run(self, patience: float) -> Sequence[Verdict]:
+        """All verdicts, up to the first that fails; slow is what the router would not wait for."""
+        began = self._reactor.seconds()
+        addresses = await self._look_up()
+        reached = await self._connect(addresses) if addresses else None
+        if reached is not None and self._origin.secure:
+            await self._shake_hands(reached)
+        took = self._reactor.seconds() - began
+        if took > patience and all(each.state is not State.FAIL for each in self._verdicts):
+            detail = f"took {took:.1f} s, more than UPSTREAM_CONNECT_TIMEOUT_MS allows"
+            self._note("tcp", State.WARN, detail)
+        return self._verdicts
+
+    def _note(self, check: str, state: State, detail: str) -> None:
+        origin = self._origin
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        subject = origin.host if check == "dns" else f"{host}:{origin.port}"
+        self._verdicts.append(Verdict(check, subject, state, detail))
+
+    async def _look_up(self) -> Sequence[str]:
+        host = self._origin.host
+        try:
+            return [str(ip_address(host))]
+        except ValueError:
+            pass
+        try:
+            found: Sequence[str] = await self._in_time(_resolve(self._reactor, host))
+        except TimeoutError:
+            self._note("dns", State.FAIL, f"no answer within {self._timeout:g} s")
+            return ()
+        if not found:
+            self._note("dns", State.FAIL, "no such name, or no name server to ask")
+            return ()
+        plural = "es" if len(found) > 1 else ""
+        self._note("dns", State.OK, f"{len(found)} address{plural}")
+        return found
+
+    async def _connect(self, addresses: Sequence[str]) -> str | None:
+        """The first address that can be reached, of the first few."""
+        tried = addresses[:_MOST_ADDRESSES]
+        began, why, first = self._reactor.seconds(), "", None
+        reached = 0
+        for address in tried:
+            endpoint = self._endpoint(address)
+            factory = Factory.forProtocol(Protocol)
+            factory.noisy = False
+            try:
+                protocol: Any = await self._in_time(endpoint.connect(factory))
+            except TimeoutError:
+                why = why or f"no connection within {self._timeout:g} s"
+            except Exception as error:
+                if isinstance(error, CancelledError):
+                    raise
+                why = why or _refused(error)
+            else:
+                reached += 1
+                first = first or (address, self._reactor.seconds() - began)
+                protocol.transport.abortConnection()
+        if first is None:
+            self._note("tcp", State.FAIL, why)
+            return None
+        detail = f"connected in {first[1] * 1000:.0f} ms"
+        if reached < len(tried):
+            detail += f"; {len(tried) - reached} of {len(tried)} addresses do not answer ({why})"
+        self._note("tcp", State.OK, detail)
+        return first[0]
+
+    async def _shake_hands(self, address: str) -> None:
+        try:
+            seen: Handshake = await self._in_time(
+                shake_hands(self._reactor, self._endpoint(address), self._origin.host, self._trust)
+            )
+        except TimeoutError:
+            self._note("tls", State.FAIL, f"no handshake within {self._timeout:g} s")
+            return
+        except HandshakeError as error:
+            self._note("tls", State.FAIL, str(error))
+            return
+        days = (seen.expires - self._now()) / _DAY
+        detail = (
+            f"{seen.protocol}, name and chain of {seen.certificates} certificates good,"
+            f" issued by {seen.issuer}, {days:.0f} days left"
+        )
+        if days < _SOON:
+            self._note("tls", State.WARN, f"{detail}: to be renewed soon")
+        else:
+            self._note("tls", State.OK, detail)
+
+    def _endpoint(self, address: str) -> IStreamClientEndpoint:
+        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        made: IStreamClientEndpoint = kind(
+            self._reactor, address, self._origin.port, timeout=self._timeout + 1
+        )
+        return made
+
+    def _in_time(self, waiting: Deferred[Any]) -> Deferred[Any]:
+        return waiting.addTimeout(self._timeout, self._reactor)
+
+
+def _refused(error: Exception) -> str:
+    """Why there is no connection, without the address."""
+    text = {
+        "ConnectionRefusedError": "connection refused",
+        "NoRouteError": "no route to it",
+        "TimeoutError": "no connection in time",
+        "TCPTimedOutError": "no connection in time",
+    }
+    return text.get(type(error).__name__, "no connection")
+
+
+def _resolve(reactor: Any, host: str) -> Deferred[Sequence[str]]:
+    """The addresses of a name; none where there is no such name."""
+    done: Deferred[Sequence[str]] = Deferred()
+    reactor.nameResolver.resolveHostName(_Receiver(done), host)
+    return done
+
+
+@implementer(IResolutionReceiver)
+class _Receiver:
+    """Gathers addresses."""
+
+    def __init__(self, done: Deferred[Sequence[str]]) -> None:
+        self._done = done
+        self._found: list[str] = []
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803
+        """See `IResolutionReceiver`."""
+
+    def addressResolved(self, address: IAddress) -> None:  # noqa: N802
+        """See `IResolutionReceiver`."""
+        self._found.append(str(getattr(address, "host", "")))
+
+    def resolutionComplete(self) -> None:  # noqa: N802
+        """See `IResolutionReceiver`."""
+        if not self._done.called:
+            self._done.callback(list(dict.fromkeys(self._found)))

@@ -1,0 +1,180 @@
+"""Ask for a model's attestation evidence, and say what it comes to.
+
+Nothing here verifies evidence, so evidence that is there is called unverified.
+
+With --json the output is one object: "model", "chute_id", "state", "reason", "instances", "failed",
+"gpus", "certificate_bound", "nonces_bound", "checked" and "not_checked" (texts).
+
+Exit status: 0 if there is evidence, 1 if there is none that counts, 2 if it could not be asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
+from twisted.web.iweb import IAgent
+
+from autopilot.attestation.evidence_parser import (
+    MAX_BYTES,
+    TIMEOUT_SECONDS,
+    evidence_url,
+    read_answer,
+    read_failure,
+)
+from autopilot.attestation.evidence_state import NO_TEE, Finding, Reason, State
+from autopilot.cli.console import Console, add_output_arguments, console_of
+from autopilot.cli.error import CommandError
+from autopilot.cli.platform import catalog_entry, platform_settings, verified_agent
+from autopilot.feeds.parsers import NETWORK, TIMEOUT, FeedError
+from autopilot.http.fetch import Fetcher
+from autopilot.routing.catalog import Model
+from autopilot.routing.suggest import printable
+
+NAME = "evidence"
+HELP = "whether a model's TEE gives evidence of itself, and what that comes to"
+
+EXAMPLES = """\
+  autopilot evidence org/model-TEE
+  autopilot evidence org/model-TEE --json | jq .state
+  autopilot evidence org/model-TEE --e2e-instances instances.json
+"""
+
+_NEVER_CHECKED = (
+    "the quotes' signatures, and the processor maker's collateral for them",
+    "the measurements of what runs in the instances",
+    "the GPUs' evidence, and the nonce in it",
+    "which instance serves a request: no evidence says that",
+)
+_NOT_QUOTES = (Reason.MALFORMED, Reason.MALFORMED_QUOTE, Reason.DEBUG)
+
+
+class _Listed(Struct):
+    instance_id: str
+    e2e_pubkey: str
+
+
+class _Listing(Struct):
+    instances: list[_Listed]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("model", metavar="MODEL", help="name or chute id, as in the catalog")
+    parser.add_argument("--api-base-url", metavar="URL", help="the platform's API [API_BASE_URL]")
+    parser.add_argument("--models-url", metavar="URL", help="the catalog [MODELS_URL]")
+    parser.add_argument(
+        "--e2e-instances",
+        metavar="FILE",
+        type=Path,
+        help="an answer of GET /e2e/instances/{chute_id}, which takes an API key, saved to a file:"
+        " the nonce can be checked for the instances whose public keys are in it",
+    )
+    add_output_arguments(parser)
+
+
+async def run(reactor: Any, given: argparse.Namespace) -> int:
+    """Ask, and print the result; the exit status. Raises `CommandError`."""
+    options = {"API_BASE_URL": given.api_base_url, "MODELS_URL": given.models_url}
+    settings = platform_settings(options)
+    keys = {} if given.e2e_instances is None else _keys(given.e2e_instances)
+    agent, console = verified_agent(reactor, settings), console_of(given)
+    console.progress("fetching the catalog …")
+    model = await catalog_entry(agent, reactor, settings, given.model)
+    console.progress(f"asking for the evidence of {model.name} …")
+    finding = await ask(agent, reactor, settings.api_base_url, model, keys)
+    if given.json:
+        console.say_json(in_json(model, finding))
+    else:
+        show(console, model, finding)
+    return 0 if finding.state is State.PRESENT else 1
+
+
+def _keys(path: Path) -> Mapping[str, str]:
+    """The instances' public keys by instance id. Raises `CommandError`."""
+    try:
+        listing = Decoder(_Listing).decode(path.read_bytes())
+    except OSError as error:
+        raise CommandError(f"--e2e-instances: {error.strerror or 'cannot be read'}") from None
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        raise CommandError("--e2e-instances: not an answer of /e2e/instances") from None
+    return {each.instance_id: each.e2e_pubkey for each in listing.instances}
+
+
+async def ask(
+    agent: IAgent, reactor: Any, base: str, model: Model, keys: Mapping[str, str]
+) -> Finding:
+    """What a model's evidence comes to now, under a nonce of its own.
+
+    Raises `CommandError` when the network is at fault.
+    """
+    if model.tee is not True:
+        return NO_TEE
+    nonce = secrets.token_hex(32)
+    fetcher = Fetcher(agent, reactor, TIMEOUT_SECONDS, MAX_BYTES)
+    try:
+        answer = await fetcher.ask(evidence_url(base, model, nonce))
+    except FeedError as error:
+        if error.outcome in (NETWORK, TIMEOUT):
+            raise CommandError(f"the evidence could not be fetched: {error}") from None
+        return read_failure(error)
+    return read_answer(answer, nonce, keys=keys)
+
+
+def in_json(model: Model, finding: Finding) -> dict[str, object]:
+    """The result for programs."""
+    return {
+        "model": model.name,
+        "chute_id": model.chute_id,
+        "state": finding.state,
+        "reason": finding.reason,
+        "instances": finding.instances,
+        "failed": finding.failed,
+        "gpus": finding.gpus,
+        "certificate_bound": finding.certificate_bound,
+        "nonces_bound": finding.nonces_bound,
+        "checked": list(_checked(finding)),
+        "not_checked": list(_not_checked(finding)),
+    }
+
+
+def show(console: Console, model: Model, finding: Finding) -> None:
+    """The result for people: the state first, then what is behind it."""
+    look = "good" if finding.state is State.PRESENT else "bad"
+    lines = [f"{printable(model.name)}: {console.painted(str(finding), look)}"]
+    if finding.instances or finding.failed:
+        lines.append(
+            f"  instances    {finding.instances} answered, {finding.failed} failed,"
+            f" evidence of {finding.gpus} GPUs"
+        )
+    for title, checks in (("checked", _checked(finding)), ("not checked", _not_checked(finding))):
+        for place, check in enumerate(checks):
+            lines.append(f"  {title if not place else '':<13}{check}")
+    console.say(*lines)
+
+
+def _checked(finding: Finding) -> Iterator[str]:
+    """What was looked at without finding fault."""
+    if not finding.instances or finding.reason in _NOT_QUOTES:
+        return
+    yield "each quote is a whole TDX quote, version 4, not of a debug domain"
+    if finding.certificate_bound:
+        yield "each TLS certificate has the public key that the quote beside it names"
+    if finding.nonces_bound:
+        yield f"the nonce is in {finding.nonces_bound} of {finding.instances} quotes"
+
+
+def _not_checked(finding: Finding) -> Iterator[str]:
+    """What nobody has looked at, and what could not be."""
+    if not finding.instances:
+        return
+    yield from _NEVER_CHECKED
+    if finding.certificate_bound is None:
+        yield "TLS certificates: not every instance sent one that can be read"
+    if finding.nonces_bound < finding.instances:
+        yield "the nonce in quotes of instances whose e2e public key is not known"

@@ -1,0 +1,126 @@
+"""Asks a router whether it is ready: for health checks of containers, where there is no curl.
+
+It asks /readyz at LISTEN_ADDR, as the environment or .env has it. Without arguments it imports
+neither a reactor nor anything else of the router, since it runs every few seconds then.
+
+With --json it prints {"ready": bool, "reason": "the router's code, or what went wrong" or null}.
+Exit status: 0 ready, 1 not ready or nobody there, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any, Final
+
+from autopilot.settings.network import split_address
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+NAME: Final = "health"
+HELP: Final = "say whether a router is ready"
+
+READY: Final = 0
+UNREADY: Final = 1
+BAD: Final = 2
+
+EXAMPLES = """\
+  autopilot health
+  autopilot health --address 127.0.0.1:9000 --json
+"""
+
+_VARIABLE: Final = "LISTEN_ADDR"
+_DEFAULT: Final = "0.0.0.0:8080"
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_PATH: Final = "/readyz"
+_MOST: Final = 64 * 1024
+_SECONDS: Final = 3.0
+_LONGEST: Final = 3600
+_OK: Final = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where to ask, how long to wait, and how to say it."""
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help=f"ask there [default: {_VARIABLE}, else {_DEFAULT}]"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=_SECONDS,
+        metavar="SECONDS",
+        help="[default: %(default)s]",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(text)
+    return seconds
+
+
+async def run(_reactor: Any, given: argparse.Namespace) -> int:
+    """The same as a sub-command of the whole command line."""
+    return ask(given.address, given.timeout, in_json=given.json)
+
+
+def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool = False) -> int:
+    """Ask `/readyz` once within seconds, and say the answer in a line; the exit status."""
+    text = address or _configured(os.environ) or _DEFAULT
+    try:
+        host, port = split_address(text)
+    except ValueError:
+        where = "--address" if address else _VARIABLE
+        print(f"autopilot: {where}: {text!a} is not HOST:PORT", file=sys.stderr)  # noqa: T201
+        return BAD
+    reason = _why_not(_ANY.get(host, host), port, timeout)
+    if in_json:
+        print(json.dumps({"ready": reason is None, "reason": reason}))  # noqa: T201
+    elif reason is None:
+        print("ready")  # noqa: T201
+    else:
+        print(f"not ready: {reason}", file=sys.stderr)  # noqa: T201
+    return READY if reason is None else UNREADY
+
+
+def _configured(environ: Mapping[str, str]) -> str | None:
+    text = environ.get(_VARIABLE, "").strip()
+    if text:
+        return text
+    from dotenv import dotenv_values
+
+    try:
+        return (dotenv_values(".env", interpolate=False).get(_VARIABLE) or "").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def _why_not(host: str, port: int, seconds: float) -> str | None:
+    connection = HTTPConnection(host, port, timeout=seconds)
+    try:
+        connection.request("GET", _PATH, headers={"Connection": "close"})
+        response = connection.getresponse()
+        return None if response.status == _OK else _reason(response)
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"
+    except (OSError, HTTPException) as error:
+        return getattr(error, "strerror", None) or type(error).__name__
+    finally:
+        connection.close()
+
+
+def _reason(response: HTTPResponse) -> str:
+    """The router's code, else the status; what anybody else answers is not repeated."""
+    try:
+        code = json.loads(response.read(_MOST))["error"]["code"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        code = None
+    plain = isinstance(code, str) and code.isidentifier() and code.isascii()
+    return str(code) if plain else f"status {response.status}"

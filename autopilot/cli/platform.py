@@ -1,0 +1,82 @@
+"""What sub-commands need of the platform: where it is, how to ask it, what is in its catalog."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from dotenv import dotenv_values
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.iweb import IAgent
+
+from autopilot.cli.error import CommandError
+from autopilot.feeds.parsers import FeedError, parse_catalog
+from autopilot.http.fetch import Fetcher
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.selector import Mode
+from autopilot.routing.suggest import unknown_model
+from autopilot.routing.tee import catalog_name
+from autopilot.settings import Settings, SettingsError, load_settings
+from autopilot.upstream.endpoints import trust_root
+
+_ENV_FILE: Final = ".env"
+OF_PLATFORM: Final = (
+    "API_BASE_URL",
+    "MODELS_URL",
+    "UPSTREAM_CA_FILE",
+    "CONTROL_PLANE_TIMEOUT_MS",
+)
+"""The settings that say where the platform is, and how to ask it."""
+
+
+def platform_settings(options: Mapping[str, str | None], *also: str) -> Settings:
+    """The settings that say where the platform is, and ``also`` those of these names.
+
+    Option > environment > file > default. All others are left alone: a mistake in one of them is
+    no reason to refuse an answer here. Raises `CommandError`.
+    """
+    in_file = env_file()
+
+    def own(texts: Mapping[str, str | None]) -> dict[str, str | None]:
+        return {name: texts.get(name) for name in (*OF_PLATFORM, *also)}
+
+    try:
+        return load_settings(options, own(os.environ), own(in_file))
+    except SettingsError as wrong:
+        raise CommandError("; ".join(wrong.problems)) from None
+
+
+def env_file() -> Mapping[str, str | None]:
+    """The variables of the ``.env`` file, if there is one. Raises `CommandError`."""
+    try:
+        return dotenv_values(_ENV_FILE, interpolate=False, encoding="utf-8")
+    except (OSError, ValueError):
+        raise CommandError(f"{_ENV_FILE} cannot be read") from None
+
+
+def verified_agent(reactor: Any, settings: Settings) -> IAgent:
+    """An agent that verifies certificates, as the router's own connections do.
+
+    Raises `CommandError`.
+    """
+    ca_file = settings.upstream_ca_file
+    try:
+        trust = trust_root(Path(ca_file) if ca_file else None)
+    except (OSError, ValueError):
+        raise CommandError("UPSTREAM_CA_FILE: holds no certificate that can be read") from None
+    return Agent(reactor, contextFactory=BrowserLikePolicyForHTTPS(trust))
+
+
+async def catalog_entry(agent: IAgent, reactor: Any, settings: Settings, name: str) -> Model:
+    """The model of a name, as the catalog has it now. Raises `CommandError`."""
+    fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
+    try:
+        known = Catalog.of(parse_catalog(await fetcher.get(settings.models_url)).models)
+    except FeedError as error:
+        raise CommandError(f"the catalog could not be fetched: {error}") from None
+    model = known.models.get(catalog_name(name, known))
+    if model is None:
+        raise CommandError(unknown_model([name], known, frozenset(), Mode.DIRECT).message)
+    return model

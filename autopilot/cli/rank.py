@@ -1,0 +1,171 @@
+"""Show the models behind the alias in their order, with the parts of each score.
+
+score = free instances + bonus for those that may still start - penalty for requests turned away;
+"busy" is the share of slots in use, "429" that of requests turned away, "inst" the instances.
+
+With --json the output is one object: "ranking" (best first, each with its score's parts and what
+the catalog says of it), "not_eligible" (name and reason: private, no_instances, not_in_catalog,
+no_catalog or superseded), "not_in_utilization" (names), "catalog" and "utilization" (how many
+records were read, and how many could not be).
+
+Exit status: 0, or 1 if no model can be chosen, or 2 if the feeds could not be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from autopilot.cli.console import Console, add_output_arguments, console_of
+from autopilot.cli.platform import platform_settings, verified_agent
+from autopilot.cli.platform_feeds import Knowledge, Saved, add_feed_arguments, feed_options, know
+from autopilot.cli.terminal import Column
+from autopilot.routing.catalog import Catalog
+from autopilot.routing.ranking import Exclusion, Ranked
+from autopilot.routing.suggest import printable
+
+NAME = "rank"
+HELP = "which model the alias chooses now, and why: the ranking with each part of each score"
+EXAMPLES = """\
+  autopilot rank                      fetch both feeds and show the ranking
+  autopilot rank --top 5 --all        the best five, and every model that is left out by name
+  autopilot rank --json | jq -r '.ranking[0].name'
+  curl -s $MODELS_URL | autopilot rank --models - --utilization saved.json
+"""
+
+_REASONS: Final = {
+    Exclusion.PRIVATE: "private chutes",
+    Exclusion.NO_INSTANCES: "no active instance",
+    Exclusion.NOT_IN_CATALOG: "not in the catalog",
+    Exclusion.NO_CATALOG: "no catalog, and no name that ends in -TEE",
+    Exclusion.SUPERSEDED: "another record of the same model counts",
+}
+_NAMED: Final = 4
+COLUMNS: Final = (
+    Column("#", right=True),
+    Column("model", shrinks=True),
+    Column("score", right=True),
+    Column("free", right=True),
+    Column("bonus", right=True),
+    Column("penalty", right=True),
+    Column("busy", right=True),
+    Column("429", right=True),
+    Column("inst", right=True),
+    Column("TEE"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--top", metavar="N", type=_positive, help="show the first N models only [all]"
+    )
+    parser.add_argument("--all", action="store_true", help="name every model that is left out")
+    add_feed_arguments(parser)
+    add_output_arguments(parser)
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("not a whole number from 1")
+    return int(text)
+
+
+async def run(reactor: Any, given: argparse.Namespace) -> int:
+    """Read the feeds, and print the ranking; the exit status. Raises `CommandError`."""
+    saved = Saved(given, "models", "utilization")
+    console = console_of(given)
+    settings = platform_settings(feed_options(given), "UTILIZATION_URL")
+    known = await know(verified_agent(reactor, settings), reactor, settings, saved, console)
+    if given.json:
+        console.say_json(in_json(known, given.top))
+    else:
+        show(console, known, given.top, every_name=given.all)
+    return 0 if known.ranking else 1
+
+
+def in_json(known: Knowledge, top: int | None) -> dict[str, object]:
+    """The result for programs."""
+    return {
+        "ranking": [
+            {"rank": place, **asdict(each), **_of_catalog(each.name, known.catalog)}
+            for place, each in enumerate(known.ranking[:top], 1)
+        ],
+        "not_eligible": [{"name": each.name, "reason": each.reason} for each in known.excluded],
+        "not_in_utilization": list(known.unheard_of),
+        "catalog": {"models": len(known.catalog), "rejected": known.catalog_rejected},
+        "utilization": {"records": len(known.loads), "rejected": known.utilization_rejected},
+    }
+
+
+def _of_catalog(name: str, catalog: Catalog) -> dict[str, object]:
+    model = catalog.models.get(name)
+    return {
+        "confidential_compute": model and model.tee,
+        "context_length": model and model.context_length,
+        "max_output_length": model and model.max_output_length,
+    }
+
+
+def show(console: Console, known: Knowledge, top: int | None, *, every_name: bool) -> None:
+    """The result for people."""
+    ranking = known.ranking
+    if ranking:
+        rows = (
+            score_row(place, each, known.catalog) for place, each in enumerate(ranking[:top], 1)
+        )
+        console.say_table(COLUMNS, rows)
+    else:
+        console.say(console.painted("No model can be chosen.", "bad"))
+    hidden = len(ranking) - len(ranking[:top])
+    if hidden:
+        console.say(console.painted(f"and {hidden} more", "faint"))
+    for line in _left_out(known, every_name):
+        console.say(line)
+    for what, rejected in (
+        ("catalog", known.catalog_rejected),
+        ("utilization feed", known.utilization_rejected),
+    ):
+        if rejected:
+            said = f"{rejected} unreadable records of the {what} were skipped."
+            console.say(console.painted(said, "doubt"))
+
+
+def score_row(place: int, ranked: Ranked, catalog: Catalog) -> Sequence[str]:
+    """One row of the table of scores."""
+    model = catalog.models.get(ranked.name)
+    tee = None if model is None else model.tee
+    return (
+        str(place),
+        ranked.name,
+        f"{ranked.score:.2f}",
+        f"{ranked.free:.2f}",
+        f"{ranked.bonus:.2f}",
+        f"{ranked.penalty:.2f}",
+        f"{ranked.util:.0%}",
+        f"{ranked.rate_limit:.0%}",
+        str(ranked.active_instance_count),
+        "?" if tee is None else ("yes" if tee else "no"),
+    )
+
+
+def _left_out(known: Knowledge, every_name: bool) -> Iterator[str]:
+    """The models that are not in the ranking, by reason; private ones have no names."""
+    by_reason: dict[str, list[str]] = {}
+    for each in known.excluded:
+        by_reason.setdefault(_REASONS[each.reason], []).append(each.name)
+    by_reason["not in the utilization feed"] = list(known.unheard_of)
+    total = sum(map(len, by_reason.values()))
+    if total:
+        yield f"Not eligible: {total}"
+    for reason, names in by_reason.items():
+        if not names:
+            continue
+        line = f"  {len(names):>4}  {reason}"
+        if reason != _REASONS[Exclusion.PRIVATE]:
+            named = names if every_name else names[:_NAMED]
+            more = ", …" if len(named) < len(names) else ""
+            line += f": {', '.join(map(printable, named))}{more}"
+        yield line

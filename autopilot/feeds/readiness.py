@@ -1,0 +1,174 @@
+"""Whether the router should be sent traffic, and why not: one table, read from top to bottom.
+
+Pure: the clock's reading, the limits and what is known of the feeds come in as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus
+from autopilot.routing.snapshot import Snapshot
+
+
+class FeedState(StrEnum):
+    """How usable a feed's data is. A feed both empty and old counts as empty."""
+
+    ABSENT = "absent"
+    EMPTY = "empty"
+    FRESH = "fresh"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedReport:
+    """One feed as the readiness answer shows it. Times are milliseconds."""
+
+    name: str
+    state: FeedState
+    age_ms: int | None
+    limit_ms: int
+    size: int
+    last_error: str | None
+
+
+class _Facts(NamedTuple):
+    draining: bool
+    catalog: FeedState
+    utilization: FeedState
+
+
+class _Row(NamedTuple):
+    code: str
+    applies: Callable[[_Facts], bool]
+    message: str
+    awaits: str | None
+
+
+# The first row that applies is the answer; none means ready. Without a catalog the other feed's
+# state means nothing yet, and a router on its way out is not ready whatever it knows.
+_ROWS: Final = (
+    _Row("draining", lambda f: f.draining, "The router is shutting down.", None),
+    _Row(
+        "missing_allowlist",
+        lambda f: f.catalog is FeedState.ABSENT,
+        "The model catalog has not been fetched yet.",
+        CATALOG,
+    ),
+    _Row(
+        "allowlist_empty",
+        lambda f: f.catalog is FeedState.EMPTY,
+        "The model catalog is empty.",
+        CATALOG,
+    ),
+    _Row(
+        "stale_allowlist",
+        lambda f: f.catalog is FeedState.STALE,
+        "The model catalog is older than its limit.",
+        CATALOG,
+    ),
+    _Row(
+        "missing_snapshot",
+        lambda f: f.utilization is FeedState.ABSENT,
+        "The utilization feed has not been fetched yet.",
+        UTILIZATION,
+    ),
+    _Row(
+        "snapshot_empty",
+        lambda f: f.utilization is FeedState.EMPTY,
+        "The utilization feed leaves no model to choose.",
+        UTILIZATION,
+    ),
+    _Row(
+        "stale_snapshot",
+        lambda f: f.utilization is FeedState.STALE,
+        "The utilization feed is older than its limit.",
+        UTILIZATION,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The answer: 200 and no code, or 503 with the code and message of the first row that applies.
+
+    `feeds` are catalog and utilization, in this order; `candidates` counts the models an alias can
+    choose from. `awaits` is the feed whose next refresh may change the answer.
+    """
+
+    status: int
+    code: str | None
+    message: str
+    candidates: int
+    feeds: tuple[FeedReport, ...]
+    awaits: str | None = None
+
+    def report(self) -> dict[str, object]:
+        """The body as plain data for JSON: an error object when not ready, and always the feeds."""
+        facts: dict[str, object] = {
+            "candidates": self.candidates,
+            "feeds": {feed.name: _without_name(feed) for feed in self.feeds},
+        }
+        if self.code is None:
+            return {"status": "ready", **facts}
+        error = {
+            "type": "not_ready",
+            "message": self.message,
+            "param": None,
+            "code": self.code,
+        }
+        return {"error": error, **facts}
+
+
+def readiness(
+    snapshot: Snapshot,
+    statuses: tuple[FeedStatus, FeedStatus],
+    now: float,
+    max_snapshot_age: float,
+    max_allowlist_age: float,
+    draining: bool,
+) -> Readiness:
+    """Judge the snapshot at `now`, in seconds of the clock that stamped it.
+
+    The limits are seconds too, the first for utilization, the second for the catalog; data exactly
+    as old as its limit is still fresh. `statuses` are catalog and utilization, in this order.
+    """
+    catalog, utilization = statuses
+    feeds = (
+        _feed(catalog, snapshot.catalog_at, bool(snapshot.catalog), now, max_allowlist_age),
+        _feed(utilization, snapshot.utilization_at, bool(snapshot.ranking), now, max_snapshot_age),
+    )
+    facts = _Facts(draining, feeds[0].state, feeds[1].state)
+    for row in _ROWS:
+        if row.applies(facts):
+            return Readiness(503, row.code, row.message, len(snapshot.ranking), feeds, row.awaits)
+    return Readiness(200, None, "ready", len(snapshot.ranking), feeds)
+
+
+def _feed(
+    status: FeedStatus, fetched_at: float | None, has_content: bool, now: float, limit: float
+) -> FeedReport:
+    age = None if fetched_at is None else max(0.0, now - fetched_at)
+    if age is None:
+        state = FeedState.ABSENT
+    elif not has_content:
+        state = FeedState.EMPTY
+    else:
+        state = FeedState.STALE if age > limit else FeedState.FRESH
+    return FeedReport(
+        name=status.name,
+        state=state,
+        age_ms=None if age is None else int(age * 1000),
+        limit_ms=int(limit * 1000),
+        size=status.size,
+        last_error=status.last_error,
+    )
+
+
+def _without_name(feed: FeedReport) -> dict[str, object]:
+    values = asdict(feed)
+    del values["name"]
+    return values

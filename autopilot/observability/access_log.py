@@ -1,0 +1,129 @@
+"""Request records as lines, written without a detour through Twisted's log.
+
+A busy router spent more on the log event of a request than on relaying it. In a process of its own
+it therefore writes the lines of its records itself: the same bytes that
+``autopilot.observability.logs`` makes of the events of ``records_to_log``, to the same sink, one
+write each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from json import JSONEncoder
+from math import inf
+
+from twisted.logger import Logger
+
+from autopilot.observability.logs import Sink, is_plain, utc, visible
+from autopilot.observability.records import RequestRecord, facts
+from autopilot.observability.reporter import NAMESPACE
+
+_HEARD_AT = frozenset({"debug", "info"})
+_SECONDS_BETWEEN_COMPLAINTS = 60.0
+_encode = JSONEncoder(separators=(",", ":")).encode
+_log = Logger(namespace="autopilot.observability")
+
+
+def records_to_lines(
+    sink: Sink, log_format: str, level: str, now: Callable[[], float] = time.time
+) -> RecordLines:
+    """Writes records as lines to ``sink``; ``now`` is the wall clock, in seconds since 1970.
+
+    ``log_format`` is ``text`` or ``json``. Records are of level ``info``: where the least ``level``
+    is above that, none is written.
+    """
+    return RecordLines(sink, log_format, level, now)
+
+
+class RecordLines:
+    """Writes each record in a format, and flushes.
+
+    A sink that fails costs lines and never a request. How many, it says itself once it works again;
+    before that, whoever could be told reads the same sink.
+    """
+
+    def __init__(self, sink: Sink, log_format: str, level: str, now: Callable[[], float]) -> None:
+        self._write = sink.write
+        self._flush = sink.flush
+        self._now = now
+        self._lost = 0
+        self._cause = ""
+        self._complained = -inf
+        self.go_by(log_format, level)
+
+    def go_by(self, log_format: str, level: str) -> None:
+        """Write ``text`` or ``json`` from now on, or nothing if `level` is above ``info``."""
+        self._render = {"text": text_of, "json": json_of}[log_format]
+        self._heard = level in _HEARD_AT
+
+    def __call__(self, record: RequestRecord) -> None:
+        """Write one record, if it is heard."""
+        if not self._heard:
+            return
+        moment = self._now()
+        try:
+            self._write(self._render(record, moment))
+            self._flush()
+        except Exception as wrong:  # noqa: BLE001  nothing was awaited, so nothing was cancelled
+            self._lost += 1
+            self._cause = getattr(wrong, "strerror", None) or type(wrong).__name__
+            return
+        if self._lost and moment - self._complained >= _SECONDS_BETWEEN_COMPLAINTS:
+            self._complained, lost, self._lost = moment, self._lost, 0
+            _log.warn(
+                "up to {lost} request records are missing: {cause}", lost=lost, cause=self._cause
+            )
+
+
+def text_of(record: RequestRecord, moment: float) -> str:
+    """The line for people."""
+    return visible(f"{utc(moment)} info {NAMESPACE}: {_message(record)}") + "\n"
+
+
+def json_of(record: RequestRecord, moment: float) -> str:
+    """The line for programs: one object, in ASCII."""
+    message = _message(record)  # which has all the words of the record in it
+    if is_plain(message) and '"' not in message and "\\" not in message:
+        return _unescaped(record, utc(moment), message)
+    line = {"time": utc(moment), "level": "info", "logger": NAMESPACE, "message": message}
+    return _encode({**line, **facts(record)}) + "\n"
+
+
+def _unescaped(record: RequestRecord, time: str, message: str) -> str:
+    """The line of a record whose words may stand between quotes as they are."""
+    model = "null" if record.model is None else f'"{record.model}"'
+    return (
+        f'{{"time":"{time}","level":"info","logger":"{NAMESPACE}","message":"{message}",'
+        f'"req_id":"{record.request_id}","mode":"{record.mode}",'
+        f'"candidates":{record.candidates},"model":{model},"attempts":{record.attempts},'
+        f'"failovers":"{",".join(record.failovers)}",'
+        f'"status":{"null" if record.status is None else record.status},'
+        f'"snapshot_age_ms":{_ms(record.snapshot_age)},"catalog_age_ms":{_ms(record.catalog_age)},'
+        f'"ttfb_ms":{_ms(record.first_byte)},"duration_ms":{_ms(record.duration)},'
+        f'"bytes":{record.sent},"outcome":"{record.outcome}",'
+        f'"terminated":{"true" if record.terminated else "false"}}}\n'
+    )
+
+
+def _ms(seconds: float | None) -> str:
+    return "null" if seconds is None else f"{seconds * 1000.0:.1f}"
+
+
+def _message(record: RequestRecord) -> str:
+    """What the pieces of ``records_to_log`` say, filled in."""
+    model, status, failovers = record.model, record.status, record.failovers
+    first = record.first_byte
+    pieces = (
+        record.request_id,
+        record.mode,
+        f"model={model}" if model else None,
+        None if status is None else f"status={status}",
+        f"attempts={record.attempts}/{record.candidates}",
+        f"failovers={','.join(failovers)}" if failovers else None,
+        None if first is None else f"ttfb={first * 1000.0:.1f}ms",
+        f"duration={record.duration * 1000.0:.1f}ms",
+        f"bytes={record.sent}",
+        record.outcome,
+    )
+    return " ".join(filter(None, pieces))

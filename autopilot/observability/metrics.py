@@ -1,0 +1,191 @@
+"""The router's Prometheus metrics.
+
+Label values come from fixed sets or from the catalog, never from what a client sent: a client
+cannot create series. What has an age is computed when it is scraped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+
+from autopilot.observability.instruments import Counted, Counts, Distribution
+from autopilot.observability.records import RequestRecord
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# A gateway's own share shows below 50 ms, a warm model between 0.1 and 2.5 s, and a queue or a long
+# prompt up to the two minutes after which most clients give up.
+_FIRST_BYTE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+# Refusals below 50 ms, embeddings below 1 s, answers in seconds, long reasoning in many minutes.
+_DURATION = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+_ATTEMPTS = (1, 2, 3, 4, 6, 8)
+_OTHER = "other"
+# Of models and statuses. A catalog has some dozens; one that changes for ever must not fill memory.
+_MOST_SELECTIONS = 2000
+_UNDISTURBED = frozenset({"completed", "refused"})
+_CLIENT_LEFT = frozenset({"client_gone", "client_stalled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What is asked for at scrape time; ages in milliseconds, -1 when there is nothing to be
+    old.
+    """
+
+    requests_active: Callable[[], float]
+    snapshot_age_ms: Callable[[], float]
+    allowlist_age_ms: Callable[[], float]
+    candidates: Callable[[], float]
+    allowlist_size: Callable[[], float]
+    cooling_models: Callable[[], float]
+    sticky_entries: Callable[[], float]
+
+
+class Metrics:
+    """Counts what the router does, in a registry of its own."""
+
+    def __init__(self, version: str) -> None:
+        self._requests = Counts(
+            "chutes_autopilot_requests_total",
+            "Requests answered, by status; 0 where the client left first.",
+            "status",
+        )
+        self._selection = Counts(
+            "chutes_autopilot_selection_total",
+            "Responses relayed, by model and status.",
+            "model",
+            "status",
+        )
+        self._failovers = Counts(
+            "chutes_autopilot_failover_reason_total", "Failed attempts, by reason.", "reason"
+        )
+        self._first_byte = Distribution(
+            "chutes_autopilot_time_to_first_byte_seconds",
+            "From the whole request to the first byte of its response.",
+            _FIRST_BYTE,
+        )
+        self._duration = Distribution(
+            "chutes_autopilot_request_duration_seconds",
+            "From the whole request to the end of its response.",
+            _DURATION,
+        )
+        self._attempts = Distribution(
+            "chutes_autopilot_attempts", "Upstream attempts per request.", _ATTEMPTS
+        )
+        self._relayed = Counts("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
+        self._disconnects = Counts(
+            "chutes_autopilot_client_disconnects_total",
+            "Clients that left before their response was complete.",
+        )
+        self._interruptions = Counts(
+            "chutes_autopilot_stream_interruptions_total",
+            "Responses that broke after they had begun, by cause.",
+            "cause",
+        )
+        self._unterminated = Counts(
+            "chutes_autopilot_unterminated_streams_total",
+            "Event streams that ended cleanly but without their terminator.",
+        )
+        self._refreshes = Counts(
+            "chutes_autopilot_feed_refresh_total",
+            "Refreshes of the feeds, by outcome.",
+            "feed",
+            "outcome",
+        )
+        self._rejected = Counts(
+            "chutes_autopilot_feed_rejected_records_total",
+            "Feed records that could not be read.",
+            "feed",
+        )
+        self._registry = self._register(version)
+
+    def _register(self, version: str) -> CollectorRegistry:
+        """Everything counted, and the version that counted it."""
+        registry = CollectorRegistry()
+        registry.register(
+            Counted(
+                self._requests,
+                self._selection,
+                self._failovers,
+                self._first_byte,
+                self._duration,
+                self._attempts,
+                self._relayed,
+                self._disconnects,
+                self._interruptions,
+                self._unterminated,
+                self._refreshes,
+                self._rejected,
+            )
+        )
+        ProcessCollector(registry=registry)
+        info = Gauge("chutes_autopilot_build_info", "Always 1.", ["version"], registry=registry)
+        info.labels(version).set(1)
+        return registry
+
+    def watch(self, gauges: Gauges) -> None:
+        """Ask these whenever the metrics are scraped."""
+        for name, text, read in (
+            ("requests_active", "Requests under way.", gauges.requests_active),
+            (
+                "ready_snapshot_age_ms",
+                "Age of the utilization data; -1 when there is none.",
+                gauges.snapshot_age_ms,
+            ),
+            (
+                "ready_allowlist_age_ms",
+                "Age of the catalog; -1 when there is none.",
+                gauges.allowlist_age_ms,
+            ),
+            ("ready_candidates", "Models an alias can choose from.", gauges.candidates),
+            ("ready_allowlist_size", "Models in the catalog.", gauges.allowlist_size),
+            ("cooling_models", "Models that failed too often lately.", gauges.cooling_models),
+            ("sticky_entries", "Clients and selectors remembered.", gauges.sticky_entries),
+        ):
+            gauge = Gauge(f"chutes_autopilot_{name}", text, registry=self._registry)
+            gauge.set_function(read)
+
+    def request(self, record: RequestRecord, known_models: Container[str]) -> None:
+        """Count one finished request."""
+        status = record.status or 0
+        self._requests.values[status,] += 1
+        for reason in record.failovers:
+            self._failovers.values[reason,] += 1
+        if status and record.model is not None and record.outcome != "refused":
+            model = record.model if record.model in known_models else _OTHER
+            selections = self._selection.values
+            if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
+                model = _OTHER
+            selections[model, status] += 1
+        if record.first_byte is not None:
+            self._first_byte.observe(record.first_byte)
+        self._duration.observe(record.duration)
+        if record.attempts:
+            self._attempts.observe(record.attempts)
+        self._relayed.values[()] += record.sent
+        self._count_outcome(record)
+
+    def _count_outcome(self, record: RequestRecord) -> None:
+        if record.outcome in _UNDISTURBED:
+            if not record.terminated:
+                self._unterminated.values[()] += 1
+        elif record.outcome in _CLIENT_LEFT:
+            self._disconnects.values[()] += 1
+        else:
+            self._interruptions.values[record.outcome,] += 1
+
+    def rejected_head(self, status: int) -> None:
+        """Count a request that was refused before it was one."""
+        self._requests.values[status,] += 1
+
+    def refresh(self, feed: str, outcome: str, rejected: int) -> None:
+        """Count a refresh of a feed."""
+        self._refreshes.values[feed, outcome] += 1
+        self._rejected.values[feed,] += rejected
+
+    def text(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,172 @@
+"""Spans of requests and their attempts, by the semantic conventions for HTTP and generative AI.
+
+Only the extra ``otel`` brings what this imports, so it is itself imported only where traces are
+wanted. A span holds what a record holds: nothing of what was said, no key and no address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace.propagation import set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    from autopilot.observability.records import RequestRecord
+
+_Fields = Sequence[tuple[bytes, bytes]]
+_PARENT, _STATE = b"traceparent", b"tracestate"
+_PROVIDER: Final = "chutes"
+_OPERATIONS: Final = {b"/v1/completions": "text_completion"}
+_LONGEST_NAME: Final = 256
+_CLIENT_LEFT: Final = frozenset({"client_gone", "client_stalled"})
+_UNDISTURBED: Final = frozenset({"completed", "refused"}) | _CLIENT_LEFT
+
+_propagator = TraceContextTextMapPropagator()
+
+
+class Tracing:
+    """Begins the traces of requests.
+
+    ``known`` are the models of the catalog: only their names become names of spans, which have to
+    be few.
+    """
+
+    def __init__(
+        self, provider: TracerProvider, version: str, known: Callable[[], Container[str]]
+    ) -> None:
+        self._tracer = provider.get_tracer("chutes-autopilot", version)
+        self._known = known
+
+    def __call__(
+        self, path: bytes, named: Mapping[bytes, Sequence[bytes]], asked: str | None, host: str
+    ) -> RequestTrace:
+        """Begin the span of a request; its parent is the client's, where it names a valid one."""
+        target = path.decode("latin-1")
+        common: dict[str, str] = {
+            "gen_ai.operation.name": _OPERATIONS.get(path, "chat"),
+            "gen_ai.provider.name": _PROVIDER,
+        }
+        span = self._tracer.start_span(
+            f"POST {target}",
+            context=parent(named),
+            kind=SpanKind.SERVER,
+            attributes={
+                **common,
+                "http.request.method": "POST",
+                "http.route": target,
+                "url.path": target,
+                **({} if asked is None else {"gen_ai.request.model": asked[:_LONGEST_NAME]}),
+            },
+        )
+        return RequestTrace(self, span, common | {"server.address": host})
+
+    def attempt(self, model: str, within: Span, common: Mapping[str, str]) -> Span:
+        """Begin the span of an attempt."""
+        operation = common["gen_ai.operation.name"]
+        return self._tracer.start_span(
+            f"{operation} {model}" if model in self._known() else operation,
+            context=set_span_in_context(within, Context()),
+            kind=SpanKind.CLIENT,
+            attributes={**common, "gen_ai.request.model": model[:_LONGEST_NAME]},
+        )
+
+
+class RequestTrace:
+    """The spans of one request: see ``autopilot.relay.trace``, whose protocol this follows."""
+
+    def __init__(self, tracing: Tracing, span: Span, common: Mapping[str, str]) -> None:
+        self._tracing = tracing
+        self._span = span
+        self._common = common
+        self._attempt: Span | None = None
+        self._last: Span | None = None
+
+    def attempting(self, model: str) -> None:
+        """A candidate is tried."""
+        self._end_attempt()
+        self._last = self._attempt = self._tracing.attempt(model, self._span, self._common)
+
+    def onto(self, fields: _Fields) -> _Fields:
+        """The fields with the attempt as the parent of whatever the upstream traces."""
+        within = self._last or self._span
+        carrier: dict[str, str] = {}
+        _propagator.inject(carrier, set_span_in_context(within, Context()))
+        kept = [field for field in fields if field[0].lower() not in (_PARENT, _STATE)]
+        own = ((name.encode("ascii"), value.encode("latin-1")) for name, value in carrier.items())
+        return [*kept, *own]
+
+    def failed(self, reason: str, status: int | None) -> None:
+        """The attempt failed, and its span ends."""
+        if self._attempt is not None:
+            self._attempt.set_attribute("error.type", reason)
+            self._attempt.set_status(Status(StatusCode.ERROR))
+            if status is not None:
+                self._attempt.set_attribute("http.response.status_code", status)
+            self._end_attempt()
+
+    def committed(self, status: int) -> None:
+        """The first byte goes to the client."""
+        self._span.add_event("first byte")
+        if self._attempt is not None:
+            self._attempt.add_event("first byte")
+            self._attempt.set_attribute("http.response.status_code", status)
+
+    def over(self, record: RequestRecord) -> None:
+        """The request is over, and so are both spans."""
+        wrong = _wrong(record)
+        for span in (self._attempt, self._span):
+            if span is not None and wrong is not None:
+                span.set_attribute("error.type", wrong)
+                span.set_status(Status(StatusCode.ERROR))
+        self._end_attempt()
+        self._span.set_attributes(_attributes(record))
+        self._span.end()
+
+    def _end_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.end()
+            self._attempt = None
+
+
+def parent(named: Mapping[bytes, Sequence[bytes]]) -> Context:
+    """The context that the fields ``traceparent`` and ``tracestate`` give; none if not valid.
+
+    W3C Trace Context, 3.2: several fields ``traceparent`` are as good as none; those ``tracestate``
+    are one list.
+    """
+    given = named.get(_PARENT, ())
+    if len(given) != 1:
+        return Context()
+    carrier = {
+        "traceparent": given[0].decode("latin-1"),
+        "tracestate": b",".join(named.get(_STATE, ())).decode("latin-1"),
+    }
+    return _propagator.extract(carrier, Context())
+
+
+def _wrong(record: RequestRecord) -> str | None:
+    """What makes an error of a request: a 5xx or a broken answer, not a client's own decision."""
+    if record.outcome not in _UNDISTURBED:
+        return str(record.outcome)
+    status = record.status
+    return str(status) if status is not None and status >= 500 else None
+
+
+def _attributes(record: RequestRecord) -> dict[str, str | int | float | bool]:
+    known: dict[str, str | int | float | bool | None] = {
+        "http.response.status_code": record.status,
+        "gen_ai.response.model": record.model if record.outcome != "refused" else None,
+        "gen_ai.response.time_to_first_chunk": record.first_byte,
+        "autopilot.attempts": record.attempts,
+        "autopilot.candidates": record.candidates,
+        "autopilot.failovers": ",".join(record.failovers) or None,
+        "autopilot.mode": record.mode,
+        "autopilot.outcome": str(record.outcome),
+        "autopilot.relayed_bytes": record.sent,
+        "autopilot.request_id": record.request_id,
+    }
+    return {name: value for name, value in known.items() if value is not None}

@@ -1,0 +1,1 @@
+"""A client's request body, parsed once."""

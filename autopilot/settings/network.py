@@ -1,0 +1,212 @@
+"""The kinds of setting that name something on a network: URLs, addresses, networks, origins.
+
+See ``settings_kinds`` for what a kind is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_network,
+)
+from urllib.parse import SplitResult, urlsplit
+
+from autopilot.settings.types import items_of, quoted
+
+Network = IPv4Network | IPv6Network
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?"
+)
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#@\\\s]+)")
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An http or https URL without credentials, query or fragment.
+
+    A base URL is one that paths are appended to: it loses its trailing slashes.
+    """
+
+    base: bool = False
+
+    @property
+    def expected(self) -> str:
+        """The form of the URL."""
+        return "http or https URL"
+
+    def parse(self, text: str) -> object:
+        """The same as ``check``."""
+        return self.check(text)
+
+    def check(self, value: object) -> object:
+        """The URL; nothing that may be a credential is repeated in the complaint."""
+        if not isinstance(value, str):
+            raise ValueError(f"{quoted(value)} is not a URL; give an {self.expected}")
+        if "@" in value:
+            raise ValueError("the URL holds a user name or password; remove it")
+        if "?" in value or "#" in value:
+            raise ValueError("the URL has a query or fragment; remove it")
+        if _UNPRINTABLE.search(value) or "\\" in value or not _has_server(value):
+            raise ValueError(f"{quoted(value)} is not a URL with a host; give an {self.expected}")
+        return value.rstrip("/") if self.base else value
+
+    def show(self, value: object) -> str:
+        """The URL."""
+        return str(value)
+
+
+def _has_server(url: str) -> bool:
+    """Whether `url` is http or https and names a host and, if any, a port that can be dialled."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and _is_host(parts) and parts.port != 0
+    except ValueError:  # a bad port or bracket
+        return False
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Whether the URL's host is an IPv6 literal, an IPv4 address or a host name."""
+    host = parts.hostname or ""
+    if ":" in host:
+        return bool(IPv6Address(host)) and parts.netloc.startswith("[")
+    return _HOST_NAME.fullmatch(host) is not None and not parts.netloc.endswith(":")
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """The host (an IPv6 one without its brackets) and port of a listen address.
+
+    Raises ``ValueError`` for anything but ``host:port``, ``[v6]:port``, port 0 to 65535.
+    """
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]{1,5})", text, re.ASCII)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError("not host:port")
+    try:
+        host = str(IPv6Address(match[1])) if match[1] else match[2]
+        if host.replace(".", "").isdigit():
+            IPv4Address(host)
+    except AddressValueError as wrong:
+        raise ValueError("not host:port") from wrong
+    if not match[1] and not _HOST_NAME.fullmatch(host):
+        raise ValueError("not host:port")
+    return host, int(match[3])
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address to listen on; when it is not required, ``None`` means that nothing listens."""
+
+    required: bool = True
+
+    @property
+    def expected(self) -> str:
+        """The forms of the address."""
+        return "host:port or [IPv6 address]:port, port 0 for any free one"
+
+    def parse(self, text: str) -> object:
+        """The same as ``check``."""
+        return self.check(text)
+
+    def check(self, value: object) -> object:
+        """The address as ``split_address`` understands it."""
+        if value is None and not self.required:
+            return None
+        try:
+            if isinstance(value, str):
+                split_address(value)
+                return value
+        except ValueError:
+            pass
+        raise ValueError(
+            f"{quoted(value)} is not an address to listen on; give host:port such as 0.0.0.0:8080"
+        )
+
+    def show(self, value: object) -> str:
+        """The address, or nothing."""
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Networks in CIDR notation; a bare address is a network of one."""
+
+    @property
+    def expected(self) -> str:
+        """The form of the list."""
+        return "CIDR networks separated by commas, such as 10.0.0.0/8,fd00::/8"
+
+    def parse(self, text: str) -> object:
+        """The networks, in the given order."""
+        return tuple(dict.fromkeys(self._network(item) for item in items_of(text)))
+
+    def _network(self, item: str) -> Network:
+        """One network; host bits that a mask would hide are refused, not dropped."""
+        try:
+            return ip_network(item)
+        except ValueError as wrong:
+            raise ValueError(f"{quoted(item)} is not a network; give {self.expected}") from wrong
+
+    def check(self, value: object) -> object:
+        """A tuple of ``ipaddress`` networks."""
+        if not isinstance(value, tuple):
+            raise ValueError(f"{quoted(value)} is not a tuple of networks; give a tuple")
+        for item in value:
+            if not isinstance(item, IPv4Network | IPv6Network):
+                raise ValueError(f"{quoted(item)} is not an ipaddress network; give networks")
+        return value
+
+    def show(self, value: object) -> str:
+        """The list."""
+        return ",".join(map(str, value)) if isinstance(value, tuple) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Browser origins, or ``*`` for every one."""
+
+    @property
+    def expected(self) -> str:
+        """The form of the list."""
+        return "* or origins separated by commas, such as https://chat.example"
+
+    def parse(self, text: str) -> object:
+        """The origins, in the given order."""
+        return self.check(items_of(text))
+
+    def check(self, value: object) -> object:
+        """A tuple of ``*`` or ``scheme://host[:port]``, as browsers send them.
+
+        That is in lower case and without the port that is the scheme's own. Apps in a browser's
+        clothes have schemes of theirs.
+        """
+        if not isinstance(value, tuple):
+            raise ValueError(f"{quoted(value)} is not a tuple of origins; give a tuple")
+        for item in value:
+            if item != "*" and not (isinstance(item, str) and _is_origin(item)):
+                raise ValueError(f"{quoted(item)} is not an origin; give {self.expected}")
+        return tuple(_as_sent(item.lower()) for item in value)
+
+    def show(self, value: object) -> str:
+        """The list."""
+        return ",".join(value) if isinstance(value, tuple) else ""
+
+
+def _is_origin(text: str) -> bool:
+    """Whether `text` is scheme, host and perhaps port, and nothing after."""
+    match = _ORIGIN.fullmatch(text)
+    return match is not None and _has_server(f"http://{match[1].lower()}")
+
+
+def _as_sent(origin: str) -> str:
+    """`origin` as a browser writes it."""
+    for scheme, port in (("http://", ":80"), ("https://", ":443")):
+        if origin.startswith(scheme):
+            return origin.removesuffix(port)
+    return origin

@@ -1,0 +1,1 @@
+"""What the router remembers between requests: affinity, circuit breaker, latency."""

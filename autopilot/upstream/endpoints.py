@@ -1,0 +1,81 @@
+"""Endpoints to the upstream, TLS verified (chain and name) wherever the scheme is https.
+
+One TLS context and one endpoint per origin: building a context reads the whole trust store, which
+blocks the reactor for milliseconds. There is no way to turn verification off.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from cryptography.x509 import load_pem_x509_certificates
+from OpenSSL.crypto import X509
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+)
+from twisted.internet.ssl import (
+    Certificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+
+from autopilot.http.tls import TLSEndpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twisted.internet.interfaces import IStreamClientEndpoint
+
+    from autopilot.upstream.pool import Origin
+
+
+def trust_root(ca_file: Path | None) -> Any:
+    """Whom to trust: the certificates of a PEM file, or what the system trusts.
+
+    :raises OSError: the file cannot be read.
+    :raises ValueError: it holds no certificate.
+    """
+    if ca_file is None:
+        return platformTrust()
+    certificates = load_pem_x509_certificates(ca_file.read_bytes())
+    return trustRootFromCertificates(
+        [Certificate(X509.from_cryptography(certificate)) for certificate in certificates]
+    )
+
+
+class VerifiedEndpoints:
+    """Makes the endpoint to an origin, once."""
+
+    def __init__(self, reactor: Any, trust: Any) -> None:
+        self._reactor = reactor
+        self._trust = trust
+        self._made: dict[Origin, IStreamClientEndpoint] = {}
+
+    def __call__(self, origin: Origin) -> IStreamClientEndpoint:
+        """The endpoint to ``origin``, the same one each time."""
+        made = self._made.get(origin)
+        if made is None:
+            made = self._made[origin] = self._make(origin)
+        return made
+
+    def _make(self, origin: Origin) -> IStreamClientEndpoint:
+        plain = self._plain(origin)
+        if not origin.secure:
+            return plain
+        options = optionsForClientTLS(
+            origin.host, trustRoot=self._trust, acceptableProtocols=[b"http/1.1"]
+        )
+        return TLSEndpoint(options, plain, self._reactor)
+
+    def _plain(self, origin: Origin) -> IStreamClientEndpoint:
+        """The way without TLS; an address needs no lookup: no resolver thread, no race."""
+        try:
+            address = ip_address(origin.host)
+        except ValueError:
+            return HostnameEndpoint(self._reactor, origin.host, origin.port)
+        endpoint = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
+        return endpoint(self._reactor, origin.host, origin.port)

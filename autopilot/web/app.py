@@ -1,0 +1,195 @@
+"""Everything that is not relayed, as one Klein application: models, health, metrics and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from klein import Klein
+from twisted.logger import Logger
+from twisted.web.http import RESPONSES
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from autopilot.feeds.polling import CATALOG
+from autopilot.http import error_bodies
+from autopilot.observability.metrics import CONTENT_TYPE
+from autopilot.routing.router_error import Refusal
+from autopilot.routing.selector import Mode
+from autopilot.routing.suggest import hint
+from autopilot.web.relay_resource import method_not_allowed
+from autopilot.web.status.assets import load_assets
+from autopilot.web.status.events import EventsLeaf
+from autopilot.web.status.page import POLICY, page
+from autopilot.web.status.sections import sections
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+    from twisted.web.iweb import IRequest
+    from twisted.web.resource import IResource
+
+    from autopilot.feeds.model_list import ModelDocuments
+    from autopilot.feeds.readiness import Readiness
+    from autopilot.routing.catalog import Catalog
+    from autopilot.web.status.facts import Facts
+    from autopilot.web.status.live import Live
+
+_JSON = b"application/json"
+_NOT_READY = Refusal(503, "not_ready", "The model catalog has not been fetched yet.", retry_after=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the pages get what they show."""
+
+    catalog: Callable[[], Catalog | None]
+    documents: ModelDocuments
+    readiness: Callable[[], Readiness]
+    metrics: Callable[[], bytes]
+    status: Callable[[], Facts]
+    live: Live
+    refreshed_in: Callable[[str], int] = lambda feed: 1
+    """After how many seconds a feed may have been refreshed."""
+
+
+class Pages:
+    """The pages of one listening port: those for clients, those for operators, or both."""
+
+    app = Klein()
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    _log = Logger()
+
+    def __init__(self, sources: Sources, *, for_clients: bool, for_operators: bool) -> None:
+        self._sources = sources
+        self._for_clients = for_clients
+        self._for_operators = for_operators
+        self._assets = load_assets()
+        self._events = EventsLeaf(sources.live)
+
+    @app.route("/healthz", methods=["GET"])
+    def healthz(self, request: IRequest) -> bytes:
+        """The process serves."""
+        return _answer(request, b"ok\n", b"text/plain; charset=utf-8")
+
+    @app.route("/readyz", methods=["GET"])
+    def readyz(self, request: IRequest) -> bytes:
+        """Both feeds are fresh, and there is something to choose from; or which is not the case."""
+        readiness = self._sources.readiness()
+        request.setResponseCode(readiness.status)
+        if readiness.status == 503:
+            for name, value in error_bodies.error_fields(self._not_ready(readiness.awaits)):
+                request.setHeader(name, value)
+        return _answer(request, msgspec.json.encode(readiness.report()), _JSON)
+
+    @app.route("/v1/models", methods=["GET"])
+    def models(self, request: IRequest) -> bytes:
+        """The catalog as it was fetched, the aliases first."""
+        catalog = self._catalog()
+        if isinstance(catalog, Refusal):
+            return _refuse(request, catalog)
+        return _answer(request, self._sources.documents.listing(catalog), _JSON)
+
+    @app.route("/v1/models/<path:name>", methods=["GET"])
+    def model(self, request: IRequest, name: str) -> bytes:
+        """One entry of the catalog."""
+        catalog = self._catalog()
+        if isinstance(catalog, Refusal):
+            return _refuse(request, catalog)
+        entry = self._sources.documents.entry(catalog, name)
+        if entry is None:
+            near = hint(name, catalog, frozenset(), Mode.DIRECT)
+            message = f"There is no model of this name{near}."  # what was asked for is not echoed
+            return _refuse(request, Refusal(404, "unknown_model", message, "model"))
+        return _answer(request, entry, _JSON)
+
+    def _catalog(self) -> Catalog | Refusal:
+        if not self._for_clients:
+            return error_bodies.NOT_FOUND
+        catalog = self._sources.catalog()
+        return self._not_ready(CATALOG) if catalog is None else catalog
+
+    def _not_ready(self, awaits: str | None) -> Refusal:
+        """Try again when the feed that is missing may be there."""
+        if awaits is None:
+            return _NOT_READY
+        return replace(_NOT_READY, retry_after=self._sources.refreshed_in(awaits))
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: IRequest) -> bytes:
+        """The metrics in Prometheus' text format."""
+        if not self._for_operators:
+            return _refuse(request, error_bodies.NOT_FOUND)
+        return _answer(request, self._sources.metrics(), CONTENT_TYPE.encode("ascii"))
+
+    @app.route("/status.json", methods=["GET"])
+    def status_json(self, request: IRequest) -> bytes:
+        """What the router knows and does, as JSON."""
+        if not self._for_operators:
+            return _refuse(request, error_bodies.NOT_FOUND)
+        return _answer(request, msgspec.json.encode(self._sources.status().document()), _JSON)
+
+    @app.route("/status", methods=["GET"])
+    def status(self, request: IRequest) -> bytes:
+        """The same for people."""
+        if not self._for_operators:
+            return _refuse(request, error_bodies.NOT_FOUND)
+        facts = self._sources.status()
+        body = page(facts.version, sections(facts), self._assets)
+        request.setHeader(b"Content-Security-Policy", POLICY)
+        request.setHeader(b"Referrer-Policy", b"no-referrer")
+        request.setHeader(b"Cache-Control", b"no-store")
+        return _answer(_as_declared(request), body, b"text/html; charset=utf-8")
+
+    @app.route("/status/events", methods=["GET"])
+    def status_events(self, request: IRequest) -> bytes | IResource:
+        """What changes on the page, as it changes."""
+        if not self._for_operators:
+            return _refuse(request, error_bodies.NOT_FOUND)
+        return self._events
+
+    @app.route("/status/page.css", methods=["GET"])
+    @app.route("/status/page.js", methods=["GET"])
+    @app.route("/status/icon.svg", methods=["GET"])
+    def status_asset(self, request: IRequest) -> bytes:
+        """The page's style, script and icon."""
+        if not self._for_operators:
+            return _refuse(request, error_bodies.NOT_FOUND)
+        name = request.path.rpartition(b"/")[2].decode("ascii")
+        return self._assets[name].render(cast("Any", _as_declared(request)))
+
+    @app.handle_errors(HTTPException)
+    def http_error(self, request: IRequest, failure: Failure) -> bytes:
+        """No such path, or not by this method."""
+        error: Any = failure.value
+        if isinstance(error, MethodNotAllowed):
+            allowed = sorted(error.valid_methods or ())
+            request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
+            return _refuse(request, method_not_allowed(*allowed))
+        return _refuse(request, error_bodies.NOT_FOUND)
+
+    @app.handle_errors(Exception)
+    def mistake(self, request: IRequest, failure: Failure) -> bytes:
+        """A bug: the client learns nothing of it, the log everything."""
+        self._log.failure("a page failed", failure)
+        return _refuse(request, error_bodies.INTERNAL)
+
+
+def _answer(request: IRequest, body: bytes, content_type: bytes) -> bytes:
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body
+
+
+def _as_declared(request: IRequest) -> IRequest:
+    """Let browsers take a body for nothing but its content type."""
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    return request
+
+
+def _refuse(request: IRequest, refusal: Refusal) -> bytes:
+    request.setResponseCode(refusal.status, RESPONSES.get(refusal.status))
+    for name, value in error_bodies.error_fields(refusal):
+        request.setHeader(name, value)
+    return _answer(request, error_bodies.error_body(refusal), _JSON)

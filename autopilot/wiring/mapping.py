@@ -1,0 +1,85 @@
+"""What the parts of a router are handed of its settings, at the start and when they change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autopilot.http.limits import Limits
+from autopilot.relay.attempt import Timeouts
+from autopilot.relay.commit import Commit
+from autopilot.relay.config import Admission
+from autopilot.relay.course import Conduct
+from autopilot.relay.journal import Memory
+from autopilot.relay.sse_guard import GuardLevel
+from autopilot.routing.identity import Trust
+from autopilot.routing.plan import Rules
+from autopilot.routing.retry_policy import Policy
+from autopilot.state.affinity import Stickiness
+from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.latency import Experience
+
+if TYPE_CHECKING:
+    from autopilot.settings import Settings
+
+
+def memory(settings: Settings) -> Memory:
+    """What the router remembers between requests, with nothing in it yet."""
+    return Memory(
+        Stickiness(
+            ttl=settings.sticky_ttl_secs,
+            max_entries=settings.sticky_max_entries,
+            list_retry=settings.list_retry_ms / 1000,
+        ),
+        Cooldown(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000),
+        Experience(),
+    )
+
+
+def remember_by(memory: Memory, settings: Settings) -> None:
+    """Let a memory go by other settings; it keeps what it holds as far as they allow."""
+    memory.stickiness.go_by(
+        ttl=settings.sticky_ttl_secs,
+        max_entries=settings.sticky_max_entries,
+        list_retry=settings.list_retry_ms / 1000,
+    )
+    memory.cooldown.go_by(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000)
+
+
+def limits(settings: Settings) -> Limits:
+    """What a client may send, and how long it may take."""
+    return Limits(
+        head_timeout=settings.client_header_timeout_ms / 1000,
+        body_timeout=settings.client_body_timeout_ms / 1000,
+        body_bytes=settings.max_request_bytes,
+    )
+
+
+def admission(settings: Settings) -> Admission:
+    """Who and what is let in, and how requests are treated then."""
+    return Admission(
+        rules=Rules(
+            aliases=frozenset(settings.aliases),
+            max_list_items=settings.max_model_list_items,
+            unknown_models=settings.unknown_models,
+            require_tee=settings.require_tee,
+        ),
+        conduct=Conduct(
+            timeouts=Timeouts(
+                header=settings.upstream_header_timeout_ms / 1000,
+                unary=settings.upstream_unary_timeout_ms / 1000,
+                first_body_byte=settings.upstream_first_body_byte_timeout_ms / 1000,
+                idle=settings.upstream_idle_timeout_ms / 1000,
+                error_body=settings.error_body_timeout_ms / 1000,
+                total=settings.total_deadline_ms / 1000,
+            ),
+            policy=Policy(settings.failover_policy),
+            guard=GuardLevel(settings.sse_guard),
+            max_attempts=settings.max_attempts,
+            commit_max_bytes=settings.commit_max_bytes,
+        ),
+        commit=Commit(settings.commit),
+        trust=Trust(settings.trust_proxy_headers, settings.trusted_proxy_cidrs),
+        max_active=settings.max_concurrent_requests,
+        max_body=settings.max_request_bytes,
+        failover_after=settings.failover_after_ms / 1000,
+    )

@@ -1,0 +1,283 @@
+"""The parts of one router, built from its settings and joined: the composition root.
+
+Everything else is handed what it needs. Klein is imported from here (through the pages), and Klein
+installs a reactor, so this module is imported only after the reactor was chosen.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.web.client import URI, Agent
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from zope.interface import implementer
+
+from autopilot import __version__
+from autopilot.attestation import evidence_parser
+from autopilot.attestation.evidence_poller import Attestation
+from autopilot.feeds.head_limit import limit_head
+from autopilot.feeds.model_list import ModelDocuments
+from autopilot.feeds.readiness import Readiness, readiness
+from autopilot.feeds.snapshot_service import ControlPlane
+from autopilot.http.fetch import Answer, Fetcher
+from autopilot.http.timers import Schedule
+from autopilot.observability.history import History
+from autopilot.observability.metrics import Gauges, Metrics
+from autopilot.observability.recent import Recent
+from autopilot.observability.records import RequestRecord
+from autopilot.observability.reporter import Reporter, records_to_log
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.proxy import Gateway
+from autopilot.settings import Settings
+from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
+from autopilot.upstream.pool import Origin, Pool
+from autopilot.web.app import Pages, Sources
+from autopilot.web.cors import Cors
+from autopilot.web.root import Tree
+from autopilot.web.site import AutopilotSite
+from autopilot.web.status.facts import Facts
+from autopilot.web.status.live import Live
+from autopilot.web.status.sections import Sections
+from autopilot.wiring import mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import TracerProvider
+    from twisted.internet.defer import Deferred
+
+    from autopilot.observability.otlp import Exporting
+    from autopilot.relay.trace import Tracer
+    from autopilot.routing.catalog import Model
+
+
+@implementer(IAgentEndpointFactory)
+class FeedEndpoints:
+    """The same endpoints that calls take, for the `Agent` that fetches the feeds."""
+
+    def __init__(self, endpoints: VerifiedEndpoints) -> None:
+        self._endpoints = endpoints
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """See `IAgentEndpointFactory`."""
+        scheme, host = uri.scheme.decode("ascii"), uri.host.decode("ascii").strip("[]")
+        return _QuietEndpoint(self._endpoints(Origin(scheme, host, uri.port)))
+
+
+@implementer(IStreamClientEndpoint)
+class _QuietEndpoint:
+    """Spares the log two lines about each fetch's factory, and memory a head without end."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint`."""
+        protocolFactory.noisy = False  # type: ignore[attr-defined]  # not in the interface
+        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
+        return connecting.addCallback(limit_head)
+
+
+class Parts:
+    """The parts of one router, built once from its settings.
+
+    ``records`` writes the requests' records; without it they become events of Twisted's log.
+    ``traces`` takes the spans of requests; without it the settings say whether there are any.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        records: Callable[[RequestRecord], None] | None = None,
+        traces: TracerProvider | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = Schedule(reactor)
+        self.draining = False
+        trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
+        self.metrics = Metrics(__version__)
+        self.recent = Recent()
+        self.history = History(self.clock.seconds)
+        drawn = Sections()
+        self.live = Live(reactor, lambda: drawn(self.status()))
+        self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
+        self.memory = mapping.memory(settings)
+        endpoints = VerifiedEndpoints(reactor, trust)
+        self.pool = Pool(
+            self.clock,
+            endpoints,
+            size=settings.upstream_pool_size,
+            idle=settings.upstream_pool_idle_ms / 1000,
+            connect_timeout=settings.upstream_connect_timeout_ms / 1000,
+        )
+        agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
+        self.control = self._control_plane(reactor, agent)
+        self.attestation = self._attestation(reactor, agent)
+        self.exporting: Exporting | None = None
+        self.gateway = self._gateway(self._tracer(reactor, traces))
+        self.documents = ModelDocuments(settings.aliases, int(time.time()))
+        self.metrics.watch(self._gauges())
+        self._sites: list[AutopilotSite] = []
+        self._shared: list[Tree] = []
+
+    def go_by(self, settings: Settings) -> None:
+        """Go by other settings, as far as they can change now; no request under way notices."""
+        self.settings = settings
+        self.gateway.go_by(mapping.admission(settings))
+        mapping.remember_by(self.memory, settings)
+        self.pool.connect_timeout = settings.upstream_connect_timeout_ms / 1000
+        self.reporter.sample = settings.log_sample
+        self.documents.rename(settings.aliases)
+        for site in self._sites:
+            site.limits = mapping.limits(settings)
+        for tree in self._shared:
+            tree.share_with(Cors.of(settings.cors_allow_origins))
+
+    def tree(self, *, clients: bool = True, operators: bool = True) -> Tree:
+        """The resources of one port: those for clients, those for operators, or both."""
+        sources = Sources(
+            catalog=lambda: self.control.snapshot.catalog,
+            documents=self.documents,
+            readiness=self.readiness,
+            metrics=self.metrics.text,
+            status=self.status,
+            refreshed_in=self.control.refreshed_in,
+            live=self.live,
+        )
+        pages = Pages(sources, for_clients=clients, for_operators=operators)
+        tree = Tree(pages.app.resource(), self.gateway if clients else None)
+        if clients:
+            tree.share_with(Cors.of(self.settings.cors_allow_origins))
+            self._shared.append(tree)
+        return tree
+
+    def site(self, tree: Tree) -> AutopilotSite:
+        """A site of the router's own for a tree of its resources."""
+        limits = mapping.limits(self.settings)
+        site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected_head)
+        self._sites.append(site)
+        return site
+
+    def readiness(self) -> Readiness:
+        """Whether the router should be sent traffic."""
+        return readiness(
+            self.control.snapshot,
+            self.control.statuses,
+            self.clock.seconds(),
+            self.settings.readyz_max_snapshot_age_ms / 1000,
+            self.settings.readyz_max_allowlist_age_ms / 1000,
+            self.draining,
+        )
+
+    def status(self) -> Facts:
+        """What the router knows and does, without anything of its clients."""
+        now = self.clock.seconds()
+        return Facts(
+            version=__version__,
+            readiness=self.readiness(),
+            active=self.gateway.active,
+            most_active=self.settings.max_concurrent_requests,
+            ranking=self.control.snapshot.ranking,
+            cooling=self.memory.cooldown.remaining(now),
+            first_content=self.memory.experience.first_content(now),
+            throughput=self.memory.experience.throughput(now),
+            evidence=self.attestation.known(),
+            recent=self.recent.summary(),
+            past=self.history.past(),
+        )
+
+    def record(self, record: RequestRecord) -> None:
+        """Take in one finished request."""
+        catalog = self.control.snapshot.catalog
+        self.metrics.request(record, catalog if catalog is not None else ())
+        self.recent.add(record)
+        self.history.add(record)
+        self.reporter.report(record)
+
+    def _control_plane(self, reactor: Any, agent: IAgent) -> ControlPlane:
+        settings = self.settings
+        fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
+        return ControlPlane(
+            reactor,
+            lambda: fetcher.get(settings.models_url),
+            lambda: fetcher.get(settings.utilization_url),
+            settings.models_refresh_ms / 1000,
+            settings.utilization_refresh_ms / 1000,
+            _jitter,
+            self.metrics.refresh,
+        )
+
+    def _attestation(self, reactor: Any, agent: IAgent) -> Attestation:
+        settings = self.settings
+        fetcher = Fetcher(
+            agent, reactor, evidence_parser.TIMEOUT_SECONDS, evidence_parser.MAX_BYTES
+        )
+
+        def fetch(model: Model, nonce: str) -> Deferred[Answer]:
+            return fetcher.ask(evidence_parser.evidence_url(settings.api_base_url, model, nonce))
+
+        return Attestation(
+            reactor,
+            fetch,
+            lambda: self.control.snapshot.catalog,
+            settings.evidence_refresh_ms / 1000,
+            _jitter,
+            lambda: secrets.token_hex(32),
+        )
+
+    def _tracer(self, reactor: Any, traces: TracerProvider | None) -> Tracer | None:
+        """What follows requests; imported only where somebody wants to see it."""
+        if traces is None and not self.settings.otel_traces:
+            return None
+        from autopilot.observability.tracing import Tracing
+
+        if traces is None:
+            from autopilot.observability.otlp import Exporting
+
+            self.exporting = Exporting(reactor, __version__)
+            traces = self.exporting.provider
+        return Tracing(traces, __version__, lambda: self.control.snapshot.catalog or ())
+
+    def _gateway(self, tracer: Tracer | None) -> Gateway:
+        settings = self.settings
+        backend = Origin.of(settings.backend_base_url)
+        return Gateway(
+            self.clock,
+            self.pool,
+            {
+                Dialect.COMPLETIONS: backend,
+                Dialect.MESSAGES: Origin.of(settings.messages_base_url),
+                Dialect.RESPONSES: Origin.of(settings.responses_base_url),
+            },
+            mapping.admission(settings),
+            self.memory,
+            hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
+            snapshot=lambda: self.control.snapshot,
+            record=self.record,
+            refreshed_in=self.control.refreshed_in,
+            tracer=tracer,
+        )
+
+    def _gauges(self) -> Gauges:
+        def age_ms(at: float | None) -> float:
+            return -1 if at is None else (self.clock.seconds() - at) * 1000
+
+        return Gauges(
+            requests_active=lambda: self.gateway.active,
+            snapshot_age_ms=lambda: age_ms(self.control.snapshot.utilization_at),
+            allowlist_age_ms=lambda: age_ms(self.control.snapshot.catalog_at),
+            candidates=lambda: len(self.control.snapshot.ranking),
+            allowlist_size=lambda: len(self.control.snapshot.catalog or ()),
+            cooling_models=lambda: len(self.memory.cooldown.open),
+            sticky_entries=lambda: len(self.memory.stickiness),
+        )
+
+
+def _jitter() -> float:
+    return random.uniform(-1.0, 1.0)  # noqa: S311  spreads polling, guards nothing
