@@ -152,7 +152,7 @@ class _Root(MultiService):
     def startService(self) -> None:
         """Start, whatever becomes of the terminal."""
         _outlive_rotations()
-        self.hangups.heed()
+        self.hangups.install()
         super().startService()
         self._supervision.started()
 
@@ -246,7 +246,7 @@ def makeService(options: Options) -> IService:
 
 
 def _log_by(output: LineObserver | RecordLines) -> Callable[[Settings], None]:
-    return lambda settings: output.go_by(settings.log_format, settings.log_level)
+    return lambda settings: output.configure(settings.log_format, settings.log_level)
 
 
 def _supervision(reactor: Any, environ: Mapping[str, str], router: AutopilotService) -> Supervision:

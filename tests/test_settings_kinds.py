@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings.network import Listen, Networks, Origins, Url, split_address
-from autopilot.settings.types import Choice, Key, Names, ReadableFile, Share, Switch, Whole
+from autopilot.settings.types import Boolean, Choice, Fraction, Integer, Key, Names, ReadableFile
 
 names = st.text(
     st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=","), min_size=1
@@ -23,7 +23,7 @@ class PlainKindTests(SynchronousTestCase):
     @given(st.integers(-50, 50))
     def test_whole(self, number: int) -> None:
         """A whole number within the limits is read; the limits belong to it."""
-        kind = Whole(-5, 5, "ms")
+        kind = Integer(-5, 5, "ms")
         if -5 <= number <= 5:
             self.assertEqual(kind.parse(kind.show(number)), number)
         else:
@@ -34,16 +34,16 @@ class PlainKindTests(SynchronousTestCase):
     @given(st.decimals(0, 1, places=6))
     def test_share(self, number: object) -> None:
         """Any plain decimal from 0 to 1 is read as its value."""
-        self.assertEqual(Share().parse(f"{number:f}"), float(str(number)))
+        self.assertEqual(Fraction().parse(f"{number:f}"), float(str(number)))
 
     def test_switch(self) -> None:
         """The usual words for yes and no are read in any case, and nothing else."""
         for word in ("true", "1", "YES", "On"):
-            self.assertIs(Switch().parse(word), True)
+            self.assertIs(Boolean().parse(word), True)
         for word in ("false", "0", "No", "OFF"):
-            self.assertIs(Switch().parse(word), False)
+            self.assertIs(Boolean().parse(word), False)
         for word in ("t", "2", "enabled", "y"):
-            self.assertRaises(ValueError, Switch().parse, word)
+            self.assertRaises(ValueError, Boolean().parse, word)
 
     def test_choice(self) -> None:
         """A word is read in any case; another is answered with the possible ones."""

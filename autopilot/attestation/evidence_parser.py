@@ -30,7 +30,7 @@ from autopilot.attestation.evidence_state import (
     unavailable,
 )
 from autopilot.feeds.parsers import NETWORK, TIMEOUT, TOO_LARGE, FeedError
-from autopilot.http.fetch import Answer
+from autopilot.http.fetch import FetchedResponse
 from autopilot.routing.catalog import Model
 
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -77,7 +77,10 @@ def evidence_url(base: str, model: Model, nonce: str) -> str:
 
 
 def read_answer(
-    answer: Answer, nonce: str, seen: Set[bytes] = frozenset(), keys: Mapping[str, str] = {}
+    answer: FetchedResponse,
+    nonce: str,
+    seen: Set[bytes] = frozenset(),
+    keys: Mapping[str, str] = {},
 ) -> Finding:
     """What an answer to this nonce comes to; see `judge`.
 

@@ -21,8 +21,8 @@ from autopilot.attestation.evidence_parser import passing, read_answer, read_fai
 from autopilot.attestation.evidence_state import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
 from autopilot.feeds.parsers import FeedError
 from autopilot.http.cancelling import cancelled
-from autopilot.http.fetch import Answer
-from autopilot.observability.log_rate_limit import Repeats, alike
+from autopilot.http.fetch import FetchedResponse
+from autopilot.observability.log_rate_limit import LogRateLimit, alike
 from autopilot.routing.catalog import Catalog, Model
 
 SPACING: Final = 30.0
@@ -81,7 +81,7 @@ class _Record:
     nonce_hashes: frozenset[bytes] = frozenset()
 
 
-class Attestation:
+class EvidencePoller:
     """Keeps a finding for each TEE model of the catalog, from `start` to `stop`."""
 
     _log = Logger()
@@ -89,7 +89,7 @@ class Attestation:
     def __init__(
         self,
         clock: IReactorTime,
-        fetch: Callable[[Model, str], Deferred[Answer]],
+        fetch: Callable[[Model, str], Deferred[FetchedResponse]],
         catalog: Callable[[], Catalog | None],
         refresh: float,
         jitter: Callable[[], float],
@@ -110,7 +110,7 @@ class Attestation:
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
         self._limited = 0
-        self._repeats = Repeats()
+        self._repeats = LogRateLimit()
 
     def start(self) -> None:
         """Begin to ask, after a pause. Does nothing when already started or never to ask."""

@@ -28,7 +28,7 @@ from autopilot.attestation.quote import Quote, read_quote
 from autopilot.routing.error_text import texts
 
 
-class State(StrEnum):
+class EvidenceState(StrEnum):
     """What is known of a model's evidence. The words are the same in every output."""
 
     NO_TEE = "no-tee"
@@ -115,7 +115,7 @@ class Finding:
     ``nonce_hashes`` is what a later answer must not repeat.
     """
 
-    state: State
+    state: EvidenceState
     reason: Reason | None = None
     instances: int = 0
     failed: int = 0
@@ -129,14 +129,14 @@ class Finding:
         return self.state if self.reason is None else f"{self.state} ({self.reason})"
 
 
-NO_TEE: Final = Finding(State.NO_TEE)
-NOT_FETCHED: Final = Finding(State.NOT_FETCHED)
+NO_TEE: Final = Finding(EvidenceState.NO_TEE)
+NOT_FETCHED: Final = Finding(EvidenceState.NOT_FETCHED)
 _NO_HASH: Final = bytes(32)
 
 
 def unavailable(reason: Reason) -> Finding:
     """There is no evidence, for this reason."""
-    return Finding(State.UNAVAILABLE, reason)
+    return Finding(EvidenceState.UNAVAILABLE, reason)
 
 
 # From the top, the first row that fits: the status, and what one of the answer's texts has to hold.
@@ -169,11 +169,11 @@ def judge(
 
     ``failed`` counts the instances that gave none, ``nonce`` is what was sent (hex), and ``seen``
     are the ``nonce_hashes`` of answers to other nonces. One instance whose evidence refutes itself
-    is enough for `State.UNAVAILABLE`, since any instance may serve a request.
+    is enough for `EvidenceState.UNAVAILABLE`, since any instance may serve a request.
     """
     if not instances:
         return Finding(
-            State.UNAVAILABLE,
+            EvidenceState.UNAVAILABLE,
             Reason.ALL_FAILED if failed else Reason.NO_EVIDENCE,
             failed=failed,
         )
@@ -189,7 +189,7 @@ def judge(
     flaws |= {Reason.REPLAYED} if not seen.isdisjoint(hashes) else set()
     reason = next((each for each in FLAWS if each in flaws), None)
     return Finding(
-        State.PRESENT if reason is None else State.UNAVAILABLE,
+        EvidenceState.PRESENT if reason is None else EvidenceState.UNAVAILABLE,
         reason,
         instances=len(instances),
         failed=failed,

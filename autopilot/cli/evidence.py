@@ -27,7 +27,7 @@ from autopilot.attestation.evidence_parser import (
     read_answer,
     read_failure,
 )
-from autopilot.attestation.evidence_state import NO_TEE, Finding, Reason, State
+from autopilot.attestation.evidence_state import NO_TEE, EvidenceState, Finding, Reason
 from autopilot.cli.console import Console, add_output_arguments, console_of
 from autopilot.cli.error import CommandError
 from autopilot.cli.platform import catalog_entry, platform_settings, verified_agent
@@ -92,7 +92,7 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
         console.say_json(in_json(model, finding))
     else:
         show(console, model, finding)
-    return 0 if finding.state is State.PRESENT else 1
+    return 0 if finding.state is EvidenceState.PRESENT else 1
 
 
 def _keys(path: Path) -> Mapping[str, str]:
@@ -145,7 +145,7 @@ def in_json(model: Model, finding: Finding) -> dict[str, object]:
 
 def show(console: Console, model: Model, finding: Finding) -> None:
     """The result for people: the state first, then what is behind it."""
-    look = "good" if finding.state is State.PRESENT else "bad"
+    look = "good" if finding.state is EvidenceState.PRESENT else "bad"
     lines = [f"{printable(model.name)}: {console.painted(str(finding), look)}"]
     if finding.instances or finding.failed:
         lines.append(

@@ -32,7 +32,7 @@ from autopilot.cli.platform_feeds import Saved, add_feed_arguments, feed_options
 from autopilot.cli.router import Known, Router, router_url
 from autopilot.http.fields import Named, by_name
 from autopilot.request.parse import read
-from autopilot.routing.plan import Plan, Recall
+from autopilot.routing.plan import Plan, RoutingState
 from autopilot.settings import Settings
 
 NAME = "explain"
@@ -148,4 +148,4 @@ async def _known(
         return known, {}
     feeds = await know(agent, reactor, settings, saved, console)
     counts = Counter(each.reason.value for each in feeds.excluded)
-    return Known(feeds.snapshot, Recall()), counts
+    return Known(feeds.snapshot, RoutingState()), counts

@@ -9,11 +9,11 @@ import msgspec
 
 from autopilot.cli.router import Known
 from autopilot.relay.commit import Commit
-from autopilot.request.parse import Reading
+from autopilot.request.parse import ParsedRequest
 from autopilot.routing.exclusions import Dropped, dropped
 from autopilot.routing.plan import Plan, Rules
 from autopilot.routing.requirements import Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.settings import Settings
 
 
@@ -21,9 +21,9 @@ from autopilot.settings import Settings
 class Explained:
     """What became of a request; ``reading`` is None where it could not be read."""
 
-    reading: Reading | None
+    reading: ParsedRequest | None
     needs: Needs | None
-    outcome: Plan | Refusal
+    outcome: Plan | RouterError
     dropped: tuple[Dropped, ...]
     known: Known
     not_eligible: Mapping[str, int]
@@ -31,14 +31,14 @@ class Explained:
 
 
 def explain(
-    reading: Reading | Refusal,
+    reading: ParsedRequest | RouterError,
     known: Known,
     not_eligible: Mapping[str, int],
     settings: Settings,
     rules: Rules,
 ) -> Explained:
     """What becomes of a request that was read, by what is known and by the operator's rules."""
-    if isinstance(reading, Refusal):
+    if isinstance(reading, RouterError):
         return Explained(None, None, reading, (), known, not_eligible, settings)
     snapshot = known.snapshot
     needs = reading.needs(snapshot)
@@ -56,7 +56,7 @@ def explain(
 def in_json(explained: Explained) -> dict[str, object]:
     """The result for programs."""
     reading, outcome, settings = explained.reading, explained.outcome, explained.settings
-    refused = outcome if isinstance(outcome, Refusal) else None
+    refused = outcome if isinstance(outcome, RouterError) else None
     return {
         "outcome": "refused" if refused else "candidates",
         "mode": reading and reading.selector.mode,

@@ -9,11 +9,11 @@ from autopilot.cli.console import Console
 from autopilot.cli.explain_data import Explained, asked_for
 from autopilot.cli.terminal import Column
 from autopilot.relay.commit import Commit
-from autopilot.request.parse import Reading
+from autopilot.request.parse import ParsedRequest
 from autopilot.routing.exclusions import Cause, Dropped
 from autopilot.routing.plan import Plan
 from autopilot.routing.requirements import LIMITS
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order
 from autopilot.routing.suggest import printable
 
@@ -33,7 +33,7 @@ def show(console: Console, explained: Explained, *, every_candidate: bool) -> No
     outcome, reading = explained.outcome, explained.reading
     if reading is not None:
         console.say(*_request(reading, explained))
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, RouterError):
         verdict = f"refused with {outcome.status} {outcome.code}"
         console.say(console.painted(verdict, "bad"), f"  {printable(outcome.message)}")
         if outcome.retry_after is not None:
@@ -47,7 +47,7 @@ def show(console: Console, explained: Explained, *, every_candidate: bool) -> No
         console.say(f"  not eligible at all: {counted} (autopilot rank --all names them)")
 
 
-def _request(reading: Reading, explained: Explained) -> Sequence[str]:
+def _request(reading: ParsedRequest, explained: Explained) -> Sequence[str]:
     selector, settings = reading.selector, explained.settings
     order = "" if selector.order is Order.GIVEN else f", by {selector.order}"
     lines = [f"mode      {selector.mode}{order}"]

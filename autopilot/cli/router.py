@@ -14,9 +14,9 @@ from twisted.web.iweb import IAgent
 
 from autopilot.cli.error import CommandError
 from autopilot.feeds.parsers import FeedError, parse_catalog
-from autopilot.http.fetch import Answer, Fetcher
+from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import Recall
+from autopilot.routing.plan import RoutingState
 from autopilot.routing.ranking import Ranked
 from autopilot.routing.snapshot import Snapshot
 from autopilot.settings.network import Url
@@ -32,7 +32,7 @@ class Known:
     """What a router knows of the platform, and has seen for itself."""
 
     snapshot: Snapshot
-    recall: Recall
+    recall: RoutingState
 
 
 def router_url(text: str) -> str:
@@ -50,7 +50,7 @@ class Router:
         self._fetcher = Fetcher(agent, reactor, timeout)
         self._base = base
 
-    async def ask(self, path: str) -> Answer:
+    async def ask(self, path: str) -> FetchedResponse:
         """The answer at a path. Raises `FeedError`."""
         return await self._fetcher.ask(self._base + path)
 
@@ -78,10 +78,10 @@ class Router:
         return Catalog.of(model for model in models if not _is_alias(model))
 
 
-def _recall(status: Mapping[str, Any]) -> Recall:
+def _recall(status: Mapping[str, Any]) -> RoutingState:
     """What everybody's requests have shown; what concerns one client, a router tells nobody."""
     averages = dict[str, float]
-    return Recall(
+    return RoutingState(
         cooling=frozenset(_value(status, "cooling", tuple[str, ...], ())),
         first_byte=_value(status, "first_content_seconds", averages, {}),
         throughput=_value(status, "events_per_second", averages, {}),

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from autopilot.feeds.parsers import INTERNAL, OK, FeedError
 from autopilot.http.cancelling import cancelled
-from autopilot.observability.log_rate_limit import Repeats, alike
+from autopilot.observability.log_rate_limit import LogRateLimit, alike
 
 CATALOG: Final = "catalog"
 UTILIZATION: Final = "utilization"
@@ -83,7 +83,7 @@ class Polling:
         self._observed = observed
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
-        self._repeats = Repeats()
+        self._repeats = LogRateLimit()
 
     @property
     def due(self) -> float | None:

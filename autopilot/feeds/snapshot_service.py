@@ -18,7 +18,7 @@ from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
 
 
-class ControlPlane:
+class SnapshotService:
     """Keeps a snapshot of catalog and ranking current from two feeds, from `start` to `stop`."""
 
     def __init__(

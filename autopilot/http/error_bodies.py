@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from autopilot.relay.dialect import Dialect
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 Field = tuple[bytes, bytes]
 
@@ -25,18 +25,18 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
 }
 
-NOT_FOUND = Refusal(404, "not_found", "There is nothing at this path.")
-INTERNAL = Refusal(500, "internal_error", "The router made a mistake; it was logged.")
+NOT_FOUND = RouterError(404, "not_found", "There is nothing at this path.")
+INTERNAL = RouterError(500, "internal_error", "The router made a mistake; it was logged.")
 
 
-def error_type(refusal: Refusal) -> str:
+def error_type(refusal: RouterError) -> str:
     """OpenAI's error type for a refusal."""
     if refusal.code == "not_ready":
         return "not_ready"
     return "invalid_request_error" if refusal.status < 500 else "server_error"
 
 
-def error_object(refusal: Refusal, dialect: Dialect | None = None) -> Mapping[str, object]:
+def error_object(refusal: RouterError, dialect: Dialect | None = None) -> Mapping[str, object]:
     """The error as a JSON-able object."""
     facts = {"message": refusal.message, "param": refusal.param, "code": refusal.code}
     if dialect is Dialect.MESSAGES:
@@ -46,18 +46,18 @@ def error_object(refusal: Refusal, dialect: Dialect | None = None) -> Mapping[st
     return {"error": {"type": error_type(refusal), **facts}}
 
 
-def error_body(refusal: Refusal, dialect: Dialect | None = None) -> bytes:
+def error_body(refusal: RouterError, dialect: Dialect | None = None) -> bytes:
     """The error as a response body."""
     return msgspec.json.encode(error_object(refusal, dialect))
 
 
-def error_event(refusal: Refusal, dialect: Dialect) -> bytes:
+def error_event(refusal: RouterError, dialect: Dialect) -> bytes:
     """The error as the last event of a stream."""
     name = b"event: error\n" if dialect is Dialect.MESSAGES else b""
     return b"%bdata: %b\n\n" % (name, error_body(refusal, dialect))
 
 
-def error_fields(refusal: Refusal) -> list[Field]:
+def error_fields(refusal: RouterError) -> list[Field]:
     """The header fields of an error, without its length.
 
     SDKs retry by themselves; the router's own 503s tell them that it is worth it, and when.
@@ -70,7 +70,7 @@ def error_fields(refusal: Refusal) -> list[Field]:
 
 
 def raw_response(
-    refusal: Refusal, reason: bytes, also: Iterable[Field], dialect: Dialect | None = None
+    refusal: RouterError, reason: bytes, also: Iterable[Field], dialect: Dialect | None = None
 ) -> bytes:
     """A complete response, for where no Twisted request writes it; ``also`` are further fields."""
     body = error_body(refusal, dialect)

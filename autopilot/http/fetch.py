@@ -46,7 +46,7 @@ _NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], .
 )
 
 
-class Answer(NamedTuple):
+class FetchedResponse(NamedTuple):
     """A whole answer, whatever its status."""
 
     status: int
@@ -77,7 +77,7 @@ class Fetcher:
         """
         return self._in_time(self._get(url))
 
-    def ask(self, url: str, authorization: str | None = None) -> Deferred[Answer]:
+    def ask(self, url: str, authorization: str | None = None) -> Deferred[FetchedResponse]:
         """Fetch the answer at a URL, an error's too. Fails as `get` does."""
         return self._in_time(self._ask(url, authorization))
 
@@ -95,9 +95,9 @@ class Fetcher:
             raise FeedError(STATUS, f"status {response.code}")
         return await _whole_body(response, self._max_bytes)
 
-    async def _ask(self, url: str, authorization: str | None) -> Answer:
+    async def _ask(self, url: str, authorization: str | None) -> FetchedResponse:
         response = await self._response(url, authorization)
-        return Answer(response.code, await _whole_body(response, self._max_bytes))
+        return FetchedResponse(response.code, await _whole_body(response, self._max_bytes))
 
     async def _response(self, url: str, authorization: str | None = None) -> IResponse:
         headers = Headers({b"Accept": [b"application/json"]})

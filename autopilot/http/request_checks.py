@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from autopilot.http.fields import Named
 from autopilot.relay.config import too_large
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
@@ -39,12 +39,12 @@ def check(
     version: bytes,
     named: Named,
     max_body: int,
-) -> Head | Refusal:
+) -> Head | RouterError:
     """Read a request head, or say why it is refused."""
     if method == b"CONNECT":
-        return Refusal(405, "method_not_allowed", "This server is not a tunnel.")
+        return RouterError(405, "method_not_allowed", "This server is not a tunnel.")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        return Refusal(505, "bad_request", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        return RouterError(505, "bad_request", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
     target = _origin_form(raw_target)
     if target is None:
         return _bad("the request target is not a path")
@@ -52,7 +52,7 @@ def check(
     if wrong_host is not None:
         return wrong_host
     length = _length(version, named)
-    if isinstance(length, Refusal):
+    if isinstance(length, RouterError):
         return length
     if length is not None and length > max_body:
         return too_large(max_body)
@@ -60,7 +60,7 @@ def check(
     if expect is None:
         return Head(target, length, False)
     if any(value.strip().lower() != b"100-continue" for value in expect):
-        return Refusal(417, "bad_request", "The only expectation met here is 100-continue.")
+        return RouterError(417, "bad_request", "The only expectation met here is 100-continue.")
     return Head(target, length, version == b"HTTP/1.1" and length != 0)
 
 
@@ -72,7 +72,7 @@ def _origin_form(target: bytes) -> bytes | None:
     return (absolute.group(1) or b"/") if absolute else None
 
 
-def _wrong_host(version: bytes, hosts: Sequence[bytes]) -> Refusal | None:
+def _wrong_host(version: bytes, hosts: Sequence[bytes]) -> RouterError | None:
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         return _bad("it must have exactly one Host field")
     if hosts and not _is_host(hosts[0]):
@@ -86,7 +86,7 @@ def _is_host(value: bytes) -> bool:
     return _HOST.match(value.strip()) is not None
 
 
-def _length(version: bytes, named: Named) -> int | Refusal | None:
+def _length(version: bytes, named: Named) -> int | RouterError | None:
     """The declared body length; ``None`` for a chunked body. Never both, never twice."""
     lengths = named.get(b"content-length", ())
     codings = named.get(b"transfer-encoding")
@@ -94,7 +94,9 @@ def _length(version: bytes, named: Named) -> int | Refusal | None:
         if lengths or version != b"HTTP/1.1" or len(codings) > 1:
             return _bad("its framing is ambiguous")
         if codings[0].strip().lower() != b"chunked":
-            return Refusal(501, "bad_request", "The only transfer coding understood is chunked.")
+            return RouterError(
+                501, "bad_request", "The only transfer coding understood is chunked."
+            )
         return None
     if not lengths:
         return 0
@@ -104,5 +106,5 @@ def _length(version: bytes, named: Named) -> int | Refusal | None:
     return int(value)
 
 
-def _bad(why: str) -> Refusal:
-    return Refusal(400, "bad_request", f"The request is not valid: {why}.")
+def _bad(why: str) -> RouterError:
+    return RouterError(400, "bad_request", f"The request is not valid: {why}.")

@@ -24,16 +24,16 @@ from autopilot.http.fields import Named, by_name
 from autopilot.http.headers import Field
 from autopilot.http.request_checks import Head
 from autopilot.relay.config import too_large
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 if TYPE_CHECKING:
     from autopilot.http.limits import Limits
 
-_HEAD_TOO_LARGE = Refusal(
+_HEAD_TOO_LARGE = RouterError(
     431, "request_head_too_large", "The request head is larger than 64 KiB or has over 100 fields."
 )
-_UNKNOWN_METHOD = Refusal(501, "method_not_allowed", "The request method is not known.")
-_NOT_HTTP = Refusal(400, "bad_request", "The request is not valid HTTP/1.1.")
+_UNKNOWN_METHOD = RouterError(501, "method_not_allowed", "The request method is not known.")
+_NOT_HTTP = RouterError(400, "bad_request", "The request is not valid HTTP/1.1.")
 _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 
 
@@ -64,7 +64,7 @@ class _RefusedError(Exception):
     """Stops the parser; the refusal itself is kept by the reader."""
 
 
-class RequestReader:
+class RequestParser:
     """Reads the requests of one connection, one after the other.
 
     ``arrived`` are the requests that are complete, for the owner to take; ``refusal`` is why
@@ -88,7 +88,7 @@ class RequestReader:
         self._named: Named = {}
         self.fields: list[Field] = []
         self.arrived: deque[Arrived] = deque()
-        self.refusal: Refusal | None = None
+        self.refusal: RouterError | None = None
         self.phase = Phase.IDLE
         self.continue_expected = False
 
@@ -147,7 +147,7 @@ class RequestReader:
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
         self.feed(rest)
 
-    def _refuse(self, refusal: Refusal) -> _RefusedError:
+    def _refuse(self, refusal: RouterError) -> _RefusedError:
         if self.refusal is None:
             self.refusal = refusal
         return _RefusedError()
@@ -188,7 +188,7 @@ class RequestReader:
         head = request_checks.check(
             self._method, self._target, self._version, self._named, limits.body_bytes
         )
-        if isinstance(head, Refusal):
+        if isinstance(head, RouterError):
             raise self._refuse(head)
         self._take(head)
 

@@ -30,11 +30,11 @@ _KINDS: dict[int, type[IPv4Address] | type[IPv6Address]] = {
 
 def share_lookups(reactor: Any) -> None:
     """Look names up in this way on `reactor`, which is the process's own."""
-    reactor.installNameResolver(SharedLookups(reactor))
+    reactor.installNameResolver(SharedResolver(reactor))
 
 
 @implementer(IHostnameResolver)
-class SharedLookups:
+class SharedResolver:
     """Asks the system's resolver for a name and a port, with one thread for each that is asked."""
 
     def __init__(self, reactor: Any) -> None:

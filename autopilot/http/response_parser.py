@@ -20,7 +20,7 @@ _VERSIONS = frozenset({"1.1", "1.0"})
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-class ResponseReader:
+class ResponseParser:
     """Feed it bytes, then look at ``complete`` and ``malformed``, and :meth:`take` what arrived.
 
     ``flowing`` says that the last bytes were of the body and nothing else, the usual case; then

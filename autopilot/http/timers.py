@@ -34,7 +34,7 @@ _expiring = _log.failureHandler("a deadline passed, and what was to happen then 
 
 
 @implementer(IReactorTime)
-class Schedule:
+class TimerQueue:
     """Runs the deadlines of one router on one reactor call, and is the clock for everything else.
 
     While no deadline is set there is no call. Otherwise it comes when the nearest deadline is due
@@ -146,7 +146,7 @@ class Deadline:
     __slots__ = ("_entry", "_expired", "_schedule", "_seconds", "due")
 
     def __init__(self, clock: IReactorTime, expired: Callable[[], None]) -> None:
-        self._schedule = schedule = clock if isinstance(clock, Schedule) else Schedule(clock)
+        self._schedule = schedule = clock if isinstance(clock, TimerQueue) else TimerQueue(clock)
         self._seconds = schedule.seconds
         self._expired = expired
         self._entry = _UNWATCHED

@@ -50,9 +50,9 @@ class RecordLines:
         self._lost = 0
         self._cause = ""
         self._complained = -inf
-        self.go_by(log_format, level)
+        self.configure(log_format, level)
 
-    def go_by(self, log_format: str, level: str) -> None:
+    def configure(self, log_format: str, level: str) -> None:
         """Write ``text`` or ``json`` from now on, or nothing if `level` is above ``info``."""
         self._render = {"text": text_of, "json": json_of}[log_format]
         self._heard = level in _HEARD_AT

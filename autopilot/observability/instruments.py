@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 
-class Counts:
+class Counter:
     """A counter. ``values`` is counted up in place: one number per tuple of label values."""
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
@@ -35,7 +35,7 @@ class Counts:
         return family
 
 
-class Distribution:
+class Histogram:
     """A histogram with upper bounds of its buckets, in ascending order; infinity is added."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
@@ -57,10 +57,10 @@ class Distribution:
         return HistogramMetricFamily(self._name, self._text, buckets, self._sum)
 
 
-class Counted(Collector):
+class InstrumentCollector(Collector):
     """Shows a registry what was counted, in the order given."""
 
-    def __init__(self, *counted: Counts | Distribution) -> None:
+    def __init__(self, *counted: Counter | Histogram) -> None:
         self._counted = counted
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:

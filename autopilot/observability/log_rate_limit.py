@@ -32,7 +32,7 @@ class _Kind:
         self.untold = 0
 
 
-class Repeats:
+class LogRateLimit:
     """Remembers a bounded number of kinds, those met last."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure, format_frames
 from twisted.python.reflect import qual
 from zope.interface import implementer
 
-from autopilot.observability.log_rate_limit import Repeats, alike
+from autopilot.observability.log_rate_limit import LogRateLimit, alike
 
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
 _DEEPEST = 4
@@ -51,10 +51,10 @@ class LineObserver:
 
     def __init__(self, sink: Sink, log_format: str, level: str) -> None:
         self._sink = sink
-        self._repeats = Repeats()
-        self.go_by(log_format, level)
+        self._repeats = LogRateLimit()
+        self.configure(log_format, level)
 
-    def go_by(self, log_format: str, level: str) -> None:
+    def configure(self, log_format: str, level: str) -> None:
         """Write ``text`` or ``json`` from now on, and nothing below `level`."""
         self._render = {"text": text_line, "json": json_line}[log_format]
         least = LogLevel.levelWithName(level)

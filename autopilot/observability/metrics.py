@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
-from autopilot.observability.instruments import Counted, Counts, Distribution
+from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector
 from autopilot.observability.records import RequestRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,54 +48,54 @@ class Metrics:
     """Counts what the router does, in a registry of its own."""
 
     def __init__(self, version: str) -> None:
-        self._requests = Counts(
+        self._requests = Counter(
             "chutes_autopilot_requests_total",
             "Requests answered, by status; 0 where the client left first.",
             "status",
         )
-        self._selection = Counts(
+        self._selection = Counter(
             "chutes_autopilot_selection_total",
             "Responses relayed, by model and status.",
             "model",
             "status",
         )
-        self._failovers = Counts(
+        self._failovers = Counter(
             "chutes_autopilot_failover_reason_total", "Failed attempts, by reason.", "reason"
         )
-        self._first_byte = Distribution(
+        self._first_byte = Histogram(
             "chutes_autopilot_time_to_first_byte_seconds",
             "From the whole request to the first byte of its response.",
             _FIRST_BYTE,
         )
-        self._duration = Distribution(
+        self._duration = Histogram(
             "chutes_autopilot_request_duration_seconds",
             "From the whole request to the end of its response.",
             _DURATION,
         )
-        self._attempts = Distribution(
+        self._attempts = Histogram(
             "chutes_autopilot_attempts", "Upstream attempts per request.", _ATTEMPTS
         )
-        self._relayed = Counts("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
-        self._disconnects = Counts(
+        self._relayed = Counter("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
+        self._disconnects = Counter(
             "chutes_autopilot_client_disconnects_total",
             "Clients that left before their response was complete.",
         )
-        self._interruptions = Counts(
+        self._interruptions = Counter(
             "chutes_autopilot_stream_interruptions_total",
             "Responses that broke after they had begun, by cause.",
             "cause",
         )
-        self._unterminated = Counts(
+        self._unterminated = Counter(
             "chutes_autopilot_unterminated_streams_total",
             "Event streams that ended cleanly but without their terminator.",
         )
-        self._refreshes = Counts(
+        self._refreshes = Counter(
             "chutes_autopilot_feed_refresh_total",
             "Refreshes of the feeds, by outcome.",
             "feed",
             "outcome",
         )
-        self._rejected = Counts(
+        self._rejected = Counter(
             "chutes_autopilot_feed_rejected_records_total",
             "Feed records that could not be read.",
             "feed",
@@ -106,7 +106,7 @@ class Metrics:
         """Everything counted, and the version that counted it."""
         registry = CollectorRegistry()
         registry.register(
-            Counted(
+            InstrumentCollector(
                 self._requests,
                 self._selection,
                 self._failovers,

@@ -18,12 +18,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from autopilot.observability.log_rate_limit import Repeats
+from autopilot.observability.log_rate_limit import LogRateLimit
 
 _LONGEST_GOODBYE = 5.0
 
 
-class Exporting:
+class OtlpExporter:
     """Exports the spans of its ``provider`` until it is stopped."""
 
     def __init__(
@@ -72,7 +72,7 @@ class _Complaints(logging.Handler):
     def __init__(self, reactor: Any) -> None:
         super().__init__(logging.WARNING)
         self._reactor = reactor
-        self._repeats = Repeats()
+        self._repeats = LogRateLimit()
         self._logger = logging.getLogger("opentelemetry")
         self._logger.addHandler(self)
 

@@ -90,7 +90,7 @@ class RequestTrace:
         self._end_attempt()
         self._last = self._attempt = self._tracing.attempt(model, self._span, self._common)
 
-    def onto(self, fields: _Fields) -> _Fields:
+    def inject(self, fields: _Fields) -> _Fields:
         """The fields with the attempt as the parent of whatever the upstream traces."""
         within = self._last or self._span
         carrier: dict[str, str] = {}

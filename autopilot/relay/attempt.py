@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from autopilot.routing import retry_policy
 
 if TYPE_CHECKING:
-    from autopilot.relay.commit import Dial
-    from autopilot.upstream.types import Break, Call, ResponseHead
+    from autopilot.relay.commit import CommitPolicy
+    from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
 
 
 class Expiry(StrEnum):
@@ -51,14 +51,14 @@ class Attempt:
     started: float
     allowance: float | None
     replayed: bool = False
-    call: Call | None = None
+    call: UpstreamCall | None = None
     head: ResponseHead | None = None
     head_at: float = 0.0
     heard_at: float = 0.0
-    dial: Dial | None = None
+    dial: CommitPolicy | None = None
     held: list[bytes] = field(default_factory=list, repr=False)
     ended: bool = False
-    broken: Break | None = None
+    broken: UpstreamError | None = None
 
     @property
     def held_bytes(self) -> int:

@@ -26,7 +26,7 @@ class Commit(StrEnum):
     COMPLETE = "complete"
 
 
-class Holding(Enum):
+class CommitDecision(Enum):
     """What to do with the bytes held so far."""
 
     HOLD = "wait for more"
@@ -35,17 +35,17 @@ class Holding(Enum):
     EMPTY = "the response ended without an answer"
 
 
-class Dial(Protocol):
+class CommitPolicy(Protocol):
     """Judges a 2xx response as its body arrives."""
 
     @property
     def answered(self) -> bool:
         """Whether part of the answer has been seen, even if it is still held."""
 
-    def feed(self, data: bytes) -> Holding:
+    def feed(self, data: bytes) -> CommitDecision:
         """More body bytes have arrived."""
 
-    def end(self) -> Holding:
+    def end(self) -> CommitDecision:
         """The response ended cleanly; never ``HOLD``."""
 
 
@@ -54,13 +54,13 @@ class FirstByte:
 
     answered = False
 
-    def feed(self, data: bytes) -> Holding:
-        """See `Dial`."""
-        return Holding.COMMIT
+    def feed(self, data: bytes) -> CommitDecision:
+        """See `CommitPolicy`."""
+        return CommitDecision.COMMIT
 
-    def end(self) -> Holding:
-        """See `Dial`."""
-        return Holding.COMMIT
+    def end(self) -> CommitDecision:
+        """See `CommitPolicy`."""
+        return CommitDecision.COMMIT
 
 
 class FirstContent:
@@ -77,35 +77,37 @@ class FirstContent:
         self._room = MAX_HELD_BYTES
         self.answered = False
 
-    def feed(self, data: bytes) -> Holding:
-        """See `Dial`."""
+    def feed(self, data: bytes) -> CommitDecision:
+        """See `CommitPolicy`."""
         room, self._room = self._room, self._room - len(data)
         verdict = self._judge(self._events.feed(data[:room]))
-        return Holding.COMMIT if verdict is Holding.HOLD and self._room < 0 else verdict
+        return (
+            CommitDecision.COMMIT if verdict is CommitDecision.HOLD and self._room < 0 else verdict
+        )
 
-    def end(self) -> Holding:
-        """See `Dial`."""
+    def end(self) -> CommitDecision:
+        """See `CommitPolicy`."""
         verdict = self._judge(self._events.close())
-        return Holding.EMPTY if verdict is Holding.HOLD else verdict
+        return CommitDecision.EMPTY if verdict is CommitDecision.HOLD else verdict
 
-    def _judge(self, events: Iterator[Event]) -> Holding:
+    def _judge(self, events: Iterator[Event]) -> CommitDecision:
         for event in events:
             verdict = self._judge_one(event)
-            if verdict is not Holding.HOLD:
+            if verdict is not CommitDecision.HOLD:
                 return verdict
-        return Holding.HOLD
+        return CommitDecision.HOLD
 
-    def _judge_one(self, event: Event) -> Holding:
+    def _judge_one(self, event: Event) -> CommitDecision:
         self._seen += 1
         match meaning(event, self._dialect):
             case Meaning.ERROR:
-                return Holding.ERROR
+                return CommitDecision.ERROR
             case Meaning.DONE:
-                return Holding.EMPTY
+                return CommitDecision.EMPTY
             case Meaning.CONTENT | Meaning.FINISH:
                 self.answered = True
-                return Holding.COMMIT
-        return Holding.COMMIT if self._seen >= MAX_HELD_EVENTS else Holding.HOLD
+                return CommitDecision.COMMIT
+        return CommitDecision.COMMIT if self._seen >= MAX_HELD_EVENTS else CommitDecision.HOLD
 
 
 class WholeStream:
@@ -118,18 +120,18 @@ class WholeStream:
         self._finished = False
         self.answered = False
 
-    def feed(self, data: bytes) -> Holding:
-        """See `Dial`."""
+    def feed(self, data: bytes) -> CommitDecision:
+        """See `CommitPolicy`."""
         room, self._room = self._room, self._room - len(data)
         if self._fails(self._events.feed(data[:room])):
-            return Holding.ERROR
-        return Holding.COMMIT if self._room < 0 else Holding.HOLD
+            return CommitDecision.ERROR
+        return CommitDecision.COMMIT if self._room < 0 else CommitDecision.HOLD
 
-    def end(self) -> Holding:
-        """See `Dial`."""
+    def end(self) -> CommitDecision:
+        """See `CommitPolicy`."""
         if self._fails(self._events.close()):
-            return Holding.ERROR
-        return Holding.COMMIT if self._finished else Holding.EMPTY
+            return CommitDecision.ERROR
+        return CommitDecision.COMMIT if self._finished else CommitDecision.EMPTY
 
     def _fails(self, events: Iterator[Event]) -> bool:
         """Take note of ``events``; whether one of them reports an error."""
@@ -151,18 +153,20 @@ class WholeBody:
         self._room = max_bytes
         self.answered = False
 
-    def feed(self, data: bytes) -> Holding:
-        """See `Dial`."""
+    def feed(self, data: bytes) -> CommitDecision:
+        """See `CommitPolicy`."""
         self.answered = True
         self._room -= len(data)
-        return Holding.COMMIT if self._room < 0 else Holding.HOLD
+        return CommitDecision.COMMIT if self._room < 0 else CommitDecision.HOLD
 
-    def end(self) -> Holding:
-        """See `Dial`."""
-        return Holding.COMMIT
+    def end(self) -> CommitDecision:
+        """See `CommitPolicy`."""
+        return CommitDecision.COMMIT
 
 
-def dial(commit: Commit, *, is_stream: bool, dialect: Dialect, last: bool, max_bytes: int) -> Dial:
+def commit_policy(
+    commit: Commit, *, is_stream: bool, dialect: Dialect, last: bool, max_bytes: int
+) -> CommitPolicy:
     """The dial for one response. With no candidate left there is nothing to wait for, except
     wholeness.
     """

@@ -8,7 +8,7 @@ from autopilot.relay.commit import Commit
 from autopilot.relay.course import Conduct
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Admission:
     failover_after: float
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int) -> RouterError:
     """The refusal of a body over ``limit`` bytes, made also while such a body is still arriving."""
-    return Refusal(
+    return RouterError(
         413, "request_too_large", f"The request body is larger than the {limit} bytes allowed."
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from autopilot.http.timers import Deadline
 from autopilot.relay.attempt import Attempt, Expiry, Timeouts
 from autopilot.relay.candidates import Candidates
-from autopilot.relay.commit import Commit, Holding, dial
+from autopilot.relay.commit import Commit, CommitDecision, commit_policy
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.errors import OUT_OF_TIME, given_up
 from autopilot.relay.response_head import EVENT_STREAM, reply
@@ -20,9 +20,9 @@ from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Outcome
 from autopilot.routing import retry_policy
 from autopilot.routing.plan import Plan
-from autopilot.routing.retry_policy import Judgement, Policy, Verdict
-from autopilot.routing.router_error import Refusal
-from autopilot.upstream.types import Break, Call, ResponseHead
+from autopilot.routing.retry_policy import Policy, RetryAction, RetryDecision
+from autopilot.routing.router_error import RouterError
+from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -92,8 +92,8 @@ class Course:
         attempt = self.attempt
         self.arm()
 
-        def call_for(payload: bytes) -> Call:
-            attempt.call = Call(payload, self.machine)
+        def call_for(payload: bytes) -> UpstreamCall:
+            attempt.call = UpstreamCall(payload, self.machine)
             return attempt.call
 
         self.outgoing.send(attempt.model, call_for, fresh=attempt.replayed)
@@ -123,7 +123,7 @@ class Course:
         attempt = self.attempt
         attempt.head, attempt.head_at = head, self.clock.seconds()
         if 200 <= head.status < 300:
-            attempt.dial = dial(
+            attempt.dial = commit_policy(
                 self.commit_at,
                 is_stream=head.content_type == EVENT_STREAM,
                 dialect=self.dialect,
@@ -133,7 +133,7 @@ class Course:
             self.machine.hold()
             return
         judgement = retry_policy.at_head(reply(head), self.conduct.policy, self.plan.mode)
-        if judgement.verdict is Verdict.READ:
+        if judgement.verdict is RetryAction.READ:
             self.machine.read()
         else:
             self._follow(judgement)
@@ -149,7 +149,7 @@ class Course:
         self.attempt.ended = True
         self._decide()
 
-    def cut_short(self, broken: Break) -> None:
+    def cut_short(self, broken: UpstreamError) -> None:
         """The body of an error broke off: what was read decides, and the client sees the break."""
         self.attempt.broken = broken
         self._decide()
@@ -169,10 +169,10 @@ class Course:
             self.candidates.narrow(larger)
         self._follow(judgement)
 
-    def _follow(self, judgement: Judgement) -> None:
+    def _follow(self, judgement: RetryDecision) -> None:
         """Relay an error response, or try the next candidate; with none left relay it after all."""
         attempt = self.attempt
-        if judgement.verdict is Verdict.COMMIT:
+        if judgement.verdict is RetryAction.COMMIT:
             self.machine.commit()
             return
         self._note_failure(judgement.reason or "")
@@ -213,18 +213,18 @@ class Course:
         attempt.ended = True
         self._follow_holding(attempt.dial.end())
 
-    def _follow_holding(self, holding: Holding) -> None:
+    def _follow_holding(self, holding: CommitDecision) -> None:
         match holding:
-            case Holding.HOLD:
+            case CommitDecision.HOLD:
                 self.arm()
-            case Holding.COMMIT:
+            case CommitDecision.COMMIT:
                 self.machine.commit()
-            case Holding.ERROR:
+            case CommitDecision.ERROR:
                 self.fail(retry_policy.ERROR_EVENT)
-            case Holding.EMPTY:
+            case CommitDecision.EMPTY:
                 self.fail(retry_policy.EMPTY_STREAM)
 
-    def judge_break(self, broken: Break) -> None:
+    def judge_break(self, broken: UpstreamError) -> None:
         """The attempt broke. A stale connection is replaced, once: a fresh one is never stale."""
         attempt = self.attempt
         if broken.stale:
@@ -269,7 +269,7 @@ class Course:
             self._note_answer()
         self.ending.relay(attempt, self.machine.over)
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RouterError) -> None:
         """Give up, and say why."""
         self._release()
         self.ending.refuse(refusal)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autopilot.http.fields import Named
     from autopilot.http.headers import Field
     from autopilot.relay.dialect import Dialect
-    from autopilot.routing.router_error import Refusal
+    from autopilot.routing.router_error import RouterError
 
 
 class CommittedHead(NamedTuple):
@@ -60,10 +60,10 @@ class Downstream(Protocol):
     def abort(self) -> None:
         """Drop the client's connection at once; it takes nothing anyway."""
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RouterError) -> None:
         """Answer with an error of the router's own and end."""
 
-    def error_event(self, refusal: Refusal) -> bytes:
+    def error_event(self, refusal: RouterError) -> bytes:
         """The error as a server-sent event in the dialect of the endpoint."""
 
     def produce(self, producer: IPushProducer) -> None:

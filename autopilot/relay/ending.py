@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from autopilot.relay.response_head import EVENT_STREAM, committed_head
-from autopilot.relay.sse_guard import GuardLevel, guard
+from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Outcome, Stream
 from autopilot.routing.selector import Mode
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.journal import Journal
-    from autopilot.routing.router_error import Refusal
+    from autopilot.routing.router_error import RouterError
     from autopilot.upstream.types import ResponseHead
 
 
@@ -52,7 +52,7 @@ class Ending:
         stream = self._stream = Stream(
             self.clock,
             self.downstream,
-            guard(self.guard_level, is_stream=is_stream, dialect=self.dialect),
+            stream_guard(self.guard_level, is_stream=is_stream, dialect=self.dialect),
             idle=self.idle,
             announce_breaks=guarded,
             over=over,
@@ -77,7 +77,7 @@ class Ending:
             rechunk=rechunk,
         )
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RouterError) -> None:
         """Answer with an error of the router's own."""
         self.journal.refused(refusal.status, self.clock.seconds())
         self.downstream.refuse(refusal)

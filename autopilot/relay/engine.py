@@ -18,8 +18,8 @@ from autopilot.relay.course import Course
 from autopilot.relay.errors import SHUTTING_DOWN
 from autopilot.relay.runner import release, runner
 from autopilot.relay.stream import Outcome
-from autopilot.routing.router_error import Refusal
-from autopilot.upstream.types import Break, ResponseHead
+from autopilot.routing.router_error import RouterError
+from autopilot.upstream.types import ResponseHead, UpstreamError
 
 
 class Exchange(Protocol):
@@ -39,7 +39,7 @@ class Exchange(Protocol):
     def end(self) -> None:
         """The response ended cleanly."""
 
-    def broken(self, broken: Break) -> None:
+    def broken(self, broken: UpstreamError) -> None:
         """The attempt broke."""
 
     # -- from elsewhere, at any time
@@ -70,7 +70,7 @@ class Exchange(Protocol):
     def commit(self) -> None:
         """This response is the one."""
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RouterError) -> None:
         """Nothing is left to try, or no time to try it."""
 
     def over(self, outcome: Outcome) -> None:
@@ -101,7 +101,7 @@ def _judge_head(machine: Exchange, course: Course, head: ResponseHead) -> None:
     course.judge_head(head)
 
 
-def _judge_break(machine: Exchange, course: Course, broken: Break) -> None:
+def _judge_break(machine: Exchange, course: Course, broken: UpstreamError) -> None:
     course.judge_break(broken)
 
 
@@ -113,7 +113,7 @@ def _collected(machine: Exchange, course: Course) -> None:
     course.collected()
 
 
-def _cut_short(machine: Exchange, course: Course, broken: Break) -> None:
+def _cut_short(machine: Exchange, course: Course, broken: UpstreamError) -> None:
     course.cut_short(broken)
 
 
@@ -141,7 +141,7 @@ def _commit(machine: Exchange, course: Course) -> None:
     course.commit()
 
 
-def _refuse(machine: Exchange, course: Course, refusal: Refusal) -> None:
+def _refuse(machine: Exchange, course: Course, refusal: RouterError) -> None:
     course.refuse(refusal)
     release(machine)
 

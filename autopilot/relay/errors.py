@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from autopilot.routing import retry_policy
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
-OUT_OF_TIME = Refusal(
+OUT_OF_TIME = RouterError(
     504, "upstream_header_timeout", "No upstream answered within the time allowed in total."
 )
 # Another router, or the next one at this address, may take it at once.
-SHUTTING_DOWN = Refusal(503, "draining", "The router is shutting down; try again.", retry_after=1)
-OVERLOADED = Refusal(503, "overloaded", "The router is at its limit; try again.", retry_after=1)
-_INCOMPLETE = Refusal(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")
-_NO_CONNECTION = Refusal(
+SHUTTING_DOWN = RouterError(
+    503, "draining", "The router is shutting down; try again.", retry_after=1
+)
+OVERLOADED = RouterError(503, "overloaded", "The router is at its limit; try again.", retry_after=1)
+_INCOMPLETE = RouterError(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")
+_NO_CONNECTION = RouterError(
     502,
     "upstream_connect_error",
     "No upstream could be reached, or it broke off before answering.",
 )
 _BY_REASON = {
-    retry_policy.HEADER_TIMEOUT: Refusal(
+    retry_policy.HEADER_TIMEOUT: RouterError(
         504, "upstream_header_timeout", "The upstream sent no response head in time."
     ),
-    retry_policy.FIRST_BODY_BYTE_TIMEOUT: Refusal(
+    retry_policy.FIRST_BODY_BYTE_TIMEOUT: RouterError(
         504,
         "upstream_first_body_byte_timeout",
         "The upstream sent a head but no body in time.",
@@ -29,6 +31,6 @@ _BY_REASON = {
 }
 
 
-def given_up(reason: str, began: bool) -> Refusal:
+def given_up(reason: str, began: bool) -> RouterError:
     """The error for the last attempt's failure; ``began``: part of its body had been held."""
     return _INCOMPLETE if began else _BY_REASON.get(reason, _NO_CONNECTION)

@@ -14,9 +14,9 @@ from autopilot.observability.records import RequestRecord
 
 if TYPE_CHECKING:
     from autopilot.relay.trace import Trace
-    from autopilot.state.affinity import Key, Stickiness
-    from autopilot.state.circuit_breaker import Cooldown
-    from autopilot.state.latency import Experience
+    from autopilot.state.affinity import Key, SessionAffinity
+    from autopilot.state.circuit_breaker import CircuitBreaker
+    from autopilot.state.latency import LatencyStats
 
 _TOKENS_FOR_A_RATE = 8
 # A name the client made up may be as long as its request; a record is kept and logged.
@@ -27,9 +27,9 @@ _LONGEST_NAME = 256
 class Memory:
     """What the router remembers between requests."""
 
-    stickiness: Stickiness
-    cooldown: Cooldown
-    experience: Experience
+    stickiness: SessionAffinity
+    cooldown: CircuitBreaker
+    experience: LatencyStats
 
 
 class Journal:
@@ -103,7 +103,7 @@ class Journal:
     def streamed(self, model: str, tokens: int, seconds: float, now: float) -> None:
         """``model`` streamed this many tokens in this time."""
         if tokens >= _TOKENS_FOR_A_RATE and seconds > 0:
-            self._memory.experience.went(model, tokens / seconds, now)
+            self._memory.experience.record_rate(model, tokens / seconds, now)
 
     def refused(self, status: int, now: float) -> None:
         """The router answers with an error of its own."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from autopilot.relay.journal import Memory
     from autopilot.relay.trace import Trace
-    from autopilot.request.body import HoledBody
+    from autopilot.request.body import BodyTemplate
     from autopilot.routing.snapshot import Snapshot
     from autopilot.upstream.pool import Origin, Pool
-    from autopilot.upstream.types import Call
+    from autopilot.upstream.types import UpstreamCall
 
 
 class Outgoing(Struct, frozen=True, eq=False):
@@ -29,7 +29,7 @@ class Outgoing(Struct, frozen=True, eq=False):
     origin: Origin
     target: bytes
     fields: Sequence[Field]
-    body: HoledBody
+    body: BodyTemplate
     snapshot: Snapshot
     memory: Memory
     failover_after: float
@@ -39,12 +39,12 @@ class Outgoing(Struct, frozen=True, eq=False):
     def __repr__(self) -> str:
         return "Outgoing()"
 
-    def send(self, model: str, call_for: Callable[[bytes], Call], *, fresh: bool) -> None:
+    def send(self, model: str, call_for: Callable[[bytes], UpstreamCall], *, fresh: bool) -> None:
         """Send the request to ``model``."""
         origin = self.origin
         pieces = self.body.pieces(model)
         target = origin.base_path.encode("ascii") + self.target
-        fields = self.fields if self.trace is None else self.trace.onto(self.fields)
+        fields = self.fields if self.trace is None else self.trace.inject(self.fields)
         head = request_head(target, origin.host_field, fields, sum(map(len, pieces)))
         call = call_for(b"".join((head, *pieces)))
         self.pool.dispatch(origin, call, fresh=fresh, timeout=self.connect_timeout)

@@ -23,11 +23,11 @@ from autopilot.relay.errors import OVERLOADED, SHUTTING_DOWN
 from autopilot.relay.journal import Journal, Memory
 from autopilot.relay.outgoing import Outgoing
 from autopilot.relay.stream import Outcome
-from autopilot.request.parse import Reading, read
+from autopilot.request.parse import ParsedRequest, read
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key
-from autopilot.routing.plan import Plan, Recall
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.plan import Plan, RoutingState
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.state.affinity import Key
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class _Request(NamedTuple):
     """A request that was read and planned."""
 
-    reading: Reading
+    reading: ParsedRequest
     plan: Plan
     key: Key | None
 
@@ -52,7 +52,7 @@ class _Request(NamedTuple):
         return f"_Request({self.plan!r}, {self.reading.commit!r})"
 
 
-class Gateway:
+class Proxy:
     """Turns client requests into exchanges."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Gateway:
         """The largest request body accepted, in bytes."""
         return self._admission.max_body
 
-    def go_by(self, admission: Admission) -> None:
+    def configure(self, admission: Admission) -> None:
         """Let the requests that come from now on go by this; those under way keep what they had."""
         self._admission = admission
 
@@ -105,14 +105,14 @@ class Gateway:
         request = self._admit(inbound, snapshot, now)
         trace = None if self._tracer is None else self._trace(self._tracer, inbound, request)
         journal = self._journal(inbound, request, snapshot, now, trace)
-        if isinstance(request, Refusal):
+        if isinstance(request, RouterError):
             journal.refused(request.status, now)
             downstream.refuse(self._dated(request))
             journal.close(Outcome.REFUSED, 0, True, self._clock.seconds())
             return None
         return self._start(inbound, downstream, request, snapshot, journal, trace)
 
-    def _dated(self, refusal: Refusal) -> Refusal:
+    def _dated(self, refusal: RouterError) -> RouterError:
         """Say when to try again, where it depends on when the feeds are read next."""
         if refusal.code != NO_CANDIDATES:
             return refusal
@@ -132,19 +132,19 @@ class Gateway:
 
     # -- from request to plan
 
-    def _admit(self, inbound: Inbound, snapshot: Snapshot, now: float) -> _Request | Refusal:
+    def _admit(self, inbound: Inbound, snapshot: Snapshot, now: float) -> _Request | RouterError:
         if self.draining:
             return SHUTTING_DOWN
         if len(self._live) >= self._admission.max_active:
             return OVERLOADED
         reading = read(inbound.named, inbound.body, self._admission)
-        if isinstance(reading, Refusal):
+        if isinstance(reading, RouterError):
             return reading
         selector = reading.selector
         key = self._key(inbound, selector)
         recall = self._recall(key, selector.order, now)
         made = reading.plan(snapshot, self._admission.rules, recall)
-        if isinstance(made, Refusal):
+        if isinstance(made, RouterError):
             return made
         return _Request(reading, made, key)
 
@@ -162,11 +162,11 @@ class Gateway:
         )
         return client, selector.text
 
-    def _recall(self, key: Key | None, order: Order, now: float) -> Recall:
+    def _recall(self, key: Key | None, order: Order, now: float) -> RoutingState:
         """What bears on this request; the averages of all models only where they order them."""
         memory = self.memory
         experience = memory.experience
-        return Recall(
+        return RoutingState(
             remembered=memory.stickiness.remembered(key, now) if key else None,
             failed_recently=memory.stickiness.failed_recently(key, now) if key else frozenset(),
             cooling=memory.cooldown.cooling(now),
@@ -176,19 +176,19 @@ class Gateway:
 
     # -- from plan to exchange
 
-    def _trace(self, tracer: Tracer, inbound: Inbound, request: _Request | Refusal) -> Trace:
-        asked = None if isinstance(request, Refusal) else request.reading.selector.text
+    def _trace(self, tracer: Tracer, inbound: Inbound, request: _Request | RouterError) -> Trace:
+        asked = None if isinstance(request, RouterError) else request.reading.selector.text
         return tracer(inbound.path, inbound.named, asked, self._origins[inbound.dialect].host)
 
     def _journal(
         self,
         inbound: Inbound,
-        request: _Request | Refusal,
+        request: _Request | RouterError,
         snapshot: Snapshot,
         now: float,
         trace: Trace | None,
     ) -> Journal:
-        planned = None if isinstance(request, Refusal) else request
+        planned = None if isinstance(request, RouterError) else request
         return Journal(
             self.memory,
             planned.key if planned else None,

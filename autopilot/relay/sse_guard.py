@@ -31,7 +31,7 @@ class GuardLevel(StrEnum):
     STRICT = "strict"
 
 
-class Guard(Protocol):
+class StreamGuard(Protocol):
     """Stands between the upstream's bytes and the client's."""
 
     @property
@@ -71,11 +71,11 @@ class Passthrough:
     said_done = False
 
     def feed(self, data: bytes) -> bytes:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return data
 
     def end(self) -> bytes:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return b""
 
 
@@ -96,28 +96,28 @@ class BareErrorGuard:
 
     @property
     def at_boundary(self) -> bool:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return self._tail.endswith(_ENDS)
 
     @property
     def done(self) -> bool:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return self._tail.rstrip().endswith(self._terminator)
 
     @property
     def said_done(self) -> bool:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return bool(self._terminator) and self.done
 
     def feed(self, data: bytes) -> bytes:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         if self._bare or b"\n{" in data or (data[0] == _BRACE and self._tail.endswith(b"\n")):
             return self._look_closely(data)
         self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
         return data
 
     def end(self) -> bytes:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         if self.fault is not None or not self._bare or self._blames(self._bare):
             return b""
         return self._passed(self._bare)
@@ -183,28 +183,28 @@ class SpliceGuard:
 
     @property
     def fault(self) -> str | None:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         if self.spliced:
             return "upstream started a second answer in the same stream"
         return self._inner.fault
 
     @property
     def at_boundary(self) -> bool:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return self._inner.at_boundary
 
     @property
     def done(self) -> bool:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return self._inner.done and not self.spliced
 
     @property
     def said_done(self) -> bool:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return self._inner.said_done
 
     def feed(self, data: bytes) -> bytes:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         if self.spliced:
             return b""
         before = self._fed
@@ -221,7 +221,7 @@ class SpliceGuard:
         return self._inner.feed(data)
 
     def end(self) -> bytes:
-        """See `Guard`."""
+        """See `StreamGuard`."""
         return b"" if self.spliced else self._inner.end()
 
     def _goes_on(self, data: bytes) -> bool:
@@ -271,7 +271,7 @@ class SpliceGuard:
         return role and again and choice.finish_reason is None
 
 
-def guard(level: GuardLevel, *, is_stream: bool, dialect: Dialect) -> Guard:
+def stream_guard(level: GuardLevel, *, is_stream: bool, dialect: Dialect) -> StreamGuard:
     """The guard for one response."""
     if level is GuardLevel.OFF or not is_stream:
         return Passthrough()

@@ -16,14 +16,14 @@ from zope.interface import implementer
 
 from autopilot.http.timers import Deadline
 from autopilot.relay.usage import answer_tokens
-from autopilot.routing.router_error import Refusal
-from autopilot.upstream.types import Break, Call, ResponseHead
+from autopilot.routing.router_error import RouterError
+from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from autopilot.relay.downstream import CommittedHead, Downstream
-    from autopilot.relay.sse_guard import Guard
+    from autopilot.relay.sse_guard import StreamGuard
 
 
 class Outcome(StrEnum):
@@ -53,7 +53,7 @@ class Stream:
         self,
         clock: IReactorTime,
         downstream: Downstream,
-        guard: Guard,
+        guard: StreamGuard,
         *,
         idle: float,
         announce_breaks: bool,
@@ -65,7 +65,7 @@ class Stream:
         self._announce_breaks = announce_breaks
         self._over = over
         self._deadline = Deadline(clock, self._expired)
-        self._call: Call | None = None
+        self._call: UpstreamCall | None = None
         self._clock = clock
         self._began = 0.0
         self._stalled = False
@@ -90,7 +90,7 @@ class Stream:
         """Whether the stream carried its own terminator."""
         return self._guard.done
 
-    def begin(self, call: Call, head: CommittedHead, held: bytes) -> None:
+    def begin(self, call: UpstreamCall, head: CommittedHead, held: bytes) -> None:
         """Write the head and what was held of the body, and then relay whatever ``call`` brings."""
         self._call = call
         call.receiver = self
@@ -142,7 +142,7 @@ class Stream:
         self._downstream.finish()
         self._over(Outcome.COMPLETED)
 
-    def broken(self, broken: Break) -> None:
+    def broken(self, broken: UpstreamError) -> None:
         """The response broke off."""
         self._break(Outcome.UPSTREAM_BROKEN, "the upstream connection was lost during the response")
 
@@ -195,7 +195,9 @@ class Stream:
         self._close()
         if self._announce_breaks and not self._guard.said_done:
             event = self._downstream.error_event(
-                Refusal(502, "upstream_stream_interrupted", f"The answer is incomplete: {message}.")
+                RouterError(
+                    502, "upstream_stream_interrupted", f"The answer is incomplete: {message}."
+                )
             )
             self._downstream.write(event if self._guard.at_boundary else b"\n\n" + event)
         self._downstream.cut()

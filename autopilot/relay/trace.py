@@ -17,7 +17,7 @@ class Trace(Protocol):
     def attempting(self, model: str) -> None:
         """A candidate is tried."""
 
-    def onto(self, fields: Sequence[Field]) -> Sequence[Field]:
+    def inject(self, fields: Sequence[Field]) -> Sequence[Field]:
         """The request's fields as they go up with the attempt at hand."""
 
     def failed(self, reason: str, status: int | None) -> None:

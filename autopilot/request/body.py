@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from autopilot.request.json_fast import Seen, glance
+from autopilot.request.json_fast import BodyFields, glance
 from autopilot.request.json_scan import (
     MAX_MEMBERS,
     InvalidJSONError,
@@ -26,7 +26,7 @@ from autopilot.request.json_scan import (
 from autopilot.request.lenient import value_of
 from autopilot.request.prompt_length import tokens_beyond
 from autopilot.routing.requirements import NOTHING, Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 # OpenAI's API takes null for "not given"; the platform answers these two with an error.
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
@@ -59,7 +59,7 @@ _text = msgspec.json.Decoder(str)
 _typed = msgspec.json.Decoder(_Typed)
 
 
-class HoledBody(msgspec.Struct, frozen=True, gc=False):
+class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
     """A request body with a hole, from ``start`` to ``end``, where the value of ``model`` goes."""
 
     whole: bytes
@@ -82,13 +82,13 @@ class HoledBody(msgspec.Struct, frozen=True, gc=False):
         return f"HoledBody(start={self.start}, end={self.end})"
 
 
-class Ask(msgspec.Struct, frozen=True, gc=False):
+class ParsedBody(msgspec.Struct, frozen=True, gc=False):
     """What a client asks for."""
 
     model: str
     stream: bool
-    body: HoledBody
-    seen: Seen
+    body: BodyTemplate
+    seen: BodyFields
 
     def needs(self, least_context: int | None = None) -> Needs:
         """What a model must be able to do to answer.
@@ -115,7 +115,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         return Needs(**needed) if needed else NOTHING
 
 
-def read(body: bytes) -> Ask | Refusal:
+def read(body: bytes) -> ParsedBody | RouterError:
     """Read a request body. Every kind of bad input is a 400 with its own code, never an exception.
 
     Codes: ``invalid_json``, ``invalid_body`` (not an object, or absurdly many members),
@@ -125,32 +125,32 @@ def read(body: bytes) -> Ask | Refusal:
     if glanced is None:
         return _read_closely(body)
     model = _model(glanced.seen.model)
-    if isinstance(model, Refusal):
+    if isinstance(model, RouterError):
         return model
-    return _asking(model, HoledBody(body, glanced.start, glanced.end), glanced.seen)
+    return _asking(model, BodyTemplate(body, glanced.start, glanced.end), glanced.seen)
 
 
-def _read_closely(body: bytes) -> Ask | Refusal:
+def _read_closely(body: bytes) -> ParsedBody | RouterError:
     """Read a body that is bad, or that must lose some of its members, or is merely unusual."""
     try:
         found = members(body)
     except NotAnObjectError:
-        return Refusal(400, "invalid_body", "The request body must be a JSON object.")
+        return RouterError(400, "invalid_body", "The request body must be a JSON object.")
     except TooManyMembersError:
         message = f"The request body has more than the {MAX_MEMBERS} members allowed."
-        return Refusal(400, "invalid_body", message)
+        return RouterError(400, "invalid_body", message)
     except InvalidJSONError as error:
-        return Refusal(400, "invalid_json", f"The request body is not valid JSON: {error}.")
+        return RouterError(400, "invalid_json", f"The request body is not valid JSON: {error}.")
     kept = _kept(body, found)
-    seen = Seen.of({member.key: body[member.value : member.end] for member in kept})
+    seen = BodyFields.of({member.key: body[member.value : member.end] for member in kept})
     model = _model(seen.model)
-    if isinstance(model, Refusal):
+    if isinstance(model, RouterError):
         return model
     return _asking(model, _holed(body, found, kept), seen)
 
 
-def _asking(model: str, body: HoledBody, seen: Seen) -> Ask:
-    return Ask(model, bytes(seen.stream) == b"true", body, seen)
+def _asking(model: str, body: BodyTemplate, seen: BodyFields) -> ParsedBody:
+    return ParsedBody(model, bytes(seen.stream) == b"true", body, seen)
 
 
 def _kept(body: bytes, found: Sequence[Member]) -> list[Member]:
@@ -173,26 +173,26 @@ def _is_null(body: bytes, member: Member) -> bool:
     return body[member.value : member.end] == b"null"
 
 
-def _model(raw: Raw) -> str | Refusal:
+def _model(raw: Raw) -> str | RouterError:
     try:
         model = _text.decode(raw) if raw else ""
     except msgspec.ValidationError:
         if bytes(raw) != b"null":
-            return Refusal(400, "invalid_model", "'model' must be a string.", "model")
+            return RouterError(400, "invalid_model", "'model' must be a string.", "model")
         model = ""
     except msgspec.DecodeError:  # half of a surrogate pair is JSON, but no text
-        return Refusal(400, "invalid_model", "'model' must be valid Unicode text.", "model")
+        return RouterError(400, "invalid_model", "'model' must be valid Unicode text.", "model")
     if not model.strip(_BLANKS):
         message = "The request body must name a model in its member 'model'."
-        return Refusal(400, "missing_model", message, "model")
+        return RouterError(400, "missing_model", message, "model")
     return model
 
 
-def _holed(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> HoledBody:
+def _holed(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> BodyTemplate:
     """The bytes of the members that are kept, around the value of the one ``model`` among them."""
     if len(kept) == len(found):
         hole = next(member for member in kept if member.key == "model")
-        return HoledBody(body, hole.value, hole.end)
+        return BodyTemplate(body, hole.value, hole.end)
     before, after = [body[: found[0].start]], list[bytes]()
     side = before
     for place, member in enumerate(kept):
@@ -204,7 +204,7 @@ def _holed(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> Hole
             side.append(body[start : member.end])
     after.append(body[found[-1].end :])
     place = sum(map(len, before))
-    return HoledBody(b"".join(before + after), place, place)
+    return BodyTemplate(b"".join(before + after), place, place)
 
 
 def _format(raw: Raw) -> str | None:
@@ -226,7 +226,7 @@ def _may_hold_parts(body: bytes) -> bool:
     return b'"type"' in body and any(hint in body for hint in _PART_HINTS)
 
 
-def _part_kinds(seen: Seen) -> Iterator[str]:
+def _part_kinds(seen: BodyFields) -> Iterator[str]:
     """Which kinds of content parts other than text the conversation holds."""
     for text in (seen.messages, seen.input):
         if text:

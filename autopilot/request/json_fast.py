@@ -23,7 +23,7 @@ _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _OTHER_LETTER = ord("-")
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
+class BodyFields(msgspec.Struct, frozen=True, gc=False):
     """What the router looks at in a body: JSON texts, empty where there is no such member."""
 
     model: Raw = _ABSENT
@@ -39,7 +39,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     max_output_tokens: Raw = _ABSENT
 
     @classmethod
-    def of(cls, values: Mapping[str, bytes]) -> Seen:
+    def of(cls, values: Mapping[str, bytes]) -> BodyFields:
         """The same of members that were found one by one."""
         found = (name for name in cls.__struct_fields__ if name in values)
         return cls(**{name: Raw(values[name]) for name in found})
@@ -51,7 +51,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 class Glance(msgspec.Struct, frozen=True, gc=False):
     """What is seen of a body, and from where to where the value of its one ``model`` lies."""
 
-    seen: Seen
+    seen: BodyFields
     start: int
     end: int
 
@@ -64,7 +64,7 @@ class _Handled(msgspec.Struct, gc=False):
     stream_options: Raw = _ABSENT
 
 
-_seen = msgspec.json.Decoder(Seen)
+_seen = msgspec.json.Decoder(BodyFields)
 _handled = msgspec.json.Decoder(_Handled)
 
 
@@ -97,7 +97,7 @@ def _is_null(raw: Raw) -> bool:
     return len(raw) == len(b"null") and bytes(raw) == b"null"
 
 
-def _may_be_crowded(body: bytes, seen: Seen) -> bool:
+def _may_be_crowded(body: bytes, seen: BodyFields) -> bool:
     """Whether there is room for more members than allowed beside those that are seen."""
     if len(body) <= _SMALL:
         return False
@@ -105,7 +105,7 @@ def _may_be_crowded(body: bytes, seen: Seen) -> bool:
     return len(body) - sum(map(len, large)) > _SMALL
 
 
-def _proven(body: bytes, seen: Seen) -> int | None:
+def _proven(body: bytes, seen: BodyFields) -> int | None:
     """Where the key ``model`` stands, if it and the others that are handled stand there once."""
     respelled = bytearray(body)
     skipped = len(seen.messages) or len(seen.input) or len(seen.prompt)

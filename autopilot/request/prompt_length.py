@@ -15,14 +15,14 @@ from autopilot.request.lenient import value_of
 if TYPE_CHECKING:
     from msgspec import Raw
 
-    from autopilot.request.json_fast import Seen
+    from autopilot.request.json_fast import BodyFields
 
 _BLANKS = b" \t\n\r\v\f"
 _MARKED = bytes(0x20 if byte in _BLANKS else 0x78 for byte in range(256))
 _NO_END = bytes(byte for byte in range(256) if byte not in b' \\",]')
 
 
-def tokens_beyond(seen: Seen, limit: int) -> int | None:
+def tokens_beyond(seen: BodyFields, limit: int) -> int | None:
     """How many tokens a prompt has at least, if that is more than ``limit``; else ``None``.
 
     What is looked at first shows of nearly all prompts that they are shorter, at little cost.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from autopilot.routing.catalog import Model
 from autopilot.routing.requirements import LIMITS, Needs, lacks
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.suggest import echo
 
 _MOST_NAMED = 3
@@ -37,7 +37,7 @@ class _Short(NamedTuple):
         return len(self.lacks), tuple(-limit for limit in limits)
 
 
-def no_capable_model(models: Sequence[Model], needs: Needs) -> Refusal:
+def no_capable_model(models: Sequence[Model], needs: Needs) -> RouterError:
     """Refuse a request: each of ``models``, best first, lacks some of its ``needs``.
 
     The message names the needs that no model meets, or, where each of them is met by some model,
@@ -51,7 +51,7 @@ def no_capable_model(models: Sequence[Model], needs: Needs) -> Refusal:
     else:
         what = f"supports at once all that this request needs: {', '.join(missing)}"
     nearest = sorted(short, key=lambda each: each.distance)[:_MOST_NAMED]
-    return Refusal(
+    return RouterError(
         400,
         "no_capable_model",
         f"No model behind the alias {what}. Closest: {'; '.join(map(str, nearest))}.",

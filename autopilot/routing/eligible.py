@@ -14,7 +14,7 @@ from autopilot.routing.capability_errors import no_capable_model
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.ranking import Ranked
 from autopilot.routing.requirements import NOTHING, Needs, lacking
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.tee import confidential
 
 RETRY_AFTER = 5
@@ -25,14 +25,14 @@ NO_CANDIDATES = "no_candidates"
 
 _MOST_ANSWERS = 256
 
-Answer = tuple[str, ...] | Refusal
+Answer = tuple[str, ...] | RouterError
 
-_NO_CANDIDATES = Refusal(
+_NO_CANDIDATES = RouterError(
     503, NO_CANDIDATES, "No model is available right now.", retry_after=RETRY_AFTER
 )
 
 
-class Roster:
+class EligibleModels:
     """The ranked models of one snapshot; the same question gets the same answer, once found."""
 
     __slots__ = ("_answers", "_catalog", "_contexts", "_lengths", "_names")
@@ -82,9 +82,9 @@ class Roster:
     def _find(self, needs: Needs, tee_only: bool) -> Answer:
         """The answer to a question that is new."""
         found: Answer = self._names or _NO_CANDIDATES
-        if tee_only and not isinstance(found, Refusal):
+        if tee_only and not isinstance(found, RouterError):
             found = confidential(found, self._catalog)
-        return found if isinstance(found, Refusal) else _capable(found, self._catalog, needs)
+        return found if isinstance(found, RouterError) else _capable(found, self._catalog, needs)
 
 
 def _limits(known: Iterable[int | None]) -> list[int]:

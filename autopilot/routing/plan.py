@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.requirements import Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
@@ -31,7 +31,7 @@ class Rules:
     require_tee: bool = False
 
 
-class Recall(Struct, frozen=True, gc=False):
+class RoutingState(Struct, frozen=True, gc=False):
     """What the router has seen for itself.
 
     ``remembered`` (the model that last answered) and ``failed_recently`` (models that failed
@@ -60,8 +60,8 @@ def plan(
     tee_only: bool,
     snapshot: Snapshot,
     rules: Rules,
-    recall: Recall,
-) -> Plan | Refusal:
+    recall: RoutingState,
+) -> Plan | RouterError:
     """Decide the candidates of one request, or say why there are none.
 
     Refusals: 400 ``unknown_model``, ``tee_required`` or ``no_capable_model``, 503
@@ -72,7 +72,7 @@ def plan(
         found = snapshot.roster.serving(needs, tee_only)
     else:
         found = _chosen(selector, tee_only, snapshot.catalog or EMPTY, rules)
-    if isinstance(found, Refusal):
+    if isinstance(found, RouterError):
         return found
     if selector.mode is not Mode.DIRECT:
         found = _arranged(found, selector, recall)
@@ -91,7 +91,7 @@ def pick(remaining: Sequence[str], cooling: frozenset[str]) -> str:
 
 def _chosen(
     selector: Selector, tee_only: bool, known: Catalog, rules: Rules
-) -> tuple[str, ...] | Refusal:
+) -> tuple[str, ...] | RouterError:
     """The models a client named, if they exist."""
     names = selector.names
     unknown = strangers(selector, known, rules)
@@ -114,7 +114,7 @@ def _exists(name: str, mode: Mode, known: Catalog) -> bool:
     return mode is Mode.DIRECT and catalog_name(name, known) in known.models
 
 
-def _arranged(names: tuple[str, ...], selector: Selector, recall: Recall) -> tuple[str, ...]:
+def _arranged(names: tuple[str, ...], selector: Selector, recall: RoutingState) -> tuple[str, ...]:
     """Put candidates in order: as asked for, then the one that is remembered, cooling ones last."""
     if selector.order is not Order.GIVEN:
         names = _measured(names, selector.order, recall)
@@ -127,7 +127,7 @@ def _arranged(names: tuple[str, ...], selector: Selector, recall: Recall) -> tup
     return tuple(sorted(names, key=cooling.__contains__)) if cooling else names
 
 
-def _measured(names: tuple[str, ...], order: Order, recall: Recall) -> tuple[str, ...]:
+def _measured(names: tuple[str, ...], order: Order, recall: RoutingState) -> tuple[str, ...]:
     """Order by the router's own averages; models without any keep their order, after the rest."""
     if order is Order.LATENCY:
         cost = {name: recall.first_byte[name] for name in names if name in recall.first_byte}

@@ -36,7 +36,7 @@ class Policy(StrEnum):
     OPEN = "open"
 
 
-class Verdict(StrEnum):
+class RetryAction(StrEnum):
     """COMMIT: it is the answer (a 2xx: go on to its commit point). READ: its body decides."""
 
     COMMIT = "commit"
@@ -44,14 +44,14 @@ class Verdict(StrEnum):
     READ = "read"
 
 
-class Judgement(Struct, frozen=True, gc=False):
+class RetryDecision(Struct, frozen=True, gc=False):
     """A verdict; ``reason`` is a word of ``REASONS`` when it is NEXT.
 
     ``pause``: seconds to wait, once, for the same model before turning to the next (0 is a wait of
     no length, None is no wait).
     """
 
-    verdict: Verdict
+    verdict: RetryAction
     reason: str | None = None
     pause: int | None = None
 
@@ -129,8 +129,8 @@ _TABLE: tuple[Row, ...] = (
 REASONS = _NETWORK_REASONS | {row.reason for row in _TABLE}
 """Every reason there is: a fixed vocabulary, fit for a metric's label."""
 
-_COMMIT = Judgement(Verdict.COMMIT)
-_READ = Judgement(Verdict.READ)
+_COMMIT = RetryDecision(RetryAction.COMMIT)
+_READ = RetryDecision(RetryAction.READ)
 _FIRST_ERROR_STATUS = 400
 _LONGEST_PAUSE = 5
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -139,7 +139,7 @@ _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _HTML_OPENINGS = (b"<html", b"<!doctype html")
 
 
-def at_head(reply: Reply, policy: Policy, mode: Mode) -> Judgement:
+def at_head(reply: Reply, policy: Policy, mode: Mode) -> RetryDecision:
     """Judge a final response (not 1xx) by its status and headers alone; READ if that is too little.
 
     READ is said only of JSON: other bodies are an intermediary's, and their texts mean nothing.
@@ -158,7 +158,7 @@ def at_head(reply: Reply, policy: Policy, mode: Mode) -> Judgement:
 
 def on_body(
     reply: Reply, body: bytes, policy: Policy, mode: Mode, larger_context: bool
-) -> Judgement:
+) -> RetryDecision:
     """Judge a response of which ``body``, whole or its start, was read. Never READ.
 
     ``larger_context``: a candidate with a known larger context is left and none was tried for that
@@ -191,9 +191,11 @@ def _fits(row: Row, status: int, policy: Policy, mode: Mode) -> bool:
     return status in row.statuses and policy in row.policies and mode in row.modes
 
 
-def _next(row: Row, reply: Reply) -> Judgement:
+def _next(row: Row, reply: Reply) -> RetryDecision:
     """Turn to the next candidate for this row's reason."""
-    return Judgement(Verdict.NEXT, row.reason, _pause(reply.retry_after) if row.pauses else None)
+    return RetryDecision(
+        RetryAction.NEXT, row.reason, _pause(reply.retry_after) if row.pauses else None
+    )
 
 
 def _pause(retry_after: str | None) -> int | None:

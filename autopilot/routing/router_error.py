@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RouterError:
     """Why a request gets no upstream attempt.
 
     ``status`` is the HTTP status, ``code`` the stable machine-readable cause, ``message`` the text

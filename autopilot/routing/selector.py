@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 ASCII_BLANKS = " \t\r\n\v\f"
 """All that is ever trimmed. Other blanks, such as U+00A0, belong to the name."""
@@ -51,7 +51,7 @@ class Selector(Struct, frozen=True, gc=False):
     order: Order
 
 
-def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Selector | Refusal:
+def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Selector | RouterError:
     """Read ``text``; refuse a list with no item or with more than ``max_items`` different ones.
 
     A suffix at the very end, ``:latency`` or ``:throughput`` in any case, holds for the whole
@@ -59,7 +59,7 @@ def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Select
     """
     trimmed = text.strip(ASCII_BLANKS)
     if not trimmed:
-        return Refusal(400, "missing_model", "'model' is empty: name a model.", param="model")
+        return RouterError(400, "missing_model", "'model' is empty: name a model.", param="model")
     body, order = split_order(trimmed)
     if body in aliases:
         return Selector(text, Mode.ALIAS, (), order)
@@ -90,6 +90,6 @@ def _items(body: str) -> Iterator[str]:
     return (item for part in body.split(",") if (item := part.strip(ASCII_BLANKS)))
 
 
-def _bad_list(what: str) -> Refusal:
+def _bad_list(what: str) -> RouterError:
     """A list that cannot be used; ``what`` completes the sentence."""
-    return Refusal(400, "invalid_model_list", f"The list in 'model' {what}.", param="model")
+    return RouterError(400, "invalid_model_list", f"The list in 'model' {what}.", param="model")

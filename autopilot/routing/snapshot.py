@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from autopilot.routing.catalog import Catalog
-from autopilot.routing.eligible import Roster
+from autopilot.routing.eligible import EligibleModels
 from autopilot.routing.ranking import Ranked
 
 
@@ -21,7 +21,7 @@ class Snapshot:
     ranking: tuple[Ranked, ...] = ()
     catalog_at: float | None = None
     utilization_at: float | None = None
-    roster: Roster = field(init=False, repr=False, compare=False)
+    roster: EligibleModels = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "roster", Roster(self.catalog, self.ranking))
+        object.__setattr__(self, "roster", EligibleModels(self.catalog, self.ranking))

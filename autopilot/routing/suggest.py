@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 
 from autopilot.routing.catalog import Catalog
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, split_order
 
 _ECHOED = 100
@@ -24,14 +24,14 @@ _TEE_ENDING = "-tee"
 
 def unknown_model(
     unknown: Sequence[str], catalog: Catalog, aliases: frozenset[str], mode: Mode
-) -> Refusal:
+) -> RouterError:
     """Refuse ``unknown``, naming every one of them, with close matches for the first few."""
     parts = [
         echo(name) + (hint(name, catalog, aliases, mode) if at < _MOST_EXPLAINED else "")
         for at, name in enumerate(unknown)
     ]
     plural = "s" if len(parts) > 1 else ""
-    return Refusal(
+    return RouterError(
         400, "unknown_model", f"Unknown model{plural}: {'; '.join(parts)}.", param="model"
     )
 

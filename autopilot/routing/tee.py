@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from autopilot.routing.catalog import Catalog
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import split_order
 
 _THINKING = ":THINKING"
@@ -32,10 +32,10 @@ def catalog_name(name: str, known: Catalog) -> str:
     return name
 
 
-def confidential(names: Iterable[str], known: Catalog) -> tuple[str, ...] | Refusal:
+def confidential(names: Iterable[str], known: Catalog) -> tuple[str, ...] | RouterError:
     """Only the models that the catalog marks as confidential; 400 ``tee_required`` if none is."""
     kept = tuple(name for name in names if is_confidential(name, known))
-    return kept or Refusal(
+    return kept or RouterError(
         400,
         "tee_required",
         "A trusted execution environment is required, and none of the models that may serve this "

@@ -131,7 +131,7 @@ class AutopilotService(Service):
             raise RuntimeError("the router is stopping; its settings no longer change")
         made = change(self.settings, settings)
         self.settings = made.settings
-        self._parts.go_by(made.settings)
+        self._parts.configure(made.settings)
         for follow in self.followers:
             follow(made.settings)
         self._tell(made)

@@ -32,7 +32,7 @@ class Hangups:
         self.began: list[Callable[[], None]] = []
         self.ended: list[Callable[[], None]] = []
 
-    def heed(self) -> None:
+    def install(self) -> None:
         """Take the signal, also where ``nohup`` had it ignored, unless somebody else has it."""
         if signal.getsignal(signal.SIGHUP) in (signal.SIG_DFL, signal.SIG_IGN):
             signal.signal(signal.SIGHUP, self._heard)

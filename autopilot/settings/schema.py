@@ -14,15 +14,15 @@ from typing import Any, Literal
 
 from autopilot.settings.network import Listen, Network, Networks, Origins, Url
 from autopilot.settings.types import (
+    Boolean,
     Choice,
     ExtraSwitch,
+    Fraction,
+    Integer,
     Key,
-    Kind,
     Names,
     ReadableFile,
-    Share,
-    Switch,
-    Whole,
+    Type,
 )
 
 _DAY_MS = 86_400_000
@@ -47,7 +47,7 @@ class Setting:
     name: str
     default: str
     help: str
-    kind: Kind
+    kind: Type
     secret: bool
     live: bool
 
@@ -68,7 +68,7 @@ class Setting:
 
 def _setting(
     default: str,
-    kind: Kind,
+    kind: Type,
     help: str,
     *,
     empty: object = None,
@@ -91,14 +91,14 @@ def _setting(
 
 def _ms(default: int, help: str, low: int = 1, *, live: bool = False) -> Any:
     """Declare a duration in milliseconds, of at most a day."""
-    return _setting(str(default), Whole(low, _DAY_MS, "ms"), help, live=live)
+    return _setting(str(default), Integer(low, _DAY_MS, "ms"), help, live=live)
 
 
 def _count(
     default: int, low: int, high: int, help: str, unit: str = "", *, live: bool = False
 ) -> Any:
     """Declare a whole number."""
-    return _setting(str(default), Whole(low, high, unit), help, live=live)
+    return _setting(str(default), Integer(low, high, unit), help, live=live)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ class Settings:
     )
     require_tee: bool = _setting(
         "false",
-        Switch(),
+        Boolean(),
         "Use only models that the catalog marks as confidential compute.",
         live=True,
     )
@@ -280,7 +280,7 @@ class Settings:
     )
     trust_proxy_headers: bool = _setting(
         "false",
-        Switch(),
+        Boolean(),
         "Take the client's address from X-Forwarded-For when a trusted proxy sent it.",
         live=True,
     )
@@ -332,7 +332,7 @@ class Settings:
     )
     log_sample: float = _setting(
         "1.0",
-        Share(),
+        Fraction(),
         "Part of the successful requests that is logged; failures always are.",
         live=True,
     )

@@ -20,7 +20,7 @@ _WORDS = {
 }
 
 
-class Kind(Protocol):
+class Type(Protocol):
     """What the settings table needs of a kind."""
 
     @property
@@ -44,7 +44,7 @@ def quoted(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Integer:
     """A whole number within limits, both included."""
 
     low: int
@@ -76,7 +76,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Fraction:
     """A part of the whole: a number from 0 to 1."""
 
     @property
@@ -104,7 +104,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class Boolean:
     """Yes or no."""
 
     @property
@@ -131,7 +131,7 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
-class ExtraSwitch(Switch):
+class ExtraSwitch(Boolean):
     """Yes or no, and yes only with a package that an extra brings."""
 
     extra: str

@@ -20,7 +20,7 @@ class _Entry:
     failed: dict[str, float] = field(default_factory=dict)
 
 
-class Stickiness:
+class SessionAffinity:
     """Remembered models per client and selector.
 
     ``ttl`` and ``list_retry`` are seconds; a ``ttl`` of 0 turns the table off. A failure is kept
@@ -33,7 +33,7 @@ class Stickiness:
         self._list_retry = list_retry
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
 
-    def go_by(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
+    def configure(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
         """Remember by other numbers from now on; what is over them is forgotten at once."""
         self._ttl = ttl
         self._max_entries = max_entries

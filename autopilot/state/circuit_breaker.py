@@ -21,7 +21,7 @@ class _Breaker:
     retry_at: float = 0.0
 
 
-class Cooldown:
+class CircuitBreaker:
     """Counts retryable failures in a row.
 
     ``period`` is seconds; a ``threshold`` of 0 turns cooling off.
@@ -33,7 +33,7 @@ class Cooldown:
         self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
         self._open: set[str] = set()
 
-    def go_by(self, *, threshold: int, period: float) -> None:
+    def configure(self, *, threshold: int, period: float) -> None:
         """Count by other numbers from the next failure on; a threshold of 0 lets all models go."""
         self._threshold = threshold
         self._period = period

@@ -46,7 +46,7 @@ class _Model:
     by_size: list[float] = field(default_factory=list)
 
 
-class Experience:
+class LatencyStats:
     """Moving averages by model; times in seconds, throughput in tokens (or events) per second."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Experience:
         if len(known.samples) > _SAMPLES:
             del known.by_size[bisect_left(known.by_size, known.samples.popleft())]
 
-    def went(self, model: str, per_second: float, now: float) -> None:
+    def record_rate(self, model: str, per_second: float, now: float) -> None:
         """``model`` generated at this rate."""
         self._known(model).throughput.add(per_second, now)
 

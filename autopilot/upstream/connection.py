@@ -16,9 +16,9 @@ from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 from autopilot.http.immediate_write import hasten, relax
-from autopilot.http.response_parser import ResponseReader
+from autopilot.http.response_parser import ResponseParser
 from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
-from autopilot.upstream.types import Break, Call, Carrier, ResponseHead
+from autopilot.upstream.types import ResponseHead, Transport, UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -43,8 +43,8 @@ class Connection(protocol.Protocol):
         self._ready = ready
         self._idle = idle
         self._lost = lost
-        self._reader = ResponseReader()
-        self._call: Call | None = None
+        self._reader = ResponseParser()
+        self._call: UpstreamCall | None = None
         self._reused = False
         self._heard = False
         self._paused = False
@@ -70,7 +70,7 @@ class Connection(protocol.Protocol):
 
     # -- carrying a call
 
-    def carry(self, call: Call, reused: bool) -> None:
+    def carry(self, call: UpstreamCall, reused: bool) -> None:
         """Send the call's request and deliver what comes back to its receiver."""
         self._reader.expect()
         self._heard = False
@@ -132,7 +132,7 @@ class Connection(protocol.Protocol):
         else:
             _hand_over(call, self, head, body)
 
-    def _finish(self, call: Call, head: ResponseHead | None, body: bytes) -> None:
+    def _finish(self, call: UpstreamCall, head: ResponseHead | None, body: bytes) -> None:
         """The response ends here; this connection is free before its receiver hears of that.
 
         The receiver may send its next request at once, so from here on only locals count.
@@ -146,7 +146,7 @@ class Connection(protocol.Protocol):
             if complete:
                 call.receiver.end()
             else:
-                call.receiver.broken(Break(MALFORMED))
+                call.receiver.broken(UpstreamError(MALFORMED))
 
     def _leave(self) -> None:
         """The call is over for this connection: keep it for another one, or close it."""
@@ -172,7 +172,7 @@ class Connection(protocol.Protocol):
             call.receiver.end()
         else:
             stale = self._reused and not self._heard
-            call.receiver.broken(Break(CONNECTION_LOST, stale=stale))
+            call.receiver.broken(UpstreamError(CONNECTION_LOST, stale=stale))
 
 
 class _Over:
@@ -186,7 +186,9 @@ class _Over:
     pause = resume = abort
 
 
-def _hand_over(call: Call, carrier: Carrier, head: ResponseHead | None, body: bytes) -> None:
+def _hand_over(
+    call: UpstreamCall, carrier: Transport, head: ResponseHead | None, body: bytes
+) -> None:
     """Tell the receiver what one read brought; it may end the call at the head."""
     if head is not None:
         call.receiver.head(head)

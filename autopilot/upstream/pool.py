@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory
 from autopilot.http.timers import Deadline
 from autopilot.routing.retry_policy import CONNECT_ERROR, CONNECT_TIMEOUT
 from autopilot.upstream.connection import Connection
-from autopilot.upstream.types import Break, Call
+from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -100,7 +100,12 @@ class Pool:
         return len(self._open) + sum(1 for dial in self._dials if dial.connection is None)
 
     def dispatch(
-        self, origin: Origin, call: Call, *, fresh: bool = False, timeout: float | None = None
+        self,
+        origin: Origin,
+        call: UpstreamCall,
+        *,
+        fresh: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """Send ``call`` to ``origin``, on an idle connection if there is one and not ``fresh``.
 
@@ -186,9 +191,11 @@ class Pool:
 class _Dial:
     """One connection being opened for one call: from the endpoint to the handshake's end."""
 
-    def __init__(self, clock: IReactorTime, call: Call, over: Callable[[_Dial], None]) -> None:
+    def __init__(
+        self, clock: IReactorTime, call: UpstreamCall, over: Callable[[_Dial], None]
+    ) -> None:
         self.connection: Connection | None = None
-        self._call: Call | None = call
+        self._call: UpstreamCall | None = call
         self._over = over
         self._deadline = Deadline(clock, self._expired)
         self._connecting: Deferred[IProtocol] | None = None
@@ -239,9 +246,9 @@ class _Dial:
         if call is not None:
             self._stop()
             call.carrier = None
-            call.receiver.broken(Break(reason))
+            call.receiver.broken(UpstreamError(reason))
 
-    def _leave(self) -> Call | None:
+    def _leave(self) -> UpstreamCall | None:
         self._deadline.clear()
         self._over(self)
         call, self._call = self._call, None

@@ -33,7 +33,7 @@ class ResponseHead(NamedTuple):
         return None
 
 
-class Break(NamedTuple):
+class UpstreamError(NamedTuple):
     """A call that ended without a complete response; ``reason`` is from the verdict's vocabulary.
 
     ``stale`` marks a reused connection that closed before any byte of the response: the server had
@@ -45,7 +45,7 @@ class Break(NamedTuple):
     stale: bool = False
 
 
-class Receiver(Protocol):
+class ResponseHandler(Protocol):
     """Whoever waits for a response. After ``end`` or ``broken`` nothing more is called."""
 
     def head(self, head: ResponseHead) -> None:
@@ -57,11 +57,11 @@ class Receiver(Protocol):
     def end(self) -> None:
         """The response is complete."""
 
-    def broken(self, broken: Break) -> None:
+    def broken(self, broken: UpstreamError) -> None:
         """No complete response will come."""
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     """What a call rests on while it is open: a connection, or the opening of one."""
 
     def abort(self) -> None:
@@ -74,7 +74,7 @@ class Carrier(Protocol):
         """Read again."""
 
 
-class Call:
+class UpstreamCall:
     """One request on its way upstream, and the handle to stop it.
 
     ``receiver`` may be replaced while the call is open; that is how a committed response leaves the
@@ -83,10 +83,10 @@ class Call:
 
     __slots__ = ("carrier", "payload", "receiver")
 
-    def __init__(self, payload: bytes, receiver: Receiver) -> None:
+    def __init__(self, payload: bytes, receiver: ResponseHandler) -> None:
         self.payload = payload
-        self.receiver: Receiver = receiver
-        self.carrier: Carrier | None = None
+        self.receiver: ResponseHandler = receiver
+        self.carrier: Transport | None = None
 
     def abort(self) -> None:
         """Drop the call and its connection at once; the receiver hears nothing more.

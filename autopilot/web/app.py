@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from autopilot.feeds.polling import CATALOG
 from autopilot.http import error_bodies
 from autopilot.observability.metrics import CONTENT_TYPE
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import hint
 from autopilot.web.relay_resource import method_not_allowed
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from autopilot.web.status.live import Live
 
 _JSON = b"application/json"
-_NOT_READY = Refusal(503, "not_ready", "The model catalog has not been fetched yet.", retry_after=1)
+_NOT_READY = RouterError(
+    503, "not_ready", "The model catalog has not been fetched yet.", retry_after=1
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Pages:
     def models(self, request: IRequest) -> bytes:
         """The catalog as it was fetched, the aliases first."""
         catalog = self._catalog()
-        if isinstance(catalog, Refusal):
+        if isinstance(catalog, RouterError):
             return _refuse(request, catalog)
         return _answer(request, self._sources.documents.listing(catalog), _JSON)
 
@@ -95,22 +97,22 @@ class Pages:
     def model(self, request: IRequest, name: str) -> bytes:
         """One entry of the catalog."""
         catalog = self._catalog()
-        if isinstance(catalog, Refusal):
+        if isinstance(catalog, RouterError):
             return _refuse(request, catalog)
         entry = self._sources.documents.entry(catalog, name)
         if entry is None:
             near = hint(name, catalog, frozenset(), Mode.DIRECT)
             message = f"There is no model of this name{near}."  # what was asked for is not echoed
-            return _refuse(request, Refusal(404, "unknown_model", message, "model"))
+            return _refuse(request, RouterError(404, "unknown_model", message, "model"))
         return _answer(request, entry, _JSON)
 
-    def _catalog(self) -> Catalog | Refusal:
+    def _catalog(self) -> Catalog | RouterError:
         if not self._for_clients:
             return error_bodies.NOT_FOUND
         catalog = self._sources.catalog()
         return self._not_ready(CATALOG) if catalog is None else catalog
 
-    def _not_ready(self, awaits: str | None) -> Refusal:
+    def _not_ready(self, awaits: str | None) -> RouterError:
         """Try again when the feed that is missing may be there."""
         if awaits is None:
             return _NOT_READY
@@ -188,7 +190,7 @@ def _as_declared(request: IRequest) -> IRequest:
     return request
 
 
-def _refuse(request: IRequest, refusal: Refusal) -> bytes:
+def _refuse(request: IRequest, refusal: RouterError) -> bytes:
     request.setResponseCode(refusal.status, RESPONSES.get(refusal.status))
     for name, value in error_bodies.error_fields(refusal):
         request.setHeader(name, value)

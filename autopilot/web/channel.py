@@ -21,10 +21,10 @@ from twisted.web.http import HTTPChannel
 from autopilot.http.fields import Named, by_name
 from autopilot.http.immediate_write import hasten, relax
 from autopilot.http.request_id import request_id
-from autopilot.http.request_parser import Arrived, Phase, RequestReader
+from autopilot.http.request_parser import Arrived, Phase, RequestParser
 from autopilot.http.timers import Deadline
-from autopilot.routing.router_error import Refusal
-from autopilot.web.channel_response import Answer, refused
+from autopilot.routing.router_error import RouterError
+from autopilot.web.channel_response import ChannelResponse, refused
 from autopilot.web.relayed import RELAYED
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from autopilot.web.site import AutopilotSite
 
 _LINGER = 5.0
-_TOO_SLOW = Refusal(408, "request_timeout", "The request took too long to arrive.")
+_TOO_SLOW = RouterError(408, "request_timeout", "The request took too long to arrive.")
 
 
 class Channel(HTTPChannel):
@@ -61,7 +61,7 @@ class Channel(HTTPChannel):
         """See `IProtocol`."""
         super().connectionMade()
         hasten(self.transport)
-        self._reader = RequestReader(self.site.limits)
+        self._reader = RequestParser(self.site.limits)
         self._deadline = Deadline(self.site.reactor, self._too_slow)
         self._deadline.set(self.site.limits.head_timeout)
         self.site.opened(self)
@@ -105,7 +105,7 @@ class Channel(HTTPChannel):
         if not self._handlingRequest:
             return
         request = self.requests[0]
-        if isinstance(request, Answer):
+        if isinstance(request, ChannelResponse):
             request.announce_close()
         elif not request.startedWriting:
             _announce_close(request)
@@ -180,7 +180,7 @@ class Channel(HTTPChannel):
 
     def _relay(self, arrived: Arrived, endpoint: Endpoint) -> None:
         identity = _identity(arrived.named)
-        answer = Answer(
+        answer = ChannelResponse(
             self,
             endpoint.dialect,
             identity,
@@ -253,7 +253,7 @@ class Channel(HTTPChannel):
         else:
             self._reject(_TOO_SLOW)
 
-    def _reject(self, refusal: Refusal) -> None:
+    def _reject(self, refusal: RouterError) -> None:
         """Answer, then go on receiving for a moment, deaf to what comes.
 
         A client that is still sending must get to read the answer, and it will not if its data
@@ -271,7 +271,7 @@ class Channel(HTTPChannel):
         else:
             self.loseConnection()
 
-    def _rejection(self, refusal: Refusal) -> bytes:
+    def _rejection(self, refusal: RouterError) -> bytes:
         named, path = by_name(self._reader.fields), self._reader.path
         endpoint = self.site.endpoint(path)
         sharing = endpoint.sharing(named) if endpoint is not None else None

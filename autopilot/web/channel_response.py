@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.downstream import CommittedHead
     from autopilot.relay.engine import Exchange
-    from autopilot.routing.router_error import Refusal
+    from autopilot.routing.router_error import RouterError
     from autopilot.web.channel import Channel
 
 _BODILESS = frozenset({204, 304})
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Answer:
+class ChannelResponse:
     """Writes one response; see :class:`Downstream`. Every method is harmless without a client.
 
     Its channel keeps it among its requests: it has the two members that a channel asks of them.
@@ -148,7 +148,7 @@ class Answer:
             self._channel.unregisterProducer()
             self._channel.forceAbortClient()
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RouterError) -> None:
         """See `Downstream`."""
         if self.gone:
             return
@@ -157,7 +157,7 @@ class Answer:
         self._write(refused(refusal, self._request_id, self._dialect, sharing, closing=closing))
         self._channel.requestDone(self)
 
-    def error_event(self, refusal: Refusal) -> bytes:
+    def error_event(self, refusal: RouterError) -> bytes:
         """See `Downstream`."""
         return error_bodies.error_event(refusal, self._dialect)
 
@@ -168,7 +168,7 @@ class Answer:
 
 
 def refused(
-    refusal: Refusal,
+    refusal: RouterError,
     request_id: str,
     dialect: Dialect | None,
     sharing: Sequence[Field] = (),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autopilot.http.headers import Field
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 # Named for browsers that do not know the asterisk; it stands for every other one.
 _EXPOSED = (
@@ -29,7 +29,7 @@ _HEADER_NAMES = re.compile(rb"[-!#$%&'*+.^`|~\w]+(?:[ \t]*,[ \t]*[-!#$%&'*+.^`|~
 _LONGEST_NAMES = 4096
 _OURS = b"access-control-"
 
-ORIGIN_NOT_ALLOWED = Refusal(
+ORIGIN_NOT_ALLOWED = RouterError(
     403,
     "origin_not_allowed",
     "Pages of this origin may not call this router; its operator can name it in"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autopilot.http.headers import Field
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.engine import Exchange
-    from autopilot.relay.proxy import Gateway
+    from autopilot.relay.proxy import Proxy
     from autopilot.web.cors import Cors
 
 
@@ -26,7 +26,7 @@ class Endpoint:
 
     _log = Logger()
 
-    def __init__(self, gateway: Gateway, dialect: Dialect, path: bytes) -> None:
+    def __init__(self, gateway: Proxy, dialect: Dialect, path: bytes) -> None:
         self._gateway = gateway
         self._path = path
         self.dialect = dialect

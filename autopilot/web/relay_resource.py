@@ -10,8 +10,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http.fields import by_name
-from autopilot.routing.router_error import Refusal
-from autopilot.web.twisted_response import RequestDownstream, refuse
+from autopilot.routing.router_error import RouterError
+from autopilot.web.twisted_response import TwistedResponse, refuse
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 # Twisted's own channel lets these pass, which must not go upstream (RFC 9110, 5.5; RFC 3986, 2).
 _NOT_IN_A_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NOT_IN_A_TARGET = re.compile(rb"[^!-~]")
-_UNCLEAN = Refusal(400, "bad_request", "The request is not valid: its head has control bytes.")
+_UNCLEAN = RouterError(400, "bad_request", "The request is not valid: its head has control bytes.")
 
 
-class RelayLeaf(Resource):
+class RelayResource(Resource):
     """``POST`` of one endpoint. The tree has given the response its ``x-request-id``."""
 
     isLeaf = True
@@ -56,7 +56,7 @@ class RelayLeaf(Resource):
     def _relay(self, request: Request, fields: list[Field]) -> None:
         named = by_name(fields)
         sharing = self._endpoint.sharing(named)
-        downstream = RequestDownstream(request, self._endpoint.dialect, sharing)
+        downstream = TwistedResponse(request, self._endpoint.dialect, sharing)
         gone = request.notifyFinish()
         assert request.content is not None
         exchange = self._endpoint.accept(
@@ -84,8 +84,8 @@ def _identity(request: Request) -> str:
     return values[0].decode("ascii")
 
 
-def method_not_allowed(*allowed: str) -> Refusal:
+def method_not_allowed(*allowed: str) -> RouterError:
     """The refusal of a method; the ``Allow`` field is the caller's to set."""
-    return Refusal(
+    return RouterError(
         405, "method_not_allowed", f"This path answers {' and '.join(allowed)} requests only."
     )

@@ -16,7 +16,7 @@ from autopilot.http import error_bodies
 from autopilot.http.request_id import request_id
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.endpoint import Endpoint
-from autopilot.web.relay_resource import RelayLeaf
+from autopilot.web.relay_resource import RelayResource
 from autopilot.web.relayed import RELAYED
 from autopilot.web.twisted_response import refuse
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from autopilot.http.headers import Field
-    from autopilot.relay.proxy import Gateway
+    from autopilot.relay.proxy import Proxy
 
 # They ask for no key, so they are for pages of their own origin alone.
 _FOR_OPERATORS = frozenset({b"metrics", b"status"})
 
 
-class Tree(Resource):
+class RootResource(Resource):
     """The root of the router's resources, with or without relay leaves.
 
     ``endpoints`` are what the leaves lead to, by path: a channel of the router's own takes requests
     to them directly.
     """
 
-    def __init__(self, pages: IResource, gateway: Gateway | None) -> None:
+    def __init__(self, pages: IResource, gateway: Proxy | None) -> None:
         super().__init__()
         self._pages = pages
         self._nothing = _Nothing()
@@ -49,7 +49,7 @@ class Tree(Resource):
             else {}
         )
         self._leaves = {
-            path.strip(b"/"): RelayLeaf(endpoint) for path, endpoint in self.endpoints.items()
+            path.strip(b"/"): RelayResource(endpoint) for path, endpoint in self.endpoints.items()
         }
 
     def share_with(self, cors: Cors | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.server import Request, Site
 
 from autopilot.web.channel import Channel
-from autopilot.web.root import Tree
+from autopilot.web.root import RootResource
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -48,7 +48,7 @@ class AutopilotSite(Site):
         self.timeOut = None  # the channel's own deadlines replace the idle timer
         self.limits = limits
         self._endpoints: Mapping[bytes, Endpoint] = (
-            resource.endpoints if isinstance(resource, Tree) else {}
+            resource.endpoints if isinstance(resource, RootResource) else {}
         )
         self.refused = refused
         self.draining = False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autopilot.http.headers import Field
     from autopilot.relay.dialect import Dialect
     from autopilot.relay.downstream import CommittedHead
-    from autopilot.routing.router_error import Refusal
+    from autopilot.routing.router_error import RouterError
 
 _BODILESS = frozenset({204, 304})
 
@@ -72,7 +72,7 @@ def _name(name: str | bytes) -> bytes:
     return _spelled(name).lower()
 
 
-class RequestDownstream:
+class TwistedResponse:
     """Writes one response; see :class:`Downstream`. Every method is harmless without a client."""
 
     def __init__(
@@ -144,12 +144,12 @@ class RequestDownstream:
             # Not the channel's own way to abort: on a foreign site it logs the client's address.
             cast("Any", channel.transport).abortConnection()
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RouterError) -> None:
         """See `Downstream`."""
         if not self.gone:
             refuse(self._request, refusal, self._dialect)
 
-    def error_event(self, refusal: Refusal) -> bytes:
+    def error_event(self, refusal: RouterError) -> bytes:
         """See `Downstream`."""
         return error_bodies.error_event(refusal, self._dialect)
 
@@ -165,7 +165,7 @@ class RequestDownstream:
         self._producing = False
 
 
-def refuse(request: Request, refusal: Refusal, dialect: Dialect | None = None) -> None:
+def refuse(request: Request, refusal: RouterError, dialect: Dialect | None = None) -> None:
     """Answer a Twisted request with an error of the router's own, and finish it."""
     body = error_bodies.error_body(refusal, dialect)
     request.setResponseCode(refusal.status)

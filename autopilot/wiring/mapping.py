@@ -14,9 +14,9 @@ from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.retry_policy import Policy
-from autopilot.state.affinity import Stickiness
-from autopilot.state.circuit_breaker import Cooldown
-from autopilot.state.latency import Experience
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats
 
 if TYPE_CHECKING:
     from autopilot.settings import Settings
@@ -25,24 +25,26 @@ if TYPE_CHECKING:
 def memory(settings: Settings) -> Memory:
     """What the router remembers between requests, with nothing in it yet."""
     return Memory(
-        Stickiness(
+        SessionAffinity(
             ttl=settings.sticky_ttl_secs,
             max_entries=settings.sticky_max_entries,
             list_retry=settings.list_retry_ms / 1000,
         ),
-        Cooldown(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000),
-        Experience(),
+        CircuitBreaker(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000),
+        LatencyStats(),
     )
 
 
-def remember_by(memory: Memory, settings: Settings) -> None:
+def configure_state(memory: Memory, settings: Settings) -> None:
     """Let a memory go by other settings; it keeps what it holds as far as they allow."""
-    memory.stickiness.go_by(
+    memory.stickiness.configure(
         ttl=settings.sticky_ttl_secs,
         max_entries=settings.sticky_max_entries,
         list_retry=settings.list_retry_ms / 1000,
     )
-    memory.cooldown.go_by(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000)
+    memory.cooldown.configure(
+        threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000
+    )
 
 
 def limits(settings: Settings) -> Limits:

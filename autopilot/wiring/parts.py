@@ -19,26 +19,26 @@ from zope.interface import implementer
 
 from autopilot import __version__
 from autopilot.attestation import evidence_parser
-from autopilot.attestation.evidence_poller import Attestation
+from autopilot.attestation.evidence_poller import EvidencePoller
 from autopilot.feeds.head_limit import limit_head
 from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.readiness import Readiness, readiness
-from autopilot.feeds.snapshot_service import ControlPlane
-from autopilot.http.fetch import Answer, Fetcher
-from autopilot.http.timers import Schedule
+from autopilot.feeds.snapshot_service import SnapshotService
+from autopilot.http.fetch import FetchedResponse, Fetcher
+from autopilot.http.timers import TimerQueue
 from autopilot.observability.history import History
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.recent import Recent
 from autopilot.observability.records import RequestRecord
 from autopilot.observability.reporter import Reporter, records_to_log
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.proxy import Gateway
+from autopilot.relay.proxy import Proxy
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin, Pool
 from autopilot.web.app import Pages, Sources
 from autopilot.web.cors import Cors
-from autopilot.web.root import Tree
+from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from autopilot.web.status.facts import Facts
 from autopilot.web.status.live import Live
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
     from twisted.internet.defer import Deferred
 
-    from autopilot.observability.otlp import Exporting
+    from autopilot.observability.otlp import OtlpExporter
     from autopilot.relay.trace import Tracer
     from autopilot.routing.catalog import Model
 
@@ -98,7 +98,7 @@ class Parts:
         traces: TracerProvider | None = None,
     ) -> None:
         self.settings = settings
-        self.clock = Schedule(reactor)
+        self.clock = TimerQueue(reactor)
         self.draining = False
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self.metrics = Metrics(__version__)
@@ -119,18 +119,18 @@ class Parts:
         agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
         self.control = self._control_plane(reactor, agent)
         self.attestation = self._attestation(reactor, agent)
-        self.exporting: Exporting | None = None
+        self.exporting: OtlpExporter | None = None
         self.gateway = self._gateway(self._tracer(reactor, traces))
         self.documents = ModelDocuments(settings.aliases, int(time.time()))
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
-        self._shared: list[Tree] = []
+        self._shared: list[RootResource] = []
 
-    def go_by(self, settings: Settings) -> None:
+    def configure(self, settings: Settings) -> None:
         """Go by other settings, as far as they can change now; no request under way notices."""
         self.settings = settings
-        self.gateway.go_by(mapping.admission(settings))
-        mapping.remember_by(self.memory, settings)
+        self.gateway.configure(mapping.admission(settings))
+        mapping.configure_state(self.memory, settings)
         self.pool.connect_timeout = settings.upstream_connect_timeout_ms / 1000
         self.reporter.sample = settings.log_sample
         self.documents.rename(settings.aliases)
@@ -139,7 +139,7 @@ class Parts:
         for tree in self._shared:
             tree.share_with(Cors.of(settings.cors_allow_origins))
 
-    def tree(self, *, clients: bool = True, operators: bool = True) -> Tree:
+    def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
         """The resources of one port: those for clients, those for operators, or both."""
         sources = Sources(
             catalog=lambda: self.control.snapshot.catalog,
@@ -151,13 +151,13 @@ class Parts:
             live=self.live,
         )
         pages = Pages(sources, for_clients=clients, for_operators=operators)
-        tree = Tree(pages.app.resource(), self.gateway if clients else None)
+        tree = RootResource(pages.app.resource(), self.gateway if clients else None)
         if clients:
             tree.share_with(Cors.of(self.settings.cors_allow_origins))
             self._shared.append(tree)
         return tree
 
-    def site(self, tree: Tree) -> AutopilotSite:
+    def site(self, tree: RootResource) -> AutopilotSite:
         """A site of the router's own for a tree of its resources."""
         limits = mapping.limits(self.settings)
         site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected_head)
@@ -200,10 +200,10 @@ class Parts:
         self.history.add(record)
         self.reporter.report(record)
 
-    def _control_plane(self, reactor: Any, agent: IAgent) -> ControlPlane:
+    def _control_plane(self, reactor: Any, agent: IAgent) -> SnapshotService:
         settings = self.settings
         fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
-        return ControlPlane(
+        return SnapshotService(
             reactor,
             lambda: fetcher.get(settings.models_url),
             lambda: fetcher.get(settings.utilization_url),
@@ -213,16 +213,16 @@ class Parts:
             self.metrics.refresh,
         )
 
-    def _attestation(self, reactor: Any, agent: IAgent) -> Attestation:
+    def _attestation(self, reactor: Any, agent: IAgent) -> EvidencePoller:
         settings = self.settings
         fetcher = Fetcher(
             agent, reactor, evidence_parser.TIMEOUT_SECONDS, evidence_parser.MAX_BYTES
         )
 
-        def fetch(model: Model, nonce: str) -> Deferred[Answer]:
+        def fetch(model: Model, nonce: str) -> Deferred[FetchedResponse]:
             return fetcher.ask(evidence_parser.evidence_url(settings.api_base_url, model, nonce))
 
-        return Attestation(
+        return EvidencePoller(
             reactor,
             fetch,
             lambda: self.control.snapshot.catalog,
@@ -238,16 +238,16 @@ class Parts:
         from autopilot.observability.tracing import Tracing
 
         if traces is None:
-            from autopilot.observability.otlp import Exporting
+            from autopilot.observability.otlp import OtlpExporter
 
-            self.exporting = Exporting(reactor, __version__)
+            self.exporting = OtlpExporter(reactor, __version__)
             traces = self.exporting.provider
         return Tracing(traces, __version__, lambda: self.control.snapshot.catalog or ())
 
-    def _gateway(self, tracer: Tracer | None) -> Gateway:
+    def _gateway(self, tracer: Tracer | None) -> Proxy:
         settings = self.settings
         backend = Origin.of(settings.backend_base_url)
-        return Gateway(
+        return Proxy(
             self.clock,
             self.pool,
             {

@@ -183,7 +183,7 @@ class RouterTests(ExplainTestCase):
         for _ in range(3):
             self.parts.memory.cooldown.failed("acme/C", 0.0)
         self.parts.memory.experience.started("acme/A-TEE", 0.25, 0.0)
-        self.parts.memory.experience.went("acme/A-TEE", 80.0, 0.0)
+        self.parts.memory.experience.record_rate("acme/A-TEE", 80.0, 0.0)
         self.join(self.parts.tree())
 
     def test_known(self) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from autopilot.feeds.model_list import models_document
 from autopilot.feeds.readiness import readiness
-from autopilot.routing.plan import Plan, Recall, Rules, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.requirements import NOTHING, Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Selector, parse_selector
 from stub_backend.feed_bodies import catalog, utilization
 from stub_backend.population import Population, populate
@@ -78,12 +78,12 @@ class DriftTestCase(PlaneTestCase):
         data: Records = json.loads(models_document(known, (ALIAS,), 0))["data"]
         return data[1:]
 
-    def plan(self, model: str, needs: Needs = NOTHING, recall: Recall | None = None) -> Any:
+    def plan(self, model: str, needs: Needs = NOTHING, recall: RoutingState | None = None) -> Any:
         """The candidates for a request, or the code of its refusal."""
         selector = parse_selector(model, RULES.aliases, RULES.max_list_items)
         assert isinstance(selector, Selector)
-        made = plan(selector, needs, False, self.plane.snapshot, RULES, recall or Recall())
-        if isinstance(made, Refusal):
+        made = plan(selector, needs, False, self.plane.snapshot, RULES, recall or RoutingState())
+        if isinstance(made, RouterError):
             return made.code
         assert isinstance(made, Plan)
         return list(made.candidates)

@@ -10,7 +10,7 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.feeds.snapshot_service import ControlPlane
+from autopilot.feeds.snapshot_service import SnapshotService
 
 MODELS_EVERY = 300.0
 UTILIZATION_EVERY = 15.0
@@ -70,7 +70,7 @@ class PlaneTestCase(SynchronousTestCase):
         self.utilization = FeedInHand(self.clock)
         self.jitter = 0.0
         self.seen: list[tuple[str, str, int]] = []
-        self.plane = ControlPlane(
+        self.plane = SnapshotService(
             self.clock,
             self.models.fetch,
             self.utilization.fetch,

@@ -19,35 +19,37 @@ from autopilot.attestation.evidence_poller import (
     LIMITED_PAUSE,
     LONGEST_PAUSE,
     SPACING,
-    Attestation,
+    EvidencePoller,
     Known,
 )
-from autopilot.attestation.evidence_state import Reason, State
+from autopilot.attestation.evidence_state import EvidenceState, Reason
 from autopilot.feeds.parsers import NETWORK, FeedError
-from autopilot.http.fetch import Answer
+from autopilot.http.fetch import FetchedResponse
 from autopilot.routing.catalog import Catalog, Model
 from stub_backend.evidence_bodies import Form, body, instance_evidence
 
 REFRESH = 21_600.0
-LIMITED = Answer(429, b'{"detail":"Rate limit exceeded. Try again later."}')
-EMPTY = Answer(200, b'{"evidence":[],"failed_instance_ids":[]}')
-OUTDATED = Answer(400, b'{"detail":"Instances requires chutes_version >= 0.6.0 to retrieve"}')
-DOWN = Answer(502, b'{"detail":"Attestation service unavailable."}')
-Reply = Callable[[Model, str], Deferred[Answer]]
+LIMITED = FetchedResponse(429, b'{"detail":"Rate limit exceeded. Try again later."}')
+EMPTY = FetchedResponse(200, b'{"evidence":[],"failed_instance_ids":[]}')
+OUTDATED = FetchedResponse(
+    400, b'{"detail":"Instances requires chutes_version >= 0.6.0 to retrieve"}'
+)
+DOWN = FetchedResponse(502, b'{"detail":"Attestation service unavailable."}')
+Reply = Callable[[Model, str], Deferred[FetchedResponse]]
 
 
-def good(model: Model, nonce: str) -> Deferred[Answer]:
+def good(model: Model, nonce: str) -> Deferred[FetchedResponse]:
     """Evidence of one instance."""
     evidence = [instance_evidence(model.name, nonce)]
-    return succeed(Answer(200, json.dumps(body(evidence, ["gone"])).encode()))
+    return succeed(FetchedResponse(200, json.dumps(body(evidence, ["gone"])).encode()))
 
 
-def replaying(model: Model, nonce: str) -> Deferred[Answer]:
+def replaying(model: Model, nonce: str) -> Deferred[FetchedResponse]:
     """The same evidence whatever the nonce."""
     return good(model, "ab" * 32)
 
 
-def says(answer: Answer) -> Reply:
+def says(answer: FetchedResponse) -> Reply:
     """One and the same answer to every question."""
     return lambda _model, _nonce: succeed(answer)
 
@@ -76,10 +78,10 @@ class AttestationTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.events)
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
 
-    def made(self, refresh: float) -> Attestation:
+    def made(self, refresh: float) -> EvidencePoller:
         """An attestation with this interval."""
         numbers = count()
-        return Attestation(
+        return EvidencePoller(
             self.clock,
             self.fetch,
             lambda: self.catalog,
@@ -88,7 +90,7 @@ class AttestationTestCase(SynchronousTestCase):
             lambda: f"{next(numbers):064x}",
         )
 
-    def fetch(self, model: Model, nonce: str) -> Deferred[Answer]:
+    def fetch(self, model: Model, nonce: str) -> Deferred[FetchedResponse]:
         """Take note of a question, and answer it."""
         self.asked.append((self.clock.seconds(), model.name))
         self.nonces.append(nonce)
@@ -147,7 +149,7 @@ class PaceTests(AttestationTestCase):
 
     def test_slow_answer(self) -> None:
         """A question that takes long is not joined by another."""
-        waiting: Deferred[Answer] = Deferred()
+        waiting: Deferred[FetchedResponse] = Deferred()
         self.reply = lambda _model, _nonce: waiting
         self.attestation.start()
         self.passes(300)
@@ -265,7 +267,7 @@ class MemoryTests(AttestationTestCase):
         self.reply = says(DOWN)
         self.passes(REFRESH + 30)
         known = self.known()
-        self.assertEqual(known.finding.state, State.PRESENT)
+        self.assertEqual(known.finding.state, EvidenceState.PRESENT)
         self.assertIs(known.missed, Reason.SERVICE_DOWN)
         self.assertGreater(known.age or 0, REFRESH)
         self.passes(REFRESH)
@@ -274,7 +276,7 @@ class MemoryTests(AttestationTestCase):
         self.reply = good
         self.passes(REFRESH)
         known = self.known()
-        self.assertEqual((known.finding.state, known.missed), (State.PRESENT, None))
+        self.assertEqual((known.finding.state, known.missed), (EvidenceState.PRESENT, None))
 
     def test_trouble_replaces_trouble(self) -> None:
         """Where there never was evidence, the last trouble is the one that is told."""
@@ -373,7 +375,7 @@ class EndTests(AttestationTestCase):
 
     def test_stop_cancels(self) -> None:
         """A question in flight is cancelled, changes nothing, and stopping waits for its end."""
-        ended: list[Deferred[Answer]] = []
+        ended: list[Deferred[FetchedResponse]] = []
         self.reply = lambda _model, _nonce: Deferred(ended.append)
         self.attestation.start()
         self.passes(30)
@@ -403,7 +405,7 @@ class EndTests(AttestationTestCase):
     def test_debug_domain(self) -> None:
         """Evidence that refutes itself is shown as none."""
         evidence = [instance_evidence("a", "ab" * 32, Form(attributes=1))]
-        self.reply = says(Answer(200, json.dumps(body(evidence, [])).encode()))
+        self.reply = says(FetchedResponse(200, json.dumps(body(evidence, [])).encode()))
         self.attestation.start()
         self.passes(30)
         self.assertEqual(self.known().report()["reason"], "debug-mode")

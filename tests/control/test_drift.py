@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autopilot.routing.plan import Recall
+from autopilot.routing.plan import RoutingState
 from autopilot.routing.requirements import Needs
 from stub_backend.feed_drift import renamed
 from tests.control.drifting import ALIAS, PRIVATE, DriftTestCase, copied
@@ -109,7 +109,7 @@ class CatalogDriftTests(DriftTestCase):
         self.refresh()
         self.assertEqual((self.names, self.code), (before[:3], None))
         self.assertEqual(self.plan(before[5]), "unknown_model")
-        remembered = Recall(remembered=before[5], cooling=frozenset(before[:3]))
+        remembered = RoutingState(remembered=before[5], cooling=frozenset(before[:3]))
         self.assertEqual(self.plan(ALIAS, recall=remembered), before[:3])
 
     def test_vanishes_and_returns(self) -> None:

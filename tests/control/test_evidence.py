@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.evidence_parser import evidence_url, passing, read_answer, read_failure
-from autopilot.attestation.evidence_state import Finding, Reason, State
+from autopilot.attestation.evidence_state import EvidenceState, Finding, Reason
 from autopilot.feeds.parsers import JSON, NETWORK, TIMEOUT, TOO_LARGE, FeedError
-from autopilot.http.fetch import Answer, Fetcher
+from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.routing.catalog import Model
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions, site
 from stub_backend.evidence_bodies import e2e_pubkey, instance_evidence, instance_ids
@@ -96,7 +96,7 @@ class AskedTests(SynchronousTestCase):
             self.clock.advance(2.0)
             finding = self.asked(scenario)
             self.assertIs(finding.reason, reason, scenario)
-            wanted = State.PRESENT if reason is None else State.UNAVAILABLE
+            wanted = EvidenceState.PRESENT if reason is None else EvidenceState.UNAVAILABLE
             self.assertIs(finding.state, wanted, scenario)
 
     def test_counts(self) -> None:
@@ -129,7 +129,7 @@ class AskedTests(SynchronousTestCase):
         self.assertIs(again.reason, Reason.REPLAYED)
         first = self.asked("ok")
         again = self.asked("ok", OTHER, seen=first.nonce_hashes)
-        self.assertIs(again.state, State.PRESENT)
+        self.assertIs(again.state, EvidenceState.PRESENT)
 
     def test_what_goes_out(self) -> None:
         """The nonce and nothing else: no credential, no cookie."""
@@ -172,7 +172,7 @@ class ReadTests(SynchronousTestCase):
 
     def read(self, value: object, status: int = 200) -> Finding:
         """Read JSON as an answer."""
-        return read_answer(Answer(status, json.dumps(value).encode()), NONCE)
+        return read_answer(FetchedResponse(status, json.dumps(value).encode()), NONCE)
 
     def test_shapes(self) -> None:
         """What is not of this shape is not read as evidence, nor as its absence."""
@@ -194,9 +194,9 @@ class ReadTests(SynchronousTestCase):
         entry = instance_evidence("a", NONCE)
         for name in ("instance_id", "gpu_evidence", "certificate", "signature", "attested_body"):
             for changed in (entry | {name: None}, {k: v for k, v in entry.items() if k != name}):
-                self.assertIs(self.read({"evidence": [changed]}).state, State.PRESENT, name)
+                self.assertIs(self.read({"evidence": [changed]}).state, EvidenceState.PRESENT, name)
         whole = self.read({"evidence": [entry], "failed_instance_ids": None, "new": {}})
-        self.assertEqual((whole.state, whole.failed), (State.PRESENT, 0))
+        self.assertEqual((whole.state, whole.failed), (EvidenceState.PRESENT, 0))
 
     def test_base64(self) -> None:
         """Lines are part of the encoding, other characters are not."""
@@ -204,11 +204,11 @@ class ReadTests(SynchronousTestCase):
         text = entry["quote"]
         lines = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
         for written, state in (
-            (lines, State.PRESENT),
-            (text + "\n", State.PRESENT),
-            (text[:80] + "!!!!" + text[80:], State.UNAVAILABLE),
-            (text[:80] + "\u00e9" + text[80:], State.UNAVAILABLE),
-            (text[:-1], State.UNAVAILABLE),
+            (lines, EvidenceState.PRESENT),
+            (text + "\n", EvidenceState.PRESENT),
+            (text[:80] + "!!!!" + text[80:], EvidenceState.UNAVAILABLE),
+            (text[:80] + "\u00e9" + text[80:], EvidenceState.UNAVAILABLE),
+            (text[:-1], EvidenceState.UNAVAILABLE),
         ):
             finding = self.read({"evidence": [entry | {"quote": written}]})
             self.assertIs(finding.state, state, written[:100])
@@ -224,17 +224,18 @@ class ReadTests(SynchronousTestCase):
     def test_bounds(self) -> None:
         """A list beyond all instances, or one nested beyond all sense, is not gone through."""
         many = b'{"evidence":[' + b",".join([b"{}"] * 2001) + b"]}"
-        self.assertIs(read_answer(Answer(200, many), NONCE).reason, Reason.TOO_LARGE)
+        self.assertIs(read_answer(FetchedResponse(200, many), NONCE).reason, Reason.TOO_LARGE)
         many = b'{"evidence":[' + b"1," * 1_000_000
-        self.assertIs(read_answer(Answer(200, many), NONCE).reason, Reason.TOO_LARGE)
+        self.assertIs(read_answer(FetchedResponse(200, many), NONCE).reason, Reason.TOO_LARGE)
         deep = b'{"evidence":' + b"[" * 200_000
-        self.assertIs(read_answer(Answer(200, deep), NONCE).reason, Reason.UNREADABLE)
+        self.assertIs(read_answer(FetchedResponse(200, deep), NONCE).reason, Reason.UNREADABLE)
         deep = b'{"evidence":[{"quote":"","gpu_evidence":%b}]}' % (b"[" * 50_000 + b"]" * 50_000)
         self.assertIn(
-            read_answer(Answer(200, deep), NONCE).reason, (Reason.UNREADABLE, Reason.MALFORMED)
+            read_answer(FetchedResponse(200, deep), NONCE).reason,
+            (Reason.UNREADABLE, Reason.MALFORMED),
         )
         self.assertIs(
-            read_answer(Answer(500, b"[" * 1_000_000), NONCE).reason, Reason.PLATFORM_ERROR
+            read_answer(FetchedResponse(500, b"[" * 1_000_000), NONCE).reason, Reason.PLATFORM_ERROR
         )
 
     def test_failures(self) -> None:
@@ -252,8 +253,8 @@ class ReadTests(SynchronousTestCase):
     @given(st.integers(100, 599), st.binary(max_size=200))
     def test_any_bytes(self, status: int, body: bytes) -> None:
         """No bytes make it raise, and none are evidence."""
-        finding = read_answer(Answer(status, body), NONCE)
-        self.assertIs(finding.state, State.UNAVAILABLE)
+        finding = read_answer(FetchedResponse(status, body), NONCE)
+        self.assertIs(finding.state, EvidenceState.UNAVAILABLE)
 
     @given(
         st.recursive(
@@ -278,7 +279,7 @@ class ReadTests(SynchronousTestCase):
             {"evidence": value},
             {"evidence": [value], "failed_instance_ids": value},
         ):
-            self.assertIs(self.read(answer).state, State.UNAVAILABLE)
+            self.assertIs(self.read(answer).state, EvidenceState.UNAVAILABLE)
 
     @given(st.data())
     def test_damaged(self, data: st.DataObject) -> None:
@@ -286,5 +287,5 @@ class ReadTests(SynchronousTestCase):
         body = bytearray(json.dumps({"evidence": [instance_evidence("a", NONCE)]}).encode())
         at = data.draw(st.integers(0, len(body) - 1))
         body[at] = data.draw(st.integers(0, 255))
-        finding = read_answer(Answer(200, bytes(body)), NONCE)
-        self.assertIn(finding.state, (State.PRESENT, State.UNAVAILABLE))
+        finding = read_answer(FetchedResponse(200, bytes(body)), NONCE)
+        self.assertIn(finding.state, (EvidenceState.PRESENT, EvidenceState.UNAVAILABLE))

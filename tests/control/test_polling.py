@@ -10,7 +10,7 @@ from twisted.logger import LogLevel
 
 from autopilot.feeds.parsers import INTERNAL, NETWORK, SHAPE, FeedError
 from autopilot.feeds.polling import UNTIL_FIRST
-from autopilot.feeds.snapshot_service import ControlPlane
+from autopilot.feeds.snapshot_service import SnapshotService
 from tests.control.planes import FeedInHand, Fetch, PlaneTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 
@@ -83,7 +83,7 @@ class PaceTests(PlaneTestCase):
             return left.pop(0) if left else 0.0
 
         never: Fetch = Deferred
-        plane = ControlPlane(clock, never, feed.fetch, 1e9, 10.0, jitter, lambda *_event: None)
+        plane = SnapshotService(clock, never, feed.fetch, 1e9, 10.0, jitter, lambda *_event: None)
         left.insert(0, 0.0)  # the catalog feed draws first
         plane.start()
         for _ in draws:
@@ -161,7 +161,7 @@ class FailureTests(PlaneTestCase):
         def broken(_feed: str, _outcome: str, _rejected: int) -> None:
             raise ZeroDivisionError
 
-        plane = ControlPlane(clock, Deferred, feed.fetch, 300.0, 15.0, lambda: 0.0, broken)
+        plane = SnapshotService(clock, Deferred, feed.fetch, 300.0, 15.0, lambda: 0.0, broken)
         plane.start()
         clock.advance(15.0)
         self.assertEqual(len(feed.started), 2)
@@ -266,7 +266,7 @@ class StopTests(PlaneTestCase):
         feed = FeedInHand(clock)
         feed.gives(b"[]")
         stopped: list[Deferred[None]] = []
-        plane = ControlPlane(
+        plane = SnapshotService(
             clock,
             Deferred,
             feed.fetch,

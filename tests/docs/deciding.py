@@ -6,14 +6,14 @@ from typing import Final
 
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.deadlines import first_content_allowance
-from autopilot.routing.plan import Plan, Recall, Rules, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.ranking import Load, Ranked, rank
 from autopilot.routing.requirements import Needs
 from autopilot.routing.selector import parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.settings import Settings
-from autopilot.state.affinity import Stickiness
-from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
 from tests.docs.tables import code, table
 
 ALIAS: Final = "chutesai/AutoPilot"
@@ -98,12 +98,12 @@ def plans() -> str:
     snapshot = Snapshot(_CATALOG, ranking(), 0.0, 0.0)
     first = ranking()[0].name
     rows = (
-        ("the alias", ALIAS, Needs(), Recall()),
-        ("the alias, with a picture in the request", ALIAS, Needs(images=True), Recall()),
+        ("the alias", ALIAS, Needs(), RoutingState()),
+        ("the alias, with a picture in the request", ALIAS, Needs(images=True), RoutingState()),
         ("the alias, by a client that `acme/small` served last", ALIAS, Needs(), _sticky()),
         (f"the alias, while `{first}` cools down", ALIAS, Needs(), _cooling(first)),
-        ("a list", "acme/busy,acme/small", Needs(), Recall()),
-        ("one name", "acme/vision", Needs(), Recall()),
+        ("a list", "acme/busy,acme/small", Needs(), RoutingState()),
+        ("one name", "acme/vision", Needs(), RoutingState()),
     )
     settings = Settings()
     rules = Rules(frozenset(settings.aliases), settings.max_model_list_items)
@@ -116,32 +116,36 @@ def plans() -> str:
     )
 
 
-def _planned(model: str, needs: Needs, recall: Recall, snapshot: Snapshot, rules: Rules) -> str:
+def _planned(
+    model: str, needs: Needs, recall: RoutingState, snapshot: Snapshot, rules: Rules
+) -> str:
     selector = parse_selector(model, rules.aliases, rules.max_list_items)
     made = plan(selector, needs, False, snapshot, rules, recall)  # type: ignore[arg-type]
     assert isinstance(made, Plan)
     return ", ".join(map(code, made.candidates))
 
 
-def _sticky() -> Recall:
+def _sticky() -> RoutingState:
     """What is remembered of a client a minute after it was served."""
     settings, key = Settings(), (b"a client", ALIAS)
-    memory = Stickiness(
+    memory = SessionAffinity(
         ttl=settings.sticky_ttl_secs,
         max_entries=settings.sticky_max_entries,
         list_retry=settings.list_retry_ms / 1000,
     )
     memory.served(key, "acme/small", 0.0)
-    return Recall(remembered=memory.remembered(key, 60.0))
+    return RoutingState(remembered=memory.remembered(key, 60.0))
 
 
-def _cooling(model: str) -> Recall:
+def _cooling(model: str) -> RoutingState:
     """What holds a second after a model failed as often as it may."""
     settings = Settings()
-    cooldown = Cooldown(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000)
+    cooldown = CircuitBreaker(
+        threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000
+    )
     for _ in range(settings.cooldown_failures):
         cooldown.failed(model, 0.0)
-    return Recall(cooling=cooldown.cooling(1.0))
+    return RoutingState(cooling=cooldown.cooling(1.0))
 
 
 def patience() -> str:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, NoReturn
 from unittest.mock import patch
 
 from autopilot.request import body as request_body
-from autopilot.request.body import Ask
+from autopilot.request.body import ParsedBody
 from autopilot.request.json_scan import MAX_MEMBERS
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 _CODES = ("invalid_json", "invalid_body", "missing_model", "invalid_model")
 _MAY_GO = ("stream", "stream_options")
@@ -24,7 +24,7 @@ Pairs = list[tuple[str, Any]]
 def body(data: bytes) -> None:
     """The body is the data."""
     asked = request_body.read(data)
-    if isinstance(asked, Refusal):
+    if isinstance(asked, RouterError):
         assert asked.status == 400 and asked.code in _CODES, asked
         _check_refusal(data, asked)
         return
@@ -41,18 +41,18 @@ def body(data: bytes) -> None:
     _check_meaning(before, after, asked)
 
 
-def _check_alternatives(data: bytes, asked: Ask, sent: bytes) -> None:
+def _check_alternatives(data: bytes, asked: ParsedBody, sent: bytes) -> None:
     """Equal bodies become equal bodies, and by whichever way they are read."""
     again = request_body.read(bytes(bytearray(data)))
     with patch.object(request_body, "glance", return_value=None):
         closely = request_body.read(data)
     for other in (again, closely):
-        assert isinstance(other, Ask), other
+        assert isinstance(other, ParsedBody), other
         assert other.body.naming(_MODEL) == sent, (other.body.naming(_MODEL), sent)
         assert (other.model, other.stream) == (asked.model, asked.stream), (other, asked)
 
 
-def _check_bytes(data: bytes, asked: Ask, sent: bytes) -> None:
+def _check_bytes(data: bytes, asked: ParsedBody, sent: bytes) -> None:
     """Where no member was left out, only the value of one ``model`` differs."""
     hole = asked.body
     if hole.whole == data:
@@ -60,7 +60,7 @@ def _check_bytes(data: bytes, asked: Ask, sent: bytes) -> None:
         assert sent == data[: hole.start] + json.dumps(_MODEL).encode() + data[hole.end :]
 
 
-def _check_meaning(before: Pairs, after: Pairs, asked: Ask) -> None:
+def _check_meaning(before: Pairs, after: Pairs, asked: ParsedBody) -> None:
     """All else is equal and in its order; only what is null and must not be may be missing."""
     last = dict(before)
     gone = {key for key in _MAY_GO if key in last and last[key] is None}
@@ -75,7 +75,7 @@ def _check_meaning(before: Pairs, after: Pairs, asked: Ask) -> None:
     assert asked.stream is (dict(after).get("stream") is True), after
 
 
-def _check_refusal(data: bytes, refusal: Refusal) -> None:
+def _check_refusal(data: bytes, refusal: RouterError) -> None:
     """A refusal is true."""
     try:
         pairs = _pairs(data)

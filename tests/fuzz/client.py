@@ -12,7 +12,7 @@ import re
 import h11
 import msgspec
 
-from autopilot.request.body import Ask, read
+from autopilot.request.body import ParsedBody, read
 from tests.fuzz.pieces import Pieces
 from tests.fuzz.router import Router, router
 from tests.web.browsers import Browser, ask, request
@@ -99,7 +99,7 @@ def _check_upstream(made: Router, reader: Reader) -> None:
 def _asks_for(body: bytes, sent: bytes) -> bool:
     """Whether ``sent`` is what a client's body becomes."""
     wanted = read(body)
-    if not isinstance(wanted, Ask):
+    if not isinstance(wanted, ParsedBody):
         return False
     hole, model = wanted.body, msgspec.json.encode(json.loads(sent)["model"])
     return sent == hole.whole[: hole.start] + model + hole.whole[hole.end :]

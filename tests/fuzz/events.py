@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from autopilot.relay.commit import Commit, Dial, Holding, dial
+from autopilot.relay.commit import Commit, CommitDecision, CommitPolicy, commit_policy
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.sse import Event, Events
-from autopilot.relay.sse_guard import Guard, GuardLevel, guard
+from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from tests.fuzz.pieces import Pieces
 from tests.relay.chunks import cut
 
@@ -42,8 +42,8 @@ def events(data: bytes) -> None:
         _check_guards(stream, ways, level, dialect)
 
 
-def _dial(commit: Commit, dialect: Dialect, room: int) -> Dial:
-    return dial(commit, is_stream=True, dialect=dialect, last=False, max_bytes=room)
+def _dial(commit: Commit, dialect: Dialect, room: int) -> CommitPolicy:
+    return commit_policy(commit, is_stream=True, dialect=dialect, last=False, max_bytes=room)
 
 
 def _check_same(results: Sequence[object]) -> None:
@@ -77,12 +77,12 @@ def _plainly(stream: bytes) -> Iterator[Event]:
         yield Event(stream[at:], bare=True, start=at)
 
 
-def _judged(judge: Dial, chunks: Chunks) -> tuple[Holding, bool]:
+def _judged(judge: CommitPolicy, chunks: Chunks) -> tuple[CommitDecision, bool]:
     for chunk in chunks:
-        if (verdict := judge.feed(chunk)) is not Holding.HOLD:
+        if (verdict := judge.feed(chunk)) is not CommitDecision.HOLD:
             return verdict, judge.answered
     verdict = judge.end()
-    assert verdict is not Holding.HOLD
+    assert verdict is not CommitDecision.HOLD
     return verdict, judge.answered
 
 
@@ -92,7 +92,7 @@ def _check_guards(
     """What passes is a beginning of the stream, and all of it where nothing is wrong."""
     results: list[tuple[object, ...]] = []
     for chunks in ways:
-        watch = guard(level, is_stream=True, dialect=dialect)
+        watch = stream_guard(level, is_stream=True, dialect=dialect)
         passed = _passed(watch, chunks)
         assert stream.startswith(passed), (level, passed)
         assert watch.fault is not None or passed == stream, (level, passed)
@@ -103,7 +103,7 @@ def _check_guards(
     _check_same(results)
 
 
-def _passed(watch: Guard, chunks: Chunks) -> bytes:
+def _passed(watch: StreamGuard, chunks: Chunks) -> bytes:
     passed = b""
     for chunk in chunks:
         faulty = watch.fault is not None

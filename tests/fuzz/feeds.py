@@ -7,10 +7,10 @@ import math
 from itertools import pairwise
 
 from autopilot.attestation.evidence_parser import read_answer
-from autopilot.attestation.evidence_state import State
+from autopilot.attestation.evidence_state import EvidenceState
 from autopilot.feeds.model_list import model_document, models_document
 from autopilot.feeds.parsers import OUTCOMES, FeedError, parse_catalog, parse_utilization
-from autopilot.http.fetch import Answer
+from autopilot.http.fetch import FetchedResponse
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
@@ -100,11 +100,14 @@ def evidence(data: bytes) -> None:
     """The first byte chooses the status, the rest is the body."""
     status = _STATUSES[int.from_bytes(data[:1]) % len(_STATUSES)]
     keys = {"i1": "a2V5"}
-    found = read_answer(Answer(status, data[1:]), _NONCE, frozenset({bytes(32)}), keys)
-    assert found.state in (State.UNAVAILABLE, State.PRESENT), found
-    assert (found.state is State.UNAVAILABLE) == (found.reason is not None), found
-    assert status == 200 or found.state is State.UNAVAILABLE, found
+    found = read_answer(FetchedResponse(status, data[1:]), _NONCE, frozenset({bytes(32)}), keys)
+    assert found.state in (EvidenceState.UNAVAILABLE, EvidenceState.PRESENT), found
+    assert (found.state is EvidenceState.UNAVAILABLE) == (found.reason is not None), found
+    assert status == 200 or found.state is EvidenceState.UNAVAILABLE, found
     assert min(found.instances, found.failed, found.gpus, found.nonces_bound) >= 0, found
-    assert found.state is State.UNAVAILABLE or found.instances > 0, found
+    assert found.state is EvidenceState.UNAVAILABLE or found.instances > 0, found
     assert all(len(each) == 32 for each in found.nonce_hashes), found
-    assert read_answer(Answer(status, data[1:]), _NONCE, frozenset({bytes(32)}), keys) == found
+    assert (
+        read_answer(FetchedResponse(status, data[1:]), _NONCE, frozenset({bytes(32)}), keys)
+        == found
+    )

@@ -15,16 +15,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation import evidence_parser
 from autopilot.feeds import parsers
-from autopilot.http.response_parser import ResponseReader
+from autopilot.http.response_parser import ResponseParser
 from autopilot.relay import sse_guard
-from autopilot.relay.commit import FirstContent, Holding
-from autopilot.relay.proxy import Gateway
+from autopilot.relay.commit import CommitDecision, FirstContent
+from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse import Events
 from autopilot.relay.stream import Stream
 from autopilot.request import body as request_body
-from autopilot.request.body import HoledBody
+from autopilot.request.body import BodyTemplate
 from autopilot.routing import ranking
-from autopilot.web.root import Tree
+from autopilot.web.root import RootResource
 from tests.fuzz.mutations import mutations
 from tests.fuzz.pieces import Pieces, joined, single
 from tests.fuzz.targets import FOUND, TARGETS, Target
@@ -106,16 +106,16 @@ class FailureTests(SynchronousTestCase):
         def accept(*_: object) -> None:
             raise RuntimeError("a bug")
 
-        self.fails("client", Gateway, "accept", accept)
+        self.fails("client", Proxy, "accept", accept)
 
     def test_client_exception(self) -> None:
         """An exception out of the site."""
-        self.fails("client", Tree, "getChildWithDefault", None)
+        self.fails("client", RootResource, "getChildWithDefault", None)
 
     def test_client_other_bytes(self) -> None:
         """A body that goes up changed."""
-        right = HoledBody.pieces
-        self.fails("client", HoledBody, "pieces", lambda *given: (*right(*given), b" "))
+        right = BodyTemplate.pieces
+        self.fails("client", BodyTemplate, "pieces", lambda *given: (*right(*given), b" "))
 
     def test_upstream_broken_looks_whole(self) -> None:
         """A broken answer that gets a clean end."""
@@ -123,12 +123,12 @@ class FailureTests(SynchronousTestCase):
 
     def test_upstream_byte_lost(self) -> None:
         """A byte of the body that is not relayed."""
-        right = ResponseReader.on_body
-        self.fails("upstream", ResponseReader, "on_body", lambda it, data: right(it, data[1:]))
+        right = ResponseParser.on_body
+        self.fails("upstream", ResponseParser, "on_body", lambda it, data: right(it, data[1:]))
 
     def test_upstream_interim_body(self) -> None:
         """The body of an interim response that becomes part of the answer."""
-        self.fails("upstream", ResponseReader, "on_body", lambda it, data: it._chunks.append(data))
+        self.fails("upstream", ResponseParser, "on_body", lambda it, data: it._chunks.append(data))
 
     def test_body_member_lost(self) -> None:
         """A member that does not go up."""
@@ -164,7 +164,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_events_dial(self) -> None:
         """A dial without a verdict."""
-        self.fails("events", FirstContent, "end", lambda it: Holding.HOLD)
+        self.fails("events", FirstContent, "end", lambda it: CommitDecision.HOLD)
 
     def test_events_guard(self) -> None:
         """A guard that keeps what it held."""

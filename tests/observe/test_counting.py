@@ -6,19 +6,21 @@ from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Counter as LibraryCounter
+from prometheus_client import Histogram as LibraryHistogram
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.instruments import Counted, Counts, Distribution
+from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector
 
 BOUNDS = (0.05, 1, 2.5, 600)
 values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10))
 
 
-def by_us(*counted: Counts | Distribution) -> str:
+def by_us(*counted: Counter | Histogram) -> str:
     """What a scrape shows of what we counted."""
     registry = CollectorRegistry()
-    registry.register(Counted(*counted))
+    registry.register(InstrumentCollector(*counted))
     return generate_latest(registry).decode()
 
 
@@ -36,12 +38,12 @@ class CountingTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 599), st.integers(0, 9))))
     def test_labelled(self, counted: list[tuple[str, int, int]]) -> None:
         """Counters with labels, whatever the labels hold."""
-        ours = Counts("made_total", 'Things\nmade with "\\".', "of", "status")
+        ours = Counter("made_total", 'Things\nmade with "\\".', "of", "status")
         for of, status, number in counted:
             ours.values[of, status] += number
 
         def count(registry: CollectorRegistry) -> None:
-            theirs = Counter(
+            theirs = LibraryCounter(
                 "made_total", 'Things\nmade with "\\".', ["of", "status"], registry=registry
             )
             for of, status, number in counted:
@@ -52,12 +54,12 @@ class CountingTests(SynchronousTestCase):
     @given(st.lists(st.integers(0, 2**40)))
     def test_unlabelled(self, counted: list[int]) -> None:
         """Counters without labels, which are there from the beginning."""
-        ours = Counts("bytes_total", "Bytes.")
+        ours = Counter("bytes_total", "Bytes.")
         for number in counted:
             ours.values[()] += number
 
         def count(registry: CollectorRegistry) -> None:
-            theirs = Counter("bytes_total", "Bytes.", registry=registry)
+            theirs = LibraryCounter("bytes_total", "Bytes.", registry=registry)
             for number in counted:
                 theirs.inc(number)
 
@@ -66,12 +68,12 @@ class CountingTests(SynchronousTestCase):
     @given(st.lists(values))
     def test_histogram(self, observed: list[float]) -> None:
         """Histograms; a value on a bound is below it."""
-        ours = Distribution("took_seconds", "Time.", BOUNDS)
+        ours = Histogram("took_seconds", "Time.", BOUNDS)
         for value in observed:
             ours.observe(value)
 
         def count(registry: CollectorRegistry) -> None:
-            theirs = Histogram("took_seconds", "Time.", buckets=BOUNDS, registry=registry)
+            theirs = LibraryHistogram("took_seconds", "Time.", buckets=BOUNDS, registry=registry)
             for value in observed:
                 theirs.observe(value)
 
@@ -79,5 +81,5 @@ class CountingTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """Metrics come in the order given."""
-        text = by_us(Counts("b_total", "B."), Counts("a_total", "A."))
+        text = by_us(Counter("b_total", "B."), Counter("a_total", "A."))
         self.assertLess(text.index("b_total"), text.index("a_total"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.log_rate_limit import LONGEST, SHORTEST, Repeats, alike
+from autopilot.observability.log_rate_limit import LONGEST, SHORTEST, LogRateLimit, alike
 
 
 def _failure(error: type[Exception], *, other_place: bool = False) -> Failure:
@@ -26,7 +26,7 @@ class RepeatsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Nothing was met."""
-        self.repeats = Repeats()
+        self.repeats = LogRateLimit()
 
     def told(self, kind: str, *moments: float) -> list[tuple[float, int]]:
         """When something was told, and of how many."""
@@ -77,7 +77,7 @@ class RepeatsTests(SynchronousTestCase):
     @given(st.lists(st.floats(min_value=0.0, max_value=LONGEST), min_size=1, max_size=200))
     def test_counts(self, pauses: list[float]) -> None:
         """While it goes on nothing is lost: what was told of and what was not make all of them."""
-        repeats, now, told = Repeats(), 0.0, 0
+        repeats, now, told = LogRateLimit(), 0.0, 0
         for pause in pauses:
             now += pause
             told += repeats.met("a", now) or 0

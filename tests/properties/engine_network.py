@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from autopilot.upstream.pool import Origin, Pool
-from autopilot.upstream.types import Call
+from autopilot.upstream.types import UpstreamCall
 from tests.properties.engine_replies import REPLIES, Framing
 from tests.properties.engine_script import Script
 from tests.properties.engine_tape import Dialled, Entry, Lost, Received, Sent, Tried
@@ -207,7 +207,12 @@ class WatchedPool(Pool):
     network: Network
 
     def dispatch(
-        self, origin: Origin, call: Call, *, fresh: bool = False, timeout: float | None = None
+        self,
+        origin: Origin,
+        call: UpstreamCall,
+        *,
+        fresh: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """See `Pool`."""
         self.network.caller, model = asked(call.payload)

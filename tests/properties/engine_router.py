@@ -11,22 +11,22 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from autopilot.http.limits import Limits
-from autopilot.http.timers import Schedule
+from autopilot.http.timers import TimerQueue
 from autopilot.observability.records import RequestRecord
 from autopilot.relay.attempt import Timeouts
 from autopilot.relay.commit import Commit
 from autopilot.relay.config import Admission
 from autopilot.relay.course import Conduct
 from autopilot.relay.journal import Memory
-from autopilot.relay.proxy import Gateway
+from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.retry_policy import Policy
-from autopilot.state.affinity import Stickiness
-from autopilot.state.circuit_breaker import Cooldown
-from autopilot.state.latency import Experience
-from autopilot.web.root import Tree
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats
+from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from tests.properties.engine_attempt import Terms, Times
 from tests.properties.engine_network import Network, WatchedPool
@@ -109,7 +109,7 @@ class Router:
         network: Network,
         record: Callable[[RequestRecord], None],
     ) -> None:
-        time: Any = Schedule(clock) if setup.shared else clock
+        time: Any = TimerQueue(clock) if setup.shared else clock
         self.pool = WatchedPool(
             time,
             network,
@@ -120,11 +120,11 @@ class Router:
         self.pool.network = network
         # What is remembered between requests has a machine of its own.
         memory = Memory(
-            Stickiness(ttl=0, max_entries=1, list_retry=0),
-            Cooldown(threshold=0, period=1),
-            Experience(),
+            SessionAffinity(ttl=0, max_entries=1, list_retry=0),
+            CircuitBreaker(threshold=0, period=1),
+            LatencyStats(),
         )
-        self.gateway = Gateway(
+        self.gateway = Proxy(
             time,
             self.pool,
             ORIGINS,
@@ -134,7 +134,7 @@ class Router:
             snapshot=lambda: snapshot(**CONTEXTS),
             record=record,
         )
-        tree = Tree(Resource(), self.gateway)
+        tree = RootResource(Resource(), self.gateway)
         self.site: Site = (
             AutopilotSite(tree, time, Limits()) if setup.own_channel else Site(tree, reactor=time)
         )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.request import body as request_body
-from autopilot.request.body import Ask, HoledBody, read
+from autopilot.request.body import BodyTemplate, ParsedBody, read
 from autopilot.request.json_scan import InvalidJSONError, members
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 _BLANKS = st.text(" \t\r\n", max_size=3)
 _NUMBERS = st.one_of(
@@ -124,10 +124,10 @@ class BodyProperties(SynchronousTestCase):
     def test_only_model_changes(self, body: bytes, model: str) -> None:
         """Every other member keeps its bytes and place; the one model is the new one."""
         ask = read(body)
-        if isinstance(ask, Refusal):
+        if isinstance(ask, RouterError):
             self.assertIn(ask.code, ("missing_model", "invalid_model"))
             assume(False)
-        assert isinstance(ask, Ask)
+        assert isinstance(ask, ParsedBody)
         sent = ask.body.naming(model)
         self.assertEqual([text for key, text in _pairs(sent) if key != "model"], _going_up(body))
         self.assertEqual([key for key, _ in _pairs(sent)].count("model"), 1)
@@ -143,12 +143,12 @@ class BodyProperties(SynchronousTestCase):
     def test_all_else_equal(self, body: bytes) -> None:
         """With one model and no null traps not a single other byte changes."""
         ask = read(body)
-        assert isinstance(ask, Ask)
+        assert isinstance(ask, ParsedBody)
         place = next(member for member in members(body) if member.key == "model")
         expected = body[: place.value] + b'"new"' + body[place.end :]
         self.assertEqual(ask.body.naming("new"), expected)
         again = read(body)
-        assert isinstance(again, Ask)
+        assert isinstance(again, ParsedBody)
         self.assertEqual(again.body.naming("new"), expected)
 
     @given(_bodies(), st.data())
@@ -179,7 +179,7 @@ class BodyProperties(SynchronousTestCase):
         with patch.object(request_body, "glance", return_value=None):
             closely = read(body)
         ask = read(body)
-        if isinstance(ask, Refusal) or isinstance(closely, Refusal):
+        if isinstance(ask, RouterError) or isinstance(closely, RouterError):
             self.assertEqual(ask, closely)
             return
         self.assertEqual(ask.body.naming("new"), closely.body.naming("new"))
@@ -190,12 +190,12 @@ class BodyProperties(SynchronousTestCase):
     def test_any_bytes(self, body: bytes) -> None:
         """Whatever comes is an ask or a refusal with status 400."""
         ask = read(body)
-        self.assertTrue(isinstance(ask, Ask) or ask.status == 400)
+        self.assertTrue(isinstance(ask, ParsedBody) or ask.status == 400)
 
     @given(st.binary(max_size=9), st.binary(max_size=9), st.text(max_size=9))
     def test_hole(self, before: bytes, after: bytes, model: str) -> None:
         """The hole takes the model's JSON and nothing else."""
-        named = HoledBody(before + after, len(before), len(before)).naming(model)
+        named = BodyTemplate(before + after, len(before), len(before)).naming(model)
         self.assertEqual(json.loads(named[len(before) : len(named) - len(after)]), model)
 
 

@@ -6,9 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.commit import MAX_HELD_BYTES, Commit, Dial, Holding, dial
+from autopilot.relay.commit import (
+    MAX_HELD_BYTES,
+    Commit,
+    CommitDecision,
+    CommitPolicy,
+    commit_policy,
+)
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.sse_guard import Guard, GuardLevel, guard
+from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from tests.relay.chunks import cut, places
 
 _EVENTS = [
@@ -32,16 +38,16 @@ _DIALECTS = st.sampled_from(list(Dialect))
 _COMMITS = st.sampled_from(list(Commit))
 
 
-def _judged(judge: Dial, chunks: list[bytes]) -> tuple[Holding, bool]:
+def _judged(judge: CommitPolicy, chunks: list[bytes]) -> tuple[CommitDecision, bool]:
     """The verdict that ends the holding, and whether an answer was seen by then."""
     for chunk in chunks:
         verdict = judge.feed(chunk)
-        if verdict is not Holding.HOLD:
+        if verdict is not CommitDecision.HOLD:
             return verdict, judge.answered
     return judge.end(), judge.answered
 
 
-def _guarded(watch: Guard, chunks: list[bytes]) -> tuple[bytes, str | None, bool, bool]:
+def _guarded(watch: StreamGuard, chunks: list[bytes]) -> tuple[bytes, str | None, bool, bool]:
     """What is relayed of ``chunks``, and what is known of it."""
     relayed = b"".join([watch.feed(chunk) for chunk in chunks]) + watch.end()
     return relayed, watch.fault, watch.at_boundary, watch.done
@@ -63,15 +69,15 @@ class DialProperties(SynchronousTestCase):
     ) -> None:
         """The verdict depends on the bytes, not on the chunks."""
 
-        def judge() -> Dial:
-            return dial(
+        def judge() -> CommitPolicy:
+            return commit_policy(
                 commit, is_stream=is_stream, dialect=dialect, last=False, max_bytes=max_bytes
             )
 
         whole = _judged(judge(), cut(stream, []))
         self.assertEqual(_judged(judge(), cut(stream, where)), whole)
         self.assertEqual(_judged(judge(), cut(stream, range(len(stream)))), whole)
-        self.assertIsNot(whole[0], Holding.HOLD)
+        self.assertIsNot(whole[0], CommitDecision.HOLD)
 
     @settings(max_examples=25)
     @given(st.sampled_from(_EVENTS + _ERRORS), st.integers(-90, 9), places(MAX_HELD_BYTES))
@@ -79,8 +85,8 @@ class DialProperties(SynchronousTestCase):
         """So it is where the last event ends about at the limit of what is held."""
         stream = b":" + b"x" * (MAX_HELD_BYTES - 3 + offset) + b"\n\n" + event
 
-        def judge() -> Dial:
-            return dial(
+        def judge() -> CommitPolicy:
+            return commit_policy(
                 Commit.CONTENT,
                 is_stream=True,
                 dialect=Dialect.COMPLETIONS,
@@ -101,7 +107,7 @@ class GuardProperties(SynchronousTestCase):
     ) -> None:
         """A stream without an error passes verbatim, byte for byte, in order."""
         for chunks in (cut(stream, where), cut(stream, range(len(stream)))):
-            made = guard(level, is_stream=True, dialect=dialect)
+            made = stream_guard(level, is_stream=True, dialect=dialect)
             if level is GuardLevel.STRICT:
                 # Repeating the opening event is what a splice looks like; that has its own tests.
                 opening = stream.find(_EVENTS[1], stream.find(_EVENTS[2]) + 1)
@@ -115,7 +121,7 @@ class GuardProperties(SynchronousTestCase):
         bare = b'{"error":"Unhandled exception"}'
         stream = before + b"\n" + bare + b"\n" + after
         for chunks in ([stream], cut(stream, where), cut(stream, range(len(stream)))):
-            made = guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS)
+            made = stream_guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS)
             relayed, fault, _, _ = _guarded(made, chunks)
             self.assertEqual(relayed, before + b"\n")
             self.assertEqual(fault, "upstream reported an error: Unhandled exception")
@@ -124,8 +130,9 @@ class GuardProperties(SynchronousTestCase):
     def test_split(self, stream: bytes, where: list[int]) -> None:
         """What is relayed, and what is known of it, depends on the bytes alone."""
         whole = _guarded(
-            guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS), cut(stream, [])
+            stream_guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS),
+            cut(stream, []),
         )
         for chunks in (cut(stream, where), cut(stream, range(len(stream)))):
-            made = guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS)
+            made = stream_guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS)
             self.assertEqual(_guarded(made, chunks), whole)

@@ -26,9 +26,9 @@ from autopilot.relay.downstream import Inbound
 from autopilot.relay.engine import Exchange
 from autopilot.relay.journal import Memory
 from autopilot.routing.snapshot import Snapshot
-from autopilot.state.affinity import Stickiness
-from autopilot.state.circuit_breaker import Cooldown
-from autopilot.state.latency import Experience
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats
 from tests.properties import memory_model as plain
 from tests.properties.engine_bounds import bounds
 from tests.relay.downstreams import RecordingDownstream
@@ -89,9 +89,9 @@ class MemoryMachine(RuleBasedStateMachine):
         self.router.setUp()
         self.router.build(total=1e6, unary=1e6)
         self.router.gateway.memory = Memory(
-            Stickiness(ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
-            Cooldown(threshold=failures, period=PERIOD),
-            Experience(),
+            SessionAffinity(ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
+            CircuitBreaker(threshold=failures, period=PERIOD),
+            LatencyStats(),
         )
         self.sticky = plain.Stickiness(ttl=ttl, most=MOST_KEYS, list_retry=LIST_RETRY)
         self.cooldown = plain.Cooldown(failures=failures, period=PERIOD)

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import Plan, Recall, Rules, pick, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 
@@ -36,7 +36,7 @@ snapshots = st.builds(
     ),
 )
 recalls = st.builds(
-    Recall,
+    RoutingState,
     remembered=st.one_of(st.none(), name),
     failed_recently=some,
     cooling=some,
@@ -76,12 +76,12 @@ class PlanProperties(SynchronousTestCase):
         tee_only: bool,
         snapshot: Snapshot,
         rules: Rules,
-        recall: Recall,
+        recall: RoutingState,
     ) -> None:
         """At least one, each once, all of them asked for, cooling ones last."""
         selector = _read(text)
         planned = plan(selector, needs, tee_only, snapshot, rules, recall)
-        if isinstance(planned, Refusal):
+        if isinstance(planned, RouterError):
             self.assertIn(planned.status, {400, 503})
             return
         self.assertEqual(planned.mode, selector.mode)
@@ -104,13 +104,13 @@ class PlanProperties(SynchronousTestCase):
         tee_only: bool,
         snapshot: Snapshot,
         rules: Rules,
-        recall: Recall,
+        recall: RoutingState,
     ) -> None:
         """What the router remembers changes the order, never who is in, and no refusal."""
         selector = _read(text)
-        fresh = plan(selector, needs, tee_only, snapshot, rules, Recall())
+        fresh = plan(selector, needs, tee_only, snapshot, rules, RoutingState())
         planned = plan(selector, needs, tee_only, snapshot, rules, recall)
-        if isinstance(fresh, Refusal):
+        if isinstance(fresh, RouterError):
             self.assertEqual(planned, fresh)
             return
         assert isinstance(planned, Plan)
@@ -119,7 +119,7 @@ class PlanProperties(SynchronousTestCase):
     @quick
     @given(selectors, needs, snapshots, rules, recalls)
     def test_tee_leaves_only_marked_models(
-        self, text: str, needs: Needs, snapshot: Snapshot, rules: Rules, recall: Recall
+        self, text: str, needs: Needs, snapshot: Snapshot, rules: Rules, recall: RoutingState
     ) -> None:
         """With TEE required no candidate is unmarked."""
         planned = plan(_read(text), needs, True, snapshot, rules, recall)
@@ -132,12 +132,12 @@ class PlanProperties(SynchronousTestCase):
     @quick
     @given(selectors.filter(lambda text: text.startswith("auto")), snapshots, recalls)
     def test_the_order_behind_the_alias(
-        self, text: str, snapshot: Snapshot, recall: Recall
+        self, text: str, snapshot: Snapshot, recall: RoutingState
     ) -> None:
         """Cooling ones last, then the remembered one first, then by measurement, then by rank."""
         selector = _read(text)
         planned = plan(selector, Needs(), False, snapshot, Rules(frozenset({"auto"}), 8), recall)
-        if isinstance(planned, Refusal):
+        if isinstance(planned, RouterError):
             return
         measured: Mapping[str, float] = {}
         if selector.order is Order.LATENCY:
@@ -160,7 +160,7 @@ class PlanProperties(SynchronousTestCase):
     @quick
     @given(st.lists(name, min_size=1, max_size=6), snapshots, recalls)
     def test_a_list_is_the_callers_order(
-        self, items: list[str], snapshot: Snapshot, recall: Recall
+        self, items: list[str], snapshot: Snapshot, recall: RoutingState
     ) -> None:
         """While nothing failed and nothing cools, a list is tried as it was written."""
         calm = replace(recall, failed_recently=frozenset(), cooling=frozenset())

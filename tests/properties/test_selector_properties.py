@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 
 ALIASES = frozenset({"chutesai/AutoPilot", "auto"})
@@ -87,7 +87,7 @@ class ListProperties(SynchronousTestCase):
         if len(items) <= limit:
             self.assertIsInstance(read, Selector)
         else:
-            assert isinstance(read, Refusal)
+            assert isinstance(read, RouterError)
             self.assertEqual((read.status, read.code), (400, "invalid_model_list"))
 
     @quick
@@ -108,7 +108,7 @@ class AnyTextProperties(SynchronousTestCase):
     def test_any_text_is_read_or_refused(self, text: str, limit: int) -> None:
         """Nothing raises, and what is read has the shape of its mode."""
         read = parse_selector(text, ALIASES, limit)
-        if isinstance(read, Refusal):
+        if isinstance(read, RouterError):
             self.assertEqual((read.status, read.param), (400, "model"))
             self.assertIn(read.code, {"missing_model", "invalid_model_list"})
             return

@@ -7,7 +7,7 @@ import json
 from twisted.internet.interfaces import IPushProducer
 
 from autopilot.relay.downstream import CommittedHead
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 
 class RecordingDownstream:
@@ -17,7 +17,7 @@ class RecordingDownstream:
         self.head: CommittedHead | None = None
         self.body = b""
         self.writes: list[bytes] = []
-        self.refusal: Refusal | None = None
+        self.refusal: RouterError | None = None
         self.producer: IPushProducer | None = None
         self.ended: str | None = None
 
@@ -51,12 +51,12 @@ class RecordingDownstream:
         """See `Downstream`."""
         self._end("abort")
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RouterError) -> None:
         """See `Downstream`."""
         assert self.head is None and self.ended is None
         self.refusal, self.ended = refusal, "refuse"
 
-    def error_event(self, refusal: Refusal) -> bytes:
+    def error_event(self, refusal: RouterError) -> bytes:
         """See `Downstream`."""
         return b"data: %b\n\n" % json.dumps({"error": {"code": refusal.code}}).encode()
 
@@ -89,4 +89,4 @@ class RecordingDownstream:
         self.ended = how
 
 
-INTERRUPTED = RecordingDownstream().error_event(Refusal(502, "upstream_stream_interrupted", ""))
+INTERRUPTED = RecordingDownstream().error_event(RouterError(502, "upstream_stream_interrupted", ""))

@@ -8,12 +8,12 @@ from twisted.internet.task import Clock
 
 from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
 from autopilot.upstream.connection import Connection
-from autopilot.upstream.types import Break, Call, ResponseHead
+from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
 from tests.relay.upstreams import Wire
 
 Event = tuple[str, object]
-BROKEN: Event = ("broken", Break(MALFORMED))
-LOST: Event = ("broken", Break(CONNECTION_LOST))
+BROKEN: Event = ("broken", UpstreamError(MALFORMED))
+LOST: Event = ("broken", UpstreamError(CONNECTION_LOST))
 
 
 class Listener:
@@ -40,7 +40,7 @@ class Listener:
         """See `Receiver`."""
         self.heard.append(("end", None))
 
-    def broken(self, broken: Break) -> None:
+    def broken(self, broken: UpstreamError) -> None:
         """See `Receiver`."""
         self.heard.append(("broken", broken))
 
@@ -63,9 +63,9 @@ class Line:
         self.listener = Listener()
         self.call = self.carry(self.listener, reused=False)
 
-    def carry(self, listener: Listener, reused: bool = True) -> Call:
+    def carry(self, listener: Listener, reused: bool = True) -> UpstreamCall:
         """Send a request."""
-        call = Call(b"request", listener)
+        call = UpstreamCall(b"request", listener)
         self.connection.carry(call, reused)
         return call
 

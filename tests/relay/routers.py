@@ -20,7 +20,7 @@ from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import Inbound
 from autopilot.relay.engine import Exchange
 from autopilot.relay.journal import Memory
-from autopilot.relay.proxy import Gateway
+from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.trace import Tracer
 from autopilot.routing.catalog import Catalog, Model
@@ -29,9 +29,9 @@ from autopilot.routing.plan import Rules
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.retry_policy import Policy
 from autopilot.routing.snapshot import Snapshot
-from autopilot.state.affinity import Stickiness
-from autopilot.state.circuit_breaker import Cooldown
-from autopilot.state.latency import Experience
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats
 from autopilot.upstream.pool import Origin, Pool
 from tests.relay.downstreams import RecordingDownstream
 from tests.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head
@@ -123,14 +123,14 @@ class RouterTestCase(SynchronousTestCase):
             self.clock, self.upstreams, size=8, idle=4.0, connect_timeout=CONNECT_TIMEOUT
         )
         self.memory = Memory(
-            Stickiness(ttl=1800.0, max_entries=100, list_retry=10.0),
-            Cooldown(threshold=threshold, period=10.0),
-            Experience(),
+            SessionAffinity(ttl=1800.0, max_entries=100, list_retry=10.0),
+            CircuitBreaker(threshold=threshold, period=10.0),
+            LatencyStats(),
         )
         self.conduct = Conduct(
             replace(TIMEOUTS, **timeouts), policy, guard, max_attempts, commit_max_bytes
         )
-        self.gateway = Gateway(
+        self.gateway = Proxy(
             self.clock,
             self.pool,
             ORIGINS,

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state import circuit_breaker
-from autopilot.state.circuit_breaker import Cooldown
+from autopilot.state.circuit_breaker import CircuitBreaker
 
 
 class CooldownTests(SynchronousTestCase):
@@ -23,7 +23,7 @@ class CooldownTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A table with the default settings."""
-        self.cooldown = Cooldown(threshold=3, period=10)
+        self.cooldown = CircuitBreaker(threshold=3, period=10)
 
     def fails(self, *moments: float) -> None:
         """The model fails at these times."""
@@ -86,13 +86,13 @@ class CooldownTests(SynchronousTestCase):
 
     def test_off(self) -> None:
         """A threshold of 0 cools nothing."""
-        off = Cooldown(threshold=0, period=10)
+        off = CircuitBreaker(threshold=0, period=10)
         off.failed("m", 0)
         self.assertEqual(off.cooling(0), frozenset())
 
     def test_bounded(self) -> None:
         """Made-up names cannot fill the memory; the longest quiet one is forgotten."""
-        one = Cooldown(threshold=1, period=10)
+        one = CircuitBreaker(threshold=1, period=10)
         with patch.object(circuit_breaker, "_MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):
                 one.failed(name, 0)
@@ -108,7 +108,7 @@ class CooldownMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.cooldown = Cooldown(threshold=2, period=10)
+        self.cooldown = CircuitBreaker(threshold=2, period=10)
         self.failures = {"m": 0, "n": 0}
         self.free_at = {"m": 0.0, "n": 0.0}
 

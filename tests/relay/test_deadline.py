@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from autopilot.http.timers import Deadline, Schedule
+from autopilot.http.timers import Deadline, TimerQueue
 
 
 class DeadlineTests(SynchronousTestCase):
@@ -136,7 +136,7 @@ class ScheduleTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A schedule, and a note of what expired when."""
         self.clock = Clock()
-        self.schedule = Schedule(self.clock)
+        self.schedule = TimerQueue(self.clock)
         self.expired: list[tuple[str, float]] = []
 
     def deadline(self, name: str, seconds: float | None = None) -> Deadline:
@@ -255,7 +255,7 @@ class ScheduleTests(SynchronousTestCase):
                 deadline.set(-1)
 
         self.clock = Ticking()
-        deadline = Deadline(Schedule(self.clock), again)
+        deadline = Deadline(TimerQueue(self.clock), again)
         deadline.set(-1)
         for turn in (1, 2):
             self.clock.calls.pop().func()
@@ -306,7 +306,7 @@ class ManyDeadlinesMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.schedule = Schedule(self.clock)
+        self.schedule = TimerQueue(self.clock)
         self.expired: list[tuple[int, float]] = []
         self.due: dict[int, float] = {}
         self.kept: set[int] = set()  # set and not cleared since, or not looked at since

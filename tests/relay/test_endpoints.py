@@ -31,14 +31,14 @@ from autopilot.routing.retry_policy import CONNECT_ERROR
 from autopilot.upstream.connection import Connection
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin, Pool
-from autopilot.upstream.types import Break, Call
+from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.relay.lines import Event, Listener
 from tests.relay.upstreams import whole
 
 _PATIENCE = 5.0
 _PAST = datetime(2020, 1, 1, tzinfo=UTC)
 ANSWERED: list[Event] = [("head", 200), ("body", b"hello"), ("end", None)]
-REFUSED: list[Event] = [("broken", Break(CONNECT_ERROR))]
+REFUSED: list[Event] = [("broken", UpstreamError(CONNECT_ERROR))]
 
 
 class Greeting(Protocol):
@@ -107,7 +107,7 @@ class VerificationTests(SynchronousTestCase):
         endpoints = VerifiedEndpoints(self.reactor, trust_root(ca_file))
         pool = Pool(self.reactor, endpoints, size=1, idle=1.0, connect_timeout=_PATIENCE)
         listener = Listener()
-        call = Call(b"GET / HTTP/1.1\r\n\r\n", listener)
+        call = UpstreamCall(b"GET / HTTP/1.1\r\n\r\n", listener)
         pool.dispatch(Origin("https", host, port.getHost().port), call)
         if pause:
             self.pause(call, listener)
@@ -118,7 +118,7 @@ class VerificationTests(SynchronousTestCase):
         self.turn(lambda: not self.reactor.getDelayedCalls())
         return listener.heard
 
-    def pause(self, call: Call, listener: Listener) -> None:
+    def pause(self, call: UpstreamCall, listener: Listener) -> None:
         """Pause a call before its response, see that nothing comes, and resume it."""
         self.turn(lambda: isinstance(call.carrier, Connection))
         call.pause()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state import latency
-from autopilot.state.latency import Experience
+from autopilot.state.latency import LatencyStats
 
 _SECONDS = st.floats(0, 600, allow_nan=False)
 
@@ -20,7 +20,7 @@ class PercentileTests(SynchronousTestCase):
 
     def test_needs_twenty(self) -> None:
         """Nothing is said of less than twenty answers."""
-        known = Experience()
+        known = LatencyStats()
         self.assertIsNone(known.p95("m"))
         for second in range(19):
             known.started("m", second, 1)
@@ -31,7 +31,7 @@ class PercentileTests(SynchronousTestCase):
 
     def test_old_ones_go(self) -> None:
         """After 128 further answers nothing is left of those before, be they equal or not."""
-        known = Experience()
+        known = LatencyStats()
         for second in (900.0, 900.0, *range(500, 400, -1)):
             known.started("m", second, 1)
         for second in range(128):
@@ -41,7 +41,7 @@ class PercentileTests(SynchronousTestCase):
     @given(st.lists(_SECONDS, min_size=20, max_size=150))
     def test_nearest_rank(self, samples: list[float]) -> None:
         """The smallest of the last samples that is not below 95 of a hundred of them."""
-        known = Experience()
+        known = LatencyStats()
         for sample in samples:
             known.started("m", sample, 0)
         last = samples[-128:]
@@ -56,15 +56,15 @@ class AverageTests(SynchronousTestCase):
 
     def test_first(self) -> None:
         """The first sample is the average, also at time zero."""
-        known = Experience()
+        known = LatencyStats()
         known.started("m", 2.0, 0)
-        known.went("n", 50.0, 0)
+        known.record_rate("n", 50.0, 0)
         self.assertEqual(known.first_content(1), {"m": 2.0})
         self.assertEqual(known.throughput(1), {"n": 50.0})
 
     def test_weight(self) -> None:
         """A sample at once weighs a quarter; the longer the pause, the more it weighs."""
-        known = Experience()
+        known = LatencyStats()
         known.started("m", 4.0, 5)
         known.started("m", 8.0, 5)
         self.assertAlmostEqual(known.first_content(5)["m"], 5.0)
@@ -73,16 +73,16 @@ class AverageTests(SynchronousTestCase):
 
     def test_clock_that_stands(self) -> None:
         """Samples of one moment, even of time zero, are still averaged."""
-        known = Experience()
+        known = LatencyStats()
         known.started("m", 4.0, 0)
         known.started("m", 8.0, 0)
         self.assertAlmostEqual(known.first_content(0)["m"], 5.0)
 
     def test_forgotten(self) -> None:
         """What nobody confirmed for half an hour says nothing any more."""
-        known = Experience()
+        known = LatencyStats()
         known.started("m", 4.0, 10)
-        known.went("m", 4.0, 10)
+        known.record_rate("m", 4.0, 10)
         self.assertEqual(known.first_content(1810), {})
         self.assertEqual(known.throughput(1810), {})
         self.assertEqual(known.throughput(1809), {"m": 4.0})
@@ -90,17 +90,17 @@ class AverageTests(SynchronousTestCase):
     @given(st.lists(st.tuples(_SECONDS, st.floats(0, 4000)), min_size=1, max_size=20))
     def test_between_extremes(self, samples: list[tuple[float, float]]) -> None:
         """An average lies between the least and the greatest sample, whatever the pauses."""
-        known, now = Experience(), 0.0
+        known, now = LatencyStats(), 0.0
         for sample, pause in samples:
             now += pause
-            known.went("m", sample, now)
+            known.record_rate("m", sample, now)
         values = [sample for sample, _ in samples]
         average = known.throughput(now)["m"]
         self.assertTrue(min(values) - 1e-6 <= average <= max(values) + 1e-6)
 
     def test_bounded(self) -> None:
         """Made-up names cannot fill the memory; the least recently measured is forgotten."""
-        known = Experience()
+        known = LatencyStats()
         with patch.object(latency, "_MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):
                 known.started(name, 1.0, 1)

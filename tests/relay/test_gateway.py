@@ -289,7 +289,7 @@ class OrderTests(RouterTestCase):
         experience, now = self.memory.experience, self.clock.seconds()
         for model, seconds, per_second in (("a", 3.0, 90.0), ("b", 1.0, 10.0)):
             experience.started(model, seconds, now)
-            experience.went(model, per_second, now)
+            experience.record_rate(model, per_second, now)
         for selector, first in (
             ("c,a,b", "c"),
             ("c,a,b:latency", "b"),

@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.request.json_fast import Glance, Seen, glance
+from autopilot.request.json_fast import BodyFields, Glance, glance
 from autopilot.request.json_scan import MAX_MEMBERS
 
 
@@ -77,4 +77,4 @@ class GlanceTests(SynchronousTestCase):
         found = self.glanced(b'{"model":"m","user":"secret","max_tokens":5}')
         self.assertEqual(bytes(found.seen.max_tokens), b"5")
         self.assertNotIn("secret", repr(found))
-        self.assertEqual(repr(Seen.of({"model": b'"secret"', "x": b"1"})), "Seen()")
+        self.assertEqual(repr(BodyFields.of({"model": b'"secret"', "x": b"1"})), "Seen()")

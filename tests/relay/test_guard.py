@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.relay.dialect import Dialect
-from autopilot.relay.sse_guard import Guard, GuardLevel, SpliceGuard, guard
+from autopilot.relay.sse_guard import GuardLevel, SpliceGuard, StreamGuard, stream_guard
 from tests.relay.chunks import cut
 
 
@@ -55,11 +55,13 @@ HEALTHY = b": ping\n\n" + ROLE + HELLO + chunk(delta(finish_reason="stop")) + ch
 BARE = b'{"error":"Unhandled exception during response stream: no target\\nTraceback"}'
 
 
-def _guard(level: GuardLevel = GuardLevel.ON, dialect: Dialect = Dialect.COMPLETIONS) -> Guard:
-    return guard(level, is_stream=True, dialect=dialect)
+def _guard(
+    level: GuardLevel = GuardLevel.ON, dialect: Dialect = Dialect.COMPLETIONS
+) -> StreamGuard:
+    return stream_guard(level, is_stream=True, dialect=dialect)
 
 
-def _relayed(made: Guard, *chunks: bytes) -> bytes:
+def _relayed(made: StreamGuard, *chunks: bytes) -> bytes:
     return b"".join(made.feed(data) for data in chunks) + made.end()
 
 
@@ -70,7 +72,7 @@ class PassthroughTests(SynchronousTestCase):
         """Bytes alone, also those of a broken stream."""
         for made in (
             _guard(GuardLevel.OFF),
-            guard(GuardLevel.STRICT, is_stream=False, dialect=Dialect.COMPLETIONS),
+            stream_guard(GuardLevel.STRICT, is_stream=False, dialect=Dialect.COMPLETIONS),
         ):
             self.assertEqual(_relayed(made, HELLO + BARE), HELLO + BARE)
             self.assertIsNone(made.fault)

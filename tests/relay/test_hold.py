@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.commit import MAX_HELD_BYTES, Commit, Dial, Holding, dial
+from autopilot.relay.commit import (
+    MAX_HELD_BYTES,
+    Commit,
+    CommitDecision,
+    CommitPolicy,
+    commit_policy,
+)
 from autopilot.relay.dialect import Dialect
 from tests.relay.chunks import cut
 
@@ -43,15 +49,17 @@ def _dial(
     is_stream: bool = True,
     last: bool = False,
     max_bytes: int = 1000,
-) -> Dial:
-    return dial(commit, is_stream=is_stream, dialect=dialect, last=last, max_bytes=max_bytes)
+) -> CommitPolicy:
+    return commit_policy(
+        commit, is_stream=is_stream, dialect=dialect, last=last, max_bytes=max_bytes
+    )
 
 
-def _fed(made: Dial, *chunks: bytes) -> Holding:
+def _fed(made: CommitPolicy, *chunks: bytes) -> CommitDecision:
     """The first verdict that is not HOLD, with the end of the response behind the chunks."""
     for data in chunks:
         verdict = made.feed(data)
-        if verdict is not Holding.HOLD:
+        if verdict is not CommitDecision.HOLD:
             return verdict
     return made.end()
 
@@ -67,8 +75,8 @@ class ByteTests(SynchronousTestCase):
             _dial(last=True),
             _dial(Commit.BYTE, last=True),
         ):
-            self.assertIs(made.feed(b"x"), Holding.COMMIT)
-        self.assertIs(_dial(Commit.BYTE).end(), Holding.COMMIT)
+            self.assertIs(made.feed(b"x"), CommitDecision.COMMIT)
+        self.assertIs(_dial(Commit.BYTE).end(), CommitDecision.COMMIT)
 
 
 class ContentTests(SynchronousTestCase):
@@ -85,22 +93,22 @@ class ContentTests(SynchronousTestCase):
             event({"choices": [{"index": 0, "text": "Hi"}]}),
         ):
             made = _dial()
-            self.assertIs(made.feed(b": ping\n\n" + ROLE + USAGE), Holding.HOLD)
+            self.assertIs(made.feed(b": ping\n\n" + ROLE + USAGE), CommitDecision.HOLD)
             self.assertFalse(made.answered)
-            self.assertIs(made.feed(answer), Holding.COMMIT)
+            self.assertIs(made.feed(answer), CommitDecision.COMMIT)
             self.assertTrue(made.answered)
 
     def test_failures(self) -> None:
         """An error event, a bare error, or an end before anything was said."""
         for failure, verdict in (
-            (ERROR, Holding.ERROR),
-            (event({"x": 1}, "error"), Holding.ERROR),
-            (BARE, Holding.ERROR),
-            (BARE + b"\n", Holding.ERROR),
-            (DONE, Holding.EMPTY),
-            (b"", Holding.EMPTY),
-            (b"data: half an event", Holding.EMPTY),
-            (b'{"not":"an error"}', Holding.EMPTY),
+            (ERROR, CommitDecision.ERROR),
+            (event({"x": 1}, "error"), CommitDecision.ERROR),
+            (BARE, CommitDecision.ERROR),
+            (BARE + b"\n", CommitDecision.ERROR),
+            (DONE, CommitDecision.EMPTY),
+            (b"", CommitDecision.EMPTY),
+            (b"data: half an event", CommitDecision.EMPTY),
+            (b'{"not":"an error"}', CommitDecision.EMPTY),
         ):
             made = _dial()
             self.assertIs(_fed(made, ROLE, failure), verdict, failure)
@@ -109,43 +117,47 @@ class ContentTests(SynchronousTestCase):
     def test_odd_events_are_held(self) -> None:
         """What cannot be read says nothing, and is held like an empty event."""
         for odd in (b"data: not json\n\n", b"data: [1]\n\n", event({"choices": 5}), b"data:\n\n"):
-            self.assertIs(_dial().feed(odd), Holding.HOLD, odd)
-        self.assertIs(_dial().feed(event({"choices": [None, {"delta": 1}]})), Holding.HOLD)
+            self.assertIs(_dial().feed(odd), CommitDecision.HOLD, odd)
+        self.assertIs(_dial().feed(event({"choices": [None, {"delta": 1}]})), CommitDecision.HOLD)
 
     def test_event_limit(self) -> None:
         """The 64th event without an answer is enough."""
         made = _dial()
-        self.assertIs(made.feed(ROLE * 63), Holding.HOLD)
-        self.assertIs(made.feed(ROLE), Holding.COMMIT)
+        self.assertIs(made.feed(ROLE * 63), CommitDecision.HOLD)
+        self.assertIs(made.feed(ROLE), CommitDecision.COMMIT)
         self.assertFalse(made.answered)
 
     def test_byte_limit(self) -> None:
         """More than 256 KiB is enough, too."""
         made = _dial()
-        self.assertIs(made.feed(b":" + b"x" * (MAX_HELD_BYTES - 1)), Holding.HOLD)
-        self.assertIs(made.feed(b"x"), Holding.COMMIT)
+        self.assertIs(made.feed(b":" + b"x" * (MAX_HELD_BYTES - 1)), CommitDecision.HOLD)
+        self.assertIs(made.feed(b"x"), CommitDecision.COMMIT)
 
     def test_messages(self) -> None:
         """Anthropic's start-up events announce an answer and are none."""
         made = _dial(dialect=MESSAGES)
         for kind in ("message_start", "ping", "content_block_start"):
-            self.assertIs(made.feed(event({"type": kind}, kind)), Holding.HOLD, kind)
-        self.assertIs(made.feed(event({"type": "content_block_delta"})), Holding.COMMIT)
+            self.assertIs(made.feed(event({"type": kind}, kind)), CommitDecision.HOLD, kind)
+        self.assertIs(made.feed(event({"type": "content_block_delta"})), CommitDecision.COMMIT)
         self.assertIs(
             _dial(dialect=MESSAGES).feed(event({"type": "error", "error": {}}, "error")),
-            Holding.ERROR,
+            CommitDecision.ERROR,
         )
-        self.assertIs(_dial(dialect=MESSAGES).feed(event({"type": "message_stop"})), Holding.COMMIT)
+        self.assertIs(
+            _dial(dialect=MESSAGES).feed(event({"type": "message_stop"})), CommitDecision.COMMIT
+        )
 
     def test_responses(self) -> None:
         """So do those of the responses endpoint."""
         made = _dial(dialect=RESPONSES)
         for kind in ("created", "in_progress", "output_item.added", "content_part.added"):
-            self.assertIs(made.feed(event({"type": f"response.{kind}"})), Holding.HOLD, kind)
-        self.assertIs(made.feed(event({"no": "type"})), Holding.HOLD)
-        self.assertIs(made.feed(event({"type": "response.output_text.delta"})), Holding.COMMIT)
+            self.assertIs(made.feed(event({"type": f"response.{kind}"})), CommitDecision.HOLD, kind)
+        self.assertIs(made.feed(event({"no": "type"})), CommitDecision.HOLD)
         self.assertIs(
-            _dial(dialect=RESPONSES).feed(event({"type": "response.failed"})), Holding.ERROR
+            made.feed(event({"type": "response.output_text.delta"})), CommitDecision.COMMIT
+        )
+        self.assertIs(
+            _dial(dialect=RESPONSES).feed(event({"type": "response.failed"})), CommitDecision.ERROR
         )
 
 
@@ -156,35 +168,35 @@ class CompleteTests(SynchronousTestCase):
         """A stream is complete when it said so, by a finish reason or its terminator."""
         for tail in (FINISH + DONE, FINISH, DONE):
             made = _dial(Commit.COMPLETE, last=True)
-            self.assertIs(made.feed(ROLE), Holding.HOLD)
+            self.assertIs(made.feed(ROLE), CommitDecision.HOLD)
             self.assertFalse(made.answered)
-            self.assertIs(made.feed(CONTENT), Holding.HOLD)
+            self.assertIs(made.feed(CONTENT), CommitDecision.HOLD)
             self.assertTrue(made.answered)
-            self.assertIs(_fed(made, tail), Holding.COMMIT)
+            self.assertIs(_fed(made, tail), CommitDecision.COMMIT)
 
     def test_cut_stream(self) -> None:
         """A clean end without that is a cut."""
-        self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT), Holding.EMPTY)
+        self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT), CommitDecision.EMPTY)
 
     def test_errors(self) -> None:
         """An error anywhere in the stream."""
         for error in (ERROR, BARE, BARE + b"\n"):
-            self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT, error), Holding.ERROR, error)
+            self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT, error), CommitDecision.ERROR, error)
 
     def test_limit(self) -> None:
         """What grows past the limit is relayed after all."""
         made = _dial(Commit.COMPLETE, max_bytes=len(CONTENT))
-        self.assertIs(made.feed(CONTENT), Holding.HOLD)
-        self.assertIs(made.feed(b":"), Holding.COMMIT)
+        self.assertIs(made.feed(CONTENT), CommitDecision.HOLD)
+        self.assertIs(made.feed(b":"), CommitDecision.COMMIT)
 
     def test_plain(self) -> None:
         """A plain response is complete at its end or past the limit, and answers at once."""
         made = _dial(Commit.COMPLETE, is_stream=False, max_bytes=3)
         self.assertFalse(made.answered)
-        self.assertIs(made.feed(b"abc"), Holding.HOLD)
+        self.assertIs(made.feed(b"abc"), CommitDecision.HOLD)
         self.assertTrue(made.answered)
-        self.assertIs(made.end(), Holding.COMMIT)
-        self.assertIs(made.feed(b"d"), Holding.COMMIT)
+        self.assertIs(made.end(), CommitDecision.COMMIT)
+        self.assertIs(made.feed(b"d"), CommitDecision.COMMIT)
 
 
 _pieces = st.lists(

@@ -7,22 +7,22 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.request.body import Ask, read
+from autopilot.request.body import ParsedBody, read
 from autopilot.routing.requirements import Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 
 class _IntakeTests(SynchronousTestCase):
-    def ask(self, body: bytes) -> Ask:
+    def ask(self, body: bytes) -> ParsedBody:
         """An ask that must not be refused."""
         ask = read(body)
-        assert isinstance(ask, Ask), ask
+        assert isinstance(ask, ParsedBody), ask
         return ask
 
-    def refusal(self, body: bytes) -> Refusal:
+    def refusal(self, body: bytes) -> RouterError:
         """A refusal that must be one."""
         refusal = read(body)
-        assert isinstance(refusal, Refusal), refusal
+        assert isinstance(refusal, RouterError), refusal
         return refusal
 
 
@@ -66,7 +66,7 @@ class BadInputTests(_IntakeTests):
         codes = []
         for depth in range(1, 1200):
             ask = read(b'{"model":"m","x":' + b"[" * depth + b"]" * depth + b"}")
-            codes.append(ask.code if isinstance(ask, Refusal) else "")
+            codes.append(ask.code if isinstance(ask, RouterError) else "")
         self.assertLessEqual(set(codes), {"", "invalid_json"})
         self.assertEqual(codes, sorted(codes))
 

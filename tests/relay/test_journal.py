@@ -6,9 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.records import RequestRecord
 from autopilot.relay.journal import Journal, Memory
-from autopilot.state.affinity import Key, Stickiness
-from autopilot.state.circuit_breaker import Cooldown
-from autopilot.state.latency import Experience
+from autopilot.state.affinity import Key, SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats
 
 KEY: Key = (b"client", "auto")
 
@@ -19,9 +19,9 @@ class JournalTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A memory in which one failure is enough to cool."""
         self.memory = Memory(
-            Stickiness(ttl=100, max_entries=10, list_retry=10),
-            Cooldown(threshold=1, period=10),
-            Experience(),
+            SessionAffinity(ttl=100, max_entries=10, list_retry=10),
+            CircuitBreaker(threshold=1, period=10),
+            LatencyStats(),
         )
         self.records: list[RequestRecord] = []
         self.journal = self.open(KEY)

@@ -16,7 +16,7 @@ from autopilot.routing.requirements import Needs
 def beyond(limit: int, **members: object) -> int | None:
     """What is found in a body with these members."""
     ask = request_body.read(json.dumps({"model": "m", **members}).encode())
-    assert isinstance(ask, request_body.Ask)
+    assert isinstance(ask, request_body.ParsedBody)
     return tokens_beyond(ask.seen, limit)
 
 
@@ -86,7 +86,7 @@ class NeedTests(SynchronousTestCase):
         """The needs of a request with so many words."""
         body = json.dumps({"model": "m", "messages": said("word " * words)}).encode()
         ask = request_body.read(body)
-        assert isinstance(ask, request_body.Ask)
+        assert isinstance(ask, request_body.ParsedBody)
         return ask.needs(least_context)
 
     def test_need(self) -> None:
@@ -99,5 +99,5 @@ class NeedTests(SynchronousTestCase):
         """The shortest words there are do not escape by the body's size."""
         body = json.dumps({"model": "m", "messages": said("a " * 101)}).encode()
         ask = request_body.read(body)
-        assert isinstance(ask, request_body.Ask)
+        assert isinstance(ask, request_body.ParsedBody)
         self.assertEqual(ask.needs(100), Needs(prompt_tokens=101))

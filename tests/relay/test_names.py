@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionRe
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from autopilot.http.resolver import SharedLookups, share_lookups
+from autopilot.http.resolver import SharedResolver, share_lookups
 
 _FOUND = [
     (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 80, 0, 0)),
@@ -95,7 +95,7 @@ class SharedLookupTests(SynchronousTestCase):
     def ask(self, name: str = "a.test", port: int = 80) -> _Asking:
         """Ask for a name."""
         asking = _Asking()
-        resolver: SharedLookups = self.reactor.resolver
+        resolver: SharedResolver = self.reactor.resolver
         resolution = resolver.resolveHostName(asking, name, port)
         self.assertIs(asking.resolution, resolution)
         self.assertEqual(resolution.name, name)

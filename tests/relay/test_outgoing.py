@@ -8,13 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.relay.journal import Memory
 from autopilot.relay.outgoing import Outgoing
 from autopilot.request import body as request_body
-from autopilot.request.body import Ask
+from autopilot.request.body import ParsedBody
 from autopilot.routing.snapshot import Snapshot
-from autopilot.state.affinity import Stickiness
-from autopilot.state.circuit_breaker import Cooldown
-from autopilot.state.latency import Experience
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats
 from autopilot.upstream.pool import Origin, Pool
-from autopilot.upstream.types import Call
+from autopilot.upstream.types import UpstreamCall
 from tests.relay.routers import snapshot
 from tests.relay.upstreams import Upstreams
 
@@ -25,7 +25,7 @@ class OutgoingTests(SynchronousTestCase):
     def outgoing(self, body: bytes, known: Snapshot) -> Outgoing:
         """A request with this body."""
         ask, clock = request_body.read(body), Clock()
-        assert isinstance(ask, Ask)
+        assert isinstance(ask, ParsedBody)
         return Outgoing(
             clock=clock,
             pool=Pool(clock, Upstreams(clock), size=1, idle=1.0, connect_timeout=1.0),
@@ -35,9 +35,9 @@ class OutgoingTests(SynchronousTestCase):
             body=ask.body,
             snapshot=known,
             memory=Memory(
-                Stickiness(ttl=1.0, max_entries=1, list_retry=1.0),
-                Cooldown(threshold=1, period=1.0),
-                Experience(),
+                SessionAffinity(ttl=1.0, max_entries=1, list_retry=1.0),
+                CircuitBreaker(threshold=1, period=1.0),
+                LatencyStats(),
             ),
             failover_after=5.0,
         )
@@ -49,9 +49,9 @@ class OutgoingTests(SynchronousTestCase):
             body = b'{"model":"org/\\"b","x":"%b"}' % filling
             payloads: list[bytes] = []
 
-            def taken(payload: bytes, payloads: list[bytes] = payloads) -> Call:
+            def taken(payload: bytes, payloads: list[bytes] = payloads) -> UpstreamCall:
                 payloads.append(payload)
-                return Call(payload, _Nobody())
+                return UpstreamCall(payload, _Nobody())
 
             outgoing.send('org/"b', taken, fresh=True)
             outgoing.pool.close()

@@ -12,14 +12,14 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.state.affinity import Key, Stickiness
+from autopilot.state.affinity import Key, SessionAffinity
 
 A: Key = (b"a", "auto")
 B: Key = (b"b", "auto")
 
 
-def _table(*, ttl: float = 100, max_entries: int = 2, list_retry: float = 10) -> Stickiness:
-    return Stickiness(ttl=ttl, max_entries=max_entries, list_retry=list_retry)
+def _table(*, ttl: float = 100, max_entries: int = 2, list_retry: float = 10) -> SessionAffinity:
+    return SessionAffinity(ttl=ttl, max_entries=max_entries, list_retry=list_retry)
 
 
 class RememberedTests(SynchronousTestCase):

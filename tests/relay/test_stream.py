@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.sse_guard import BareErrorGuard, GuardLevel
 from autopilot.relay.stream import Outcome, Stream
-from autopilot.upstream.types import Break, Call, ResponseHead
+from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
 from tests.relay.downstreams import INTERRUPTED, RecordingDownstream
 from tests.relay.routers import Client, RouterTestCase
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
@@ -216,14 +216,14 @@ class OnceTests(SynchronousTestCase):
 
     def begin(self, held: bytes) -> None:
         """Begin with these bytes."""
-        self.stream.begin(Call(b"", self.stream), CommittedHead(200, b"", ()), held)
+        self.stream.begin(UpstreamCall(b"", self.stream), CommittedHead(200, b"", ()), held)
 
     def late(self) -> None:
         """Everything that can still come."""
         self.stream.head(ResponseHead(200, b"", (), "", None))
         self.stream.body(TOKEN)
         self.stream.end()
-        self.stream.broken(Break("connection_lost"))
+        self.stream.broken(UpstreamError("connection_lost"))
         self.stream.pauseProducing()
         self.stream.resumeProducing()
         self.stream.client_gone()

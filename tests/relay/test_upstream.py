@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.retry_policy import CONNECTION_LOST
-from autopilot.upstream.types import Break
+from autopilot.upstream.types import UpstreamError
 from tests.relay.lines import Line, Listener
 from tests.relay.upstreams import chunk, head, whole
 
@@ -99,7 +99,7 @@ class HandleTests(SynchronousTestCase):
             call = line.carry(later, reused=reused)
             line.wire.says(*([data] if data else []))
             line.wire.closes()
-            self.assertEqual(later.heard, [("broken", Break(CONNECTION_LOST, stale=stale))])
+            self.assertEqual(later.heard, [("broken", UpstreamError(CONNECTION_LOST, stale=stale))])
             self.assertIsNone(call.carrier)
 
     def test_idle_data(self) -> None:

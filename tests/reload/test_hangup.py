@@ -59,7 +59,7 @@ class HangupTests(ReloadTestCase):
     def test_signal(self) -> None:
         """The handler does nothing but ask the reactor, once until that has had time for it."""
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        self.hangups.heed()
+        self.hangups.install()
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual(self.later, [self.hangups.reload])
@@ -71,14 +71,14 @@ class HangupTests(ReloadTestCase):
     def test_whose_signal(self) -> None:
         """Where it was ignored, as under nohup, it is heard; a handler of others stays."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self.hangups.heed()
+        self.hangups.install()
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.hangups._heard)
 
         def theirs(number: int, frame: object) -> None:
             """Somebody else's."""
 
         signal.signal(signal.SIGHUP, theirs)
-        self.hangups.heed()
+        self.hangups.install()
         self.assertIs(signal.getsignal(signal.SIGHUP), theirs)
 
     def test_reload(self) -> None:

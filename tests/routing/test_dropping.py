@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.exclusions import Cause, Dropped, dropped
-from autopilot.routing.plan import Plan, Recall, Rules, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.requirements import NOTHING, Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 
@@ -109,13 +109,13 @@ class DroppingTests(SynchronousTestCase):
     ) -> None:
         """Candidates and what is dropped are together all that could have been meant."""
         selector, snapshot = _selector(text), _snapshot(catalog)
-        made = plan(selector, needs, tee_only, snapshot, rules, Recall())
+        made = plan(selector, needs, tee_only, snapshot, rules, RoutingState())
         told = [each.name for each in dropped(selector, needs, tee_only, snapshot, rules)]
         meant = snapshot.roster.names if text == "alias" else selector.names
         if isinstance(made, Plan):
             self.assertEqual([name for name in meant if name not in made.candidates], told)
         else:
-            assert isinstance(made, Refusal)
+            assert isinstance(made, RouterError)
             self.assertEqual(told == [], made.code == "no_candidates")
             if made.code != "unknown_model":
                 self.assertEqual(list(meant), told)

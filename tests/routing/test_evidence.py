@@ -15,10 +15,10 @@ from autopilot.attestation.evidence_state import (
     NO_TEE,
     NOT_FETCHED,
     PASSING,
+    EvidenceState,
     Finding,
     Instance,
     Reason,
-    State,
     judge,
     refused,
     unavailable,
@@ -82,7 +82,7 @@ class JudgeTests(SynchronousTestCase):
     def assert_flawed(self, instance: Instance, reason: Reason, *others: Instance) -> Finding:
         """One such instance among good ones decides."""
         finding = judge([GOOD, instance, *others], 0, NONCE)
-        self.assertEqual((finding.state, finding.reason), (State.UNAVAILABLE, reason))
+        self.assertEqual((finding.state, finding.reason), (EvidenceState.UNAVAILABLE, reason))
         self.assertEqual(finding.instances, 2 + len(others))
         return finding
 
@@ -92,7 +92,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(
             finding,
             Finding(
-                State.PRESENT,
+                EvidenceState.PRESENT,
                 None,
                 instances=2,
                 failed=1,
@@ -125,7 +125,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(self.assert_flawed(other, Reason.BINDING_MISMATCH).certificate_bound, False)
         without = replace(GOOD, certificate_hash=None)
         finding = judge([GOOD, without], 0, NONCE)
-        self.assertEqual((finding.state, finding.certificate_bound), (State.PRESENT, None))
+        self.assertEqual((finding.state, finding.certificate_bound), (EvidenceState.PRESENT, None))
         self.assert_flawed(other, Reason.BINDING_MISMATCH, without)
 
     def test_nonce(self) -> None:
@@ -133,7 +133,7 @@ class JudgeTests(SynchronousTestCase):
         made = sha256((NONCE + PUBKEY).encode()).digest()
         bound = Instance(quote(nonce_hash=made), 0, KEY_HASH, PUBKEY)
         finding = judge([bound, GOOD], 0, NONCE)
-        self.assertEqual((finding.state, finding.nonces_bound), (State.PRESENT, 1))
+        self.assertEqual((finding.state, finding.nonces_bound), (EvidenceState.PRESENT, 1))
         self.assertEqual(judge([replace(bound, e2e_pubkey=None)], 0, NONCE).nonces_bound, 0)
         self.assert_flawed(replace(bound, e2e_pubkey="b3RoZXI="), Reason.NONCE_MISMATCH)
         self.assertEqual(judge([bound], 0, "cd" * 32).reason, Reason.NONCE_MISMATCH)
@@ -152,9 +152,9 @@ class JudgeTests(SynchronousTestCase):
         """A quote that was there under another nonce was not made for this one."""
         first = judge([GOOD], 0, NONCE)
         again = judge([GOOD], 0, "cd" * 32, first.nonce_hashes)
-        self.assertEqual((again.state, again.reason), (State.UNAVAILABLE, Reason.REPLAYED))
+        self.assertEqual((again.state, again.reason), (EvidenceState.UNAVAILABLE, Reason.REPLAYED))
         fresh = replace(GOOD, quote=quote(nonce_hash=bytes(range(1, 33))))
-        self.assertEqual(judge([fresh], 0, NONCE, first.nonce_hashes).state, State.PRESENT)
+        self.assertEqual(judge([fresh], 0, NONCE, first.nonce_hashes).state, EvidenceState.PRESENT)
 
     def test_gravest(self) -> None:
         """Of several flaws the one that leaves least is named, in whatever order they come."""
@@ -170,10 +170,10 @@ class JudgeTests(SynchronousTestCase):
     def test_anything(self, instances: list[Instance], failed: int, seen: set[bytes]) -> None:
         """It never raises, gives a reason exactly when there is no evidence, and claims no more."""
         finding = judge(instances, failed, NONCE, seen)
-        self.assertIn(finding.state, (State.PRESENT, State.UNAVAILABLE))
-        self.assertEqual(finding.reason is None, finding.state is State.PRESENT)
+        self.assertIn(finding.state, (EvidenceState.PRESENT, EvidenceState.UNAVAILABLE))
+        self.assertEqual(finding.reason is None, finding.state is EvidenceState.PRESENT)
         self.assertEqual((finding.instances, finding.failed), (len(instances), failed))
-        if finding.state is State.PRESENT:
+        if finding.state is EvidenceState.PRESENT:
             self.assertTrue(all(each.quote and each.gpus is not None for each in instances))
             self.assertTrue(instances)
             self.assertIsNot(finding.certificate_bound, False)
@@ -201,7 +201,7 @@ class WordTests(SynchronousTestCase):
     def test_states(self) -> None:
         """There are four states, none of which says that anything was verified."""
         self.assertEqual(
-            {*State},
+            {*EvidenceState},
             {
                 "no-tee",
                 "not-fetched",
@@ -226,4 +226,4 @@ class WordTests(SynchronousTestCase):
     def test_frozen(self) -> None:
         """Nobody can change a finding."""
         with self.assertRaises(AttributeError):
-            NO_TEE.state = State.PRESENT  # type: ignore[misc]
+            NO_TEE.state = EvidenceState.PRESENT  # type: ignore[misc]

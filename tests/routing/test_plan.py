@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import Plan, Recall, Rules, pick, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING, Needs
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 
@@ -36,20 +36,20 @@ def _plan(
     tee_only: bool = False,
     snapshot: Snapshot = ALL,
     rules: Rules = RULES,
-) -> Plan | Refusal:
+) -> Plan | RouterError:
     selector = parse_selector(text, rules.aliases, rules.max_list_items)
     assert isinstance(selector, Selector)
-    return plan(selector, needs, tee_only, snapshot, rules, Recall())
+    return plan(selector, needs, tee_only, snapshot, rules, RoutingState())
 
 
 class PlanTestCase(SynchronousTestCase):
     """What the tests of this file share."""
 
     def check_refused(
-        self, answer: Plan | Refusal, code: str, *words: str, status: int = 400
-    ) -> Refusal:
+        self, answer: Plan | RouterError, code: str, *words: str, status: int = 400
+    ) -> RouterError:
         """Assert that the answer is this refusal, with ``words`` in its message."""
-        assert isinstance(answer, Refusal), answer
+        assert isinstance(answer, RouterError), answer
         self.assertEqual((answer.status, answer.code), (status, code))
         self.assertEqual(answer.param, "model" if status == 400 else None)
         for word in words:
@@ -165,7 +165,7 @@ class UnknownTests(PlanTestCase):
 class ConfidentialTests(PlanTestCase):
     """Trusted execution environments, asked for by the request or by the operator."""
 
-    def both(self, text: str, snapshot: Snapshot = ALL) -> Plan | Refusal:
+    def both(self, text: str, snapshot: Snapshot = ALL) -> Plan | RouterError:
         """The answer, which has to be the same whoever asks for it."""
         by_request = _plan(text, tee_only=True, snapshot=snapshot)
         self.assertEqual(_plan(text, rules=TEE, snapshot=snapshot), by_request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.plan import Plan, Recall, Rules, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.selector import Selector, parse_selector
@@ -12,10 +12,10 @@ from autopilot.routing.snapshot import Snapshot
 
 RULES = Rules(frozenset({"auto"}), 8)
 SNAPSHOT = Snapshot(None, tuple(score(Load(name, None, 1)) for name in "abcd"))
-SPEEDS = Recall(first_byte={"d": 0.5, "b": 0.1, "z": 0.0}, throughput={"a": 10.0, "c": 90.0})
+SPEEDS = RoutingState(first_byte={"d": 0.5, "b": 0.1, "z": 0.0}, throughput={"a": 10.0, "c": 90.0})
 
 
-def _order(text: str, recall: Recall, needs: Needs = NOTHING) -> str:
+def _order(text: str, recall: RoutingState, needs: Needs = NOTHING) -> str:
     selector = parse_selector(text, RULES.aliases, 8)
     assert isinstance(selector, Selector)
     planned = plan(selector, needs, False, SNAPSHOT, RULES, recall)
@@ -43,13 +43,13 @@ class MeasuredTests(SynchronousTestCase):
 
     def test_equal_speed_keeps_the_order(self) -> None:
         """Ties stay as they were, and zero is a measurement."""
-        recall = Recall(first_byte={"c": 0.0, "b": 0.0}, throughput={"d": 0.0})
+        recall = RoutingState(first_byte={"c": 0.0, "b": 0.0}, throughput={"d": 0.0})
         self.assertEqual(_order("auto:latency", recall), "bcad")
         self.assertEqual(_order("auto:throughput", recall), "dabc")
 
     def test_a_direct_name_is_not_reordered(self) -> None:
         """One name has one order, and nothing remembered joins it."""
-        recall = Recall(remembered="b", cooling=frozenset({"a"}), first_byte={"b": 0.1})
+        recall = RoutingState(remembered="b", cooling=frozenset({"a"}), first_byte={"b": 0.1})
         self.assertEqual(_order("a:latency", recall), "a:latency")
 
 
@@ -58,33 +58,35 @@ class AliasStickinessTests(SynchronousTestCase):
 
     def test_it_moves_to_the_front(self) -> None:
         """The others keep their order."""
-        self.assertEqual(_order("auto", Recall(remembered="c")), "cabd")
-        self.assertEqual(_order("auto", Recall(remembered="a")), "abcd")
+        self.assertEqual(_order("auto", RoutingState(remembered="c")), "cabd")
+        self.assertEqual(_order("auto", RoutingState(remembered="a")), "abcd")
 
     def test_not_when_it_is_no_candidate(self) -> None:
         """A model that is gone changes nothing and does not come back."""
-        self.assertEqual(_order("auto", Recall(remembered="z")), "abcd")
+        self.assertEqual(_order("auto", RoutingState(remembered="z")), "abcd")
 
     def test_not_while_it_is_cooling(self) -> None:
         """A failing model is not clung to: it goes behind all others."""
-        recall = Recall(remembered="b", cooling=frozenset({"b"}))
+        recall = RoutingState(remembered="b", cooling=frozenset({"b"}))
         self.assertEqual(_order("auto", recall), "acdb")
 
     def test_not_even_when_all_are_cooling(self) -> None:
         """If everything cools, the ranking's order stands."""
-        self.assertEqual(_order("auto", Recall(remembered="b", cooling=frozenset("abcd"))), "abcd")
+        self.assertEqual(
+            _order("auto", RoutingState(remembered="b", cooling=frozenset("abcd"))), "abcd"
+        )
 
     def test_before_the_measured_order(self) -> None:
         """A remembered model stays first under a suffix too."""
         self.assertEqual(
-            _order("auto:latency", Recall(remembered="a", first_byte={"c": 1})), "acbd"
+            _order("auto:latency", RoutingState(remembered="a", first_byte={"c": 1})), "acbd"
         )
 
     def test_recent_failures_do_not_matter(self) -> None:
         """Behind the alias only the remembered model counts."""
-        recall = Recall(remembered="c", failed_recently=frozenset("c"))
+        recall = RoutingState(remembered="c", failed_recently=frozenset("c"))
         self.assertEqual(_order("auto", recall), "cabd")
-        self.assertEqual(_order("auto", Recall(failed_recently=frozenset("a"))), "abcd")
+        self.assertEqual(_order("auto", RoutingState(failed_recently=frozenset("a"))), "abcd")
 
 
 class ListStickinessTests(SynchronousTestCase):
@@ -92,36 +94,38 @@ class ListStickinessTests(SynchronousTestCase):
 
     def test_the_order_stands(self) -> None:
         """A remembered fallback stays where the caller put it."""
-        self.assertEqual(_order("a,b,c", Recall(remembered="b")), "abc")
+        self.assertEqual(_order("a,b,c", RoutingState(remembered="b")), "abc")
 
     def test_while_an_earlier_model_fails(self) -> None:
         """It goes first only as long as a model before it has just failed for this client."""
         for failed in ("a", "b", "ab", "ac"):
-            recall = Recall(remembered="c", failed_recently=frozenset(failed))
+            recall = RoutingState(remembered="c", failed_recently=frozenset(failed))
             self.assertEqual(_order("a,b,c,d", recall), "cabd", failed)
 
     def test_failures_behind_it_do_not_matter(self) -> None:
         """A failure of itself or of a later model leaves the order."""
         for failed in ("c", "b", "z"):
-            recall = Recall(remembered="b", failed_recently=frozenset(failed))
+            recall = RoutingState(remembered="b", failed_recently=frozenset(failed))
             self.assertEqual(_order("a,b,c", recall), "abc", failed)
 
     def test_not_while_it_is_cooling(self) -> None:
         """A cooling fallback goes last whatever failed."""
-        recall = Recall(remembered="b", failed_recently=frozenset("a"), cooling=frozenset({"b"}))
+        recall = RoutingState(
+            remembered="b", failed_recently=frozenset("a"), cooling=frozenset({"b"})
+        )
         self.assertEqual(_order("a,b,c", recall), "acb")
 
     def test_not_when_it_is_not_listed(self) -> None:
         """Nothing that the caller did not list joins the candidates."""
-        recall = Recall(remembered="z", failed_recently=frozenset("a"))
+        recall = RoutingState(remembered="z", failed_recently=frozenset("a"))
         self.assertEqual(_order("a,b", recall), "ab")
 
     def test_under_a_suffix(self) -> None:
         """Before it is before it in the measured order."""
-        recall = Recall("a", frozenset("b"), first_byte={"b": 0.1, "a": 0.2})
+        recall = RoutingState("a", frozenset("b"), first_byte={"b": 0.1, "a": 0.2})
         self.assertEqual(_order("a,b,c:latency", recall), "abc")
         self.assertEqual(_order("a,b,c:throughput", recall), "abc")
-        other = Recall("b", frozenset("a"), first_byte={"b": 0.1, "a": 0.2})
+        other = RoutingState("b", frozenset("a"), first_byte={"b": 0.1, "a": 0.2})
         self.assertEqual(_order("a,b,c:latency", other), "bac")
 
 
@@ -130,14 +134,14 @@ class CoolingTests(SynchronousTestCase):
 
     def test_they_go_last_in_their_order(self) -> None:
         """Behind all others, and never left out."""
-        self.assertEqual(_order("auto", Recall(cooling=frozenset("ac"))), "bdac")
-        self.assertEqual(_order("c,b,a", Recall(cooling=frozenset("cz"))), "bac")
+        self.assertEqual(_order("auto", RoutingState(cooling=frozenset("ac"))), "bdac")
+        self.assertEqual(_order("c,b,a", RoutingState(cooling=frozenset("cz"))), "bac")
 
     def test_all_of_them(self) -> None:
         """If all cool, all stay, in their order."""
-        self.assertEqual(_order("auto", Recall(cooling=frozenset("abcd"))), "abcd")
+        self.assertEqual(_order("auto", RoutingState(cooling=frozenset("abcd"))), "abcd")
 
     def test_they_go_last_under_a_suffix_too(self) -> None:
         """The fastest model is no use while it fails."""
-        recall = Recall(cooling=frozenset("b"), first_byte=SPEEDS.first_byte)
+        recall = RoutingState(cooling=frozenset("b"), first_byte=SPEEDS.first_byte)
         self.assertEqual(_order("auto:latency", recall), "dacb")

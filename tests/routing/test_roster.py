@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing import eligible
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.eligible import Roster
+from autopilot.routing.eligible import EligibleModels
 from autopilot.routing.ranking import Load, Ranked, score
 from autopilot.routing.requirements import NOTHING, Needs, lacking
 from autopilot.routing.requirements import lacks as lacking_all
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.snapshot import Snapshot
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -76,8 +76,8 @@ def _naive(
     return f"no_capable_model: {sorted(missing)}"
 
 
-def _told(answer: tuple[str, ...] | Refusal) -> tuple[str, ...] | str:
-    if not isinstance(answer, Refusal):
+def _told(answer: tuple[str, ...] | RouterError) -> tuple[str, ...] | str:
+    if not isinstance(answer, RouterError):
         return answer
     if answer.code != "no_capable_model":
         return answer.code
@@ -98,7 +98,7 @@ class RosterTests(SynchronousTestCase):
         self, catalog: Catalog | None, names: list[str], questions: list[tuple[Needs, bool]]
     ) -> None:
         """Whatever was asked before, the answer is that of a look at every model."""
-        asked = Roster(catalog, _ranking(*names))
+        asked = EligibleModels(catalog, _ranking(*names))
         for needs, tee_only in questions * 2:
             self.assertEqual(
                 _told(asked.serving(needs, tee_only)), _naive(catalog, names, needs, tee_only)
@@ -107,7 +107,7 @@ class RosterTests(SynchronousTestCase):
     def test_worked_out_once(self) -> None:
         """The same question, also with another number between the same limits, costs nothing."""
         catalog = Catalog.of([Model("a", max_output_length=10), Model("b", max_output_length=20)])
-        asked = Roster(catalog, _ranking("a", "b"))
+        asked = EligibleModels(catalog, _ranking("a", "b"))
         with patch.object(eligible, "lacking", wraps=lacking) as looked:
             first = asked.serving(Needs(completion_tokens=11), False)
             for tokens in (12, 20, 11):
@@ -127,14 +127,14 @@ class RosterTests(SynchronousTestCase):
         """The shortest context of the ranked models, if any is known."""
         models = [Model("a", context_length=30), Model("b", context_length=20), Model("c")]
         catalog = Catalog.of([*models, Model("d", context_length=10)])
-        self.assertEqual(Roster(catalog, _ranking("a", "b", "c")).least_context, 20)
-        self.assertIsNone(Roster(catalog, _ranking("c", "e")).least_context)
-        self.assertIsNone(Roster(None, _ranking("a")).least_context)
+        self.assertEqual(EligibleModels(catalog, _ranking("a", "b", "c")).least_context, 20)
+        self.assertIsNone(EligibleModels(catalog, _ranking("c", "e")).least_context)
+        self.assertIsNone(EligibleModels(None, _ranking("a")).least_context)
 
     def test_long_prompt(self) -> None:
         """A prompt that certainly does not fit leaves only longer and unknown contexts."""
         models = [Model("a", context_length=10), Model("b", context_length=20), Model("c")]
-        asked = Roster(Catalog.of(models), _ranking("a", "b", "c"))
+        asked = EligibleModels(Catalog.of(models), _ranking("a", "b", "c"))
         for tokens, left in ((10, "abc"), (11, "bc"), (20, "bc"), (21, "c")):
             self.assertEqual(
                 set(self.names(asked.serving(Needs(prompt_tokens=tokens), False))), set(left)
@@ -143,7 +143,7 @@ class RosterTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """No client can make a roster grow without end."""
         models = [Model(str(place), max_output_length=place) for place in range(1000)]
-        asked = Roster(Catalog.of(models), _ranking(*(model.name for model in models)))
+        asked = EligibleModels(Catalog.of(models), _ranking(*(model.name for model in models)))
         for tokens in range(1000):
             self.assertEqual(
                 len(self.names(asked.serving(Needs(completion_tokens=tokens), False))),
@@ -151,9 +151,9 @@ class RosterTests(SynchronousTestCase):
             )
             self.assertLessEqual(len(asked._answers), 256)
 
-    def names(self, answer: tuple[str, ...] | Refusal) -> tuple[str, ...]:
+    def names(self, answer: tuple[str, ...] | RouterError) -> tuple[str, ...]:
         """An answer that must not be a refusal."""
-        assert not isinstance(answer, Refusal), answer
+        assert not isinstance(answer, RouterError), answer
         return answer
 
     def test_of_a_snapshot(self) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector, split_order
 
 ALIASES = frozenset({"chutesai/AutoPilot", "auto"})
 
 
-def _parse(text: str, max_items: int = 8) -> Selector | Refusal:
+def _parse(text: str, max_items: int = 8) -> Selector | RouterError:
     return parse_selector(text, ALIASES, max_items)
 
 
@@ -24,7 +24,7 @@ class SelectorTestCase(SynchronousTestCase):
     def check_refused(self, text: str, code: str, max_items: int = 8) -> str:
         """Assert that ``text`` is refused; return the message."""
         refusal = _parse(text, max_items)
-        assert isinstance(refusal, Refusal), refusal
+        assert isinstance(refusal, RouterError), refusal
         self.assertEqual((refusal.status, refusal.code, refusal.param), (400, code, "model"))
         self.assertIsNone(refusal.retry_after)
         return refusal.message

@@ -8,11 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.identity import Trust
-from autopilot.routing.plan import Plan, Recall, Rules
+from autopilot.routing.plan import Plan, RoutingState, Rules
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import Needs
-from autopilot.routing.retry_policy import Judgement, Policy, Reply, Verdict
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.retry_policy import Policy, Reply, RetryAction, RetryDecision
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 
@@ -24,7 +24,7 @@ class ValueTests(SynchronousTestCase):
         """A request can keep what it started with: no value can be written to, or grow."""
         load = Load("m", None, 1)
         for value, member in (
-            (Refusal(400, "c", "m"), "status"),
+            (RouterError(400, "c", "m"), "status"),
             (Model("m"), "name"),
             (Catalog.of([]), "models"),
             (load, "name"),
@@ -33,9 +33,9 @@ class ValueTests(SynchronousTestCase):
             (Selector("t", Mode.ALIAS, (), Order.GIVEN), "text"),
             (Needs(), "images"),
             (Rules(frozenset(), 1), "aliases"),
-            (Recall(), "cooling"),
+            (RoutingState(), "cooling"),
             (Plan(Mode.ALIAS, ("m",)), "mode"),
-            (Judgement(Verdict.NEXT), "verdict"),
+            (RetryDecision(RetryAction.NEXT), "verdict"),
             (Reply(200, ""), "status"),
             (Trust(), "enabled"),
         ):
@@ -48,7 +48,7 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(
             Snapshot(), Snapshot(catalog=None, ranking=(), catalog_at=None, utilization_at=None)
         )
-        self.assertEqual(Recall(), Recall(None, frozenset(), frozenset(), {}, {}))
+        self.assertEqual(RoutingState(), RoutingState(None, frozenset(), frozenset(), {}, {}))
         self.assertEqual(Rules(frozenset(), 1), Rules(frozenset(), 1, "reject", False))
         self.assertEqual(Trust(), Trust(False, ()))
         self.assertEqual(Load("m", None, 1).scalable, False)
@@ -61,7 +61,7 @@ class ValueTests(SynchronousTestCase):
             ("alias list direct", Mode),
             ("given latency throughput", Order),
             ("strict standard open", Policy),
-            ("commit next read", Verdict),
+            ("commit next read", RetryAction),
         ):
             assert issubclass(kind, StrEnum)
             self.assertEqual(" ".join(kind), words)

@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing import retry_policy
 from autopilot.routing.retry_policy import (
     REASONS,
-    Judgement,
     Policy,
     Reply,
-    Verdict,
+    RetryAction,
+    RetryDecision,
     at_head,
     is_edge_limit,
     on_body,
@@ -22,7 +22,7 @@ from autopilot.routing.selector import Mode
 
 STRICT, STANDARD, OPEN = Policy.STRICT, Policy.STANDARD, Policy.OPEN
 ALIAS, LIST, DIRECT = Mode.ALIAS, Mode.LIST, Mode.DIRECT
-COMMIT, READ = Judgement(Verdict.COMMIT), Judgement(Verdict.READ)
+COMMIT, READ = RetryDecision(RetryAction.COMMIT), RetryDecision(RetryAction.READ)
 JSON, HTML = "application/json", "text/html"
 
 CAPACITY = "Infrastructure is at maximum capacity, try again later"
@@ -31,8 +31,8 @@ NOT_FOUND = "model not found: acme/M"
 CONTEXT = "Invalid request: Invalid request: This model's maximum context length is 8192 tokens."
 
 
-def _next(reason: str, pause: int | None = None) -> Judgement:
-    return Judgement(Verdict.NEXT, reason, pause)
+def _next(reason: str, pause: int | None = None) -> RetryDecision:
+    return RetryDecision(RetryAction.NEXT, reason, pause)
 
 
 def _body(detail: object) -> bytes:
@@ -47,12 +47,12 @@ def _judge(
     *,
     larger: bool = True,
     retry_after: str | None = None,
-) -> Judgement:
+) -> RetryDecision:
     """The verdict on a JSON error, whether or not its body is needed for it."""
     reply = Reply(status, JSON, retry_after)
     head = at_head(reply, policy, mode)
     judged = on_body(reply, _body(detail), policy, mode, larger)
-    if head.verdict is not Verdict.READ:
+    if head.verdict is not RetryAction.READ:
         assert head == judged, (head, judged)
     return judged
 
@@ -82,7 +82,7 @@ class HeadTests(SynchronousTestCase):
             asked = {429, 500, 400} | ({404} if mode is ALIAS else set())
             read = policy is not STRICT and status in asked
             judged = at_head(Reply(status, JSON), policy, mode)
-            self.assertEqual(judged.verdict is Verdict.READ, read, (status, policy, mode))
+            self.assertEqual(judged.verdict is RetryAction.READ, read, (status, policy, mode))
             if read:
                 self.assertEqual(judged, READ)
 
@@ -103,7 +103,7 @@ class RowTests(SynchronousTestCase):
 
     def test_the_table(self) -> None:
         """Status and text, and what each policy makes of them."""
-        rows: tuple[tuple[int, object, Judgement, Judgement, Judgement], ...] = (
+        rows: tuple[tuple[int, object, RetryDecision, RetryDecision, RetryDecision], ...] = (
             (429, CAPACITY, COMMIT, _next("capacity_429"), _next("capacity_429")),
             (429, {"message": CAPACITY}, COMMIT, _next("capacity_429"), _next("capacity_429")),
             (429, "Rate limit exceeded.", COMMIT, COMMIT, _next("status_429")),

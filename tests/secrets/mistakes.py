@@ -21,7 +21,7 @@ from autopilot.http import request_parser
 from autopilot.http.fields import by_name, text
 from autopilot.relay.course import Course
 from autopilot.relay.downstream import Inbound
-from autopilot.relay.proxy import Gateway
+from autopilot.relay.proxy import Proxy
 
 FIELD = b"x-mistake"
 NAMES = ("text", "key", "chained", "noted", "nested", "read", "head", "stream", "event", "late")
@@ -84,9 +84,9 @@ def _call_later(told: str) -> None:
 
 def _plant_in_intake() -> None:
     """Bugs while a request is read and taken in."""
-    admit = Gateway._admit
+    admit = Proxy._admit
 
-    def mistaken_admit(self: Gateway, inbound: Inbound, *given: Any) -> Any:
+    def mistaken_admit(self: Proxy, inbound: Inbound, *given: Any) -> Any:
         _go_wrong(text(inbound.named, FIELD), inbound)
         return admit(self, inbound, *given)
 
@@ -96,7 +96,7 @@ def _plant_in_intake() -> None:
             _fail(f"{fields}")
         return named
 
-    _replace(Gateway, "_admit", mistaken_admit)
+    _replace(Proxy, "_admit", mistaken_admit)
     _replace(request_parser, "by_name", mistaken_by_name)
 
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.otlp import Exporting
+from autopilot.observability.otlp import OtlpExporter
 
 _KEY = "fixture-of-a-collector"
 
@@ -57,7 +57,7 @@ class GoodbyeTests(SynchronousTestCase):
         before = list(logger.handlers)
         # A runner of tests may listen to everything, and then nothing is printed for want of that.
         self.patch(logger, "propagate", False)
-        exporting = Exporting(clock, "1", lambda: exporter)
+        exporting = OtlpExporter(clock, "1", lambda: exporter)
         exporting.provider.get_tracer("test").start_span("one").end()
         with mock.patch.object(logging, "lastResort", mock.Mock(level=0)) as printed:
             stopped = exporting.stop()

@@ -21,7 +21,7 @@ from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.http.limits import Limits
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.web.app import Pages, Sources
-from autopilot.web.root import Tree
+from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from autopilot.web.status.facts import Facts
 from autopilot.web.status.live import Live
@@ -145,7 +145,7 @@ class SiteTestCase(RouterTestCase):
         """The site under test."""
         return AutopilotSite(resource, self.clock, self.limits, self.refused.append)
 
-    def tree(self, *, clients: bool = True, operators: bool = True) -> Tree:
+    def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
         """The router's resources."""
         sources = Sources(
             catalog=lambda: self.catalog,
@@ -157,7 +157,7 @@ class SiteTestCase(RouterTestCase):
             live=self.live,
         )
         pages = Pages(sources, for_clients=clients, for_operators=operators)
-        return Tree(pages.app.resource(), self.gateway if clients else None)
+        return RootResource(pages.app.resource(), self.gateway if clients else None)
 
     def readiness(self) -> Readiness:
         """What the snapshot of the test is worth."""

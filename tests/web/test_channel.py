@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autopilot.http.request_parser import RequestReader
+from autopilot.http.request_parser import RequestParser
 from tests.relay.upstreams import SSE, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, ask, request
 from tests.web.rejections import ChannelTestCase
@@ -64,7 +64,7 @@ class TurnTests(ChannelTestCase):
 
     def test_reader_stays_refused(self) -> None:
         """After a refusal nothing more is read."""
-        reader = RequestReader(self.limits)
+        reader = RequestParser(self.limits)
         reader.feed(b"\x00")
         refusal = reader.refusal
         reader.feed(b"GET / HTTP/1.1\r\n")

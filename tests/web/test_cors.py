@@ -9,7 +9,7 @@ from twisted.web.server import Site
 from autopilot.http.limits import Limits
 from autopilot.web.cors import Cors
 from autopilot.web.relayed import RELAYED
-from autopilot.web.root import Tree
+from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, SiteTestCase, ask
@@ -36,7 +36,7 @@ def ours(response: Response) -> list[bytes]:
 class CorsTestCase(SiteTestCase):
     """A site that shares with one origin, unless a test says otherwise."""
 
-    resource: Tree
+    resource: RootResource
 
     def setUp(self) -> None:
         """Share."""
@@ -45,7 +45,7 @@ class CorsTestCase(SiteTestCase):
 
     def make_site(self, resource: IResource) -> Site:
         """The router's own channel."""
-        assert isinstance(resource, Tree)
+        assert isinstance(resource, RootResource)
         self.resource = resource
         return super().make_site(resource)
 

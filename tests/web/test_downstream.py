@@ -18,10 +18,10 @@ from autopilot.http.limits import Limits
 from autopilot.http.request_id import request_id
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import CommittedHead, Downstream
-from autopilot.routing.router_error import Refusal
-from autopilot.web.channel_response import Answer
+from autopilot.routing.router_error import RouterError
+from autopilot.web.channel_response import ChannelResponse
 from autopilot.web.site import AutopilotSite
-from autopilot.web.twisted_response import RequestDownstream, WireHeaders
+from autopilot.web.twisted_response import TwistedResponse, WireHeaders
 from tests.web.responses import responses
 
 
@@ -63,7 +63,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
 
     transport: StringTransport
     channel: Any
-    downstream: RequestDownstream | Answer
+    downstream: TwistedResponse | ChannelResponse
 
     def leave(self) -> None:
         """Lose the connection."""
@@ -78,7 +78,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
         """Before anything was written."""
         self.leave()
         producer: Any = Producer()
-        self.downstream.refuse(Refusal(400, "x", "y"))
+        self.downstream.refuse(RouterError(400, "x", "y"))
         self.downstream.commit(CommittedHead(200, b"OK", []), b"")
         self.downstream.produce(producer)
         self.downstream.write(b"x")
@@ -126,7 +126,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
         self.downstream.commit(CommittedHead(200, b"", []), b"")
         self.assertTrue(self.downstream.committed)
         self.setUp()
-        self.downstream.refuse(Refusal(400, "x", "y"))
+        self.downstream.refuse(RouterError(400, "x", "y"))
         self.assertTrue(self.downstream.committed)
 
 
@@ -143,7 +143,7 @@ class RequestDownstreamTests(DownstreamTestsMixin):
         request.gotLength(0)
         request.method, request.clientproto = b"POST", b"HTTP/1.1"
         self.channel.requests.append(request)
-        self.downstream = RequestDownstream(request, Dialect.COMPLETIONS)
+        self.downstream = TwistedResponse(request, Dialect.COMPLETIONS)
         request.notifyFinish().addErrback(self.went)
 
     def went(self, _failure: Failure) -> None:
@@ -164,7 +164,7 @@ class AnswerTests(DownstreamTestsMixin):
         self.channel = AutopilotSite(Resource(), Clock(), Limits()).buildProtocol(None)
         self.channel.makeConnection(self.transport)
         self.channel.persistent = not closing
-        self.downstream = Answer(
+        self.downstream = ChannelResponse(
             self.channel, Dialect.COMPLETIONS, "r1", modern=modern, closing=closing
         )
         self.channel.requests.append(self.downstream)
@@ -216,9 +216,9 @@ class AnswerTests(DownstreamTestsMixin):
     def test_announced_late(self) -> None:
         """A site that begins to drain can still have the close announced."""
         answer = self.downstream
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, ChannelResponse)
         answer.announce_close()
-        answer.refuse(Refusal(400, "x", "y"))
+        answer.refuse(RouterError(400, "x", "y"))
         self.assertIn(b"\r\nConnection: close\r\n", self.transport.value())
 
 

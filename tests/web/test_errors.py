@@ -8,14 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http import error_bodies
 from autopilot.relay.dialect import Dialect
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 
 FACTS = {"message": "why", "param": "model", "code": "a_code"}
 
 
-def refusal(status: int, code: str = "a_code") -> Refusal:
+def refusal(status: int, code: str = "a_code") -> RouterError:
     """A refusal of this status."""
-    return Refusal(status, code, "why", "model")
+    return RouterError(status, code, "why", "model")
 
 
 class ErrorTests(SynchronousTestCase):
@@ -65,5 +65,5 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(
             error_bodies.error_fields(refusal(503)), [kind, (b"Retry-After", b"1"), again]
         )
-        later = Refusal(503, "overloaded", "", retry_after=7)
+        later = RouterError(503, "overloaded", "", retry_after=7)
         self.assertIn((b"Retry-After", b"7"), error_bodies.error_fields(later))

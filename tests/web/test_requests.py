@@ -10,7 +10,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
 from autopilot.relay.downstream import CommittedHead
-from autopilot.relay.proxy import Gateway
+from autopilot.relay.proxy import Proxy
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, SiteTestCase, ask, request
 from tests.web.responses import UUID, Response
@@ -258,7 +258,7 @@ class RequestTestsMixin(SiteTestCase):
 
     def test_mistake(self) -> None:
         """A bug in the data plane is a 500 in the usual shape, and logged."""
-        with patch.object(Gateway, "accept", side_effect=ZeroDivisionError("secret")):
+        with patch.object(Proxy, "accept", side_effect=ZeroDivisionError("secret")):
             got = self.post(ask()).response
         self.assertEqual(got.error, (500, "server_error", "internal_error"))
         self.assertNotIn(b"secret", got.body)
@@ -267,11 +267,11 @@ class RequestTestsMixin(SiteTestCase):
     def test_late_mistake(self) -> None:
         """A bug after the head was written ends the connection: the answer is not whole."""
 
-        def accept(_gateway: Gateway, _inbound: object, downstream: Any) -> None:
+        def accept(_gateway: Proxy, _inbound: object, downstream: Any) -> None:
             downstream.commit(CommittedHead(200, b"", [(b"Content-Length", b"8")], True), b"half")
             raise ZeroDivisionError
 
-        with patch.object(Gateway, "accept", accept):
+        with patch.object(Proxy, "accept", accept):
             browser = self.post(ask())
         self.assertFalse(browser.response.whole)
         self.assertTrue(browser.peer.aborted)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from autopilot.routing.router_error import Refusal
+from autopilot.routing.router_error import RouterError
 from autopilot.web.twisted_response import refuse
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from autopilot.web.status.live import Live
 
-_FULL: Final = Refusal(
+_FULL: Final = RouterError(
     503, "overloaded", "Too many pages are kept current; reload this one now and then.", None, 15
 )
 
