@@ -25,7 +25,7 @@ from autopilot.http.request_parser import Arrived, Phase, RequestParser
 from autopilot.http.timers import Deadline
 from autopilot.routing.router_error import RouterError
 from autopilot.web.channel_response import ChannelResponse, refused
-from autopilot.web.relayed import RELAYED
+from autopilot.web.endpoint import RELAYED
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

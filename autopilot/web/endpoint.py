@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from autopilot.http import error_bodies
+from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import Downstream, Inbound
 
 if TYPE_CHECKING:
     from autopilot.http.fields import Named
     from autopilot.http.headers import Field
-    from autopilot.relay.dialect import Dialect
     from autopilot.relay.engine import Exchange
     from autopilot.relay.proxy import Proxy
     from autopilot.web.cors import Cors
+
+RELAYED: Mapping[bytes, Dialect] = {
+    b"/v1/chat/completions": Dialect.COMPLETIONS,
+    b"/v1/completions": Dialect.COMPLETIONS,
+    b"/v1/messages": Dialect.MESSAGES,
+    b"/v1/responses": Dialect.RESPONSES,
+}
+"""The relayed paths, and the dialect that each speaks."""
 
 
 class Endpoint:

@@ -15,9 +15,8 @@ from twisted.web.server import NOT_DONE_YET
 from autopilot.http import error_bodies
 from autopilot.http.request_id import request_id
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
-from autopilot.web.endpoint import Endpoint
+from autopilot.web.endpoint import RELAYED, Endpoint
 from autopilot.web.relay_resource import RelayResource
-from autopilot.web.relayed import RELAYED
 from autopilot.web.twisted_response import refuse
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from twisted.web.server import Site
 
 from autopilot.http.limits import Limits
 from autopilot.web.cors import Cors
-from autopilot.web.relayed import RELAYED
+from autopilot.web.endpoint import RELAYED
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from tests.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
