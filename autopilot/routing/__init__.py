@@ -1,5 +1,5 @@
-"""Pure routing decisions: which models, in which order, and when to turn to the next.
+"""Pure routing decisions: which models may serve a request, in which order, and when to fail over.
 
-Nothing here knows Twisted, a clock, a socket or the rest of the project. Every function takes
-values and returns values, so each rule can be read, and tested, by itself.
+Nothing here knows Twisted, a clock, a socket or any other package of the project. Functions take
+values and return values, so that each rule can be read and tested alone.
 """

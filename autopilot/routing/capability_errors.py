@@ -1,7 +1,8 @@
-"""The answer to a request that no model behind the alias can serve: what is missing, who is near.
+"""The 400 ``no_capable_model`` error: which needs are unmet, and which models come closest.
 
-The answer is kept for every request that asks for the same, whatever numbers it names between the
-same two limits of models. So it says what models have, never what a request asked for.
+`EligibleModels` caches this error and returns it to every request whose numeric needs fall between
+the same two model limits. The message therefore quotes the models' limits, never the request's own
+numbers.
 """
 
 from __future__ import annotations
@@ -14,46 +15,46 @@ from autopilot.routing.requirements import LIMITS, Needs, lacks
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.suggest import echo
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
-class _Short(NamedTuple):
-    """A model and the needs it is known to lack."""
+class _NearMiss(NamedTuple):
+    """A model, and the needs that it is known to lack."""
 
     model: Model
     lacks: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{echo(self.model.name)} ({', '.join(map(self._lack, self.lacks))})"
+        return f"{echo(self.model.name)} ({', '.join(map(self._describe_lack, self.lacks))})"
 
-    def _lack(self, need: str) -> str:
+    def _describe_lack(self, need: str) -> str:
         limit = LIMITS.get(need)
         return f"no {need}" if limit is None else f"{need} up to {getattr(self.model, limit)}"
 
     @property
     def distance(self) -> tuple[int, tuple[int, ...]]:
-        """The fewer needs a model lacks, and the higher its limits, the nearer it is."""
+        """Sort key, nearest model first: fewest needs lacking, then highest limits."""
         limits = (getattr(self.model, LIMITS[need]) for need in self.lacks if need in LIMITS)
         return len(self.lacks), tuple(-limit for limit in limits)
 
 
 def no_capable_model(models: Sequence[Model], needs: Needs) -> RouterError:
-    """Refuse a request: each of ``models``, best first, lacks some of its ``needs``.
+    """Return the error for a request with ``needs`` when each of ``models``, best first, lacks one.
 
-    The message names the needs that no model meets, or, where each of them is met by some model,
-    all that are missing somewhere; then the models that come closest.
+    The message names the needs that no model meets. If every single need is met by some model, but
+    no model meets them all, it names every need that some model lacks. The closest models follow.
     """
-    short = [_Short(model, tuple(lacks(model, needs))) for model in models]
-    missing = list(dict.fromkeys(need for each in short for need in each.lacks))
-    unmet = [need for need in missing if all(need in each.lacks for each in short)]
+    near_misses = [_NearMiss(model, tuple(lacks(model, needs))) for model in models]
+    missing = list(dict.fromkeys(need for miss in near_misses for need in miss.lacks))
+    unmet = [need for need in missing if all(need in miss.lacks for miss in near_misses)]
     if unmet:
-        what = f"supports what this request needs: {', '.join(unmet)}"
+        summary = f"supports what this request needs: {', '.join(unmet)}"
     else:
-        what = f"supports at once all that this request needs: {', '.join(missing)}"
-    nearest = sorted(short, key=lambda each: each.distance)[:_MOST_NAMED]
+        summary = f"supports at once all that this request needs: {', '.join(missing)}"
+    closest = sorted(near_misses, key=lambda miss: miss.distance)[:_MAX_NAMED]
     return RouterError(
         400,
         "no_capable_model",
-        f"No model behind the alias {what}. Closest: {'; '.join(map(str, nearest))}.",
+        f"No model behind the alias {summary}. Closest: {'; '.join(map(str, closest))}.",
         param="model",
     )

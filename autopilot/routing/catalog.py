@@ -1,6 +1,6 @@
-"""The model catalog as values: what is known about each model, and how to find it.
+"""The model catalog: what the platform publishes about each model, indexed by name and chute id.
 
-How the feed spells these facts is known only to the code that parses it.
+Only `autopilot.feeds.parsers` knows how the feed spells these facts.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One catalog entry. None means that the feed does not say, never "no".
+    """One catalog entry. None means that the feed does not state the fact, never "no".
 
-    ``context_length`` and ``max_output_length`` are counted in tokens; ``raw`` is the entry's own
-    JSON text.
+    ``context_length`` and ``max_output_length`` are in tokens. ``raw`` is the entry's own JSON
+    text.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All models, in the feed's order, and the names by ``chute_id``. Never changed once made."""
+    """All models in the feed's order, and their names by ``chute_id``. Immutable."""
 
     models: Mapping[str, Model]
     by_chute: Mapping[str, str]
 
     @classmethod
     def of(cls, models: Iterable[Model]) -> Catalog:
-        """Index ``models``; of two entries with one name or one ``chute_id`` the first counts."""
+        """Index ``models``. If two entries share a name or a ``chute_id``, the first one counts."""
         by_name: dict[str, Model] = {}
         by_chute: dict[str, str] = {}
         for model in models:
@@ -46,13 +46,13 @@ class Catalog:
         return cls(models=MappingProxyType(by_name), by_chute=MappingProxyType(by_chute))
 
     def __len__(self) -> int:
-        """How many models there are."""
+        """Return the number of models."""
         return len(self.models)
 
     def __contains__(self, name: object) -> bool:
-        """Whether a model of exactly this name is listed."""
+        """Return whether the catalog lists a model of exactly this name."""
         return name in self.models
 
 
 EMPTY = Catalog.of(())
-"""Of no model anything is known."""
+"""The catalog before the first successful fetch."""

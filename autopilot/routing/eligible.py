@@ -1,8 +1,7 @@
-"""Who stands behind the alias, by what a request needs: worked out once, not for every request.
+"""The models behind the alias that meet a request's needs, computed once per snapshot.
 
-The answer depends on the feeds and on few traits of a request, so a roster belongs to a snapshot
-and keeps what it has answered. How many different answers it keeps is bounded, whatever clients
-ask for.
+The result depends on the feeds and on a few traits of the request only. Each snapshot therefore has
+its own `EligibleModels`, which caches its results. The cache is bounded, whatever clients send.
 """
 
 from __future__ import annotations
@@ -18,49 +17,50 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.tee import confidential
 
 RETRY_AFTER = 5
-"""Seconds after which an alias without candidates may have some again, if nobody knows better."""
+"""``Retry-After`` seconds for an alias without candidates if the next refresh is unknown."""
 
 NO_CANDIDATES = "no_candidates"
-"""The code of that."""
+"""The error code of an alias without candidates."""
 
-_MOST_ANSWERS = 256
+_MAX_CACHED = 256
 
-Answer = tuple[str, ...] | RouterError
+# Either the eligible names, best first, or the error to return to the client.
+Eligibility = tuple[str, ...] | RouterError
 
-_NO_CANDIDATES = RouterError(
+_NO_CANDIDATES_ERROR = RouterError(
     503, NO_CANDIDATES, "No model is available right now.", retry_after=RETRY_AFTER
 )
 
 
 class EligibleModels:
-    """The ranked models of one snapshot; the same question gets the same answer, once found."""
+    """The ranked models of one snapshot, filtered by what a request needs."""
 
-    __slots__ = ("_answers", "_catalog", "_contexts", "_lengths", "_names")
+    __slots__ = ("_cache", "_catalog", "_context_limits", "_names", "_output_limits")
 
     def __init__(self, catalog: Catalog | None, ranking: Iterable[Ranked]) -> None:
         self._catalog = EMPTY if catalog is None else catalog
         self._names = tuple(dict.fromkeys(ranked.name for ranked in ranking))
-        known = [self._catalog.models[name] for name in self._names if name in self._catalog]
-        self._lengths = _limits(model.max_output_length for model in known)
-        self._contexts = _limits(model.context_length for model in known)
-        self._answers: dict[tuple[object, ...], Answer] = {}
+        listed = [self._catalog.models[name] for name in self._names if name in self._catalog]
+        self._output_limits = _distinct(model.max_output_length for model in listed)
+        self._context_limits = _distinct(model.context_length for model in listed)
+        self._cache: dict[tuple[object, ...], Eligibility] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The ranked models, best first."""
+        """All ranked models, best first."""
         return self._names
 
     @property
     def least_context(self) -> int | None:
-        """The shortest context, in tokens, that is known of any of the models."""
-        return self._contexts[0] if self._contexts else None
+        """The shortest known context of the ranked models, in tokens; None if none is known."""
+        return self._context_limits[0] if self._context_limits else None
 
-    def serving(self, needs: Needs, tee_only: bool) -> Answer:
-        """The models that may serve a request behind the alias, best first, or why there are none.
+    def serving(self, needs: Needs, tee_only: bool) -> Eligibility:
+        """Return the models that may serve a request for the alias, best first, or the error.
 
-        Refusals: 503 ``no_candidates``, 400 ``tee_required`` or ``no_capable_model``.
+        The errors are 503 ``no_candidates``, 400 ``tee_required`` and 400 ``no_capable_model``.
         """
-        question = (
+        cache_key = (
             tee_only,
             needs.images,
             needs.audio,
@@ -68,37 +68,38 @@ class EligibleModels:
             needs.tools,
             needs.json_schema,
             needs.json_mode,
-            # Any two numbers with the same limits below them ask for the same.
-            bisect_left(self._lengths, needs.completion_tokens or 0),
-            bisect_left(self._contexts, needs.prompt_tokens or 0),
+            # Two numbers that lie between the same two model limits exclude the same models, so
+            # the cache is keyed by that interval, not by the client's number.
+            bisect_left(self._output_limits, needs.completion_tokens or 0),
+            bisect_left(self._context_limits, needs.prompt_tokens or 0),
         )
-        answer = self._answers.get(question)
-        if answer is None:
-            if len(self._answers) >= _MOST_ANSWERS:
-                self._answers.clear()
-            answer = self._answers[question] = self._find(needs, tee_only)
-        return answer
+        result = self._cache.get(cache_key)
+        if result is None:
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            result = self._cache[cache_key] = self._compute(needs, tee_only)
+        return result
 
-    def _find(self, needs: Needs, tee_only: bool) -> Answer:
-        """The answer to a question that is new."""
-        found: Answer = self._names or _NO_CANDIDATES
-        if tee_only and not isinstance(found, RouterError):
-            found = confidential(found, self._catalog)
-        return found if isinstance(found, RouterError) else _capable(found, self._catalog, needs)
-
-
-def _limits(known: Iterable[int | None]) -> list[int]:
-    """The different limits among these, in order."""
-    return sorted({limit for limit in known if limit is not None})
+    def _compute(self, needs: Needs, tee_only: bool) -> Eligibility:
+        """Apply the filters in order: ranked at all, confidential if required, capable."""
+        result: Eligibility = self._names or _NO_CANDIDATES_ERROR
+        if tee_only and not isinstance(result, RouterError):
+            result = confidential(result, self._catalog)
+        return result if isinstance(result, RouterError) else _capable(result, self._catalog, needs)
 
 
-def _capable(names: tuple[str, ...], known: Catalog, needs: Needs) -> Answer:
-    """Leave out the models that are known to lack what the request needs."""
+def _distinct(limits: Iterable[int | None]) -> list[int]:
+    """Return the distinct known limits in ascending order."""
+    return sorted({limit for limit in limits if limit is not None})
+
+
+def _capable(names: tuple[str, ...], catalog: Catalog, needs: Needs) -> Eligibility:
+    """Drop the models that are known to lack a need; if none is left, return the error."""
     if needs == NOTHING:
         return names
     kept = tuple(
         name
         for name in names
-        if (model := known.models.get(name)) is None or lacking(model, needs) is None
+        if (model := catalog.models.get(name)) is None or lacking(model, needs) is None
     )
-    return kept or no_capable_model([known.models[name] for name in names], needs)
+    return kept or no_capable_model([catalog.models[name] for name in names], needs)

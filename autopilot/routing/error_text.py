@@ -1,8 +1,8 @@
-"""What an upstream error says, and whether that is one of the texts that matter.
+"""Recognition of the upstream error messages that decide about failover.
 
-Error bodies come in many envelopes: the platform's ``detail`` (a text, an object or a list), an
-engine's object inside it, OpenAI's ``error``. Only their texts are looked at. A body that cannot be
-read says nothing, and nothing is no reason to turn to another model.
+Errors come in several envelopes: the platform's ``detail`` (a string, an object or a list), an
+engine's object nested in it, or OpenAI's ``error``. Only the strings in them are compared. A body
+that is not JSON has no strings and never causes a failover.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import json
 from collections.abc import Callable, Iterator
 
 Texts = tuple[str, ...]
-"""All texts of an error body, in lower case."""
+"""All strings of an error body, stripped and in lower case."""
 
-Says = Callable[[Texts], bool]
-"""Whether an error says one particular thing."""
+TextPredicate = Callable[[Texts], bool]
+"""Whether the strings of an error body have one particular meaning.
 
-_TELLING_MEMBERS = ("detail", "error", "message", "msg", "code", "type")
-_DEEPEST = 4
+The first line of its docstring is that meaning as a sentence: the documentation quotes it.
+"""
+
+_TEXT_MEMBERS = ("detail", "error", "message", "msg", "code", "type")
+_MAX_DEPTH = 4
 
 _CAPACITY = ("infrastructure is at maximum capacity",)
 _NO_TARGET_LEFT = (
@@ -29,7 +32,7 @@ _NO_TARGET_LEFT = (
 _MODEL_NOT_FOUND = ("model not found",)
 
 # One line per family: SGLang, vLLM, TGI and Mistral, OpenAI, Anthropic, llama.cpp. The platform
-# puts its own words in front of an engine's text, so these are looked for anywhere in it.
+# prefixes an engine's message with its own, so these phrases may occur anywhere in the text.
 _CONTEXT_EXCEEDED = (
     *("model's context length", "exceeds the maximum allowed length", "maximum context length"),
     *("maximum model length", "too long to fit into the model", "prompt length exceeds"),
@@ -46,46 +49,46 @@ _CONTEXT_EXCEEDED = (
 
 
 def texts(body: bytes) -> Texts:
-    """The texts of an error body; none if it is not a JSON object."""
+    """Return the strings of an error body, or none if it is not a JSON object."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return ()
-    return tuple(_walk(value, _DEEPEST)) if isinstance(value, dict) else ()
+    return tuple(_collect(value, _MAX_DEPTH)) if isinstance(value, dict) else ()
 
 
-def at_capacity(said: Texts) -> bool:
-    """This model has no free slot just now."""
-    return _starts(said, _CAPACITY)
+def at_capacity(error_texts: Texts) -> bool:
+    """The platform has no free slot for this model at the moment."""
+    return _any_starts_with(error_texts, _CAPACITY)
 
 
-def no_target_left(said: Texts) -> bool:
-    """All replicas of this model failed."""
-    return _starts(said, _NO_TARGET_LEFT)
+def no_target_left(error_texts: Texts) -> bool:
+    """Every replica of this model failed."""
+    return _any_starts_with(error_texts, _NO_TARGET_LEFT)
 
 
-def model_not_found(said: Texts) -> bool:
-    """The platform does not serve this model, or not any more."""
-    return _starts(said, _MODEL_NOT_FOUND)
+def model_not_found(error_texts: Texts) -> bool:
+    """The platform does not serve this model, or no longer serves it."""
+    return _any_starts_with(error_texts, _MODEL_NOT_FOUND)
 
 
-def context_exceeded(said: Texts) -> bool:
-    """The request is longer than this model can read."""
-    return any(phrase in text for text in said for phrase in _CONTEXT_EXCEEDED)
+def context_exceeded(error_texts: Texts) -> bool:
+    """The request exceeds the context length of this model."""
+    return any(phrase in text for text in error_texts for phrase in _CONTEXT_EXCEEDED)
 
 
-def _starts(said: Texts, openings: tuple[str, ...]) -> bool:
-    """Whether one of the texts starts with one of ``openings``."""
-    return any(text.startswith(openings) for text in said)
+def _any_starts_with(error_texts: Texts, openings: tuple[str, ...]) -> bool:
+    """Return whether any string starts with one of ``openings``."""
+    return any(text.startswith(openings) for text in error_texts)
 
 
-def _walk(value: object, depth: int) -> Iterator[str]:
-    """The texts at the places where error envelopes keep them."""
+def _collect(value: object, depth: int) -> Iterator[str]:
+    """Yield the strings where error envelopes keep them, at most ``depth`` levels down."""
     if isinstance(value, str):
         yield value.strip().lower()
     elif depth > 0 and isinstance(value, dict):
-        for member in _TELLING_MEMBERS:
-            yield from _walk(value.get(member), depth - 1)
+        for member in _TEXT_MEMBERS:
+            yield from _collect(value.get(member), depth - 1)
     elif depth > 0 and isinstance(value, list):
         for item in value:
-            yield from _walk(item, depth - 1)
+            yield from _collect(item, depth - 1)

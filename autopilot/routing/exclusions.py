@@ -1,7 +1,7 @@
-"""Why a model that a selector could mean is no candidate: the plan's rules, told one by one.
+"""The reason why a model that a selector could mean is no candidate: the plan's rules, one by one.
 
-A plan only keeps what is left, because nobody asks on the way of a request. Here the same rules are
-asked about each model by itself.
+`plan` only keeps the candidates, because a request needs nothing else. ``autopilot explain`` also
+needs the reasons, so this module applies the same rules to each model separately.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autopilot.routing.catalog import EMPTY, Catalog
-from autopilot.routing.plan import Rules, strangers
+from autopilot.routing.plan import Rules, unknown_names
 from autopilot.routing.requirements import Needs, lacks
 from autopilot.routing.selector import Mode, Selector
 from autopilot.routing.snapshot import Snapshot
@@ -18,7 +18,7 @@ from autopilot.routing.tee import is_confidential
 
 
 class Cause(StrEnum):
-    """Which rule leaves a model out."""
+    """The rule that excludes a model."""
 
     UNKNOWN = "unknown"
     NOT_CONFIDENTIAL = "not_confidential"
@@ -37,22 +37,22 @@ class Dropped:
 def dropped(
     selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
 ) -> tuple[Dropped, ...]:
-    """Of the models that ``selector`` could mean, those that `plan` leaves out, in their order."""
-    known = snapshot.catalog or EMPTY
+    """Return the models that ``selector`` could mean but `plan` leaves out, in order."""
+    catalog = snapshot.catalog or EMPTY
     alias = selector.mode is Mode.ALIAS
     tee_only = tee_only or rules.require_tee
-    unknown = strangers(selector, known, rules)
-    found = []
+    unknown = unknown_names(selector, catalog, rules)
+    excluded = []
     for name in snapshot.roster.names if alias else selector.names:
         if name in unknown:
-            found.append(Dropped(name, Cause.UNKNOWN))
-        elif tee_only and not is_confidential(name, known):
-            found.append(Dropped(name, Cause.NOT_CONFIDENTIAL))
-        elif alias and (missing := _missing(name, needs, known)):
-            found.append(Dropped(name, Cause.LACKS, missing))
-    return tuple(found)
+            excluded.append(Dropped(name, Cause.UNKNOWN))
+        elif tee_only and not is_confidential(name, catalog):
+            excluded.append(Dropped(name, Cause.NOT_CONFIDENTIAL))
+        elif alias and (missing := _missing(name, needs, catalog)):
+            excluded.append(Dropped(name, Cause.LACKS, missing))
+    return tuple(excluded)
 
 
-def _missing(name: str, needs: Needs, known: Catalog) -> tuple[str, ...]:
-    model = known.models.get(name)
+def _missing(name: str, needs: Needs, catalog: Catalog) -> tuple[str, ...]:
+    model = catalog.models.get(name)
     return () if model is None else tuple(lacks(model, needs))

@@ -1,7 +1,7 @@
-"""Who a client is, for stickiness only: a keyed hash of its token, its key or its address.
+"""The identity of a client, for stickiness: a keyed hash of its token, API key or address.
 
-The hash cannot be turned back without the key, and nothing but the hash leaves this module's
-callers. No header is read here; they hand in the values.
+Without the key the hash cannot be traced back to the client, and only the hash is stored. The
+callers read the header fields and pass their values.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ipaddress import (
     ip_address,
 )
 
-_BLANKS = " \t"
-_LONGEST_KEY = blake2b.MAX_KEY_SIZE
+_OWS = " \t"  # optional whitespace (RFC 9110 §5.6.3)
+_MAX_KEY_BYTES = blake2b.MAX_KEY_SIZE
 _DIGEST_BYTES = 16
 _HIGHEST_PORT = 65535
 _PORT = re.compile(r":([0-9]{1,5})")
@@ -29,62 +29,67 @@ _Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose ``X-Forwarded-For`` is believed: that of peers inside ``networks``, when enabled."""
+    """The peers whose ``X-Forwarded-For`` the router believes: ``networks``, if enabled."""
 
     enabled: bool = False
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trust: Trust) -> str:
-    """The client's address in canonical text.
+    """Return the client's address in canonical text (contract §5).
 
-    It is the TCP ``peer``, unless that is a trusted proxy. Then ``forwarded_for``, the values of
-    all ``X-Forwarded-For`` lines in their order, are read from the right: each trusted proxy wrote
-    the entry before it, so the first entry that is not trusted is the client, and what the client
-    wrote itself, further left, cannot win. If all are trusted it is the left-most. An entry that is
-    no address on the way there gives the peer. Empty entries are skipped (RFC 9110, 5.6.1).
+    That is the TCP ``peer``, unless the peer is a trusted proxy. Then ``forwarded_for``, the values
+    of all ``X-Forwarded-For`` lines in order, is read from the right: each trusted proxy appended
+    the address of its own peer, so the right-most entry that is not trusted is the client. An entry
+    further left may be the client's invention and never counts. If every entry is trusted, the
+    left-most one counts; if one on the way is malformed, the peer does. Empty list elements are
+    skipped (RFC 9110 §5.6.1).
     """
     sender = _parse(peer)
     if sender is None:
         return peer
     if not _trusted(sender, trust):
         return str(sender)
-    origin = sender
+    client = sender
     for entry in reversed(",".join(forwarded_for).split(",")):
-        text = entry.strip(_BLANKS)
+        text = entry.strip(_OWS)
         if not text:
             continue
         parsed = _parse(_without_port(text))
         if parsed is None:
             return str(sender)
-        origin = parsed
-        if not _trusted(origin, trust):
+        client = parsed
+        if not _trusted(client, trust):
             break
-    return str(origin)
+    return str(client)
 
 
 class Hasher:
-    """Hashes of clients under one secret of any length, made ready once."""
+    """Keyed hashes of clients under one secret of any length.
+
+    The keyed states are prepared once and copied for each hash.
+    """
 
     __slots__ = ("_address", "_api_key", "_token")
 
     def __init__(self, secret: bytes) -> None:
-        key = secret if len(secret) <= _LONGEST_KEY else blake2b(secret).digest()
+        key = secret if len(secret) <= _MAX_KEY_BYTES else blake2b(secret).digest()
         self._token, self._api_key, self._address = (
+            # `person` separates the kinds: a token that spells an address is another client.
             blake2b(digest_size=_DIGEST_BYTES, key=key, person=kind)
             for kind in (b"token", b"api-key", b"address")
         )
 
     def token(self, text: str) -> bytes:
-        """The name of whoever holds this bearer token."""
+        """Return the identity of the holder of this bearer token."""
         return _digest(self._token, text)
 
     def api_key(self, text: str) -> bytes:
-        """The name of whoever holds this API key."""
+        """Return the identity of the holder of this API key."""
         return _digest(self._api_key, text)
 
     def address(self, text: str) -> bytes:
-        """The name of whoever has this address."""
+        """Return the identity of the client at this address."""
         return _digest(self._address, text)
 
 
@@ -96,40 +101,39 @@ def client_key(
     trust: Trust,
     hasher: Hasher,
 ) -> bytes:
-    """A client's 16-byte name: of its bearer token, else of its API key, else of its address.
+    """Return a client's 16-byte identity: from its bearer token, else API key, else address.
 
-    The three never meet: a token that spells an address is another client than the address. For
-    the address see `client_address`; it is not looked for unless it counts.
+    The three kinds never collide. The address (see `client_address`) is computed only if it counts.
     """
     token = _bearer_token(authorization) if authorization else ""
     if token:
         return hasher.token(token)
-    key = api_key.strip(_BLANKS) if api_key else ""
+    key = api_key.strip(_OWS) if api_key else ""
     if key:
         return hasher.api_key(key)
     return hasher.address(client_address(peer, forwarded_for, trust))
 
 
 def _digest(prepared: blake2b, text: str) -> bytes:
-    """Hash ``text``, apart from equal texts of another kind."""
+    """Hash ``text`` with a copy of the keyed state of its kind."""
     state = prepared.copy()
     state.update(text.encode("utf-8", "surrogatepass"))
     return state.digest()
 
 
 def _bearer_token(authorization: str) -> str:
-    """The token of an ``Authorization`` value, or an empty text if it has none."""
-    scheme, _, token = authorization.strip(_BLANKS).replace("\t", " ").partition(" ")
+    """Return the token of an ``Authorization`` value, or an empty string if it has none."""
+    scheme, _, token = authorization.strip(_OWS).replace("\t", " ").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 def _trusted(address: _Address, trust: Trust) -> bool:
-    """Whether ``address`` is a proxy whose word counts."""
+    """Return whether ``address`` is a proxy whose ``X-Forwarded-For`` the router believes."""
     return trust.enabled and any(address in network for network in trust.networks)
 
 
 def _parse(text: str) -> _Address | None:
-    """An address, an IPv4 one even if written as IPv6; None for anything else, or with a zone."""
+    """Return the address in ``text``, an IPv4-mapped one as IPv4; None if malformed or zoned."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -142,7 +146,7 @@ def _parse(text: str) -> _Address | None:
 
 
 def _without_port(text: str) -> str:
-    """Take brackets and a port off an entry; a malformed one stays malformed."""
+    """Remove brackets and port from an entry; a malformed entry stays malformed."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         whole = bracket and ":" in host and (not rest or _is_port(rest))
@@ -152,6 +156,6 @@ def _without_port(text: str) -> str:
 
 
 def _is_port(text: str) -> bool:
-    """Whether ``text`` is a colon and a port number."""
+    """Return whether ``text`` is a colon and a port number."""
     port = _PORT.fullmatch(text)
     return port is not None and int(port[1]) <= _HIGHEST_PORT

@@ -1,7 +1,7 @@
-"""Which models a request may go to, and in which order.
+"""The plan of a request: its candidate models, best first.
 
-Everything comes in as values: what the client asked for, what the feeds said, what the operator
-decided, what the router remembers. Each rule is one small function.
+All inputs are values: the parsed selector and needs, the feeds' snapshot, the operator's rules and
+the router's own observations. Each rule is one small function.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from autopilot.routing.tee import catalog_name, confidential
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the operator decided."""
+    """The operator's settings that decide about candidates."""
 
     aliases: frozenset[str]
     max_list_items: int
@@ -32,12 +32,12 @@ class Rules:
 
 
 class RoutingState(Struct, frozen=True, gc=False):
-    """What the router has seen for itself.
+    """The router's own observations.
 
     ``remembered`` (the model that last answered) and ``failed_recently`` (models that failed
-    retryably a moment ago) concern this client and this selector only. ``cooling`` models fail for
-    everybody. ``first_byte`` (seconds) and ``throughput`` (tokens per second) are averages, for
-    models that have been measured.
+    retryably within ``LIST_RETRY_MS``) concern this client and this selector only. ``cooling``
+    models are cooling down for every client. ``first_byte`` (seconds) and ``throughput`` (tokens
+    per second) are moving averages of the models that have been measured.
     """
 
     remembered: str | None = None
@@ -48,7 +48,7 @@ class RoutingState(Struct, frozen=True, gc=False):
 
 
 class Plan(Struct, frozen=True, gc=False):
-    """The candidates, best first: at least one, each once."""
+    """The candidates, best first: at least one, without duplicates."""
 
     mode: Mode
     candidates: tuple[str, ...]
@@ -60,27 +60,27 @@ def plan(
     tee_only: bool,
     snapshot: Snapshot,
     rules: Rules,
-    recall: RoutingState,
+    state: RoutingState,
 ) -> Plan | RouterError:
-    """Decide the candidates of one request, or say why there are none.
+    """Return the candidates of one request, or the error if there are none (contract §3).
 
-    Refusals: 400 ``unknown_model``, ``tee_required`` or ``no_capable_model``, 503
-    ``no_candidates``. Cooling models go last and are never left out.
+    The errors are 400 ``unknown_model``, ``tee_required`` or ``no_capable_model`` and 503
+    ``no_candidates``. Cooling models go last but are never left out.
     """
     tee_only = tee_only or rules.require_tee
     if selector.mode is Mode.ALIAS:
-        found = snapshot.roster.serving(needs, tee_only)
+        names = snapshot.roster.serving(needs, tee_only)
     else:
-        found = _chosen(selector, tee_only, snapshot.catalog or EMPTY, rules)
-    if isinstance(found, RouterError):
-        return found
+        names = _named_models(selector, tee_only, snapshot.catalog or EMPTY, rules)
+    if isinstance(names, RouterError):
+        return names
     if selector.mode is not Mode.DIRECT:
-        found = _arranged(found, selector, recall)
-    return Plan(selector.mode, found)
+        names = _ordered(names, selector, state)
+    return Plan(selector.mode, names)
 
 
 def pick(remaining: Sequence[str], cooling: frozenset[str]) -> str:
-    """The candidate to try next: the first that is not cooling, else the first.
+    """Return the candidate to try next: the first that is not cooling, else the first.
 
     ``remaining`` must not be empty.
     """
@@ -89,48 +89,54 @@ def pick(remaining: Sequence[str], cooling: frozenset[str]) -> str:
     return next((name for name in remaining if name not in cooling), remaining[0])
 
 
-def _chosen(
-    selector: Selector, tee_only: bool, known: Catalog, rules: Rules
+def _named_models(
+    selector: Selector, tee_only: bool, catalog: Catalog, rules: Rules
 ) -> tuple[str, ...] | RouterError:
-    """The models a client named, if they exist."""
+    """Return the models that the client named, or the error if the catalog lacks one."""
     names = selector.names
-    unknown = strangers(selector, known, rules)
+    unknown = unknown_names(selector, catalog, rules)
     if unknown:
-        return unknown_model(unknown, known, rules.aliases, selector.mode)
-    return confidential(names, known) if tee_only else names
+        return unknown_model(unknown, catalog, rules.aliases, selector.mode)
+    return confidential(names, catalog) if tee_only else names
 
 
-def strangers(selector: Selector, known: Catalog, rules: Rules) -> Sequence[str]:
-    """The names in a selector that are refused because the catalog does not have them."""
-    if not known.models or rules.unknown_models == "forward":
+def unknown_names(selector: Selector, catalog: Catalog, rules: Rules) -> Sequence[str]:
+    """Return the names in a selector that are rejected because the catalog does not list them."""
+    if not catalog.models or rules.unknown_models == "forward":
         return ()
-    return [name for name in selector.names if not _exists(name, selector.mode, known)]
+    return [name for name in selector.names if not _exists(name, selector.mode, catalog)]
 
 
-def _exists(name: str, mode: Mode, known: Catalog) -> bool:
-    """Whether the catalog has a name: a list item as it is, a direct one also as it is read."""
-    if name in known.models:
+def _exists(name: str, mode: Mode, catalog: Catalog) -> bool:
+    """Return whether the catalog lists a name.
+
+    A list item must match exactly. A direct name may also carry the suffixes that the platform
+    strips.
+    """
+    if name in catalog.models:
         return True
-    return mode is Mode.DIRECT and catalog_name(name, known) in known.models
+    return mode is Mode.DIRECT and catalog_name(name, catalog) in catalog.models
 
 
-def _arranged(names: tuple[str, ...], selector: Selector, recall: RoutingState) -> tuple[str, ...]:
-    """Put candidates in order: as asked for, then the one that is remembered, cooling ones last."""
+def _ordered(names: tuple[str, ...], selector: Selector, state: RoutingState) -> tuple[str, ...]:
+    """Order the candidates: the client's order, remembered one first, cooling ones last."""
     if selector.order is not Order.GIVEN:
-        names = _measured(names, selector.order, recall)
-    favourite, cooling = recall.remembered, recall.cooling
-    if favourite is not None and favourite not in cooling and favourite in names:
-        place = names.index(favourite)
-        # In a list the client's own order stands, except while a model it prefers is failing.
-        if selector.mode is Mode.ALIAS or not recall.failed_recently.isdisjoint(names[:place]):
-            names = names[place : place + 1] + names[:place] + names[place + 1 :]
+        names = _by_measurement(names, selector.order, state)
+    remembered, cooling = state.remembered, state.cooling
+    if remembered is not None and remembered not in cooling and remembered in names:
+        position = names.index(remembered)
+        # In a list the client's own order stands, unless a model before the remembered one failed
+        # recently: a fallback must not outlive the outage (contract §5).
+        if selector.mode is Mode.ALIAS or not state.failed_recently.isdisjoint(names[:position]):
+            names = names[position : position + 1] + names[:position] + names[position + 1 :]
+    # The sort is stable, so cooling models keep their relative order behind all others.
     return tuple(sorted(names, key=cooling.__contains__)) if cooling else names
 
 
-def _measured(names: tuple[str, ...], order: Order, recall: RoutingState) -> tuple[str, ...]:
-    """Order by the router's own averages; models without any keep their order, after the rest."""
+def _by_measurement(names: tuple[str, ...], order: Order, state: RoutingState) -> tuple[str, ...]:
+    """Order by the router's own averages; unmeasured models go last, in their own order."""
     if order is Order.LATENCY:
-        cost = {name: recall.first_byte[name] for name in names if name in recall.first_byte}
+        cost = {name: state.first_byte[name] for name in names if name in state.first_byte}
     else:
-        cost = {name: -recall.throughput[name] for name in names if name in recall.throughput}
+        cost = {name: -state.throughput[name] for name in names if name in state.throughput}
     return tuple(sorted(names, key=lambda name: (name not in cost, cost.get(name, 0.0))))

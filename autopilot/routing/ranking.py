@@ -1,8 +1,9 @@
-"""The order of the alias: which models have free capacity, most first.
+"""The ranking behind the alias: models by estimated free capacity, most first (contract §4).
 
-The utilization feed says how busy each model was over four windows. The score estimates free
-instances: a weighted mean of the windows, plus a little for models that may still grow, less twice
-the share that was turned away. The feed is parsed, and checked for nonsense, elsewhere.
+The utilization feed reports over four windows how busy each model was. The score estimates free
+instances: those left over by the weighted mean utilization, plus a bonus for models that may still
+scale up, minus a penalty for rate-limited requests. `autopilot.feeds.parsers` reads and validates
+the feed.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from typing import NamedTuple
 from autopilot.routing.catalog import Catalog
 
 PRIVATE_NAME = "[private chute]"
-"""What the feed writes in place of the name of a chute that is not public."""
+"""The feed's placeholder for the name of a chute that is not public."""
 
 _TEE_SUFFIX = "-TEE"
-_MOST_ALLOWANCE = 8
-_WORTH_OF_ALLOWANCE = 0.05
-_WEIGHT_OF_REFUSALS = 2
+_MAX_SCALE_ALLOWANCE = 8
+_BONUS_PER_INSTANCE = 0.05
+_RATE_LIMIT_WEIGHT = 2
 
-_Key = tuple[float, int, float, float, str]
+_SortKey = tuple[float, int, float, float, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One utilization record: finite numbers, nothing negative; None where the feed has null."""
+    """One utilization record: finite, non-negative numbers; None where the feed has null."""
 
     name: str
     chute_id: str | None
@@ -45,7 +46,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A model's score and the parts it is made of: ``score = free + bonus - penalty``."""
+    """A model's score and its parts: ``score = free + bonus - penalty``."""
 
     name: str
     score: float
@@ -60,22 +61,22 @@ class Ranked:
 
 
 def score(load: Load, name: str | None = None) -> Ranked:
-    """Score one record, under ``name`` when the catalog calls the model otherwise.
+    """Score one record, under ``name`` if the catalog gives the model another name than the feed.
 
-    A missing window takes the value of the next shorter one; with no utilization at all a model
-    counts as full, with no rate-limit ratio as never having turned anyone away.
+    A missing window takes the value of the next shorter one. A model without any utilization counts
+    as fully used, one without a rate-limit ratio as never rate-limited.
     """
-    u5 = _first(load.utilization_5m, load.utilization_current, 1.0)
-    u15 = _first(load.utilization_15m, u5)
-    u1h = _first(load.utilization_1h, u15)
-    r5 = _first(load.rate_limit_ratio_5m, 0.0)
-    r15 = _first(load.rate_limit_ratio_15m, r5)
-    r1h = _first(load.rate_limit_ratio_1h, r15)
+    u5 = _first_known(load.utilization_5m, load.utilization_current, 1.0)
+    u15 = _first_known(load.utilization_15m, u5)
+    u1h = _first_known(load.utilization_1h, u15)
+    r5 = _first_known(load.rate_limit_ratio_5m, 0.0)
+    r15 = _first_known(load.rate_limit_ratio_15m, r5)
+    r1h = _first_known(load.rate_limit_ratio_1h, r15)
     util = 0.6 * u5 + 0.3 * u15 + 0.1 * u1h
     rate_limit = max(r5, 0.5 * r15, 0.25 * r1h)
     free = load.active_instance_count * max(0.0, 1.0 - util)
-    bonus = _growth(load) * _WORTH_OF_ALLOWANCE
-    penalty = load.active_instance_count * rate_limit * _WEIGHT_OF_REFUSALS
+    bonus = _scale_up(load) * _BONUS_PER_INSTANCE
+    penalty = load.active_instance_count * rate_limit * _RATE_LIMIT_WEIGHT
     return Ranked(
         name=load.name if name is None else name,
         score=free + bonus - penalty,
@@ -85,7 +86,7 @@ def score(load: Load, name: str | None = None) -> Ranked:
         util=util,
         rate_limit=rate_limit,
         active_instance_count=load.active_instance_count,
-        utilization_current=_first(load.utilization_current, u5),
+        utilization_current=_first_known(load.utilization_current, u5),
         rate_limit_ratio_5m=r5,
     )
 
@@ -97,28 +98,28 @@ class Exclusion(StrEnum):
     NO_INSTANCES = "no_instances"
     NOT_IN_CATALOG = "not_in_catalog"
     NO_CATALOG = "no_catalog"
-    """There is no catalog, and the name does not claim a trusted execution environment."""
+    """There is no catalog, and the name lacks the suffix that marks a TEE model."""
     SUPERSEDED = "superseded"
-    """Another record of the same model counts."""
+    """Another record of the same model takes precedence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """A record that is not in the ranking, under the name it came with."""
+    """A record that is not in the ranking, under the feed's own name."""
 
     name: str
     reason: Exclusion
 
 
-class _Place(NamedTuple):
-    """Where a record may rank: under which name, and whether only its own name says so."""
+class _Match(NamedTuple):
+    """The name under which a record ranks; ``by_name_only`` if its ``chute_id`` did not match."""
 
     name: str
     by_name_only: bool
 
 
-class _Entry(NamedTuple):
-    """A record that ranks, unless another one of the same model does."""
+class _ScoredRecord(NamedTuple):
+    """A record that ranks unless another record of the same model takes precedence."""
 
     load: Load
     by_name_only: bool
@@ -126,69 +127,72 @@ class _Entry(NamedTuple):
 
 
 def rank(loads: Iterable[Load], catalog: Catalog | None) -> tuple[Ranked, ...]:
-    """The eligible models, best first; the same records give the same order however they come.
+    """Return the eligible models, best first; the order of the records does not matter.
 
-    Eligible is a public model with an active instance that the catalog lists, found by
-    ``chute_id``, else by name. While there is no catalog, only names that claim a trusted execution
-    environment (``-TEE``) are. A model found twice counts once: the record that has its
-    ``chute_id`` wins, then the better one.
+    A model is eligible if it is public, has an active instance and is in the catalog, matched by
+    ``chute_id``, else by name. Without a catalog only names that end in ``-TEE`` are eligible. If
+    two records match one model, the one matched by ``chute_id`` counts, else the better one.
     """
-    return tuple(sorted((entry.ranked for entry in _found(loads, catalog).values()), key=_order))
+    return tuple(
+        sorted(
+            (record.ranked for record in _counting_records(loads, catalog).values()), key=_sort_key
+        )
+    )
 
 
 def excluded(loads: Sequence[Load], catalog: Catalog | None) -> tuple[Excluded, ...]:
-    """The records that `rank` leaves out, in the feed's order, and why."""
-    counting = {id(entry.load) for entry in _found(loads, catalog).values()}
+    """Return the records that `rank` leaves out, in the feed's order, with the reason."""
+    counting = {id(record.load) for record in _counting_records(loads, catalog).values()}
     found = []
     for load in loads:
-        place = _place(load, catalog)
-        if isinstance(place, Exclusion):
-            found.append(Excluded(load.name, place))
+        match = _match(load, catalog)
+        if isinstance(match, Exclusion):
+            found.append(Excluded(load.name, match))
         elif id(load) not in counting:
             found.append(Excluded(load.name, Exclusion.SUPERSEDED))
     return tuple(found)
 
 
-def _found(loads: Iterable[Load], catalog: Catalog | None) -> dict[str, _Entry]:
-    """The record that counts for each eligible model."""
-    found: dict[str, _Entry] = {}
+def _counting_records(loads: Iterable[Load], catalog: Catalog | None) -> dict[str, _ScoredRecord]:
+    """Return the record that counts for each eligible model, by the model's name."""
+    found: dict[str, _ScoredRecord] = {}
     for load in loads:
-        place = _place(load, catalog)
-        if isinstance(place, Exclusion):
+        match = _match(load, catalog)
+        if isinstance(match, Exclusion):
             continue
-        entry = _Entry(load, place.by_name_only, score(load, place.name))
-        known = found.get(place.name)
-        if known is None or _precedence(entry) < _precedence(known):
-            found[place.name] = entry
+        record = _ScoredRecord(load, match.by_name_only, score(load, match.name))
+        rival = found.get(match.name)
+        if rival is None or _precedence(record) < _precedence(rival):
+            found[match.name] = record
     return found
 
 
-def _place(load: Load, catalog: Catalog | None) -> _Place | Exclusion:
-    """Where a record may rank, or why it may not."""
+def _match(load: Load, catalog: Catalog | None) -> _Match | Exclusion:
+    """Return the name under which a record ranks, or the reason why it does not."""
     if load.name == PRIVATE_NAME:
         return Exclusion.PRIVATE
     if load.active_instance_count <= 0:
         return Exclusion.NO_INSTANCES
     if not catalog:
-        return _Place(load.name, True) if load.name.endswith(_TEE_SUFFIX) else Exclusion.NO_CATALOG
+        return _Match(load.name, True) if load.name.endswith(_TEE_SUFFIX) else Exclusion.NO_CATALOG
     name = None if load.chute_id is None else catalog.by_chute.get(load.chute_id)
     if name is not None:
-        return _Place(name, False)
-    return _Place(load.name, True) if load.name in catalog else Exclusion.NOT_IN_CATALOG
+        return _Match(name, False)
+    return _Match(load.name, True) if load.name in catalog else Exclusion.NOT_IN_CATALOG
 
 
-def _growth(load: Load) -> int:
-    """By how many instances the platform may still enlarge the model, as far as it counts."""
-    return min(load.scale_allowance or 0, _MOST_ALLOWANCE) if load.scalable else 0
+def _scale_up(load: Load) -> int:
+    """Return by how many instances the platform may still scale the model, capped at 8."""
+    return min(load.scale_allowance or 0, _MAX_SCALE_ALLOWANCE) if load.scalable else 0
 
 
-def _first(*values: float | None) -> float:
-    """The first value that is there; the last one always is."""
+def _first_known(*values: float | None) -> float:
+    """Return the first value that is not None; the last one never is."""
     return next(value for value in values if value is not None)
 
 
-def _order(ranked: Ranked) -> _Key:
-    """Best first, and a total order: names are unique in a ranking."""
+def _sort_key(ranked: Ranked) -> _SortKey:
+    """Return the sort key, best first. It is a total order, as names are unique in a ranking."""
     return (
         -ranked.score,
         -ranked.active_instance_count,
@@ -198,8 +202,8 @@ def _order(ranked: Ranked) -> _Key:
     )
 
 
-def _precedence(entry: _Entry) -> tuple[bool, _Key, tuple[float, ...]]:
-    """Which of two records of one model counts: the least."""
-    ranked = entry.ranked
+def _precedence(record: _ScoredRecord) -> tuple[bool, _SortKey, tuple[float, ...]]:
+    """Return the key that decides between two records of one model: the smaller one counts."""
+    ranked = record.ranked
     parts = (ranked.free, ranked.bonus, ranked.penalty, ranked.util, ranked.rate_limit)
-    return entry.by_name_only, _order(ranked), parts
+    return record.by_name_only, _sort_key(ranked), parts

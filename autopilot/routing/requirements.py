@@ -1,7 +1,7 @@
 """What a request needs of a model, and whether a model is known to lack it.
 
-The catalog is kept by hand and has gaps: what it does not say is unknown, and unknown is no reason
-to leave a model out.
+The catalog is maintained by hand and has gaps. A fact that it does not state is unknown, and an
+unknown fact never excludes a model (contract §3).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from autopilot.routing.catalog import Model
 _MODALITIES = (("images", "image"), ("audio", "audio"), ("video", "video"))
 _FEATURES = (
     ("tools", frozenset({"tools"})),
-    # The catalog also has the second spelling, on a few models.
+    # A few catalog entries use the second spelling.
     ("json_schema", frozenset({"structured_outputs", "structured_output"})),
     ("json_mode", frozenset({"json_mode"})),
 )
 
 LIMITS = {"completion_tokens": "max_output_length", "prompt_tokens": "context_length"}
-"""The needs that are numbers of tokens, and what of a model limits them."""
+"""The needs that are token counts, each with the attribute of `Model` that limits it."""
 
 
 class Needs(Struct, frozen=True, gc=False):
-    """What a request asks for.
+    """What a request asks of a model.
 
-    ``completion_tokens`` is the limit it sets, if it sets one; ``prompt_tokens`` how many tokens
-    its prompt has at the very least, if they are too many for some models.
+    ``completion_tokens`` is the completion limit in the request, if any. ``prompt_tokens`` is a
+    lower bound of the prompt's length, set only if it exceeds some model's context.
     """
 
     images: bool = False
@@ -46,12 +46,12 @@ NOTHING = Needs()
 
 
 def lacking(model: Model, needs: Needs) -> str | None:
-    """The first need, by the name of its field, that ``model`` is known to lack; else None."""
+    """Return the first need, by field name, that ``model`` is known to lack, or None."""
     return next(lacks(model, needs), None)
 
 
 def lacks(model: Model, needs: Needs) -> Iterator[str]:
-    """Every need, by the name of its field, that ``model`` is known to lack."""
+    """Yield every need, by field name, that ``model`` is known to lack."""
     if model.input_modalities is not None:
         for need, modality in _MODALITIES:
             if getattr(needs, need) and modality not in model.input_modalities:
@@ -61,6 +61,6 @@ def lacks(model: Model, needs: Needs) -> Iterator[str]:
             if getattr(needs, need) and spellings.isdisjoint(model.features):
                 yield need
     for need, limit in LIMITS.items():
-        wanted, most = getattr(needs, need), getattr(model, limit)
-        if wanted is not None and most is not None and wanted > most:
+        wanted, maximum = getattr(needs, need), getattr(model, limit)
+        if wanted is not None and maximum is not None and wanted > maximum:
             yield need

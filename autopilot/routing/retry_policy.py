@@ -1,7 +1,8 @@
-"""Whether an upstream response is the client's answer or a reason to turn to the next candidate.
+"""The decision whether an upstream response is the client's answer or a reason to fail over.
 
-The rules are rows of one table. What is in no row is the client's answer: a status means different
-things here, so a second model is tried only where the cause is known to lie with the first.
+The rules are the rows of one table (contract §6); a response that matches no row is the client's
+answer. The platform uses one status for several causes, so another model is tried only where the
+cause is known to lie with this one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from autopilot.routing.error_text import (
-    Says,
+    TextPredicate,
     at_capacity,
     context_exceeded,
     model_not_found,
@@ -24,11 +25,11 @@ from autopilot.routing.selector import Mode
 
 
 class Policy(StrEnum):
-    """How much counts as a reason to turn to another model.
+    """Which responses lead to the next model (``FAILOVER_POLICY``).
 
-    STRICT: failures of the connection, deadlines, breaks and 503. STANDARD: also the responses by
-    which the platform says that this model, not this request, is at fault. OPEN: also every other
-    429 and 5xx, for backends that say it differently.
+    STRICT: connection failures, deadlines, broken answers and 503. STANDARD: also the responses by
+    which the platform reports that the model, not the request, is at fault. OPEN: also every other
+    429 and 5xx, for backends with other conventions.
     """
 
     STRICT = "strict"
@@ -37,7 +38,7 @@ class Policy(StrEnum):
 
 
 class RetryAction(StrEnum):
-    """COMMIT: it is the answer (a 2xx: go on to its commit point). READ: its body decides."""
+    """COMMIT: relay the response (a 2xx: up to its commit point). READ: its body decides."""
 
     COMMIT = "commit"
     NEXT = "next"
@@ -45,10 +46,10 @@ class RetryAction(StrEnum):
 
 
 class RetryDecision(Struct, frozen=True, gc=False):
-    """A verdict; ``reason`` is a word of ``REASONS`` when it is NEXT.
+    """A decision; ``reason`` is one of ``REASONS`` if the action is NEXT.
 
-    ``pause``: seconds to wait, once, for the same model before turning to the next (0 is a wait of
-    no length, None is no wait).
+    ``pause`` is how many seconds to wait before the same model is tried once more, before the next
+    one. None means that it is not tried again; 0, that it is tried at once.
     """
 
     verdict: RetryAction
@@ -66,17 +67,18 @@ class Reply(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A response that is a reason to turn to the next candidate.
+    """A kind of response that leads to the next candidate.
 
-    ``says`` asks its JSON body; None: the status is enough. ``pauses``: a short ``Retry-After`` is
-    waited for first. ``to_larger``: only with a candidate left that is known to read more.
+    ``says`` tests the strings of the JSON body; None means that the status suffices. ``pauses``: a
+    short ``Retry-After`` is honoured first. ``to_larger``: the row applies only while a candidate
+    with a known larger context is left.
     """
 
     reason: str
     statuses: range
     policies: frozenset[Policy]
     modes: frozenset[Mode] = frozenset(Mode)
-    says: Says | None = None
+    says: TextPredicate | None = None
     pauses: bool = False
     to_larger: bool = False
 
@@ -102,37 +104,38 @@ _NETWORK_REASONS = frozenset(
     }
 )
 
-_EVERY = frozenset(Policy)
-_USUAL = frozenset({Policy.STANDARD, Policy.OPEN})
+_ALL_POLICIES = frozenset(Policy)
+_STANDARD_AND_OPEN = frozenset({Policy.STANDARD, Policy.OPEN})
 _OPEN = frozenset({Policy.OPEN})
 _ALIAS = frozenset({Mode.ALIAS})
 
 
 def _only(status: int) -> range:
-    """The range of one status."""
+    """Return the range that contains one status."""
     return range(status, status + 1)
 
 
-# The first row that fits decides.
+# The first row that applies decides. Statuses that blame the request (401, 402, 403, 413, 422, and
+# 400 except for an exceeded context) have no row: contract §6 never retries them.
 _TABLE: tuple[Row, ...] = (
-    Row("status_503", _only(503), _EVERY),
-    Row("status_502", _only(502), _USUAL),
-    Row("status_504", _only(504), _USUAL),
-    Row("capacity_429", _only(429), _USUAL, says=at_capacity),
-    Row("exhausted_500", _only(500), _USUAL, says=no_target_left),
-    Row("model_not_found", _only(404), _USUAL, modes=_ALIAS, says=model_not_found),
-    Row(CONTEXT_EXCEEDED, _only(400), _USUAL, says=context_exceeded, to_larger=True),
+    Row("status_503", _only(503), _ALL_POLICIES),
+    Row("status_502", _only(502), _STANDARD_AND_OPEN),
+    Row("status_504", _only(504), _STANDARD_AND_OPEN),
+    Row("capacity_429", _only(429), _STANDARD_AND_OPEN, says=at_capacity),
+    Row("exhausted_500", _only(500), _STANDARD_AND_OPEN, says=no_target_left),
+    Row("model_not_found", _only(404), _STANDARD_AND_OPEN, modes=_ALIAS, says=model_not_found),
+    Row(CONTEXT_EXCEEDED, _only(400), _STANDARD_AND_OPEN, says=context_exceeded, to_larger=True),
     Row("status_429", _only(429), _OPEN, pauses=True),
     Row("status_5xx", range(500, 600), _OPEN, pauses=True),
 )
 
 REASONS = _NETWORK_REASONS | {row.reason for row in _TABLE}
-"""Every reason there is: a fixed vocabulary, fit for a metric's label."""
+"""All failover reasons: a closed set, safe as values of a metric label."""
 
 _COMMIT = RetryDecision(RetryAction.COMMIT)
 _READ = RetryDecision(RetryAction.READ)
 _FIRST_ERROR_STATUS = 400
-_LONGEST_PAUSE = 5
+_MAX_PAUSE = 5
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _JSON_TYPES = ("application/json", "text/json")
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
@@ -140,9 +143,10 @@ _HTML_OPENINGS = (b"<html", b"<!doctype html")
 
 
 def at_head(reply: Reply, policy: Policy, mode: Mode) -> RetryDecision:
-    """Judge a final response (not 1xx) by its status and headers alone; READ if that is too little.
+    """Decide on a final response (not 1xx) by status and headers; READ if those do not suffice.
 
-    READ is said only of JSON: other bodies are an intermediary's, and their texts mean nothing.
+    Only JSON bodies are read: any other body is an intermediary's, and its text has no meaning
+    here.
     """
     if reply.status < _FIRST_ERROR_STATUS:
         return _COMMIT
@@ -159,25 +163,25 @@ def at_head(reply: Reply, policy: Policy, mode: Mode) -> RetryDecision:
 def on_body(
     reply: Reply, body: bytes, policy: Policy, mode: Mode, larger_context: bool
 ) -> RetryDecision:
-    """Judge a response of which ``body``, whole or its start, was read. Never READ.
+    """Decide on a response by its ``body``, whole or truncated. Never returns READ.
 
-    ``larger_context``: a candidate with a known larger context is left and none was tried for that
-    cause yet. A body that is no JSON object, or is cut short, says nothing.
+    ``larger_context``: a candidate with a known larger context is left, and no attempt has yet been
+    made for that reason. A body that is truncated or not a JSON object has no strings.
     """
-    said = texts(body) if _is_json(reply.content_type) else ()
+    body_texts = texts(body) if _is_json(reply.content_type) else ()
     for row in _TABLE:
         if not _fits(row, reply.status, policy, mode) or (row.to_larger and not larger_context):
             continue
-        if row.says is None or row.says(said):
+        if row.says is None or row.says(body_texts):
             return _next(row, reply)
     return _COMMIT
 
 
 def is_edge_limit(reply: Reply, body: bytes) -> bool:
-    """Whether a response is the edge's own rate limit: a 429 that is a page, not JSON.
+    """Return whether a response is the edge's own rate limit: a 429 that is an HTML page, not JSON.
 
-    Its ban grows with every further call, so clients are told not to retry. ``body``, as far as it
-    is known (empty is fine), is asked only when the response names no content type.
+    The edge extends its ban with every call, so such a response tells SDKs not to retry (contract
+    §6). ``body``, as far as it has arrived, counts only if the response has no content type.
     """
     if reply.status != 429:
         return False
@@ -187,24 +191,24 @@ def is_edge_limit(reply: Reply, body: bytes) -> bool:
 
 
 def _fits(row: Row, status: int, policy: Policy, mode: Mode) -> bool:
-    """Whether a row is about this status under this policy in this mode."""
+    """Return whether a row applies to this status under this policy and mode."""
     return status in row.statuses and policy in row.policies and mode in row.modes
 
 
 def _next(row: Row, reply: Reply) -> RetryDecision:
-    """Turn to the next candidate for this row's reason."""
+    """Return the decision to turn to the next candidate for this row's reason."""
     return RetryDecision(
         RetryAction.NEXT, row.reason, _pause(reply.retry_after) if row.pauses else None
     )
 
 
 def _pause(retry_after: str | None) -> int | None:
-    """A ``Retry-After`` that is a short number of seconds; None for longer ones and for dates."""
+    """Return a short ``Retry-After`` in seconds; None for a longer one and for a date."""
     text = (retry_after or "").strip(" \t")
     seconds = int(text) if _SECONDS.fullmatch(text) else None
-    return seconds if seconds is not None and seconds <= _LONGEST_PAUSE else None
+    return seconds if seconds is not None and seconds <= _MAX_PAUSE else None
 
 
 def _is_json(content_type: str) -> bool:
-    """Whether a media type is JSON or built on it."""
+    """Return whether a media type is JSON or has the ``+json`` suffix (RFC 6839 §3.1)."""
     return content_type in _JSON_TYPES or content_type.endswith("+json")

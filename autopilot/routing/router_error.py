@@ -1,7 +1,6 @@
-"""An answer that the router gives by itself, as a value.
+"""An error response of the router itself, as a value.
 
-Routing decides that a request cannot be served and says why; how that looks as an HTTP response is
-not known here.
+Routing decides which error a request gets; `autopilot.http.error_bodies` turns it into HTTP.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class RouterError:
-    """Why a request gets no upstream attempt.
+    """An error response to a request that gets no upstream attempt, or whose attempts all failed.
 
     ``status`` is the HTTP status, ``code`` the stable machine-readable cause, ``message`` the text
-    for people, ``param`` the request member at fault, and ``retry_after`` the seconds after which
-    another try makes sense (None: not said).
+    for people, and ``param`` the request member at fault. ``retry_after`` is the number of seconds
+    after which a retry may succeed; None if that is unknown.
     """
 
     status: int
     code: str
-    message: str = field(repr=False)  # it may quote the client, or the upstream
+    message: str = field(repr=False)  # may quote the client or the upstream
     param: str | None = None
     retry_after: int | None = None

@@ -1,6 +1,6 @@
-"""What a client may write in ``model``: the alias, a list of preferences, or one name.
+"""The ``model`` member of a request: the alias, a preference list, or one name.
 
-Only the text is read here; whether a name exists is the plan's business.
+This module only parses the text; the plan checks whether the names exist.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from msgspec import Struct
 from autopilot.routing.router_error import RouterError
 
 ASCII_BLANKS = " \t\r\n\v\f"
-"""All that is ever trimmed. Other blanks, such as U+00A0, belong to the name."""
+"""The only characters that are trimmed. Other blanks, such as U+00A0, belong to the name."""
 
-_LONGEST_LIST = 65536
-"""Characters. Splitting a longer text would hold up every other request."""
+_MAX_LIST_CHARS = 65536
+"""Splitting a longer text would block the reactor, and with it every other request."""
 
 
 class Mode(StrEnum):
@@ -28,7 +28,7 @@ class Mode(StrEnum):
 
 
 class Order(StrEnum):
-    """How the client wants candidates ordered; GIVEN is the ranking's or the list's own order."""
+    """The order that the client asked for; GIVEN is the ranking's or the list's own."""
 
     GIVEN = "given"
     LATENCY = "latency"
@@ -39,10 +39,10 @@ _SUFFIXES = {order.value: order for order in (Order.LATENCY, Order.THROUGHPUT)}
 
 
 class Selector(Struct, frozen=True, gc=False):
-    """A selector, read. ``text`` is as the client wrote it.
+    """A parsed selector; ``text`` is what the client sent.
 
-    ``names`` is empty for the alias, holds the items of a list without duplicates, and for a direct
-    name the one text as it came, suffix and all, because it goes upstream unchanged.
+    ``names`` is empty for the alias and holds the distinct items of a list. For a direct name it
+    holds ``text`` unchanged, suffix included, because that string goes upstream as it is.
     """
 
     text: str
@@ -52,10 +52,10 @@ class Selector(Struct, frozen=True, gc=False):
 
 
 def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Selector | RouterError:
-    """Read ``text``; refuse a list with no item or with more than ``max_items`` different ones.
+    """Parse ``text``; reject a list without items or with more than ``max_items`` distinct ones.
 
-    A suffix at the very end, ``:latency`` or ``:throughput`` in any case, holds for the whole
-    selector. Alias names are compared exactly.
+    A suffix at the very end, ``:latency`` or ``:throughput`` in any case, applies to the whole
+    selector. Alias names are case-sensitive.
     """
     trimmed = text.strip(ASCII_BLANKS)
     if not trimmed:
@@ -65,8 +65,8 @@ def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Select
         return Selector(text, Mode.ALIAS, (), order)
     if "," not in body:
         return Selector(text, Mode.DIRECT, (text,), order)
-    if len(body) > _LONGEST_LIST:
-        return _bad_list(f"is longer than {_LONGEST_LIST} characters")
+    if len(body) > _MAX_LIST_CHARS:
+        return _bad_list(f"is longer than {_MAX_LIST_CHARS} characters")
     names: dict[str, None] = {}
     for name in _items(body):
         names[name] = None
@@ -78,7 +78,7 @@ def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Select
 
 
 def split_order(text: str) -> tuple[str, Order]:
-    """Take an order suffix off the end of ``text``, with the ASCII blanks around it."""
+    """Split an order suffix, with the ASCII blanks around it, off the end of ``text``."""
     trimmed = text.strip(ASCII_BLANKS)
     body, colon, suffix = trimmed.rpartition(":")
     order = _SUFFIXES.get(suffix.lower()) if colon else None
@@ -86,10 +86,10 @@ def split_order(text: str) -> tuple[str, Order]:
 
 
 def _items(body: str) -> Iterator[str]:
-    """The items of a list that are not empty, in order."""
+    """Yield the non-empty items of a list in order."""
     return (item for part in body.split(",") if (item := part.strip(ASCII_BLANKS)))
 
 
-def _bad_list(what: str) -> RouterError:
-    """A list that cannot be used; ``what`` completes the sentence."""
-    return RouterError(400, "invalid_model_list", f"The list in 'model' {what}.", param="model")
+def _bad_list(problem: str) -> RouterError:
+    """Return the error for a malformed list; ``problem`` completes its sentence."""
+    return RouterError(400, "invalid_model_list", f"The list in 'model' {problem}.", param="model")

@@ -1,4 +1,4 @@
-"""What the router knew at one moment, immutable: a request keeps the snapshot it started with."""
+"""An immutable snapshot of the platform's data, which a request keeps until its end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from autopilot.routing.ranking import Ranked
 class Snapshot:
     """The last good data of both feeds.
 
-    ``catalog_at`` and ``utilization_at`` say when they came, in seconds of a monotonic clock; None
-    means that the feed has never been read. ``roster`` follows from the data.
+    ``catalog_at`` and ``utilization_at`` are the times of arrival in seconds of a monotonic clock,
+    None before the first successful fetch. ``roster`` is derived from the data.
     """
 
     catalog: Catalog | None = None

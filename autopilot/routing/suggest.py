@@ -1,7 +1,7 @@
-"""The answer to a model name that is not in the catalog: which one it was, and what is near.
+"""The 400 ``unknown_model`` error: the unknown names, each with close matches from the catalog.
 
-What the client wrote may be anything, of any length; what is echoed is short and printable, and
-the search for near names is bounded, because it runs between other people's bytes.
+A client may send any text of any length. What the message echoes is short and printable, and the
+search for close matches is bounded, because it blocks the reactor.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from autopilot.routing.catalog import Catalog
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, split_order
 
-_ECHOED = 100
-_MOST_SUGGESTIONS = 3
-_MOST_EXPLAINED = 4
-_MOST_COMPARED = 500
-_SHORTEST_PART = 3
-_LEAST_ALIKE = 0.6
-_TEE_ENDING = "-tee"
+_MAX_ECHO_CHARS = 100
+_MAX_SUGGESTIONS = 3
+_MAX_EXPLAINED = 4
+_MAX_COMPARED = 500
+_MIN_PART_CHARS = 3
+_MIN_SIMILARITY = 0.6
+_TEE_SUFFIX = "-tee"
 
 
 def unknown_model(
     unknown: Sequence[str], catalog: Catalog, aliases: frozenset[str], mode: Mode
 ) -> RouterError:
-    """Refuse ``unknown``, naming every one of them, with close matches for the first few."""
+    """Return the error that names every one of ``unknown``, with matches for the first few."""
     parts = [
-        echo(name) + (hint(name, catalog, aliases, mode) if at < _MOST_EXPLAINED else "")
-        for at, name in enumerate(unknown)
+        echo(name) + (hint(name, catalog, aliases, mode) if index < _MAX_EXPLAINED else "")
+        for index, name in enumerate(unknown)
     ]
     plural = "s" if len(parts) > 1 else ""
     return RouterError(
@@ -37,13 +37,13 @@ def unknown_model(
 
 
 def echo(name: str) -> str:
-    """``name`` in quotes, printable and at most 100 characters of it."""
-    text = printable(name[:_ECHOED])
-    return f"'{text}…'" if len(name) > _ECHOED else f"'{text}'"
+    """Return ``name`` in quotes: printable, and cut to 100 characters."""
+    text = printable(name[:_MAX_ECHO_CHARS])
+    return f"'{text}…'" if len(name) > _MAX_ECHO_CHARS else f"'{text}'"
 
 
 def printable(text: str) -> str:
-    """``text`` with everything spelled out that is no visible character."""
+    """Return ``text`` with every unprintable character escaped."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
@@ -51,66 +51,68 @@ def printable(text: str) -> str:
 
 
 def hint(name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode) -> str:
-    """What may have been meant by ``name``, in brackets; empty if nothing is near."""
+    """Return what ``name`` may have meant, in brackets; empty if nothing is close."""
     if mode is Mode.LIST and name in aliases:
         return " (an alias cannot be part of a list)"
     if name in catalog.by_chute:
-        near: Sequence[str] = [catalog.by_chute[name]]
+        matches: Sequence[str] = [catalog.by_chute[name]]
     else:
-        known = islice(catalog.models, _MOST_COMPARED)
-        pool = [*known, *sorted(aliases)] if mode is Mode.DIRECT else [*known]
-        near = close(split_order(name[:_ECHOED])[0], pool)
-    return f" (did you mean {' or '.join(map(echo, near))}?)" if near else ""
+        listed = islice(catalog.models, _MAX_COMPARED)
+        pool = [*listed, *sorted(aliases)] if mode is Mode.DIRECT else [*listed]
+        matches = close(split_order(name[:_MAX_ECHO_CHARS])[0], pool)
+    return f" (did you mean {' or '.join(map(echo, matches))}?)" if matches else ""
 
 
 def close(wanted: str, pool: Iterable[str]) -> Sequence[str]:
-    """The names that may have been meant by ``wanted``, the likeliest first; three at most.
+    """Return the names that ``wanted`` may have meant, most likely first; three at most.
 
-    First those that differ in case, organisation, ending or punctuation only, then those that
-    ``wanted`` is a part of, then those that share most pairs of letters. The work grows with the
-    number of names and with nothing else: no spelling of ``wanted`` makes it slow.
+    First come names that differ only in case, organisation, suffix or punctuation, then names that
+    contain ``wanted``, then names that share the most character pairs. The cost grows with the
+    number of names only: no spelling of ``wanted`` makes it slow.
     """
-    asked = _Spelling(wanted)
-    found = [(*nearness, name) for name in pool if (nearness := asked.nearness(name)) is not None]
-    # Where something differs in case only, it is what was meant.
-    same = [name for tier, _, name in found if tier == 0]
-    nearest = sorted(found, key=lambda each: each[:2])[:_MOST_SUGGESTIONS]
-    return same[:1] or [name for _, _, name in nearest]
+    spelling = _Spelling(wanted)
+    scored = [
+        (*nearness, name) for name in pool if (nearness := spelling.nearness(name)) is not None
+    ]
+    # A name that differs in case only is certainly the one meant.
+    exact = [name for tier, _, name in scored if tier == 0]
+    nearest = sorted(scored, key=lambda entry: entry[:2])[:_MAX_SUGGESTIONS]
+    return exact[:1] or [name for _, _, name in nearest]
 
 
 class _Spelling:
-    """A name in the forms in which it is compared."""
+    """A name in the forms in which names are compared."""
 
     def __init__(self, name: str) -> None:
-        self.whole = name[:_ECHOED].casefold()
+        self.whole = name[:_MAX_ECHO_CHARS].casefold()
         self.bare = self.whole.rpartition("/")[2]
         self.plain = _plain(self.bare)
         self.pairs = _pairs(self.whole)
         self.bare_pairs = _pairs(self.bare)
 
     def nearness(self, name: str) -> tuple[int, float] | None:
-        """How near ``name`` is, least first: by what is the same, then by what else there is."""
+        """Return the sort key of ``name``, nearest first: kind of match, then dissimilarity."""
         other = _Spelling(name)
         if self.whole == other.whole:
             return 0, 0.0
-        alike = max(_share(self.pairs, other.pairs), _share(self.bare_pairs, other.bare_pairs))
+        similarity = max(_dice(self.pairs, other.pairs), _dice(self.bare_pairs, other.bare_pairs))
         if self.plain and self.plain == other.plain:
-            return 1, -alike
-        if len(self.whole) >= _SHORTEST_PART and self.whole in other.whole:
-            return 2, -alike
-        return (3, -alike) if alike >= _LEAST_ALIKE else None
+            return 1, -similarity
+        if len(self.whole) >= _MIN_PART_CHARS and self.whole in other.whole:
+            return 2, -similarity
+        return (3, -similarity) if similarity >= _MIN_SIMILARITY else None
 
 
 def _plain(name: str) -> str:
-    """Only the letters and digits of a name, without the ending that marks a TEE."""
-    return "".join(filter(str.isalnum, name.removesuffix(_TEE_ENDING)))
+    """Return the letters and digits of a name, without the suffix that marks a TEE model."""
+    return "".join(filter(str.isalnum, name.removesuffix(_TEE_SUFFIX)))
 
 
 def _pairs(text: str) -> frozenset[tuple[str, str]]:
-    """The pairs of neighbouring characters."""
+    """Return the set of adjacent character pairs."""
     return frozenset(pairwise(text))
 
 
-def _share(one: frozenset[object], other: frozenset[object]) -> float:
-    """How much of two sets is in both, from 0 to 1."""
+def _dice(one: frozenset[object], other: frozenset[object]) -> float:
+    """Return the Sørensen–Dice coefficient of two sets, from 0 to 1."""
     return 2 * len(one & other) / ((len(one) + len(other)) or 1)

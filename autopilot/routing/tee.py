@@ -1,7 +1,7 @@
-"""Which names mean models that run in a trusted execution environment, as the catalog marks them.
+"""Confidential models: which names the catalog marks as running in a trusted execution environment.
 
-A direct name may be written as only the platform reads it, so this is also where such a name is
-traced to the catalog's own.
+A direct name may carry suffixes that only the platform interprets, so this module also maps such a
+name to the catalog's own.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from autopilot.routing.selector import split_order
 _THINKING = ":THINKING"
 
 
-def catalog_name(name: str, known: Catalog) -> str:
-    """The catalog's name for what the platform would make of ``name``; else ``name`` itself.
+def catalog_name(name: str, catalog: Catalog) -> str:
+    """Return the catalog's name for what the platform reads in ``name``; else ``name`` itself.
 
-    The platform takes a chute's id for its name, and of a single name it takes ``:latency`` or
-    ``:throughput``, then ``:THINKING``, off the end.
+    The platform accepts a chute's id as a name. From a single name it strips ``:latency`` or
+    ``:throughput``, then ``:THINKING``.
     """
-    if name in known.models:
+    if name in catalog.models:
         return name
-    plain = split_order(name)[0]
-    for text in (name, plain, plain.removesuffix(_THINKING)):
-        if text in known.models:
-            return text
-        if text in known.by_chute:
-            return known.by_chute[text]
+    trimmed = split_order(name)[0]
+    for candidate in (name, trimmed, trimmed.removesuffix(_THINKING)):
+        if candidate in catalog.models:
+            return candidate
+        if candidate in catalog.by_chute:
+            return catalog.by_chute[candidate]
     return name
 
 
-def confidential(names: Iterable[str], known: Catalog) -> tuple[str, ...] | RouterError:
-    """Only the models that the catalog marks as confidential; 400 ``tee_required`` if none is."""
-    kept = tuple(name for name in names if is_confidential(name, known))
+def confidential(names: Iterable[str], catalog: Catalog) -> tuple[str, ...] | RouterError:
+    """Return the names that the catalog marks as confidential, or 400 ``tee_required``."""
+    kept = tuple(name for name in names if is_confidential(name, catalog))
     return kept or RouterError(
         400,
         "tee_required",
@@ -44,7 +44,7 @@ def confidential(names: Iterable[str], known: Catalog) -> tuple[str, ...] | Rout
     )
 
 
-def is_confidential(name: str, known: Catalog) -> bool:
-    """Whether what a name means is known, and known to be confidential."""
-    model = known.models.get(catalog_name(name, known))
+def is_confidential(name: str, catalog: Catalog) -> bool:
+    """Return whether the catalog marks the model that ``name`` means as confidential."""
+    model = catalog.models.get(catalog_name(name, catalog))
     return model is not None and model.tee is True

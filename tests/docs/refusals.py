@@ -1,4 +1,4 @@
-"""Every `Refusal` that the code can make, found where it is made."""
+"""Every `RouterError` that the code can return, found by reading the source."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _made_in(path: Path) -> Iterator[Said]:
         if isinstance(target, ast.Name)
     }
     for node in ast.walk(module):
-        if isinstance(node, ast.Call) and _names_refusal(node.func):
+        if isinstance(node, ast.Call) and _names_router_error(node.func):
             given = dict(zip(("status", "code", "message"), node.args, strict=False))
             given |= {each.arg: each.value for each in node.keywords if each.arg}
             status, code = (_constant(given.get(name), texts) for name in ("status", "code"))
@@ -48,8 +48,8 @@ def _made_in(path: Path) -> Iterator[Said]:
             yield Said(status, code, _text(given.get("message"), texts))
 
 
-def _names_refusal(function: ast.expr) -> bool:
-    return isinstance(function, ast.Name) and function.id == "Refusal"
+def _names_router_error(function: ast.expr) -> bool:
+    return isinstance(function, ast.Name) and function.id == "RouterError"
 
 
 def _constant(node: ast.expr | None, texts: dict[str, ast.expr]) -> object:

@@ -63,7 +63,7 @@ class PageTests(SynchronousTestCase):
     def test_refusals_that_cannot_be_read(self) -> None:
         """One whose code is not written where it is made is an error: the page would lack it."""
         path = Path(self.mktemp())
-        path.write_text("Refusal(status, code, 'x')")
+        path.write_text("RouterError(status, code, 'x')")
         self.assertRaises(refusals.UnreadableError, list, refusals._made_in(path))
         self.assertIsInstance(ast.parse(path.read_text()), ast.Module)
 

@@ -68,7 +68,7 @@ def _added(diff: str) -> Iterator[str]:
 
 
 def _function(name: str) -> str:
-    """``roster.Roster.serving`` for ``autopilot.routing.eligible.xǁRosterǁserving__mutmut_13``."""
+    """``eligible.EligibleModels.serving``, for instance, for its mutant number 13."""
     path, _, last = name.rpartition(".")
     function = last.rpartition("__mutmut_")[0]
     kept = function.removeprefix("xǁ").replace("ǁ", ".") if "ǁ" in function else function[2:]

@@ -30,11 +30,11 @@ class SurvivorTests(SynchronousTestCase):
             Mutant("plan.pick", "return remaining[1]"),
         )
         self.assertEqual(
-            shown("autopilot.routing.eligible.xǁRosterǁserving__mutmut_13", _DIFF).function,
-            "roster.Roster.serving",
+            shown("autopilot.routing.eligible.xǁEligibleModelsǁserving__mutmut_13", _DIFF).function,
+            "eligible.EligibleModels.serving",
         )
         self.assertEqual(
-            shown("autopilot.routing.plan.x__chosen__mutmut_1", _DIFF).function, "plan._chosen"
+            shown("autopilot.routing.plan.x__exists__mutmut_1", _DIFF).function, "plan._exists"
         )
 
     def test_judgement(self) -> None:

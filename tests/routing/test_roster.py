@@ -149,7 +149,7 @@ class RosterTests(SynchronousTestCase):
                 len(self.names(asked.serving(Needs(completion_tokens=tokens), False))),
                 1000 - tokens,
             )
-            self.assertLessEqual(len(asked._answers), 256)
+            self.assertLessEqual(len(asked._cache), 256)
 
     def names(self, answer: tuple[str, ...] | RouterError) -> tuple[str, ...]:
         """An answer that must not be a refusal."""
