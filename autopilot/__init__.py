@@ -9,13 +9,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from autopilot._version import __version__
+
 if TYPE_CHECKING:
     from autopilot.service.lifecycle import AutopilotService, autopilot_resource
     from autopilot.settings import Settings
 
 __all__ = ["AutopilotService", "Settings", "__version__", "autopilot_resource"]
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AutopilotService": "autopilot.service.lifecycle",

@@ -20,7 +20,7 @@ from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from autopilot import __version__
+from autopilot._version import __version__
 from autopilot.observability.access_log import RecordLines, records_to_lines
 from autopilot.observability.logs import LineObserver, Sink, line_observer
 from autopilot.process.malloc import keep_freed_memory

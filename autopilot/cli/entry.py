@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from autopilot import __version__
+from autopilot._version import __version__
 from autopilot.cli import check, completion, evidence, explain, health, rank
 from autopilot.cli.error import CommandError
 from autopilot.routing.suggest import echo, printable

@@ -17,7 +17,7 @@ from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
-from autopilot import __version__
+from autopilot._version import __version__
 from autopilot.attestation import evidence_parser
 from autopilot.attestation.evidence_poller import EvidencePoller
 from autopilot.feeds.head_limit import limit_head

@@ -41,7 +41,7 @@ for lock in requirements.lock requirements-build.lock; do
 done
 "${PYTHON:-python3}" tests/packaging/locks.py || exit 1
 
-version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' autopilot/__init__.py)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' autopilot/_version.py)
 REVISION=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH

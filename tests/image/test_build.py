@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).resolve().parents[2]
 _NEEDED = (
-    "autopilot/__init__.py",
+    "autopilot/_version.py",
     "deploy/image",
     "locks.json",
     "pyproject.toml",

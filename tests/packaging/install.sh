@@ -54,7 +54,7 @@ look() { # <environment>
     says "$1" None python -c 'from importlib.util import find_spec; print(find_spec("stub_backend"))'
 }
 
-version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' autopilot/__init__.py)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' autopilot/_version.py)
 wheel=$folder/chutes_autopilot-$version-py3-none-any.whl
 sdist=$folder/chutes_autopilot-$version.tar.gz
 [ -f "$wheel" ] && [ -f "$sdist" ] || fail "no wheel and sdist of $version in $1: run \`make dist\`"

@@ -52,7 +52,12 @@ class NewsTests(ToolTestCase):
 
     def test_releases(self) -> None:
         """All that was said comes under the package's version, and the next release above it."""
-        for each in ("pyproject.toml", "CHANGELOG.md", "autopilot/__init__.py"):
+        for each in (
+            "pyproject.toml",
+            "CHANGELOG.md",
+            "autopilot/__init__.py",
+            "autopilot/_version.py",
+        ):
             (self.folder / each).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / each, self.folder / each)
         fragments = self.folder / "changelog.d"
@@ -67,7 +72,7 @@ class NewsTests(ToolTestCase):
             self.assertIn(" ".join(each.split()), words)
         self.assertEqual([each.name for each in fragments.iterdir()], ["README.md"])
 
-        package = self.folder / "autopilot/__init__.py"
+        package = self.folder / "autopilot/_version.py"
         package.write_text(package.read_text("utf-8").replace(__version__, "99.0.0"))
         (fragments / "+more.fix.md").write_text("It is mended.\n")
         second = self.release("2027-03-04")
