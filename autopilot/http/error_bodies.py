@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from autopilot.relay.dialect import Dialect
+from autopilot.http.dialect import Dialect
 from autopilot.routing.router_error import RouterError
 
 Field = tuple[bytes, bytes]

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from enum import Enum, StrEnum
 from typing import Protocol
 
-from autopilot.relay.dialect import Dialect, Meaning, meaning
+from autopilot.http.dialect import Dialect
+from autopilot.relay.dialect import Meaning, meaning
 from autopilot.relay.sse import Event, Events
 
 MAX_HELD_EVENTS = 64

@@ -7,9 +7,11 @@ server-sent events; they differ in which events only announce that an answer is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any
 
+# The alias is for the exchange's modules and goes with their rewriting.
+from autopilot.http.dialect import Dialect as Dialect
 from autopilot.relay.sse import Event
 from autopilot.request.lenient import value_of
 
@@ -22,14 +24,6 @@ class Meaning(Enum):
     FINISH = "the answer is complete"
     DONE = "the stream is over"
     ERROR = "there will be no answer"
-
-
-class Dialect(StrEnum):
-    """How a stream of one endpoint speaks."""
-
-    COMPLETIONS = "completions"
-    MESSAGES = "messages"
-    RESPONSES = "responses"
 
 
 _SPOKEN = (

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IPushProducer
 
+    from autopilot.http.dialect import Dialect
     from autopilot.http.fields import Named
     from autopilot.http.headers import Field
-    from autopilot.relay.dialect import Dialect
     from autopilot.routing.router_error import RouterError
 
 

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import msgspec
 
-from autopilot.relay.dialect import Dialect, error_text, is_error
+from autopilot.http.dialect import Dialect
+from autopilot.relay.dialect import error_text, is_error
 from autopilot.relay.sse import Event, Events
 
 _TAIL = 64

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IPushProducer
     from twisted.web.server import Request
 
+    from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field
-    from autopilot.relay.dialect import Dialect
     from autopilot.relay.downstream import CommittedHead
     from autopilot.routing.router_error import RouterError
 

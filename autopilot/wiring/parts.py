@@ -24,6 +24,7 @@ from autopilot.feeds.head_limit import limit_head
 from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.feeds.snapshot_service import SnapshotService
+from autopilot.http.dialect import Dialect
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.timers import TimerQueue
 from autopilot.observability.history import History
@@ -31,7 +32,6 @@ from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.recent import Recent
 from autopilot.observability.records import RequestRecord
 from autopilot.observability.reporter import Reporter, records_to_log
-from autopilot.relay.dialect import Dialect
 from autopilot.relay.proxy import Proxy
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
