@@ -29,8 +29,8 @@ from autopilot.attestation.evidence_state import (
     refused,
     unavailable,
 )
-from autopilot.feeds.parsers import NETWORK, TIMEOUT, TOO_LARGE, FeedError
 from autopilot.http.fetch import FetchedResponse
+from autopilot.http.fetch_error import NETWORK, TIMEOUT, TOO_LARGE, FeedError
 from autopilot.routing.catalog import Model
 
 MAX_BYTES: Final = 32 * 1024 * 1024

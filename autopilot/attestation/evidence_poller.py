@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 
 from autopilot.attestation.evidence_parser import passing, read_answer, read_failure
 from autopilot.attestation.evidence_state import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
-from autopilot.feeds.parsers import FeedError
 from autopilot.http.cancelling import cancelled
 from autopilot.http.fetch import FetchedResponse
+from autopilot.http.fetch_error import FeedError
 from autopilot.observability.log_rate_limit import LogRateLimit, alike
 from autopilot.routing.catalog import Catalog, Model
 

@@ -11,8 +11,9 @@ from twisted.internet.defer import DeferredList
 from twisted.web.iweb import IAgent
 
 from autopilot.cli.verdict import State, Verdict
-from autopilot.feeds.parsers import FeedError, parse_catalog, parse_utilization
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import FeedError
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
 from autopilot.settings import Settings

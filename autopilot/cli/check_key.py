@@ -8,8 +8,8 @@ from typing import Any, Final
 from twisted.web.iweb import IAgent
 
 from autopilot.cli.verdict import State, Verdict
-from autopilot.feeds.parsers import FeedError
 from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import FeedError
 from autopilot.upstream.pool import Origin
 
 _SUBJECT: Final = "CHUTES_API_KEY"

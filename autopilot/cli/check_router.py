@@ -11,7 +11,7 @@ from twisted.web.iweb import IAgent
 
 from autopilot.cli.router import Router
 from autopilot.cli.verdict import State, Verdict
-from autopilot.feeds.parsers import FeedError
+from autopilot.http.fetch_error import FeedError
 
 _CHECK: Final = "router"
 _LONGEST: Final = 200

@@ -31,8 +31,8 @@ from autopilot.attestation.evidence_state import NO_TEE, EvidenceState, Finding,
 from autopilot.cli.console import Console, add_output_arguments, console_of
 from autopilot.cli.error import CommandError
 from autopilot.cli.platform import catalog_entry, platform_settings, verified_agent
-from autopilot.feeds.parsers import NETWORK, TIMEOUT, FeedError
 from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import NETWORK, TIMEOUT, FeedError
 from autopilot.routing.catalog import Model
 from autopilot.routing.suggest import printable
 

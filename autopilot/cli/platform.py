@@ -12,8 +12,9 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgent
 
 from autopilot.cli.error import CommandError
-from autopilot.feeds.parsers import FeedError, parse_catalog
+from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import FeedError
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import unknown_model

@@ -14,8 +14,9 @@ from twisted.web.iweb import IAgent
 
 from autopilot.cli.console import Console
 from autopilot.cli.error import CommandError
-from autopilot.feeds.parsers import FeedError, parse_catalog, parse_utilization
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import MAX_BYTES, Fetcher
+from autopilot.http.fetch_error import FeedError
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Excluded, Load, Ranked, excluded, rank
 from autopilot.routing.snapshot import Snapshot

@@ -13,8 +13,9 @@ import msgspec
 from twisted.web.iweb import IAgent
 
 from autopilot.cli.error import CommandError
-from autopilot.feeds.parsers import FeedError, parse_catalog
+from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import FetchedResponse, Fetcher
+from autopilot.http.fetch_error import FeedError
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.plan import RoutingState
 from autopilot.routing.ranking import Ranked

@@ -13,35 +13,13 @@ from typing import Annotated, Final, TypeVar
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
+from autopilot.http.fetch_error import JSON, SHAPE, FeedError
 from autopilot.routing.catalog import Model
 from autopilot.routing.ranking import Load
-
-OK: Final = "ok"
-NETWORK: Final = "network"
-TIMEOUT: Final = "timeout"
-STATUS: Final = "status"
-TOO_LARGE: Final = "too_large"
-JSON: Final = "json"
-SHAPE: Final = "shape"
-INTERNAL: Final = "internal"
-OUTCOMES: Final = frozenset({OK, NETWORK, TIMEOUT, STATUS, TOO_LARGE, JSON, SHAPE, INTERNAL})
-"""Every outcome a refresh can have; a metric's label takes its values from here alone."""
 
 _LONGEST_NAME: Final = 256
 
 _T = TypeVar("_T")
-
-
-class FeedError(Exception):
-    """A feed could not be refreshed.
-
-    Its text is short and safe to show: no address, no part of the answer. `outcome` is one of
-    `OUTCOMES`.
-    """
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)

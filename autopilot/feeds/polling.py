@@ -15,8 +15,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from autopilot.feeds.parsers import INTERNAL, OK, FeedError
 from autopilot.http.cancelling import cancelled
+from autopilot.http.fetch_error import INTERNAL, OK, FeedError
 from autopilot.observability.log_rate_limit import LogRateLimit, alike
 
 CATALOG: Final = "catalog"

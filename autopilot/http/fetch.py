@@ -29,7 +29,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from autopilot.feeds.parsers import NETWORK, SHAPE, STATUS, TIMEOUT, TOO_LARGE, FeedError
+from autopilot.http.fetch_error import NETWORK, SHAPE, STATUS, TIMEOUT, TOO_LARGE, FeedError
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 

@@ -14,8 +14,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from autopilot.feeds.parsers import FeedError
 from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import FeedError
 
 URL = "http://feeds.test/v1/models"
 Answer = Callable[[Request], "bytes | int"]

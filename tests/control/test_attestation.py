@@ -23,8 +23,8 @@ from autopilot.attestation.evidence_poller import (
     Known,
 )
 from autopilot.attestation.evidence_state import EvidenceState, Reason
-from autopilot.feeds.parsers import NETWORK, FeedError
 from autopilot.http.fetch import FetchedResponse
+from autopilot.http.fetch_error import NETWORK, FeedError
 from autopilot.routing.catalog import Catalog, Model
 from stub_backend.evidence_bodies import Form, body, instance_evidence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import product
 
-from autopilot.feeds.parsers import OK
+from autopilot.http.fetch_error import OK
 from stub_backend.feed_drift import OLD, halved, rebuilt
 from tests.control.drifting import ALIAS, PRIVATE, DriftTestCase, Records, copied
 

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.evidence_parser import evidence_url, passing, read_answer, read_failure
 from autopilot.attestation.evidence_state import EvidenceState, Finding, Reason
-from autopilot.feeds.parsers import JSON, NETWORK, TIMEOUT, TOO_LARGE, FeedError
 from autopilot.http.fetch import FetchedResponse, Fetcher
+from autopilot.http.fetch_error import JSON, NETWORK, TIMEOUT, TOO_LARGE, FeedError
 from autopilot.routing.catalog import Model
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions, site
 from stub_backend.evidence_bodies import e2e_pubkey, instance_evidence, instance_ids

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.feeds.parsers import (
-    SHAPE,
-    FeedError,
-    parse_catalog,
-    parse_utilization,
-)
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
+from autopilot.http.fetch_error import SHAPE, FeedError
 from tests.control.records import catalog_body, entry, record, utilization_body
 
 

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.feeds.parsers import (
-    JSON,
-    OUTCOMES,
-    SHAPE,
-    FeedError,
-    parse_catalog,
-    parse_utilization,
-)
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
+from autopilot.http.fetch_error import JSON, OUTCOMES, SHAPE, FeedError
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
 from tests.control.records import catalog_body, entry, record, utilization_body

@@ -25,8 +25,8 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from autopilot.feeds.parsers import NETWORK, SHAPE, STATUS, TIMEOUT
 from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import NETWORK, SHAPE, STATUS, TIMEOUT
 from tests.control.sites import URL, FetchTestCase, raw
 
 

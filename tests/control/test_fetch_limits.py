@@ -12,8 +12,8 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from autopilot.feeds.parsers import TIMEOUT, TOO_LARGE
 from autopilot.http.fetch import MAX_BYTES, Fetcher
+from autopilot.http.fetch_error import TIMEOUT, TOO_LARGE
 from tests.control.sites import URL, FetchTestCase
 
 

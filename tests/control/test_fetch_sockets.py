@@ -27,8 +27,8 @@ from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from autopilot.feeds.parsers import STATUS, TIMEOUT, TOO_LARGE, FeedError
 from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import STATUS, TIMEOUT, TOO_LARGE, FeedError
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _ENDLESS = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

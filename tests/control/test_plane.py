@@ -6,7 +6,7 @@ import dataclasses
 
 from twisted.internet.defer import Deferred
 
-from autopilot.feeds.parsers import OK
+from autopilot.http.fetch_error import OK
 from tests.control.planes import PlaneTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 

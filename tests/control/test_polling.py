@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from autopilot.feeds.parsers import INTERNAL, NETWORK, SHAPE, FeedError
 from autopilot.feeds.polling import UNTIL_FIRST
 from autopilot.feeds.snapshot_service import SnapshotService
+from autopilot.http.fetch_error import INTERNAL, NETWORK, SHAPE, FeedError
 from tests.control.planes import FeedInHand, Fetch, PlaneTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 

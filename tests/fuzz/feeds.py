@@ -9,8 +9,9 @@ from itertools import pairwise
 from autopilot.attestation.evidence_parser import read_answer
 from autopilot.attestation.evidence_state import EvidenceState
 from autopilot.feeds.model_list import model_document, models_document
-from autopilot.feeds.parsers import OUTCOMES, FeedError, parse_catalog, parse_utilization
+from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import FetchedResponse
+from autopilot.http.fetch_error import OUTCOMES, FeedError
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot

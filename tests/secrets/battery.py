@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from autopilot.feeds.parsers import JSON, NETWORK, OK, STATUS, TIMEOUT
+from autopilot.http.fetch_error import JSON, NETWORK, OK, STATUS, TIMEOUT
 from stub_backend.scenarios import SCENARIOS
 from tests.secrets import mistakes
 from tests.secrets.client import Client, read_until
