@@ -30,7 +30,7 @@ from autopilot.attestation.evidence_state import (
     unavailable,
 )
 from autopilot.http.fetch import FetchedResponse
-from autopilot.http.fetch_error import NETWORK, TIMEOUT, TOO_LARGE, FeedError
+from autopilot.http.fetch_error import NETWORK, TIMEOUT, TOO_LARGE, FetchError
 from autopilot.routing.catalog import Model
 
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -100,7 +100,7 @@ def read_answer(
     return judge(instances, len(envelope.failed_instance_ids or ()), nonce, seen)
 
 
-def read_failure(error: FeedError) -> Finding:
+def read_failure(error: FetchError) -> Finding:
     """What it comes to that there was no answer."""
     reasons = {
         NETWORK: Reason.UNREACHABLE,

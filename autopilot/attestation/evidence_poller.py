@@ -21,7 +21,7 @@ from autopilot.attestation.evidence_parser import passing, read_answer, read_fai
 from autopilot.attestation.evidence_state import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
 from autopilot.http.cancelling import cancelled
 from autopilot.http.fetch import FetchedResponse
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, alike
 from autopilot.routing.catalog import Catalog, Model
 
@@ -186,7 +186,7 @@ class EvidencePoller:
 
         def without_answer(failure: Failure) -> Finding:
             error = failure.value
-            if isinstance(error, FeedError):
+            if isinstance(error, FetchError):
                 return read_failure(error)
             self._unexpected(failure)
             return unavailable(Reason.UNREADABLE)

@@ -13,7 +13,7 @@ from twisted.web.iweb import IAgent
 from autopilot.cli.verdict import State, Verdict
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import Fetcher
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
 from autopilot.settings import Settings
@@ -61,7 +61,7 @@ def _catalog(result: Any, came: bool) -> tuple[Catalog | None, Verdict]:
         if not came:
             result.raiseException()
         parsed = parse_catalog(result)
-    except FeedError as error:
+    except FetchError as error:
         return None, Verdict(_CHECK, subject, State.FAIL, str(error))
     catalog = Catalog.of(parsed.models)
     sizes = _sizes(len(result), len(catalog), "models", parsed.rejected)
@@ -78,7 +78,7 @@ def _utilization(result: Any, came: bool, catalog: Catalog | None, now: float) -
         if not came:
             result.raiseException()
         parsed = parse_utilization(result)
-    except FeedError as error:
+    except FetchError as error:
         return Verdict(_CHECK, subject, State.FAIL, str(error))
     candidates = len(rank(parsed.loads, catalog))
     sizes = _sizes(len(result), len(parsed.loads), "records", parsed.rejected)

@@ -9,7 +9,7 @@ from twisted.web.iweb import IAgent
 
 from autopilot.cli.verdict import State, Verdict
 from autopilot.http.fetch import Fetcher
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 from autopilot.upstream.pool import Origin
 
 _SUBJECT: Final = "CHUTES_API_KEY"
@@ -29,7 +29,7 @@ async def check_key(agent: IAgent, reactor: Any, base: str, key: str, timeout: f
     fetcher = Fetcher(agent, reactor, timeout, _MAX_BYTES)
     try:
         answer = await fetcher.ask(f"{base}/users/me", authorization=f"Bearer {key}")
-    except FeedError as error:
+    except FetchError as error:
         return _verdict(State.FAIL, f"the platform could not be asked: {error}")
     if answer.status == 200:
         return _verdict(State.OK, "the platform takes it")

@@ -11,7 +11,7 @@ from twisted.web.iweb import IAgent
 
 from autopilot.cli.router import Router
 from autopilot.cli.verdict import State, Verdict
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 
 _CHECK: Final = "router"
 _LONGEST: Final = 200
@@ -29,7 +29,7 @@ async def _healthz(router: Router) -> Verdict:
     path = "/healthz"
     try:
         answer = await router.ask(path)
-    except FeedError as error:
+    except FetchError as error:
         return Verdict(_CHECK, path, State.FAIL, str(error))
     if answer.status != 200:
         return Verdict(_CHECK, path, State.FAIL, f"status {answer.status}")
@@ -40,7 +40,7 @@ async def _readyz(router: Router) -> Verdict:
     path = "/readyz"
     try:
         answer = await router.ask(path)
-    except FeedError as error:
+    except FetchError as error:
         return Verdict(_CHECK, path, State.FAIL, str(error))
     said = _object(answer.body)
     if answer.status == 200 and said.get("status") == "ready":

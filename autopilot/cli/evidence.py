@@ -32,7 +32,7 @@ from autopilot.cli.console import Console, add_output_arguments, console_of
 from autopilot.cli.error import CommandError
 from autopilot.cli.platform import catalog_entry, platform_settings, verified_agent
 from autopilot.http.fetch import Fetcher
-from autopilot.http.fetch_error import NETWORK, TIMEOUT, FeedError
+from autopilot.http.fetch_error import NETWORK, TIMEOUT, FetchError
 from autopilot.routing.catalog import Model
 from autopilot.routing.suggest import printable
 
@@ -119,7 +119,7 @@ async def ask(
     fetcher = Fetcher(agent, reactor, TIMEOUT_SECONDS, MAX_BYTES)
     try:
         answer = await fetcher.ask(evidence_url(base, model, nonce))
-    except FeedError as error:
+    except FetchError as error:
         if error.outcome in (NETWORK, TIMEOUT):
             raise CommandError(f"the evidence could not be fetched: {error}") from None
         return read_failure(error)

@@ -14,7 +14,7 @@ from twisted.web.iweb import IAgent
 from autopilot.cli.error import CommandError
 from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import Fetcher
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import unknown_model
@@ -75,7 +75,7 @@ async def catalog_entry(agent: IAgent, reactor: Any, settings: Settings, name: s
     fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
     try:
         known = Catalog.of(parse_catalog(await fetcher.get(settings.models_url)).models)
-    except FeedError as error:
+    except FetchError as error:
         raise CommandError(f"the catalog could not be fetched: {error}") from None
     model = known.models.get(catalog_name(name, known))
     if model is None:

@@ -16,7 +16,7 @@ from autopilot.cli.console import Console
 from autopilot.cli.error import CommandError
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import MAX_BYTES, Fetcher
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Excluded, Load, Ranked, excluded, rank
 from autopilot.routing.snapshot import Snapshot
@@ -164,7 +164,7 @@ def _parsed(
         if not came:
             result.raiseException()
         return parse(result)
-    except FeedError as error:
+    except FetchError as error:
         if saved[name] is not None:
             raise CommandError(f"{saved.where(name)}: {error}") from None
         raise CommandError(f"the {what} could not be fetched: {error}") from None

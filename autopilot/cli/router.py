@@ -15,7 +15,7 @@ from twisted.web.iweb import IAgent
 from autopilot.cli.error import CommandError
 from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import FetchedResponse, Fetcher
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.plan import RoutingState
 from autopilot.routing.ranking import Ranked
@@ -52,7 +52,7 @@ class Router:
         self._base = base
 
     async def ask(self, path: str) -> FetchedResponse:
-        """The answer at a path. Raises `FeedError`."""
+        """The answer at a path. Raises `FetchError`."""
         return await self._fetcher.ask(self._base + path)
 
     async def known(self, models_url: str) -> Known:
@@ -62,7 +62,7 @@ class Router:
         """
         try:
             status = _object(await self._fetcher.get(f"{self._base}/status.json"))
-        except FeedError as error:
+        except FetchError as error:
             raise CommandError(f"the router's /status.json could not be read: {error}") from None
         catalog = await self._catalog(models_url)
         ranking = _value(status, "ranking", tuple[Ranked, ...], ())
@@ -74,7 +74,7 @@ class Router:
             listing = await self._fetcher.ask(f"{self._base}/v1/models")
             body = listing.body if listing.status == 200 else await self._fetcher.get(models_url)
             models = parse_catalog(body).models
-        except FeedError as error:
+        except FetchError as error:
             raise CommandError(f"the router's list of models could not be read: {error}") from None
         return Catalog.of(model for model in models if not _is_alias(model))
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeVar
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
-from autopilot.http.fetch_error import JSON, SHAPE, FeedError
+from autopilot.http.fetch_error import JSON, SHAPE, FetchError
 from autopilot.routing.catalog import Model
 from autopilot.routing.ranking import Load
 
@@ -95,7 +95,7 @@ def parse_catalog(body: bytes) -> ParsedCatalog:
     field of the wrong type means the same as an absent one: not known. An empty list is an empty
     catalog, which is an answer and not an error.
 
-    Raises `FeedError` when this is not JSON of that shape or most entries are unreadable.
+    Raises `FetchError` when this is not JSON of that shape or most entries are unreadable.
     """
     entries = _decode(_envelope, body).data
     models: dict[str, Model] = {}
@@ -116,7 +116,7 @@ def parse_utilization(body: bytes) -> ParsedUtilization:
     A record is unreadable with a field of the wrong type, a negative or non-finite number, or
     without name or active instance count. A further record for a chute already seen is left out.
 
-    Raises `FeedError` when this is not JSON of that shape or most records are unreadable.
+    Raises `FetchError` when this is not JSON of that shape or most records are unreadable.
     """
     records = _decode(_array, body)
     loads: dict[str, Load] = {}
@@ -136,17 +136,17 @@ def _decode(decoder: Decoder[_T], body: bytes) -> _T:
         body.decode()  # the decoder does not look inside the records, whose bytes are passed on
         return decoder.decode(body)
     except UnicodeDecodeError:
-        raise FeedError(JSON, "not UTF-8") from None
+        raise FetchError(JSON, "not UTF-8") from None
     except ValidationError:
-        raise FeedError(SHAPE, "not a list of records") from None
+        raise FetchError(SHAPE, "not a list of records") from None
     except (DecodeError, RecursionError):
-        raise FeedError(JSON, "not JSON") from None
+        raise FetchError(JSON, "not JSON") from None
 
 
 def _refuse_nonsense(total: int, rejected: int) -> None:
     """Raise when most of a feed is unreadable: a new format must not look like an empty feed."""
     if rejected > total - rejected:
-        raise FeedError(SHAPE, f"{rejected} of {total} records unreadable")
+        raise FetchError(SHAPE, f"{rejected} of {total} records unreadable")
 
 
 def _model(raw: Raw) -> Model | None:

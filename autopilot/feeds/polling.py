@@ -16,7 +16,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from autopilot.http.cancelling import cancelled
-from autopilot.http.fetch_error import INTERNAL, OK, FeedError
+from autopilot.http.fetch_error import INTERNAL, OK, FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, alike
 
 CATALOG: Final = "catalog"
@@ -155,7 +155,7 @@ class Polling:
         if self._loop is None:
             return
         error = failure.value
-        if isinstance(error, FeedError):
+        if isinstance(error, FetchError):
             outcome, message = error.outcome, str(error)
         else:
             outcome, message = INTERNAL, "internal error"

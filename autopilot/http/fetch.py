@@ -29,7 +29,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from autopilot.http.fetch_error import NETWORK, SHAPE, STATUS, TIMEOUT, TOO_LARGE, FeedError
+from autopilot.http.fetch_error import NETWORK, SHAPE, STATUS, TIMEOUT, TOO_LARGE, FetchError
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 
@@ -72,7 +72,7 @@ class Fetcher:
     def get(self, url: str) -> Deferred[bytes]:
         """Fetch the body at a URL; an answer that is not a 200 is dropped unread.
 
-        Fails with `FeedError` and nothing else, unless the caller cancels. However it ends, the
+        Fails with `FetchError` and nothing else, unless the caller cancels. However it ends, the
         connection is either reusable or aborted.
         """
         return self._in_time(self._get(url))
@@ -83,7 +83,7 @@ class Fetcher:
 
     def _in_time(self, fetching: Coroutine[Deferred[Any], Any, _T]) -> Deferred[_T]:
         def expired(_result: object, seconds: float) -> NoReturn:
-            raise FeedError(TIMEOUT, f"no complete answer within {seconds:g} s")
+            raise FetchError(TIMEOUT, f"no complete answer within {seconds:g} s")
 
         fetched = Deferred.fromCoroutine(fetching)
         return fetched.addTimeout(self._timeout, self._clock, onTimeoutCancel=expired)
@@ -92,7 +92,7 @@ class Fetcher:
         response = await self._response(url)
         if response.code != 200:
             _discard(response)
-            raise FeedError(STATUS, f"status {response.code}")
+            raise FetchError(STATUS, f"status {response.code}")
         return await _whole_body(response, self._max_bytes)
 
     async def _ask(self, url: str, authorization: str | None) -> FetchedResponse:
@@ -143,7 +143,7 @@ def _refuse_encoded(response: IResponse) -> IResponse:
     codings = response.headers.getRawHeaders(b"Content-Encoding", [])
     if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):
         _discard(response)
-        raise FeedError(SHAPE, "compressed answer")
+        raise FetchError(SHAPE, "compressed answer")
     return response
 
 
@@ -199,7 +199,7 @@ class _Body(protocol.Protocol):
         if isinstance(reason.value, ResponseDone | PotentialDataLoss):
             self.finished.callback(b"".join(self._chunks))
         else:
-            self.finished.errback(FeedError(NETWORK, "answer cut short"))
+            self.finished.errback(FetchError(NETWORK, "answer cut short"))
 
     def _abort(self) -> None:
         """Close the connection now.
@@ -213,21 +213,21 @@ class _Body(protocol.Protocol):
             real.abortConnection()
 
 
-def _too_large(limit: int) -> FeedError:
-    return FeedError(TOO_LARGE, f"larger than {limit} bytes")
+def _too_large(limit: int) -> FetchError:
+    return FetchError(TOO_LARGE, f"larger than {limit} bytes")
 
 
 def _explain(failure: Failure) -> NoReturn:
     """Say why there is no response, without what Twisted's own messages would give away."""
     error = failure.value
     assert error is not None
-    if isinstance(error, FeedError | CancelledError):
+    if isinstance(error, FetchError | CancelledError):
         raise error
     causes = _causes(error)
     for kinds, outcome, message in _NETWORK_ERRORS:
         if any(isinstance(cause, kinds) for cause in causes):
-            raise FeedError(outcome, message)
-    raise FeedError(NETWORK, "no usable answer")
+            raise FetchError(outcome, message)
+    raise FetchError(NETWORK, "no usable answer")
 
 
 def _causes(error: BaseException) -> list[BaseException]:

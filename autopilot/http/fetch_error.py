@@ -1,4 +1,4 @@
-"""Why something of the platform's could not be fetched, in words that are safe to show."""
+"""The error of a failed fetch, and every outcome that a fetch can have."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ JSON: Final = "json"
 SHAPE: Final = "shape"
 INTERNAL: Final = "internal"
 OUTCOMES: Final = frozenset({OK, NETWORK, TIMEOUT, STATUS, TOO_LARGE, JSON, SHAPE, INTERNAL})
-"""Every outcome a refresh can have; a metric's label takes its values from here alone."""
+"""Every outcome of a fetch; the metric's label takes its values from here alone."""
 
 
-class FeedError(Exception):
-    """A feed could not be refreshed.
+class FetchError(Exception):
+    """What the platform serves could not be fetched or read.
 
-    Its text is short and safe to show: no address, no part of the answer. `outcome` is one of
+    The text is short and safe to show: no address, no part of the response. `outcome` is one of
     `OUTCOMES`.
     """
 

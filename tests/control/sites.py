@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http.fetch import Fetcher
-from autopilot.http.fetch_error import FeedError
+from autopilot.http.fetch_error import FetchError
 
 URL = "http://feeds.test/v1/models"
 Answer = Callable[[Request], "bytes | int"]
@@ -67,8 +67,8 @@ class FetchTestCase(SynchronousTestCase):
 
     def refused(self, fetched: Deferred[bytes]) -> tuple[str, str]:
         """Outcome and text of a fetch that failed, with nothing left behind."""
-        error = self.failureResultOf(fetched, FeedError).value
-        assert isinstance(error, FeedError)
+        error = self.failureResultOf(fetched, FetchError).value
+        assert isinstance(error, FetchError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return error.outcome, str(error)
 

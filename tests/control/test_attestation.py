@@ -24,7 +24,7 @@ from autopilot.attestation.evidence_poller import (
 )
 from autopilot.attestation.evidence_state import EvidenceState, Reason
 from autopilot.http.fetch import FetchedResponse
-from autopilot.http.fetch_error import NETWORK, FeedError
+from autopilot.http.fetch_error import NETWORK, FetchError
 from autopilot.routing.catalog import Catalog, Model
 from stub_backend.evidence_bodies import Form, body, instance_evidence
 
@@ -161,7 +161,7 @@ class PaceTests(AttestationTestCase):
 
     def test_passing_trouble(self) -> None:
         """Trouble on the way is tried again sooner than usual, but not soon."""
-        self.reply = lambda _model, _nonce: fail(FeedError(NETWORK, "connection refused"))
+        self.reply = lambda _model, _nonce: fail(FetchError(NETWORK, "connection refused"))
         self.attestation.start()
         self.passes(REFRESH)
         mine = [at for at, name in self.asked if name == "tee/one"]
@@ -283,7 +283,7 @@ class MemoryTests(AttestationTestCase):
         self.reply = says(DOWN)
         self.attestation.start()
         self.passes(30)
-        self.reply = lambda _model, _nonce: fail(FeedError(NETWORK, "connection refused"))
+        self.reply = lambda _model, _nonce: fail(FetchError(NETWORK, "connection refused"))
         self.passes(REFRESH / 6)
         self.assertEqual(self.state(), "evidence-unavailable (unreachable)")
         self.assertEqual(self.known().missed, None)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.attestation.evidence_parser import evidence_url, passing, read_answer, read_failure
 from autopilot.attestation.evidence_state import EvidenceState, Finding, Reason
 from autopilot.http.fetch import FetchedResponse, Fetcher
-from autopilot.http.fetch_error import JSON, NETWORK, TIMEOUT, TOO_LARGE, FeedError
+from autopilot.http.fetch_error import JSON, NETWORK, TIMEOUT, TOO_LARGE, FetchError
 from autopilot.routing.catalog import Model
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions, site
 from stub_backend.evidence_bodies import e2e_pubkey, instance_evidence, instance_ids
@@ -79,7 +79,7 @@ class AskedTests(SynchronousTestCase):
         url = evidence_url(URL, Model(chute.name, chute.chute_id), nonce)
 
         def failed(failure: Failure) -> Finding:
-            assert isinstance(failure.value, FeedError)
+            assert isinstance(failure.value, FetchError)
             return read_failure(failure.value)
 
         asked = self.fetcher.ask(url).addCallback(read_answer, nonce, **known).addErrback(failed)
@@ -146,8 +146,8 @@ class AskedTests(SynchronousTestCase):
         asked = small.ask(url)
         self.clock.advance(0)
         self.agent.flush()
-        error = self.failureResultOf(asked, FeedError).value
-        assert isinstance(error, FeedError)
+        error = self.failureResultOf(asked, FetchError).value
+        assert isinstance(error, FetchError)
         self.assertIs(read_failure(error).reason, Reason.TOO_LARGE)
 
 
@@ -246,7 +246,7 @@ class ReadTests(SynchronousTestCase):
             (TOO_LARGE, Reason.TOO_LARGE),
             (JSON, Reason.UNREADABLE),
         ):
-            finding = read_failure(FeedError(outcome, "x"))
+            finding = read_failure(FetchError(outcome, "x"))
             self.assertIs(finding.reason, reason)
             self.assertEqual(passing(finding), outcome in (NETWORK, TIMEOUT))
 

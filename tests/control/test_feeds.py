@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
-from autopilot.http.fetch_error import SHAPE, FeedError
+from autopilot.http.fetch_error import SHAPE, FetchError
 from tests.control.records import catalog_body, entry, record, utilization_body
 
 
@@ -115,9 +115,9 @@ class CatalogTests(SynchronousTestCase):
     def test_mostly_unreadable(self) -> None:
         """Half of the entries may be unreadable, more may not."""
         self.assertEqual(parse_catalog(catalog_body(entry("a"), 1)).rejected, 1)
-        error = self.assertRaises(FeedError, parse_catalog, catalog_body(entry("a"), 1, 2))
+        error = self.assertRaises(FetchError, parse_catalog, catalog_body(entry("a"), 1, 2))
         self.assertEqual((error.outcome, str(error)), (SHAPE, "2 of 3 records unreadable"))
-        self.assertRaises(FeedError, parse_catalog, catalog_body({}))
+        self.assertRaises(FetchError, parse_catalog, catalog_body({}))
 
 
 class UtilizationTests(SynchronousTestCase):
@@ -218,6 +218,6 @@ class UtilizationTests(SynchronousTestCase):
     def test_mostly_unreadable(self) -> None:
         """Half of the records may be unreadable, more may not."""
         self.assertEqual(parse_utilization(utilization_body(record("a"), {})).rejected, 1)
-        self.assertRaises(FeedError, parse_utilization, utilization_body(record("a"), {}, 4))
-        error = self.assertRaises(FeedError, parse_utilization, utilization_body({}))
+        self.assertRaises(FetchError, parse_utilization, utilization_body(record("a"), {}, 4))
+        error = self.assertRaises(FetchError, parse_utilization, utilization_body({}))
         self.assertEqual(error.outcome, SHAPE)

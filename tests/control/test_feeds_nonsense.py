@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
-from autopilot.http.fetch_error import JSON, OUTCOMES, SHAPE, FeedError
+from autopilot.http.fetch_error import JSON, OUTCOMES, SHAPE, FetchError
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
 from tests.control.records import catalog_body, entry, record, utilization_body
@@ -72,7 +72,7 @@ class NonsenseTests(SynchronousTestCase):
         parsers: tuple[Parse, ...] = (parse_catalog, parse_utilization)
         for parse in parsers:
             for name, body, outcome in _NO_FEED:
-                error = self.assertRaises(FeedError, parse, body)
+                error = self.assertRaises(FetchError, parse, body)
                 self.assertEqual(error.outcome, outcome, name)
                 self.assertIn(str(error), ("not UTF-8", "not JSON", "not a list of records"), name)
 
@@ -84,7 +84,7 @@ class NonsenseTests(SynchronousTestCase):
                 (parse_catalog, b'{"data":[' + good + piece + b"]}"),
                 (parse_utilization, b"[" + good + piece + b"]"),
             ):
-                error = self.assertRaises(FeedError, parse, body)
+                error = self.assertRaises(FetchError, parse, body)
                 self.assertEqual(error.outcome, JSON, name)
                 self.assertIn(str(error), ("not UTF-8", "not JSON"), name)
 
@@ -95,24 +95,24 @@ class NonsenseTests(SynchronousTestCase):
             (parse_utilization, utilization_body(record())),
         ):
             for length in range(len(body)):
-                self.assertRaises(FeedError, parse, body[:length])
-            self.assertRaises(FeedError, parse, body + b" []")
+                self.assertRaises(FetchError, parse, body[:length])
+            self.assertRaises(FetchError, parse, body + b" []")
 
     def test_each_others_envelope(self) -> None:
         """Neither feed is taken for the other."""
-        error = self.assertRaises(FeedError, parse_catalog, utilization_body(record()))
+        error = self.assertRaises(FetchError, parse_catalog, utilization_body(record()))
         self.assertEqual(error.outcome, SHAPE)
-        error = self.assertRaises(FeedError, parse_utilization, catalog_body(entry()))
+        error = self.assertRaises(FetchError, parse_utilization, catalog_body(entry()))
         self.assertEqual(error.outcome, SHAPE)
 
     @given(st.binary(max_size=60))
     def test_arbitrary_bytes(self, body: bytes) -> None:
-        """No sequence of bytes raises anything but FeedError."""
+        """No sequence of bytes raises anything but FetchError."""
         self._read_both(body)
 
     @given(_json_values)
     def test_arbitrary_json(self, value: object) -> None:
-        """No JSON value raises anything but FeedError, bare or where the records go."""
+        """No JSON value raises anything but FetchError, bare or where the records go."""
         self._read_both(json.dumps(value).encode())
         self._read_both(json.dumps([value, value]).encode())
         self._read_both(json.dumps({"data": [value]}).encode())
@@ -123,7 +123,7 @@ class NonsenseTests(SynchronousTestCase):
         body = utilization_body(record("acme/Good-TEE"), record("acme/Odd-TEE", **changes))
         try:
             parsed = parse_utilization(body)
-        except FeedError as error:
+        except FetchError as error:
             self.assertEqual(error.outcome, JSON)  # NaN and Infinity are not JSON
             return
         self.assertEqual(parsed.loads[0].name, "acme/Good-TEE")
@@ -136,7 +136,7 @@ class NonsenseTests(SynchronousTestCase):
         changes.pop("id", None)
         try:
             parsed = parse_catalog(catalog_body(entry("acme/Odd", **changes)))
-        except FeedError as error:
+        except FetchError as error:
             self.assertEqual(error.outcome, JSON)
             return
         self.assertEqual([model.name for model in parsed.models], ["acme/Odd"])
@@ -146,5 +146,5 @@ class NonsenseTests(SynchronousTestCase):
         for parse in (parse_catalog, parse_utilization):
             try:
                 parse(body)
-            except FeedError as error:
+            except FetchError as error:
                 self.assertIn(error.outcome, OUTCOMES)

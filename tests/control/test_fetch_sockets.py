@@ -28,7 +28,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from autopilot.http.fetch import Fetcher
-from autopilot.http.fetch_error import STATUS, TIMEOUT, TOO_LARGE, FeedError
+from autopilot.http.fetch_error import STATUS, TIMEOUT, TOO_LARGE, FetchError
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _ENDLESS = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -156,8 +156,8 @@ class _SocketTestCase(SynchronousTestCase):
 
     def assert_aborted(self, fetched: Deferred[bytes], wire: _Wire, outcome: str) -> None:
         """The fetch failed for this reason and the server sees the connection closed."""
-        error = self.failureResultOf(fetched, FeedError).value
-        assert isinstance(error, FeedError)
+        error = self.failureResultOf(fetched, FetchError).value
+        assert isinstance(error, FetchError)
         self.assertEqual(error.outcome, outcome)
         self.until(wire, lambda: wire.closed)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -237,7 +237,7 @@ class TlsTests(PlainTests):
         with contextlib.suppress(ssl.SSLError):
             self.until(wire, lambda: bool(fetched.called))
         self.settle_client(fetched)
-        error = self.failureResultOf(fetched, FeedError).value
+        error = self.failureResultOf(fetched, FetchError).value
         self.assertEqual(str(error), "TLS failed")
 
     def settle_client(self, fetched: Deferred[bytes]) -> None:

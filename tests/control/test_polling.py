@@ -10,7 +10,7 @@ from twisted.logger import LogLevel
 
 from autopilot.feeds.polling import UNTIL_FIRST
 from autopilot.feeds.snapshot_service import SnapshotService
-from autopilot.http.fetch_error import INTERNAL, NETWORK, SHAPE, FeedError
+from autopilot.http.fetch_error import INTERNAL, NETWORK, SHAPE, FetchError
 from tests.control.planes import FeedInHand, Fetch, PlaneTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 
@@ -55,19 +55,19 @@ class PaceTests(PlaneTestCase):
 
     def test_failures_keep_pace(self) -> None:
         """A failing feed is asked again at the usual interval, for ever."""
-        self.utilization.fails(FeedError(NETWORK, "connection refused"))
+        self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.plane.start()
         self.clock.pump([15.0] * 50)
         self.assertEqual(len(self.utilization.started), 51)
 
     def test_never_fetched(self) -> None:
         """A feed that was never fetched is asked again soon, until it has been once."""
-        self.models.fails(FeedError(NETWORK, "connection refused"))
+        self.models.fails(FetchError(NETWORK, "connection refused"))
         self.plane.start()
         self.clock.pump([UNTIL_FIRST] * 2)
         self.models.gives(catalog_body(entry()))
         self.clock.advance(UNTIL_FIRST)
-        self.models.fails(FeedError(NETWORK, "connection refused"))
+        self.models.fails(FetchError(NETWORK, "connection refused"))
         self.clock.pump([300.0] * 2)
         self.assertEqual(self.models.started, [0.0, 15.0, 30.0, 45.0, 345.0, 645.0])
 
@@ -109,7 +109,7 @@ class FailureTests(PlaneTestCase):
         """Data and age stay through failures; the status says since when and why."""
         self._started_well()
         before = self.plane.snapshot
-        self.utilization.fails(FeedError(NETWORK, "connection refused"))
+        self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.clock.advance(15.0)
         self.utilization.gives(b'{"not": "a feed"}')
         self.clock.advance(15.0)
@@ -122,7 +122,7 @@ class FailureTests(PlaneTestCase):
     def test_recovers(self) -> None:
         """The next good answer ends the failure and is stamped with its own time."""
         self._started_well()
-        self.utilization.fails(FeedError(NETWORK, "connection refused"))
+        self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.clock.advance(15.0)
         self.utilization.gives(utilization_body(record("a")))
         self.clock.advance(15.0)
@@ -133,7 +133,7 @@ class FailureTests(PlaneTestCase):
 
     def test_feeds_fail_alone(self) -> None:
         """One feed's failure does not hold up the other."""
-        self.models.fails(FeedError(NETWORK, "connection refused"))
+        self.models.fails(FetchError(NETWORK, "connection refused"))
         self.utilization.gives(utilization_body(record("a-TEE")))
         self.plane.start()
         self.assertEqual([ranked.name for ranked in self.plane.snapshot.ranking], ["a-TEE"])
@@ -172,7 +172,7 @@ class FailureTests(PlaneTestCase):
     def test_log(self) -> None:
         """The first failure warns, then reminders grow rarer, and recovery is told."""
         self._started_well()
-        self.utilization.fails(FeedError(NETWORK, "connection refused"))
+        self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.clock.pump([15.0] * int(3600 / 15))
         self.assertEqual(len(self.messages(LogLevel.warn)), 9)
         self.assertEqual(len(self.messages(LogLevel.debug)), 3600 / 15 - 9)
@@ -184,7 +184,7 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(
             self.messages(LogLevel.info), ["Feed {feed} is back after {seconds:.0f} s"]
         )
-        self.utilization.fails(FeedError(NETWORK, "connection refused"))
+        self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.clock.advance(15.0)
         self.assertEqual(len(self.messages(LogLevel.warn)), 10)
 
@@ -192,7 +192,7 @@ class FailureTests(PlaneTestCase):
         """Another reason is told at once."""
         self._started_well()
         for reason in ("connection refused", "connection refused", "HTTP 503", "HTTP 503"):
-            self.utilization.fails(FeedError(NETWORK, reason))
+            self.utilization.fails(FetchError(NETWORK, reason))
             self.clock.advance(15.0)
         warned = [event["error"] for event in self.events if event["log_level"] is LogLevel.warn]
         self.assertEqual(warned, ["connection refused", "HTTP 503"])

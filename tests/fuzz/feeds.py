@@ -11,7 +11,7 @@ from autopilot.attestation.evidence_state import EvidenceState
 from autopilot.feeds.model_list import model_document, models_document
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import FetchedResponse
-from autopilot.http.fetch_error import OUTCOMES, FeedError
+from autopilot.http.fetch_error import OUTCOMES, FetchError
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
@@ -28,7 +28,7 @@ def catalog(data: bytes) -> None:
     """The body is the catalog's."""
     try:
         parsed = parse_catalog(data)
-    except FeedError as error:
+    except FetchError as error:
         assert error.outcome in OUTCOMES
         return
     assert parsed.rejected >= 0
@@ -58,7 +58,7 @@ def utilization(data: bytes) -> None:
     """The body is the utilization feed's; its models are ranked with a catalog and without."""
     try:
         parsed = parse_utilization(data)
-    except FeedError as error:
+    except FetchError as error:
         assert error.outcome in OUTCOMES
         return
     for load in parsed.loads:
