@@ -28,7 +28,5 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Print the script; the exit status."""
     import shtab
 
-    from autopilot.cli.entry import parser
-
-    print(shtab.complete(parser(), shell=given.shell))  # noqa: T201
+    print(shtab.complete(given.parser, shell=given.shell))  # noqa: T201
     return 0

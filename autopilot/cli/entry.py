@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         each.add_arguments(own)
-        own.set_defaults(command=each)
+        own.set_defaults(command=each, parser=whole)
     return whole
 
 
