@@ -29,6 +29,13 @@ NOT_FOUND = RouterError(404, "not_found", "There is nothing at this path.")
 INTERNAL = RouterError(500, "internal_error", "The router made a mistake; it was logged.")
 
 
+def too_large(limit: int) -> RouterError:
+    """Return the error for a body over ``limit`` bytes, sent also while it is still arriving."""
+    return RouterError(
+        413, "request_too_large", f"The request body is larger than the {limit} bytes allowed."
+    )
+
+
 def error_type(refusal: RouterError) -> str:
     """OpenAI's error type for a refusal."""
     if refusal.code == "not_ready":
