@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from autopilot.cli.router import Known
-from autopilot.relay.commit import Commit
 from autopilot.request.parse import ParsedRequest
+from autopilot.routing.commit import Commit
 from autopilot.routing.exclusions import Dropped, dropped
 from autopilot.routing.plan import Plan, Rules
 from autopilot.routing.requirements import Needs
@@ -82,7 +82,7 @@ def in_json(explained: Explained) -> dict[str, object]:
 
 def _candidates(explained: Explained) -> Sequence[str]:
     outcome = explained.outcome
-    return outcome.candidates if isinstance(outcome, Plan) else ()
+    return outcome.models if isinstance(outcome, Plan) else ()
 
 
 def _candidate(explained: Explained, name: str) -> dict[str, object]:

@@ -8,8 +8,8 @@ from typing import Final
 from autopilot.cli.console import Console
 from autopilot.cli.explain_data import Explained, asked_for
 from autopilot.cli.terminal import Column
-from autopilot.relay.commit import Commit
 from autopilot.request.parse import ParsedRequest
+from autopilot.routing.commit import Commit
 from autopilot.routing.exclusions import Cause, Dropped
 from autopilot.routing.plan import Plan
 from autopilot.routing.requirements import LIMITS
@@ -71,7 +71,7 @@ def _show_candidates(
         columns += [Column("first content", right=True), Column("tokens per s", right=True)]
     columns.append(Column("note"))
     rows = []
-    shown = made.candidates[: None if every_candidate else settings.max_attempts]
+    shown = made.models[: None if every_candidate else settings.max_attempts]
     for place, name in enumerate(shown, 1):
         row = [str(place), name, f"{scores[name]:.2f}" if name in scores else "–"]
         if measured:
@@ -83,10 +83,10 @@ def _show_candidates(
             notes.append("not reached")
         rows.append([*row, ", ".join(notes)])
     console.say_table(columns, rows, faint=settings.max_attempts)
-    if hidden := len(made.candidates) - len(shown):
+    if hidden := len(made.models) - len(shown):
         console.say(console.painted(f"and {hidden} more that are not reached (--all)", "faint"))
     assert explained.reading is not None
-    attempts = min(settings.max_attempts, len(made.candidates))
+    attempts = min(settings.max_attempts, len(made.models))
     console.say(
         f"attempts  at most {attempts} (MAX_ATTEMPTS {settings.max_attempts}), by the"
         f" {settings.failover_policy} policy",

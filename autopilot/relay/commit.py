@@ -8,23 +8,16 @@ judges. Its verdict depends on the bytes alone, never on how they were cut into 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Protocol
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.dialect import Meaning, meaning
 from autopilot.relay.sse import Event, Events
+from autopilot.routing.commit import Commit
 
 MAX_HELD_EVENTS = 64
 MAX_HELD_BYTES = 262144
-
-
-class Commit(StrEnum):
-    """How much of an answer must be there before the client sees any of it."""
-
-    BYTE = "byte"
-    CONTENT = "content"
-    COMPLETE = "complete"
 
 
 class CommitDecision(Enum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autopilot.relay.commit import Commit
 from autopilot.relay.course import Conduct
+from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.router_error import RouterError

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from autopilot.http.timers import Deadline
 from autopilot.relay.attempt import Attempt, Expiry, Timeouts
 from autopilot.relay.candidates import Candidates
-from autopilot.relay.commit import Commit, CommitDecision, commit_policy
+from autopilot.relay.commit import CommitDecision, commit_policy
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.errors import OUT_OF_TIME, given_up
 from autopilot.relay.response_head import EVENT_STREAM, reply
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Outcome
 from autopilot.routing import retry_policy
+from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan
 from autopilot.routing.retry_policy import Policy, RetryAction, RetryDecision
 from autopilot.routing.router_error import RouterError
@@ -79,7 +80,7 @@ class Course:
 
     def advance(self) -> None:
         """Turn to the next candidate."""
-        self._turn_to(self.candidates.turn(self.outgoing.cooling()))
+        self._turn_to(self.candidates.turn(self.outgoing.cooling()).model)
 
     def _turn_to(self, model: str) -> None:
         last, now = self.candidates.exhausted, self.clock.seconds()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from autopilot.http.fields import Named, says_true, text
-from autopilot.relay.commit import Commit
 from autopilot.relay.config import too_large
 from autopilot.request import body as request_body
 from autopilot.request.body import ParsedBody
+from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from autopilot.routing.candidate import Candidate, candidates_of
 from autopilot.routing.capability_errors import no_capable_model
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.ranking import Ranked
@@ -24,8 +25,8 @@ NO_CANDIDATES = "no_candidates"
 
 _MAX_CACHED = 256
 
-# Either the eligible names, best first, or the error to return to the client.
-Eligibility = tuple[str, ...] | RouterError
+# Either the eligible candidates, best first, or the error to return to the client.
+Eligibility = tuple[Candidate, ...] | RouterError
 
 _NO_CANDIDATES_ERROR = RouterError(
     503, NO_CANDIDATES, "No model is available right now.", retry_after=RETRY_AFTER
@@ -82,10 +83,13 @@ class EligibleModels:
 
     def _compute(self, needs: Needs, tee_only: bool) -> Eligibility:
         """Apply the filters in order: ranked at all, confidential if required, capable."""
-        result: Eligibility = self._names or _NO_CANDIDATES_ERROR
-        if tee_only and not isinstance(result, RouterError):
-            result = confidential(result, self._catalog)
-        return result if isinstance(result, RouterError) else _capable(result, self._catalog, needs)
+        if not self._names:
+            return _NO_CANDIDATES_ERROR
+        names = confidential(self._names, self._catalog) if tee_only else self._names
+        if isinstance(names, RouterError):
+            return names
+        capable = _capable(names, self._catalog, needs)
+        return capable if isinstance(capable, RouterError) else candidates_of(capable)
 
 
 def _distinct(limits: Iterable[int | None]) -> list[int]:
@@ -93,7 +97,9 @@ def _distinct(limits: Iterable[int | None]) -> list[int]:
     return sorted({limit for limit in limits if limit is not None})
 
 
-def _capable(names: tuple[str, ...], catalog: Catalog, needs: Needs) -> Eligibility:
+def _capable(
+    names: tuple[str, ...], catalog: Catalog, needs: Needs
+) -> tuple[str, ...] | RouterError:
     """Drop the models that are known to lack a need; if none is left, return the error."""
     if needs == NOTHING:
         return names

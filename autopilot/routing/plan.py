@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from autopilot.routing.candidate import Candidate, candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
@@ -51,7 +52,12 @@ class Plan(Struct, frozen=True, gc=False):
     """The candidates, best first: at least one, without duplicates."""
 
     mode: Mode
-    candidates: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models of the candidates, in their order."""
+        return tuple(candidate.model for candidate in self.candidates)
 
 
 def plan(
@@ -69,35 +75,36 @@ def plan(
     """
     tee_only = tee_only or rules.require_tee
     if selector.mode is Mode.ALIAS:
-        names = snapshot.roster.serving(needs, tee_only)
+        candidates = snapshot.roster.serving(needs, tee_only)
     else:
-        names = _named_models(selector, tee_only, snapshot.catalog or EMPTY, rules)
-    if isinstance(names, RouterError):
-        return names
+        candidates = _named_models(selector, tee_only, snapshot.catalog or EMPTY, rules)
+    if isinstance(candidates, RouterError):
+        return candidates
     if selector.mode is not Mode.DIRECT:
-        names = _ordered(names, selector, state)
-    return Plan(selector.mode, names)
+        candidates = _ordered(candidates, selector, state)
+    return Plan(selector.mode, candidates)
 
 
-def pick(remaining: Sequence[str], cooling: frozenset[str]) -> str:
+def pick(remaining: Sequence[Candidate], cooling: frozenset[str]) -> Candidate:
     """Return the candidate to try next: the first that is not cooling, else the first.
 
     ``remaining`` must not be empty.
     """
     if not cooling:
         return remaining[0]
-    return next((name for name in remaining if name not in cooling), remaining[0])
+    return next((each for each in remaining if each.model not in cooling), remaining[0])
 
 
 def _named_models(
     selector: Selector, tee_only: bool, catalog: Catalog, rules: Rules
-) -> tuple[str, ...] | RouterError:
+) -> tuple[Candidate, ...] | RouterError:
     """Return the models that the client named, or the error if the catalog lacks one."""
     names = selector.names
     unknown = unknown_names(selector, catalog, rules)
     if unknown:
         return unknown_model(unknown, catalog, rules.aliases, selector.mode)
-    return confidential(names, catalog) if tee_only else names
+    kept = confidential(names, catalog) if tee_only else names
+    return kept if isinstance(kept, RouterError) else candidates_of(kept)
 
 
 def unknown_names(selector: Selector, catalog: Catalog, rules: Rules) -> Sequence[str]:
@@ -118,25 +125,44 @@ def _exists(name: str, mode: Mode, catalog: Catalog) -> bool:
     return mode is Mode.DIRECT and catalog_name(name, catalog) in catalog.models
 
 
-def _ordered(names: tuple[str, ...], selector: Selector, state: RoutingState) -> tuple[str, ...]:
+def _ordered(
+    candidates: tuple[Candidate, ...], selector: Selector, state: RoutingState
+) -> tuple[Candidate, ...]:
     """Order the candidates: the client's order, remembered one first, cooling ones last."""
     if selector.order is not Order.GIVEN:
-        names = _by_measurement(names, selector.order, state)
+        candidates = _by_measurement(candidates, selector.order, state)
     remembered, cooling = state.remembered, state.cooling
-    if remembered is not None and remembered not in cooling and remembered in names:
-        position = names.index(remembered)
-        # In a list the client's own order stands, unless a model before the remembered one failed
-        # recently: a fallback must not outlive the outage (contract §5).
-        if selector.mode is Mode.ALIAS or not state.failed_recently.isdisjoint(names[:position]):
-            names = names[position : position + 1] + names[:position] + names[position + 1 :]
+    if remembered is not None and remembered not in cooling:
+        candidates = _remembered_first(Candidate(remembered), candidates, selector.mode, state)
+    if not cooling:
+        return candidates
     # The sort is stable, so cooling models keep their relative order behind all others.
-    return tuple(sorted(names, key=cooling.__contains__)) if cooling else names
+    return tuple(sorted(candidates, key=lambda each: each.model in cooling))
 
 
-def _by_measurement(names: tuple[str, ...], order: Order, state: RoutingState) -> tuple[str, ...]:
+def _remembered_first(
+    remembered: Candidate, candidates: tuple[Candidate, ...], mode: Mode, state: RoutingState
+) -> tuple[Candidate, ...]:
+    """Move the remembered candidate to the front if it is one and the mode allows it."""
+    if remembered not in candidates:
+        return candidates
+    position = candidates.index(remembered)
+    before = candidates[:position]
+    # In a list the client's own order stands, unless a model before the remembered one failed
+    # recently: a fallback must not outlive the outage (contract §5).
+    if mode is Mode.LIST and state.failed_recently.isdisjoint(each.model for each in before):
+        return candidates
+    return (candidates[position], *before, *candidates[position + 1 :])
+
+
+def _by_measurement(
+    candidates: tuple[Candidate, ...], order: Order, state: RoutingState
+) -> tuple[Candidate, ...]:
     """Order by the router's own averages; unmeasured models go last, in their own order."""
     if order is Order.LATENCY:
-        cost = {name: state.first_byte[name] for name in names if name in state.first_byte}
+        cost = dict(state.first_byte)
     else:
-        cost = {name: -state.throughput[name] for name in names if name in state.throughput}
-    return tuple(sorted(names, key=lambda name: (name not in cost, cost.get(name, 0.0))))
+        cost = {model: -rate for model, rate in state.throughput.items()}
+    return tuple(
+        sorted(candidates, key=lambda each: (each.model not in cost, cost.get(each.model, 0.0)))
+    )

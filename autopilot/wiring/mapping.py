@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from autopilot.http.limits import Limits
 from autopilot.relay.attempt import Timeouts
-from autopilot.relay.commit import Commit
 from autopilot.relay.config import Admission
 from autopilot.relay.course import Conduct
 from autopilot.relay.journal import Memory
 from autopilot.relay.sse_guard import GuardLevel
+from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.retry_policy import Policy

@@ -86,4 +86,4 @@ class DriftTestCase(PlaneTestCase):
         if isinstance(made, RouterError):
             return made.code
         assert isinstance(made, Plan)
-        return list(made.candidates)
+        return list(made.models)

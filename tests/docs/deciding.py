@@ -122,7 +122,7 @@ def _planned(
     selector = parse_selector(model, rules.aliases, rules.max_list_items)
     made = plan(selector, needs, False, snapshot, rules, recall)  # type: ignore[arg-type]
     assert isinstance(made, Plan)
-    return ", ".join(map(code, made.candidates))
+    return ", ".join(map(code, made.models))
 
 
 def _sticky() -> RoutingState:

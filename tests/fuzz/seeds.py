@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from autopilot.relay.commit import Commit
+from autopilot.routing.commit import Commit
 from tests.control.records import catalog_body, entry, record, utilization_body
 from tests.fuzz.pieces import joined, single
 from tests.fuzz.upstream import CLOSES, RESETS, STREAM, TWO

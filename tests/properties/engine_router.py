@@ -14,12 +14,12 @@ from autopilot.http.limits import Limits
 from autopilot.http.timers import TimerQueue
 from autopilot.observability.records import RequestRecord
 from autopilot.relay.attempt import Timeouts
-from autopilot.relay.commit import Commit
 from autopilot.relay.config import Admission
 from autopilot.relay.course import Conduct
 from autopilot.relay.journal import Memory
 from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse_guard import GuardLevel
+from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.retry_policy import Policy

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.commit import Commit
+from autopilot.routing.commit import Commit
 from autopilot.routing.retry_policy import Policy
 from tests.properties import engine_replies as replies
 from tests.properties.engine_bounds import bounds

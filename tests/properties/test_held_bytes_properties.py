@@ -8,13 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.relay.commit import (
     MAX_HELD_BYTES,
-    Commit,
     CommitDecision,
     CommitPolicy,
     commit_policy,
 )
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
+from autopilot.routing.commit import Commit
 from tests.relay.chunks import cut, places
 
 _EVENTS = [

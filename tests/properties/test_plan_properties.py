@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
@@ -85,13 +86,13 @@ class PlanProperties(SynchronousTestCase):
             self.assertIn(planned.status, {400, 503})
             return
         self.assertEqual(planned.mode, selector.mode)
-        self.assertTrue(planned.candidates)
-        self.assertEqual(len(set(planned.candidates)), len(planned.candidates))
+        self.assertTrue(planned.models)
+        self.assertEqual(len(set(planned.models)), len(planned.models))
         asked = {ranked.name for ranked in snapshot.ranking}
         if selector.mode is not Mode.ALIAS:
             asked = set(selector.names)
-        self.assertLessEqual(set(planned.candidates), asked)
-        cooling = [each in recall.cooling for each in planned.candidates]
+        self.assertLessEqual(set(planned.models), asked)
+        cooling = [each in recall.cooling for each in planned.models]
         self.assertEqual(cooling, sorted(cooling))
         self.assertEqual(pick(planned.candidates, recall.cooling), planned.candidates[0])
 
@@ -114,7 +115,7 @@ class PlanProperties(SynchronousTestCase):
             self.assertEqual(planned, fresh)
             return
         assert isinstance(planned, Plan)
-        self.assertEqual(sorted(planned.candidates), sorted(fresh.candidates))
+        self.assertEqual(sorted(planned.models), sorted(fresh.models))
 
     @quick
     @given(selectors, needs, snapshots, rules, recalls)
@@ -125,7 +126,7 @@ class PlanProperties(SynchronousTestCase):
         planned = plan(_read(text), needs, True, snapshot, rules, recall)
         if isinstance(planned, Plan):
             assert snapshot.catalog is not None
-            for candidate in planned.candidates:
+            for candidate in planned.models:
                 base = candidate.partition(":")[0]
                 self.assertIs(snapshot.catalog.models[base].tee, True)
 
@@ -155,7 +156,7 @@ class PlanProperties(SynchronousTestCase):
                 ranked.index(each),
             ),
         )
-        self.assertEqual(list(planned.candidates), expected)
+        self.assertEqual(list(planned.models), expected)
 
     @quick
     @given(st.lists(name, min_size=1, max_size=6), snapshots, recalls)
@@ -167,4 +168,4 @@ class PlanProperties(SynchronousTestCase):
         forward = Rules(frozenset({"auto"}), 8, unknown_models="forward")
         selector = _read(",".join(items) + ",")
         planned = plan(selector, Needs(), False, snapshot, forward, calm)
-        self.assertEqual(planned, Plan(Mode.LIST, tuple(dict.fromkeys(items))))
+        self.assertEqual(planned, Plan(Mode.LIST, candidates_of(tuple(dict.fromkeys(items)))))

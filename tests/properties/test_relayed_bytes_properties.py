@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autopilot.relay.commit import Commit
+from autopilot.routing.commit import Commit
 from tests.relay.chunks import cut, places
 from tests.relay.routers import RouterTestCase
 from tests.relay.upstreams import DONE, ROLE, STOP, TOKEN, chunk, head

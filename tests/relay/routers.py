@@ -13,7 +13,6 @@ from autopilot.http.fields import by_name
 from autopilot.http.headers import Field
 from autopilot.observability.records import RequestRecord
 from autopilot.relay.attempt import Timeouts
-from autopilot.relay.commit import Commit
 from autopilot.relay.config import Admission
 from autopilot.relay.course import Conduct
 from autopilot.relay.dialect import Dialect
@@ -24,6 +23,7 @@ from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.trace import Tracer
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.ranking import Load, rank

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.relay.candidates import Candidates
+from autopilot.routing.candidate import candidates_of
 
 NONE: frozenset[str] = frozenset()
 
@@ -14,18 +15,18 @@ class CandidatesTests(SynchronousTestCase):
 
     def test_in_order(self) -> None:
         """Each is handed out once, in the plan's order."""
-        candidates = Candidates(["a", "b"], 8)
-        self.assertEqual([candidates.turn(NONE), candidates.exhausted], ["a", False])
-        self.assertEqual([candidates.turn(NONE), candidates.exhausted], ["b", True])
+        candidates = Candidates(candidates_of(("a", "b")), 8)
+        self.assertEqual([candidates.turn(NONE).model, candidates.exhausted], ["a", False])
+        self.assertEqual([candidates.turn(NONE).model, candidates.exhausted], ["b", True])
 
     def test_passed_over(self) -> None:
         """One that cools comes after the others, and is still handed out."""
-        candidates = Candidates(("a", "b", "c"), 8)
-        self.assertEqual([candidates.turn(frozenset("a")) for _ in "abc"], ["b", "c", "a"])
+        candidates = Candidates(candidates_of(("a", "b", "c")), 8)
+        self.assertEqual([candidates.turn(frozenset("a")).model for _ in "abc"], ["b", "c", "a"])
 
     def test_at_most_so_many_attempts(self) -> None:
         """Attempts are counted, those after a pause included."""
-        candidates = Candidates("abc", 2)
+        candidates = Candidates(candidates_of(tuple("abc")), 2)
         candidates.turn(NONE)
         self.assertTrue(candidates.pause_on("a"))
         self.assertTrue(candidates.exhausted)
@@ -34,11 +35,11 @@ class CandidatesTests(SynchronousTestCase):
 
     def test_narrowed(self) -> None:
         """A context that was exceeded leads on only to larger ones, and only once."""
-        candidates = Candidates("abcd", 8)
+        candidates = Candidates(candidates_of(tuple("abcd")), 8)
         candidates.turn(NONE)
         self.assertFalse(candidates.any_of(frozenset("a")))
         self.assertTrue(candidates.any_of(frozenset("bd")))
         candidates.narrow(frozenset("bd"))
         self.assertFalse(candidates.any_of(frozenset("bd")))
-        self.assertEqual([candidates.turn(NONE) for _ in "bd"], ["b", "d"])
+        self.assertEqual([candidates.turn(NONE).model for _ in "bd"], ["b", "d"])
         self.assertTrue(candidates.exhausted)

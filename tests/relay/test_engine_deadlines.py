@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.relay.commit import Commit
+from autopilot.routing.commit import Commit
 from autopilot.routing.retry_policy import Policy
 from tests.relay.routers import ALIAS, RouterTestCase
 from tests.relay.upstreams import JSON, ROLE, TOKEN, chunk, head, whole

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.commit import Commit
+from autopilot.routing.commit import Commit
 from autopilot.routing.retry_policy import Policy
 from tests.relay.routers import ALIAS, RouterTestCase
 from tests.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, Wire, chunk, head, whole

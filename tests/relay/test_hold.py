@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.relay.commit import (
     MAX_HELD_BYTES,
-    Commit,
     CommitDecision,
     CommitPolicy,
     commit_policy,
 )
 from autopilot.relay.dialect import Dialect
+from autopilot.routing.commit import Commit
 from tests.relay.chunks import cut
 
 COMPLETIONS, MESSAGES, RESPONSES = Dialect

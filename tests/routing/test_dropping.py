@@ -113,7 +113,7 @@ class DroppingTests(SynchronousTestCase):
         told = [each.name for each in dropped(selector, needs, tee_only, snapshot, rules)]
         meant = snapshot.roster.names if text == "alias" else selector.names
         if isinstance(made, Plan):
-            self.assertEqual([name for name in meant if name not in made.candidates], told)
+            self.assertEqual([name for name in meant if name not in made.models], told)
         else:
             assert isinstance(made, RouterError)
             self.assertEqual(told == [], made.code == "no_candidates")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
@@ -62,19 +63,19 @@ class CandidateTests(PlanTestCase):
 
     def test_the_alias_speaks_of_the_ranking(self) -> None:
         """Every ranked model is a candidate, in the ranking's order."""
-        expected = Plan(Mode.ALIAS, ("acme/B", "acme/A-TEE", "acme/C"))
+        expected = Plan(Mode.ALIAS, candidates_of(("acme/B", "acme/A-TEE", "acme/C")))
         self.assertEqual(_plan("auto"), expected)
 
     def test_a_list_speaks_of_its_items(self) -> None:
         """The items are the candidates, ranked or not."""
         snapshot = _snapshot("acme/B")
-        expected = Plan(Mode.LIST, ("acme/C", "acme/A-TEE"))
+        expected = Plan(Mode.LIST, candidates_of(("acme/C", "acme/A-TEE")))
         self.assertEqual(_plan("acme/C,acme/A-TEE", snapshot=snapshot), expected)
 
     def test_a_direct_name_is_the_one_candidate(self) -> None:
         """The text goes up as it came, suffix and blanks included."""
         for text in ("acme/B", "acme/B:latency", "acme/B:ThroughPut "):
-            self.assertEqual(_plan(text), Plan(Mode.DIRECT, (text,)))
+            self.assertEqual(_plan(text), Plan(Mode.DIRECT, candidates_of((text,))))
 
     def test_nothing_ranked(self) -> None:
         """An alias without candidates is a matter of time: 503 with Retry-After."""
@@ -90,7 +91,9 @@ class CandidateTests(PlanTestCase):
     def test_a_repeated_name_is_one_candidate(self) -> None:
         """Neither a ranking nor a selector can bring a model in twice."""
         snapshot = _snapshot("acme/B", "acme/C", "acme/B")
-        self.assertEqual(_plan("auto", snapshot=snapshot), Plan(Mode.ALIAS, ("acme/B", "acme/C")))
+        self.assertEqual(
+            _plan("auto", snapshot=snapshot), Plan(Mode.ALIAS, candidates_of(("acme/B", "acme/C")))
+        )
 
 
 class UnknownTests(PlanTestCase):
@@ -111,7 +114,7 @@ class UnknownTests(PlanTestCase):
         """A direct name may end as the platform allows; its model has to exist all the same."""
         for suffix in (":latency", ":THROUGHPUT", ":THINKING", ":THINKING:latency"):
             text = f"acme/B{suffix}"
-            self.assertEqual(_plan(text), Plan(Mode.DIRECT, (text,)))
+            self.assertEqual(_plan(text), Plan(Mode.DIRECT, candidates_of((text,))))
             self.check_refused(_plan(f"nope{suffix}"), "unknown_model", f"'nope{suffix}'")
 
     def test_other_suffixes(self) -> None:
@@ -124,19 +127,20 @@ class UnknownTests(PlanTestCase):
         self.check_refused(_plan("acme/B:latency,acme/C"), "unknown_model", "'acme/B:latency'")
         self.check_refused(_plan("acme/C,acme/B:THINKING"), "unknown_model")
         accepted = _plan("acme/C,acme/B:latency")
-        self.assertEqual(accepted, Plan(Mode.LIST, ("acme/C", "acme/B")))
+        self.assertEqual(accepted, Plan(Mode.LIST, candidates_of(("acme/C", "acme/B"))))
 
     def test_a_full_name_with_a_suffix_in_the_catalog(self) -> None:
         """A model whose own name ends like a suffix is known by that name."""
         snapshot = _snapshot(catalog=Catalog.of([Model("odd:latency"), B]))
         self.assertEqual(
-            _plan("odd:latency", snapshot=snapshot), Plan(Mode.DIRECT, ("odd:latency",))
+            _plan("odd:latency", snapshot=snapshot),
+            Plan(Mode.DIRECT, candidates_of(("odd:latency",))),
         )
 
     def test_a_chute_id(self) -> None:
         """A chute's id is known by way of the catalog for a direct name, as the platform does."""
-        self.assertEqual(_plan("id-b"), Plan(Mode.DIRECT, ("id-b",)))
-        self.assertEqual(_plan("id-b:latency"), Plan(Mode.DIRECT, ("id-b:latency",)))
+        self.assertEqual(_plan("id-b"), Plan(Mode.DIRECT, candidates_of(("id-b",))))
+        self.assertEqual(_plan("id-b:latency"), Plan(Mode.DIRECT, candidates_of(("id-b:latency",))))
         self.check_refused(_plan("id-b,acme/C"), "unknown_model", "did you mean 'acme/B'")
 
     def test_an_alias_in_a_list(self) -> None:
@@ -151,15 +155,23 @@ class UnknownTests(PlanTestCase):
 
     def test_forward_turns_the_check_off(self) -> None:
         """Names that only the platform knows are passed on when the operator says so."""
-        self.assertEqual(_plan("my-private", rules=FORWARD), Plan(Mode.DIRECT, ("my-private",)))
-        self.assertEqual(_plan("x,acme/B", rules=FORWARD), Plan(Mode.LIST, ("x", "acme/B")))
+        self.assertEqual(
+            _plan("my-private", rules=FORWARD), Plan(Mode.DIRECT, candidates_of(("my-private",)))
+        )
+        self.assertEqual(
+            _plan("x,acme/B", rules=FORWARD), Plan(Mode.LIST, candidates_of(("x", "acme/B")))
+        )
 
     def test_without_a_catalog_nothing_is_checked(self) -> None:
         """Before the first catalog, and with an empty one, every name may be right."""
         for catalog in (None, Catalog.of([])):
             snapshot = _snapshot(catalog=catalog)
-            self.assertEqual(_plan("x", snapshot=snapshot), Plan(Mode.DIRECT, ("x",)))
-            self.assertEqual(_plan("x,y", snapshot=snapshot), Plan(Mode.LIST, ("x", "y")))
+            self.assertEqual(
+                _plan("x", snapshot=snapshot), Plan(Mode.DIRECT, candidates_of(("x",)))
+            )
+            self.assertEqual(
+                _plan("x,y", snapshot=snapshot), Plan(Mode.LIST, candidates_of(("x", "y")))
+            )
 
 
 class ConfidentialTests(PlanTestCase):
@@ -173,9 +185,11 @@ class ConfidentialTests(PlanTestCase):
 
     def test_only_marked_models_are_candidates(self) -> None:
         """A model marked otherwise, or not marked, is left out of alias and list."""
-        self.assertEqual(self.both("auto"), Plan(Mode.ALIAS, ("acme/A-TEE",)))
-        self.assertEqual(self.both("acme/C,acme/A-TEE"), Plan(Mode.LIST, ("acme/A-TEE",)))
-        self.assertEqual(self.both("acme/A-TEE"), Plan(Mode.DIRECT, ("acme/A-TEE",)))
+        self.assertEqual(self.both("auto"), Plan(Mode.ALIAS, candidates_of(("acme/A-TEE",))))
+        self.assertEqual(
+            self.both("acme/C,acme/A-TEE"), Plan(Mode.LIST, candidates_of(("acme/A-TEE",)))
+        )
+        self.assertEqual(self.both("acme/A-TEE"), Plan(Mode.DIRECT, candidates_of(("acme/A-TEE",))))
 
     def test_none_left(self) -> None:
         """Without a marked model the request is refused in every mode."""
@@ -197,7 +211,7 @@ class ConfidentialTests(PlanTestCase):
     def test_platform_forms_of_a_marked_model(self) -> None:
         """A suffix or a chute's id does not hide the mark."""
         for text in ("acme/A-TEE:latency", "acme/A-TEE:THINKING", "id-a"):
-            self.assertEqual(self.both(text), Plan(Mode.DIRECT, (text,)))
+            self.assertEqual(self.both(text), Plan(Mode.DIRECT, candidates_of((text,))))
 
     def test_unknown_comes_first(self) -> None:
         """A name that does not exist is told as that."""
@@ -206,7 +220,7 @@ class ConfidentialTests(PlanTestCase):
     def test_forwarded_names_are_not_marked(self) -> None:
         """A name that only the platform knows cannot be known to be confidential."""
         self.check_refused(_plan("x", rules=FORWARD, tee_only=True), "tee_required")
-        expected = Plan(Mode.LIST, ("acme/A-TEE",))
+        expected = Plan(Mode.LIST, candidates_of(("acme/A-TEE",)))
         self.assertEqual(_plan("x,acme/A-TEE", rules=FORWARD, tee_only=True), expected)
 
 
@@ -216,11 +230,11 @@ class CapableTests(PlanTestCase):
     def test_models_known_to_lack_it_are_left_out(self) -> None:
         """Unknown is no reason: only models that are known to lack a need are dropped."""
         images = _plan("auto", needs=Needs(images=True))
-        self.assertEqual(images, Plan(Mode.ALIAS, ("acme/B", "acme/C")))
+        self.assertEqual(images, Plan(Mode.ALIAS, candidates_of(("acme/B", "acme/C"))))
         length = _plan("auto", needs=Needs(completion_tokens=101))
-        self.assertEqual(length, Plan(Mode.ALIAS, ("acme/B", "acme/C")))
+        self.assertEqual(length, Plan(Mode.ALIAS, candidates_of(("acme/B", "acme/C"))))
         both = _plan("auto", needs=Needs(images=True, json_mode=True))
-        self.assertEqual(both, Plan(Mode.ALIAS, ("acme/C",)))
+        self.assertEqual(both, Plan(Mode.ALIAS, candidates_of(("acme/C",))))
 
     def test_none_left(self) -> None:
         """The needs that nobody meets are named, each once."""
@@ -237,14 +251,19 @@ class CapableTests(PlanTestCase):
     def test_lists_and_direct_names_are_the_clients_choice(self) -> None:
         """Who names models gets them, whatever the catalog says of them."""
         needs = Needs(images=True, completion_tokens=1000)
-        self.assertEqual(_plan("acme/A-TEE", needs=needs), Plan(Mode.DIRECT, ("acme/A-TEE",)))
-        self.assertEqual(_plan("acme/A-TEE,", needs=needs), Plan(Mode.LIST, ("acme/A-TEE",)))
+        self.assertEqual(
+            _plan("acme/A-TEE", needs=needs), Plan(Mode.DIRECT, candidates_of(("acme/A-TEE",)))
+        )
+        self.assertEqual(
+            _plan("acme/A-TEE,", needs=needs), Plan(Mode.LIST, candidates_of(("acme/A-TEE",)))
+        )
 
     def test_models_outside_the_catalog_stay(self) -> None:
         """Of a ranked model without an entry nothing is known."""
         snapshot = _snapshot("x-TEE", catalog=None)
         self.assertEqual(
-            _plan("auto", needs=Needs(tools=True), snapshot=snapshot), Plan(Mode.ALIAS, ("x-TEE",))
+            _plan("auto", needs=Needs(tools=True), snapshot=snapshot),
+            Plan(Mode.ALIAS, candidates_of(("x-TEE",))),
         )
 
     def test_tee_comes_first(self) -> None:
@@ -259,9 +278,9 @@ class PickTests(SynchronousTestCase):
 
     def test_the_first_that_is_not_cooling(self) -> None:
         """A model that began to cool meanwhile is passed over."""
-        self.assertEqual(pick(["a", "b", "c"], frozenset()), "a")
-        self.assertEqual(pick(["a", "b", "c"], frozenset({"a", "c"})), "b")
+        self.assertEqual(pick(candidates_of(("a", "b", "c")), frozenset()).model, "a")
+        self.assertEqual(pick(candidates_of(("a", "b", "c")), frozenset({"a", "c"})).model, "b")
 
     def test_all_cooling(self) -> None:
         """If all cool, the first is tried all the same."""
-        self.assertEqual(pick(("a", "b"), frozenset({"a", "b", "c"})), "a")
+        self.assertEqual(pick(candidates_of(("a", "b")), frozenset({"a", "b", "c"})).model, "a")

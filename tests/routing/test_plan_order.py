@@ -20,7 +20,7 @@ def _order(text: str, recall: RoutingState, needs: Needs = NOTHING) -> str:
     assert isinstance(selector, Selector)
     planned = plan(selector, needs, False, SNAPSHOT, RULES, recall)
     assert isinstance(planned, Plan)
-    return "".join(planned.candidates)
+    return "".join(planned.models)
 
 
 class MeasuredTests(SynchronousTestCase):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing import eligible
+from autopilot.routing.candidate import Candidate, candidates_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.eligible import EligibleModels
 from autopilot.routing.ranking import Load, Ranked, score
@@ -76,9 +77,9 @@ def _naive(
     return f"no_capable_model: {sorted(missing)}"
 
 
-def _told(answer: tuple[str, ...] | RouterError) -> tuple[str, ...] | str:
+def _told(answer: tuple[Candidate, ...] | tuple[str, ...] | RouterError) -> tuple[str, ...] | str:
     if not isinstance(answer, RouterError):
-        return answer
+        return tuple(each.model if isinstance(each, Candidate) else each for each in answer)
     if answer.code != "no_capable_model":
         return answer.code
     named = answer.message.partition(": ")[2].partition(". Closest: ")[0]
@@ -121,7 +122,7 @@ class RosterTests(SynchronousTestCase):
                 asked.serving(Needs(completion_tokens=10**30), False),
                 asked.serving(Needs(completion_tokens=21), False),
             )
-        self.assertEqual(first, ("b",))
+        self.assertEqual(first, candidates_of(("b",)))
 
     def test_least_context(self) -> None:
         """The shortest context of the ranked models, if any is known."""
@@ -151,14 +152,14 @@ class RosterTests(SynchronousTestCase):
             )
             self.assertLessEqual(len(asked._cache), 256)
 
-    def names(self, answer: tuple[str, ...] | RouterError) -> tuple[str, ...]:
+    def names(self, answer: tuple[Candidate, ...] | RouterError) -> tuple[str, ...]:
         """An answer that must not be a refusal."""
         assert not isinstance(answer, RouterError), answer
-        return answer
+        return tuple(each.model for each in answer)
 
     def test_of_a_snapshot(self) -> None:
         """A snapshot brings its roster, which is no part of its value."""
         one = Snapshot(None, _ranking("a"))
-        self.assertEqual(one.roster.serving(NOTHING, False), ("a",))
+        self.assertEqual(one.roster.serving(NOTHING, False), candidates_of(("a",)))
         self.assertEqual(one, Snapshot(None, _ranking("a")))
         self.assertNotIn("roster", repr(one))

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.candidate import Candidate
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Plan, RoutingState, Rules
@@ -34,7 +35,8 @@ class ValueTests(SynchronousTestCase):
             (Needs(), "images"),
             (Rules(frozenset(), 1), "aliases"),
             (RoutingState(), "cooling"),
-            (Plan(Mode.ALIAS, ("m",)), "mode"),
+            (Candidate("m"), "model"),
+            (Plan(Mode.ALIAS, (Candidate("m"),)), "mode"),
             (RetryDecision(RetryAction.NEXT), "verdict"),
             (Reply(200, ""), "status"),
             (Trust(), "enabled"),

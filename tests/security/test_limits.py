@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from autopilot.http.response_parser import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
-from autopilot.relay.commit import MAX_HELD_BYTES, MAX_HELD_EVENTS, Commit
+from autopilot.relay.commit import MAX_HELD_BYTES, MAX_HELD_EVENTS
 from autopilot.relay.course import MAX_DECIDING_BYTES
+from autopilot.routing.commit import Commit
 from tests.relay.routers import RouterTestCase
 from tests.relay.upstreams import DONE, JSON, TOKEN, chunk, head, whole
 from tests.web.browsers import CHAT, MAX_BODY, SiteTestCase, ask, request
