@@ -24,6 +24,8 @@ Network = IPv4Network | IPv6Network
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?"
 )
+# RFC 5891, section 4.2.3.1: hyphens neither first, nor last, nor third and fourth.
+_LABEL = re.compile(r"(?!-|..--)[a-z0-9-]{1,63}(?<!-)")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#@\\\s]+)")
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
@@ -56,6 +58,11 @@ class Url:
             raise ValueError("the URL has a query or fragment; remove it")
         if _UNPRINTABLE.search(value) or "\\" in value or not _has_server(value):
             raise ValueError(f"{quoted(value)} is not a URL with a host; give an {self.expected}")
+        if not _is_reachable(value):
+            raise ValueError(
+                f"{quoted(value)} names a host that cannot be connected to; give an address, or a"
+                " name of letters, digits and hyphens, at most 63 between dots"
+            )
         return value.rstrip("/") if self.base else value
 
     def show(self, value: object) -> str:
@@ -78,6 +85,30 @@ def _is_host(parts: SplitResult) -> bool:
     if ":" in host:
         return bool(IPv6Address(host)) and parts.netloc.startswith("[")
     return _HOST_NAME.fullmatch(host) is not None and not parts.netloc.endswith(":")
+
+
+def _is_reachable(url: str) -> bool:
+    """Whether the client side connects to the URL's host; with https, whether TLS can verify it.
+
+    Twisted takes names by the rules of IDNA (RFC 5891) alone: no underscore, for instance.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" and host.isdigit():
+        return False  # an IPv4 address to the resolver, a name to TLS
+    return ":" in host or all(map(_is_label, host.removesuffix(".").split(".")))
+
+
+def _is_label(label: str) -> bool:
+    """Whether one label of a host name is valid under IDNA."""
+    if not label.startswith("xn--"):
+        return _LABEL.fullmatch(label) is not None
+    import idna  # takes 100 ms, and hardly any host needs it
+
+    try:
+        return bool(idna.encode(label))
+    except UnicodeError:
+        return False
 
 
 def split_address(text: str) -> tuple[str, int]:
