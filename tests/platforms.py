@@ -21,15 +21,16 @@ URL = "http://192.0.2.1"
 
 def settings(**given: Any) -> Settings:
     """Settings that lead to this platform, which is asked for evidence only if that is given."""
-    return Settings(
-        backend_base_url=f"{URL}:81",
-        messages_base_url=f"{URL}:82",
-        responses_base_url=f"{URL}:83",
-        models_url=f"{URL}/v1/models",
-        utilization_url=f"{URL}/chutes/utilization",
-        api_base_url=f"{URL}:84",
-        **{"evidence_refresh_ms": 0, **given},
-    )
+    own: dict[str, Any] = {
+        "backend_base_url": f"{URL}:81",
+        "messages_base_url": f"{URL}:82",
+        "responses_base_url": f"{URL}:83",
+        "models_url": f"{URL}/v1/models",
+        "utilization_url": f"{URL}/chutes/utilization",
+        "api_base_url": f"{URL}:84",
+        "evidence_refresh_ms": 0,
+    }
+    return Settings(**(own | given))
 
 
 class Wire(StringTransport):

@@ -14,6 +14,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import EventLoggingObserver, StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +23,7 @@ from zope.interface.verify import verifyObject
 
 from autopilot import AutopilotService, autopilot_resource, tap
 from autopilot.service.lifecycle import use_monotonic_clock
+from autopilot.upstream import endpoints
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.wiring.parts import FeedEndpoints
 from tests.platforms import NAMES, ServiceTestCase
@@ -101,8 +103,8 @@ class RunningTests(ServiceTestCase):
 
     def test_https_feeds(self) -> None:
         """The feeds take the same verified way as calls."""
-        endpoints = VerifiedEndpoints(self.reactor, trust_root(None))
-        made = FeedEndpoints(endpoints).endpointForURI(URI.fromBytes(b"https://feeds.test/x"))
+        ways = VerifiedEndpoints(self.reactor, trust_root(None))
+        made = FeedEndpoints(ways).endpointForURI(URI.fromBytes(b"https://feeds.test/x"))
         self.assertTrue(verifyObject(IStreamClientEndpoint, made))
         factory = Factory.forProtocol(Protocol)
         made.connect(factory)
@@ -113,6 +115,30 @@ class RunningTests(ServiceTestCase):
         protocol.makeConnection(wire)
         self.assertEqual(wire.value()[:1], b"\x16")
         self.assertIn(b"feeds.test", wire.value())
+
+    def test_tls_at_start(self) -> None:
+        """The TLS contexts of calls, feeds and evidence are made before anything is asked for."""
+        made: list[str] = []
+
+        def counted(host: str, **options: Any) -> Any:
+            made.append(host)
+            return optionsForClientTLS(host, **options)
+
+        self.patch(endpoints, "optionsForClientTLS", counted)
+        service = self.service(
+            backend_base_url="https://LLM.test/v1",
+            messages_base_url="https://[2001:DB8::1]:8443",
+            responses_base_url="https://responses.test",
+            models_url="https://LLM.test/v1/models",
+            utilization_url="https://Feeds.test/chutes/utilization",
+            api_base_url="https://api.test",
+        )
+        hosts = ["llm.test", "2001:db8::1", "responses.test", "feeds.test", "api.test"]
+        self.assertEqual(made, hosts)
+        service.startService()
+        self.assertEqual(len(self.reactor.tcpClients), 2)
+        self.assertEqual(made, hosts)
+        self.successResultOf(service.stopService())
 
     def test_ports(self) -> None:
         """It listens where the settings say, and tells where."""

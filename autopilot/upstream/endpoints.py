@@ -1,7 +1,7 @@
 """Endpoints to the upstream, TLS verified (chain and name) wherever the scheme is https.
 
-One TLS context and one endpoint per origin: building a context reads the whole trust store, which
-blocks the reactor for milliseconds. There is no way to turn verification off.
+One TLS context and one endpoint per server, made at start: building a context reads the whole trust
+store, which blocks the reactor for milliseconds. There is no way to turn verification off.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from twisted.internet.ssl import (
 from autopilot.http.tls import TLSEndpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from twisted.internet.interfaces import IStreamClientEndpoint
@@ -48,26 +49,33 @@ def trust_root(ca_file: Path | None) -> Any:
 
 
 class VerifiedEndpoints:
-    """Makes the endpoint to an origin, once."""
+    """The endpoints to servers, each made once: those of ``origins`` now, others when asked for.
 
-    def __init__(self, reactor: Any, trust: Any) -> None:
+    :raises ValueError: TLS refuses the host of an origin.
+    """
+
+    def __init__(self, reactor: Any, trust: Any, origins: Iterable[Origin] = ()) -> None:
         self._reactor = reactor
         self._trust = trust
-        self._made: dict[Origin, IStreamClientEndpoint] = {}
+        self._made: dict[tuple[str, str, int], IStreamClientEndpoint] = {}
+        for origin in origins:
+            self(origin)
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
-        """The endpoint to ``origin``, the same one each time."""
-        made = self._made.get(origin)
+        """Return the endpoint to the server of ``origin``, the same one each time."""
+        server = (origin.scheme, origin.host, origin.port)
+        made = self._made.get(server)
         if made is None:
-            made = self._made[origin] = self._make(origin)
+            made = self._made[server] = self._make(origin)
         return made
 
     def _make(self, origin: Origin) -> IStreamClientEndpoint:
         plain = self._plain(origin)
         if not origin.secure:
             return plain
+        name = origin.host.removesuffix(".")  # no certificate has the final dot (RFC 6066 §3)
         options = optionsForClientTLS(
-            origin.host, trustRoot=self._trust, acceptableProtocols=[b"http/1.1"]
+            name, trustRoot=self._trust, acceptableProtocols=[b"http/1.1"]
         )
         return TLSEndpoint(options, plain, self._reactor)
 

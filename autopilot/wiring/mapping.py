@@ -17,6 +17,7 @@ from autopilot.routing.retry_policy import Policy
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
+from autopilot.upstream.pool import Origin
 
 if TYPE_CHECKING:
     from autopilot.settings import Settings
@@ -44,6 +45,23 @@ def configure_state(memory: Memory, settings: Settings) -> None:
     )
     memory.cooldown.configure(
         threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000
+    )
+
+
+def origins(settings: Settings) -> tuple[Origin, ...]:
+    """Return every origin that the router connects to: of requests, feeds and evidence."""
+    return tuple(
+        map(
+            Origin.of,
+            (
+                settings.backend_base_url,
+                settings.messages_base_url,
+                settings.responses_base_url,
+                settings.models_url,
+                settings.utilization_url,
+                settings.api_base_url,
+            ),
+        )
     )
 
 

@@ -108,7 +108,7 @@ class Parts:
         self.live = Live(reactor, lambda: drawn(self.status()))
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.memory = mapping.memory(settings)
-        endpoints = VerifiedEndpoints(reactor, trust)
+        endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
             self.clock,
             endpoints,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import trustme
 from OpenSSL import SSL
@@ -21,13 +22,14 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.selectreactor import SelectReactor
-from twisted.internet.ssl import CertificateOptions
+from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.retry_policy import CONNECT_ERROR
+from autopilot.upstream import endpoints
 from autopilot.upstream.connection import Connection
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin, Pool
@@ -104,8 +106,8 @@ class VerificationTests(SynchronousTestCase):
         factory = TLSMemoryBIOFactory(options, False, self.greeter, clock=self.reactor)
         port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         ca_file = self.trusting(trustme.CA(), self.authority)
-        endpoints = VerifiedEndpoints(self.reactor, trust_root(ca_file))
-        pool = Pool(self.reactor, endpoints, size=1, idle=1.0, connect_timeout=_PATIENCE)
+        ways = VerifiedEndpoints(self.reactor, trust_root(ca_file))
+        pool = Pool(self.reactor, ways, size=1, idle=1.0, connect_timeout=_PATIENCE)
         listener = Listener()
         call = UpstreamCall(b"GET / HTTP/1.1\r\n\r\n", listener)
         pool.dispatch(Origin("https", host, port.getHost().port), call)
@@ -218,3 +220,33 @@ class EndpointTests(SynchronousTestCase):
         for scheme in ("http", "https"):
             origin = Origin(scheme, "llm.test", 443)
             self.assertIs(self.endpoints(origin), self.endpoints(origin))
+
+    def test_at_start(self) -> None:
+        """Origins named beforehand have their TLS contexts made at once, one for each server."""
+        made: list[str] = []
+
+        def counted(host: str, **options: Any) -> Any:
+            made.append(host)
+            return optionsForClientTLS(host, **options)
+
+        self.patch(endpoints, "optionsForClientTLS", counted)
+        llm, api = Origin("https", "llm.test", 443, "/v1"), Origin("https", "api.test", 8443)
+        ways = VerifiedEndpoints(MemoryReactorClock(), trust_root(None), (llm, api))
+        self.assertEqual(made, ["llm.test", "api.test"])
+        self.assertIs(ways(llm), ways(llm._replace(base_path="/other")))
+        ways(api)
+        self.assertEqual(made, ["llm.test", "api.test"])
+
+    def test_impossible(self) -> None:
+        """A host that TLS refuses is an error when the endpoints are made, not at a request."""
+        bad = Origin("https", "my_backend.internal", 443)
+        self.assertRaises(
+            ValueError, VerifiedEndpoints, MemoryReactorClock(), trust_root(None), (bad,)
+        )
+
+    def test_absolute_name(self) -> None:
+        """A name is verified, and sent as SNI, without its final dot (RFC 6066 §3)."""
+        made: list[str] = []
+        self.patch(endpoints, "optionsForClientTLS", lambda host, **_: made.append(host))
+        VerifiedEndpoints(MemoryReactorClock(), None, (Origin("https", "llm.test.", 443),))
+        self.assertEqual(made, ["llm.test"])
