@@ -1,7 +1,7 @@
-"""The ``autopilot`` command: what the router knows of its platform, asked for on a terminal.
+"""The ``autopilot`` command, which shows operators what the router knows about the platform.
 
-Each sub-command is a module here with ``NAME``, ``HELP``, ``add_arguments`` and ``run``, listed in
-``autopilot.cli.entry``.
+Each sub-command is a module in this package with ``NAME``, ``HELP``, ``add_arguments`` and ``run``;
+``autopilot.cli.entry`` lists them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, by default that of this process; the exit status."""
+    """Run a command line (by default this process's own) and return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        if list(words) == ["health"]:  # every few seconds: it waits for no import it can do without
+        # Container health checks run this every few seconds, so it must not import a reactor.
+        if list(words) == ["health"]:
             from autopilot.cli import health
 
             return health.ask()
         from autopilot.cli.entry import run
 
         return run(words)
-    except KeyboardInterrupt:  # before there is a reactor to take it
+    except KeyboardInterrupt:  # arrived before the reactor installed its own handler
         return 130

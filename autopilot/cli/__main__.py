@@ -1,4 +1,4 @@
-"""``python -m autopilot.cli`` is the same as ``autopilot``."""
+"""The entry point of ``python -m autopilot.cli``, which does the same as ``autopilot``."""
 
 from __future__ import annotations
 

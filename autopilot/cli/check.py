@@ -1,14 +1,15 @@
-"""Check what a router needs: one verdict a line, and what to do where it is bad.
+"""Check everything that a router needs, one result a line.
 
-config: every setting is good; the ones that are set are named with where they come from. dns, tcp,
-tls: each server of the settings is found, reached and trusted. feed: both feeds can be read, and
-how old their numbers are. key: the platform takes CHUTES_API_KEY, if that is set; it is sent to the
-API_BASE_URL only, and never shown. router: a running one (--router) is healthy and ready.
+config: every setting is valid; lists the settings that are set, and their sources. dns, tcp, tls:
+each configured server resolves, accepts connections and has a trusted certificate. feed: both feeds
+can be read; shows the age of their numbers. key: the platform accepts CHUTES_API_KEY, if it is set;
+the key is sent to API_BASE_URL only, and never shown. router: the router at --router is healthy and
+ready.
 
 With --json the output is one object: "ok", "checks" (each with check, subject, state: ok, warn,
 fail or skip, and detail) and "settings" (each with name, value, origin; secrets hidden).
 
-Exit status: 0 if nothing failed, 1 if something did, 2 for bad input.
+Exit status: 0 if no check failed, 1 if one did, 2 for invalid input.
 """
 
 from __future__ import annotations
@@ -25,45 +26,44 @@ from autopilot.cli.check_config import Configuration, configuration
 from autopilot.cli.check_feeds import check_feeds
 from autopilot.cli.check_key import check_key
 from autopilot.cli.check_network import check_network
+from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.check_router import check_router
-from autopilot.cli.console import Console, add_output_arguments, console_of
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
 from autopilot.cli.platform import verified_agent
 from autopilot.cli.router import router_url
-from autopilot.cli.verdict import State, Verdict
 from autopilot.routing.suggest import printable
 from autopilot.settings import Settings
 
 NAME = "check"
-HELP = "whether settings, names, certificates, feeds and key are good; non-zero if one is not"
+HELP = "check settings, host names, certificates, feeds and the API key"
 EXAMPLES = """\
-  autopilot check                                   everything but a running router
-  autopilot check --router http://127.0.0.1:8080    that too
-  autopilot check --only config                     the settings, without the network
+  autopilot check                                   everything except a running router
+  autopilot check --router http://127.0.0.1:8080    everything and this router
+  autopilot check --only config                     only the settings; uses no network
   autopilot check --json | jq -r '.checks[] | select(.state == "fail")'
 """
 
 GROUPS: Final = ("config", "network", "feeds", "key", "router")
 _LOOKS: Final = {
-    State.OK: "good",
-    State.WARN: "doubt",
-    State.FAIL: "bad",
-    State.SKIP: "faint",
+    CheckState.OK: "good",
+    CheckState.WARN: "doubt",
+    CheckState.FAIL: "bad",
+    CheckState.SKIP: "faint",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--only", action="append", choices=GROUPS, help="check only this; repeatable"
+        "--only", action="append", choices=GROUPS, help="check only this group; repeatable"
     )
-    parser.add_argument("--router", metavar="URL", help="check this running router, too")
+    parser.add_argument("--router", metavar="URL", help="also check this running router")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=_seconds,
         default=10.0,
-        help="how long each single check may take [10]",
+        help="time limit of each single check [10]",
     )
     add_output_arguments(parser)
 
@@ -79,21 +79,21 @@ def _seconds(text: str) -> float:
 
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
-    """Check, and print each verdict as soon as it is there; the exit status."""
+    """Run the checks, print each result as it arrives, and return the exit status."""
     url = None if given.router is None else router_url(given.router)
     groups = given.only or GROUPS
     if "router" in groups and given.only and url is None:
         raise CommandError("--only router needs --router URL")
     console = console_of(given)
     found = configuration(os.environ)
-    verdicts: list[Verdict] = []
-    async for verdict in _checks(reactor, given.timeout, groups, found, url, console):
-        verdicts.append(verdict)
+    results: list[CheckResult] = []
+    async for result in _checks(reactor, given.timeout, groups, found, url, console):
+        results.append(result)
         if not given.json:
-            _say(console, verdict)
-    good = all(each.state is not State.FAIL for each in verdicts)
+            _say(console, result)
+    good = all(each.state is not CheckState.FAIL for each in results)
     if given.json:
-        console.say_json(in_json(good, verdicts, found))
+        console.say_json(in_json(good, results, found))
     return 0 if good else 1
 
 
@@ -104,67 +104,67 @@ async def _checks(
     found: Configuration,
     router: str | None,
     console: Console,
-) -> AsyncIterator[Verdict]:
-    """All verdicts, in an order in which the first bad one is the likeliest cause of the others."""
+) -> AsyncIterator[CheckResult]:
+    """Yield all results, causes before effects: the first failure likely explains the others."""
     if "config" in groups:
-        for verdict in found.verdicts:
-            yield verdict
+        for result in found.results:
+            yield result
     if found.settings is None:
-        yield Verdict("config", "", State.SKIP, "nothing else can be checked before this is good")
+        yield CheckResult("config", "", CheckState.SKIP, "the other checks need valid settings")
         return
     try:
         agent = verified_agent(reactor, found.settings)
     except CommandError as error:
-        yield Verdict("config", "", State.FAIL, str(error))
+        yield CheckResult("config", "", CheckState.FAIL, str(error))
         return
     if "network" in groups:
         network = check_network(reactor, found.settings, timeout, time.time, console.progress)
-        async for verdict in network:
-            yield verdict
-    asking = _Asking(agent, reactor, found.settings, timeout, router)
-    for group, what, ask in asking.questions:
+        async for result in network:
+            yield result
+    checks = _HttpChecks(agent, reactor, found.settings, timeout, router)
+    for group, step, check in checks.by_group:
         if group in groups and not (group == "router" and router is None):
-            console.progress(what)
-            for verdict in await ask():
-                yield verdict
+            console.progress(step)
+            for result in await check():
+                yield result
 
 
-class _Asking:
-    """The checks that ask over HTTP."""
+class _HttpChecks:
+    """The checks that send HTTP requests."""
 
     def __init__(
         self, agent: IAgent, reactor: Any, settings: Settings, timeout: float, router: str | None
     ) -> None:
-        self._asked = agent, reactor
+        self._client = agent, reactor
         self._settings = settings
         self._timeout = timeout
         self._router = router
-        self.questions = (
+        self.by_group = (
             ("feeds", "fetching the feeds …", self._feeds),
-            ("key", "asking whose key it is …", self._key),
-            ("router", "asking the router …", self._running),
+            ("key", "checking the API key …", self._key),
+            ("router", "checking the router …", self._running),
         )
 
-    async def _feeds(self) -> Sequence[Verdict]:
-        return await check_feeds(*self._asked, self._settings, self._timeout, time.time)
+    async def _feeds(self) -> Sequence[CheckResult]:
+        return await check_feeds(*self._client, self._settings, self._timeout, time.time)
 
-    async def _key(self) -> Sequence[Verdict]:
+    async def _key(self) -> Sequence[CheckResult]:
         key = os.environ.get("CHUTES_API_KEY", "")
-        return [await check_key(*self._asked, self._settings.api_base_url, key, self._timeout)]
+        return [await check_key(*self._client, self._settings.api_base_url, key, self._timeout)]
 
-    async def _running(self) -> Sequence[Verdict]:
+    async def _running(self) -> Sequence[CheckResult]:
         assert self._router is not None
-        return await check_router(*self._asked, self._router, self._timeout)
+        return await check_router(*self._client, self._router, self._timeout)
 
 
-def _say(console: Console, verdict: Verdict) -> None:
-    state = console.painted(f"{verdict.state:<4}", _LOOKS[verdict.state])
-    subject = f"{printable(verdict.subject)}: " if verdict.subject else ""
-    console.say(f"{state}  {verdict.check:<6}  {subject}{printable(verdict.detail)}")
+def _say(console: Console, result: CheckResult) -> None:
+    state = console.painted(f"{result.state:<4}", _LOOKS[result.state])
+    subject = f"{printable(result.subject)}: " if result.subject else ""
+    console.say(f"{state}  {result.check:<6}  {subject}{printable(result.detail)}")
 
 
-def in_json(good: bool, verdicts: list[Verdict], found: Configuration) -> dict[str, object]:
-    """The result for programs."""
+def in_json(good: bool, results: list[CheckResult], found: Configuration) -> dict[str, object]:
+    """Return the result as the JSON object of ``--json``."""
     return {
         "ok": good,
         "checks": [
@@ -174,7 +174,7 @@ def in_json(good: bool, verdicts: list[Verdict], found: Configuration) -> dict[s
                 "state": each.state,
                 "detail": each.detail,
             }
-            for each in verdicts
+            for each in results
         ],
         "settings": [
             {"name": name, "value": value, "origin": origin}

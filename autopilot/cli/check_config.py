@@ -1,4 +1,4 @@
-"""Whether the settings of this environment are good, and where each comes from."""
+"""The check of this environment's settings: their validity and their sources."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.platform import OF_PLATFORM, env_file
-from autopilot.cli.verdict import State, Verdict
 from autopilot.settings import DECLARED, Settings, SettingsError, choose, load_settings
 
 HIDDEN: Final = "********"
@@ -21,30 +21,31 @@ _NETWORK: Final = (
     "RESPONSES_BASE_URL",
     "UPSTREAM_CONNECT_TIMEOUT_MS",
 )
-_ALIKE: Final = 0.85
+_SIMILARITY: Final = 0.85
+"""`difflib` ratio above which an unknown name in ``.env`` is probably a misspelt setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the environment says. ``settings`` are enough to ask the platform by, or None.
+    """The checked configuration.
 
-    ``effective`` are name, value (secrets hidden) and origin of every setting; empty when one is
-    bad.
+    ``settings`` suffice for the checks that use the network, or are None if one of those settings
+    is invalid. ``effective`` lists every setting, and is empty if any setting is invalid.
     """
 
-    verdicts: tuple[Verdict, ...]
+    results: tuple[CheckResult, ...]
     settings: Settings | None
     effective: tuple[tuple[str, str, str], ...]
 
 
 def configuration(environ: Mapping[str, str]) -> Configuration:
-    """Read the environment and the ``.env`` file. Raises `CommandError`."""
+    """Check the environment and the ``.env`` file. Raises `CommandError`."""
     in_file = env_file()
-    doubts = tuple(_misspelt(in_file))
+    doubts = tuple(_misspelled(in_file))
     try:
         settings = load_settings({}, environ, in_file)
     except SettingsError as wrong:
-        bad = tuple(Verdict(_CHECK, "", State.FAIL, each) for each in wrong.problems)
+        bad = tuple(CheckResult(_CHECK, "", CheckState.FAIL, each) for each in wrong.problems)
         return Configuration((*bad, *doubts), _for_the_network(environ, in_file), ())
     effective = tuple(_effective(settings, environ, in_file))
     given: dict[str, list[str]] = {}
@@ -53,8 +54,10 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
             given.setdefault(origin, []).append(name)
     count = sum(map(len, given.values()))
     where = "".join(f"; by {origin}: {', '.join(names)}" for origin, names in given.items())
-    detail = f"{len(effective)} settings are good, {count} of them set{where}"
-    return Configuration((Verdict(_CHECK, "", State.OK, detail), *doubts), settings, effective)
+    detail = f"{len(effective)} settings are valid, {count} of them set{where}"
+    return Configuration(
+        (CheckResult(_CHECK, "", CheckState.OK, detail), *doubts), settings, effective
+    )
 
 
 def _effective(
@@ -70,7 +73,7 @@ def _effective(
 def _for_the_network(
     environ: Mapping[str, str], in_file: Mapping[str, str | None]
 ) -> Settings | None:
-    """The settings that the other checks go by, if those at least are good."""
+    """Return the settings that the other checks use, or None if one of those is invalid."""
 
     def own(texts: Mapping[str, str | None]) -> dict[str, str | None]:
         return {name: texts.get(name) for name in _NETWORK}
@@ -81,11 +84,14 @@ def _for_the_network(
         return None
 
 
-def _misspelt(in_file: Mapping[str, str | None]) -> Iterator[Verdict]:
-    """Names in the file that are nearly those of settings; it may hold others that are not ours."""
+def _misspelled(in_file: Mapping[str, str | None]) -> Iterator[CheckResult]:
+    """Yield a warning for each name in the file that resembles a setting's.
+
+    Other unknown names are fine: the file may be shared with other programs.
+    """
     names = [setting.name for setting in DECLARED]
     for name in in_file:
-        near = [] if name in names else get_close_matches(name.upper(), names, 1, _ALIKE)
+        near = [] if name in names else get_close_matches(name.upper(), names, 1, _SIMILARITY)
         if near:
-            detail = f"{name} is no setting; is {near[0]} meant?"
-            yield Verdict(_CHECK, ".env", State.WARN, detail)
+            detail = f"{name} is not a setting; did you mean {near[0]}?"
+            yield CheckResult(_CHECK, ".env", CheckState.WARN, detail)

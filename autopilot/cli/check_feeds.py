@@ -1,4 +1,4 @@
-"""Whether both feeds can be read, what is in them, and how old their numbers are."""
+"""The check of both feeds: they can be read, what they contain, how old their numbers are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from twisted.internet.defer import DeferredList
 from twisted.web.iweb import IAgent
 
-from autopilot.cli.verdict import State, Verdict
+from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import FetchError
@@ -20,7 +20,7 @@ from autopilot.settings import Settings
 
 _CHECK: Final = "feed"
 _OLD: Final = 2 * 3600
-"""Seconds. The platform measures every half hour, and more seldom when it is busy."""
+"""Seconds. The platform measures every half hour, and less often when it is busy."""
 
 
 class _Stamped(msgspec.Struct):
@@ -37,8 +37,8 @@ async def check_feeds(
     settings: Settings,
     timeout: float,
     now: Callable[[], float],
-) -> Sequence[Verdict]:
-    """Fetch both feeds once; ``now`` is wall time."""
+) -> Sequence[CheckResult]:
+    """Fetch both feeds once; ``now`` returns wall-clock time."""
     fetcher = Fetcher(agent, reactor, timeout)
     began = reactor.seconds()
     (models_came, models), (loads_came, loads) = await DeferredList(
@@ -51,49 +51,51 @@ async def check_feeds(
     second = _utilization(loads, loads_came, catalog, now())
     if slow:
         detail = f"both took {seconds:.1f} s, more than CONTROL_PLANE_TIMEOUT_MS allows"
-        return first, second, Verdict(_CHECK, "", State.WARN, detail)
+        return first, second, CheckResult(_CHECK, "", CheckState.WARN, detail)
     return first, second
 
 
-def _catalog(result: Any, came: bool) -> tuple[Catalog | None, Verdict]:
+def _catalog(result: Any, came: bool) -> tuple[Catalog | None, CheckResult]:
     subject = "catalog"
     try:
         if not came:
             result.raiseException()
         parsed = parse_catalog(result)
     except FetchError as error:
-        return None, Verdict(_CHECK, subject, State.FAIL, str(error))
+        return None, CheckResult(_CHECK, subject, CheckState.FAIL, str(error))
     catalog = Catalog.of(parsed.models)
     sizes = _sizes(len(result), len(catalog), "models", parsed.rejected)
     if not catalog:
-        return catalog, Verdict(_CHECK, subject, State.FAIL, f"{sizes}: nobody can be served")
+        return catalog, CheckResult(
+            _CHECK, subject, CheckState.FAIL, f"{sizes}: no model can be served"
+        )
     tees = sum(model.tee is True for model in catalog.models.values())
-    state = State.WARN if parsed.rejected else State.OK
-    return catalog, Verdict(_CHECK, subject, state, f"{sizes}, {tees} in a TEE")
+    state = CheckState.WARN if parsed.rejected else CheckState.OK
+    return catalog, CheckResult(_CHECK, subject, state, f"{sizes}, {tees} in a TEE")
 
 
-def _utilization(result: Any, came: bool, catalog: Catalog | None, now: float) -> Verdict:
+def _utilization(result: Any, came: bool, catalog: Catalog | None, now: float) -> CheckResult:
     subject = "utilization"
     try:
         if not came:
             result.raiseException()
         parsed = parse_utilization(result)
     except FetchError as error:
-        return Verdict(_CHECK, subject, State.FAIL, str(error))
+        return CheckResult(_CHECK, subject, CheckState.FAIL, str(error))
     candidates = len(rank(parsed.loads, catalog))
     sizes = _sizes(len(result), len(parsed.loads), "records", parsed.rejected)
-    detail = f"{sizes}, {candidates} models can be chosen"
+    detail = f"{sizes}, {candidates} models eligible"
     if not candidates:
-        return Verdict(_CHECK, subject, State.FAIL, detail)
+        return CheckResult(_CHECK, subject, CheckState.FAIL, detail)
     measured = newest(result)
-    state = State.WARN if parsed.rejected else State.OK
+    state = CheckState.WARN if parsed.rejected else CheckState.OK
     if measured is not None:
         age = max(0.0, now - measured)
         detail += f", measured {_ago(age)} ago"
         if age > _OLD:
-            state = State.WARN
-            detail += ": the platform has not measured for long, so the ranking is old"
-    return Verdict(_CHECK, subject, state, detail)
+            state = CheckState.WARN
+            detail += ": the platform has published nothing newer, so the ranking is outdated"
+    return CheckResult(_CHECK, subject, state, detail)
 
 
 def _ago(seconds: float) -> str:
@@ -107,7 +109,7 @@ def _sizes(size: int, count: int, what: str, rejected: int) -> str:
 
 
 def newest(body: bytes) -> float | None:
-    """When the newest record of a utilization feed was measured; None if none says so."""
+    """Return the time of a utilization feed's newest measurement, or None if no record has one."""
     try:
         records = _records.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -118,7 +120,7 @@ def newest(body: bytes) -> float | None:
             moment = _moment.decode(record.timestamp)
         except msgspec.DecodeError:
             continue
-        if moment.tzinfo is None:  # so the platform writes UTC
+        if moment.tzinfo is None:  # the platform writes UTC without an offset
             moment = moment.replace(tzinfo=UTC)
         found = max(found or 0.0, moment.timestamp())
     return found

@@ -1,4 +1,4 @@
-"""Whether the platform takes the key of this environment, by one cheap call."""
+"""The check of ``CHUTES_API_KEY``: one cheap request shows whether the platform accepts it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from twisted.web.iweb import IAgent
 
-from autopilot.cli.verdict import State, Verdict
+from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import FetchError
 from autopilot.upstream.pool import Origin
@@ -16,32 +16,38 @@ _SUBJECT: Final = "CHUTES_API_KEY"
 _MAX_BYTES: Final = 1024 * 1024
 
 
-async def check_key(agent: IAgent, reactor: Any, base: str, key: str, timeout: float) -> Verdict:
-    """Ask whose key it is; the answer's body is not looked at."""
+async def check_key(
+    agent: IAgent, reactor: Any, base: str, key: str, timeout: float
+) -> CheckResult:
+    """Request the key's account; only the status counts, because the body is personal data."""
     key = key.strip()
     if not key:
-        return _verdict(State.SKIP, "not set; clients bring their own keys")
+        return _result(CheckState.SKIP, "not set; clients send their own keys")
     if not key.isascii() or not key.isprintable() or " " in key:
-        return _verdict(State.FAIL, "it cannot be a key: it has blanks or odd characters")
+        return _result(
+            CheckState.FAIL, "not a valid key: it contains blanks, control or non-ASCII characters"
+        )
     origin = Origin.of(base)
     if not (origin.secure or _is_loopback(origin.host)):
-        return _verdict(State.SKIP, "not sent, because API_BASE_URL is not https")
+        return _result(CheckState.SKIP, "not sent, because API_BASE_URL is not https")
     fetcher = Fetcher(agent, reactor, timeout, _MAX_BYTES)
     try:
         answer = await fetcher.ask(f"{base}/users/me", authorization=f"Bearer {key}")
     except FetchError as error:
-        return _verdict(State.FAIL, f"the platform could not be asked: {error}")
+        return _result(CheckState.FAIL, f"the request to the platform failed: {error}")
     if answer.status == 200:
-        return _verdict(State.OK, "the platform takes it")
+        return _result(CheckState.OK, "the platform accepts it")
     if answer.status in (401, 403):
-        return _verdict(State.FAIL, f"the platform refuses it (status {answer.status})")
+        return _result(CheckState.FAIL, f"the platform rejects it (status {answer.status})")
     if answer.status == 429:
-        return _verdict(State.WARN, "not known: the platform limits calls just now (status 429)")
-    return _verdict(State.FAIL, f"not known: the platform answered with status {answer.status}")
+        return _result(
+            CheckState.WARN, "unknown: the platform rate-limits requests at present (status 429)"
+        )
+    return _result(CheckState.FAIL, f"unknown: the platform answered with status {answer.status}")
 
 
-def _verdict(state: State, detail: str) -> Verdict:
-    return Verdict("key", _SUBJECT, state, detail)
+def _result(state: CheckState, detail: str) -> CheckResult:
+    return CheckResult("key", _SUBJECT, state, detail)
 
 
 def _is_loopback(host: str) -> bool:

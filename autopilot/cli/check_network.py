@@ -1,4 +1,4 @@
-"""Whether each server of the settings is found, reached and trusted, by the router's own rules."""
+"""The check of each configured server: DNS, TCP and TLS, by the router's own rules."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
+from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.handshake import Handshake, HandshakeError, shake_hands
-from autopilot.cli.verdict import State, Verdict
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import trust_root
 from autopilot.upstream.pool import Origin
@@ -32,14 +32,14 @@ _URLS: Final = (
     "utilization_url",
     "api_base_url",
 )
-_MOST_ADDRESSES: Final = 4
+_MAX_ADDRESSES: Final = 4
 _DAY: Final = 86400
 _SOON: Final = 14
-"""Days before its end at which a certificate is worth a word."""
+"""Days before its expiry at which a certificate is worth a warning."""
 
 
 def origins(settings: Settings) -> Sequence[Origin]:
-    """The servers of the settings, each once."""
+    """Return the servers named by the settings, without duplicates."""
     found = (Origin.of(getattr(settings, name)) for name in _URLS)
     return list(dict.fromkeys(origin._replace(base_path="") for origin in found))
 
@@ -50,8 +50,8 @@ async def check_network(
     timeout: float,
     now: Callable[[], float],
     progress: Callable[[str], None],
-) -> AsyncIterator[Verdict]:
-    """Try all servers at the same time; verdicts come in the order of the settings."""
+) -> AsyncIterator[CheckResult]:
+    """Check all servers concurrently; yield the results in the order of the settings."""
     ca_file = settings.upstream_ca_file
     trust = trust_root(Path(ca_file) if ca_file else None)
     patience = settings.upstream_connect_timeout_ms / 1000
@@ -59,14 +59,14 @@ async def check_network(
         (origin, Deferred.fromCoroutine(_Check(reactor, origin, trust, timeout, now).run(patience)))
         for origin in origins(settings)
     ]
-    for origin, verdicts in waiting:
+    for origin, results in waiting:
         progress(f"reaching {origin.host} …")
-        for verdict in await verdicts:
-            yield verdict
+        for result in await results:
+            yield result
 
 
 class _Check:
-    """One server, step after step; ``timeout`` is seconds for each step."""
+    """The check of one server, step by step; ``timeout`` limits each step, in seconds."""
 
     def __init__(
         self, reactor: Any, origin: Origin, trust: Any, timeout: float, now: Callable[[], float]
@@ -76,26 +76,29 @@ class _Check:
         self._trust = trust
         self._timeout = timeout
         self._now = now
-        self._verdicts: list[Verdict] = []
+        self._results: list[CheckResult] = []
 
-    async def run(self, patience: float) -> Sequence[Verdict]:
-        """All verdicts, up to the first that fails; slow is what the router would not wait for."""
+    async def run(self, patience: float) -> Sequence[CheckResult]:
+        """Return all results up to the first failure.
+
+        Warn when the steps took longer than ``patience``, the router's own connect timeout.
+        """
         began = self._reactor.seconds()
         addresses = await self._look_up()
         reached = await self._connect(addresses) if addresses else None
         if reached is not None and self._origin.secure:
             await self._shake_hands(reached)
         took = self._reactor.seconds() - began
-        if took > patience and all(each.state is not State.FAIL for each in self._verdicts):
+        if took > patience and all(each.state is not CheckState.FAIL for each in self._results):
             detail = f"took {took:.1f} s, more than UPSTREAM_CONNECT_TIMEOUT_MS allows"
-            self._note("tcp", State.WARN, detail)
-        return self._verdicts
+            self._note("tcp", CheckState.WARN, detail)
+        return self._results
 
-    def _note(self, check: str, state: State, detail: str) -> None:
+    def _note(self, check: str, state: CheckState, detail: str) -> None:
         origin = self._origin
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
         subject = origin.host if check == "dns" else f"{host}:{origin.port}"
-        self._verdicts.append(Verdict(check, subject, state, detail))
+        self._results.append(CheckResult(check, subject, state, detail))
 
     async def _look_up(self) -> Sequence[str]:
         host = self._origin.host
@@ -106,18 +109,18 @@ class _Check:
         try:
             found: Sequence[str] = await self._in_time(_resolve(self._reactor, host))
         except TimeoutError:
-            self._note("dns", State.FAIL, f"no answer within {self._timeout:g} s")
+            self._note("dns", CheckState.FAIL, f"no answer within {self._timeout:g} s")
             return ()
         if not found:
-            self._note("dns", State.FAIL, "no such name, or no name server to ask")
+            self._note("dns", CheckState.FAIL, "no such name, or no name server reachable")
             return ()
         plural = "es" if len(found) > 1 else ""
-        self._note("dns", State.OK, f"{len(found)} address{plural}")
+        self._note("dns", CheckState.OK, f"{len(found)} address{plural}")
         return found
 
     async def _connect(self, addresses: Sequence[str]) -> str | None:
-        """The first address that can be reached, of the first few."""
-        tried = addresses[:_MOST_ADDRESSES]
+        """Connect to the first few addresses and return the first that accepts."""
+        tried = addresses[:_MAX_ADDRESSES]
         began, why, first = self._reactor.seconds(), "", None
         reached = 0
         for address in tried:
@@ -131,18 +134,18 @@ class _Check:
             except Exception as error:
                 if isinstance(error, CancelledError):
                     raise
-                why = why or _refused(error)
+                why = why or _connect_error(error)
             else:
                 reached += 1
                 first = first or (address, self._reactor.seconds() - began)
                 protocol.transport.abortConnection()
         if first is None:
-            self._note("tcp", State.FAIL, why)
+            self._note("tcp", CheckState.FAIL, why)
             return None
         detail = f"connected in {first[1] * 1000:.0f} ms"
         if reached < len(tried):
             detail += f"; {len(tried) - reached} of {len(tried)} addresses do not answer ({why})"
-        self._note("tcp", State.OK, detail)
+        self._note("tcp", CheckState.OK, detail)
         return first[0]
 
     async def _shake_hands(self, address: str) -> None:
@@ -151,10 +154,10 @@ class _Check:
                 shake_hands(self._reactor, self._endpoint(address), self._origin.host, self._trust)
             )
         except TimeoutError:
-            self._note("tls", State.FAIL, f"no handshake within {self._timeout:g} s")
+            self._note("tls", CheckState.FAIL, f"no handshake within {self._timeout:g} s")
             return
         except HandshakeError as error:
-            self._note("tls", State.FAIL, str(error))
+            self._note("tls", CheckState.FAIL, str(error))
             return
         days = (seen.expires - self._now()) / _DAY
         detail = (
@@ -162,9 +165,9 @@ class _Check:
             f" issued by {seen.issuer}, {days:.0f} days left"
         )
         if days < _SOON:
-            self._note("tls", State.WARN, f"{detail}: to be renewed soon")
+            self._note("tls", CheckState.WARN, f"{detail}: renew it soon")
         else:
-            self._note("tls", State.OK, detail)
+            self._note("tls", CheckState.OK, detail)
 
     def _endpoint(self, address: str) -> IStreamClientEndpoint:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
@@ -177,11 +180,11 @@ class _Check:
         return waiting.addTimeout(self._timeout, self._reactor)
 
 
-def _refused(error: Exception) -> str:
-    """Why there is no connection, without the address."""
+def _connect_error(error: Exception) -> str:
+    """Return why there is no connection, without the address that the error's text contains."""
     text = {
         "ConnectionRefusedError": "connection refused",
-        "NoRouteError": "no route to it",
+        "NoRouteError": "no route to the host",
         "TimeoutError": "no connection in time",
         "TCPTimedOutError": "no connection in time",
     }
@@ -189,7 +192,7 @@ def _refused(error: Exception) -> str:
 
 
 def _resolve(reactor: Any, host: str) -> Deferred[Sequence[str]]:
-    """The addresses of a name; none where there is no such name."""
+    """Resolve a name; the result is empty if it does not exist."""
     done: Deferred[Sequence[str]] = Deferred()
     reactor.nameResolver.resolveHostName(_Receiver(done), host)
     return done
@@ -197,7 +200,7 @@ def _resolve(reactor: Any, host: str) -> Deferred[Sequence[str]]:
 
 @implementer(IResolutionReceiver)
 class _Receiver:
-    """Gathers addresses."""
+    """Collects the addresses of one resolution."""
 
     def __init__(self, done: Deferred[Sequence[str]]) -> None:
         self._done = done

@@ -1,8 +1,8 @@
-"""Print a script that makes a shell complete this command's words.
+"""Print a shell completion script for this command.
 
-It is made from the command's own arguments, so it belongs to this version.
+The script is generated from this version's arguments; install it again after an upgrade.
 
-Exit status: 0, or 2 for a shell that is not known.
+Exit status: 0, or 2 for an unsupported shell.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 from typing import Any
 
 NAME = "completion"
-HELP = "a script for your shell that completes this command's words"
+HELP = "print a shell completion script"
 EXAMPLES = """\
   autopilot completion bash > ~/.local/share/bash-completion/completions/autopilot
   autopilot completion zsh > ~/.zfunc/_autopilot       (a directory in $fpath)
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
-    """Print the script; the exit status."""
+    """Print the script and return the exit status."""
     import shtab
 
     print(shtab.complete(given.parser, shell=given.shell))  # noqa: T201

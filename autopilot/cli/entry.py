@@ -1,6 +1,6 @@
-"""The command line as a whole: which sub-commands there are, and how they end.
+"""The parser and runner shared by all sub-commands.
 
-Whatever goes wrong is one line on standard error and status 2.
+Every error is reported as one line on standard error, with exit status 2.
 """
 
 from __future__ import annotations
@@ -18,61 +18,61 @@ from twisted.python.failure import Failure
 
 from autopilot._version import __version__
 from autopilot.cli import check, completion, evidence, explain, health, rank
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError
 from autopilot.routing.suggest import echo, printable
 
-BAD: Final = 2
-"""The exit status for bad input and for a network that does not answer."""
+ERROR: Final = 2
+"""The exit status for invalid input and for a server that cannot be reached."""
 
 BROKEN_PIPE: Final = 141
-"""The exit status when nobody reads the output any more, as a shell would give it."""
+"""The status that a shell reports for a process killed by SIGPIPE (128 + 13)."""
 
 INTERRUPTED: Final = 130
-"""The exit status after an interrupt, as a shell would give it."""
+"""The status that a shell reports for a process killed by SIGINT (128 + 2)."""
 
 
 class SubCommand(Protocol):
-    """What a module has to offer to be a sub-command; ``EXAMPLES`` for its help, if it likes."""
+    """The interface of a sub-command module; it may also define ``EXAMPLES`` for its help."""
 
     NAME: str
     HELP: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare its arguments."""
+        """Declare the sub-command's arguments."""
 
     def run(self, reactor: Any, given: argparse.Namespace) -> Coroutine[Deferred[Any], Any, int]:
-        """Do it and print the result; the exit status. Raises `CommandError`."""
+        """Print the result and return the exit status. Raises `CommandError`."""
 
 
 SUB_COMMANDS: Final[Sequence[SubCommand]] = (rank, explain, check, health, evidence, completion)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Parse the arguments and run what they name; the exit status."""
-    _write_anything()
+    """Parse the arguments, run the sub-command, and return the exit status."""
+    _make_output_safe()
     words = sys.argv[1:] if arguments is None else arguments
     unknown = _unknown_command(words)
     if unknown is not None:
-        return _complain(unknown)
+        return _print_error(unknown)
     given = parser().parse_args(words)
     return _finish(given.command, given)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments, in characters that are safe to print."""
+    """An argument parser that reports an error in one printable line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         """See `ArgumentParser`."""
-        raise SystemExit(_complain(f"{message}; see {self.prog} --help"))
+        raise SystemExit(_print_error(f"{message}; see {self.prog} --help"))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all sub-commands."""
+    """Return the parser with every sub-command."""
     whole = _Parser(
         prog="autopilot",
-        description="Asks about the platform and the router; `twistd autopilot` runs the router.",
-        epilog="autopilot COMMAND --help has examples. Exit status: 0 good, 1 bad news, 2 bad"
-        " input or nobody to ask.",
+        description="Inspects the platform and the router; `twistd autopilot` runs the router.",
+        epilog="autopilot COMMAND --help has examples. Exit status: 0 success, 1 a negative result,"
+        " 2 invalid input or no server to ask.",
     )
     whole.add_argument("--version", action="version", version=f"chutes-autopilot {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _unknown_command(words: Sequence[str]) -> str | None:
-    """What to say about the first word, unless it is a sub-command or an option."""
+    """Return the error for a first word that is neither a sub-command nor an option."""
     names = [each.NAME for each in SUB_COMMANDS]
     if not words:
         return f"name a command: {', '.join(names)}; see autopilot --help"
@@ -102,8 +102,8 @@ def _unknown_command(words: Sequence[str]) -> str | None:
     return f"there is no command {echo(words[0])}; {hint}"
 
 
-def _write_anything() -> None:
-    """Let nothing end the program that is about writing: no encoding, and no closed stream."""
+def _make_output_safe() -> None:
+    """Keep closed streams and unencodable characters from ending the program."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stderr is None:
@@ -114,13 +114,14 @@ def _write_anything() -> None:
 
 
 def _finish(command: SubCommand, given: argparse.Namespace) -> int:
-    """Run the reactor until a sub-command is done, or an interrupt ends both."""
+    """Run the reactor until the sub-command finishes or an interrupt stops both."""
     from twisted.internet import reactor
     from twisted.internet.task import react
 
     from autopilot.http.resolver import share_lookups
 
-    share_lookups(reactor)  # so that no silent name keeps the process from ending
+    # A lookup in Twisted's thread pool would delay the exit until the name server answers.
+    share_lookups(reactor)
 
     status = INTERRUPTED
     stopping = False
@@ -131,9 +132,9 @@ def _finish(command: SubCommand, given: argparse.Namespace) -> int:
 
     def done(result: int | Failure) -> None:
         nonlocal status
-        if not stopping:  # else it fails because everything ends
-            status = _explain(result) if isinstance(result, Failure) else result
-            status = _delivered(status)
+        if not stopping:  # after an interrupt, a failure only reflects the shutdown
+            status = _report_failure(result) if isinstance(result, Failure) else result
+            status = _flush_output(status)
 
     def start(running: Any) -> Deferred[None]:
         running.addSystemEventTrigger("before", "shutdown", stop)
@@ -145,35 +146,39 @@ def _finish(command: SubCommand, given: argparse.Namespace) -> int:
         return status
 
 
-def _explain(failure: Failure) -> int:
-    """Say in one line why there is no result; a mistake of ours is named and not shown."""
+def _report_failure(failure: Failure) -> int:
+    """Report in one line why there is no result.
+
+    Of an internal error it prints the type alone: the text may quote a secret.
+    """
     error = failure.value
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, OSError):  # files and networks have their own words; this is the output
-        return _undelivered(error)
+    # Errors of files and networks arrive as CommandError, so an OSError comes from the output.
+    if isinstance(error, OSError):
+        return _output_failed(error)
     if isinstance(error, CommandError):
-        return _complain(str(error))
-    return _complain(f"internal error: {type(error).__name__}")
+        return _print_error(str(error))
+    return _print_error(f"internal error: {type(error).__name__}")
 
 
-def _complain(text: str) -> int:
+def _print_error(text: str) -> int:
     print(f"autopilot: {printable(text)}", file=sys.stderr)  # noqa: T201
-    return BAD
+    return ERROR
 
 
-def _delivered(status: int) -> int:
-    """The status, once everything that was printed is out."""
+def _flush_output(status: int) -> int:
+    """Flush standard output, and return ``status`` unless that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        return _undelivered(error)
+        return _output_failed(error)
     return status
 
 
-def _undelivered(error: OSError) -> int:
-    """Nothing more can be written; quietly, where it is because the output's reader has left."""
+def _output_failed(error: OSError) -> int:
+    """Discard further output and return the status; report the error unless it is a broken pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
-    return _complain(f"the output could not be written: {error.strerror}")
+    return _print_error(f"the output could not be written: {error.strerror}")

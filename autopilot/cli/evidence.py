@@ -1,11 +1,11 @@
-"""Ask for a model's attestation evidence, and say what it comes to.
+"""Fetch a model's attestation evidence and report its state.
 
-Nothing here verifies evidence, so evidence that is there is called unverified.
+This command does not verify evidence: the best state that it reports is "unverified".
 
 With --json the output is one object: "model", "chute_id", "state", "reason", "instances", "failed",
 "gpus", "certificate_bound", "nonces_bound", "checked" and "not_checked" (texts).
 
-Exit status: 0 if there is evidence, 1 if there is none that counts, 2 if it could not be asked for.
+Exit status: 0 if there is evidence, 1 if there is none or it is invalid, 2 if the request failed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from autopilot.attestation.evidence_parser import (
     read_failure,
 )
 from autopilot.attestation.evidence_state import NO_TEE, EvidenceState, Finding, Reason
-from autopilot.cli.console import Console, add_output_arguments, console_of
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
 from autopilot.cli.platform import catalog_entry, platform_settings, verified_agent
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import NETWORK, TIMEOUT, FetchError
@@ -37,7 +36,7 @@ from autopilot.routing.catalog import Model
 from autopilot.routing.suggest import printable
 
 NAME = "evidence"
-HELP = "whether a model's TEE gives evidence of itself, and what that comes to"
+HELP = "show whether a model's TEE provides attestation evidence, and what was checked of it"
 
 EXAMPLES = """\
   autopilot evidence org/model-TEE
@@ -46,10 +45,10 @@ EXAMPLES = """\
 """
 
 _NEVER_CHECKED = (
-    "the quotes' signatures, and the processor maker's collateral for them",
-    "the measurements of what runs in the instances",
+    "the quotes' signatures, and the processor vendor's collateral for them",
+    "the measurements of the software in the instances",
     "the GPUs' evidence, and the nonce in it",
-    "which instance serves a request: no evidence says that",
+    "which instance serves a request: the evidence does not identify it",
 )
 _NOT_QUOTES = (Reason.MALFORMED, Reason.MALFORMED_QUOTE, Reason.DEBUG)
 
@@ -72,21 +71,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--e2e-instances",
         metavar="FILE",
         type=Path,
-        help="an answer of GET /e2e/instances/{chute_id}, which takes an API key, saved to a file:"
-        " the nonce can be checked for the instances whose public keys are in it",
+        help="a saved response of GET /e2e/instances/{chute_id} (which needs an API key); with the"
+        " public keys in it the nonce can be checked",
     )
     add_output_arguments(parser)
 
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
-    """Ask, and print the result; the exit status. Raises `CommandError`."""
+    """Print the state of the evidence and return the exit status. Raises `CommandError`."""
     options = {"API_BASE_URL": given.api_base_url, "MODELS_URL": given.models_url}
     settings = platform_settings(options)
     keys = {} if given.e2e_instances is None else _keys(given.e2e_instances)
     agent, console = verified_agent(reactor, settings), console_of(given)
     console.progress("fetching the catalog …")
     model = await catalog_entry(agent, reactor, settings, given.model)
-    console.progress(f"asking for the evidence of {model.name} …")
+    console.progress(f"fetching the evidence of {model.name} …")
     finding = await ask(agent, reactor, settings.api_base_url, model, keys)
     if given.json:
         console.say_json(in_json(model, finding))
@@ -96,22 +95,22 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
 
 
 def _keys(path: Path) -> Mapping[str, str]:
-    """The instances' public keys by instance id. Raises `CommandError`."""
+    """Return the public keys by instance id. Raises `CommandError`."""
     try:
         listing = Decoder(_Listing).decode(path.read_bytes())
     except OSError as error:
         raise CommandError(f"--e2e-instances: {error.strerror or 'cannot be read'}") from None
     except (DecodeError, UnicodeDecodeError, RecursionError):
-        raise CommandError("--e2e-instances: not an answer of /e2e/instances") from None
+        raise CommandError("--e2e-instances: not a response of /e2e/instances") from None
     return {each.instance_id: each.e2e_pubkey for each in listing.instances}
 
 
 async def ask(
     agent: IAgent, reactor: Any, base: str, model: Model, keys: Mapping[str, str]
 ) -> Finding:
-    """What a model's evidence comes to now, under a nonce of its own.
+    """Fetch a model's evidence with a fresh nonce and return what it shows.
 
-    Raises `CommandError` when the network is at fault.
+    Raises `CommandError` if the request fails before the platform answers.
     """
     if model.tee is not True:
         return NO_TEE
@@ -127,7 +126,7 @@ async def ask(
 
 
 def in_json(model: Model, finding: Finding) -> dict[str, object]:
-    """The result for programs."""
+    """Return the result as the JSON object of ``--json``."""
     return {
         "model": model.name,
         "chute_id": model.chute_id,
@@ -144,7 +143,7 @@ def in_json(model: Model, finding: Finding) -> dict[str, object]:
 
 
 def show(console: Console, model: Model, finding: Finding) -> None:
-    """The result for people: the state first, then what is behind it."""
+    """Print the result as text: the state first, then its details."""
     look = "good" if finding.state is EvidenceState.PRESENT else "bad"
     lines = [f"{printable(model.name)}: {console.painted(str(finding), look)}"]
     if finding.instances or finding.failed:
@@ -159,22 +158,22 @@ def show(console: Console, model: Model, finding: Finding) -> None:
 
 
 def _checked(finding: Finding) -> Iterator[str]:
-    """What was looked at without finding fault."""
+    """Yield the checks that passed."""
     if not finding.instances or finding.reason in _NOT_QUOTES:
         return
-    yield "each quote is a whole TDX quote, version 4, not of a debug domain"
+    yield "each quote is a complete TDX quote, version 4, not of a debug domain"
     if finding.certificate_bound:
-        yield "each TLS certificate has the public key that the quote beside it names"
+        yield "each TLS certificate has the public key that its quote names"
     if finding.nonces_bound:
         yield f"the nonce is in {finding.nonces_bound} of {finding.instances} quotes"
 
 
 def _not_checked(finding: Finding) -> Iterator[str]:
-    """What nobody has looked at, and what could not be."""
+    """Yield what this command never checks, and what it could not check this time."""
     if not finding.instances:
         return
     yield from _NEVER_CHECKED
     if finding.certificate_bound is None:
-        yield "TLS certificates: not every instance sent one that can be read"
+        yield "TLS certificates: not every instance sent a readable one"
     if finding.nonces_bound < finding.instances:
-        yield "the nonce in quotes of instances whose e2e public key is not known"
+        yield "the nonce in the quotes of instances whose e2e public key is unknown"

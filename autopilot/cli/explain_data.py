@@ -1,4 +1,4 @@
-"""What the router would do with one request, and why, as a value; and the same for programs."""
+"""The explanation of one request's plan as a value, and as the JSON object of ``explain``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from autopilot.cli.router import Known
+from autopilot.cli.router import PlanInputs
 from autopilot.request.parse import ParsedRequest
 from autopilot.routing.commit import Commit
 from autopilot.routing.exclusions import Dropped, dropped
@@ -18,51 +18,51 @@ from autopilot.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """What became of a request; ``reading`` is None where it could not be read."""
+class Explanation:
+    """A request's plan and its inputs; ``request`` is None if the request could not be parsed."""
 
-    reading: ParsedRequest | None
+    request: ParsedRequest | None
     needs: Needs | None
     outcome: Plan | RouterError
     dropped: tuple[Dropped, ...]
-    known: Known
+    inputs: PlanInputs
     not_eligible: Mapping[str, int]
     settings: Settings
 
 
 def explain(
-    reading: ParsedRequest | RouterError,
-    known: Known,
+    request: ParsedRequest | RouterError,
+    inputs: PlanInputs,
     not_eligible: Mapping[str, int],
     settings: Settings,
     rules: Rules,
-) -> Explained:
-    """What becomes of a request that was read, by what is known and by the operator's rules."""
-    if isinstance(reading, RouterError):
-        return Explained(None, None, reading, (), known, not_eligible, settings)
-    snapshot = known.snapshot
-    needs = reading.needs(snapshot)
-    return Explained(
-        reading,
+) -> Explanation:
+    """Plan a parsed request with these inputs and the operator's rules."""
+    if isinstance(request, RouterError):
+        return Explanation(None, None, request, (), inputs, not_eligible, settings)
+    snapshot = inputs.snapshot
+    needs = request.needs(snapshot)
+    return Explanation(
+        request,
         needs,
-        reading.plan(snapshot, rules, known.recall),
-        dropped(reading.selector, needs, reading.tee_only, snapshot, rules),
-        known,
+        request.plan(snapshot, rules, inputs.state),
+        dropped(request.selector, needs, request.tee_only, snapshot, rules),
+        inputs,
         not_eligible,
         settings,
     )
 
 
-def in_json(explained: Explained) -> dict[str, object]:
-    """The result for programs."""
-    reading, outcome, settings = explained.reading, explained.outcome, explained.settings
-    refused = outcome if isinstance(outcome, RouterError) else None
+def in_json(explained: Explanation) -> dict[str, object]:
+    """Return the explanation as the JSON object of ``--json``."""
+    request, outcome, settings = explained.request, explained.outcome, explained.settings
+    error = outcome if isinstance(outcome, RouterError) else None
     return {
-        "outcome": "refused" if refused else "candidates",
-        "mode": reading and reading.selector.mode,
-        "order": reading and reading.selector.order,
+        "outcome": "refused" if error else "candidates",
+        "mode": request and request.selector.mode,
+        "order": request and request.selector.order,
         "needs": asked_for(explained.needs) if explained.needs is not None else None,
-        "tee_only": (reading.tee_only or settings.require_tee) if reading else None,
+        "tee_only": (request.tee_only or settings.require_tee) if request else None,
         "candidates": [_candidate(explained, name) for name in _candidates(explained)],
         "dropped": [
             {"name": each.name, "cause": each.cause, "lacks": list(each.lacks)}
@@ -70,35 +70,34 @@ def in_json(explained: Explained) -> dict[str, object]:
         ],
         "limits": {
             "max_attempts": settings.max_attempts,
-            "commit": (reading.commit if reading else Commit(settings.commit)).value,
+            "commit": (request.commit if request else Commit(settings.commit)).value,
             "failover_policy": settings.failover_policy,
             "failover_after_ms": settings.failover_after_ms,
         },
-        "error": refused
-        and {"status": refused.status, "code": refused.code, "message": refused.message},
+        "error": error and {"status": error.status, "code": error.code, "message": error.message},
         "not_eligible": dict(explained.not_eligible),
     }
 
 
-def _candidates(explained: Explained) -> Sequence[str]:
+def _candidates(explained: Explanation) -> Sequence[str]:
     outcome = explained.outcome
     return outcome.models if isinstance(outcome, Plan) else ()
 
 
-def _candidate(explained: Explained, name: str) -> dict[str, object]:
-    recall = explained.known.recall
-    scores = {ranked.name: ranked.score for ranked in explained.known.snapshot.ranking}
+def _candidate(explained: Explanation, name: str) -> dict[str, object]:
+    state = explained.inputs.state
+    scores = {ranked.name: ranked.score for ranked in explained.inputs.snapshot.ranking}
     return {
         "name": name,
         "tried": _candidates(explained).index(name) < explained.settings.max_attempts,
         "score": scores.get(name),
-        "cooling": name in recall.cooling,
-        "first_content_seconds": recall.first_byte.get(name),
-        "tokens_per_second": recall.throughput.get(name),
+        "cooling": name in state.cooling,
+        "first_content_seconds": state.first_byte.get(name),
+        "tokens_per_second": state.throughput.get(name),
     }
 
 
 def asked_for(needs: Needs) -> dict[str, object]:
-    """The needs that there are."""
+    """Return the needs that the request has, without those that are False or None."""
     values = msgspec.structs.asdict(needs)
     return {name: value for name, value in values.items() if value not in (False, None)}

@@ -1,4 +1,4 @@
-"""One TLS handshake as the router makes it, and what it shows; or why it is no good."""
+"""One TLS handshake with the router's own verification, for ``autopilot check``."""
 
 from __future__ import annotations
 
@@ -26,25 +26,24 @@ from zope.interface import implementer
 _FAULTS: Final = {
     9: "is not valid yet; is the clock right?",
     10: "has expired",
-    18: "is signed by itself",
-    19: "leads to an authority that is not trusted",
-    20: "is of an issuer that is not known",
-    21: "cannot be verified: an intermediate is missing",
+    18: "is self-signed",
+    19: "is signed by an authority that is not trusted",
+    20: "has an unknown issuer",
+    21: "cannot be verified: an intermediate certificate is missing",
     23: "is revoked",
-    26: "is not for servers",
+    26: "is not valid for servers",
 }
-"""OpenSSL's numbers of what can be wrong with a certificate, in the words that complete it."""
-
+"""Messages for OpenSSL's verification errors, by their ``X509_V_ERR_*`` number."""
 
 _OTHER_NAME: Final = "the certificate is for another name"
 
 
 class HandshakeError(Exception):
-    """Why there is no trusted connection: a few words, safe to show."""
+    """The handshake failed; the text is short and safe to print."""
 
 
 class Handshake(NamedTuple):
-    """What was agreed on; ``expires``, in seconds of wall time, is the soonest in the chain."""
+    """The result of a handshake; ``expires`` is the chain's earliest expiry, in Unix time."""
 
     protocol: str
     certificates: int
@@ -55,96 +54,99 @@ class Handshake(NamedTuple):
 def shake_hands(
     reactor: Any, endpoint: IStreamClientEndpoint, host: str, trust: Any
 ) -> Deferred[Handshake]:
-    """Connect and verify. Fails with `HandshakeError`; cancelling it closes the connection."""
+    """Connect and verify. Fails with `HandshakeError`; cancelling closes the connection."""
     options = optionsForClientTLS(host, trustRoot=trust, acceptableProtocols=[b"http/1.1"])
-    noting = _Noting(options)
-    factory = Factory.forProtocol(lambda: _Listener(shaken, noting, host))
+    recorder = _VerifyRecorder(options)
+    factory = Factory.forProtocol(lambda: _HandshakeProtocol(done, recorder, host))
     factory.noisy = False
-    protocols: list[_Listener] = []
+    protocols: list[_HandshakeProtocol] = []
 
     def cancel(_deferred: object) -> None:
         connecting.cancel()
         for each in protocols:
             each.abort()
 
-    shaken: Deferred[Handshake] = Deferred(cancel)
-    connecting: Deferred[Any] = wrapClientTLS(noting, endpoint).connect(factory)
+    done: Deferred[Handshake] = Deferred(cancel)
+    connecting: Deferred[Any] = wrapClientTLS(recorder, endpoint).connect(factory)
 
-    def refused(_failure: Failure) -> None:
-        if not shaken.called:
-            shaken.errback(HandshakeError("the connection was not made"))
+    def not_connected(_failure: Failure) -> None:
+        if not done.called:
+            done.errback(HandshakeError("the connection could not be made"))
 
-    connecting.addCallbacks(protocols.append, refused)
-    return shaken
+    connecting.addCallbacks(protocols.append, not_connected)
+    return done
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Noting:
-    """Verifies as ``options`` do, and keeps what OpenSSL found wrong."""
+class _VerifyRecorder:
+    """Verifies as ``options`` do, and records OpenSSL's first verification error."""
 
     def __init__(self, options: Any) -> None:
         self._options = options
-        self.fault: int | None = None
+        self.error: int | None = None
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N802, N803
         """See `IOpenSSLClientConnectionCreator`."""
         connection: SSL.Connection = self._options.clientConnectionForTLS(tlsProtocol)
-        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._note)
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._record)
         return connection
 
-    def _note(self, _connection: object, _cert: object, fault: int, _depth: int, ok: int) -> bool:
-        if not ok and self.fault is None:
-            self.fault = fault
+    def _record(self, _connection: object, _cert: object, error: int, _depth: int, ok: int) -> bool:
+        if not ok and self.error is None:
+            self.error = error
         return bool(ok)
 
 
 @implementer(IHandshakeListener)
-class _Listener(Protocol):
-    """Waits for the end of the handshake, and needs no more of the connection."""
+class _HandshakeProtocol(Protocol):
+    """Waits for the end of the handshake, then closes the connection."""
 
-    def __init__(self, shaken: Deferred[Handshake], noting: _Noting, host: str) -> None:
-        self._shaken = shaken
-        self._noting = noting
+    def __init__(self, done: Deferred[Handshake], recorder: _VerifyRecorder, host: str) -> None:
+        self._done = done
+        self._recorder = recorder
         self._host = host
 
     def handshakeCompleted(self) -> None:
-        """See `IHandshakeListener`. It is called, too, where the name was found to be wrong."""
+        """See `IHandshakeListener`.
+
+        Twisted calls this even when its own check of the name failed, so the name is checked here.
+        """
         transport: Any = self.transport
         connection: SSL.Connection = transport.getHandle()
         named = _is_for(connection, self._host)
         seen = _seen(connection) if named else None
         self.abort()
-        if self._shaken.called:
+        if self._done.called:
             return
         if seen is None:
-            self._shaken.errback(HandshakeError(_OTHER_NAME))
+            self._done.errback(HandshakeError(_OTHER_NAME))
         else:
-            self._shaken.callback(seen)
+            self._done.callback(seen)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
-        if not self._shaken.called:
-            self._shaken.errback(HandshakeError(_why(reason.value, self._noting.fault)))
+        if not self._done.called:
+            self._done.errback(HandshakeError(_message(reason.value, self._recorder.error)))
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection at once."""
         transport: Any = self.transport
         transport.abortConnection()
 
 
-def _why(error: BaseException | None, fault: int | None) -> str:
-    if fault is not None:
-        known = _FAULTS.get(fault, f"is not accepted (OpenSSL's error {fault})")
-        return f"the certificate {known}"
+def _message(error: BaseException | None, verify_error: int | None) -> str:
+    if verify_error is not None:
+        fault = _FAULTS.get(verify_error, f"is not accepted (OpenSSL error {verify_error})")
+        return f"the certificate {fault}"
     if isinstance(error, VerificationError):
         return _OTHER_NAME
     if isinstance(error, SSL.Error):
-        return "the server does not speak TLS as it is spoken today"
-    return "the connection broke off during the handshake"
+        return "the server offers no supported TLS version or cipher"
+    return "the server closed the connection during the handshake"
 
 
 def _is_for(connection: SSL.Connection, host: str) -> bool:
-    """Whether the certificate names the host, by the library that Twisted asks, too."""
+    """Return whether the certificate names the host, by the library that Twisted uses as well."""
     try:
         ip_address(host)
     except ValueError:

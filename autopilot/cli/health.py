@@ -1,10 +1,10 @@
-"""Asks a router whether it is ready: for health checks of containers, where there is no curl.
+"""Check whether a router is ready; meant for container health checks, where there is no curl.
 
-It asks /readyz at LISTEN_ADDR, as the environment or .env has it. Without arguments it imports
-neither a reactor nor anything else of the router, since it runs every few seconds then.
+It requests /readyz at LISTEN_ADDR, as set in the environment or in .env. Without arguments it
+imports neither a reactor nor the rest of the router, because containers run it every few seconds.
 
-With --json it prints {"ready": bool, "reason": "the router's code, or what went wrong" or null}.
-Exit status: 0 ready, 1 not ready or nobody there, 2 bad input.
+With --json it prints {"ready": bool, "reason": null, the router's error code, or what failed}.
+Exit status: 0 ready, 1 not ready or not reachable, 2 invalid input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
 
 NAME: Final = "health"
-HELP: Final = "say whether a router is ready"
+HELP: Final = "check whether a router is ready"
 
 READY: Final = 0
 UNREADY: Final = 1
@@ -38,41 +38,43 @@ _VARIABLE: Final = "LISTEN_ADDR"
 _DEFAULT: Final = "0.0.0.0:8080"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _PATH: Final = "/readyz"
-_MOST: Final = 64 * 1024
+_MAX_BYTES: Final = 64 * 1024
 _SECONDS: Final = 3.0
-_LONGEST: Final = 3600
+_MAX_SECONDS: Final = 3600
 _OK: Final = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where to ask, how long to wait, and how to say it."""
+    """Declare the address, the timeout and the output format."""
     parser.add_argument(
-        "--address", metavar="HOST:PORT", help=f"ask there [default: {_VARIABLE}, else {_DEFAULT}]"
+        "--address",
+        metavar="HOST:PORT",
+        help=f"the router's address [default: {_VARIABLE}, else {_DEFAULT}]",
     )
     parser.add_argument(
         "--timeout",
         type=_seconds,
         default=_SECONDS,
         metavar="SECONDS",
-        help="[default: %(default)s]",
+        help="time limit of the request [default: %(default)s]",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not 0 < seconds <= _LONGEST:
+    if not 0 < seconds <= _MAX_SECONDS:
         raise ValueError(text)
     return seconds
 
 
 async def run(_reactor: Any, given: argparse.Namespace) -> int:
-    """The same as a sub-command of the whole command line."""
+    """Run as a sub-command of the full command line, and return the exit status."""
     return ask(given.address, given.timeout, in_json=given.json)
 
 
 def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool = False) -> int:
-    """Ask `/readyz` once within seconds, and say the answer in a line; the exit status."""
+    """Request ``/readyz`` once, print the answer in one line, and return the exit status."""
     text = address or _configured(os.environ) or _DEFAULT
     try:
         host, port = split_address(text)
@@ -80,7 +82,7 @@ def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool 
         where = "--address" if address else _VARIABLE
         print(f"autopilot: {where}: {text!a} is not HOST:PORT", file=sys.stderr)  # noqa: T201
         return BAD
-    reason = _why_not(_ANY.get(host, host), port, timeout)
+    reason = _failure(_ANY.get(host, host), port, timeout)
     if in_json:
         print(json.dumps({"ready": reason is None, "reason": reason}))  # noqa: T201
     elif reason is None:
@@ -102,7 +104,7 @@ def _configured(environ: Mapping[str, str]) -> str | None:
         return None
 
 
-def _why_not(host: str, port: int, seconds: float) -> str | None:
+def _failure(host: str, port: int, seconds: float) -> str | None:
     connection = HTTPConnection(host, port, timeout=seconds)
     try:
         connection.request("GET", _PATH, headers={"Connection": "close"})
@@ -117,9 +119,12 @@ def _why_not(host: str, port: int, seconds: float) -> str | None:
 
 
 def _reason(response: HTTPResponse) -> str:
-    """The router's code, else the status; what anybody else answers is not repeated."""
+    """Return the router's error code, else the status.
+
+    Whatever listens there may not be a router, so no other text of its response is printed.
+    """
     try:
-        code = json.loads(response.read(_MOST))["error"]["code"]
+        code = json.loads(response.read(_MAX_BYTES))["error"]["code"]
     except (ValueError, KeyError, TypeError, RecursionError):
         code = None
     plain = isinstance(code, str) and code.isidentifier() and code.isascii()

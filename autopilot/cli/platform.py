@@ -1,4 +1,4 @@
-"""What sub-commands need of the platform: where it is, how to ask it, what is in its catalog."""
+"""Access to the platform for sub-commands: its settings, a verifying agent, its catalog."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgent
 
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError
 from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import FetchError
@@ -29,14 +29,14 @@ OF_PLATFORM: Final = (
     "UPSTREAM_CA_FILE",
     "CONTROL_PLANE_TIMEOUT_MS",
 )
-"""The settings that say where the platform is, and how to ask it."""
+"""The settings that every request to the platform needs."""
 
 
 def platform_settings(options: Mapping[str, str | None], *also: str) -> Settings:
-    """The settings that say where the platform is, and ``also`` those of these names.
+    """Load the settings `OF_PLATFORM` and those named in ``also``.
 
-    Option > environment > file > default. All others are left alone: a mistake in one of them is
-    no reason to refuse an answer here. Raises `CommandError`.
+    Option > environment > file > default. The other settings are not read, so that an invalid one
+    does not stop a sub-command that does not use it. Raises `CommandError`.
     """
     in_file = env_file()
 
@@ -50,7 +50,7 @@ def platform_settings(options: Mapping[str, str | None], *also: str) -> Settings
 
 
 def env_file() -> Mapping[str, str | None]:
-    """The variables of the ``.env`` file, if there is one. Raises `CommandError`."""
+    """Return the variables of the ``.env`` file, if there is one. Raises `CommandError`."""
     try:
         return dotenv_values(_ENV_FILE, interpolate=False, encoding="utf-8")
     except (OSError, ValueError):
@@ -58,7 +58,7 @@ def env_file() -> Mapping[str, str | None]:
 
 
 def verified_agent(reactor: Any, settings: Settings) -> IAgent:
-    """An agent that verifies certificates, as the router's own connections do.
+    """Return an agent that verifies certificates as the router's own connections do.
 
     Raises `CommandError`.
     """
@@ -66,12 +66,12 @@ def verified_agent(reactor: Any, settings: Settings) -> IAgent:
     try:
         trust = trust_root(Path(ca_file) if ca_file else None)
     except (OSError, ValueError):
-        raise CommandError("UPSTREAM_CA_FILE: holds no certificate that can be read") from None
+        raise CommandError("UPSTREAM_CA_FILE: the file contains no valid certificate") from None
     return Agent(reactor, contextFactory=BrowserLikePolicyForHTTPS(trust))
 
 
 async def catalog_entry(agent: IAgent, reactor: Any, settings: Settings, name: str) -> Model:
-    """The model of a name, as the catalog has it now. Raises `CommandError`."""
+    """Fetch the catalog and return its entry for ``name``. Raises `CommandError`."""
     fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
     try:
         known = Catalog.of(parse_catalog(await fetcher.get(settings.models_url)).models)

@@ -1,4 +1,4 @@
-"""What a sub-command knows of the platform: both feeds, fetched now or saved before."""
+"""The platform's two feeds for sub-commands, fetched now or read from saved files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any, Final, TypeVar
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.web.iweb import IAgent
 
-from autopilot.cli.console import Console
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError, Console
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import MAX_BYTES, Fetcher
 from autopilot.http.fetch_error import FetchError
@@ -24,14 +23,14 @@ from autopilot.settings import Settings
 
 STDIN: Final = "-"
 OPTIONS: Final = ("MODELS_URL", "UTILIZATION_URL")
-"""The settings that `add_feed_arguments` has options for."""
+"""The settings that `add_feed_arguments` declares options for."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
-    """Both feeds, read; the ranking is what they make it."""
+class FeedData:
+    """Both feeds, parsed; the ranking is computed from them."""
 
     catalog: Catalog
     loads: tuple[Load, ...]
@@ -45,17 +44,17 @@ class Knowledge:
 
     @property
     def excluded(self) -> tuple[Excluded, ...]:
-        """The utilization records that are not in the ranking, and why."""
+        """The utilization records that are not ranked, each with the reason."""
         return excluded(self.loads, self.catalog)
 
     @property
     def snapshot(self) -> Snapshot:
-        """The same as a router has it."""
+        """The snapshot that a router would make of these feeds."""
         return Snapshot(self.catalog, self.ranking, 0.0, 0.0)
 
     @property
-    def unheard_of(self) -> Sequence[str]:
-        """The models of the catalog that no utilization record is about."""
+    def without_utilization(self) -> Sequence[str]:
+        """The catalog's models that have no utilization record."""
         seen = {load.chute_id for load in self.loads} | {load.name for load in self.loads}
         return [
             model.name
@@ -65,51 +64,57 @@ class Knowledge:
 
 
 def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where the feeds come from."""
+    """Declare the options for the sources of both feeds."""
     parser.add_argument(
-        "--models", metavar="FILE", help="a saved catalog instead of a fetched one; - is the input"
+        "--models", metavar="FILE", help="read the catalog from a file; - is standard input"
     )
     parser.add_argument(
-        "--utilization", metavar="FILE", help="a saved utilization feed; - is the input"
+        "--utilization",
+        metavar="FILE",
+        help="read the utilization feed from a file; - is standard input",
     )
-    parser.add_argument("--models-url", metavar="URL", help="the catalog [MODELS_URL]")
     parser.add_argument(
-        "--utilization-url", metavar="URL", help="the utilization feed [UTILIZATION_URL]"
+        "--models-url", metavar="URL", help="fetch the catalog from here [MODELS_URL]"
+    )
+    parser.add_argument(
+        "--utilization-url",
+        metavar="URL",
+        help="fetch the utilization feed from here [UTILIZATION_URL]",
     )
 
 
 def feed_options(given: argparse.Namespace) -> dict[str, str | None]:
-    """The settings that these arguments give."""
+    """Return the settings given by these arguments."""
     return {name: getattr(given, name.lower()) for name in OPTIONS}
 
 
-class Saved:
-    """Files that the arguments name, read before anything is waited for. Raises `CommandError`.
+class SavedFiles:
+    """The contents of the files that the arguments name. Raises `CommandError`.
 
-    Reading the input may take as long as somebody types, and an interrupt must be able to end it:
-    while the reactor runs, it could not.
+    The files are read at once, before the reactor waits for anything: standard input may be typed
+    by hand, and while the reactor runs its SIGINT handler cannot interrupt a blocking read.
     """
 
     def __init__(self, given: argparse.Namespace, *names: str) -> None:
         paths = {name: getattr(given, name) for name in names}
         if sum(path == STDIN for path in paths.values()) > 1:
-            raise CommandError("only one file can be the input (-)")
+            raise CommandError("only one file can be standard input (-)")
         self._bodies = {
             name: read_file(f"--{name}", path) for name, path in paths.items() if path is not None
         }
         self._paths = paths
 
     def __getitem__(self, name: str) -> bytes | None:
-        """The bytes of an argument's file; None where there is none."""
+        """Return the contents of an argument's file, or None if the argument was not given."""
         return self._bodies.get(name)
 
-    def where(self, name: str) -> str:
-        """The argument and its file, as a complaint begins."""
+    def label(self, name: str) -> str:
+        """Return the argument and its file, as an error message names them."""
         return f"--{name} {self._paths[name]}"
 
 
 def read_file(argument: str, path: str) -> bytes:
-    """The bytes of a file, or of the input for ``-``. Raises `CommandError`."""
+    """Return the contents of a file, or of standard input for ``-``. Raises `CommandError`."""
     try:
         if path == STDIN:
             body = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -124,13 +129,10 @@ def read_file(argument: str, path: str) -> bytes:
     return body
 
 
-async def know(
-    agent: IAgent, reactor: Any, settings: Settings, saved: Saved, console: Console
-) -> Knowledge:
-    """Read both feeds, of which those that were not saved are fetched now.
-
-    Raises `CommandError`.
-    """
+async def load_feeds(
+    agent: IAgent, reactor: Any, settings: Settings, saved: SavedFiles, console: Console
+) -> FeedData:
+    """Read both feeds, fetching each one that was not saved. Raises `CommandError`."""
     fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
 
     def fetched(name: str, url: str) -> Deferred[bytes]:
@@ -138,7 +140,7 @@ async def know(
         return fetcher.get(url) if body is None else succeed(body)
 
     console.progress("fetching the feeds …")
-    # As a list, because of two that fail at once nobody may be left alone.
+    # A DeferredList, because gatherResults would leave the second of two failures unhandled.
     (models_came, models), (loads_came, loads) = await DeferredList(
         [
             fetched("models", settings.models_url),
@@ -151,20 +153,20 @@ async def know(
     utilization = _parsed(
         "utilization feed", "utilization", saved, loads_came, loads, parse_utilization
     )
-    return Knowledge(
+    return FeedData(
         Catalog.of(catalog.models), utilization.loads, catalog.rejected, utilization.rejected
     )
 
 
 def _parsed(
-    what: str, name: str, saved: Saved, came: bool, result: Any, parse: Callable[[bytes], _T]
+    what: str, name: str, saved: SavedFiles, came: bool, result: Any, parse: Callable[[bytes], _T]
 ) -> _T:
-    """One feed, or in one line what is wrong with it."""
+    """Parse one feed. Raises `CommandError` that names the feed's source."""
     try:
         if not came:
             result.raiseException()
         return parse(result)
     except FetchError as error:
         if saved[name] is not None:
-            raise CommandError(f"{saved.where(name)}: {error}") from None
+            raise CommandError(f"{saved.label(name)}: {error}") from None
         raise CommandError(f"the {what} could not be fetched: {error}") from None

@@ -1,14 +1,15 @@
-"""Show the models behind the alias in their order, with the parts of each score.
+"""Show the models behind the alias, best first, with the terms of each score.
 
-score = free instances + bonus for those that may still start - penalty for requests turned away;
-"busy" is the share of slots in use, "429" that of requests turned away, "inst" the instances.
+score = free instances + bonus for instances that may start - penalty for rate-limited requests;
+"busy" is the share of slots in use, "429" the share of rate-limited requests, "inst" the number of
+active instances.
 
-With --json the output is one object: "ranking" (best first, each with its score's parts and what
-the catalog says of it), "not_eligible" (name and reason: private, no_instances, not_in_catalog,
-no_catalog or superseded), "not_in_utilization" (names), "catalog" and "utilization" (how many
-records were read, and how many could not be).
+With --json the output is one object: "ranking" (best first, each with the terms of its score and
+its catalog entry's limits), "not_eligible" (name and reason: private, no_instances,
+not_in_catalog, no_catalog or superseded), "not_in_utilization" (names), "catalog" and "utilization"
+(the number of records read, and of those rejected as unreadable).
 
-Exit status: 0, or 1 if no model can be chosen, or 2 if the feeds could not be had.
+Exit status: 0, 1 if no model is eligible, 2 if the feeds could not be read.
 """
 
 from __future__ import annotations
@@ -20,17 +21,23 @@ from typing import Any, Final
 
 from autopilot.cli.console import Console, add_output_arguments, console_of
 from autopilot.cli.platform import platform_settings, verified_agent
-from autopilot.cli.platform_feeds import Knowledge, Saved, add_feed_arguments, feed_options, know
-from autopilot.cli.terminal import Column
+from autopilot.cli.platform_feeds import (
+    FeedData,
+    SavedFiles,
+    add_feed_arguments,
+    feed_options,
+    load_feeds,
+)
+from autopilot.cli.terminal import TextColumn
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Exclusion, Ranked
 from autopilot.routing.suggest import printable
 
 NAME = "rank"
-HELP = "which model the alias chooses now, and why: the ranking with each part of each score"
+HELP = "show which model the alias chooses now, and why: the ranking with each score's terms"
 EXAMPLES = """\
   autopilot rank                      fetch both feeds and show the ranking
-  autopilot rank --top 5 --all        the best five, and every model that is left out by name
+  autopilot rank --top 5 --all        the best five, and the name of every model left out
   autopilot rank --json | jq -r '.ranking[0].name'
   curl -s $MODELS_URL | autopilot rank --models - --utilization saved.json
 """
@@ -39,28 +46,28 @@ _REASONS: Final = {
     Exclusion.PRIVATE: "private chutes",
     Exclusion.NO_INSTANCES: "no active instance",
     Exclusion.NOT_IN_CATALOG: "not in the catalog",
-    Exclusion.NO_CATALOG: "no catalog, and no name that ends in -TEE",
-    Exclusion.SUPERSEDED: "another record of the same model counts",
+    Exclusion.NO_CATALOG: "no catalog, and the name does not end in -TEE",
+    Exclusion.SUPERSEDED: "superseded by another record of the same model",
 }
 _NAMED: Final = 4
 COLUMNS: Final = (
-    Column("#", right=True),
-    Column("model", shrinks=True),
-    Column("score", right=True),
-    Column("free", right=True),
-    Column("bonus", right=True),
-    Column("penalty", right=True),
-    Column("busy", right=True),
-    Column("429", right=True),
-    Column("inst", right=True),
-    Column("TEE"),
+    TextColumn("#", right=True),
+    TextColumn("model", shrinks=True),
+    TextColumn("score", right=True),
+    TextColumn("free", right=True),
+    TextColumn("bonus", right=True),
+    TextColumn("penalty", right=True),
+    TextColumn("busy", right=True),
+    TextColumn("429", right=True),
+    TextColumn("inst", right=True),
+    TextColumn("TEE"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--top", metavar="N", type=_positive, help="show the first N models only [all]"
+        "--top", metavar="N", type=_positive, help="show only the first N models [all]"
     )
     parser.add_argument("--all", action="store_true", help="name every model that is left out")
     add_feed_arguments(parser)
@@ -69,16 +76,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("not a whole number from 1")
+        raise argparse.ArgumentTypeError("not a whole number of at least 1")
     return int(text)
 
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
-    """Read the feeds, and print the ranking; the exit status. Raises `CommandError`."""
-    saved = Saved(given, "models", "utilization")
+    """Print the ranking and return the exit status. Raises `CommandError`."""
+    saved = SavedFiles(given, "models", "utilization")
     console = console_of(given)
     settings = platform_settings(feed_options(given), "UTILIZATION_URL")
-    known = await know(verified_agent(reactor, settings), reactor, settings, saved, console)
+    known = await load_feeds(verified_agent(reactor, settings), reactor, settings, saved, console)
     if given.json:
         console.say_json(in_json(known, given.top))
     else:
@@ -86,15 +93,15 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     return 0 if known.ranking else 1
 
 
-def in_json(known: Knowledge, top: int | None) -> dict[str, object]:
-    """The result for programs."""
+def in_json(known: FeedData, top: int | None) -> dict[str, object]:
+    """Return the result as the JSON object of ``--json``."""
     return {
         "ranking": [
             {"rank": place, **asdict(each), **_of_catalog(each.name, known.catalog)}
             for place, each in enumerate(known.ranking[:top], 1)
         ],
         "not_eligible": [{"name": each.name, "reason": each.reason} for each in known.excluded],
-        "not_in_utilization": list(known.unheard_of),
+        "not_in_utilization": list(known.without_utilization),
         "catalog": {"models": len(known.catalog), "rejected": known.catalog_rejected},
         "utilization": {"records": len(known.loads), "rejected": known.utilization_rejected},
     }
@@ -109,8 +116,8 @@ def _of_catalog(name: str, catalog: Catalog) -> dict[str, object]:
     }
 
 
-def show(console: Console, known: Knowledge, top: int | None, *, every_name: bool) -> None:
-    """The result for people."""
+def show(console: Console, known: FeedData, top: int | None, *, every_name: bool) -> None:
+    """Print the result as text."""
     ranking = known.ranking
     if ranking:
         rows = (
@@ -129,12 +136,12 @@ def show(console: Console, known: Knowledge, top: int | None, *, every_name: boo
         ("utilization feed", known.utilization_rejected),
     ):
         if rejected:
-            said = f"{rejected} unreadable records of the {what} were skipped."
-            console.say(console.painted(said, "doubt"))
+            note = f"{rejected} unreadable records of the {what} were skipped."
+            console.say(console.painted(note, "doubt"))
 
 
 def score_row(place: int, ranked: Ranked, catalog: Catalog) -> Sequence[str]:
-    """One row of the table of scores."""
+    """Return one row of the ranking's table."""
     model = catalog.models.get(ranked.name)
     tee = None if model is None else model.tee
     return (
@@ -151,12 +158,15 @@ def score_row(place: int, ranked: Ranked, catalog: Catalog) -> Sequence[str]:
     )
 
 
-def _left_out(known: Knowledge, every_name: bool) -> Iterator[str]:
-    """The models that are not in the ranking, by reason; private ones have no names."""
+def _left_out(known: FeedData, every_name: bool) -> Iterator[str]:
+    """Yield a line for each reason why models are not ranked.
+
+    Private chutes are only counted: the feed replaces their names by a placeholder.
+    """
     by_reason: dict[str, list[str]] = {}
     for each in known.excluded:
         by_reason.setdefault(_REASONS[each.reason], []).append(each.name)
-    by_reason["not in the utilization feed"] = list(known.unheard_of)
+    by_reason["not in the utilization feed"] = list(known.without_utilization)
     total = sum(map(len, by_reason.values()))
     if total:
         yield f"Not eligible: {total}"

@@ -1,6 +1,6 @@
-"""What a running router says of itself, read from its pages.
+"""A client of a running router's pages: /status.json, /v1/models, /healthz and /readyz.
 
-It may be another version, so what is missing or strange there is as good as not said.
+The router may be of another version, so a member that is missing or malformed counts as absent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from twisted.web.iweb import IAgent
 
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError
 from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import FetchError
@@ -23,21 +23,21 @@ from autopilot.routing.snapshot import Snapshot
 from autopilot.settings.network import Url
 
 OWNER = "chutes-autopilot"
-"""Who owns the aliases in a router's list of models; they are no models of the catalog."""
+"""The ``owned_by`` of the aliases that a router lists among its models."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a router knows of the platform, and has seen for itself."""
+class PlanInputs:
+    """What a plan is computed from: the platform's snapshot and the router's own state."""
 
     snapshot: Snapshot
-    recall: RoutingState
+    state: RoutingState
 
 
 def router_url(text: str) -> str:
-    """The base URL of a router. Raises `CommandError`."""
+    """Return the base URL of a router. Raises `CommandError`."""
     try:
         return str(Url(base=True).parse(text))
     except ValueError as wrong:
@@ -45,19 +45,20 @@ def router_url(text: str) -> str:
 
 
 class Router:
-    """Asks one router; ``timeout`` is seconds for each question."""
+    """A client of one router; ``timeout`` limits each request, in seconds."""
 
     def __init__(self, agent: IAgent, reactor: Any, base: str, timeout: float) -> None:
         self._fetcher = Fetcher(agent, reactor, timeout)
         self._base = base
 
     async def ask(self, path: str) -> FetchedResponse:
-        """The answer at a path. Raises `FetchError`."""
+        """Return the router's response to ``GET path``. Raises `FetchError`."""
         return await self._fetcher.ask(self._base + path)
 
-    async def known(self, models_url: str) -> Known:
-        """Its ranking and its memory; the catalog from it, or from ``models_url``.
+    async def plan_inputs(self, models_url: str) -> PlanInputs:
+        """Return the router's ranking, catalog and state.
 
+        The catalog comes from ``models_url`` if the address does not serve /v1/models.
         Raises `CommandError`.
         """
         try:
@@ -66,10 +67,13 @@ class Router:
             raise CommandError(f"the router's /status.json could not be read: {error}") from None
         catalog = await self._catalog(models_url)
         ranking = _value(status, "ranking", tuple[Ranked, ...], ())
-        return Known(Snapshot(catalog, ranking, 0.0, 0.0), _recall(status))
+        return PlanInputs(Snapshot(catalog, ranking, 0.0, 0.0), _state(status))
 
     async def _catalog(self, models_url: str) -> Catalog:
-        """A router that shows its status at an address of its own lists its models elsewhere."""
+        """Return the catalog of the router, else of ``models_url``.
+
+        A router with an ``ADMIN_LISTEN_ADDR`` serves its status there, but no models (contract §1).
+        """
         try:
             listing = await self._fetcher.ask(f"{self._base}/v1/models")
             body = listing.body if listing.status == 200 else await self._fetcher.get(models_url)
@@ -79,8 +83,8 @@ class Router:
         return Catalog.of(model for model in models if not _is_alias(model))
 
 
-def _recall(status: Mapping[str, Any]) -> RoutingState:
-    """What everybody's requests have shown; what concerns one client, a router tells nobody."""
+def _state(status: Mapping[str, Any]) -> RoutingState:
+    """Return the state shared by all clients; a router does not publish that of a single one."""
     averages = dict[str, float]
     return RoutingState(
         cooling=frozenset(_value(status, "cooling", tuple[str, ...], ())),
@@ -94,7 +98,7 @@ def _is_alias(model: Model) -> bool:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """A JSON object. Raises `CommandError`."""
+    """Decode a JSON object. Raises `CommandError`."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

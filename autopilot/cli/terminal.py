@@ -1,6 +1,7 @@
-"""What goes to a terminal: text that cannot command it, tables that fit it, colours it may have.
+"""Text layout for terminals: display width, shortening, tables and the choice of colour.
 
-Names come from feeds and files, so nothing reaches a terminal that has not been made printable.
+Names come from feeds and files, so every cell is made printable: an escape sequence in a name must
+not reach the terminal.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from typing import Any, Final
 from autopilot.routing.suggest import printable
 
 COLOURS: Final = {"good": "32", "doubt": "33", "bad": "31", "faint": "2", "strong": "1"}
-"""The looks a piece of text can have, and the codes for them."""
+"""The styles of text, and the parameters of their SGR escape sequences (ECMA-48 §8.3.117)."""
 
 _GAP: Final = 2
 _NARROWEST: Final = 12
 
 
 def wants_colour(choice: str, stream: Any, environ: Mapping[str, str]) -> bool:
-    """Whether text on ``stream`` is coloured; ``choice`` is auto, always or never.
+    """Return whether to colour text on ``stream``; ``choice`` is auto, always or never.
 
-    What was chosen counts before NO_COLOR, that before FORCE_COLOR, and that before what the
-    stream is.
+    An explicit choice wins over NO_COLOR, NO_COLOR over FORCE_COLOR, and that over whether the
+    stream is a terminal.
     """
     if choice != "auto":
         return choice == "always"
@@ -35,12 +36,15 @@ def wants_colour(choice: str, stream: Any, environ: Mapping[str, str]) -> bool:
 
 
 def width(text: str) -> int:
-    """How many columns ``text`` takes."""
+    """Return how many terminal columns ``text`` takes."""
     return sum(map(_columns, text))
 
 
 def shortened(text: str, columns: int) -> str:
-    """The same for a name, of which the middle is missed least."""
+    """Return a name in at most ``columns`` columns, with "…" for its middle.
+
+    The ends of a model's name (owner, size, ``-TEE``) distinguish it more than the middle does.
+    """
     if width(text) <= columns:
         return text
     head, tail = cut(text, columns // 3), ""
@@ -58,7 +62,7 @@ def _columns(char: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """``text`` in at most so many columns; what was cut off shows."""
+    """Return ``text`` in at most ``columns`` columns, with "…" for the end that was cut off."""
     if width(text) <= columns:
         return text
     kept, room = "", columns - 1
@@ -71,8 +75,8 @@ def cut(text: str, columns: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table: its title, whether it is aligned to the right, whether it may be cut."""
+class TextColumn:
+    """A column of a table: its title, and whether it is right-aligned and may be shortened."""
 
     title: str
     right: bool = False
@@ -80,9 +84,12 @@ class Column:
 
 
 def table(
-    columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int | None
+    columns: Sequence[TextColumn], rows: Sequence[Sequence[str]], room: int | None
 ) -> Iterator[str]:
-    """The lines of a table, titles first; no wider than ``room`` where its columns can shrink."""
+    """Yield the lines of a table, titles first.
+
+    A table wider than ``room`` columns first narrows its gaps, then its shrinkable columns.
+    """
     shown = [[column.title for column in columns]]
     shown += [[printable(cell) for cell in row] for row in rows]
     widths = [max(width(row[place]) for row in shown) for place in range(len(columns))]

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.cli import check, entry, evidence, explain, rank
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError
 from stub_backend import StubOptions, site
 from tests.control.records import catalog_body, record, utilization_body
 from tests.control.records import entry as catalog_entry

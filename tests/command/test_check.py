@@ -48,7 +48,7 @@ class ConfigTests(CheckTestCase):
         status, said = self.ask("check", "--only", "config")
         self.assertEqual(
             said,
-            f"ok    config  {len(DECLARED)} settings are good, 3 of them set; by environment:"
+            f"ok    config  {len(DECLARED)} settings are valid, 3 of them set; by environment:"
             " LISTEN_ADDR, STICKY_HASH_KEY; by .env: COOLDOWN_MS\n",
         )
         self.assertEqual(status, 0)
@@ -88,7 +88,7 @@ class ConfigTests(CheckTestCase):
         self.assertEqual(status, 0)
         self.assertEqual(
             found[1],
-            ["warn", "config", ".env", "LISTEN_ADR is no setting; is LISTEN_ADDR meant?"],
+            ["warn", "config", ".env", "LISTEN_ADR is not a setting; did you mean LISTEN_ADDR?"],
         )
         self.assertEqual(len(found), 2)
 
@@ -116,7 +116,7 @@ class FeedTests(CheckTestCase):
         found = self.feeds(catalog_body(entry()), loads)
         self.assertEqual(found[0][0], "ok")
         self.assertRegex(found[0][3], r"\A1 models in \d KiB, 1 in a TEE\Z")
-        self.assertRegex(found[1][3], r"\A2 records in 1 KiB, 1 models can be chosen, measured")
+        self.assertRegex(found[1][3], r"\A2 records in 1 KiB, 1 models eligible, measured")
 
     def test_age(self) -> None:
         """Old numbers are a doubt."""
@@ -171,9 +171,9 @@ class KeyTests(CheckTestCase):
 
     def test_answers(self) -> None:
         """What the platform says of it."""
-        self.assertEqual(self.key(KEY), ["ok", "the platform takes it"])
+        self.assertEqual(self.key(KEY), ["ok", "the platform accepts it"])
         self.assertEqual(self.stub.log[-1].path, "/users/me")
-        self.assertEqual(self.key(REVOKED), ["fail", "the platform refuses it (status 401)"])
+        self.assertEqual(self.key(REVOKED), ["fail", "the platform rejects it (status 401)"])
 
     def test_not_asked(self) -> None:
         """No key, none that can be one, and no way to send it safely."""

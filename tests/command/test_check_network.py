@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from autopilot.cli.check_network import check_network, origins
-from autopilot.cli.verdict import Verdict
+from autopilot.cli.check_result import CheckResult
 from autopilot.settings import Settings
 
 reactor: Any = real
@@ -60,7 +60,7 @@ class NetworkTestCase(TestCase):
 
     async def verdicts(
         self, url: str, timeout: float = 10.0, ahead: float = 0.0, **changes: Any
-    ) -> list[Verdict]:
+    ) -> list[CheckResult]:
         """What the checks of one server come to."""
         names = ("backend_base", "messages_base", "responses_base", "api_base")
         urls: Any = {f"{name}_url": url for name in (*names, "models", "utilization")}
@@ -122,7 +122,7 @@ class GoodTests(NetworkTestCase):
             for ahead, state in ((0.0, "ok"), (20 * DAY, "warn")):
                 tls = (await self.verdicts(url, ahead=ahead))[-1]
                 self.assertEqual((tls.check, tls.state), ("tls", state), tls)
-                self.assertEqual("days left: to be renewed soon" in tls.detail, state == "warn")
+                self.assertEqual("days left: renew it soon" in tls.detail, state == "warn")
 
         return Deferred.fromCoroutine(steps())
 
@@ -141,7 +141,9 @@ class BadTests(NetworkTestCase):
 
     def test_no_name(self) -> Deferred[None]:
         """A name that is reserved for having no address."""
-        return self.fails("https://nobody.invalid", "dns", "no such name, or no name server to ask")
+        return self.fails(
+            "https://nobody.invalid", "dns", "no such name, or no name server reachable"
+        )
 
     def test_refused(self) -> Deferred[None]:
         """Nobody listens."""
@@ -150,7 +152,7 @@ class BadTests(NetworkTestCase):
     def test_unknown_issuer(self) -> Deferred[None]:
         """An authority that is not trusted, whether it is in the chain or not."""
         port = self.listen(trustme.CA().issue_cert("127.0.0.1"))
-        wanted = "the certificate is of an issuer that is not known"
+        wanted = "the certificate has an unknown issuer"
         return self.fails(f"https://127.0.0.1:{port}", "tls", wanted)
 
     def test_expired(self) -> Deferred[None]:
@@ -185,7 +187,7 @@ class BadTests(NetworkTestCase):
         factory.noisy = False
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        wanted = "the server does not speak TLS as it is spoken today"
+        wanted = "the server offers no supported TLS version or cipher"
         return self.fails(f"https://127.0.0.1:{port.getHost().port}", "tls", wanted)
 
     def test_hangs_up(self) -> Deferred[None]:
@@ -200,7 +202,7 @@ class BadTests(NetworkTestCase):
         factory.noisy = False
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        wanted = "the connection broke off during the handshake"
+        wanted = "the server closed the connection during the handshake"
         return self.fails(f"https://127.0.0.1:{port.getHost().port}", "tls", wanted)
 
 
@@ -217,7 +219,7 @@ class SilentNameTests(SynchronousTestCase):
         silent: Any = Silent()
         silent.nameResolver = silent
 
-        async def steps() -> list[Verdict]:
+        async def steps() -> list[CheckResult]:
             checks = check_network(silent, Settings(), 3.0, lambda: 0.0, lambda what: None)
             return [each async for each in checks]
 

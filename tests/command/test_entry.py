@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.cli import entry, evidence, main
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError
 from tests.command.asked import CommandTestCase
 from tests.command.commands import ROOT, Done, run, start
 
@@ -104,7 +104,7 @@ class EndTests(CommandTestCase):
         """Status and complaint."""
         heard = io.StringIO()
         with contextlib.redirect_stderr(heard):
-            return entry._explain(Failure(error)), heard.getvalue()
+            return entry._report_failure(Failure(error)), heard.getvalue()
 
     def test_mistake(self) -> None:
         """A bug is one line and no traceback, and says nothing but its kind."""

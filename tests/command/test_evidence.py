@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.cli import evidence, platform
-from autopilot.cli.error import CommandError
+from autopilot.cli.console import CommandError
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions
 from stub_backend.evidence_bodies import e2e_pubkey, instance_ids
 from stub_backend.population import chute_uuid
@@ -68,7 +68,7 @@ class ResultTests(EvidenceTestCase):
         _, said = self.ask("stub/evidence-partial")
         self.assertRegex(said, r"instances +2 answered, 1 failed, evidence of 16 GPUs")
         checked, _, not_checked = said.partition("not checked")
-        self.assertIn("whole TDX quote", checked)
+        self.assertIn("complete TDX quote", checked)
         self.assertIn("TLS certificate", checked)
         for text in ("signatures", "measurements", "GPUs' evidence", "which instance", "nonce in"):
             self.assertIn(text, not_checked)
@@ -173,7 +173,7 @@ class TroubleTests(EvidenceTestCase):
         """A file of keys that is none."""
         (self.folder / "keys").write_text('{"instances":[{"instance_id":"secret"}]}')
         said = self.refused("stub/ok", "--e2e-instances", "keys")
-        self.assertEqual(said, "--e2e-instances: not an answer of /e2e/instances")
+        self.assertEqual(said, "--e2e-instances: not a response of /e2e/instances")
         said = self.refused("stub/ok", "--e2e-instances", "nowhere")
         self.assertEqual(said, "--e2e-instances: No such file or directory")
 

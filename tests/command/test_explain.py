@@ -60,8 +60,8 @@ class PlanTests(ExplainTestCase):
         self.assertEqual(names, ["acme/C", "acme/B", "acme/A-TEE"])
         self.assertIn("attempts  at most 3 (MAX_ATTEMPTS 8), by the standard policy", said)
         self.assertIn("commit    content: at the first content", said)
-        self.assertIn("patience  12 s", said)
-        self.assertIn("not eligible at all: 1 private", said)
+        self.assertIn("failover  after 12 s", said)
+        self.assertIn("not eligible: 1 private", said)
 
     def test_needs(self) -> None:
         """What a body needs is read by the router's code; each model left out says why."""
@@ -168,7 +168,7 @@ class PlanTests(ExplainTestCase):
         self.assertIn("No such file", self.refused("explain", ALIAS, "--body", "nowhere"))
         self.assertIn("--router: ", self.refused("explain", ALIAS, "--router", "ftp://x"))
         said = self.refused("explain", ALIAS, "--router", "http://x", *self.files)
-        self.assertEqual(said, "--router and saved feeds exclude each other")
+        self.assertEqual(said, "--router excludes --models and --utilization")
 
 
 class RouterTests(ExplainTestCase):
@@ -234,7 +234,7 @@ class RouterTests(ExplainTestCase):
         self.assertEqual((got["candidates"], got["error"]["code"]), ([], "no_candidates"))
         status, said = self.ask("explain", ALIAS, "--router", "http://router.test")
         self.assertEqual(status, 1)
-        self.assertIn("try again when the feeds are read next", said)
+        self.assertIn("retry after the next feed refresh", said)
 
 
 class _Says(Resource):

@@ -174,7 +174,7 @@ class TroubleTests(CommandTestCase):
         arguments = ("rank", "--models", "-", "--utilization", "load.json")
         self.assertEqual(self.ask_json(*arguments)["catalog"]["models"], 3)
         said = self.refused("rank", "--models", "-", "--utilization", "-")
-        self.assertEqual(said, "only one file can be the input (-)")
+        self.assertEqual(said, "only one file can be standard input (-)")
 
     def test_network(self) -> None:
         """A feed that fails is named, whichever it is; one that never comes is given up."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.cli.terminal import Column, cut, shortened, table, wants_colour, width
+from autopilot.cli.terminal import TextColumn, cut, shortened, table, wants_colour, width
 from tests.command.asked import Terminal
 
 
@@ -34,7 +34,11 @@ class ColourTests(SynchronousTestCase):
             self.assertEqual(wants_colour(choice, stream, environ), wanted, (choice, environ))
 
 
-COLUMNS = (Column("#", right=True), Column("model", shrinks=True), Column("score", right=True))
+COLUMNS = (
+    TextColumn("#", right=True),
+    TextColumn("model", shrinks=True),
+    TextColumn("score", right=True),
+)
 
 
 class TableTests(SynchronousTestCase):
@@ -73,7 +77,7 @@ class TableTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=5), st.integers(20, 200))
     def test_always(self, rows: list[tuple[str, str, str]], room: int) -> None:
         """Whatever the names are, there is one printable line for each."""
-        lines = list(table([Column("x", shrinks=True)] * 3, rows, room))
+        lines = list(table([TextColumn("x", shrinks=True)] * 3, rows, room))
         self.assertEqual(len(lines), len(rows) + 1)
         for line in lines:
             self.assertTrue(line.isprintable())
