@@ -38,7 +38,7 @@ from autopilot.settings import (
     choose,
     load_settings,
 )
-from autopilot.settings.sources import EnvFile, Sources
+from autopilot.settings.sources import EnvFile, SettingsSources
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -77,7 +77,7 @@ class Options(UsageOptions):
 
     environ: Mapping[str, str] = os.environ
     settings: Settings
-    sources: Sources
+    sources: SettingsSources
     passed = Sockets()
 
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ class Options(UsageOptions):
         """
         options = {setting.name: self[setting.option] for setting in DECLARED}
         path = self["env-file"] or _ENV_FILE
-        self.sources = Sources(
+        self.sources = SettingsSources(
             options,
             self.environ,
             EnvFile(os.path.abspath(path), name=path, required=bool(self["env-file"])),

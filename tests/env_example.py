@@ -1,6 +1,6 @@
-"""Writes ``.env.example`` from the settings table.
+"""Generator of ``.env.example`` from the settings table.
 
-``python -m tests.env_example > .env.example`` brings the file up to date.
+``python -m tests.env_example > .env.example`` updates the file.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from textwrap import wrap
 from autopilot.settings import DECLARED, Setting
 
 _HEAD = """\
-# Settings of chutes-autopilot. Copy to .env and take the '#' away where you set something.
-# The environment wins over this file, and an option of `twistd autopilot` over both.
-# On SIGHUP a running router reads this file again, and goes by the settings marked as live.
+# Settings of chutes-autopilot. Copy this file to .env, and remove the '#' from what you set.
+# The environment overrides this file, and an option of `twistd autopilot` overrides both.
+# On SIGHUP a running router reads this file again and applies the settings marked as live.
 """
 
 
 def entry(setting: Setting) -> str:
-    """The lines about one setting: what it means, then its default, commented out."""
+    """Return the lines of one setting: its meaning, then its default, commented out."""
     live = "; live" if setting.live else ""
     about = wrap(f"{setting.help} ({setting.kind.expected}{live})", 98, break_long_words=False)
     comment = "".join(f"# {line}\n" for line in about)
@@ -25,7 +25,7 @@ def entry(setting: Setting) -> str:
 
 
 def env_example() -> str:
-    """The whole file."""
+    """Return the text of the whole file."""
     return "\n".join((_HEAD, *map(entry, DECLARED)))
 
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings.network import Listen, Networks, Origins, Url, split_address
-from autopilot.settings.types import Boolean, Choice, Fraction, Integer, Key, Names, ReadableFile
+from autopilot.settings.types import (
+    Boolean,
+    Choice,
+    Fraction,
+    HashKey,
+    Integer,
+    Names,
+    ReadableFile,
+)
 
 names = st.text(
     st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=","), min_size=1
@@ -65,8 +73,8 @@ class PlainKindTests(SynchronousTestCase):
 
     def test_key(self) -> None:
         """A key is the text's UTF-8, 64 bytes at most."""
-        self.assertEqual(Key().parse("ä" * 32), "ä".encode() * 32)
-        self.assertRaises(ValueError, Key().parse, "ä" * 33)
+        self.assertEqual(HashKey().parse("ä" * 32), "ä".encode() * 32)
+        self.assertRaises(ValueError, HashKey().parse, "ä" * 33)
 
 
 class NetworkKindTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from autopilot.settings import SettingsError
 
 if TYPE_CHECKING:
     from autopilot.service.lifecycle import AutopilotService
-    from autopilot.settings.sources import Sources
+    from autopilot.settings.sources import SettingsSources
 
 
 class Hangups:
@@ -24,7 +24,7 @@ class Hangups:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, sources: Sources, service: AutopilotService) -> None:
+    def __init__(self, reactor: Any, sources: SettingsSources, service: AutopilotService) -> None:
         self._reactor = reactor
         self._sources = sources
         self._service = service

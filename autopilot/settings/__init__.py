@@ -1,4 +1,4 @@
-"""The router's settings: declared once, validated, frozen."""
+"""The router's settings: declared once, validated and frozen."""
 
 from autopilot.settings.loading import (
     DECLARED,

@@ -1,7 +1,7 @@
-"""The router's settings: the value, and how it is made from options, environment and ``.env``.
+"""The merge of options, environment and ``.env`` file into validated ``Settings``.
 
-An embedding application builds ``Settings`` directly; ``twistd autopilot`` goes through
-``load_settings``. Nothing here reads the environment or a file: texts are handed in.
+``twistd autopilot`` calls ``load_settings``; an embedding application constructs ``Settings``
+directly. This module reads neither the environment nor a file: the caller passes their contents.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The text that was found for a variable, and where."""
+    """The text that takes effect for a variable, and its origin."""
 
     text: str = field(repr=False)
     origin: str
@@ -38,9 +38,10 @@ def choose(
     environ: Mapping[str, str | None],
     env_file: Mapping[str, str | None],
 ) -> dict[str, Chosen]:
-    """The text that counts for each variable that is set anywhere: option, environment, file.
+    """Return the text that takes effect for each variable that is set in any of the three sources.
 
-    All three map variable names to texts. An empty text is the same as none.
+    All three map variable names to texts. An option wins over the environment, and that over the
+    file. An empty text counts as not set.
     """
     chosen: dict[str, Chosen] = {}
     for setting in DECLARED:
@@ -57,9 +58,9 @@ def load_settings(
     environ: Mapping[str, str | None],
     env_file: Mapping[str, str | None],
 ) -> Settings:
-    """The settings that these texts give; option > environment > file > default.
+    """Return the settings: option over environment over file over default (contract §12).
 
-    Raises ``SettingsError`` that names every bad variable, not only the first.
+    :raises SettingsError: it names every invalid variable, not only the first.
     """
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -68,13 +69,13 @@ def load_settings(
         if setting.name in chosen:
             try:
                 values[setting.field] = setting.parse(chosen[setting.name].text)
-            except ValueError as wrong:
-                problems[setting.name] = f"{setting.name}: {wrong}"
+            except ValueError as error:
+                problems[setting.name] = f"{setting.name}: {error}"
     try:
         settings = Settings(**values)
-    except SettingsError as wrong:
-        for line in wrong.problems:
-            if not _rests_on(line.partition(":")[0], problems):
+    except SettingsError as error:
+        for line in error.problems:
+            if not _involves_rejected(line.partition(":")[0], problems):
                 problems[line.partition(":")[0]] = line
     else:
         if not problems:
@@ -82,8 +83,8 @@ def load_settings(
     raise SettingsError(tuple(problems.values()))
 
 
-def _rests_on(name: str, refused: Mapping[str, str]) -> bool:
-    """Whether the contradiction reported at `name` involves a variable that was refused itself."""
+def _involves_rejected(name: str, rejected: Mapping[str, str]) -> bool:
+    """Return whether the contradiction reported at `name` involves an already rejected variable."""
     return any(
-        names[0] == name and not refused.keys().isdisjoint(names) for names, _, _ in CONTRADICTIONS
+        names[0] == name and not rejected.keys().isdisjoint(names) for names, _, _ in CONTRADICTIONS
     )

@@ -1,6 +1,6 @@
-"""From the settings in effect to those that are wanted: what can change now, and what waits.
+"""The change from the settings in effect to newly loaded ones, as far as no restart is needed.
 
-Which settings can change while the router runs is a column of the table.
+The table of settings marks those that can change while the router runs as live.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from autopilot.settings.schema import DECLARED, Settings
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``settings`` are in effect from now on; ``changed`` names what differs from before.
+    """The effect of a reload: ``settings`` are now in effect, ``changed`` names what differs.
 
-    ``waiting`` names the settings that were also given another value and need a restart for it.
+    ``waiting`` names the settings whose new value takes effect only after a restart.
     """
 
     settings: Settings
@@ -23,9 +23,9 @@ class Change:
 
 
 def change(before: Settings, wanted: Settings) -> Change:
-    """What becomes of `before` when `wanted` is asked for.
+    """Apply the live settings of `wanted` to `before`.
 
-    Raises ``SettingsError`` if what can change contradicts what cannot.
+    :raises SettingsError: a changed live setting contradicts one that needs a restart.
     """
     differing = [
         setting

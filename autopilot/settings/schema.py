@@ -1,8 +1,8 @@
-"""Every setting of the router, declared once: name, default, meaning, limits.
+"""The table of all settings: name, default, meaning and limits, declared once.
 
-``Settings`` is both the table and the value: a frozen object whose fields are the validated
-settings, in Python's types, under the environment variables' names in lower case. ``--help``,
-``.env.example`` and the tests are made from ``DECLARED``, which is the same table as rows.
+``Settings`` is both the table and the value: a frozen object with one field for each setting, named
+like the environment variable in lower case. ``DECLARED`` holds the same table as rows, from which
+``--help``, ``.env.example``, the documentation and tests are generated.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from autopilot.settings.types import (
     Choice,
     ExtraSwitch,
     Fraction,
+    HashKey,
     Integer,
-    Key,
     Names,
     ReadableFile,
     Type,
@@ -30,7 +30,7 @@ _GIB = 1 << 30
 
 
 class SettingsError(ValueError):
-    """Settings were refused; ``problems`` holds one line for each bad variable."""
+    """One or more invalid settings; ``problems`` has one line for each invalid variable."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
@@ -39,9 +39,9 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table: what ``twistd autopilot --help`` and ``.env.example`` say of it.
+    """One row of the table.
 
-    A ``live`` setting can change while the router runs; any other one needs a restart.
+    A ``live`` setting can change while the router runs; any other needs a restart.
     """
 
     name: str
@@ -53,16 +53,19 @@ class Setting:
 
     @property
     def field(self) -> str:
-        """The attribute of ``Settings``."""
+        """The name of the field of ``Settings``."""
         return self.name.lower()
 
     @property
     def option(self) -> str:
-        """The option of ``twistd autopilot``, without its dashes."""
+        """The name of the ``twistd autopilot`` option, without the dashes."""
         return self.field.replace("_", "-")
 
     def parse(self, text: str) -> object:
-        """The value that `text` stands for, or ``ValueError``."""
+        """Return the value of `text`.
+
+        :raises ValueError: `text` is not valid.
+        """
         return self.kind.parse(text)
 
 
@@ -75,7 +78,7 @@ def _setting(
     secret: bool = False,
     live: bool = False,
 ) -> Any:
-    """Declare a field of ``Settings``; an empty `default` text stands for the value `empty`."""
+    """Declare a field of ``Settings``. An empty `default` text stands for the value `empty`."""
     return dataclasses.field(
         default=kind.parse(default) if default else empty,
         repr=not secret,
@@ -90,88 +93,96 @@ def _setting(
 
 
 def _ms(default: int, help: str, low: int = 1, *, live: bool = False) -> Any:
-    """Declare a duration in milliseconds, of at most a day."""
+    """Declare a duration in milliseconds, at most one day."""
     return _setting(str(default), Integer(low, _DAY_MS, "ms"), help, live=live)
 
 
 def _count(
     default: int, low: int, high: int, help: str, unit: str = "", *, live: bool = False
 ) -> Any:
-    """Declare a whole number."""
+    """Declare an integer."""
     return _setting(str(default), Integer(low, high, unit), help, live=live)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The effective settings. Raises ``SettingsError`` when a given value is of the wrong type,
-    out of its range or contradicts another."""
+    """The effective settings.
+
+    :raises SettingsError: a value has the wrong type, is out of range or contradicts another.
+    """
 
     listen_addr: str = _setting(
         "0.0.0.0:8080",
         Listen(),
-        "Address of the API. Sockets that systemd passes (LISTEN_FDS) take its place.",
+        "Address of the API. Sockets passed by systemd (LISTEN_FDS) replace it.",
     )
     admin_listen_addr: str | None = _setting(
         "",
         Listen(required=False),
-        "Second address: when set, /metrics and /status are served there and no longer on the"
-        " first. A socket that systemd passes under the name admin does the same.",
+        "Separate address for operators: if set, /metrics and /status are served there instead of"
+        " on LISTEN_ADDR. A socket passed by systemd under the name admin has the same effect.",
     )
     backend_base_url: str = _setting(
         "https://llm.chutes.ai",
         Url(base=True),
-        "Where /v1/chat/completions and /v1/completions go; the path is appended.",
+        "Base URL of the upstream for /v1/chat/completions and /v1/completions; the path is"
+        " appended.",
     )
     messages_base_url: str = _setting(
-        "https://claude.chutes.ai", Url(base=True), "Where /v1/messages goes; the path is appended."
+        "https://claude.chutes.ai",
+        Url(base=True),
+        "Base URL of the upstream for /v1/messages; the path is appended.",
     )
     responses_base_url: str = _setting(
         "https://responses.chutes.ai",
         Url(base=True),
-        "Where /v1/responses goes; the path is appended.",
+        "Base URL of the upstream for /v1/responses; the path is appended.",
     )
     models_url: str = _setting(
-        "https://llm.chutes.ai/v1/models", Url(), "The catalog feed: which models exist."
+        "https://llm.chutes.ai/v1/models", Url(), "URL of the catalog feed, which lists the models."
     )
-    models_refresh_ms: int = _ms(300_000, "How often the catalog is fetched.", low=100)
+    models_refresh_ms: int = _ms(300_000, "Interval between two fetches of the catalog.", low=100)
     utilization_url: str = _setting(
         "https://api.chutes.ai/chutes/utilization",
         Url(),
-        "The utilization feed: how busy each model is, which decides the ranking.",
+        "URL of the utilization feed, which reports each model's load and decides the ranking.",
     )
-    utilization_refresh_ms: int = _ms(15_000, "How often the utilization feed is fetched.", low=100)
-    control_plane_timeout_ms: int = _ms(10_000, "How long one fetch of a feed may take.")
+    utilization_refresh_ms: int = _ms(
+        15_000, "Interval between two fetches of the utilization feed.", low=100
+    )
+    control_plane_timeout_ms: int = _ms(10_000, "Longest duration of one fetch of a feed.")
     api_base_url: str = _setting(
         "https://api.chutes.ai",
         Url(base=True),
-        "The platform's management API, which is asked for the evidence of TEE models.",
+        "Base URL of the platform's management API, from which the evidence of TEE models is"
+        " fetched.",
     )
     evidence_refresh_ms: int = _ms(
         21_600_000,
-        "How often each TEE model is asked for its attestation evidence; 0 turns it off.",
+        "Interval between two fetches of a TEE model's attestation evidence; 0 disables them.",
         low=0,
     )
     readyz_max_snapshot_age_ms: int = _ms(
-        60_000, "/readyz answers 503 when the utilization data is older than this.", live=True
+        60_000, "Age of the utilization data beyond which /readyz responds with 503.", live=True
     )
     readyz_max_allowlist_age_ms: int = _ms(
-        900_000, "/readyz answers 503 when the catalog is older than this.", live=True
+        900_000, "Age of the catalog beyond which /readyz responds with 503.", live=True
     )
     aliases: tuple[str, ...] = _setting(
         "chutesai/AutoPilot",
         Names(),
-        "Model names that mean: choose the best model for me.",
+        "Model names for which the router chooses the model.",
         live=True,
     )
     unknown_models: Literal["reject", "forward"] = _setting(
         "reject",
         Choice("reject", "forward"),
-        "What happens to a model name that is not in the catalog. Forward it if you use private"
+        "Treatment of a model name that is not in the catalog. Forward it if you use private"
         " chutes or chute UUIDs.",
         live=True,
     )
     max_model_list_items: int = _count(
-        8, 1, 1000, "How many models a comma-separated preference list may name.", live=True
+        8, 1, 1000, "Largest number of models in a comma-separated preference list.", live=True
     )
     require_tee: bool = _setting(
         "false",
@@ -182,116 +193,131 @@ class Settings:
     failover_policy: str = _setting(
         "standard",
         Choice("strict", "standard", "open"),
-        "Which failures lead to the next model: strict = no connection, time-outs and 503;"
-        " standard = also the platform's capacity errors; open = every 429 and 5xx.",
+        "Failures after which the next model is tried: strict = connection failures, time-outs and"
+        " 503; standard = also the platform's capacity errors; open = also every 429 and 5xx.",
         live=True,
     )
     commit: str = _setting(
         "content",
         Choice("byte", "content", "complete"),
-        "How much of a successful answer must have arrived before the client sees any of it:"
-        " its first byte, its first content, or all.",
+        "Part of a successful response that must arrive before the router sends any of it to the"
+        " client: its first byte, its first content, or all of it.",
         live=True,
     )
     commit_max_bytes: int = _count(
         8_388_608,
         1,
         _GIB,
-        "With COMMIT=complete: an answer longer than this is released.",
+        "With COMMIT=complete: size beyond which a response is no longer held back.",
         "bytes",
         live=True,
     )
     sse_guard: str = _setting(
         "on",
         Choice("off", "on", "strict"),
-        "Report a broken stream as an error event. Off passes the upstream's bytes through as they"
-        " are; strict also ends a stream into which a second answer was spliced.",
+        "Report a broken stream to the client as an error event. off relays the upstream's bytes"
+        " unchanged; strict also ends a stream into which a second response was spliced.",
         live=True,
     )
-    max_attempts: int = _count(8, 1, 100, "Upstream attempts for one request, at most.", live=True)
+    max_attempts: int = _count(
+        8, 1, 100, "Largest number of upstream attempts per request.", live=True
+    )
     total_deadline_ms: int = _ms(
-        600_000, "Time for all attempts until the answer begins.", live=True
+        600_000, "Time for all attempts together until the response begins.", live=True
     )
     failover_after_ms: int = _ms(
         12_000,
-        "While another model is left, how long one may take to its first content (plus 1 s for"
-        " each 8 KB of request).",
+        "Time to a model's first content while another model is left, plus 1 s for each 8 KB of"
+        " request body.",
         live=True,
     )
     list_retry_ms: int = _ms(
         10_000,
-        "How long a fallback of a preference list is kept before its head is tried again.",
+        "Time for which a preference list's fallback is used before its first model is tried"
+        " again.",
         low=0,
         live=True,
     )
     cooldown_failures: int = _count(
-        3, 1, 1000, "After so many failures in a row a model stands behind all others.", live=True
+        3,
+        1,
+        1000,
+        "Consecutive failures after which a model is ranked behind all others.",
+        live=True,
     )
     cooldown_ms: int = _ms(
-        10_000, "How long it stands there before one request probes it.", low=0, live=True
+        10_000,
+        "Time after which one request probes a model that is cooling down.",
+        low=0,
+        live=True,
     )
-    upstream_connect_timeout_ms: int = _ms(2_000, "Time to connect to the upstream.", live=True)
+    upstream_connect_timeout_ms: int = _ms(2_000, "Time for connecting to the upstream.", live=True)
     upstream_header_timeout_ms: int = _ms(
-        60_000, "Time to the response head when the client asked for a stream.", live=True
+        60_000, "Time to the response head if the client requested a stream.", live=True
     )
     upstream_unary_timeout_ms: int = _ms(
-        600_000, "Time to the response head when the client did not ask for a stream.", live=True
+        600_000, "Time to the response head if the client did not request a stream.", live=True
     )
     upstream_first_body_byte_timeout_ms: int = _ms(
         60_000, "Time from the response head to the first byte of the body.", live=True
     )
     upstream_idle_timeout_ms: int = _ms(
-        120_000, "Longest silence of the upstream within an answer that has begun.", live=True
+        120_000, "Longest pause of the upstream within a response that has begun.", live=True
     )
     error_body_timeout_ms: int = _ms(
-        2_000, "How long the router reads an error's body before it decides without.", live=True
+        2_000, "Time for reading an error's body before the router decides without it.", live=True
     )
     upstream_pool_idle_ms: int = _ms(
         4_000,
-        "How long an idle upstream connection is kept; stay below the upstream's keep-alive. 0"
-        " means that none is kept.",
+        "Time for which an idle upstream connection is kept; stay below the upstream's keep-alive"
+        " time. 0 keeps none.",
         low=0,
     )
     upstream_pool_size: int = _count(
-        1024, 0, 100_000, "Idle upstream connections that are kept, at most."
+        1024, 0, 100_000, "Largest number of idle upstream connections that are kept."
     )
     upstream_ca_file: str | None = _setting(
         "",
         ReadableFile(),
-        "PEM file of the certificate authorities to trust upstream, instead of the system's.",
+        "PEM file of certificate authorities to trust for upstream connections, instead of the"
+        " system's.",
     )
     sticky_ttl_secs: int = _count(
         1800,
         0,
         31_536_000,
-        "How long a client's model is remembered; 0 turns it off.",
+        "Time for which a client's model is remembered; 0 disables stickiness.",
         "seconds",
         live=True,
     )
     sticky_max_entries: int = _count(
-        10_000, 1, 10_000_000, "Clients remembered, at most.", live=True
+        10_000, 1, 10_000_000, "Largest number of remembered clients.", live=True
     )
     sticky_hash_key: bytes | None = _setting(
         "",
-        Key(),
-        "Secret under which clients are hashed before they are remembered. Random at each start"
-        " unless set.",
+        HashKey(),
+        "Secret key of the hash that stands for a remembered client. If not set, the router"
+        " generates one at each start.",
         secret=True,
     )
     trust_proxy_headers: bool = _setting(
         "false",
         Boolean(),
-        "Take the client's address from X-Forwarded-For when a trusted proxy sent it.",
+        "Take the client's address from X-Forwarded-For if a trusted proxy sent it.",
         live=True,
     )
     trusted_proxy_cidrs: tuple[Network, ...] = _setting(
-        "", Networks(), "Networks whose X-Forwarded-For is believed.", empty=(), live=True
+        "",
+        Networks(),
+        "Networks of the proxies whose X-Forwarded-For is trusted.",
+        empty=(),
+        live=True,
     )
     max_request_bytes: int = _count(
         33_554_432,
         1,
         _GIB,
-        "Longest request body; a longer one is refused with 413.",
+        "Size of the longest request body; a longer one is rejected with 413.",
         "bytes",
         live=True,
     )
@@ -299,57 +325,61 @@ class Settings:
         10_000,
         1,
         1_000_000,
-        "Requests in progress at once; further ones are refused with 503.",
+        "Largest number of concurrent requests; further ones are rejected with 503.",
         live=True,
     )
     client_header_timeout_ms: int = _ms(
-        10_000, "Time for a client to send its request's head.", live=True
+        10_000, "Time for a client to send a request head.", live=True
     )
     client_body_timeout_ms: int = _ms(
-        60_000, "Time for a client to send its request's body.", live=True
+        60_000, "Time for a client to send a request body.", live=True
     )
     cors_allow_origins: tuple[str, ...] = _setting(
         "",
         Origins(),
-        "Browser origins whose pages may call the API (CORS); * lets in every one.",
+        "Browser origins whose pages may call the API (CORS); * allows every origin.",
         empty=(),
         live=True,
     )
     drain_delay_ms: int = _ms(
-        0, "On shutdown: how long /readyz reports 503 before the port closes.", low=0, live=True
+        0,
+        "On shutdown: time for which /readyz reports 503 before the port closes.",
+        low=0,
+        live=True,
     )
     drain_timeout_ms: int = _ms(
-        30_000, "On shutdown: how long answers in progress may go on.", low=0, live=True
+        30_000, "On shutdown: time for which responses in progress may continue.", low=0, live=True
     )
     log_level: str = _setting(
         "info",
         Choice("debug", "info", "warn", "error", "critical"),
-        "Least level that is logged.",
+        "Lowest level that is logged.",
         live=True,
     )
     log_format: str = _setting(
-        "text", Choice("text", "json"), "Lines for people, or one JSON object per line.", live=True
+        "text", Choice("text", "json"), "Plain lines, or one JSON object per line.", live=True
     )
     log_sample: float = _setting(
         "1.0",
         Fraction(),
-        "Part of the successful requests that is logged; failures always are.",
+        "Share of the successful requests that are logged; failures always are.",
         live=True,
     )
     otel_traces: bool = _setting(
         "false",
         ExtraSwitch("otel", "opentelemetry-exporter-otlp-proto-http"),
-        "Export traces by OTLP, as the OTEL_* variables of the environment say (extra otel).",
+        "Export traces over OTLP, configured by the OTEL_* environment variables (needs the extra"
+        " otel).",
     )
 
     def __post_init__(self) -> None:
-        """Validate every field and bring it into its canonical form."""
+        """Validate every field and convert it to its canonical form."""
         problems: dict[str, str] = {}
         for setting in DECLARED:
             try:
                 value = setting.kind.check(getattr(self, setting.field))
-            except ValueError as wrong:
-                problems[setting.name] = f"{setting.name}: {wrong}"
+            except ValueError as error:
+                problems[setting.name] = f"{setting.name}: {error}"
             else:
                 object.__setattr__(self, setting.field, value)
         for names, contradicts, problem in CONTRADICTIONS:
@@ -363,7 +393,7 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
     (
         ("TRUST_PROXY_HEADERS", "TRUSTED_PROXY_CIDRS"),
         lambda given: given.trust_proxy_headers and not given.trusted_proxy_cidrs,
-        "true trusts nobody while TRUSTED_PROXY_CIDRS is empty; name your proxy's network there",
+        "true has no effect while TRUSTED_PROXY_CIDRS is empty; list your proxy's network there",
     ),
     (
         ("ADMIN_LISTEN_ADDR", "LISTEN_ADDR"),
@@ -373,6 +403,10 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
         "the same as LISTEN_ADDR; give another port",
     ),
 )
+"""Variables that can contradict each other, the test for it, and the message.
+
+The error line names the first of the variables.
+"""
 
 DECLARED: tuple[Setting, ...] = tuple(
     Setting(name=declared.name.upper(), **declared.metadata)

@@ -1,6 +1,6 @@
-"""Where the settings of a process come from, to be read again: of three sources one can change.
+"""The sources of a process's settings, kept so that they can be loaded again on SIGHUP.
 
-The options and the environment of a process stay what they were when it began. The file does not.
+Options and environment stay as they were at the start of the process; only the file can change.
 """
 
 from __future__ import annotations
@@ -17,47 +17,52 @@ from autopilot.settings.schema import Settings
 
 
 class EnvFile:
-    """The file of variables.
+    """The ``.env`` file.
 
-    ``path`` is absolute, for a daemon changes its directory; ``name`` is what people call it. One
-    that is ``required``, or was there before, has to be there. A pipe is read once: the next time
-    nobody may write to it, and the reader would wait for ever.
+    ``path`` is absolute, because a daemon changes its directory; ``name`` is the path as the
+    operator wrote it, for messages. The file must exist if it is ``required`` or was read before. A
+    pipe is read once only: by the second time it may have no writer, and opening it would block the
+    process.
     """
 
     def __init__(self, path: str, *, name: str, required: bool) -> None:
         self._path = path
         self._name = name
         self._required = required
-        self._read = False
+        self._was_read = False
 
     def read(self) -> Mapping[str, str | None]:
-        """Its variables; none if there is no such file.
+        """Return the variables in the file, or none if there is no such file.
 
-        Raises ``SettingsError``. A file that is gone would set everything back to the defaults,
-        and a process that has lost the right to see it (chroot, another user) finds it gone.
+        :raises SettingsError: the file is missing, although it must exist, or is not readable.
         """
         if not os.path.exists(self._path):
+            # A file that disappears must not reset every setting to its default. It also seems to
+            # disappear when the process loses access to it (chroot, another user).
             if self._required:
                 raise SettingsError((f"{self._name!a} does not exist",))
             return {}
-        if self._read and stat.S_ISFIFO(os.stat(self._path).st_mode):
+        if self._was_read and stat.S_ISFIFO(os.stat(self._path).st_mode):
             raise SettingsError((f"{self._name}: a pipe can be read only once",))
-        self._required = self._read = True
+        self._required = self._was_read = True
         try:
             return dotenv_values(self._path, interpolate=False, encoding="utf-8")
-        except (OSError, ValueError) as wrong:  # ValueError: not UTF-8, whose text would quote it
-            problem = wrong.strerror if isinstance(wrong, OSError) else "not UTF-8 text"
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8; its text quotes the file
+            problem = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise SettingsError((f"{self._name}: {problem}",)) from None
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """Options and environment as they were at the start, and the file as it is."""
+class SettingsSources:
+    """Options and environment as they were at the start, and the file as it is now."""
 
     options: Mapping[str, str | None] = field(repr=False)
     environ: Mapping[str, str | None] = field(repr=False)
     env_file: EnvFile
 
     def load(self) -> Settings:
-        """The settings that they give now. Raises ``SettingsError``."""
+        """Load the settings anew.
+
+        :raises SettingsError: a variable is invalid, or the file is not readable.
+        """
         return load_settings(self.options, self.environ, self.env_file.read())

@@ -1,9 +1,9 @@
-"""The plain kinds of value a setting can have: how each is read, checked and shown.
+"""The types of setting without network names: how each is parsed, checked and shown.
 
-A kind reads the text of an environment variable or option (``parse``), checks a value that an
-embedding application gave directly (``check``) and writes a value as text that ``parse`` reads
-back (``show``). Whatever is wrong is a ``ValueError`` whose text says what is wrong and what to do.
-This module knows neither the settings' names nor where a text came from.
+A type reads the text of an environment variable or option (``parse``), checks a value that an
+embedding application passes (``check``), and writes a value as text that ``parse`` accepts
+(``show``). Every error is a ``ValueError`` that names the problem and the remedy. This module knows
+neither the names of the settings nor the origin of a text.
 """
 
 from __future__ import annotations
@@ -21,31 +21,37 @@ _WORDS = {
 
 
 class Type(Protocol):
-    """What the settings table needs of a kind."""
+    """The interface between the settings table and a type of setting."""
 
     @property
     def expected(self) -> str:
-        """What a good value looks like, in a few words, for ``--help``."""
+        """The form of a valid value, in a few words, for ``--help``."""
 
     def parse(self, text: str) -> object:
-        """The value that `text` (not empty, no blanks around it) stands for, or ``ValueError``."""
+        """Return the value of `text`, which is not empty and has no surrounding blanks.
+
+        :raises ValueError: `text` is not valid.
+        """
 
     def check(self, value: object) -> object:
-        """`value` in its canonical form, or ``ValueError``."""
+        """Return `value` in canonical form.
+
+        :raises ValueError: `value` is not valid.
+        """
 
     def show(self, value: object) -> str:
-        """Text that ``parse`` would read as `value`; empty for a value that is not set."""
+        """Return text that ``parse`` would accept; empty for a value that is not set."""
 
 
 def quoted(value: object) -> str:
-    """`value` as it can stand in one line of a terminal or log: escaped, and cut when long."""
+    """Return `value` for one line of a terminal or log: escaped, and shortened if long."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:56]}...{text[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A whole number within limits, both included."""
+    """An integer within limits, both inclusive."""
 
     low: int
     high: int
@@ -57,13 +63,13 @@ class Integer:
         return f"{self.low} to {self.high}{' ' if self.unit else ''}{self.unit}"
 
     def parse(self, text: str) -> object:
-        """Decimal digits only: no sign but minus, no separators, no exponent."""
+        """Parse decimal digits with an optional minus; no plus, separators or exponent."""
         if not re.fullmatch(r"-?[0-9]{1,30}", text):
             raise ValueError(f"{quoted(text)} is not a whole number; give {self.expected}")
         return self.check(int(text))
 
     def check(self, value: object) -> object:
-        """An ``int`` (and no ``bool``) within the limits."""
+        """Accept an ``int``, but not a ``bool``, within the limits."""
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"{quoted(value)} is not a whole number; give {self.expected}")
         if not self.low <= value <= self.high:
@@ -71,13 +77,13 @@ class Integer:
         return value
 
     def show(self, value: object) -> str:
-        """The number."""
+        """Return the digits."""
         return str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Fraction:
-    """A part of the whole: a number from 0 to 1."""
+    """A number from 0 to 1."""
 
     @property
     def expected(self) -> str:
@@ -85,13 +91,13 @@ class Fraction:
         return "0.0 to 1.0"
 
     def parse(self, text: str) -> object:
-        """A plain decimal number."""
+        """Parse a plain decimal number."""
         if not re.fullmatch(r"-?[0-9]{0,9}(\.[0-9]{1,18})?", text) or text == "-":
             raise ValueError(f"{quoted(text)} is not a number; give {self.expected}")
         return self.check(float(text))
 
     def check(self, value: object) -> object:
-        """A finite ``float`` or ``int`` within the limits, as ``float``."""
+        """Accept a finite ``float`` or ``int`` within the limits, and return a ``float``."""
         if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
             raise ValueError(f"{quoted(value)} is not a number; give {self.expected}")
         if not 0 <= value <= 1:
@@ -99,58 +105,59 @@ class Fraction:
         return float(value)
 
     def show(self, value: object) -> str:
-        """The number."""
+        """Return the number as text."""
         return str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Boolean:
-    """Yes or no."""
+    """A yes-or-no value."""
 
     @property
     def expected(self) -> str:
-        """The two words people should write."""
+        """The two canonical words."""
         return "true or false"
 
     def parse(self, text: str) -> object:
-        """true/false, 1/0, yes/no, on/off, in any case."""
+        """Parse true/false, 1/0, yes/no or on/off, in any case."""
         word = _WORDS.get(text.lower())
         if word is None:
             raise ValueError(f"{quoted(text)} is neither yes nor no; give {self.expected}")
         return word
 
     def check(self, value: object) -> object:
-        """A ``bool``."""
+        """Accept a ``bool``."""
         if not isinstance(value, bool):
             raise ValueError(f"{quoted(value)} is neither yes nor no; give {self.expected}")
         return value
 
     def show(self, value: object) -> str:
-        """The word."""
+        """Return the canonical word."""
         return "true" if value else "false"
 
 
 @dataclass(frozen=True, slots=True)
 class ExtraSwitch(Boolean):
-    """Yes or no, and yes only with a package that an extra brings."""
+    """A yes-or-no value whose yes requires a package from one of this project's extras."""
 
     extra: str
     package: str
 
     def check(self, value: object) -> object:
-        """A ``bool``, and something to go with it."""
-        # Two arguments: a dataclass with slots is not the class that `super()` knows.
+        """Accept a ``bool``, but True only if the package is installed."""
+        # `slots=True` makes the decorator build a second class, to which a bare `super()` does not
+        # refer.
         on = super(ExtraSwitch, self).check(value)
         if on and not _installed(self.package):
             raise ValueError(
-                f"true takes packages that are not installed: pip install "
+                f"true requires packages that are not installed; run pip install "
                 f"'chutes-autopilot[{self.extra}]'"
             )
         return on
 
 
 def _installed(package: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version  # takes 20 ms
+    from importlib.metadata import PackageNotFoundError, version  # its import takes 20 ms
 
     try:
         version(package)
@@ -160,7 +167,7 @@ def _installed(package: str) -> bool:
 
 
 class Choice:
-    """One of a few words."""
+    """One word of a fixed set."""
 
     def __init__(self, *words: str) -> None:
         self.words = words
@@ -171,29 +178,29 @@ class Choice:
         return f"{', '.join(self.words[:-1])} or {self.words[-1]}"
 
     def parse(self, text: str) -> object:
-        """One of the words, in any case."""
+        """Parse one of the words, in any case."""
         return self.check(text.lower())
 
     def check(self, value: object) -> object:
-        """One of the words."""
+        """Accept one of the words."""
         if value not in self.words:
             raise ValueError(f"{quoted(value)} is not known; give {self.expected}")
         return value
 
     def show(self, value: object) -> str:
-        """The word."""
+        """Return the word."""
         return str(value)
 
 
 def items_of(text: str) -> tuple[str, ...]:
-    """The parts of a comma-separated list, without blanks, empty parts and repetitions."""
+    """Split a comma-separated list; drop blanks around items, empty items and duplicates."""
     parts = (part.strip(" \t") for part in text.split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names separated by commas, at least one."""
+    """A non-empty list of names separated by commas."""
 
     @property
     def expected(self) -> str:
@@ -201,11 +208,11 @@ class Names:
         return "names separated by commas"
 
     def parse(self, text: str) -> object:
-        """The names, in the given order."""
+        """Parse the names, in the given order."""
         return self.check(items_of(text))
 
     def check(self, value: object) -> object:
-        """A tuple of names without commas, blanks and control characters."""
+        """Accept a tuple of printable ASCII names without commas or blanks."""
         if not isinstance(value, tuple) or not value:
             raise ValueError(f"no name in {quoted(value)}; give {self.expected}")
         for item in value:
@@ -214,13 +221,13 @@ class Names:
         return value
 
     def show(self, value: object) -> str:
-        """The list."""
+        """Return the names, separated by commas."""
         return ",".join(value) if isinstance(value, tuple) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadableFile:
-    """The path of a file that exists and can be read, or ``None``."""
+    """The path of an existing, readable file, or ``None``."""
 
     @property
     def expected(self) -> str:
@@ -228,45 +235,49 @@ class ReadableFile:
         return "path of a readable file"
 
     def parse(self, text: str) -> object:
-        """The same as ``check``."""
+        """Parse as ``check`` does."""
         return self.check(text)
 
     def check(self, value: object) -> object:
-        """The path, looked at now: a mistyped one must not wait for the first connection."""
+        """Accept the path of a file that is readable now.
+
+        The check runs at the start, so that a mistyped path does not show only at the first
+        connection.
+        """
         if value is None:
             return None
         if not isinstance(value, str) or "\0" in value or not os.path.isfile(value):
             raise ValueError(f"{quoted(value)} is not a file; give the {self.expected}")
         if not os.access(value, os.R_OK):
-            raise ValueError(f"{quoted(value)} may not be read; give the {self.expected}")
+            raise ValueError(f"{quoted(value)} is not readable; give the {self.expected}")
         return value
 
     def show(self, value: object) -> str:
-        """The path, or nothing."""
+        """Return the path; empty if there is none."""
         return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A secret for a keyed hash, as long as BLAKE2b allows; never repeated in a complaint."""
+class HashKey:
+    """A secret key for BLAKE2b; no error message ever quotes it."""
 
     longest: int = 64
 
     @property
     def expected(self) -> str:
-        """The length."""
+        """The permitted length."""
         return f"1 to {self.longest} bytes of text"
 
     def parse(self, text: str) -> object:
-        """The text as UTF-8."""
+        """Encode the text as UTF-8."""
         try:
             return self.check(text.encode())
         except UnicodeEncodeError:
-            # `from None`: the original exception carries the secret in its arguments.
+            # `from None`, because the original exception holds the secret in its arguments.
             raise ValueError(f"the key is not UTF-8; give {self.expected}") from None
 
     def check(self, value: object) -> object:
-        """Bytes of a usable length, or ``None``."""
+        """Accept ``bytes`` of a permitted length, or ``None``."""
         if value is None:
             return None
         if not isinstance(value, bytes):
@@ -276,5 +287,5 @@ class Key:
         return value
 
     def show(self, value: object) -> str:
-        """The text; only for values that may be shown, so never for this kind's real ones."""
+        """Return the text. No output shows it: settings of this type are marked as secret."""
         return value.decode(errors="replace") if isinstance(value, bytes) else ""

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import DECLARED
-from autopilot.settings.sources import EnvFile, Sources
+from autopilot.settings.sources import EnvFile, SettingsSources
 from tests.docs.blocks import LANGUAGES, ROOT, Block, blocks
 from tests.smoke.processes import RouterProcess, StubProcess
 
@@ -36,7 +36,7 @@ class BlockTests(SynchronousTestCase):
             env_file = EnvFile(str(path.absolute()), name=each.where, required=True)
             names = {setting.name for setting in DECLARED}
             self.assertLess(set(env_file.read()), names, each.where)
-            Sources({}, {}, env_file).load()
+            SettingsSources({}, {}, env_file).load()
 
     def test_json(self) -> None:
         """What is called JSON is."""

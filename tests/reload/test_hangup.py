@@ -12,7 +12,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from autopilot.service.signals import Hangups
 from autopilot.settings import SettingsError
-from autopilot.settings.sources import EnvFile, Sources
+from autopilot.settings.sources import EnvFile, SettingsSources
 from tests.platforms import URL
 from tests.reload.cases import ReloadTestCase
 
@@ -42,7 +42,7 @@ class HangupTests(ReloadTestCase):
         self.file.write_text("COMMIT=byte\n")
         self.start(commit="byte")
         env_file = EnvFile(str(self.file), name=".env", required=False)
-        self.sources = Sources({"MAX_ATTEMPTS": "7"}, _SAME, env_file)
+        self.sources = SettingsSources({"MAX_ATTEMPTS": "7"}, _SAME, env_file)
         self.hangups = Hangups(self.reactor, self.sources, self.router)
         self.told: list[str] = []
         self.hangups.began.append(lambda: self.told.append("began"))
