@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from autopilot.process.malloc import KEPT_BYTES, keep_freed_memory
+from autopilot.process.malloc import TRIM_THRESHOLD_BYTES, keep_freed_memory
 
 _ROOT = Path(__file__).resolve().parent.parent
 _ROUNDS = 20
@@ -66,7 +66,7 @@ class KeepFreedMemoryTests(SynchronousTestCase):
         """The threshold for trimming is the documented one."""
         library = _Library()
         self.assertTrue(keep_freed_memory(library))
-        self.assertIn(KEPT_BYTES, library.told.values())
+        self.assertIn(TRIM_THRESHOLD_BYTES, library.told.values())
 
     def test_a_library_without_the_option(self) -> None:
         """Another C library is left alone."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.process.rlimits import MOST, use_all_descriptors
+from autopilot.process.rlimits import MAX_DESCRIPTORS, use_all_descriptors
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RAISED = """
@@ -60,8 +60,8 @@ class DescriptorTests(SynchronousTestCase):
         """Up to the hard limit or a million, and never down."""
         for soft, hard, after in (
             (1024, 524_288, 524_288),
-            (1024, -1, MOST),
-            (1024, 1 << 30, MOST),
+            (1024, -1, MAX_DESCRIPTORS),
+            (1024, 1 << 30, MAX_DESCRIPTORS),
             (1 << 30, 1 << 30, 1 << 30),
             (-1, -1, -1),
             (4096, 4096, 4096),

@@ -56,9 +56,9 @@ class ProcessTests(SynchronousTestCase):
         """Without epoll only choosing it fails, and tells why."""
         without = f"import select; vars(select).pop('epoll', None); {TWISTD}"
         listed = self.python(without, "--help-reactors").stdout
-        self.assertRegex(listed, r"(?s)not available.*!autopilot.*\(it needs epoll")
+        self.assertRegex(listed, r"(?s)not available.*!autopilot.*\(requires epoll")
         chosen = self.python(without, "--reactor=autopilot", "autopilot")
         self.assertEqual(chosen.returncode, 1)
-        self.assertIn("cannot be used, failed with error: it needs epoll", chosen.stdout)
+        self.assertIn("cannot be used, failed with error: requires epoll", chosen.stdout)
         started = self.python(without, "autopilot", "--check-config")
         self.assertEqual((started.returncode, started.stderr), (0, ""))

@@ -1,1 +1,1 @@
-"""What belongs to the operating system: reactor, allocator, limits, service manager."""
+"""The interface to the operating system: reactor, allocator, limits and service manager."""

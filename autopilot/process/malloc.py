@@ -1,8 +1,9 @@
-"""What the C library does with freed memory: it is kept for a while.
+"""Tuning of glibc's allocator for a process that holds large request bodies for a short time.
 
-By itself glibc gives the top of the heap back to the system as soon as 128 KB of it are free, and
-every block of that size or more at once. For a process that takes in one body of a megabyte after
-another this means hundreds of page faults for each, which cost twice what all work on it does.
+By default glibc returns the top of the heap to the system as soon as 128 KB of it are free, and
+maps every block of at least that size separately. A process that handles one body of a megabyte
+after another then takes hundreds of page faults per request, which cost twice as much CPU as the
+request itself.
 """
 
 from __future__ import annotations
@@ -11,33 +12,36 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
-# From glibc's malloc.h; the meanings are in mallopt(3).
+# Constants of glibc's malloc.h; mallopt(3) documents them.
 _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
 
-KEPT_BYTES: Final = 16 * 1024 * 1024
-"""So much free memory may stay at the top of the heap."""
+TRIM_THRESHOLD_BYTES: Final = 16 * 1024 * 1024
+"""The free memory at the top of the heap beyond which glibc returns it to the system."""
 
-_STEP_BYTES = 1024 * 1024
-_LARGE_BYTES = 4 * 1024 * 1024  # from here on a block is the system's own, and returned to it
+_TOP_PAD_BYTES = 1024 * 1024
+_MMAP_THRESHOLD_BYTES = (
+    4 * 1024 * 1024
+)  # from this size on, a block is mapped and unmapped by itself
 
 
 def keep_freed_memory(library: object | None = None) -> bool:
-    """Tell the C library of this process; whether it understood.
+    """Set the thresholds of this process's C library, and return whether it accepted all of them.
 
-    It is for processes that are the router's own. `library` stands in for the C library in tests.
+    Only a process that belongs to the router may call this. `library` replaces the C library in
+    tests.
     """
     if library is None:
         library = ctypes.CDLL(None)
     mallopt: Callable[[int, int], int] | None = getattr(library, "mallopt", None)
-    if mallopt is None:  # musl's, for one, has nothing to be told
+    if mallopt is None:  # musl, for instance, has no mallopt
         return False
     return all(
         mallopt(option, size) == 1
         for option, size in (
-            (_M_TRIM_THRESHOLD, KEPT_BYTES),
-            (_M_TOP_PAD, _STEP_BYTES),
-            (_M_MMAP_THRESHOLD, _LARGE_BYTES),
+            (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
+            (_M_TOP_PAD, _TOP_PAD_BYTES),
+            (_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES),
         )
     )

@@ -1,13 +1,14 @@
-"""Twisted's epoll reactor with less work per event, for ``twistd --reactor=autopilot``.
+"""An epoll reactor with less overhead per event, for ``twistd --reactor=autopilot``.
 
-Around every event Twisted's own reactor keeps a log context that says whose event it is, and in
-every turn it goes through its timers twice. Nothing here reads that context, so a ready descriptor
-is called directly, and a turn in which no timer is due looks at the clock once. What becomes of a
-descriptor is the same: what it raises is logged under its name and disconnects it, and an end of
-file reaches it as one.
+Twisted's own reactor wraps every event in a log context that names the event's descriptor, and
+walks through its timers twice per turn. No code here reads that context, so this reactor calls a
+ready descriptor directly, and it reads the clock once in a turn without a due timer. Descriptors
+are treated the same: an exception is logged under the descriptor's name and disconnects it, and an
+end of file reaches it as one.
 
-The router runs on any reactor. This one leans on attributes of Twisted's that are not public, all
-of them named here; where one is missing it works as Twisted's does, and says so once.
+The router runs on any reactor. This one depends on attributes that Twisted does not document, all
+of which are listed in ``_NEEDED``. If one is missing, Twisted's own loop runs instead, and the log
+says so once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from twisted.python import log
 try:
     from twisted.internet.epollreactor import EPOLLIN, EPOLLOUT, EPollReactor
 except ImportError:
-    raise ImportError("it needs epoll, which this system does not have") from None
+    raise ImportError("requires epoll, which this system lacks") from None
 
 _NEEDED = (
     "_cancellations",
@@ -37,19 +38,20 @@ _NEEDED = (
     "threadCallQueue",
 )
 
-_LONGEST = 3600.0
-"""Seconds to wait for an event at most, when a timer is to come; far within what epoll takes."""
+_MAX_WAIT = 3600.0
+"""Longest wait in seconds while a timer is pending; well within the range of epoll_wait(2)."""
 
-_MANY_CANCELLED = 50
+_MANY_CANCELLED = 50  # Twisted's own threshold for sweeping out cancelled timers
 
-_TURN = 64
-"""Events at most in one turn. The kernel queues the rest fairly, behind those that are ready again:
-so hundreds of clients that leave at once do not hold up everybody's tokens until all are gone."""
+_MAX_EVENTS = 64
+"""Most events handled per turn. The kernel queues the others fairly, behind descriptors that became
+ready again, so that hundreds of clients that leave at once do not delay every other client's
+tokens."""
 
 _NO_DESCRIPTOR = ConnectionFdescWentAway("File descriptor lost")
 
 _log = Logger()
-_turning = _log.failureHandler("Unexpected error in main loop")
+_log_unhandled = _log.failureHandler("Unexpected error in main loop")
 
 
 class AutopilotReactor(EPollReactor):
@@ -67,18 +69,18 @@ class AutopilotReactor(EPollReactor):
             )
 
     def mainLoop(self) -> None:
-        """Run until stopped; what fails on the way is logged."""
+        """Run until stopped; log whatever a turn raises, and continue."""
         while self._started:
-            with _turning:
+            with _log_unhandled:
                 while self._started:
                     self.doIteration(self._pause())
         _log.info("Main loop terminated.")
 
     def _pause(self) -> float | None:
-        """Do what is due, and tell how many seconds there are to the next timer, if there is one.
+        """Run what is due, and return the seconds until the next timer, or None without a timer.
 
-        What else is to be done in a turn (calls from threads, new timers, stopping, sweeping out
-        cancelled timers) and how, Twisted knows.
+        Twisted's `runUntilCurrent` does the rest of a turn's work (calls from threads, new timers,
+        stopping, sweeping out cancelled timers); it runs only if there is any.
         """
         timers = self._pendingTimedCalls
         if not (
@@ -91,23 +93,25 @@ class AutopilotReactor(EPollReactor):
                 return None if self.running else 0.0
             left = timers[0].time - self.seconds()
             if left > 0:
-                return min(left, _LONGEST) if self.running else 0.0
+                return min(left, _MAX_WAIT) if self.running else 0.0
         self.runUntilCurrent()
         wait: float | None = self.timeout()
         return wait if self.running else 0.0
 
     def doPoll(self, timeout: float | None) -> None:
-        """Wait for events, for `timeout` seconds at most, and hand them to their descriptors."""
+        """Wait for events, at most `timeout` seconds, and dispatch them to their descriptors."""
         selectables = self._selectables
         try:
-            ready = self._poller.poll(-1 if timeout is None else timeout, _TURN)
+            ready = self._poller.poll(-1 if timeout is None else timeout, _MAX_EVENTS)
         except InterruptedError:
             return
         find = selectables.get
         for descriptor, event in ready:
             selectable = find(descriptor)
             if selectable is None:
-                continue  # another's event removed it
+                continue  # an earlier event of this turn removed it
+            # Hot path: nearly every event is exactly one of the two. Anything else (EPOLLHUP,
+            # EPOLLERR, several bits) takes Twisted's own way.
             if event != EPOLLIN and event != EPOLLOUT:
                 log.callWithLogger(selectable, self._doReadOrWrite, selectable, descriptor, event)
                 continue
@@ -119,7 +123,7 @@ class AutopilotReactor(EPollReactor):
                     why = selectable.doRead()
                 else:
                     why = selectable.doWrite()
-            except BaseException as raised:  # noqa: BLE001  it is logged and disconnects
+            except BaseException as raised:  # noqa: BLE001  logged, and disconnects
                 log.callWithLogger(selectable, self._failed, selectable, raised)
             else:
                 if why:
@@ -135,5 +139,5 @@ class AutopilotReactor(EPollReactor):
 
 
 def install() -> None:
-    """Make it the reactor of this process."""
+    """Install this reactor in the process."""
     installReactor(AutopilotReactor())

@@ -1,7 +1,7 @@
-"""How many files the process may have open, and so how many connections.
+"""The limit on open files, and thereby on connections.
 
-Systems start processes with a low limit that they may raise themselves, for the sake of programs
-that use ``select``. With the usual 1,024 a router would turn clients away at 500 streams.
+Systems start processes with a low soft limit that the process may raise, for the sake of programs
+that use select(2). With the usual 1,024 descriptors the router could serve about 500 streams.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from __future__ import annotations
 import resource
 from typing import Any
 
-MOST = 1 << 20
-"""More are never asked for: a limit without a bound is refused by some systems."""
+MAX_DESCRIPTORS = 1 << 20
+"""The highest limit that is requested; some systems reject an unlimited one."""
 
 
 def use_all_descriptors(limits: Any = None) -> int:
-    """Raise the limit of this process as far as it may, and return what it is then.
+    """Raise the soft limit to the hard limit as far as possible, and return the resulting limit.
 
-    It is for processes that are the router's own. `limits` stands in for ``resource`` in tests.
+    Only a process that belongs to the router may call this. `limits` replaces ``resource`` in
+    tests.
     """
     if limits is None:
         limits = resource
     soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
-    wanted = MOST if hard == limits.RLIM_INFINITY else min(hard, MOST)
+    wanted = MAX_DESCRIPTORS if hard == limits.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft == limits.RLIM_INFINITY or soft >= wanted:
         return int(soft)
     try:
         limits.setrlimit(limits.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):  # the system has a bound of its own, which it does not tell
+    except (OSError, ValueError):  # the system has a lower bound that it does not report
         return int(soft)
     return int(wanted)

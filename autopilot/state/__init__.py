@@ -1,1 +1,1 @@
-"""What the router remembers between requests: affinity, circuit breaker, latency."""
+"""Tables that the router keeps between requests: affinity, circuit breakers and latency."""

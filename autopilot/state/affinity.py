@@ -1,7 +1,7 @@
-"""What each client was last served with: one bounded table, least recently used out first.
+"""The model that last served each client: a bounded table with least-recently-used eviction.
 
-Every operation is O(1). Time is an argument, so the table is a plain value store that tests drive
-without a clock. Keys are keyed hashes; nothing here can be traced back to a client.
+Every operation is O(1). Time is an argument, so that tests need no clock. The keys are keyed
+hashes, from which no client can be identified.
 """
 
 from __future__ import annotations
@@ -10,31 +10,33 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 Key = tuple[bytes, str]
-"""A client's hash and the selector as it wrote it."""
+"""A client's hash, and the selector as the client sent it."""
 
 
 @dataclass(slots=True)
-class _Entry:
+class _Affinity:
+    """One client's remembered model, and when which models last failed for it."""
+
     model: str | None = None
     expires: float = 0.0
     failed: dict[str, float] = field(default_factory=dict)
 
 
 class SessionAffinity:
-    """Remembered models per client and selector.
+    """Remembered models by client and selector (contract §5).
 
-    ``ttl`` and ``list_retry`` are seconds; a ``ttl`` of 0 turns the table off. A failure is kept
-    for ``list_retry``, because in a list it lets the remembered model go before a failed one.
+    ``ttl`` and ``list_retry`` are in seconds; a ``ttl`` of 0 disables the table. Failures are kept
+    for ``list_retry``: within a list, the remembered model takes precedence over one that failed.
     """
 
     def __init__(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
         self._ttl = ttl
         self._max_entries = max_entries
         self._list_retry = list_retry
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Key, _Affinity] = OrderedDict()
 
     def configure(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
-        """Remember by other numbers from now on; what is over them is forgotten at once."""
+        """Apply new limits at once; entries beyond them are dropped."""
         self._ttl = ttl
         self._max_entries = max_entries
         self._list_retry = list_retry
@@ -46,7 +48,7 @@ class SessionAffinity:
         return len(self._entries)
 
     def remembered(self, key: Key, now: float) -> str | None:
-        """The model that last served this client for this selector, if that is recent enough."""
+        """Return the unexpired model that last served this client for this selector, or None."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -54,25 +56,25 @@ class SessionAffinity:
         return entry.model if entry.expires > now else None
 
     def failed_recently(self, key: Key, now: float) -> frozenset[str]:
-        """The models that failed this client retryably less than ``list_retry`` ago."""
+        """Return the models that failed retryably for this client less than ``list_retry`` ago."""
         entry = self._entries.get(key)
         if entry is None or not entry.failed:
             return frozenset()
         return frozenset(model for model, at in entry.failed.items() if now - at < self._list_retry)
 
     def served(self, key: Key, model: str, now: float) -> None:
-        """``model`` answered with a 2xx."""
+        """Remember ``model``, which answered with a 2xx."""
         if self._ttl <= 0:
             return
-        entry = self._touch(key)
+        entry = self._use(key)
         entry.model, entry.expires = model, now + self._ttl
         entry.failed.pop(model, None)
 
     def failed(self, key: Key, model: str, now: float) -> None:
-        """``model`` failed retryably: it is no longer remembered."""
+        """Record that ``model`` failed retryably, and forget it if it is the remembered one."""
         if self._ttl <= 0:
             return
-        entry = self._touch(key)
+        entry = self._use(key)
         if entry.model == model:
             entry.model = None
         entry.failed = {
@@ -80,10 +82,11 @@ class SessionAffinity:
         }
         entry.failed[model] = now
 
-    def _touch(self, key: Key) -> _Entry:
+    def _use(self, key: Key) -> _Affinity:
+        """Return the entry of ``key``, made if missing, as the most recently used one."""
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Entry()
+            entry = self._entries[key] = _Affinity()
             self._shrink()
         else:
             self._entries.move_to_end(key)

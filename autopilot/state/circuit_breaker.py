@@ -1,8 +1,8 @@
-"""Models that keep failing go behind all others for a while, then one request at a time tries them.
+"""A circuit breaker per model: a model that keeps failing is ranked behind all others for a while.
 
-A circuit breaker per model: closed (``failures`` below the threshold), open (behind all others
-until ``retry_at``), half open (one probe at most per period until one succeeds). Time is an
-argument.
+The breaker is closed while ``failures`` is below the threshold, open (ranked behind all others)
+until ``retry_at``, and half open after that: at most one probe per period until one succeeds. Time
+is an argument.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-# Names a client made up can get here when unknown models are forwarded, so the table has a bound
-# of its own.
+# With UNKNOWN_MODELS=forward a client can send any name, so the table needs a bound.
 _MAX_MODELS = 4096
 
 
 @dataclass(slots=True)
 class _Breaker:
+    """The failures of one model in a row, and when an open breaker admits its next probe."""
+
     failures: int = 0
     retry_at: float = 0.0
 
 
 class CircuitBreaker:
-    """Counts retryable failures in a row.
+    """Circuit breakers of all models, opened by consecutive retryable failures (contract §6).
 
-    ``period`` is seconds; a ``threshold`` of 0 turns cooling off.
+    ``period`` is in seconds; a ``threshold`` of 0 disables them.
     """
 
     def __init__(self, *, threshold: int, period: float) -> None:
@@ -34,7 +35,7 @@ class CircuitBreaker:
         self._open: set[str] = set()
 
     def configure(self, *, threshold: int, period: float) -> None:
-        """Count by other numbers from the next failure on; a threshold of 0 lets all models go."""
+        """Apply new limits from the next failure on; a threshold of 0 closes every breaker."""
         self._threshold = threshold
         self._period = period
         if threshold <= 0:
@@ -42,24 +43,24 @@ class CircuitBreaker:
             self._open.clear()
 
     def cooling(self, now: float) -> frozenset[str]:
-        """The models that go behind all others now; one whose probe is due is not among them."""
-        if not self._open:
+        """Return the models to rank behind all others now, without those whose probe is due."""
+        if not self._open:  # the usual case, on the path of every request
             return frozenset()
         return frozenset(model for model in self._open if self._breakers[model].retry_at > now)
 
     @property
     def open(self) -> frozenset[str]:
-        """The models that have failed too often and not succeeded since, due for a probe or not."""
+        """The models whose breaker is not closed, whether their probe is due or not."""
         return frozenset(self._open)
 
     def remaining(self, now: float) -> dict[str, float]:
-        """The same, each with the seconds until a request tries it; 0 when the next one does."""
+        """Return the same models, each with the seconds until its next probe; 0 if it is due."""
         return {model: max(0.0, self._breakers[model].retry_at - now) for model in self._open}
 
     def attempting(self, model: str, now: float) -> None:
-        """An attempt on ``model`` starts.
+        """Record that an attempt on ``model`` starts.
 
-        If its probe was due, this is the probe, and the next one waits for a period.
+        If a probe was due, this attempt is the probe, and the next one has to wait for a period.
         """
         if model in self._open:
             breaker = self._breakers[model]
@@ -67,12 +68,12 @@ class CircuitBreaker:
                 breaker.retry_at = now + self._period
 
     def succeeded(self, model: str) -> None:
-        """``model`` answered."""
+        """Record that ``model`` answered, and close its breaker."""
         self._breakers.pop(model, None)
         self._open.discard(model)
 
     def failed(self, model: str, now: float) -> None:
-        """``model`` failed retryably."""
+        """Record that ``model`` failed retryably."""
         if self._threshold <= 0:
             return
         breaker = self._breakers.setdefault(model, _Breaker())

@@ -18,7 +18,7 @@ from unittest import SkipTest
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.process.rlimits import MOST
+from autopilot.process.rlimits import MAX_DESCRIPTORS
 from autopilot.process.systemd.sockets import ADMIN
 from autopilot.settings import Settings, split_address
 from autopilot.web.listener import BACKLOG
@@ -103,7 +103,7 @@ class InStepTests(SynchronousTestCase):
         """There are descriptors for all requests that the settings admit, two for each."""
         (limit,) = unit(SERVICE)["LimitNOFILE"]
         self.assertGreater(int(limit), 2 * Settings().max_concurrent_requests)
-        self.assertLessEqual(int(limit), MOST)
+        self.assertLessEqual(int(limit), MAX_DESCRIPTORS)
 
 
 class LivableTests(FaultTestCase):

@@ -106,7 +106,7 @@ class SupervisionTests(SynchronousTestCase):
         self.assertEqual(list(observer), [])
         self.manager.close()
         self.notifier.stopping(1.0)
-        self.assertEqual([event["what"] for event in observer], ["STOPPING=1"])
+        self.assertEqual([event["state"] for event in observer], ["STOPPING=1"])
 
     def test_unread(self) -> None:
         """Signs of life that nobody reads neither hold the reactor up nor fill the log."""

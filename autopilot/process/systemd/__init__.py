@@ -1,1 +1,1 @@
-"""What passes between a service manager and the router: sockets one way, its state the other."""
+"""The interface to the service manager: sockets that it passes, and state notifications to it."""

@@ -1,4 +1,4 @@
-"""Telling a service manager how the process is, in datagrams (systemd's ``NOTIFY_SOCKET``)."""
+"""State notifications to a service manager, as datagrams (sd_notify(3), ``NOTIFY_SOCKET``)."""
 
 from __future__ import annotations
 
@@ -8,58 +8,58 @@ from time import monotonic_ns
 
 from twisted.logger import Logger
 
-_SECONDS_TO_SEND = 1.0
+_SEND_TIMEOUT = 1.0
 
 _log = Logger()
 
 
 class Notifier:
-    """Tells the socket at `address` what becomes of the process; without an address, nobody."""
+    """Sends notifications to the socket at `address`; does nothing without an address."""
 
     def __init__(self, address: str = "") -> None:
         self._address = address
 
     def ready(self) -> None:
-        """It listens, or has done with reloading."""
-        self._tell("READY=1", "STATUS=Listening; /readyz tells whether the feeds are fresh")
+        """Report that the router listens, or that it has finished reloading."""
+        self._notify("READY=1", "STATUS=Listening; /readyz shows whether the feeds are fresh")
 
     def reloading(self) -> None:
-        """It reads its settings again; ``ready`` is to follow."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}")
+        """Report that the router reloads its settings; ``ready`` must follow."""
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}")
 
     def stopping(self, seconds: float) -> None:
-        """It ends, which may take so long whatever the manager's own limit is."""
-        self._tell(
+        """Report that the router stops, and extend the manager's own time limit to `seconds`."""
+        self._notify(
             "STOPPING=1",
-            "STATUS=Finishing the answers under way",
+            "STATUS=Finishing the responses in progress",
             f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}",
         )
 
     def alive(self) -> None:
-        """It still turns."""
-        self._tell("WATCHDOG=1", patience=0.0)
+        """Send a keep-alive to the watchdog. It never blocks: the next one follows soon."""
+        self._notify("WATCHDOG=1", timeout=0.0)
 
-    def _tell(self, *assignments: str, patience: float = _SECONDS_TO_SEND) -> None:
+    def _notify(self, *assignments: str, timeout: float = _SEND_TIMEOUT) -> None:
         if not self._address:
             return
-        # A leading @ stands for the zero byte of a name outside the file system.
+        # A leading @ denotes an abstract socket, whose name begins with a zero byte (unix(7)).
         address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
-                teller.settimeout(patience)
-                teller.sendto("\n".join(assignments).encode(), address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(timeout)
+                sender.sendto("\n".join(assignments).encode(), address)
         except BlockingIOError:
-            pass  # a sign of life, and more of them wait to be read than fit
-        except OSError as wrong:
+            pass  # a keep-alive, and the manager's queue is already full of them
+        except OSError as error:
             _log.warn(
-                "The service manager could not be told {what}: {why}",
-                what=assignments[0],
-                why=wrong.strerror or type(wrong).__name__,
+                "Could not notify the service manager of {state}: {error}",
+                state=assignments[0],
+                error=error.strerror or type(error).__name__,
             )
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
-    """Within how many seconds a sign of life is expected of the process `pid`, if at all."""
+    """Return the watchdog's period for the process `pid` in seconds, None without a watchdog."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None

@@ -1,7 +1,7 @@
-"""Listening sockets that a service manager opened and passes on (systemd's ``LISTEN_FDS``).
+"""Listening sockets passed by a service manager (sd_listen_fds(3), ``LISTEN_FDS``).
 
-They outlive the process: what connects while the router restarts waits in the kernel's queue for
-the next one, and is not refused.
+They outlive the process: while the router restarts, new connections wait in the kernel's queue for
+the next process instead of being refused.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FIRST = 3
-"""The number of the first descriptor that is passed."""
+"""The number of the first passed descriptor."""
 ADMIN = "admin"
-"""``FileDescriptorName=`` of the sockets that are for operators; every other one is the API's."""
+"""``FileDescriptorName=`` of the operators' sockets; all others serve the API."""
 
 
 class SocketsError(ValueError):
-    """Something was passed that the router cannot listen on; its text is for the operator."""
+    """A passed descriptor that the router cannot listen on; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Descriptors of listening sockets, as they were passed."""
+    """The passed descriptors of listening sockets."""
 
     api: tuple[int, ...] = ()
     admin: tuple[int, ...] = ()
 
 
 def passed_sockets(environ: Mapping[str, str], pid: int, first: int = FIRST) -> Sockets:
-    """The sockets that the environment says were passed to the process `pid`.
+    """Return the sockets that the environment declares as passed to the process `pid`.
 
-    Raises ``SocketsError`` when they are not listening TCP sockets.
+    :raises SocketsError: one of them is not a listening TCP socket.
     """
     if environ.get("LISTEN_PID") != str(pid):
         return Sockets()
@@ -49,12 +49,13 @@ def passed_sockets(environ: Mapping[str, str], pid: int, first: int = FIRST) -> 
 
 
 def family_of(descriptor: int) -> socket.AddressFamily:
-    """The address family of a socket."""
+    """Return the address family of a socket."""
     with socket.socket(fileno=os.dup(descriptor)) as passed:
         return socket.AddressFamily(passed.family)
 
 
 def _check(descriptor: int) -> None:
+    """Raise `SocketsError` unless the descriptor is a listening TCP socket."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as passed:
             tcp = passed.family in (socket.AF_INET, socket.AF_INET6)

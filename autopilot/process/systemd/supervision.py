@@ -1,4 +1,4 @@
-"""The life of the process as its service manager sees it: ready, alive, stopping."""
+"""The process's state as its service manager sees it: ready, alive, stopping."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from twisted.internet.task import LoopingCall
 
 from autopilot.process.systemd.notify import Notifier
 
-_SLACK = 10.0
-"""Seconds that a stop may take on top of the drain."""
+_STOP_MARGIN = 10.0
+"""Seconds that a stop may take beyond the drain."""
 
 
 class Supervision:
-    """Tells the manager what happens, and gives signs of life as often as it wants them.
+    """Notifies the manager of each change of state, and sends keep-alives at the rate it expects.
 
-    Ready means listening. The feeds may be late: a platform that is down while a machine boots must
-    not make its manager give the router up, and what needs no feed is served.
+    Ready means listening, not fresh feeds: a platform outage while the machine boots must not make
+    the manager give the router up, and the router serves some requests without feeds.
     """
 
     def __init__(
@@ -31,23 +31,23 @@ class Supervision:
         self.notifier = notifier
         self._watchdog = watchdog
         self._drain_seconds = drain_seconds
-        self._signs = LoopingCall(notifier.alive)
-        self._signs.clock = reactor
+        self._keep_alive = LoopingCall(notifier.alive)
+        self._keep_alive.clock = reactor
 
     def started(self) -> None:
-        """The router listens; the manager is told when the reactor turns."""
+        """Report readiness as soon as the reactor runs."""
         self._reactor.callWhenRunning(self._running)
 
     def stopping(self) -> None:
-        """The router was told to stop."""
-        self.notifier.stopping(self._drain_seconds() + _SLACK)
+        """Report that the router has begun to stop."""
+        self.notifier.stopping(self._drain_seconds() + _STOP_MARGIN)
 
     def stopped(self) -> None:
-        """The router has stopped: there are no more signs of life."""
-        if self._signs.running:
-            self._signs.stop()
+        """End the keep-alives, as the router has stopped."""
+        if self._keep_alive.running:
+            self._keep_alive.stop()
 
     def _running(self) -> None:
         self.notifier.ready()
         if self._watchdog is not None:
-            self._signs.start(self._watchdog / 2)
+            self._keep_alive.start(self._watchdog / 2)
