@@ -89,7 +89,7 @@ def _state(status: Mapping[str, Any]) -> RoutingState:
     return RoutingState(
         cooling=frozenset(_value(status, "cooling", tuple[str, ...], ())),
         first_byte=_value(status, "first_content_seconds", averages, {}),
-        throughput=_value(status, "events_per_second", averages, {}),
+        throughput=_value(status, "tokens_per_second", averages, {}),
     )
 
 

@@ -54,7 +54,7 @@ class _ModelStats:
 
 
 class LatencyStats:
-    """Moving averages by model, in seconds and in tokens (or events) per second."""
+    """Moving averages by model, in seconds and in tokens per second."""
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, _ModelStats] = OrderedDict()

@@ -223,3 +223,14 @@ class AssetTests(SiteTestCase):
         self.site = self.make_site(self.tree(operators=False))
         for path in (b"/status/events", b"/status/page.js", b"/status/icon.svg"):
             self.assertEqual(self.get(path).status, 404)
+
+
+class DocumentTests(SynchronousTestCase):
+    """The facts as data."""
+
+    def test_measurements(self) -> None:
+        """What was measured stands under a name that says its unit."""
+        document = facts("a", first_content={"a": 0.25}, throughput={"a": 80.0}).document()
+        self.assertEqual(document["first_content_seconds"], {"a": 0.25})
+        self.assertEqual(document["tokens_per_second"], {"a": 80.0})
+        self.assertNotIn("events_per_second", document)

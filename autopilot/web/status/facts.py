@@ -47,7 +47,7 @@ class Facts:
                 name: int(seconds * 1000) for name, seconds in sorted(self.cooling.items())
             },
             "first_content_seconds": self.first_content,
-            "events_per_second": self.throughput,
+            "tokens_per_second": self.throughput,
             "evidence": {name: each.report() for name, each in self.evidence.items()},
             "recent": self.recent,
             "past": {
