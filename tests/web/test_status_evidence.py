@@ -69,7 +69,7 @@ class EvidenceTests(ServiceTestCase):
         self.assertEqual(self.questions(29), [])
 
     def test_present(self) -> None:
-        """State, age and counts are shown, to programs and to people; and it is unverified."""
+        """State, age and counts are shown, to programs and to people; and it is not verified."""
         (wire,) = self.questions(50)
         self.assertEqual(self.platform.ports[self.platform.wires.index(wire)], 84)
         self.answer(wire)
@@ -92,7 +92,12 @@ class EvidenceTests(ServiceTestCase):
         self.assertEqual(shown[NAMES[1]], {"state": "not-fetched"})
         page = self.page(b"/status")
         self.assertIn(b"evidence-present-unverified", page)
-        self.assertNotIn(b"verified", page.replace(b"unverified", b""))
+        self.assertIn(b">present, not verified<", page)
+        self.assertIn(b">not asked yet<", page)
+        self.assertNotIn(b"left unverified", page)
+        for denied in (b"unverified", b"not verified", b"does not verify"):
+            page = page.replace(denied, b"")
+        self.assertNotIn(b"verif", page)
 
     def test_nothing_of_the_answer(self) -> None:
         """Neither the nonce nor anything that was sent is on a page, in a metric or in an error."""
@@ -112,6 +117,9 @@ class EvidenceTests(ServiceTestCase):
         shown = self.evidence()[NAMES[0]]
         self.assertEqual(shown["state"], "evidence-unavailable")
         self.assertEqual(shown["reason"], "unreachable")
+        page = self.page(b"/status")
+        self.assertIn(b">none<", page)
+        self.assertIn(b"<td>unreachable</td>", page)
         self.assertTrue(json.loads(self.page())["ready"])
 
     def test_no_credentials(self) -> None:

@@ -7,13 +7,14 @@ from html.parser import HTMLParser
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.attestation.evidence_state import EvidenceState
 from autopilot.observability.history import History
 from autopilot.web.status.assets import load_assets
 from autopilot.web.status.facts import Facts
 from autopilot.web.status.markup import el, join
 from autopilot.web.status.page import page
 from autopilot.web.status.sections import Sections, sections
-from autopilot.web.status.words import age, duration, number, percent
+from autopilot.web.status.words import age, duration, evidence, number, percent
 from tests.observe.records import record
 from tests.web.browsers import SiteTestCase
 from tests.web.status_facts import facts, ready
@@ -223,6 +224,15 @@ class AssetTests(SiteTestCase):
         self.site = self.make_site(self.tree(operators=False))
         for path in (b"/status/events", b"/status/page.js", b"/status/icon.svg"):
             self.assertEqual(self.get(path).status, 404)
+
+
+class EvidenceWordsTests(SynchronousTestCase):
+    """The states of evidence, as the page says them."""
+
+    def test_every_state(self) -> None:
+        """Each state has words of its own, and none claims that anything was verified."""
+        said = [evidence(state) for state in EvidenceState]
+        self.assertEqual(said, ["no TEE claimed", "not asked yet", "none", "present, not verified"])
 
 
 class DocumentTests(SynchronousTestCase):

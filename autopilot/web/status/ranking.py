@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from autopilot.web.status.markup import Child, el
 from autopilot.web.status.tables import Column, table
-from autopilot.web.status.words import NONE, age, duration, number, percent, plural
+from autopilot.web.status.words import NONE, age, duration, evidence, number, percent, plural
 
 if TYPE_CHECKING:
     from autopilot.routing.ranking import Ranked
@@ -91,8 +91,8 @@ def _table(facts: Facts) -> Markup:
 def _row(place: int, ranked: Ranked, most: float, facts: Facts) -> list[Child]:
     name = ranked.name
     throughput = facts.throughput.get(name)
-    evidence = facts.evidence.get(name)
-    state = NONE if evidence is None else str(evidence.finding.state)
+    known = facts.evidence.get(name)
+    state = NONE if known is None else str(known.finding.state)
     return [
         _name(place, name, facts.cooling.get(name)),
         el("span", el("b", number(ranked.score)), _bar(ranked, most), class_="score"),
@@ -104,7 +104,7 @@ def _row(place: int, ranked: Ranked, most: float, facts: Facts) -> list[Child]:
         number(ranked.active_instance_count, 0),
         duration(facts.first_content.get(name)),
         number(throughput, 0 if throughput is None or throughput >= 10 else 1),
-        el("span", state, class_=f"badge {state}"),
+        el("span", evidence(state), class_=f"badge {state}"),
     ]
 
 

@@ -10,7 +10,7 @@ from autopilot.web.status.charts import charts
 from autopilot.web.status.markup import Child, el
 from autopilot.web.status.ranking import cooling_badge, ranking
 from autopilot.web.status.tables import Column, table
-from autopilot.web.status.words import NONE, age, duration, number, plural, state
+from autopilot.web.status.words import NONE, age, duration, evidence, number, plural, reason, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -210,14 +210,14 @@ def _evidence(facts: Facts) -> Markup:
     others = len(facts.evidence) - len(asked)
     rows = [_finding(name, each) for name, each in asked]
     about = (
-        "What models that claim a trusted execution environment could show for it. Evidence is "
-        "looked at, not verified. "
+        "Attestation evidence of the models that the catalog marks as running in a trusted "
+        "execution environment (TEE). The router inspects it and does not verify it. "
     )
-    without = f"{plural(others, 'model')} of the catalog make no such claim." if others else None
+    without = f"Not marked: {plural(others, 'model')}." if others else None
     return el(
         "section",
         el("h2", "TEE evidence ", el("small", plural(len(rows), "model")), id="evidence-title"),
-        el("p", about.replace("not verified", "left unverified"), without),
+        el("p", about, without),
         table("tee", "Evidence by model", _EVIDENCE, rows, _TEE_SHOWN, "models") if rows else None,
         id="evidence",
         aria_labelledby="evidence-title",
@@ -230,13 +230,13 @@ def _finding(name: str, known: Known) -> list[Child]:
     seconds = None if known.age is None else known.age // 60 * 60
     return [
         name,
-        el("span", str(finding.state), class_=f"badge {finding.state}"),
-        NONE if finding.reason is None else str(finding.reason).replace("_", " "),
+        el("span", evidence(finding.state), class_=f"badge {finding.state}"),
+        reason(finding.reason),
         f"{age(seconds)} ago" if asked else "not yet",
         number(finding.instances, 0) if asked else NONE,
         number(finding.failed, 0) if asked else NONE,
         number(finding.gpus, 0) if asked else NONE,
         {True: "yes", False: "no", None: NONE}[finding.certificate_bound if asked else None],
         number(finding.nonces_bound, 0) if asked else NONE,
-        NONE if known.missed is None else str(known.missed).replace("_", " "),
+        reason(known.missed),
     ]

@@ -69,6 +69,24 @@ def state(code: str | None, message: str) -> State:
     return _STATES.get(code) or State("Not ready", message, "See /readyz.")
 
 
+_EVIDENCE: Final = {
+    "no-tee": "no TEE claimed",
+    "not-fetched": "not asked yet",
+    "evidence-unavailable": "none",
+    "evidence-present-unverified": "present, not verified",
+}
+
+
+def evidence(state: str) -> str:
+    """Return what a state of attestation evidence is called."""
+    return _EVIDENCE.get(state, state)
+
+
+def reason(word: str | None) -> str:
+    """Return why there is no evidence, or no newer one, in plain words."""
+    return NONE if word is None else word.replace("-", " ")
+
+
 def number(value: float | None, places: int = 2) -> str:
     """A number with so many places, and a true minus sign."""
     if value is None:
