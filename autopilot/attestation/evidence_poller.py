@@ -19,8 +19,7 @@ from twisted.python.failure import Failure
 
 from autopilot.attestation.evidence_parser import passing, read_answer, read_failure
 from autopilot.attestation.evidence_state import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
-from autopilot.http.cancelling import cancelled
-from autopilot.http.fetch import FetchedResponse
+from autopilot.http.fetch import FetchedResponse, cancel
 from autopilot.http.fetch_error import FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, alike
 from autopilot.routing.catalog import Catalog, Model
@@ -125,7 +124,7 @@ class EvidencePoller:
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.stop()
-        return cancelled(self._in_flight)
+        return cancel(self._in_flight)
 
     def known(self) -> Mapping[str, Known]:
         """What is known of each model of the catalog, by name."""

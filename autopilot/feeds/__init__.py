@@ -1,1 +1,1 @@
-"""The control plane: two feeds of the platform, how fresh they are, and what is made of them."""
+"""The control plane: the platform's two feeds, their freshness and the snapshot made from them."""

@@ -1,7 +1,7 @@
-"""A limit on the head of a response, which Twisted's HTTP client does not have.
+"""A size limit on response heads, which Twisted's HTTP client lacks.
 
-It keeps every line of a head for as long as the head goes on: a feed that sends nothing else would
-take hundreds of megabytes until its time is over.
+The client stores every header line until the head ends. A feed that sends nothing but header lines
+would fill hundreds of megabytes before the fetch times out.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _INTERIM = re.compile(rb"\S+ +1\d\d\b")
 
 
 def limit_head(protocol: Any) -> Any:
-    """Break the connection of `protocol` off when the head that it reads is too long."""
-    _Head(protocol)
+    """Make `protocol` abort its connection if a response head exceeds `MAX_HEAD_BYTES`."""
+    _HeadLimiter(protocol)
     return protocol
 
 
-class _Head:
-    """Sees what arrives before the protocol does, until the head of the final response is over."""
+class _HeadLimiter:
+    """Intercepts `dataReceived` until the head of the final response ends."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
@@ -31,7 +31,10 @@ class _Head:
         protocol.dataReceived = self._received
 
     def _received(self, data: bytes) -> None:
+        """Deliver `data` unless the head is too long; remove the interception after the head."""
         self._head += data
+        # Interim (1xx) responses precede the final one (RFC 9110 §15.2); each has a head of its
+        # own.
         while (end := _END.search(self._head)) and _INTERIM.match(self._head):
             self._head = self._head[end.end() :]
         if end:

@@ -1,6 +1,6 @@
-"""The OpenAI model list: the platform's own entries byte for byte, with the aliases before them.
+"""The OpenAI model list: the aliases, then the platform's own entries byte for byte (contract §1).
 
-Clients offer these ids for choice, so an alias has to look like a model.
+Clients show these ids to their users for selection, so an alias must look like a model.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from autopilot.routing.catalog import Catalog
 
 
 def models_document(catalog: Catalog, aliases: Sequence[str], created: int) -> bytes:
-    """The body of `GET /v1/models`. `created` (Unix seconds) dates the aliases.
+    """Return the body of `GET /v1/models`; `created` (Unix seconds) dates the aliases.
 
-    An entry of the catalog that has an alias for its id is left out: the alias is what a request
-    with that name gets.
+    A catalog entry whose id is also an alias is left out, because a request with that name gets the
+    alias.
     """
     entries = [_alias_entry(alias, created) for alias in aliases]
     entries += [model.raw for name, model in catalog.models.items() if name not in aliases]
@@ -26,7 +26,7 @@ def models_document(catalog: Catalog, aliases: Sequence[str], created: int) -> b
 def model_document(
     catalog: Catalog, aliases: Sequence[str], created: int, name: str
 ) -> bytes | None:
-    """The body of `GET /v1/models/{name}`, or None when there is no such model."""
+    """Return the body of `GET /v1/models/{name}`, or None if there is no such model."""
     if name in aliases:
         return _alias_entry(name, created)
     model = catalog.models.get(name)
@@ -34,29 +34,29 @@ def model_document(
 
 
 class ModelDocuments:
-    """The same two bodies, with the list put together once for each catalog."""
+    """Both bodies for the current aliases; the list is encoded once per catalog."""
 
     def __init__(self, aliases: Sequence[str], created: int) -> None:
-        """`created` (Unix seconds) dates the aliases, for instance the start of the process."""
+        """Date the aliases with `created` (Unix seconds), for instance the start of the process."""
         self._aliases = tuple(aliases)
         self._created = created
         self._catalog: Catalog | None = None
-        self._listing = b""
+        self._encoded_list = b""
 
     def rename(self, aliases: Sequence[str]) -> None:
-        """Offer other aliases from now on."""
+        """Replace the aliases."""
         self._aliases = tuple(aliases)
         self._catalog = None
 
     def listing(self, catalog: Catalog) -> bytes:
-        """See `models_document`."""
+        """Return the body of `models_document`."""
         if catalog is not self._catalog:
-            self._listing = models_document(catalog, self._aliases, self._created)
+            self._encoded_list = models_document(catalog, self._aliases, self._created)
             self._catalog = catalog
-        return self._listing
+        return self._encoded_list
 
     def entry(self, catalog: Catalog, name: str) -> bytes | None:
-        """See `model_document`."""
+        """Return the body of `model_document`."""
         return model_document(catalog, self._aliases, self._created, name)
 
 

@@ -1,8 +1,8 @@
-"""Reads the two feeds' bodies into the values that routing works on.
+"""Parsers of the two feeds' bodies into the values that routing works on.
 
-The platform owns these formats and changes them without notice, so a reader here takes what it
-needs, ignores what it does not know and never lets one odd record cost the others. It knows
-nothing of HTTP, clocks or what becomes of the result.
+The platform owns these formats and changes them without notice. The parsers therefore read only the
+fields that the router needs, ignore unknown ones, and never let one malformed record cost the
+others. They know nothing of HTTP, clocks or the use of the result.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from autopilot.http.fetch_error import JSON, SHAPE, FetchError
 from autopilot.routing.catalog import Model
 from autopilot.routing.ranking import Load
 
-_LONGEST_NAME: Final = 256
+_MAX_NAME_CHARS: Final = 256
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCatalog:
-    """The catalog's models in the feed's order, and how many entries could not be read."""
+    """The catalog's models in the feed's order, and the number of unreadable entries."""
 
     models: tuple[Model, ...]
     rejected: int
@@ -32,7 +32,7 @@ class ParsedCatalog:
 
 @dataclass(frozen=True, slots=True)
 class ParsedUtilization:
-    """The readable load records in the feed's order, and how many could not be read."""
+    """The load records in the feed's order, and the number of unreadable records."""
 
     loads: tuple[Load, ...]
     rejected: int
@@ -42,8 +42,8 @@ class _Envelope(Struct):
     data: list[Raw]
 
 
-class _Entry(Struct):
-    """One catalog entry. Only `id` can cost an entry its place; the rest is read one by one."""
+class _CatalogEntry(Struct):
+    """One catalog entry. Only a bad `id` makes it unreadable; the other fields are optional."""
 
     id: str
     chute_id: Raw = Raw()
@@ -55,33 +55,33 @@ class _Entry(Struct):
     supported_features: Raw = Raw()
 
 
-# The upper bounds are far beyond anything real. They keep the scores computed from these numbers
-# finite, which a value of 1e308 (finite by itself) would not.
+# The upper bounds are far above real values. They keep the computed scores finite, which a value
+# such as 1e308 (itself finite) would not.
 _Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
-_Share = Annotated[float, Meta(ge=0, le=1e9)]
+_Ratio = Annotated[float, Meta(ge=0, le=1e9)]
 
 
-class _Record(Struct):
-    """One utilization record; null stands where the platform's columns are nullable."""
+class _UtilizationRecord(Struct):
+    """One utilization record; a field may be null where the platform's column is nullable."""
 
     name: str
     active_instance_count: _Count
     chute_id: str | None = None
-    utilization_current: _Share | None = None
-    utilization_5m: _Share | None = None
-    utilization_15m: _Share | None = None
-    utilization_1h: _Share | None = None
-    rate_limit_ratio_5m: _Share | None = None
-    rate_limit_ratio_15m: _Share | None = None
-    rate_limit_ratio_1h: _Share | None = None
+    utilization_current: _Ratio | None = None
+    utilization_5m: _Ratio | None = None
+    utilization_15m: _Ratio | None = None
+    utilization_1h: _Ratio | None = None
+    rate_limit_ratio_5m: _Ratio | None = None
+    rate_limit_ratio_15m: _Ratio | None = None
+    rate_limit_ratio_1h: _Ratio | None = None
     scalable: bool | None = None
     scale_allowance: _Count | None = None
 
 
 _envelope = Decoder(_Envelope)
 _array = Decoder(list[Raw])
-_entry = Decoder(_Entry)
-_record = Decoder(_Record)
+_entry = Decoder(_CatalogEntry)
+_record = Decoder(_UtilizationRecord)
 _text = Decoder(str)
 _flag = Decoder(bool)
 _size = Decoder(Annotated[int, Meta(ge=1)])
@@ -89,13 +89,12 @@ _words = Decoder(list[str])
 
 
 def parse_catalog(body: bytes) -> ParsedCatalog:
-    """Read the body of the catalog feed, `{"data": [entry, ...]}`.
+    """Parse the body of the catalog feed, `{"data": [entry, ...]}`.
 
-    An entry needs a usable `id`; a further entry with an id already seen is left out. An optional
-    field of the wrong type means the same as an absent one: not known. An empty list is an empty
-    catalog, which is an answer and not an error.
+    An entry needs a usable `id`; of several entries with one id the first counts. An optional field
+    of the wrong type counts as absent, that is, unknown. An empty list is a valid, empty catalog.
 
-    Raises `FetchError` when this is not JSON of that shape or most entries are unreadable.
+    :raises FetchError: the body is not JSON of that shape, or most entries are unreadable.
     """
     entries = _decode(_envelope, body).data
     models: dict[str, Model] = {}
@@ -106,17 +105,17 @@ def parse_catalog(body: bytes) -> ParsedCatalog:
             rejected += 1
         else:
             models.setdefault(model.name, model)
-    _refuse_nonsense(len(entries), rejected)
+    _reject_if_mostly_unreadable(len(entries), rejected)
     return ParsedCatalog(tuple(models.values()), rejected)
 
 
 def parse_utilization(body: bytes) -> ParsedUtilization:
-    """Read the body of the utilization feed, a bare `[record, ...]`.
+    """Parse the body of the utilization feed, a bare `[record, ...]`.
 
-    A record is unreadable with a field of the wrong type, a negative or non-finite number, or
-    without name or active instance count. A further record for a chute already seen is left out.
+    A record is unreadable if it lacks a name or an active instance count, or has a field of the
+    wrong type or a negative or non-finite number. Of several records of one chute the first counts.
 
-    Raises `FetchError` when this is not JSON of that shape or most records are unreadable.
+    :raises FetchError: the body is not JSON of that shape, or most records are unreadable.
     """
     records = _decode(_array, body)
     loads: dict[str, Load] = {}
@@ -127,13 +126,14 @@ def parse_utilization(body: bytes) -> ParsedUtilization:
             rejected += 1
         else:
             loads.setdefault(load.chute_id or load.name, load)
-    _refuse_nonsense(len(records), rejected)
+    _reject_if_mostly_unreadable(len(records), rejected)
     return ParsedUtilization(tuple(loads.values()), rejected)
 
 
 def _decode(decoder: Decoder[_T], body: bytes) -> _T:
+    """Decode a feed's envelope."""
     try:
-        body.decode()  # the decoder does not look inside the records, whose bytes are passed on
+        body.decode()  # `Raw` records are passed on as bytes that the decoder has not validated
         return decoder.decode(body)
     except UnicodeDecodeError:
         raise FetchError(JSON, "not UTF-8") from None
@@ -143,33 +143,35 @@ def _decode(decoder: Decoder[_T], body: bytes) -> _T:
         raise FetchError(JSON, "not JSON") from None
 
 
-def _refuse_nonsense(total: int, rejected: int) -> None:
-    """Raise when most of a feed is unreadable: a new format must not look like an empty feed."""
+def _reject_if_mostly_unreadable(total: int, rejected: int) -> None:
+    """Raise if most records are unreadable: a new format must not pass for an empty feed."""
     if rejected > total - rejected:
         raise FetchError(SHAPE, f"{rejected} of {total} records unreadable")
 
 
 def _model(raw: Raw) -> Model | None:
+    """Return the model of a catalog entry, or None if the entry is unreadable."""
     try:
         entry = _entry.decode(raw)
     except DecodeError:
         return None
     if not _is_name(entry.id):
         return None
-    context = _known(_size, entry.context_length)
+    context = _optional(_size, entry.context_length)
     return Model(
         name=entry.id,
-        chute_id=_known(_text, entry.chute_id) or None,
-        tee=_known(_flag, entry.confidential_compute),
-        context_length=_known(_size, entry.max_model_len) if context is None else context,
-        max_output_length=_known(_size, entry.max_output_length),
-        input_modalities=_known_set(entry.input_modalities),
-        features=_known_set(entry.supported_features),
+        chute_id=_optional(_text, entry.chute_id) or None,
+        tee=_optional(_flag, entry.confidential_compute),
+        context_length=_optional(_size, entry.max_model_len) if context is None else context,
+        max_output_length=_optional(_size, entry.max_output_length),
+        input_modalities=_optional_set(entry.input_modalities),
+        features=_optional_set(entry.supported_features),
         raw=bytes(raw),
     )
 
 
 def _load(raw: Raw) -> Load | None:
+    """Return the load of a utilization record, or None if the record is unreadable."""
     try:
         record = _record.decode(raw)
     except DecodeError:
@@ -193,18 +195,19 @@ def _load(raw: Raw) -> Load | None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a name can be shown, logged and used as a label: printable and of sane length."""
-    return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
+    """Return whether a name is fit for display, logs and labels: printable, not too long."""
+    return 0 < len(text) <= _MAX_NAME_CHARS and text.isprintable()
 
 
-def _known(decoder: Decoder[_T], raw: Raw) -> _T | None:
-    """The value of an optional field, or None when it is absent, null or of another type."""
+def _optional(decoder: Decoder[_T], raw: Raw) -> _T | None:
+    """Return the value of an optional field; None if absent, null or of the wrong type."""
     try:
         return decoder.decode(raw)
     except DecodeError:
         return None
 
 
-def _known_set(raw: Raw) -> frozenset[str] | None:
-    words = _known(_words, raw)
+def _optional_set(raw: Raw) -> frozenset[str] | None:
+    """Return an optional list of strings as a set; None as for `_optional`."""
+    words = _optional(_words, raw)
     return None if words is None else frozenset(words)

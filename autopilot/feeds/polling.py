@@ -1,6 +1,6 @@
-"""Keeps one feed current: when to fetch, what the last attempts came to, what to log about it.
+"""The polling of one feed: its schedule, its status, and what the log reports about it.
 
-It does not know what a feed contains: a reader given at construction takes the body.
+It does not know the feed's contents: a callback given at construction reads the body.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from autopilot.http.cancelling import cancelled
+from autopilot.http.fetch import cancel
 from autopilot.http.fetch_error import INTERNAL, OK, FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, alike
 
@@ -23,42 +23,42 @@ CATALOG: Final = "catalog"
 UTILIZATION: Final = "utilization"
 
 JITTER: Final = 0.1
-"""How far a pause may differ from the interval, as a share of it."""
+"""Largest deviation of a pause from the interval, as a fraction of it."""
 
-UNTIL_FIRST: Final = 15.0
-"""Seconds after which a feed that was never fetched is asked again, however long its interval:
-without it the router serves nobody, and a network that comes up late should not cost minutes."""
+RETRY_BEFORE_FIRST: Final = 15.0
+"""Longest pause in seconds until the first success, whatever the interval. Without a catalog the
+router cannot serve the alias, and a network that comes up late should not cost minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """What is known about one feed's refreshes. Times are seconds of the injected clock."""
+    """The state of one feed's refreshes. Times are seconds of the injected clock."""
 
     name: str
     fetched_at: float | None = None
-    """When the data in use arrived; None before the first success."""
+    """When the current data arrived; None before the first success."""
     failing_since: float | None = None
-    """When the current run of failures began; None while the last refresh was a success."""
+    """When the current run of failures began; None if the last refresh succeeded."""
     last_error: str | None = None
-    """Why the last refresh failed, safe to show; None after a success."""
+    """Why the last refresh failed, safe to show; None if it succeeded."""
     size: int = 0
-    """Records in the data in use."""
+    """Number of records in the current data."""
     rejected: int = 0
-    """Records left out of it because they could not be read."""
+    """Number of unreadable records left out of it."""
 
 
-class Read(NamedTuple):
-    """What a reader made of a body: records taken, records it could not read."""
+class RecordCounts(NamedTuple):
+    """How many records of a body were used, and how many were unreadable."""
 
     size: int
     rejected: int
 
 
 class Polling:
-    """Fetches one feed at start and then every interval ±10 %, one fetch at a time, until stopped.
+    """Fetches a feed at start and then every interval ±10 %, one fetch at a time, until stopped.
 
-    A failed refresh changes the status and nothing else: the reader is not called, or has raised
-    before it replaced anything, and the next round comes as planned.
+    A failed refresh changes nothing but the status: the callback either is not called, or raises
+    before it replaces anything. The next refresh comes as scheduled.
     """
 
     _log = Logger()
@@ -68,12 +68,16 @@ class Polling:
         clock: IReactorTime,
         name: str,
         fetch: Callable[[], Deferred[bytes]],
-        read: Callable[[bytes], Read],
+        read: Callable[[bytes], RecordCounts],
         interval: float,
         jitter: Callable[[], float],
         observed: Callable[[str, str, int], None],
     ) -> None:
-        """`jitter` returns a number in -1..1; `observed` is told feed, outcome and rejected."""
+        """Take a `jitter` that returns a number in -1..1.
+
+        `read` parses and publishes a body. `observed` is called after each refresh with the feed's
+        name, the outcome and the number of unreadable records.
+        """
         self.status = FeedStatus(name)
         self._clock = clock
         self._fetch = fetch
@@ -87,71 +91,74 @@ class Polling:
 
     @property
     def due(self) -> float | None:
-        """When the next fetch begins; None while one is in flight, and after the end."""
+        """When the next fetch starts; None while one is in flight, and after `stop`."""
         call = None if self._loop is None else self._loop.call
         return None if call is None else call.getTime()
 
     def start(self) -> None:
-        """Fetch now and keep fetching. Does nothing when already started."""
+        """Fetch now, then at intervals. Does nothing if already started."""
         if self._loop is not None:
             return
-        self._loop = LoopingCall(self._round)
+        self._loop = LoopingCall(self._refresh)
         self._loop.clock = self._clock
         self._loop.start(self._interval)
 
     def stop(self) -> Deferred[None]:
-        """Fetch no more. Fires when a fetch in flight, which is cancelled, has ended."""
+        """Stop fetching. Fires when a fetch in flight, which is cancelled, has ended."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.stop()
-        return cancelled(self._in_flight)
+        return cancel(self._in_flight)
 
-    def _round(self) -> Deferred[None]:
-        """One refresh. Its Deferred never fails, since a LoopingCall stops at the first failure."""
-        self._pace()
+    def _refresh(self) -> Deferred[None]:
+        """Refresh once. The Deferred never fails, because a failure would end the LoopingCall."""
+        self._reschedule()
         self._in_flight = (
             maybeDeferred(self._fetch)
-            .addCallback(self._take)
+            .addCallback(self._read_body)
             .addCallbacks(self._succeeded, self._failed)
-            .addErrback(self._unexpected)
+            .addErrback(self._log_bug)
         )
         return self._in_flight
 
-    def _pace(self) -> None:
-        """Begin a new interval now, of a new length; LoopingCall would keep the first one's beat.
+    def _reschedule(self) -> None:
+        """Start a new interval of a new length; by itself LoopingCall keeps the initial cadence.
 
-        Many routers started together, or delayed together, so do not stay in step.
+        Otherwise routers that started together, or were delayed together, would fetch in step.
         """
         loop = self._loop
         assert loop is not None
         loop.starttime = self._clock.seconds()
         loop.interval = self._interval * (1 + JITTER * self._jitter())
 
-    def _take(self, body: bytes) -> Read | None:
+    def _read_body(self, body: bytes) -> RecordCounts | None:
+        """Read a body, unless the polling was stopped meanwhile."""
         return None if self._loop is None else self._read(body)
 
-    def _succeeded(self, read: Read | None) -> None:
-        if read is None:
+    def _succeeded(self, counts: RecordCounts | None) -> None:
+        """Update the status after a success."""
+        if counts is None:
             return
         before = self.status
         self.status = FeedStatus(
             before.name,
             fetched_at=self._clock.seconds(),
-            size=read.size,
-            rejected=read.rejected,
+            size=counts.size,
+            rejected=counts.rejected,
         )
         if before.failing_since is not None:
             self._log.info(
-                "Feed {feed} is back after {seconds:.0f} s",
+                "Feed {feed} recovered after {seconds:.0f} s",
                 feed=before.name,
                 seconds=self._clock.seconds() - before.failing_since,
             )
         self._repeats.forget()
-        self._observed(before.name, OK, read.rejected)
+        self._observed(before.name, OK, counts.rejected)
 
     def _failed(self, failure: Failure) -> None:
-        # Whether this is the end of it is known from the loop and not from the failure: a
-        # cancelled request fails in many ways.
+        """Update the status after a failure."""
+        # Whether `stop` cancelled the request shows in the loop only, not in the failure: a
+        # cancelled request can fail in many ways.
         if self._loop is None:
             return
         error = failure.value
@@ -159,7 +166,7 @@ class Polling:
             outcome, message = error.outcome, str(error)
         else:
             outcome, message = INTERNAL, "internal error"
-            self._unexpected(failure)
+            self._log_bug(failure)
         now = self._clock.seconds()
         since = self.status.failing_since
         self.status = replace(
@@ -168,22 +175,24 @@ class Polling:
             last_error=message,
         )
         if self.status.fetched_at is None:
-            self._loop.interval = min(self._loop.interval or UNTIL_FIRST, UNTIL_FIRST)
+            self._loop.interval = min(self._loop.interval or RETRY_BEFORE_FIRST, RETRY_BEFORE_FIRST)
         self._report_failure(now, message)
         self._observed(self.status.name, outcome, 0)
 
     def _report_failure(self, now: float, message: str) -> None:
-        """Warn of the first failure, of another reason at once, and then now and again."""
+        """Warn of the first failure, of a new reason at once, then at growing intervals."""
         count = self._repeats.met(message, now)
         self._log.emit(
             LogLevel.debug if count is None else LogLevel.warn,
             "Feed {feed} not refreshed{again}: {error}; the last good data stays in use",
             feed=self.status.name,
-            again=f" ({count} times since this was last said)" if count and count > 1 else "",
+            again=f" ({count} times since it was last logged)" if count and count > 1 else "",
             error=message,
         )
 
-    def _unexpected(self, failure: Failure) -> None:
-        """A bug, with its traceback: not with each round in which it is met again."""
+    def _log_bug(self, failure: Failure) -> None:
+        """Log an internal error with its traceback, at a limited rate."""
         if self._repeats.met(alike(failure), self._clock.seconds()) is not None:
-            self._log.failure("Feed {feed}: a bug", failure, feed=self.status.name)
+            self._log.failure(
+                "Internal error while feed {feed} was refreshed", failure, feed=self.status.name
+            )

@@ -1,6 +1,7 @@
-"""Whether the router should be sent traffic, and why not: one table, read from top to bottom.
+"""Readiness: whether the router can serve the alias, and if not, why (contract §9).
 
-Pure: the clock's reading, the limits and what is known of the feeds come in as values.
+The rules are one table, evaluated from top to bottom. This module is pure: the time, the limits and
+the feeds' status are arguments.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from autopilot.routing.snapshot import Snapshot
 
 
 class FeedState(StrEnum):
-    """How usable a feed's data is. A feed both empty and old counts as empty."""
+    """How usable a feed's data is. A feed that is both empty and stale counts as empty."""
 
     ABSENT = "absent"
     EMPTY = "empty"
@@ -25,7 +26,7 @@ class FeedState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FeedReport:
-    """One feed as the readiness answer shows it. Times are milliseconds."""
+    """One feed as `/readyz` reports it. Times are in milliseconds."""
 
     name: str
     state: FeedState
@@ -36,20 +37,24 @@ class FeedReport:
 
 
 class _Facts(NamedTuple):
+    """The inputs of the table."""
+
     draining: bool
     catalog: FeedState
     utilization: FeedState
 
 
 class _Row(NamedTuple):
+    """One reason not to be ready; `awaits` is the feed whose refresh may end it."""
+
     code: str
     applies: Callable[[_Facts], bool]
     message: str
     awaits: str | None
 
 
-# The first row that applies is the answer; none means ready. Without a catalog the other feed's
-# state means nothing yet, and a router on its way out is not ready whatever it knows.
+# The first row that applies decides; if none does, the router is ready. A draining router is never
+# ready, and without a catalog the state of the other feed does not matter yet.
 _ROWS: Final = (
     _Row("draining", lambda f: f.draining, "The router is shutting down.", None),
     _Row(
@@ -93,10 +98,11 @@ _ROWS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The answer: 200 and no code, or 503 with the code and message of the first row that applies.
+    """The verdict: 200 without a code, or 503 with the code and message of the row that applies.
 
-    `feeds` are catalog and utilization, in this order; `candidates` counts the models an alias can
-    choose from. `awaits` is the feed whose next refresh may change the answer.
+    `feeds` are the catalog and the utilization feed, in this order. `candidates` is the number of
+    models that the alias can choose from. `awaits` is the feed whose next refresh may change the
+    verdict.
     """
 
     status: int
@@ -107,7 +113,7 @@ class Readiness:
     awaits: str | None = None
 
     def report(self) -> dict[str, object]:
-        """The body as plain data for JSON: an error object when not ready, and always the feeds."""
+        """Return the body as data for JSON: an error if not ready, and always both feeds."""
         facts: dict[str, object] = {
             "candidates": self.candidates,
             "feeds": {feed.name: _without_name(feed) for feed in self.feeds},
@@ -131,10 +137,10 @@ def readiness(
     max_allowlist_age: float,
     draining: bool,
 ) -> Readiness:
-    """Judge the snapshot at `now`, in seconds of the clock that stamped it.
+    """Evaluate the snapshot at `now`, in seconds of the clock that stamped it.
 
-    The limits are seconds too, the first for utilization, the second for the catalog; data exactly
-    as old as its limit is still fresh. `statuses` are catalog and utilization, in this order.
+    The age limits are in seconds too; data exactly as old as its limit is still fresh. `statuses`
+    are those of the catalog and the utilization feed, in this order.
     """
     catalog, utilization = statuses
     feeds = (
@@ -151,6 +157,7 @@ def readiness(
 def _feed(
     status: FeedStatus, fetched_at: float | None, has_content: bool, now: float, limit: float
 ) -> FeedReport:
+    """Return the report of one feed."""
     age = None if fetched_at is None else max(0.0, now - fetched_at)
     if age is None:
         state = FeedState.ABSENT
@@ -169,6 +176,7 @@ def _feed(
 
 
 def _without_name(feed: FeedReport) -> dict[str, object]:
+    """Return the report's fields, except the name, which is the key in the body."""
     values = asdict(feed)
     del values["name"]
     return values

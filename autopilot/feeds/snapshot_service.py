@@ -1,7 +1,7 @@
-"""The two feeds put together: what the rest of the router knows of the platform at any moment.
+"""The current snapshot of the platform, kept up to date from both feeds.
 
-A `Snapshot` is made anew from the last good catalog and the last good loads whenever one of them
-changes, and replaced whole, so a request can keep the one it began with.
+Whenever the catalog or the loads change, a new `Snapshot` is made from the last good data of both
+and replaces the previous one, so that a request can keep the one that it started with.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
-from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus, Polling, Read
+from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus, Polling, RecordCounts
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
 
 
 class SnapshotService:
-    """Keeps a snapshot of catalog and ranking current from two feeds, from `start` to `stop`."""
+    """Keeps the snapshot of catalog and ranking current, from `start` to `stop`."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class SnapshotService:
         jitter: Callable[[], float],
         observed: Callable[[str, str, int], None],
     ) -> None:
-        """Intervals are seconds; `jitter` returns a number in -1..1.
+        """Take intervals in seconds, and a `jitter` that returns a number in -1..1.
 
         `observed` is called after each refresh, when the snapshot is already replaced, with the
-        feed's name, one of `feeds.OUTCOMES` and the number of records left out as unreadable.
+        feed's name, one of `fetch_error.OUTCOMES` and the number of unreadable records.
         """
         self._clock = clock
         self._snapshot = Snapshot()
@@ -54,33 +54,34 @@ class SnapshotService:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The current snapshot; the one handed out before is never changed."""
+        """The current snapshot. Snapshots are immutable."""
         return self._snapshot
 
     @property
     def statuses(self) -> tuple[FeedStatus, FeedStatus]:
-        """How the refreshes go: catalog first, then utilization."""
+        """The status of the catalog and of the utilization feed, in this order."""
         return self._catalog_feed.status, self._utilization_feed.status
 
     def refreshed_in(self, feed: str | None = None) -> int:
-        """After how many seconds this feed, or the sooner of both, may have been refreshed."""
-        polled = {CATALOG: self._catalog_feed, UTILIZATION: self._utilization_feed}
-        asked = polled.values() if feed is None else (polled[feed],)
+        """Return the seconds until `feed`, or the sooner of both feeds, may have been refreshed."""
+        by_name = {CATALOG: self._catalog_feed, UTILIZATION: self._utilization_feed}
+        feeds = by_name.values() if feed is None else (by_name[feed],)
         now = self._clock.seconds()
-        waits = (0.0 if each.due is None else each.due - now for each in asked)
-        return int(max(0.0, min(waits))) + 1  # a fetch takes a moment, too
+        waits = (0.0 if each.due is None else each.due - now for each in feeds)
+        return int(max(0.0, min(waits))) + 1  # rounded up, as the fetch itself takes a moment
 
     def start(self) -> None:
-        """Fetch both feeds now and keep fetching."""
+        """Start polling both feeds."""
         self._catalog_feed.start()
         self._utilization_feed.start()
 
     def stop(self) -> Deferred[None]:
-        """Cancel what is in flight and fetch no more. The snapshot stays as it is."""
+        """Stop polling and cancel fetches in flight. The snapshot stays as it is."""
         stopped = gatherResults([self._catalog_feed.stop(), self._utilization_feed.stop()])
         return stopped.addCallback(lambda _results: None)
 
-    def _read_catalog(self, body: bytes) -> Read:
+    def _read_catalog(self, body: bytes) -> RecordCounts:
+        """Parse the catalog and re-rank the last loads by it."""
         parsed = parse_catalog(body)
         catalog = Catalog.of(parsed.models)
         self._snapshot = Snapshot(
@@ -89,9 +90,10 @@ class SnapshotService:
             catalog_at=self._clock.seconds(),
             utilization_at=self._snapshot.utilization_at,
         )
-        return Read(len(catalog), parsed.rejected)
+        return RecordCounts(len(catalog), parsed.rejected)
 
-    def _read_utilization(self, body: bytes) -> Read:
+    def _read_utilization(self, body: bytes) -> RecordCounts:
+        """Parse the loads and rank them by the last catalog."""
         parsed = parse_utilization(body)
         self._snapshot = Snapshot(
             catalog=self._snapshot.catalog,
@@ -100,4 +102,4 @@ class SnapshotService:
             utilization_at=self._clock.seconds(),
         )
         self._loads = parsed.loads
-        return Read(len(parsed.loads), parsed.rejected)
+        return RecordCounts(len(parsed.loads), parsed.rejected)

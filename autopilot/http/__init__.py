@@ -1,1 +1,1 @@
-"""What both sides of the wire share: headers, parsers, checks, error bodies, timers, TLS."""
+"""HTTP building blocks shared by both sides of the router: parsers, checks, errors, timers, TLS."""

@@ -1,7 +1,8 @@
-"""Every error the router makes itself, in the shape the client's SDK expects.
+"""Bodies and header fields of the router's own errors, in the shape that the client's SDK expects.
 
-OpenAI's shape everywhere, Anthropic's on the messages endpoint; bodies and stream events alike.
-Nothing here knows a secret, an address or a body, so nothing here can leak one.
+The shape is OpenAI's, or Anthropic's on the messages endpoints, in responses and stream events
+alike (contract §8). This module has no access to secrets, addresses or bodies, so it cannot leak
+any.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
 }
 
-NOT_FOUND = RouterError(404, "not_found", "There is nothing at this path.")
-INTERNAL = RouterError(500, "internal_error", "The router made a mistake; it was logged.")
+NOT_FOUND = RouterError(404, "not_found", "No resource exists at this path.")
+INTERNAL = RouterError(
+    500,
+    "internal_error",
+    "Internal router error; quote this response's x-request-id to the operator.",
+)
 
 
 def too_large(limit: int) -> RouterError:
@@ -36,51 +41,52 @@ def too_large(limit: int) -> RouterError:
     )
 
 
-def error_type(refusal: RouterError) -> str:
-    """OpenAI's error type for a refusal."""
-    if refusal.code == "not_ready":
+def error_type(error: RouterError) -> str:
+    """Return OpenAI's error type for an error."""
+    if error.code == "not_ready":
         return "not_ready"
-    return "invalid_request_error" if refusal.status < 500 else "server_error"
+    return "invalid_request_error" if error.status < 500 else "server_error"
 
 
-def error_object(refusal: RouterError, dialect: Dialect | None = None) -> Mapping[str, object]:
-    """The error as a JSON-able object."""
-    facts = {"message": refusal.message, "param": refusal.param, "code": refusal.code}
+def error_object(error: RouterError, dialect: Dialect | None = None) -> Mapping[str, object]:
+    """Return the error as an object for JSON."""
+    facts = {"message": error.message, "param": error.param, "code": error.code}
     if dialect is Dialect.MESSAGES:
-        fallback = "invalid_request_error" if refusal.status < 500 else "api_error"
-        kind = _ANTHROPIC_TYPES.get(refusal.status, fallback)
+        fallback = "invalid_request_error" if error.status < 500 else "api_error"
+        kind = _ANTHROPIC_TYPES.get(error.status, fallback)
         return {"type": "error", "error": {"type": kind, **facts}}
-    return {"error": {"type": error_type(refusal), **facts}}
+    return {"error": {"type": error_type(error), **facts}}
 
 
-def error_body(refusal: RouterError, dialect: Dialect | None = None) -> bytes:
-    """The error as a response body."""
-    return msgspec.json.encode(error_object(refusal, dialect))
+def error_body(error: RouterError, dialect: Dialect | None = None) -> bytes:
+    """Return the error as a response body."""
+    return msgspec.json.encode(error_object(error, dialect))
 
 
-def error_event(refusal: RouterError, dialect: Dialect) -> bytes:
-    """The error as the last event of a stream."""
+def error_event(error: RouterError, dialect: Dialect) -> bytes:
+    """Return the error as the last event of a stream."""
     name = b"event: error\n" if dialect is Dialect.MESSAGES else b""
-    return b"%bdata: %b\n\n" % (name, error_body(refusal, dialect))
+    return b"%bdata: %b\n\n" % (name, error_body(error, dialect))
 
 
-def error_fields(refusal: RouterError) -> list[Field]:
-    """The header fields of an error, without its length.
+def error_fields(error: RouterError) -> list[Field]:
+    """Return the header fields of an error, except its Content-Length.
 
-    SDKs retry by themselves; the router's own 503s tell them that it is worth it, and when.
+    SDKs retry by themselves; the fields of a 503 tell them that a retry may succeed, and when
+    (contract §6).
     """
     fields = [(b"Content-Type", b"application/json")]
-    if refusal.status == 503:
-        fields.append((b"Retry-After", b"%d" % (refusal.retry_after or 1)))
+    if error.status == 503:
+        fields.append((b"Retry-After", b"%d" % (error.retry_after or 1)))
         fields.append((b"x-should-retry", b"true"))
     return fields
 
 
 def raw_response(
-    refusal: RouterError, reason: bytes, also: Iterable[Field], dialect: Dialect | None = None
+    error: RouterError, reason: bytes, extra_fields: Iterable[Field], dialect: Dialect | None = None
 ) -> bytes:
-    """A complete response, for where no Twisted request writes it; ``also`` are further fields."""
-    body = error_body(refusal, dialect)
-    fields = [*error_fields(refusal), (b"Content-Length", b"%d" % len(body)), *also]
+    """Return a complete response as bytes, for code without a Twisted request."""
+    body = error_body(error, dialect)
+    fields = [*error_fields(error), (b"Content-Length", b"%d" % len(body)), *extra_fields]
     head = b"".join(b"%b: %b\r\n" % field for field in fields)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (refusal.status, reason, head, body)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (error.status, reason, head, body)

@@ -1,7 +1,7 @@
-"""Fetches over HTTP from the platform: bounded in time and size, and trusted no further than that.
+"""HTTP fetches from the platform, bounded in time and size.
 
-treq is used for its client interface alone. What it adds by default would be wrong here: cookies
-kept between calls, redirects followed, gzip asked for and decoded without a limit.
+treq serves as an HTTP client only. Its defaults are unsafe here: it keeps cookies between calls,
+follows redirects, and requests gzip, which it inflates without a limit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet import protocol
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import (
     ConnectError,
     ConnectionRefusedError,
@@ -35,8 +35,8 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 
 _T = TypeVar("_T")
 
-# What a failed request is reported as, first match wins. Twisted's own messages name hosts and
-# addresses, which must not reach a status page.
+# How a failed request is reported; the first match applies. Twisted's own messages contain hosts
+# and addresses, which must not reach the status page.
 _NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], ...]] = (
     ((DNSLookupError,), NETWORK, "name lookup failed"),
     ((ConnectionRefusedError,), NETWORK, "connection refused"),
@@ -47,14 +47,14 @@ _NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], .
 
 
 class FetchedResponse(NamedTuple):
-    """A whole answer, whatever its status."""
+    """A complete response, whatever its status."""
 
     status: int
     body: bytes
 
 
 class Fetcher:
-    """GETs a URL through the given agent, of a feed the body and of anything else the answer."""
+    """GETs URLs through an agent."""
 
     def __init__(
         self,
@@ -63,27 +63,29 @@ class Fetcher:
         timeout: float,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """`timeout` in seconds runs from the call to the last byte of the body."""
-        self._agent = _Plain(agent)
+        """Apply `timeout`, in seconds, from the call to the last byte of the body."""
+        self._agent = _IdentityAgent(agent)
         self._clock = clock
         self._timeout = timeout
         self._max_bytes = max_bytes
 
     def get(self, url: str) -> Deferred[bytes]:
-        """Fetch the body at a URL; an answer that is not a 200 is dropped unread.
+        """Fetch the body of a URL; a response other than 200 is discarded unread.
 
-        Fails with `FetchError` and nothing else, unless the caller cancels. However it ends, the
-        connection is either reusable or aborted.
+        Fails with `FetchError` only, unless the caller cancels. In every case the connection is
+        afterwards reusable or aborted.
         """
         return self._in_time(self._get(url))
 
     def ask(self, url: str, authorization: str | None = None) -> Deferred[FetchedResponse]:
-        """Fetch the answer at a URL, an error's too. Fails as `get` does."""
+        """Fetch the response of a URL, whatever its status. Fails as `get` does."""
         return self._in_time(self._ask(url, authorization))
 
     def _in_time(self, fetching: Coroutine[Deferred[Any], Any, _T]) -> Deferred[_T]:
+        """Run a fetch, and fail with `FetchError` if it exceeds the time-out."""
+
         def expired(_result: object, seconds: float) -> NoReturn:
-            raise FetchError(TIMEOUT, f"no complete answer within {seconds:g} s")
+            raise FetchError(TIMEOUT, f"no complete response within {seconds:g} s")
 
         fetched = Deferred.fromCoroutine(fetching)
         return fetched.addTimeout(self._timeout, self._clock, onTimeoutCancel=expired)
@@ -103,9 +105,9 @@ class Fetcher:
         headers = Headers({b"Accept": [b"application/json"]})
         if authorization is not None:
             headers.addRawHeader(b"Authorization", authorization.encode("ascii"))
-        # A client of its own for each call, because a client keeps cookies.
+        # One client per call, because a client keeps cookies.
         client = HTTPClient(self._agent)
-        clock: Any = self._clock  # only to keep treq from importing the global reactor
+        clock: Any = self._clock  # without it treq would import the global reactor
         response: IResponse = await maybeDeferred(
             client.get,
             url,
@@ -118,8 +120,8 @@ class Fetcher:
 
 
 @implementer(IAgent)
-class _Plain:
-    """An agent that asks for an unencoded answer, overruling the gzip that treq asks for."""
+class _IdentityAgent:
+    """An agent that requests an unencoded response, in place of treq's gzip."""
 
     def __init__(self, agent: IAgent) -> None:
         self._agent = agent
@@ -135,20 +137,20 @@ class _Plain:
         plain = Headers() if headers is None else headers.copy()
         plain.setRawHeaders(b"Accept-Encoding", [b"identity"])
         answered: Deferred[IResponse] = self._agent.request(method, uri, plain, bodyProducer)
-        return answered.addCallback(_refuse_encoded)
+        return answered.addCallback(_reject_encoded)
 
 
-def _refuse_encoded(response: IResponse) -> IResponse:
-    """Stop here what was compressed all the same: treq would inflate it without any limit."""
+def _reject_encoded(response: IResponse) -> IResponse:
+    """Reject a response that is compressed nevertheless: treq would inflate it without a limit."""
     codings = response.headers.getRawHeaders(b"Content-Encoding", [])
     if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):
         _discard(response)
-        raise FetchError(SHAPE, "compressed answer")
+        raise FetchError(SHAPE, "compressed response")
     return response
 
 
 def _whole_body(response: IResponse, max_bytes: int) -> Deferred[bytes]:
-    """The body of an answer of at most `max_bytes`; a longer one is dropped unread."""
+    """Return the body of a response if it has at most `max_bytes`; else discard it unread."""
     if response.length is not UNKNOWN_LENGTH and response.length > max_bytes:
         _discard(response)
         raise _too_large(max_bytes)
@@ -156,7 +158,7 @@ def _whole_body(response: IResponse, max_bytes: int) -> Deferred[bytes]:
 
 
 def _discard(response: IResponse) -> None:
-    """Abort a response nobody will read; left alone it would stay open and paused for ever."""
+    """Abort a response that is not needed; without a reader it would stay open, and paused."""
     body = _deliver(response, 0)
     body.finished.addErrback(lambda _failure: None)
     body.finished.cancel()
@@ -169,20 +171,20 @@ def _deliver(response: IResponse, max_bytes: int) -> _Body:
 
 
 class _Body(protocol.Protocol):
-    """Gathers a response body up to a limit. Cancelling `finished` aborts the connection."""
+    """Collects a response body up to a limit. Cancelling `finished` aborts the connection."""
 
     def __init__(self, max_bytes: int) -> None:
         self.finished: Deferred[bytes] = Deferred(lambda _deferred: self._abort())
-        self._room = max_bytes
+        self._remaining = max_bytes
         self._limit = max_bytes
         self._chunks: list[bytes] = []
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep a piece of the body, or give up once it does not fit."""
+        """Keep a piece of the body, or abort as soon as the body exceeds the limit."""
         if self.finished.called:
             return
-        self._room -= len(data)
-        if self._room < 0:
+        self._remaining -= len(data)
+        if self._remaining < 0:
             self._chunks.clear()
             self.finished.errback(_too_large(self._limit))
             self._abort()
@@ -190,27 +192,38 @@ class _Body(protocol.Protocol):
             self._chunks.append(data)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        """The body is over, whole or not.
+        """Complete the body, or fail if it was truncated.
 
-        An end without length is taken for whole: if it was not, the JSON will show it.
+        A response without a length that ends with its connection (RFC 9112 §6.3, rule 8) counts as
+        complete; if it was truncated, parsing its JSON fails.
         """
         if self.finished.called:
             return
         if isinstance(reason.value, ResponseDone | PotentialDataLoss):
             self.finished.callback(b"".join(self._chunks))
         else:
-            self.finished.errback(FetchError(NETWORK, "answer cut short"))
+            self.finished.errback(FetchError(NETWORK, "response truncated"))
 
     def _abort(self) -> None:
-        """Close the connection now.
+        """Close the connection immediately.
 
-        What a body protocol gets for a transport only offers `loseConnection`, and over TLS that
-        waits for the peer's goodbye, while the rest of the body keeps coming. The transport it
-        wraps can really be aborted; it is gone when the response is already complete.
+        The transport of a body protocol offers `loseConnection` only, which over TLS waits for the
+        peer's close_notify while the body keeps arriving. The transport that it wraps can be
+        aborted; it is None once the response is complete.
         """
-        real = getattr(self.transport, "_producer", None)
-        if real is not None:
-            real.abortConnection()
+        transport = getattr(self.transport, "_producer", None)
+        if transport is not None:
+            transport.abortConnection()
+
+
+def cancel(in_flight: Deferred[None] | None) -> Deferred[None]:
+    """Cancel a poll in flight, if there is one. Fires when it has ended, whatever its result."""
+    if in_flight is None:
+        return succeed(None)
+    ended: Deferred[None] = Deferred()
+    in_flight.addBoth(lambda _result: ended.callback(None))
+    in_flight.cancel()
+    return ended
 
 
 def _too_large(limit: int) -> FetchError:
@@ -218,20 +231,20 @@ def _too_large(limit: int) -> FetchError:
 
 
 def _explain(failure: Failure) -> NoReturn:
-    """Say why there is no response, without what Twisted's own messages would give away."""
+    """Raise the reason why there is no response, without hosts or addresses."""
     error = failure.value
     assert error is not None
     if isinstance(error, FetchError | CancelledError):
         raise error
     causes = _causes(error)
-    for kinds, outcome, message in _NETWORK_ERRORS:
-        if any(isinstance(cause, kinds) for cause in causes):
+    for types, outcome, message in _NETWORK_ERRORS:
+        if any(isinstance(cause, types) for cause in causes):
             raise FetchError(outcome, message)
-    raise FetchError(NETWORK, "no usable answer")
+    raise FetchError(NETWORK, "no valid HTTP response")
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """An error and what its `reasons` wrap (Twisted nests failures in lists), outermost first."""
+    """Return an error and those in its `reasons` (Twisted nests failures), outermost first."""
     found = [error]
     for reason in getattr(error, "reasons", ()):
         found += _causes(reason.value)

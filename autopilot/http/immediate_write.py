@@ -1,13 +1,13 @@
-"""Bytes to the socket now instead of in the reactor's next turn.
+"""Writes that reach the socket at once instead of in the reactor's next turn.
 
-A Twisted transport collects what is written and sends it when the reactor says that the socket has
-room, which costs two changes of the poll set, one more event and a turn's delay for every write. A
-relay writes one small piece at a time into sockets that almost always have room, so it sends first
-and leaves to the transport only what does not fit, with everything that follows from it: order,
-producers, and closing when the socket fails.
+A Twisted transport buffers what is written and sends it when the reactor reports the socket as
+writable. Each write then costs two changes of the poll set, one more event and the delay of a turn.
+A relay writes one small piece at a time into sockets that nearly always have room. It therefore
+sends first and hands only the remainder to the transport, which keeps the order, signals its
+producer and closes the connection when the socket fails.
 
-What the transport has in store is told only by attributes that are not public; where one of them is
-missing, writing stays as it is.
+Only undocumented attributes show what the transport has buffered. If one of those in ``_NEEDED`` is
+missing, writes stay as they are.
 """
 
 from __future__ import annotations
@@ -21,32 +21,35 @@ _NEEDED = ("socket", "connected", "dataBuffer", "_tempDataLen")
 
 
 def hasten(transport: Any) -> bool:
-    """Make ``transport.write`` send at once; whether this kind of transport lets it."""
+    """Make ``transport.write`` send at once; return whether this type of transport permits it."""
     if not isinstance(transport, Connection) or getattr(transport, "TLS", True):
         return False
     if not all(hasattr(transport, name) for name in _NEEDED):
         return False
-    transport.write = _at_once(transport, transport.write)  # type: ignore[method-assign]
+    transport.write = _immediate_write(transport, transport.write)  # type: ignore[method-assign]
     return True
 
 
-def _at_once(transport: Any, store: Callable[[bytes], None]) -> Callable[[bytes], None]:
+def _immediate_write(
+    transport: Any, buffered_write: Callable[[bytes], None]
+) -> Callable[[bytes], None]:
     def write(data: bytes) -> None:
+        # Bytes must not overtake those that are still buffered.
         if transport._tempDataLen or transport.dataBuffer or not transport.connected or not data:
-            store(data)
+            buffered_write(data)
             return
         try:
             sent = transport.socket.send(data)
         except OSError:
-            # Full, or broken: the transport meets the same error and closes as it always does.
+            # Full or broken: the transport will get the same error and handle it.
             sent = 0
         if sent < len(data):
-            store(data[sent:] if sent else data)
+            buffered_write(data[sent:] if sent else data)
 
     return write
 
 
 def relax(transport: Any) -> None:
-    """Undo :func:`hasten` when a connection ends; else it would keep itself alive."""
+    """Undo :func:`hasten` when the connection ends; the closure would keep the transport alive."""
     if isinstance(transport, Connection):
         vars(transport).pop("write", None)

@@ -1,4 +1,4 @@
-"""What a client may send and how long it may take; apart, because site and reader both go by it."""
+"""Limits on a client's request: sizes and times, shared by the site and the request parser."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Times in seconds, sizes in bytes.
+    """Times in seconds, sizes in bytes (contract §11).
 
-    ``head_timeout`` runs from the connection or a head's first byte to its end, ``body_timeout``
-    from there to the end of the body, ``idle_timeout`` between two requests; ``flush_timeout`` is
-    how long a closing connection waits for a client to take what was written.
+    ``head_timeout`` runs from the connection, or from the first byte of a further head, to the end
+    of the head; ``body_timeout`` from there to the end of the body; ``idle_timeout`` between two
+    requests. ``flush_timeout`` is how long a closing connection waits for the client to read what
+    was written.
     """
 
     head_timeout: float = 10.0

@@ -1,7 +1,8 @@
-"""What a request head must look like before anything else is done with it (RFC 9110, RFC 9112).
+"""Semantic checks of a request head, before anything else handles it (RFC 9110, RFC 9112).
 
-The parser has settled the syntax. What is left are the rules a proxy must not be lax about, because
-the two sides of it would otherwise read one request differently.
+The parser has checked the syntax. What remains are the rules that a proxy must enforce strictly,
+because router and upstream could otherwise interpret one request differently (request smuggling,
+RFC 9112 §11.2).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9
 
 
 class Head(NamedTuple):
-    """What it takes to go on.
+    """The facts of a valid head that later steps need.
 
-    ``target`` is in origin form; ``length`` is the declared one, ``None`` for a chunked body.
+    ``target`` is in origin form. ``length`` is the declared body length, None for a chunked body.
     """
 
     target: bytes
@@ -40,17 +41,17 @@ def check(
     named: Named,
     max_body: int,
 ) -> Head | RouterError:
-    """Read a request head, or say why it is refused."""
+    """Return the facts of a request head, or the error if it is not valid."""
     if method == b"CONNECT":
-        return RouterError(405, "method_not_allowed", "This server is not a tunnel.")
+        return RouterError(405, "method_not_allowed", "CONNECT is not supported.")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        return RouterError(505, "bad_request", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        return RouterError(505, "bad_request", "Only HTTP/1.1 and HTTP/1.0 are supported.")
     target = _origin_form(raw_target)
     if target is None:
         return _bad("the request target is not a path")
-    wrong_host = _wrong_host(version, named.get(b"host", ()))
-    if wrong_host is not None:
-        return wrong_host
+    host_error = _host_error(version, named.get(b"host", ()))
+    if host_error is not None:
+        return host_error
     length = _length(version, named)
     if isinstance(length, RouterError):
         return length
@@ -60,19 +61,26 @@ def check(
     if expect is None:
         return Head(target, length, False)
     if any(value.strip().lower() != b"100-continue" for value in expect):
-        return RouterError(417, "bad_request", "The only expectation met here is 100-continue.")
+        return RouterError(417, "bad_request", "The only supported expectation is 100-continue.")
+    # An HTTP/1.0 client's expectation is ignored, and without a body 100 (Continue) may be omitted
+    # (RFC 9110 §10.1.1).
     return Head(target, length, version == b"HTTP/1.1" and length != 0)
 
 
 def _origin_form(target: bytes) -> bytes | None:
-    """A proxied client may send the whole URL; only its path means anything here."""
+    """Return the target in origin form, or None if it is neither a path nor an http URL.
+
+    A client that takes the router for a proxy sends the absolute form (RFC 9112 §3.2.2); only its
+    path counts, as the destination comes from the configuration alone.
+    """
     if target.startswith(b"/"):
         return None if b"#" in target else target
     absolute = _ABSOLUTE.match(target)
     return (absolute.group(1) or b"/") if absolute else None
 
 
-def _wrong_host(version: bytes, hosts: Sequence[bytes]) -> RouterError | None:
+def _host_error(version: bytes, hosts: Sequence[bytes]) -> RouterError | None:
+    """Return an error unless there is exactly one valid ``Host`` field (RFC 9112 §3.2)."""
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         return _bad("it must have exactly one Host field")
     if hosts and not _is_host(hosts[0]):
@@ -82,29 +90,32 @@ def _wrong_host(version: bytes, hosts: Sequence[bytes]) -> RouterError | None:
 
 @lru_cache(maxsize=256)
 def _is_host(value: bytes) -> bool:
-    """Whether a ``Host`` field names one; nearly all requests to a router say the same."""
+    """Return whether a ``Host`` value is valid; cached, as most requests to a router share it."""
     return _HOST.match(value.strip()) is not None
 
 
 def _length(version: bytes, named: Named) -> int | RouterError | None:
-    """The declared body length; ``None`` for a chunked body. Never both, never twice."""
+    """Return the declared body length, None for a chunked body, or the error.
+
+    A message with both framings, a repeated one, or chunked under HTTP/1.0 is ambiguous and
+    therefore rejected (RFC 9112 §6.1 and §6.3).
+    """
     lengths = named.get(b"content-length", ())
     codings = named.get(b"transfer-encoding")
     if codings:
         if lengths or version != b"HTTP/1.1" or len(codings) > 1:
             return _bad("its framing is ambiguous")
         if codings[0].strip().lower() != b"chunked":
-            return RouterError(
-                501, "bad_request", "The only transfer coding understood is chunked."
-            )
+            return RouterError(501, "bad_request", "The only supported transfer coding is chunked.")
         return None
     if not lengths:
         return 0
     value = lengths[0].strip()
     if len(lengths) > 1 or not value.isdigit() or len(value) > 18:
-        return _bad("its Content-Length cannot be read")
+        return _bad("its Content-Length is not one decimal number")
     return int(value)
 
 
-def _bad(why: str) -> RouterError:
-    return RouterError(400, "bad_request", f"The request is not valid: {why}.")
+def _bad(reason: str) -> RouterError:
+    """Return the 400 error of a malformed head."""
+    return RouterError(400, "bad_request", f"The request is not valid: {reason}.")

@@ -1,9 +1,10 @@
-"""Name lookups that keep waiting nobody but those who asked for the name.
+"""Host-name resolution in which a slow name delays only connections to that name.
 
-A lookup blocks its thread for as long as the name's servers are silent, and cannot be interrupted.
-Twisted makes one for each connection, in ten threads for all names, and waits for those threads
-when the process ends. So one silent name would soon stop the lookups of all others, and the end.
-Here a name is looked up once at a time, whoever asks for it, and its thread ends with the process.
+A call of getaddrinfo(3) blocks its thread while the name servers do not respond, and cannot be
+interrupted. Twisted makes one call per connection, in a pool of ten threads for all names, and
+joins those threads when the process ends. One unresponsive name would soon block every other
+lookup, and the shutdown. Here concurrent connections share one lookup per name, each lookup has its
+own thread, and that thread does not outlive the process.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-_KINDS: dict[int, type[IPv4Address] | type[IPv6Address]] = {
+_ADDRESS_TYPES: dict[int, type[IPv4Address] | type[IPv6Address]] = {
     socket.AF_INET: IPv4Address,
     socket.AF_INET6: IPv6Address,
 }
 
 
 def share_lookups(reactor: Any) -> None:
-    """Look names up in this way on `reactor`, which is the process's own."""
+    """Install this resolver on `reactor`, which must belong to the router's own process."""
     reactor.installNameResolver(SharedResolver(reactor))
 
 
 @implementer(IHostnameResolver)
 class SharedResolver:
-    """Asks the system's resolver for a name and a port, with one thread for each that is asked."""
+    """Calls getaddrinfo(3) in a thread of its own for each name and port in demand."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -49,41 +50,42 @@ class SharedResolver:
         addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
         transportSemantics: str = "TCP",  # noqa: N803
     ) -> IHostResolution:
-        """See `IHostnameResolver`; only what endpoints ask for is known: TCP, any kind."""
+        """See `IHostnameResolver`. Supports what endpoints request: TCP, any address type."""
         resolution = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
-        asked = hostName, portNumber
-        waiting = self._waiting.setdefault(asked, [])
+        address = hostName, portNumber
+        waiting = self._waiting.setdefault(address, [])
         waiting.append(resolutionReceiver)
         if len(waiting) == 1:
-            Thread(target=self._look_up, args=(asked,), daemon=True).start()
+            Thread(target=self._look_up, args=(address,), daemon=True).start()
         return resolution
 
-    def _look_up(self, asked: tuple[str, int]) -> None:
-        """In a thread: ask, and hand over what is found; a name without an address has none."""
+    def _look_up(self, address: tuple[str, int]) -> None:
+        """Resolve in a thread; a failed lookup delivers no addresses."""
         found: list[Any] = []
         try:
-            found = socket.getaddrinfo(*asked, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             pass
         finally:
-            self._reactor.callFromThread(self._deliver, asked, found)
+            self._reactor.callFromThread(self._deliver, address, found)
 
-    def _deliver(self, asked: tuple[str, int], found: list[Any]) -> None:
-        for receiver in self._waiting.pop(asked):
+    def _deliver(self, key: tuple[str, int], found: list[Any]) -> None:
+        """Pass the addresses to every waiting connection, in the reactor's thread."""
+        for receiver in self._waiting.pop(key):
             for family, _, _, _, address in found:
-                if family in _KINDS:
-                    receiver.addressResolved(_KINDS[family]("TCP", *address))
+                if family in _ADDRESS_TYPES:
+                    receiver.addressResolved(_ADDRESS_TYPES[family]("TCP", *address))
             receiver.resolutionComplete()
 
 
 @implementer(IHostResolution)
 class _Resolution:
-    """A lookup under way."""
+    """A lookup in progress."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def cancel(self) -> None:
-        """See `IHostResolution`; there is no way to."""
+        """See `IHostResolution`. A call of getaddrinfo(3) cannot be cancelled."""
         raise NotImplementedError

@@ -1,12 +1,12 @@
-"""TLS to the upstream with less to do for each piece of an answer.
+"""TLS for upstream connections, with less overhead for each piece of a stream.
 
-Twisted asks OpenSSL for decrypted bytes until an exception says that there are no more, and then
-for bytes to send until another one says that there are none. For an event of a stream the two
-exceptions cost more than its decryption. The framing of the records (RFC 8446, section 5.1) is
-readable without any key, so how often there is something to ask for can be counted beforehand.
+Twisted reads decrypted bytes from OpenSSL until an exception reports that there are no more, then
+bytes to send until another one does. For one event of a stream these two exceptions cost more than
+its decryption. The framing of TLS records (RFC 8446 §5.1) is readable without keys, so this module
+counts the records first and reads exactly as often.
 
-Whatever is not a read of whole records of application data goes Twisted's way, and all of it does
-where one of the names used here, which are not public, is missing.
+Everything except reads of whole application-data records takes Twisted's own way, and so does
+everything if one of the undocumented attributes in ``_NEEDED`` is missing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 
-_HEADER = 5
+# TLSCiphertext of RFC 8446 §5.1: type (1 byte), version (2), length (2), fragment.
+_HEADER_BYTES = 5
 _APPLICATION_DATA = 23
-_LONGEST_RECORD = 2**15
+_MAX_READ = 2**15  # above the longest plaintext of a record, 2**14 bytes
 _NEEDED = (
     "_aborted",
     "_appSendBuffer",
@@ -36,7 +37,7 @@ _NEEDED = (
 
 
 class Records:
-    """Follows the framing of TLS records through reads that cut them anywhere."""
+    """Tracks the framing of TLS records across reads that split them anywhere."""
 
     __slots__ = ("_header", "_missing")
 
@@ -45,15 +46,15 @@ class Records:
         self._missing = 0
 
     def whole(self, data: bytes) -> int:
-        """How many records of application data ``data`` is.
+        """Return how many records ``data`` holds if it is nothing but whole application data.
 
-        0 when it is anything else: if it begins or ends within a record, or holds another kind.
+        Return 0 if it begins or ends within a record, or holds a record of another type.
         """
         if not self._missing and not self._header:
             size = len(data)
             at = count = 0
-            while size - at >= _HEADER and data[at] == _APPLICATION_DATA:
-                at += _HEADER + (data[at + 3] << 8 | data[at + 4])
+            while size - at >= _HEADER_BYTES and data[at] == _APPLICATION_DATA:
+                at += _HEADER_BYTES + (data[at + 3] << 8 | data[at + 4])
                 count += 1
             if at == size:
                 return count
@@ -61,51 +62,52 @@ class Records:
         return 0
 
     def _follow(self, data: bytes) -> None:
+        """Advance through ``data``, from wherever the previous read ended."""
         at = 0
         while at < len(data):
             skipped = min(self._missing, len(data) - at)
             self._missing -= skipped
             at += skipped
-            piece = data[at : at + _HEADER - len(self._header)]
+            piece = data[at : at + _HEADER_BYTES - len(self._header)]
             self._header += piece
             at += len(piece)
-            if len(self._header) == _HEADER:
+            if len(self._header) == _HEADER_BYTES:
                 self._missing = self._header[3] << 8 | self._header[4]
                 self._header = b""
 
 
 class TLS(TLSMemoryBIOProtocol):
-    """The client's end of one TLS connection; what is written leaves at once."""
+    """The client side of one TLS connection; writes leave at once."""
 
     def makeConnection(self, transport: Any) -> None:
         """See `IProtocol`."""
         self._records = Records()
         super().makeConnection(transport)
-        self._quick = all(hasattr(self, name) for name in _NEEDED)
+        self._countable = all(hasattr(self, name) for name in _NEEDED)
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol`."""
         count = self._records.whole(data)
-        if count and self._quick and self._handshakeDone and not self._appSendBuffer:
+        if count and self._countable and self._handshakeDone and not self._appSendBuffer:
             self._read(data, count)
         else:
             super().dataReceived(data)
 
     def _read(self, data: bytes, count: int) -> None:
-        """Take in so many records.
+        """Decrypt exactly ``count`` records.
 
-        What OpenSSL may have to say to them, such as its share of a change of keys, waits for the
-        next request, as it may.
+        What OpenSSL may have to send in response, such as its own key update (RFC 8446 §4.6.3),
+        goes out with the next request, which the protocol permits.
         """
         connection = self._tlsConnection
         connection.bio_write(data)
-        at_most = min(len(data), _LONGEST_RECORD)  # it is taken, cleared and filled at every read
+        at_most = min(len(data), _MAX_READ)  # each read allocates a buffer of this size
         for _ in range(count):
             if self._aborted or self._lostTLSConnection:
                 return
             try:
                 plain = connection.recv(at_most)
-            except Error:  # no data after all, the end, or worse: Twisted meets it again
+            except Error:  # no data, the end, or a failure: Twisted will get the same error
                 self._flushReceiveBIO()
                 return
             assert self.wrappedProtocol is not None
@@ -118,7 +120,7 @@ class _Factory(TLSMemoryBIOFactory):
 
 @implementer(IStreamClientEndpoint)
 class TLSEndpoint:
-    """Connects over ``plain`` and speaks TLS there as ``options`` say."""
+    """Connects over the endpoint ``plain`` and speaks TLS there, configured by ``options``."""
 
     def __init__(self, options: Any, plain: IStreamClientEndpoint, clock: IReactorTime) -> None:
         self._options = options

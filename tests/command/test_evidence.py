@@ -180,7 +180,7 @@ class TroubleTests(EvidenceTestCase):
     def test_trouble_on_the_way(self) -> None:
         """A broken catalog, an answer that breaks off, one that never comes."""
         said = self.refused("stub/evidence-cut")
-        self.assertEqual(said, "the evidence could not be fetched: answer cut short")
+        self.assertEqual(said, "the evidence could not be fetched: response truncated")
         ended, _ = self.begun("stub/evidence-hang")
         self.assertNoResult(ended)
         self.clock.advance(60)

@@ -123,7 +123,7 @@ class AnswerTests(FetchTestCase):
             request.setHeader(b"content-encoding", b"gzip")
             return gzip.compress(b"[]")
 
-        self.assertEqual(self.refused(self.fetch(answer)), (SHAPE, "compressed answer"))
+        self.assertEqual(self.refused(self.fetch(answer)), (SHAPE, "compressed response"))
 
     def test_identity_named(self) -> None:
         """An answer that says it is not encoded is taken."""
@@ -145,7 +145,7 @@ class AnswerTests(FetchTestCase):
 
         fetched = self.fetch(answer)
         self.drained()
-        self.assertEqual(self.refused(fetched), (NETWORK, "answer cut short"))
+        self.assertEqual(self.refused(fetched), (NETWORK, "response truncated"))
 
     def test_without_length(self) -> None:
         """A body ended by the end of the connection is taken; its JSON shows if it is whole."""
@@ -171,8 +171,8 @@ class NetworkErrorTests(FetchTestCase):
             (NoRouteError(host), NETWORK, "connecting failed"),
             (SSL.Error(host), NETWORK, "TLS failed"),
             (VerificationError([]), NETWORK, "TLS failed"),
-            (ConnectionLost(host), NETWORK, "no usable answer"),
-            (ValueError(host), NETWORK, "no usable answer"),
+            (ConnectionLost(host), NETWORK, "no valid HTTP response"),
+            (ValueError(host), NETWORK, "no valid HTTP response"),
         ):
             wrapped = ResponseNeverReceived([Failure(ResponseNeverReceived([Failure(error)]))])
             for shown in (error, wrapped):
@@ -182,7 +182,9 @@ class NetworkErrorTests(FetchTestCase):
     def test_bad_url(self) -> None:
         """An address treq cannot read fails like a network, it does not raise."""
         fetcher = Fetcher(_FailingAgent(ValueError()), self.clock, 10.0)
-        self.assertEqual(self.refused(fetcher.get("http://[::1")), (NETWORK, "no usable answer"))
+        self.assertEqual(
+            self.refused(fetcher.get("http://[::1")), (NETWORK, "no valid HTTP response")
+        )
 
     def test_nonsense(self) -> None:
         """An answer that is no HTTP is an error that does not repeat it."""
@@ -192,4 +194,4 @@ class NetworkErrorTests(FetchTestCase):
 
         fetched = self.fetch(answer)
         self.drained()
-        self.assertEqual(self.refused(fetched), (NETWORK, "no usable answer"))
+        self.assertEqual(self.refused(fetched), (NETWORK, "no valid HTTP response"))

@@ -94,7 +94,7 @@ class TimeoutTests(FetchTestCase):
         self.clock.advance(9.9)
         self.assertNoResult(fetched)
         self.clock.advance(0.1)
-        self.assertEqual(self.refused(fetched), (TIMEOUT, "no complete answer within 10 s"))
+        self.assertEqual(self.refused(fetched), (TIMEOUT, "no complete response within 10 s"))
         self.drained()
         self.assertEqual(self.site.gone, 1)
 

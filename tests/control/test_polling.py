@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from autopilot.feeds.polling import UNTIL_FIRST
+from autopilot.feeds.polling import RETRY_BEFORE_FIRST
 from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch_error import INTERNAL, NETWORK, SHAPE, FetchError
 from tests.control.planes import FeedInHand, Fetch, PlaneTestCase
@@ -64,9 +64,9 @@ class PaceTests(PlaneTestCase):
         """A feed that was never fetched is asked again soon, until it has been once."""
         self.models.fails(FetchError(NETWORK, "connection refused"))
         self.plane.start()
-        self.clock.pump([UNTIL_FIRST] * 2)
+        self.clock.pump([RETRY_BEFORE_FIRST] * 2)
         self.models.gives(catalog_body(entry()))
-        self.clock.advance(UNTIL_FIRST)
+        self.clock.advance(RETRY_BEFORE_FIRST)
         self.models.fails(FetchError(NETWORK, "connection refused"))
         self.clock.pump([300.0] * 2)
         self.assertEqual(self.models.started, [0.0, 15.0, 30.0, 45.0, 345.0, 645.0])
@@ -177,12 +177,12 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(len(self.messages(LogLevel.warn)), 9)
         self.assertEqual(len(self.messages(LogLevel.debug)), 3600 / 15 - 9)
         again = [event["again"] for event in self.events if event["log_level"] is LogLevel.warn]
-        self.assertEqual(again[:3], ["", " (4 times since this was last said)", *again[2:3]])
-        self.assertEqual(again[2], " (8 times since this was last said)")
+        self.assertEqual(again[:3], ["", " (4 times since it was last logged)", *again[2:3]])
+        self.assertEqual(again[2], " (8 times since it was last logged)")
         self.utilization.gives(utilization_body(record("a")))
         self.clock.pump([15.0] * 3)
         self.assertEqual(
-            self.messages(LogLevel.info), ["Feed {feed} is back after {seconds:.0f} s"]
+            self.messages(LogLevel.info), ["Feed {feed} recovered after {seconds:.0f} s"]
         )
         self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.clock.advance(15.0)

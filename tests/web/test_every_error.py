@@ -99,7 +99,7 @@ def made() -> set[tuple[int, str]]:
     found: set[tuple[int, str]] = set()
     for path in Path(autopilot.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "RouterError":
                 status, code = node.args[:2]
                 # The one code that is a name; the name says which.
                 text = code.value if isinstance(code, ast.Constant) else ast.unparse(code).lower()
