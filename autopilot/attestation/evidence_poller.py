@@ -117,7 +117,7 @@ class EvidencePoller:
             return
         self._loop = LoopingCall(self._round)
         self._loop.clock = self._clock
-        self._loop.start(self._spacing(), now=False)
+        self._loop.start(self._spacing(), now=False).addErrback(self._unexpected)
 
     def stop(self) -> Deferred[None]:
         """Ask no more. Fires when a question in flight, which is cancelled, has ended."""
@@ -149,7 +149,11 @@ class EvidencePoller:
     # -- asking
 
     def _round(self) -> Deferred[None]:
-        """One question, if one is due. Its Deferred never fails, which would end the loop."""
+        """Ask once, if a question is due. Its Deferred never fails, which would end the loop."""
+        self._in_flight = maybeDeferred(self._ask_next).addErrback(self._unexpected)
+        return self._in_flight
+
+    def _ask_next(self) -> Deferred[None]:
         loop = self._loop
         assert loop is not None
         loop.starttime = self._clock.seconds()
@@ -159,8 +163,7 @@ class EvidencePoller:
         model = min(models, key=self._due_at, default=None)
         if model is None or self._due_at(model) > self._clock.seconds():
             return succeed(None)
-        self._in_flight = self._ask(model, self._nonce())
-        return self._in_flight
+        return self._ask(model, self._nonce())
 
     def _spacing(self) -> float:
         return SPACING * (1.25 + 0.25 * self._jitter())

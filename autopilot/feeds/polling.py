@@ -101,7 +101,7 @@ class Polling:
             return
         self._loop = LoopingCall(self._refresh)
         self._loop.clock = self._clock
-        self._loop.start(self._interval)
+        self._loop.start(self._interval).addErrback(self._log_bug)
 
     def stop(self) -> Deferred[None]:
         """Stop fetching. Fires when a fetch in flight, which is cancelled, has ended."""
@@ -112,14 +112,17 @@ class Polling:
 
     def _refresh(self) -> Deferred[None]:
         """Refresh once. The Deferred never fails, because a failure would end the LoopingCall."""
-        self._reschedule()
         self._in_flight = (
-            maybeDeferred(self._fetch)
+            maybeDeferred(self._begin)
             .addCallback(self._read_body)
             .addCallbacks(self._succeeded, self._failed)
             .addErrback(self._log_bug)
         )
         return self._in_flight
+
+    def _begin(self) -> Deferred[bytes]:
+        self._reschedule()
+        return self._fetch()
 
     def _reschedule(self) -> None:
         """Start a new interval of a new length; by itself LoopingCall keeps the initial cadence.

@@ -402,6 +402,30 @@ class EndTests(AttestationTestCase):
         self.assertEqual(self.state(), "evidence-unavailable (unreadable-answer)")
         self.assertEqual(len(self.asked), 2)
 
+    def test_mistake_before_asking(self) -> None:
+        """A bug on the way to a question is logged, and the questions go on when it is over."""
+        mended = self.catalog
+        broken = False
+
+        def catalog() -> Catalog | None:
+            if broken:
+                raise ZeroDivisionError("secret")
+            return mended
+
+        self.attestation = EvidencePoller(
+            self.clock, self.fetch, catalog, REFRESH, lambda: self.jitter, lambda: "ab" * 32
+        )
+        self.attestation.start()
+        broken = True
+        self.passes(10 * SPACING)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+        self.assertEqual(self.asked, [])
+        broken = False
+        self.passes(2 * SPACING)
+        self.assertEqual([name for _, name in self.asked], ["tee/one", "tee/two"])
+        self.successResultOf(self.attestation.stop())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_debug_domain(self) -> None:
         """Evidence that refutes itself is shown as none."""
         evidence = [instance_evidence("a", "ab" * 32, Form(attributes=1))]

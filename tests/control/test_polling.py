@@ -8,10 +8,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
+from autopilot.feeds import polling
 from autopilot.feeds.polling import RETRY_BEFORE_FIRST
 from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch_error import INTERNAL, NETWORK, SHAPE, FetchError
-from tests.control.planes import FeedInHand, Fetch, PlaneTestCase
+from tests.control.planes import UTILIZATION_EVERY, FeedInHand, Fetch, PlaneTestCase
 from tests.control.records import catalog_body, entry, record, utilization_body
 
 
@@ -203,6 +204,19 @@ class FailureTests(PlaneTestCase):
         self.utilization.fails(ZeroDivisionError())
         self.clock.pump([15.0] * int(3600 / 15))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 9)
+
+    def test_mistake_before_fetching(self) -> None:
+        """A bug on the way to a fetch is a failed refresh, and the next one is tried in time."""
+        self.models.gives(catalog_body(entry()))
+        self.utilization.gives(b"[]")
+        self.plane.start()
+        self.patch(polling, "JITTER", None)
+        self.clock.pump([UTILIZATION_EVERY] * 3)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(self.plane.statuses[1].last_error, "internal error")
+        self.patch(polling, "JITTER", 0.1)
+        self.clock.advance(UTILIZATION_EVERY)
+        self.assertIsNone(self.plane.statuses[1].last_error)
 
 
 class StopTests(PlaneTestCase):

@@ -57,6 +57,14 @@ class SupervisionTests(SynchronousTestCase):
             except BlockingIOError:
                 return heard
 
+    def test_keep_alive_that_fails(self) -> None:
+        """A bug in the keep-alive is logged: without them the manager restarts the router."""
+        self.patch(self.notifier, "alive", lambda: 1 // 0)
+        self.supervision(watchdog=2.0).started()
+        self.reactor.runs()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def supervision(self, watchdog: float | None = None) -> Supervision:
         """A process that may take a minute to stop."""
         return Supervision(self.reactor, self.notifier, watchdog, lambda: 60.0)

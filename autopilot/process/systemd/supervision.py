@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from autopilot.process.systemd.notify import Notifier
 
@@ -19,6 +21,8 @@ class Supervision:
     Ready means listening, not fresh feeds: a platform outage while the machine boots must not make
     the manager give the router up, and the router serves some requests without feeds.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -50,4 +54,7 @@ class Supervision:
     def _running(self) -> None:
         self.notifier.ready()
         if self._watchdog is not None:
-            self._keep_alive.start(self._watchdog / 2)
+            self._keep_alive.start(self._watchdog / 2).addErrback(self._keep_alive_failed)
+
+    def _keep_alive_failed(self, failure: Failure) -> None:
+        self._log.failure("Keep-alives failed; the watchdog will restart the router", failure)
