@@ -7,9 +7,10 @@ from one minute to ten, with how many there were. What was quiet for longer than
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 SHORTEST: Final = 60.0
@@ -70,3 +71,20 @@ def alike(failure: Failure) -> Hashable:
     """The same for failures of one type that come from one place."""
     method, path, line = failure.frames[-1][:3] if failure.frames else (None, None, None)
     return failure.type, method, path, line
+
+
+class FailureLog:
+    """Logs what callbacks raise, with tracebacks, at a limited rate. ``seconds`` reads a clock."""
+
+    def __init__(self, log: Logger, seconds: Callable[[], float]) -> None:
+        self._log = log
+        self._seconds = seconds
+        self._limit = LogRateLimit()
+
+    def report(self, text: str) -> None:
+        """Log the exception being handled under ``text``, unless its like was logged lately."""
+        failure = Failure()
+        count = self._limit.met((text, alike(failure)), self._seconds())
+        if count is not None:
+            again = f" ({count} times since the last such message)" if count > 1 else ""
+            self._log.failure("{text}{again}", failure, text=text, again=again)

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.process.systemd.sockets import Sockets, family_of
 from autopilot.settings import Settings, split_address
 from autopilot.settings.reload import Change, change
@@ -61,9 +62,9 @@ class AutopilotService(Service):
     say. Stopping it lets the streams under way finish within the drain time; the Deferred of
     ``stopService`` fires after that. ``records`` is called with the record of each request that is
     to be logged; without it the records become events of Twisted's log. ``followers`` are called
-    with the settings each time `reload` has changed them. ``passed`` are sockets to listen on
-    instead of where the settings say. ``traces``, a provider of OpenTelemetry's, takes the spans of
-    requests, and stays its owner's to shut down.
+    with the settings each time `reload` has changed them; what one raises is logged. ``passed`` are
+    sockets to listen on instead of where the settings say. ``traces``, a provider of
+    OpenTelemetry's, takes the spans of requests, and stays its owner's to shut down.
     """
 
     name = "autopilot"
@@ -89,6 +90,7 @@ class AutopilotService(Service):
         tree = parts.tree(operators=not apart)
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
+        self._failures = FailureLog(self._log, parts.clock.seconds)
         self._listeners: list[Listener] = []
         if listen:
             self._listen(settings.listen_addr, passed.api, parts.site(tree))
@@ -132,8 +134,11 @@ class AutopilotService(Service):
         made = change(self.settings, settings)
         self.settings = made.settings
         self._parts.configure(made.settings)
-        for follow in self.followers:
-            follow(made.settings)
+        for follow in tuple(self.followers):
+            try:
+                follow(made.settings)
+            except Exception:  # noqa: BLE001  the callback is not ours
+                self._failures.report("A follower of the settings failed; the reload went on")
         self._tell(made)
         return made
 

@@ -6,10 +6,19 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.log_rate_limit import LONGEST, SHORTEST, LogRateLimit, alike
+from autopilot.observability.log_rate_limit import (
+    LONGEST,
+    SHORTEST,
+    FailureLog,
+    LogRateLimit,
+    alike,
+)
 
 
 def _failure(error: type[Exception], *, other_place: bool = False) -> Failure:
@@ -89,3 +98,36 @@ class RepeatsTests(SynchronousTestCase):
         self.assertNotEqual(alike(_failure(KeyError)), alike(_failure(IndexError)))
         self.assertNotEqual(alike(_failure(KeyError)), alike(_failure(KeyError, other_place=True)))
         self.assertEqual(alike(Failure(KeyError())), alike(Failure(KeyError())))
+
+
+class FailureLogTests(SynchronousTestCase):
+    """What callbacks raise."""
+
+    def test_limited(self) -> None:
+        """The first failure of a kind is logged, then a count; another kind is logged at once."""
+        events = EventLoggingObserver()
+        clock = Clock()
+        failures = FailureLog(Logger(observer=events), clock.seconds)
+
+        def meet(text: str, error: type[Exception]) -> None:
+            try:
+                raise error("secret")
+            except error:
+                failures.report(text)
+
+        for _ in range(30):
+            meet("A callback failed", KeyError)
+            clock.advance(2.5)
+        meet("A callback failed", OSError)
+        meet("Another callback failed", KeyError)
+        self.assertEqual(
+            [formatEvent(each) for each in events],
+            [
+                "A callback failed",
+                "A callback failed (24 times since the last such message)",
+                "A callback failed",
+                "Another callback failed",
+            ],
+        )
+        self.assertEqual({each["log_level"] for each in events}, {LogLevel.critical})
+        self.assertIs(events[0]["log_failure"].type, KeyError)

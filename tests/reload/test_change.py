@@ -97,3 +97,26 @@ class ChangeTests(SynchronousTestCase):
         wanted = Settings(listen_addr="127.0.0.1:2", admin_listen_addr="127.0.0.1:1")
         with patch.object(reload, "DECLARED", apart):
             self.assertRaises(SettingsError, change, before, wanted)
+
+
+class FollowerTests(ReloadTestCase):
+    """Who is called after a reload."""
+
+    def test_follower_that_raises(self) -> None:
+        """A follower that raises is logged, once; the others and the reload take effect."""
+        heard: list[int] = []
+
+        def broken(settings: Settings) -> None:
+            raise ZeroDivisionError("secret")
+
+        self.start()
+        self.router.followers += [broken, lambda settings: heard.append(settings.max_attempts)]
+        for attempts in (3, 4):
+            made = self.change(max_attempts=attempts)
+            self.assertEqual(made.changed, ("MAX_ATTEMPTS",))
+        self.assertEqual(heard, [3, 4])
+        self.assertEqual(self.router.settings.max_attempts, 4)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.reactor.advance(60)
+        self.change(max_attempts=5)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
