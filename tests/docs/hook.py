@@ -13,7 +13,8 @@ _FINDINGS = ("research/RELIABILITY.md", "research/COVERAGE_MATRIX.md")
 
 def on_config(config: Any) -> Any:
     """Pages of the navigation that somebody else still has to write are left out."""
-    there = {path.name for path in Path(config.docs_dir).glob("*.md")}
+    docs = Path(config.docs_dir)
+    there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
     config.nav = _written(config.nav, there | set(_FINDINGS))
     return config
 
