@@ -115,10 +115,12 @@ lint: lock-check lint-files secrets $(STAMP) ## format and lint, changing nothin
 SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tests/*/*.sh)
 
 .PHONY: lint-files
-lint-files: hygiene-tool ## the Dockerfile, the shell scripts and the workflow
+lint-files: hygiene-tool ## the Dockerfile, the shell scripts and what is in .github
 	$(HYGIENE)/bin/hadolint Dockerfile
 	$(HYGIENE)/bin/shellcheck $(SCRIPTS)
 	$(HYGIENE)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(HYGIENE)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(HYGIENE)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml
 	$(HYGIENE)/bin/zizmor --offline --quiet --no-progress .github
 
 .PHONY: secrets
