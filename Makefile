@@ -69,8 +69,8 @@ hygiene-tool:
 	-@$(MAKE) --no-print-directory $(HYGIENE)/.installed
 
 # These have a target of their own: after what they need has been installed, or beside the others.
-AROUND := curl hygiene packaging prometheus
-APART := $(AROUND) clients node_clients recipes
+AROUND := sdk/test_curl.py hygiene packaging deploy/prometheus
+APART := sdk hygiene packaging deploy/prometheus
 
 .PHONY: pytest
 pytest: $(STAMP) manifests-tool ## the tests under pytest, with the coverage gate
@@ -83,9 +83,8 @@ around: $(STAMP) hygiene-tool ## the tests of what surrounds the router: packagi
 	$(BIN)/python -m pytest $(AROUND:%=tests/%) $(ARGS)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser chromium clients curl deploy docs faults hygiene image live node_clients packaging prometheus recipes secrets soak tracing
-TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
-	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
+WATCHED := browser deploy docs hygiene packaging process rigs sdk
+TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py)))
 
 .PHONY: trial
 trial: $(STAMP) ## the tests that are plain test cases, under trial
@@ -97,22 +96,22 @@ conduct: $(STAMP) ## print what clients see when a model misbehaves, in virtual 
 
 .PHONY: smoke
 smoke: $(STAMP) ## real processes, real sockets; reports to logs/smoke
-	$(BIN)/python -m tests.smoke $(ARGS)
+	$(BIN)/python -m tests.rigs.smoke $(ARGS)
 
 .PHONY: soak
 soak: $(STAMP) ## ten minutes of a bad day, every answer accounted for; reports to logs/soak; ARGS=--quick
-	$(BIN)/python -m tests.soak $(ARGS)
+	$(BIN)/python -m tests.rigs.soak $(ARGS)
 
 .PHONY: live
 live: $(STAMP) ## compare the platform with the stand-in, with CHUTES_API_KEY; without it, say what would be done
-	$(BIN)/python -m tests.live $(ARGS)
+	$(BIN)/python -m tests.rigs.live $(ARGS)
 
 .PHONY: lint
 lint: lock-check lint-files secrets $(STAMP) ## format and lint, changing nothing
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 
-SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tests/*/*.sh)
+SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tests/*/*.sh tests/*/*/*.sh)
 
 .PHONY: lint-files
 lint-files: hygiene-tool ## the Dockerfile, the shell scripts and what is in .github
@@ -200,19 +199,19 @@ docs: tests/docs/.venv/.installed ## build the documentation into build/docs, an
 	tests/docs/.venv/bin/python -m tests.docs build/docs
 
 .PHONY: fuzz
-fuzz: tests/fuzz/.venv/.installed ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
-	tests/fuzz/.venv/bin/python -m tests.fuzz $(ARGS)
+fuzz: tests/rigs/fuzz/.venv/.installed ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
+	tests/rigs/fuzz/.venv/bin/python -m tests.rigs.fuzz $(ARGS)
 
 .PHONY: mutation
-mutation: tests/mutation/.venv/.installed ## change routing in a thousand ways and see whether its tests notice
-	tests/mutation/.venv/bin/python -m tests.mutation $(ARGS)
+mutation: tests/rigs/mutation/.venv/.installed ## change routing in a thousand ways and see whether its tests notice
+	tests/rigs/mutation/.venv/bin/python -m tests.rigs.mutation $(ARGS)
 
 # CI makes it part of its run; where chromium cannot be had the tests say so and are skipped.
 .PHONY: browser
 browser: tests/browser/.venv/.installed ## the status page in a real Chromium; screenshots to logs/browser
 	tests/browser/.venv/bin/python -m pytest tests/browser $(ARGS)
 
-NODE := tests/node_clients
+NODE := tests/sdk/node
 
 $(NODE)/node_modules/.installed: $(NODE)/package-lock.json
 	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --ignore-scripts --loglevel=error && touch $(@:$(NODE)/%=%); \
@@ -220,27 +219,27 @@ $(NODE)/node_modules/.installed: $(NODE)/package-lock.json
 
 .PHONY: node-clients
 node-clients: $(STAMP) $(NODE)/node_modules/.installed ## the JavaScript SDKs against real processes, with node where it is
-	$(BIN)/python -m pytest tests/node_clients $(ARGS)
+	$(BIN)/python -m pytest tests/sdk/node $(ARGS)
 
-CLIENTS := tests/clients/.venv
+CLIENTS := tests/sdk/python/.venv
 
 .PHONY: clients
 clients: $(STAMP) $(CLIENTS)/.installed ## the Python SDKs against real processes
-	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)
+	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/sdk/python $(ARGS)
 
 # RECIPES_PROGRAMS names folders that have aider and claude.
 .PHONY: recipes
 recipes: $(STAMP) $(CLIENTS)/.installed $(NODE)/node_modules/.installed ## every block of docs/recipes.md, with the clients it is for
-	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/recipes $(ARGS)
+	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/sdk/recipes $(ARGS)
 
 # Tools that import the router are resolved with its dependencies, the others by themselves.
 .PHONY: tools-lock
 tools-lock: $(STAMP) ## resolve the tools of single tests anew
-	for each in $(patsubst tests/%/tool.in,%,$(wildcard tests/*/tool.in)); do \
-		case $$each in browser|docs|fuzz|mutation) with='--constraint ../../requirements-dev.lock ../../pyproject.toml';; *) with=;; esac; \
-		(cd tests/$$each && ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	for each in $(patsubst tests/%/tool.in,%,$(wildcard tests/*/tool.in tests/*/*/tool.in)); do \
+		case $$each in browser|docs|rigs/fuzz|rigs/mutation) with='--constraint requirements-dev.lock pyproject.toml';; *) with=;; esac; \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make tools-lock' \
-			$(ARGS) --output-file tool.lock tool.in $$with) || exit 1; done
+			$(ARGS) --output-file tests/$$each/tool.lock tests/$$each/tool.in $$with || exit 1; done
 
 .PHONY: image
 image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Docker by buildah, as root
@@ -248,13 +247,13 @@ image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Doc
 
 .PHONY: image-test
 image-test: $(STAMP) ## build the image and run it without Docker, as root: no rights, nothing writable
-	@$(BIN)/python -m tests.image.able
+	@$(BIN)/python -m tests.deploy.image.able
 	LAYERS=no WORK=build/image-test PYTHON=$(BIN)/python sh deploy/image/build.sh
-	AUTOPILOT_IMAGE=$$(echo build/image-test/chutes-autopilot-*.tar) $(BIN)/python -m pytest tests/image $(ARGS)
+	AUTOPILOT_IMAGE=$$(echo build/image-test/chutes-autopilot-*.tar) $(BIN)/python -m pytest tests/deploy/image $(ARGS)
 
 .PHONY: image-check
 image-check: $(STAMP) ## build the image twice from nothing, as root, and compare the two file by file
-	$(BIN)/python -m tests.image
+	$(BIN)/python -m tests.deploy.image
 
 .PHONY: dist
 dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, the same bytes every time
@@ -293,6 +292,6 @@ clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/browser logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
-		tests/*/.venv $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		tests/*/.venv tests/*/*/.venv $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
 	find autopilot benchmarks stub_backend tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +

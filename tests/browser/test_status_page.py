@@ -19,7 +19,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from stub_backend.demo_processes import HOST, Process, get_json, router, stub
-from tests.smoke.client import fetch_json
+from tests.rigs.smoke.client import fetch_json
 
 CHROMIUM = shutil.which("chromium")
 PICTURES = Path(__file__).resolve().parents[2] / "logs" / "browser"

@@ -7,8 +7,8 @@ from contextlib import suppress
 from threading import Event, Thread
 from time import monotonic
 
-from tests.web.responses import responses
-from tests.wire.processes import PATIENCE
+from tests.process.processes import PATIENCE
+from tests.unit.web.responses import responses
 
 _AT_ONCE = 0.5
 """Seconds within which a client has to ask on a connection that it has."""

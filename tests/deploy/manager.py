@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import sample
 from time import monotonic
 
-from tests.wire.processes import PATIENCE, Router
+from tests.process.processes import PATIENCE, Router
 
 _BECOME = """
 import fcntl, os, sys

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from tests.wire.processes import ROOT
+from tests.process.processes import ROOT
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 COMPOSE = ROOT / "docker-compose.yaml"

@@ -12,13 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.deploy.load import Load
 from tests.deploy.manager import Activated, listening
-from tests.faults.cases import GOOD, PLAIN
-from tests.faults.crowds import REST, WORDS
-from tests.faults.upstreams import ONE, TWO, Upstream, says
-from tests.relay.upstreams import whole
-from tests.web.browsers import CHAT, ask, request
-from tests.web.responses import Response, responses
-from tests.wire.processes import PATIENCE, Router, received, until
+from tests.process.faults.cases import GOOD, PLAIN
+from tests.process.faults.crowds import REST, WORDS
+from tests.process.faults.upstreams import ONE, TWO, Upstream, says
+from tests.process.processes import PATIENCE, Router, received, until
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import CHAT, ask, request
+from tests.unit.web.responses import Response, responses
 
 _READY = request(b"/readyz", b"Connection: close", method=b"GET")
 _ALIVE = request(b"/healthz", b"Connection: close", method=b"GET")

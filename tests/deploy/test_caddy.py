@@ -21,13 +21,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.http.limits import Limits
 from autopilot.settings import Settings, split_address
 from tests.deploy.manager import free_port
-from tests.faults.cases import PLAIN, FaultTestCase
-from tests.faults.upstreams import ONE, TWO, says
-from tests.relay.upstreams import DONE, ROLE, TOKEN, chunk, head, whole
-from tests.web.browsers import CHAT, ask
-from tests.web.browsers import request as named_request
-from tests.web.responses import Response, responses
-from tests.wire.processes import PATIENCE, ROOT, received, until
+from tests.process.faults.cases import PLAIN, FaultTestCase
+from tests.process.faults.upstreams import ONE, TWO, says
+from tests.process.processes import PATIENCE, ROOT, received, until
+from tests.unit.relay.upstreams import DONE, ROLE, TOKEN, chunk, head, whole
+from tests.unit.web.browsers import CHAT, ask
+from tests.unit.web.browsers import request as named_request
+from tests.unit.web.responses import Response, responses
 
 CADDYFILE = ROOT / "deploy" / "caddy" / "Caddyfile"
 _EVENTS = 5

@@ -14,7 +14,7 @@ from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
 from stub_backend.command import host_and_port, parse
 from tests.deploy.manifests import COMPOSE, Manifests, by_default, compose, dockerfile, seconds
-from tests.wire.processes import ROOT
+from tests.process.processes import ROOT
 
 _ROUTERS = ("router", "demo")
 _STOPPING = 5.0

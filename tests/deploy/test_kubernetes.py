@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
 from tests.deploy.manifests import KUBERNETES, Manifests, dockerfile, kubernetes
-from tests.platforms import ServiceTestCase
-from tests.web.browsers import request
+from tests.unit.service.platforms import ServiceTestCase
+from tests.unit.web.browsers import request
 
 NO_SCHEMA = "no schema"
 _STOPPING = 5

@@ -11,10 +11,10 @@ from unittest import SkipTest
 
 from tests.deploy.manager import Hearer, free_port
 from tests.deploy.test_activation import ActivationTestCase
-from tests.faults.cases import FaultTestCase
-from tests.web.browsers import request
-from tests.web.responses import responses
-from tests.wire.processes import PATIENCE, Router, received, until
+from tests.process.faults.cases import FaultTestCase
+from tests.process.processes import PATIENCE, Router, received, until
+from tests.unit.web.browsers import request
+from tests.unit.web.responses import responses
 
 
 class NotifyTests(FaultTestCase):

@@ -24,10 +24,10 @@ from autopilot.settings import Settings, split_address
 from autopilot.web.listener import BACKLOG
 from tests.deploy.sandbox import allowed
 from tests.deploy.units import UNITS, names, unit
-from tests.faults.cases import GOOD, FaultTestCase
-from tests.faults.upstreams import ONE, Script, Upstream, says
-from tests.web.browsers import request
-from tests.wire.processes import Router, until
+from tests.process.faults.cases import GOOD, FaultTestCase
+from tests.process.faults.upstreams import ONE, Script, Upstream, says
+from tests.process.processes import Router, until
+from tests.unit.web.browsers import request
 
 SERVICE = "chutes-autopilot.service"
 _PROGRAM = re.compile(r"^(Exec\w+=)/\S+", re.M)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.wire.processes import ROOT
+from tests.process.processes import ROOT
 
 UNITS = ROOT / "deploy" / "systemd"
 

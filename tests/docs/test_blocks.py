@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.settings import DECLARED
 from autopilot.settings.sources import EnvFile, SettingsSources
 from tests.docs.blocks import LANGUAGES, ROOT, Block, blocks
-from tests.smoke.processes import RouterProcess, StubProcess
+from tests.rigs.smoke.processes import RouterProcess, StubProcess
 
 _PATIENCE = 120
 _TARGET = re.compile(r"^make ([a-z-]+)", re.MULTILINE)

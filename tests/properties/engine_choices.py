@@ -13,7 +13,7 @@ from tests.properties import engine_replies as replies
 from tests.properties.engine_attempt import Times
 from tests.properties.engine_replies import Framing
 from tests.properties.engine_router import Setup
-from tests.relay.routers import ALIAS
+from tests.unit.relay.routers import ALIAS
 
 SELECTORS = {ALIAS: ("a", "b", "c"), "b,a": ("b", "a"), "c, a,b,a": ("c", "a", "b"), "a": ("a",)}
 UNASKED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

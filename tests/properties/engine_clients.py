@@ -11,8 +11,8 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from tests.properties.engine_sight import Seen
-from tests.web.browsers import CHAT, Peer, request
-from tests.web.responses import Response, responses
+from tests.unit.web.browsers import CHAT, Peer, request
+from tests.unit.web.responses import Response, responses
 
 
 class Socket(Peer):

@@ -20,7 +20,7 @@ from autopilot.upstream.types import UpstreamCall
 from tests.properties.engine_replies import REPLIES, Framing
 from tests.properties.engine_script import Script
 from tests.properties.engine_tape import Dialled, Entry, Lost, Received, Sent, Tried
-from tests.relay.upstreams import Wire
+from tests.unit.relay.upstreams import Wire
 
 
 class Line(Wire):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from tests.relay import upstreams
-from tests.relay.upstreams import JSON, SSE
+from tests.unit.relay import upstreams
+from tests.unit.relay.upstreams import JSON, SSE
 
 HTML = b"text/html"
 

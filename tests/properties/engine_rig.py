@@ -19,7 +19,7 @@ from tests.properties.engine_network import Line, Network
 from tests.properties.engine_router import MOST_ACTIVE, Router, Setup
 from tests.properties.engine_sight import Seen
 from tests.properties.engine_tape import Dialled, Entry, Lost, Received, Sent, Tried
-from tests.relay.chunks import cut
+from tests.unit.relay.chunks import cut
 
 MOST_REQUESTS = 15  # fewer than make a model's speed known, which would stretch its deadlines
 MOMENT = 1 / 4096

@@ -30,7 +30,7 @@ from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from tests.properties.engine_attempt import Terms, Times
 from tests.properties.engine_network import Network, WatchedPool
-from tests.relay.routers import ALIAS, ORIGINS, snapshot
+from tests.unit.relay.routers import ALIAS, ORIGINS, snapshot
 
 CONTEXTS = {"a": 1000, "b": 1000, "c": 4000}
 LARGER = {

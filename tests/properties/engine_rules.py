@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tests.properties.engine_replies import Event, Means, Reply
-from tests.relay.upstreams import JSON
+from tests.unit.relay.upstreams import JSON
 
 MOST_DECIDING = 65536
 MOST_HELD = 262144

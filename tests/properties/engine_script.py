@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.properties.engine_attempt import Read
 from tests.properties.engine_replies import Event, Framing, Piece, Reply
-from tests.relay.upstreams import chunk
+from tests.unit.relay.upstreams import chunk
 
 
 class Script:

@@ -15,7 +15,7 @@ from autopilot.relay.commit import (
 from autopilot.relay.dialect import Dialect
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from autopilot.routing.commit import Commit
-from tests.relay.chunks import cut, places
+from tests.unit.relay.chunks import cut, places
 
 _EVENTS = [
     b": comment\n\n",

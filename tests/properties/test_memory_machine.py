@@ -31,9 +31,9 @@ from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
 from tests.properties import memory_model as plain
 from tests.properties.engine_bounds import bounds
-from tests.relay.downstreams import RecordingDownstream
-from tests.relay.routers import ALIAS, RouterTestCase, snapshot
-from tests.relay.upstreams import JSON, Wire, chunk, head, whole
+from tests.unit.relay.downstreams import RecordingDownstream
+from tests.unit.relay.routers import ALIAS, RouterTestCase, snapshot
+from tests.unit.relay.upstreams import JSON, Wire, chunk, head, whole
 
 MODELS = ("a", "b", "c", "d")
 LISTS = ("b,a", "a,b,c")

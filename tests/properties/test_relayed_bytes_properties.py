@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autopilot.routing.commit import Commit
-from tests.relay.chunks import cut, places
-from tests.relay.routers import RouterTestCase
-from tests.relay.upstreams import DONE, ROLE, STOP, TOKEN, chunk, head
+from tests.unit.relay.chunks import cut, places
+from tests.unit.relay.routers import RouterTestCase
+from tests.unit.relay.upstreams import DONE, ROLE, STOP, TOKEN, chunk, head
 
 _FAILED = [
     b"",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.relay.chunks import cut, places
-from tests.relay.upstreams import chunk, whole
-from tests.web.browsers import CHAT, MAX_BODY, ask, request
-from tests.web.rejections import ChannelTestCase
+from tests.unit.relay.chunks import cut, places
+from tests.unit.relay.upstreams import chunk, whole
+from tests.unit.web.browsers import CHAT, MAX_BODY, ask, request
+from tests.unit.web.rejections import ChannelTestCase
 
 _SIZES = st.one_of(st.integers(MAX_BODY - 2, MAX_BODY + 2), st.integers(100, 2 * MAX_BODY))
 

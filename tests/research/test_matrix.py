@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from stub_backend import EVIDENCE_SCENARIOS, SCENARIOS
 from stub_backend.feeds import FeedMode
-from tests.live.rows import ROWS as LIVE_ROWS
 from tests.research.matrix import LIVE_ONLY, NONE, PAGE, missing, read, stub_only
+from tests.rigs.live.rows import ROWS as LIVE_ROWS
 
 GRADES = frozenset({"F", "L", "S", "?"})
 _FEED = "feed:"

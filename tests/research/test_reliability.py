@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "research" / "RELIABILITY.md"
-CORPUS = ROOT / "tests" / "wire" / "corpus"
+CORPUS = ROOT / "tests" / "corpus"
 
 _TEST = re.compile(r"`(tests/[\w/]+)(?:\.py)?(?:::([\w*]+)(?:\.(\w+))?)?`")
 _CASES = re.compile(r"`((?:requests|responses)/[\w*]+)`")
@@ -79,4 +79,6 @@ class ReliabilityTests(SynchronousTestCase):
             "`requests/no_such_case`",
         ):
             self.assertEqual(missing(text), [text])
-        self.assertEqual(missing("`tests/research/test_reliability.py::Reliab*`, `tests/wire`"), [])
+        self.assertEqual(
+            missing("`tests/research/test_reliability.py::Reliab*`, `tests/corpus`"), []
+        )

@@ -6,7 +6,7 @@ from autopilot.relay.dialect import Dialect
 from autopilot.upstream.pool import Origin
 from autopilot.web.app import Pages
 from autopilot.web.endpoint import RELAYED
-from tests.relay.routers import ORIGINS
+from tests.unit.relay.routers import ORIGINS
 
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE")
 

@@ -7,9 +7,9 @@ import json
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from tests.relay.upstreams import whole
 from tests.security import routes
-from tests.web.browsers import CHAT, MAX_BODY, SiteTestCase, ask, request
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import CHAT, MAX_BODY, SiteTestCase, ask, request
 
 BAD_VALUES = (
     *(b"NaN", b"-NaN", b"nan", b"Infinity", b"-Infinity", b"+1", b".5", b"1.", b"-.5", b"-"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autopilot.http.limits import Limits
-from tests.relay.upstreams import JSON, chunk, whole
-from tests.web.browsers import CHAT, MAX_BODY, Browser, SiteTestCase, ask, request
+from tests.unit.relay.upstreams import JSON, chunk, whole
+from tests.unit.web.browsers import CHAT, MAX_BODY, Browser, SiteTestCase, ask, request
 
 HEAD = 10.0
 BODY = 60.0

@@ -9,9 +9,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot.upstream.pool import Origin
-from tests.relay.upstreams import whole
 from tests.security import routes
-from tests.web.browsers import SiteTestCase, ask, request
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import SiteTestCase, ask, request
 
 EVIL = b"evil.test"
 FIELDS = (

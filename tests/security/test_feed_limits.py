@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from autopilot.http.fetch import MAX_BYTES
-from tests.control.records import catalog_body, entry, record, utilization_body
-from tests.platforms import NAMES, ServiceTestCase, Wire
-from tests.relay.upstreams import JSON, head
-from tests.web.browsers import request
+from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
+from tests.unit.relay.upstreams import JSON, head
+from tests.unit.service.platforms import NAMES, ServiceTestCase, Wire
+from tests.unit.web.browsers import request
 
 _PIECE = 1 << 20
 FRAMINGS = ("declared", "chunked", "until it closes")

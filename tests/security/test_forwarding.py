@@ -9,11 +9,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot import AutopilotService
-from tests.platforms import ServiceTestCase
-from tests.relay.routers import ALIAS
-from tests.relay.upstreams import JSON, whole
 from tests.security import routes
-from tests.web.browsers import Browser, SiteTestCase, ask, request
+from tests.unit.relay.routers import ALIAS
+from tests.unit.relay.upstreams import JSON, whole
+from tests.unit.service.platforms import ServiceTestCase
+from tests.unit.web.browsers import Browser, SiteTestCase, ask, request
 
 SPOOFED = (
     *(b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Forwarded-Anything"),

@@ -13,10 +13,10 @@ from autopilot import AutopilotService, Settings
 from autopilot.routing.identity import Hasher
 from autopilot.settings import SettingsError
 from autopilot.state.affinity import Key
-from tests.platforms import ServiceTestCase
-from tests.relay.upstreams import JSON, whole
-from tests.secrets.objects import texts
-from tests.web.browsers import ask, request
+from tests.process.secrets.objects import texts
+from tests.unit.relay.upstreams import JSON, whole
+from tests.unit.service.platforms import ServiceTestCase
+from tests.unit.web.browsers import ask, request
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _PROGRAM = (

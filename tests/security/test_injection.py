@@ -10,11 +10,11 @@ from twisted.web.server import Site
 from autopilot import AutopilotService
 from autopilot.observability.access_log import json_of, text_of
 from autopilot.observability.records import RequestRecord
-from tests.platforms import ServiceTestCase, settings
-from tests.relay.upstreams import whole
 from tests.security import routes
-from tests.web.browsers import CHAT, SiteTestCase, ask, request
-from tests.web.responses import responses
+from tests.unit.relay.upstreams import whole
+from tests.unit.service.platforms import ServiceTestCase, settings
+from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
+from tests.unit.web.responses import responses
 
 SCRIPT = b"<script>alert(1)</script>"
 MODELS = (

@@ -1,4 +1,4 @@
-"""Limits one below, at, and one above, where `tests/web/test_limits.py` and others do not go."""
+"""Limits one below, at, and one above, where `test_channel_limits` and others do not go."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from autopilot.http.response_parser import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
 from autopilot.relay.commit import MAX_HELD_BYTES, MAX_HELD_EVENTS
 from autopilot.relay.course import MAX_DECIDING_BYTES
 from autopilot.routing.commit import Commit
-from tests.relay.routers import RouterTestCase
-from tests.relay.upstreams import DONE, JSON, TOKEN, chunk, head, whole
-from tests.web.browsers import CHAT, MAX_BODY, SiteTestCase, ask, request
+from tests.unit.relay.routers import RouterTestCase
+from tests.unit.relay.upstreams import DONE, JSON, TOKEN, chunk, head, whole
+from tests.unit.web.browsers import CHAT, MAX_BODY, SiteTestCase, ask, request
 
 EMPTY = b"data: {}\n\n"
 

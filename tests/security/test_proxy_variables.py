@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from unittest.mock import patch
 
-from tests.platforms import ServiceTestCase
-from tests.relay.upstreams import whole
-from tests.web.browsers import ask, request
+from tests.unit.relay.upstreams import whole
+from tests.unit.service.platforms import ServiceTestCase
+from tests.unit.web.browsers import ask, request
 
 
 class ProxyVariableTests(ServiceTestCase):

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from autopilot import AutopilotService
-from tests.platforms import NAMES, ServiceTestCase
-from tests.relay.upstreams import JSON, SSE, chunk, head, whole
-from tests.web.browsers import CHAT, Browser, ask, request
+from tests.unit.relay.upstreams import JSON, SSE, chunk, head, whole
+from tests.unit.service.platforms import NAMES, ServiceTestCase
+from tests.unit.web.browsers import CHAT, Browser, ask, request
 
 
 class SettingTests(ServiceTestCase):

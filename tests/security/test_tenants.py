@@ -9,10 +9,10 @@ from random import Random
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from tests.relay.routers import ALIAS
-from tests.relay.upstreams import DONE, SSE, TOKEN, Wire, chunk, head
-from tests.secrets.objects import modules, texts
-from tests.web.browsers import Browser, SiteTestCase, ask, request
+from tests.process.secrets.objects import modules, texts
+from tests.unit.relay.routers import ALIAS
+from tests.unit.relay.upstreams import DONE, SSE, TOKEN, Wire, chunk, head
+from tests.unit.web.browsers import Browser, SiteTestCase, ask, request
 
 TENANTS = 12
 STEPS = 400

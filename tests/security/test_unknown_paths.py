@@ -6,8 +6,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from tests.security import routes
-from tests.web.browsers import SiteTestCase, ask, request
-from tests.web.responses import responses
+from tests.unit.web.browsers import SiteTestCase, ask, request
+from tests.unit.web.responses import responses
 
 ELSEWHERE = (
     *("/config/update", "/config/yaml", "/config", "/configs", "/get/config/callbacks"),

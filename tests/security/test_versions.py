@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin
-from tests.platforms import ServiceTestCase
+from tests.unit.service.platforms import ServiceTestCase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FLOORS = {"twisted": (26, 10, 0), "pyopenssl": (26, 0, 0)}

@@ -26,7 +26,7 @@ from autopilot.service.lifecycle import use_monotonic_clock
 from autopilot.settings import DECLARED, SettingsError
 from autopilot.settings.reload import Change
 from autopilot.web.site import AutopilotSite
-from tests.platforms import ServiceTestCase, settings
+from tests.unit.service.platforms import ServiceTestCase, settings
 
 _PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "embedding.md"
 _ARGUMENTS: Final = {

@@ -1,1 +1,0 @@
-"""What a real browser makes of the router."""

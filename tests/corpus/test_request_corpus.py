@@ -1,0 +1,243 @@
+"""Every request of the corpus, over the router's own channel and over Twisted's.
+
+Each is played as its file cuts it and in single bytes, and those of several requests also against
+an upstream that answers only when all has been sent. The outcome is the same each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from autopilot.http.limits import Limits
+from tests.corpus import strict
+from tests.corpus.corpora import REQUESTS, Case, Ending, small_reads
+from tests.corpus.expected import How, Outcome, Then
+from tests.unit.relay.chunks import cut
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import Browser, SiteTestCase, ask, request
+from tests.unit.web.responses import Response, responses
+
+LIMIT = 1000
+_PROBE = request(body=ask("c", stream=False))
+_WAYS = (
+    ("as the file cuts it", False, False),
+    ("in single bytes", True, False),
+    ("and answered late", False, True),
+)
+
+
+class RequestCorpus(SiteTestCase):
+    """Plays a case and looks at both ends."""
+
+    twisted = False
+    limits = Limits(body_bytes=LIMIT)
+
+    def build(self, **settings: Any) -> None:
+        """See `RouterTestCase`; the limit on bodies is small, so that the corpus can be."""
+        super().build(**settings)
+        self.gateway._admission = replace(self.gateway._admission, max_body=LIMIT)
+
+    def play(self, case: Case) -> None:
+        """Play it in every way, each time with a router of its own."""
+        several = len(self.outcome(case).answers) > 1
+        for how, bytewise, late in _WAYS if several else _WAYS[:2]:
+            try:
+                self.play_once(case, bytewise=bytewise, late=late)
+                self.tearDown()
+            except Exception as error:
+                error.add_note(f"played {how}")
+                raise
+            self.setUp()
+
+    def play_once(self, case: Case, *, bytewise: bool, late: bool) -> None:
+        """Send what the client sends; then both ends must have seen what the file says."""
+        outcome = self.outcome(case)
+        sent = case.sections["client sends"]
+        self.silent = case.fact("platform") == "silent"
+        self.told: dict[int, int] = {}
+        self.browser_at_hand = browser = self.browser()
+        for read in sent.reads:
+            for piece in _cut(read, bytewise=bytewise):
+                self.sends(piece)
+                if not late:
+                    self.upstream_answers()
+        self.upstream_answers()
+        if sent.ending is not Ending.NOTHING:
+            browser.leaves()
+        self.check_answers(browser, outcome, head_only=sent.whole.startswith(b"HEAD "))
+        self.check_upstream(case, outcome)
+        self.check_end(browser, outcome)
+
+    def sends(self, data: bytes) -> None:
+        """One read of the client's connection, if there still is one."""
+        self.browser_at_hand.sends(data)
+
+    @classmethod
+    def outcome(cls, case: Case) -> Outcome:
+        """What has to come of it."""
+        return Outcome.of(case.fact("outcome"))
+
+    def upstream_answers(self) -> None:
+        """Answer what has arrived upstream, and then what that lets through."""
+        while not self.silent and (waiting := self.unanswered()):
+            for wire in waiting:
+                self.told[id(wire)] = self.told.get(id(wire), 0) + 1
+                wire.says(whole(200, b'{"answer":%d}' % sum(self.told.values())))
+
+    def unanswered(self) -> list[Any]:
+        """The upstream connections on which a request waits for its answer."""
+        return [
+            wire
+            for wire in self.upstreams.wires
+            if len(strict.requests(wire.value())[0]) > self.told.get(id(wire), 0)
+        ]
+
+    # -- what both ends have seen
+
+    def check_answers(self, browser: Browser, outcome: Outcome, *, head_only: bool) -> None:
+        """The answers are these and no more, each to its own request."""
+        got = responses(browser.wire, head_only=head_only)
+        wanted = [each for each in outcome.answers if each.how is not How.ABANDONED]
+        self.assertEqual([each.status for each in got], [each.status for each in wanted])
+        relayed = 0
+        for response, answer in zip(got, wanted, strict=True):
+            if answer.how is How.RELAYED:
+                relayed += 1
+                self.assertEqual(response.body, b'{"answer":%d}' % relayed)
+            elif answer.code is not None and not self.is_bare(response):
+                self.assertEqual(_code(response), answer.code)
+            if answer.how is How.REFUSED and not self.is_bare(response):
+                self.assertEqual(response.value(b"connection"), b"close")
+
+    def is_bare(self, response: Response) -> bool:
+        """Whether Twisted's own channel said this, which says no more than a status."""
+        return self.twisted and not response.fields
+
+    def check_upstream(self, case: Case, outcome: Outcome) -> None:
+        """The upstream got these very bytes, or none at all."""
+        got = b"".join(wire.value() for wire in self.upstreams.wires)
+        section = case.sections.get(self.expectation(case))
+        wanted = section.whole if outcome.relays and section is not None else b""
+        found, rest = strict.requests(got)
+        self.assertEqual((len(found), rest), (outcome.relays, b""))
+        self.compare(found, got, wanted)
+
+    def expectation(self, case: Case) -> str:
+        """The section that says what the upstream gets."""
+        return "upstream gets"
+
+    def compare(self, found: list[strict.Request], got: bytes, wanted: bytes) -> None:
+        """These are the bytes."""
+        self.assertEqual(got, wanted)
+
+    def check_end(self, browser: Browser, outcome: Outcome) -> None:
+        """The connection is where it should be, and nothing of the case is left on it."""
+        self.assertEqual(browser.closed, outcome.then is Then.CLOSED)
+        before = len(browser.wire), self.count()
+        match outcome.then:
+            case Then.KEPT:
+                self.check_next(browser)
+            case Then.CLOSED:
+                self.check_deaf(browser)
+                self.assertEqual((len(browser.wire), self.count()), before)
+            case Then.WAITING | Then.LEFT:
+                browser.leaves()
+                self.clock.advance(0)
+                self.assertEqual((len(browser.wire), self.count()), before)
+        if any(each.how is How.ABANDONED for each in outcome.answers):
+            self.assertEqual(self.upstreams.alive, [])
+
+    def count(self) -> int:
+        """How many bytes went upstream."""
+        return sum(len(wire.value()) for wire in self.upstreams.wires)
+
+    def check_next(self, browser: Browser) -> None:
+        """The next request on the connection is read from its first byte on, and answered."""
+        answered, sent = len(browser.wire), self.count()
+        self.sends(_PROBE)
+        self.silent = False
+        self.upstream_answers()
+        (answer,) = responses(browser.wire[answered:])
+        self.assertEqual(answer.body, b'{"answer":%d}' % sum(self.told.values()))
+        self.assertEqual(self.count() - sent, len(_PROBE_UPSTREAM))
+        self.assertTrue(
+            any(wire.value().endswith(_PROBE_UPSTREAM) for wire in self.upstreams.wires)
+        )
+
+    def check_deaf(self, browser: Browser) -> None:
+        """A client that sends on regardless is not heard."""
+        browser.protocol.dataReceived(_PROBE)
+        self.upstream_answers()
+
+
+_PROBE_UPSTREAM = (
+    b"POST /base/v1/chat/completions HTTP/1.1\r\nHost: llm.test\r\nAccept-Encoding: identity\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(ask("c", stream=False)), ask("c", stream=False))
+)
+
+
+def _cut(data: bytes, *, bytewise: bool) -> list[bytes]:
+    return cut(data, small_reads(data)) if bytewise else [data]
+
+
+def _code(response: Response) -> str | None:
+    return response.error[2] if response.body else None
+
+
+class OverOwnChannel(RequestCorpus):
+    """As the router serves them itself."""
+
+
+class OverTwistedsChannel(RequestCorpus):
+    """As an embedding site serves them: laxer in places, but never of two minds about an end."""
+
+    twisted = True
+
+    def make_site(self, resource: IResource) -> Site:
+        """See `SiteTestCase`."""
+        return Site(resource, reactor=self.clock)
+
+    @classmethod
+    def outcome(cls, case: Case) -> Outcome:
+        """See `RequestCorpus`."""
+        return Outcome.of(case.fact("twisted") or case.fact("outcome"))
+
+    def sends(self, data: bytes) -> None:
+        """An exception out of a protocol makes a reactor drop the connection."""
+        try:
+            super().sends(data)
+        except ValueError:
+            self.browser_at_hand.peer.loseConnection()
+
+    def expectation(self, case: Case) -> str:
+        """See `RequestCorpus`."""
+        own = "upstream gets over twisted"
+        return own if own in case.sections else super().expectation(case)
+
+    def compare(self, found: list[strict.Request], got: bytes, wanted: bytes) -> None:
+        """Twisted respells the names of fields and gathers those of one name."""
+        self.assertEqual(
+            [each.meaning for each in found],
+            [each.meaning for each in strict.requests(wanted)[0]],
+        )
+
+    def check_deaf(self, browser: Browser) -> None:
+        """A transport that closes reads no more; the channel itself need not be deaf."""
+
+
+def _plays(case: Case) -> Callable[[RequestCorpus], None]:
+    def test(self: RequestCorpus) -> None:
+        self.play(case)
+
+    test.__doc__ = case.fact("tries")
+    return test
+
+
+for _case in REQUESTS.cases():
+    setattr(OverOwnChannel, f"test_{_case.name}", _plays(_case))
+    setattr(OverTwistedsChannel, f"test_{_case.name}", _plays(_case))

@@ -1,1 +1,0 @@
-"""The `curl` of this machine against real processes; skipped where there is none."""

@@ -1,0 +1,47 @@
+"""Every metric the router exports, with its type and its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from autopilot.observability.metrics import Gauges, Metrics
+from tests.unit.observability.records import record
+
+# What Prometheus itself adds to each sample, and the sample that it makes of each scrape.
+_OF_THE_SCRAPE = frozenset({"job", "instance"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What an expression may ask of a name: ``kind`` is its type, ``labels`` those it can have."""
+
+    kind: str
+    labels: frozenset[str]
+
+
+def page() -> str:
+    """A page of metrics on which each is there with all of its labels."""
+    metrics = Metrics("1.2.3")
+    metrics.watch(Gauges(*(lambda: 1.0,) * 7))
+    broken = record(outcome="upstream_broken", failovers=("status_503",))
+    for each in (record(), record(terminated=False), record(outcome="client_gone"), broken):
+        metrics.request(each, ("m",))
+    metrics.refresh("catalog", "ok", 1)
+    return metrics.text().decode()
+
+
+def samples() -> dict[str, Sample]:
+    """By name; the parts of a histogram by theirs."""
+    up = Sample("gauge", _OF_THE_SCRAPE)
+    return {"up": up} | dict(_of(text_string_to_metric_families(page())))
+
+
+def _of(families: Iterable[Metric]) -> Iterator[tuple[str, Sample]]:
+    for family in families:
+        for sample in family.samples:
+            kind = "counter" if family.type == "histogram" else family.type
+            yield sample.name, Sample(kind, _OF_THE_SCRAPE | set(sample.labels))

@@ -1,0 +1,1 @@
+"""Tests that start the router as a process, on real sockets."""

@@ -1,0 +1,116 @@
+"""Both feeds on a port of their own, each of which does what its script says, and a router."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from typing import TypeAlias
+
+from tests.process.faults.cases import SECOND, FaultTestCase
+from tests.process.faults.upstreams import ONE, TWO, Script, Upstream, says
+from tests.process.processes import until
+from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
+from tests.unit.relay.routers import ALIAS
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import request
+from tests.unit.web.responses import Response
+
+CATALOG, UTILIZATION = "catalog", "utilization"
+BODIES: dict[str, bytes] = {
+    CATALOG: catalog_body(entry(ONE), entry(TWO)),
+    UTILIZATION: utilization_body(record(ONE), record(TWO)),
+}
+QUICK = {
+    "MODELS_REFRESH_MS": "100",
+    "UTILIZATION_REFRESH_MS": "100",
+    "CONTROL_PLANE_TIMEOUT_MS": "500",
+}
+Fault: TypeAlias = Callable[[bytes], Script]
+"""Makes a script out of what the feed would answer."""
+GOOD: dict[str, Script] = {name: says(whole(200, body)) for name, body in BODIES.items()}
+
+
+class Feeds(Upstream):
+    """``fetched`` lists what was asked for, in order."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+        super().__init__(**GOOD)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The settings that lead here."""
+        base = f"http://127.0.0.1:{self.port}"
+        return {"MODELS_URL": f"{base}/models", "UTILIZATION_URL": f"{base}/utilization"}
+
+    def do(self, make: Callable[[bytes], Script]) -> None:
+        """What both do from now on, made of what each would answer."""
+        self.scripts.update({name: make(body) for name, body in BODIES.items()})
+
+    def recover(self) -> None:
+        """Both are good again."""
+        self.scripts.update(GOOD)
+
+    def _answer(self, connection: socket.socket, line: bytes, body: bytes) -> None:
+        name = CATALOG if line.startswith(b"GET /models ") else UTILIZATION
+        self.fetched.append(name)
+        self.scripts[name](connection)
+
+
+class FeedTestCase(FaultTestCase):
+    """A router with feeds on a port of their own."""
+
+    def feed(self, **settings: str) -> None:
+        """Start, with good feeds."""
+        self.feeds = Feeds()
+        self.addCleanup(self.feeds.close)
+        self.start(**{**QUICK, **self.feeds.urls, **settings})
+        self.upstream.scripts["one"] = says(whole(200, SECOND))
+
+    def page(self, path: bytes) -> Response:
+        """One page."""
+        return self.exchange(request(path, method=b"GET"))
+
+    def reports(self) -> dict[str, dict[str, object]]:
+        """What is known of each feed."""
+        found: dict[str, dict[str, object]] = self.page(b"/readyz").json["feeds"]
+        return found
+
+    def outcomes(self) -> dict[tuple[str, str], int]:
+        """How often the refresh of a feed came to what."""
+        line = rb'^chutes_autopilot_feed_refresh_total\{feed="(\w+)",outcome="(\w+)"\} (\d+)'
+        found = re.findall(line, self.page(b"/metrics").body, re.MULTILINE)
+        return {(feed.decode(), what.decode()): int(times) for feed, what, times in found}
+
+    def assert_survives(self, fault: Fault, outcome: str) -> None:
+        """Both feeds do this: it is counted and told, and all goes on with what was there."""
+        before = self.outcomes()
+        self.feeds.do(fault)
+
+        def counted() -> bool:
+            now = self.outcomes()
+            keys = [(feed, outcome) for feed in (CATALOG, UTILIZATION)]
+            return all(now.get(key, 0) > before.get(key, 0) for key in keys)
+
+        until(counted)
+        for report in self.reports().values():
+            self.assertEqual((report["state"], report["size"]), ("fresh", 2))
+            self.assertTrue(report["last_error"])
+            self.assertNotIn("127.0.0.1", str(report["last_error"]))
+        self.assert_serves()
+        self.feeds.recover()
+        until(lambda: not any(each["last_error"] for each in self.reports().values()))
+
+    def assert_serves(self) -> None:
+        """A model of the catalog is known, another is not, and the alias has candidates."""
+        for model in (TWO, ALIAS):
+            answer = self.ask(model)
+            self.assertEqual((answer.status, answer.body), (200, SECOND))
+        self.assertEqual(self.ask("acme/none").error[::2], (400, "unknown_model"))
+
+    def assert_quiet(self) -> None:
+        """However often it failed, the log is short and has no mistake in it."""
+        log = self.router.log
+        self.assertNotIn("Traceback", log)
+        self.assertLess(log.count("autopilot.feeds"), 60)

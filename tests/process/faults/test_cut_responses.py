@@ -1,0 +1,106 @@
+"""A response cut at each of its points, by an end or a reset, and what the client makes of it."""
+
+from __future__ import annotations
+
+import socket
+from itertools import accumulate
+
+from tests.process.faults.cases import GOOD, PLAIN, FaultTestCase
+from tests.process.faults.upstreams import BOTH, ONE, Script, ends, resets
+from tests.unit.relay.upstreams import DONE, ROLE, STOP, TOKEN, chunk, head, whole
+
+_ROLE_END, _TOKEN_END, _STOP_END, _DONE_END = accumulate(
+    (len(head()) + len(chunk(ROLE)), len(chunk(TOKEN)), len(chunk(STOP)), len(chunk(DONE)))
+)
+_BEFORE = {
+    "before any byte": 0,
+    "inside the status line": 7,
+    "inside the head": len(head()) - 10,
+    "after the head": len(head()),
+    "inside the first chunk's size": len(head()) + 1,
+    "after the role": _ROLE_END,
+    "inside the first token": _ROLE_END + len(chunk(TOKEN)) // 2,
+}
+_AFTER = {
+    "after the first token": _TOKEN_END,
+    "inside the next chunk's size": _TOKEN_END + 1,
+    "inside the next event": _TOKEN_END + len(chunk(STOP)) // 2,
+    "after the finish": _STOP_END,
+}
+_PLAIN = whole(200, PLAIN)
+
+
+def _cut(response: bytes, at: int, how: Script) -> Script:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(response[:at])
+        how(connection)
+
+    return script
+
+
+class CutResponseTests(FaultTestCase):
+    """One upstream that breaks off, and a second one."""
+
+    def setUp(self) -> None:
+        """Start."""
+        self.start()
+
+    def test_before_the_commit_point(self) -> None:
+        """Cut before it said anything, the next model answers."""
+        for how in (ends, resets):
+            for place, at in _BEFORE.items():
+                self.does(_cut(GOOD, at, how))
+                with self.subTest(place=place, how=how.__name__):
+                    self.assert_falls_over()
+        self.assert_well()
+
+    def test_no_other_candidate(self) -> None:
+        """With nobody else to ask, the client learns that it was the upstream."""
+        for how in (ends, resets):
+            for place, at in list(_BEFORE.items())[:4]:
+                self.does(_cut(GOOD, at, how))
+                with self.subTest(place=place, how=how.__name__):
+                    answer = self.ask(ONE)
+                    self.assertEqual(answer.error, (502, "server_error", "upstream_connect_error"))
+        self.assert_well()
+
+    def test_after_the_commit_point(self) -> None:
+        """Cut behind its first token, a stream ends with an error event and no clean end."""
+        for how in (ends, resets):
+            for place, at in _AFTER.items():
+                self.upstream.asked.clear()
+                self.does(_cut(GOOD, at, how))
+                with self.subTest(place=place, how=how.__name__):
+                    answer = self.ask(BOTH)
+                    self.assertEqual((answer.status, answer.whole), (200, False))
+                    self.assertTrue(answer.body.startswith(ROLE + TOKEN))
+                    self.assertIn(b"upstream_stream_interrupted", answer.body)
+                    self.assertNotIn(DONE, answer.body)
+                    self.assertEqual(self.upstream.asked, [ONE])
+        self.assert_well()
+
+    def test_behind_the_terminator(self) -> None:
+        """Cut between its own last word and its last chunk: all is there, but no end is made up."""
+        for how in (ends, resets):
+            self.does(_cut(GOOD, _DONE_END, how))
+            with self.subTest(how=how.__name__):
+                answer = self.ask(BOTH)
+                self.assertEqual(answer.body, ROLE + TOKEN + STOP + DONE)
+                self.assertFalse(answer.whole)
+        self.assert_well()
+
+    def test_plain_answers(self) -> None:
+        """A body of a known length: nothing of it yet, and another answers; else it is cut."""
+        body = _PLAIN.index(PLAIN)
+        for how in (ends, resets):
+            for place, at in (("before it", body), ("inside the head", body - 5)):
+                self.does(_cut(_PLAIN, at, how))
+                with self.subTest(place=place, how=how.__name__):
+                    self.assert_falls_over(stream=False)
+            for place, at in (("inside it", body + 9), ("before its last byte", len(_PLAIN) - 1)):
+                self.does(_cut(_PLAIN, at, how))
+                with self.subTest(place=place, how=how.__name__):
+                    answer = self.ask(BOTH, stream=False)
+                    self.assertEqual((answer.status, answer.whole), (200, False))
+                    self.assertEqual(answer.body, _PLAIN[body:at])
+        self.assert_well()

@@ -1,0 +1,166 @@
+"""Feeds that hang, speak nonsense or break: the last good data stays in use, and is dated."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from tests.process.faults.cases import SECOND
+from tests.process.faults.feeds import CATALOG, GOOD, QUICK, UTILIZATION, Fault, Feeds, FeedTestCase
+from tests.process.faults.upstreams import TWO, Script, Upstream, ends, resets, says
+from tests.process.processes import Router, until
+from tests.unit.relay.routers import ALIAS
+from tests.unit.relay.upstreams import chunk, head, whole
+
+_JSON = b"application/json"
+
+
+def _cut(answer: Callable[[bytes], bytes], how: Script) -> Fault:
+    """Send this much, and then do that."""
+
+    def fault(good: bytes) -> Script:
+        def script(connection: socket.socket) -> None:
+            connection.sendall(answer(good))
+            how(connection)
+
+        return script
+
+    return fault
+
+
+def _whole(answer: Callable[[bytes], bytes], status: int = 200, *fields: bytes) -> Fault:
+    """Answer with this, in good order."""
+    return lambda good: says(whole(status, answer(good), _JSON, *fields))
+
+
+class FeedFaultTests(FeedTestCase):
+    """A feed that answers badly, or not at all."""
+
+    def assert_survives_each(self, faults: Mapping[str, tuple[Fault, str]]) -> None:
+        """One after the other."""
+        self.feed()
+        for name, (fault, outcome) in faults.items():
+            with self.subTest(fault=name):
+                self.assert_survives(fault, outcome)
+        self.assert_quiet()
+
+    def test_connection(self) -> None:
+        """It breaks off, sooner or later."""
+        self.assert_survives_each(
+            {
+                "closed": (_cut(lambda _: b"", ends), "network"),
+                "reset": (_cut(lambda _: b"", resets), "network"),
+                "in the head": (_cut(lambda good: whole(200, good)[:20], ends), "network"),
+                "in the body": (_cut(lambda good: whole(200, good)[:-5], ends), "network"),
+                "reset in it": (_cut(lambda good: whole(200, good)[:-5], resets), "network"),
+                "no last chunk": (
+                    _cut(lambda good: head(200, _JSON) + chunk(good), ends),
+                    "network",
+                ),
+                "no length": (
+                    _cut(lambda good: b"HTTP/1.1 200 OK\r\n\r\n" + good[:-5], ends),
+                    "json",
+                ),
+                "no HTTP": (_cut(lambda _: b"220 mail.example ESMTP\r\n", ends), "network"),
+            }
+        )
+
+    def test_silence(self) -> None:
+        """It takes the request and never finishes its answer."""
+        self.feed()
+        waits = self.feeds.waits
+        for fault in (
+            _cut(lambda _: b"", waits),
+            _cut(lambda good: whole(200, good)[:20], waits),
+            _cut(lambda good: whole(200, good)[:-5], waits),
+        ):
+            self.assert_survives(fault, "timeout")
+        self.assert_quiet()
+
+    def test_status(self) -> None:
+        """It has moved, or is at fault; a redirect is not followed."""
+        elsewhere = Feeds()
+        self.addCleanup(elsewhere.close)
+        places = [b"Location: " + url.encode() for url in elsewhere.urls.values()]
+        self.assert_survives_each(
+            {
+                "moved": (_whole(lambda _: b"", 302, places[0]), "status"),
+                "moved for good": (_whole(lambda _: b"", 308, places[1]), "status"),
+                "not found": (_whole(lambda good: good, 404), "status"),
+                "at fault": (_whole(lambda _: b"<html>", 500), "status"),
+                "too often": (_whole(lambda _: b"{}", 429, b"Retry-After: 9"), "status"),
+                "nothing": (lambda _: says(b"HTTP/1.1 204 No Content\r\n\r\n"), "status"),
+            }
+        )
+        self.assertEqual(elsewhere.fetched, [])
+
+    def test_nonsense(self) -> None:
+        """It answers with something else."""
+        self.assert_survives_each(
+            {
+                "a page": (_whole(lambda _: b"<html>hello</html>"), "json"),
+                "nothing": (_whole(lambda _: b""), "json"),
+                "another shape": (_whole(lambda _: b'{"models":[]}'), "shape"),
+                "a number": (_whole(lambda _: b"7"), "shape"),
+                "no records": (_whole(lambda good: good.replace(b'"acme/', b'7,"x/')), "json"),
+                "no names": (_whole(lambda good: good.replace(b'"acme/', b'"\\u0000/')), "shape"),
+                "gzip": (_whole(gzip.compress, 200, b"Content-Encoding: gzip"), "shape"),
+                "gzip unsaid": (_whole(gzip.compress), "json"),
+                "not UTF-8": (_whole(lambda good: good.replace(b"acme", b"\xff")), "json"),
+                "deep": (_whole(lambda good: good.partition(b"[")[0] + b"[" * 200_000), "json"),
+                "cut": (_whole(lambda good: good[:-1]), "json"),
+            }
+        )
+
+
+class StaleFeedTests(FeedTestCase):
+    """Feeds that stay away: readiness says since when, and requests go on."""
+
+    def test_stale_snapshot(self) -> None:
+        """Loads past their limit are told as such."""
+        self.assert_told(UTILIZATION, "READYZ_MAX_SNAPSHOT_AGE_MS", "stale_snapshot")
+
+    def test_stale_catalog(self) -> None:
+        """A catalog past its limit is told as such."""
+        self.assert_told(CATALOG, "READYZ_MAX_ALLOWLIST_AGE_MS", "stale_allowlist")
+
+    def assert_told(self, feed: str, limit: str, code: str) -> None:
+        """Past its limit a feed is stale and the router not ready, until the feed is back."""
+        self.feed(**{limit: "1200"})
+        self.feeds.scripts[feed] = ends
+        until(lambda: self.page(b"/readyz").status == 503)
+        answer = self.page(b"/readyz")
+        self.assertEqual(answer.error, (503, "not_ready", code))
+        report = answer.json["feeds"][feed]
+        self.assertEqual((report["state"], report["size"]), ("stale", 2))
+        self.assertGreaterEqual(report["age_ms"], 1200)
+        until(lambda: self.page(b"/readyz").json["feeds"][feed]["age_ms"] > report["age_ms"])
+        self.assert_serves()
+        self.assertEqual(self.page(b"/healthz").status, 200)
+        self.feeds.recover()
+        until(lambda: self.page(b"/readyz").status == 200)
+        self.assertLess(self.page(b"/readyz").json["feeds"][feed]["age_ms"], 1200)
+
+    def test_never_there(self) -> None:
+        """Without a first fetch it serves names as they are, and says that it is not ready."""
+        self.feeds = Feeds()
+        self.addCleanup(self.feeds.close)
+        self.feeds.do(lambda _: resets)
+        self.upstream = Upstream(two=says(whole(200, SECOND)))
+        self.addCleanup(self.upstream.close)
+        self.router = Router(self.mktemp(), self.upstream.port, **QUICK, **self.feeds.urls)
+        self.addCleanup(self.router.close)
+        self.port = self.router.port()
+        for missing, code in ((CATALOG, "missing_allowlist"), (UTILIZATION, "missing_snapshot")):
+            until(partial(self._says, code))
+            self.assertEqual(self.page(b"/healthz").status, 200)
+            self.assertEqual(self.ask(ALIAS).error[::2], (503, "no_candidates"))
+            self.assert_served_by_second(self.ask(f"{TWO},{TWO}"))
+            self.feeds.scripts[missing] = GOOD[missing]
+        until(lambda: self.page(b"/readyz").status == 200)
+        self.assertEqual(self.page(b"/v1/models").status, 200)
+
+    def _says(self, code: str) -> bool:
+        return self.page(b"/readyz").error == (503, "not_ready", code)

@@ -1,0 +1,228 @@
+"""Upstream connections that are no longer what they seem: just closed, half open, or of nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
+from unittest import skipUnless
+
+from tests.process.faults.cases import SECOND, FaultTestCase
+from tests.process.faults.standing import SeparateUpstream
+from tests.process.faults.upstreams import BOTH, ONE, Script, says, until_taken
+from tests.process.faults.vitals import released, settled
+from tests.process.processes import PATIENCE, until
+from tests.unit.relay.upstreams import ROLE, TOKEN, chunk, head, whole
+from tests.unit.web.responses import Response
+
+_ANSWER = whole(200, SECOND)
+_TCP_REPAIR = 19
+"""Linux: a socket under repair is closed without a word to the other side."""
+
+
+def _may_repair() -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+        except OSError:
+            return False
+    return True
+
+
+class _Calls(dict[str, Script]):
+    """A script for whatever model is named; notes which were answered."""
+
+    def __init__(self, then: Script) -> None:
+        super().__init__()
+        self._then = then
+        self._lock = Lock()
+        self.answered: Counter[str] = Counter()
+
+    def __missing__(self, name: str) -> Script:
+        def script(connection: socket.socket) -> None:
+            with self._lock:
+                self.answered[name] += 1
+            connection.sendall(_ANSWER)
+            self._then(connection)
+
+        return script
+
+
+class ClosingUpstreamTests(FaultTestCase):
+    """An upstream that closes connections at the moment at which they are used again."""
+
+    keep_alive = 0.02
+    clients = 4
+
+    def begin(self, then: Script) -> None:
+        """Start; after each answer the upstream does this with the connection."""
+        self.start(UNKNOWN_MODELS="forward")
+        self.calls = _Calls(then)
+        self.upstream.scripts = self.calls
+        self.closed = 0
+
+    def assert_each_once(self, calls: int, pause: Callable[[], float]) -> None:
+        """Every call is answered, some at a time with a pause between; none was answered twice."""
+        names = [f"acme/{number}" for number in range(calls)]
+        answers: list[Response] = []
+        with ThreadPoolExecutor(self.clients) as pool:
+            for start in range(0, calls, self.clients):
+                answers += pool.map(self._call, names[start : start + self.clients])
+                time.sleep(pause())
+        seen = {(each.status, each.body, each.whole) for each in answers}
+        self.assertEqual(seen, {(200, SECOND, True)})
+        self.assertEqual(set(self.calls.answered.values()), {1})
+        self.assertEqual(len(self.calls.answered), calls)
+        self.assertNotIn("Traceback", self.router.log)
+
+    def _call(self, model: str) -> Response:
+        return self.ask(model, stream=False)
+
+    def test_at_its_keep_alive(self) -> None:
+        """Calls come just when the upstream closes what was idle for too long."""
+        self.begin(self._closes_when_idle)
+        self.assert_each_once(400, lambda: self.keep_alive * random.uniform(0.8, 1.2))
+        self.assertGreater(self.closed, 20)
+
+    def _closes_when_idle(self, connection: socket.socket) -> None:
+        connection.settimeout(self.keep_alive)
+        try:
+            connection.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            self.closed += 1
+            raise
+        connection.settimeout(None)
+
+    def test_with_the_call_under_way(self) -> None:
+        """The call has arrived, and the upstream closes all the same, without reading it."""
+        self.begin(self._closes_upon_use)
+        self.assert_each_once(200, lambda: 0.0)
+        self.assertGreater(self.closed, 20)
+
+    def _closes_upon_use(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE)
+        if connection.recv(1, socket.MSG_PEEK):
+            self.closed += 1
+            raise ConnectionError
+
+    def test_never_twice(self) -> None:
+        """Once the upstream has said anything, the same call is not sent to it again."""
+        self.start()
+        for said in (b"H", b"HTTP/1.1 200 OK\r\n", head()):
+            self.does(says(_ANSWER))
+            self.assertEqual(self.ask(ONE, stream=False).status, 200)
+            self.upstream.asked.clear()
+            self.does(_says_and_closes(said))
+            with self.subTest(said=said):
+                self.assertEqual(self.ask(ONE).error[::2], (502, "upstream_connect_error"))
+                self.assertEqual(self.upstream.asked, [ONE])
+        self.assert_well()
+
+
+def _says_and_closes(said: bytes) -> Script:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            connection.recv(1)
+
+    return script
+
+
+@skipUnless(_may_repair(), "sockets cannot be made to vanish without CAP_NET_ADMIN")
+class VanishedPeerTests(FaultTestCase):
+    """The other side is gone and nobody said so: no end, no reset, ever."""
+
+    def setUp(self) -> None:
+        """Start with short deadlines."""
+        self.start(
+            UPSTREAM_HEADER_TIMEOUT_MS="400",
+            UPSTREAM_FIRST_BODY_BYTE_TIMEOUT_MS="400",
+            UPSTREAM_IDLE_TIMEOUT_MS="400",
+            UPSTREAM_POOL_IDLE_MS="200",
+        )
+        self.at_rest = settled(self.router.process.pid)
+
+    def test_before_the_answer(self) -> None:
+        """Its deadline ends the attempt, and the next model answers."""
+        for said in (b"", head(), head() + chunk(ROLE)):
+            self.does(_vanishes(said))
+            self.assert_falls_over()
+        self.assert_nothing_left()
+
+    def test_in_the_answer(self) -> None:
+        """The stream ends with the error event, and without an end."""
+        self.does(_vanishes(head() + chunk(ROLE) + chunk(TOKEN)))
+        answer = self.ask(BOTH)
+        self.assertFalse(answer.whole)
+        self.assertIn(b"upstream_stream_interrupted", answer.body)
+        self.assert_nothing_left()
+
+    def test_while_idle(self) -> None:
+        """A kept connection that leads to nobody costs a second try and nothing else."""
+        for _ in range(5):
+            vanished = Event()
+            self.does(_vanishes(_ANSWER, vanished))
+            self.assertEqual(self.ask(ONE, stream=False).body, SECOND)
+            self.assertTrue(vanished.wait(PATIENCE))
+            self.does(says(_ANSWER))
+            self.assertEqual(self.ask(ONE, stream=False).body, SECOND)
+        self.assert_nothing_left()
+
+    def assert_nothing_left(self) -> None:
+        """The descriptors are released."""
+        self.assert_well()
+        self.assertTrue(released(self.router.process.pid, self.at_rest))
+
+
+def _vanishes(said: bytes, vanished: Event | None = None) -> Script:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(said)
+        until_taken(connection)
+        connection.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+        connection.close()
+        if vanished is not None:
+            vanished.set()
+
+    return script
+
+
+class StoppedUpstreamTests(FaultTestCase):
+    """A whole upstream stands still: its kernel takes connections and data, and nobody answers."""
+
+    def test_stopped_and_continued(self) -> None:
+        """Every call ends at its deadline and leaves nothing; afterwards all is as before."""
+        upstream = SeparateUpstream(self.mktemp())
+        self.addCleanup(upstream.close)
+        self.start(
+            f"http://127.0.0.1:{upstream.port}",
+            UPSTREAM_HEADER_TIMEOUT_MS="500",
+            UPSTREAM_UNARY_TIMEOUT_MS="500",
+            UPSTREAM_POOL_IDLE_MS="300",
+        )
+        pid = self.router.process.pid
+        at_rest = settled(pid)
+        self.assertEqual(self.ask(ONE).body, SECOND)
+        upstream.process.send_signal(signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(20) as pool:
+                answers = list(
+                    pool.map(lambda number: self.ask(ONE, stream=number % 2 == 0), range(20))
+                )
+            self.assertEqual(
+                {each.error for each in answers}, {(504, "server_error", "upstream_header_timeout")}
+            )
+            self.assertTrue(released(pid, at_rest))
+        finally:
+            upstream.process.send_signal(signal.SIGCONT)
+        until(lambda: self.ask(ONE).body == SECOND)
+        self.assertNotIn("Traceback", self.router.log)
+
+    def _asks(self, number: int) -> Response:
+        return self.ask(ONE, stream=number % 2 == 0)

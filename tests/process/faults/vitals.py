@@ -1,0 +1,61 @@
+"""What a process uses, as the kernel counts it."""
+
+from __future__ import annotations
+
+import os
+import resource
+from itertools import count, islice
+from pathlib import Path
+
+from tests.process.processes import until
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory in use."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+def peak(pid: int) -> int:
+    """Bytes of memory in use when they were most."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("this kernel does not say")
+
+
+def leave_room(pid: int, room: int) -> None:
+    """Let the process open so many files more, wherever there are gaps between those it has."""
+    used = {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    free = (number for number in count() if number not in used)
+    limit = next(islice(free, room, None))
+    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, most))
+
+
+def settled(pid: int) -> int:
+    """How many files the process has open, once that no longer changes."""
+    counts: list[int] = []
+
+    def same_for_a_while() -> bool:
+        counts.append(_open_files(pid))
+        return len(counts) > 25 and len(set(counts[-25:])) == 1
+
+    until(same_for_a_while)
+    return counts[-1]
+
+
+def released(pid: int, at_rest: int) -> bool:
+    """Wait until the process has no more files open than at rest."""
+    until(lambda: _open_files(pid) <= at_rest)
+    return True
+
+
+def _open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))

@@ -1,0 +1,188 @@
+"""Everything a router can meet, one after the other: feeds, calls, refusals, bugs, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+
+from autopilot.http.fetch_error import JSON, NETWORK, OK, STATUS, TIMEOUT
+from stub_backend.scenarios import SCENARIOS
+from tests.process.secrets import mistakes
+from tests.process.secrets.client import Client, read_until
+from tests.process.secrets.requests import ALIAS, Asking
+from tests.process.secrets.stage import MAX_ACTIVE, Stage, reset
+from tests.process.secrets.telltale import MARK
+from tests.rigs.smoke.waiting import until
+
+PAGES = (b"/healthz", b"/readyz", b"/metrics", b"/status", b"/status.json", b"/v1/models")
+_CLOSE = b"Connection: close"
+_FEEDS = {"500": STATUS, "hang": TIMEOUT, "garbage": JSON, "empty": OK}
+_REFUSED = "refused: "
+_SLOW = "refused: request_timeout"
+
+
+class Battery:
+    """Runs everything on one stage, or only what takes little time."""
+
+    def __init__(self, stage: Stage, *, brief: bool) -> None:
+        self._stage = stage
+        self._asking = Asking(stage.secrets)
+        self._client = Client(stage)
+        self._brief = brief
+
+    def run(self) -> None:
+        """From before the start to after the end."""
+        self._begin()
+        self._pages()
+        self._call()
+        self._mistakes()
+        if not self._brief:
+            self._leave()
+            self._overload()
+        self._pages()
+        self._end()
+
+    def run_without_feeds(self) -> None:
+        """A router that cannot even reach its feeds."""
+        self._stage.start()
+        for feed, outcome in (("catalog", NETWORK), ("utilization", TIMEOUT)):
+            counted = f'feed_refresh_total{{feed="{feed}",outcome="{outcome}"}}'
+            until(f"{feed} comes to {outcome}", partial(self._has_counted, counted))
+        self._client.send("alias", self._asking.chat(ALIAS, _CLOSE))
+        self._pages()
+
+    def _metrics(self) -> str:
+        """What the router has counted so far."""
+        return self._client.send("metrics", self._asking.get(b"/metrics")).body.decode()
+
+    def _has_counted(self, what: str) -> bool:
+        return what in self._metrics()
+
+    def _idle(self) -> None:
+        until("no request is under way", partial(self._has_counted, "requests_active 0.0"))
+
+    # -- the parts
+
+    def _begin(self) -> None:
+        """Feeds that fail in every way, and requests meanwhile."""
+        stage, asking, send = self._stage, self._asking, self._client.send
+        stage.stub.feeds(models="500", utilization="500")
+        stage.start()
+        for mode, outcome in () if self._brief else _FEEDS.items():
+            stage.stub.feeds(models=mode, utilization=mode)
+            counted = f'feed_refresh_total{{feed="utilization",outcome="{outcome}"}}'
+            until(f"a feed comes to {outcome}", partial(self._has_counted, counted))
+        send("refused: no_candidates", asking.chat(ALIAS, _CLOSE))
+        self._pages()
+        stage.stub.feeds(models="ok", utilization="ok")
+        ready = asking.get(b"/readyz")
+        until("it is ready", lambda: send("readyz", ready).status == 200)
+
+    def _pages(self) -> None:
+        for path in PAGES:
+            self._client.send(f"page {path.decode()}", self._asking.get(path))
+
+    def _call(self) -> None:
+        """All calls, and all that is refused, together."""
+        best = self._client.send("", self._asking.get(b"/status.json")).json["ranking"][0]["name"]
+        self._stage.stub.script(best, ["404-model", "400-context"])
+        wires = [*self._good(), *self._unreachable(), *self._bad()]
+        answers = self._client.send_all(wires)
+        for (cause, wire), answer in zip(wires, answers, strict=True):
+            if cause.startswith(_REFUSED):
+                code = cause.removeprefix(_REFUSED).encode()
+                assert b'"%b"' % code in answer.body, (wire, answer)
+
+    def _good(self) -> Iterator[tuple[str, bytes]]:
+        """Each scenario as the only model of a plain call, and as the first of a stream's list."""
+        chat = self._asking.chat
+        yield "alias", chat(ALIAS, _CLOSE)
+        for name in SCENARIOS:
+            model = f"stub/{name}"
+            yield f"plain {name}", chat(model, _CLOSE, stream=False)
+            yield f"stream {name}", chat(f"{model},stub/ok", _CLOSE)
+            if not self._brief:
+                complete = b"X-Autopilot-Commit: complete"
+                yield f"complete {name}", chat(f"{model},stub/ok", _CLOSE, complete)
+
+    def _unreachable(self) -> Iterator[tuple[str, bytes]]:
+        """A port where nobody listens, and one where nobody answers."""
+        for path in (b"/v1/messages", b"/v1/responses"):
+            wire = self._asking.chat("stub/ok", _CLOSE, path=path)
+            yield "refused: upstream_connect_error", wire
+
+    def _bad(self) -> Iterator[tuple[str, bytes]]:
+        for wire, code in (*self._asking.refusals(), *self._asking.malformed()):
+            yield _REFUSED + code, wire
+        for wire in () if self._brief else self._asking.unfinished():
+            yield _SLOW, wire
+
+    def _leave(self) -> None:
+        """Clients that go away: in the request, before the answer, within it."""
+        asking = self._asking
+        for wire, wanted in (
+            (asking.chat("stub/ok")[:-9], b""),
+            (asking.chat("stub/hang-head", stream=False), b""),
+            (asking.chat("stub/drip"), b"data: "),
+            (asking.chat("stub/drip", _CLOSE), MARK),
+        ):
+            client = self._stage.connect()
+            client.sendall(wire)
+            read_until(client, wanted)
+            reset(client)
+        self._idle()
+
+    def _mistakes(self) -> None:
+        send, chat = self._client.send, self._asking.chat
+        for name in (*mistakes.NAMES, *mistakes.NAMES_OF_PAGES):
+            field = b"%b: %b" % (mistakes.FIELD, name.encode())
+            model = "stub/drip" if name == "stream" else "stub/ok"
+            send(f"mistake {name}", chat(model, field, _CLOSE))
+        answer = send("mistaken page", self._asking.get(b"/readyz"))
+        assert answer.error[2] == "internal_error", answer
+
+    def _overload(self) -> None:
+        """As many streams as are allowed, and one more."""
+        streaming = [self._stream() for _ in range(MAX_ACTIVE)]
+        answer = self._client.send("overloaded", self._asking.chat(ALIAS, _CLOSE))
+        assert answer.error[2] == "overloaded", answer
+        for client in streaming:
+            reset(client)
+        self._idle()
+
+    def _stream(self) -> socket.socket:
+        """A client in the middle of a stream."""
+        client = self._stage.connect()
+        client.sendall(self._asking.chat("stub/drip"))
+        read_until(client, b"data: ")
+        return client
+
+    def _end(self) -> None:
+        """The drain, with one stream under way and a request that comes too late."""
+        stage = self._stage
+        streaming, late, kept = self._stream(), stage.connect(), stage.connect()
+        whole = self._asking.chat(ALIAS)
+        late.sendall(whole[:-5])
+        stage.router.signal(signal.SIGTERM)
+        self._ask_until_closed(kept)
+        late.sendall(whole[-5:])
+        answer = self._client.answer("draining", late)
+        assert answer.error[2] == "draining", answer
+        got = b""
+        while data := streaming.recv(65536):
+            got += data
+        assert not got.endswith(b"0\r\n\r\n"), got[-200:]
+        assert stage.router.wait() == -signal.SIGTERM
+
+    def _ask_until_closed(self, client: socket.socket) -> None:
+        """Ask for the readiness until the port closes, and the connection with it."""
+        again = self._asking.get(b"/readyz").replace(_CLOSE, b"A: b")
+        with contextlib.suppress(ConnectionError, ValueError):
+            while True:
+                client.sendall(again)
+                self._client.answer("readyz", client)
+                time.sleep(0.02)

@@ -1,0 +1,196 @@
+"""A router and its platform as processes, full of canaries, and everything they put out."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.process.secrets import telltale
+from tests.process.secrets.canaries import Canary, Scanner, canary, loopback
+from tests.rigs.smoke.processes import Child, StubProcess, free_port
+from tests.rigs.smoke.waiting import until
+from tests.unit.web.responses import Response
+
+HERE = "127.0.0.1"
+PATIENCE = 20.0
+_TIMES = {
+    "MODELS_REFRESH_MS": "100",
+    "UTILIZATION_REFRESH_MS": "100",
+    "CONTROL_PLANE_TIMEOUT_MS": "250",
+    "FAILOVER_AFTER_MS": "250",
+    "UPSTREAM_CONNECT_TIMEOUT_MS": "400",
+    "UPSTREAM_HEADER_TIMEOUT_MS": "500",
+    "UPSTREAM_UNARY_TIMEOUT_MS": "500",
+    "UPSTREAM_FIRST_BODY_BYTE_TIMEOUT_MS": "400",
+    "UPSTREAM_IDLE_TIMEOUT_MS": "600",
+    "CLIENT_HEADER_TIMEOUT_MS": "400",
+    "CLIENT_BODY_TIMEOUT_MS": "1200",
+    "DRAIN_DELAY_MS": "300",
+    "DRAIN_TIMEOUT_MS": "300",
+    "COOLDOWN_MS": "0",
+}
+# Of these models everything is known, so that one can ask for more than any of them can.
+_ONLY_SCENARIOS = ("--models=0", "--other-chutes=0", "--private-chutes=0")
+MAX_ACTIVE = 24
+MAX_BODY = 50_000
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """One of each kind, made up for this run."""
+
+    bearer: Canary = field(default_factory=lambda: canary("bearer", "canary-{}/+="))
+    api_key: Canary = field(default_factory=lambda: canary("api-key"))
+    cookie: Canary = field(default_factory=lambda: canary("cookie"))
+    agent: Canary = field(default_factory=lambda: canary("agent"))
+    custom: Canary = field(default_factory=lambda: canary("custom"))
+    request_id: Canary = field(default_factory=lambda: canary("request-id", "canary-{}\t\u00e9"))
+    query: Canary = field(default_factory=lambda: canary("query"))
+    path: Canary = field(default_factory=lambda: canary("path"))
+    host: Canary = field(default_factory=lambda: canary("host"))
+    model: Canary = field(default_factory=lambda: canary("model", "org/canary-{}"))
+    prompt: Canary = field(default_factory=lambda: canary("prompt", 'say "canary-{}"\n\u00e9'))
+    member: Canary = field(default_factory=lambda: canary("member"))
+    forwarded: Canary = field(default_factory=lambda: loopback("forwarded"))
+    client: Canary = field(default_factory=lambda: loopback("client"))
+    upstream: Canary = field(default_factory=lambda: loopback("upstream"))
+    nowhere: Canary = field(default_factory=lambda: loopback("nowhere"))
+    note: Canary = field(default_factory=lambda: canary("note"))
+    feed_path: Canary = field(default_factory=lambda: canary("feed-path"))
+    hash_key: Canary = field(default_factory=lambda: canary("hash-key"))
+
+    @property
+    def all(self) -> tuple[Canary, ...]:
+        """Every one of them."""
+        return tuple(vars(self).values())
+
+    @property
+    def everywhere(self) -> Scanner:
+        """Finds any of them."""
+        return Scanner(self.all, (self.hash_key.text.encode(),))
+
+    @property
+    def in_answers(self) -> Scanner:
+        """Finds those that not even a client's own relayed answer may hold.
+
+        The rest the platform was told, and may say again.
+        """
+        known = (self.client, self.forwarded, self.cookie, self.hash_key)
+        return Scanner((*known, self.feed_path, self.nowhere))
+
+
+class Stage:
+    """The processes, and what they have said so far; ``answers`` are kept by their cause.
+
+    Without ``feeds`` those are looked for where nobody listens, and where nobody answers.
+    """
+
+    def __init__(self, folder: Path, *twistd: str, feeds: bool = True, **settings: str) -> None:
+        self.secrets = Secrets()
+        self.folder = folder / "router"
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir(parents=True)
+        self.answers: list[tuple[str, Response]] = []
+        self._open = contextlib.ExitStack()
+        self.stub = self._stub(folder)
+        self.port = free_port()
+        self.router = self._router(twistd, feeds, settings)
+
+    def _stub(self, folder: Path) -> StubProcess:
+        secrets = self.secrets
+        options = (*_ONLY_SCENARIOS, "--time-scale=0.01", "--huge-bytes=3000", "--token-delay-ms=0")
+        stub = StubProcess("stub", folder, options)
+        command = ("-m", "tests.process.secrets.telltale", *stub.arguments[2:])
+        listen = ("--listen", f"0.0.0.0:{stub.port}")
+        child = Child(
+            "platform",
+            folder,
+            (sys.executable, *command, *listen),
+            **{telltale.NOTE: secrets.note.text, telltale.FEED_PATH: f"/{secrets.feed_path.text}"},
+        )
+        child.start()
+        self._open.callback(child.kill)
+        until("the platform listens", lambda: self._serves(stub.port))
+        return stub
+
+    def _router(self, twistd: tuple[str, ...], feeds: bool, settings: dict[str, str]) -> Child:
+        secrets = self.secrets
+        base = f"http://{secrets.upstream.text}:{self.stub.port}"
+        hole = self._open.enter_context(black_hole(secrets.nowhere.text))
+        closed = f"http://{secrets.nowhere.text}:{free_port()}"
+        silent = f"http://{secrets.nowhere.text}:{hole}"
+        own = {
+            "LISTEN_ADDR": f"{HERE}:{self.port}",
+            "BACKEND_BASE_URL": base,
+            "MESSAGES_BASE_URL": closed,
+            "RESPONSES_BASE_URL": silent,
+            "API_BASE_URL": base if feeds else silent,
+            "MODELS_URL": f"{base if feeds else closed}/{secrets.feed_path.text}",
+            "UTILIZATION_URL": f"{base if feeds else silent}/chutes/utilization",
+            "STICKY_HASH_KEY": secrets.hash_key.text,
+            "TRUST_PROXY_HEADERS": "true",
+            "TRUSTED_PROXY_CIDRS": "127.0.0.0/8",
+            "MAX_REQUEST_BYTES": str(MAX_BODY),
+            "MAX_CONCURRENT_REQUESTS": str(MAX_ACTIVE),
+            "TMPDIR": str(self.temporary),
+        }
+        command = (sys.executable, "-m", "tests.process.secrets.mistakes", "--nodaemon", *twistd)
+        router = Child("out", self.folder, (*command, "autopilot"), **{**own, **_TIMES, **settings})
+        self._open.callback(router.kill)
+        return router
+
+    def start(self) -> None:
+        """Start the router, and wait until it serves."""
+        self.router.start()
+        until("the router serves", lambda: self._serves(self.port))
+
+    def _serves(self, port: int) -> bool:
+        with contextlib.suppress(ConnectionRefusedError), self.connect(port):
+            return True
+        return False
+
+    def connect(self, port: int = 0) -> socket.socket:
+        """A connection from the client's address; it is closed at the end if not before."""
+        where = (self.secrets.client.text, 0)
+        to = (HERE, port or self.port)
+        client = socket.create_connection(to, PATIENCE, source_address=where)
+        self._open.callback(client.close)
+        return client
+
+    def output(self) -> dict[str, bytes]:
+        """All the router has written: standard output and error, logs, any other file."""
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
+
+    def log(self) -> bytes:
+        """The same as one text."""
+        return b"\n".join(self.output().values())
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        self._open.close()
+
+
+@contextlib.contextmanager
+def black_hole(address: str) -> Iterator[int]:
+    """A port on which connecting takes for ever: it listens, and its queue is full."""
+    with socket.socket() as listening, contextlib.ExitStack() as queue:
+        listening.bind((address, 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield port
+
+
+def reset(client: socket.socket) -> None:
+    """Leave without a word."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()

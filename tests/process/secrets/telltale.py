@@ -1,0 +1,115 @@
+"""The stub as a platform that cannot keep anything to itself.
+
+Run as ``python -m tests.process.secrets.telltale``. Every scenario answers as ever, but each head
+quotes the client's key and sets cookies, each body quotes what the client sent, errors too, and
+what is no HTTP quotes it as well. Its own secrets, from the environment, stand beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain, repeat
+from typing import Any, cast
+
+from stub_backend import feeds, scenarios, tree
+from stub_backend.__main__ import main
+from stub_backend.answers import shapes
+from stub_backend.call import Call
+from stub_backend.feeds import FeedMode, Feeds
+from stub_backend.scenario import Scenario, streamed
+from stub_backend.steps import Head, Headers, Raw, Send, Step, Steps
+
+NOTE = "CANARY_NOTE"
+"""Names the variable with the text that the platform adds to everything."""
+
+FEED_PATH = "CANARY_FEED_PATH"
+"""Names the variable with a path under which the catalog can be had as well."""
+
+_IN_FULL = 4  # steps of an answer; later ones say the note alone, or there would be megabytes
+
+MARK = b"x-upstream-note"
+"""A field of every head from here, and of none that the router makes."""
+
+
+def drip(call: Call) -> Steps:
+    """A stream that goes on for as long as anybody listens."""
+    events = call.dialect.stream(call.generation())
+    tokens = list(events.tokens)
+    return streamed(call, chain(events.opening, tokens, repeat(tokens[-1], 2000)), pause=0.02)
+
+
+def quoting(answer: Callable[[Call], Steps], note: str) -> Callable[[Call], Steps]:
+    """The same answer, with what the client sent in all of its parts."""
+
+    def quoted(call: Call) -> Steps:
+        sent = " ".join(f"{name}={value}" for name, value in call.headers)
+        text = f"{note} {sent} {json.dumps(call.body)}"
+        fields = _fields(call.headers, note)
+        steps = enumerate(answer(call))
+        return (_quote(step, text if at < _IN_FULL else note, fields) for at, step in steps)
+
+    return quoted
+
+
+def _fields(sent: Headers, note: str) -> Headers:
+    given = {name.lower(): value for name, value in sent}
+    key = given.get("authorization", "")
+    return (
+        (MARK.decode(), note),
+        ("set-cookie", f"session={note}; Path=/"),
+        ("www-authenticate", f'Bearer realm="{key}"'),
+        ("x-your-key", key),
+    )
+
+
+def _quote(step: Step, text: str, fields: Headers) -> Step:
+    match step:
+        case Head(status, headers):
+            kept = tuple(field for field in headers if field[0] != "content-length")
+            return Head(status, kept + fields)
+        case Send(data):
+            return Send(_said(data, text))
+        case Raw(data) if data.startswith(b"HTTP/"):
+            line, _, rest = data.partition(b"\r\n")
+            lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+            return Raw(line + b"\r\n" + lines.encode() + rest)
+        case Raw(data):
+            return Raw(data + text.encode())
+    return step
+
+
+def _said(data: bytes, text: str) -> bytes:
+    """The body with ``text`` in it: a member of its first object, else behind a page."""
+    member = b'{"quoted":%b,"' % json.dumps(text).encode()
+    quoted = data.replace(b'{"', member, 1)
+    # The one error text that the router itself passes on, in an event of its own.
+    quoted = quoted.replace(b"response stream: ", b"response stream: " + text.encode()[:40], 1)
+    return quoted + text.encode() if data.lstrip().startswith(b"<") else quoted
+
+
+def _plant(note: str, feed_path: str) -> None:
+    """Make the stub of this process such a platform."""
+    shapes.BIG_EVENT_BYTES = 100_000
+    table = cast("dict[str, Scenario]", scenarios.SCENARIOS)
+    table["drip"] = Scenario("drip", "a stream without an end", drip)
+    for name, scenario in table.items():
+        table[name] = replace(scenario, answer=quoting(scenario.answer, note))
+    tree.FEED_PATHS[feed_path] = "models"
+    behave = Feeds.answer
+
+    def answer(self: Feeds, feed: str) -> Steps:
+        steps = behave(self, feed)
+        if self.modes[feed] in (FeedMode.OK, FeedMode.EMPTY):
+            return steps
+        return (_quote(step, note, ((MARK.decode(), note),)) for step in steps)
+
+    cast(Any, feeds.Feeds).answer = answer
+
+
+if __name__ == "__main__":
+    _plant(os.environ[NOTE], os.environ[FEED_PATH])
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,120 @@
+"""Proof on a real process: whatever happens to it, no secret is in anything it puts out.
+
+One router for each way to log goes through everything that can happen to requests and feeds, every
+part of which holds a canary; bugs are put into it as well. Then all that it has written (standard
+output and error, log files, any other file) and all that it has answered is searched.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.retry_policy import REASONS, Policy
+from tests.process.secrets import mistakes
+from tests.process.secrets.battery import Battery
+from tests.process.secrets.client import relayed
+from tests.process.secrets.stage import Stage
+from tests.unit.web.responses import Response
+
+_ONLY_OPEN = {"status_429", "status_5xx"}
+_REASON = re.compile(r'failover_reason_total\{reason="([^"]+)"')
+
+
+class ProcessTests(SynchronousTestCase):
+    """One run for each way to log."""
+
+    def stage(self, *twistd: str, feeds: bool = True, **settings: str) -> Stage:
+        """A router with these settings."""
+        stage = Stage(Path(self.mktemp()).absolute(), *twistd, feeds=feeds, **settings)
+        self.addCleanup(stage.close)
+        return stage
+
+    def assert_tight(self, stage: Stage) -> None:
+        """Nothing came out of it, whatever happened; and its bugs did happen."""
+        self.assert_silent(stage)
+        self.assert_answers(stage)
+        self.assertGreaterEqual(stage.log().count(b"MistakeError"), len(mistakes.NAMES))
+
+    def assert_silent(self, stage: Stage) -> None:
+        """Nothing it wrote holds a canary."""
+        scanner = stage.secrets.everywhere
+        for name, written in stage.output().items():
+            self.assertEqual(scanner.found(written), [], name)
+
+    def assert_answers(self, stage: Stage) -> None:
+        """No answer of its own holds one, but for the unknown model that the client has named.
+
+        An answer of the platform's holds what the platform said, and nothing that only the router
+        can know.
+        """
+        everywhere, in_answers = stage.secrets.everywhere, stage.secrets.in_answers
+        model = stage.secrets.model.core.encode()
+        for cause, answer in stage.answers:
+            head = b"\r\n".join(b"%b: %b" % field for field in answer.fields)
+            body = answer.body.replace(model, b"") if _names_it(answer) else answer.body
+            scanner = in_answers if relayed(answer) else everywhere
+            self.assertEqual(scanner.found(head + b"\r\n" + body), [], cause)
+
+    def assert_thorough(self, stage: Stage, policy: Policy) -> None:
+        """All of it did happen: answers of both kinds, and every reason to fail over."""
+        of_platform = {cause for cause, answer in stage.answers if relayed(answer)}
+        self.assertGreater(len(of_platform), 100)
+        metrics = [answer.body.decode() for cause, answer in stage.answers if cause == "metrics"]
+        possible = REASONS if policy is Policy.OPEN else REASONS - _ONLY_OPEN
+        self.assertEqual(possible - set(_REASON.findall(metrics[-1])), set())
+
+    def test_text(self) -> None:
+        """As text on standard output, with everything there is to say."""
+        stage = self.stage(LOG_LEVEL="debug", LOG_FORMAT="text")
+        Battery(stage, brief=False).run()
+        self.assert_tight(stage)
+        self.assert_thorough(stage, Policy.STANDARD)
+        self.assertGreater(stage.log().count(b" autopilot.requests: "), 200)
+
+    def test_json(self) -> None:
+        """As JSON in a file, with everything there is to say."""
+        how = "--logfile=router.log"
+        stage = self.stage(how, LOG_LEVEL="debug", LOG_FORMAT="json", FAILOVER_POLICY="open")
+        Battery(stage, brief=False).run()
+        self.assert_tight(stage)
+        self.assert_thorough(stage, Policy.OPEN)
+        written = stage.output()["router.log"]
+        self.assertGreater(written.count(b'"logger":"autopilot.requests"'), 200)
+
+    def assert_all_tight(self, *stages: Stage) -> None:
+        """The same for several at once, with what takes little time."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda stage: Battery(stage, brief=True).run(), stages))
+        for stage in stages:
+            self.assert_tight(stage)
+
+    def test_info_and_warn(self) -> None:
+        """At levels at which less is said, with what changes streams on and off."""
+        self.assert_all_tight(
+            self.stage(LOG_LEVEL="info", LOG_FORMAT="json", SSE_GUARD="strict"),
+            self.stage(LOG_LEVEL="warn", LOG_FORMAT="text", SSE_GUARD="off"),
+        )
+
+    def test_error_and_critical(self) -> None:
+        """At levels at which hardly anything is said, and that is of bugs."""
+        self.assert_all_tight(
+            self.stage(LOG_LEVEL="error", LOG_FORMAT="json", COMMIT="byte"),
+            self.stage(LOG_LEVEL="critical", LOG_FORMAT="text"),
+        )
+
+    def test_unreachable_feeds(self) -> None:
+        """Where feeds are not to be found is said neither in the log nor on a page."""
+        stage = self.stage(feeds=False, LOG_LEVEL="debug")
+        Battery(stage, brief=True).run_without_feeds()
+        self.assertIn(b"Feed catalog not refreshed", stage.log())
+        self.assert_silent(stage)
+        self.assert_answers(stage)
+
+
+def _names_it(answer: Response) -> bool:
+    """Whether it is the error that says which model is unknown."""
+    return answer.status == 400 and b'"unknown_model"' in answer.body

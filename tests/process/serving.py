@@ -1,0 +1,78 @@
+"""Test cases that share a stand-in and routers as processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import ClassVar
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rigs.smoke.processes import RouterProcess, StubProcess
+
+# Tests share the models, so none cools down.
+_USUAL = {"LOG_LEVEL": "warn", "COOLDOWN_FAILURES": "100"}
+
+
+class ServedTestCase(SynchronousTestCase):
+    """One stand-in, and a router for each line of `routers`: its name and its settings.
+
+    They serve all tests of a class; under trial, which knows no set-up of classes, each test has
+    its own.
+    """
+
+    routers: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({"router": {}})
+    stub: StubProcess
+    served: Mapping[str, RouterProcess]
+    _open: ClassVar[ExitStack | None] = None
+
+    @classmethod
+    def reason_to_skip(cls) -> str | None:
+        """What is missing for these tests."""
+        return None
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Start the processes, unless something is missing."""
+        missing = cls.reason_to_skip()
+        if missing is not None:
+            raise SkipTest(missing)
+        with ExitStack() as opened:
+            folder = Path(opened.enter_context(TemporaryDirectory(prefix="served-")))
+            cls.stub = StubProcess("stub", folder, ("--token-delay-ms", "1"))
+            base = f"http://127.0.0.1:{cls.stub.port}"
+            usual = {**_USUAL, "MESSAGES_BASE_URL": base, "RESPONSES_BASE_URL": base}
+            cls.served = {
+                name: RouterProcess(name, folder, cls.stub.port, {**usual, **settings})
+                for name, settings in cls.routers.items()
+            }
+            opened.callback(cls.stub.kill)
+            cls.stub.start()
+            for each in cls.served.values():
+                opened.callback(each.kill)
+                each.start(wait=False)
+            for each in cls.served.values():
+                each.wait_ready()
+            cls._open = opened.pop_all()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """End them."""
+        if cls._open is not None:
+            cls._open.close()
+            cls._open = None
+
+    def setUp(self) -> None:
+        """Start them now if nobody has."""
+        if self._open is None:
+            self.setUpClass()
+            self.addCleanup(self.tearDownClass)
+        self.stub.reset()
+
+    def address(self, name: str = "router") -> str:
+        """Where a router is."""
+        return f"http://127.0.0.1:{self.served[name].port}"

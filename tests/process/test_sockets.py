@@ -1,0 +1,108 @@
+"""What only real sockets show: refusals while the client still sends, half-closes, silence."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.process.processes import PATIENCE, Platform, Router, received, until
+from tests.unit.relay.upstreams import DONE, TOKEN, chunk
+from tests.unit.web.browsers import CHAT, ask, request
+from tests.unit.web.responses import Response, responses
+
+_LIMIT = 1_000_000
+
+
+class SocketTests(SynchronousTestCase):
+    """One router for each test, with little patience."""
+
+    def setUp(self) -> None:
+        """Start platform and router."""
+        self.platform = Platform(chunk(DONE) + chunk(b""))
+        self.addCleanup(self.platform.close)
+        self.router = Router(
+            self.mktemp(),
+            self.platform.port,
+            MAX_REQUEST_BYTES=str(_LIMIT),
+            CLIENT_HEADER_TIMEOUT_MS="400",
+            CLIENT_BODY_TIMEOUT_MS="400",
+        )
+        self.addCleanup(self.router.close)
+        self.port = self.router.port()
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[socket.socket]:
+        """A connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
+            yield client
+
+    def answer(self, client: socket.socket) -> Response:
+        """The one answer on a connection that then ends."""
+        (response,) = responses(received(client))
+        return response
+
+    def test_too_large(self) -> None:
+        """A client that sends on regardless still gets to read why it is refused."""
+        declared = request(CHAT, b"Content-Length: %d" % (50 * _LIMIT))
+        chunked = request(CHAT, b"Transfer-Encoding: chunked")
+        piece = b"x" * 65536
+        for head, data in ((declared, piece), (chunked, chunk(piece))):
+            with self.client() as client:
+                client.sendall(head)
+                for _ in range(300):
+                    client.sendall(data)
+                self.assertEqual(self.answer(client).error[::2], (413, "request_too_large"))
+        self.assertNotIn("Traceback", self.router.log)
+
+    def test_exactly_the_limit(self) -> None:
+        """A body of exactly the limit is read."""
+        with self.client() as client:
+            client.sendall(request(CHAT, b"Connection: close", body=b"x" * _LIMIT))
+            self.assertEqual(self.answer(client).error[::2], (400, "invalid_json"))
+
+    def test_too_slow(self) -> None:
+        """Silent, slow with the head, slow with the body: each is let go in time."""
+        for sent, status in (
+            (b"", None),
+            (b"GET / HTTP/1.1\r\n", 408),
+            (request(CHAT, b"Content-Length: 9"), 408),
+        ):
+            with self.client() as client:
+                began = time.monotonic()
+                client.sendall(sent)
+                got = responses(received(client))
+                self.assertEqual([each.status for each in got], [status] if status else [])
+                self.assertGreater(time.monotonic() - began, 0.3)
+
+    def test_half_close(self) -> None:
+        """A client that closes its sending side counts as gone: nothing more is sent to it."""
+        until(lambda: self.ready())
+        with self.client() as client:
+            client.sendall(request(body=ask()))
+            self.assertIn(TOKEN, received(client, TOKEN))
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(client.recv(1), b"")
+        until(lambda: "client_gone" in self.router.log)
+
+    def ready(self) -> bool:
+        """Whether the feeds are there."""
+        with self.client() as client:
+            client.sendall(request(b"/readyz", b"Connection: close", method=b"GET"))
+            return self.answer(client).status == 200
+
+    def test_chunks_arrive_at_once(self) -> None:
+        """What the platform sends is there before it sends more; pipelined requests follow."""
+        until(lambda: self.ready())
+        with self.client() as client:
+            last = request(b"/healthz", b"Connection: close", method=b"GET")
+            client.sendall(request(body=ask()) + last)
+            got = received(client, TOKEN)
+            self.platform.go_on.set()
+            stream, page = responses(got + received(client))
+        self.assertEqual(stream.body, TOKEN + DONE)
+        self.assertTrue(stream.whole)
+        self.assertEqual(page.body, b"ok\n")

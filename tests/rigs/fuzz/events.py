@@ -1,0 +1,114 @@
+"""Whatever a stream holds, and however it is cut: one reading, one verdict, no byte lost or added.
+
+The reader of events is compared with a plain one that gets the whole stream at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from autopilot.relay.commit import CommitDecision, CommitPolicy, commit_policy
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.sse import Event, Events
+from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
+from autopilot.routing.commit import Commit
+from tests.rigs.fuzz.pieces import Pieces
+from tests.unit.relay.chunks import cut
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_MARK = b"\xef\xbb\xbf"
+_LIMITS = (1 << 20, 40)
+_DIALECTS = tuple(Dialect)
+_COMMITS = tuple(Commit)
+_LEVELS = tuple(GuardLevel)
+
+Chunks = Sequence[bytes]
+
+
+def events(data: bytes) -> None:
+    """The choice is the dialect, the dial and how much may be held."""
+    choice, pieces = Pieces.of(data)
+    stream = b"".join(pieces)
+    ways = [cut(stream, []), pieces, cut(stream, range(len(stream)))]
+    if not stream:
+        return
+    dialect = _DIALECTS[choice % 3]
+    for limit in _LIMITS:
+        _check_same([_read(Events(limit), each) for each in ways])
+    assert _read(Events(1 << 20), ways[0]) == list(_plainly(stream))
+    commit, room = _COMMITS[choice // 3 % 3], (1 << 20, 100)[choice // 9 % 2]
+    _check_same([_judged(_dial(commit, dialect, room), each) for each in ways])
+    for level in _LEVELS:
+        _check_guards(stream, ways, level, dialect)
+
+
+def _dial(commit: Commit, dialect: Dialect, room: int) -> CommitPolicy:
+    return commit_policy(commit, is_stream=True, dialect=dialect, last=False, max_bytes=room)
+
+
+def _check_same(results: Sequence[object]) -> None:
+    assert all(each == results[0] for each in results), results
+
+
+def _read(reader: Events, chunks: Chunks) -> list[Event]:
+    return [event for chunk in chunks for event in reader.feed(chunk)] + list(reader.close())
+
+
+def _plainly(stream: bytes) -> Iterator[Event]:
+    """The events of a whole stream, line after line."""
+    at, start, name, data = 0, -1, b"", list[bytes]()
+    while end := _LINE_END.search(stream, at):
+        line, begin, at = stream[at : end.start()], at, end.end()
+        line = line.removeprefix(_MARK) if begin == 0 else line
+        if not line:
+            if data:
+                yield Event(b"\n".join(data), name, start=start)
+            start, name, data = -1, b"", []
+        elif line.startswith(b"{"):
+            yield Event(line, bare=True, start=begin)
+        else:
+            start = begin if start < 0 else start
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                data.append(value.removeprefix(b" "))
+            elif field == b"event":
+                name = value.removeprefix(b" ")
+    if stream.startswith(b"{", at):
+        yield Event(stream[at:], bare=True, start=at)
+
+
+def _judged(judge: CommitPolicy, chunks: Chunks) -> tuple[CommitDecision, bool]:
+    for chunk in chunks:
+        if (verdict := judge.feed(chunk)) is not CommitDecision.HOLD:
+            return verdict, judge.answered
+    verdict = judge.end()
+    assert verdict is not CommitDecision.HOLD
+    return verdict, judge.answered
+
+
+def _check_guards(
+    stream: bytes, ways: Sequence[Chunks], level: GuardLevel, dialect: Dialect
+) -> None:
+    """What passes is a beginning of the stream, and all of it where nothing is wrong."""
+    results: list[tuple[object, ...]] = []
+    for chunks in ways:
+        watch = stream_guard(level, is_stream=True, dialect=dialect)
+        passed = _passed(watch, chunks)
+        assert stream.startswith(passed), (level, passed)
+        assert watch.fault is not None or passed == stream, (level, passed)
+        strict = level is GuardLevel.STRICT  # where a second answer may be known too late
+        results.append((watch.fault, watch.spliced, None if strict else passed))
+        if watch.fault is None:
+            results[-1] += (watch.at_boundary, watch.done)
+    _check_same(results)
+
+
+def _passed(watch: StreamGuard, chunks: Chunks) -> bytes:
+    passed = b""
+    for chunk in chunks:
+        faulty = watch.fault is not None
+        more = watch.feed(chunk)
+        assert not (faulty and more), more
+        passed += more
+    return passed + watch.end()

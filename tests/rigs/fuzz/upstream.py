@@ -1,0 +1,137 @@
+"""Whatever an upstream answers: nothing breaks, and no broken answer looks whole to the client.
+
+What is whole, and what its body is, h11 says of the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import h11
+
+from tests.rigs.fuzz.pieces import Pieces
+from tests.rigs.fuzz.router import Router, router
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import Browser, ask
+from tests.unit.web.responses import Response, responses
+
+STREAM, TWO, CLOSES, RESETS = 1, 2, 4, 8
+_SECOND = b'{"answer":"of the second"}'
+_NEXT = b'{"answer":"to the next"}'
+_SLOW = 61.0
+_LONG = 600.0
+_STATUS = len(b"HTTP/1.1 200")  # a reason may hold any byte from 80 on
+_RTSP = re.compile(rb"\ARTSP(?=/1\.[01] )")
+_INTERIM = re.compile(rb"\AHTTP/1\.[01] 1(?!01)[0-9][0-9][ \r]")
+_EVENT = b'data: {"error":'
+_INTERRUPTED = b"upstream_stream_interrupted"
+
+
+def upstream(data: bytes) -> None:
+    """The bytes answer a request that names one model or two; then the upstream closes or stays."""
+    choice, pieces = Pieces.of(data)
+    two = bool(choice & TWO)
+    with router() as made:
+        browser = made.post(ask("a,b" if two else "a", stream=bool(choice & STREAM)))
+        first = made.wire
+        for piece in pieces:
+            first.says(piece)
+        if choice & CLOSES:
+            first.closes()
+        elif choice & RESETS:
+            first.resets()
+        if not browser.wire and len(made.upstreams.wires) == 1:
+            made.clock.advance(_SLOW)
+        assert len(made.upstreams.wires) <= 1 + two
+        if len(made.upstreams.wires) > 1:
+            made.wire.says(whole(200, _SECOND))
+            assert (browser.response.status, browser.response.body) == (200, _SECOND), browser.wire
+        else:
+            made.clock.advance(_LONG)
+            _check(browser, Reading.of(b"".join(pieces), closes=bool(choice & CLOSES)))
+        _check_next(made)
+
+
+class Reading(NamedTuple):
+    """What h11 makes of the bytes: the body as far as it is good, and whether it has its end."""
+
+    status: int
+    body: bytes
+    whole: bool
+
+    @classmethod
+    def of(cls, sent: bytes, *, closes: bool) -> Reading:
+        """Read a response to the request that was sent."""
+        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+        connection.send(h11.Request(method="POST", target="/", headers=[("Host", "h")]))
+        connection.send(h11.EndOfMessage())
+        status, body = 0, b""
+        sent = _as_http(sent)
+        try:
+            for each in (sent, b"") if closes else (sent,):
+                if each or closes:
+                    connection.receive_data(each)
+                while (event := connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+                    if isinstance(event, h11.Response):
+                        status = event.status_code
+                    elif isinstance(event, h11.Data):
+                        body += event.data
+                    elif isinstance(event, h11.EndOfMessage):
+                        return cls(status, body, True)
+                    elif isinstance(event, h11.ConnectionClosed):
+                        return cls(status, body, False)
+        except h11.RemoteProtocolError:
+            pass
+        return cls(status, body, False)
+
+
+def _as_http(sent: bytes) -> bytes:
+    """Without what llhttp takes for HTTP and h11 does not.
+
+    That is: empty lines before a head, RTSP for HTTP, and odd bytes in the reason of an interim
+    response, which the router throws away as a whole.
+    """
+    while True:
+        head, end, rest = sent.lstrip(b"\r\n").partition(b"\r\n\r\n")
+        head = _RTSP.sub(b"HTTP", head)
+        if not end or not _INTERIM.match(head + end):
+            return head + end + rest
+        sent = rest
+
+
+def _check(browser: Browser, read: Reading) -> None:
+    """The client got the upstream's answer as far as it was good, or an error of the router's."""
+    line, end, rest = browser.wire.partition(b"\r\n")
+    (got,) = responses(line[:_STATUS] + end + rest)
+    body = _relayed(got, read)
+    if body is None:
+        assert got.whole and got.status in (502, 504) and got.error, browser.wire
+    elif got.whole:
+        assert (read.status, read.body, read.whole) == (got.status, body, True), (got, read)
+    else:
+        assert read.status == got.status and read.body.startswith(body), (got, read)
+        assert browser.closed or browser.peer.aborted
+
+
+def _relayed(got: Response, read: Reading) -> bytes | None:
+    """What the client got of the upstream's body; ``None`` where the router answered itself."""
+    if got.status >= 500 and got.status != read.status:
+        return None
+    if got.whole and got.body != read.body and got.status >= 500:
+        return None
+    body, event, _ = got.body.rpartition(_EVENT)
+    if got.whole or not event or _INTERRUPTED not in got.body:
+        return got.body
+    return body if read.body.startswith(body) else body.removesuffix(b"\n\n")
+
+
+def _check_next(made: Router) -> None:
+    """Nothing of it reaches the next request, on whatever connection that goes up."""
+    sizes = [len(wire.value()) for wire in made.upstreams.wires]
+    browser = made.post(ask("c", stream=False))
+    sizes += [0] * (len(made.upstreams.wires) - len(sizes))
+    pairs = zip(made.upstreams.wires, sizes, strict=True)
+    (wire,) = [wire for wire, size in pairs if len(wire.value()) > size]
+    wire.says(whole(200, _NEXT))
+    assert (browser.response.status, browser.response.body) == (200, _NEXT), browser.wire

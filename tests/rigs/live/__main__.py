@@ -1,0 +1,62 @@
+"""`python -m tests.rigs.live`: the live check; without a key, what it would do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tests.rigs.live.command import parse
+from tests.rigs.live.key import VARIABLE, Key, NotAKeyError, take_key
+from tests.rigs.live.report import plan
+
+if TYPE_CHECKING:
+    from tests.rigs.live.run import Options
+
+
+def main(arguments: list[str]) -> int:
+    """Do it, or say it; the exit status."""
+    options, dry_run = parse(arguments)
+    try:
+        key = take_key(os.environ)
+    except NotAKeyError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    if key is not None and not dry_run:
+        return _play(options, key)
+    print(plan(options.checks, options.pace))
+    if key is None:
+        print(f"{VARIABLE} is not set: nothing was sent")
+    return 0
+
+
+def _play(options: Options, key: Key) -> int:
+    """Do it. Twisted is imported no earlier: who only asks what would be done needs no reactor."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.task import react
+
+    from tests.rigs.live.run import LiveRun
+
+    status = 1
+
+    async def live(reactor: Any) -> None:
+        nonlocal status
+        status = await LiveRun(reactor, options, key, _say).run()
+
+    def main_function(reactor: Any) -> Deferred[None]:
+        coroutine: Coroutine[Any, Any, None] = live(reactor)
+        return Deferred.fromCoroutine(coroutine)
+
+    with suppress(SystemExit):
+        react(main_function)
+    return status
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""Checks that cost nothing: the two feeds, and evidence."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.rigs.live.ask import Ask, Auth, Host
+from tests.rigs.live.cast import NO_CHUTE, Cast
+from tests.rigs.live.check import Check, Cost
+from tests.rigs.live.facts import catalog_facts, evidence_facts, feed_facts
+
+MODELS = "/v1/models"
+EVIDENCE = "/chutes/{chute}/evidence"
+NONCE = "?nonce={nonce}"
+
+
+def catalog(_cast: Cast, *, query: str = "", auth: Auth = Auth.NONE) -> Ask:
+    """The catalog, with compression welcome."""
+    return Ask(method="GET", path=MODELS + query, auth=auth, compressed=True)
+
+
+def feed(_cast: Cast) -> Ask:
+    """The utilization feed, with compression welcome."""
+    return Ask(
+        host=Host.API, method="GET", path="/chutes/utilization", auth=Auth.NONE, compressed=True
+    )
+
+
+def _head(_cast: Cast) -> Ask:
+    return Ask(method="HEAD", path=MODELS)
+
+
+def _entry(cast: Cast) -> Ask:
+    return Ask(method="GET", path=MODELS + "/{model}", fill={"model": cast.usual().name})
+
+
+def _evidence(chute: str, nonce: str | None) -> Ask:
+    query = "" if nonce is None else NONCE
+    fill = {"chute": chute, "nonce": nonce or ""}
+    return Ask(host=Host.API, method="GET", path=EVIDENCE + query, fill=fill, auth=Auth.NONE)
+
+
+def _of_tee(cast: Cast) -> Ask:
+    return _evidence(cast.tee().chute_id, cast.nonce)
+
+
+def _of_other(cast: Cast) -> Ask:
+    return _evidence(cast.not_tee().chute_id, cast.nonce)
+
+
+def _of_nobody(cast: Cast) -> Ask:
+    return _evidence(NO_CHUTE, cast.nonce)
+
+
+def _stats(_cast: Cast) -> Ask:
+    return Ask(host=Host.API, method="GET", path="/invocations/stats/llm", auth=Auth.NONE)
+
+
+def _aliases(_cast: Cast) -> Ask:
+    return Ask(host=Host.API, method="GET", path="/model_aliases/")
+
+
+def _instances(cast: Cast) -> Ask:
+    fill = {"chute": cast.tee().chute_id}
+    return Ask(host=Host.API, method="GET", path="/e2e/instances/{chute}", fill=fill)
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(id="catalog", what="the catalog, without a key", cost=Cost.NOTHING,
+          build=catalog, facts=catalog_facts),
+    Check(id="feed", what="the utilization feed, without a key", cost=Cost.NOTHING,
+          build=feed, facts=feed_facts),
+    Check(id="catalog-bad-key", what="the catalog with a bad key", cost=Cost.NOTHING,
+          build=partial(catalog, auth=Auth.WRONG)),
+    Check(id="catalog-or", what="the catalog with ?or=true", cost=Cost.NOTHING,
+          build=partial(catalog, query="?or=true"), facts=catalog_facts, on_request=True),
+    Check(id="catalog-head", what="HEAD of the catalog", cost=Cost.NOTHING,
+          build=_head, on_request=True),
+    Check(id="catalog-entry", what="one entry of the catalog by its name",
+          cost=Cost.NOTHING, build=_entry, on_request=True),
+    Check(id="evidence-no-nonce", what="evidence without a nonce", cost=Cost.NOTHING,
+          build=lambda cast: _evidence(cast.tee().chute_id, None),
+          likes=("evidence-edge-nonce",)),
+    Check(id="evidence-short-nonce", what="evidence with a short nonce",
+          cost=Cost.NOTHING, build=lambda cast: _evidence(cast.tee().chute_id, "abcde")),
+    Check(id="evidence", what="evidence of a TEE model with a fresh nonce",
+          cost=Cost.NOTHING, build=_of_tee, facts=evidence_facts,
+          likes=("evidence-partial", "evidence-all-failed", "evidence-400-outdated")),
+    Check(id="evidence-no-tee", what="evidence of a model that is not TEE",
+          cost=Cost.NOTHING, build=_of_other),
+    Check(id="evidence-nobody", what="evidence of a chute that does not exist",
+          cost=Cost.NOTHING, build=_of_nobody, on_request=True),
+    Check(id="stats", what="the public daily statistics", cost=Cost.NOTHING, build=_stats,
+          on_request=True),
+    Check(id="aliases", what="the account's aliases, of which only the shape is kept",
+          cost=Cost.NOTHING, build=_aliases, on_request=True),
+    Check(id="e2e-instances", what="instances to encrypt to", cost=Cost.NOTHING,
+          build=_instances, on_request=True),
+)  # fmt: skip

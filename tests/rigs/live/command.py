@@ -1,0 +1,91 @@
+"""The command line: `python -m tests.rigs.live`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from autopilot.settings import Settings
+from tests.rigs.live.ask import Host
+from tests.rigs.live.caller import checked_base, is_local
+from tests.rigs.live.run import Options
+from tests.rigs.live.table import chosen
+from tests.rigs.live.turns import HARD_CAP, PACE, RUN_SECONDS
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def parse(arguments: Sequence[str]) -> tuple[Options, bool]:
+    """The options, and whether to say only what would be done; exits for a bad command line."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    bases = _bases(given)
+    if given.pace < PACE and not all(map(is_local, bases.values())):
+        parser.error(f"argument --pace: {PACE:g} at least, but on this machine")
+    try:
+        checks = chosen(given.only)
+    except ValueError as problem:
+        parser.error(f"argument --only: {problem}")
+    options = Options(
+        checks=checks,
+        bases=bases,
+        calls=given.calls,
+        pace=given.pace,
+        seconds=RUN_SECONDS,
+        logs=given.logs,
+    )
+    return options, given.dry_run
+
+
+def _bases(given: argparse.Namespace) -> dict[Host, str]:
+    """Where the hosts are. One that is given stands for all: no key goes to two places."""
+    usual = Settings()
+    return {
+        Host.LLM: given.base_url or usual.backend_base_url,
+        Host.API: given.api_url or given.base_url or usual.api_base_url,
+        Host.MESSAGES: given.messages_url or given.base_url or usual.messages_base_url,
+        Host.RESPONSES: given.responses_url or given.base_url or usual.responses_base_url,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.rigs.live",
+        description="Compare the platform with the stand-in: a few dozen slow, tiny calls.",
+        epilog="The key is read from CHUTES_API_KEY and nowhere else.",
+    )
+    add = parser.add_argument
+    add(
+        "--only",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="play this check, or those of this row; repeatable",
+    )
+    add("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    add("--calls", type=_calls, default=HARD_CAP, help=f"at most; never more than {HARD_CAP}")
+    add("--pace", type=_seconds, default=PACE, help="seconds between two calls")
+    for name, what in (
+        ("base", "chat and text completions, and, unless given, for all others"),
+        ("api", "evidence and the utilization feed"),
+        ("messages", "/v1/messages"),
+        ("responses", "/v1/responses"),
+    ):
+        add(f"--{name}-url", type=checked_base, default=None, help=f"the host of {what}")
+    add("--logs", type=Path, default=ROOT / "logs" / "live", help="where the captures go")
+    return parser
+
+
+def _calls(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= HARD_CAP:
+        raise argparse.ArgumentTypeError(f"1 to {HARD_CAP}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 60:
+        raise argparse.ArgumentTypeError("0 to 60")
+    return value

@@ -1,0 +1,129 @@
+"""What the tests of the live check share: a key that is nobody's, and platforms that deviate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from stub_backend import Stub, StubOptions, site
+from stub_backend.stub import StubSite
+from tests.rigs.live.ask import Host
+from tests.rigs.live.gate import PATTERNS
+from tests.rigs.live.key import Key
+from tests.rigs.live.run import LiveRun, Options
+from tests.rigs.live.table import chosen
+
+# The shape of a key, and plainly nobody's; put together here, so that no scanner takes it for one.
+PARTS = ("00fa4e00" * 4, "0acc0127" * 4, "n0tAR3al" * 4)
+FAKE = "cpk_" + ".".join(PARTS)
+
+reactor: Any = installed
+Answer = Callable[[Request], bytes | None]
+
+
+def stub_like_the_stand_in() -> Stub:
+    """A platform that differs in nothing."""
+    return site(reactor, StubOptions(require_auth=True, token_delay=0.0, time_scale=0.01))
+
+
+class Deviating(Resource):
+    """The stand-in as a platform, but for what `answer` says; it answers None to go on as usual."""
+
+    isLeaf = True
+
+    def __init__(self, answer: Answer, stub: Stub | None = None) -> None:
+        super().__init__()
+        self.stub = stub or stub_like_the_stand_in()
+        self.asked: list[str] = []
+        self._answer = answer
+
+    def render(self, request: Request) -> Any:
+        """Deviate, or do as the stand-in."""
+        self.asked.append(f"{request.method.decode()} {request.uri.decode()}")
+        own = self._answer(request)
+        if own is None:
+            return self.stub.resource.render(request)
+        return own
+
+
+def model_of(request: Request) -> Any:
+    """The `model` of a request, whatever else it is."""
+    content: Any = request.content
+    content.seek(0)
+    try:
+        value = json.loads(content.read())
+    except ValueError:
+        return None
+    finally:
+        content.seek(0)
+    return value.get("model") if isinstance(value, dict) else None
+
+
+def said(request: Request, status: int, content_type: str, body: bytes) -> bytes:
+    """Answer with these."""
+    request.setResponseCode(status)
+    request.setHeader("content-type", content_type)
+    return body
+
+
+class InProcess:
+    """A live run against a resource, in this process."""
+
+    def __init__(self, folder: str, resource: Resource) -> None:
+        self.logs = Path(folder)
+        self.lines: list[str] = []
+        self.status = -1
+        self._site = StubSite(resource, reactor, 5.0)
+
+    def play(self, *only: str, calls: int = 40) -> Deferred[None]:
+        """Play some checks, or the usual ones."""
+        return Deferred.fromCoroutine(self._play(only, calls))
+
+    async def _play(self, only: tuple[str, ...], calls: int) -> None:
+        port = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+        base = f"http://127.0.0.1:{port.getHost().port}"
+        options = Options(
+            checks=chosen(only),
+            bases={host: base for host in Host if host is not Host.ROUTER},
+            calls=calls,
+            pace=0.0,
+            seconds=60.0,
+            logs=self.logs,
+        )
+        try:
+            self.status = await LiveRun(reactor, options, Key(FAKE), self.lines.append).run()
+        finally:
+            await port.stopListening()
+
+    def report(self) -> dict[str, Any]:
+        """`report.json`."""
+        report: dict[str, Any] = json.loads((self.logs / "report.json").read_text())
+        return report
+
+    def check(self, name: str) -> dict[str, Any]:
+        """One check of the report."""
+        found: dict[str, Any] = next(e for e in self.report()["checks"] if e["check"] == name)
+        return found
+
+    def written(self) -> bytes:
+        """Every byte that was written, names included."""
+        files = sorted(self.logs.glob("**/*")) if self.logs.exists() else []
+        return b"\n".join(each.name.encode() + each.read_bytes() for each in files)
+
+
+def leaks(data: bytes) -> list[str]:
+    """What of the fake key stands in `data`; written without looking at how the gate does it."""
+    found = []
+    squeezed = "".join(c for c in data.decode("latin-1").lower() if c.isascii() and c.isalnum())
+    for part in PARTS:
+        for text in (part, part[::-1], part.encode().hex()):
+            pieces = (text[at : at + 8].lower() for at in range(len(text) - 7))
+            found += [text] if any(piece in squeezed for piece in pieces) else []
+    return found + [kind for kind, pattern in PATTERNS.items() if pattern.search(data)]

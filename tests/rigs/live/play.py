@@ -1,0 +1,154 @@
+"""Plays one check on both sides and says what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tests.rigs.live.ask import Ask, Auth, Host
+from tests.rigs.live.caller import NoAnswerError
+from tests.rigs.live.cast import NoSuchModelError
+from tests.rigs.live.check import Check, Cost
+from tests.rigs.live.compare import Delta, compare
+from tests.rigs.live.facts import stream_facts
+from tests.rigs.live.observe import HTML, SSE, Observation, observe
+from tests.rigs.live.reply import Reply
+from tests.rigs.live.side import Side
+from tests.rigs.live.turns import ClosedError
+
+EDGE = "the edge limits this caller"
+
+
+class Outcome(StrEnum):
+    """What came of a check."""
+
+    AS_KNOWN = "as known"
+    DIFFERS = "differs"
+    UNAVAILABLE = "the model was not available"
+    NO_MODEL = "nobody to play it"
+    NOT_PLAYED = "not played"
+    NO_ANSWER = "no answer"
+    WITHHELD = "withheld"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of one check; nothing in it is raw."""
+
+    check: Check
+    outcome: Outcome
+    why: str = ""
+    ask: Ask | None = None
+    seen: Observation | None = None
+    expected: tuple[Observation, ...] = ()
+    deltas: tuple[Delta, ...] = ()
+    facts: tuple[str, ...] = ()
+
+
+async def play(check: Check, platform: Side, stub: Side) -> tuple[Result, Reply | None]:
+    """The result, and the raw reply for those checks that later ones build on."""
+    try:
+        ask = check.build(platform.cast)
+    except NoSuchModelError as nobody:
+        return Result(check, Outcome.NO_MODEL, str(nobody)), None
+    if ask.host not in platform.bases:
+        return Result(check, Outcome.NOT_PLAYED, "the run was stopped before", ask), None
+    try:
+        reply = await platform.caller.ask(ask)
+    except ClosedError as closed:
+        return Result(check, Outcome.NOT_PLAYED, str(closed), ask), None
+    except NoAnswerError as problem:
+        return Result(check, Outcome.NO_ANSWER, str(problem), ask), None
+    reason = closing_reason(ask, reply)
+    if reason is not None:
+        platform.caller.admission.close(reason)
+    seen = observe(reply, platform.redactor)
+    outcome, why, expected = await _expected(check, seen, stub)
+    deltas = tuple(compare(seen, expected))
+    if outcome is Outcome.AS_KNOWN and deltas:
+        outcome = Outcome.DIFFERS
+    facts = tuple(_facts(check, reply, platform))
+    return Result(check, outcome, why, ask, seen, tuple(expected), deltas, facts), reply
+
+
+def closing_reason(ask: Ask, reply: Reply) -> str | None:
+    """Why no further call should be made after this answer, if so."""
+    if reply.status == 429 and (reply.media_type == HTML or reply.body.lstrip()[:1] != b"{"):
+        return EDGE
+    if reply.status == 403 and reply.media_type == HTML:
+        return "the edge refuses this caller"
+    if ask.auth is Auth.KEY and ask.host in (Host.LLM, Host.ROUTER):
+        return {401: "the key is refused", 402: "the account cannot pay"}.get(reply.status)
+    return None
+
+
+async def _expected(
+    check: Check, seen: Observation, stub: Side
+) -> tuple[Outcome, str, list[Observation]]:
+    """What the stand-in answers to the same; to a failure of the moment, the same failure."""
+    answers = [await _answer(each, stub) for each in _asks(check, stub)]
+    if not answers:
+        return Outcome.NO_MODEL, "the stand-in has nobody for it", [seen]
+    alike = [each for each in answers if each.status == seen.status]
+    if not alike and check.cost is Cost.TINY:
+        scenario = likeness(seen)
+        if scenario is not None:
+            failed = [await _answer(_ask_of(check, stub, scenario), stub)]
+            return Outcome.UNAVAILABLE, f"compared with the scenario {scenario}", failed
+    return Outcome.AS_KNOWN, "", alike or answers[:1]
+
+
+def _asks(check: Check, stub: Side) -> Iterator[Ask]:
+    with suppress(NoSuchModelError):
+        yield check.build(stub.cast)
+    for scenario in check.likes:
+        with suppress(NoSuchModelError):
+            yield _ask_of(check, stub, scenario)
+
+
+def _ask_of(check: Check, stub: Side, scenario: str) -> Ask:
+    return check.build(stub.cast.played_by(stub.cast.named(f"stub/{scenario}")))
+
+
+async def _answer(ask: Ask, stub: Side) -> Observation:
+    return observe(await stub.caller.ask(ask), stub.redactor)
+
+
+def likeness(seen: Observation) -> str | None:
+    """The stand-in's scenario that is like a failure of the moment."""
+    said = " ".join(seen.skeleton["$.detail"].texts) if "$.detail" in seen.skeleton else ""
+    page = seen.content_type == HTML
+    by_status = {
+        402: "402-quota" if "$.detail.message" in seen.skeleton else "402-string",
+        429: "429-edge-html" if page else _limit(said),
+        500: "500-exhausted",
+        502: "502-html",
+        503: "503-html" if page else "503-disabled" if "disabled" in said else "503-cold",
+        504: "504-html",
+    }
+    return by_status.get(seen.status)
+
+
+def _limit(said: str) -> str:
+    return "429-capacity" if "maximum capacity" in said else "429-account"
+
+
+def _facts(check: Check, reply: Reply, platform: Side) -> Iterator[str]:
+    if reply.media_type == SSE:
+        yield from stream_facts(reply.body)
+    if check.facts is not None and reply.status == 200:
+        value = parsed(reply.body)
+        if value is not None:
+            yield from check.facts(value, platform.cast)
+
+
+def parsed(body: bytes) -> Any:
+    """A body as JSON, or None."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,118 @@
+"""What else is told of an answer: numbers, in our own words."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rigs.live.cast import Cast, Model, NoSuchModelError, cast_from
+from tests.rigs.live.facts import (
+    catalog_facts,
+    evidence_facts,
+    feed_facts,
+    served_facts,
+    stream_facts,
+)
+
+NOBODY = Cast(())
+NOW = datetime(2026, 2, 18, 6, 0, tzinfo=UTC)
+
+
+def record(chute: str, **members: Any) -> dict[str, Any]:
+    """A record of the feed."""
+    usual = {"timestamp": "2026-02-18T05:30:00.5", "utilization_current": 0.2}
+    return {"chute_id": chute, "active_instance_count": 2, **usual, **members}
+
+
+def entry(name: str, **members: Any) -> dict[str, Any]:
+    """An entry of the catalog."""
+    return {"id": name, "chute_id": name, "owned_by": "vllm", **members}
+
+
+class FactsTests(SynchronousTestCase):
+    """Each kind."""
+
+    def test_feed(self) -> None:
+        """Ages, and how the ranges are kept."""
+        old = record("c", timestamp="2026-02-18T05:00:00", utilization_5m=None)
+        told = feed_facts([record("a"), record("b", utilization_1h=1.5), old], NOBODY, NOW)
+        self.assertEqual(told[0], "3 records, 2 different timestamps")
+        self.assertEqual(told[1], "age of the newest 30 min, of the oldest 60 min")
+        self.assertIn("1 above 1, 0 below 0", told[2])
+        odd = feed_facts([record("a", timestamp="soon")], NOBODY, NOW)
+        self.assertEqual(odd[1], "a timestamp is not ISO 8601")
+        zoned = feed_facts([record("a", timestamp="2026-02-18T05:00:00Z")], NOBODY, NOW)
+        self.assertEqual(zoned[1], "a timestamp has a zone")
+
+    def test_catalog(self) -> None:
+        """How many of which kind."""
+        entries = [entry("a/b-TEE", confidential_compute=True), entry("c", owned_by="chutes")]
+        told = catalog_facts({"data": entries}, NOBODY)
+        self.assertEqual(told[0], "2 models, 1 of them TEE, 1 of those with the suffix")
+        self.assertEqual(told[1], "1 externally backed entries")
+        self.assertEqual(told[2], "1 names without an organisation")
+
+    def test_evidence(self) -> None:
+        """How many instances, and what their quotes say they are."""
+        quote = base64.b64encode(struct.pack("<HHI", 4, 2, 0x81) + b"rest").decode()
+        given = [{"quote": quote, "gpu_evidence": [{}, {}]}, {"quote": None}]
+        told = evidence_facts({"evidence": given, "failed_instance_ids": ["x"]}, NOBODY)
+        self.assertEqual(told[0], "2 instances gave evidence for 2 GPUs, 1 gave none")
+        self.assertIn("quotes: version 4, kind of key 2, kind of TEE 129", told)
+        self.assertIn("quotes: unreadable", told)
+
+    def test_stream(self) -> None:
+        """How usage came."""
+        body = b'data: {"choices":[],"usage":{}}\n\ndata: {"choices":[]}\n\ndata: [DONE]\n\n'
+        self.assertEqual(stream_facts(body), ["2 chunks, 1 with usage, 0 with reasoning"])
+        self.assertEqual(stream_facts(b"data: [DONE]\n\n"), [])
+
+    def test_nonsense(self) -> None:
+        """Anything else tells nothing, and harms nothing."""
+        odd: list[Any] = [None, 7, "x", [], {}, [7], {"data": 7}, {"evidence": {}}, [[]]]
+        for value in (*odd, {"data": [7]}):
+            for facts in (catalog_facts, evidence_facts, feed_facts):
+                facts(value, NOBODY)
+
+
+class CastTests(SynchronousTestCase):
+    """Who plays which part."""
+
+    def test_preferred(self) -> None:
+        """Free slots first, then the price; names decide nothing but a draw."""
+        catalog = {"data": [
+            entry("dear", pricing={"completion": 3.0}), entry("busy", pricing={"completion": 0.1}),
+            entry("cold", pricing={"completion": 0.0}), entry("cheap", pricing={"completion": 0.2}),
+            entry("tee", confidential_compute=True, owned_by="sglang"), 7, {"no": "id"},
+        ]}  # fmt: skip
+        feed = [
+            record("dear"), record("cheap"), record("tee", utilization_current=None),
+            record("busy", rate_limit_ratio_5m=0.9), record("cold", active_instance_count=0),
+        ]  # fmt: skip
+        cast = cast_from(catalog, feed, "00")
+        self.assertEqual([e.name for e in cast.models], ["cheap", "dear", "busy", "tee", "cold"])
+        self.assertEqual((cast.usual().name, cast.second().name), ("cheap", "dear"))
+        self.assertEqual((cast.tee().name, cast.by("sglang").name), ("tee", "tee"))
+        self.assertEqual(served_facts({"model": "dear"}, cast), ["served by the second model"])
+        self.assertEqual(served_facts({"model": "nobody"}, cast), ["served by another model"])
+
+    def test_nobody(self) -> None:
+        """A part that nobody can play is named."""
+        cast = cast_from({"data": [entry("a")]}, [], "00")
+        for part in (cast.tee, cast.second):
+            self.assertRaises(NoSuchModelError, part)
+        self.assertRaises(NoSuchModelError, cast.by, "sglang")
+        nothings: list[Any] = [None, [], {"data": None}, {"data": {}}]
+        for nothing in nothings:
+            self.assertRaises(NoSuchModelError, cast_from(nothing, nothing, "00").usual)
+
+    def test_one_for_all(self) -> None:
+        """A model that plays every part plays those too that it is not made for."""
+        model = Model("one", "id", "vllm", tee=False)
+        alone = NOBODY.played_by(model)
+        for part in (alone.usual, alone.second, alone.tee, alone.not_tee):
+            self.assertEqual(part(), model)

@@ -1,0 +1,58 @@
+"""The list of survivors, and the judgement on a run."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rigs.mutation.survivors import Mutant, judge, listed, shown
+
+_LIST = Path(__file__).with_name("survivors.md")
+_ROUTING = Path(__file__).parents[3] / "autopilot" / "routing"
+_DIFF = """--- autopilot/routing/plan.py
++++ autopilot/routing/plan.py
+@@ -1,3 +1,3 @@
+ def pick(remaining):
+-    return remaining[0]
++    return  remaining[1]
+"""
+
+
+class SurvivorTests(SynchronousTestCase):
+    """What is listed, and what a run comes to."""
+
+    def test_names(self) -> None:
+        """A mutant is told by its function and its line, not by a number that shifts."""
+        self.assertEqual(
+            shown("autopilot.routing.plan.x_pick__mutmut_3", _DIFF),
+            Mutant("plan.pick", "return remaining[1]"),
+        )
+        self.assertEqual(
+            shown("autopilot.routing.eligible.xǁEligibleModelsǁserving__mutmut_13", _DIFF).function,
+            "eligible.EligibleModels.serving",
+        )
+        self.assertEqual(
+            shown("autopilot.routing.plan.x__exists__mutmut_1", _DIFF).function, "plan._exists"
+        )
+
+    def test_judgement(self) -> None:
+        """Too few noticed, or one that is not listed: the run is not good."""
+        one, two = Mutant("plan.pick", "a"), Mutant("plan.pick", "b")
+        self.assertTrue(judge(10, [one], [one]).good)
+        self.assertFalse(judge(10, [one, two], [one, two]).good)
+        self.assertFalse(judge(100, [one, two], [one]).good)
+        self.assertFalse(judge(0, [], []).good)
+        self.assertEqual(judge(100, [one], [one, two]).gone, [two])
+
+    def test_list(self) -> None:
+        """Every listed mutant has a reason, and is one of a function that exists."""
+        known = listed(_LIST.read_text())
+        self.assertGreater(len(known), 5)
+        for mutant, reason in known.items():
+            self.assertGreater(len(reason), 10, mutant)
+            module, _, name = mutant.function.partition(".")
+            tree = ast.parse((_ROUTING / f"{module}.py").read_text())
+            functions = {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
+            self.assertIn(name.rpartition(".")[2], functions, mutant)

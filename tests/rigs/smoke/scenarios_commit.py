@@ -1,0 +1,92 @@
+"""The line between before and after the first byte: retried before it, never behind it."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+
+from tests.rigs.smoke.client import Reply
+from tests.rigs.smoke.scenario import Scenario
+from tests.rigs.smoke.served import expect_headers, expect_reasons, expect_relayed
+from tests.rigs.smoke.stage import Stage
+
+GOOD = "stub/ok"
+# Long enough for a retry that must not happen to show in the stub's log.
+_A_MOMENT = 0.2
+
+
+def _before(stage: Stage, failing: str, reason: str) -> None:
+    """A stream that fails before its first token is no answer yet."""
+    before = stage.bench.router.failovers()
+    reply = stage.ask(f"{failing},{GOOD}", stream=True)
+    expect_relayed(stage, reply, failing, GOOD, stream=True)
+    expect_reasons(stage, before, reason)
+
+
+def _after(stage: Stage, failing: str, *, stream: bool, direct: bool) -> None:
+    """What was sent arrives, the break shows, and nobody else is asked."""
+    selector = failing if direct else f"{failing},{GOOD}"
+    reply = stage.ask(selector, stream=stream)
+    stage.expect("status", reply.status, 200)
+    stage.expect("a clean end", reply.clean, False)
+    time.sleep(_A_MOMENT)
+    calls = stage.expect_calls(failing)
+    expect_headers(stage, reply, failing, direct=direct)
+    sent = stage.bench.replay.body(calls[0])
+    stage.expect("what was sent came first", reply.body[: len(sent)] == sent, True)
+    if stream:
+        _expect_error_event(stage, reply, sent)
+    else:
+        stage.expect("nothing was added", len(reply.body), len(sent))
+
+
+def _expect_error_event(stage: Stage, reply: Reply, sent: bytes) -> None:
+    event = reply.body[len(sent) :]
+    stage.expect("the last event is whole", (event[:6], event[-2:]), (b"data: ", b"\n\n"))
+    error = json.loads(event[6:])["error"]
+    stage.expect("error.code of the last event", error["code"], "upstream_stream_interrupted")
+    stage.expect("an end mark", b"[DONE]" in reply.body, False)
+
+
+def _bare_tail(stage: Stage) -> None:
+    """An error the platform forgot to frame becomes an event that an SDK can read."""
+    model = "stub/bare-json-tail"
+    reply = stage.ask(model, stream=True)
+    stage.expect("status", reply.status, 200)
+    calls = stage.expect_calls(model)
+    sent = stage.bench.replay.body(calls[0])
+    good = sent[: sent.rindex(b"\n\n") + 2]
+    stage.expect("the events before it", reply.body[: len(good)] == good, True)
+    events = reply.body[len(good) :].split(b"\n\n")
+    stage.expect("the tail is an event", events[0].startswith(b"data: "), True)
+    stage.expect("it tells of an error", "error" in json.loads(events[0][6:]), True)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        "list, cut before the first token",
+        partial(_before, failing="stub/role-only-then-drop", reason="broken_before_commit"),
+    ),
+    Scenario(
+        "list, error before the first token",
+        partial(_before, failing="stub/error-event-first", reason="error_event"),
+    ),
+    Scenario(
+        "list, cut mid-stream: no retry",
+        partial(_after, failing="stub/drop-mid-stream", stream=True, direct=False),
+    ),
+    Scenario(
+        "list, reset mid-stream: no retry",
+        partial(_after, failing="stub/reset-mid-stream", stream=True, direct=False),
+    ),
+    Scenario(
+        "list, plain answer cut: no retry",
+        partial(_after, failing="stub/drop-mid-stream", stream=False, direct=False),
+    ),
+    Scenario(
+        "direct, cut mid-stream: no retry",
+        partial(_after, failing="stub/drop-mid-stream", stream=True, direct=True),
+    ),
+    Scenario("direct, bare JSON error at the end", _bare_tail),
+)

@@ -1,0 +1,86 @@
+"""`python -m tests.rigs.soak`: ten minutes of a bad day, every answer accounted for."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.rigs.smoke.processes import ROOT
+from tests.rigs.soak.report import Outcome, terminal, write
+from tests.rigs.soak.run import Options, Soak
+from tests.rigs.soak.sampling import MB, Sample
+
+_USUAL, _QUICK = 600.0, 25.0
+_EVERY = 10
+_SHOWN = 20
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run, report, and tell whether all was well."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rigs.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, help=f"default {_USUAL:.0f}")
+    parser.add_argument("--quick", action="store_true", help=f"{_QUICK:.0f} seconds")
+    parser.add_argument("--seed", type=int, help="makes the same traffic and faults again")
+    parser.add_argument("--clients", type=int, default=60, help="at a time, default 60")
+    parser.add_argument("--faulty", type=float, default=1.0, help="faults; 1 is a bad day")
+    parser.add_argument(
+        "--last-answers", type=float, default=60.0, help="seconds until those who wait leave"
+    )
+    parser.add_argument("--logs", type=Path, default=ROOT / "logs" / "soak", help="where to report")
+    options = parser.parse_args(given)
+    seconds = options.seconds or (_QUICK if options.quick else _USUAL)
+    seed = random.randrange(1 << 24) if options.seed is None else options.seed
+    folder = options.logs.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"seed {seed}, {seconds:g} s, {options.clients} clients", flush=True)
+    wanted = Options(seconds, seed, options.clients, folder, options.faulty, options.last_answers)
+    try:
+        outcome = asyncio.run(_run(Soak(wanted, Progress())))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+    write(outcome, folder)
+    print(terminal(outcome))
+    return 0 if outcome.ok else 1
+
+
+class Progress:
+    """A line that stays in its place, or on no terminal one now and then; violations as they come.
+
+    All of them are told again at the end.
+    """
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def __call__(self, sample: Sample, violations: Sequence[str]) -> None:
+        """Another second has passed."""
+        terminal = sys.stdout.isatty()
+        for each in violations[self._told : _SHOWN]:
+            print(f"{chr(13) if terminal else ''}VIOLATION {each}", flush=True)
+        self._told = len(violations)
+        line = (
+            f"{sample.at:5.0f} s  {sample.requests} requests, {sample.failures} failures,"
+            f" {sample.active} active, {sample.descriptors} descriptors,"
+            f" {sample.rss / MB:.1f} MB, {len(violations)} violations"
+        )
+        if terminal:
+            print(f"\r{line}   ", end="", flush=True)
+        elif round(sample.at) % _EVERY == 0:
+            print(line, flush=True)
+
+
+async def _run(soak: Soak) -> Outcome:
+    """Run to the end, or until this process is told to end: then the router ends too."""
+    running = asyncio.current_task()
+    assert running is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    return await soak.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

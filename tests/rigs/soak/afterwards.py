@@ -1,0 +1,95 @@
+"""When all clients are gone: what the router still holds, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Final
+
+from tests.rigs.soak.reading import ResponseReading
+from tests.rigs.soak.report import Check
+from tests.rigs.soak.router import SoakedRouter
+
+_PATIENCE: Final = 15.0
+_PAUSE: Final = 0.1
+_LOOKS: Final = 6
+
+
+async def page(port: int, path: str) -> ResponseReading:
+    """A page of the router's, on a connection of its own."""
+    reading = ResponseReading()
+    async with asyncio.timeout(_PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: soak.test\r\n\r\n".encode())
+            while not reading.whole and (data := await reader.read(65_536)):
+                reading.feed(data)
+        finally:
+            writer.transport.abort()
+    return reading
+
+
+async def active(port: int) -> int:
+    """How many requests the router says are under way."""
+    reading = await page(port, "/status.json")
+    return int(json.loads(reading.body)["requests_active"])
+
+
+async def descriptors(router: SoakedRouter) -> int:
+    """Its open files while it does nothing: the fewest of several looks, for feeds come and go."""
+    found = []
+    for _ in range(_LOOKS):
+        await asyncio.sleep(_PAUSE)
+        found.append(router.descriptors())
+    return min(found)
+
+
+async def examine(router: SoakedRouter, open_before: int) -> list[Check]:
+    """What has to be so once nobody asks for anything any more."""
+
+    async def none_active() -> tuple[bool, str]:
+        count = await active(router.port)
+        return count == 0, str(count)
+
+    async def ready() -> tuple[bool, str]:
+        status = (await page(router.port, "/readyz")).status
+        return status == 200, str(status)
+
+    async def closed() -> tuple[bool, str]:
+        count = await descriptors(router)
+        return count <= open_before, f"{count}, before {open_before}"
+
+    return [
+        await _eventually("requests_active is 0", none_active),
+        await _eventually("/readyz says 200", ready),
+        await _eventually("open descriptors are back", closed),
+    ]
+
+
+async def end(router: SoakedRouter) -> Check:
+    """End it as an operator would."""
+    began = monotonic()
+    router.signal(signal.SIGTERM)
+    try:
+        status = await asyncio.to_thread(router.wait, _PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Check("SIGTERM ends it", False, f"still there after {_PATIENCE:.0f} s")
+    found = f"status {status} after {monotonic() - began:.1f} s"
+    return Check("SIGTERM ends it", status == -signal.SIGTERM, found)
+
+
+async def _eventually(what: str, look: Callable[[], Awaitable[tuple[bool, str]]]) -> Check:
+    """Look until it is so, or for as long as is reasonable."""
+    deadline = monotonic() + _PATIENCE
+    while True:
+        try:
+            ok, found = await look()
+        except (OSError, ValueError, TimeoutError) as error:
+            ok, found = False, repr(error)
+        if ok or monotonic() > deadline:
+            return Check(what, ok, found)
+        await asyncio.sleep(_PAUSE)

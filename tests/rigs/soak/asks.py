@@ -1,0 +1,182 @@
+"""Requests: what a client asks for, its bytes, and what has to become of those that are wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.rigs.soak.speech import Speech, filling, nonce
+
+ALIAS: Final = "chutesai/AutoPilot"
+MODELS: Final = tuple(f"acme/soak-{number}" for number in range(10))
+MAX_BODY: Final = 1_000_000
+PATH: Final = "/v1/chat/completions"
+_TOKENS: Final = 300
+_MOST: Final = 1_000_000
+"""Requests of one client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The error of the router's own that an ask must get; `recorded`: it leaves a record."""
+
+    status: int
+    code: str
+    recorded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. `candidates` are the models it may go to.
+
+    `padding` bytes are in its body; `tokens` and `width` say how much the answer holds. `tardy`:
+    its client takes the answer so slowly that the router may give up on it.
+    """
+
+    nonce: str
+    selector: str
+    candidates: tuple[str, ...]
+    stream: bool
+    padding: int = 100
+    tokens: int = 8
+    width: int = 12
+    commit: str = ""
+    chunked: bool = False
+    model_last: bool = False
+    closing: bool = False
+    client: int = 0
+    tardy: bool = False
+    raw_body: bytes = b""
+    fields: tuple[str, ...] = ()
+    refused: Refused | None = None
+
+    @property
+    def direct(self) -> bool:
+        """Whether it names exactly one model."""
+        return self.selector in MODELS
+
+    def speech(self, model: str) -> Speech:
+        """What a model says to it."""
+        return Speech(self.nonce, model, self.tokens, self.width)
+
+    def body(self, model: str) -> bytes:
+        """The body, with this as its `model`: as it is sent, and as it must arrive upstream."""
+        if self.raw_body:
+            return self.raw_body
+        text = f"caf\u00e9 {filling(Random(self.nonce), self.padding)}"
+        name = f'"model" : {json.dumps(model)}'
+        members = (
+            f'"user":"{self.nonce}", "temperature": 1.0 ,"seed":1180591620717411303424',
+            f'"stream":{json.dumps(self.stream)}',
+            f'"messages":[{{"role":"user","content":"{text}"}}]',
+        )
+        ordered = (*members, name) if self.model_last else (name, *members)
+        return f"{{{','.join(ordered)}}}".encode()
+
+    def request(self) -> bytes:
+        """All of its bytes."""
+        body = self.body(self.selector)
+        lines = [
+            f"POST {PATH} HTTP/1.1",
+            "Host: soak.test",
+            "Content-Type: application/json",
+            f"Authorization: Bearer soak-client-{self.client}",
+            f"X-Request-ID: {self.nonce}",
+            *self.fields,
+        ]
+        if self.commit:
+            lines.append(f"X-Autopilot-Commit: {self.commit}")
+        if self.closing:
+            lines.append("Connection: close")
+        lines.append(
+            "Transfer-Encoding: chunked" if self.chunked else f"Content-Length: {len(body)}"
+        )
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + (_chunks(body) if self.chunked else body)
+
+
+def _chunks(body: bytes, size: int = 9_000) -> bytes:
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
+
+
+class Asks:
+    """Makes what one client asks for: `seed` and its number say all there is to say about it."""
+
+    def __init__(self, seed: int, client: int = 0) -> None:
+        self._seed = seed
+        self._rng = Random(f"asks/{seed}/{client}")
+        self._first = client * _MOST
+        self.made = 0
+
+    def next(self, *, tardy: int = 0, small: bool = False, closing: bool = False) -> Ask:
+        """A request that nothing is wrong with; that of a `tardy` client is for so many bytes."""
+        rng = self._rng
+        selector, candidates = self._selector()
+        tokens, width = self._length(tardy=tardy, small=small)
+        return Ask(
+            self._nonce(),
+            selector,
+            candidates,
+            rng.random() < 0.55,
+            100 if small else rng.choices((100, 3_000, 60_000, 700_000), (70, 20, 8, 2))[0],
+            tokens,
+            width,
+            rng.choices(("", "byte", "content", "complete"), (80, 7, 3, 10))[0],
+            rng.random() < 0.1,
+            rng.random() < 0.3,
+            closing,
+            rng.randrange(_TOKENS),
+            bool(tardy),
+        )
+
+    def wrong(self) -> Ask:
+        """A request the router has to refuse by itself."""
+        kinds = (
+            ({"raw_body": b'{"model":'}, Refused(400, "invalid_json")),
+            ({"raw_body": b'{"stream":true}'}, Refused(400, "missing_model")),
+            ({"raw_body": b"[]"}, Refused(400, "invalid_body")),
+            ({"selector": "acme/nobody"}, Refused(400, "unknown_model")),
+            ({"selector": ",".join(f"acme/{n}" for n in range(9))}, _LIST),
+            ({"selector": " , ,"}, _LIST),
+            ({"fields": ("Content-Encoding: gzip",)}, Refused(415, "unsupported_content_encoding")),
+            ({"commit": "never"}, Refused(400, "invalid_commit")),
+            ({"padding": MAX_BODY}, Refused(413, "request_too_large", recorded=False)),
+        )
+        changes, refused = self._rng.choice(kinds)
+        values: dict[str, object] = {
+            "selector": ALIAS,
+            "stream": self._rng.random() < 0.5,
+            "chunked": self._rng.random() < 0.2,
+            "closing": not refused.recorded,
+            **changes,
+        }
+        return Ask(self._nonce(), candidates=(), refused=refused, **values)  # type: ignore[arg-type]
+
+    def _nonce(self) -> str:
+        self.made += 1
+        return nonce(self._seed, self._first + self.made)
+
+    def _selector(self) -> tuple[str, tuple[str, ...]]:
+        rng = self._rng
+        kind = rng.random()
+        if kind < 0.2:
+            model = rng.choice(MODELS)
+            return model, (model,)
+        order = rng.choices(("", ":latency", ":throughput"), (90, 5, 5))[0]
+        if kind < 0.6:
+            return ALIAS + order, MODELS
+        chosen = tuple(rng.sample(MODELS, rng.randint(2, 5)))
+        return ", ".join(chosen) + order, chosen
+
+    def _length(self, *, tardy: int, small: bool) -> tuple[int, int]:
+        """How many tokens an answer has, and how long they are."""
+        if tardy:
+            return 200, tardy // 200
+        if small:
+            return 3, 12
+        return self._rng.choices(((3, 12), (20, 12), (60, 60), (40, 4_000)), (40, 40, 15, 5))[0]
+
+
+_LIST: Final = Refused(400, "invalid_model_list")

@@ -1,0 +1,133 @@
+"""Requests made up for the judge: a right answer, for the tests to spoil."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rigs.soak.answers import split_event
+from tests.rigs.soak.asks import ALIAS, MODELS, Ask
+from tests.rigs.soak.explaining import Times
+from tests.rigs.soak.judge import judge
+from tests.rigs.soak.notes import Attempt, Case, Record, Seen
+from tests.rigs.soak.replies import LAST_CHUNK, SSE, Act, Ending, Part, chunk, cut, head, raw
+from tests.rigs.soak.speech import Speech
+
+OWN, FOREIGN = "soak-1-1", "soak-1-2"
+ONE, TWO = MODELS[:2]
+TIMES = Times(failover_after=0.8, idle=2.0, total=8.0, max_attempts=4)
+EVENT = (
+    b'data: {"error":{"type":"server_error","message":"The answer is incomplete.","param":null,'
+    b'"code":"upstream_stream_interrupted"}}\n\n'
+)
+
+
+def ask(**changes: object) -> Ask:
+    """A streamed list request."""
+    usual = Ask(OWN, f"{ONE}, {TWO}", (ONE, TWO), stream=True)
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+def speech(model: str = ONE, nonce: str = OWN) -> Speech:
+    """What that model says."""
+    return Speech(nonce, model, 5)
+
+
+def streamed(said: Speech) -> Act:
+    """A whole stream."""
+    return Act("good", (head(said, 200, SSE), *map(chunk, said.events()), LAST_CHUNK), sse=True)
+
+
+def plain(said: Speech) -> Act:
+    """A whole answer that is no stream."""
+    return Act("good", (head(said, 200, length=len(said.body())), raw(said.body())))
+
+
+def broken(act: Act, behind: int, ending: Ending = Ending.CLOSE) -> Act:
+    """An act that stops so many bytes before its end."""
+    return replace(
+        act,
+        kind="closed",
+        steps=cut(act.steps, act.wire_size - behind),
+        ending=ending,
+        whole=False,
+        reasons=frozenset({"connection_lost", "broken_before_commit"}),
+    )
+
+
+def failing(reason: str = "status_503", model: str = ONE) -> Act:
+    """An act the router has to turn from."""
+    wire = head(speech(model), 503, length=0)
+    return Act("503", (wire,), 503, reasons=frozenset({reason}), turns=True)
+
+
+def silent() -> Act:
+    """An act without a byte that waits for the router to go."""
+    return Act("silent", (), sse=True, ending=Ending.HANG, whole=False)
+
+
+def attempt(act: Act, model: str = ONE, began: float = 1.0, **changes: object) -> Attempt:
+    """All of an act, played to its end."""
+    sent = sum(len(step.wire) for step in act.steps if isinstance(step, Part))
+    usual = Attempt(model, act, began, sent=sent, spoke=began, played=True, ended=began + 0.1)
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+def case(
+    asked: Ask, *attempts: Attempt, failovers: tuple[str, ...] = (), **changes: object
+) -> Case:
+    """The last attempt's answer as a client has to see it, and a record that says so.
+
+    A cut stream gets its error event. `changes` are of what was seen.
+    """
+    chosen = attempts[-1]
+    body, whole = chosen.said, chosen.whole
+    if not whole and chosen.act.sse:
+        body += (b"" if not body or body.endswith(b"\n\n") else b"\n\n") + EVENT
+    fields = {
+        "x-request-id": [asked.nonce],
+        "x-soak-nonce": [asked.nonce],
+        "x-soak-model": [chosen.model],
+    }
+    count = len(failovers) + 1
+    if not asked.direct:
+        fields["x-chutes-autopilot-selected"] = [chosen.model]
+        fields["x-chutes-autopilot-attempts"] = [str(count)]
+    seen = Seen(0.9, 2.0, 1.5, chosen.act.status, fields, body, whole)
+    outcome = "completed" if whole else "upstream_broken"
+    size = len(split_event(body)[0])
+    record = Record(
+        asked.nonce, outcome, chosen.act.status, count, len(asked.candidates), failovers, size
+    )
+    return Case(asked, list(attempts), replace(seen, **changes), [record])  # type: ignore[arg-type]
+
+
+def own_error(
+    asked: Ask, code: str, status: int, *attempts: Attempt, failovers: tuple[str, ...]
+) -> Case:
+    """An error of the router's own."""
+    body = b'{"error":{"type":"server_error","message":"No.","param":null,"code":"%b"}}'
+    fields = {"x-request-id": [asked.nonce]}
+    seen = Seen(0.9, 2.0, 1.5, status, fields, body % code.encode(), whole=True)
+    record = Record(
+        asked.nonce, "refused", status, len(failovers), len(asked.candidates), failovers, 0
+    )
+    return Case(asked, list(attempts), seen, [record])
+
+
+ALIASED = ask(selector=ALIAS, candidates=MODELS)
+
+
+class JudgeTestCase(SynchronousTestCase):
+    """Verdicts by their complaints."""
+
+    def assert_right(self, found: Case, outcome: str) -> None:
+        """Nothing is wrong."""
+        verdict = judge(found, TIMES)
+        self.assertEqual((verdict.complaints, verdict.outcome), ((), outcome))
+
+    def assert_wrong(self, found: Case, complaint: str) -> None:
+        """It is wrong, and the judge says how."""
+        complaints = judge(found, TIMES).complaints
+        self.assertTrue(any(complaint in each for each in complaints), complaints)

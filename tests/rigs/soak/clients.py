@@ -1,0 +1,171 @@
+"""A client of a bad day: mostly it wants an answer, sometimes it leaves, dawdles or is silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from time import monotonic
+from typing import Final
+from weakref import WeakSet
+
+from tests.rigs.soak.asks import Ask, Asks
+from tests.rigs.soak.connections import ClientConnection
+from tests.rigs.soak.ledger import Ledger
+from tests.rigs.soak.notes import Seen
+
+_SMALL_WINDOW: Final = 4_096
+_LARGE, _TOO_LARGE = 1_000_000, 8_000_000
+"""An answer that takes a slow reader its time, and one that the system will not hold for it."""
+
+
+class Client:
+    """One client: visits to the router, one after another, until `stop`.
+
+    What it does follows from the seed and its number, whatever the others do meanwhile.
+    """
+
+    def __init__(self, number: int, port: int, seed: int, ledger: Ledger, think: float) -> None:
+        """`think`: seconds between two visits, on average."""
+        self._port = port
+        self._ledger = ledger
+        self._asks = Asks(seed, number)
+        self._rng = Random(f"clients/{seed}/{number}")
+        self._think = think
+        self._stopped = False
+        self._connections: WeakSet[ClientConnection] = WeakSet()
+        self.visits: Counter[str] = Counter()
+        self.unreachable = 0
+        self.kinds: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
+            "keep-alive": (450, self._keep_alive),
+            "one request": (200, self._one),
+            "pipelining": (80, self._pipelining),
+            "leaving": (120, self._leaving),
+            "slow": (40, self._slow),
+            "stalling": (6, self._stalling),
+            "silent": (20, self._silent),
+            "wrong": (70, self._wrong),
+        }
+
+    @property
+    def asked(self) -> int:
+        """Requests made so far."""
+        return self._asks.made
+
+    def stop(self) -> None:
+        """Begin no further visit."""
+        self._stopped = True
+
+    def leave(self) -> None:
+        """Go now, whatever it waits for."""
+        for each in list(self._connections):
+            each.give_up()
+
+    async def live(self) -> None:
+        """Until it is stopped."""
+        names = [*self.kinds]
+        weights = [weight for weight, _ in self.kinds.values()]
+        while not self._stopped:
+            (name,) = self._rng.choices(names, weights)
+            self.visits[name] += 1
+            try:
+                await self.kinds[name][1]()
+            except OSError:
+                self.unreachable += 1
+            await asyncio.sleep(self._rng.uniform(0, 2 * self._think))
+
+    def _connection(self, window: int = 0) -> ClientConnection:
+        connection = ClientConnection(self._port, self._ledger, window)
+        self._connections.add(connection)
+        return connection
+
+    # -- those who want an answer
+
+    async def _keep_alive(self) -> None:
+        async with self._connection() as connection:
+            for _ in range(self._rng.randint(1, 8)):
+                if connection.open and not self._stopped:
+                    await connection.ask(self._asks.next())
+
+    async def _one(self) -> None:
+        async with self._connection() as connection:
+            await connection.ask(self._asks.next(closing=self._rng.random() < 0.5))
+
+    async def _wrong(self) -> None:
+        async with self._connection() as connection:
+            await connection.ask(self._asks.wrong())
+
+    async def _pipelining(self) -> None:
+        """Several requests in one go; one of them may be refused."""
+        count = self._rng.randint(2, 4)
+        asks = [self._asks.next(small=True) for _ in range(count)]
+        async with self._connection() as connection:
+            began = self._begin(*asks)
+            await connection.send(b"".join(each.request() for each in asks))
+            for each in asks:
+                await connection.receive(each, began)
+
+    # -- those who do not wait for it
+
+    async def _leaving(self) -> None:
+        """Go at any time: in the request, before the answer, in its middle; or half."""
+        ask, rng = self._asks.next(), self._rng
+        request, kind = ask.request(), rng.random()
+        async with self._connection() as connection:
+            began = self._begin(ask)
+            if kind < 0.2:
+                await connection.send(request[: rng.randrange(len(request))])
+                await asyncio.sleep(rng.choice((0.0, 0.02)))
+                connection.leave(reset=rng.random() < 0.5)
+                self._left(connection, ask, began, sent=False)
+            elif kind < 0.5:
+                await connection.send(request)
+                await asyncio.sleep(rng.choice((0.0, 0.01, 0.3)))
+                connection.leave(reset=rng.random() < 0.5)
+                self._left(connection, ask, began)
+            elif kind < 0.6:
+                await connection.send(request)
+                connection.half_close()
+                await connection.receive(ask, began, left=True)
+            else:
+                await connection.send(request)
+                await connection.receive(ask, began, leave_at=rng.randint(1, 4_000))
+                connection.leave(reset=rng.random() < 0.5)
+
+    def _begin(self, *asks: Ask) -> float:
+        for each in asks:
+            self._ledger.asked(each)
+        return monotonic()
+
+    def _left(
+        self, connection: ClientConnection, ask: Ask, began: float, *, sent: bool = True
+    ) -> None:
+        connection.note(ask, Seen(began, monotonic(), left=True, sent=sent))
+
+    # -- those who take their time
+
+    async def _slow(self) -> None:
+        """Read a large answer in small portions."""
+        ask = self._asks.next(tardy=_LARGE)
+        async with self._connection(_SMALL_WINDOW * 4) as connection:
+            began = self._begin(ask)
+            await connection.send(ask.request())
+            await connection.receive(ask, began, pace=lambda: self._rng.choice((0, 0, 0.005)))
+
+    async def _stalling(self) -> None:
+        """Read the beginning of a large answer, and then nothing for longer than is allowed."""
+        ask = self._asks.next(tardy=_TOO_LARGE)
+        async with self._connection(_SMALL_WINDOW) as connection:
+            began = self._begin(ask)
+            await connection.send(ask.request())
+            pauses = iter((0.0, 0.0, 3.5))
+            await connection.receive(ask, began, pace=lambda: next(pauses, 0.0))
+
+    async def _silent(self) -> None:
+        """Say nothing, or not all; the router has to close."""
+        begun = self._rng.choice((b"", b"POST /v1/chat", b"POST / HTTP/1.1\r\nHost: soak\r\n"))
+        async with self._connection() as connection:
+            await connection.send(begun)
+            if not await connection.closes():
+                self._ledger.violation("silent client", f"not cut off: {begun!r}")

@@ -1,0 +1,181 @@
+"""A client's connection: requests go out on it, and what comes back is noted as it is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
+
+from tests.rigs.soak.asks import Ask
+from tests.rigs.soak.ledger import Ledger
+from tests.rigs.soak.notes import Seen
+from tests.rigs.soak.reading import NotHttpError, ResponseReading
+
+HOST: Final = "127.0.0.1"
+PATIENCE: Final = 45.0
+"""Seconds until an answer counts as one that never ends: far above every deadline of the run."""
+
+_READ: Final = 65_536
+_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+class ClientConnection:
+    """One connection to the router; ``open`` until either side has closed it."""
+
+    def __init__(self, port: int, ledger: Ledger, window: int = 0) -> None:
+        """`window`: how many bytes the system may take in before they are read."""
+        self._port = port
+        self._ledger = ledger
+        self._window = window
+        self._rest = b""
+        self._gone = asyncio.Event()
+        self.open = True
+
+    async def __aenter__(self) -> Self:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if self._window:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (HOST, self._port))
+        except OSError:
+            sock.close()
+            raise
+        limit = self._window or _READ
+        self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=limit)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._writer.is_closing():
+            self._writer.transport.abort()
+
+    def leave(self, *, reset: bool) -> None:
+        """Go away now."""
+        self.open = False
+        transport = self._writer.transport
+        if transport.is_closing():
+            return
+        if reset:
+            found = self._writer.get_extra_info("socket")
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+        transport.abort()  # what was not sent yet never will be
+
+    def give_up(self) -> None:
+        """Wait for no answer any more: whoever receives has left."""
+        self._gone.set()
+        if self.open:
+            self.leave(reset=False)
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent."""
+        self._writer.write_eof()
+
+    async def send(self, data: bytes) -> None:
+        """Send; a router that has closed is noticed when reading."""
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError:
+            return
+
+    async def ask(self, ask: Ask) -> Seen:
+        """One request and its answer."""
+        self._ledger.asked(ask)
+        began = monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            # An answer may come before the request was sent, and then has to be read.
+            tasks.create_task(self.send(ask.request()))
+            receiving = tasks.create_task(self.receive(ask, began))
+        return receiving.result()
+
+    async def receive(
+        self,
+        ask: Ask,
+        began: float,
+        *,
+        leave_at: int | None = None,
+        pace: Callable[[], float] | None = None,
+        left: bool = False,
+    ) -> Seen:
+        """The answer to a request that was sent, noted; `leave_at`: only so many bytes of it.
+
+        `pace`: seconds to wait before each read. `left`: whatever comes, the client has gone.
+        """
+        reading, first, total, wrong, late = ResponseReading(), None, 0, "", False
+        data, self._rest = self._rest, b""
+        orphan = not (self.open or self._gone.is_set())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while self.open and not reading.whole:
+                    if leave_at is not None and total >= leave_at:
+                        left = True
+                        break
+                    if not data:
+                        data = await self._read(pace, leave_at)
+                    if not data:
+                        self.open = False
+                        break
+                    first = first or monotonic()
+                    total += len(data)
+                    reading.feed(data)
+                    data = b""
+        except TimeoutError:
+            late, self.open = True, False
+        except NotHttpError as error:
+            wrong, self.open = str(error), False
+        self._rest = reading.rest
+        if reading.whole and "close" in reading.fields.get("connection", ()):
+            self.open = False
+        return self.note(
+            ask,
+            Seen(
+                began,
+                monotonic(),
+                first,
+                reading.status,
+                reading.fields,
+                bytes(reading.body),
+                reading.whole,
+                left=(left or self._gone.is_set()) and not reading.whole,
+                orphan=orphan,
+                late=late,
+                wrong=wrong,
+            ),
+        )
+
+    def note(self, ask: Ask, seen: Seen) -> Seen:
+        """Tell the ledger what was seen."""
+        self._ledger.seen(ask.nonce, seen)
+        return seen
+
+    async def _read(self, pace: Callable[[], float] | None, most: int | None) -> bytes:
+        if pace is not None and (pause := pace()):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), pause)
+        try:
+            return await self._reader.read(min(self._window or _READ, most or _READ))
+        except OSError:
+            return b""
+
+    async def closes(self) -> bool:
+        """Whether the router closes, after at most an error that says why."""
+        reading = ResponseReading()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while data := await self._reader.read(_READ):
+                    reading.feed(data)
+        except (TimeoutError, NotHttpError):
+            return False
+        except OSError:
+            return True
+        return reading.status in (None, 408)

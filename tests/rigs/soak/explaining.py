@@ -1,0 +1,92 @@
+"""Whether the upstream's notes explain why the router turned from one model to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.rigs.soak.notes import Attempt
+
+TIMEOUTS: Final = frozenset(
+    {"header_timeout", "first_body_byte_timeout", "failover_after", "idle_timeout"}
+)
+_UNSEEN: Final = frozenset({"connect_error", "connect_timeout", "connection_lost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The router's deadlines, in seconds, and what disturbed the run.
+
+    `refusing` and `stalled` say whether, between two times, the upstream took no connections, or
+    the soak itself was too slow to be measured by.
+    """
+
+    failover_after: float
+    idle: float
+    total: float
+    max_attempts: int
+    refusing: Callable[[float, float], bool] = lambda start, end: False
+    stalled: Callable[[float, float], bool] = lambda start, end: False
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`left`: the attempts that no failure stands for; None: the failures cannot be explained."""
+
+    left: tuple[Attempt, ...] | None
+
+
+def explain(
+    reasons: Sequence[str],
+    attempts: Sequence[Attempt],
+    times: Times,
+    start: float,
+    end: float,
+) -> Explanation:
+    """Find an attempt, in order, for each failure that the router names.
+
+    What never reached the upstream needs a time at which the upstream took no connections. An
+    attempt on a reused connection that was closed without a byte is no failure: it is made anew.
+    """
+    if attempts and _replayed(attempts, reasons):
+        found = explain(reasons, attempts[1:], times, start, end)
+        if found.left is not None:
+            return found
+    if not reasons:
+        return Explanation(tuple(attempts))
+    reason = reasons[0]
+    if attempts and _fits(reason, attempts[0], times, start):
+        since = attempts[0].ended or start
+        found = explain(reasons[1:], attempts[1:], times, since, end)
+        if found.left is not None:
+            return found
+    if reason in _UNSEEN and times.refusing(start - 1.0, end + 1.0):
+        return explain(reasons[1:], attempts, times, start, end)
+    if reason == "connect_timeout" and times.stalled(start, end):
+        return explain(reasons[1:], attempts, times, start, end)
+    return Explanation(None)
+
+
+def closed_unheard(attempt: Attempt) -> bool:
+    """Whether the upstream closed a reused connection without a byte."""
+    return attempt.reused and attempt.played and not attempt.sent and not attempt.by_router
+
+
+def _replayed(attempts: Sequence[Attempt], reasons: Sequence[str]) -> bool:
+    """Whether the first may have been made anew: with its own model, or without being let in."""
+    first = attempts[0]
+    again = len(attempts) == 1 or attempts[1].model == first.model
+    refused = bool(reasons) and reasons[0] in _UNSEEN
+    return closed_unheard(first) and (again or refused)
+
+
+def _fits(reason: str, attempt: Attempt, times: Times, start: float) -> bool:
+    """Whether the attempt can have failed so; the router made it at `start` or later."""
+    if reason in attempt.act.reasons:
+        return True
+    if reason not in TIMEOUTS:
+        return False
+    # It may have been on its way for a while before it reached the upstream.
+    ended = attempt.ended or attempt.began
+    return ended - start >= 0.9 * times.failover_after or times.stalled(start, ended)

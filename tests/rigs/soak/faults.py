@@ -1,0 +1,146 @@
+"""A bad day's upstream: each way to spoil an answer, and how often it is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final, TypeAlias
+
+from tests.rigs.soak import odd_streams, refusals
+from tests.rigs.soak.good import framed, good
+from tests.rigs.soak.replies import (
+    JSON,
+    LAST_CHUNK,
+    SSE,
+    Act,
+    Ending,
+    Part,
+    chunk,
+    cut,
+    head,
+    raw,
+)
+from tests.rigs.soak.speech import Speech
+
+Make: TypeAlias = Callable[[Speech, bool, Random], Act]
+
+_LOST: Final = frozenset({"connection_lost", "broken_before_commit"})
+_MALFORMED: Final = _LOST | {"malformed_response"}
+_EXTRA: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+_INTERIM: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </soak>\r\n\r\n"
+
+
+def _slow(speech: Speech, stream: bool, rng: Random) -> Act:
+    """Pauses, each below every deadline."""
+    return _delayed("slow", good(speech, stream, rng), rng, 0.05, 0.5, 4)
+
+
+def _late(speech: Speech, stream: bool, rng: Random) -> Act:
+    """Longer than the router waits while it has another model."""
+    act = good(speech, stream, rng)
+    return replace(act, kind="late", steps=(rng.uniform(0.9, 1.6), *act.steps))
+
+
+def _delayed(kind: str, act: Act, rng: Random, low: float, high: float, times: int) -> Act:
+    steps = list(act.steps)
+    for _ in range(times):
+        steps.insert(rng.randrange(len(steps)), rng.uniform(low, high))
+    return replace(act, kind=kind, steps=tuple(steps))
+
+
+def _cut(kind: str, ending: Ending) -> Make:
+    """A good answer that stops at any of its bytes, the very first included."""
+
+    def make(speech: Speech, stream: bool, rng: Random) -> Act:
+        steps = framed(speech, stream, rng)
+        act = Act(kind, steps, sse=stream, ending=ending, whole=False, reasons=_LOST)
+        place = rng.random()
+        if place < 0.15:
+            return replace(act, steps=())
+        first = next(step for step in steps if isinstance(step, Part))
+        limit = len(first.wire) if place < 0.3 else act.wire_size
+        return replace(act, steps=cut(steps, rng.randrange(1, limit)))
+
+    return make
+
+
+def _malformed_head(speech: Speech, stream: bool, rng: Random) -> Act:
+    """No response that could be relayed."""
+    wire = rng.choice(refusals.MALFORMED)
+    return Act("malformed head", (Part(wire),), None, False, Ending.HANG, False, _MALFORMED)
+
+
+def _bad_chunk(speech: Speech, stream: bool, rng: Random) -> Act:
+    """A chunk size that is none, between two chunks."""
+    data = speech.events() if stream else [speech.body()]
+    kept = [chunk(each) for each in data[: rng.randint(0, len(data))]]
+    steps = (head(speech, 200, SSE if stream else JSON), *kept, Part(b"zz\r\nsoak\r\n"))
+    return Act("bad chunk", steps, 200, stream, Ending.HANG, False, _MALFORMED)
+
+
+def _too_short(speech: Speech, stream: bool, rng: Random) -> Act:
+    """Fewer bytes than the length that was declared."""
+    body = b"".join(speech.events()) if stream else speech.body()
+    length = len(body) + rng.randint(1, 100)
+    steps = (head(speech, 200, SSE if stream else JSON, length), raw(body))
+    return Act("too short", steps, 200, stream, Ending.CLOSE, False, _LOST)
+
+
+def _too_long(speech: Speech, stream: bool, rng: Random) -> Act:
+    """A whole answer, and another response nobody asked for right behind it."""
+    if stream:
+        data = [head(speech, 200, SSE), *map(chunk, speech.events())]
+        return Act("surplus", (*data, Part(LAST_CHUNK.wire + _EXTRA)), sse=True)
+    body = speech.body()
+    return Act("surplus", (head(speech, 200, JSON, len(body)), Part(body + _EXTRA, body)))
+
+
+def _interim(speech: Speech, stream: bool, rng: Random) -> Act:
+    """Interim responses first; none of them may be seen."""
+    act = good(speech, stream, rng)
+    first = [Part(_INTERIM)] * rng.randint(1, 3)
+    return replace(act, kind="interim", steps=(*first, *act.steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row: how often of a thousand, and how the act is made."""
+
+    weight: int
+    make: Make
+
+
+FAULTS: Final[Sequence[Fault]] = (
+    Fault(500, good),
+    Fault(50, _slow),
+    Fault(15, _late),
+    Fault(45, _cut("closed", Ending.CLOSE)),
+    Fault(45, _cut("reset", Ending.RESET)),
+    Fault(15, _cut("silent", Ending.HANG)),
+    Fault(25, _malformed_head),
+    Fault(15, _bad_chunk),
+    Fault(15, _too_short),
+    Fault(10, _too_long),
+    Fault(15, _interim),
+    Fault(20, odd_streams.bare_tail),
+    Fault(10, odd_streams.bare_first),
+    Fault(15, odd_streams.error_first),
+    Fault(10, odd_streams.error_middle),
+    Fault(20, odd_streams.empty),
+    Fault(10, odd_streams.no_done),
+    Fault(10, odd_streams.json_error),
+    *(Fault(each.weight, each.make) for each in refusals.REFUSALS),
+)
+
+
+def choose(speech: Speech, stream: bool, rng: Random, weights: Sequence[int]) -> Act:
+    """An act for one request; `weights` as those of `FAULTS`."""
+    (fault,) = rng.choices(FAULTS, weights)
+    return fault.make(speech, stream, rng)
+
+
+def weights(share_of_faults: float = 1.0) -> list[int]:
+    """The weights of a bad day, or of one with fewer or more faults."""
+    usual = [fault.weight for fault in FAULTS]
+    return [usual[0], *(round(each * share_of_faults) for each in usual[1:])]

@@ -1,0 +1,62 @@
+"""Good answers, in every framing there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from tests.rigs.soak.replies import (
+    JSON,
+    LAST_CHUNK,
+    SSE,
+    Act,
+    Ending,
+    Part,
+    Step,
+    chunk,
+    head,
+    paced,
+    raw,
+)
+from tests.rigs.soak.speech import Speech
+
+
+def good(speech: Speech, stream: bool, rng: Random) -> Act:
+    """A whole answer, as quick as the platform's, in one of the framings there are."""
+    if rng.random() < 0.05:
+        return _until_close(speech, stream)
+    return Act("good", framed(speech, stream, rng), sse=stream)
+
+
+def framed(speech: Speech, stream: bool, rng: Random) -> tuple[Step, ...]:
+    """An answer whose end can be told from its framing."""
+    if not stream:
+        body = speech.body()
+        if rng.random() < 0.7:
+            return (head(speech, 200, JSON, len(body)), raw(body))
+        return (head(speech), *_chunks([body], rng), LAST_CHUNK)
+    events = speech.events()
+    if rng.random() < 0.05:
+        text = b"".join(events)
+        return (head(speech, 200, SSE, len(text)), raw(text))
+    pause = rng.choice((0.0, 0.002, 0.01)) if len(events) < 100 else 0.0
+    parts = _chunks(events, rng) if rng.random() < 0.3 else list(map(chunk, events))
+    return paced((head(speech, 200, SSE), *parts, LAST_CHUNK), pause)
+
+
+def _chunks(texts: Sequence[bytes], rng: Random) -> list[Part]:
+    """The same bytes in chunks of any sizes."""
+    text, found, at = b"".join(texts), [], 0
+    while at < len(text):
+        size = rng.choice((1, 7, 300, 5_000, 60_000))
+        size = max(size, len(text) // 200)
+        found.append(chunk(text[at : at + size]))
+        at += size
+    return found
+
+
+def _until_close(speech: Speech, stream: bool) -> Act:
+    body = b"".join(speech.events()) if stream else speech.body()
+    kind = SSE if stream else JSON
+    steps = (head(speech, 200, kind, None, "Connection: close", chunked=False), raw(body))
+    return Act("good", steps, sse=stream, ending=Ending.CLOSE)

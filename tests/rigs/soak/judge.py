@@ -1,0 +1,256 @@
+"""The judge: from what both ends and the log noted of one request to what was wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.rigs.soak.answers import began_event, cut_stream, differs
+from tests.rigs.soak.explaining import Times, closed_unheard, explain
+from tests.rigs.soak.notes import Attempt, Case, Record, Seen, error_code
+from tests.rigs.soak.replies import MODEL_FIELD, NONCE_FIELD, Ending
+
+GRACE: Final = 3.0
+"""Seconds an attempt may seem to go on after the router has let go of it, on a busy machine."""
+
+_LAST_REASONS: Final = {
+    "upstream_header_timeout": {"header_timeout"},
+    "upstream_first_body_byte_timeout": {"first_body_byte_timeout"},
+    "upstream_connect_error": {
+        *("connect_error", "connect_timeout", "connection_lost", "malformed_response"),
+        *("error_event", "empty_stream", "broken_before_commit", "idle_timeout"),
+    },
+    "upstream_stream_interrupted": {
+        *("error_event", "empty_stream", "broken_before_commit", "idle_timeout"),
+        *("malformed_response", "connection_lost"),
+    },
+}
+_STATUSES: Final = {
+    "upstream_header_timeout": 504,
+    "upstream_first_body_byte_timeout": 504,
+    "upstream_connect_error": 502,
+    "upstream_stream_interrupted": 502,
+}
+_BROKEN: Final = frozenset({"upstream_broken", "upstream_idle", "upstream_error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a request ended, what its upstream had done, and what is wrong with that."""
+
+    outcome: str
+    fault: str
+    complaints: tuple[str, ...]
+
+
+def judge(case: Case, times: Times) -> Verdict:
+    """Judge one request of which nothing more is to come."""
+    seen = case.seen
+    assert seen is not None
+    outcome, complaints = _outcome(case, seen, times)
+    found = [*_attempts(case, seen, times), *complaints, *_records(case, seen, times)]
+    return Verdict(outcome, case.fault, tuple(found))
+
+
+# -- the upstream's side
+
+
+def _attempts(case: Case, seen: Seen, times: Times) -> Iterator[str]:
+    """At most one at a time, none twice, none too late, all of them as they were asked for."""
+    if len({each.model for each in case.attempts}) > times.max_attempts:
+        yield f"more than {times.max_attempts} attempts"
+    before: Attempt | None = None
+    tried: dict[str, Attempt] = {}
+    for each in case.attempts:
+        if not each.intact:
+            yield f"the request reached {each.model} with other bytes than were sent"
+        if each.model not in case.ask.candidates:
+            yield f"{each.model} was not asked for"
+        if each.model in tried and not closed_unheard(tried[each.model]):
+            yield f"a duplicate generation: {each.model} was asked twice"
+        tried[each.model] = each
+        if before is not None and (before.ended or each.began) > each.began + GRACE:
+            yield f"two attempts at a time: {before.model} and {each.model}"
+        before = each
+        if seen.first_byte is not None and each.began > seen.first_byte:
+            yield f"{each.model} was asked after the first byte had reached the client"
+        if each.ended is None:
+            yield f"the attempt on {each.model} was never let go of"
+        elif seen.left and each.ended > seen.ended + 2 * GRACE:
+            yield f"the attempt on {each.model} outlived its client"
+
+
+# -- the client's side
+
+
+def _outcome(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
+    """What became of the request, and what is wrong with the answer."""
+    if seen.late:
+        return "never ended", ["the answer did not end in any reasonable time"]
+    if seen.wrong:
+        return "no HTTP", [f"the answer is no HTTP: {seen.wrong}"]
+    if seen.status is None:
+        return _no_answer(case, seen)
+    complaints = [] if seen.value("x-request-id") == case.ask.nonce else ["a foreign x-request-id"]
+    if case.ask.refused is not None:
+        return f"refused {seen.status}", [*complaints, *_refused(case, seen)]
+    if seen.value(NONCE_FIELD) is None:
+        code = error_code(seen.body) if seen.whole else ""
+        if seen.left and not seen.whole:
+            return "left", complaints
+        return f"own {code}", [*complaints, *_own(case, seen, code or "", times)]
+    outcome, more = _relayed(case, seen, times)
+    return outcome, [*complaints, *more]
+
+
+def _no_answer(case: Case, seen: Seen) -> tuple[str, list[str]]:
+    if seen.left:
+        return "left", []
+    if seen.orphan:
+        return "orphaned", ["an orphan was answered"] if case.attempts else []
+    if case.ask.tardy and any(each.outcome == "client_stalled" for each in case.records):
+        return "stalled", []
+    return "no answer", ["the connection ended without an answer"]
+
+
+def _refused(case: Case, seen: Seen) -> Iterator[str]:
+    """A request that nobody but the router may answer."""
+    wanted = case.ask.refused
+    assert wanted is not None
+    if case.attempts:
+        yield "a request that had to be refused reached the upstream"
+    if (seen.status, error_code(seen.body), seen.whole) != (wanted.status, wanted.code, True):
+        got = f"{seen.status} {seen.body[:200]!r}"
+        yield f"expected {wanted.status} {wanted.code}, got {got}"
+
+
+def _own(case: Case, seen: Seen, code: str, times: Times) -> Iterator[str]:
+    """An error of the router's own: only what its last failure leads to, and nobody was left."""
+    if _STATUSES.get(code) != seen.status:
+        yield f"an error that is not allowed here: {seen.status} {seen.body[:200]!r}"
+        return
+    if not seen.whole:
+        yield "an error of the router's own that was cut"
+    for record in case.records:
+        out_of_time = code == "upstream_header_timeout" and (
+            seen.ended - seen.began >= 0.9 * times.total
+        )
+        if out_of_time:
+            continue
+        last = record.failovers[-1] if record.failovers else "nothing"
+        if last not in _LAST_REASONS[code]:
+            yield f"{code} after {last}"
+        if _candidates_left(record, times):
+            yield f"gave up after {record.attempts} attempts with {record.candidates} candidates"
+
+
+def _relayed(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
+    """An upstream's answer: the last attempt's, and that to the last byte."""
+    if seen.value(NONCE_FIELD) != case.ask.nonce:
+        return "foreign", [f"the answer to {seen.value(NONCE_FIELD)}"]
+    if not case.attempts:
+        return "foreign", ["an answer of no attempt"]
+    chosen = case.attempts[-1]
+    complaints = list(_head(case, seen, chosen))
+    left = any(_candidates_left(record, times) for record in case.records)
+    if _turns(case, chosen) and left:
+        complaints.append(f"{chosen.act.kind} was relayed with candidates left")
+    if seen.whole:
+        if not chosen.whole:
+            complaints.append(f"a clean end of a cut answer ({chosen.act.kind})")
+        complaints.append(differs(seen.body, chosen.said))
+        return "whole", [each for each in complaints if each]
+    if seen.left:
+        wrong = differs(seen.body, chosen.said, lossy=True)
+        lossy = chosen.act.ending is Ending.RESET
+        told = chosen.act.sse and not chosen.whole
+        if told and began_event(seen.body, chosen.said, lossy=lossy):
+            wrong = ""
+        return "left", [*complaints, *filter(None, [wrong])]
+    outcome, wrong = _cut(case, seen, chosen, times)
+    return outcome, [*complaints, *filter(None, [wrong])]
+
+
+def _head(case: Case, seen: Seen, chosen: Attempt) -> Iterator[str]:
+    if seen.value(MODEL_FIELD) != chosen.model:
+        yield f"{seen.value(MODEL_FIELD)} answered, but {chosen.model} was asked last"
+    if seen.status != chosen.act.status:
+        yield f"status {seen.status} instead of {chosen.act.status}"
+    selected = seen.value("x-chutes-autopilot-selected")
+    if selected != (None if case.ask.direct else chosen.model):
+        yield f"x-chutes-autopilot-selected is {selected}"
+    attempts = seen.value("x-chutes-autopilot-attempts")
+    for record in case.records:
+        if attempts != (None if case.ask.direct else str(record.attempts)):
+            yield f"x-chutes-autopilot-attempts is {attempts}, the record says {record.attempts}"
+
+
+def _turns(case: Case, chosen: Attempt) -> bool:
+    return chosen.act.turns or (chosen.act.turns_unless_byte and case.ask.commit != "byte")
+
+
+def _candidates_left(record: Record, times: Times) -> bool:
+    return record.attempts < min(record.candidates, times.max_attempts)
+
+
+def _cut(case: Case, seen: Seen, chosen: Attempt, times: Times) -> tuple[str, str]:
+    """An answer without a clean end: only the upstream, or a client too slow, can be the reason."""
+    if case.ask.tardy and any(each.outcome == "client_stalled" for each in case.records):
+        return "stalled", differs(seen.body, chosen.said, lossy=True)
+    if chosen.whole:
+        return "cut", "a whole answer was cut"
+    if not chosen.played and not _fell_silent(chosen, times):
+        return "cut", "the router let go of an answer that was still coming"
+    if case.ask.commit == "complete" and chosen.act.status == 200:
+        return "cut", "a cut answer, though it was to be complete"
+    lossy = chosen.act.ending is Ending.RESET
+    if chosen.act.sse:
+        return "cut, told", cut_stream(seen.body, chosen.said, lossy=lossy)
+    return "cut", differs(seen.body, chosen.said, lossy=lossy)
+
+
+def _fell_silent(chosen: Attempt, times: Times) -> bool:
+    ended = chosen.ended or chosen.began
+    return chosen.silence >= 0.8 * times.idle or times.stalled(chosen.began, ended)
+
+
+# -- the log's side
+
+
+def _records(case: Case, seen: Seen, times: Times) -> Iterator[str]:
+    """One record, in which the same happened as at both ends."""
+    wanted = _wanted_records(case, seen)
+    if len(case.records) not in wanted:
+        yield f"{len(case.records)} records in the log instead of {max(wanted)}"
+    for record in case.records[:1]:
+        yield from _record(case, seen, record, times)
+
+
+def _wanted_records(case: Case, seen: Seen) -> tuple[int, ...]:
+    if case.ask.refused is not None:
+        return (int(case.ask.refused.recorded),)
+    if case.attempts or seen.status is not None:
+        return (1,)
+    if seen.orphan or not seen.sent:
+        return (0,)
+    return (0, 1) if seen.left else (1,)
+
+
+def _record(case: Case, seen: Seen, record: Record, times: Times) -> Iterator[str]:
+    explained = explain(record.failovers, case.attempts, times, seen.began, seen.ended)
+    if explained.left is None or len(explained.left) > 1:
+        acts = [f"{each.act.kind} {each.seconds:.2f} s" for each in case.attempts]
+        yield f"failovers {record.failovers} are not what the upstream did: {acts}"
+    if seen.left:
+        return
+    if record.status != seen.status and seen.status is not None:
+        yield f"the record says status {record.status}"
+    if seen.value(NONCE_FIELD) is None:
+        if record.outcome not in ("refused", "client_stalled"):
+            yield f"the record says {record.outcome}"
+        return
+    if seen.whole and (record.outcome, record.size) != ("completed", len(seen.body)):
+        yield f"the record says {record.outcome} and {record.size} bytes, not {len(seen.body)}"
+    if not seen.whole and record.outcome not in _BROKEN and not case.ask.tardy:
+        yield f"the record says {record.outcome} of a cut answer"

@@ -1,0 +1,128 @@
+"""Where the notes of all sides meet: cases under way, those that were judged, and the tallies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from tests.rigs.soak.asks import Ask
+from tests.rigs.soak.explaining import Times
+from tests.rigs.soak.judge import judge
+from tests.rigs.soak.notes import Attempt, Case, Record, Seen
+
+_RIPENING: Final = 1.5
+"""Seconds after its answer in which a request can still give itself away, say by a second one."""
+
+_MOST_EXPLAINED: Final = 200
+
+
+class Ledger:
+    """Cases by nonce; each is judged once all sides have spoken, and then forgotten."""
+
+    def __init__(self, times: Times, now: Callable[[], float] = monotonic) -> None:
+        self._times = times
+        self._now = now
+        self._open: dict[str, Case] = {}
+        self._judged: set[str] = set()
+        self.tally: Counter[tuple[str, str]] = Counter()
+        self.acts: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.records = 0
+        self.violations: list[str] = []
+        self.violated = 0
+
+    @property
+    def open(self) -> int:
+        """Cases not judged yet."""
+        return len(self._open)
+
+    @property
+    def judged(self) -> int:
+        """Cases that were judged."""
+        return len(self._judged)
+
+    def asked(self, ask: Ask) -> None:
+        """A client is about to send a request."""
+        self._open[ask.nonce] = Case(ask)
+
+    def ask(self, nonce: str) -> Ask | None:
+        """The request of a nonce, unless it is over."""
+        case = self._open.get(nonce)
+        return None if case is None else case.ask
+
+    def attempted(self, nonce: str, attempt: Attempt) -> None:
+        """A request has reached the upstream."""
+        self.acts[attempt.act.kind] += 1
+        case = self._open.get(nonce)
+        if case is None:
+            self.violation(nonce, f"{attempt.model} was asked when all was over")
+        else:
+            case.attempts.append(attempt)
+
+    def seen(self, nonce: str, seen: Seen) -> None:
+        """A client has seen all it will see."""
+        self._open[nonce].seen = seen
+
+    def recorded(self, record: Record) -> None:
+        """The router has logged a request."""
+        self.records += 1
+        self.outcomes[record.outcome] += 1
+        case = self._open.get(record.nonce)
+        if case is None:
+            self.violation(record.nonce, "a record too many in the log")
+        else:
+            case.records.append(record)
+
+    def violation(self, nonce: str, what: str) -> None:
+        """Something is wrong; the first of these are kept in full."""
+        self.violated += 1
+        if len(self.violations) < _MOST_EXPLAINED:
+            self.violations.append(f"{nonce}: {what}")
+
+    def settle(self, *, all_of_them: bool = False) -> None:
+        """Judge what is ripe; at the end, all of them."""
+        limit = self._now() - _RIPENING
+        for nonce, case in list(self._open.items()):
+            if all_of_them or _ripe(case, limit):
+                del self._open[nonce]
+                self._judged.add(nonce)
+                self._judge(nonce, case)
+
+    def _judge(self, nonce: str, case: Case) -> None:
+        if case.seen is None:
+            self.tally["never ended", case.fault] += 1
+            self.violation(nonce, "its client never finished")
+            return
+        verdict = judge(case, self._times)
+        self.tally[verdict.outcome, verdict.fault] += 1
+        for complaint in verdict.complaints:
+            self.violation(nonce, f"{complaint} [{_told(case)}]")
+
+
+def _ripe(case: Case, limit: float) -> bool:
+    seen = case.seen
+    if seen is None or seen.ended > limit or not case.settled:
+        return False
+    refused = case.ask.refused
+    expected = refused.recorded if refused is not None else bool(case.attempts or seen.status)
+    return bool(case.records) or not expected
+
+
+def _told(case: Case) -> str:
+    """The case in a line."""
+    ask, seen = case.ask, case.seen
+    assert seen is not None
+    acts = [
+        f"{each.model}: {each.act.kind}, {each.sent}/{each.act.wire_size} B, {each.seconds:.2f} s"
+        f"{', reused' if each.reused else ''}{', closed by the router' if each.by_router else ''}"
+        for each in case.attempts
+    ]
+    record = case.records[0] if case.records else None
+    logged = f"{record.outcome} {record.failovers}" if record else "no record"
+    return (
+        f"asked for {ask.selector!r}, stream={ask.stream}, commit={ask.commit or 'default'};"
+        f" upstream: {acts}; saw {seen.status}, {len(seen.body)} B, whole={seen.whole},"
+        f" left={seen.left}, {seen.ended - seen.began:.2f} s; logged: {logged}"
+    )

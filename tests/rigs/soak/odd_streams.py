@@ -1,0 +1,88 @@
+"""Answers with a good head whose content is wrong: errors in a stream, and nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from tests.rigs.soak.good import good
+from tests.rigs.soak.replies import JSON, LAST_CHUNK, SSE, Act, Part, chunk, head, raw
+from tests.rigs.soak.speech import BARE_ERROR, DONE, Speech
+
+
+def _some(speech: Speech, rng: Random) -> list[Part]:
+    """The beginning of a stream, with content in it."""
+    pieces = speech.content()
+    return [chunk(speech.opening()), *map(chunk, pieces[: rng.randint(1, len(pieces))])]
+
+
+def _stream(
+    kind: str,
+    speech: Speech,
+    parts: Sequence[Part],
+    *reasons: str,
+    whole: bool = True,
+    turns_unless_byte: bool = False,
+) -> Act:
+    return Act(
+        kind,
+        (head(speech, 200, SSE), *parts, LAST_CHUNK),
+        sse=True,
+        whole=whole,
+        reasons=frozenset(reasons),
+        turns_unless_byte=turns_unless_byte,
+    )
+
+
+def bare_tail(speech: Speech, stream: bool, rng: Random) -> Act:
+    """An answer that ends in an error no parser of events would see; none of it may pass."""
+    if not stream:
+        return json_error(speech, stream, rng)
+    tail = Part(chunk(BARE_ERROR).wire)
+    parts = [*_some(speech, rng), tail]
+    return _stream("bare tail", speech, parts, "error_event", whole=False)
+
+
+def bare_first(speech: Speech, stream: bool, rng: Random) -> Act:
+    """Nothing but such an error."""
+    if not stream:
+        return json_error(speech, stream, rng)
+    tail = Part(chunk(BARE_ERROR).wire)
+    return _stream("bare first", speech, [tail], "error_event", whole=False, turns_unless_byte=True)
+
+
+def error_first(speech: Speech, stream: bool, rng: Random) -> Act:
+    """Nothing but the engine's error event."""
+    if not stream:
+        return json_error(speech, stream, rng)
+    parts = [chunk(speech.error_event())]
+    return _stream("error first", speech, parts, "error_event", turns_unless_byte=True)
+
+
+def error_middle(speech: Speech, stream: bool, rng: Random) -> Act:
+    """The engine's error event after some content, and a clean end."""
+    if not stream:
+        return json_error(speech, stream, rng)
+    parts = [*_some(speech, rng), chunk(speech.error_event())]
+    return _stream("error middle", speech, parts, "error_event")
+
+
+def empty(speech: Speech, stream: bool, rng: Random) -> Act:
+    """A good head, perhaps a role, and a clean end."""
+    if not stream:
+        return Act("empty", (head(speech, 200, JSON, 0),))
+    parts = [chunk(speech.opening())] if rng.random() < 0.5 else []
+    return _stream("empty", speech, parts, "empty_stream", turns_unless_byte=True)
+
+
+def no_done(speech: Speech, stream: bool, rng: Random) -> Act:
+    """Everything but the terminator: the response itself ends cleanly."""
+    if not stream:
+        return good(speech, stream, rng)
+    return _stream("no done", speech, [chunk(each) for each in speech.events() if each != DONE])
+
+
+def json_error(speech: Speech, stream: bool, rng: Random) -> Act:
+    """200, and an error as JSON."""
+    body = speech.error("exhausted all available targets to no avail")
+    return Act("json 200", (head(speech, 200, JSON, len(body)), raw(body)))

@@ -1,0 +1,100 @@
+"""Responses that are no answers: the platform's errors, its edge's pages, heads that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from stub_backend.answers.breaks import NO_TARGETS
+from stub_backend.answers.pages import front_end_page, nginx_page
+from stub_backend.answers.refusals import AT_CAPACITY
+from tests.rigs.soak.replies import HTML, JSON, LAST_CHUNK, Act, Ending, Step, chunk, cut, head, raw
+from tests.rigs.soak.speech import Speech
+
+_EVIL: Final = b"4\r\nevil\r\n0\r\n\r\n"
+MALFORMED: Final[Sequence[bytes]] = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20,
+    b"SSH-2.0-soak\r\n",
+    b"HTTP/1.1 2x0 OK\r\nContent-Length: 4\r\n\r\nevil",
+    b"HTTP/1.1 099 OK\r\nContent-Length: 4\r\n\r\nevil",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nevil!",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" + _EVIL,
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n" + _EVIL,
+    b"HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\nevil",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4e0\r\n\r\nevil",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nNo colon here\r\n\r\nevil",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Nul: a\x00b\r\n\r\nevil",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: soak\r\nConnection: Upgrade\r\n\r\nevil",
+    b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 80_000,
+    b"HTTP/1.1 200 OK\r\n" + b"X-Many: x\r\n" * 400 + b"Content-Length: 4\r\n\r\nevil",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How often of a thousand, and how it is made."""
+
+    weight: int
+    make: Callable[[Speech, bool, Random], Act]
+
+
+def _whole(kind: str, status: int, body: bytes, speech: Speech, rng: Random) -> tuple[Step, ...]:
+    if rng.random() < 0.7:
+        return (head(speech, status, kind, len(body)), raw(body))
+    return (head(speech, status, kind), chunk(body), LAST_CHUNK)
+
+
+def _row(
+    weight: int, status: int, text: str | bytes, reason: str = "", *, turns: bool | None = None
+) -> Refusal:
+    """A refusal in JSON, or as a page of the edge's."""
+    reasons = frozenset({reason} if reason else ())
+
+    def make(speech: Speech, stream: bool, rng: Random) -> Act:
+        kind = HTML if isinstance(text, bytes) else JSON
+        body = text if isinstance(text, bytes) else speech.error(text)
+        return Act(
+            f"{status} {reason or 'final'}",
+            _whole(kind, status, body, speech, rng),
+            status,
+            reasons=reasons,
+            turns=bool(reason) if turns is None else turns,
+        )
+
+    return Refusal(weight, make)
+
+
+def _broken(speech: Speech, stream: bool, rng: Random) -> Act:
+    """An error that itself breaks off or falls silent: what was said of it decides nothing."""
+    status, text = rng.choice(((429, AT_CAPACITY), (500, NO_TARGETS), (400, "No.")))
+    steps = _whole(JSON, status, speech.error(text), speech, rng)
+    size = Act("", steps).wire_size
+    ending = rng.choice((Ending.CLOSE, Ending.RESET, Ending.HANG))
+    return Act(
+        "broken error",
+        cut(steps, rng.randrange(1, size)),
+        status,
+        ending=ending,
+        whole=False,
+        # Of a chunked one the last chunk alone can be missing; then all was said.
+        reasons=frozenset({"connection_lost", "capacity_429", "exhausted_500"}),
+    )
+
+
+REFUSALS: Final[Sequence[Refusal]] = (
+    _row(40, 503, "No healthy instances.", "status_503"),
+    _row(10, 503, nginx_page("503 Service Temporarily Unavailable"), "status_503"),
+    _row(40, 429, AT_CAPACITY, "capacity_429"),
+    _row(15, 429, nginx_page("429 Too Many Requests")),
+    _row(10, 429, "Rate limit exceeded for this account."),
+    _row(25, 500, NO_TARGETS, "exhausted_500"),
+    _row(15, 500, "Internal error."),
+    _row(10, 502, nginx_page("502 Bad Gateway"), "status_502"),
+    _row(10, 504, front_end_page(504, "Gateway Timeout", "Too late."), "status_504"),
+    _row(10, 404, "model not found: soak", "model_not_found", turns=False),
+    _row(10, 400, "Invalid request: no."),
+    _row(5, 402, "Quota exceeded."),
+    Refusal(15, _broken),
+)

@@ -1,0 +1,131 @@
+"""Upstream responses as parts: the bytes on the wire, and how many of them are of the body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, TypeAlias
+
+from tests.rigs.soak.speech import Speech
+
+SSE: Final = "text/event-stream"
+JSON: Final = "application/json"
+HTML: Final = "text/html"
+MODEL_FIELD: Final = "x-soak-model"
+NONCE_FIELD: Final = "x-soak-nonce"
+
+
+class Ending(Enum):
+    """What the upstream does with its connection after the last part."""
+
+    KEEP = "keep it"
+    CLOSE = "close it"
+    RESET = "reset it"
+    HANG = "say no more"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes on the wire; all but the first `lead` and what stands behind are of the body."""
+
+    wire: bytes
+    body: bytes = b""
+    lead: int = 0
+
+    def relayed(self, sent: int) -> bytes:
+        """What of the body is in the first `sent` bytes."""
+        return self.body[: max(0, sent - self.lead)]
+
+    def first(self, sent: int) -> Part:
+        """The part cut after so many bytes."""
+        return Part(self.wire[:sent], self.relayed(sent), self.lead)
+
+
+Step: TypeAlias = Part | float
+"""Something to say, or seconds to wait."""
+
+LAST_CHUNK: Final = Part(b"0\r\n\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What the upstream does with one request, and what the router may make of that.
+
+    `whole`: once all was said, the response is complete and nothing is wrong with it. `reasons`:
+    those for which the router may turn to another model, apart from deadlines. `turns`: it has to,
+    while one is left; `turns_unless_byte`: unless the first byte was enough for the client.
+    """
+
+    kind: str
+    steps: tuple[Step, ...]
+    status: int | None = 200
+    sse: bool = False
+    ending: Ending = Ending.KEEP
+    whole: bool = True
+    reasons: frozenset[str] = field(default_factory=frozenset)
+    turns: bool = False
+    turns_unless_byte: bool = False
+
+    @property
+    def wire_size(self) -> int:
+        """All bytes there are to say."""
+        return sum(len(step.wire) for step in self.steps if isinstance(step, Part))
+
+    def body(self, sent: int) -> bytes:
+        """The part of the body that is in the first `sent` bytes on the wire."""
+        found = []
+        for step in self.steps:
+            if isinstance(step, Part) and sent > 0:
+                found.append(step.relayed(sent))
+                sent -= len(step.wire)
+        return b"".join(found)
+
+
+def head(
+    speech: Speech,
+    status: int = 200,
+    kind: str = JSON,
+    length: int | None = None,
+    *fields: str,
+    chunked: bool = True,
+) -> Part:
+    """A response head that says whose answer it is; chunked unless it has a length or is told."""
+    lines = [f"HTTP/1.1 {status} Soak", f"Content-Type: {kind}", *fields]
+    lines += [f"{MODEL_FIELD}: {speech.model}", f"{NONCE_FIELD}: {speech.nonce}"]
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    elif chunked:
+        lines.append("Transfer-Encoding: chunked")
+    return Part("\r\n".join(lines).encode() + b"\r\n\r\n")
+
+
+def chunk(data: bytes) -> Part:
+    """One chunk of a chunked body."""
+    size = b"%x\r\n" % len(data)
+    return Part(size + data + b"\r\n", data, len(size))
+
+
+def raw(data: bytes) -> Part:
+    """Bytes of a body that is not chunked."""
+    return Part(data, data)
+
+
+def paced(parts: Iterable[Step], pause: float) -> tuple[Step, ...]:
+    """The parts with a pause before each but the first."""
+    found: list[Step] = []
+    for part in parts:
+        found += [pause, part] if found and pause else [part]
+    return tuple(found)
+
+
+def cut(steps: Sequence[Step], at: int) -> tuple[Step, ...]:
+    """The first `at` bytes of what was to be said."""
+    kept: list[Step] = []
+    for step in steps:
+        if isinstance(step, Part):
+            if at < len(step.wire):
+                return (*kept, step.first(at)) if at else tuple(kept)
+            at -= len(step.wire)
+        kept.append(step)
+    return tuple(kept)

@@ -1,0 +1,175 @@
+"""What the judge finds nothing wrong with, and what it finds wrong upstream and in the log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.rigs.soak.asks import Refused
+from tests.rigs.soak.cases import (
+    EVENT,
+    ONE,
+    OWN,
+    TIMES,
+    TWO,
+    JudgeTestCase,
+    ask,
+    attempt,
+    broken,
+    case,
+    failing,
+    own_error,
+    plain,
+    silent,
+    speech,
+    streamed,
+)
+from tests.rigs.soak.judge import judge
+from tests.rigs.soak.notes import Case, Record, Seen
+from tests.rigs.soak.replies import Ending
+
+
+class RightTests(JudgeTestCase):
+    """What a good router does."""
+
+    def test_whole(self) -> None:
+        """A whole answer, streamed or not."""
+        for act in (streamed(speech()), plain(speech())):
+            self.assert_right(case(ask(), attempt(act)), "whole")
+
+    def test_cut(self) -> None:
+        """A cut stream with its error event, a cut body without, at each byte of the wire."""
+        for act, outcome in ((streamed(speech()), "cut, told"), (plain(speech()), "cut")):
+            first = len(act.steps[0].wire)  # type: ignore[union-attr]
+            for behind in range(1, act.wire_size - first):
+                found = case(ask(), attempt(broken(act, behind)))
+                said = found.attempts[0].said
+                if said.rstrip().endswith(b"[DONE]"):
+                    assert found.seen is not None
+                    found.seen = replace(found.seen, body=said)
+                self.assert_right(found, outcome)
+
+    def test_reset(self) -> None:
+        """Of what a reset follows, the end may be lost."""
+        act = broken(streamed(speech()), 30, Ending.RESET)
+        said = attempt(act).said
+        for size in range(len(said)):
+            body = said[:size]
+            body += EVENT if not body or body.endswith(b"\n\n") else b"\n\n" + EVENT
+            self.assert_right(case(ask(), attempt(act), body=body), "cut, told")
+
+    def test_failover(self) -> None:
+        """A failure, a silence that lasted, a reused connection that was closed: then an answer."""
+        good = attempt(streamed(speech(TWO)), TWO, began=3.0)
+        seen: dict[str, Any] = {"first_byte": 3.1, "ended": 3.2}
+        for first, reasons in (
+            (attempt(failing()), ("status_503",)),
+            (attempt(silent(), ended=2.0, by_router=True), ("failover_after",)),
+        ):
+            self.assert_right(case(ask(), first, good, failovers=reasons, **seen), "whole")
+        closed = attempt(replace(silent(), ending=Ending.CLOSE), reused=True)
+        again = attempt(streamed(speech()), began=3.0)
+        self.assert_right(case(ask(), closed, again, **seen), "whole")
+        self.assert_wrong(case(ask(), closed, good, **seen), "not what the upstream did")
+        refusing = replace(TIMES, refusing=lambda start, end: True)
+        found = case(ask(), closed, good, failovers=("connect_error",), **seen)
+        self.assertEqual(judge(found, refusing).complaints, ())
+
+    def test_own_error(self) -> None:
+        """Nobody was left."""
+        tried = [attempt(failing("connection_lost")), attempt(failing("connection_lost"), TWO)]
+        reasons = ("connection_lost",) * 2
+        found = own_error(ask(), "upstream_connect_error", 502, *tried, failovers=reasons)
+        self.assert_right(found, "own upstream_connect_error")
+
+    def test_refused(self) -> None:
+        """What has to be refused."""
+        asked = ask(refused=Refused(400, "invalid_json"))
+        found = own_error(asked, "invalid_json", 400, failovers=())
+        self.assert_right(found, "refused 400")
+
+    def test_left(self) -> None:
+        """A client that went has seen the first bytes of the answer, or none."""
+        said = attempt(streamed(speech())).said
+        for size in (0, 1, 300):
+            found = case(
+                ask(), attempt(streamed(speech())), body=said[:size], whole=False, left=True
+            )
+            self.assert_right(found, "left")
+        self.assert_right(Case(ask(), [], Seen(1.0, 1.1, left=True, sent=False)), "left")
+        for behind in (40, 26):  # within an event, and behind one
+            cut = attempt(broken(streamed(speech()), behind))
+            told = case(ask(), cut).seen
+            assert told is not None
+            for size in range(len(cut.said), len(told.body)):
+                self.assert_right(case(ask(), cut, body=told.body[:size], left=True), "left")
+
+
+class WrongAttemptTests(JudgeTestCase):
+    """What no upstream may see, and no log may say."""
+
+    def test_duplicate(self) -> None:
+        """The same model twice, unless a reused connection was closed before any byte."""
+        cut = broken(streamed(speech()), 40)
+        again = attempt(streamed(speech()), began=1.2)
+        found = case(ask(), attempt(cut), again, failovers=("connection_lost",))
+        self.assert_wrong(found, "a duplicate generation")
+
+    def test_after_first_byte(self) -> None:
+        """A second model although the client already had bytes."""
+        second = attempt(streamed(speech(TWO)), TWO, began=1.6)
+        found = case(ask(), attempt(failing()), second, failovers=("status_503",))
+        self.assert_wrong(found, "after the first byte")
+
+    def test_two_at_a_time(self) -> None:
+        """A second model long before the first was let go of."""
+        first = attempt(silent(), ended=9.0, by_router=True)
+        second = attempt(streamed(speech(TWO)), TWO, began=2.0)
+        found = case(ask(), first, second, failovers=("failover_after",), first_byte=2.1)
+        self.assert_wrong(found, "two attempts at a time")
+
+    def test_never_let_go(self) -> None:
+        """An attempt that stays, whoever has left."""
+        good = attempt(streamed(speech()))
+        self.assert_wrong(case(ask(), replace(good, ended=None)), "never let go")
+        gone = case(ask(), replace(good, ended=20.0), left=True, whole=False)
+        self.assert_wrong(gone, "outlived its client")
+
+    def test_other_request(self) -> None:
+        """Bytes of the request were changed; another model was asked than was asked for."""
+        good = attempt(streamed(speech()))
+        self.assert_wrong(case(ask(), replace(good, intact=False)), "other bytes than were sent")
+        self.assert_wrong(case(ask(candidates=(TWO,)), good), "was not asked for")
+
+    def test_unexplained(self) -> None:
+        """Turned away from a model that had done nothing, or for what it had not done."""
+        second = attempt(streamed(speech(TWO)), TWO, began=1.2)
+        for first, reason in (
+            (attempt(streamed(speech())), "connection_lost"),
+            (attempt(failing()), "capacity_429"),
+            (attempt(silent()), "failover_after"),
+        ):
+            found = case(ask(), first, second, failovers=(reason,))
+            self.assert_wrong(found, "not what the upstream did")
+        found = case(ask(), second, failovers=("connect_error",))
+        self.assert_wrong(found, "not what the upstream did")
+        refusing = replace(TIMES, refusing=lambda start, end: True)
+        self.assertEqual(judge(found, refusing).complaints, ())
+
+    def test_records(self) -> None:
+        """No record, two of them, and one that says something else."""
+        good = attempt(streamed(speech()))
+        right = case(ask(), good)
+        record = right.records[0]
+        for records, complaint in (
+            ([], "0 records"),
+            ([record, record], "2 records"),
+            ([replace(record, size=record.size - 1)], "bytes"),
+            ([replace(record, outcome="upstream_idle")], "upstream_idle"),
+            ([replace(record, status=503)], "status 503"),
+        ):
+            self.assert_wrong(Case(ask(), [good], right.seen, records), complaint)
+        unsent = Case(ask(), [], Seen(1.0, 1.1, left=True, sent=False))
+        unsent.records.append(Record(OWN, "client_gone", None, 0, 2, (), 0))
+        self.assert_wrong(unsent, "1 records")
+        self.assertEqual(right.ask.candidates, (ONE, TWO))

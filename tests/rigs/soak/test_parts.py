@@ -1,0 +1,177 @@
+"""The parts of the soak that everything else rests on: bytes, framing, log lines and samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rigs.soak import faults
+from tests.rigs.soak.asks import Asks
+from tests.rigs.soak.cases import ONE, OWN, TIMES, ask, attempt, case, speech, streamed
+from tests.rigs.soak.disturbances import Disturbances
+from tests.rigs.soak.ledger import Ledger
+from tests.rigs.soak.notes import Record
+from tests.rigs.soak.plot import svg
+from tests.rigs.soak.reading import NotHttpError, ResponseReading
+from tests.rigs.soak.replies import Act, Part, cut
+from tests.rigs.soak.router import LogReading
+from tests.rigs.soak.sampling import MB, Sample, memory_of
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def wire_of(act: Act) -> bytes:
+    """All bytes of an act."""
+    return b"".join(step.wire for step in act.steps if isinstance(step, Part))
+
+
+class ActTests(SynchronousTestCase):
+    """What acts say of themselves is what is in their bytes."""
+
+    def test_bodies(self) -> None:
+        """Read strictly, each whole act is the body it claims, at whichever byte it is cut."""
+        rng, made = Random(4), 0
+        while made < 60:
+            act = faults.choose(speech(), rng.random() < 0.5, rng, faults.weights())
+            wire = wire_of(act)
+            if not act.whole or act.kind in ("interim", "surplus") or b"close" in wire[:200]:
+                continue
+            made += 1
+            for at in {*rng.sample(range(len(wire)), 20), len(wire)}:
+                reading = ResponseReading()
+                reading.feed(wire[:at])
+                self.assertEqual((reading.body, reading.rest), (act.body(at), b""), act.kind)
+                self.assertEqual(reading.whole, at == len(wire), act.kind)
+                kept = b"".join(p.wire for p in cut(act.steps, at) if isinstance(p, Part))
+                self.assertEqual(kept, wire[:at])
+
+    def test_the_same_again(self) -> None:
+        """A seed stands for the same requests and the same acts."""
+        first, second = Asks(7, 3), Asks(7, 3)
+        asks = [(first.next(), second.next()) for _ in range(20)]
+        self.assertTrue(all(one == other for one, other in asks))
+        self.assertEqual(len({one.nonce for one, _ in asks}), 20)
+        for one, other in asks:
+            self.assertEqual(one.speech(ONE).events(), other.speech(ONE).events())
+
+
+class ReadingTests(SynchronousTestCase):
+    """The client's parser takes no half-truths."""
+
+    def test_not_http(self) -> None:
+        """Framing that is wrong or doubtful."""
+        for wire in (
+            b"HTTP/1.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 103 Early\r\n\r\n",
+            _OK + b"\r\n",
+            _OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            _OK + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            _OK + b"Content-Length: x\r\n\r\n",
+            _OK + b"Transfer-Encoding: chunked\r\n\r\nxy\r\n",
+            _OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabc",
+            _OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n",
+            _OK + b"X : y\r\nContent-Length: 0\r\n\r\n",
+        ):
+            with self.subTest(wire=wire), self.assertRaises(NotHttpError):
+                ResponseReading().feed(wire)
+
+    def test_rest(self) -> None:
+        """What follows a response is kept for the next one."""
+        reading = ResponseReading()
+        for byte in _OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n":
+            self.assertFalse(reading.whole)
+            reading.feed(bytes([byte]))
+        reading.feed(b"HTTP/1.1")
+        self.assertEqual((bytes(reading.body), reading.rest), (b"abc", b"HTTP/1.1"))
+
+
+class LedgerTests(SynchronousTestCase):
+    """Notes that come too late, twice or from nowhere."""
+
+    def setUp(self) -> None:
+        """A ledger with one judged case in it."""
+        self.now = 0.0
+        self.ledger = Ledger(TIMES, lambda: self.now)
+        done = case(ask(), attempt(streamed(speech())))
+        assert done.seen is not None
+        self.record = done.records[0]
+        self.ledger.asked(done.ask)
+        self.ledger.attempted(OWN, done.attempts[0])
+        self.ledger.seen(OWN, done.seen)
+        self.ledger.recorded(self.record)
+        self.ledger.settle()
+        self.assertEqual(self.ledger.open, 1)
+        self.now = 10.0
+        self.ledger.settle()
+        self.assertEqual((self.ledger.open, self.ledger.violated), (0, 0))
+
+    def test_too_late(self) -> None:
+        """A generation, and a record, of what was over."""
+        self.ledger.attempted(OWN, attempt(streamed(speech())))
+        self.ledger.recorded(self.record)
+        first, second = self.ledger.violations
+        self.assertIn("when all was over", first)
+        self.assertIn("a record too many", second)
+
+    def test_log(self) -> None:
+        """Lines that are records, harmless, errors, tracebacks, or no lines of a log at all."""
+        fine = {"level": "info", "logger": "autopilot", "message": "well"}
+        path = Path(self.mktemp())
+        log = LogReading(path, self.ledger)
+        path.write_text(json.dumps(fine) + "\n" + json.dumps(fine)[:9])
+        log.read()
+        self.assertEqual((log.lines, self.ledger.violated), (1, 0))
+        for line in (
+            json.dumps({**fine, "level": "error"}),
+            json.dumps({**fine, "message": "Traceback (most recent call last)"}),
+            json.dumps({**fine, "traceback": "x"}),
+            "Unhandled Error",
+        ):
+            before = self.ledger.violated
+            log.line(line.encode())
+            self.assertEqual(self.ledger.violated, before + 1, line)
+
+    def test_record(self) -> None:
+        """A record as the router writes it."""
+        line = {"req_id": OWN, "outcome": "completed", "status": 200, "attempts": 2}
+        line |= {"candidates": 3, "failovers": "a,b", "bytes": 7, "model": None}
+        found = Record.of(line)
+        self.assertEqual(found, Record(OWN, "completed", 200, 2, 3, ("a", "b"), 7))
+
+
+class SampleTests(SynchronousTestCase):
+    """Growth, disturbances and the plot."""
+
+    def samples(self, *megabytes: float) -> list[Sample]:
+        """Samples of these sizes, a second apart."""
+        return [
+            Sample(float(at), int(size * MB), 20, 5, 10 * at, 9 * at, at)
+            for at, size in enumerate(megabytes)
+        ]
+
+    def test_memory(self) -> None:
+        """Growth in the first half is none; in the second it is, beyond the tolerance."""
+        still = self.samples(*range(50, 90), *[90.0] * 40)
+        self.assertFalse(memory_of(still, 600).grows)
+        growing = self.samples(*[90.0] * 40, *(90 + n / 4 for n in range(40)))
+        self.assertTrue(memory_of(growing, 600).grows)
+        self.assertFalse(memory_of(growing, 30).grows)
+
+    def test_plot(self) -> None:
+        """An SVG file with a line for each measure."""
+        text = svg(self.samples(1, 2, 3, 4), "soak")
+        self.assertTrue(text.endswith("</svg>\n"))
+        self.assertEqual(text.count("<polyline"), 5)
+        self.assertEqual(text.count("<text"), text.count("</text>"))
+
+    def test_disturbances(self) -> None:
+        """A time is disturbed if it meets one of the spans, whichever."""
+        found = Disturbances()
+        for start in range(0, 100, 10):
+            found.refused(start, start + 2)
+        for span, meets in (((3, 9), False), ((3, 10), True), ((1, 1), True), ((92.5, 99), False)):
+            self.assertEqual(found.refusing(*span), meets, span)
+        self.assertFalse(found.stalled(0, 100))

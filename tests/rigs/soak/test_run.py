@@ -1,0 +1,41 @@
+"""A soak of a few seconds, as it is run: router, upstream, clients and all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rigs.smoke.processes import ROOT
+
+
+class RunTests(SynchronousTestCase):
+    """The command."""
+
+    def test_short_run(self) -> None:
+        """It ends with status 0, and its report accounts for requests of many kinds."""
+        if not Path("/proc/self/fd").exists():
+            raise SkipTest("open files are counted in /proc")
+        folder = Path(self.mktemp()).absolute()
+        command = [sys.executable, "-m", "tests.rigs.soak", "--seconds", "1.2", "--seed", "11"]
+        done = subprocess.run(
+            [*command, "--clients", "12", "--last-answers", "0.5", "--logs", str(folder)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        report = json.loads((folder / "report.json").read_text())
+        self.assertEqual((report["ok"], report["violations"]), (True, []))
+        self.assertGreater(report["figures"]["requests"], 20)
+        self.assertGreater(len(report["tally"]), 5)
+        self.assertIn("Every answer was accounted for", (folder / "report.md").read_text())
+        self.assertIn("<polyline", (folder / "soak.svg").read_text())

@@ -1,0 +1,158 @@
+"""Each single thing that can be wrong with an answer, and what the judge says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.rigs.soak.answers import cut_stream
+from tests.rigs.soak.asks import Refused
+from tests.rigs.soak.cases import (
+    EVENT,
+    FOREIGN,
+    TIMES,
+    TWO,
+    JudgeTestCase,
+    ask,
+    attempt,
+    broken,
+    case,
+    failing,
+    own_error,
+    plain,
+    speech,
+    streamed,
+)
+from tests.rigs.soak.judge import judge
+from tests.rigs.soak.notes import Case, Seen
+
+
+class WrongAnswerTests(JudgeTestCase):
+    """Answers no client may get."""
+
+    def test_faked_end(self) -> None:
+        """A cut answer that ends as if it were whole."""
+        for act in (streamed(speech()), plain(speech())):
+            cut = attempt(broken(act, 40))
+            found = case(ask(), cut, whole=True, body=cut.said)
+            self.assert_wrong(found, "a clean end of a cut answer")
+
+    def test_foreign_bytes(self) -> None:
+        """Somebody else's answer, whole or by its head, and one event of it."""
+        foreign = speech(nonce=FOREIGN)
+        body = b"".join(foreign.events())
+        good = attempt(streamed(speech()))
+        self.assert_wrong(case(ask(), good, body=body), f"another request: [b'{FOREIGN}']")
+        mixed = good.said.replace(speech().content()[2], foreign.content()[2])
+        self.assert_wrong(case(ask(), good, body=mixed), "bytes of another request")
+        found = case(ask(), good)
+        assert found.seen is not None
+        fields = {**found.seen.fields, "x-soak-nonce": [FOREIGN]}
+        self.assert_wrong(case(ask(), good, fields=fields), f"the answer to {FOREIGN}")
+
+    def test_other_models_bytes(self) -> None:
+        """An answer of which one event is another model's."""
+        said = attempt(streamed(speech())).said
+        mixed = said.replace(speech().content()[1], speech(TWO).content()[1])
+        self.assert_wrong(case(ask(), attempt(streamed(speech())), body=mixed), "different from")
+
+    def test_bytes_lost_or_doubled(self) -> None:
+        """A byte too few, an event too many, anywhere; in a whole answer and in a cut one."""
+        good, cut = attempt(streamed(speech())), attempt(broken(streamed(speech()), 40))
+        event = speech().content()[1]
+        for at in range(0, len(cut.said), 17):
+            lost = good.said[:at] + good.said[at + 1 :]
+            self.assert_wrong(case(ask(), good, body=lost), "different from byte")
+            rest = cut.said[:at] + cut.said[at + 1 :] + b"\n\n" + EVENT
+            self.assertTrue(judge(case(ask(), cut, body=rest), TIMES).complaints, at)
+        doubled = good.said.replace(event, event * 2)
+        self.assert_wrong(case(ask(), good, body=doubled), "different from byte")
+        self.assert_wrong(case(ask(), good, body=good.said * 2), "different from byte")
+
+    def test_no_error_event(self) -> None:
+        """A cut stream that does not say so; and one said to be cut that was not, or after DONE."""
+        cut = attempt(broken(streamed(speech()), 40))
+        self.assert_wrong(case(ask(), cut, body=cut.said), "no error event")
+        self.assert_wrong(case(ask(), cut, body=cut.said + EVENT), "inside another event")
+        done = attempt(broken(streamed(speech()), 1))
+        self.assert_wrong(case(ask(), done, body=done.said + EVENT), "behind [DONE]")
+        good = attempt(streamed(speech()))
+        self.assert_wrong(case(ask(), good, body=good.said + EVENT, whole=False), "whole answer")
+        plain_cut = attempt(broken(plain(speech()), 9))
+        told = plain_cut.said + b"\n\n" + EVENT
+        self.assert_wrong(case(ask(), plain_cut, body=told), "different from byte")
+
+    def test_lost_before_the_event(self) -> None:
+        """A blank line that was the answer's own is not taken for the router's."""
+        said = b"data: 1\n\ndata: 2\n\n"
+        self.assertTrue(cut_stream(said[:-2] + EVENT, said, lossy=False))
+        self.assertTrue(cut_stream(said + b"\n\n" + EVENT, said, lossy=False))
+        self.assertFalse(cut_stream(said + EVENT, said, lossy=False))
+
+    def test_left(self) -> None:
+        """Nothing but the first bytes of the answer, and of an error event where there is one."""
+        good, cut = attempt(streamed(speech())), attempt(broken(streamed(speech()), 40))
+        for tried, body in (
+            (good, good.said[:300] + EVENT[:20]),
+            (good, good.said[:300] + good.said[301:320]),
+            (cut, cut.said[:-1] + b"\n\n" + EVENT[:30]),
+            (cut, cut.said + EVENT[10:30]),
+        ):
+            found = case(ask(), tried, body=body, whole=False, left=True)
+            self.assert_wrong(found, "different from byte")
+
+    def test_complete(self) -> None:
+        """Whoever asked for complete answers only sees no cut one."""
+        cut = attempt(broken(streamed(speech()), 40))
+        self.assert_wrong(case(ask(commit="complete"), cut), "it was to be complete")
+
+    def test_let_go(self) -> None:
+        """The router ends an answer that was still coming."""
+        act = streamed(speech())
+        early = attempt(act, sent=act.wire_size // 2, played=False, by_router=True)
+        self.assert_wrong(case(ask(), early), "still coming")
+        self.assert_right(case(ask(), replace(early, ended=4.0)), "cut, told")
+
+    def test_own_error(self) -> None:
+        """An error with a candidate left, for another reason than it says, or of no kind at all."""
+        tried = attempt(failing("connection_lost"))
+        lost = ("connection_lost",)
+        for code, status, complaint in (
+            ("upstream_connect_error", 502, "gave up after 1 attempts with 2"),
+            ("upstream_first_body_byte_timeout", 504, "timeout after connection_lost"),
+            ("upstream_connect_error", 500, "not allowed here"),
+            ("overloaded", 503, "not allowed here"),
+        ):
+            found = own_error(ask(), code, status, tried, failovers=lost)
+            self.assert_wrong(found, complaint)
+
+    def test_failure_relayed(self) -> None:
+        """A failure the client sees although another model was left."""
+        self.assert_wrong(case(ask(), attempt(failing())), "relayed with candidates left")
+
+    def test_fields(self) -> None:
+        """Fields that name another request, model or number of attempts."""
+        good = attempt(streamed(speech()))
+        right = case(ask(), good).seen
+        assert right is not None
+        for name, value in (
+            ("x-request-id", FOREIGN),
+            ("x-soak-model", TWO),
+            ("x-chutes-autopilot-selected", TWO),
+            ("x-chutes-autopilot-attempts", "2"),
+        ):
+            fields = {**right.fields, name: [value]}
+            self.assertTrue(judge(case(ask(), good, fields=fields), TIMES).complaints, name)
+
+    def test_refused(self) -> None:
+        """What has to be refused gets another error, or reaches the upstream."""
+        asked = ask(refused=Refused(400, "invalid_json"))
+        other = own_error(asked, "unknown_model", 400, failovers=())
+        self.assert_wrong(other, "expected 400 invalid_json")
+        passed = own_error(asked, "invalid_json", 400, attempt(failing()), failovers=())
+        self.assert_wrong(passed, "reached the upstream")
+
+    def test_nothing(self) -> None:
+        """No answer, none that ends, and none that is HTTP."""
+        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0)), "without an answer")
+        self.assert_wrong(Case(ask(), [], Seen(1.0, 60.0, late=True)), "reasonable time")
+        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0, wrong="?")), "no HTTP")

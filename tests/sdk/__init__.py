@@ -1,0 +1,1 @@
+"""The clients people use, against a router and a stand-in for the platform as processes."""

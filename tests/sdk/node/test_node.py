@@ -1,0 +1,83 @@
+"""The tests in `*.test.mjs`, run by node against a router and a stand-in as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.process.serving import ServedTestCase
+
+HERE = Path(__file__).parent
+PATIENCE = 240.0
+INSTALLED = HERE / "node_modules" / ".installed"
+_COUNT = re.compile(r"^# (tests|pass|fail|cancelled|skipped|todo) (\d+)$", re.MULTILINE)
+
+
+class LockTests(SynchronousTestCase):
+    """What is installed."""
+
+    def test_lock(self) -> None:
+        """Every package is pinned by its hash; where it is fetched from is up to npm's settings."""
+        lock = json.loads((HERE / "package-lock.json").read_text())
+        own = lock["packages"].pop("")
+        self.assertGreater(len(lock["packages"]), len(own["dependencies"]))
+        for name, package in lock["packages"].items():
+            self.assertTrue(package["integrity"].startswith("sha512-"), name)
+            self.assertNotIn("resolved", package, name)
+
+    def test_pinned(self) -> None:
+        """The clients themselves are named by version."""
+        wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
+        for name, version in wanted.items():
+            self.assertRegex(version, r"^\d+\.\d+\.\d+$", name)
+
+
+class NodeTests(ServedTestCase):
+    """One stand-in and two routers for all."""
+
+    routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
+
+    @classmethod
+    def reason_to_skip(cls) -> str | None:
+        """What is missing for these tests."""
+        if shutil.which("node") is None:
+            return "there is no node here; on Debian: apt-get install nodejs npm"
+        if not INSTALLED.exists():
+            return "the packages are not installed here; `make node-clients` brings them along"
+        return None
+
+    def run_file(self, name: str) -> None:
+        """Run one file of tests; what node says of them is what a failure shows."""
+        done = subprocess.run(
+            ("node", "--test", "--test-reporter=tap", name),
+            cwd=HERE,
+            env={
+                "PATH": os.environ["PATH"],
+                "ROUTER_URL": self.address(),
+                "NARROW_ROUTER_URL": self.address("narrow"),
+                "STUB_URL": f"http://127.0.0.1:{self.stub.port}",
+            },
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        counts = {what: int(number) for what, number in _COUNT.findall(done.stdout)}
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertGreater(counts["tests"], 0, done.stdout)
+        self.assertEqual(counts["pass"], counts["tests"], done.stdout)
+
+    def test_openai(self) -> None:
+        """The official ``openai`` package."""
+        self.run_file("openai.test.mjs")
+
+    def test_ai(self) -> None:
+        """Vercel's ``ai`` with its provider for OpenAI's API."""
+        self.run_file("ai.test.mjs")

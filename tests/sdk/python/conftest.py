@@ -1,0 +1,53 @@
+"""One router and one stub, as child processes, for all client tests of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.rigs.smoke.processes import RouterProcess, StubProcess
+
+# They run where the SDKs are; test_sdks.py sees to that.
+collect_ignore = ["sdks"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A router that is ready, and the platform behind it."""
+
+    router: RouterProcess
+    stub: StubProcess
+
+    @property
+    def base_url(self) -> str:
+        """What an SDK is pointed at; the only thing that changes for it."""
+        return f"http://127.0.0.1:{self.router.port}/v1"
+
+    def models_called(self) -> list[str]:
+        """The models asked for upstream, in order."""
+        return [call["model"] for call in self.stub.calls()]
+
+
+@pytest.fixture(scope="session")
+def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("clients")
+    stub = StubProcess("stub", folder, ["--token-delay-ms", "1", "--time-scale", "0.01"])
+    settings = {"LOG_LEVEL": "warn", "COOLDOWN_FAILURES": "100"}  # tests share the models
+    router = RouterProcess("router", folder, stub.port, settings)
+    try:
+        stub.start()
+        router.start()
+        router.wait_ready()
+        yield Served(router, stub)
+    finally:
+        router.kill()
+        stub.kill()
+
+
+@pytest.fixture
+def served(_processes: Served) -> Served:
+    """The processes, with an empty upstream log."""
+    _processes.stub.reset()
+    return _processes

@@ -1,0 +1,98 @@
+"""``anthropic`` on ``/v1/messages``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic import Anthropic
+
+from tests.sdk.python.sdks.served import ALIAS, HELLO, LIST, ROUTER, Caller
+
+
+def made(**options: Any) -> tuple[Caller, Anthropic]:
+    """A caller, and its client."""
+    caller = Caller()
+    return caller, Anthropic(**{"base_url": ROUTER, "auth_token": caller.key} | options)
+
+
+@pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
+def test_plain_and_streamed(model: str) -> None:
+    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    _, client = made()
+    plain: Any = client.messages.create(model=model, messages=HELLO, max_tokens=64).content[0]
+    with client.messages.stream(model=model, messages=HELLO, max_tokens=64) as stream:
+        streamed = "".join(stream.text_stream)
+    assert plain.text == streamed
+    assert streamed.startswith("Served by ")
+
+
+@pytest.mark.parametrize("name", ["auth_token", "api_key"])
+def test_keys(name: str) -> None:
+    """However the SDK was given its key, it reaches the platform."""
+    caller = Caller()
+    options: Any = {name: caller.key}
+    client = Anthropic(base_url=ROUTER, **options)
+    client.messages.create(model="stub/ok", messages=HELLO, max_tokens=9)
+    assert caller.models() == ["stub/ok"]
+
+
+def test_raw_response() -> None:
+    """The headers say which model answered."""
+    _, client = made()
+    raw = client.messages.with_raw_response.create(model=LIST, messages=HELLO, max_tokens=9)
+    assert raw.headers["x-chutes-autopilot-selected"] == "stub/ok"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "error"),
+    [
+        ("400-context", anthropic.BadRequestError),
+        ("401", anthropic.AuthenticationError),
+        ("404-model", anthropic.NotFoundError),
+        ("429-edge-html", anthropic.RateLimitError),
+        ("503-cold", anthropic.InternalServerError),
+    ],
+)
+def test_errors(scenario: str, error: type[Exception]) -> None:
+    """The platform's errors become the right exceptions."""
+    caller, client = made(max_retries=0)
+    with pytest.raises(error):
+        client.messages.create(model=f"stub/{scenario}", messages=HELLO, max_tokens=9)
+    assert caller.models() == [f"stub/{scenario}"]
+
+
+def test_own_refusals() -> None:
+    """The router's own errors have the shape that this SDK reads."""
+    caller, client = made()
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        client.messages.create(model="stub/okk", messages=HELLO, max_tokens=9)
+    body: Any = caught.value.body
+    assert body["type"] == "error"
+    assert body["error"]["type"] == "invalid_request_error"
+    assert "stub/ok" in body["error"]["message"]
+    assert caught.value.response.headers["x-request-id"]
+    assert caller.models() == []
+
+
+def test_broken_stream() -> None:
+    """A stream that breaks is an exception."""
+    _, client = made()
+    with (
+        pytest.raises(anthropic.APIError, match="incomplete"),
+        client.messages.stream(
+            model="stub/drop-mid-stream", messages=HELLO, max_tokens=64
+        ) as stream,
+    ):
+        list(stream.text_stream)
+
+
+def test_leaving() -> None:
+    """A client that leaves in mid-stream ends the platform's work."""
+    caller, client = made()
+    with client.messages.stream(
+        model="stub/stall-mid-stream", messages=HELLO, max_tokens=64
+    ) as stream:
+        next(iter(stream))
+    caller.left()

@@ -1,0 +1,106 @@
+"""``langchain-openai``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import openai
+import pytest
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel
+
+from tests.sdk.python.sdks.served import ALIAS, BASE_URL, LIST, TRIP, Caller
+
+
+class Trip(BaseModel):
+    """A journey."""
+
+    city: str
+    days: int
+
+
+def weather(city: str, days: int) -> str:
+    """Tell the weather."""
+    return f"{city}, {days} days: rain"
+
+
+def made(model: str, **options: Any) -> tuple[Caller, ChatOpenAI]:
+    """A caller, and its client."""
+    caller = Caller()
+    return caller, ChatOpenAI(model=model, base_url=BASE_URL, api_key=caller.key, **options)
+
+
+@pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
+def test_plain_and_streamed(model: str) -> None:
+    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    _, chat = made(model)
+    plain = chat.invoke("Hello").content
+    assert "".join(str(each.content) for each in chat.stream("Hello")) == plain
+    assert str(plain).startswith("Served by ")
+
+
+def test_async_and_batch() -> None:
+    """Asynchronously, and several at a time."""
+    _, chat = made(LIST)
+
+    async def ask() -> str:
+        return "".join([str(each.content) async for each in chat.astream("Hello")])
+
+    assert asyncio.run(ask()).startswith("Served by stub/ok")
+    assert len({str(each.content) for each in chat.batch(["Hello"] * 5)}) == 1
+
+
+def test_tools() -> None:
+    """A tool call comes back as one, plain and streamed."""
+    caller, chat = made("stub/tool-call")
+    bound = chat.bind_tools([tool(weather)])
+    streamed: Any = None
+    for chunk in bound.stream("Hello"):
+        streamed = chunk if streamed is None else streamed + chunk
+    for answer in (bound.invoke("Hello"), streamed):
+        (call,) = answer.tool_calls
+        assert (call["name"], call["args"]) == ("weather", TRIP)
+    assert caller.body()["tools"][0]["function"]["name"] == "weather"
+
+
+def test_structured_output() -> None:
+    """By a schema."""
+    _, chat = made("stub/structured")
+    structured = chat.with_structured_output(Trip, method="json_schema")
+    assert structured.invoke("Hello") == Trip(city="Oslo", days=3)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "error"),
+    [
+        ("400-context", openai.BadRequestError),
+        ("401", openai.AuthenticationError),
+        ("404-model", openai.NotFoundError),
+        ("429-edge-html", openai.RateLimitError),
+        ("503-cold", openai.InternalServerError),
+    ],
+)
+def test_errors(scenario: str, error: type[Exception]) -> None:
+    """They are those of the package below it."""
+    caller, chat = made(f"stub/{scenario}", max_retries=0)
+    with pytest.raises(error):
+        chat.invoke("Hello")
+    assert caller.models() == [f"stub/{scenario}"]
+
+
+def test_broken_stream() -> None:
+    """A stream that breaks is an exception."""
+    _, chat = made("stub/drop-mid-stream")
+    with pytest.raises(openai.APIError):
+        list(chat.stream("Hello"))
+
+
+def test_leaving() -> None:
+    """A client that leaves in mid-stream ends the platform's work."""
+    caller, chat = made("stub/stall-mid-stream")
+    stream = chat.stream("Hello")
+    next(stream)
+    stream.close()
+    caller.left()

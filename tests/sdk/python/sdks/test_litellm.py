@@ -1,0 +1,91 @@
+"""``litellm`` as a client: its provider ``openai`` with our base URL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import litellm
+import pytest
+from litellm import exceptions
+
+from tests.sdk.python.sdks.served import ALIAS, BASE_URL, HELLO, LIST, TRIP, Caller
+
+
+def ask(model: str, caller: Caller | None = None, **options: Any) -> Any:
+    """One completion; the first part of the name is litellm's own, and does not go up."""
+    key = (caller or Caller()).key
+    usual: dict[str, Any] = {"api_base": BASE_URL, "api_key": key, "messages": HELLO}
+    return litellm.completion(model=f"openai/{model}", **(usual | {"num_retries": 0} | options))
+
+
+def words(stream: Any) -> str:
+    """The text of a stream."""
+    return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+
+@pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
+def test_plain_and_streamed(model: str) -> None:
+    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    caller = Caller()
+    plain = ask(model, caller).choices[0].message.content
+    assert plain.startswith("Served by ")
+    assert words(ask(model, caller, stream=True)) == plain
+    assert LIST.split(",")[1] in caller.models() or model == ALIAS
+
+
+def test_async() -> None:
+    """Asynchronously, plain and streamed."""
+
+    async def both() -> tuple[str, str]:
+        asked: Any = {"model": f"openai/{LIST}", "messages": HELLO}
+        asked |= {"api_base": BASE_URL, "api_key": "fixture"}
+        plain = await litellm.acompletion(**asked)
+        stream = await litellm.acompletion(**asked, stream=True)
+        said = [chunk.choices[0].delta.content or "" async for chunk in stream]
+        return plain.choices[0].message.content, "".join(said)
+
+    plain, streamed = asyncio.run(both())
+    assert plain == streamed
+
+
+def test_tools() -> None:
+    """A tool call."""
+    function = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
+    answer = ask("stub/tool-call", tools=[{"type": "function", "function": function}])
+    (call,) = answer.choices[0].message.tool_calls
+    assert call.function.name == "weather"
+    assert litellm.utils.json.loads(call.function.arguments) == TRIP
+
+
+@pytest.mark.parametrize(
+    ("scenario", "error"),
+    [
+        ("400-context", exceptions.BadRequestError),
+        ("401", exceptions.AuthenticationError),
+        ("404-model", exceptions.NotFoundError),
+        ("429-edge-html", exceptions.RateLimitError),
+        ("503-cold", exceptions.ServiceUnavailableError),
+    ],
+)
+def test_errors(scenario: str, error: type[Exception]) -> None:
+    """Errors become litellm's own."""
+    caller = Caller()
+    with pytest.raises(error):
+        ask(f"stub/{scenario}", caller, max_retries=0)
+    assert caller.models() == [f"stub/{scenario}"]
+
+
+def test_broken_stream() -> None:
+    """A stream that breaks is an exception."""
+    with pytest.raises(Exception, match=r"(?i)incomplete|interrupted"):
+        words(ask("stub/drop-mid-stream", stream=True))
+
+
+def test_leaving() -> None:
+    """A client that leaves in mid-stream ends the platform's work."""
+    caller = Caller()
+    stream = ask("stub/stall-mid-stream", caller, stream=True)
+    next(iter(stream))
+    stream.completion_stream.close()
+    caller.left()

@@ -1,0 +1,254 @@
+"""``openai``, in the version that the other SDKs use; tests/sdk/python has the newest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+from tests.sdk.python.sdks.served import (
+    ALIAS,
+    BASE_URL,
+    HELLO,
+    LIST,
+    NARROW_BASE_URL,
+    TRIP,
+    Caller,
+    occupied,
+    script,
+    until,
+)
+
+_TOOLS: Any = [
+    {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+]
+
+
+class Trip(BaseModel):
+    """What structured output is to be."""
+
+    city: str
+    days: int
+
+
+def made(**options: Any) -> tuple[Caller, OpenAI]:
+    """A caller, and its client."""
+    caller = Caller()
+    return caller, OpenAI(**{"base_url": BASE_URL, "api_key": caller.key} | options)
+
+
+@pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
+def test_plain_and_streamed(model: str) -> None:
+    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    _, client = made()
+    plain = client.chat.completions.create(model=model, messages=HELLO)
+    stream = client.chat.completions.create(model=model, messages=HELLO, stream=True)
+    words = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+    assert plain.choices[0].message.content == words
+    assert words.startswith("Served by ")
+
+
+def test_async() -> None:
+    """The asynchronous client, many at a time."""
+
+    async def ask() -> list[str]:
+        async with AsyncOpenAI(base_url=BASE_URL, api_key="fixture") as client:
+            answers = (client.chat.completions.create(model=LIST, messages=HELLO) for _ in range(9))
+            done = await asyncio.gather(*answers)
+            return [each.choices[0].message.content or "" for each in done]
+
+    assert all(each.startswith("Served by stub/ok") for each in asyncio.run(ask()))
+
+
+def test_raw_response() -> None:
+    """The headers say which model answered, after how many attempts, and the request's id."""
+    caller, client = made()
+    raw = client.chat.completions.with_raw_response.create(model=LIST, messages=HELLO)
+    assert raw.headers["x-chutes-autopilot-selected"] == "stub/ok"
+    assert raw.headers["x-chutes-autopilot-attempts"] == "2"
+    assert raw.parse()._request_id == raw.headers["x-request-id"]
+    assert caller.models() == LIST.split(",")
+
+
+def test_streaming_response() -> None:
+    """Lines, as they come."""
+    _, client = made()
+    create = client.chat.completions.with_streaming_response.create
+    with create(model="stub/ok", messages=HELLO, stream=True) as response:
+        lines = [line for line in response.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]"
+
+
+def test_tools() -> None:
+    """A tool call, plain and put together from fragments."""
+    caller, client = made()
+    asked: Any = {"model": "stub/tool-call", "messages": HELLO, "tools": _TOOLS}
+    plain = client.chat.completions.create(**asked)
+    with client.chat.completions.stream(**asked) as stream:
+        streamed = stream.get_final_completion()
+    for choice in (plain.choices[0], streamed.choices[0]):
+        assert choice.finish_reason == "tool_calls"
+        assert choice.message.tool_calls is not None
+        (call,) = choice.message.tool_calls
+        assert call.type == "function"
+        assert call.function.name == "weather"
+        assert json.loads(call.function.arguments) == TRIP
+    assert caller.body()["tools"] == _TOOLS
+
+
+def test_structured_output() -> None:
+    """A schema goes up, and an object comes back."""
+    caller, client = made()
+    asked: Any = {"model": "stub/structured", "messages": HELLO, "response_format": Trip}
+    plain = client.chat.completions.parse(**asked)
+    with client.chat.completions.stream(**asked) as stream:
+        streamed = stream.get_final_completion()
+    for choice in (plain.choices[0], streamed.choices[0]):
+        assert choice.message.parsed == Trip(**TRIP)  # type: ignore[arg-type]
+    assert caller.body()["response_format"]["json_schema"]["name"] == "Trip"
+
+
+def test_completions_and_responses() -> None:
+    """The older API and the newer, streamed."""
+    _, client = made()
+    text = client.completions.create(model=LIST, prompt="Hello", stream=True)
+    assert "".join(each.choices[0].text for each in text if each.choices)
+    events = client.responses.create(model=LIST, input="Hello", stream=True)
+    deltas = [each.delta for each in events if each.type == "response.output_text.delta"]
+    assert "".join(deltas).startswith("Served by stub/ok")
+
+
+def test_models() -> None:
+    """The alias comes first."""
+    _, client = made()
+    assert next(iter(client.models.list())).id == ALIAS
+
+
+@pytest.mark.parametrize(
+    ("scenario", "error"),
+    [
+        ("400-context", openai.BadRequestError),
+        ("401", openai.AuthenticationError),
+        ("402-quota", openai.APIStatusError),
+        ("403-scope", openai.PermissionDeniedError),
+        ("404-model", openai.NotFoundError),
+        ("413", openai.APIStatusError),
+        ("422-list", openai.UnprocessableEntityError),
+        ("429-edge-html", openai.RateLimitError),
+    ],
+)
+def test_errors(scenario: str, error: type[openai.APIStatusError]) -> None:
+    """The platform's errors become the right exceptions, after one call, streamed or not."""
+    for stream in (False, True):
+        caller, client = made()
+        with pytest.raises(error) as caught:
+            client.chat.completions.create(model=f"stub/{scenario}", messages=HELLO, stream=stream)
+        assert caught.value.request_id
+        assert caller.models() == [f"stub/{scenario}"]
+
+
+def test_own_refusals() -> None:
+    """The router's own errors do too; the SDK is not made to repeat what cannot help."""
+    caller, client = made()
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="stub/okk", messages=HELLO)
+    assert (caught.value.code, caught.value.param) == ("unknown_model", "model")
+    assert "stub/ok" in caught.value.message
+    with pytest.raises(openai.NotFoundError):
+        client.embeddings.create(model="stub/ok", input="Hello")
+    assert caller.models() == []
+
+
+def test_retries() -> None:
+    """A 503 of the platform is tried again by the SDK, until it is over or gives up."""
+    caller, client = made()
+    with pytest.raises(openai.InternalServerError):
+        client.chat.completions.create(model="stub/503-cold", messages=HELLO)
+    assert len(caller.models()) == 3
+    script("stub/ok-vllm", "503-cold")
+    caller, client = made()
+    client.chat.completions.create(model="stub/ok-vllm", messages=HELLO)
+    assert len(caller.models()) == 2
+
+
+def test_our_own_503() -> None:
+    """A router that has no room says when to come again, and the SDK does."""
+    caller, client = made(base_url=NARROW_BASE_URL, max_retries=0)
+    with occupied():
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.chat.completions.create(model="stub/ok", messages=HELLO)
+        assert caught.value.code == "overloaded"
+        assert caught.value.response.headers["retry-after"] == "1"
+    done: list[Any] = []
+    with occupied():
+        asked = threading.Thread(
+            target=lambda: done.append(
+                client.with_options(max_retries=9).chat.completions.create(
+                    model="stub/ok", messages=HELLO
+                )
+            )
+        )
+        asked.start()
+    asked.join()
+    assert done[0].choices[0].message.content.startswith("Served by stub/ok")
+    assert caller.models() == ["stub/ok"]
+
+
+@pytest.mark.parametrize(
+    "scenario", ["drop-mid-stream", "reset-mid-stream", "bare-json-tail", "error-event-mid"]
+)
+def test_broken_stream(scenario: str) -> None:
+    """A stream that breaks is an exception; the words before the break arrive."""
+    caller, client = made()
+    stream = client.chat.completions.create(
+        model=f"stub/{scenario},stub/ok", messages=HELLO, stream=True
+    )
+    words: list[str] = []
+    with pytest.raises(openai.APIError):
+        words.extend(each.choices[0].delta.content or "" for each in stream if each.choices)
+    assert "".join(words).startswith(f"Served by stub/{scenario}.")
+    assert caller.models() == [f"stub/{scenario}"]
+
+
+def test_leaving() -> None:
+    """A client that leaves in mid-stream ends the platform's work."""
+    caller, client = made()
+    stream = client.chat.completions.create(
+        model="stub/stall-mid-stream", messages=HELLO, stream=True
+    )
+    next(iter(stream))
+    stream.close()
+    caller.left()
+
+
+def test_leaving_async() -> None:
+    """So does a task that is cancelled, before there is a byte."""
+    caller = Caller()
+
+    async def ask() -> None:
+        async with AsyncOpenAI(base_url=BASE_URL, api_key=caller.key) as client:
+            answer = asyncio.create_task(
+                client.chat.completions.create(model="stub/hang-head", messages=HELLO)
+            )
+            while not await asyncio.to_thread(caller.calls):
+                await asyncio.sleep(0.02)
+            answer.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await answer
+
+    asyncio.run(ask())
+    caller.left()
+
+
+def test_timeout() -> None:
+    """So does a client that has waited long enough."""
+    caller, client = made(timeout=0.5, max_retries=0)
+    with pytest.raises(openai.APITimeoutError):
+        client.chat.completions.create(model="stub/hang-head", messages=HELLO)
+    until(lambda: all(each["aborted"] for each in caller.calls()))

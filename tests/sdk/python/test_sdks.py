@@ -1,0 +1,74 @@
+"""The tests in ``sdks``, run by the interpreter that has the SDKs: one process for each file."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+from tests.process.serving import ServedTestCase
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+PATIENCE = 300.0
+_PYTEST = ("-m", "pytest", "--quiet", "--noconftest", "-c", "/dev/null", "-p", "no:cacheprovider")
+_SKIPPED = re.compile(r"\d+ (?:skipped|xfailed|deselected)")
+
+
+class SdkTests(ServedTestCase):
+    """One stand-in and two routers for all."""
+
+    routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
+
+    @classmethod
+    def reason_to_skip(cls) -> str | None:
+        """What is missing for these tests."""
+        if "CLIENTS_PYTHON" not in os.environ:
+            return "the Python clients are not installed here; `make clients` does it"
+        return None
+
+    def run_file(self, name: str) -> None:
+        """Run one file of tests; what pytest says of them is what a failure shows."""
+        done = subprocess.run(
+            (str(ROOT / os.environ["CLIENTS_PYTHON"]), *_PYTEST, f"--rootdir={ROOT}", name),
+            cwd=HERE / "sdks",
+            env={
+                "HOME": os.environ.get("HOME", "/"),
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                "NARROW_ROUTER_URL": self.address("narrow"),
+                "PATH": os.environ["PATH"],
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONPATH": str(ROOT),
+                "ROUTER_URL": self.address(),
+                "STUB_URL": f"http://127.0.0.1:{self.stub.port}",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIsNone(_SKIPPED.search(done.stdout), done.stdout)
+
+    def test_openai(self) -> None:
+        """The official ``openai`` package."""
+        self.run_file("test_openai.py")
+
+    def test_langchain(self) -> None:
+        """``langchain-openai``."""
+        self.run_file("test_langchain.py")
+
+    def test_litellm(self) -> None:
+        """``litellm`` as a client."""
+        self.run_file("test_litellm.py")
+
+    def test_anthropic(self) -> None:
+        """``anthropic`` on the messages endpoint."""
+        self.run_file("test_anthropic.py")
+
+    def test_bytes(self) -> None:
+        """``httpx`` and ``aiohttp``."""
+        self.run_file("test_bytes.py")

@@ -1,1 +1,0 @@
-"""Tests of the smoke run itself, without its processes."""

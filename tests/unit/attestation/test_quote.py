@@ -1,0 +1,56 @@
+"""Reading a quote: the right bytes, and nothing that only looks like a quote."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.attestation.quote import Quote, read_quote
+from tests.unit.attestation.quotes import KEY_HASH, NONCE_HASH, SIZE, quote
+
+
+class QuoteTests(SynchronousTestCase):
+    """What is read, and what is refused."""
+
+    def test_fields(self) -> None:
+        """The report data's two halves and the debug bit are where Intel's format has them."""
+        self.assertEqual(read_quote(quote()), Quote(False, NONCE_HASH, KEY_HASH))
+        debug = read_quote(quote(attributes=1))
+        assert debug is not None
+        self.assertTrue(debug.debug)
+        others = read_quote(quote(attributes=0xFFFF_FFFF_FFFF_FFFE))
+        assert others is not None
+        self.assertFalse(others.debug)
+
+    def test_other_kinds(self) -> None:
+        """Another version, key or enclave is not such a quote."""
+        for other in (
+            quote(version=3),
+            quote(version=5),
+            quote(key_type=3),
+            quote(tee_type=0),
+            quote(version=0x0400),
+        ):
+            self.assertIsNone(read_quote(other))
+
+    def test_length(self) -> None:
+        """The signature it declares has to be there, and to be one; padding does no harm."""
+        whole = quote()
+        for end in range(0, SIZE, 7):
+            self.assertIsNone(read_quote(whole[:end]), end)
+        self.assertIsNone(read_quote(whole[:-1]))
+        self.assertEqual(read_quote(whole + b"\0" * 20), read_quote(whole))
+        for declared in (0, 127, SIZE, 0xFFFF_FFFF):
+            self.assertIsNone(read_quote(quote(signature=declared)), declared)
+        self.assertIsNotNone(read_quote(quote(signature=128)))
+        shortest = quote(signature=128)[: 636 + 128]
+        self.assertIsNotNone(read_quote(shortest))
+        self.assertIsNone(read_quote(shortest[:-1]))
+
+    @given(st.binary(max_size=900), st.booleans())
+    def test_anything(self, data: bytes, headed: bool) -> None:
+        """No bytes make it raise, and what it reads are two hashes."""
+        read = read_quote(quote()[:8] + data if headed else data)
+        if read is not None:
+            self.assertEqual((len(read.nonce_hash), len(read.key_hash)), (32, 32))

@@ -1,0 +1,41 @@
+"""The ``autopilot`` command as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from autopilot.settings import DECLARED
+
+ROOT = Path(__file__).resolve().parents[3]
+_OURS = {setting.name for setting in DECLARED}
+
+
+def start(folder: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    """Start it in a folder, with only these variables of ours set."""
+    environ = {name: text for name, text in os.environ.items() if name not in _OURS}
+    environ.update({"COLUMNS": "100", **variables}, PYTHONPATH=str(ROOT))
+    return subprocess.Popen(
+        (sys.executable, "-m", "autopilot.cli", *arguments),
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Done:
+    """What a process came to."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.output, self.complaint = process.communicate(timeout=60)
+        self.status = process.returncode
+
+
+def run(folder: str, *arguments: str, **variables: str) -> Done:
+    """Run it to its end."""
+    return Done(start(folder, *arguments, **variables))

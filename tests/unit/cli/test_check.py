@@ -1,0 +1,238 @@
+"""``autopilot check``: one verdict a line for settings, feeds, key and a running router."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.cli import check_feeds
+from autopilot.cli.check_config import HIDDEN
+from autopilot.cli.check_feeds import newest
+from autopilot.settings import DECLARED, Settings
+from autopilot.wiring.parts import Parts
+from tests.unit.cli.asked import CommandTestCase
+from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
+
+KEY = "cpk_fixture.fixture.fixture"
+REVOKED = "cpk_fixture.fixture.revoked"
+
+
+class CheckTestCase(CommandTestCase):
+    """One group of checks at a time."""
+
+    def checked(self, *arguments: str) -> tuple[int, list[list[str]]]:
+        """The status, and of each verdict state, check, subject and detail."""
+        status, said = self.ask("check", *arguments, "--json")
+        got = json.loads(said)
+        self.assertEqual(set(got), {"ok", "checks", "settings"})
+        self.assertEqual(got["ok"], status == 0)
+        fields = ("state", "check", "subject", "detail")
+        for each in got["checks"]:
+            self.assertEqual(set(each), set(fields))
+            self.assertNotIn("\n", each["detail"])
+        return status, [[each[field] for field in fields] for each in got["checks"]]
+
+
+class ConfigTests(CheckTestCase):
+    """Every setting is read; where it comes from is said, and no secret."""
+
+    def test_good(self) -> None:
+        """Those that are set are named."""
+        self.environ["LISTEN_ADDR"] = "127.0.0.1:1"
+        self.environ["STICKY_HASH_KEY"] = "fixture-secret"
+        Path(".env").write_text("COOLDOWN_MS=5\nLISTEN_ADDR=nonsense\nSOMETHING_ELSE=1\n")
+        status, said = self.ask("check", "--only", "config")
+        self.assertEqual(
+            said,
+            f"ok    config  {len(DECLARED)} settings are valid, 3 of them set; by environment:"
+            " LISTEN_ADDR, STICKY_HASH_KEY; by .env: COOLDOWN_MS\n",
+        )
+        self.assertEqual(status, 0)
+        whole = self.ask("check", "--only", "config", "--json")[1]
+        self.assertNotIn("fixture-secret", whole)
+        settings = {each["name"]: each for each in json.loads(whole)["settings"]}
+        self.assertEqual(len(settings), len(DECLARED))
+        self.assertEqual(
+            settings["STICKY_HASH_KEY"],
+            {"name": "STICKY_HASH_KEY", "value": HIDDEN, "origin": "environment"},
+        )
+        self.assertEqual(settings["COOLDOWN_MS"]["value"], "5")
+        self.assertEqual(settings["MAX_ATTEMPTS"]["origin"], "default")
+
+    def test_bad(self) -> None:
+        """One verdict for each bad setting; what they do not concern is checked all the same."""
+        self.environ.update(LISTEN_ADDR="x", COMMIT="y")
+        status, found = self.checked("--only", "config", "--only", "feeds")
+        self.assertEqual(status, 1)
+        self.assertEqual([each[:2] for each in found[:2]], [["fail", "config"]] * 2)
+        self.assertTrue(found[0][3].startswith("LISTEN_ADDR: "))
+        self.assertTrue(found[1][3].startswith("COMMIT: "))
+        self.assertEqual([each[1] for each in found[2:]], ["feed", "feed"])
+
+    def test_useless(self) -> None:
+        """Without a place to ask, nothing else is tried."""
+        self.environ["MODELS_URL"] = "https://me:fixture-secret@x/"
+        status, found = self.checked()
+        self.assertEqual((status, [each[0] for each in found]), (1, ["fail", "skip"]))
+        self.assertNotIn("fixture-secret", str(found))
+        self.assertEqual(len(self.stub.log), 0)
+
+    def test_misspelt(self) -> None:
+        """A name in the file that is nearly a setting's is worth a word, and no failure."""
+        Path(".env").write_text("LISTEN_ADR=127.0.0.1:1\nPATH_TO=x\n")
+        status, found = self.checked("--only", "config")
+        self.assertEqual(status, 0)
+        self.assertEqual(
+            found[1],
+            ["warn", "config", ".env", "LISTEN_ADR is not a setting; did you mean LISTEN_ADDR?"],
+        )
+        self.assertEqual(len(found), 2)
+
+    def test_unreadable_file(self) -> None:
+        """That is bad input."""
+        Path(".env").write_bytes(b"A=\xff\n")
+        self.assertEqual(self.refused("check"), ".env cannot be read")
+
+
+class FeedTests(CheckTestCase):
+    """Sizes, unreadable records, and the age of what was measured."""
+
+    def feeds(self, models: bytes | None = None, load: bytes | None = None) -> list[list[str]]:
+        """Check feeds of these bodies; the verdicts."""
+        bodies: Any = self.stub.feeds._bodies
+        if models is not None:
+            bodies["models"] = models
+        if load is not None:
+            bodies["utilization"] = load
+        return self.checked("--only", "feeds")[1]
+
+    def test_good(self) -> None:
+        """Both are there."""
+        loads = utilization_body(record(), record("acme/x"))
+        found = self.feeds(catalog_body(entry()), loads)
+        self.assertEqual(found[0][0], "ok")
+        self.assertRegex(found[0][3], r"\A1 models in \d KiB, 1 in a TEE\Z")
+        self.assertRegex(found[1][3], r"\A2 records in 1 KiB, 1 models eligible, measured")
+
+    def test_age(self) -> None:
+        """Old numbers are a doubt."""
+        stamp = "2026-02-18T05:48:08.568123"
+        measured = newest(utilization_body(record(timestamp="2020-01-01T00:00:00"), record()))
+        assert measured is not None
+        self.assertAlmostEqual(measured, 1771393688.568123)
+        loads = utilization_body(record(timestamp=stamp))
+        for age, state, text in ((120.0, "ok", "2 min ago"), (3e5, "warn", "83 h ago: the ")):
+            self.patch(check_feeds, "rank", lambda loads, catalog: loads)
+            verdict = check_feeds._utilization(loads, True, None, measured + age)
+            self.assertEqual(verdict.state, state)
+            self.assertIn(f"measured {text}", verdict.detail)
+        for bad in (7, "x", None, ..., "9999999-01-01T00:00:00"):
+            self.assertIsNone(newest(utilization_body(record(timestamp=bad))))
+        self.assertIsNone(newest(b"{"))
+
+    def test_doubts_and_failures(self) -> None:
+        """Unreadable records are a doubt; nobody to choose is a failure."""
+        good = [entry(), entry("b")]
+        found = self.feeds(catalog_body(*good, {"id": 7}), utilization_body(record(), record("b")))
+        self.assertEqual(found[0][0], "warn")
+        self.assertIn("2 models, 1 unreadable in", found[0][3])
+        found = self.feeds(catalog_body(), b"[]")
+        self.assertEqual([each[0] for each in found], ["fail", "fail"])
+        self.stub.feeds.behave(models="500", utilization="garbage")
+        status, found = self.checked("--only", "feeds")
+        self.assertEqual(status, 1)
+        self.assertEqual([each[3] for each in found], ["status 500", "not JSON"])
+
+    def test_time(self) -> None:
+        """A feed that does not come has its own time."""
+        self.stub.feeds.behave(models="hang")
+        ended, _ = self.begun("check", "--only", "feeds", "--timeout", "2.5")
+        self.assertNoResult(ended)
+        self.clock.advance(2.5)
+        self.assertEqual(self.successResultOf(ended), 1)
+
+
+class KeyTests(CheckTestCase):
+    """One cheap call, and the key is never shown."""
+
+    def key(self, key: str, **variables: str) -> list[str]:
+        """The verdict on a key."""
+        self.environ.update({"CHUTES_API_KEY": key, **variables})
+        _, whole = self.ask("check", "--only", "key", "--json")
+        words = self.ask("check", "--only", "key")[1]
+        for part in key.split("."):
+            self.assertNotIn(part or "nothing", whole + words)
+        ((state, _, _, detail),) = self.checked("--only", "key")[1]
+        return [state, detail]
+
+    def test_answers(self) -> None:
+        """What the platform says of it."""
+        self.assertEqual(self.key(KEY), ["ok", "the platform accepts it"])
+        self.assertEqual(self.stub.log[-1].path, "/users/me")
+        self.assertEqual(self.key(REVOKED), ["fail", "the platform rejects it (status 401)"])
+
+    def test_not_asked(self) -> None:
+        """No key, none that can be one, and no way to send it safely."""
+        self.assertEqual(self.key("")[0], "skip")
+        self.assertEqual(self.key("fixture fixture")[0], "fail")
+        self.assertEqual(self.key("fixture\x1bé")[0], "fail")
+        state, detail = self.key(KEY, API_BASE_URL="http://api.test")
+        self.assertEqual((state, detail), ("skip", "not sent, because API_BASE_URL is not https"))
+        self.assertEqual(len(self.stub.log), 0)
+        self.assertEqual(self.key(KEY, API_BASE_URL="http://127.0.0.1:1")[0], "ok")
+        self.assertEqual(self.key(KEY, API_BASE_URL="http://localhost:1")[0], "ok")
+
+
+class RouterTests(CheckTestCase):
+    """A running router, by its real pages."""
+
+    URL = ("--only", "router", "--router", "http://router.test")
+
+    def setUp(self) -> None:
+        """A router that knows nothing yet."""
+        super().setUp()
+        self.parts = Parts(Settings(), MemoryReactorClock())
+        self.join(self.parts.tree())
+
+    def test_ready(self) -> None:
+        """Healthy from the start, ready when it knows enough."""
+        status, found = self.checked(*self.URL)
+        self.assertEqual(status, 1)
+        self.assertEqual(found[0], ["ok", "router", "/healthz", "the process serves"])
+        self.assertEqual(found[1][0], "fail")
+        self.assertTrue(found[1][3].startswith("not ready: missing_allowlist: The model catalog"))
+        self.parts.control._read_catalog(catalog_body(entry()))
+        self.parts.control._read_utilization(utilization_body(record()))
+        status, found = self.checked(*self.URL)
+        self.assertEqual((status, found[1][0]), (0, "ok"))
+        self.assertEqual(
+            found[1][3],
+            "ready: 1 candidates; catalog fresh, 0 s old; utilization fresh, 0 s old",
+        )
+
+    def test_no_router(self) -> None:
+        """Something else answers there."""
+        self.join(self.stub.resource)
+        status, found = self.checked(*self.URL)
+        self.assertEqual(status, 1)
+        self.assertEqual(found[0][3], "status 404")
+
+    def test_without_one(self) -> None:
+        """A URL has to be given, and to be one."""
+        self.assertIn("--router URL", self.refused("check", "--only", "router"))
+        self.assertIn("--router: ", self.refused("check", "--router", "x"))
+
+
+class AllTests(SynchronousTestCase):
+    """The table of groups."""
+
+    def test_groups(self) -> None:
+        """Each has its words in the help."""
+        from autopilot.cli import check
+
+        for group in ("config", "feed", "key", "router", "dns"):
+            self.assertIn(group, check.__doc__ or "")

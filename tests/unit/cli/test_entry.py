@@ -1,0 +1,250 @@
+"""The command line itself: what it does not know, how it ends, and that it ends quietly."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest import SkipTest
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.cli import entry, evidence, main
+from autopilot.cli.console import CommandError
+from tests.unit.cli.asked import CommandTestCase
+from tests.unit.cli.commands import ROOT, Done, run, start
+
+
+def said_by(*words: str) -> tuple[int | None, str, str]:
+    """Status, output and complaint of a command line that ends before it does anything."""
+    output, heard = io.StringIO(), io.StringIO()
+    status: int | None
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(heard):
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else None
+    return status, output.getvalue(), heard.getvalue()
+
+
+class UsageTests(SynchronousTestCase):
+    """Words that are no commands, and arguments that are none."""
+
+    def test_unknown_command(self) -> None:
+        """One line, with what was meant or with what there is."""
+        for word, hint in (
+            ("rnak", "did you mean rank?"),
+            ("Explain", "did you mean explain?"),
+            ("chekc", "did you mean check?"),
+            ("xyz", "there are rank, explain, check, "),
+            ("\x1b[31m", "there are rank, "),
+            ("x" * 10_000, "there are rank, "),
+        ):
+            status, output, heard = said_by(word)
+            self.assertEqual((status, output), (2, ""))
+            self.assertRegex(heard, r"\Aautopilot: there is no command '[^\n]*\n\Z")
+            self.assertIn(hint, heard)
+            self.assertTrue(heard[:-1].isprintable() and len(heard) < 300)
+
+    def test_arguments(self) -> None:
+        """Missing, unknown and bad ones: one line with status 2, safe to print."""
+        for words in (
+            (),
+            ("--nonsense",),
+            ("rank", "--nonsense"),
+            ("rank", "\x1b[31m"),
+            ("rank", "--top", "0"),
+            ("rank", "--top", "²"),
+            ("rank", "--color", "pink"),
+            ("check", "--timeout", "nan"),
+            ("check", "--only", "nothing"),
+            ("evidence",),
+            ("completion", "tcsh"),
+        ):
+            status, output, heard = said_by(*words)
+            self.assertEqual((status, output), (2, ""), words)
+            self.assertRegex(heard, r"\Aautopilot: [^\n]+\n\Z")
+            self.assertTrue(heard[:-1].isprintable(), heard)
+            self.assertIn("--help", heard)
+
+    def test_help(self) -> None:
+        """It says what there is; each sub-command says what its status means, by example."""
+        said = entry.parser().format_help()
+        for command in entry.SUB_COMMANDS:
+            self.assertRegex(said, rf"\n    {command.NAME}\s")
+            self.assertIn("Exit status: 0", command.__doc__ or "")
+            status, own, heard = said_by(command.NAME, "--help")
+            self.assertEqual((status, heard), (0, ""))
+            self.assertRegex(own, rf"\nexamples:\n  autopilot {command.NAME}\b")
+        self.assertEqual(said_by("--version")[0], 0)
+
+    def test_examples(self) -> None:
+        """Every example is one that the parser takes."""
+        for command in entry.SUB_COMMANDS:
+            for line in getattr(command, "EXAMPLES", "").splitlines():
+                line = line.partition("autopilot ")[2].partition(" | jq")[0].partition(" > ")[0]
+                words = line.partition("   ")[0].replace("'X-TEE-Only: true'", "A:b").split()
+                self.assertEqual(entry.parser().parse_args(words).command, command)
+
+
+class EndTests(CommandTestCase):
+    """What a failure is turned into."""
+
+    def explained(self, error: BaseException) -> tuple[int, str]:
+        """Status and complaint."""
+        heard = io.StringIO()
+        with contextlib.redirect_stderr(heard):
+            return entry._report_failure(Failure(error)), heard.getvalue()
+
+    def test_mistake(self) -> None:
+        """A bug is one line and no traceback, and says nothing but its kind."""
+        self.patch(evidence, "run", _mistaken)
+        failure = self.failureResultOf(
+            Deferred.fromCoroutine(evidence.run(None, argparse.Namespace()))
+        )
+        status, heard = self.explained(failure.value)
+        self.assertEqual((status, heard), (2, "autopilot: internal error: ZeroDivisionError\n"))
+
+    def test_complaint(self) -> None:
+        """Whatever it holds, it is one line that is safe to print."""
+        self.assertEqual(
+            self.explained(CommandError("a\x1b[31m\nb")), (2, "autopilot: a\\x1b[31m\\nb\n")
+        )
+
+    def test_interrupt(self) -> None:
+        """Somebody who waits for the input may end it."""
+        self.assertEqual(self.explained(KeyboardInterrupt()), (130, ""))
+        self.patch(entry, "run", _interrupted)
+        self.assertEqual(said_by("rank"), (130, "", ""))
+
+
+async def _mistaken(_reactor: object, _given: object) -> int:
+    raise ZeroDivisionError("secret")
+
+
+def _interrupted(_arguments: object) -> int:
+    raise KeyboardInterrupt
+
+
+class CompletionTests(CommandTestCase):
+    """Scripts made from the arguments."""
+
+    def script(self, shell: str) -> str:
+        """The script for a shell; every command and one of its options are in it."""
+        status, script = self.ask("completion", shell)
+        self.assertEqual(status, 0)
+        for command in entry.SUB_COMMANDS:
+            self.assertIn(command.NAME, script)
+        self.assertIn("utilization", script)
+        return script
+
+    def test_bash(self) -> None:
+        """It completes commands, options and choices, in bash itself."""
+        Path("it").write_text(self.script("bash"))
+        for words, wanted in (
+            (("ra",), "rank"),
+            (("explain", "--bo"), "--body"),
+            (("check", "--only", "net"), "network"),
+        ):
+            line = " ".join(("autopilot", *words))
+            ask = (
+                f"source ./it; COMP_WORDS=({line}); COMP_CWORD={len(words)}; "
+                f'_shtab_autopilot autopilot {words[-1]} x; echo "${{COMPREPLY[*]}}"'
+            )
+            done = subprocess.run(
+                ("bash", "--norc", "-c", ask),
+                capture_output=True,
+                text=True,
+                check=True,
+                env={"PATH": os.defpath},
+            )
+            self.assertEqual((done.stdout.strip(), done.stderr), (wanted, ""))
+
+    def test_others(self) -> None:
+        """Where there is such a shell, it takes the script for one."""
+        missing = []
+        for shell in ("zsh", "fish"):
+            Path("it").write_text(self.script(shell))
+            program = shutil.which(shell, path=os.defpath)
+            if program is None:
+                missing.append(shell)
+                continue
+            done = subprocess.run((program, "-n", "it"), capture_output=True, text=True, env={})
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+        if missing:
+            raise SkipTest(f"not installed here: {', '.join(missing)}; their scripts were not read")
+
+
+class ProcessTests(SynchronousTestCase):
+    """Real processes: pipes, interrupts, and a terminal of another alphabet."""
+
+    def setUp(self) -> None:
+        """Feeds of one model with a name that not every terminal can show."""
+        self.folder = self.mktemp()
+        os.makedirs(self.folder)
+        model = {"id": "acme/模型"}
+        load = {"name": "acme/模型", "active_instance_count": 1}
+        Path(self.folder, "m").write_text(json.dumps({"data": [model]}))
+        Path(self.folder, "u").write_text(json.dumps([load]))
+        self.rank = ("rank", "--models", "m", "--utilization", "u")
+
+    def test_ends(self) -> None:
+        """A reader that leaves, an interrupt while waiting for input, and characters it lacks."""
+        ascii_only = start(self.folder, *self.rank, PYTHONIOENCODING="ascii")
+        pipe = os.path.join(self.folder, "pipe")
+        os.mkfifo(pipe)
+        waiting = start(self.folder, "rank", "--models", "pipe")
+        leaving = start(self.folder, *self.rank)
+        assert leaving.stdout is not None and leaving.stderr is not None
+        leaving.stdout.close()
+        self.assertEqual((leaving.wait(60), leaving.stderr.read()), (141, ""))
+        leaving.stderr.close()
+        done = Done(ascii_only)
+        self.assertEqual((done.status, done.complaint), (0, ""))
+        self.assertIn("acme/\\u6a21\\u578b", done.output)
+        writer = self.opened(pipe, waiting)
+        self.addCleanup(os.close, writer)
+        waiting.send_signal(signal.SIGINT)
+        interrupted = Done(waiting)
+        self.assertEqual((interrupted.status, interrupted.output), (130, ""))
+        self.assertEqual(interrupted.complaint, "")
+
+    def test_output(self) -> None:
+        """An output that is full is one line, one that is closed is none."""
+        command = f"exec {sys.executable} -m autopilot.cli {' '.join(self.rank)}"
+        full = "autopilot: the output could not be written: No space left on device\n"
+        for redirection, status, wanted in ((">/dev/full", 2, full), (">&-", 0, "")):
+            done = subprocess.run(
+                ("sh", "-c", f"{command} {redirection}"),
+                cwd=self.folder,
+                env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual((done.returncode, done.stderr), (status, wanted))
+
+    def opened(self, pipe: str, reader: subprocess.Popen[str]) -> int:
+        """The end to write to, once a process reads from the other."""
+        while True:
+            try:
+                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                self.assertIsNone(reader.poll())
+                time.sleep(0.01)
+
+    def test_nobody_there(self) -> None:
+        """An unreachable router is one line and status 2."""
+        done = run(self.folder, "explain", "acme/x", "--router", "http://127.0.0.1:1")
+        self.assertEqual((done.status, done.output), (2, ""))
+        wanted = "autopilot: the router's /status.json could not be read: connection refused\n"
+        self.assertEqual(done.complaint, wanted)

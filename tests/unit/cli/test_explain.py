@@ -1,0 +1,251 @@
+"""``autopilot explain``: the router's own plan, with what it leaves out and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.web.resource import Resource
+
+from autopilot.settings import Settings
+from autopilot.wiring.parts import Parts
+from tests.unit.cli.asked import ALIAS, CommandTestCase
+from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
+
+PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+
+
+class ExplainTestCase(CommandTestCase):
+    """Three ranked models: C before B before A-TEE."""
+
+    def setUp(self) -> None:
+        """Save the feeds."""
+        super().setUp()
+        self.files = self.saved(
+            catalog_body(
+                entry("acme/A-TEE", chute_id="a", input_modalities=["text"], max_output_length=10),
+                entry("acme/B", chute_id="b", confidential_compute=False, supported_features=[]),
+                entry("acme/C", chute_id="c", input_modalities=["text"]),
+            ),
+            utilization_body(
+                record("acme/A-TEE", chute_id="a", active_instance_count=2),
+                record("acme/B", chute_id="b", active_instance_count=9),
+                record("acme/C", chute_id="c", active_instance_count=12),
+                record("[private chute]", chute_id="p"),
+            ),
+        )
+
+    def body(self, **members: object) -> list[str]:
+        """The argument that gives a body."""
+        Path("body.json").write_text(json.dumps({"model": ALIAS, **members}))
+        return ["--body", "body.json"]
+
+    def names(self, *arguments: str) -> list[str]:
+        """The candidates, in order."""
+        got = self.ask_json("explain", *arguments, *self.files)
+        return [each["name"] for each in got["candidates"]]
+
+
+class PlanTests(ExplainTestCase):
+    """Candidates and what is left out."""
+
+    def test_words(self) -> None:
+        """The order with scores, the limits, and who is left out."""
+        status, said = self.ask("explain", ALIAS, *self.files)
+        self.assertEqual(status, 0)
+        lines = said.splitlines()
+        self.assertEqual(lines[0], "mode      alias")
+        names = [line.split()[1] for line in lines[2:5]]
+        self.assertEqual(names, ["acme/C", "acme/B", "acme/A-TEE"])
+        self.assertIn("attempts  at most 3 (MAX_ATTEMPTS 8), by the standard policy", said)
+        self.assertIn("commit    content: at the first content", said)
+        self.assertIn("failover  after 12 s", said)
+        self.assertIn("not eligible: 1 private", said)
+
+    def test_needs(self) -> None:
+        """What a body needs is read by the router's code; each model left out says why."""
+        body = self.body(messages=[PICTURE], tools=[{}], max_tokens=100)
+        got = self.ask_json("explain", *body, *self.files)
+        self.assertEqual(got["needs"], {"images": True, "tools": True, "completion_tokens": 100})
+        self.assertEqual(
+            got["dropped"],
+            [
+                {"name": "acme/C", "cause": "lacks", "lacks": ["images"]},
+                {"name": "acme/B", "cause": "lacks", "lacks": ["tools"]},
+                {"name": "acme/A-TEE", "cause": "lacks", "lacks": ["images", "completion_tokens"]},
+            ],
+        )
+        self.assertEqual((got["outcome"], got["error"]["code"]), ("refused", "no_capable_model"))
+        status, said = self.ask("explain", *body, *self.files)
+        self.assertEqual(status, 1)
+        self.assertIn("needs     images, tools, completion_tokens 100", said)
+        self.assertIn("refused with 400 no_capable_model", said)
+        self.assertIn("left out  acme/A-TEE: no images, completion_tokens up to 10", said)
+
+    def test_tee(self) -> None:
+        """By header and by setting."""
+        header = ["--header", "x-tee-only: true"]
+        self.assertEqual(self.names(ALIAS, *header), ["acme/C", "acme/A-TEE"])
+        self.environ["REQUIRE_TEE"] = "true"
+        got = self.ask_json("explain", ALIAS, *self.files)
+        self.assertEqual(
+            got["dropped"], [{"name": "acme/B", "cause": "not_confidential", "lacks": []}]
+        )
+        self.assertTrue(got["tee_only"])
+        _, said = self.ask("explain", "acme/B", *self.files)
+        self.assertIn("refused with 400 tee_required", said)
+        self.assertIn("left out  acme/B: not marked as running in a TEE", said)
+        self.assertIn("TEE only  by REQUIRE_TEE", said)
+
+    def test_selectors(self) -> None:
+        """Lists keep their order, direct names are one; unknown ones are refused with a hint."""
+        self.assertEqual(self.names("acme/B, acme/C"), ["acme/B", "acme/C"])
+        self.assertEqual(self.names("acme/B"), ["acme/B"])
+        got = self.ask_json("explain", "acme/B,acme/CC", *self.files)
+        self.assertEqual(got["dropped"], [{"name": "acme/CC", "cause": "unknown", "lacks": []}])
+        self.assertIn("did you mean 'acme/C'", got["error"]["message"])
+        self.environ["UNKNOWN_MODELS"] = "forward"
+        self.assertEqual(self.names("acme/B,acme/CC"), ["acme/B", "acme/CC"])
+        self.environ["ALIASES"] = "best"
+        self.assertEqual(len(self.names("best")), 3)
+        got = self.ask_json("explain", ",", *self.files)
+        self.assertEqual((got["mode"], got["error"]["code"]), (None, "invalid_model_list"))
+
+    def test_limits(self) -> None:
+        """What is never reached is marked in the object, and counted in the words."""
+        self.environ["MAX_ATTEMPTS"] = "2"
+        got = self.ask_json("explain", ALIAS, *self.files)
+        self.assertEqual([each["tried"] for each in got["candidates"]], [True, True, False])
+        header = ["--header", "X-Autopilot-Commit: byte"]
+        got = self.ask_json("explain", ALIAS, *header, *self.files)
+        self.assertEqual(
+            got["limits"],
+            {
+                "max_attempts": 2,
+                "commit": "byte",
+                "failover_policy": "standard",
+                "failover_after_ms": 12000,
+            },
+        )
+        _, said = self.ask("explain", ALIAS, *header, *self.files)
+        self.assertIn("and 1 more that are not reached (--all)", said)
+        self.assertIn("commit    byte: at the first byte", said)
+        self.assertNotIn("A-TEE", said)
+        self.assertRegex(self.ask("explain", ALIAS, "--all", *self.files)[1], "A-TEE.*not reached")
+
+    def test_shape(self) -> None:
+        """The keys of the object, with candidates and without."""
+        for selector in (ALIAS, "nobody", ","):
+            got = self.ask_json("explain", selector, *self.files)
+            self.assertEqual(
+                set(got),
+                {
+                    *("outcome", "mode", "order", "needs", "tee_only", "candidates", "dropped"),
+                    *("limits", "error", "not_eligible"),
+                },
+            )
+
+    def test_bodies(self) -> None:
+        """The selector takes the place of the body's model; a bad body is what the router says."""
+        self.assertEqual(self.names("acme/B", *self.body(n=1e300)), ["acme/B"])
+        Path("body.json").write_text('{"seed": 1e400, "max_tokens": 5, "model": null}')
+        self.assertEqual(len(self.names(ALIAS, "--body", "body.json")), 3)
+        for text, code in (("{", "invalid_json"), ("[]", "invalid_body"), ("{}", "missing_model")):
+            Path("body.json").write_text(text)
+            got = self.ask_json("explain", "--body", "body.json", *self.files)
+            self.assertEqual(got["error"]["code"], code)
+        got = self.ask_json("explain", ALIAS, "--header", "X-Autopilot-Commit: x", *self.files)
+        self.assertEqual(got["error"]["code"], "invalid_commit")
+
+    def test_bad_input(self) -> None:
+        """One line each."""
+        self.assertIn("MODEL_SELECTOR", self.refused("explain", *self.files))
+        self.assertIn("Unicode", self.refused("explain", "\udcff", *self.files))
+        for header in ("x", ": y", "é: y", "x: \u20ac"):
+            said = self.refused("explain", ALIAS, "--header", header)
+            self.assertTrue(said.startswith("--header: "), said)
+        self.assertIn("No such file", self.refused("explain", ALIAS, "--body", "nowhere"))
+        self.assertIn("--router: ", self.refused("explain", ALIAS, "--router", "ftp://x"))
+        said = self.refused("explain", ALIAS, "--router", "http://x", *self.files)
+        self.assertEqual(said, "--router excludes --models and --utilization")
+
+
+class RouterTests(ExplainTestCase):
+    """What a running router knows: asked of its real pages."""
+
+    def setUp(self) -> None:
+        """A router that has read both feeds and seen something of the models."""
+        super().setUp()
+        self.parts = Parts(Settings(), MemoryReactorClock())
+        self.parts.control._read_catalog(Path("models.json").read_bytes())
+        self.parts.control._read_utilization(Path("load.json").read_bytes())
+        for _ in range(3):
+            self.parts.memory.cooldown.failed("acme/C", 0.0)
+        self.parts.memory.experience.started("acme/A-TEE", 0.25, 0.0)
+        self.parts.memory.experience.record_rate("acme/A-TEE", 80.0, 0.0)
+        self.join(self.parts.tree())
+
+    def test_known(self) -> None:
+        """Cooling models go last, measured ones by what was measured; aliases are no models."""
+        got = self.ask_json("explain", ALIAS, "--router", "http://router.test/")
+        found = [(each["name"], each["cooling"]) for each in got["candidates"]]
+        self.assertEqual(found, [("acme/B", False), ("acme/A-TEE", False), ("acme/C", True)])
+        got = self.ask_json("explain", f"{ALIAS}:latency", "--router", "http://router.test")
+        first = got["candidates"][0]
+        self.assertEqual((first["name"], first["first_content_seconds"]), ("acme/A-TEE", 0.25))
+        self.assertEqual(first["tokens_per_second"], 80.0)
+        self.assertEqual(got["order"], "latency")
+        status, said = self.ask("explain", ALIAS, "--router", "http://router.test")
+        self.assertEqual(status, 0)
+        self.assertRegex(said, r"acme/C .*cooling")
+        self.assertRegex(said, r"acme/A-TEE +\d+\.\d\d +0\.25 s +80")
+        body = self.body(tools=[{}])
+        got = self.ask_json("explain", *body, "--router", "http://router.test")
+        self.assertEqual([each["name"] for each in got["dropped"]], ["acme/B"])
+
+    def test_status_apart(self) -> None:
+        """A router that shows its status at another address has its catalog fetched."""
+        self.join(self.parts.tree(clients=False))
+        ended, _ = self.begun("explain", ALIAS, "--router", "http://admin.test")
+        # There is nothing at MODELS_URL either, in this test.
+        said = str(self.failureResultOf(ended).value)
+        self.assertEqual(said, "the router's list of models could not be read: status 404")
+
+    def test_no_router(self) -> None:
+        """Something else answers."""
+        self.join(self.stub.resource)
+        said = self.refused("explain", ALIAS, "--router", "http://router.test")
+        self.assertEqual(said, "the router's /status.json could not be read: status 404")
+        page = Resource()
+        page.putChild(b"status.json", _Says(b"[]"))
+        self.join(page)
+        said = self.refused("explain", ALIAS, "--router", "http://router.test")
+        self.assertEqual(said, "the router's /status.json is not a JSON object")
+
+    def test_another_version(self) -> None:
+        """What is missing or strange is as good as not said."""
+        page, models = Resource(), Resource()
+        page.putChild(b"status.json", _Says(b'{"ranking": [{"name": 7}], "cooling": 1}'))
+        page.putChild(b"v1", models)
+        models.putChild(b"models", _Says(Path("models.json").read_bytes()))
+        self.join(page)
+        got = self.ask_json("explain", ALIAS, "--router", "http://router.test")
+        self.assertEqual((got["candidates"], got["error"]["code"]), ([], "no_candidates"))
+        status, said = self.ask("explain", ALIAS, "--router", "http://router.test")
+        self.assertEqual(status, 1)
+        self.assertIn("retry after the next feed refresh", said)
+
+
+class _Says(Resource):
+    """Always the same."""
+
+    isLeaf = True
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._body = body
+
+    def render_GET(self, request: object) -> bytes:
+        """See `Resource`."""
+        return self._body

@@ -1,0 +1,135 @@
+"""``autopilot health``: what it says of each answer to /readyz, and what it does without."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from threading import Thread
+from typing import NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.cli import health, main
+from autopilot.cli.entry import parser
+from tests.unit.cli.commands import ROOT
+
+
+class Said(NamedTuple):
+    """What a run came to."""
+
+    status: int
+    output: str
+    complaint: str
+
+
+class HealthTests(SynchronousTestCase):
+    """The sub-command before one answer at a time."""
+
+    def setUp(self) -> None:
+        """Somewhere to ask, and an environment and folder with nothing in them."""
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(self.server.close)
+        self.port = self.server.getsockname()[1]
+        self.environ = {"LISTEN_ADDR": f"0.0.0.0:{self.port}"}
+        self.patch(os, "environ", self.environ)
+        folder = self.mktemp()
+        os.makedirs(folder)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(folder)
+        self.asked = b""
+
+    def said(self, answer: bytes | None, *arguments: str) -> Said:
+        """Run it; whoever asks is sent the answer, or hears nothing."""
+        answering = Thread(target=self.answer, args=(answer,), daemon=True)
+        if answer is not None:
+            answering.start()
+        output, complaint = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(complaint):
+            status = self.run_with(arguments) if arguments else main(["health"])
+        if answer is not None:
+            answering.join()
+        return Said(status, output.getvalue(), complaint.getvalue())
+
+    def run_with(self, arguments: tuple[str, ...]) -> int:
+        """What the whole command line would run; it would do so in a reactor."""
+        given = parser().parse_args(["health", *arguments])
+        return health.ask(given.address, given.timeout, in_json=given.json)
+
+    def answer(self, answer: bytes) -> None:
+        """Take one connection, read what is asked, and answer."""
+        connection, _ = self.server.accept()
+        with connection:
+            self.asked = connection.recv(4096)
+            connection.sendall(answer)
+
+    def test_ready(self) -> None:
+        """200 is ready; one short request was made, to where the router is said to listen."""
+        said = self.said(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        self.assertEqual(said, (0, "ready\n", ""))
+        self.assertTrue(self.asked.startswith(b"GET /readyz HTTP/1.1\r\n"), self.asked)
+
+    def test_not_ready(self) -> None:
+        """Anything else is not; the router's own word is repeated, nobody else's is."""
+        code = '{"error": {"code": "stale_snapshot"}}'
+        for body, reason in (
+            (code, "stale_snapshot"),
+            (code.replace("stale", "\\u001b[31m"), "status 503"),
+            ("[" * 60_000, "status 503"),
+            ('{"error": "x"}', "status 503"),
+            ("", "status 503"),
+        ):
+            said = self.said(b"HTTP/1.1 503 Not ready\r\n\r\n" + body.encode())
+            self.assertEqual(said, (1, "", f"not ready: {reason}\n"))
+
+    def test_nobody(self) -> None:
+        """Refused, silent, or no server of HTTP: not ready, in one line."""
+        self.assertEqual(self.said(b"hello\r\n").status, 1)
+        said = self.said(None, "--timeout", "0.05", "--address", f"127.0.0.1:{self.port}")
+        self.assertEqual(said, (1, "", "not ready: no answer within 0.05 s\n"))
+        self.server.close()
+        self.assertEqual(self.said(None), (1, "", "not ready: Connection refused\n"))
+
+    def test_json(self) -> None:
+        """The same as an object."""
+        for status, reason in ((200, None), (500, "status 500")):
+            said = self.said(b"HTTP/1.1 %d x\r\n\r\n" % status, "--json")
+            self.assertEqual(json.loads(said.output), {"ready": not reason, "reason": reason})
+            self.assertEqual(said.status, 1 if reason else 0)
+
+    def test_where(self) -> None:
+        """The environment counts before .env, and neither has to say anything."""
+        with open(".env", "w", encoding="utf-8") as file:
+            file.write(f"LISTEN_ADDR=127.0.0.1:{self.port}\n")
+        self.environ["LISTEN_ADDR"] = ""
+        self.assertEqual(self.said(b"HTTP/1.1 200 OK\r\n\r\n").status, 0)
+        self.environ["LISTEN_ADDR"] = "nowhere"
+        said = self.said(None)
+        self.assertEqual(said, (2, "", "autopilot: LISTEN_ADDR: 'nowhere' is not HOST:PORT\n"))
+        self.assertEqual(self.said(None, "--address", "x").status, 2)
+
+    def test_bad_timeouts(self) -> None:
+        """What is no time to wait is refused in one line."""
+        for text in ("0", "-1", "nan", "inf", "soon"):
+            with self.assertRaises(SystemExit) as raised:
+                self.said(None, "--timeout", text)
+            self.assertEqual(raised.exception.code, 2)
+
+
+class ImportTests(SynchronousTestCase):
+    """What it costs."""
+
+    def test_few_imports(self) -> None:
+        """It runs every few seconds: neither Twisted nor anything built on it is imported."""
+        program = (
+            "import sys; from autopilot.cli import main; main(['health'])\n"
+            "print([each for each in ('twisted', 'treq', 'msgspec') if each in sys.modules])"
+        )
+        environ = {"PYTHONPATH": str(ROOT), "LISTEN_ADDR": "127.0.0.1:1"}
+        command = (sys.executable, "-c", program)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout, "[]\n", done.stderr)

@@ -1,0 +1,114 @@
+"""The utilization feed as it may look tomorrow: the router goes on with whatever is there."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+from autopilot.http.fetch_error import OK
+from stub_backend.feed_drift import OLD, halved, rebuilt
+from tests.unit.feeds.drifting import ALIAS, PRIVATE, DriftTestCase, Records, copied
+
+_UTILIZATION = ("utilization_current", "utilization_5m", "utilization_15m", "utilization_1h")
+_RATIOS = ("rate_limit_ratio_5m", "rate_limit_ratio_15m", "rate_limit_ratio_1h")
+
+
+class LoadDriftTests(DriftTestCase):
+    """The utilization feed changes."""
+
+    def reread(self, records: Records) -> None:
+        """The next refresh brings these."""
+        self.fetched(self.entries, records)
+        self.refresh(catalog_too=False)
+        self.assertEqual(self.seen[-1], ("utilization", OK, 0))
+
+    def test_null_columns(self) -> None:
+        """Every nullable column null, in all records: all models count as full, none is lost."""
+        records = copied(self.records)
+        for each, column in product(records, _UTILIZATION + _RATIOS):
+            each[column] = None
+        self.reread(records)
+        self.assertEqual(sorted(self.names), sorted(self.plan(ALIAS)))
+        self.assertEqual(len(self.names), 60)
+        self.assertTrue(all(ranked.free < 1e-9 for ranked in self.plane.snapshot.ranking))
+
+    def test_absent_columns(self) -> None:
+        """A record needs a name and an instance count; by its name alone it is joined too."""
+        needed = ("name", "active_instance_count")
+        self.reread([{name: each[name] for name in needed} for each in self.records])
+        self.assertEqual(len(self.names), 60)
+
+    def test_beyond_one(self) -> None:
+        """Counters that drifted make a model full, not negative."""
+        records = copied(self.records)
+        for each, column in product(records, _UTILIZATION):
+            each[column] = 3.7
+        self.reread(records)
+        self.assertEqual({ranked.free for ranked in self.plane.snapshot.ranking}, {0.0})
+        self.assertTrue(all(math.isfinite(r.score) for r in self.plane.snapshot.ranking))
+
+    def test_another_build(self) -> None:
+        """Unknown members, dropped ones, a flag of an older build, old times: the same order."""
+        before = self.names
+        self.fetched(rebuilt(copied(self.entries), "id"), rebuilt(copied(self.records), "name"))
+        self.refresh()
+        self.assertEqual((self.names, self.code), (before, None))
+
+    def test_old_timestamps(self) -> None:
+        """How old the platform's own measurement is decides nothing; when it was fetched does."""
+        before = self.names
+        self.reread([each | {"timestamp": OLD} for each in self.records])
+        self.assertEqual((self.names, self.code), (before, None))
+
+    def test_odd_timestamps(self) -> None:
+        """Nor does what the time looks like."""
+        before = self.names
+        for timestamp in (None, 1771393340, "2026-02-18T05:48:08+00:00", "yesterday"):
+            self.reread([each | {"timestamp": timestamp} for each in self.records])
+            self.assertEqual(self.names, before, timestamp)
+
+    def test_only_private(self) -> None:
+        """Where no public chute is left the alias has no candidates; that is an answer."""
+        self.reread([each for each in self.records if each["name"] == PRIVATE])
+        self.assertEqual((self.names, self.code), ([], "snapshot_empty"))
+
+    def test_private_namesakes(self) -> None:
+        """A chute that hides its name is never ranked, even one that the catalog lists."""
+        best = self.names[0]
+        chute = next(each["chute_id"] for each in self.entries if each["id"] == best)
+        hidden = [e | ({"name": PRIVATE} if e["chute_id"] == chute else {}) for e in self.records]
+        self.reread(hidden)
+        self.assertEqual((len(self.names), best in self.names), (59, False))
+
+    def test_no_instances(self) -> None:
+        """A model all of whose instances are gone is out, and back with its first one."""
+        best = self.names[0]
+
+        def with_active(count: int) -> Records:
+            changed = {"active_instance_count": count}
+            return [e | (changed if e["name"] == best else {}) for e in self.records]
+
+        self.reread(with_active(0))
+        self.assertNotIn(best, self.names)
+        self.reread(with_active(1))
+        self.assertIn(best, self.names)
+
+    def test_feeds_disagree(self) -> None:
+        """Each feed has models that the other lacks: who is in both stays, in order."""
+        before = self.names
+        self.fetched(self.entries[::2], self.records)
+        self.refresh()
+        listed = {each["id"] for each in self.entries[::2]}
+        self.assertEqual(self.names, [name for name in before if name in listed])
+        self.fetched(self.entries, self.records[::2])
+        self.refresh()
+        measured = {each["name"] for each in self.records[::2]}
+        self.assertEqual(self.names, [name for name in before if name in measured])
+
+    def test_nothing_in_common(self) -> None:
+        """No model in both: no candidate, and named ones are still served."""
+        self.fetched(halved(self.entries, "id"), halved(self.records, "name"))
+        self.refresh()
+        self.assertEqual((self.names, self.code), ([], "snapshot_empty"))
+        name = self.listing[0]["id"]
+        self.assertEqual(self.plan(name), [name])

@@ -1,0 +1,164 @@
+"""Request records as lines: the same bytes as by way of the log."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.logger import ILogObserver, LogEvent, Logger
+from twisted.python.logfile import LogFile
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
+
+from autopilot.observability import access_log
+from autopilot.observability.access_log import records_to_lines
+from autopilot.observability.logs import line_observer
+from autopilot.observability.records import RequestRecord
+from autopilot.observability.reporter import NAMESPACE, records_to_log
+from tests.unit.observability.records import anything, record, refused
+
+
+def logged(reported: RequestRecord, log_format: str, level: str, moment: float) -> str:
+    """What stands in the log of a record that takes the way of events."""
+    sink = StringIO()
+    observer = line_observer(sink, log_format, level)
+
+    @provider(ILogObserver)
+    def at_that_moment(event: LogEvent) -> None:
+        observer({**event, "log_time": moment})
+
+    records_to_log(Logger(namespace=NAMESPACE, observer=at_that_moment))(reported)
+    return sink.getvalue()
+
+
+def written(reported: RequestRecord, log_format: str, level: str, moment: float) -> str:
+    """What stands there of a record that is written at once."""
+    sink = StringIO()
+    records_to_lines(sink, log_format, level, lambda: moment)(reported)
+    return sink.getvalue()
+
+
+class FickleSink:
+    """A sink that fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.flushed = 0
+        self.wrong: Exception | None = None
+        self.wrong_flush: Exception | None = None
+
+    def write(self, text: str) -> None:
+        """Take a line, or fail."""
+        if self.wrong is not None:
+            raise self.wrong
+        self.written.append(text)
+
+    def flush(self) -> None:
+        """Note how many lines can be seen, or fail."""
+        if self.wrong_flush is not None:
+            raise self.wrong_flush
+        self.flushed = len(self.written)
+
+
+class LineTests(SynchronousTestCase):
+    """What a line says."""
+
+    @given(anything, st.sampled_from(("text", "json")), st.floats(0, 4e9))
+    @example(record(model="\ud800"), "json", 0.0)
+    @example(record(request_id='a"b\\c', model="{0}"), "json", 0.9999995)
+    @example(record(model="x\r\n1970 info y: z\x1b[2J\x85\u2028"), "text", 0.0)
+    @example(refused(), "json", 0.0)
+    def test_as_logged(self, reported: RequestRecord, log_format: str, moment: float) -> None:
+        """It is, byte for byte, the line that the record's event would become."""
+        self.assertEqual(
+            written(reported, log_format, "info", moment),
+            logged(reported, log_format, "info", moment),
+        )
+
+    def test_level(self) -> None:
+        """Records are of level info, and written where that is."""
+        for level, count in (("debug", 1), ("info", 1), ("warn", 0), ("error", 0)):
+            for way in (logged, written):
+                line = way(record(), "text", level, 0.25)
+                self.assertEqual(len(line.splitlines()), count, level)
+
+    def test_text(self) -> None:
+        """Time, level, logger and the facts there are."""
+        self.assertEqual(
+            written(record(), "text", "info", 0.25),
+            "1970-01-01T00:00:00.250Z info autopilot.requests: r1 alias model=m status=200"
+            " attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42 completed\n",
+        )
+
+    def test_json(self) -> None:
+        """Numbers are numbers, what is not known is null."""
+        line = json.loads(written(refused(), "json", "info", 0.25))
+        self.assertEqual((line["bytes"], line["duration_ms"]), (0, 2000.0))
+        self.assertEqual((line["model"], line["ttfb_ms"]), (None, None))
+
+
+class SinkTests(SynchronousTestCase):
+    """Where lines go, and what becomes of those that cannot."""
+
+    def setUp(self) -> None:
+        """Lines into a fickle sink, whose own log is caught, on a clock that stands."""
+        self.sink = FickleSink()
+        self.now = 1e9
+        self.complaints: list[tuple[int, str]] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            self.complaints.append((event["lost"], event["cause"]))
+
+        self.patch(access_log, "_log", Logger(namespace="here", observer=observe))
+        self.write = records_to_lines(self.sink, "text", "info", lambda: self.now)
+
+    def test_seen_at_once(self) -> None:
+        """Each line is written in one piece and flushed."""
+        for count in (1, 2):
+            self.write(record())
+            self.assertEqual((len(self.sink.written), self.sink.flushed), (count, count))
+        self.assertTrue(all(line.endswith("completed\n") for line in self.sink.written))
+
+    def test_file(self) -> None:
+        """A line stands in a log file while that is still open."""
+        path = Path(self.mktemp())
+        log_file = LogFile.fromFullPath(str(path))
+        self.addCleanup(log_file.close)
+        for way, count in (("text", 1), ("json", 2)):
+            records_to_lines(log_file, way, "info")(record())
+            self.assertEqual(len(path.read_bytes().splitlines()), count)
+
+    def test_closed_file(self) -> None:
+        """A log file that was closed under it costs lines, not requests."""
+        log_file = LogFile.fromFullPath(self.mktemp())
+        write = records_to_lines(log_file, "text", "info")
+        log_file.close()
+        write(record())
+
+    def test_failures(self) -> None:
+        """A sink that fails does not disturb, and once it works the log says what is missing."""
+        self.sink.wrong = OSError(28, "No space left on device")
+        for _ in range(3):
+            self.write(record())
+        self.assertEqual((self.sink.written, self.complaints), ([], []))
+        self.sink.wrong = None
+        self.write(record())
+        self.write(record())
+        self.assertEqual(len(self.sink.written), 2)
+        self.assertEqual(self.complaints, [(3, "No space left on device")])
+
+    def test_flapping(self) -> None:
+        """A sink that fails every other time is complained of once a minute."""
+        for _ in range(5):
+            self.sink.wrong_flush = ValueError("closed")
+            self.write(record())
+            self.sink.wrong_flush = None
+            self.write(record())
+        self.assertEqual(self.complaints, [(1, "ValueError")])
+        self.now += 60
+        self.write(record())
+        self.assertEqual(self.complaints[1:], [(4, "ValueError")])

@@ -1,0 +1,172 @@
+"""The Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.observability.metrics import Gauges, Metrics
+from autopilot.observability.records import RequestRecord
+from tests.unit.observability.records import record, refused
+
+PREFIX = "chutes_autopilot_"
+KEPT_FOR_DASHBOARDS = {
+    "requests_active",
+    "requests_total",
+    "ready_snapshot_age_ms",
+    "ready_allowlist_age_ms",
+    "ready_candidates",
+    "ready_allowlist_size",
+    "selection_total",
+    "failover_reason_total",
+}
+NEW = {
+    "time_to_first_byte_seconds_bucket",
+    "request_duration_seconds_bucket",
+    "attempts_bucket",
+    "relayed_bytes_total",
+    "client_disconnects_total",
+    "stream_interruptions_total",
+    "feed_refresh_total",
+    "feed_rejected_records_total",
+    "cooling_models",
+    "sticky_entries",
+    "build_info",
+}
+
+
+class MetricsTests(SynchronousTestCase):
+    """What is counted, under which names."""
+
+    def setUp(self) -> None:
+        """Metrics that watch constant gauges."""
+        self.metrics = Metrics("1.2.3")
+        self.age = -1.0
+        self.metrics.watch(
+            Gauges(
+                requests_active=lambda: 1,
+                snapshot_age_ms=lambda: self.age,
+                allowlist_age_ms=lambda: 3,
+                candidates=lambda: 4,
+                allowlist_size=lambda: 5,
+                cooling_models=lambda: 6,
+                sticky_entries=lambda: 7,
+            )
+        )
+
+    def samples(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Every sample by its name without prefix and its labels."""
+        return {
+            (sample.name.removeprefix(PREFIX), tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(self.metrics.text().decode())
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The value of one sample."""
+        return self.samples().get((name, tuple(sorted(labels.items()))))
+
+    def count(self, *records: RequestRecord, known: Container[str] = ("m",)) -> None:
+        """Count finished requests."""
+        for each in records:
+            self.metrics.request(each, known)
+
+    def test_names(self) -> None:
+        """The names that dashboards already use, and the new ones."""
+        self.count(record(failovers=("status_503",)), record(outcome="upstream_broken"), refused())
+        self.metrics.refresh("models", "ok", 2)
+        names = {name for name, _ in self.samples()}
+        self.assertEqual((KEPT_FOR_DASHBOARDS | NEW) - names, set())
+
+    def test_gauges(self) -> None:
+        """Gauges are asked for at each scrape."""
+        self.assertEqual(self.value("ready_snapshot_age_ms"), -1)
+        self.age = 2.0
+        for name, value in (
+            ("requests_active", 1),
+            ("ready_snapshot_age_ms", 2),
+            ("ready_allowlist_age_ms", 3),
+            ("ready_candidates", 4),
+            ("ready_allowlist_size", 5),
+            ("cooling_models", 6),
+            ("sticky_entries", 7),
+        ):
+            self.assertEqual(self.value(name), value, name)
+        self.assertEqual(self.value("build_info", version="1.2.3"), 1)
+
+    def test_requests(self) -> None:
+        """By status; 0 for a client that left before there was one."""
+        self.count(record(), record(), refused(), record(status=None, outcome="client_gone"))
+        self.metrics.rejected_head(431)
+        for status, count in (("200", 2), ("400", 1), ("0", 1), ("431", 1)):
+            self.assertEqual(self.value("requests_total", status=status), count, status)
+
+    def test_selection(self) -> None:
+        """Relayed responses by model and status; neither refusals nor clients that left."""
+        self.count(
+            record(),
+            record(status=503),
+            refused(model="m", status=502),
+            record(status=None, outcome="client_gone"),
+        )
+        self.assertEqual(self.value("selection_total", model="m", status="200"), 1)
+        self.assertEqual(self.value("selection_total", model="m", status="503"), 1)
+        self.assertIsNone(self.value("selection_total", model="m", status="502"))
+        self.assertIsNone(self.value("selection_total", model="m", status="0"))
+
+    def test_clients_create_no_series(self) -> None:
+        """Names that the catalog does not have are all one."""
+        before = len(self.samples())
+        self.count(*(record(model=f"made-up-{number}") for number in range(500)))
+        self.assertEqual(self.value("selection_total", model="other", status="200"), 500)
+        self.assertLess(len(self.samples()), before + 10)
+        self.count(record(), known=())
+        self.assertEqual(self.value("selection_total", model="other", status="200"), 501)
+
+    def test_models_come_and_go(self) -> None:
+        """A catalog of ever new names makes no series for ever; known ones are still counted."""
+        for number in range(5000):
+            self.metrics.request(record(model=f"m-{number}"), {f"m-{number}"})
+        self.assertLess(len(self.samples()), 2100)
+        self.assertEqual(self.value("selection_total", model="other", status="200"), 3000)
+        self.metrics.request(record(model="m-0"), {"m-0"})
+        self.assertEqual(self.value("selection_total", model="m-0", status="200"), 2)
+
+    def test_failovers(self) -> None:
+        """Each failed attempt by its reason."""
+        self.count(record(failovers=("status_503", "status_503", "connect_error")))
+        self.assertEqual(self.value("failover_reason_total", reason="status_503"), 2)
+        self.assertEqual(self.value("failover_reason_total", reason="connect_error"), 1)
+
+    def test_times_and_sizes(self) -> None:
+        """Histograms of what there was; a request without attempt is not among the attempts."""
+        self.count(record(), refused(sent=0))
+        self.assertEqual(self.value("time_to_first_byte_seconds_count"), 1)
+        self.assertEqual(self.value("request_duration_seconds_count"), 2)
+        self.assertEqual(self.value("request_duration_seconds_sum"), 4.0)
+        self.assertEqual(self.value("attempts_count"), 1)
+        self.assertEqual(self.value("relayed_bytes_total"), 42)
+
+    def test_outcomes(self) -> None:
+        """Clients that left, responses that broke, and streams without a terminator."""
+        self.count(
+            record(),
+            refused(),
+            record(outcome="client_gone", terminated=False),
+            record(outcome="client_stalled"),
+            record(outcome="upstream_idle", terminated=False),
+            record(terminated=False),
+        )
+        self.assertEqual(self.value("client_disconnects_total"), 2)
+        self.assertEqual(self.value("stream_interruptions_total", cause="upstream_idle"), 1)
+        self.assertEqual(self.value("unterminated_streams_total"), 1)
+
+    def test_feeds(self) -> None:
+        """Refreshes by outcome, and the records that could not be read."""
+        self.metrics.refresh("models", "ok", 2)
+        self.metrics.refresh("models", "failed", 0)
+        self.assertEqual(self.value("feed_refresh_total", feed="models", outcome="ok"), 1)
+        self.assertEqual(self.value("feed_refresh_total", feed="models", outcome="failed"), 1)
+        self.assertEqual(self.value("feed_rejected_records_total", feed="models"), 2)

@@ -1,0 +1,137 @@
+"""Request records as log events."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.logger import ILogObserver, LogEvent, Logger
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
+
+from autopilot.observability.logs import json_line, text_line
+from autopilot.observability.records import RequestRecord
+from autopilot.observability.reporter import NAMESPACE, Reporter, records_to_log
+from tests.unit.observability.records import record, refused
+
+
+class ReporterTests(SynchronousTestCase):
+    """What is logged of a record, and whether."""
+
+    def report(
+        self, *records: RequestRecord, sample: float = 1.0, chance: float = 0.5
+    ) -> list[LogEvent]:
+        """The events that the records become."""
+        events: list[LogEvent] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            events.append(event)
+
+        write = records_to_log(Logger(namespace=NAMESPACE, observer=observe))
+        made = Reporter(sample, lambda: chance, write)
+        for each in records:
+            made.report(each)
+        return events
+
+    def message(self, reported: RequestRecord) -> str:
+        """The text of the one line, without its time."""
+        (event,) = self.report(reported)
+        return text_line(event).partition("autopilot.requests: ")[2].rstrip("\n")
+
+    def test_text(self) -> None:
+        """A line for people, in milliseconds."""
+        self.assertEqual(
+            self.message(record()),
+            "r1 alias model=m status=200 attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42"
+            " completed",
+        )
+        self.assertIn(
+            "attempts=2/3 failovers=status_503,connect_error ",
+            self.message(record(attempts=2, failovers=("status_503", "connect_error"))),
+        )
+
+    def test_no_none(self) -> None:
+        """What there is not is not in the line."""
+        self.assertEqual(
+            self.message(refused()),
+            "r1 none status=400 attempts=0/0 duration=2000.0ms bytes=0 refused",
+        )
+        gone = record(status=None, first_byte=None, outcome="client_gone", sent=0)
+        self.assertNotIn("None", self.message(gone))
+
+    def test_braces_in_values(self) -> None:
+        """What a client chose is a value, never a format."""
+        text = self.message(record(request_id="{log_source}", model="{0!r}\n\x1b[31m"))
+        self.assertIn("{log_source} alias model={0!r}", text)
+        self.assertNotIn("\x1b", text)
+
+    def test_json(self) -> None:
+        """The event has each fact under its name, and numbers are numbers."""
+        (event,) = self.report(record())
+        line = json.loads(json_line(event))
+        for shared in ("time", "level", "logger", "message"):
+            del line[shared]
+        self.assertEqual(
+            line,
+            {
+                "req_id": "r1",
+                "mode": "alias",
+                "candidates": 3,
+                "model": "m",
+                "attempts": 1,
+                "failovers": "",
+                "status": 200,
+                "snapshot_age_ms": 1250.0,
+                "catalog_age_ms": 60000.0,
+                "ttfb_ms": 123.5,
+                "duration_ms": 2000.0,
+                "bytes": 42,
+                "outcome": "completed",
+                "terminated": True,
+            },
+        )
+        (event,) = self.report(refused())
+        self.assertIsNone(json.loads(json_line(event))["ttfb_ms"])
+
+    def test_sampling(self) -> None:
+        """Successes are thinned; whatever went wrong is always there."""
+        for wrong in (
+            record(outcome="client_gone", status=None),
+            record(outcome="upstream_broken"),
+            record(outcome="shut_down"),
+            record(status=503),
+            record(status=429),
+            record(failovers=("status_503",), attempts=2),
+            record(terminated=False),
+            refused(),
+        ):
+            self.assertEqual(len(self.report(wrong, sample=0.0, chance=0.0)), 1, wrong)
+        for sample, chance, logged in (
+            (0.0, 0.0, 0),
+            (0.25, 0.25, 0),
+            (0.25, 0.24, 1),
+            (1.0, 0.999, 1),
+        ):
+            self.assertEqual(len(self.report(record(), sample=sample, chance=chance)), logged)
+
+    def test_record_has_no_secrets(self) -> None:
+        """A record has no place for an address, a token, a header or a body."""
+        self.assertEqual(
+            set(RequestRecord.__struct_fields__),
+            {
+                "request_id",
+                "mode",
+                "candidates",
+                "model",
+                "attempts",
+                "failovers",
+                "status",
+                "snapshot_age",
+                "catalog_age",
+                "first_byte",
+                "duration",
+                "sent",
+                "outcome",
+                "terminated",
+            },
+        )

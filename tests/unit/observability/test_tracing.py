@@ -1,0 +1,282 @@
+"""One span for each request and one for each of its attempts, however it ends."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.observability.tracing import Tracing, parent
+from autopilot.relay.dialect import Dialect
+from tests.unit.relay.routers import ALIAS, RouterTestCase
+from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
+
+_TRACE = "0af7651916cd43dd8448eb211c80319c"
+_SPAN = "b7ad6b7169203331"
+_PARENT = f"00-{_TRACE}-{_SPAN}-01".encode()
+
+
+class SpanTestCase(RouterTestCase):
+    """A router that is followed."""
+
+    def setUp(self) -> None:
+        """Keep the spans in memory."""
+        self.spans = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self.spans))
+        self.tracer = Tracing(provider, "1.2.3", lambda: {"a", "b", "c"})
+        super().setUp()
+
+    def ended(self) -> tuple[ReadableSpan, list[ReadableSpan]]:
+        """The span of the one request that ended, and those of its attempts."""
+        *attempts, request = self.spans.get_finished_spans()
+        self.assertEqual(request.kind, SpanKind.SERVER)
+        for each in attempts:
+            self.assertEqual(each.kind, SpanKind.CLIENT)
+            assert each.parent is not None
+            self.assertEqual(each.parent.span_id, request.context.span_id)
+        return request, attempts
+
+    def sent_up(self) -> dict[str, list[str]]:
+        """The fields of the head that went up last, by lower-case name."""
+        found: dict[str, list[str]] = {}
+        lines = self.wire.value().partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        for name, _, value in (line.partition(": ") for line in lines):
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
+
+class SpanTests(SpanTestCase):
+    """What they say."""
+
+    def test_stream(self) -> None:
+        """A request that was served at once."""
+        self.ask(ALIAS)
+        self.streams()
+        request, (attempt,) = self.ended()
+        self.assertEqual((request.name, attempt.name), ("POST /v1/chat/completions", "chat a"))
+        said = dict(request.attributes or {})
+        self.assertEqual(said.pop("gen_ai.response.time_to_first_chunk"), 0.0)
+        self.assertEqual(said.pop("autopilot.relayed_bytes"), len(TOKEN + STOP + DONE))
+        self.assertEqual(
+            said,
+            {
+                "autopilot.attempts": 1,
+                "autopilot.candidates": 3,
+                "autopilot.mode": "alias",
+                "autopilot.outcome": "completed",
+                "autopilot.request_id": "req-1",
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": "chutes",
+                "gen_ai.request.model": ALIAS,
+                "gen_ai.response.model": "a",
+                "http.request.method": "POST",
+                "http.response.status_code": 200,
+                "http.route": "/v1/chat/completions",
+                "url.path": "/v1/chat/completions",
+            },
+        )
+        self.assertEqual(
+            dict(attempt.attributes or {}),
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": "chutes",
+                "gen_ai.request.model": "a",
+                "http.response.status_code": 200,
+                "server.address": "llm.test",
+            },
+        )
+        self.assertEqual([event.name for event in attempt.events], ["first byte"])
+        self.assertEqual(request.status.status_code, StatusCode.UNSET)
+
+    def test_failover(self) -> None:
+        """A span for each attempt; the failed one says why, the request is none the worse."""
+        self.ask(ALIAS)
+        self.wire.says(whole(503, b"no", JSON, b"Connection: close"))
+        self.streams()
+        request, (first, second) = self.ended()
+        self.assertEqual((first.name, second.name), ("chat a", "chat b"))
+        assert first.attributes is not None
+        self.assertEqual(first.attributes["error.type"], "status_503")
+        self.assertEqual(first.attributes["http.response.status_code"], 503)
+        self.assertEqual(first.status.status_code, StatusCode.ERROR)
+        self.assertEqual(second.status.status_code, StatusCode.UNSET)
+        self.assertEqual(request.status.status_code, StatusCode.UNSET)
+        assert request.attributes is not None
+        self.assertEqual(request.attributes["autopilot.failovers"], "status_503")
+
+    def test_all_failed(self) -> None:
+        """Nobody answered."""
+        self.ask("a,b")
+        self.wire.closes()
+        self.wire.closes()
+        request, attempts = self.ended()
+        self.assertEqual([each.status.status_code for each in attempts], [StatusCode.ERROR] * 2)
+        self.assertEqual(request.status.status_code, StatusCode.ERROR)
+        assert request.attributes is not None
+        self.assertEqual(request.attributes["error.type"], "502")
+        self.assertNotIn("gen_ai.response.model", request.attributes)
+
+    def test_client_gone(self) -> None:
+        """Who leaves makes no error."""
+        for committed in (False, True):
+            self.spans.clear()
+            client = self.ask("a")
+            if committed:
+                self.wire.says(head(), chunk(TOKEN))
+            client.leaves()
+            request, (attempt,) = self.ended()
+            assert request.attributes is not None
+            self.assertEqual(request.attributes["autopilot.outcome"], "client_gone")
+            statuses = {request.status.status_code, attempt.status.status_code}
+            self.assertEqual(statuses, {StatusCode.UNSET})
+
+    def test_broken(self) -> None:
+        """An answer that breaks is an error of its attempt and of the request."""
+        self.ask("a")
+        self.wire.says(head(), chunk(TOKEN))
+        self.wire.resets()
+        request, (attempt,) = self.ended()
+        for each in (request, attempt):
+            assert each.attributes is not None
+            self.assertEqual(each.status.status_code, StatusCode.ERROR)
+            self.assertEqual(each.attributes["error.type"], "upstream_broken")
+
+    def test_refused(self) -> None:
+        """A request that never went up has no attempts, and is its client's own mistake."""
+        self.ask("unheard-of")
+        request, attempts = self.ended()
+        self.assertEqual(attempts, [])
+        assert request.attributes is not None
+        self.assertEqual(request.attributes["http.response.status_code"], 400)
+        self.assertEqual(request.status.status_code, StatusCode.UNSET)
+
+    def test_names(self) -> None:
+        """What is not in the catalog names no span, and no name is longer than a record's."""
+        self.tracer = Tracing(self._provider(), "1", lambda: ())
+        self.build()
+        self.ask("a")
+        self.streams()
+        request, (attempt,) = self.ended()
+        self.assertEqual(attempt.name, "chat")
+        self.spans.clear()
+        self.ask(",".join(["a"] * 500))
+        self.streams()
+        request = self.spans.get_finished_spans()[-1]
+        assert request.attributes is not None
+        self.assertEqual(len(str(request.attributes["gen_ai.request.model"])), 256)
+
+    def _provider(self) -> TracerProvider:
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self.spans))
+        return provider
+
+    def test_nothing_said(self) -> None:
+        """No word of the conversation, no key, no address."""
+        self.ask("a", messages=[{"role": "user", "content": "a private matter"}])
+        self.streams()
+        told = "".join(each.to_json() for each in self.spans.get_finished_spans())
+        for word in ("private", "secret", "192.0.2.1", "q=1", TOKEN.decode()[:20]):
+            self.assertNotIn(word, told)
+
+    def test_dialects(self) -> None:
+        """The span of an attempt says where it went."""
+        self.ask("a", dialect=Dialect.MESSAGES)
+        self.wire.says(whole(200, b"{}"))
+        _, (attempt,) = self.ended()
+        assert attempt.attributes is not None
+        self.assertEqual(attempt.attributes["server.address"], "claude.test")
+
+
+class PropagationTests(SpanTestCase):
+    """Whose child a span is, and whose parent."""
+
+    def test_parent(self) -> None:
+        """The client's trace goes on, and the upstream is told of the attempt, each time anew."""
+        fields = ((b"TraceParent", _PARENT), (b"tracestate", b"vendor=1"), (b"X-Other", b"1"))
+        self.ask(ALIAS, *fields)
+        self.wire.says(whole(503, b"", JSON, b"Connection: close"))
+        fields_of_second = self.sent_up()
+        self.streams()
+        request, (first, second) = self.ended()
+        assert request.parent is not None
+        self.assertEqual(f"{request.parent.span_id:016x}", _SPAN)
+        self.assertEqual(f"{request.context.trace_id:032x}", _TRACE)
+        expected = f"00-{_TRACE}-{second.context.span_id:016x}-01"
+        self.assertEqual(fields_of_second["traceparent"], [expected])
+        self.assertEqual(fields_of_second["tracestate"], ["vendor=1"])
+        self.assertEqual(fields_of_second["x-other"], ["1"])
+        self.assertNotEqual(first.context.span_id, second.context.span_id)
+
+    def test_none(self) -> None:
+        """Without a parent a trace begins here."""
+        self.ask("a")
+        self.assertEqual(len(self.sent_up()["traceparent"]), 1)
+        self.streams()
+        request, _ = self.ended()
+        self.assertIsNone(request.parent)
+
+    def test_not_sampled(self) -> None:
+        """A client that does not sample is not sampled, and the upstream hears of it."""
+        self.ask("a", (b"traceparent", _PARENT[:-2] + b"00"))
+        (told,) = self.sent_up()["traceparent"]
+        self.assertTrue(told.startswith(f"00-{_TRACE}-"))
+        self.assertTrue(told.endswith("-00"))
+        self.streams()
+        self.assertEqual(self.spans.get_finished_spans(), ())
+
+    def test_off(self) -> None:
+        """Without traces the client's fields go up as they are."""
+        self.tracer = None
+        self.build()
+        self.ask("a", (b"traceparent", b"whatever"), (b"tracestate", b"this"))
+        self.assertEqual(self.sent_up()["traceparent"], ["whatever"])
+        self.assertEqual(self.sent_up()["tracestate"], ["this"])
+
+
+class ParentTests(SynchronousTestCase):
+    """What clients send as their trace."""
+
+    def read(self, *values: bytes, state: tuple[bytes, ...] = ()) -> str | None:
+        """The parent's span, if the fields give one."""
+        context = parent({b"traceparent": values, b"tracestate": state})
+        found = get_current_span(context).get_span_context()
+        return f"{found.span_id:016x}" if found.is_valid else None
+
+    def test_valid(self) -> None:
+        """As the recommendation has it, in later versions too."""
+        self.assertEqual(self.read(_PARENT), _SPAN)
+        self.assertEqual(self.read(_PARENT, state=(b"a=1", b"b=2")), _SPAN)
+        self.assertEqual(self.read(b"cc" + _PARENT[2:] + b"-later"), _SPAN)
+
+    def test_invalid(self) -> None:
+        """Anything else begins a new trace."""
+        for value in (
+            b"",
+            b"00",
+            _PARENT.upper(),
+            b"ff" + _PARENT[2:],
+            _PARENT + b"-more",
+            b"00-" + b"0" * 32 + _PARENT[35:],
+            _PARENT.replace(_SPAN.encode(), b"0" * 16),
+            b"\xff" * 55,
+        ):
+            self.assertIsNone(self.read(value), value)
+        self.assertIsNone(self.read(_PARENT, _PARENT))
+        self.assertIsNone(self.read())
+
+    @given(st.lists(st.binary(max_size=80), max_size=3), st.lists(st.binary(max_size=600)))
+    def test_anything(self, values: list[bytes], state: list[bytes]) -> None:
+        """Whatever it is, it raises nothing."""
+        self.read(*values, state=tuple(state))
+
+    @given(st.from_regex(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True))
+    def test_shapes(self, value: bytes) -> None:
+        """What looks right is right, but for what the recommendation reserves."""
+        _version, trace, span, _flags = value.split(b"-")
+        reserved = value[:2] == b"ff" or not int(trace, 16) or not int(span, 16)
+        self.assertEqual(self.read(value), None if reserved else span.decode())

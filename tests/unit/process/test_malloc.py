@@ -1,0 +1,77 @@
+"""Freed memory stays with the process, where the C library can be told so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from autopilot.process.malloc import TRIM_THRESHOLD_BYTES, keep_freed_memory
+
+_ROOT = Path(__file__).resolve().parents[3]
+_ROUNDS = 20
+_FAULTS = f"""
+import resource, sys
+from autopilot.process.malloc import keep_freed_memory
+kept = keep_freed_memory() if sys.argv[1] == "kept" else None
+def work():
+    joined = b"".join([bytes(65_536) for _ in range(16)])
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range({_ROUNDS}):
+    work()
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _faults(how: str) -> tuple[str, int]:
+    output = subprocess.run(
+        [sys.executable, "-c", _FAULTS, how],
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    understood, faults = output.split()
+    return understood, int(faults)
+
+
+class _Library:
+    """A C library that takes some options."""
+
+    def __init__(self, *refused: int) -> None:
+        self._refused = refused
+        self.told: dict[int, int] = {}
+
+    def mallopt(self, option: int, value: int) -> int:
+        self.told[option] = value
+        return int(option not in self._refused)
+
+
+class KeepFreedMemoryTests(SynchronousTestCase):
+    """`keep_freed_memory`."""
+
+    def test_a_body_after_another_takes_no_new_pages(self) -> None:
+        """The pages of one body of a megabyte serve the next one."""
+        understood, faults = _faults("kept")
+        if understood == "False":
+            raise SkipTest("this C library has no mallopt")
+        self.assertLess(faults, _ROUNDS)
+        self.assertGreater(_faults("as it is")[1], 10 * _ROUNDS)
+
+    def test_it_says_how_much_may_stay(self) -> None:
+        """The threshold for trimming is the documented one."""
+        library = _Library()
+        self.assertTrue(keep_freed_memory(library))
+        self.assertIn(TRIM_THRESHOLD_BYTES, library.told.values())
+
+    def test_a_library_without_the_option(self) -> None:
+        """Another C library is left alone."""
+        self.assertFalse(keep_freed_memory(object()))
+
+    def test_a_library_that_refuses(self) -> None:
+        """An option that is not taken is reported."""
+        self.assertFalse(keep_freed_memory(_Library(-3)))

@@ -1,0 +1,298 @@
+"""The reactor of ``twistd --reactor=autopilot``: on real sockets it does what Twisted's does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.protocol import ClientFactory
+from twisted.logger import LogEvent, Logger, formatEvent
+from twisted.python.failure import Failure
+
+from tests.unit.process.reactors import (
+    PATIENCE,
+    Descriptor,
+    End,
+    HalfCloseableEnd,
+    ReactorTestCase,
+    fail,
+    transport,
+)
+
+
+class OwnTests(ReactorTestCase):
+    """The router's reactor."""
+
+    def test_both_ways(self) -> None:
+        """More than any buffer holds goes there and back, and the end of it is the end."""
+        self.start()
+        much = os.urandom(3_000_000)
+        server = End(data=lambda end: len(end.data) == len(much) and transport(end).write(much))
+
+        def all_there(end: End) -> None:
+            if len(end.data) == len(much):
+                transport(end).loseConnection()
+
+        client = End(
+            made=lambda end: transport(end).write(much),
+            data=all_there,
+            lost=lambda _: self.stop_soon(),
+        )
+        self.connect(client, server)
+        self.go()
+        self.assertEqual((server.data, client.data), (much, much))
+        self.assertEqual(client.notes, ["made", "lost ConnectionDone"])
+        self.assertEqual(server.notes, ["made", "lost ConnectionDone"])
+
+    def test_half_closed(self) -> None:
+        """An end that cares learns that the other has said all, and can still answer."""
+        self.start()
+
+        def say_all(end: End) -> None:
+            transport(end).write(b"all")
+            transport(end).loseWriteConnection()
+
+        def answer(end: End) -> None:
+            transport(end).write(b"answer to " + end.data)
+            transport(end).loseConnection()
+
+        client = HalfCloseableEnd(
+            made=say_all,
+            heard_all=lambda end: transport(end).loseConnection(),
+            lost=lambda _: self.reactor.stop(),
+        )
+        server = HalfCloseableEnd(heard_all=answer)
+        self.connect(client, server)
+        self.go()
+        self.assertEqual(client.data, b"answer to all")
+        self.assertEqual(server.notes[:2], ["made", "heard_all"])
+
+    def test_aborted(self) -> None:
+        """A connection that the peer aborts is lost, not done."""
+        self.start()
+        client = End(data=lambda end: transport(end).abortConnection())
+        server = End(
+            made=lambda end: transport(end).write(b"welcome"),
+            lost=lambda _: self.reactor.stop(),
+        )
+        self.connect(client, server)
+        self.go()
+        self.assertEqual(server.notes, ["made", "lost ConnectionLost"])
+
+    def test_refused(self) -> None:
+        """A connection that cannot be made fails."""
+        self.start()
+        failed: list[Any] = []
+        factory = ClientFactory()
+        factory.noisy = False
+
+        def stop(_: object, reason: Failure) -> None:
+            failed.append(reason.type)
+            self.reactor.stop()
+
+        factory.clientConnectionFailed = stop  # type: ignore[method-assign,assignment]
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.reactor.connectTCP(*taken.getsockname(), factory)
+            self.go()
+        self.assertEqual(failed, [error.ConnectionRefusedError])
+
+    def test_failing_protocol(self) -> None:
+        """What a protocol raises is logged and closes its connection, no other."""
+        self.start()
+        bystander = self.descriptor(lambda it: it.own.recv(1) and None)
+        self.reactor.addReader(bystander)
+
+        def go_on(_: End) -> None:
+            bystander.other.send(b"x")
+            self.stop_soon()
+
+        client = End(made=lambda end: transport(end).write(b"x"), lost=go_on)
+        server = End(data=fail)
+        self.connect(client, server)
+        self.go()
+        self.logged(ZeroDivisionError)
+        self.assertEqual(server.notes, ["made", "lost ZeroDivisionError"])
+        self.assertEqual(bystander.turns, 2)
+
+    def once(self, watch: str, act: Callable[[Descriptor], object]) -> Descriptor:
+        """Watch one descriptor for a moment."""
+        descriptor = self.descriptor(act)
+        getattr(self.reactor, watch)(descriptor)
+        self.stop_soon()
+        self.go()
+        return descriptor
+
+    def test_failing_descriptor(self) -> None:
+        """What a descriptor raises in reading or writing is logged and disconnects it."""
+        for watch in ("addReader", "addWriter"):
+            self.start()
+            descriptor = self.once(watch, fail)
+            self.logged(ZeroDivisionError)
+            self.assertEqual((descriptor.turns, descriptor.lost), (1, ZeroDivisionError))
+            self.assertNotIn(descriptor, self.reactor.getReaders() + self.reactor.getWriters())
+
+    def test_disconnecting_descriptor(self) -> None:
+        """What a descriptor returns from reading or writing is why it is disconnected."""
+        for watch in ("addReader", "addWriter"):
+            self.start()
+            descriptor = self.once(watch, lambda _: error.ConnectionLost())
+            self.assertEqual((descriptor.turns, descriptor.lost), (1, error.ConnectionLost))
+
+    def test_lost_number(self) -> None:
+        """A descriptor that has no number any more is not called, but disconnected."""
+        reactor = self.start()
+        descriptor = self.descriptor(fail)
+        reactor.addReader(descriptor)
+        descriptor.number = -1
+        self.stop_soon()
+        self.go()
+        self.assertEqual((descriptor.turns, descriptor.lost), (0, error.ConnectionFdescWentAway))
+
+    def test_failing_farewell(self) -> None:
+        """What is raised over a disconnection is logged, and the others have their turn."""
+        for raised in (ZeroDivisionError, KeyboardInterrupt):
+            reactor = self.start()
+            pair = [self.descriptor(lambda _: error.ConnectionDone()) for _ in range(2)]
+            for each in pair:
+                reactor.addReader(each)
+                each.farewell = raised
+            self.stop_soon()
+            self.go()
+            self.assertEqual(len(self.flushLoggedErrors(raised)), 2)
+            self.assertEqual([each.turns for each in pair], [1, 1])
+
+    def test_removed_by_another(self) -> None:
+        """Of two that are ready at once and remove each other only the first is called."""
+        reactor = self.start()
+
+        def remove_all(_: Descriptor) -> None:
+            for each in pair:
+                reactor.removeReader(each)
+
+        pair = [self.descriptor(remove_all) for _ in range(2)]
+        for each in pair:
+            reactor.addReader(each)
+        self.stop_soon()
+        self.go()
+        self.assertEqual(sorted(each.turns for each in pair), [0, 1])
+
+    def test_hung_up(self) -> None:
+        """A descriptor whose peer is gone is disconnected, whether it was read or only written."""
+        for watch, kind in (
+            ("addReader", error.ConnectionDone),
+            ("addWriter", error.ConnectionLost),
+        ):
+            reactor = self.start()
+            reading, writing = os.pipe()
+            descriptor = self.descriptor(fail)
+            descriptor.number = reading if watch == "addReader" else writing
+            getattr(reactor, watch)(descriptor)
+            os.close(writing if watch == "addReader" else reading)
+            self.stop_soon()
+            self.go()
+            os.close(descriptor.number)
+            self.assertEqual((descriptor.turns, descriptor.lost), (0, kind))
+
+    def test_timers(self) -> None:
+        """Timers come in order and not early, whatever the others do and however many are not."""
+        reactor = self.start()
+        began, came = time.monotonic(), []
+
+        def note(name: str) -> None:
+            came.append((name, time.monotonic() - began))
+
+        def finish() -> None:
+            note("third")
+            reactor.stop()
+
+        reactor.callLater(0.03, note, "second")
+        reactor.callLater(0.01, note, "first")
+        reactor.callLater(0.02, fail, None)
+        for call in [reactor.callLater(PATIENCE, fail, None) for _ in range(200)]:
+            call.cancel()
+        reactor.callLater(0.01, reactor.callLater, 0.03, finish)
+        self.go()
+        self.logged(ZeroDivisionError)
+        self.assertEqual([name for name, _ in came], ["first", "second", "third"])
+        for (_, at), least in zip(came, (0.01, 0.03, 0.04), strict=True):
+            self.assertGreaterEqual(at, least)
+
+    def test_threads(self) -> None:
+        """Another thread wakes it while it waits, and what it asks for is done here."""
+        reactor = self.start()
+        came: list[threading.Thread] = []
+
+        def call() -> None:
+            time.sleep(0.02)
+            reactor.callFromThread(fail, None)
+            reactor.callFromThread(lambda: came.append(threading.current_thread()))
+            reactor.callFromThread(reactor.stop)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        self.go()
+        thread.join()
+        self.logged(ZeroDivisionError)
+        self.assertEqual(came, [threading.current_thread()])
+
+
+class TurnTests(ReactorTestCase):
+    """What only the router's reactor does."""
+
+    def test_turns_are_short(self) -> None:
+        """When many descriptors are ready, each turn serves some, and all have their turn."""
+        reactor = self.start()
+        crowd = [self.descriptor(lambda it: None) for _ in range(150)]
+        for descriptor in crowd:
+            reactor.addReader(descriptor)
+        reactor.doPoll(0)
+        self.assertLess(sum(each.turns for each in crowd), 100)
+        reactor.doPoll(0)
+        reactor.doPoll(0)
+        self.assertEqual({each.turns for each in crowd} - {1, 2}, set())
+        for descriptor in crowd:
+            reactor.removeReader(descriptor)
+
+
+class TwistedsTests(OwnTests):
+    """Twisted's, which is what the router's is held to."""
+
+    def kind(self) -> Any:
+        """Twisted's."""
+        from twisted.internet.epollreactor import EPollReactor
+
+        return EPollReactor
+
+
+class FallbackTests(OwnTests):
+    """The router's on a Twisted that lacks what it leans on."""
+
+    def kind(self) -> Any:
+        """Everything as if one attribute more were needed, that there is not."""
+        from autopilot.process import reactor as module
+
+        self.patch(module, "_NEEDED", (*module._NEEDED, "_not_there"))
+        return module.AutopilotReactor
+
+    def test_says_so(self) -> None:
+        """It says so once, and its loop is Twisted's."""
+        from twisted.internet.epollreactor import EPollReactor
+
+        from autopilot.process import reactor as module
+
+        said: list[LogEvent] = []
+        observer: Any = said.append
+        self.patch(module, "_log", Logger(observer=observer))
+        reactor = self.start()
+        for name in ("mainLoop", "doPoll", "doIteration"):
+            self.assertIs(getattr(reactor, name).__func__, getattr(EPollReactor, name))
+        self.assertEqual(
+            [formatEvent(event) for event in said],
+            ["This Twisted has no _not_there: its own event loop runs instead"],
+        )

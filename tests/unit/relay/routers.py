@@ -1,0 +1,222 @@
+"""A whole data plane in memory: all of it is real but the two ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.http.fields import by_name
+from autopilot.http.headers import Field
+from autopilot.observability.records import RequestRecord
+from autopilot.relay.attempt import Timeouts
+from autopilot.relay.config import Admission
+from autopilot.relay.course import Conduct
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.downstream import Inbound
+from autopilot.relay.engine import Exchange
+from autopilot.relay.journal import Memory
+from autopilot.relay.proxy import Proxy
+from autopilot.relay.sse_guard import GuardLevel
+from autopilot.relay.trace import Tracer
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.commit import Commit
+from autopilot.routing.identity import Trust
+from autopilot.routing.plan import Rules
+from autopilot.routing.ranking import Load, rank
+from autopilot.routing.retry_policy import Policy
+from autopilot.routing.snapshot import Snapshot
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats
+from autopilot.upstream.pool import Origin, Pool
+from tests.unit.relay.downstreams import RecordingDownstream
+from tests.unit.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head
+
+ALIAS = "chutesai/AutoPilot"
+TIMEOUTS = Timeouts(
+    header=60.0, unary=600.0, first_body_byte=60.0, idle=120.0, error_body=2.0, total=600.0
+)
+CONNECT_TIMEOUT = 2.0
+FAILOVER_AFTER = 12.0
+ORIGINS = {
+    Dialect.COMPLETIONS: Origin("http", "llm.test", 80, "/base"),
+    Dialect.MESSAGES: Origin("http", "claude.test", 8080),
+    Dialect.RESPONSES: Origin("http", "responses.test", 80),
+}
+
+
+def snapshot(**contexts: int | None) -> Snapshot:
+    """A catalog of these models with their context lengths, ranked in this order."""
+    catalog = Catalog.of(
+        Model(name, chute_id=name, tee=True, context_length=length)
+        for name, length in contexts.items()
+    )
+    loads = [
+        Load(
+            name=name,
+            chute_id=name,
+            active_instance_count=100 - place,
+            utilization_current=0.0,
+            utilization_5m=0.0,
+            utilization_15m=0.0,
+            utilization_1h=0.0,
+            rate_limit_ratio_5m=0.0,
+            rate_limit_ratio_15m=0.0,
+            rate_limit_ratio_1h=0.0,
+            scalable=False,
+            scale_allowance=None,
+        )
+        for place, name in enumerate(contexts)
+    ]
+    return Snapshot(catalog, rank(loads, catalog), 990.0, 995.0)
+
+
+@dataclass
+class Client:
+    """One request's client: what it got, and its exchange."""
+
+    down: RecordingDownstream = field(default_factory=RecordingDownstream)
+    exchange: Exchange | None = None
+
+    def leaves(self) -> None:
+        """Go away."""
+        assert self.exchange is not None
+        self.exchange.client_gone()
+
+
+class RouterTestCase(SynchronousTestCase):
+    """A router with three ranked models; after each test nothing of it may be left behind."""
+
+    tracer: Tracer | None = None
+
+    def setUp(self) -> None:
+        """Start the clock and build a router with the default settings."""
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.records: list[RequestRecord] = []
+        self.clients: list[Client] = []
+        self.refreshed_in = 5
+        self.snapshot = snapshot(a=1000, b=1000, c=4000)
+        self.build()
+
+    def build(
+        self,
+        *,
+        policy: Policy = Policy.STANDARD,
+        guard: GuardLevel = GuardLevel.ON,
+        commit: Commit = Commit.CONTENT,
+        max_attempts: int = 8,
+        max_active: int = 100,
+        commit_max_bytes: int = 1 << 20,
+        threshold: int = 3,
+        **timeouts: float,
+    ) -> None:
+        """Build a router with other settings; the one before must have left nothing behind."""
+        if self.clients:
+            self.finish()
+        self.upstreams = Upstreams(self.clock)
+        self.pool = Pool(
+            self.clock, self.upstreams, size=8, idle=4.0, connect_timeout=CONNECT_TIMEOUT
+        )
+        self.memory = Memory(
+            SessionAffinity(ttl=1800.0, max_entries=100, list_retry=10.0),
+            CircuitBreaker(threshold=threshold, period=10.0),
+            LatencyStats(),
+        )
+        self.conduct = Conduct(
+            replace(TIMEOUTS, **timeouts), policy, guard, max_attempts, commit_max_bytes
+        )
+        self.gateway = Proxy(
+            self.clock,
+            self.pool,
+            ORIGINS,
+            Admission(
+                rules=Rules(frozenset({ALIAS}), max_list_items=8),
+                conduct=self.conduct,
+                commit=commit,
+                trust=Trust(False, ()),
+                max_active=max_active,
+                max_body=100_000,
+                failover_after=FAILOVER_AFTER,
+            ),
+            self.memory,
+            hash_key=b"k" * 32,
+            snapshot=lambda: self.snapshot,
+            record=self.records.append,
+            refreshed_in=lambda: self.refreshed_in,
+            tracer=self.tracer,
+        )
+
+    def ask(
+        self,
+        model: str = ALIAS,
+        *fields: Field,
+        stream: bool = True,
+        body: bytes | None = None,
+        dialect: Dialect = Dialect.COMPLETIONS,
+        **members: Any,
+    ) -> Client:
+        """Send one request."""
+        value = {"model": model, **({"stream": True} if stream else {}), **members}
+        client = Client()
+        sent = [(b"Authorization", b"Bearer secret"), *fields]
+        inbound = Inbound(
+            dialect=dialect,
+            path=b"/v1/chat/completions",
+            query=b"q=1",
+            fields=sent,
+            named=by_name(sent),
+            body=json.dumps(value).encode() if body is None else body,
+            peer="192.0.2.1",
+            request_id="req-1",
+        )
+        self.clients.append(client)
+        client.exchange = self.gateway.accept(inbound, client.down)
+        return client
+
+    @property
+    def wire(self) -> Wire:
+        """The upstream connection opened last."""
+        return self.upstreams.wire
+
+    @property
+    def models(self) -> list[str]:
+        """The models that were sent requests, connection by connection."""
+        return self.upstreams.models
+
+    @property
+    def record(self) -> RequestRecord:
+        """The one record there must be by now."""
+        self.assertEqual(len(self.records), 1)
+        return self.records[0]
+
+    def streams(self) -> bytes:
+        """Answer with a whole stream; what the client must get."""
+        self.wire.says(head(), chunk(TOKEN), chunk(STOP + DONE), chunk(b""))
+        return TOKEN + STOP + DONE
+
+    def assert_refused(self, client: Client, status: int, code: str) -> None:
+        """The client got this error of the router's own."""
+        self.assertEqual((client.down.status, client.down.code), (status, code))
+
+    def tearDown(self) -> None:
+        """Nothing is left: no exchange, no timer, no connection, and one record each."""
+        self.finish()
+
+    def finish(self) -> None:
+        """Let every client leave; then nothing may be left."""
+        for client in self.clients:
+            if client.exchange is not None:
+                client.leaves()
+        self.assertEqual(self.gateway.active, 0)
+        self.assertEqual(len(self.records), len(self.clients))
+        self.pool.close()
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.pool.open_connections, 0)
+        self.records.clear()
+        self.clients.clear()

@@ -1,0 +1,110 @@
+"""Which candidate is tried next, and how many are."""
+
+from __future__ import annotations
+
+from tests.unit.relay.routers import ALIAS, RouterTestCase, snapshot
+from tests.unit.relay.upstreams import JSON, whole
+
+CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
+EXHAUSTED = b'{"detail":"exhausted all available targets to no avail"}'
+CONTEXT = b'{"error":{"message":"This model\'s maximum context length is 10 tokens"}}'
+NOT_FOUND = b'{"detail":"model not found: a"}'
+CLOSE = b"Connection: close"
+
+
+class AttemptTests(RouterTestCase):
+    """Which candidate is tried, and how many are."""
+
+    def test_max_attempts(self) -> None:
+        """No more attempts than allowed; the last one's response is relayed."""
+        self.build(max_attempts=2)
+        client = self.ask(ALIAS)
+        for _ in range(2):
+            self.wire.says(whole(503, b"no", b"text/plain", CLOSE))
+        self.assertEqual((client.down.status, client.down.body), (503, b"no"))
+        self.assertEqual(self.models, ["a", "b"])
+        self.assertEqual(self.record.failovers, ("status_503", "status_503"))
+
+    def test_stale(self) -> None:
+        """A reused connection that had been closed is replaced once, and that is no failover."""
+        self.ask("a")
+        self.streams()
+        client = self.ask("a")
+        self.wire.closes()
+        self.assertEqual(len(self.upstreams.wires), 2)
+        body = self.streams()
+        self.assertEqual((client.down.body, client.down.ended), (body, "finish"))
+        self.assertEqual((self.records[1].attempts, self.records[1].failovers), (1, ()))
+
+    def test_stale_once(self) -> None:
+        """The replacement is a fresh connection, even if others lie idle, and the last one."""
+        first, second = self.ask("a"), self.ask("b")
+        for wire in self.upstreams.wires:
+            wire.says(whole(200, b"{}"))
+        self.assertEqual((first.down.ended, second.down.ended), ("finish", "finish"))
+        client = self.ask("a")
+        self.wire.closes()
+        self.assertEqual(len(self.upstreams.wires), 3)
+        self.wire.closes()
+        self.assert_refused(client, 502, "upstream_connect_error")
+        self.assertEqual(self.records[2].failovers, ("connection_lost",))
+
+    def test_lost(self) -> None:
+        """A fresh connection lost before its response, or in its head, is a failure."""
+        for data in (b"", b"HTTP/1.1 2"):
+            self.build()
+            self.ask(ALIAS)
+            if data:
+                self.wire.says(data)
+            self.wire.resets()
+            self.assertEqual(self.models, ["a", "b"])
+
+    def test_malformed(self) -> None:
+        """What is no response is a failure."""
+        client = self.ask("a,b")
+        self.wire.says(b"HTTP/1.1 101 X\r\n\r\n")
+        self.wire.says(b"SSH-2.0\r\n")
+        self.assert_refused(client, 502, "upstream_connect_error")
+        self.assertEqual(self.record.failovers, ("malformed_response",) * 2)
+
+    def test_cooling_at_attempt_start(self) -> None:
+        """A model that began to cool during the request goes behind the others."""
+        self.ask(ALIAS)
+        for _ in range(3):
+            self.memory.cooldown.failed("b", 1000.0)
+        for _ in range(3):
+            self.wire.says(whole(503, b"", b"text/plain", CLOSE))
+        self.assertEqual(self.models, ["a", "c", "b"])
+
+    def test_larger_context(self) -> None:
+        """A context that is exceeded leads once to a model known to read more, and to no other."""
+        client = self.ask(ALIAS)
+        self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
+        self.assertEqual(self.models, ["a", "c"])
+        self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
+        self.assertEqual((client.down.status, client.down.body), (400, CONTEXT))
+        self.assertEqual(self.record.failovers, ("context_exceeded",))
+
+    def test_context_once(self) -> None:
+        """The second model that says so is believed, though a larger one is left."""
+        self.snapshot = snapshot(a=1, b=2, c=3)
+        client = self.ask(ALIAS)
+        self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
+        self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
+        self.assertEqual((self.models, client.down.status), (["a", "b"], 400))
+
+    def test_context_unknown(self) -> None:
+        """Where no larger context is known the error is the client's."""
+        for contexts in ({"a": None, "b": 5}, {"a": 5, "b": 5}, {"a": 5, "b": None}):
+            self.snapshot = snapshot(**contexts)
+            self.build()
+            client = self.ask(ALIAS)
+            self.wire.says(whole(400, CONTEXT))
+            self.assertEqual((client.down.status, len(self.models)), (400, 1))
+
+    def test_context_without_catalog(self) -> None:
+        """Without a catalog nothing is known of contexts."""
+        self.snapshot = type(self.snapshot)()
+        client = self.ask("a,b")
+        self.wire.says(whole(400, CONTEXT))
+        self.assertEqual(client.down.status, 400)

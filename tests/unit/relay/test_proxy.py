@@ -1,0 +1,326 @@
+"""The way in: what is refused before any attempt, what goes up, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.config import too_large
+from autopilot.relay.dialect import Dialect
+from autopilot.routing.snapshot import Snapshot
+from tests.unit.relay.routers import ALIAS, RouterTestCase
+from tests.unit.relay.upstreams import DONE, TOKEN, chunk, head, whole
+
+
+class RefusalTests(RouterTestCase):
+    """Requests that get an error of the router's own, and no upstream attempt."""
+
+    def refused(self, status: int, code: str, **kwargs: object) -> None:
+        """One request is refused, and leaves a record."""
+        client = self.ask(**kwargs)  # type: ignore[arg-type]
+        self.assert_refused(client, status, code)
+        self.assertIsNone(client.exchange)
+        record = self.records[-1]
+        self.assertEqual((record.outcome, record.status, record.attempts), ("refused", status, 0))
+        self.assertEqual((record.mode, record.model, record.candidates), ("none", None, 0))
+        self.assertEqual(self.upstreams.wires, [])
+
+    def test_bodies(self) -> None:
+        """Each kind of bad body has its code."""
+        self.refused(400, "invalid_json", body=b"{")
+        self.refused(400, "invalid_body", body=b"[]")
+        self.refused(400, "missing_model", body=b"{}")
+        self.refused(413, "request_too_large", body=b" " * 100_001)
+        self.assertEqual(too_large(5).code, "request_too_large")
+
+    def test_selectors(self) -> None:
+        """A bad list, an unknown model and an alias without candidates have their codes."""
+        self.refused(400, "invalid_model_list", model=",")
+        self.refused(400, "unknown_model", model="zzz")
+        self.snapshot = Snapshot()
+        self.refused(503, "no_candidates")
+
+    def test_when_to_try_again(self) -> None:
+        """Without candidates that is when the feeds are read next, at the time of asking."""
+        self.snapshot = Snapshot()
+        for seconds in (9, 3):
+            self.refreshed_in = seconds
+            client = self.ask()
+            self.assert_refused(client, 503, "no_candidates")
+            assert client.down.refusal is not None
+            self.assertEqual(client.down.refusal.retry_after, seconds)
+
+    def test_draining(self) -> None:
+        """A router that shuts down takes nothing new."""
+        self.gateway.draining = True
+        self.refused(503, "draining")
+
+    def test_overloaded(self) -> None:
+        """Over the limit requests are refused, until one of those under way is over."""
+        self.build(max_active=1)
+        first = self.ask()
+        self.assertEqual(self.gateway.active, 1)
+        self.assert_refused(self.ask(), 503, "overloaded")
+        first.leaves()
+        self.assertEqual(self.gateway.active, 0)
+        self.assertIsNotNone(self.ask().exchange)
+
+    def test_compressed(self) -> None:
+        """Compressed bodies are refused; `identity` is none."""
+        client = self.ask(ALIAS, (b"content-encoding", b"gzip"))
+        self.assert_refused(client, 415, "unsupported_content_encoding")
+        self.assertIsNotNone(self.ask(ALIAS, (b"Content-Encoding", b" Identity ")).exchange)
+
+    def test_commit_header(self) -> None:
+        """An unknown commit point is refused, a known one in any case is taken."""
+        client = self.ask(ALIAS, (b"X-Autopilot-Commit", b"never"))
+        self.assert_refused(client, 400, "invalid_commit")
+        self.assertIsNotNone(self.ask(ALIAS, (b"x-autopilot-commit", b"BYTE")).exchange)
+
+    def test_tee_only(self) -> None:
+        """Where confidential models are asked for, others are no candidates."""
+        self.assertIsNotNone(self.ask(ALIAS, (b"X-TEE-Only", b"true")).exchange)
+        model = self.snapshot.catalog
+        assert model is not None
+        self.snapshot = Snapshot(ranking=self.snapshot.ranking)
+        client = self.ask(ALIAS, (b"X-TEE-Only", b"true"))
+        self.assert_refused(client, 400, "tee_required")
+
+    def test_tee_only_said_more_than_once(self) -> None:
+        """Who says it anywhere means it; other words are not it."""
+        self.snapshot = Snapshot(ranking=self.snapshot.ranking)
+        name = b"X-TEE-Only"
+        for fields in (
+            ((name, b"false"), (name, b"True")),
+            ((name, b"no , true"),),
+            ((name, b" TRUE\t"),),
+        ):
+            self.assert_refused(self.ask(ALIAS, *fields), 400, "tee_required")
+        for word in (b"false", b"", b"1", b"truer", b"true;x"):
+            self.assertIsNotNone(self.ask(ALIAS, (name, word)).exchange)
+
+
+class OutgoingTests(RouterTestCase):
+    """The request as the upstream gets it."""
+
+    def test_request(self) -> None:
+        """Target, host, fields, length and body are right, and only the model is changed."""
+        self.ask(ALIAS, (b"Cookie", b"c"), (b"X-Custom", b"1"), seed=1)
+        sent = self.wire.value()
+        body = json.dumps({"model": "a", "stream": True, "seed": 1}).encode()
+        self.assertEqual(
+            sent,
+            b"POST /base/v1/chat/completions?q=1 HTTP/1.1\r\nHost: llm.test\r\n"
+            b"Accept-Encoding: identity\r\nAuthorization: Bearer secret\r\nX-Custom: 1\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body),
+        )
+
+    def test_equal(self) -> None:
+        """Two equal requests are equal bytes."""
+        self.ask("b")
+        self.ask("b")
+        first, second = self.upstreams.wires
+        self.assertEqual(first.value(), second.value())
+
+    def test_origins(self) -> None:
+        """Each dialect has its own origin."""
+        self.ask("b", dialect=Dialect.MESSAGES)
+        self.assertIn(b"Host: claude.test:8080\r\n", self.wire.value())
+        self.ask("b", dialect=Dialect.RESPONSES)
+        self.assertEqual(self.upstreams.origins[-1].host, "responses.test")
+
+
+class MemoryTests(RouterTestCase):
+    """What one request leaves for the next."""
+
+    def serve(self, model: str, *failing: str) -> list[str]:
+        """Send one request and have the models in ``failing`` answer 503; the models tried."""
+        before = len(self.upstreams.wires)
+        self.ask(model)
+        while self.wire.models[-1] in failing:
+            self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
+            self.clock.advance(0)
+        tried = [model for wire in self.upstreams.wires[before:] for model in wire.models]
+        self.wire.says(head(200, b"text/event-stream", b"Connection: close"))
+        self.wire.says(chunk(TOKEN), chunk(b""))
+        self.clock.advance(0)
+        return tried
+
+    def test_alias_sticks(self) -> None:
+        """A client of the alias stays with the model that last answered."""
+        self.assertEqual(self.serve(ALIAS, "a"), ["a", "b"])
+        self.assertEqual(self.serve(ALIAS), ["b"])
+
+    def test_alias_forgets(self) -> None:
+        """A model that fails is not remembered."""
+        self.serve(ALIAS, "a")
+        self.assertEqual(self.serve(ALIAS, "b"), ["b", "a"])
+        self.assertEqual(self.serve(ALIAS), ["a"])
+
+    def test_list_order(self) -> None:
+        """In a list the remembered model leads only while one before it has failed just now."""
+        self.assertEqual(self.serve("c,b,a", "c"), ["c", "b"])
+        self.assertEqual(self.serve("c,b,a"), ["b"])
+        self.clock.advance(10)
+        self.assertEqual(self.serve("c,b,a"), ["c"])
+        self.assertEqual(self.serve("c,b,a"), ["c"])
+
+    def test_selectors_apart(self) -> None:
+        """What is remembered for one selector does not touch another one."""
+        self.serve(ALIAS, "a")
+        self.assertEqual(self.serve("a,b"), ["a"])
+
+    def test_direct_remembers_nothing(self) -> None:
+        """A direct name leaves nothing to remember."""
+        self.serve("a")
+        self.assertEqual(len(self.memory.stickiness), 0)
+
+    def test_cooling(self) -> None:
+        """Three failures in a row put a model behind the others, until it is probed by one."""
+        for _ in range(3):
+            self.ask("a")
+            self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
+            self.clock.advance(0)
+        self.assertEqual(self.serve(ALIAS, "b", "c"), ["b", "c", "a"])
+        self.assertEqual(self.memory.cooldown.open, frozenset())
+
+    def test_probe(self) -> None:
+        """A model whose pause is over is probed by one request; the next one passes it by."""
+        for _ in range(3):
+            self.ask("a")
+            self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
+            self.clock.advance(0)
+        self.clock.advance(10)
+        self.ask(ALIAS)
+        self.ask(ALIAS)
+        self.assertEqual(self.models[-2:], ["a", "b"])
+
+    def test_refused_requests_do_not_cool(self) -> None:
+        """Errors that are the client's fault say nothing against a model."""
+        for _ in range(3):
+            self.ask("a")
+            self.wire.says(whole(429, b"<html>", b"text/html"))
+        self.assertEqual(self.memory.cooldown.open, frozenset())
+
+    def test_throughput_is_measured(self) -> None:
+        """A stream of some length and duration leaves a rate and a time to first content."""
+        self.ask(ALIAS)
+        self.clock.advance(2)
+        self.wire.says(head(), chunk(TOKEN))
+        self.clock.advance(4)
+        self.wire.says(chunk(TOKEN * 7), chunk(b""))
+        self.assertEqual(self.memory.experience.throughput(1006.0), {"a": 2.0})
+        self.assertEqual(self.memory.experience.first_content(1006.0), {"a": 2.0})
+
+    def test_tokens_are_counted_by_the_upstream(self) -> None:
+        """Where the upstream says how many tokens there were, that counts, not the events."""
+        self.ask(ALIAS)
+        self.wire.says(head(), chunk(TOKEN))
+        self.clock.advance(4)
+        usage = b'data: {"choices":[],"usage":{"completion_tokens":80}}\n\n'
+        self.wire.says(chunk(TOKEN + usage), chunk(DONE), chunk(b""))
+        self.assertEqual(self.memory.experience.throughput(1004.0), {"a": 20.0})
+
+
+class LifeTests(RouterTestCase):
+    """What the gateway knows of the exchanges under way."""
+
+    def test_when_empty(self) -> None:
+        """Whoever waits for the last exchange is told once, at once if there is none."""
+        told: list[str] = []
+        self.gateway.when_empty(lambda: told.append("now"))
+        first, second = self.ask(), self.ask()
+        self.gateway.when_empty(lambda: told.append("later"))
+        first.leaves()
+        self.assertEqual(told, ["now"])
+        second.leaves()
+        self.ask().leaves()
+        self.assertEqual(told, ["now", "later"])
+
+    def test_shut_down(self) -> None:
+        """Shutting down ends whatever is under way."""
+        waiting, streaming = self.ask(), self.ask()
+        self.wire.says(head(), chunk(TOKEN))
+        self.gateway.shut_down()
+        self.assertEqual(self.gateway.active, 0)
+        self.assert_refused(waiting, 503, "draining")
+        self.assertEqual(streaming.down.ended, "cut")
+
+    def test_limit(self) -> None:
+        """The web layer can ask how large a body may be."""
+        self.assertEqual(self.gateway.max_body, 100_000)
+
+
+class RecordTests(RouterTestCase):
+    """The record of a request."""
+
+    def test_success(self) -> None:
+        """Every field of a failover that ended well."""
+        self.ask(ALIAS)
+        self.clock.advance(1)
+        self.wire.says(whole(503, b""))
+        self.clock.advance(2)
+        self.wire.says(head(), chunk(TOKEN))
+        self.clock.advance(4)
+        self.wire.says(chunk(b"data: [DONE]\n\n"), chunk(b""))
+        record = self.record
+        self.assertEqual((record.request_id, record.mode, record.candidates), ("req-1", "alias", 3))
+        self.assertEqual((record.model, record.attempts), ("b", 2))
+        self.assertEqual((record.failovers, record.status), (("status_503",), 200))
+        self.assertEqual((record.snapshot_age, record.catalog_age), (5.0, 10.0))
+        self.assertEqual((record.first_byte, record.duration), (3.0, 7.0))
+        self.assertEqual((record.sent, record.outcome), (len(TOKEN) + 14, "completed"))
+        self.assertTrue(record.terminated)
+
+    def test_unterminated(self) -> None:
+        """A stream without its terminator is marked as such."""
+        self.ask("a")
+        self.wire.says(head(), chunk(TOKEN), chunk(b""))
+        self.assertEqual((self.record.outcome, self.record.terminated), ("completed", False))
+        self.assertEqual(self.record.mode, "direct")
+
+
+class OrderTests(RouterTestCase):
+    """Candidates ordered by this router's own measurements."""
+
+    def test_measured_first(self) -> None:
+        """The soonest, or the fastest, model is tried first where the suffix asks for it."""
+        experience, now = self.memory.experience, self.clock.seconds()
+        for model, seconds, per_second in (("a", 3.0, 90.0), ("b", 1.0, 10.0)):
+            experience.started(model, seconds, now)
+            experience.record_rate(model, per_second, now)
+        for selector, first in (
+            ("c,a,b", "c"),
+            ("c,a,b:latency", "b"),
+            ("c,b,a:throughput", "a"),
+            (f"{ALIAS}:LATENCY", "b"),
+        ):
+            client = self.ask(selector)
+            self.assertEqual(self.models[-1], first, selector)
+            client.leaves()
+
+
+class MistakeTests(RouterTestCase):
+    """A bug behind the gateway."""
+
+    def test_nothing_is_kept(self) -> None:
+        """The caller hears of it, and neither a timer nor a place is kept for the request."""
+
+        def fail(*args: object, **kwargs: object) -> None:
+            raise RuntimeError("a bug")
+
+        self.patch(self.pool, "dispatch", fail)
+        with self.assertRaises(RuntimeError):
+            self.ask()
+        self.assertEqual(self.gateway.active, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.records), 1)
+
+
+class TooLargeTests(SynchronousTestCase):
+    """The refusal of a body that is too large."""
+
+    def test_it_names_the_limit(self) -> None:
+        """The message says what would be accepted."""
+        self.assertIn("1234 bytes", too_large(1234).message)

@@ -1,0 +1,111 @@
+"""Server-sent events out of bytes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.sse import Event, Events
+from tests.unit.relay.chunks import cut, halves, places
+
+LIMIT = 4096
+_LINES = st.sampled_from(
+    [
+        b"data: one",
+        b"data:two",
+        b"data",
+        b"event: error",
+        b"event:",
+        b": comment",
+        b"id: 7",
+        b"retry: 1",
+        b"nonsense",
+        b'{"error":"bare"}',
+        b"",
+        b"",
+        b"data: \xc3\xa9 \xff",
+    ]
+)
+
+
+def _parse(chunks: list[bytes], limit: int = LIMIT) -> list[Event]:
+    events = Events(limit)
+    found = [event for chunk in chunks for event in events.feed(chunk)]
+    return [*found, *events.close()]
+
+
+class EventsTests(SynchronousTestCase):
+    """The fields, the line ends and the cuts."""
+
+    def test_fields(self) -> None:
+        """Data lines are joined, one blank after the colon is dropped, other fields are ignored."""
+        stream = b"event: a\nid: 1\nretry: 2\ndata:  x\ndata:y\ndata\n: comment\n\nevent: b\n\n"
+        self.assertEqual(_parse([stream]), [Event(b" x\ny\n", b"a")])
+
+    def test_line_ends(self) -> None:
+        """LF, CR LF and CR end a line, wherever the chunks are cut."""
+        for end in (b"\n", b"\r\n", b"\r"):
+            stream = end.join([b"data: one", b"", b"event: e", b"data: two", b"", b""])
+            second = len(b"data: one") + 2 * len(end)
+            expected = [Event(b"one"), Event(b"two", b"e", start=second)]
+            for chunks in halves(stream):
+                self.assertEqual(_parse(chunks), expected, chunks)
+
+    def test_at_once(self) -> None:
+        """An event comes with the byte that completes it, also when lines end with CR."""
+        for stream in (b"data: x\n\n", b"data: x\r\r", b"data: x\r\n\r"):
+            self.assertEqual([e.data for e in Events(LIMIT).feed(stream)], [b"x"], stream)
+
+    def test_byte_order_mark(self) -> None:
+        """One byte order mark may stand at the very beginning."""
+        stream = b"\xef\xbb\xbfdata: x\n\n\xef\xbb\xbfdata: y\n\n"
+        for chunks in halves(stream):
+            self.assertEqual(_parse(chunks), [Event(b"x")], chunks)
+
+    def test_bare_json(self) -> None:
+        """A line of JSON where a field should stand is reported, with its place."""
+        stream = b'data: x\n\n{"error":1}\ndata: y\n\n'
+        for chunks in halves(stream):
+            self.assertEqual(
+                _parse(chunks),
+                [Event(b"x"), Event(b'{"error":1}', bare=True, start=9), Event(b"y", start=21)],
+                chunks,
+            )
+
+    def test_bare_json_at_the_end(self) -> None:
+        """The end of the stream completes a bare line, but not half an event."""
+        for chunks in halves(b'data: x\n\n{"error":1}'):
+            self.assertEqual(
+                _parse(chunks), [Event(b"x"), Event(b'{"error":1}', bare=True, start=9)], chunks
+            )
+        for stream in (b"data: x", b"data: x\n", b"event: e\n\n", b"", b"\n\n"):
+            self.assertEqual(_parse([stream]), [], stream)
+
+    def test_empty_chunk(self) -> None:
+        """Nothing changes nothing, not even between CR and LF."""
+        self.assertEqual(_parse([b"data: x\r", b"", b"\n", b"", b"\r\n"]), [Event(b"x")])
+
+    def test_too_long(self) -> None:
+        """Of a long event only the beginning is kept; the next one is whole again."""
+        for line in (b"data: " + b"x" * 500, b"data: xxx\n" * 50 + b"data: end"):
+            stream = line + b"\n\ndata: next\n\n"
+            for size in (1, 7, 64, len(stream)):
+                found = _parse(cut(stream, range(size, len(stream), size)), limit=64)
+                self.assertEqual(len(found), 2, size)
+                self.assertTrue(len(found[0].data) <= 64)
+                self.assertEqual(found[1].data, b"next")
+                self.assertEqual(found[1].start, len(line) + 2)
+
+    @given(
+        st.lists(_LINES, max_size=20),
+        st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=20, max_size=20),
+        places(200),
+        st.sampled_from([16, LIMIT]),
+    )
+    def test_any_split(
+        self, lines: list[bytes], ends: list[bytes], where: list[int], limit: int
+    ) -> None:
+        """However the bytes are cut, the events are the same."""
+        stream = b"".join(line + end for line, end in zip(lines, ends, strict=False))
+        self.assertEqual(_parse(cut(stream, where), limit), _parse([stream], limit))

@@ -1,0 +1,307 @@
+"""The guard of a committed event stream."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.sse_guard import GuardLevel, SpliceGuard, StreamGuard, stream_guard
+from tests.unit.relay.chunks import cut
+
+
+def chunk(*choices: Any, id: str | None = "a1") -> bytes:
+    """A chat completion chunk."""
+    return f"data: {json.dumps({'id': id, 'choices': choices})}\n\n".encode()
+
+
+def delta(index: int = 0, finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
+    """One choice."""
+    return {"index": index, "delta": delta, "finish_reason": finish_reason}
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def compact(value: object) -> bytes:
+    """An event as engines write it, without blanks."""
+    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
+
+
+_COMPACT = st.one_of(
+    st.builds(
+        lambda id, *choices: compact({"id": id, "choices": choices}),
+        st.sampled_from(["a1", "a1", "a1", "b2", ""]),
+        *(
+            st.builds(
+                lambda index, role, content: delta(index, **role, content=content),
+                st.sampled_from([0, 0, 0, 1]),
+                st.sampled_from([{}, {}, {}, {"role": "assistant"}]),
+                st.sampled_from(["x", "", "\n\n", '"role"', '"id":"a1"', 'data: {"id":"a1",']),
+            ),
+        )
+        * 2,
+    ),
+    st.sampled_from([DONE, b": ping\n\n", b"data: {}\n\n", b'{"a":1}\n', b"data: odd\r\n\r\n"]),
+)
+ROLE = chunk(delta(role="assistant", content=""))
+HELLO = chunk(delta(content="Hello"))
+HEALTHY = b": ping\n\n" + ROLE + HELLO + chunk(delta(finish_reason="stop")) + chunk() + DONE
+BARE = b'{"error":"Unhandled exception during response stream: no target\\nTraceback"}'
+
+
+def _guard(
+    level: GuardLevel = GuardLevel.ON, dialect: Dialect = Dialect.COMPLETIONS
+) -> StreamGuard:
+    return stream_guard(level, is_stream=True, dialect=dialect)
+
+
+def _relayed(made: StreamGuard, *chunks: bytes) -> bytes:
+    return b"".join(made.feed(data) for data in chunks) + made.end()
+
+
+class PassthroughTests(SynchronousTestCase):
+    """Where nothing is guarded."""
+
+    def test_off(self) -> None:
+        """Bytes alone, also those of a broken stream."""
+        for made in (
+            _guard(GuardLevel.OFF),
+            stream_guard(GuardLevel.STRICT, is_stream=False, dialect=Dialect.COMPLETIONS),
+        ):
+            self.assertEqual(_relayed(made, HELLO + BARE), HELLO + BARE)
+            self.assertIsNone(made.fault)
+            self.assertTrue(made.at_boundary)
+            self.assertTrue(made.done)
+
+
+class BareErrorTests(SynchronousTestCase):
+    """A bare JSON error behind the last event."""
+
+    @given(
+        st.sampled_from([GuardLevel.ON, GuardLevel.STRICT]),
+        st.lists(st.integers(0, len(HEALTHY)), max_size=10),
+    )
+    def test_healthy(self, level: GuardLevel, cuts: list[int]) -> None:
+        """A healthy stream passes verbatim wherever it was cut, done and at a boundary."""
+        made = _guard(level)
+        self.assertEqual(_relayed(made, *cut(HEALTHY, cuts)), HEALTHY)
+        self.assertIsNone(made.fault)
+        self.assertTrue(made.at_boundary)
+        self.assertTrue(made.done)
+
+    @given(
+        st.sampled_from([GuardLevel.ON, GuardLevel.STRICT]),
+        st.sampled_from([b"", b"\n", b"\r\n\r\n", b"\ndata: more\n\n"]),
+        st.lists(st.integers(0, 400), max_size=10),
+    )
+    def test_bare_error(self, level: GuardLevel, behind: bytes, cuts: list[int]) -> None:
+        """What stood before it is relayed, of itself and what follows nothing."""
+        made = _guard(level)
+        self.assertEqual(_relayed(made, *cut(HELLO + BARE + behind, cuts)), HELLO)
+        self.assertIsNotNone(made.fault)
+        self.assertIn("Unhandled exception", made.fault or "")
+        self.assertNotIn("Traceback", made.fault or "")
+        self.assertTrue(made.at_boundary)
+        self.assertFalse(made.done)
+
+    @given(st.lists(st.integers(0, 200), max_size=10))
+    def test_other_braces(self, cuts: list[int]) -> None:
+        """Lines of JSON that report no error pass, as do broken ones."""
+        stream = HELLO + b'{"fine":1}\n{\n{}\n\n' + HELLO + b'{"error":null}\n{"error"'
+        made = _guard()
+        self.assertEqual(_relayed(made, *cut(stream, cuts)), stream)
+        self.assertIsNone(made.fault)
+
+    def test_brace_inside_a_line(self) -> None:
+        """A brace that a chunk boundary put first does not start a line."""
+        made = _guard()
+        self.assertEqual(made.feed(b"data: "), b"data: ")
+        self.assertEqual(made.feed(b'{"error":"x"}\n\n'), b'{"error":"x"}\n\n')
+
+    def test_first_thing(self) -> None:
+        """A bare error may be all there is."""
+        made = _guard()
+        self.assertEqual(_relayed(made, BARE), b"")
+        self.assertIsNotNone(made.fault)
+
+    def test_error_without_text(self) -> None:
+        """An error that says nothing is still one; its text may stand one level deeper."""
+        for bare, fault in (
+            (b'{"error":{"code":1}}', "upstream reported an error"),
+            (b'{"error":{"message":"full"}}', "upstream reported an error: full"),
+        ):
+            made = _guard()
+            _relayed(made, bare)
+            self.assertEqual(made.fault, fault)
+
+    def test_nothing_after_a_fault(self) -> None:
+        """What follows an error stays here, in whatever chunks."""
+        made = _guard()
+        self.assertEqual(made.feed(HELLO + BARE + b"\n"), HELLO)
+        for data in (b"data: x\n\n", b"\n{", b"x"):
+            self.assertEqual(made.feed(data), b"")
+        self.assertEqual(made.end(), b"")
+
+    def test_long_line_is_no_error(self) -> None:
+        """A line over 64 KiB passes, whether or not its end came in the same chunk."""
+        line = b'{"error":"' + b"x" * 65536 + b'"}\n'
+        for chunks in ([line], [line[:-1], b"\n"], cut(line, range(1, len(line), 30_000))):
+            made = _guard()
+            self.assertEqual(_relayed(made, HELLO, *chunks, HELLO), HELLO + line + HELLO)
+            self.assertIsNone(made.fault)
+
+    def test_done_by_dialect(self) -> None:
+        """Only completions end with a terminator; elsewhere none is missing."""
+        for dialect, done in (
+            (Dialect.COMPLETIONS, False),
+            (Dialect.MESSAGES, True),
+            (Dialect.RESPONSES, True),
+        ):
+            made = _guard(dialect=dialect)
+            _relayed(made, b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+            self.assertEqual(made.done, done, dialect)
+
+    def test_held_line_is_bounded(self) -> None:
+        """A line that never ends is not kept for ever."""
+        made = _guard()
+        endless = b"{" + b"x" * 65536
+        self.assertEqual(made.feed(endless), endless)
+
+    def test_many_bare_lines(self) -> None:
+        """Thousands of bare lines in one chunk cost neither the stack nor much time."""
+        stream = b"{\n" * 30_000
+        self.assertEqual(_relayed(_guard(), stream), stream)
+
+    def test_boundary(self) -> None:
+        """The end of an event is known in each line ending."""
+        for data, boundary in (
+            (b"data: x\n\n", True),
+            (b"data: x\r\n\r\n", True),
+            (b"data: x\r\r", True),
+            (b"data: x\n", False),
+            (b"data: x", False),
+        ):
+            made = _guard()
+            made.feed(data)
+            self.assertEqual(made.at_boundary, boundary, data)
+
+
+class SpliceTests(SynchronousTestCase):
+    """A second generation behind the first, under the strict guard."""
+
+    def spliced(self, before: bytes, after: bytes, cut: int = 0) -> None:
+        """``after`` must be recognised and nothing of it relayed, whole or cut."""
+        made = _guard(GuardLevel.STRICT)
+        self.assertEqual(_relayed(made, before + after, HELLO), before)
+        self.assertIn("second answer", made.fault or "")
+        self.assertFalse(made.done)
+        made = _guard(GuardLevel.STRICT)
+        self.assertEqual(made.feed(before), before)
+        self.assertEqual(made.feed(after), b"")
+
+    def whole(self, *chunks: bytes) -> None:
+        """Nothing of this is a splice."""
+        made = _guard(GuardLevel.STRICT)
+        self.assertEqual(_relayed(made, *chunks), b"".join(chunks))
+        self.assertIsNone(made.fault)
+
+    def test_new_id(self) -> None:
+        """Another id."""
+        self.spliced(ROLE + HELLO, chunk(delta(content="x"), id="b2"))
+
+    def test_role_again(self) -> None:
+        """A role delta after content."""
+        self.spliced(ROLE + HELLO, ROLE)
+        self.spliced(ROLE + chunk(delta(reasoning="hm")), chunk(delta(role="assistant")))
+
+    def test_event_cut_in_two(self) -> None:
+        """Of an event that began in an earlier chunk the beginning is already out."""
+        made = _guard(GuardLevel.STRICT)
+        second = chunk(delta(content="x"), id="b2")
+        self.assertEqual(made.feed(HELLO + second[:9]), HELLO + second[:9])
+        self.assertEqual(made.feed(second[9:]), b"")
+        self.assertIsNotNone(made.fault)
+        self.assertFalse(made.at_boundary)
+
+    def test_role_in_every_delta(self) -> None:
+        """Engines that always name the role do not splice."""
+        always = chunk(delta(role="assistant", content="x"))
+        self.whole(ROLE, always, always, chunk(delta(role="assistant", content="")), DONE)
+
+    def test_closing_role(self) -> None:
+        """Nor does a role in the chunk that finishes."""
+        self.whole(ROLE, HELLO, chunk(delta(role="assistant", content="", finish_reason="stop")))
+
+    def test_several_choices(self) -> None:
+        """Each choice has a role of its own."""
+        self.whole(ROLE, HELLO, chunk(delta(1, role="assistant", content="")), HELLO)
+
+    def test_bare_error_before(self) -> None:
+        """Where a bare error stands before the splice, the error is what is told."""
+        made = _guard(GuardLevel.STRICT)
+        self.assertEqual(_relayed(made, HELLO + BARE + b"\n" + chunk(id="b2")), HELLO)
+        self.assertIn("Unhandled exception", made.fault or "")
+
+    def test_long_events(self) -> None:
+        """An event over 256 KiB is relayed unread, and the next one is read again."""
+        long = chunk(delta(content="x" * 300_000), id="b2")
+        made = _guard(GuardLevel.STRICT)
+        stream = HELLO + long + HELLO + chunk(delta(content="x"), id="c3")
+        self.assertEqual(
+            _relayed(made, *cut(stream, range(0, len(stream), 4096))),
+            stream[:0] or HELLO + long + HELLO,
+        )
+        self.assertIsNotNone(made.fault)
+
+    def test_odd_chunks(self) -> None:
+        """What is no chunk of the usual shape says nothing."""
+        odd = (
+            b"[]",
+            b'{"choices":null,"id":"b2"}',
+            b'{"id":5}',
+            b"\xff",
+            b"[" * 100_000,
+            b'{"id":""}',
+        )
+        self.whole(HELLO, *(b"data: " + data + b"\n\n" for data in odd), HELLO)
+
+    def test_no_id(self) -> None:
+        """No id is no other id."""
+        self.whole(HELLO, chunk(delta(content="x"), id=None), chunk(id="a1"), b"data: odd\n\n")
+
+    @given(
+        st.lists(_COMPACT, min_size=1, max_size=8).map(b"".join),
+        st.lists(st.integers(1, 300), max_size=4),
+    )
+    def test_unread_as_if_read(self, stream: bytes, cuts: list[int]) -> None:
+        """Chunks that are passed unread make no difference to what is found, however it is cut."""
+        usual = compact({"id": "a1", "choices": [delta(content="x")]})
+        pieces = [usual, *cut(stream, cuts), usual]
+        made, reading = _guard(GuardLevel.STRICT), _guard(GuardLevel.STRICT)
+        assert isinstance(reading, SpliceGuard)
+        with patch.object(reading, "_goes_on", return_value=False):
+            told = [_relayed(each, *pieces) for each in (made, reading)]
+        self.assertEqual(told[0], told[1])
+        self.assertEqual((made.fault, made.done), (reading.fault, reading.done))
+
+    def test_usual_chunks_are_not_read(self) -> None:
+        """Nearly all chunks of a stream go on with the same answer: they are passed unread."""
+        made = _guard(GuardLevel.STRICT)
+        assert isinstance(made, SpliceGuard)
+        usual = compact({"id": "a1", "choices": [delta(content="x")]})
+        made.feed(usual)
+        with patch.object(made, "_splices", side_effect=AssertionError):
+            self.assertEqual(made.feed(usual * 3), usual * 3)
+            self.assertRaises(AssertionError, made.feed, usual.replace(b"a1", b"b2"))
+
+    def test_only_completions(self) -> None:
+        """Other dialects have no such ids."""
+        made = _guard(GuardLevel.STRICT, Dialect.MESSAGES)
+        stream = HELLO + chunk(delta(content="x"), id="b2")
+        self.assertEqual(_relayed(made, stream), stream)

@@ -1,0 +1,256 @@
+"""A committed response: backpressure, silence, breaks, and the guard's faults."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from autopilot.relay.downstream import CommittedHead
+from autopilot.relay.sse_guard import BareErrorGuard, GuardLevel
+from autopilot.relay.stream import Outcome, Stream
+from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
+from tests.unit.relay.downstreams import INTERRUPTED, RecordingDownstream
+from tests.unit.relay.routers import Client, RouterTestCase
+from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
+
+BARE = b'{"error":{"message":"worker died"}}'
+
+
+class StreamTestCase(RouterTestCase):
+    """A direct request, so that the first byte commits."""
+
+    def streaming(self, guard: GuardLevel = GuardLevel.ON, *says: bytes) -> Client:
+        """A client whose stream has begun with one token, and went on with ``says``."""
+        self.build(guard=guard)
+        client = self.ask("a")
+        self.wire.says(head(), chunk(TOKEN), *map(chunk, says))
+        return client
+
+    def ended(self, client: Client, how: str, outcome: str, body: bytes) -> None:
+        """The response ended so, with these bytes, and the upstream is let go."""
+        self.assertEqual((client.down.ended, client.down.body), (how, body))
+        self.assertEqual((self.record.outcome, self.record.status), (outcome, 200))
+        self.assertEqual((self.gateway.active, self.record.attempts), (0, 1))
+
+
+class AfterDoneTests(StreamTestCase):
+    """A break behind the stream's own terminator."""
+
+    def test_nothing_follows(self) -> None:
+        """The connection is cut, but no event follows ``[DONE]``."""
+        for guard in (GuardLevel.ON, GuardLevel.STRICT):
+            client = self.streaming(guard, STOP + DONE)
+            self.wire.resets()
+            self.ended(client, "cut", "upstream_broken", TOKEN + STOP + DONE)
+
+
+class FlowTests(StreamTestCase):
+    """Chunks on their way."""
+
+    def test_chunks(self) -> None:
+        """Each read is written at once, by itself, unchanged."""
+        client = self.streaming()
+        self.wire.says(chunk(TOKEN) + chunk(TOKEN), chunk(STOP + DONE))
+        self.assertEqual(client.down.writes, [TOKEN, TOKEN + TOKEN, STOP + DONE])
+        self.wire.says(chunk(b""))
+        self.ended(client, "finish", "completed", TOKEN * 3 + STOP + DONE)
+        self.assertTrue(self.wire.alive)
+
+    def test_backpressure(self) -> None:
+        """A client that takes no more pauses the upstream, and resumes it."""
+        client = self.streaming()
+        producer = client.down.producer
+        assert producer is not None
+        verifyObject(IPushProducer, producer)
+        producer.pauseProducing()
+        self.wire.says(chunk(TOKEN))
+        self.assertEqual((self.wire.producerState, client.down.body), ("paused", TOKEN))
+        producer.resumeProducing()
+        self.clock.advance(0)
+        self.assertEqual((self.wire.producerState, client.down.body), ("producing", TOKEN * 2))
+        producer.stopProducing()
+        self.clock.advance(120)
+        self.ended(client, "cut", "upstream_idle", TOKEN * 2 + INTERRUPTED)
+
+    def test_client_stalls(self) -> None:
+        """A client that takes nothing for the idle time is dropped, and the upstream with it."""
+        client = self.streaming()
+        self.clock.advance(100)
+        assert client.down.producer is not None
+        client.down.producer.pauseProducing()
+        self.clock.advance(119)
+        self.assertIsNone(client.down.ended)
+        self.clock.advance(1)
+        self.ended(client, "abort", "client_stalled", TOKEN)
+        self.assertFalse(self.wire.alive)
+        client.down.producer.pauseProducing()
+        client.down.producer.resumeProducing()
+
+    def test_stalled_client_cannot_be_kept(self) -> None:
+        """Bytes that were already read do not prolong the patience with a stalled client."""
+        client = self.streaming()
+        assert client.down.producer is not None and self.wire.protocol is not None
+        client.down.producer.pauseProducing()
+        self.clock.advance(100)
+        self.wire.protocol.dataReceived(chunk(TOKEN))
+        self.clock.advance(20)
+        self.ended(client, "abort", "client_stalled", TOKEN * 2)
+
+    def test_upstream_idle(self) -> None:
+        """An upstream silent for the idle time ends the stream with an error event and a cut."""
+        client = self.streaming()
+        self.clock.advance(100)
+        self.wire.says(chunk(TOKEN))
+        self.clock.advance(119)
+        self.assertIsNone(client.down.ended)
+        self.clock.advance(1)
+        self.ended(client, "cut", "upstream_idle", TOKEN * 2 + INTERRUPTED)
+        self.assertFalse(self.wire.alive)
+
+    def test_client_gone(self) -> None:
+        """A client that leaves aborts the upstream at once; nothing is written to it any more."""
+        client = self.streaming()
+        client.leaves()
+        self.assertFalse(self.wire.alive)
+        self.ended(client, None, "client_gone", TOKEN)  # type: ignore[arg-type]
+
+
+class BreakTests(StreamTestCase):
+    """Streams that end badly: the client must be able to tell."""
+
+    def test_between_events(self) -> None:
+        """A break at the boundary of events adds an error event, then cuts."""
+        for lose in ("resets", "closes"):
+            client = self.streaming()
+            getattr(self.wire, lose)()
+            self.ended(client, "cut", "upstream_broken", TOKEN + INTERRUPTED)
+
+    def test_inside_an_event(self) -> None:
+        """After a break inside an event a blank line comes first."""
+        client = self.streaming(GuardLevel.ON, TOKEN[:9])
+        self.wire.resets()
+        self.ended(client, "cut", "upstream_broken", TOKEN + TOKEN[:9] + b"\n\n" + INTERRUPTED)
+
+    def test_bad_chunk(self) -> None:
+        """Broken framing is a break."""
+        client = self.streaming()
+        self.wire.says(b"zz\r\n")
+        self.ended(client, "cut", "upstream_broken", TOKEN + INTERRUPTED)
+
+    def test_guard_off(self) -> None:
+        """Without the guard the stream is cut, and nothing is added."""
+        client = self.streaming(GuardLevel.OFF)
+        assert client.down.head is not None
+        self.assertFalse(client.down.head.rechunk)
+        self.wire.resets()
+        self.ended(client, "cut", "upstream_broken", TOKEN)
+
+    def test_guard_off_passes_everything(self) -> None:
+        """Without the guard a bare error passes as it is."""
+        client = self.streaming(GuardLevel.OFF, BARE, b"")
+        self.ended(client, "finish", "completed", TOKEN + BARE)
+
+    def test_not_sse(self) -> None:
+        """Any other response is cut without a word."""
+        client = self.ask("a", stream=False)
+        self.wire.says(whole(200, b'{"a":1}')[:-2])
+        self.wire.resets()
+        self.ended(client, "cut", "upstream_broken", b'{"a":')
+
+    def test_bare_tail(self) -> None:
+        """A bare JSON error at the end becomes a proper error event."""
+        client = self.streaming(GuardLevel.ON, BARE, b"")
+        self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
+
+    def test_bare_line(self) -> None:
+        """A bare JSON error line ends the stream though the upstream goes on."""
+        client = self.streaming(GuardLevel.ON, BARE + b"\n", TOKEN)
+        self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
+        self.assertFalse(self.wire.alive)
+
+    def test_bare_harmless(self) -> None:
+        """A bare JSON line that is no error is relayed in the end."""
+        client = self.streaming(GuardLevel.ON, b'{"a":1}', b"")
+        self.ended(client, "finish", "completed", TOKEN + b'{"a":1}')
+
+    def test_splice(self) -> None:
+        """Under the strict guard a second generation ends the stream."""
+        other = TOKEN.replace(b'"1"', b'"2"')
+        client = self.streaming(GuardLevel.STRICT, other)
+        self.ended(client, "cut", "upstream_spliced", TOKEN + INTERRUPTED)
+
+    def test_fault_in_held_bytes(self) -> None:
+        """A fault already among the held bytes ends the stream once, though its end is known."""
+        client = self.ask("a")
+        self.wire.says(head() + chunk(TOKEN + BARE + b"\n") + chunk(b""))
+        self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
+
+    def test_until_close(self) -> None:
+        """A stream without framing ends well with a close in good order, badly with a reset."""
+        for lose, how in (("closes", "finish"), ("resets", "cut")):
+            self.build()
+            client = self.ask("a")
+            self.wire.says(b"HTTP/1.1 200 OK\r\nContent-Type: " + SSE + b"\r\n\r\n" + TOKEN)
+            getattr(self.wire, lose)()
+            self.assertEqual(client.down.ended, how)
+
+
+class OnceTests(SynchronousTestCase):
+    """A stream by itself: it ends exactly once, whatever comes later."""
+
+    def setUp(self) -> None:
+        """Begin a stream whose upstream has already sent everything."""
+        self.clock = Clock()
+        self.down = RecordingDownstream()
+        self.outcomes: list[Outcome] = []
+        self.stream = Stream(
+            self.clock,
+            self.down,
+            BareErrorGuard(),
+            idle=1.0,
+            announce_breaks=True,
+            over=self.outcomes.append,
+        )
+
+    def begin(self, held: bytes) -> None:
+        """Begin with these bytes."""
+        self.stream.begin(UpstreamCall(b"", self.stream), CommittedHead(200, b"", ()), held)
+
+    def late(self) -> None:
+        """Everything that can still come."""
+        self.stream.head(ResponseHead(200, b"", (), "", None))
+        self.stream.body(TOKEN)
+        self.stream.end()
+        self.stream.broken(UpstreamError("connection_lost"))
+        self.stream.pauseProducing()
+        self.stream.resumeProducing()
+        self.stream.client_gone()
+        self.stream.shut_down()
+        self.clock.advance(10)
+
+    def test_after_the_end(self) -> None:
+        """Nothing follows the end."""
+        self.begin(TOKEN + TOKEN)
+        self.stream.end()
+        self.late()
+        self.assertEqual((self.down.body, self.down.ended), (TOKEN * 2, "finish"))
+        self.assertEqual((self.outcomes, self.stream.sent), ([Outcome.COMPLETED], len(TOKEN) * 2))
+
+    def test_after_a_fault(self) -> None:
+        """Held bytes behind a fault are dropped with all that follows."""
+        self.begin(BARE + b"\n" + TOKEN)
+        self.late()
+        self.assertEqual((self.down.body, self.down.ended), (INTERRUPTED, "cut"))
+        self.assertEqual(self.outcomes, [Outcome.UPSTREAM_ERROR])
+
+    def test_span(self) -> None:
+        """Its span counts from its beginning; before that there is none."""
+        self.clock.advance(5)
+        self.assertEqual(self.stream.span, 0.0)
+        self.begin(TOKEN)
+        self.clock.advance(0.5)
+        self.assertEqual(self.stream.span, 0.5)
+        self.stream.client_gone()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

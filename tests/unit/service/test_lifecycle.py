@@ -1,0 +1,366 @@
+"""The service: starting, listening, and ending without breaking anything off."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import Any
+from unittest.mock import patch
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.testing import EventLoggingObserver, StringTransport
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import URI
+from zope.interface.verify import verifyObject
+
+from autopilot import AutopilotService, autopilot_resource, tap
+from autopilot.service.lifecycle import use_monotonic_clock
+from autopilot.upstream import endpoints
+from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
+from autopilot.wiring.parts import FeedEndpoints
+from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
+from tests.unit.service.platforms import NAMES, ServiceTestCase
+from tests.unit.web.browsers import CHAT, Browser, ask, request
+
+
+class RunningTests(ServiceTestCase):
+    """Start, traffic, stop."""
+
+    def test_is_a_service(self) -> None:
+        """It is an ordinary Twisted service with a name."""
+        service = self.service()
+        self.assertTrue(verifyObject(IService, service))
+        self.assertEqual(service.name, "autopilot")
+        self.assertIs(autopilot_resource(service), service.resource)
+
+    def test_serves(self) -> None:
+        """Once the feeds are there it is ready, and relays."""
+        service = self.service()
+        service.startService()
+        browser = self.browser()
+        browser.sends(request(b"/readyz", method=b"GET"))
+        self.platform.take()
+        browser.sends(request(b"/readyz", method=b"GET") + request(b"/metrics", method=b"GET"))
+        browser.sends(request(body=ask()))
+        self.assertEqual([each.status for each in browser.got], [503, 200, 200])
+        self.assertIn(b"chutes_autopilot_ready_candidates 2.0", browser.got[2].body)
+        self.platform.wire.says(whole(200, b'{"a":1}'))
+        self.assertEqual(browser.got[3].value(b"x-chutes-autopilot-selected"), b"acme/one")
+        browser.leaves()
+        self.successResultOf(service.stopService())
+        self.assert_at_rest()
+
+    def test_status(self) -> None:
+        """The status page shows what is known and what happened, and nothing of the client."""
+        service = self.running()
+        browser = self.browser()
+        browser.sends(request(CHAT, b"Authorization: Bearer secret", body=ask()))
+        self.platform.wire.says(whole(503, b"{}"))
+        self.platform.take()
+        self.platform.wire.says(whole(200, b"{}"))
+        browser.sends(request(b"/status.json", method=b"GET"))
+        status = browser.got[1].json
+        self.assertTrue(status["ready"])
+        self.assertEqual([each["name"] for each in status["ranking"]], list(NAMES))
+        self.assertEqual(status["recent"][0]["failovers"], ["status_503"])
+        self.assertNotIn("secret", json.dumps(status))
+        browser.leaves()
+        self.successResultOf(service.stopService())
+
+    def test_ages_in_metrics(self) -> None:
+        """Ages are computed when asked for; -1 before the first fetch."""
+        self.service().startService()
+        browser = self.browser()
+        browser.sends(request(b"/metrics", method=b"GET"))
+        self.platform.take()
+        self.reactor.advance(2.0)
+        browser.sends(request(b"/metrics", method=b"GET"))
+        before, after = (each.body for each in browser.got)
+        for name in (b"snapshot", b"allowlist"):
+            self.assertIn(b"chutes_autopilot_ready_%b_age_ms -1.0" % name, before)
+            self.assertIn(b"chutes_autopilot_ready_%b_age_ms 2000.0" % name, after)
+
+    def test_feeds_are_quiet(self) -> None:
+        """Fetching a feed logs nothing while all goes well."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        service = self.running()
+        for _ in range(40):
+            self.reactor.advance(1.0)
+            self.platform.take()
+        self.assertGreaterEqual(len(self.platform.wires), 4)
+        self.successResultOf(service.stopService())
+        self.assertEqual([event for event in observer if "actory" in str(event)], [])
+
+    def test_https_feeds(self) -> None:
+        """The feeds take the same verified way as calls."""
+        ways = VerifiedEndpoints(self.reactor, trust_root(None))
+        made = FeedEndpoints(ways).endpointForURI(URI.fromBytes(b"https://feeds.test/x"))
+        self.assertTrue(verifyObject(IStreamClientEndpoint, made))
+        factory = Factory.forProtocol(Protocol)
+        made.connect(factory)
+        (_host, port, wrapping, _timeout, _bind) = self.reactor.tcpClients[0]
+        self.assertEqual((port, factory.noisy), (443, False))
+        wire: Any = StringTransport()
+        protocol: Any = wrapping.buildProtocol(None)
+        protocol.makeConnection(wire)
+        self.assertEqual(wire.value()[:1], b"\x16")
+        self.assertIn(b"feeds.test", wire.value())
+
+    def test_tls_at_start(self) -> None:
+        """The TLS contexts of calls, feeds and evidence are made before anything is asked for."""
+        made: list[str] = []
+
+        def counted(host: str, **options: Any) -> Any:
+            made.append(host)
+            return optionsForClientTLS(host, **options)
+
+        self.patch(endpoints, "optionsForClientTLS", counted)
+        service = self.service(
+            backend_base_url="https://LLM.test/v1",
+            messages_base_url="https://[2001:DB8::1]:8443",
+            responses_base_url="https://responses.test",
+            models_url="https://LLM.test/v1/models",
+            utilization_url="https://Feeds.test/chutes/utilization",
+            api_base_url="https://api.test",
+        )
+        hosts = ["llm.test", "2001:db8::1", "responses.test", "feeds.test", "api.test"]
+        self.assertEqual(made, hosts)
+        service.startService()
+        self.assertEqual(len(self.reactor.tcpClients), 2)
+        self.assertEqual(made, hosts)
+        self.successResultOf(service.stopService())
+
+    def test_ports(self) -> None:
+        """It listens where the settings say, and tells where."""
+        service = self.service(listen_addr="127.0.0.1:8081", admin_listen_addr="[::1]:8082")
+        self.assertEqual(service.ports, [])
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual(service.ports, [8081, 8082])
+        listening = [(port, backlog, host) for port, _, backlog, host in self.reactor.tcpServers]
+        self.assertEqual(listening, [(8081, 1024, "127.0.0.1"), (8082, 1024, "::1")])
+        self.successResultOf(service.stopService())
+        self.assertEqual(service.ports, [])
+
+    def test_operators_apart(self) -> None:
+        """ADMIN_LISTEN_ADDR moves metrics and status there, and off the clients' port."""
+        service = self.running(admin_listen_addr="127.0.0.1:8082")
+        for path in (b"/metrics", b"/status", b"/status.json"):
+            for port, status in ((0, 404), (1, 200)):
+                browser = self.browser(port)
+                browser.sends(request(path, method=b"GET"))
+                self.assertEqual(browser.response.status, status)
+                browser.leaves()
+        admin = self.browser(1)
+        admin.sends(request(body=ask()) + request(b"/readyz", method=b"GET"))
+        self.assertEqual([each.status for each in admin.got], [404, 200])
+        admin.leaves()
+        self.successResultOf(service.stopService())
+
+    def test_port_taken(self) -> None:
+        """A port that cannot be bound is an error at once, before anything else happens."""
+        taken = CannotListenError("127.0.0.1", 1, OSError())
+        with patch.object(self.reactor, "listenTCP", side_effect=taken):
+            self.assertRaises(CannotListenError, self.service().startService)
+        self.assert_at_rest()
+        self.assertEqual(self.reactor.tcpClients, [])
+
+    def test_stop_without_start(self) -> None:
+        """Stopping what never ran does nothing."""
+        self.successResultOf(self.service().stopService())
+        self.assert_at_rest()
+
+    def test_stop_during_a_fetch(self) -> None:
+        """A fetch in flight is cancelled."""
+        service = self.service()
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual([each.stoppedConnecting for each in self.reactor.connectors], [True] * 2)
+        self.assert_at_rest()
+
+    def test_monotonic_clock(self) -> None:
+        """A step of the wall clock moves no timer of the reactor."""
+        reactor: Any = SelectReactor()
+        self.addCleanup(lambda: [each.connectionLost(None) for each in reactor.removeAll()])
+        self.addCleanup(lambda: [each.connectionLost(None) for each in reactor._internalReaders])
+        use_monotonic_clock(reactor)
+        fired: list[int] = []
+        call = reactor.callLater(5.0, fired.append, 1)
+        with patch("time.time", return_value=time.time() + 3600):
+            reactor.runUntilCurrent()
+            self.assertLess(reactor.timeout(), 5.1)
+        self.assertEqual(fired, [])
+        self.assertLess(abs(reactor.seconds() - time.monotonic()), 1.0)
+        self.assertLess(call.getTime() - time.monotonic(), 5.1)
+
+
+class MakeServiceTests(SynchronousTestCase):
+    """What ``twistd`` gets to run."""
+
+    def make(self) -> Any:
+        """The service for the default settings; the process of the tests stays as it is."""
+        options = tap.Options()
+        options.environ = {}
+        options.parseOptions(["--env-file=/dev/null", "--listen-addr=127.0.0.1:1"])
+        with (
+            patch("autopilot.service.lifecycle.use_monotonic_clock") as made_monotonic,
+            patch("autopilot.http.resolver.share_lookups") as shared_lookups,
+            patch("autopilot.tap.keep_freed_memory") as kept_memory,
+            patch("autopilot.tap.use_all_descriptors") as used_descriptors,
+        ):
+            service = tap.makeService(options)
+        for each in (made_monotonic, shared_lookups, kept_memory, used_descriptors):
+            self.assertEqual(each.call_count, 1)
+        return service
+
+    def test_service(self) -> None:
+        """One router with the settings that were parsed."""
+        (router,) = self.make()
+        self.assertIsInstance(router, AutopilotService)
+        self.assertEqual(router.settings.listen_addr, "127.0.0.1:1")
+
+    def test_signals(self) -> None:
+        """Once it stops, the signals that the reactor listened to are ignored; no others are."""
+        from twisted.internet import reactor as installed
+
+        reactor: Any = installed
+        root = self.make()
+        (router,) = root
+        handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: reactor.sigTerm}
+        with (
+            patch("signal.getsignal", handlers.get),
+            patch("signal.signal") as set_handler,
+            patch.object(router, "stopService"),
+        ):
+            root.stopService()
+        set_handler.assert_called_once_with(signal.SIGTERM, signal.SIG_IGN)
+
+    def test_defaults(self) -> None:
+        """Without arguments a service has the default settings and the global reactor."""
+        from twisted.internet import reactor
+
+        service = AutopilotService()
+        self.assertIs(service._reactor, reactor)
+        before = reactor.seconds
+        self.addCleanup(setattr, reactor, "seconds", before)
+        use_monotonic_clock()
+        self.assertIs(reactor.seconds, time.monotonic)
+
+
+class DrainTests(ServiceTestCase):
+    """The end, in the order of its steps."""
+
+    def streaming(self) -> Browser:
+        """A client in the middle of a stream."""
+        browser = self.browser()
+        browser.sends(request(body=ask()))
+        self.platform.wire.says(head(200, SSE), chunk(TOKEN))
+        return browser
+
+    def ready(self, browser: Browser) -> tuple[int, str | None]:
+        """What a browser hears of readiness."""
+        browser.sends(request(b"/readyz", method=b"GET"))
+        got = browser.got[-1]
+        return got.status, got.json.get("error", {}).get("code")
+
+    def ended(self, stopped: Deferred[None]) -> None:
+        """The service has stopped and left nothing behind."""
+        self.assertEqual(self.successResultOf(stopped), None)
+        self.assert_at_rest()
+
+    def test_delay(self) -> None:
+        """During DRAIN_DELAY_MS it says that it goes, and serves on."""
+        service = self.running(drain_delay_ms=5000)
+        browser = self.browser()
+        self.assertEqual(self.ready(browser), (200, None))
+        stopped = service.stopService()
+        self.assertEqual(self.ready(browser), (503, "draining"))
+        late = self.browser()
+        late.sends(request(body=ask()))
+        self.platform.wire.says(whole(200, b"{}"))
+        self.assertEqual(late.response.status, 200)
+        self.reactor.advance(4.9)
+        self.assertEqual(len(service.ports), 1)
+        self.reactor.advance(0.1)
+        self.assertEqual(service.ports, [])
+        self.assertTrue(browser.closed and late.closed)
+        self.assertNoResult(stopped)
+        browser.leaves()
+        late.leaves()
+        self.ended(stopped)
+
+    def test_streams_finish(self) -> None:
+        """A stream in flight ends as if nothing were; the idle connection does not wait for it."""
+        service = self.running()
+        idle, streaming = self.browser(), self.streaming()
+        wire = self.platform.wire
+        stopped = service.stopService()
+        self.assertTrue(idle.closed)
+        idle.leaves()
+        self.reactor.advance(20)
+        self.assertFalse(streaming.closed)
+        wire.says(chunk(STOP + DONE), chunk(b""))
+        self.assertTrue(streaming.response.whole and streaming.closed)
+        self.assertNoResult(stopped)
+        streaming.leaves()
+        self.ended(stopped)
+
+    def test_streams_are_ended(self) -> None:
+        """After DRAIN_TIMEOUT_MS a stream ends with the error event and without a clean end."""
+        service = self.running(drain_timeout_ms=3000)
+        streaming = self.streaming()
+        waiting = self.browser()
+        waiting.sends(request(body=ask()))
+        stopped = service.stopService()
+        self.reactor.advance(2.9)
+        self.assertFalse(streaming.closed or waiting.closed)
+        self.reactor.advance(0.1)
+        self.assertIn(b"upstream_stream_interrupted", streaming.response.body)
+        self.assertFalse(streaming.response.whole)
+        self.assertTrue(streaming.closed)
+        self.assertEqual(waiting.response.error, (503, "server_error", "draining"))
+        self.assertEqual(waiting.response.value(b"connection"), b"close")
+        streaming.leaves()
+        waiting.leaves()
+        self.ended(stopped)
+
+    def test_deaf_clients(self) -> None:
+        """Who does not even take the last words is dropped a moment later."""
+        service = self.running(drain_timeout_ms=3000)
+        streaming = self.streaming()
+        stopped = service.stopService()
+        self.reactor.advance(3.0)
+        self.assertFalse(streaming.peer.aborted)
+        self.reactor.advance(1.0)
+        self.assertTrue(streaming.peer.aborted)
+        streaming.leaves()
+        self.ended(stopped)
+
+    def test_no_new_requests(self) -> None:
+        """On a kept connection the next request is refused and the last."""
+        service = self.running()
+        browser = self.browser()
+        browser.sends(request(body=ask())[:-3])
+        stopped = service.stopService()
+        browser.sends(request(body=ask())[-3:])
+        self.assertEqual(browser.response.error, (503, "server_error", "draining"))
+        self.assertEqual(browser.response.value(b"connection"), b"close")
+        self.assertTrue(browser.closed)
+        browser.leaves()
+        self.ended(stopped)
+
+    def test_without_a_port(self) -> None:
+        """Embedded, there is no port to wait for: only the streams are."""
+        service = self.running(listen=False, drain_delay_ms=5000)
+        self.assertEqual(self.reactor.tcpServers, [])
+        self.ended(service.stopService())

@@ -1,0 +1,146 @@
+"""SIGHUP within a process: from the signal to the sources, and what supervisors hear."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from unittest.mock import patch
+
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import formatEvent, globalLogPublisher
+
+from autopilot.service.signals import Hangups
+from autopilot.settings import SettingsError
+from autopilot.settings.sources import EnvFile, SettingsSources
+from tests.unit.service.platforms import URL
+from tests.unit.wiring.cases import ReloadTestCase
+
+_SAME = {
+    "BACKEND_BASE_URL": f"{URL}:81",
+    "MESSAGES_BASE_URL": f"{URL}:82",
+    "RESPONSES_BASE_URL": f"{URL}:83",
+    "MODELS_URL": f"{URL}/v1/models",
+    "UTILIZATION_URL": f"{URL}/chutes/utilization",
+    "API_BASE_URL": f"{URL}:84",
+    "EVIDENCE_REFRESH_MS": "0",
+    "MODELS_REFRESH_MS": "86400000",
+    "UTILIZATION_REFRESH_MS": "86400000",
+}
+
+
+class HangupTests(ReloadTestCase):
+    """One router, one file, and a reactor that runs what the signal leaves it."""
+
+    def setUp(self) -> None:
+        """Run a router with a file of settings."""
+        super().setUp()
+        self.observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(self.observer)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observer)
+        self.file = Path(self.mktemp())
+        self.file.write_text("COMMIT=byte\n")
+        self.start(commit="byte")
+        env_file = EnvFile(str(self.file), name=".env", required=False)
+        self.sources = SettingsSources({"MAX_ATTEMPTS": "7"}, _SAME, env_file)
+        self.hangups = Hangups(self.reactor, self.sources, self.router)
+        self.told: list[str] = []
+        self.hangups.began.append(lambda: self.told.append("began"))
+        self.hangups.ended.append(lambda: self.told.append("ended"))
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        self.later: list[object] = []
+        self.reactor.callFromThread = self.later.append  # type: ignore[attr-defined]
+
+    def said(self) -> list[str]:
+        """What was logged of settings and the signal."""
+        events = [formatEvent(event) for event in self.observer]
+        return [text for text in events if text.startswith(("Settings", "SIGHUP"))]
+
+    def test_signal(self) -> None:
+        """The handler does nothing but ask the reactor, once until that has had time for it."""
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        self.hangups.install()
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(self.later, [self.hangups.reload])
+        self.assertEqual(self.said(), [])
+        self.hangups.reload()
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(self.later, [self.hangups.reload] * 2)
+
+    def test_whose_signal(self) -> None:
+        """Where it was ignored, as under nohup, it is heard; a handler of others stays."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.hangups.install()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), self.hangups._heard)
+
+        def theirs(number: int, frame: object) -> None:
+            """Somebody else's."""
+
+        signal.signal(signal.SIGHUP, theirs)
+        self.hangups.install()
+        self.assertIs(signal.getsignal(signal.SIGHUP), theirs)
+
+    def test_reload(self) -> None:
+        """Option, environment and file count as at the start; only the file is read anew."""
+        self.file.write_text("COMMIT=complete\nMAX_ATTEMPTS=3\n")
+        self.hangups.reload()
+        self.assertEqual(self.router.settings.commit, "complete")
+        self.assertEqual(self.router.settings.max_attempts, 7)
+        self.assertEqual(self.said(), ["Settings changed: COMMIT, MAX_ATTEMPTS"])
+        self.assertEqual(self.told, ["began", "ended"])
+
+    def test_bad_values(self) -> None:
+        """One line for each, and nothing changes, not even what was good."""
+        before = self.router.settings
+        self.file.write_text("COMMIT=complete\nMAX_LIST=1\nSSE_GUARD=maybe\nCOOLDOWN_MS=soon\n")
+        self.hangups.reload()
+        self.assertIs(self.router.settings, before)
+        first, second = self.said()
+        self.assertTrue(first.startswith("Settings not changed: SSE_GUARD: 'maybe' is not known"))
+        self.assertTrue(second.startswith("Settings not changed: COOLDOWN_MS: 'soon' is not"))
+        self.assertEqual(self.told, ["began", "ended"])
+
+    def test_unreadable_files(self) -> None:
+        """A file that is gone, is no text or would be waited for changes nothing."""
+        self.hangups.reload()
+        before = self.router.settings
+        self.file.unlink()
+        self.hangups.reload()
+        self.file.write_bytes(b"COMMIT=\xff\xfe")
+        self.hangups.reload()
+        self.file.unlink()
+        os.mkfifo(self.file)
+        self.hangups.reload()
+        self.assertIs(self.router.settings, before)
+        self.assertEqual(
+            self.said()[1:],
+            [
+                "Settings not changed: '.env' does not exist",
+                "Settings not changed: .env: not UTF-8 text",
+                "Settings not changed: .env: a pipe can be read only once",
+            ],
+        )
+
+    def test_file_that_appears(self) -> None:
+        """Where there was none at the start, one may be put."""
+        self.file.unlink()
+        self.hangups.reload()
+        self.assertEqual(self.router.settings.commit, "content")
+        self.file.write_text("COMMIT=complete\n")
+        self.hangups.reload()
+        self.assertEqual(self.router.settings.commit, "complete")
+
+    def test_required_file(self) -> None:
+        """One that was asked for has to be there."""
+        named = EnvFile("/no/such", name="such", required=True)
+        self.assertRaises(SettingsError, named.read)
+
+    def test_draining(self) -> None:
+        """A router that is stopping says so and does not even look."""
+        self.router.stopService()
+        with patch.object(EnvFile, "read") as read:
+            self.hangups.reload()
+        self.assertEqual(read.call_count, 0)
+        self.assertEqual(self.told, [])
+        self.assertEqual(self.said(), ["SIGHUP ignored: the router is stopping"])

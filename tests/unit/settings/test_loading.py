@@ -1,0 +1,275 @@
+"""Settings: defaults, precedence, and one line for each bad variable."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import ip_network
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.settings import DECLARED, Settings, SettingsError, choose, load_settings
+from tests.env_example import env_example
+
+ROOT = Path(__file__).resolve().parents[3]
+
+DEFAULTS: dict[str, object] = {
+    "LISTEN_ADDR": "0.0.0.0:8080",
+    "ADMIN_LISTEN_ADDR": None,
+    "BACKEND_BASE_URL": "https://llm.chutes.ai",
+    "MESSAGES_BASE_URL": "https://claude.chutes.ai",
+    "RESPONSES_BASE_URL": "https://responses.chutes.ai",
+    "MODELS_URL": "https://llm.chutes.ai/v1/models",
+    "MODELS_REFRESH_MS": 300000,
+    "API_BASE_URL": "https://api.chutes.ai",
+    "EVIDENCE_REFRESH_MS": 21600000,
+    "UTILIZATION_URL": "https://api.chutes.ai/chutes/utilization",
+    "UTILIZATION_REFRESH_MS": 15000,
+    "CONTROL_PLANE_TIMEOUT_MS": 10000,
+    "READYZ_MAX_SNAPSHOT_AGE_MS": 60000,
+    "READYZ_MAX_ALLOWLIST_AGE_MS": 900000,
+    "ALIASES": ("chutesai/AutoPilot",),
+    "UNKNOWN_MODELS": "reject",
+    "REQUIRE_TEE": False,
+    "FAILOVER_POLICY": "standard",
+    "SSE_GUARD": "on",
+    "COMMIT": "content",
+    "COMMIT_MAX_BYTES": 8388608,
+    "LIST_RETRY_MS": 10000,
+    "LOG_LEVEL": "info",
+    "LOG_FORMAT": "text",
+    "LOG_SAMPLE": 1.0,
+    "OTEL_TRACES": False,
+    "UPSTREAM_POOL_IDLE_MS": 4000,
+    "UPSTREAM_POOL_SIZE": 1024,
+    "UPSTREAM_CA_FILE": None,
+    "STICKY_TTL_SECS": 1800,
+    "STICKY_MAX_ENTRIES": 10000,
+    "STICKY_HASH_KEY": None,
+    "TRUST_PROXY_HEADERS": False,
+    "TRUSTED_PROXY_CIDRS": (),
+    "MAX_REQUEST_BYTES": 33554432,
+    "MAX_MODEL_LIST_ITEMS": 8,
+    "MAX_ATTEMPTS": 8,
+    "TOTAL_DEADLINE_MS": 600000,
+    "MAX_CONCURRENT_REQUESTS": 10000,
+    "UPSTREAM_CONNECT_TIMEOUT_MS": 2000,
+    "UPSTREAM_HEADER_TIMEOUT_MS": 60000,
+    "UPSTREAM_UNARY_TIMEOUT_MS": 600000,
+    "UPSTREAM_FIRST_BODY_BYTE_TIMEOUT_MS": 60000,
+    "UPSTREAM_IDLE_TIMEOUT_MS": 120000,
+    "ERROR_BODY_TIMEOUT_MS": 2000,
+    "COOLDOWN_FAILURES": 3,
+    "COOLDOWN_MS": 10000,
+    "FAILOVER_AFTER_MS": 12000,
+    "CORS_ALLOW_ORIGINS": (),
+    "DRAIN_DELAY_MS": 0,
+    "DRAIN_TIMEOUT_MS": 30000,
+    "CLIENT_HEADER_TIMEOUT_MS": 10000,
+    "CLIENT_BODY_TIMEOUT_MS": 60000,
+}
+
+
+def problems_of(**texts: str) -> tuple[str, ...]:
+    """The lines with which these environment variables are refused; none if they are not."""
+    try:
+        load_settings({}, texts, {})
+    except SettingsError as wrong:
+        return wrong.problems
+    return ()
+
+
+class TableTests(SynchronousTestCase):
+    """The table of settings."""
+
+    def test_defaults(self) -> None:
+        """Nothing set anywhere gives the documented default of every setting."""
+        settings = load_settings({}, {}, {})
+        found = {each.name: getattr(settings, each.field) for each in DECLARED}
+        self.assertEqual(found, DEFAULTS)
+        self.assertEqual(settings, Settings())
+
+    def test_every_setting_is_explained(self) -> None:
+        """Each setting has one or two sentences of help."""
+        for setting in DECLARED:
+            self.assertRegex(setting.help, r"\A[A-Z/].{10,200}\.\Z", setting.name)
+
+    def test_env_example_is_current(self) -> None:
+        """``.env.example`` lists every setting with its default."""
+        self.assertEqual((ROOT / ".env.example").read_text(), env_example())
+
+    def test_values_are_written_so_that_they_can_be_read(self) -> None:
+        """What a kind shows of a default reads back as the same value."""
+        for setting in DECLARED:
+            value = getattr(Settings(), setting.field)
+            if shown := setting.kind.show(value):
+                self.assertEqual(setting.parse(shown), value, setting.name)
+
+    def test_frozen(self) -> None:
+        """Settings cannot be changed after they were validated."""
+        with self.assertRaises(dataclasses.FrozenInstanceError):
+            Settings().max_attempts = 3  # type: ignore[misc]
+
+    def test_secret_is_not_in_repr(self) -> None:
+        """The hash key does not appear when settings are printed."""
+        self.assertNotIn("hunter2", repr(Settings(sticky_hash_key=b"hunter2")))
+
+
+class PrecedenceTests(SynchronousTestCase):
+    """Option, environment, file, default: the first that is set counts."""
+
+    def test_order(self) -> None:
+        """An option wins over the environment, that over the file, and that over the default."""
+        name = "MAX_ATTEMPTS"
+        sources: tuple[dict[str, str | None], ...] = ({name: "2"}, {name: "3"}, {name: "4"})
+        for found, given_at in ((2, 0), (3, 1), (4, 2), (8, 3)):
+            left = tuple(each if at >= given_at else {} for at, each in enumerate(sources))
+            self.assertEqual(load_settings(*left).max_attempts, found)
+
+    def test_empty_is_unset(self) -> None:
+        """An empty or blank text counts as not set, so the next source is asked."""
+        settings = load_settings(
+            {"MAX_ATTEMPTS": None}, {"MAX_ATTEMPTS": " "}, {"MAX_ATTEMPTS": "5"}
+        )
+        self.assertEqual(settings.max_attempts, 5)
+
+    def test_origin_is_known(self) -> None:
+        """For each variable that is set it is known where."""
+        chosen = choose({"COMMIT": "byte"}, {"ALIASES": "a"}, {"COMMIT": "x", "LOG_LEVEL": "warn"})
+        self.assertEqual(
+            {name: each.origin for name, each in chosen.items()},
+            {"COMMIT": "option", "ALIASES": "environment", "LOG_LEVEL": ".env"},
+        )
+
+    def test_foreign_variables_are_ignored(self) -> None:
+        """The environment may hold anything else."""
+        self.assertEqual(load_settings({}, {"PATH": "/bin", "HOME": "\udcff"}, {}), Settings())
+
+
+class RefusalTests(SynchronousTestCase):
+    """Bad texts: one line each, naming the variable."""
+
+    BAD = (
+        ("LISTEN_ADDR", "8080"),
+        ("LISTEN_ADDR", "0.0.0.0:65536"),
+        ("LISTEN_ADDR", ":8080"),
+        ("LISTEN_ADDR", "::1:8080"),
+        ("LISTEN_ADDR", "[::g]:1"),
+        ("LISTEN_ADDR", "300.0.0.1:1"),
+        ("LISTEN_ADDR", "a b:1"),
+        ("ADMIN_LISTEN_ADDR", "localhost"),
+        ("ADMIN_LISTEN_ADDR", "0.0.0.0:8080"),
+        ("BACKEND_BASE_URL", "llm.chutes.ai"),
+        ("BACKEND_BASE_URL", "ftp://llm.chutes.ai"),
+        ("BACKEND_BASE_URL", "https://"),
+        ("BACKEND_BASE_URL", "https://me:pw@llm.chutes.ai"),
+        ("BACKEND_BASE_URL", "https://llm.chutes.ai?key=1"),
+        ("BACKEND_BASE_URL", "https://llm.chutes.ai#top"),
+        ("BACKEND_BASE_URL", "https://llm.chutes.ai:99999"),
+        ("BACKEND_BASE_URL", "https://llm.chutes.ai:"),
+        ("BACKEND_BASE_URL", "https://llm chutes.ai"),
+        ("BACKEND_BASE_URL", "https://[::1"),
+        ("BACKEND_BASE_URL", "https://\u200bllm.chutes.ai"),
+        ("MODELS_URL", "/v1/models"),
+        ("MODELS_REFRESH_MS", "5m"),
+        ("MODELS_REFRESH_MS", "1e5"),
+        ("MODELS_REFRESH_MS", "300_000"),
+        ("MODELS_REFRESH_MS", "٣٠٠٠"),
+        ("MODELS_REFRESH_MS", "99"),
+        ("MODELS_REFRESH_MS", "-1"),
+        ("MODELS_REFRESH_MS", "9" * 5000),
+        ("MAX_ATTEMPTS", "0"),
+        ("MAX_REQUEST_BYTES", "32MiB"),
+        ("ALIASES", ","),
+        ("ALIASES", "two words"),
+        ("UNKNOWN_MODELS", "drop"),
+        ("REQUIRE_TEE", "maybe"),
+        ("FAILOVER_POLICY", "lenient"),
+        ("COMMIT", "never"),
+        ("SSE_GUARD", "true"),
+        ("LOG_SAMPLE", "1.1"),
+        ("LOG_SAMPLE", "nan"),
+        ("LOG_SAMPLE", "-0.1"),
+        ("LOG_LEVEL", "verbose"),
+        ("UPSTREAM_CA_FILE", "/no/such/file.pem"),
+        ("UPSTREAM_CA_FILE", "/"),
+        ("STICKY_HASH_KEY", "k" * 65),
+        ("STICKY_HASH_KEY", "\udcff"),
+        ("TRUST_PROXY_HEADERS", "true"),
+        ("TRUSTED_PROXY_CIDRS", "10.0.0.1/8"),
+        ("TRUSTED_PROXY_CIDRS", "10.0.0.0/8,proxy"),
+        ("CORS_ALLOW_ORIGINS", "chat.example"),
+        ("CORS_ALLOW_ORIGINS", "https://chat.example/path"),
+    )
+
+    def test_one_line_that_names_the_variable(self) -> None:
+        """Each bad text is refused in one printable line that starts with the variable's name."""
+        for name, text in self.BAD:
+            lines = problems_of(**{name: text})
+            self.assertEqual(len(lines), 1, (name, text, lines))
+            self.assertRegex(lines[0], rf"\A{name}: [\x20-\x7e]{{10,200}}\Z")
+
+    def test_every_problem_is_reported(self) -> None:
+        """Several bad variables are all reported, contradictions included."""
+        lines = problems_of(MAX_ATTEMPTS="x", COMMIT="y", TRUST_PROXY_HEADERS="yes")
+        names = [line.partition(":")[0] for line in lines]
+        self.assertEqual(names, ["COMMIT", "MAX_ATTEMPTS", "TRUST_PROXY_HEADERS"])
+
+    def test_no_contradiction_with_what_was_refused(self) -> None:
+        """A bad CIDR list is one problem, not also a missing one."""
+        lines = problems_of(TRUST_PROXY_HEADERS="true", TRUSTED_PROXY_CIDRS="10.0.0.0/99")
+        self.assertEqual([line.partition(":")[0] for line in lines], ["TRUSTED_PROXY_CIDRS"])
+
+    def test_secrets_are_not_repeated(self) -> None:
+        """A refused key, and credentials in a URL, do not appear in the complaint."""
+        lines = problems_of(
+            STICKY_HASH_KEY="hunter2" * 20,
+            MODELS_URL="https://me:hunter2@host/models",
+            UTILIZATION_URL="https://host/?key=hunter2",
+        )
+        self.assertEqual(len(lines), 3)
+        self.assertNotIn("hunter2", "".join(lines))
+
+    @given(st.sampled_from(DECLARED), st.text(max_size=40))
+    def test_any_text_is_read_or_refused(self, setting: object, text: str) -> None:
+        """No text whatever causes anything but a value or a one-line refusal."""
+        assert setting in DECLARED
+        name = getattr(setting, "name", "")
+        for line in problems_of(**{name: text}):
+            self.assertRegex(line, r"\A[A-Z_]+: [\x20-\x7e]+\Z")
+
+
+class DirectTests(SynchronousTestCase):
+    """Settings built by an embedding application."""
+
+    def test_canonical(self) -> None:
+        """Values are brought into the form that the rest of the program expects."""
+        settings = Settings(
+            backend_base_url="http://localhost:8000/api/",
+            log_sample=1,
+            cors_allow_origins=("HTTPS://Chat.Example",),
+            trust_proxy_headers=True,
+            trusted_proxy_cidrs=(ip_network("10.0.0.0/8"),),
+        )
+        self.assertEqual(settings.backend_base_url, "http://localhost:8000/api")
+        self.assertIsInstance(settings.log_sample, float)
+        self.assertEqual(settings.cors_allow_origins, ("https://chat.example",))
+
+    def test_wrong_types_and_ranges(self) -> None:
+        """A value of the wrong type or out of range is refused like a text is, for each setting."""
+        for setting in DECLARED:
+            for value in (object(), -1, [], float("nan")):
+                with self.assertRaises(SettingsError, msg=f"{setting.name} {value!r}") as caught:
+                    Settings(**{setting.field: value})  # type: ignore[arg-type]
+                (line,) = caught.exception.problems
+                self.assertRegex(line, rf"\A{setting.name}: [\x20-\x7e]+\Z")
+
+    def test_wrong_items(self) -> None:
+        """A tuple with a wrong item is refused."""
+        for field in ("aliases", "trusted_proxy_cidrs", "cors_allow_origins"):
+            with self.assertRaises(SettingsError):
+                Settings(**{field: (1,)})  # type: ignore[arg-type]
+        with self.assertRaises(SettingsError):
+            Settings(max_attempts=True, require_tee=1)  # type: ignore[arg-type]

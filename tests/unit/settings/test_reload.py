@@ -1,0 +1,122 @@
+"""Which settings change at a reload, which wait for a restart, and what is said about both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest.mock import patch
+
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.settings import DECLARED, Settings, SettingsError, reload
+from autopilot.settings.reload import change
+from tests.unit.wiring.cases import ReloadTestCase
+
+_OTHERS: dict[str, object] = {
+    "otel_traces": True,
+    "listen_addr": "127.0.0.1:9",
+    "admin_listen_addr": "127.0.0.1:10",
+    "backend_base_url": "http://other.test",
+    "messages_base_url": "http://other.test",
+    "responses_base_url": "http://other.test",
+    "models_url": "http://other.test/m",
+    "utilization_url": "http://other.test/u",
+    "api_base_url": "http://other.test",
+    "upstream_ca_file": __file__,
+    "sticky_hash_key": b"a key of the tests",
+}
+
+
+class WaitingTests(ReloadTestCase):
+    """Settings that need a restart."""
+
+    def setUp(self) -> None:
+        """Listen to the log."""
+        super().setUp()
+        self.observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(self.observer)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observer)
+
+    def said(self) -> list[str]:
+        """What was logged about settings since the last time."""
+        events = [formatEvent(event) for event in self.observer]
+        self.observer._events.clear()
+        return [text for text in events if text.startswith("Settings")]
+
+    def test_each(self) -> None:
+        """The log names it, its value is not shown, and the old one stays in effect."""
+        self.start()
+        before = self.router.settings
+        self.said()
+        for setting in DECLARED:
+            if setting.live:
+                continue
+            other = _OTHERS.get(setting.field)
+            if other is None:
+                other = getattr(before, setting.field) // 2 or 200
+            made = self.change(**{setting.field: other})
+            self.assertEqual((made.changed, made.waiting), ((), (setting.name,)))
+            self.assertIs(self.router.settings, made.settings)
+            self.assertEqual(self.router.settings, before)
+            self.assertEqual(
+                self.said(),
+                [
+                    "Settings that need a restart were changed and are not in effect: "
+                    + setting.name
+                ],
+            )
+
+    def test_names_and_no_values(self) -> None:
+        """Changes are named in the order of the table; what stays the same is not."""
+        self.start()
+        self.said()
+        self.change(max_attempts=3, commit="byte", sticky_hash_key=b"hunter2")
+        first, second = self.said()
+        self.assertEqual(first, "Settings changed: COMMIT, MAX_ATTEMPTS")
+        self.assertTrue(second.endswith(": STICKY_HASH_KEY"))
+        self.change()
+        self.assertEqual(self.said(), ["Settings read again: nothing changed"])
+
+    def test_stopping(self) -> None:
+        """Once the router was told to stop, nothing changes any more."""
+        self.start()
+        self.assertFalse(self.router.stopping)
+        self.router.stopService()
+        self.assertRaises(RuntimeError, self.change, max_attempts=1)
+        self.assertEqual(self.router.settings.max_attempts, 8)
+
+
+class ChangeTests(SynchronousTestCase):
+    """From the settings in effect to those that are wanted."""
+
+    def test_contradiction(self) -> None:
+        """What can change must agree with what cannot."""
+        apart = [replace(each, live=each.name == "LISTEN_ADDR") for each in DECLARED]
+        before = Settings(listen_addr="127.0.0.1:1", admin_listen_addr="127.0.0.1:2")
+        wanted = Settings(listen_addr="127.0.0.1:2", admin_listen_addr="127.0.0.1:1")
+        with patch.object(reload, "DECLARED", apart):
+            self.assertRaises(SettingsError, change, before, wanted)
+
+
+class FollowerTests(ReloadTestCase):
+    """Who is called after a reload."""
+
+    def test_follower_that_raises(self) -> None:
+        """A follower that raises is logged, once; the others and the reload take effect."""
+        heard: list[int] = []
+
+        def broken(settings: Settings) -> None:
+            raise ZeroDivisionError("secret")
+
+        self.start()
+        self.router.followers += [broken, lambda settings: heard.append(settings.max_attempts)]
+        for attempts in (3, 4):
+            made = self.change(max_attempts=attempts)
+            self.assertEqual(made.changed, ("MAX_ATTEMPTS",))
+        self.assertEqual(heard, [3, 4])
+        self.assertEqual(self.router.settings.max_attempts, 4)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.reactor.advance(60)
+        self.change(max_attempts=5)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

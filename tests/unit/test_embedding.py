@@ -1,0 +1,111 @@
+"""The router inside somebody else's application."""
+
+from __future__ import annotations
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from twisted.application.service import MultiService
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from autopilot import AutopilotService, autopilot_resource
+from autopilot.observability.records import RequestRecord
+from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
+from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
+from tests.unit.web.browsers import CHAT, ask, request
+
+
+class EmbeddingTests(ServiceTestCase):
+    """As the README shows it."""
+
+    def test_service(self) -> None:
+        """A service beside others, started and stopped with them."""
+        parent = MultiService()
+        AutopilotService(settings(), reactor=self.reactor).setServiceParent(parent)
+        parent.startService()
+        self.platform.take()
+        browser = self.browser()
+        browser.sends(request(body=ask()))
+        self.platform.wire.says(head(200, SSE), chunk(TOKEN + STOP + DONE), chunk(b""))
+        self.assertEqual(browser.response.body, TOKEN + STOP + DONE)
+        stopped = parent.stopService()
+        browser.leaves()
+        self.successResultOf(stopped)
+        self.assert_at_rest()
+
+    def refuses_one(self, service: AutopilotService) -> None:
+        """Let a service live for one request, which it refuses."""
+        service.startService()
+        self.platform.take()
+        browser = self.browser()
+        browser.sends(request(body=ask("no/such-model")))
+        browser.leaves()
+        self.successResultOf(service.stopService())
+
+    def test_records(self) -> None:
+        """Requests are events of the application's log, or whatever it makes of their records."""
+        events = EventLoggingObserver()
+        globalLogPublisher.addObserver(events)
+        self.addCleanup(globalLogPublisher.removeObserver, events)
+        records: list[RequestRecord] = []
+        for write in (None, records.append):
+            service = AutopilotService(settings(), reactor=self.reactor, records=write)
+            self.refuses_one(service)
+            self.reactor.tcpServers.clear()
+        logged = [each["outcome"] for each in events if "req_id" in each]
+        self.assertEqual((logged, [each.outcome for each in records]), (["refused"], ["refused"]))
+
+    def test_traces(self) -> None:
+        """An application that traces has the router's spans among its own."""
+        spans = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(spans))
+        service = AutopilotService(settings(), reactor=self.reactor, traces=provider)
+        self.refuses_one(service)
+        self.assertEqual(
+            [each.name for each in spans.get_finished_spans()], ["POST /v1/chat/completions"]
+        )
+        self.assertTrue(provider.force_flush())
+
+    def test_resource(self) -> None:
+        """A resource in another site, on Twisted's own channel: at the root or under a prefix."""
+        service = self.running(listen=False, admin_listen_addr="127.0.0.1:9999")
+        self.assertEqual(self.reactor.tcpServers, [])
+        root = Resource()
+        root.putChild(b"llm", autopilot_resource(service))
+        for resource, prefix in ((autopilot_resource(service), b""), (root, b"/llm")):
+            browser = self.browse(Site(resource, reactor=self.reactor))
+            browser.sends(request(prefix + CHAT + b"?x=1", body=ask("acme/two")))
+            wire = self.platform.wire
+            self.assertIn(b"POST /v1/chat/completions?x=1 HTTP/1.1\r\n", wire.value())
+            wire.says(whole(200, b'{"a":1}'))
+            self.assertEqual(browser.response.body, b'{"a":1}')
+            for path in (b"/readyz", b"/metrics", b"/v1/models", b"/v1/models/acme/one"):
+                browser.sends(request(prefix + path, method=b"GET"))
+                self.assertEqual(browser.got[-1].status, 200)
+            self.assertEqual(browser.got[-1].json["id"], NAMES[0])
+            browser.leaves()
+        self.successResultOf(service.stopService())
+        self.assert_at_rest()
+
+    def test_stop_ends_streams(self) -> None:
+        """Stopping the service ends its streams on a foreign site too, and refuses new requests."""
+        service = self.running(listen=False, drain_timeout_ms=3000)
+        site = Site(autopilot_resource(service), reactor=self.reactor)
+        streaming, other = self.browse(site), self.browse(site)
+        streaming.sends(request(body=ask()))
+        self.platform.wire.says(head(200, SSE), chunk(TOKEN))
+        stopped = service.stopService()
+        other.sends(request(body=ask()))
+        self.assertEqual(other.response.error, (503, "server_error", "draining"))
+        self.reactor.advance(3.0)
+        self.assertIn(b"upstream_stream_interrupted", streaming.response.body)
+        self.assertFalse(streaming.response.whole)
+        self.assertTrue(streaming.closed)
+        self.successResultOf(stopped)
+        for browser in (streaming, other):
+            browser.leaves()
+        self.assert_at_rest()

@@ -1,0 +1,255 @@
+"""The ``twistd`` face: options, ``--check-config``, refusals, the log observer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from unittest.mock import Mock
+
+from twisted.application.service import Application, IServiceMaker
+from twisted.logger import ILogObserver
+from twisted.plugin import getPlugins
+from twisted.python.logfile import LogFile
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot import tap
+from autopilot.observability.logs import line_observer
+from autopilot.settings import DECLARED, Settings
+from tests.unit.observability.records import record
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def twistd(cwd: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run ``twistd`` with only these variables of ours set, away from the checkout's ``.env``."""
+    ours = {setting.name for setting in DECLARED}
+    environ = {name: text for name, text in os.environ.items() if name not in ours}
+    environ.update(variables, PYTHONPATH=str(ROOT))
+    start = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+    return subprocess.run(
+        (sys.executable, "-c", start, *arguments),
+        cwd=cwd,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def working_directory(path: str) -> Iterator[None]:
+    """Work in another directory for a while."""
+    before = os.getcwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+class OptionsTests(SynchronousTestCase):
+    """Parsing within this process."""
+
+    def options(self, *arguments: str, **variables: str) -> tap.Options:
+        """Options parsed in an empty directory, with only these variables in the environment."""
+        options = tap.Options()
+        options.environ = variables
+        with working_directory(self.folder):
+            options.parseOptions(arguments)
+        return options
+
+    def setUp(self) -> None:
+        """Make the empty directory."""
+        self.folder = self.mktemp()
+        os.makedirs(self.folder)
+
+    def write(self, name: str, text: bytes) -> str:
+        """A file in that directory."""
+        path = Path(self.folder, name).absolute()
+        path.write_bytes(text)
+        return str(path)
+
+    def refused(self, *arguments: str, **variables: str) -> list[str]:
+        """The lines of the usage error."""
+        error = self.assertRaises(UsageError, self.options, *arguments, **variables)
+        return str(error).splitlines()
+
+    def test_nothing_given(self) -> None:
+        """Without options, variables and file the defaults hold."""
+        self.assertEqual(self.options().settings, Settings())
+
+    def test_every_setting_is_an_option(self) -> None:
+        """Each setting's default can be given as an option, and is explained by ``--help``."""
+        given = [f"--{each.option}={each.default}" for each in DECLARED]
+        self.assertEqual(self.options(*given).settings, Settings())
+        shown = str(tap.Options())
+        words = " ".join(shown.split())
+        for setting in DECLARED:
+            self.assertIn(f"--{setting.option}=", shown)
+            self.assertIn(f"[default: {setting.default or 'not set'}]", words)
+
+    def test_precedence(self) -> None:
+        """Option, environment, ``.env`` in the working directory, default."""
+        self.write(
+            ".env", b"COMMIT=byte\nLOG_LEVEL=debug\nLOG_FORMAT=json # why not\nFOREIGN=$HOME\n"
+        )
+        settings = self.options("--commit=complete", COMMIT="content", LOG_LEVEL="warn").settings
+        self.assertEqual(
+            (settings.commit, settings.log_level, settings.log_format), ("complete", "warn", "json")
+        )
+
+    def test_named_env_file(self) -> None:
+        """``--env-file`` replaces ``.env``, and no variable is expanded within it."""
+        self.write(".env", b"COMMIT=byte\n")
+        path = self.write("other", b"export ALIASES='a/$HOME'\nMAX_ATTEMPTS=\n")
+        settings = self.options(f"--env-file={path}", HOME="/root").settings
+        self.assertEqual((settings.commit, settings.aliases), ("content", ("a/$HOME",)))
+
+    def test_bad_env_files(self) -> None:
+        """A named file that does not exist, and one that is not text, are refused."""
+        self.assertIn("does not exist", self.refused("--env-file=/no/such")[-1])
+        self.assertEqual(self.refused(f"--env-file={self.folder}")[0], "bad configuration")
+        path = self.write("binary", b"ALIASES=\xff\xfe")
+        self.assertIn("not UTF-8", self.refused(f"--env-file={path}")[-1])
+
+    def test_refusal(self) -> None:
+        """Every bad setting has a line of its own, wherever it came from."""
+        self.write(".env", b"COMMIT=half\n")
+        lines = self.refused("--max-attempts=none", LISTEN_ADDR="8080")
+        names = [line.partition(":")[0] for line in lines[1:]]
+        self.assertEqual(names, ["LISTEN_ADDR", "COMMIT", "MAX_ATTEMPTS"])
+
+    def test_words_are_refused(self) -> None:
+        """A word that is no option is an error, not ignored."""
+        self.assertTrue(self.refused("serve"))
+        self.assertTrue(self.refused("--no-such-option"))
+
+    def test_check_config(self) -> None:
+        """``--check-config`` shows each value and its origin, hides secrets, and exits with 0."""
+        printed = StringIO()
+        with redirect_stdout(printed):
+            left = self.assertRaises(
+                SystemExit,
+                self.options,
+                "--check-config",
+                "--commit=byte",
+                STICKY_HASH_KEY="hunter2",
+            )
+        lines = printed.getvalue().splitlines()
+        self.assertEqual(left.code, 0)
+        self.assertEqual(len(lines), len(DECLARED))
+        self.assertIn("COMMIT=byte  # option", lines)
+        self.assertIn("STICKY_HASH_KEY=********  # environment", lines)
+        self.assertIn("MAX_ATTEMPTS=8  # default", lines)
+        self.assertIn("ADMIN_LISTEN_ADDR=  # default", lines)
+        self.assertNotIn("hunter2", printed.getvalue())
+
+    def test_shown_config_can_be_read(self) -> None:
+        """What ``--check-config`` prints is a valid ``.env`` file with the same meaning."""
+        printed = StringIO()
+        with redirect_stdout(printed):
+            self.assertRaises(SystemExit, self.options, "--check-config", "--cooldown-ms=5")
+        path = self.write("shown", printed.getvalue().encode())
+        self.assertEqual(self.options(f"--env-file={path}").settings, Settings(cooldown_ms=5))
+
+    def test_version(self) -> None:
+        """``--version`` names this program, not Twisted."""
+        printed = StringIO()
+        with redirect_stdout(printed):
+            self.assertRaises(SystemExit, self.options, "--version")
+        self.assertRegex(printed.getvalue(), r"\Achutes-autopilot \d+\.\d+\.\d+\n\Z")
+
+
+class LoggingTests(SynchronousTestCase):
+    """How LOG_FORMAT and LOG_LEVEL reach ``twistd``."""
+
+    def test_observer_is_handed_to_the_application(self) -> None:
+        """The application that the service joins logs through the chosen observer."""
+        observer = line_observer(StringIO(), "json", "info")
+        application = Application("autopilot")
+        tap._Root(observer, Mock(), Mock()).setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver), observer)
+
+    def test_destinations(self) -> None:
+        """Lines go where twistd's own would: standard output, a file; syslog is left to twistd."""
+        self.assertIs(tap._log_sink({"nodaemon": True, "logfile": None}), sys.stdout)
+        self.assertIs(tap._log_sink({"nodaemon": True, "logfile": "-"}), sys.stdout)
+        self.assertIsNone(tap._log_sink({"nodaemon": True, "logfile": "x", "syslog": True}))
+        self.assertIsNone(tap._log_sink({"nodaemon": False, "logfile": "-"}))
+        self.assertIsNone(tap._log_sink({}))
+        path = Path(self.mktemp())
+        sink = tap._log_sink({"nodaemon": False, "logfile": str(path)})
+        assert isinstance(sink, LogFile)
+        self.addCleanup(sink.close)
+        line_observer(sink, "text", "info")({"log_format": "hello", "log_time": 0.0})
+        self.assertIn("hello", path.read_text())
+
+    def test_records(self) -> None:
+        """Records go past the log to where it writes itself, unless somebody else has the log."""
+        sink = StringIO()
+        self.patch(sys, "stdout", sink)
+        in_front = {"nodaemon": True, "logfile": None}
+        observer, write = tap._logging(in_front, Settings(log_format="json"))
+        assert observer is not None
+        assert write is not None
+        observer({"log_format": "first", "log_time": 0.0})
+        write(record())
+        first, second = (json.loads(line)["message"] for line in sink.getvalue().splitlines())
+        self.assertEqual(first, "first")
+        self.assertTrue(second.startswith("r1 alias"))
+        for other in ({}, {**in_front, "syslog": True}, {**in_front, "logger": list}):
+            self.assertIsNone(tap._logging(other, Settings())[1])
+
+
+class CommandTests(SynchronousTestCase):
+    """The command itself, as a process."""
+
+    def setUp(self) -> None:
+        """Make an empty directory to work in."""
+        self.folder = self.mktemp()
+        os.makedirs(self.folder)
+
+    def test_plugin(self) -> None:
+        """The plugin is found, and ``twistd --help`` lists it."""
+        self.assertIn("autopilot", [each.tapname for each in getPlugins(IServiceMaker)])
+        self.assertRegex(twistd(self.folder, "--help").stdout, r"(?m)^ +autopilot +Streaming")
+
+    def test_bad_configuration(self) -> None:
+        """Bad values end the command with status 1 and one line each, before it listens."""
+        done = twistd(
+            self.folder, "--nodaemon", "autopilot", LISTEN_ADDR="x", COMMIT="y", LOG_LEVEL="z"
+        )
+        self.assertEqual(done.returncode, 1)
+        last = done.stdout.splitlines()[-3:]
+        names = [line.partition(":")[0] for line in last]
+        self.assertEqual(names, ["LISTEN_ADDR", "COMMIT", "LOG_LEVEL"])
+
+    def test_check_config(self) -> None:
+        """``--check-config`` ends with status 0 and leaves no file behind."""
+        done = twistd(self.folder, "--nodaemon", "autopilot", "--check-config", COMMIT="byte")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("COMMIT=byte  # environment", done.stdout)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_no_reactor_is_chosen_by_parsing(self) -> None:
+        """Reading the command line imports neither a reactor nor Klein."""
+        program = (
+            "import sys; from autopilot.tap import Options; Options().parseOptions([])\n"
+            "assert not {'klein', 'twisted.internet.reactor'} & sys.modules.keys()"
+        )
+        done = subprocess.run(
+            (sys.executable, "-c", program),
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, b""))

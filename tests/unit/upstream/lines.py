@@ -1,0 +1,75 @@
+"""One upstream connection in memory, calls on it, and a receiver that notes what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.task import Clock
+
+from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
+from autopilot.upstream.connection import Connection
+from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
+from tests.unit.relay.upstreams import Wire
+
+Event = tuple[str, object]
+BROKEN: Event = ("broken", UpstreamError(MALFORMED))
+LOST: Event = ("broken", UpstreamError(CONNECTION_LOST))
+
+
+class Listener:
+    """A receiver that notes what it hears, and may do something at the head or at body bytes."""
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+        self.head_seen: ResponseHead | None = None
+        self.at_head: Callable[[], None] = lambda: None
+        self.at_body: Callable[[], None] = lambda: None
+
+    def head(self, head: ResponseHead) -> None:
+        """See `Receiver`."""
+        self.head_seen = head
+        self.heard.append(("head", head.status))
+        self.at_head()
+
+    def body(self, data: bytes) -> None:
+        """See `Receiver`."""
+        self.heard.append(("body", data))
+        self.at_body()
+
+    def end(self) -> None:
+        """See `Receiver`."""
+        self.heard.append(("end", None))
+
+    def broken(self, broken: UpstreamError) -> None:
+        """See `Receiver`."""
+        self.heard.append(("broken", broken))
+
+
+class Line:
+    """A connection to a `Wire`, its owner's notes, and calls on it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.notes: list[str] = []
+        self.connection = Connection(
+            False,
+            ready=lambda it: self.notes.append("ready"),
+            idle=lambda it: self.notes.append("idle"),
+            lost=lambda it: self.notes.append("lost"),
+        )
+        self.wire = Wire(self.clock)
+        self.wire.protocol = self.connection
+        self.connection.makeConnection(self.wire)
+        self.listener = Listener()
+        self.call = self.carry(self.listener, reused=False)
+
+    def carry(self, listener: Listener, reused: bool = True) -> UpstreamCall:
+        """Send a request."""
+        call = UpstreamCall(b"request", listener)
+        self.connection.carry(call, reused)
+        return call
+
+    @property
+    def kept(self) -> bool:
+        """Whether the connection was offered for another call."""
+        return "idle" in self.notes

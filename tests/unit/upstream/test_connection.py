@@ -1,0 +1,112 @@
+"""One upstream connection: what the holder of a call can do, and what a loss means."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.retry_policy import CONNECTION_LOST
+from autopilot.upstream.types import UpstreamError
+from tests.unit.relay.upstreams import chunk, head, whole
+from tests.unit.upstream.lines import Line, Listener
+
+
+class HandleTests(SynchronousTestCase):
+    """What the holder of a call can do, and when."""
+
+    def setUp(self) -> None:
+        """Send a request."""
+        self.line = Line()
+
+    def test_abort_at_head(self) -> None:
+        """A call dropped at its head hears no more, though the whole response had arrived."""
+        for data in (whole(200, b"abc"), head() + chunk(b"a")):
+            self.setUp()
+            self.line.listener.at_head = self.line.call.abort
+            self.line.wire.says(data)
+            self.assertEqual(self.line.listener.heard, [("head", 200)])
+            self.assertIsNone(self.line.call.carrier)
+            self.assertEqual(self.line.wire.alive, self.line.kept)
+
+    def test_abort_at_body(self) -> None:
+        """A call dropped at its body hears no end."""
+        for data in (whole(200, b"abc"), head() + chunk(b"a")):
+            self.setUp()
+            self.line.listener.at_body = self.line.call.abort
+            self.line.wire.says(data)
+            self.assertEqual([kind for kind, _ in self.line.listener.heard], ["head", "body"])
+
+    def test_abort(self) -> None:
+        """Aborting closes the connection at once, and its loss is nobody's news."""
+        self.line.call.abort()
+        self.line.call.abort()
+        self.line.call.pause()
+        self.line.call.resume()
+        self.assertTrue(self.line.wire.aborted)
+        self.line.clock.advance(0)
+        self.assertEqual((self.line.listener.heard, self.line.notes[-1]), ([], "lost"))
+
+    def test_other_receiver(self) -> None:
+        """A receiver put in during the head gets the rest."""
+        other = Listener()
+        self.line.listener.at_head = lambda: setattr(self.line.call, "receiver", other)
+        self.line.wire.says(whole(200, b"abc"))
+        self.assertEqual(self.line.listener.heard, [("head", 200)])
+        self.assertEqual(other.heard, [("body", b"abc"), ("end", None)])
+
+    def test_next_call_at_head(self) -> None:
+        """The connection of a complete response carries the next call before this one's end."""
+        second = Listener()
+        self.line.listener.at_head = lambda: setattr(self, "next", self.line.carry(second))
+        self.line.wire.says(whole(500, b"abc"))
+        self.assertEqual(len(self.line.listener.heard), 3)
+        self.line.wire.says(whole(200, b"x"))
+        self.assertEqual(second.heard, [("head", 200), ("body", b"x"), ("end", None)])
+
+    def test_pause(self) -> None:
+        """A paused call leaves the response in the socket."""
+        self.line.call.pause()
+        self.line.wire.says(whole(200, b"abc"))
+        self.assertEqual(self.line.listener.heard, [])
+        self.line.call.resume()
+        self.line.clock.advance(0)
+        self.assertEqual(len(self.line.listener.heard), 3)
+
+    def test_pause_when_over(self) -> None:
+        """Pausing in the last moment does not pause the connection for the next call."""
+        self.line.listener.at_body = self.line.call.pause
+        self.line.wire.says(whole(200, b"abc"))
+        self.assertEqual(self.line.wire.producerState, "producing")
+
+    def test_end_while_paused(self) -> None:
+        """A response that ends in a read already decrypted leaves no paused connection behind."""
+        self.line.wire.says(head())
+        self.line.call.pause()
+        self.line.connection.dataReceived(chunk(b""))
+        self.assertTrue(self.line.kept)
+        self.assertEqual(self.line.wire.producerState, "producing")
+
+    def test_stale(self) -> None:
+        """Only a reused connection lost before any byte of the response is called stale."""
+        for reused, data, stale in (
+            (True, b"", True),
+            (True, b"H", False),
+            (True, b"HTTP/1.1 100 C\r\n\r\n", False),
+            (False, b"", False),
+        ):
+            line = Line()
+            line.wire.says(whole(200, b""))
+            later = Listener()
+            call = line.carry(later, reused=reused)
+            line.wire.says(*([data] if data else []))
+            line.wire.closes()
+            self.assertEqual(later.heard, [("broken", UpstreamError(CONNECTION_LOST, stale=stale))])
+            self.assertIsNone(call.carrier)
+
+    def test_idle_data(self) -> None:
+        """Bytes on an idle connection end it; so does the server."""
+        self.line.wire.says(whole(200, b""), b"HTTP/1.1 408 X\r\n\r\n")
+        self.assertTrue(self.line.wire.aborted and self.line.connection.closing)
+        self.setUp()
+        self.line.wire.says(whole(200, b""))
+        self.line.wire.closes()
+        self.assertEqual(self.line.notes, ["ready", "idle", "lost"])

@@ -1,0 +1,272 @@
+"""The pool: which connection a call gets, how long one is kept, and that none is left behind."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.retry_policy import CONNECT_ERROR, CONNECT_TIMEOUT, CONNECTION_LOST
+from autopilot.upstream.pool import Origin, Pool
+from autopilot.upstream.types import UpstreamCall, UpstreamError
+from tests.unit.relay.upstreams import Upstreams, Wire, head, whole
+from tests.unit.upstream.lines import Listener
+
+PLAIN = Origin("http", "llm.test", 80)
+OTHER = Origin("http", "claude.test", 80)
+SECURE = Origin("https", "llm.test", 443)
+
+
+class OriginTests(SynchronousTestCase):
+    """How a configured URL becomes an origin."""
+
+    def test_of(self) -> None:
+        """The port is the scheme's own unless given; the path loses its last slash."""
+        origin = Origin.of("https://llm.chutes.ai/v2/")
+        self.assertEqual(origin, Origin("https", "llm.chutes.ai", 443, "/v2"))
+        self.assertTrue(origin.secure)
+        self.assertEqual(Origin.of("http://h:81"), Origin("http", "h", 81))
+        self.assertEqual(Origin.of("http://h").port, 80)
+
+    def test_host_field(self) -> None:
+        """The port is named only when it is not the scheme's own; IPv6 stands in brackets."""
+        for url, field in (
+            ("https://h", b"h"),
+            ("https://h:80", b"h:80"),
+            ("http://h:80", b"h"),
+            ("http://[::1]:8080", b"[::1]:8080"),
+        ):
+            self.assertEqual(Origin.of(url).host_field, field)
+
+
+class PoolTests(SynchronousTestCase):
+    """Calls over a pool that keeps two idle connections for four seconds."""
+
+    def setUp(self) -> None:
+        """Make the pool."""
+        self.clock = Clock()
+        self.upstreams = Upstreams(self.clock)
+        self.pool = self.made()
+
+    def made(self, size: int = 2, idle: float = 4.0) -> Pool:
+        """A pool of this size."""
+        return Pool(self.clock, self.upstreams, size=size, idle=idle, connect_timeout=2.0)
+
+    def tearDown(self) -> None:
+        """Closing leaves no timer and no connection."""
+        self.pool.close()
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.pool.open_connections, 0)
+
+    def send(self, origin: Origin = PLAIN, *, fresh: bool = False) -> tuple[UpstreamCall, Listener]:
+        """Send a call."""
+        listener = Listener()
+        call = UpstreamCall(b"x", listener)
+        self.pool.dispatch(origin, call, fresh=fresh)
+        return call, listener
+
+    def answered(self, origin: Origin = PLAIN) -> Wire:
+        """Send a call over a new connection and have it answered."""
+        self.send(origin, fresh=True)
+        return self.upstreams.wire
+
+    def test_reuse(self) -> None:
+        """A connection is used again, by calls to the same origin only, unless asked not to."""
+        first = self.answered()
+        first.says(whole(200, b""))
+        self.send(OTHER)
+        self.send(fresh=True)
+        self.assertEqual((len(self.upstreams.wires), first.value()), (3, b"x"))
+        self.send()
+        self.assertEqual((len(self.upstreams.wires), first.value()), (3, b"xx"))
+        self.assertEqual(self.upstreams.origins, [PLAIN, OTHER, PLAIN])
+
+    def test_newest_first(self) -> None:
+        """Of several idle connections the one used last is taken."""
+        wires = [self.answered(), self.answered()]
+        for wire in wires:
+            wire.says(whole(200, b""))
+        self.send()
+        self.assertEqual([wire.value() for wire in wires], [b"x", b"xx"])
+
+    def test_idle_expiry(self) -> None:
+        """Each idle connection is closed when its own time is over."""
+        first, second = self.answered(), self.answered(OTHER)
+        first.says(whole(200, b""))
+        self.clock.advance(1)
+        second.says(whole(200, b""))
+        self.clock.advance(3)
+        self.assertEqual((first.alive, second.alive), (False, True))
+        self.clock.advance(1)
+        self.assertFalse(second.alive)
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_used_again_in_time(self) -> None:
+        """The idle time begins anew with each use."""
+        wire = self.answered()
+        for _ in range(3):
+            wire.says(whole(200, b""))
+            self.clock.advance(3)
+            self.assertTrue(wire.alive)
+            self.send()
+        wire.says(whole(200, b""))
+        self.clock.pump([3.9, 0.1])
+        self.assertFalse(wire.alive)
+
+    def test_expired_is_not_used(self) -> None:
+        """A connection closed for its age is given to nobody, though its loss is still to come."""
+        old, busy = self.answered(), self.answered()
+        old.says(whole(200, b""))
+        self.clock.advance(3.99)
+        self.clock.callLater(0.01, busy.says, whole(200, b""))
+        self.clock.callLater(0.01, self.send)
+        self.clock.advance(0.01)
+        self.assertEqual((old.value(), busy.value()), (b"x", b"xx"))
+
+    def test_kept_while_another_expires(self) -> None:
+        """A connection that becomes idle in the moment another expires expires too, later."""
+        old, busy = self.answered(), self.answered()
+        old.says(whole(200, b""))
+        self.clock.callLater(4, busy.says, whole(200, b""))
+        self.clock.advance(4)
+        self.assertTrue(busy.alive)
+        self.clock.advance(4)
+        self.assertFalse(busy.alive)
+
+    def test_spoken_out_of_turn(self) -> None:
+        """An idle connection on which bytes arrived is given to nobody."""
+        wire = self.answered()
+        wire.says(whole(200, b""), b"junk")
+        self.send()
+        self.assertEqual(len(self.upstreams.wires), 2)
+
+    def test_closed_by_server(self) -> None:
+        """An idle connection that its server closed is forgotten, and so is its timer."""
+        wire = self.answered()
+        wire.says(whole(200, b""))
+        self.assertEqual(self.pool.open_connections, 1)
+        wire.closes()
+        self.assertEqual(self.pool.open_connections, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_of_two_closed(self) -> None:
+        """The loss of one idle connection does not keep the other from expiring."""
+        first, second = self.answered(), self.answered()
+        first.says(whole(200, b""))
+        second.says(whole(200, b""))
+        first.closes()
+        self.clock.advance(4)
+        self.assertFalse(second.alive)
+
+    def test_size(self) -> None:
+        """No more than so many idle connections are kept, of all origins together."""
+        wires = [self.answered(), self.answered(OTHER), self.answered()]
+        for wire in wires:
+            wire.says(whole(200, b""))
+        self.assertEqual([wire.alive for wire in wires], [True, True, False])
+
+    def test_no_idle_time(self) -> None:
+        """With an idle time of nothing, nothing is kept."""
+        self.pool = self.made(idle=0.0)
+        wire = self.answered()
+        wire.says(whole(200, b""))
+        self.assertFalse(wire.alive)
+
+    def test_refused(self) -> None:
+        """A refused connection breaks the call."""
+        self.upstreams.refusing = 1
+        call, listener = self.send()
+        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_ERROR))])
+        self.assertIsNone(call.carrier)
+
+    def test_connect_timeout(self) -> None:
+        """A connection that is not there in time breaks the call, and is given up."""
+        self.upstreams.hanging = True
+        _, listener = self.send()
+        self.assertEqual(self.pool.open_connections, 1)
+        self.clock.advance(2)
+        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_TIMEOUT))])
+        self.assertEqual((self.upstreams.cancelled, self.pool.open_connections), (1, 0))
+
+    def test_handshake_timeout(self) -> None:
+        """The connect timeout covers the handshake."""
+        _, listener = self.send(SECURE)
+        self.assertEqual(self.upstreams.wire.value(), b"")
+        self.clock.advance(2)
+        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_TIMEOUT))])
+        self.assertTrue(self.upstreams.wire.aborted)
+
+    def test_handshake(self) -> None:
+        """Over TLS the request leaves after the handshake, and the deadline with it."""
+        self.upstreams.hanging = True
+        _, listener = self.send(SECURE)
+        connection = self.upstreams.lets_in()
+        self.assertEqual(self.upstreams.wire.value(), b"")
+        connection.handshakeCompleted()
+        self.assertEqual(self.upstreams.wire.value(), b"x")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.upstreams.wire.closes()
+        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECTION_LOST))])
+
+    def test_handshake_fails(self) -> None:
+        """A connection lost during the handshake is one that could not be made."""
+        _, listener = self.send(SECURE)
+        self.upstreams.wire.resets()
+        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_ERROR))])
+
+    def test_abort_while_connecting(self) -> None:
+        """A call dropped while connecting takes the attempt to connect with it."""
+        self.upstreams.hanging = True
+        call, listener = self.send()
+        call.pause()
+        call.resume()
+        call.abort()
+        self.assertEqual((self.upstreams.cancelled, listener.heard), (1, []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_abort_in_handshake(self) -> None:
+        """A call dropped during the handshake takes the connection with it."""
+        call, listener = self.send(SECURE)
+        call.abort()
+        self.assertTrue(self.upstreams.wire.aborted)
+        self.assertEqual(listener.heard, [])
+
+    def test_handshake_too_late(self) -> None:
+        """A handshake that completes after all is over carries nothing."""
+        call, _ = self.send(SECURE)
+        call.abort()
+        connection = self.upstreams.wire.protocol
+        connection.handshakeCompleted()  # type: ignore[union-attr]
+        self.assertEqual(self.upstreams.wire.value(), b"")
+
+    def test_uncancellable(self) -> None:
+        """An endpoint that connects although it was told not to gets its connection closed."""
+        caught: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
+
+        def connect(factory: IProtocolFactory) -> Deferred[IProtocol]:
+            caught.append((factory, Deferred(lambda it: None)))
+            return caught[0][1]
+
+        self.patch(self.upstreams, "connect", connect)
+        call, listener = self.send()
+        call.abort()
+        self.upstreams.open(caught[0][0])
+        self.assertTrue(self.upstreams.wire.aborted)
+        self.assertEqual(listener.heard, [])
+
+    def test_close(self) -> None:
+        """Closing ends busy, idle and opening connections; later ones close after their use."""
+        self.answered().says(whole(200, b""))
+        self.answered().says(head())
+        self.upstreams.hanging = True
+        self.send(fresh=True)
+        self.pool.close()
+        self.assertEqual((self.upstreams.cancelled, self.upstreams.alive), (1, []))
+        self.clock.advance(0)
+        self.assertEqual(self.pool.open_connections, 0)
+        self.upstreams.hanging = False
+        self.answered().says(whole(200, b""))
+        self.assertEqual(self.upstreams.alive, [])

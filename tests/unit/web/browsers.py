@@ -1,0 +1,196 @@
+"""Clients in memory, joined to a site over the real data plane."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from autopilot.feeds.model_list import ModelDocuments
+from autopilot.feeds.polling import FeedStatus
+from autopilot.feeds.readiness import Readiness, readiness
+from autopilot.http.limits import Limits
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.web.app import Pages, Sources
+from autopilot.web.root import RootResource
+from autopilot.web.site import AutopilotSite
+from autopilot.web.status.facts import Facts
+from autopilot.web.status.live import Live
+from autopilot.web.status.sections import sections
+from tests.unit.relay.routers import ALIAS, RouterTestCase
+from tests.unit.web.responses import Response, responses
+
+MAX_BODY = 100_000
+CHAT = b"/v1/chat/completions"
+
+
+def request(
+    target: bytes = CHAT,
+    *fields: bytes,
+    method: bytes = b"POST",
+    version: bytes = b"1.1",
+    host: bytes | None = b"router.test",
+    body: bytes = b"",
+) -> bytes:
+    """A request as bytes; its length is declared when it has a body and no framing of its own."""
+    lines = [b"%b %b HTTP/%b" % (method, target, version)]
+    if host is not None:
+        lines.append(b"Host: " + host)
+    lines += fields
+    framed = any(
+        field.lower().startswith((b"content-length", b"transfer-encoding")) for field in fields
+    )
+    if body and not framed:
+        lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def ask(model: object = ALIAS, *, stream: bool = True, **members: object) -> bytes:
+    """The body of a request."""
+    return json.dumps({"model": model, "stream": stream, **members}).encode()
+
+
+class Peer(StringTransport):
+    """The client's end; a closed connection is lost when the test says so."""
+
+    aborted = False
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.7", 54321))
+
+    def abortConnection(self) -> None:
+        """See `ITCPTransport`."""
+        self.aborted = True
+        super().abortConnection()
+
+
+class Browser:
+    """One client connection."""
+
+    def __init__(self, site: Site) -> None:
+        protocol = site.buildProtocol(None)
+        assert protocol is not None
+        self.protocol = cast(IProtocol, protocol)
+        self.peer = Peer()
+        self.lost = False
+        self.protocol.makeConnection(self.peer)
+
+    def sends(self, data: bytes, piece: int = 0) -> None:
+        """Send, in reads of ``piece`` bytes, until the router closes."""
+        step = piece or len(data) or 1
+        for start in range(0, len(data), step):
+            if not self.closed:
+                self.protocol.dataReceived(data[start : start + step])
+
+    @property
+    def wire(self) -> bytes:
+        """All the router wrote."""
+        return bytes(self.peer.value())
+
+    @property
+    def got(self) -> list[Response]:
+        """The responses so far."""
+        return responses(self.wire)
+
+    @property
+    def response(self) -> Response:
+        """The one response there has to be."""
+        (response,) = self.got
+        return response
+
+    @property
+    def closed(self) -> bool:
+        """Whether the router has closed the connection."""
+        return bool(self.peer.disconnecting)
+
+    def leaves(self) -> None:
+        """Go away."""
+        if not self.lost:
+            self.lost = True
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class SiteTestCase(RouterTestCase):
+    """A site over a real gateway, whose upstreams the test drives; nothing may be left of it."""
+
+    refused: list[int]
+    limits = Limits(body_bytes=MAX_BODY)
+
+    def setUp(self) -> None:
+        """Build the router and its site."""
+        super().setUp()
+        self.refused = []
+        self.browsers: list[Browser] = []
+        self.catalog: Catalog | None = Catalog.of(
+            [
+                Model("org/name", chute_id="1", raw=b'{"id":"org/name","x":1.0}'),
+                Model("plain", chute_id="2", raw=b'{"id":"plain"}'),
+            ]
+        )
+        self.feed_due_in: Callable[[str], int] = lambda feed: 1
+        self.status: Callable[[], Facts] = lambda: Facts("<c>", self.readiness())
+        self.live = Live(self.clock, lambda: sections(self.status()))
+        self.site = self.make_site(self.tree())
+
+    def make_site(self, resource: IResource) -> Site:
+        """The site under test."""
+        return AutopilotSite(resource, self.clock, self.limits, self.refused.append)
+
+    def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
+        """The router's resources."""
+        sources = Sources(
+            catalog=lambda: self.catalog,
+            documents=ModelDocuments([ALIAS], 7),
+            readiness=self.readiness,
+            metrics=lambda: b"metric 1\n",
+            status=lambda: self.status(),
+            refreshed_in=self.feed_due_in,
+            live=self.live,
+        )
+        pages = Pages(sources, for_clients=clients, for_operators=operators)
+        return RootResource(pages.app.resource(), self.gateway if clients else None)
+
+    def readiness(self) -> Readiness:
+        """What the snapshot of the test is worth."""
+        statuses = FeedStatus("catalog"), FeedStatus("utilization")
+        now = self.clock.seconds()
+        return readiness(self.snapshot, statuses, now, 60.0, 900.0, self.gateway.draining)
+
+    def browser(self) -> Browser:
+        """Connect."""
+        browser = Browser(self.site)
+        self.browsers.append(browser)
+        return browser
+
+    def get(self, path: bytes, *fields: bytes, method: bytes = b"GET") -> Response:
+        """One request for a page, and its answer."""
+        browser = self.browser()
+        browser.sends(request(path, *fields, method=method))
+        (response,) = responses(browser.wire, head_only=method == b"HEAD")
+        return response
+
+    def post(self, body: bytes, *fields: bytes, path: bytes = CHAT) -> Browser:
+        """One request to the relay."""
+        browser = self.browser()
+        browser.sends(request(path, *fields, body=body))
+        return browser
+
+    def tearDown(self) -> None:
+        """Everybody leaves; no exchange, timer or connection stays behind."""
+        for browser in self.browsers:
+            browser.leaves()
+        self.assertEqual(self.gateway.active, 0)
+        self.pool.close()
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.pool.open_connections, 0)
+        SynchronousTestCase.tearDown(self)

@@ -1,0 +1,246 @@
+"""What the status page says, and how; rendered from values."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.attestation.evidence_state import EvidenceState
+from autopilot.observability.history import History
+from autopilot.web.status.assets import load_assets
+from autopilot.web.status.facts import Facts
+from autopilot.web.status.markup import el, join
+from autopilot.web.status.page import page
+from autopilot.web.status.sections import Sections, sections
+from autopilot.web.status.words import age, duration, evidence, number, percent
+from tests.unit.observability.records import record
+from tests.unit.web.browsers import SiteTestCase
+from tests.unit.web.status.values import facts, ready
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '" onmouseover="alert(1)',
+    "</td></table><img src=x onerror=alert(1)>",
+    "{{7*7}}&amp;%s{0}",
+    "org/'><svg/onload=alert(1)>",
+)
+
+
+class Reading(HTMLParser):
+    """The elements and the text of a document; every element has to be closed in order."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(document)
+        self.close()
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """See `HTMLParser`."""
+        assert len({name for name, _ in attrs}) == len(attrs), attrs
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("br", "link", "meta"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """See `HTMLParser`."""
+        assert self._open.pop() == tag, tag
+
+    def handle_data(self, data: str) -> None:
+        """See `HTMLParser`."""
+        self.text += data
+
+
+def read(shown: Facts) -> Reading:
+    """The whole page of these facts."""
+    return Reading(page(shown.version, sections(shown), load_assets()).decode("utf-8"))
+
+
+class PageTests(SynchronousTestCase):
+    """The document."""
+
+    def test_hostile_names(self) -> None:
+        """Wherever a name stands it is text: it adds no element and no attribute."""
+        plain = [f"name{place}" for place in range(len(HOSTILE))]
+
+        def shown(names: list[str] | tuple[str, ...]) -> Reading:
+            recent = [
+                {
+                    "model": name,
+                    "mode": name,
+                    "status": 200,
+                    "attempts": 1,
+                    "failovers": (name,),
+                    "first_byte": 0.1,
+                    "duration": 0.2,
+                    "outcome": name,
+                }
+                for name in names
+            ]
+            cooling = dict.fromkeys(names, 3.0)
+            return read(facts(*names, recent=recent, cooling=cooling, version=names[0]))
+
+        hostile, harmless = shown(HOSTILE), shown(plain)
+        shapes = [
+            sorted((tag, tuple(attributes)) for tag, attributes in each.tags if tag != "span")
+            for each in (hostile, harmless)
+        ]
+        self.assertEqual(*shapes)
+        for name in HOSTILE:
+            self.assertIn(name.rpartition("/")[2], hostile.text)
+
+    def test_nothing_inline(self) -> None:
+        """No script, style or handler in the document, and no address but relative ones."""
+        for tag, attributes in read(facts("a", "b", cooling={"a": 1.0})).tags:
+            self.assertNotEqual(tag, "style")
+            for name, value in attributes.items():
+                self.assertFalse(name == "style" or name.startswith("on"), name)
+                if name in ("href", "src", "data-events"):
+                    self.assertRegex(value or "", r"\A(status[/.]|metrics\Z|readyz\Z|#)")
+
+    def test_every_state(self) -> None:
+        """Each state has a name, a meaning and, unless all is well, advice."""
+        for given, title in (
+            (ready(loads_at=90.0), "Ready"),
+            (ready(catalog_at=None), "Waiting for the model catalog"),
+            (ready(catalog_at=-900.0), "The model catalog is stale"),
+            (ready(loads_at=None), "Waiting for the utilization feed"),
+            (ready(loads_at=10.0), "The utilization feed is stale"),
+            (ready(draining=True), "Shutting down"),
+        ):
+            document = str(sections(facts(readiness=given))["state"])
+            self.assertIn(f"<h2>{title}</h2>", document)
+            self.assertEqual("advice" in document, given.status != 200)
+
+    def test_empty(self) -> None:
+        """Before the first feed nothing is made up: the ranking and the requests say so."""
+        text = read(facts(readiness=ready(catalog_at=None))).text
+        self.assertIn("No model can be chosen now", text)
+        self.assertIn("No request has been finished", text)
+        self.assertIn("No response in the last half hour", text)
+
+    def test_why(self) -> None:
+        """The first model's score adds up in words, and by how much it leads."""
+        text = read(facts("acme/one", "acme/two")).text
+        self.assertIn(
+            "acme/one is first: 2.25 free instances + 0.00 for growth − 0.60 for requests "
+            "turned away = 1.65, 0.55 ahead of the next.",
+            text,
+        )
+
+    def test_many_models(self) -> None:
+        """The first twelve at once, all the others behind a disclosure."""
+        document = str(sections(facts(*(f"m{place:03}" for place in range(60))))["ranking"])
+        first, rest = document.split("<details")
+        self.assertEqual((first.count("<tr>"), rest.count("<tr>")), (13, 49))
+        self.assertIn("48 more models", rest)
+
+    def test_accessible_tables(self) -> None:
+        """Every table has a caption and scopes, in a named region that takes the keyboard."""
+        reading = read(facts("a", cooling={"a": 0.0}))
+        tables = [tag for tag, _ in reading.tags].count("table")
+        regions = [each for tag, each in reading.tags if each.get("role") == "region"]
+        self.assertEqual(len(regions), tables)
+        ids = [each["id"] for _, each in reading.tags if "id" in each]
+        self.assertEqual(len(ids), len(set(ids)))
+        for each in regions:
+            self.assertEqual(each["tabindex"], "0")
+            self.assertIn(each["aria-labelledby"], ids)
+        self.assertTrue(all("scope" in each for tag, each in reading.tags if tag == "th"))
+
+    def test_charts(self) -> None:
+        """A chart is an image with a name and its facts in words."""
+        clock = Clock()
+        history = History(clock.seconds)
+        for _ in range(4):
+            history.add(record(first_byte=0.5, failovers=("status_503",)))
+            clock.advance(200.0)
+        document = str(sections(facts(past=history.past()))["charts"])
+        self.assertEqual(document.count('role="img"'), 2)
+        self.assertIn("Half of 4 responses began within", document)
+        self.assertIn("4 failed attempts in 4 requests.", document)
+
+    def test_kept(self) -> None:
+        """A section is drawn anew when what it shows has changed, and only then."""
+        sections = Sections()
+        before, same = (sections(facts("a", "b", cooling={"a": left})) for left in (3.9, 3.1))
+        after = sections(facts("a", "b", cooling={"a": 2.0}, throughput={"a": 5.0}))
+        self.assertIs(before["ranking"], same["ranking"])
+        self.assertIs(before["charts"], after["charts"])
+        self.assertIn("cooling for 2 s", after["ranking"])
+        self.assertIn("5.0", after["ranking"])
+
+    def test_words(self) -> None:
+        """Numbers as people read them."""
+        self.assertEqual(
+            [number(-0.001), number(-2.5, 1), number(None)], ["0.00", "\u22122.5", "–"]
+        )
+        self.assertEqual([percent(0.0), percent(0.034), percent(0.5)], ["0 %", "3.4 %", "50 %"])
+        self.assertEqual(
+            [duration(0.2), duration(3.21), duration(600)], ["200 ms", "3.2 s", "10.0 min"]
+        )
+        self.assertEqual(
+            [age(None), age(119.9), age(600), age(9000)], ["never", "119 s", "10 min", "2 h"]
+        )
+
+    def test_markup(self) -> None:
+        """Children and attributes are escaped, what is markup already is not."""
+        self.assertEqual(el("p", "<", el("b", 1), None, ["&"]), "<p>&lt;<b>1</b>&amp;</p>")
+        self.assertEqual(el("br", class_='"', hidden=True, id=None), '<br class="&#34;" hidden>')
+        self.assertEqual(join("a", "<"), "a&lt;")
+
+
+class AssetTests(SiteTestCase):
+    """Script, style and icon, as routes of their own."""
+
+    def test_fields(self) -> None:
+        """The page is not kept, nor framed; what it needs is kept for ever, by version."""
+        got = self.get(b"/status")
+        self.assertEqual(got.value(b"cache-control"), b"no-store")
+        self.assertEqual(got.value(b"referrer-policy"), b"no-referrer")
+        self.assertEqual(got.value(b"x-content-type-options"), b"nosniff")
+        for name, asset in load_assets().items():
+            path = f"/status/{name}".encode()
+            link = path + b"?v=" + asset.version.encode()
+            self.assertIn(link[1:], got.body)
+            fresh, plain = self.get(link), self.get(path)
+            self.assertEqual((fresh.body, plain.body), (asset.body, asset.body))
+            self.assertEqual(fresh.value(b"content-type"), asset.content_type)
+            self.assertIn(b"immutable", fresh.value(b"cache-control") or b"")
+            self.assertEqual(plain.value(b"cache-control"), b"no-cache")
+            again = self.get(path, b"If-None-Match: " + (plain.value(b"etag") or b""))
+            self.assertEqual((again.status, again.body), (304, b""))
+
+    def test_methods(self) -> None:
+        """They are read, and nothing else; and only where operators look."""
+        for path in (b"/status", b"/status/events", b"/status/page.js"):
+            got = self.get(path, method=b"POST")
+            self.assertEqual((got.status, got.value(b"allow")), (405, b"GET, HEAD"))
+        self.site = self.make_site(self.tree(operators=False))
+        for path in (b"/status/events", b"/status/page.js", b"/status/icon.svg"):
+            self.assertEqual(self.get(path).status, 404)
+
+
+class EvidenceWordsTests(SynchronousTestCase):
+    """The states of evidence, as the page says them."""
+
+    def test_every_state(self) -> None:
+        """Each state has words of its own, and none claims that anything was verified."""
+        said = [evidence(state) for state in EvidenceState]
+        self.assertEqual(said, ["no TEE claimed", "not asked yet", "none", "present, not verified"])
+
+
+class DocumentTests(SynchronousTestCase):
+    """The facts as data."""
+
+    def test_measurements(self) -> None:
+        """What was measured stands under a name that says its unit."""
+        document = facts("a", first_content={"a": 0.25}, throughput={"a": 80.0}).document()
+        self.assertEqual(document["first_content_seconds"], {"a": 0.25})
+        self.assertEqual(document["tokens_per_second"], {"a": 80.0})
+        self.assertNotIn("events_per_second", document)

@@ -1,0 +1,75 @@
+"""What a request leaves behind: nothing for the collector of cycles to find.
+
+Objects that refer to each other in a circle stay until a collection, and a busy router would make
+dozens of them with each request.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+from autopilot.relay.engine import new_exchange
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import SiteTestCase, ask, request
+
+
+class GarbageTests(SiteTestCase):
+    """Exchanges that are over, on connections that stay."""
+
+    def garbage_of(self, exchange: Callable[[], object]) -> set[str]:
+        """The types of what the collector finds after the exchange, run once before to warm up."""
+        exchange()
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            exchange()
+            gc.collect()
+            return {type(each).__name__ for each in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    def check(self, exchange: Callable[[], object]) -> None:
+        """Nothing is left, unless Automat runs the machine: its machines hold on to their core."""
+        found = self.garbage_of(exchange)
+        if not hasattr(new_exchange, "__automat_automaton__"):
+            self.assertEqual(found, set())
+
+    def test_plain_answer(self) -> None:
+        """An answer in one piece."""
+        browser = self.browser()
+
+        def exchange() -> None:
+            browser.sends(request(body=ask("a", stream=False)))
+            self.wire.says(whole(200, b"{}"))
+
+        self.check(exchange)
+
+    def test_stream(self) -> None:
+        """A stream, relayed piece by piece."""
+        browser = self.browser()
+
+        def exchange() -> None:
+            browser.sends(request(body=ask("a")))
+            self.streams()
+
+        self.check(exchange)
+
+    def test_failover(self) -> None:
+        """A failed attempt and its successor."""
+        browser = self.browser()
+
+        def exchange() -> None:
+            browser.sends(request(body=ask("a,b")))
+            self.wire.says(whole(503, b'{"detail":"no"}'))
+            self.wire.says(whole(200, b"{}"))
+
+        self.check(exchange)
+
+    def test_refusal(self) -> None:
+        """An error of the router's own."""
+        browser = self.browser()
+        self.check(lambda: browser.sends(request(body=ask("nobody"))))

@@ -1,0 +1,245 @@
+"""Every error that the router makes: its shape, its id, and when to try again.
+
+The table is complete: a code that stands anywhere in the program and not here fails a test.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import Mock, patch
+
+import autopilot
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.snapshot import Snapshot
+from autopilot.web.cors import Cors
+from tests.unit.relay.routers import ALIAS
+from tests.unit.relay.upstreams import TOKEN, chunk, head
+from tests.unit.web.browsers import CHAT, MAX_BODY, Browser, SiteTestCase, ask, request
+from tests.unit.web.responses import UUID, Response
+
+MESSAGES = b"/v1/messages"
+MINE = b"X-Request-ID: mine"
+
+
+class Asked(NamedTuple):
+    """A request as bytes, and what it is answered with.
+
+    ``read``: the head is read as far as its id. ``page``: whatever path was asked for, the answer
+    is not one of its endpoint.
+    """
+
+    status: int
+    code: str
+    wire: bytes
+    read: bool = True
+    page: bool = False
+
+
+def rows(path: bytes) -> Iterator[Asked]:
+    """What is wrong with a request by itself."""
+
+    def bodied(status: int, code: str, body: bytes, *fields: bytes) -> Asked:
+        return Asked(status, code, request(path, MINE, *fields, body=body))
+
+    yield bodied(400, "invalid_json", b"{")
+    yield bodied(400, "invalid_body", b"[]")
+    yield bodied(400, "missing_model", b"{}")
+    yield bodied(400, "invalid_model", ask(7))
+    yield bodied(400, "invalid_model_list", ask(",,"))
+    yield bodied(400, "unknown_model", ask("nobody"))
+    yield bodied(400, "tee_required", ask("open"), b"X-TEE-Only: true")
+    yield bodied(400, "no_capable_model", ask(ALIAS, tools=[{"type": "function"}]))
+    yield bodied(400, "invalid_commit", ask("a"), b"X-Autopilot-Commit: never")
+    yield bodied(413, "request_too_large", b" " * (MAX_BODY + 1))
+    yield bodied(415, "unsupported_content_encoding", ask("a"), b"Content-Encoding: gzip")
+    yield bodied(417, "bad_request", ask("a"), b"Expect: magic")
+    yield bodied(501, "bad_request", b"", b"Transfer-Encoding: gzip")
+    yield bodied(400, "bad_request", b"hi", b"Content-Length: 2", b"Content-Length: 3")
+    yield bodied(413, "request_too_large", b"", b"Content-Length: 999999999")
+    yield bodied(431, "request_head_too_large", b"", *(b"A: b" for _ in range(100)))
+    yield bodied(431, "request_head_too_large", b"", b"A: " + b"b" * 70_000)
+    yield Asked(405, "method_not_allowed", request(path, MINE, method=b"GET"))
+    yield Asked(405, "method_not_allowed", request(path, MINE, method=b"DELETE"))
+    yield Asked(405, "method_not_allowed", request(path, MINE, method=b"CONNECT"), read=False)
+    yield Asked(404, "not_found", request(path + b"/x", MINE), page=True)
+    yield Asked(404, "not_found", request(b"//" + path, MINE), page=True)
+    yield Asked(404, "not_found", request(b"/\xff".replace(b"\xff", b"%ff"), MINE), page=True)
+    yield Asked(404, "unknown_model", request(b"/v1/models/x", MINE, method=b"GET"), page=True)
+    yield Asked(405, "method_not_allowed", request(b"/healthz", MINE), page=True)
+    yield Asked(400, "bad_request", request(path, MINE, host=None))
+    yield Asked(400, "bad_request", request(path, MINE, b"A\x00: b"), read=False)
+    yield Asked(501, "method_not_allowed", request(path, method=b"FOO"), read=False)
+    yield Asked(501, "method_not_allowed", b"\x16\x03\x01\x02\x00\x01\x00", read=False)
+    yield Asked(505, "bad_request", b"GET /\r\n\r\n", read=False)
+    yield Asked(505, "bad_request", request(path, MINE, version=b"2.0"))
+
+
+# Made where nothing of the request is at fault; each has its test below.
+LATER = {
+    (403, "origin_not_allowed"),
+    (408, "request_timeout"),
+    (500, "internal_error"),
+    (502, "upstream_connect_error"),
+    (502, "upstream_stream_interrupted"),
+    (503, "draining"),
+    (503, "no_candidates"),
+    (503, "not_ready"),
+    (503, "overloaded"),
+    (504, "upstream_first_body_byte_timeout"),
+    (504, "upstream_header_timeout"),
+}
+
+
+def made() -> set[tuple[int, str]]:
+    """Status and code of every refusal that stands in the program."""
+    found: set[tuple[int, str]] = set()
+    for path in Path(autopilot.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "RouterError":
+                status, code = node.args[:2]
+                # The one code that is a name; the name says which.
+                text = code.value if isinstance(code, ast.Constant) else ast.unparse(code).lower()
+                assert isinstance(status, ast.Constant), ast.unparse(node)
+                found.add((int(str(status.value)), str(text)))
+    return found
+
+
+class EveryErrorTests(SiteTestCase):
+    """One after the other, on an endpoint of OpenAI's and on Anthropic's."""
+
+    def setUp(self) -> None:
+        """Two models of a known lack, of which one is no TEE."""
+        super().setUp()
+        known = self.snapshot.catalog
+        assert known is not None
+        plain = [replace(model, features=frozenset()) for model in known.models.values()]
+        catalog = Catalog.of([*plain, Model("open", tee=False)])
+        self.snapshot = replace(self.snapshot, catalog=catalog)
+
+    def check(self, got: Response, path: bytes, row: Asked) -> None:
+        """The error is what it has to be, in the dialect of its path."""
+        anthropic = path == MESSAGES and not row.page
+        if not row.read:  # as far as the path was read, it decides here too
+            anthropic = "type" in got.json
+        self.assertEqual((got.status, self.code(got, anthropic)), (row.status, row.code), row)
+        self.assertTrue(got.json["error"]["message"])
+        if row.read:
+            self.assertEqual(got.identity, "mine", row)
+        else:
+            self.assertRegex(got.identity, rf"{UUID}|\Amine\Z")
+        self.assertEqual(got.value(b"content-length"), b"%d" % len(got.body))
+        again = got.value(b"retry-after")
+        self.assertEqual(again is not None, row.status == 503)
+        self.assertEqual(got.value(b"x-should-retry"), b"true" if again else None)
+        if again is not None:
+            self.assertGreater(int(again), 0)
+
+    def code(self, got: Response, anthropic: bool) -> str:
+        """The code of an error of this shape."""
+        body = got.json
+        if anthropic:
+            self.assertEqual((set(body), body["type"]), ({"type", "error"}, "error"))
+        else:
+            self.assertEqual(set(body), {"error"})
+        self.assertEqual(set(body["error"]), {"type", "message", "param", "code"})
+        code = body["error"]["code"]
+        assert isinstance(code, str)
+        return code
+
+    def test_requests(self) -> None:
+        """What is wrong with the request, whoever notices it first."""
+        for path in (CHAT, MESSAGES, b"/v1/completions", b"/v1/responses"):
+            for row in rows(path):
+                browser = self.browser()
+                browser.sends(row.wire)
+                self.check(browser.response, path, row)
+
+    def begun(self, path: bytes, model: str = "a", stream: bool = True) -> Browser:
+        """A good request."""
+        return self.post(ask(model, stream=stream), MINE, path=path)
+
+    def test_too_slow(self) -> None:
+        """A request that does not arrive."""
+        for path in (CHAT, MESSAGES):
+            browser = self.browser()
+            browser.sends(request(path, MINE, b"Content-Length: 9"))
+            self.clock.advance(60)
+            self.check(browser.response, path, Asked(408, "request_timeout", b""))
+            browser = self.browser()
+            browser.sends(b"POST " + path)
+            self.clock.advance(10)
+            row = Asked(408, "request_timeout", b"", read=False)
+            self.check(browser.response, path, row)
+
+    def test_foreign_page(self) -> None:
+        """A page of another origin asks whether it may."""
+        tree = self.tree()
+        tree.share_with(Cors.of(["https://chat.example"]))
+        self.site = self.make_site(tree)
+        fields = (b"Origin: https://else.example", b"Access-Control-Request-Method: POST", MINE)
+        for path in (CHAT, MESSAGES):
+            got = self.get(path, *fields, method=b"OPTIONS")
+            self.check(got, path, Asked(403, "origin_not_allowed", b"", page=True))
+
+    def test_mistake(self) -> None:
+        """A bug of the router, on its way in and on a page."""
+        for path in (CHAT, MESSAGES):
+            with patch("autopilot.request.parse.plan", side_effect=ZeroDivisionError):
+                got = self.begun(path).response
+            self.check(got, path, Asked(500, "internal_error", b""))
+        self.status = Mock(side_effect=ZeroDivisionError)
+        page = self.get(b"/status.json", MINE)
+        self.check(page, b"", Asked(500, "internal_error", b""))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
+    def test_no_upstream(self) -> None:
+        """The four ways in which the last candidate can fail."""
+        for path in (CHAT, MESSAGES):
+            browser = self.begun(path)
+            self.wire.resets()
+            self.check(browser.response, path, Asked(502, "upstream_connect_error", b""))
+            browser = self.begun(path)
+            self.clock.advance(60)
+            self.check(browser.response, path, Asked(504, "upstream_header_timeout", b""))
+            browser = self.begun(path)
+            self.wire.says(head())
+            self.clock.advance(60)
+            row = Asked(504, "upstream_first_body_byte_timeout", b"")
+            self.check(browser.response, path, row)
+            browser = self.post(ask("a"), MINE, b"X-Autopilot-Commit: complete", path=path)
+            self.wire.says(head(), chunk(TOKEN))
+            self.wire.resets()
+            self.check(browser.response, path, Asked(502, "upstream_stream_interrupted", b""))
+
+    def test_later(self) -> None:
+        """What may go better in a moment, and when."""
+        for path in (CHAT, MESSAGES):
+            self.build(max_active=1)
+            self.site = self.make_site(self.tree())
+            known, self.snapshot = self.snapshot, Snapshot()
+            self.refreshed_in = 14
+            got = self.begun(path, ALIAS).response
+            self.check(got, path, Asked(503, "no_candidates", b""))
+            self.assertEqual(got.value(b"retry-after"), b"14")
+            self.snapshot = known
+            first = self.begun(path)
+            self.check(self.begun(path).response, path, Asked(503, "overloaded", b""))
+            first.leaves()
+            self.gateway.draining = True
+            self.check(self.begun(path).response, path, Asked(503, "draining", b""))
+        self.catalog = None
+        for target in (b"/v1/models", b"/v1/models/a"):
+            self.check(self.get(target, MINE), b"", Asked(503, "not_ready", b""))
+        ready = self.get(b"/readyz", MINE)
+        self.assertEqual((ready.status, ready.identity), (503, "mine"))
+        self.assertEqual(ready.value(b"retry-after"), b"1")
+
+    def test_all_of_them(self) -> None:
+        """Every refusal in the program stands above."""
+        tried = {(row.status, row.code) for row in rows(CHAT)}
+        self.assertEqual(made() - LATER - tried, set())
+        self.assertEqual(LATER - made(), set())

@@ -1,0 +1,388 @@
+"""What clients get from the tree, over the router's own channel and over Twisted's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Site
+
+from autopilot.relay.downstream import CommittedHead
+from autopilot.relay.proxy import Proxy
+from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
+from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
+from tests.unit.web.responses import UUID, Response
+
+
+class RequestTestsMixin(SiteTestCase):
+    """Requests that every channel has to serve alike."""
+
+    def answers(self, wire: bytes) -> Response:
+        """One request to the relay that the upstream answers so."""
+        browser = self.post(ask("a"))
+        self.wire.says(wire)
+        return browser.response
+
+    # -- the relay
+
+    def test_stream(self) -> None:
+        """A stream arrives chunk by chunk, on a connection that stays open."""
+        browser = self.post(ask())
+        self.wire.says(head(200, SSE), chunk(TOKEN))
+        self.assertEqual(browser.got[0].body, TOKEN)
+        self.wire.says(chunk(STOP + DONE), chunk(b""))
+        got = browser.response
+        self.assertEqual((got.status, got.body, got.whole), (200, TOKEN + STOP + DONE, True))
+        self.assertEqual(got.value(b"transfer-encoding"), b"chunked")
+        self.assertEqual(got.value(b"x-chutes-autopilot-selected"), b"a")
+        self.assertEqual(got.values(b"connection"), [])
+        self.assertFalse(browser.closed)
+
+    def test_length_is_kept(self) -> None:
+        """A plain answer with a length keeps it, and is not chunked."""
+        got = self.answers(whole(200, b'{"a":1}'))
+        self.assertEqual((got.value(b"content-length"), got.body), (b"7", b'{"a":1}'))
+        self.assertEqual(got.values(b"transfer-encoding"), [])
+
+    def test_chunked_plain_answer(self) -> None:
+        """A plain answer without a length is chunked."""
+        got = self.answers(head(200, b"text/x") + chunk(b"abc") + chunk(b""))
+        self.assertEqual((got.value(b"transfer-encoding"), got.body), (b"chunked", b"abc"))
+
+    def test_response_fields(self) -> None:
+        """Order, duplicates and spelling of the upstream's fields survive; none is invented."""
+        sent = (b"X-b: 2", b"x-A: 1", b"X-b: 1", b"SeRvEr: up", b"Set-Cookie: a=b", b"DATE: now")
+        wire = b"HTTP/1.1 200 Fine\r\n" + b"\r\n".join(sent) + b"\r\nContent-Length: 2\r\n\r\nhi"
+        got = self.answers(wire)
+        lines = [name + b": " + value for name, value in got.fields]
+        self.assertEqual([line for line in lines if line in sent], list(sent))
+        added = {name.lower() for name, _ in got.fields} - {b"x-b", b"x-a"}
+        expected = {b"server", b"set-cookie", b"date", b"content-length", b"x-request-id"}
+        self.assertEqual(added, expected)
+
+    def test_no_content(self) -> None:
+        """A response without a body has no framing."""
+        got = self.answers(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual((got.status, got.body), (204, b""))
+        self.assertEqual(got.values(b"content-length") + got.values(b"transfer-encoding"), [])
+
+    def test_http_1_0(self) -> None:
+        """An HTTP/1.0 client gets bytes and the end of the connection, whatever it asks for."""
+        for fields in ((), (b"Connection: keep-alive",)):
+            browser = self.browser()
+            browser.sends(request(CHAT, *fields, version=b"1.0", body=ask("a")))
+            self.wire.says(head(200, SSE), chunk(TOKEN + STOP + DONE), chunk(b""))
+            got = browser.response
+            self.assertEqual(got.values(b"transfer-encoding"), [])
+            self.assertEqual(got.body, TOKEN + STOP + DONE)
+            self.assertTrue(browser.closed)
+
+    def test_cut_without_framing(self) -> None:
+        """Where only the close marks the end, a broken answer is reset: no clean end is faked."""
+        for kind, event in ((b"text/x", False), (SSE, True)):
+            browser = self.browser()
+            browser.sends(request(version=b"1.0", body=ask("a")))
+            self.wire.says(head(200, kind), chunk(TOKEN))
+            self.wire.resets()
+            self.assertTrue(browser.closed)
+            self.assertEqual(browser.peer.aborted, not event)
+            self.assertEqual(b"upstream_stream_interrupted" in browser.wire, event)
+
+    def test_client_wants_to_close(self) -> None:
+        """The connection is closed as asked, and announced so, but on a stream only closed."""
+        for wire, announced in (
+            (whole(200, b"{}"), [b"close"]),
+            (head(200, SSE) + chunk(TOKEN + DONE) + chunk(b""), []),
+        ):
+            browser = self.post(ask("a"), b"Connection: close")
+            self.wire.says(wire)
+            self.assertEqual(browser.response.values(b"connection"), announced)
+            self.assertTrue(browser.response.whole)
+            self.assertTrue(browser.closed)
+
+    def test_cut(self) -> None:
+        """A broken answer has no last chunk; the connection closes after what was sent."""
+        browser = self.post(ask())
+        self.wire.says(head(200, SSE), chunk(TOKEN))
+        self.wire.resets()
+        got = browser.response
+        self.assertFalse(got.whole)
+        self.assertIn(b'"code":"upstream_stream_interrupted"', got.body.split(b"\n\n")[-2])
+        self.assertTrue(browser.closed)
+        self.assertFalse(browser.peer.aborted)
+
+    def test_cut_speaks_the_dialect(self) -> None:
+        """On the messages endpoint the last event is Anthropic's."""
+        browser = self.browser()
+        browser.sends(request(b"/v1/messages", body=ask("a")))
+        event = b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n'
+        self.wire.says(head(200, SSE), chunk(event))
+        self.wire.resets()
+        last = browser.response.body.removeprefix(event)
+        name, data = last.rstrip(b"\n").split(b"\n")
+        self.assertEqual(name, b"event: error")
+        self.assertEqual(json.loads(data.removeprefix(b"data: "))["type"], "error")
+
+    def test_client_leaves(self) -> None:
+        """A client that goes away, before or in the answer, stops the upstream at once."""
+        for said in ((), (head(200, SSE), chunk(TOKEN))):
+            browser = self.post(ask())
+            self.wire.says(*said)
+            browser.leaves()
+            self.assertTrue(self.wire.aborted)
+            self.assertEqual(self.gateway.active, 0)
+        self.assertEqual([each.outcome for each in self.records], ["client_gone"] * 2)
+
+    def test_client_stalls(self) -> None:
+        """A full client pauses the upstream; one that never takes more is dropped."""
+        browser = self.post(ask())
+        self.wire.says(head(200, SSE), chunk(TOKEN))
+        producer: Any = browser.peer.producer
+        producer.pauseProducing()
+        self.assertEqual(self.wire.producerState, "paused")
+        producer.resumeProducing()
+        self.assertEqual(self.wire.producerState, "producing")
+        producer.pauseProducing()
+        self.clock.advance(121)
+        self.assertTrue(browser.peer.aborted)
+        self.assertEqual(self.records[0].outcome, "client_stalled")
+
+    def test_keep_alive(self) -> None:
+        """One connection serves many requests, relayed, refused and pages."""
+        browser = self.browser()
+        for _ in range(3):
+            browser.sends(request(body=ask("a")))
+            self.wire.says(whole(200, b"{}"))
+            browser.sends(request(body=b"no"))
+            browser.sends(request(b"/healthz", method=b"GET"))
+        self.assertEqual([each.status for each in browser.got], [200, 400, 200] * 3)
+        self.assertFalse(browser.closed)
+
+    def test_target_upstream(self) -> None:
+        """Path and query go up as they came; the destination is not the client's to choose."""
+        browser = self.browser()
+        browser.sends(request(CHAT + b"?a=%20b&c", body=ask("a")))
+        self.assertTrue(self.wire.value().startswith(b"POST /base/v1/chat/completions?a=%20b&c "))
+        self.assertIn(b"\r\nHost: llm.test\r\n", self.wire.value())
+
+    def test_each_endpoint(self) -> None:
+        """Each endpoint has its own upstream, and keeps its path."""
+        paths = (CHAT, b"/v1/completions", b"/v1/messages", b"/v1/responses")
+        for path in paths:
+            self.browser().sends(request(path, body=ask("a")))
+            self.assertIn(
+                b"POST %b%b HTTP/1.1" % (b"/base" if b"completions" in path else b"", path),
+                self.wire.value(),
+            )
+        hosts = [origin.host for origin in self.upstreams.origins]
+        self.assertEqual(hosts, ["llm.test", "llm.test", "claude.test", "responses.test"])
+
+    def test_prefix(self) -> None:
+        """Mounted under a prefix, the tree relays to the same paths and serves the same pages."""
+        root = Resource()
+        root.putChild(b"llm", self.tree())
+        self.site = self.make_site(root)
+        browser = self.browser()
+        browser.sends(request(b"/llm" + CHAT, body=ask("a")))
+        self.assertTrue(self.wire.value().startswith(b"POST /base/v1/chat/completions HTTP/1.1"))
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.status, 200)
+        self.assertEqual(self.get(b"/llm/v1/models/plain").body, b'{"id":"plain"}')
+        for path in (b"/llm", b"/llm/", b"/llm/nothing"):
+            got = self.get(path)
+            self.assertEqual(got.error, (404, "invalid_request_error", "not_found"))
+            self.assertRegex(got.identity, UUID)
+
+    # -- errors
+
+    def test_error_shape(self) -> None:
+        """The router's own errors have OpenAI's shape, a type by their status, and an id."""
+        for body, expected in (
+            (b"{", (400, "invalid_request_error", "invalid_json")),
+            (b"[]", (400, "invalid_request_error", "invalid_body")),
+            (b"{}", (400, "invalid_request_error", "missing_model")),
+            (ask(7), (400, "invalid_request_error", "invalid_model")),
+            (ask(",,"), (400, "invalid_request_error", "invalid_model_list")),
+            (ask("nobody"), (400, "invalid_request_error", "unknown_model")),
+        ):
+            got = self.post(body).response
+            self.assertEqual(got.error, expected)
+            self.assertRegex(got.identity, UUID)
+            self.assertEqual(got.values(b"server"), [])
+            self.assertEqual(got.values(b"retry-after"), [])
+
+    def test_anthropic_shape(self) -> None:
+        """The messages endpoint has Anthropic's shape, with the same facts."""
+        browser = self.browser()
+        browser.sends(request(b"/v1/messages", body=b"{}"))
+        got = browser.response.json
+        self.assertEqual((got["type"], got["error"]["type"]), ("error", "invalid_request_error"))
+        self.assertEqual(got["error"]["code"], "missing_model")
+        self.gateway.draining = True
+        browser.sends(request(b"/v1/messages", body=ask()))
+        self.assertEqual(browser.got[1].json["error"]["type"], "overloaded_error")
+
+    def test_try_again(self) -> None:
+        """A 503 of the router's own says that, and when, to try again."""
+        self.gateway.draining = True
+        got = self.post(ask()).response
+        self.assertEqual(got.error, (503, "server_error", "draining"))
+        self.assertEqual(got.value(b"retry-after"), b"1")
+        self.assertEqual(got.value(b"x-should-retry"), b"true")
+
+    def test_overloaded(self) -> None:
+        """Over the limit of requests under way there is a 503, and a place again later."""
+        self.build(max_active=1)
+        self.site = self.make_site(self.tree())
+        first = self.post(ask("a"))
+        got = self.post(ask("a")).response
+        self.assertEqual(got.error, (503, "server_error", "overloaded"))
+        self.assertEqual(got.value(b"x-should-retry"), b"true")
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual(first.response.status, 200)
+        self.post(ask("a"))
+        self.assertEqual(self.gateway.active, 1)
+
+    def test_gave_up(self) -> None:
+        """An upstream nobody can reach is a 502."""
+        self.upstreams.refusing = True
+        got = self.post(ask("a")).response
+        self.assertEqual(got.error, (502, "server_error", "upstream_connect_error"))
+
+    def test_compressed_body(self) -> None:
+        """A compressed request body is refused."""
+        got = self.post(b"x", b"Content-Encoding: gzip").response
+        self.assertEqual(got.error[0], 415)
+
+    def test_mistake(self) -> None:
+        """A bug in the data plane is a 500 in the usual shape, and logged."""
+        with patch.object(Proxy, "accept", side_effect=ZeroDivisionError("secret")):
+            got = self.post(ask()).response
+        self.assertEqual(got.error, (500, "server_error", "internal_error"))
+        self.assertNotIn(b"secret", got.body)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_late_mistake(self) -> None:
+        """A bug after the head was written ends the connection: the answer is not whole."""
+
+        def accept(_gateway: Proxy, _inbound: object, downstream: Any) -> None:
+            downstream.commit(CommittedHead(200, b"", [(b"Content-Length", b"8")], True), b"half")
+            raise ZeroDivisionError
+
+        with patch.object(Proxy, "accept", accept):
+            browser = self.post(ask())
+        self.assertFalse(browser.response.whole)
+        self.assertTrue(browser.peer.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_methods(self) -> None:
+        """Another method is a 405 that names the right one, in the endpoint's shape."""
+        for path in (CHAT, b"/v1/completions", b"/v1/responses"):
+            got = self.get(path)
+            self.assertEqual(got.error, (405, "invalid_request_error", "method_not_allowed"))
+            self.assertEqual(got.value(b"allow"), b"POST")
+        self.assertEqual(self.get(b"/v1/messages").json["type"], "error")
+        got = self.get(CHAT, method=b"HEAD")
+        self.assertEqual((got.status, got.body), (405, b""))
+        for path in (b"/healthz", b"/readyz", b"/v1/models", b"/v1/models/x", b"/metrics"):
+            got = self.get(path, method=b"POST")
+            self.assertEqual(got.error, (405, "invalid_request_error", "method_not_allowed"))
+            self.assertEqual(got.value(b"allow"), b"GET, HEAD")
+
+    def test_nothing_there(self) -> None:
+        """Any other path is a 404 in OpenAI's shape, never a redirect, never an echo."""
+        for path in (
+            b"/",
+            b"/v1",
+            b"/v1/",
+            b"//v1/models",
+            b"/v1//models",
+            b"/v1/models/",
+            b"/healthz/",
+            b"/v1/chat/completions/",
+            b"/v1/../v1/models",
+            b"/%ff",
+            b"/%00",
+            b"/<script>",
+            b"/v1/models/nobody",
+            b"/status.txt",
+        ):
+            got = self.get(path)
+            self.assertEqual(got.status, 404, path)
+            status, kind, code = got.error
+            self.assertEqual((status, kind), (404, "invalid_request_error"), path)
+            self.assertIn(code, ("not_found", "unknown_model"))
+            self.assertNotIn(b"script", got.body)
+            self.assertEqual(got.values(b"server") + got.values(b"location"), [])
+            self.assertRegex(got.identity, UUID)
+
+    # -- how requests arrive
+
+    def test_split_anywhere(self) -> None:
+        """It does not matter in which pieces requests arrive, nor whether they are chunked."""
+        chunked = request(
+            CHAT,
+            b"Transfer-Encoding: chunked",
+            body=chunk(ask()[:9]) + chunk(ask()[9:]) + chunk(b""),
+        )
+        for wire in (request(body=ask()), chunked):
+            for piece in (0, 1, 7):
+                browser = self.browser()
+                browser.sends(wire, piece)
+                self.assertEqual(self.wire.models, ["a"])
+                browser.leaves()
+
+    def test_pipelining(self) -> None:
+        """Requests that come together are answered in order, one at a time."""
+        for piece in (0, 1, 50):
+            browser = self.browser()
+            wire = request(body=ask("a")) + request(b"/healthz", method=b"GET")
+            browser.sends(wire + request(body=ask("b")) + request(body=b"{}"), piece)
+            self.assertEqual(self.wire.models, ["a"])
+            self.assertEqual(browser.wire, b"")
+            self.wire.says(whole(200, b'"A"'))
+            self.assertEqual([each.body for each in browser.got], [b'"A"', b"ok\n"])
+            self.assertEqual(self.wire.models, ["a", "b"])
+            self.wire.says(whole(200, b'"B"'))
+            self.assertEqual([each.status for each in browser.got], [200, 200, 200, 400])
+            self.wire.closes()
+
+    def test_pipelining_far_ahead(self) -> None:
+        """A client far ahead is not read from until its turn comes."""
+        browser = self.browser()
+        browser.sends(request(body=ask("a")))
+        page = request(b"/healthz", method=b"GET")
+        browser.sends(page * (20_000 // len(page)))
+        self.assertEqual(browser.peer.producerState, "paused")
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.peer.producerState, "producing")
+        self.assertEqual(len(browser.got), 1 + 20_000 // len(page))
+        browser.sends(page)
+        self.assertEqual(len(browser.got), 2 + 20_000 // len(page))
+
+    def test_continue(self) -> None:
+        """A client that waits to be told sends its body when it is."""
+        browser = self.browser()
+        fields = b"Expect: 100-Continue", b"Content-Length: %d" % len(ask())
+        browser.sends(request(CHAT, *fields))
+        self.assertEqual(browser.wire, b"HTTP/1.1 100 Continue\r\n\r\n")
+        browser.sends(ask())
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual([each.status for each in browser.got], [100, 200])
+
+
+class OwnChannelTests(RequestTestsMixin):
+    """On the router's own channel."""
+
+
+class TwistedChannelTests(RequestTestsMixin):
+    """On Twisted's channel, as an embedding application has it."""
+
+    def make_site(self, resource: IResource) -> Site:
+        """See `SiteTestCase`."""
+        return Site(resource, reactor=self.clock)
+
+
+del RequestTestsMixin

@@ -1,0 +1,237 @@
+"""The client's side of an exchange: its header fields, and its harmlessness without a client."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from autopilot.http.limits import Limits
+from autopilot.http.request_id import request_id
+from autopilot.relay.dialect import Dialect
+from autopilot.relay.downstream import CommittedHead, Downstream
+from autopilot.routing.router_error import RouterError
+from autopilot.web.channel_response import ChannelResponse
+from autopilot.web.site import AutopilotSite
+from autopilot.web.twisted_response import TwistedResponse, WireHeaders
+from tests.unit.web.responses import responses
+
+
+class WireHeadersTests(SynchronousTestCase):
+    """Fields that keep their order, number and spelling."""
+
+    def test_fields(self) -> None:
+        """What goes in comes out; names are looked up whatever their case."""
+        fields = [(b"b", b"1"), (b"A", b"2"), (b"B", b"3")]
+        headers = WireHeaders(fields)
+        self.assertEqual(list(headers.getAllRawHeaders()), [(n, (v,)) for n, v in fields])
+        self.assertEqual(headers.getRawHeaders("b"), [b"1", b"3"])
+        self.assertEqual(headers.getRawHeaders(b"C", [b"none"]), [b"none"])
+        self.assertTrue(headers.hasHeader(b"a"))
+        headers.setRawHeaders("b", [b"4", b"5"])
+        headers.addRawHeader("c", b"6")
+        headers.removeHeader(b"a")
+        self.assertEqual(
+            list(headers.getAllRawHeaders()), [(b"b", (b"4",)), (b"b", (b"5",)), (b"c", (b"6",))]
+        )
+        self.assertFalse(headers.hasHeader("A"))
+
+
+class Producer:
+    """A producer nobody asks for anything."""
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+
+
+class DownstreamTestsMixin(SynchronousTestCase):
+    """What holds on every channel: once the client has gone, nothing does anything or raises."""
+
+    transport: StringTransport
+    channel: Any
+    downstream: TwistedResponse | ChannelResponse
+
+    def leave(self) -> None:
+        """Lose the connection."""
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+    def test_is_a_downstream(self) -> None:
+        """It has the shape the data plane asks for."""
+        downstream: Downstream = self.downstream
+        self.assertTrue(callable(downstream.commit))
+
+    def test_before_commit(self) -> None:
+        """Before anything was written."""
+        self.leave()
+        producer: Any = Producer()
+        self.downstream.refuse(RouterError(400, "x", "y"))
+        self.downstream.commit(CommittedHead(200, b"OK", []), b"")
+        self.downstream.produce(producer)
+        self.downstream.write(b"x")
+        self.downstream.cut()
+        self.downstream.abort()
+        self.downstream.finish()
+        self.assertEqual(self.transport.value(), b"")
+
+    def test_in_the_answer(self) -> None:
+        """In the middle of it; the producer is let go on every way out."""
+        producer: Any = Producer()
+        for end in ("finish", "cut", "abort"):
+            self.setUp()
+            self.downstream.commit(CommittedHead(200, b"OK", []), b"")
+            self.downstream.produce(producer)
+            self.leave()
+            self.downstream.write(b"x")
+            getattr(self.downstream, end)()
+            self.assertNotIn(b"x", self.transport.value().partition(b"\r\n\r\n")[2])
+
+    def test_producer_is_let_go(self) -> None:
+        """Every end unregisters the producer."""
+        for end in ("finish", "cut", "abort"):
+            self.setUp()
+            producer: Any = Producer()
+            self.downstream.commit(CommittedHead(200, b"", []), b"")
+            self.downstream.produce(producer)
+            self.assertIs(self.channel._requestProducer, producer)
+            getattr(self.downstream, end)()
+            self.assertIsNone(self.channel._requestProducer)
+            self.assertEqual(self.transport.disconnecting, end != "finish")
+
+    def test_reason(self) -> None:
+        """The upstream's reason phrase is kept; without one there is the usual."""
+        for reason, line in ((b"Fine", b"HTTP/1.1 200 Fine"), (b"", b"HTTP/1.1 200 OK")):
+            self.setUp()
+            self.downstream.commit(CommittedHead(200, reason, []), b"")
+            self.assertEqual(self.transport.value().split(b"\r\n")[0], line)
+            (response,) = responses(self.transport.value())
+            self.assertEqual(response.fields, [(b"Transfer-Encoding", b"chunked")])
+
+    def test_committed(self) -> None:
+        """It says whether anything was written: a head or a refusal."""
+        self.assertFalse(self.downstream.committed)
+        self.downstream.commit(CommittedHead(200, b"", []), b"")
+        self.assertTrue(self.downstream.committed)
+        self.setUp()
+        self.downstream.refuse(RouterError(400, "x", "y"))
+        self.assertTrue(self.downstream.committed)
+
+
+class RequestDownstreamTests(DownstreamTestsMixin):
+    """Over a request on a channel of Twisted's."""
+
+    def setUp(self) -> None:
+        """Begin an exchange."""
+        self.transport = StringTransport()
+        self.channel = HTTPChannel()
+        self.channel.site = Site(Resource())
+        self.channel.makeConnection(self.transport)
+        request: Any = Request(self.channel)
+        request.gotLength(0)
+        request.method, request.clientproto = b"POST", b"HTTP/1.1"
+        self.channel.requests.append(request)
+        self.downstream = TwistedResponse(request, Dialect.COMPLETIONS)
+        request.notifyFinish().addErrback(self.went)
+
+    def went(self, _failure: Failure) -> None:
+        """The client left."""
+        self.downstream.gone = True
+
+
+class AnswerTests(DownstreamTestsMixin):
+    """Straight to the transport of a channel of the router's own."""
+
+    def setUp(self) -> None:
+        """Begin an exchange."""
+        self.begin()
+
+    def begin(self, *, modern: bool = True, closing: bool = False) -> None:
+        """Begin one with such a client."""
+        self.transport = StringTransport()
+        self.channel = AutopilotSite(Resource(), Clock(), Limits()).buildProtocol(None)
+        self.channel.makeConnection(self.transport)
+        self.channel.persistent = not closing
+        self.downstream = ChannelResponse(
+            self.channel, Dialect.COMPLETIONS, "r1", modern=modern, closing=closing
+        )
+        self.channel.requests.append(self.downstream)
+
+    def committed(self, head: CommittedHead, body: bytes = b"") -> tuple[bytes, bytes]:
+        """The head and body bytes that these become."""
+        self.downstream.commit(head, body)
+        first, _, rest = self.transport.value().partition(b"\r\n\r\n")
+        return first, rest
+
+    def test_one_write(self) -> None:
+        """Head and first bytes leave together, framed as the client can read them."""
+        stream = (b"Content-Type", b"text/event-stream")
+        length = (b"content-LENGTH", b"2")
+        for fields, framed, modern, framing, body in (
+            ([length], True, True, b"content-LENGTH: 2", b"hi"),
+            ([stream], False, True, b"Transfer-Encoding: chunked", b"2\r\nhi\r\n"),
+            ([stream], False, False, b"Content-Type: text/event-stream", b"hi"),
+        ):
+            self.begin(modern=modern)
+            with patch.object(self.transport, "write", wraps=self.transport.write) as write:
+                self.downstream._write = write  # type: ignore[union-attr]
+                first, rest = self.committed(CommittedHead(200, b"", fields, framed), b"hi")
+            self.assertEqual(write.call_count, 1)
+            self.assertEqual(first.split(b"\r\n")[-1], framing)
+            self.assertEqual(rest, body)
+
+    def test_bodiless(self) -> None:
+        """Where no body can follow, no length and no coding is announced."""
+        for status in (204, 304):
+            self.begin()
+            first, rest = self.committed(CommittedHead(status, b"", []))
+            self.assertEqual((len(first.split(b"\r\n")), rest), (1, b""))
+
+    def test_odd_status(self) -> None:
+        """A status nobody has named has a phrase all the same."""
+        first, _ = self.committed(CommittedHead(599, b"", []))
+        self.assertTrue(first.startswith(b"HTTP/1.1 599 Unknown\r\n"))
+
+    def test_closing(self) -> None:
+        """The last response says so, except on a stream, where some take a cut for the end then."""
+        for streams, announced in ((False, True), (True, False)):
+            self.begin(closing=True)
+            first, _ = self.committed(CommittedHead(200, b"", [], streams=streams))
+            self.assertEqual(b"\r\nConnection: close" in first, announced)
+            self.downstream.finish()
+            self.assertTrue(self.transport.disconnecting)
+
+    def test_announced_late(self) -> None:
+        """A site that begins to drain can still have the close announced."""
+        answer = self.downstream
+        assert isinstance(answer, ChannelResponse)
+        answer.announce_close()
+        answer.refuse(RouterError(400, "x", "y"))
+        self.assertIn(b"\r\nConnection: close\r\n", self.transport.value())
+
+
+del DownstreamTestsMixin
+
+
+class RequestIdTests(SynchronousTestCase):
+    """Which ids are taken over."""
+
+    def test_ids(self) -> None:
+        """Printable ASCII of 1 to 128 characters, nothing else."""
+        for kept in ("a", "x" * 128, "a b~!"):
+            self.assertEqual(request_id(kept), kept)
+        for other in (None, "", "x" * 129, "ä", "a\nb", "\x7f"):
+            self.assertNotEqual(request_id(other), other)
+            self.assertEqual(len(request_id(other)), 36)

@@ -1,0 +1,81 @@
+"""A running router whose settings a test changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from autopilot import AutopilotService
+from autopilot.settings.reload import Change
+from tests.unit.relay.upstreams import JSON, head, whole
+from tests.unit.service.platforms import ServiceTestCase, Wire
+from tests.unit.web.browsers import Browser, ask, request
+
+ONE, TWO = "acme/one", "acme/two"
+ALIAS = "chutesai/AutoPilot"
+_DAY_MS = 86_400_000
+
+
+class ReloadTestCase(ServiceTestCase):
+    """One router; after each test nothing of it may be left."""
+
+    router: AutopilotService
+
+    def start(self, **given: Any) -> None:
+        """Run a router that fetches its feeds once."""
+        seldom = {"models_refresh_ms": _DAY_MS, "utilization_refresh_ms": _DAY_MS}
+        self.router = self.running(**seldom, **given)
+
+    def change(self, **given: Any) -> Change:
+        """Change settings of the router."""
+        return self.router.reload(replace(self.router.settings, **given))
+
+    def ask(
+        self, model: str = ALIAS, *fields: bytes, stream: bool = True, **members: object
+    ) -> Browser:
+        """A new client with one request."""
+        browser = self.browser()
+        browser.sends(request(b"/v1/chat/completions", *fields, body=ask(model, stream=stream)))
+        return browser
+
+    def get(self, path: bytes, *fields: bytes) -> Any:
+        """One page."""
+        browser = self.browser()
+        browser.sends(request(path, *fields, method=b"GET"))
+        return browser.response
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        lines = self.get(b"/metrics").body.decode().splitlines()
+        (value,) = (line.split()[1] for line in lines if line.startswith(f"chutes_{name} "))
+        return float(value)
+
+    def went_to(self, *client: bytes) -> str:
+        """Where a request by the alias goes; it is answered there."""
+        browser = self.ask(ALIAS, *client, stream=False)
+        self.platform.wire.says(whole(200, b"{}"))
+        return (browser.response.value(b"x-chutes-autopilot-selected") or b"").decode()
+
+    def fails_over(self, *client: bytes, model: str = ALIAS) -> Wire:
+        """A request that the first model turns away, and the second answers."""
+        browser = self.ask(model, *client, stream=False)
+        self.platform.wire.says(whole(503, b"{}"))
+        wire = self.platform.wire
+        wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.value(b"x-chutes-autopilot-selected"), TWO.encode())
+        return wire
+
+    def half_a_refusal(self) -> None:
+        """The platform begins an error that has to be read to be understood."""
+        self.platform.wire.says(head(429, JSON))
+
+    def tearDown(self) -> None:
+        """Everybody leaves, and the router ends."""
+        for browser in self.browsers:
+            browser.leaves()
+        stopped = self.router.stopService()
+        self.reactor.advance(0)
+        if not stopped.called:
+            self.reactor.advance(_DAY_MS)
+        self.successResultOf(stopped)
+        self.assert_at_rest()

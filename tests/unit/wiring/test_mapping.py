@@ -1,0 +1,87 @@
+"""Each live setting changes what the router does next, without a restart."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.settings import DECLARED
+from tests.unit.relay.upstreams import SSE, TOKEN, chunk, head, whole
+from tests.unit.wiring import (
+    test_mapping_logs,
+    test_mapping_routing,
+    test_mapping_times,
+    test_mapping_web,
+)
+from tests.unit.wiring.cases import ReloadTestCase
+
+_SUITES = (test_mapping_logs, test_mapping_routing, test_mapping_times, test_mapping_web)
+
+
+class CompletenessTests(SynchronousTestCase):
+    """The column of the table and the tests."""
+
+    def test_every_live_setting_has_a_test(self) -> None:
+        """One test that bears its name, and none for a setting that is not live."""
+        tested = [
+            name.removeprefix("test_")
+            for suite in _SUITES
+            for case in vars(suite).values()
+            if isinstance(case, type) and issubclass(case, SynchronousTestCase)
+            if case.__module__ == suite.__name__
+            for name in vars(case)
+            if name.startswith("test_")
+        ]
+        self.assertEqual(sorted(tested), sorted(each.field for each in DECLARED if each.live))
+
+
+class UndisturbedTests(ReloadTestCase):
+    """What is under way keeps what it began with."""
+
+    def test_streams(self) -> None:
+        """A stream keeps its time-outs, its guard and its limits; only the next one has others."""
+        self.start()
+        before = self.ask()
+        wire = self.platform.wire
+        wire.says(head(200, SSE), chunk(TOKEN))
+        self.change(
+            upstream_idle_timeout_ms=1000,
+            sse_guard="off",
+            max_concurrent_requests=1,
+            aliases=("other",),
+        )
+        self.reactor.advance(100)
+        self.assertFalse(before.closed)
+        wire.breaks()
+        self.assertIn(b"upstream_stream_interrupted", before.response.body)
+
+    def test_attempts(self) -> None:
+        """A request that waits for its first answer goes on by the old policy."""
+        self.start(failover_policy="open")
+        browser = self.ask(stream=False)
+        self.change(failover_policy="strict", max_attempts=1)
+        self.platform.wire.says(whole(500, b"{}"))
+        self.platform.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.status, 200)
+
+    def test_connecting(self) -> None:
+        """A later attempt of a request has as long to connect as its first one had."""
+        self.start()
+        browser = self.ask(stream=False)
+        wire = self.platform.wire
+        self.change(upstream_connect_timeout_ms=100)
+        wire.breaks()
+        self.reactor.advance(0.2)
+        self.assertEqual(browser.wire, b"")
+        self.platform.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.value(b"x-chutes-autopilot-attempts"), b"2")
+
+    def test_request_that_is_arriving(self) -> None:
+        """One that is half sent is measured by the limit that held when it began to arrive."""
+        self.start(max_request_bytes=200)
+        browser = self.browser()
+        browser.sends(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 150\r\n")
+        self.change(max_request_bytes=1000, trusted_proxy_cidrs=(ip_network("10.0.0.0/8"),))
+        browser.sends(b"\r\n" + b"x" * 150)
+        self.assertEqual(browser.response.error[::2], (400, "invalid_json"))

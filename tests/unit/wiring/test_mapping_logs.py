@@ -1,0 +1,74 @@
+"""Live settings of the log. Each test bears its setting's name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from io import StringIO
+
+from twisted.logger import LogLevel
+
+from autopilot import AutopilotService, tap
+from autopilot.observability.records import RequestRecord
+from autopilot.settings import Settings
+from tests.unit.observability.records import record
+from tests.unit.relay.upstreams import whole
+from tests.unit.service.platforms import settings
+from tests.unit.wiring.cases import ONE, ReloadTestCase
+
+
+class LogTests(ReloadTestCase):
+    """A router whose log is watched as `twistd` sets it up."""
+
+    def setUp(self) -> None:
+        """Run a router that writes its log itself."""
+        super().setUp()
+        self.sink = StringIO()
+        self.start()
+        self.patch(sys, "stdout", self.sink)
+        self.observer, self.write = tap._logging({"nodaemon": True, "logfile": None}, Settings())
+        assert self.observer is not None
+        assert self.write is not None
+        self.router.followers += [tap._log_by(self.observer), tap._log_by(self.write)]
+
+    def lines(self) -> list[str]:
+        """What a debug event, a warning and a record become."""
+        assert self.observer is not None
+        assert self.write is not None
+        before = len(self.sink.getvalue())
+        for level in (LogLevel.debug, LogLevel.warn):
+            self.observer({"log_format": "said", "log_time": 0.0, "log_level": level})
+        self.write(record())
+        return self.sink.getvalue()[before:].splitlines()
+
+    def test_log_level(self) -> None:
+        """More or less is written, of events and of records."""
+        for level, written in (("info", 2), ("debug", 3), ("warn", 1), ("info", 2)):
+            self.change(log_level=level)
+            self.assertEqual(len(self.lines()), written, level)
+
+    def test_log_format(self) -> None:
+        """Lines for people become objects, and back."""
+        self.assertTrue(all(not line.startswith("{") for line in self.lines()))
+        self.change(log_format="json")
+        self.assertEqual([json.loads(line)["level"] for line in self.lines()], ["warn", "info"])
+        self.change(log_format="text")
+        self.assertTrue(all(not line.startswith("{") for line in self.lines()))
+
+    def test_log_sample(self) -> None:
+        """Successes are no longer reported, failures are."""
+        self.successResultOf(self.router.stopService())
+        self.reactor.tcpServers.clear()
+        records: list[RequestRecord] = []
+        self.router = AutopilotService(
+            settings(models_refresh_ms=86_400_000, utilization_refresh_ms=86_400_000),
+            reactor=self.reactor,
+            records=records.append,
+        )
+        self.router.startService()
+        self.platform.take()
+        for share, status, reported in ((1.0, 200, 1), (0.0, 200, 1), (0.0, 500, 2)):
+            self.change(log_sample=share)
+            self.ask(ONE, stream=False)
+            self.platform.wire.says(whole(status, b"{}"))
+            self.assertEqual(len(records), reported)

@@ -1,0 +1,167 @@
+"""Live settings that bear on which model a request goes to. Each test bears its setting's name."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from tests.unit.relay.upstreams import ROLE, SSE, TOKEN, chunk, head, whole
+from tests.unit.web.browsers import Browser
+from tests.unit.wiring.cases import ONE, TWO, ReloadTestCase
+
+_A, _B, _C = (b"Authorization: Bearer %c" % each for each in b"abc")
+
+
+class RoutingTests(ReloadTestCase):
+    """Selectors, policies and memory."""
+
+    def refused(self, browser: Browser) -> str:
+        """The code of the error that a client got, or nothing if its request went up."""
+        return browser.response.error[2] if browser.wire else ""
+
+    def test_aliases(self) -> None:
+        """Another name means: choose for me; and it is offered in the list."""
+        self.start()
+        self.assertEqual(self.refused(self.ask("best")), "unknown_model")
+        self.assertIn(b"AutoPilot", self.get(b"/v1/models").body)
+        self.change(aliases=("best",))
+        self.assertEqual(self.refused(self.ask("best")), "")
+        self.assertEqual(self.refused(self.ask()), "unknown_model")
+        listing = self.get(b"/v1/models").json["data"]
+        self.assertEqual([each["id"] for each in listing], ["best", ONE, TWO])
+
+    def test_unknown_models(self) -> None:
+        """A name outside the catalog goes up."""
+        self.start()
+        self.assertEqual(self.refused(self.ask("x/y")), "unknown_model")
+        self.change(unknown_models="forward")
+        self.assertEqual(self.refused(self.ask("x/y")), "")
+
+    def test_max_model_list_items(self) -> None:
+        """A list may be shorter only."""
+        self.start()
+        self.assertEqual(self.refused(self.ask(f"{ONE},{TWO}")), "")
+        self.change(max_model_list_items=1)
+        self.assertEqual(self.refused(self.ask(f"{ONE},{TWO}")), "invalid_model_list")
+
+    def test_require_tee(self) -> None:
+        """What is not known to be confidential is no longer used."""
+        self.start(unknown_models="forward")
+        self.assertEqual(self.refused(self.ask("x/y")), "")
+        self.change(require_tee=True)
+        self.assertEqual(self.refused(self.ask("x/y")), "tee_required")
+
+    def test_failover_policy(self) -> None:
+        """A plain 500 leads to the next model."""
+        self.start()
+        browser = self.ask(stream=False)
+        self.platform.wire.says(whole(500, b"{}"))
+        self.assertEqual(browser.response.status, 500)
+        self.change(failover_policy="open")
+        browser = self.ask(stream=False)
+        self.platform.wire.says(whole(500, b"{}"))
+        self.assertEqual(browser.wire, b"")
+
+    def test_commit(self) -> None:
+        """The first byte counts, not the first content."""
+        self.start()
+        for commit, sent in (("content", False), ("byte", True)):
+            self.change(commit=commit)
+            browser = self.ask()
+            self.platform.wire.says(head(200, SSE), chunk(ROLE))
+            self.assertEqual(bool(browser.wire), sent)
+
+    def test_commit_max_bytes(self) -> None:
+        """A whole answer is held back up to another size."""
+        self.start(commit="complete")
+        for most, sent in ((1000, False), (10, True)):
+            self.change(commit_max_bytes=most)
+            browser = self.ask()
+            self.platform.wire.says(head(200, SSE), chunk(TOKEN))
+            self.assertEqual(bool(browser.wire), sent)
+
+    def test_sse_guard(self) -> None:
+        """A stream that breaks says so, or does not."""
+        self.start()
+        for guard, said in (("on", True), ("off", False)):
+            self.change(sse_guard=guard)
+            browser = self.ask()
+            wire = self.platform.wire
+            wire.says(head(200, SSE), chunk(TOKEN))
+            wire.breaks()
+            self.assertEqual(b"upstream_stream_interrupted" in browser.wire, said)
+
+    def test_max_attempts(self) -> None:
+        """The first answer is the last."""
+        self.start()
+        self.fails_over()
+        self.change(max_attempts=1)
+        browser = self.ask(ONE + "," + TWO, stream=False)
+        self.platform.wire.says(whole(503, b"{}"))
+        self.assertEqual(browser.response.status, 503)
+
+    def test_list_retry_ms(self) -> None:
+        """The fallback of a list is kept for another time."""
+        self.start()
+        names = f"{ONE},{TWO}"
+        self.fails_over(model=names)
+        for milliseconds, name in ((10_000, TWO), (0, ONE)):
+            self.change(list_retry_ms=milliseconds)
+            self.ask(names, stream=False)
+            self.assertIn(b'"model": "%b"' % name.encode(), self.platform.wire.value()[-80:])
+
+    def test_cooldown_failures(self) -> None:
+        """One failure is enough."""
+        self.start()
+        self.fails_over(_A)
+        self.assertEqual(self.went_to(_B), ONE)
+        self.change(cooldown_failures=1)
+        self.fails_over(_C)
+        self.assertEqual(self.went_to(_B), TWO)
+
+    def test_cooldown_ms(self) -> None:
+        """The next pause is shorter."""
+        self.start(cooldown_failures=1)
+        self.fails_over(_A)
+        self.reactor.advance(2.0)
+        self.assertEqual(self.went_to(_B), TWO)
+        self.reactor.advance(10.0)
+        self.change(cooldown_ms=1000)
+        self.fails_over(_C)
+        self.reactor.advance(2.0)
+        self.assertEqual(self.went_to(), ONE)
+
+    def test_sticky_ttl_secs(self) -> None:
+        """Nobody is remembered any more."""
+        self.start()
+        self.fails_over(_A)
+        self.assertEqual(self.went_to(_A), TWO)
+        self.change(sticky_ttl_secs=0)
+        self.assertEqual(self.went_to(_A), ONE)
+
+    def test_sticky_max_entries(self) -> None:
+        """Who is too many is forgotten, the one longest unheard of first."""
+        self.start()
+        for each in (_A, _B, _C):
+            self.went_to(each)
+        self.change(sticky_max_entries=2)
+        self.assertEqual(self.metric("autopilot_sticky_entries"), 2)
+        self.went_to(_A)
+        self.assertEqual(self.metric("autopilot_sticky_entries"), 2)
+
+    def test_trust_proxy_headers(self) -> None:
+        """Clients behind one proxy are told apart."""
+        self.start(trusted_proxy_cidrs=(ip_network("192.0.2.0/24"),))
+        self.assert_told_apart(trust_proxy_headers=True)
+
+    def test_trusted_proxy_cidrs(self) -> None:
+        """The proxy in front is one of those that are believed."""
+        self.start(trust_proxy_headers=True, trusted_proxy_cidrs=(ip_network("10.0.0.0/8"),))
+        self.assert_told_apart(trusted_proxy_cidrs=(ip_network("192.0.2.0/24"),))
+
+    def assert_told_apart(self, **given: object) -> None:
+        """Two addresses are one client, and after the change they are two more."""
+        for entries in (1, 3):
+            for address in (b"198.51.100.1", b"198.51.100.2"):
+                self.went_to(b"X-Forwarded-For: " + address)
+            self.assertEqual(self.metric("autopilot_sticky_entries"), entries)
+            self.change(**given)

@@ -1,0 +1,54 @@
+"""Live settings of the side that clients see. Each test bears its setting's name."""
+
+from __future__ import annotations
+
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import ask, request
+from tests.unit.wiring.cases import ONE, ReloadTestCase
+
+
+class WebTests(ReloadTestCase):
+    """Limits on clients."""
+
+    def test_max_request_bytes(self) -> None:
+        """Another size is too large, also on a connection that was open before."""
+        self.start()
+        browser = self.browser()
+        sent = request(body=ask(ONE, stream=False))
+        for most, status in ((1000, 200), (10, 413)):
+            self.change(max_request_bytes=most)
+            browser.sends(sent)
+            if status == 200:
+                self.platform.wire.says(whole(200, b"{}"))
+            self.assertEqual(browser.got[-1].status, status)
+        self.change(max_request_bytes=1000)
+        self.ask(ONE)
+        self.assertEqual(self.metric("autopilot_requests_active"), 1)
+
+    def test_cors_allow_origins(self) -> None:
+        """Pages of another origin may call, with requests and before them; and then not."""
+        self.start()
+        origin = b"https://chat.example"
+        asks = (b"Origin: " + origin, b"Access-Control-Request-Method: POST")
+        for origins, allowed, status in (
+            ((), [], 405),
+            ((origin.decode(),), [origin], 204),
+            ((), [], 405),
+        ):
+            self.change(cors_allow_origins=origins)
+            browser = self.ask(ONE, asks[0], stream=False)
+            self.platform.wire.says(whole(200, b"{}"))
+            values = browser.response.values(b"access-control-allow-origin")
+            self.assertEqual(values, allowed)
+            preflight = self.browser()
+            preflight.sends(request(b"/v1/chat/completions", *asks, method=b"OPTIONS"))
+            self.assertEqual(preflight.response.status, status)
+
+    def test_max_concurrent_requests(self) -> None:
+        """One more is too many."""
+        self.start()
+        first, second = self.ask(ONE), self.ask(ONE)
+        self.change(max_concurrent_requests=2)
+        third = self.ask(ONE)
+        self.assertEqual((first.wire, second.wire), (b"", b""))
+        self.assertEqual(third.response.error[::2], (503, "overloaded"))

@@ -1,1 +1,0 @@
-"""Tests of the web layer: the channel, the tree and the pages."""

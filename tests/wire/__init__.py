@@ -1,1 +1,0 @@
-"""Tests on real sockets, where the wire itself is the subject."""
