@@ -1,7 +1,7 @@
-"""Streaming, OpenAI-compatible router for Chutes.ai models: what an embedding application imports.
+"""Streaming, OpenAI-compatible router for Chutes.ai models: the names for embedding applications.
 
-The names are looked up on first use, so that ``import autopilot`` (which the ``twistd`` plugin and
-every submodule cause) neither chooses a reactor nor imports Klein, which would choose one.
+The names are imported on first use. ``import autopilot``, which the ``twistd`` plugin and every
+submodule trigger, therefore neither installs a reactor nor imports Klein, which would install one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AutopilotService", "Settings", "__version__", "autopilot_resource"]
 
-_HOMES = {
+_MODULES = {
     "AutopilotService": "autopilot.service.lifecycle",
     "Settings": "autopilot.settings",
     "autopilot_resource": "autopilot.service.lifecycle",
@@ -26,9 +26,9 @@ _HOMES = {
 if not TYPE_CHECKING:  # a module-level __getattr__ would let a type checker accept any name
 
     def __getattr__(name: str) -> object:
-        """Import one of the public names from the module that defines it."""
-        if name not in _HOMES:
+        """Import a public name from the module that defines it."""
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(_HOMES[name]), name)
+        value: object = getattr(import_module(_MODULES[name]), name)
         globals()[name] = value
         return value

@@ -1,7 +1,7 @@
-"""The ``twistd`` face: options from the settings table, and the service they describe.
+"""The ``twistd`` plugin: options from the settings table, and the service that they describe.
 
-``twistd`` chooses the reactor before it calls ``makeService``; nothing imported at the top of this
-module may import a reactor, and Klein imports one. That is why the service is imported late.
+``twistd`` installs the reactor before it calls ``makeService``. No module-level import here may
+import a reactor, and Klein imports one; the service is therefore imported late.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from autopilot.process.rlimits import use_all_descriptors
 from autopilot.process.systemd.notify import Notifier, watchdog_seconds
 from autopilot.process.systemd.sockets import Sockets, SocketsError, passed_sockets
 from autopilot.process.systemd.supervision import Supervision
-from autopilot.service.signals import Hangups
+from autopilot.service.signals import SighupHandler
 from autopilot.settings import (
     DECLARED,
     Chosen,
@@ -48,18 +48,19 @@ if TYPE_CHECKING:
 __all__ = ["Options", "makeService"]
 
 _ENV_FILE = ".env"
-# Twisted's megabyte without a bound on files would be full, and all files renamed, every second.
+# Twisted's default, 1 MB per file and any number of files, would rotate every second under load,
+# and each rotation renames all files.
 _LOG_BYTES = 64 * 1024 * 1024
 _LOG_FILES = 8
 
 
 def _explanation(setting: Setting) -> str:
-    """What ``--help`` says of a setting."""
+    """Return the text of a setting for ``--help``."""
     return f"{setting.help} ({setting.kind.expected}) [default: {setting.default or 'not set'}]"
 
 
 class Options(UsageOptions):
-    """The command line of ``twistd autopilot``; once parsed, ``settings`` is valid and complete."""
+    """The command line of ``twistd autopilot``; parsing it sets a valid, complete ``settings``."""
 
     synopsis = "[options]"
     longdesc = (
@@ -67,11 +68,11 @@ class Options(UsageOptions):
         " an environment variable: --listen-addr is LISTEN_ADDR. An option wins over the"
         " environment, the environment over the .env file, and that over the default."
     )
-    # The defaults stand in the explanations only: an option that was not given has to be told
-    # from one that was given the default's value.
+    # The defaults appear in the explanations only, so that an option that was not given differs
+    # from one with the default as its value: the environment overrides only the former.
     optParameters = (
         *([setting.option, None, None, _explanation(setting)] for setting in DECLARED),
-        ["env-file", None, None, f"Read this file instead of {_ENV_FILE}; it has to exist."],
+        ["env-file", None, None, f"Read this file instead of {_ENV_FILE}; it must exist."],
     )
     optFlags = (["check-config", None, "Print the effective settings, secrets hidden, and exit."],)
 
@@ -89,13 +90,14 @@ class Options(UsageOptions):
         raise SystemExit(0)
 
     def getUsage(self, width: int | None = None) -> str:
-        """The text of ``--help``; at 80 columns long option names would leave URLs no room."""
+        """Return the text of ``--help``; it needs 100 columns for long option names and URLs."""
         return str(super().getUsage(width or max(100, get_terminal_size().columns)))
 
     def postOptions(self) -> None:
         """Read all sources and validate every setting.
 
-        Raises ``UsageError``, for which ``twistd`` exits with status 1, with one line per problem.
+        :raises UsageError: a setting is invalid; it has one line per problem, and ``twistd`` exits
+            with status 1.
         """
         options = {setting.name: self[setting.option] for setting in DECLARED}
         path = self["env-file"] or _ENV_FILE
@@ -108,10 +110,10 @@ class Options(UsageOptions):
             env_file = self.sources.env_file.read()
             self.settings = load_settings(options, self.environ, env_file)
             self.passed = passed_sockets(self.environ, os.getpid())
-        except SettingsError as wrong:
-            raise UsageError("\n".join(("bad configuration", *wrong.problems))) from None
-        except SocketsError as wrong:
-            raise UsageError(f"bad configuration\n{wrong}") from None
+        except SettingsError as error:
+            raise UsageError("\n".join(("bad configuration", *error.problems))) from None
+        except SocketsError as error:
+            raise UsageError(f"bad configuration\n{error}") from None
         if self["check-config"]:
             chosen = choose(options, self.environ, env_file)
             print(*_effective(self.settings, chosen), sep="\n")  # noqa: T201
@@ -119,7 +121,7 @@ class Options(UsageOptions):
 
 
 def _effective(settings: Settings, chosen: Mapping[str, Chosen]) -> Iterator[str]:
-    """One line per setting: its name, its value unless secret, and where it came from."""
+    """Yield one line per setting: its name, its value unless secret, and its origin."""
     for setting in DECLARED:
         value = getattr(settings, setting.field)
         origin = chosen[setting.name].origin if setting.name in chosen else "default"
@@ -128,36 +130,36 @@ def _effective(settings: Settings, chosen: Mapping[str, Chosen]) -> Iterator[str
 
 
 class _Root(MultiService):
-    """What ``twistd`` runs: carries the choice of log format to the application it joins.
+    """The service that ``twistd`` runs; it also passes the log observer to the application.
 
-    ``twistd`` asks its application for an ``ILogObserver`` before anything starts, but builds that
-    application itself; joining it is the moment at which the observer can be handed over. An
-    observer named with ``--logger`` still wins.
+    ``twistd`` builds its application itself and asks it for an ``ILogObserver`` before anything
+    starts. This service sets the observer when it joins the application. An observer named with
+    ``--logger`` takes precedence.
     """
 
     def __init__(
-        self, observer: ILogObserver | None, hangups: Hangups, supervision: Supervision
+        self, observer: ILogObserver | None, sighup: SighupHandler, supervision: Supervision
     ) -> None:
         super().__init__()
         self._observer = observer
-        self.hangups = hangups
+        self.sighup = sighup
         self._supervision = supervision
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
-        """Join `parent`, and give it the log observer if it is an application."""
+        """Join `parent`; if it is an application, set its log observer."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
-        """Start, whatever becomes of the terminal."""
-        _outlive_rotations()
-        self.hangups.install()
+        """Install the signal handlers, start, and notify the service manager."""
+        _ignore_log_rotation()
+        self.sighup.install()
         super().startService()
         self._supervision.started()
 
     def stopService(self) -> Deferred[Any]:
-        """Stop, in its own time."""
+        """Notify the service manager, drain and stop."""
         _ignore_more_signals()
         self._supervision.stopping()
         stopped: Deferred[Any] = super().stopService()
@@ -168,20 +170,21 @@ class _Root(MultiService):
         return result
 
 
-def _outlive_rotations() -> None:
-    """Ignore the signal that asks other servers to rotate their logs, and unheard ends a process.
+def _ignore_log_rotation() -> None:
+    """Ignore SIGUSR1, by which operators ask servers to rotate logs; by default it kills a process.
 
-    ``twistd`` rotates on SIGUSR1, but only a log that it writes itself.
+    ``twistd`` itself handles SIGUSR1 only if it writes the log file.
     """
     if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def _ignore_more_signals() -> None:
-    """Make the reactor deaf to the signals that stop it, now that it is stopping.
+    """Ignore further stop signals while the router stops.
 
-    It would only log that it cannot stop twice. ``twistd`` restores the meaning of the signal it
-    got before it ends the process with it, so the exit status stays that of the signal.
+    The reactor would only log that it cannot stop twice. Before ``twistd`` ends the process with
+    the signal it received, it restores that signal's default action, so the exit status stays the
+    same.
     """
     from twisted.internet import reactor
 
@@ -191,37 +194,39 @@ def _ignore_more_signals() -> None:
 
 
 def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:
-    """Where ``twistd``, given its own options, would log to; ``None`` if it should do it itself."""
+    """Return the log's destination by ``twistd``'s options; None to leave logging to ``twistd``."""
     path = twistd.get("logfile")
     if twistd.get("syslog") or "nodaemon" not in twistd:
         return None
     if twistd["nodaemon"] and path in (None, "", "-"):
         return sys.stdout
     if path == "-":
-        return None  # twistd refuses this in its own words
+        return None  # twistd rejects this with its own message
     log_file: Sink = LogFile.fromFullPath(
         path or "twistd.log", rotateLength=_LOG_BYTES, maxRotatedFiles=_LOG_FILES
     )
     return log_file
 
 
-def _logging(
+def _log_outputs(
     twistd: Mapping[str, Any], settings: Settings
 ) -> tuple[LineObserver | None, RecordLines | None]:
-    """Who writes the log, and what writes records past it: nothing under another ``--logger``."""
+    """Return the observer that writes the log and the fast path that writes request records.
+
+    Under another ``--logger``, records become log events instead.
+    """
     sink = _log_sink(twistd)
     if sink is None:
         return None, None
-    how = (sink, settings.log_format, settings.log_level)
-    return line_observer(*how), None if twistd.get("logger") else records_to_lines(*how)
+    arguments = (sink, settings.log_format, settings.log_level)
+    return line_observer(*arguments), None if twistd.get("logger") else records_to_lines(*arguments)
 
 
 def makeService(options: Options) -> IService:
-    """The router as ``twistd`` runs it, in a process that is its own.
+    """Return the router as ``twistd`` runs it, in a process that belongs to it.
 
-    A step of the wall clock cannot move its timers, a name that nobody resolves keeps no other one
-    waiting, memory once used is at hand for the next body, and there are as many connections as
-    the system allows.
+    Process-wide changes that an embedding application must not inherit are made here: a monotonic
+    reactor clock, a shared resolver, allocator thresholds and the descriptor limit.
     """
     from twisted.internet import reactor
 
@@ -233,24 +238,26 @@ def makeService(options: Options) -> IService:
     keep_freed_memory()
     use_all_descriptors()
     settings = options.settings
-    observer, records = _logging(getattr(options, "parent", None) or {}, settings)
+    observer, records = _log_outputs(getattr(options, "parent", None) or {}, settings)
     router = AutopilotService(settings, records=records, passed=options.passed)
-    router.followers += [_log_by(each) for each in (observer, records) if each is not None]
+    router.followers += [
+        _follow_log_settings(each) for each in (observer, records) if each is not None
+    ]
     supervision = _supervision(reactor, options.environ, router)
-    hangups = Hangups(reactor, options.sources, router)
-    hangups.began.append(supervision.notifier.reloading)
-    hangups.ended.append(supervision.notifier.ready)
-    root = _Root(observer, hangups, supervision)
+    sighup = SighupHandler(reactor, options.sources, router)
+    sighup.before_reload.append(supervision.notifier.reloading)
+    sighup.after_reload.append(supervision.notifier.ready)
+    root = _Root(observer, sighup, supervision)
     router.setServiceParent(root)
     return root
 
 
-def _log_by(output: LineObserver | RecordLines) -> Callable[[Settings], None]:
+def _follow_log_settings(output: LineObserver | RecordLines) -> Callable[[Settings], None]:
     return lambda settings: output.configure(settings.log_format, settings.log_level)
 
 
 def _supervision(reactor: Any, environ: Mapping[str, str], router: AutopilotService) -> Supervision:
-    """What tells the service manager of this process, if it has one that listens."""
+    """Return what notifies the service manager of this process, if it has one."""
 
     def drain_seconds() -> float:
         return (router.settings.drain_delay_ms + router.settings.drain_timeout_ms) / 1000

@@ -1,1 +1,1 @@
-"""Attestation evidence: fetched, read and judged."""
+"""Attestation evidence of TEE models: fetching, parsing and judging it."""

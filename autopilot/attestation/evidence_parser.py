@@ -1,8 +1,8 @@
-"""Reads the platform's answers about attestation evidence into the values that routing judges.
+"""Parsers of the platform's responses about attestation evidence.
 
-Like the feeds, this format is the platform's and changes without notice: what is missing is missing
-and what is unknown is ignored, but what cannot be read is never taken for evidence. Nothing of an
-answer's texts is kept or passed on.
+The platform owns this format and changes it without notice. Missing and unknown fields are
+tolerated, but nothing unreadable ever counts as evidence. No text of a response is kept or passed
+on.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
 
 from autopilot.attestation.evidence_state import (
-    PASSING,
+    TRANSIENT,
     Finding,
     Instance,
     Reason,
     judge,
-    refused,
+    refusal_reason,
     unavailable,
 )
 from autopilot.http.fetch import FetchedResponse
@@ -35,12 +35,12 @@ from autopilot.routing.catalog import Model
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 TIMEOUT_SECONDS: Final = 60.0
-"""How long one answer may take: the platform asks every instance of the model first."""
+"""Longest duration of one response: the platform queries every instance of the model first."""
 
-_LONGEST_REFUSAL: Final = 65_536
-_MOST_INSTANCES: Final = 2000
-# Counted before anything is decoded, which for millions of elements would take seconds.
-_MOST_COMMAS: Final = 100 * _MOST_INSTANCES
+_MAX_ERROR_BYTES: Final = 65_536
+_MAX_INSTANCES: Final = 2000
+# Commas are counted before decoding, because decoding millions of elements takes seconds.
+_MAX_COMMAS: Final = 100 * _MAX_INSTANCES
 _UUID: Final = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 _T = TypeVar("_T")
@@ -51,7 +51,7 @@ class _Envelope(Struct):
     failed_instance_ids: list[Raw] | None = None
 
 
-class _Entry(Struct):
+class _InstanceEntry(Struct):
     quote: str
     instance_id: Raw = Raw()
     gpu_evidence: Raw = Raw()
@@ -64,13 +64,13 @@ class _Gpu(Struct):
 
 
 _envelope = Decoder(_Envelope)
-_entry = Decoder(_Entry)
+_entry = Decoder(_InstanceEntry)
 _gpus = Decoder(list[_Gpu] | None)
 _text = Decoder(str)
 
 
 def evidence_url(base: str, model: Model, nonce: str) -> str:
-    """Where the evidence of a model is, under the base URL of the platform's API."""
+    """Return the URL of a model's evidence under the base URL of the platform's API."""
     chute = model.chute_id
     named = chute if chute is not None and fullmatch(_UUID, chute) else model.name
     return f"{base}/chutes/{quoted(named, safe='')}/evidence?nonce={nonce}"
@@ -82,26 +82,26 @@ def read_answer(
     seen: Set[bytes] = frozenset(),
     keys: Mapping[str, str] = {},
 ) -> Finding:
-    """What an answer to this nonce comes to; see `judge`.
+    """Return what a response to this nonce shows about the model's evidence; see `judge`.
 
-    ``keys`` are the instances' e2e public keys (base64) by instance id, as far as they are known.
+    ``keys`` maps instance ids to the instances' e2e public keys (base64), where they are known.
     """
     if answer.status != 200:
-        return unavailable(refused(answer.status, answer.body[:_LONGEST_REFUSAL]))
-    if answer.body.count(b",") > _MOST_COMMAS:
+        return unavailable(refusal_reason(answer.status, answer.body[:_MAX_ERROR_BYTES]))
+    if answer.body.count(b",") > _MAX_COMMAS:
         return unavailable(Reason.TOO_LARGE)
     try:
         envelope = _envelope.decode(answer.body)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return unavailable(Reason.UNREADABLE)
-    if len(envelope.evidence) > _MOST_INSTANCES:
+    if len(envelope.evidence) > _MAX_INSTANCES:
         return unavailable(Reason.TOO_LARGE)
     instances = [_instance(raw, keys) for raw in envelope.evidence]
     return judge(instances, len(envelope.failed_instance_ids or ()), nonce, seen)
 
 
 def read_failure(error: FetchError) -> Finding:
-    """What it comes to that there was no answer."""
+    """Return the finding for a fetch without a response."""
     reasons = {
         NETWORK: Reason.UNREACHABLE,
         TIMEOUT: Reason.TIMED_OUT,
@@ -110,40 +110,40 @@ def read_failure(error: FetchError) -> Finding:
     return unavailable(reasons.get(error.outcome, Reason.UNREADABLE))
 
 
-def passing(finding: Finding) -> bool:
-    """Whether there may be evidence in a while, for what is in the way is only in the way."""
-    return finding.reason in PASSING
+def is_transient(finding: Finding) -> bool:
+    """Return whether the failure is transient, so that a later attempt may succeed."""
+    return finding.reason in TRANSIENT
 
 
 def _instance(raw: Raw, keys: Mapping[str, str]) -> Instance:
-    """One entry, decoded as far as it can be."""
+    """Decode one entry as far as possible."""
     try:
         entry = _entry.decode(raw)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return Instance(None, None)
-    identity = _known(_text, entry.instance_id)
+    identity = _optional(_text, entry.instance_id)
     return Instance(
         quote=_base64(entry.quote),
         gpus=_count_gpus(entry.gpu_evidence),
-        certificate_hash=_key_hash(_known(_text, entry.certificate)),
+        certificate_hash=_key_hash(_optional(_text, entry.certificate)),
         e2e_pubkey=None if identity is None else keys.get(identity),
     )
 
 
 def _count_gpus(raw: Raw) -> int | None:
-    """How many GPUs have evidence; None if that of one is not what it should be."""
+    """Return how many GPUs have evidence, or None if that of one is malformed."""
     if not bytes(raw):
         return 0
     try:
         gpus = _gpus.decode(raw) or []
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    whole = all(_base64(gpu.certificate) and _base64(gpu.evidence) for gpu in gpus)
-    return len(gpus) if whole else None
+    complete = all(_base64(gpu.certificate) and _base64(gpu.evidence) for gpu in gpus)
+    return len(gpus) if complete else None
 
 
 def _key_hash(certificate: str | None) -> bytes | None:
-    """The SHA-256 of the public key of a certificate, which is DER in base64."""
+    """Return the SHA-256 of the public key of a certificate given as DER in base64."""
     der = None if certificate is None else _base64(certificate)
     if der is None:
         return None
@@ -155,15 +155,15 @@ def _key_hash(certificate: str | None) -> bytes | None:
 
 
 def _base64(text: str) -> bytes | None:
-    """The bytes that a text, in lines or not, stands for; None if it is not all base64."""
+    """Decode base64 text, with or without line breaks; None if it is invalid."""
     try:
         return b64decode("".join(text.split()), validate=True)
     except ValueError:
         return None
 
 
-def _known(decoder: Decoder[_T], raw: Raw) -> _T | None:
-    """The value of an optional field, or None when it is absent, null or of another type."""
+def _optional(decoder: Decoder[_T], raw: Raw) -> _T | None:
+    """Return the value of an optional field; None if absent, null or of the wrong type."""
     try:
         return decoder.decode(raw)
     except (DecodeError, UnicodeDecodeError):

@@ -1,8 +1,8 @@
-"""Asks now and then for the evidence of the TEE models, and remembers what it came to.
+"""The poller of the TEE models' evidence, which keeps the last finding for each model.
 
-The platform answers such questions at a cost, under one limit for all its callers together, so this
-is slow on purpose: one model at a time, with a pause before the first and between any two, and each
-model again after hours. No request waits for any of it.
+Evidence is expensive for the platform and has one rate limit for all callers together. The poller
+is therefore slow on purpose: one model at a time, with a pause before the first and between any
+two, and hours between two fetches for one model. No request waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from autopilot.attestation.evidence_parser import passing, read_answer, read_failure
+from autopilot.attestation.evidence_parser import is_transient, read_answer, read_failure
 from autopilot.attestation.evidence_state import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
 from autopilot.http.fetch import FetchedResponse, cancel
 from autopilot.http.fetch_error import FetchError
@@ -25,25 +25,25 @@ from autopilot.observability.log_rate_limit import LogRateLimit, alike
 from autopilot.routing.catalog import Catalog, Model
 
 SPACING: Final = 30.0
-"""Seconds between two questions, at least; up to half as much is added by chance."""
+"""Seconds between two fetches, at least; the jitter adds up to half of it."""
 
 LIMITED_PAUSE: Final = 120.0
-"""Seconds of silence after the platform's limit was met, doubled each time it is met again."""
+"""Pause in seconds after a 429 of the platform, doubled after each further one."""
 
-LONGEST_PAUSE: Final = 3600.0
-_MOST_DOUBLINGS: Final = 5
+MAX_PAUSE: Final = 3600.0
+_MAX_DOUBLINGS: Final = 5
 
 RETRY_SHARE: Final = 1 / 6
-"""When to ask again after something was in the way, as a share of the usual interval."""
+"""The delay before a retry after a transient failure, as a fraction of the interval."""
 
 REFUSED_FACTOR: Final = 2.0
-"""How much longer than usual to leave a model in peace that has no evidence that counts."""
+"""Factor on the interval for a model whose evidence is missing or does not count."""
 
 
-class Known(NamedTuple):
-    """What is known of one model's evidence, and for how many seconds; None for ever.
+class ModelEvidence(NamedTuple):
+    """The finding on one model's evidence, and its age in seconds; None if it does not age.
 
-    ``missed`` says why a later attempt brought nothing, while the finding of an earlier one stands.
+    ``missed`` is the reason why a later attempt failed while an earlier finding still counts.
     """
 
     finding: Finding
@@ -51,7 +51,7 @@ class Known(NamedTuple):
     missed: Reason | None = None
 
     def report(self) -> dict[str, Any]:
-        """The same for the status page: fixed words and counts, nothing that was sent."""
+        """Return the status page's view: fixed words and counts, no text from the platform."""
         finding = self.finding
         if self.age is None:
             return {"state": finding.state}
@@ -69,8 +69,8 @@ class Known(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
-    """What the questions about one model have come to. Times are seconds of the clock."""
+class _History:
+    """The results of fetching one model's evidence. Times are seconds of the clock."""
 
     chute_id: str | None
     finding: Finding
@@ -94,10 +94,10 @@ class EvidencePoller:
         jitter: Callable[[], float],
         nonce: Callable[[], str],
     ) -> None:
-        """`fetch` asks for the evidence of a model under a nonce, which `nonce` makes anew.
+        """Take a `fetch` of a model's evidence under a nonce, and a generator of nonces.
 
-        `refresh` is the seconds between two questions about one model, 0 for none at all, and
-        `jitter` returns a number in -1..1.
+        `refresh` is the interval for one model in seconds; 0 disables the poller. `jitter` returns
+        a number in -1..1.
         """
         self._clock = clock
         self._fetch = fetch
@@ -105,65 +105,64 @@ class EvidencePoller:
         self._refresh = refresh
         self._jitter = jitter
         self._nonce = nonce
-        self._records: dict[str, _Record] = {}
+        self._histories: dict[str, _History] = {}
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
         self._limited = 0
         self._repeats = LogRateLimit()
 
     def start(self) -> None:
-        """Begin to ask, after a pause. Does nothing when already started or never to ask."""
+        """Start polling, after a pause. Does nothing if already started or disabled."""
         if self._loop is not None or not self._refresh:
             return
-        self._loop = LoopingCall(self._round)
+        self._loop = LoopingCall(self._poll)
         self._loop.clock = self._clock
-        self._loop.start(self._spacing(), now=False).addErrback(self._unexpected)
+        self._loop.start(self._spacing(), now=False).addErrback(self._log_bug)
 
     def stop(self) -> Deferred[None]:
-        """Ask no more. Fires when a question in flight, which is cancelled, has ended."""
+        """Stop polling. Fires when a fetch in flight, which is cancelled, has ended."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.stop()
         return cancel(self._in_flight)
 
-    def known(self) -> Mapping[str, Known]:
-        """What is known of each model of the catalog, by name."""
+    def findings(self) -> Mapping[str, ModelEvidence]:
+        """Return the finding of each model of the catalog, by name."""
         catalog = self._catalog()
         models = () if catalog is None else catalog.models.values()
-        return {model.name: self._known(model) for model in models}
+        return {model.name: self._finding(model) for model in models}
 
-    def _known(self, model: Model) -> Known:
+    def _finding(self, model: Model) -> ModelEvidence:
         if model.tee is not True:
-            return Known(NO_TEE)
-        record = self._record(model)
-        if record is None:
-            return Known(NOT_FETCHED)
-        age = self._clock.seconds() - record.found_at
-        return Known(record.finding, age, record.missed)
+            return ModelEvidence(NO_TEE)
+        history = self._history(model)
+        if history is None:
+            return ModelEvidence(NOT_FETCHED)
+        age = self._clock.seconds() - history.found_at
+        return ModelEvidence(history.finding, age, history.missed)
 
-    def _record(self, model: Model) -> _Record | None:
-        """What is remembered of a model; a name that another chute has taken over has no past."""
-        record = self._records.get(model.name)
-        return record if record is not None and record.chute_id == model.chute_id else None
+    def _history(self, model: Model) -> _History | None:
+        """Return the history of a model, unless its name now belongs to another chute."""
+        history = self._histories.get(model.name)
+        return history if history is not None and history.chute_id == model.chute_id else None
 
-    # -- asking
-
-    def _round(self) -> Deferred[None]:
-        """Ask once, if a question is due. Its Deferred never fails, which would end the loop."""
-        self._in_flight = maybeDeferred(self._ask_next).addErrback(self._unexpected)
+    def _poll(self) -> Deferred[None]:
+        """Fetch the evidence that is due, if any. Never fails, as that would end the loop."""
+        self._in_flight = maybeDeferred(self._fetch_next).addErrback(self._log_bug)
         return self._in_flight
 
-    def _ask_next(self) -> Deferred[None]:
+    def _fetch_next(self) -> Deferred[None]:
+        """Schedule the next poll, and fetch the evidence that is due longest, if any."""
         loop = self._loop
         assert loop is not None
         loop.starttime = self._clock.seconds()
         loop.interval = self._spacing()
         models = list(self._tee_models())
-        self._forget_all_but(models)
+        self._forget_others(models)
         model = min(models, key=self._due_at, default=None)
         if model is None or self._due_at(model) > self._clock.seconds():
             return succeed(None)
-        return self._ask(model, self._nonce())
+        return self._fetch_evidence(model, self._nonce())
 
     def _spacing(self) -> float:
         return SPACING * (1.25 + 0.25 * self._jitter())
@@ -173,46 +172,46 @@ class EvidencePoller:
         models = () if catalog is None else catalog.models.values()
         return (model for model in models if model.tee is True)
 
-    def _forget_all_but(self, models: list[Model]) -> None:
+    def _forget_others(self, models: list[Model]) -> None:
         names = {model.name for model in models}
-        for name in self._records.keys() - names:
-            del self._records[name]
+        for name in self._histories.keys() - names:
+            del self._histories[name]
 
     def _due_at(self, model: Model) -> float:
-        record = self._record(model)
-        return float("-inf") if record is None else record.due_at
+        history = self._history(model)
+        return float("-inf") if history is None else history.due_at
 
-    def _ask(self, model: Model, nonce: str) -> Deferred[None]:
-        before = self._record(model)
+    def _fetch_evidence(self, model: Model, nonce: str) -> Deferred[None]:
+        before = self._history(model)
         seen = frozenset() if before is None else before.nonce_hashes
 
         def without_answer(failure: Failure) -> Finding:
             error = failure.value
             if isinstance(error, FetchError):
                 return read_failure(error)
-            self._unexpected(failure)
+            self._log_bug(failure)
             return unavailable(Reason.UNREADABLE)
 
         return (
             maybeDeferred(self._fetch, model, nonce)
             .addCallback(read_answer, nonce, seen)
             .addErrback(without_answer)
-            .addCallback(self._take, model)
-            .addErrback(self._unexpected)
+            .addCallback(self._store, model)
+            .addErrback(self._log_bug)
         )
 
-    def _take(self, finding: Finding, model: Model) -> None:
-        """Remember a finding, unless it only says that something was in the way of a better one."""
+    def _store(self, finding: Finding, model: Model) -> None:
+        """Store a finding, unless it is a transient failure and an earlier finding still counts."""
         if self._loop is None:
             return
         now = self._clock.seconds()
-        before = self._record(model)
-        self._yield_to_limit(finding, now)
-        if before is not None and passing(finding) and self._stands(before, now):
+        before = self._history(model)
+        self._back_off(finding, now)
+        if before is not None and is_transient(finding) and self._still_counts(before, now):
             finding, found_at, missed = before.finding, before.found_at, finding.reason
         else:
             found_at, missed = now, None
-        self._records[model.name] = record = _Record(
+        self._histories[model.name] = record = _History(
             chute_id=model.chute_id,
             finding=finding,
             found_at=found_at,
@@ -223,28 +222,29 @@ class EvidencePoller:
         if before is None or record.finding.reason is not before.finding.reason:
             self._log.info("Evidence of {model}: {finding}", model=model.name, finding=str(finding))
 
-    def _stands(self, record: _Record, now: float) -> bool:
-        """Whether an earlier finding says something, and not too long ago."""
-        return not passing(record.finding) and now - record.found_at <= 2 * self._refresh
+    def _still_counts(self, history: _History, now: float) -> bool:
+        """Return whether an earlier finding is neither transient nor too old."""
+        return not is_transient(history.finding) and now - history.found_at <= 2 * self._refresh
 
     def _pause(self, missed: Reason | None, finding: Finding) -> float:
-        """How long to leave a model in peace."""
-        if missed is not None or passing(finding):
+        """Return the delay before the model's evidence is fetched again."""
+        if missed is not None or is_transient(finding):
             return self._refresh * RETRY_SHARE
         return self._refresh if finding.reason is None else self._refresh * REFUSED_FACTOR
 
-    def _yield_to_limit(self, finding: Finding, now: float) -> None:
-        """Leave all models in peace for a while when the platform's limit was met."""
+    def _back_off(self, finding: Finding, now: float) -> None:
+        """Delay every model after the platform's rate limit was met, exponentially."""
         if finding.reason is not Reason.RATE_LIMITED:
             self._limited = 0
             return
         loop = self._loop
         assert loop is not None and loop.starttime is not None
-        pause = min(LIMITED_PAUSE * 2**self._limited, LONGEST_PAUSE)
-        self._limited = min(self._limited + 1, _MOST_DOUBLINGS)
+        pause = min(LIMITED_PAUSE * 2**self._limited, MAX_PAUSE)
+        self._limited = min(self._limited + 1, _MAX_DOUBLINGS)
         loop.interval = now - loop.starttime + pause
 
-    def _unexpected(self, failure: Failure) -> None:
-        known = self._repeats.met(alike(failure), self._clock.seconds()) is None
-        if self._loop is not None and not known:
-            self._log.failure("Evidence: a bug", failure)
+    def _log_bug(self, failure: Failure) -> None:
+        """Log an internal error with its traceback, at a limited rate."""
+        repeated = self._repeats.met(alike(failure), self._clock.seconds()) is None
+        if self._loop is not None and not repeated:
+            self._log.failure("Internal error while evidence was fetched", failure)

@@ -1,19 +1,19 @@
-"""What can honestly be said of a model's attestation evidence: one state, and why.
+"""The judgement on a model's attestation evidence: a state, and the reason for it.
 
-The router does not verify evidence: that takes Intel's collateral and NVIDIA's service, and so none
-of the states says "verified". It looks at the evidence's shape and at what the evidence says about
-itself, which can show that it is worthless and never that it is good:
+The router does not verify evidence, which would take Intel's collateral and NVIDIA's service. No
+state therefore claims "verified". The router checks the form of the evidence and whether it is
+consistent with itself. That can prove evidence worthless, but never valid:
 
-* Each quote has to be a whole TDX quote of version 4 that was not made in debug mode.
-* The hash of the TLS certificate's public key that a quote names has to be that of the certificate
-  beside it. Both come from the same answer, so agreement proves nothing about who sent it.
-* The nonce is hashed into the quote together with the instance's public key. Only where that key is
-  known (the platform hands it out to callers with an API key, for a few instances at a time) can
-  the hash be computed and compared. Without it one thing is left: an answer to another nonce has to
-  differ, so a hash that was seen before was not made for this call.
+* Each quote must be a complete TDX quote of version 4, not made in debug mode.
+* The hash of the TLS certificate's public key in the quote must match the certificate beside it.
+  Both come from the same response, so a match proves nothing about the sender.
+* The quote contains a hash over the nonce and the instance's public key. The router can compute and
+  compare it only if it knows that key, which the platform gives to callers with an API key, for a
+  few instances at a time. Without the key one check remains: two nonces must give two hashes, so a
+  repeated hash was not made for this call.
 
-Not looked at: the quote's signature and measurements, the evidence of the GPUs and the nonce in it.
-And whatever the evidence says, it does not say which instance serves a request.
+Not checked: the quote's signature and measurements, the GPUs' evidence and the nonce in it. And no
+evidence shows which instance serves a particular request.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from autopilot.routing.error_text import texts
 
 
 class EvidenceState(StrEnum):
-    """What is known of a model's evidence. The words are the same in every output."""
+    """The state of a model's evidence. The words are the same in every output."""
 
     NO_TEE = "no-tee"
     """The catalog does not mark the model as confidential compute."""
     NOT_FETCHED = "not-fetched"
-    """Nobody has asked for evidence yet."""
+    """The evidence has not been fetched yet."""
     UNAVAILABLE = "evidence-unavailable"
-    """There is none, or it refutes itself; a `Reason` says which."""
+    """There is none, or it is inconsistent; `Reason` states why."""
     PRESENT = "evidence-present-unverified"
-    """There is some, nothing speaks against it, and nobody has verified it."""
+    """There is consistent evidence, which nobody has verified."""
 
 
 class Reason(StrEnum):
@@ -68,7 +68,7 @@ class Reason(StrEnum):
     REPLAYED = "replayed"
 
 
-PASSING: Final = frozenset(
+TRANSIENT: Final = frozenset(
     {
         Reason.UNREACHABLE,
         Reason.TIMED_OUT,
@@ -77,7 +77,7 @@ PASSING: Final = frozenset(
         Reason.PLATFORM_ERROR,
     }
 )
-"""Reasons that speak of the way to the evidence and not of the evidence."""
+"""Failures to obtain evidence, as opposed to facts about the evidence."""
 
 FLAWS: Final = (
     Reason.MALFORMED,
@@ -88,15 +88,15 @@ FLAWS: Final = (
     Reason.NONCE_MISSING,
     Reason.REPLAYED,
 )
-"""Reasons that evidence itself gives; of several the first is named."""
+"""Flaws in the evidence itself; of several, the first in this order is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One instance's evidence as it was sent, decoded. None stands for what could not be read.
+    """One instance's evidence, decoded. None stands for what was unreadable.
 
     ``certificate_hash`` is the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), and
-    ``e2e_pubkey`` the instance's key in base64, if it is known from elsewhere.
+    ``e2e_pubkey`` the instance's key in base64, if known from another source.
     """
 
     quote: bytes | None
@@ -107,12 +107,12 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one model's evidence.
+    """The result of examining one model's evidence.
 
-    ``instances`` answered and ``failed`` did not, ``gpus`` are those with evidence of their own.
-    ``certificate_bound`` is None unless every certificate could be compared, and ``nonces_bound``
-    counts the instances whose key was known and whose quote holds the right hash.
-    ``nonce_hashes`` is what a later answer must not repeat.
+    ``instances`` responded and ``failed`` did not; ``gpus`` counts those with evidence of their
+    own. ``certificate_bound`` is None unless every certificate could be compared. ``nonces_bound``
+    counts the instances whose key is known and whose quote contains the right hash. A later
+    response must not repeat any of ``nonce_hashes``.
     """
 
     state: EvidenceState
@@ -125,22 +125,22 @@ class Finding:
     nonce_hashes: frozenset[bytes] = frozenset()
 
     def __str__(self) -> str:
-        """The state, with the reason if there is one."""
+        """Return the state, with the reason if there is one."""
         return self.state if self.reason is None else f"{self.state} ({self.reason})"
 
 
 NO_TEE: Final = Finding(EvidenceState.NO_TEE)
 NOT_FETCHED: Final = Finding(EvidenceState.NOT_FETCHED)
-_NO_HASH: Final = bytes(32)
+_ZERO_HASH: Final = bytes(32)
 
 
 def unavailable(reason: Reason) -> Finding:
-    """There is no evidence, for this reason."""
+    """Return the finding that there is no evidence, for this reason."""
     return Finding(EvidenceState.UNAVAILABLE, reason)
 
 
-# From the top, the first row that fits: the status, and what one of the answer's texts has to hold.
-# Anything else is REFUSED below 500 and PLATFORM_ERROR from there on.
+# The first row that applies decides: the status, and a phrase that one of the body's strings must
+# contain. Any other status is REFUSED below 500, and PLATFORM_ERROR otherwise.
 _REFUSALS: Final = (
     (400, "is not tee-enabled", Reason.NOT_TEE_ENABLED),
     (400, "requires chutes_version", Reason.RUNTIME_TOO_OLD),
@@ -153,11 +153,11 @@ _REFUSALS: Final = (
 )
 
 
-def refused(status: int, body: bytes) -> Reason:
-    """Why the platform gave no evidence, by the status and body of its answer."""
-    said = texts(body)
+def refusal_reason(status: int, body: bytes) -> Reason:
+    """Return why the platform gave no evidence, from the status and body of its response."""
+    error_texts = texts(body)
     for row_status, phrase, reason in _REFUSALS:
-        if status == row_status and (not phrase or any(phrase in text for text in said)):
+        if status == row_status and (not phrase or any(phrase in text for text in error_texts)):
             return reason
     return Reason.PLATFORM_ERROR if status >= 500 else Reason.REFUSED
 
@@ -165,11 +165,11 @@ def refused(status: int, body: bytes) -> Reason:
 def judge(
     instances: Sequence[Instance], failed: int, nonce: str, seen: Set[bytes] = frozenset()
 ) -> Finding:
-    """What an answer with this evidence comes to.
+    """Return the finding on the evidence of one response.
 
-    ``failed`` counts the instances that gave none, ``nonce`` is what was sent (hex), and ``seen``
-    are the ``nonce_hashes`` of answers to other nonces. One instance whose evidence refutes itself
-    is enough for `EvidenceState.UNAVAILABLE`, since any instance may serve a request.
+    ``failed`` counts the instances without evidence, ``nonce`` is the nonce sent (hex), and
+    ``seen`` holds the ``nonce_hashes`` of responses to other nonces. One instance with a flaw
+    suffices for `EvidenceState.UNAVAILABLE`, because any instance may serve a request.
     """
     if not instances:
         return Finding(
@@ -179,13 +179,13 @@ def judge(
         )
     quotes = [None if each.quote is None else read_quote(each.quote) for each in instances]
     pairs = list(zip(instances, quotes, strict=True))
-    bound = [_bound(instance, quote) for instance, quote in pairs]
+    bound = [_certificate_bound(instance, quote) for instance, quote in pairs]
     named = [_nonce_bound(instance, quote, nonce) for instance, quote in pairs]
     hashes = frozenset(quote.nonce_hash for quote in quotes if quote is not None)
     flaws = {_flaw(instance, quote) for instance, quote in pairs}
     flaws |= {Reason.BINDING_MISMATCH} if False in bound else set()
     flaws |= {Reason.NONCE_MISMATCH} if False in named else set()
-    flaws |= {Reason.NONCE_MISSING} if _NO_HASH in hashes else set()
+    flaws |= {Reason.NONCE_MISSING} if _ZERO_HASH in hashes else set()
     flaws |= {Reason.REPLAYED} if not seen.isdisjoint(hashes) else set()
     reason = next((each for each in FLAWS if each in flaws), None)
     return Finding(
@@ -201,7 +201,7 @@ def judge(
 
 
 def _flaw(instance: Instance, quote: Quote | None) -> Reason | None:
-    """Why an instance's evidence is none at all, whatever it says."""
+    """Return the flaw that makes an instance's evidence void by itself, or None."""
     if instance.quote is None or instance.gpus is None:
         return Reason.MALFORMED
     if quote is None:
@@ -209,23 +209,23 @@ def _flaw(instance: Instance, quote: Quote | None) -> Reason | None:
     return Reason.DEBUG if quote.debug else None
 
 
-def _bound(instance: Instance, quote: Quote | None) -> bool | None:
-    """Whether the certificate is the one that the quote names; None if one of them is missing."""
+def _certificate_bound(instance: Instance, quote: Quote | None) -> bool | None:
+    """Return whether the quote names this certificate; None if either is missing."""
     if quote is None or instance.certificate_hash is None:
         return None
     return instance.certificate_hash == quote.key_hash
 
 
 def _nonce_bound(instance: Instance, quote: Quote | None, nonce: str) -> bool | None:
-    """Whether the quote was made for this nonce; None without the instance's key."""
+    """Return whether the quote was made for this nonce; None without the instance's key."""
     if quote is None or instance.e2e_pubkey is None:
         return None
-    named = sha256((nonce + instance.e2e_pubkey).encode("utf-8", "replace")).digest()
-    return quote.nonce_hash == named
+    expected = sha256((nonce + instance.e2e_pubkey).encode("utf-8", "replace")).digest()
+    return quote.nonce_hash == expected
 
 
 def _all(checks: Sequence[bool | None]) -> bool | None:
-    """Whether all checks hold; None if none failed and one could not be made."""
+    """Return whether all checks hold; None if none failed but one could not be made."""
     if False in checks:
         return False
     return None if None in checks else True

@@ -1,7 +1,7 @@
-"""Reads the few fields of an Intel TDX quote that can be looked at without verifying it.
+"""Parser of the Intel TDX quote fields that mean something without verification.
 
-A quote is a header, the report of a trust domain, and a signature over both. Nothing here looks at
-the signature: whoever reads a quote this way knows what it says, not that it is true.
+A quote consists of a header, a TD report and a signature over both. This module ignores the
+signature: its caller learns what the quote claims, not whether that is true.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+# Values and offsets of Intel's TDX DCAP quote format, version 4: a header of 48 bytes, then the TD
+# report body of 584 bytes, then the length of the signature and the signature.
 _VERSION: Final = 4
 _ECDSA_P256: Final = 2
 _TDX: Final = 0x81
@@ -17,24 +19,24 @@ _DEBUG: Final = 1
 
 _HEADER: Final = Struct("<HHI")
 _REPORT: Final = 48
-"""Where the report begins, after the header; offsets within it are those of Intel's format."""
+"""Offset of the TD report, behind the header."""
 _ATTRIBUTES: Final = _REPORT + 120
 _REPORT_DATA: Final = _REPORT + 520
 _SIGNATURE_SIZE: Final = Struct("<I")
 _SIGNATURE: Final = _REPORT + 584 + _SIGNATURE_SIZE.size
 _SHORTEST_SIGNATURE: Final = 128
-"""An ECDSA signature and the key it was made with; the certificates come on top."""
+"""An ECDSA signature and its public key; the certificates come in addition."""
 
 _HASH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a quote says of the machine that asked for it.
+    """The claims of a quote.
 
     ``nonce_hash`` and ``key_hash`` are the two halves of the report data. The platform puts a hash
-    over the caller's nonce and the instance's public key into the first, and one of the public key
-    of the instance's TLS certificate into the second.
+    over the caller's nonce and the instance's public key into the first half, and the hash of the
+    public key of the instance's TLS certificate into the second.
     """
 
     debug: bool
@@ -43,7 +45,7 @@ class Quote:
 
 
 def read_quote(data: bytes) -> Quote | None:
-    """What ``data`` says, or None when it is not a whole TDX quote of version 4."""
+    """Parse ``data``; return None unless it is a complete TDX quote of version 4."""
     if len(data) < _SIGNATURE + _SHORTEST_SIGNATURE:
         return None
     if _HEADER.unpack_from(data) != (_VERSION, _ECDSA_P256, _TDX):

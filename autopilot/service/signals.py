@@ -1,4 +1,4 @@
-"""SIGHUP: read the settings again, and go by those that can change while the router runs."""
+"""The SIGHUP handler, which reloads the settings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from autopilot.settings.sources import SettingsSources
 
 
-class Hangups:
-    """What becomes of SIGHUP in a process of the router's own.
+class SighupHandler:
+    """Handles SIGHUP in a process that belongs to the router.
 
-    ``began`` and ``ended`` are called around each reload, whatever comes of it, for whoever has to
-    be told (a supervisor that waits for it).
+    ``before_reload`` and ``after_reload`` are called around each reload, even a failed one, for
+    instance to notify the service manager.
     """
 
     _log = Logger()
@@ -28,34 +28,37 @@ class Hangups:
         self._reactor = reactor
         self._sources = sources
         self._service = service
-        self._waiting = False
-        self.began: list[Callable[[], None]] = []
-        self.ended: list[Callable[[], None]] = []
+        self._scheduled = False
+        self.before_reload: list[Callable[[], None]] = []
+        self.after_reload: list[Callable[[], None]] = []
 
     def install(self) -> None:
-        """Take the signal, also where ``nohup`` had it ignored, unless somebody else has it."""
-        if signal.getsignal(signal.SIGHUP) in (signal.SIG_DFL, signal.SIG_IGN):
-            signal.signal(signal.SIGHUP, self._heard)
+        """Install the SIGHUP handler, unless the process already has one.
 
-    def _heard(self, number: int, frame: object) -> None:
-        # In the middle of anything: only the reactor says when there is time for more.
-        if not self._waiting:
-            self._waiting = True
+        SIG_IGN, as set by ``nohup``, does not count as a handler.
+        """
+        if signal.getsignal(signal.SIGHUP) in (signal.SIG_DFL, signal.SIG_IGN):
+            signal.signal(signal.SIGHUP, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        # Signal handlers interrupt any code, so the reload waits for the reactor's next turn.
+        if not self._scheduled:
+            self._scheduled = True
             self._reactor.callFromThread(self.reload)
 
     def reload(self) -> None:
-        """Read the settings again; if any is bad, say so and change nothing."""
-        self._waiting = False
+        """Load and apply the settings; if any is invalid, log each problem and change nothing."""
+        self._scheduled = False
         if self._service.stopping:
             self._log.info("SIGHUP ignored: the router is stopping")
             return
-        for tell in self.began:
-            tell()
+        for notify in self.before_reload:
+            notify()
         try:
             self._service.reload(self._sources.load())
-        except SettingsError as wrong:
-            for problem in wrong.problems:
+        except SettingsError as error:
+            for problem in error.problems:
                 self._log.error("Settings not changed: {problem}", problem=problem)
         finally:
-            for tell in self.ended:
-                tell()
+            for notify in self.after_reload:
+                notify()

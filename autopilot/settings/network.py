@@ -1,6 +1,6 @@
-"""The kinds of setting that name something on a network: URLs, addresses, networks, origins.
+"""The types of setting that concern a network: URLs, listen addresses, networks and origins.
 
-See ``settings_kinds`` for what a kind is.
+`autopilot.settings.types` describes what a type is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 class Url:
     """An http or https URL without credentials, query or fragment.
 
-    A base URL is one that paths are appended to: it loses its trailing slashes.
+    A base URL loses its trailing slashes, because paths are appended to it.
     """
 
     base: bool = False
@@ -45,11 +45,11 @@ class Url:
         return "http or https URL"
 
     def parse(self, text: str) -> object:
-        """The same as ``check``."""
+        """Parse as ``check`` does."""
         return self.check(text)
 
     def check(self, value: object) -> object:
-        """The URL; nothing that may be a credential is repeated in the complaint."""
+        """Accept the URL. No error message quotes a URL that may contain a credential."""
         if not isinstance(value, str):
             raise ValueError(f"{quoted(value)} is not a URL; give an {self.expected}")
         if "@" in value:
@@ -66,12 +66,12 @@ class Url:
         return value.rstrip("/") if self.base else value
 
     def show(self, value: object) -> str:
-        """The URL."""
+        """Return the URL."""
         return str(value)
 
 
 def _has_server(url: str) -> bool:
-    """Whether `url` is http or https and names a host and, if any, a port that can be dialled."""
+    """Return whether `url` is http or https with a host and a valid port, if it has a port."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and _is_host(parts) and parts.port != 0
@@ -80,7 +80,7 @@ def _has_server(url: str) -> bool:
 
 
 def _is_host(parts: SplitResult) -> bool:
-    """Whether the URL's host is an IPv6 literal, an IPv4 address or a host name."""
+    """Return whether the URL's host is an IPv6 literal, an IPv4 address or a host name."""
     host = parts.hostname or ""
     if ":" in host:
         return bool(IPv6Address(host)) and parts.netloc.startswith("[")
@@ -112,9 +112,9 @@ def _is_label(label: str) -> bool:
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """The host (an IPv6 one without its brackets) and port of a listen address.
+    """Split a listen address into host (an IPv6 one without brackets) and port.
 
-    Raises ``ValueError`` for anything but ``host:port``, ``[v6]:port``, port 0 to 65535.
+    :raises ValueError: `text` is not ``host:port`` or ``[IPv6]:port`` with a port up to 65535.
     """
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]{1,5})", text, re.ASCII)
     if match is None or int(match[3]) > 65535:
@@ -123,8 +123,8 @@ def split_address(text: str) -> tuple[str, int]:
         host = str(IPv6Address(match[1])) if match[1] else match[2]
         if host.replace(".", "").isdigit():
             IPv4Address(host)
-    except AddressValueError as wrong:
-        raise ValueError("not host:port") from wrong
+    except AddressValueError as error:
+        raise ValueError("not host:port") from error
     if not match[1] and not _HOST_NAME.fullmatch(host):
         raise ValueError("not host:port")
     return host, int(match[3])
@@ -132,7 +132,7 @@ def split_address(text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """An address to listen on; when it is not required, ``None`` means that nothing listens."""
+    """An address to listen on; ``None``, if it is not required, means not to listen."""
 
     required: bool = True
 
@@ -142,11 +142,11 @@ class Listen:
         return "host:port or [IPv6 address]:port, port 0 for any free one"
 
     def parse(self, text: str) -> object:
-        """The same as ``check``."""
+        """Parse as ``check`` does."""
         return self.check(text)
 
     def check(self, value: object) -> object:
-        """The address as ``split_address`` understands it."""
+        """Accept an address that ``split_address`` accepts."""
         if value is None and not self.required:
             return None
         try:
@@ -160,13 +160,13 @@ class Listen:
         )
 
     def show(self, value: object) -> str:
-        """The address, or nothing."""
+        """Return the address; empty if there is none."""
         return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Networks in CIDR notation; a bare address is a network of one."""
+    """Networks in CIDR notation; a bare address is a network of one address."""
 
     @property
     def expected(self) -> str:
@@ -174,18 +174,18 @@ class Networks:
         return "CIDR networks separated by commas, such as 10.0.0.0/8,fd00::/8"
 
     def parse(self, text: str) -> object:
-        """The networks, in the given order."""
+        """Parse the networks, in the given order."""
         return tuple(dict.fromkeys(self._network(item) for item in items_of(text)))
 
     def _network(self, item: str) -> Network:
-        """One network; host bits that a mask would hide are refused, not dropped."""
+        """Parse one network; an address with host bits set is an error, not truncated."""
         try:
             return ip_network(item)
-        except ValueError as wrong:
-            raise ValueError(f"{quoted(item)} is not a network; give {self.expected}") from wrong
+        except ValueError as error:
+            raise ValueError(f"{quoted(item)} is not a network; give {self.expected}") from error
 
     def check(self, value: object) -> object:
-        """A tuple of ``ipaddress`` networks."""
+        """Accept a tuple of ``ipaddress`` networks."""
         if not isinstance(value, tuple):
             raise ValueError(f"{quoted(value)} is not a tuple of networks; give a tuple")
         for item in value:
@@ -194,13 +194,13 @@ class Networks:
         return value
 
     def show(self, value: object) -> str:
-        """The list."""
+        """Return the networks, separated by commas."""
         return ",".join(map(str, value)) if isinstance(value, tuple) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Browser origins, or ``*`` for every one."""
+    """Browser origins, or ``*`` for every origin."""
 
     @property
     def expected(self) -> str:
@@ -208,14 +208,14 @@ class Origins:
         return "* or origins separated by commas, such as https://chat.example"
 
     def parse(self, text: str) -> object:
-        """The origins, in the given order."""
+        """Parse the origins, in the given order."""
         return self.check(items_of(text))
 
     def check(self, value: object) -> object:
-        """A tuple of ``*`` or ``scheme://host[:port]``, as browsers send them.
+        """Accept a tuple of ``*`` or ``scheme://host[:port]``, and return it as browsers send it.
 
-        That is in lower case and without the port that is the scheme's own. Apps in a browser's
-        clothes have schemes of theirs.
+        Browsers send origins in lower case and without the scheme's default port (RFC 6454 §6.2).
+        Desktop and mobile apps built on a browser have schemes of their own.
         """
         if not isinstance(value, tuple):
             raise ValueError(f"{quoted(value)} is not a tuple of origins; give a tuple")
@@ -225,18 +225,18 @@ class Origins:
         return tuple(_as_sent(item.lower()) for item in value)
 
     def show(self, value: object) -> str:
-        """The list."""
+        """Return the origins, separated by commas."""
         return ",".join(value) if isinstance(value, tuple) else ""
 
 
 def _is_origin(text: str) -> bool:
-    """Whether `text` is scheme, host and perhaps port, and nothing after."""
+    """Return whether `text` is a scheme, a host and an optional port, with nothing behind."""
     match = _ORIGIN.fullmatch(text)
     return match is not None and _has_server(f"http://{match[1].lower()}")
 
 
 def _as_sent(origin: str) -> str:
-    """`origin` as a browser writes it."""
+    """Return `origin` as a browser sends it."""
     for scheme, port in (("http://", ":80"), ("https://", ":443")):
         if origin.startswith(scheme):
             return origin.removesuffix(port)

@@ -187,7 +187,7 @@ class Parts:
             cooling=self.memory.cooldown.remaining(now),
             first_content=self.memory.experience.first_content(now),
             throughput=self.memory.experience.throughput(now),
-            evidence=self.attestation.known(),
+            evidence=self.attestation.findings(),
             recent=self.recent.summary(),
             past=self.history.past(),
         )

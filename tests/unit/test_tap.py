@@ -197,7 +197,7 @@ class LoggingTests(SynchronousTestCase):
         sink = StringIO()
         self.patch(sys, "stdout", sink)
         in_front = {"nodaemon": True, "logfile": None}
-        observer, write = tap._logging(in_front, Settings(log_format="json"))
+        observer, write = tap._log_outputs(in_front, Settings(log_format="json"))
         assert observer is not None
         assert write is not None
         observer({"log_format": "first", "log_time": 0.0})
@@ -206,7 +206,7 @@ class LoggingTests(SynchronousTestCase):
         self.assertEqual(first, "first")
         self.assertTrue(second.startswith("r1 alias"))
         for other in ({}, {**in_front, "syslog": True}, {**in_front, "logger": list}):
-            self.assertIsNone(tap._logging(other, Settings())[1])
+            self.assertIsNone(tap._log_outputs(other, Settings())[1])
 
 
 class CommandTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from autopilot.observability.history import INTERVAL, Past
 
 if TYPE_CHECKING:
-    from autopilot.attestation.evidence_poller import Known
+    from autopilot.attestation.evidence_poller import ModelEvidence
     from autopilot.feeds.readiness import Readiness
     from autopilot.routing.ranking import Ranked
 
@@ -30,7 +30,7 @@ class Facts:
     cooling: Mapping[str, float] = field(default_factory=dict)
     first_content: Mapping[str, float] = field(default_factory=dict)
     throughput: Mapping[str, float] = field(default_factory=dict)
-    evidence: Mapping[str, Known] = field(default_factory=dict)
+    evidence: Mapping[str, ModelEvidence] = field(default_factory=dict)
     recent: Sequence[Mapping[str, Any]] = ()
     past: Past = field(default_factory=Past)
 

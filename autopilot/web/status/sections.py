@@ -15,7 +15,7 @@ from autopilot.web.status.words import NONE, age, duration, evidence, number, pl
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from autopilot.attestation.evidence_poller import Known
+    from autopilot.attestation.evidence_poller import ModelEvidence
     from autopilot.feeds.readiness import FeedReport
     from autopilot.web.status.facts import Facts
 
@@ -224,7 +224,7 @@ def _evidence(facts: Facts) -> Markup:
     )
 
 
-def _finding(name: str, known: Known) -> list[Child]:
+def _finding(name: str, known: ModelEvidence) -> list[Child]:
     finding = known.finding
     asked = known.age is not None
     seconds = None if known.age is None else known.age // 60 * 60

@@ -12,7 +12,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.evidence_parser import evidence_url, passing, read_answer, read_failure
+from autopilot.attestation.evidence_parser import (
+    evidence_url,
+    is_transient,
+    read_answer,
+    read_failure,
+)
 from autopilot.attestation.evidence_state import EvidenceState, Finding, Reason
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import JSON, NETWORK, TIMEOUT, TOO_LARGE, FetchError
@@ -248,7 +253,7 @@ class ReadTests(SynchronousTestCase):
         ):
             finding = read_failure(FetchError(outcome, "x"))
             self.assertIs(finding.reason, reason)
-            self.assertEqual(passing(finding), outcome in (NETWORK, TIMEOUT))
+            self.assertEqual(is_transient(finding), outcome in (NETWORK, TIMEOUT))
 
     @given(st.integers(100, 599), st.binary(max_size=200))
     def test_any_bytes(self, status: int, body: bytes) -> None:

@@ -17,10 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.evidence_poller import (
     LIMITED_PAUSE,
-    LONGEST_PAUSE,
+    MAX_PAUSE,
     SPACING,
     EvidencePoller,
-    Known,
+    ModelEvidence,
 )
 from autopilot.attestation.evidence_state import EvidenceState, Reason
 from autopilot.http.fetch import FetchedResponse
@@ -100,9 +100,9 @@ class AttestationTestCase(SynchronousTestCase):
         """Let time pass, in steps."""
         self.clock.pump([SPACING / 2] * round(seconds / SPACING * 2))
 
-    def known(self, name: str = "tee/one") -> Known:
+    def known(self, name: str = "tee/one") -> ModelEvidence:
         """What is known of a model."""
-        return self.attestation.known()[name]
+        return self.attestation.findings()[name]
 
     def state(self, name: str = "tee/one") -> str:
         """The state of a model as it is shown."""
@@ -142,7 +142,7 @@ class PaceTests(AttestationTestCase):
         self.catalog, catalog = None, self.catalog
         self.attestation.start()
         self.passes(300)
-        self.assertEqual((self.asked, self.attestation.known()), ([], {}))
+        self.assertEqual((self.asked, self.attestation.findings()), ([], {}))
         self.catalog = catalog
         self.passes(60)
         self.assertEqual(len(self.asked), 2)
@@ -186,7 +186,7 @@ class PaceTests(AttestationTestCase):
         times = [at for at, _ in self.asked]
         gaps = [later - earlier for earlier, later in pairwise(times)]
         self.assertEqual(gaps[:5], [LIMITED_PAUSE * 2**n for n in range(5)])
-        self.assertEqual(set(gaps[5:]), {LONGEST_PAUSE})
+        self.assertEqual(set(gaps[5:]), {MAX_PAUSE})
         self.reply = good
         self.clock.pump([10.0] * 500)
         self.reply = says(LIMITED)
@@ -225,7 +225,7 @@ class MemoryTests(AttestationTestCase):
     def test_states(self) -> None:
         """Each model of the catalog has a state from the beginning."""
         self.assertEqual(
-            {name: str(each.finding) for name, each in self.attestation.known().items()},
+            {name: str(each.finding) for name, each in self.attestation.findings().items()},
             {
                 "tee/one": "not-fetched",
                 "plain": "no-tee",
@@ -334,7 +334,7 @@ class MemoryTests(AttestationTestCase):
         self.passes(60)
         self.catalog, catalog = Catalog.of([]), self.catalog
         self.passes(60)
-        self.assertEqual(self.attestation._records, {})
+        self.assertEqual(self.attestation._histories, {})
         self.catalog = catalog
         self.assertEqual(self.state(), "not-fetched")
 
@@ -349,7 +349,7 @@ class MemoryTests(AttestationTestCase):
         """Of an answer no more is kept than a few hashes."""
         self.attestation.start()
         self.passes(60)
-        self.assertLess(len(repr(self.attestation._records["tee/one"])), 600)
+        self.assertLess(len(repr(self.attestation._histories["tee/one"])), 600)
 
     def test_log(self) -> None:
         """A state is logged when it changes, with nothing that was sent."""

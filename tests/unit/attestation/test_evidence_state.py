@@ -14,13 +14,13 @@ from autopilot.attestation.evidence_state import (
     FLAWS,
     NO_TEE,
     NOT_FETCHED,
-    PASSING,
+    TRANSIENT,
     EvidenceState,
     Finding,
     Instance,
     Reason,
     judge,
-    refused,
+    refusal_reason,
     unavailable,
 )
 from tests.unit.attestation.quotes import KEY_HASH, NONCE_HASH, quote
@@ -187,12 +187,12 @@ class RefusalTests(SynchronousTestCase):
         """Status and text together say why there is no evidence."""
         for status, said, reason in REFUSALS:
             body = said if isinstance(said, str) else json.dumps(said)
-            self.assertIs(refused(status, body.encode()), reason, (status, said))
+            self.assertIs(refusal_reason(status, body.encode()), reason, (status, said))
 
     @given(st.integers(100, 999), st.binary(max_size=60))
     def test_anything(self, status: int, body: bytes) -> None:
         """Whatever is said, there is a reason for it, and not one that evidence itself gives."""
-        self.assertNotIn(refused(status, body), FLAWS)
+        self.assertNotIn(refusal_reason(status, body), FLAWS)
 
 
 class WordTests(SynchronousTestCase):
@@ -221,7 +221,7 @@ class WordTests(SynchronousTestCase):
 
     def test_kinds_of_reason(self) -> None:
         """No reason is both the evidence's and the network's."""
-        self.assertTrue(PASSING.isdisjoint(FLAWS))
+        self.assertTrue(TRANSIENT.isdisjoint(FLAWS))
 
     def test_frozen(self) -> None:
         """Nobody can change a finding."""

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import formatEvent, globalLogPublisher
 
-from autopilot.service.signals import Hangups
+from autopilot.service.signals import SighupHandler
 from autopilot.settings import SettingsError
 from autopilot.settings.sources import EnvFile, SettingsSources
 from tests.unit.service.platforms import URL
@@ -43,10 +43,10 @@ class HangupTests(ReloadTestCase):
         self.start(commit="byte")
         env_file = EnvFile(str(self.file), name=".env", required=False)
         self.sources = SettingsSources({"MAX_ATTEMPTS": "7"}, _SAME, env_file)
-        self.hangups = Hangups(self.reactor, self.sources, self.router)
+        self.sighup = SighupHandler(self.reactor, self.sources, self.router)
         self.told: list[str] = []
-        self.hangups.began.append(lambda: self.told.append("began"))
-        self.hangups.ended.append(lambda: self.told.append("ended"))
+        self.sighup.before_reload.append(lambda: self.told.append("began"))
+        self.sighup.after_reload.append(lambda: self.told.append("ended"))
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         self.later: list[object] = []
         self.reactor.callFromThread = self.later.append  # type: ignore[attr-defined]
@@ -59,32 +59,32 @@ class HangupTests(ReloadTestCase):
     def test_signal(self) -> None:
         """The handler does nothing but ask the reactor, once until that has had time for it."""
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        self.hangups.install()
+        self.sighup.install()
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
-        self.assertEqual(self.later, [self.hangups.reload])
+        self.assertEqual(self.later, [self.sighup.reload])
         self.assertEqual(self.said(), [])
-        self.hangups.reload()
+        self.sighup.reload()
         os.kill(os.getpid(), signal.SIGHUP)
-        self.assertEqual(self.later, [self.hangups.reload] * 2)
+        self.assertEqual(self.later, [self.sighup.reload] * 2)
 
     def test_whose_signal(self) -> None:
         """Where it was ignored, as under nohup, it is heard; a handler of others stays."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self.hangups.install()
-        self.assertEqual(signal.getsignal(signal.SIGHUP), self.hangups._heard)
+        self.sighup.install()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), self.sighup._on_signal)
 
         def theirs(number: int, frame: object) -> None:
             """Somebody else's."""
 
         signal.signal(signal.SIGHUP, theirs)
-        self.hangups.install()
+        self.sighup.install()
         self.assertIs(signal.getsignal(signal.SIGHUP), theirs)
 
     def test_reload(self) -> None:
         """Option, environment and file count as at the start; only the file is read anew."""
         self.file.write_text("COMMIT=complete\nMAX_ATTEMPTS=3\n")
-        self.hangups.reload()
+        self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "complete")
         self.assertEqual(self.router.settings.max_attempts, 7)
         self.assertEqual(self.said(), ["Settings changed: COMMIT, MAX_ATTEMPTS"])
@@ -94,7 +94,7 @@ class HangupTests(ReloadTestCase):
         """One line for each, and nothing changes, not even what was good."""
         before = self.router.settings
         self.file.write_text("COMMIT=complete\nMAX_LIST=1\nSSE_GUARD=maybe\nCOOLDOWN_MS=soon\n")
-        self.hangups.reload()
+        self.sighup.reload()
         self.assertIs(self.router.settings, before)
         first, second = self.said()
         self.assertTrue(first.startswith("Settings not changed: SSE_GUARD: 'maybe' is not known"))
@@ -103,15 +103,15 @@ class HangupTests(ReloadTestCase):
 
     def test_unreadable_files(self) -> None:
         """A file that is gone, is no text or would be waited for changes nothing."""
-        self.hangups.reload()
+        self.sighup.reload()
         before = self.router.settings
         self.file.unlink()
-        self.hangups.reload()
+        self.sighup.reload()
         self.file.write_bytes(b"COMMIT=\xff\xfe")
-        self.hangups.reload()
+        self.sighup.reload()
         self.file.unlink()
         os.mkfifo(self.file)
-        self.hangups.reload()
+        self.sighup.reload()
         self.assertIs(self.router.settings, before)
         self.assertEqual(
             self.said()[1:],
@@ -125,10 +125,10 @@ class HangupTests(ReloadTestCase):
     def test_file_that_appears(self) -> None:
         """Where there was none at the start, one may be put."""
         self.file.unlink()
-        self.hangups.reload()
+        self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "content")
         self.file.write_text("COMMIT=complete\n")
-        self.hangups.reload()
+        self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "complete")
 
     def test_required_file(self) -> None:
@@ -140,7 +140,7 @@ class HangupTests(ReloadTestCase):
         """A router that is stopping says so and does not even look."""
         self.router.stopService()
         with patch.object(EnvFile, "read") as read:
-            self.hangups.reload()
+            self.sighup.reload()
         self.assertEqual(read.call_count, 0)
         self.assertEqual(self.told, [])
         self.assertEqual(self.said(), ["SIGHUP ignored: the router is stopping"])

@@ -26,10 +26,15 @@ class LogTests(ReloadTestCase):
         self.sink = StringIO()
         self.start()
         self.patch(sys, "stdout", self.sink)
-        self.observer, self.write = tap._logging({"nodaemon": True, "logfile": None}, Settings())
+        self.observer, self.write = tap._log_outputs(
+            {"nodaemon": True, "logfile": None}, Settings()
+        )
         assert self.observer is not None
         assert self.write is not None
-        self.router.followers += [tap._log_by(self.observer), tap._log_by(self.write)]
+        self.router.followers += [
+            tap._follow_log_settings(self.observer),
+            tap._follow_log_settings(self.write),
+        ]
 
     def lines(self) -> list[str]:
         """What a debug event, a warning and a record become."""
