@@ -1,7 +1,7 @@
 """The router as a Twisted service: when its parts start and listen, and how they stop.
 
-It imports Klein (through the parts), and Klein installs a reactor, so this module is imported only
-after the reactor was chosen.
+It imports Klein (through `autopilot.wiring.parts`), and Klein installs a reactor. This module must
+therefore not be imported before the reactor is chosen.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from autopilot.observability.records import RequestRecord
     from autopilot.web.site import AutopilotSite
 
-_LAST_WORDS = 1.0
-_LOOKS = 20
-_LOOK_AGAIN = 0.05
+_ABORT_DELAY = 1.0  # seconds for the final events to reach the clients
+_HANDOVER_CHECKS = 20
+_HANDOVER_CHECK_INTERVAL = 0.05
 
 
 def use_monotonic_clock(reactor: Any = None) -> None:
     """Make the reactor's clock monotonic, before anything is scheduled on it.
 
     Twisted schedules by wall time: a step of the wall clock would fire every timer at once, or none
-    for hours.
+    for hours (contract §11).
     """
     if reactor is None:
         from twisted.internet import reactor
@@ -47,24 +47,26 @@ def use_monotonic_clock(reactor: Any = None) -> None:
 
 
 def autopilot_resource(service: AutopilotService) -> IResource:
-    """The router as a resource, to put anywhere into the tree of a Twisted site.
+    """Return the router as a resource, to be mounted in the tree of a Twisted site.
 
-    ``service`` keeps its feeds fresh and must be running; give it ``listen=False`` when the site
+    ``service`` keeps the feeds fresh and must be running; pass ``listen=False`` to it if the site
     listens.
     """
     return service.resource
 
 
 class AutopilotService(Service):
-    """The router as a Twisted service, to be started and stopped once.
+    """The router as a Twisted service, which can be started and stopped once.
 
-    It fetches the feeds while it runs and, unless ``listen`` is false, listens where the settings
-    say. Stopping it lets the streams under way finish within the drain time; the Deferred of
-    ``stopService`` fires after that. ``records`` is called with the record of each request that is
-    to be logged; without it the records become events of Twisted's log. ``followers`` are called
-    with the settings each time `reload` has changed them; what one raises is logged. ``passed`` are
-    sockets to listen on instead of where the settings say. ``traces``, a provider of
-    OpenTelemetry's, takes the spans of requests, and stays its owner's to shut down.
+    It fetches the feeds while it runs and, unless ``listen`` is false, listens on the addresses of
+    the settings. Stopping it lets streams in progress finish within the drain time; the Deferred of
+    ``stopService`` fires after that.
+
+    ``records`` is called with each request record that is to be logged; without it, records become
+    events of Twisted's log. ``followers`` are called with the settings after each `reload` that
+    changed them; what one raises is logged. ``passed`` are sockets to listen on in place of the
+    addresses of the settings. ``traces``, an OpenTelemetry provider, receives the spans of
+    requests; its owner shuts it down.
     """
 
     name = "autopilot"
@@ -86,22 +88,22 @@ class AutopilotService(Service):
         self._reactor = reactor
         self._parts = parts = Parts(settings, reactor, records, traces)
         passed = passed or Sockets()
-        apart = listen and bool(settings.admin_listen_addr or passed.admin)
-        tree = parts.tree(operators=not apart)
+        separate = listen and bool(settings.admin_listen_addr or passed.admin)
+        tree = parts.tree(operators=not separate)
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
         self._failures = FailureLog(self._log, parts.clock.seconds)
         self._listeners: list[Listener] = []
         if listen:
             self._listen(settings.listen_addr, passed.api, parts.site(tree))
-        if apart:
+        if separate:
             operators = parts.site(parts.tree(clients=False))
             self._listen(settings.admin_listen_addr, passed.admin, operators)
 
     def _listen(
         self, address: str | None, descriptors: tuple[int, ...], site: AutopilotSite
     ) -> None:
-        """Plan to listen for `site` on sockets that were passed, or else at the address."""
+        """Prepare to serve `site` on the passed sockets if there are any, else on the address."""
         for descriptor in descriptors:
             passed = PassedListener(self._reactor, descriptor, family_of(descriptor), site)
             self._listeners.append(passed)
@@ -110,66 +112,67 @@ class AutopilotService(Service):
 
     @property
     def ports(self) -> list[int]:
-        """The numbers of the ports listened on, in the order of the settings."""
+        """The port numbers of the open listeners, in the order of the settings."""
         open_ports = (listener.port for listener in self._listeners)
         return [cast("Any", port.getHost()).port for port in open_ports if port is not None]
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether the service has begun to stop."""
         return self._parts.draining
 
     def reload(self, settings: Settings) -> Change:
-        """Go by other settings from now on, and say in the log what changed.
+        """Apply new settings, and log which of them changed.
 
-        Only live settings change (a column of the settings table); the others keep their values.
-        Requests under way go on under the settings that they began with. What is not a request's
-        own (cooldowns, stickiness, the limits of the log) changes for all.
+        Only live settings change (the table of settings marks them); the others keep their values.
+        A request in progress keeps the settings that it started with. State shared by requests
+        (cooldowns, stickiness, limits of the log) changes at once.
 
-        :raises SettingsError: they contradict those that cannot change; then nothing changes.
-        :raises RuntimeError: the service was told to stop.
+        :raises SettingsError: the result contradicts itself; nothing changes.
+        :raises RuntimeError: the service has begun to stop.
         """
         if self.stopping:
             raise RuntimeError("the router is stopping; its settings no longer change")
-        made = change(self.settings, settings)
-        self.settings = made.settings
-        self._parts.configure(made.settings)
+        result = change(self.settings, settings)
+        self.settings = result.settings
+        self._parts.configure(result.settings)
         for follow in tuple(self.followers):
             try:
-                follow(made.settings)
-            except Exception:  # noqa: BLE001  the callback is not ours
+                follow(result.settings)
+            except Exception:  # noqa: BLE001  an application's callback may raise anything
                 self._failures.report("A follower of the settings failed; the reload went on")
-        self._tell(made)
-        return made
+        self._log_change(result)
+        return result
 
-    def _tell(self, made: Change) -> None:
-        if made.changed:
-            self._log.info("Settings changed: {changed}", changed=", ".join(made.changed))
-        if made.waiting:
+    def _log_change(self, result: Change) -> None:
+        """Log the changed settings, and those that wait for a restart."""
+        if result.changed:
+            self._log.info("Settings changed: {changed}", changed=", ".join(result.changed))
+        if result.waiting:
             self._log.warn(
                 "Settings that need a restart were changed and are not in effect: {waiting}",
-                waiting=", ".join(made.waiting),
+                waiting=", ".join(result.waiting),
             )
-        if not (made.changed or made.waiting):
-            self._log.info("Settings read again: nothing changed")
+        if not (result.changed or result.waiting):
+            self._log.info("Settings reloaded: nothing changed")
 
     def privilegedStartService(self) -> None:
-        """Listen, while twistd may still bind any port.
+        """Listen, before ``twistd`` gives up root privileges.
 
-        :raises CannotListenError: a port is taken; ``twistd`` then ends with status 1.
+        :raises CannotListenError: a port is taken; ``twistd`` then exits with status 1.
         """
         for listener in self._listeners:
             listener.open()
 
     def startService(self) -> None:
-        """Start the feeds, and listen unless that was done already."""
+        """Start the feeds, and listen unless `privilegedStartService` already did."""
         super().startService()
         self.privilegedStartService()
         self._parts.control.start()
         self._parts.attestation.start()
 
     def stopService(self) -> Deferred[None]:
-        """Drain and stop: not ready, no new connections, no new requests, then nothing."""
+        """Report not ready, stop accepting, drain, then stop every part (contract §11)."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
@@ -181,7 +184,7 @@ class AutopilotService(Service):
         for listener in self._listeners:
             await listener.close()
         parts.live.close()
-        await self._hear_last_requests()
+        await self._finish_handover()
         parts.gateway.draining = True
         await self._drain(settings.drain_timeout_ms / 1000)
         await parts.attestation.stop()
@@ -190,42 +193,49 @@ class AutopilotService(Service):
         if parts.exporting is not None:
             await parts.exporting.stop()
 
-    async def _hear_last_requests(self) -> None:
-        """Where a successor takes what is queued, refuse nothing to clients that got in before.
+    async def _finish_handover(self) -> None:
+        """Serve the last requests of clients that connected before a successor process took over.
 
-        What connected or was answered a moment ago may have a request on its way. It is answered as
-        the last on its connection, so that the next one comes to the successor.
+        If the listening sockets are shared with a successor, a client that connected or got a
+        response a moment ago may have a request on its way. It is served as the last one on its
+        connection, so that the client's next connection reaches the successor.
         """
         sites = {listener.site for listener in self._listeners if listener.shared}
         for site in sites:
             site.wind_down()
-        for _ in range(_LOOKS):  # not until a time: who is held up has read nothing meanwhile
+        for _ in range(
+            _HANDOVER_CHECKS
+        ):  # counted in turns, as a delayed process has not read anything meanwhile
             if not any(site.expecting for site in sites):
                 break
-            await deferLater(self._reactor, _LOOK_AGAIN)
+            await deferLater(self._reactor, _HANDOVER_CHECK_INTERVAL)
 
     async def _drain(self, seconds: float) -> None:
-        """Let what is under way finish, and end the rest so that its clients can tell."""
-        late: IDelayedCall = self._reactor.callLater(seconds, self._cut_short)
+        """Let requests in progress finish within `seconds`, then end the rest (contract §7)."""
+        late: IDelayedCall = self._reactor.callLater(seconds, self._end_streams)
         self._late = late
         sites = {listener.site for listener in self._listeners}
-        emptied = [_called(self._parts.gateway.when_empty), *(_called(s.drain) for s in sites)]
+        emptied = [
+            _fires_on_callback(self._parts.gateway.when_empty),
+            *(_fires_on_callback(s.drain) for s in sites),
+        ]
         await gatherResults(emptied)
         if self._late.active():
             self._late.cancel()
 
-    def _cut_short(self) -> None:
-        # A moment is left for the last words to reach the clients.
-        self._late = self._reactor.callLater(_LAST_WORDS, self._abort)
+    def _end_streams(self) -> None:
+        """End the remaining streams with an error event, and abort what is left a moment later."""
+        self._late = self._reactor.callLater(_ABORT_DELAY, self._abort)
         self._parts.gateway.shut_down()
 
     def _abort(self) -> None:
+        """Abort every remaining connection."""
         for listener in self._listeners:
             listener.site.abort()
 
 
-def _called(when: Callable[[Callable[[], None]], None]) -> Deferred[None]:
-    """Fires when the callback that ``when`` takes is called."""
+def _fires_on_callback(when: Callable[[Callable[[], None]], None]) -> Deferred[None]:
+    """Return a Deferred that fires when the callback passed to ``when`` is called."""
     done: Deferred[None] = Deferred()
     when(lambda: done.callback(None))
     return done

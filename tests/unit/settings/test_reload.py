@@ -76,7 +76,7 @@ class WaitingTests(ReloadTestCase):
         self.assertEqual(first, "Settings changed: COMMIT, MAX_ATTEMPTS")
         self.assertTrue(second.endswith(": STICKY_HASH_KEY"))
         self.change()
-        self.assertEqual(self.said(), ["Settings read again: nothing changed"])
+        self.assertEqual(self.said(), ["Settings reloaded: nothing changed"])
 
     def test_stopping(self) -> None:
         """Once the router was told to stop, nothing changes any more."""
