@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
@@ -28,6 +29,7 @@ from autopilot.http.dialect import Dialect
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.timers import TimerQueue
 from autopilot.observability.history import History
+from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.recent import Recent
 from autopilot.observability.records import RequestRecord
@@ -90,6 +92,8 @@ class Parts:
     ``traces`` takes the spans of requests; without it the settings say whether there are any.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         settings: Settings,
@@ -104,6 +108,7 @@ class Parts:
         self.metrics = Metrics(__version__)
         self.recent = Recent()
         self.history = History(self.clock.seconds)
+        self._failures = FailureLog(self._log, self.clock.seconds)
         drawn = Sections()
         self.live = Live(reactor, lambda: drawn(self.status()))
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
@@ -193,12 +198,22 @@ class Parts:
         )
 
     def record(self, record: RequestRecord) -> None:
-        """Take in one finished request."""
+        """Hand the record of a finished request to its consumers.
+
+        None of them can fail the request: the last one calls the embedding application.
+        """
         catalog = self.control.snapshot.catalog
-        self.metrics.request(record, catalog if catalog is not None else ())
-        self.recent.add(record)
-        self.history.add(record)
-        self.reporter.report(record)
+        consumers: tuple[tuple[Callable[..., None], tuple[object, ...]], ...] = (
+            (self.metrics.request, (record, catalog if catalog is not None else ())),
+            (self.recent.add, (record,)),
+            (self.history.add, (record,)),
+            (self.reporter.report, (record,)),
+        )
+        for consume, given in consumers:
+            try:
+                consume(*given)
+            except Exception:  # noqa: BLE001  an application's callback may raise anything
+                self._failures.report("A consumer of request records failed")
 
     def _control_plane(self, reactor: Any, agent: IAgent) -> SnapshotService:
         settings = self.settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -13,6 +15,7 @@ from twisted.web.server import Site
 
 from autopilot import AutopilotService, autopilot_resource
 from autopilot.observability.records import RequestRecord
+from tests.unit.observability.records import record
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
 from tests.unit.web.browsers import CHAT, ask, request
@@ -57,6 +60,55 @@ class EmbeddingTests(ServiceTestCase):
             self.reactor.tcpServers.clear()
         logged = [each["outcome"] for each in events if "req_id" in each]
         self.assertEqual((logged, [each.outcome for each in records]), (["refused"], ["refused"]))
+
+    def test_records_that_raise(self) -> None:
+        """A callback that raises costs no request, no slot and no stop; it is logged, not often."""
+
+        def broken(record: RequestRecord) -> None:
+            raise ZeroDivisionError("secret")
+
+        service = AutopilotService(
+            settings(max_concurrent_requests=2), reactor=self.reactor, records=broken
+        )
+        service.startService()
+        self.platform.take()
+        browser = self.browser()
+        for _ in range(50):
+            browser.sends(request(body=ask(stream=False)))
+            self.platform.wire.says(whole(200, b'{"a":1}'))
+            self.assertEqual(browser.got[-1].body, b'{"a":1}')
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        browser.sends(request(b"/metrics", method=b"GET"))
+        metrics = browser.got[-1].body
+        self.assertIn(b"chutes_autopilot_requests_active 0.0\n", metrics)
+        self.assertIn(b'chutes_autopilot_requests_total{status="200"} 50', metrics)
+        browser.sends(request(b"/status.json", method=b"GET"))
+        self.assertEqual(browser.got[-1].json["past"]["whole"]["requests"], 50)
+        browser.leaves()
+        self.successResultOf(service.stopService())
+        self.assert_at_rest()
+
+    def test_consumers_that_raise(self) -> None:
+        """Whatever takes in a record, its failure keeps no other one from the record."""
+        for part, method in (
+            ("metrics", "request"),
+            ("recent", "add"),
+            ("history", "add"),
+            ("reporter", "report"),
+        ):
+            records: list[RequestRecord] = []
+            service = AutopilotService(
+                settings(), reactor=self.reactor, listen=False, records=records.append
+            )
+            parts = service._parts
+            with patch.object(type(getattr(parts, part)), method, side_effect=ZeroDivisionError):
+                parts.record(record(outcome="refused"))
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            self.assertEqual(len(records), part != "reporter")
+            self.assertEqual(len(parts.recent.summary()), part != "recent")
+            self.assertEqual(parts.history.past().whole.requests, part != "history")
+            counted = b"requests_total{" in parts.metrics.text()
+            self.assertEqual(counted, part != "metrics")
 
     def test_traces(self) -> None:
         """An application that traces has the router's spans among its own."""
