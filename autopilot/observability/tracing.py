@@ -7,7 +7,7 @@ wanted. A span holds what a record holds: nothing of what was said, no key and n
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
@@ -15,7 +15,11 @@ from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
+    from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.observability.records import RequestRecord
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _Fields = Sequence[tuple[bytes, bytes]]
 _PARENT, _STATE = b"traceparent", b"tracestate"
@@ -36,15 +40,30 @@ class Tracing:
     """
 
     def __init__(
-        self, provider: TracerProvider, version: str, known: Callable[[], Container[str]]
+        self,
+        provider: TracerProvider,
+        version: str,
+        known: Callable[[], Container[str]],
+        failures: FailureLog,
     ) -> None:
         self._tracer = provider.get_tracer("chutes-autopilot", version)
         self._known = known
+        self._failures = failures
 
     def __call__(
         self, path: bytes, named: Mapping[bytes, Sequence[bytes]], asked: str | None, host: str
     ) -> RequestTrace:
         """Begin the span of a request; its parent is the client's, where it names a valid one."""
+        try:
+            spans = self._begin(path, named, asked, host)
+        except Exception:  # noqa: BLE001  an application's provider may raise anything
+            spans = None
+            self.failed()
+        return RequestTrace(self, spans)
+
+    def _begin(
+        self, path: bytes, named: Mapping[bytes, Sequence[bytes]], asked: str | None, host: str
+    ) -> _Spans:
         target = path.decode("latin-1")
         common: dict[str, str] = {
             "gen_ai.operation.name": _OPERATIONS.get(path, "chat"),
@@ -62,7 +81,11 @@ class Tracing:
                 **({} if asked is None else {"gen_ai.request.model": asked[:_LONGEST_NAME]}),
             },
         )
-        return RequestTrace(self, span, common | {"server.address": host})
+        return _Spans(self, span, common | {"server.address": host})
+
+    def failed(self) -> None:
+        """Log the exception being handled, which ends the trace of one request."""
+        self._failures.report("Tracing failed; the request goes on without it")
 
     def attempt(self, model: str, within: Span, common: Mapping[str, str]) -> Span:
         """Begin the span of an attempt."""
@@ -76,7 +99,51 @@ class Tracing:
 
 
 class RequestTrace:
-    """The spans of one request: see ``autopilot.relay.trace``, whose protocol this follows."""
+    """Follows one request by the protocol of ``autopilot.relay.trace``, and never fails it.
+
+    What the tracing application raises is logged, and ends the trace.
+    """
+
+    def __init__(self, tracing: Tracing, spans: _Spans | None) -> None:
+        self._tracing = tracing
+        self._spans = spans
+
+    def attempting(self, model: str) -> None:
+        """A candidate is tried."""
+        self._do(_Spans.attempting, model)
+
+    def inject(self, fields: _Fields) -> _Fields:
+        """Return the fields with the attempt as the parent of whatever the upstream traces."""
+        injected = self._do(_Spans.inject, fields)
+        return fields if injected is None else injected
+
+    def failed(self, reason: str, status: int | None) -> None:
+        """The attempt failed, and its span ends."""
+        self._do(_Spans.failed, reason, status)
+
+    def committed(self, status: int) -> None:
+        """The first byte goes to the client."""
+        self._do(_Spans.committed, status)
+
+    def over(self, record: RequestRecord) -> None:
+        """The request is over, and so are both spans."""
+        self._do(_Spans.over, record)
+
+    def _do(
+        self, step: Callable[Concatenate[_Spans, _P], _R], *given: _P.args, **named: _P.kwargs
+    ) -> _R | None:
+        if self._spans is None:
+            return None
+        try:
+            return step(self._spans, *given, **named)
+        except Exception:  # noqa: BLE001  an application's provider may raise anything
+            self._spans = None
+            self._tracing.failed()
+            return None
+
+
+class _Spans:
+    """The spans of one request and of its attempts."""
 
     def __init__(self, tracing: Tracing, span: Span, common: Mapping[str, str]) -> None:
         self._tracing = tracing
@@ -86,12 +153,10 @@ class RequestTrace:
         self._last: Span | None = None
 
     def attempting(self, model: str) -> None:
-        """A candidate is tried."""
         self._end_attempt()
         self._last = self._attempt = self._tracing.attempt(model, self._span, self._common)
 
     def inject(self, fields: _Fields) -> _Fields:
-        """The fields with the attempt as the parent of whatever the upstream traces."""
         within = self._last or self._span
         carrier: dict[str, str] = {}
         _propagator.inject(carrier, set_span_in_context(within, Context()))
@@ -100,7 +165,6 @@ class RequestTrace:
         return [*kept, *own]
 
     def failed(self, reason: str, status: int | None) -> None:
-        """The attempt failed, and its span ends."""
         if self._attempt is not None:
             self._attempt.set_attribute("error.type", reason)
             self._attempt.set_status(Status(StatusCode.ERROR))
@@ -109,14 +173,12 @@ class RequestTrace:
             self._end_attempt()
 
     def committed(self, status: int) -> None:
-        """The first byte goes to the client."""
         self._span.add_event("first byte")
         if self._attempt is not None:
             self._attempt.add_event("first byte")
             self._attempt.set_attribute("http.response.status_code", status)
 
     def over(self, record: RequestRecord) -> None:
-        """The request is over, and so are both spans."""
         wrong = _wrong(record)
         for span in (self._attempt, self._span):
             if span is not None and wrong is not None:

@@ -257,7 +257,9 @@ class Parts:
 
             self.exporting = OtlpExporter(reactor, __version__)
             traces = self.exporting.provider
-        return Tracing(traces, __version__, lambda: self.control.snapshot.catalog or ())
+        return Tracing(
+            traces, __version__, lambda: self.control.snapshot.catalog or (), self._failures
+        )
 
     def _gateway(self, tracer: Tracer | None) -> Proxy:
         settings = self.settings

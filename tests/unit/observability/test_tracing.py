@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.tracing import Tracing, parent
 from autopilot.relay.dialect import Dialect
 from tests.unit.relay.routers import ALIAS, RouterTestCase
@@ -20,16 +27,24 @@ _SPAN = "b7ad6b7169203331"
 _PARENT = f"00-{_TRACE}-{_SPAN}-01".encode()
 
 
+def failures() -> FailureLog:
+    """A log of what fails, at a time that stands still."""
+    return FailureLog(Logger(), Clock().seconds)
+
+
 class SpanTestCase(RouterTestCase):
     """A router that is followed."""
 
     def setUp(self) -> None:
         """Keep the spans in memory."""
         self.spans = InMemorySpanExporter()
+        self.tracer = Tracing(self._provider(), "1.2.3", lambda: {"a", "b", "c"}, failures())
+        super().setUp()
+
+    def _provider(self) -> TracerProvider:
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self.spans))
-        self.tracer = Tracing(provider, "1.2.3", lambda: {"a", "b", "c"})
-        super().setUp()
+        return provider
 
     def ended(self) -> tuple[ReadableSpan, list[ReadableSpan]]:
         """The span of the one request that ended, and those of its attempts."""
@@ -157,7 +172,7 @@ class SpanTests(SpanTestCase):
 
     def test_names(self) -> None:
         """What is not in the catalog names no span, and no name is longer than a record's."""
-        self.tracer = Tracing(self._provider(), "1", lambda: ())
+        self.tracer = Tracing(self._provider(), "1", lambda: (), failures())
         self.build()
         self.ask("a")
         self.streams()
@@ -169,11 +184,6 @@ class SpanTests(SpanTestCase):
         request = self.spans.get_finished_spans()[-1]
         assert request.attributes is not None
         self.assertEqual(len(str(request.attributes["gen_ai.request.model"])), 256)
-
-    def _provider(self) -> TracerProvider:
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self.spans))
-        return provider
 
     def test_nothing_said(self) -> None:
         """No word of the conversation, no key, no address."""
@@ -280,3 +290,66 @@ class ParentTests(SynchronousTestCase):
         _version, trace, span, _flags = value.split(b"-")
         reserved = value[:2] == b"ff" or not int(trace, 16) or not int(span, 16)
         self.assertEqual(self.read(value), None if reserved else span.decode())
+
+
+class BrokenTests(SpanTestCase):
+    """Tracing that raises: no request notices, and it is logged once."""
+
+    def serves(self, target: object, name: str, *, calls: int) -> bool:
+        """Serve a request, after a failover, while a method raises but for its first calls.
+
+        Return whether it did.
+        """
+        self.tracer = Tracing(self._provider(), "1", lambda: {"a", "b", "c"}, failures())
+        self.build()
+        real = getattr(target, name)
+        left = calls
+
+        def broken(*given: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise ZeroDivisionError
+            return real(*given, **named)
+
+        with patch.object(target, name, broken):
+            self.ask(ALIAS, (b"traceparent", _PARENT))
+            self.wire.says(whole(503, b"", JSON, b"Connection: close"))
+            self.assertEqual(len(self.sent_up()["traceparent"]), 1)
+            self.streams()
+        self.assertEqual((self.records[-1].outcome, self.records[-1].attempts), ("completed", 2))
+        raised = left < 0
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), int(raised))
+        return raised
+
+    def test_every_call(self) -> None:
+        """Whatever raises, and whenever."""
+        calls_of = ("add_event", "end", "set_attribute", "set_attributes", "set_status")
+        for target, name in (
+            *((Span, each) for each in calls_of),
+            (Tracer, "start_span"),
+            (TraceContextTextMapPropagator, "inject"),
+            (TraceContextTextMapPropagator, "extract"),
+        ):
+            self.assertTrue(self.serves(target, name, calls=0), name)
+            for calls in (1, 2):
+                self.serves(target, name, calls=calls)
+
+    def test_fields_as_they_came(self) -> None:
+        """A request whose trace has ended goes up with its client's own fields."""
+        with patch.object(Tracer, "start_span", side_effect=ZeroDivisionError):
+            self.ask("a", (b"traceparent", _PARENT))
+        self.assertEqual(self.sent_up()["traceparent"], [_PARENT.decode()])
+        self.streams()
+        self.assertEqual(self.spans.get_finished_spans(), ())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_catalog(self) -> None:
+        """The names of models are asked for within the boundary, too."""
+        known: dict[str, frozenset[str]] = {}
+        self.tracer = Tracing(self._provider(), "1", lambda: known["gone"], failures())
+        self.build()
+        self.ask("a")
+        self.streams()
+        self.assertEqual(self.records[-1].outcome, "completed")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
