@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -40,7 +40,8 @@ REFUSED_FACTOR: Final = 2.0
 """Factor on the interval for a model whose evidence is missing or does not count."""
 
 
-class ModelEvidence(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ModelEvidence:
     """The finding on one model's evidence, and its age in seconds; None if it does not age.
 
     ``missed`` is the reason why a later attempt failed while an earlier finding still counts.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import NameOID
@@ -42,7 +43,8 @@ class HandshakeError(Exception):
     """The handshake failed; the text is short and safe to print."""
 
 
-class Handshake(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Handshake:
     """The result of a handshake; ``expires`` is the chain's earliest expiry, in Unix time."""
 
     protocol: str

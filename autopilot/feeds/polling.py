@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -47,7 +47,8 @@ class FeedStatus:
     """Number of unreadable records left out of it."""
 
 
-class RecordCounts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RecordCounts:
     """How many records of a body were used, and how many were unreadable."""
 
     size: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus
 from autopilot.routing.snapshot import Snapshot
@@ -36,7 +36,8 @@ class FeedReport:
     last_error: str | None
 
 
-class _Facts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Facts:
     """The inputs of the table."""
 
     draining: bool
@@ -44,7 +45,8 @@ class _Facts(NamedTuple):
     utilization: FeedState
 
 
-class _Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Row:
     """One reason not to be ready; `awaits` is the feed whose refresh may end it."""
 
     code: str

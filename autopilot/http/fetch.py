@@ -7,7 +7,8 @@ follows redirects, and requests gzip, which it inflates without a limit.
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Final, NamedTuple, NoReturn, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeVar
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -46,7 +47,8 @@ _NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], .
 )
 
 
-class FetchedResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FetchedResponse:
     """A complete response, whatever its status."""
 
     status: int

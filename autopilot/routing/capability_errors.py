@@ -8,7 +8,7 @@ numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from autopilot.routing.catalog import Model
 from autopilot.routing.requirements import LIMITS, Needs, lacks
@@ -18,7 +18,8 @@ from autopilot.routing.suggest import echo
 _MAX_NAMED = 3
 
 
-class _NearMiss(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _NearMiss:
     """A model, and the needs that it is known to lack."""
 
     model: Model

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from autopilot.routing.catalog import Catalog
 
@@ -111,14 +112,14 @@ class Excluded:
     reason: Exclusion
 
 
-class _Match(NamedTuple):
+class _Match(Struct, frozen=True, gc=False):
     """The name under which a record ranks; ``by_name_only`` if its ``chute_id`` did not match."""
 
     name: str
     by_name_only: bool
 
 
-class _ScoredRecord(NamedTuple):
+class _ScoredRecord(Struct, frozen=True, gc=False):
     """A record that ranks unless another record of the same model takes precedence."""
 
     load: Load

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 NONE: Final = "–"
 
 
-class State(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class State:
     """A state in three steps: what it is called, what it means, what to do."""
 
     title: str
