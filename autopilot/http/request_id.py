@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import getrandbits
 
 _MAX_CHARS = 128
@@ -15,6 +16,11 @@ def new_request_id() -> str:
     bits = f"{getrandbits(128):032x}"
     variant = "89ab"[int(bits[16], 16) & 3]
     return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{variant}{bits[17:20]}-{bits[20:]}"
+
+
+def received_request_id(values: Sequence[bytes]) -> str:
+    """Return the id of a request with these ``x-request-id`` fields; the last one counts."""
+    return request_id(values[-1].decode("latin-1") if values else None)
 
 
 def request_id(given: str | None) -> str:

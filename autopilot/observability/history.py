@@ -16,7 +16,7 @@ from typing import Final
 from autopilot.observability.records import RequestRecord
 
 INTERVAL: Final = 30.0
-"""Seconds that are counted together."""
+"""Seconds that are counted merged."""
 
 INTERVALS: Final = 60
 
@@ -36,8 +36,8 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """The last half hour: its intervals, the oldest first, and the same of all of it together."""
+class HistoryWindow:
+    """The last half hour: its intervals, the oldest first, and the same of all of it merged."""
 
     intervals: tuple[Interval, ...] = (Interval(),) * INTERVALS
     whole: Interval = Interval()
@@ -81,7 +81,7 @@ class History:
         if record.first_byte is not None:
             counts.sizes[bisect_left(_BOUNDS, record.first_byte)] += 1
 
-    def past(self) -> Past:
+    def window(self) -> HistoryWindow:
         """What was counted, to this moment."""
         now = int(self._seconds() / INTERVAL)
         nothing = _Counts()
@@ -90,14 +90,14 @@ class History:
             for number in range(now - INTERVALS + 1, now + 1)
         ]
         whole = _sum(counted)
-        return Past(
+        return HistoryWindow(
             tuple(each.interval() for each in counted),
             whole.interval(),
             tuple(sorted(whole.outcomes.items(), key=lambda each: (-each[1], each[0]))),
         )
 
 
-def together(intervals: Iterable[Interval]) -> Interval:
+def merged(intervals: Iterable[Interval]) -> Interval:
     """Several intervals as one; its quantiles are the worst of theirs."""
     each = list(intervals)
     return Interval(

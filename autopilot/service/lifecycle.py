@@ -183,7 +183,7 @@ class AutopilotService(Service):
             await deferLater(self._reactor, settings.drain_delay_ms / 1000)
         for listener in self._listeners:
             await listener.close()
-        parts.live.close()
+        parts.updates.close()
         await self._finish_handover()
         parts.gateway.draining = True
         await self._drain(settings.drain_timeout_ms / 1000)

@@ -1,1 +1,1 @@
-"""The resource tree and the HTTP server channel in front of it."""
+"""The resource tree, and the HTTP server channel in front of it."""

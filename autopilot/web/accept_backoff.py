@@ -1,8 +1,9 @@
-"""When no file descriptor is left for a client: accepting pauses, and one line says so.
+"""A pause in accepting connections while the process has no free file descriptor.
 
-Twisted's ports then close new connections at once, and write up to three lines for each of them,
-one with its address. A crowd would fill the log, and addresses have no place in it. And should the
-descriptor be lost that Twisted keeps for this case, its port would try again without a rest.
+On EMFILE, Twisted's port accepts and closes each new connection with a descriptor that it keeps in
+reserve, and logs up to three lines a connection, one with the client's address. A flood of clients
+would fill the log, which must not contain addresses (contract §10). If the reserve is lost too,
+the port retries in a busy loop.
 """
 
 from __future__ import annotations
@@ -14,24 +15,25 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
-_SECONDS_OF_PAUSE = 0.25
-_SECONDS_BETWEEN_REPORTS = 60.0
+_PAUSE_SECONDS = 0.25
+_REPORT_INTERVAL_SECONDS = 60.0
 
 _log = Logger()
 
 
-def rest_when_exhausted(port: Any, clock: IReactorTime) -> None:
-    """Let `port` pause when it cannot accept, and report that now and then in its own words.
+def pause_when_exhausted(port: Any, clock: IReactorTime) -> None:
+    """Make ``port`` pause when it cannot accept, and log one warning a minute instead.
 
-    What Twisted logs is the only sign of it; where its ports are made otherwise, nothing changes.
+    A Twisted port reports a failed accept to its private logger only, so this replaces that logger;
+    a port without one is left as it is.
     """
     if isinstance(getattr(port, "_logger", None), Logger):
-        port._logger = Logger(observer=_Exhaustion(port, clock))
+        port._logger = Logger(observer=_AcceptErrors(port, clock))
 
 
 @implementer(ILogObserver)
-class _Exhaustion:
-    """Takes the events of accepting, all of which say that it failed."""
+class _AcceptErrors:
+    """The observer of a port's private logger, whose every event reports a failed accept."""
 
     def __init__(self, port: Any, clock: IReactorTime) -> None:
         self._port = port
@@ -40,15 +42,18 @@ class _Exhaustion:
         self._reported = -inf
 
     def __call__(self, event: LogEvent) -> None:
-        """Pause, and report it unless that was done a moment ago."""
+        """Pause the port, and warn unless a warning is less than a minute old."""
         if not self._pausing:
             self._pausing = True
             self._port.stopReading()
-            self._clock.callLater(_SECONDS_OF_PAUSE, self._resume)
+            self._clock.callLater(_PAUSE_SECONDS, self._resume)
         now = self._clock.seconds()
-        if now - self._reported >= _SECONDS_BETWEEN_REPORTS:
+        if now - self._reported >= _REPORT_INTERVAL_SECONDS:
             self._reported = now
-            _log.warn("No file descriptor is left: new clients have to wait or are turned away")
+            _log.warn(
+                "No file descriptor is left: new clients wait or are rejected;"
+                " raise the limit on open files (ulimit -n, LimitNOFILE=)"
+            )
 
     def _resume(self) -> None:
         self._pausing = False

@@ -1,4 +1,4 @@
-"""Everything that is not relayed, as one Klein application: models, health, metrics and so on."""
+"""The Klein application of everything that is not relayed: models, health, metrics, status."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from autopilot.feeds.model_list import ModelDocuments
     from autopilot.feeds.readiness import Readiness
     from autopilot.routing.catalog import Catalog
-    from autopilot.web.status.facts import Facts
-    from autopilot.web.status.live import Live
+    from autopilot.web.status.report import StatusReport
+    from autopilot.web.status.updates import LiveUpdates
 
 _JSON = b"application/json"
 _NOT_READY = RouterError(
@@ -42,20 +42,20 @@ _NOT_READY = RouterError(
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the pages get what they show."""
+class PageSources:
+    """The callables and objects from which the pages take what they show."""
 
     catalog: Callable[[], Catalog | None]
     documents: ModelDocuments
     readiness: Callable[[], Readiness]
     metrics: Callable[[], bytes]
-    status: Callable[[], Facts]
-    live: Live
+    status: Callable[[], StatusReport]
+    updates: LiveUpdates
     refreshed_in: Callable[[str], int] = lambda feed: 1
-    """After how many seconds a feed may have been refreshed."""
+    """Returns the seconds until a feed's next refresh is expected."""
 
 
-class Pages:
+class WebApp:
     """The pages of one listening port: those for clients, those for operators, or both."""
 
     app = Klein()
@@ -63,21 +63,21 @@ class Pages:
     app.url_map.redirect_defaults = False
     _log = Logger()
 
-    def __init__(self, sources: Sources, *, for_clients: bool, for_operators: bool) -> None:
+    def __init__(self, sources: PageSources, *, for_clients: bool, for_operators: bool) -> None:
         self._sources = sources
         self._for_clients = for_clients
         self._for_operators = for_operators
         self._assets = load_assets()
-        self._events = EventsLeaf(sources.live)
+        self._events = EventsLeaf(sources.updates)
 
     @app.route("/healthz", methods=["GET"])
     def healthz(self, request: IRequest) -> bytes:
-        """The process serves."""
+        """Respond 200 while the process serves."""
         return _answer(request, b"ok\n", b"text/plain; charset=utf-8")
 
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: IRequest) -> bytes:
-        """Both feeds are fresh, and there is something to choose from; or which is not the case."""
+        """Respond with the readiness (contract §9)."""
         readiness = self._sources.readiness()
         request.setResponseCode(readiness.status)
         if readiness.status == 503:
@@ -87,7 +87,7 @@ class Pages:
 
     @app.route("/v1/models", methods=["GET"])
     def models(self, request: IRequest) -> bytes:
-        """The catalog as it was fetched, the aliases first."""
+        """Respond with the catalog as last fetched, preceded by the aliases."""
         catalog = self._catalog()
         if isinstance(catalog, RouterError):
             return _refuse(request, catalog)
@@ -95,14 +95,15 @@ class Pages:
 
     @app.route("/v1/models/<path:name>", methods=["GET"])
     def model(self, request: IRequest, name: str) -> bytes:
-        """One entry of the catalog."""
+        """Respond with one entry of the catalog."""
         catalog = self._catalog()
         if isinstance(catalog, RouterError):
             return _refuse(request, catalog)
         entry = self._sources.documents.entry(catalog, name)
         if entry is None:
             near = hint(name, catalog, frozenset(), Mode.DIRECT)
-            message = f"There is no model of this name{near}."  # what was asked for is not echoed
+            # The requested name is not echoed: it is the client's own text.
+            message = f"There is no model of this name{near}."
             return _refuse(request, RouterError(404, "unknown_model", message, "model"))
         return _answer(request, entry, _JSON)
 
@@ -113,40 +114,40 @@ class Pages:
         return self._not_ready(CATALOG) if catalog is None else catalog
 
     def _not_ready(self, awaits: str | None) -> RouterError:
-        """Try again when the feed that is missing may be there."""
+        """Return the error whose Retry-After is the missing feed's next refresh."""
         if awaits is None:
             return _NOT_READY
         return replace(_NOT_READY, retry_after=self._sources.refreshed_in(awaits))
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> bytes:
-        """The metrics in Prometheus' text format."""
+        """Respond with the metrics in Prometheus' text format."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
         return _answer(request, self._sources.metrics(), CONTENT_TYPE.encode("ascii"))
 
     @app.route("/status.json", methods=["GET"])
     def status_json(self, request: IRequest) -> bytes:
-        """What the router knows and does, as JSON."""
+        """Respond with the status report as JSON."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
         return _answer(request, msgspec.json.encode(self._sources.status().document()), _JSON)
 
     @app.route("/status", methods=["GET"])
     def status(self, request: IRequest) -> bytes:
-        """The same for people."""
+        """Respond with the status page."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
-        facts = self._sources.status()
-        body = page(facts.version, sections(facts), self._assets)
+        report = self._sources.status()
+        body = page(report.version, sections(report), self._assets)
         request.setHeader(b"Content-Security-Policy", POLICY)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         request.setHeader(b"Cache-Control", b"no-store")
-        return _answer(_as_declared(request), body, b"text/html; charset=utf-8")
+        return _answer(_without_sniffing(request), body, b"text/html; charset=utf-8")
 
     @app.route("/status/events", methods=["GET"])
     def status_events(self, request: IRequest) -> bytes | IResource:
-        """What changes on the page, as it changes."""
+        """Respond with the event stream that keeps the page current."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
         return self._events
@@ -155,15 +156,15 @@ class Pages:
     @app.route("/status/page.js", methods=["GET"])
     @app.route("/status/icon.svg", methods=["GET"])
     def status_asset(self, request: IRequest) -> bytes:
-        """The page's style, script and icon."""
+        """Respond with the page's style sheet, script or icon."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
         name = request.path.rpartition(b"/")[2].decode("ascii")
-        return self._assets[name].render(cast("Any", _as_declared(request)))
+        return self._assets[name].render(cast("Any", _without_sniffing(request)))
 
     @app.handle_errors(HTTPException)
     def http_error(self, request: IRequest, failure: Failure) -> bytes:
-        """No such path, or not by this method."""
+        """Respond to an unknown path, or to a method that the path does not support."""
         error: Any = failure.value
         if isinstance(error, MethodNotAllowed):
             allowed = sorted(error.valid_methods or ())
@@ -172,9 +173,9 @@ class Pages:
         return _refuse(request, error_bodies.NOT_FOUND)
 
     @app.handle_errors(Exception)
-    def mistake(self, request: IRequest, failure: Failure) -> bytes:
-        """A bug: the client learns nothing of it, the log everything."""
-        self._log.failure("a page failed", failure)
+    def internal_error(self, request: IRequest, failure: Failure) -> bytes:
+        """Log a bug in a page, and respond with an error that does not describe it."""
+        self._log.failure("Internal error in a page; please report it", failure)
         return _refuse(request, error_bodies.INTERNAL)
 
 
@@ -184,14 +185,14 @@ def _answer(request: IRequest, body: bytes, content_type: bytes) -> bytes:
     return body
 
 
-def _as_declared(request: IRequest) -> IRequest:
-    """Let browsers take a body for nothing but its content type."""
+def _without_sniffing(request: IRequest) -> IRequest:
+    """Make browsers trust the ``Content-Type`` instead of guessing from the body."""
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
     return request
 
 
-def _refuse(request: IRequest, refusal: RouterError) -> bytes:
-    request.setResponseCode(refusal.status, RESPONSES.get(refusal.status))
-    for name, value in error_bodies.error_fields(refusal):
+def _refuse(request: IRequest, error: RouterError) -> bytes:
+    request.setResponseCode(error.status, RESPONSES.get(error.status))
+    for name, value in error_bodies.error_fields(error):
         request.setHeader(name, value)
-    return _answer(request, error_bodies.error_body(refusal), _JSON)
+    return _answer(request, error_bodies.error_body(error), _JSON)

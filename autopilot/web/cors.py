@@ -1,8 +1,7 @@
-"""Which web pages of other origins may call the API: the CORS protocol of the Fetch standard.
+"""The CORS protocol of the Fetch standard, for web pages of other origins that call the API.
 
-Without credentials in the browser's sense: a key travels in ``Authorization``, which the page sets
-itself, so no response allows cookies and none is needed. Pages for operators are never shared:
-they ask for no key, and a page that may call the API need not read them.
+Responses never allow credentials: those are cookies, while the page sets ``Authorization`` itself.
+Operators' pages are never shared: they require no key, so any shared origin could read them.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from autopilot.http.headers import Field
 from autopilot.routing.router_error import RouterError
 
-# Named for browsers that do not know the asterisk; it stands for every other one.
+# "*" exposes every field; the names are for browsers that do not support it.
 _EXPOSED = (
     b"x-request-id, x-chutes-autopilot-selected, x-chutes-autopilot-attempts, retry-after,"
     b" retry-after-ms, x-should-retry, x-ratelimit-limit-requests, x-ratelimit-limit-tokens,"
@@ -22,42 +21,44 @@ _EXPOSED = (
     b" x-ratelimit-reset-tokens, *"
 )
 _METHODS = b"GET, POST"
-# As long as browsers keep it: two hours is Chromium's limit.
+# Seconds; two hours is Chromium's upper limit.
 _MAX_AGE = b"7200"
 _PREFLIGHT_VARIES = b"Origin, Access-Control-Request-Headers"
 _HEADER_NAMES = re.compile(rb"[-!#$%&'*+.^`|~\w]+(?:[ \t]*,[ \t]*[-!#$%&'*+.^`|~\w]+)*")
-_LONGEST_NAMES = 4096
-_OURS = b"access-control-"
+_MAX_NAMES_BYTES = 4096
+_CORS_PREFIX = b"access-control-"
 
 ORIGIN_NOT_ALLOWED = RouterError(
     403,
     "origin_not_allowed",
-    "Pages of this origin may not call this router; its operator can name it in"
+    "Pages of this origin may not call this router; its operator can add the origin to"
     " CORS_ALLOW_ORIGINS.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """The origins that may call, in lower case; ``any_origin`` lets in every one."""
+    """The origins that may call the API, in lower case; ``any_origin`` allows all."""
 
     origins: frozenset[bytes]
     any_origin: bool = False
 
     @classmethod
     def of(cls, origins: Sequence[str]) -> Cors | None:
-        """For a list of origins, in which ``*`` stands for all; ``None`` without any."""
+        """Return the policy for these origins, of which ``*`` allows all; None if there is none."""
         named = frozenset(origin.encode("ascii") for origin in origins)
         return cls(named - {b"*"}, b"*" in named) if named else None
 
     def allows(self, origin: bytes) -> bool:
-        """Whether pages of this origin may call."""
+        """Return whether pages of this origin may call the API."""
         return self.any_origin or origin.lower() in self.origins
 
     def fields(self, origin: bytes | None) -> tuple[Field, ...]:
-        """What a response to a request with this ``Origin`` field, or without one, says.
+        """Return the fields of a response to a request with this ``Origin`` (None: without one).
 
-        Where the answer depends on the origin, a cache has to know that.
+        ``Vary`` is there even without an ``Origin``, unless all are allowed: else a cache would
+        serve a response without CORS fields to a page that needs them (Fetch, "CORS protocol and
+        HTTP caches").
         """
         varies = () if self.any_origin else ((b"Vary", b"Origin"),)
         if origin is None or not self.allows(origin):
@@ -69,11 +70,11 @@ class Cors:
         )
 
     def preflight(self, origin: bytes, names: bytes | None, *, private: bool) -> tuple[Field, ...]:
-        """What a browser hears that asks before it sends a request of an allowed origin.
+        """Return the fields of the response to an allowed origin's preflight request.
 
-        ``names`` are the header fields that it will send: all are allowed, since which ones an SDK
-        sends is its own affair. ``private`` asks for a way from the public network into a private
-        one; that is opened to origins named one by one only, not to every page there is.
+        ``names`` are the fields that the browser will send; all are allowed, because SDKs add
+        fields of their own. ``private`` asks for access from the public network to a private one;
+        only origins that the operator named get it, not those that ``*`` allows.
         """
         fields = [
             (b"Access-Control-Allow-Origin", b"*" if self.any_origin else origin),
@@ -81,7 +82,7 @@ class Cors:
             (b"Access-Control-Max-Age", _MAX_AGE),
             (b"Vary", _PREFLIGHT_VARIES),
         ]
-        if names and len(names) <= _LONGEST_NAMES and _HEADER_NAMES.fullmatch(names.strip()):
+        if names and len(names) <= _MAX_NAMES_BYTES and _HEADER_NAMES.fullmatch(names.strip()):
             fields.append((b"Access-Control-Allow-Headers", names.strip()))
         if private and origin.lower() in self.origins:
             fields.append((b"Access-Control-Allow-Private-Network", b"true"))
@@ -89,5 +90,5 @@ class Cors:
 
 
 def shared(fields: Iterable[Field], ours: Sequence[Field]) -> list[Field]:
-    """A relayed response's fields with what the router says of sharing it, and nobody else."""
-    return [field for field in fields if not field[0].lower().startswith(_OURS)] + list(ours)
+    """Replace the upstream's CORS fields in a relayed response by the router's own."""
+    return [field for field in fields if not field[0].lower().startswith(_CORS_PREFIX)] + list(ours)

@@ -1,4 +1,4 @@
-"""Where a site is listened for: an address of the settings, or a socket that was passed."""
+"""The listening sockets of a site: bound by the router, or passed by a service manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from autopilot.web.accept_backoff import rest_when_exhausted
+from autopilot.web.accept_backoff import pause_when_exhausted
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from autopilot.web.site import AutopilotSite
 
 BACKLOG = 1024
-"""Connections that wait to be accepted, where the system allows as many."""
+"""Connections that may wait to be accepted; the kernel caps it at ``net.core.somaxconn``."""
 
 
 class Listener:
-    """An address to listen on, and the site there; ``port`` while it is listened on."""
+    """An address to listen on and its site; ``port`` is None unless the listener is open."""
 
     shared = False
-    """Whether others hold the socket too, so that its queue outlives this process."""
+    """Whether another process holds the socket too, so that its queue outlives this process."""
 
     def __init__(self, reactor: Any, host: str, port: int, site: AutopilotSite) -> None:
         self._reactor = reactor
@@ -32,13 +32,13 @@ class Listener:
         self.port: IListeningPort | None = None
 
     def open(self) -> None:
-        """Listen, and raise at once if that fails; an endpoint would tell it to nobody."""
+        """Listen. Raises at once if that fails, unlike an endpoint, which fires a Deferred."""
         if self.port is None:
             self.port = self._listen()
-            rest_when_exhausted(self.port, self._reactor)
+            pause_when_exhausted(self.port, self._reactor)
 
     def close(self) -> Deferred[Any]:
-        """Accept no more connections; those that exist stay."""
+        """Stop accepting connections; those already open stay open."""
         port, self.port = self.port, None
         return maybeDeferred(port.stopListening if port is not None else _nothing)
 
@@ -49,7 +49,7 @@ class Listener:
 
 
 class PassedListener(Listener):
-    """A listening socket that was passed by a service manager, which keeps it open."""
+    """A listening socket passed by a service manager, which keeps its own copy open."""
 
     shared = True
 
@@ -65,7 +65,8 @@ class PassedListener(Listener):
         adopted: IListeningPort = self._reactor.adoptStreamPort(
             self._descriptor, self._family, self.site
         )
-        # The port has a duplicate. This one would keep the socket after the port is closed.
+        # adoptStreamPort duplicates the descriptor; the original would keep the socket open after
+        # the port has closed.
         os.close(self._descriptor)
         return adopted
 

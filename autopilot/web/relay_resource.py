@@ -1,4 +1,4 @@
-"""The relay leaves: where a Twisted request, of any channel, meets an endpoint."""
+"""The relay's leaf resource, which hands a Twisted request of any channel to an endpoint."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from autopilot.web.endpoint import Endpoint
 
 
-# Twisted's own channel lets these pass, which must not go upstream (RFC 9110, 5.5; RFC 3986, 2).
-_NOT_IN_A_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_NOT_IN_A_TARGET = re.compile(rb"[^!-~]")
-_UNCLEAN = RouterError(400, "bad_request", "The request is not valid: its head has control bytes.")
+# Twisted's own channel accepts these bytes, but they must not go upstream: control characters in a
+# field value (RFC 9110 §5.5), anything but visible ASCII in a target (RFC 3986 §2).
+_ILLEGAL_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ILLEGAL_IN_TARGET = re.compile(rb"[^!-~]")
+_ILLEGAL_BYTES = RouterError(
+    400, "bad_request", "The request is not valid: its head contains control bytes."
+)
 
 
 class RelayResource(Resource):
-    """``POST`` of one endpoint. The tree has given the response its ``x-request-id``."""
+    """The ``POST`` of one endpoint. The tree has already set the response's ``x-request-id``."""
 
     isLeaf = True
 
@@ -36,7 +39,7 @@ class RelayResource(Resource):
         self._endpoint = endpoint
 
     def render(self, request: Request) -> int:
-        """Start the exchange; it writes the response itself."""
+        """Start the exchange, which writes the response itself."""
         fields = [
             (name, value)
             for name, values in request.requestHeaders.getAllRawHeaders()
@@ -45,10 +48,10 @@ class RelayResource(Resource):
         if request.method != b"POST":
             request.setHeader(b"Allow", b"POST")
             refuse(request, method_not_allowed("POST"), self._endpoint.dialect)
-        elif _NOT_IN_A_TARGET.search(request.uri) or any(
-            _NOT_IN_A_VALUE.search(value) for _, value in fields
+        elif _ILLEGAL_IN_TARGET.search(request.uri) or any(
+            _ILLEGAL_IN_VALUE.search(value) for _, value in fields
         ):
-            refuse(request, _UNCLEAN, self._endpoint.dialect)
+            refuse(request, _ILLEGAL_BYTES, self._endpoint.dialect)
         else:
             self._relay(request, fields)
         return NOT_DONE_YET
@@ -85,7 +88,10 @@ def _identity(request: Request) -> str:
 
 
 def method_not_allowed(*allowed: str) -> RouterError:
-    """The refusal of a method; the ``Allow`` field is the caller's to set."""
+    """Return the error for a method not in ``allowed``.
+
+    The caller sets the ``Allow`` field, which a 405 must have (RFC 9110 §15.5.6).
+    """
     return RouterError(
-        405, "method_not_allowed", f"This path answers {' and '.join(allowed)} requests only."
+        405, "method_not_allowed", f"This path supports {' and '.join(allowed)} requests only."
     )

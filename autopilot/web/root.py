@@ -1,7 +1,7 @@
-"""The resource tree: the relay leaves set in ahead of Klein's pages.
+"""The root of the resource tree: the relay's leaves, then Klein's pages.
 
-Routing through Klein costs more than relaying a request, so the four paths that carry traffic are
-found here by one look-up; everything else is Klein's. The tree works at any depth of another site.
+Klein's routing costs more than relaying a request, so one look-up here finds the four relayed
+paths, and Klein routes the others. The tree can be mounted at any depth of another site.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http import error_bodies
-from autopilot.http.request_id import request_id
+from autopilot.http.request_id import received_request_id
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
 from autopilot.web.relay_resource import RelayResource
@@ -26,21 +26,20 @@ if TYPE_CHECKING:
     from autopilot.http.headers import Field
     from autopilot.relay.proxy import Proxy
 
-# They ask for no key, so they are for pages of their own origin alone.
+# These require no key, so only pages of the router's own origin may read them.
 _FOR_OPERATORS = frozenset({b"metrics", b"status"})
 
 
 class RootResource(Resource):
-    """The root of the router's resources, with or without relay leaves.
+    """The root of the router's resources, with relay leaves if there is a proxy.
 
-    ``endpoints`` are what the leaves lead to, by path: a channel of the router's own takes requests
-    to them directly.
+    ``endpoints`` are the leaves' endpoints by path; the router's own channel calls them directly.
     """
 
     def __init__(self, pages: IResource, gateway: Proxy | None) -> None:
         super().__init__()
         self._pages = pages
-        self._nothing = _Nothing()
+        self._not_found = _NotFound()
         self._cors: Cors | None = None
         self.endpoints: Mapping[bytes, Endpoint] = (
             {path: Endpoint(gateway, dialect, path) for path, dialect in RELAYED.items()}
@@ -51,14 +50,14 @@ class RootResource(Resource):
             path.strip(b"/"): RelayResource(endpoint) for path, endpoint in self.endpoints.items()
         }
 
-    def share_with(self, cors: Cors | None) -> None:
-        """Share responses with pages of these origins from now on."""
+    def set_cors(self, cors: Cors | None) -> None:
+        """Share responses with pages of these origins from now on (None: of no other origin)."""
         self._cors = cors
         for endpoint in self.endpoints.values():
             endpoint.cors = cors
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
-        """The leaf of the whole remaining path, else the pages, which route by themselves."""
+        """Return the leaf for the whole remaining path, else the pages, which route it further."""
         assert request.postpath is not None and request.prepath is not None
         _prepare(request)
         if self._cors is not None and path.partition(b".")[0] not in _FOR_OPERATORS:
@@ -67,30 +66,31 @@ class RootResource(Resource):
             if origin is not None and _is_preflight(request):
                 return Preflight(self._cors, origin)
         rest = b"/".join([path, *request.postpath])
-        # As it was written: a proxy in front may let `/v1%2Fchat` pass as some other path.
-        written = request.path.rsplit(b"/", 1 + len(request.postpath))[1:]
-        leaf = self._leaves.get(b"/".join(written))
+        # Compare the path undecoded: a proxy in front may have applied the rules of another path
+        # to `/v1%2Fchat`.
+        undecoded = request.path.rsplit(b"/", 1 + len(request.postpath))[1:]
+        leaf = self._leaves.get(b"/".join(undecoded))
         if leaf is not None:
             request.prepath += request.postpath
             request.postpath = []
             return leaf
-        # Klein would take `//v1` for `/v1`; a proxy in front may have let it pass as another path.
-        if not path or not _is_text(rest):
-            return self._nothing
+        # Klein would route `//v1` as `/v1`, which a proxy in front may treat as another path.
+        if not path or not _is_utf8(rest):
+            return self._not_found
         request.prepath.pop()
         request.postpath.insert(0, path)
-        # No page depends on it, and Klein fails where a host is no name in the DNS, as `a..b`.
+        # Klein raises on a Host that is not a DNS name, such as `a..b`; no page depends on Host.
         request.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
         return self._pages
 
     def render(self, request: Request) -> int | bytes:
-        """The tree itself, mounted under a prefix and asked for without a slash."""
+        """Respond 404 to the mount point itself, requested without a trailing slash."""
         _prepare(request)
-        return self._nothing.render(request)
+        return self._not_found.render(request)
 
 
 class Preflight(Resource):
-    """Answers a browser that asks whether it may send a request, to whatever path."""
+    """The response to a CORS preflight request for any path."""
 
     isLeaf = True
 
@@ -114,8 +114,8 @@ class Preflight(Resource):
         return NOT_DONE_YET
 
 
-class _Nothing(Resource):
-    """There is nothing here."""
+class _NotFound(Resource):
+    """The 404 response."""
 
     isLeaf = True
 
@@ -126,16 +126,15 @@ class _Nothing(Resource):
 
 
 def _prepare(request: Request) -> None:
-    """What every response has, whoever writes it, and what none has."""
-    given = request.getHeader(b"x-request-id")
-    identity = request_id(None if given is None else given.decode("latin-1"))
+    """Set the fields of every response, and remove Twisted's ``Server``."""
+    identity = received_request_id(request.requestHeaders.getRawHeaders(b"x-request-id", ()))
     request.setHeader(b"x-request-id", identity.encode("ascii"))
     request.responseHeaders.removeHeader(b"Server")
 
 
 def _is_preflight(request: Request) -> bool:
-    asked = request.getHeader(b"access-control-request-method")
-    return request.method == b"OPTIONS" and asked is not None
+    method = request.getHeader(b"access-control-request-method")
+    return request.method == b"OPTIONS" and method is not None
 
 
 def _add(request: Request, fields: Sequence[Field]) -> None:
@@ -143,8 +142,8 @@ def _add(request: Request, fields: Sequence[Field]) -> None:
         request.responseHeaders.addRawHeader(name, value)
 
 
-def _is_text(path: bytes) -> bool:
-    """Whether Klein can route it; anything else it refuses in words of its own."""
+def _is_utf8(path: bytes) -> bool:
+    """Return whether Klein can decode the path; if not, it would respond with its own error."""
     try:
         path.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The site: which channel and request it uses, its limits, and its channels for draining."""
+"""The site of one listening port: its channels, their limits, and their draining."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PlainRequest(Request):
-    """A request that invents no content type: upstream bodies carry their own."""
+    """A request without Twisted's default ``Content-Type``: the relay passes on the upstream's."""
 
     defaultContentType = None
 
@@ -28,9 +28,10 @@ class PlainRequest(Request):
 
 
 class AutopilotSite(Site):
-    """A site over :class:`Channel`. Bodies stay in memory, which their limit makes safe.
+    """A site over :class:`Channel` that keeps bodies in memory, within their limit.
 
-    When ``resource`` is the router's own tree, requests to its endpoints do not go through it.
+    If ``resource`` is the router's own tree, the channel hands requests for relayed paths to the
+    endpoints directly: looking up a resource costs more than the rest of a short request.
     """
 
     protocol = Channel  # type: ignore[assignment]  # Twisted types it as its own wrapper
@@ -45,7 +46,7 @@ class AutopilotSite(Site):
         refused: Callable[[int], None] = lambda status: None,
     ) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
-        self.timeOut = None  # the channel's own deadlines replace the idle timer
+        self.timeOut = None  # the channel's own deadlines replace Twisted's idle timer
         self.limits = limits
         self._endpoints: Mapping[bytes, Endpoint] = (
             resource.endpoints if isinstance(resource, RootResource) else {}
@@ -56,28 +57,28 @@ class AutopilotSite(Site):
         self._empty: Callable[[], None] | None = None
 
     def getContentFile(self, length: int | None) -> BytesIO:
-        """Where a body is kept while it arrives."""
+        """Return the buffer of a request's body: memory, never a temporary file."""
         return BytesIO()
 
     def log(self, request: object) -> None:
-        """No access line: it would hold addresses and queries. Each request has its record."""
+        """Write no access log line, which would contain addresses and queries (contract §10)."""
 
     def startFactory(self) -> None:
-        """No access log, so no clock for it either."""
+        """Do not start the clock of Twisted's access log."""
 
     def stopFactory(self) -> None:
-        """Nothing was started."""
+        """Do nothing: `startFactory` started nothing."""
 
     def endpoint(self, target: bytes) -> Endpoint | None:
-        """What relays requests to this target, if anything does."""
+        """Return the endpoint that relays requests for this target, if there is one."""
         return self._endpoints.get(target.partition(b"?")[0])
 
     def opened(self, channel: Channel) -> None:
-        """A client connected."""
+        """Register the channel of a new connection."""
         self.channels.add(channel)
 
     def closed(self, channel: Channel) -> None:
-        """A client's connection is gone."""
+        """Remove the channel of a lost connection."""
         self.channels.discard(channel)
         if not self.channels and self._empty is not None:
             empty, self._empty = self._empty, None
@@ -85,20 +86,20 @@ class AutopilotSite(Site):
 
     @property
     def expecting(self) -> bool:
-        """Whether a request may come on some connection that is waiting for nothing else."""
+        """Whether any open connection is waiting for a request."""
         return any(channel.expecting for channel in self.channels)
 
     def wind_down(self) -> None:
-        """Make the next answer on each connection its last; idle connections stay for one more."""
+        """Let each connection finish its current request, or an idle one its next, then close."""
         self.draining = True
         for channel in list(self.channels):
             if not channel.idle:
                 channel.drain()
 
     def drain(self, empty: Callable[[], None]) -> None:
-        """Close idle connections now, the others after their response.
+        """Close idle connections now and the others after their response.
 
-        ``empty`` is called once, when none is left.
+        Call ``empty`` once, when no connection is left.
         """
         self.draining = True
         for channel in list(self.channels):

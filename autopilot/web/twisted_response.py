@@ -1,4 +1,4 @@
-"""The client's side of an exchange over a Twisted request, whatever channel that came on."""
+"""The downstream side of an exchange over a Twisted request, on any site's channel."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _BODILESS = frozenset({204, 304})
 
 
 class WireHeaders(Headers):
-    """Response fields that leave in the order, number and spelling they came in.
+    """Response fields that keep their order, duplicates and spelling (contract §7).
 
-    Twisted's own class groups fields by name and respells them; a relay must not.
+    Twisted's own class groups fields by name and changes their case.
     """
 
     __slots__ = ("_fields",)
@@ -73,12 +73,12 @@ def _name(name: str | bytes) -> bytes:
 
 
 class TwistedResponse:
-    """Writes one response; see :class:`Downstream`. Every method is harmless without a client."""
+    """Writes one response; see :class:`Downstream`. No method fails if the client has gone."""
 
     def __init__(
         self, request: Request, dialect: Dialect, sharing: Sequence[Field] | None = None
     ) -> None:
-        """``sharing`` is as in `Answer`; errors have it from the tree."""
+        """``sharing`` are the CORS fields for a relayed response; the tree sets those of errors."""
         self._request = request
         self._dialect = dialect
         self._sharing = sharing
@@ -98,7 +98,8 @@ class TwistedResponse:
         fields = WireHeaders(head.fields if sharing is None else shared(head.fields, sharing))
         closing = request.responseHeaders.hasHeader(b"connection")
         if closing and not head.streams:
-            # On a stream some clients take a cut for the end where the close was announced.
+            # Never on a stream: with "Connection: close", Node's fetch takes a cut stream for a
+            # complete one (contract §7).
             fields.addRawHeader(b"Connection", b"close")
         self._unframed = not (
             request.clientproto == b"HTTP/1.1"
@@ -108,7 +109,7 @@ class TwistedResponse:
         )
         request.setResponseCode(head.status, head.reason or None)
         request.responseHeaders = fields
-        # On a foreign site: no content type where the upstream gave none.
+        # Another site's request class would add a Content-Type where the upstream sent none.
         request.defaultContentType = None
         request.write(body)
 
@@ -125,8 +126,8 @@ class TwistedResponse:
     def cut(self) -> None:
         """See `Downstream`.
 
-        To an HTTP/1.0 client without a length, closing is the clean end; only a reset is a cut
-        then, unless the stream itself has just said that it broke.
+        In a response without length or chunks, closing the connection means a complete body
+        (RFC 9112 §6.3); only a reset tells the client that the body is incomplete.
         """
         if self._unframed:
             self.abort()
@@ -141,17 +142,17 @@ class TwistedResponse:
         self._stop_producing()
         channel = self._request.channel
         if not self.gone and channel is not None:
-            # Not the channel's own way to abort: on a foreign site it logs the client's address.
+            # Twisted's own channel would log the client's address in forceAbortClient.
             cast("Any", channel.transport).abortConnection()
 
-    def refuse(self, refusal: RouterError) -> None:
+    def refuse(self, error: RouterError) -> None:
         """See `Downstream`."""
         if not self.gone:
-            refuse(self._request, refusal, self._dialect)
+            refuse(self._request, error, self._dialect)
 
-    def error_event(self, refusal: RouterError) -> bytes:
+    def error_event(self, error: RouterError) -> bytes:
         """See `Downstream`."""
-        return error_bodies.error_event(refusal, self._dialect)
+        return error_bodies.error_event(error, self._dialect)
 
     def produce(self, producer: IPushProducer) -> None:
         """See `Downstream`."""
@@ -165,11 +166,11 @@ class TwistedResponse:
         self._producing = False
 
 
-def refuse(request: Request, refusal: RouterError, dialect: Dialect | None = None) -> None:
-    """Answer a Twisted request with an error of the router's own, and finish it."""
-    body = error_bodies.error_body(refusal, dialect)
-    request.setResponseCode(refusal.status)
-    for name, value in error_bodies.error_fields(refusal):
+def refuse(request: Request, error: RouterError, dialect: Dialect | None = None) -> None:
+    """Respond to a Twisted request with one of the router's own errors, and finish it."""
+    body = error_bodies.error_body(error, dialect)
+    request.setResponseCode(error.status)
+    for name, value in error_bodies.error_fields(error):
         request.setHeader(name, value)
     request.setHeader(b"Content-Length", b"%d" % len(body))
     request.write(body)

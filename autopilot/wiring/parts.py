@@ -38,13 +38,13 @@ from autopilot.relay.proxy import Proxy
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin, Pool
-from autopilot.web.app import Pages, Sources
+from autopilot.web.app import PageSources, WebApp
 from autopilot.web.cors import Cors
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
-from autopilot.web.status.facts import Facts
-from autopilot.web.status.live import Live
-from autopilot.web.status.sections import Sections
+from autopilot.web.status.report import StatusReport
+from autopilot.web.status.sections import SectionCache
+from autopilot.web.status.updates import LiveUpdates
 from autopilot.wiring import mapping
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class Parts:
         self.recent = Recent()
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
-        drawn = Sections()
-        self.live = Live(reactor, lambda: drawn(self.status()))
+        drawn = SectionCache()
+        self.updates = LiveUpdates(reactor, lambda: drawn(self.status()))
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.memory = mapping.memory(settings)
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
@@ -142,23 +142,23 @@ class Parts:
         for site in self._sites:
             site.limits = mapping.limits(settings)
         for tree in self._shared:
-            tree.share_with(Cors.of(settings.cors_allow_origins))
+            tree.set_cors(Cors.of(settings.cors_allow_origins))
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
         """The resources of one port: those for clients, those for operators, or both."""
-        sources = Sources(
+        sources = PageSources(
             catalog=lambda: self.control.snapshot.catalog,
             documents=self.documents,
             readiness=self.readiness,
             metrics=self.metrics.text,
             status=self.status,
             refreshed_in=self.control.refreshed_in,
-            live=self.live,
+            updates=self.updates,
         )
-        pages = Pages(sources, for_clients=clients, for_operators=operators)
+        pages = WebApp(sources, for_clients=clients, for_operators=operators)
         tree = RootResource(pages.app.resource(), self.gateway if clients else None)
         if clients:
-            tree.share_with(Cors.of(self.settings.cors_allow_origins))
+            tree.set_cors(Cors.of(self.settings.cors_allow_origins))
             self._shared.append(tree)
         return tree
 
@@ -180,10 +180,10 @@ class Parts:
             self.draining,
         )
 
-    def status(self) -> Facts:
+    def status(self) -> StatusReport:
         """What the router knows and does, without anything of its clients."""
         now = self.clock.seconds()
-        return Facts(
+        return StatusReport(
             version=__version__,
             readiness=self.readiness(),
             active=self.gateway.active,
@@ -194,7 +194,7 @@ class Parts:
             throughput=self.memory.experience.throughput(now),
             evidence=self.attestation.findings(),
             recent=self.recent.summary(),
-            past=self.history.past(),
+            window=self.history.window(),
         )
 
     def record(self, record: RequestRecord) -> None:

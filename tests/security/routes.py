@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autopilot.relay.dialect import Dialect
 from autopilot.upstream.pool import Origin
-from autopilot.web.app import Pages
+from autopilot.web.app import WebApp
 from autopilot.web.endpoint import RELAYED
 from tests.unit.relay.routers import ORIGINS
 
@@ -19,7 +19,7 @@ def relayed() -> list[tuple[bytes, Dialect, Origin]]:
 def pages() -> dict[bytes, frozenset[bytes]]:
     """The routes that are answered here, an example of each, and by which methods."""
     found: dict[bytes, frozenset[bytes]] = {}
-    for rule in Pages.app.url_map.iter_rules():
+    for rule in WebApp.app.url_map.iter_rules():
         path = rule.rule.replace("<path:name>", "plain").encode()
         assert b"<" not in path, f"give {rule.rule} an example"
         methods = frozenset(method.encode() for method in rule.methods or ())

@@ -106,7 +106,7 @@ class EmbeddingTests(ServiceTestCase):
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
             self.assertEqual(len(records), part != "reporter")
             self.assertEqual(len(parts.recent.summary()), part != "recent")
-            self.assertEqual(parts.history.past().whole.requests, part != "history")
+            self.assertEqual(parts.history.window().whole.requests, part != "history")
             counted = b"requests_total{" in parts.metrics.text()
             self.assertEqual(counted, part != "metrics")
 

@@ -1,1 +1,1 @@
-"""The status page: what the router knows and does, for people who look at it."""
+"""The status page, which shows operators the router's state and keeps itself current."""

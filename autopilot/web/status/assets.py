@@ -1,4 +1,4 @@
-"""The page's script, style and icon: files of this package, named by their content in a query."""
+"""The page's script, style sheet and icon; the query of their URLs is a hash of their content."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Asset:
     version: str
 
     def render(self, request: Request) -> bytes:
-        """The file, for ever when it was asked for by version; nothing when the client has it."""
+        """Respond with the file, or 304 if the client has it.
+
+        A request for the current version may be cached for a year; any other is revalidated.
+        """
         wanted = request.args.get(b"v", []) if request.args else []
         current = wanted == [self.version.encode("ascii")]
         keep = b"public, max-age=31536000, immutable" if current else b"no-cache"
@@ -42,7 +45,7 @@ class Asset:
 
 
 def load_assets() -> Mapping[str, Asset]:
-    """All there are, by name."""
+    """Load all assets, keyed by file name."""
     folder = Path(__file__).parent
     bodies = {name: (folder / name).read_bytes() for name in _TYPES}
     return {

@@ -1,4 +1,4 @@
-"""The charts of the last half hour as SVG, each with its facts in words and as a table."""
+"""The charts of the last half hour as SVG, each also summarized in a sentence and a table."""
 
 from __future__ import annotations
 
@@ -8,91 +8,96 @@ from math import ceil, floor, log10
 
 from markupsafe import Markup
 
-from autopilot.observability.history import INTERVAL, Interval, Past, together
+from autopilot.observability.history import INTERVAL, HistoryWindow, Interval, merged
+from autopilot.web.status.formatting import duration, number, plural
 from autopilot.web.status.markup import Child, el
-from autopilot.web.status.tables import Column, table
-from autopilot.web.status.words import duration, number, plural
+from autopilot.web.status.tables import TableColumn, table
 
 _WIDTH, _HEIGHT = 600.0, 120.0
 _STEP = 10
-"""Intervals that make one row of a chart's table: five minutes."""
+"""Intervals in one row of a chart's table, which covers five minutes."""
 
 _Value = Callable[[Interval], float | None]
 
 
-def charts(past: Past) -> Markup:
-    """The section of the charts."""
+def charts(window: HistoryWindow) -> Markup:
+    """Render the section of the charts."""
     return el(
         "section",
         el("h2", "Last 30 minutes", id="charts-title"),
-        el("div", _first_byte(past), _failovers(past), class_="pair"),
+        el("div", _first_byte(window), _failovers(window), class_="pair"),
         id="charts",
         aria_labelledby="charts-title",
     )
 
 
-def _first_byte(past: Past) -> Markup:
-    whole = past.whole
-    said = (
+def _first_byte(window: HistoryWindow) -> Markup:
+    whole = window.whole
+    summary = (
         f"Half of {plural(whole.first_bytes, 'response')} began within {duration(whole.median)}, "
         f"95 % within {duration(whole.p95)}."
         if whole.first_bytes
         else "No response in the last half hour."
     )
-    top = _round_up(max((each.p95 or 0.0 for each in past.intervals), default=0.0) or 1.0)
+    top = _round_up(max((each.p95 or 0.0 for each in window.intervals), default=0.0) or 1.0)
     lines = [
-        _line(past.intervals, value, top, kind)
+        _line(window.intervals, value, top, kind)
         for kind, value in (("p95", lambda each: each.p95), ("median", lambda each: each.median))
     ]
     rows: list[list[Child]] = [
         [label, duration(each.median), duration(each.p95), number(each.first_bytes, 0)]
-        for label, each in _steps(past)
+        for label, each in _steps(window)
     ]
     columns = (
-        Column("Minutes ago"),
-        Column("Median", True),
-        Column("95 %", True),
-        Column("Responses", True),
+        TableColumn("Minutes ago"),
+        TableColumn("Median", True),
+        TableColumn("95 %", True),
+        TableColumn("Responses", True),
     )
     keys = (("median", "median"), ("p95", "95th percentile"))
     return el(
         "div",
-        _figure("first-byte", "Time to first byte", said, lines, duration(top), keys),
-        _data("first-byte", "Time to first byte, worst of each five minutes", columns, rows),
+        _figure("first-byte", "Time to first byte", summary, lines, duration(top), keys),
+        _data("first-byte", "Time to first byte, worst per five minutes", columns, rows),
     )
 
 
-def _failovers(past: Past) -> Markup:
-    whole = past.whole
-    said = (
+def _failovers(window: HistoryWindow) -> Markup:
+    whole = window.whole
+    summary = (
         f"{plural(whole.failovers, 'failed attempt')} in {plural(whole.requests, 'request')}."
         if whole.requests
         else "No request in the last half hour."
     )
     top = float(
-        ceil(_round_up(float(max(max(e.failovers, e.requests) for e in past.intervals) or 1)))
+        ceil(_round_up(float(max(max(e.failovers, e.requests) for e in window.intervals) or 1)))
     )
     bars = [
-        _bars(past.intervals, lambda each: each.requests, top, "requests"),
-        _bars(past.intervals, lambda each: each.failovers, top, "failovers"),
+        _bars(window.intervals, lambda each: each.requests, top, "requests"),
+        _bars(window.intervals, lambda each: each.failovers, top, "failovers"),
     ]
     rows: list[list[Child]] = [
-        [label, number(each.requests, 0), number(each.failovers, 0)] for label, each in _steps(past)
+        [label, number(each.requests, 0), number(each.failovers, 0)]
+        for label, each in _steps(window)
     ]
-    columns = (Column("Minutes ago"), Column("Requests", True), Column("Failovers", True))
+    columns = (
+        TableColumn("Minutes ago"),
+        TableColumn("Requests", True),
+        TableColumn("Failovers", True),
+    )
     keys = (("requests", "requests"), ("failovers", "failovers"))
     top_text = f"{number(top, 0)} in {INTERVAL:.0f} s"
     return el(
         "div",
-        _figure("failovers", "Requests and failovers", said, bars, top_text, keys),
-        _data("failovers", "Requests and failovers, by five minutes", columns, rows),
+        _figure("failovers", "Requests and failovers", summary, bars, top_text, keys),
+        _data("failovers", "Requests and failovers per five minutes", columns, rows),
     )
 
 
 def _figure(
     name: str,
     title: str,
-    said: str,
+    summary: str,
     drawn: Sequence[Markup],
     top: str,
     keys: Sequence[tuple[str, str]],
@@ -108,7 +113,7 @@ def _figure(
         viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
         preserveAspectRatio="none",
         role="img",
-        aria_labelledby=f"{name}-title {name}-said",
+        aria_labelledby=f"{name}-title {name}-summary",
         focusable="false",
     )
     legend = [(el("i", class_=f"key {kind}", aria_hidden="true"), word, " ") for kind, word in keys]
@@ -118,7 +123,7 @@ def _figure(
         el(
             "figcaption",
             el("h3", title, id=f"{name}-title"),
-            el("p", said, id=f"{name}-said"),
+            el("p", summary, id=f"{name}-summary"),
         ),
         el("div", el("span", top, class_="top"), drawing, axis, class_="plot"),
         el("p", legend, class_="legend"),
@@ -127,31 +132,31 @@ def _figure(
 
 
 def _data(
-    name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Child]]
+    name: str, caption: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[Child]]
 ) -> Markup:
     shown = table(f"{name}-data", caption, columns, rows, len(rows), "")
     return el(
-        "details", el("summary", f"{caption}: as a table"), shown, id=f"{name}-table", class_="data"
+        "details", el("summary", f"{caption}: table"), shown, id=f"{name}-table", class_="data"
     )
 
 
-def _steps(past: Past) -> list[tuple[str, Interval]]:
-    """The intervals by five minutes, the last five first."""
+def _steps(window: HistoryWindow) -> list[tuple[str, Interval]]:
+    """Return the intervals merged into steps of five minutes, latest first."""
     found = []
-    for start in range(len(past.intervals) - _STEP, -1, -_STEP):
-        ago = (len(past.intervals) - _STEP - start) * INTERVAL / 60
+    for start in range(len(window.intervals) - _STEP, -1, -_STEP):
+        ago = (len(window.intervals) - _STEP - start) * INTERVAL / 60
         label = f"{ago:.0f} to {ago + _STEP * INTERVAL / 60:.0f}"
-        found.append((label, together(past.intervals[start : start + _STEP])))
+        found.append((label, merged(window.intervals[start : start + _STEP])))
     return found
 
 
 def _line(intervals: Sequence[Interval], value: _Value, top: float, kind: str) -> Markup:
-    """A line that stops where there is nothing to show; one value alone is a short dash."""
+    """Draw a line with gaps where there is no value; a single value becomes a short dash."""
     width = _WIDTH / len(intervals)
     values = list(enumerate(map(value, intervals)))
     path = []
-    for there, run in groupby(values, key=lambda each: each[1] is not None):
-        if there:
+    for measured, run in groupby(values, key=lambda each: each[1] is not None):
+        if measured:
             points = [
                 ((index + 0.5) * width, _HEIGHT * (1 - min(1.0, (number or 0.0) / top)))
                 for index, number in run
@@ -175,6 +180,6 @@ def _bars(intervals: Sequence[Interval], value: _Value, top: float, kind: str) -
 
 
 def _round_up(value: float) -> float:
-    """The next number that makes a plain scale: 1, 2 or 5 times a power of ten."""
+    """Return the next value that is 1, 2 or 5 times a power of ten, for a readable scale."""
     power: float = 10.0 ** floor(log10(value))
     return next(step * power for step in (1, 2, 5, 10) if value <= step * power * 1.0001)

@@ -1,4 +1,4 @@
-"""The stream of server-sent events behind the page."""
+"""The resource of the page's event stream (server-sent events)."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from autopilot.web.twisted_response import refuse
 if TYPE_CHECKING:
     from twisted.web.server import Request
 
-    from autopilot.web.status.live import Live
+    from autopilot.web.status.updates import LiveUpdates
 
 _FULL: Final = RouterError(
-    503, "overloaded", "Too many pages are kept current; reload this one now and then.", None, 15
+    503, "overloaded", "Too many status pages are open; reload this one to update it.", None, 15
 )
 
 
 class EventsLeaf(Resource):
-    """``GET`` of the events; the page routes nothing else here."""
+    """``GET`` and ``HEAD`` of the event stream; Klein routes no other method here."""
 
     isLeaf = True
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, updates: LiveUpdates) -> None:
         super().__init__()
-        self._live = live
+        self._updates = updates
 
     def render(self, request: Request) -> int | bytes:
-        """Let the client watch, as long as there is room."""
+        """Subscribe the client, unless there are too many subscribers."""
         head_only = request.method == b"HEAD"
-        if self._live.full and not head_only:
+        if self._updates.full and not head_only:
             refuse(request, _FULL)
             return NOT_DONE_YET
         request.setHeader(b"Content-Type", b"text/event-stream; charset=utf-8")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        # A proxy that keeps events until it has many would make the page a slide show.
+        # nginx would otherwise buffer the events and deliver them in bursts.
         request.setHeader(b"X-Accel-Buffering", b"no")
         if head_only:
             return b""
-        self._live.join(request)
+        self._updates.subscribe(request)
         return NOT_DONE_YET

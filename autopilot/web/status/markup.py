@@ -1,7 +1,7 @@
-"""Elements of HTML and SVG as values: whatever is not markup already is escaped.
+"""Builders of HTML and SVG elements that escape everything that is not markup already.
 
-MarkupSafe, which Klein's router brings along, escapes in C and gives strings at once, so that a
-section can be kept and compared; Twisted's own templates walk each element as a generator.
+MarkupSafe (a dependency of Klein's router) escapes in C and returns strings, so a rendered section
+can be cached and compared; Twisted's templates render through generators, which is slower.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ _EMPTY = frozenset({"br", "link", "meta"})
 
 
 def el(tag: str, *children: Child, **attributes: str | int | bool | None) -> Markup:
-    """An element. ``class_`` is `class`, ``aria_label`` `aria-label`; None and False leave out."""
+    """Return an element.
+
+    ``class_`` becomes `class` and ``aria_label`` `aria-label`; None and False omit an attribute.
+    """
     head = "".join(
         f" {_name(name)}" if value is True else f' {_name(name)}="{escape(value)}"'
         for name, value in attributes.items()
@@ -30,7 +33,7 @@ def el(tag: str, *children: Child, **attributes: str | int | bool | None) -> Mar
 
 
 def join(*children: Child) -> Markup:
-    """Several pieces after each other; lists are flattened, None is nothing."""
+    """Return the concatenated children; lists are flattened, and None is omitted."""
     pieces: list[str] = []
     _gather(children, pieces)
     return Markup("".join(pieces))  # noqa: S704  escaped as they were gathered

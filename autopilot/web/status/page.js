@@ -1,22 +1,22 @@
 "use strict";
-// Keeps the page current. Each event brings the sections that have changed; they are changed in
-// place, node by node, so that focus, selection, scroll positions and opened details stay.
+// Keeps the page current. Each event contains the sections that changed; the script updates them in
+// place, node by node, which preserves focus, selection, scroll positions and open details.
 (() => {
   const live = document.getElementById("live");
   const address = document.body.dataset.events;
-  const AGAIN = 5000;
+  const RECONNECT_MS = 5000;
 
-  const say = (state, text) => {
+  const showState = (state, text) => {
     if (live.dataset.state !== state) {
       live.dataset.state = state;
       live.textContent = text;
     }
   };
 
-  const alike = (one, other) =>
+  const sameElement = (one, other) =>
     one.nodeType === other.nodeType && one.nodeName === other.nodeName && one.id === other.id;
 
-  const attributes = (old, fresh) => {
+  const updateAttributes = (old, fresh) => {
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
     }
@@ -25,44 +25,44 @@
     }
   };
 
-  const become = (old, fresh) => {
+  const update = (old, fresh) => {
     if (old.nodeType !== Node.ELEMENT_NODE) {
       if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
       return;
     }
-    attributes(old, fresh);
-    const wanted = [...fresh.childNodes];
-    wanted.forEach((child, index) => {
-      const there = old.childNodes[index];
-      if (!there) old.append(child);
-      else if (alike(there, child)) become(there, child);
-      else there.replaceWith(child);
+    updateAttributes(old, fresh);
+    const children = [...fresh.childNodes];
+    children.forEach((child, index) => {
+      const current = old.childNodes[index];
+      if (!current) old.append(child);
+      else if (sameElement(current, child)) update(current, child);
+      else current.replaceWith(child);
     });
-    while (old.childNodes.length > wanted.length) old.lastChild.remove();
+    while (old.childNodes.length > children.length) old.lastChild.remove();
   };
 
-  const take = (event) => {
+  const onSections = (event) => {
     for (const [id, html] of Object.entries(JSON.parse(event.data))) {
       const old = document.getElementById(id);
       const template = document.createElement("template");
       template.innerHTML = html;
       const fresh = template.content.firstElementChild;
-      if (old && fresh) become(old, fresh);
+      if (old && fresh) update(old, fresh);
     }
-    say("live", "Live");
+    showState("live", "Live");
   };
 
-  const watch = () => {
+  const connect = () => {
     const source = new EventSource(address);
-    source.addEventListener("sections", take);
-    source.addEventListener("open", () => say("live", "Live"));
+    source.addEventListener("sections", onSections);
+    source.addEventListener("open", () => showState("live", "Live"));
     source.addEventListener("error", () => {
       const time = new Date().toLocaleTimeString();
-      say("lost", `Not live: no connection since ${time}. Trying again.`);
-      // A browser gives up by itself when it is answered with an error, as by a router that ends.
-      if (source.readyState === EventSource.CLOSED) setTimeout(watch, AGAIN);
+      showState("lost", `Not live: no connection since ${time}. Reconnecting.`);
+      // An EventSource does not reconnect after an HTTP error, such as a draining router's 503.
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, RECONNECT_MS);
     });
   };
 
-  watch();
+  connect();
 })();

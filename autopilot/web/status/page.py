@@ -1,4 +1,4 @@
-"""The whole document. It is complete without its script, which only keeps it current."""
+"""The HTML document of the status page. Its script only updates it: it is complete without."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing inline, nothing from elsewhere, nobody's frame."""
+"""The Content-Security-Policy: no inline code, no other origin, no framing."""
 
 
 def page(version: str, sections: Mapping[str, Markup], assets: Mapping[str, Asset]) -> bytes:
-    """The document. Its addresses are relative, for a router under a prefix of another site."""
+    """Render the document with relative URLs, so that it works under a prefix of another site."""
     links = {name: f"status/{name}?v={asset.version}" for name, asset in assets.items()}
     head = el(
         "head",
@@ -36,11 +36,11 @@ def page(version: str, sections: Mapping[str, Markup], assets: Mapping[str, Asse
         "header",
         el("h1", "chutes-autopilot"),
         el("p", f"version {version}", class_="version"),
-        el("p", "This page shows one moment; reload it for the next.", id="live"),
+        el("p", "This page does not update itself; reload it for current data.", id="live"),
     )
     footer = el(
         "footer",
-        "The same for programs: ",
+        "For programs: ",
         el("a", "status.json", href="status.json"),
         ", ",
         el("a", "metrics", href="metrics"),

@@ -1,4 +1,4 @@
-"""The ranking: each part of each score, so that a person sees why this model is first."""
+"""The section of the ranking, with the terms of each score."""
 
 from __future__ import annotations
 
@@ -6,58 +6,58 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from autopilot.web.status.formatting import NONE, age, duration, evidence, number, percent, plural
 from autopilot.web.status.markup import Child, el
-from autopilot.web.status.tables import Column, table
-from autopilot.web.status.words import NONE, age, duration, evidence, number, percent, plural
+from autopilot.web.status.tables import TableColumn, table
 
 if TYPE_CHECKING:
     from autopilot.routing.ranking import Ranked
-    from autopilot.web.status.facts import Facts
+    from autopilot.web.status.report import StatusReport
 
 _SHOWN = 12
 _COLUMNS = (
-    Column("Model"),
-    Column("Score", meaning="free + bonus − penalty"),
-    Column("Free", True, "instances × share that is idle"),
-    Column("Bonus", True, "a little for instances the platform may still start"),
-    Column("Penalty", True, "instances × share turned away × 2"),
-    Column("Busy", True, "utilization, weighted over the last hour"),
-    Column("Turned away", True, "share of requests that met the rate limit"),
-    Column("Instances", True),
-    Column("First byte", True, "measured by this router, averaged over the last half hour"),
-    Column("Tokens/s", True, "measured by this router, averaged over the last half hour"),
-    Column("TEE evidence"),
+    TableColumn("Model"),
+    TableColumn("Score", meaning="free + bonus − penalty"),
+    TableColumn("Free", True, "instances × idle share"),
+    TableColumn("Bonus", True, "0.05 for each instance that the platform may still start, up to 8"),
+    TableColumn("Penalty", True, "instances × rate-limited share × 2"),
+    TableColumn("Busy", True, "utilization, weighted over the last hour"),
+    TableColumn("Rate-limited", True, "share of requests that the platform rate-limited"),
+    TableColumn("Instances", True),
+    TableColumn("First byte", True, "measured by this router, averaged over the last half hour"),
+    TableColumn("Tokens/s", True, "measured by this router, averaged over the last half hour"),
+    TableColumn("TEE evidence"),
 )
 
 
-def ranking(facts: Facts) -> Markup:
-    """The section of the ranking."""
-    ranked = facts.ranking
+def ranking(report: StatusReport) -> Markup:
+    """Render the section of the ranking."""
+    ranked = report.ranking
     return el(
         "section",
         el("h2", "Ranking ", el("small", plural(len(ranked), "model")), id="ranking-title"),
-        [_why(facts), _legend(), _table(facts)]
+        [_why(report), _legend(), _table(report)]
         if ranked
-        else el("p", "No model can be chosen now; the top of this page says why.", class_="empty"),
+        else el("p", "No model is eligible; see the top of this page.", class_="empty"),
         id="ranking",
         aria_labelledby="ranking-title",
     )
 
 
-def _why(facts: Facts) -> Markup:
-    """The first model's score as a sentence."""
-    first, *others = facts.ranking
+def _why(report: StatusReport) -> Markup:
+    """Explain the first model's score in a sentence."""
+    first, *others = report.ranking
     ahead = first.score - others[0].score if others else None
     return el(
         "p",
         el("b", first.name),
         " is first: ",
-        f"{number(first.free)} free instances + {number(first.bonus)} for growth "
-        f"− {number(first.penalty)} for requests turned away = ",
+        f"{number(first.free)} free instances + {number(first.bonus)} for scaling "
+        f"− {number(first.penalty)} for rate-limited requests = ",
         el("b", number(first.score)),
         "." if ahead is None else f", {number(ahead)} ahead of the next.",
         " It is cooling down, so the next one is tried before it."
-        if facts.cooling.get(first.name)
+        if report.cooling.get(first.name)
         else None,
         class_="why",
     )
@@ -70,17 +70,17 @@ def _legend() -> Markup:
             (el("i", class_=f"key {kind}", aria_hidden="true"), word, " ")
             for kind, word in (("free", "free"), ("bonus", "bonus"), ("penalty", "penalty"))
         ],
-        el("span", "The red end of a bar is what the penalty takes away.", class_="note"),
+        el("span", "The penalty is the red end of a bar.", class_="note"),
         class_="legend",
     )
 
 
-def _table(facts: Facts) -> Markup:
-    most = max(max(each.free + each.bonus, each.penalty) for each in facts.ranking) or 1.0
-    rows = [_row(place, each, most, facts) for place, each in enumerate(facts.ranking, 1)]
+def _table(report: StatusReport) -> Markup:
+    most = max(max(each.free + each.bonus, each.penalty) for each in report.ranking) or 1.0
+    rows = [_row(place, each, most, report) for place, each in enumerate(report.ranking, 1)]
     return table(
         "models",
-        "Models by score, the best first",
+        "Models by score, best first",
         _COLUMNS,
         rows,
         _SHOWN,
@@ -88,13 +88,13 @@ def _table(facts: Facts) -> Markup:
     )
 
 
-def _row(place: int, ranked: Ranked, most: float, facts: Facts) -> list[Child]:
+def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> list[Child]:
     name = ranked.name
-    throughput = facts.throughput.get(name)
-    known = facts.evidence.get(name)
+    throughput = report.throughput.get(name)
+    known = report.evidence.get(name)
     state = NONE if known is None else str(known.finding.state)
     return [
-        _name(place, name, facts.cooling.get(name)),
+        _name(place, name, report.cooling.get(name)),
         el("span", el("b", number(ranked.score)), _bar(ranked, most), class_="score"),
         number(ranked.free),
         number(ranked.bonus),
@@ -102,14 +102,14 @@ def _row(place: int, ranked: Ranked, most: float, facts: Facts) -> list[Child]:
         percent(ranked.util),
         percent(ranked.rate_limit),
         number(ranked.active_instance_count, 0),
-        duration(facts.first_content.get(name)),
+        duration(report.first_content.get(name)),
         number(throughput, 0 if throughput is None or throughput >= 10 else 1),
         el("span", evidence(state), class_=f"badge {state}"),
     ]
 
 
 def _name(place: int, name: str, cooling: float | None) -> Markup:
-    """Place and name, the owner quieter than the model; long names break where they may."""
+    """Render rank and name, with the owner less prominent than the model."""
     owner, slash, model = name.rpartition("/")
     return el(
         "span",
@@ -126,13 +126,13 @@ def _name(place: int, name: str, cooling: float | None) -> Markup:
 
 
 def cooling_badge(seconds: float) -> Markup:
-    """Until when a model goes behind all others."""
-    text = f"cooling for {age(seconds)}" if seconds > 0 else "cooling: next request tries it"
+    """Render how long a model still ranks behind all others."""
+    text = f"cooling for {age(seconds)}" if seconds > 0 else "cooling: next request probes it"
     return el("span", text, class_="badge cooling")
 
 
 def _bar(ranked: Ranked, most: float) -> Markup:
-    """The parts of a score as lengths; the numbers stand beside it, so it says nothing aloud."""
+    """Draw the terms of a score as a bar, hidden from screen readers: the table has the numbers."""
     free, bonus, penalty = (
         100 * part / most for part in (ranked.free, ranked.bonus, ranked.penalty)
     )

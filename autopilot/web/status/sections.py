@@ -1,4 +1,4 @@
-"""The sections of the page beside ranking and charts: state, numbers, feeds, requests, evidence."""
+"""The sections of the page; ranking and charts have modules of their own."""
 
 from __future__ import annotations
 
@@ -7,88 +7,102 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from autopilot.web.status.charts import charts
+from autopilot.web.status.formatting import (
+    NONE,
+    age,
+    duration,
+    evidence,
+    number,
+    plural,
+    reason,
+    state,
+)
 from autopilot.web.status.markup import Child, el
 from autopilot.web.status.ranking import cooling_badge, ranking
-from autopilot.web.status.tables import Column, table
-from autopilot.web.status.words import NONE, age, duration, evidence, number, plural, reason, state
+from autopilot.web.status.tables import TableColumn, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from autopilot.attestation.evidence_poller import ModelEvidence
     from autopilot.feeds.readiness import FeedReport
-    from autopilot.web.status.facts import Facts
+    from autopilot.web.status.report import StatusReport
 
 _RECENT_SHOWN = 10
 _TEE_SHOWN = 6
 _RECENT = (
-    Column("Model"),
-    Column("Outcome"),
-    Column("Mode"),
-    Column("Status", True),
-    Column("Attempts", True),
-    Column("First byte", True),
-    Column("Duration", True),
-    Column("Failed over because of"),
+    TableColumn("Model"),
+    TableColumn("Outcome"),
+    TableColumn("Mode"),
+    TableColumn("Status", True),
+    TableColumn("Attempts", True),
+    TableColumn("First byte", True),
+    TableColumn("Duration", True),
+    TableColumn("Failover reasons"),
 )
 _EVIDENCE = (
-    Column("Model"),
-    Column("State"),
-    Column("Reason"),
-    Column("Asked", True),
-    Column("Instances", True),
-    Column("Failed", True),
-    Column("GPUs", True),
-    Column("Certificate bound"),
-    Column("Nonces bound", True),
-    Column("Last error"),
+    TableColumn("Model"),
+    TableColumn("State"),
+    TableColumn("Reason"),
+    TableColumn("Fetched", True),
+    TableColumn("Instances", True),
+    TableColumn("Failed", True),
+    TableColumn("GPUs", True),
+    TableColumn("Certificate bound"),
+    TableColumn("Nonces bound", True),
+    TableColumn("Last error"),
 )
 _FEEDS = {"catalog": "Model catalog", "utilization": "Utilization"}
 
 
-def sections(facts: Facts) -> dict[str, Markup]:
-    """Every section by its id, in the order of the page."""
-    return Sections()(facts)
+def sections(report: StatusReport) -> dict[str, Markup]:
+    """Render the sections, keyed by id, in the order of the page."""
+    return SectionCache()(report)
 
 
-class Sections:
-    """Renders the sections, and keeps each until what it shows has changed."""
+class SectionCache:
+    """Renders the sections, and reuses the expensive ones until their data change."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[object, Markup]] = {}
+        self._cache: dict[str, tuple[object, Markup]] = {}
 
-    def __call__(self, facts: Facts) -> dict[str, Markup]:
-        """Every section by its id, in the order of the page."""
+    def __call__(self, report: StatusReport) -> dict[str, Markup]:
+        """Render the sections, keyed by id, in the order of the page."""
         minutes = [
             (name, each.finding, each.missed, each.age and each.age // 60)
-            for name, each in facts.evidence.items()
+            for name, each in report.evidence.items()
         ]
-        cooling = {name: age(seconds) if seconds else "" for name, seconds in facts.cooling.items()}
-        measured = facts.first_content, facts.throughput
+        cooling = {
+            name: age(seconds) if seconds else "" for name, seconds in report.cooling.items()
+        }
+        measured = report.first_content, report.throughput
         return {
-            "state": _state(facts),
-            "numbers": _numbers(facts),
-            "ranking": self._draw(
-                "ranking", (facts.ranking, cooling, measured, minutes), lambda: ranking(facts)
+            "state": _state(report),
+            "numbers": _numbers(report),
+            "ranking": self._cached(
+                "ranking", (report.ranking, cooling, measured, minutes), lambda: ranking(report)
             ),
-            "cooling": _cooling(facts),
-            "charts": self._draw("charts", facts.past, lambda: charts(facts.past)),
-            "requests": self._draw(
-                "requests", (facts.recent, facts.past), lambda: _requests(facts)
+            "cooling": _cooling(report),
+            "charts": self._cached("charts", report.window, lambda: charts(report.window)),
+            "requests": self._cached(
+                "requests", (report.recent, report.window), lambda: _requests(report)
             ),
-            "evidence": self._draw("evidence", minutes, lambda: _evidence(facts)),
+            "evidence": self._cached("evidence", minutes, lambda: _evidence(report)),
         }
 
-    def _draw(self, name: str, shown: object, draw: Callable[[], Markup]) -> Markup:
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != shown:
-            kept = self._kept[name] = shown, draw()
-        return kept[1]
+    def _cached(self, name: str, data: object, render: Callable[[], Markup]) -> Markup:
+        cached = self._cache.get(name)
+        if cached is None or cached[0] != data:
+            cached = self._cache[name] = data, render()
+        return cached[1]
 
 
-def _state(facts: Facts) -> Markup:
-    """The one section that is read aloud when it changes; so no age or count stands in it."""
-    readiness = facts.readiness
+def _state(report: StatusReport) -> Markup:
+    """Render the readiness.
+
+    A screen reader announces each change of this live region, so it contains no age or count.
+    """
+    readiness = report.readiness
     shown = state(readiness.code, readiness.message)
     return el(
         "section",
@@ -102,19 +116,19 @@ def _state(facts: Facts) -> Markup:
     )
 
 
-def _numbers(facts: Facts) -> Markup:
-    most = f"of {number(facts.most_active, 0)} at most" if facts.most_active else None
+def _numbers(report: StatusReport) -> Markup:
+    most = f"of {number(report.most_active, 0)} at most" if report.most_active else None
     return el(
         "section",
         el("h2", "Now", class_="unseen"),
         el(
             "dl",
-            [_feed(each) for each in facts.readiness.feeds],
-            _tile("In flight", number(facts.active, 0), most),
+            [_feed(each) for each in report.readiness.feeds],
+            _tile("In flight", number(report.active, 0), most),
             _tile(
                 "Candidates",
-                number(facts.readiness.candidates, 0),
-                f"{len(facts.cooling)} cooling down",
+                number(report.readiness.candidates, 0),
+                f"{len(report.cooling)} cooling down",
             ),
         ),
         id="numbers",
@@ -137,17 +151,17 @@ def _feed(feed: FeedReport) -> Markup:
     return _tile(f"{_FEEDS.get(feed.name, feed.name)} age", age(seconds), note, str(feed.state))
 
 
-def _cooling(facts: Facts) -> Markup:
-    """Who is cooling down, of all models: some are behind a disclosure, or not in the ranking."""
+def _cooling(report: StatusReport) -> Markup:
+    """List all models that are cooling down; in the ranking some are collapsed, or missing."""
     listed = [
         el("li", name, " ", cooling_badge(seconds))
-        for name, seconds in sorted(facts.cooling.items(), key=lambda each: (each[1], each[0]))
+        for name, seconds in sorted(report.cooling.items(), key=lambda each: (each[1], each[0]))
     ]
     return el(
         "section",
         [
             el("h2", "Cooling down", id="cooling-title"),
-            el("p", "These failed several times in a row and go behind all others meanwhile."),
+            el("p", "These failed several times in a row; until then they rank behind all others."),
             el("ul", listed),
         ]
         if listed
@@ -158,30 +172,30 @@ def _cooling(facts: Facts) -> Markup:
     )
 
 
-def _requests(facts: Facts) -> Markup:
-    past = facts.past
+def _requests(report: StatusReport) -> Markup:
+    window = report.window
     outcomes = el(
         "ul",
         [
             el("li", el("b", number(count, 0)), " ", el("span", outcome.replace("_", " ")))
-            for outcome, count in past.outcomes
+            for outcome, count in window.outcomes
         ],
         class_="outcomes",
         aria_label="Requests of the last 30 minutes by outcome",
     )
-    rows = [_request(record) for record in facts.recent]
+    rows = [_request(record) for record in report.recent]
     return el(
         "section",
         el(
             "h2",
             "Requests ",
-            el("small", f"{plural(past.whole.requests, 'request')} in 30 minutes"),
+            el("small", f"{plural(window.whole.requests, 'request')} in 30 minutes"),
             id="requests-title",
         ),
-        outcomes if past.outcomes else None,
+        outcomes if window.outcomes else None,
         table("recent", "Last requests, newest first", _RECENT, rows, _RECENT_SHOWN, "requests")
         if rows
-        else el("p", "No request has been finished since the start.", class_="empty"),
+        else el("p", "No request has finished since the start.", class_="empty"),
         id="requests",
         aria_labelledby="requests-title",
     )
@@ -192,7 +206,7 @@ def _request(record: Mapping[str, Any]) -> list[Child]:
     outcome = str(record["outcome"])
     good = outcome == "completed" and (record["status"] or 0) < 400
     return [
-        record["model"] or "none chosen",
+        record["model"] or "none",
         el("span", outcome.replace("_", " "), class_="badge good" if good else "badge bad"),
         record["mode"] or NONE,
         record["status"] or NONE,
@@ -203,11 +217,11 @@ def _request(record: Mapping[str, Any]) -> list[Child]:
     ]
 
 
-def _evidence(facts: Facts) -> Markup:
+def _evidence(report: StatusReport) -> Markup:
     asked = [
-        (name, each) for name, each in facts.evidence.items() if each.finding.state != "no-tee"
+        (name, each) for name, each in report.evidence.items() if each.finding.state != "no-tee"
     ]
-    others = len(facts.evidence) - len(asked)
+    others = len(report.evidence) - len(asked)
     rows = [_finding(name, each) for name, each in asked]
     about = (
         "Attestation evidence of the models that the catalog marks as running in a trusted "

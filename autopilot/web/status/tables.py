@@ -1,4 +1,4 @@
-"""Tables that show what matters first: their first rows at once, the others one step away."""
+"""HTML tables that show their first rows, and the others in a disclosure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from autopilot.web.status.markup import Child, el
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column: its heading, whether it holds numbers, and what the heading means."""
+class TableColumn:
+    """A column: its heading, whether it is numeric, and the heading's tooltip."""
 
     heading: str
     numeric: bool = False
@@ -22,14 +22,14 @@ class Column:
 def table(
     name: str,
     caption: str,
-    columns: Sequence[Column],
+    columns: Sequence[TableColumn],
     rows: Sequence[Sequence[Child]],
     shown: int,
     things: str,
 ) -> Markup:
-    """A table of ``rows``, in which the first cell of each row is its heading.
+    """Render a table; the first cell of each row is the row's heading.
 
-    Rows after the first ``shown`` go into a second table behind a disclosure.
+    Rows after the first ``shown`` go into a second table in a disclosure.
     """
     rest = rows[shown:]
     return el(
@@ -48,9 +48,9 @@ def table(
 
 
 def _region(
-    name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Child]]
+    name: str, caption: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[Child]]
 ) -> Markup:
-    """One table in a region that can be scrolled by keyboard."""
+    """Render one table in a region that can be scrolled with the keyboard (WCAG 2.1.1)."""
     head = el("tr", [_heading(column) for column in columns])
     body = [_row(columns, row) for row in rows]
     return el(
@@ -68,7 +68,7 @@ def _region(
     )
 
 
-def _heading(column: Column) -> Markup:
+def _heading(column: TableColumn) -> Markup:
     return el(
         "th",
         column.heading,
@@ -78,7 +78,7 @@ def _heading(column: Column) -> Markup:
     )
 
 
-def _row(columns: Sequence[Column], row: Sequence[Child]) -> Markup:
+def _row(columns: Sequence[TableColumn], row: Sequence[Child]) -> Markup:
     first, *others = row
     cells = [
         el("td", child, class_="num" if column.numeric else None)

@@ -7,7 +7,14 @@ from math import isclose
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.history import INTERVAL, INTERVALS, History, Interval, Past, together
+from autopilot.observability.history import (
+    INTERVAL,
+    INTERVALS,
+    History,
+    HistoryWindow,
+    Interval,
+    merged,
+)
 from tests.unit.observability.records import record
 
 
@@ -22,19 +29,19 @@ class HistoryTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """Without requests every interval is empty."""
-        self.assertEqual(self.history.past(), Past())
-        self.assertEqual(len(self.history.past().intervals), INTERVALS)
+        self.assertEqual(self.history.window(), HistoryWindow())
+        self.assertEqual(len(self.history.window().intervals), INTERVALS)
 
     def test_counts(self) -> None:
         """Requests, failovers, outcomes and the first byte of those that had one."""
         self.history.add(record(first_byte=0.2, failovers=("status_503", "status_429")))
         self.history.add(record(first_byte=None, outcome="refused", failovers=()))
-        past = self.history.past()
-        now = past.intervals[-1]
+        window = self.history.window()
+        now = window.intervals[-1]
         self.assertEqual((now.requests, now.failovers, now.first_bytes), (2, 2, 1))
-        self.assertEqual(past.outcomes, (("completed", 1), ("refused", 1)))
-        self.assertEqual(past.whole, now)
-        self.assertEqual(past.intervals[:-1], (Interval(),) * (INTERVALS - 1))
+        self.assertEqual(window.outcomes, (("completed", 1), ("refused", 1)))
+        self.assertEqual(window.whole, now)
+        self.assertEqual(window.intervals[:-1], (Interval(),) * (INTERVALS - 1))
 
     def test_quantiles(self) -> None:
         """Off by a tenth at most, from milliseconds to minutes, and never beyond the scale."""
@@ -42,33 +49,33 @@ class HistoryTests(SynchronousTestCase):
             history = History(self.clock.seconds)
             for step in range(100):
                 history.add(record(first_byte=value * (1 + step / 100)))
-            whole = history.past().whole
+            whole = history.window().whole
             assert whole.median is not None and whole.p95 is not None
             self.assertTrue(isclose(whole.median, value * 1.5, rel_tol=0.1), whole)
             self.assertTrue(isclose(whole.p95, value * 1.95, rel_tol=0.1), whole)
         self.history.add(record(first_byte=1e9))
-        self.assertLess(self.history.past().whole.p95 or 0, 300)
+        self.assertLess(self.history.window().whole.p95 or 0, 300)
 
     def test_moves_and_forgets(self) -> None:
-        """An interval moves towards the past, leaves after half an hour, and does not come back."""
+        """An interval ages, leaves the window after half an hour, and does not come back."""
         self.history.add(record())
         for step in range(INTERVALS):
-            intervals = self.history.past().intervals
+            intervals = self.history.window().intervals
             self.assertEqual([each.requests for each in intervals].index(1), INTERVALS - 1 - step)
             self.clock.advance(INTERVAL)
-        self.assertEqual(self.history.past(), Past())
+        self.assertEqual(self.history.window(), HistoryWindow())
         self.history.add(record())
-        self.assertEqual(self.history.past().whole.requests, 1)
+        self.assertEqual(self.history.window().whole.requests, 1)
 
     def test_bounded(self) -> None:
         """A long time with requests keeps no more than a short one."""
         for _ in range(3 * INTERVALS):
             self.history.add(record())
             self.clock.advance(INTERVAL)
-        self.assertEqual(self.history.past().whole.requests, INTERVALS - 1)
+        self.assertEqual(self.history.window().whole.requests, INTERVALS - 1)
 
     def test_together(self) -> None:
         """Counts are added up, of quantiles the worst is taken."""
         one, other = Interval(1, 2, 1, 0.5, 0.9), Interval(3, 0, 2, 0.4, 1.5)
-        self.assertEqual(together([one, Interval(), other]), Interval(4, 2, 3, 0.5, 1.5))
-        self.assertEqual(together([]), Interval())
+        self.assertEqual(merged([one, Interval(), other]), Interval(4, 2, 3, 0.5, 1.5))
+        self.assertEqual(merged([]), Interval())

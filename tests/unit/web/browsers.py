@@ -20,12 +20,12 @@ from autopilot.feeds.polling import FeedStatus
 from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.http.limits import Limits
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.web.app import Pages, Sources
+from autopilot.web.app import PageSources, WebApp
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
-from autopilot.web.status.facts import Facts
-from autopilot.web.status.live import Live
+from autopilot.web.status.report import StatusReport
 from autopilot.web.status.sections import sections
+from autopilot.web.status.updates import LiveUpdates
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.web.responses import Response, responses
 
@@ -137,8 +137,8 @@ class SiteTestCase(RouterTestCase):
             ]
         )
         self.feed_due_in: Callable[[str], int] = lambda feed: 1
-        self.status: Callable[[], Facts] = lambda: Facts("<c>", self.readiness())
-        self.live = Live(self.clock, lambda: sections(self.status()))
+        self.status: Callable[[], StatusReport] = lambda: StatusReport("<c>", self.readiness())
+        self.updates = LiveUpdates(self.clock, lambda: sections(self.status()))
         self.site = self.make_site(self.tree())
 
     def make_site(self, resource: IResource) -> Site:
@@ -147,16 +147,16 @@ class SiteTestCase(RouterTestCase):
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
         """The router's resources."""
-        sources = Sources(
+        sources = PageSources(
             catalog=lambda: self.catalog,
             documents=ModelDocuments([ALIAS], 7),
             readiness=self.readiness,
             metrics=lambda: b"metric 1\n",
             status=lambda: self.status(),
             refreshed_in=self.feed_due_in,
-            live=self.live,
+            updates=self.updates,
         )
-        pages = Pages(sources, for_clients=clients, for_operators=operators)
+        pages = WebApp(sources, for_clients=clients, for_operators=operators)
         return RootResource(pages.app.resource(), self.gateway if clients else None)
 
     def readiness(self) -> Readiness:

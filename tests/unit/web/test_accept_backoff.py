@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.web.accept_backoff import rest_when_exhausted
+from autopilot.web.accept_backoff import pause_when_exhausted
 
 
 class _Port:
@@ -43,7 +43,7 @@ class ExhaustionTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.clock = Clock()
         self.port = _Port(Logger())
-        rest_when_exhausted(self.port, self.clock)
+        pause_when_exhausted(self.port, self.clock)
 
     def test_report(self) -> None:
         """One line a minute, without an address."""
@@ -77,6 +77,6 @@ class ExhaustionTests(SynchronousTestCase):
         """Ports that are made otherwise are left alone."""
         for logger in (None, "other"):
             port = _Port(logger)
-            rest_when_exhausted(port, self.clock)
+            pause_when_exhausted(port, self.clock)
             self.assertIs(port._logger, logger)
-        rest_when_exhausted(object(), self.clock)
+        pause_when_exhausted(object(), self.clock)

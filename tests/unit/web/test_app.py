@@ -6,7 +6,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot.routing.snapshot import Snapshot
-from autopilot.web.status.facts import Facts
+from autopilot.web.status.report import StatusReport
 from tests.unit.relay.routers import ALIAS
 from tests.unit.relay.upstreams import whole
 from tests.unit.web.browsers import CHAT, SiteTestCase, ask
@@ -135,7 +135,7 @@ class PageTestsMixin(SiteTestCase):
     def test_broken_page(self) -> None:
         """A bug behind a page is a 500 in the usual shape, and logged."""
 
-        def broken() -> Facts:
+        def broken() -> StatusReport:
             raise ZeroDivisionError("secret")
 
         self.status = broken

@@ -51,7 +51,7 @@ class CorsTestCase(SiteTestCase):
 
     def share(self, *origins: str) -> None:
         """Share with these origins."""
-        self.resource.share_with(Cors.of(origins))
+        self.resource.set_cors(Cors.of(origins))
 
     def preflight(self, path: bytes, *fields: bytes, origin: bytes = _CHAT_APP) -> Response:
         """What a browser hears that asks first."""

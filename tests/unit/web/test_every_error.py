@@ -178,7 +178,7 @@ class EveryErrorTests(SiteTestCase):
     def test_foreign_page(self) -> None:
         """A page of another origin asks whether it may."""
         tree = self.tree()
-        tree.share_with(Cors.of(["https://chat.example"]))
+        tree.set_cors(Cors.of(["https://chat.example"]))
         self.site = self.make_site(tree)
         fields = (b"Origin: https://else.example", b"Access-Control-Request-Method: POST", MINE)
         for path in (CHAT, MESSAGES):

@@ -93,7 +93,7 @@ class EvidenceTests(ServiceTestCase):
         page = self.page(b"/status")
         self.assertIn(b"evidence-present-unverified", page)
         self.assertIn(b">present, not verified<", page)
-        self.assertIn(b">not asked yet<", page)
+        self.assertIn(b">not fetched yet<", page)
         self.assertNotIn(b"left unverified", page)
         for denied in (b"unverified", b"not verified", b"does not verify"):
             page = page.replace(denied, b"")

@@ -7,7 +7,7 @@ import json
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
-from autopilot.web.status.live import MOST_WATCHERS, PATIENCE, PERIOD, SILENCE
+from autopilot.web.status.updates import KEEPALIVE, MAX_SUBSCRIBERS, PERIOD, STALL_TIMEOUT
 from tests.unit.service.platforms import ServiceTestCase
 from tests.unit.web.browsers import Browser, SiteTestCase, request
 from tests.unit.web.status.values import facts
@@ -26,7 +26,7 @@ class LiveTestsMixin(SiteTestCase):
     """Watchers on either channel."""
 
     def setUp(self) -> None:
-        """Facts that the test changes."""
+        """The report, which the test changes."""
         super().setUp()
         self.active = 0
         self.looks = 0
@@ -59,7 +59,7 @@ class LiveTestsMixin(SiteTestCase):
     def test_heartbeat(self) -> None:
         """Silence is broken now and then, so that proxies keep the connection."""
         browser = self.watch()
-        for _ in range(int(SILENCE / PERIOD) + 1):
+        for _ in range(int(KEEPALIVE / PERIOD) + 1):
             self.clock.advance(PERIOD)
         self.assertEqual(browser.wire.count(b"\n:\n\n"), 1)
 
@@ -71,7 +71,7 @@ class LiveTestsMixin(SiteTestCase):
         self.assertEqual(self.looks, 1)
         for browser in browsers:
             browser.leaves()
-        self.assertEqual(len(self.live), 0)
+        self.assertEqual(len(self.updates), 0)
         self.clock.advance(10 * PERIOD)
         self.assertEqual(self.looks, 1)
         self.watch()
@@ -99,7 +99,7 @@ class LiveTestsMixin(SiteTestCase):
         browser = self.watch()
         assert browser.peer.producer is not None
         browser.peer.producer.pauseProducing()
-        for _ in range(int(PATIENCE / PERIOD)):
+        for _ in range(int(STALL_TIMEOUT / PERIOD)):
             self.clock.advance(PERIOD)
         self.assertFalse(browser.peer.aborted)
         self.clock.advance(PERIOD)
@@ -107,7 +107,7 @@ class LiveTestsMixin(SiteTestCase):
 
     def test_bounded(self) -> None:
         """So many may watch; the next is told to come again, and may when one has gone."""
-        browsers = [self.watch() for _ in range(MOST_WATCHERS)]
+        browsers = [self.watch() for _ in range(MAX_SUBSCRIBERS)]
         late = self.watch()
         self.assertEqual(late.response.error, (503, "server_error", "overloaded"))
         self.assertEqual(late.response.value(b"retry-after"), b"15")
@@ -117,16 +117,16 @@ class LiveTestsMixin(SiteTestCase):
     def test_head(self) -> None:
         """HEAD tells what it is, and does not watch."""
         got = self.get(EVENTS, method=b"HEAD")
-        self.assertEqual((got.status, got.body, len(self.live)), (200, b"", 0))
+        self.assertEqual((got.status, got.body, len(self.updates)), (200, b"", 0))
 
     def test_close(self) -> None:
         """At the end the watchers get the last state and the end of it; nobody may come after."""
         browser = self.watch()
         self.active = 5
-        self.live.close()
+        self.updates.close()
         self.assertIn("<dd>5</dd>", events(browser)[1]["numbers"])
         self.assertTrue(browser.wire.endswith(b"0\r\n\r\n"))
-        self.assertEqual(len(self.live), 0)
+        self.assertEqual(len(self.updates), 0)
         self.assertEqual(self.watch().response.status, 503)
 
     def test_bug(self) -> None:

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.attestation.evidence_state import EvidenceState
 from autopilot.observability.history import History
 from autopilot.web.status.assets import load_assets
-from autopilot.web.status.facts import Facts
+from autopilot.web.status.formatting import age, duration, evidence, number, percent
 from autopilot.web.status.markup import el, join
 from autopilot.web.status.page import page
-from autopilot.web.status.sections import Sections, sections
-from autopilot.web.status.words import age, duration, evidence, number, percent
+from autopilot.web.status.report import StatusReport
+from autopilot.web.status.sections import SectionCache, sections
 from tests.unit.observability.records import record
 from tests.unit.web.browsers import SiteTestCase
 from tests.unit.web.status.values import facts, ready
@@ -56,7 +56,7 @@ class Reading(HTMLParser):
         self.text += data
 
 
-def read(shown: Facts) -> Reading:
+def read(shown: StatusReport) -> Reading:
     """The whole page of these facts."""
     return Reading(page(shown.version, sections(shown), load_assets()).decode("utf-8"))
 
@@ -120,16 +120,16 @@ class PageTests(SynchronousTestCase):
     def test_empty(self) -> None:
         """Before the first feed nothing is made up: the ranking and the requests say so."""
         text = read(facts(readiness=ready(catalog_at=None))).text
-        self.assertIn("No model can be chosen now", text)
-        self.assertIn("No request has been finished", text)
+        self.assertIn("No model is eligible", text)
+        self.assertIn("No request has finished", text)
         self.assertIn("No response in the last half hour", text)
 
     def test_why(self) -> None:
         """The first model's score adds up in words, and by how much it leads."""
         text = read(facts("acme/one", "acme/two")).text
         self.assertIn(
-            "acme/one is first: 2.25 free instances + 0.00 for growth − 0.60 for requests "
-            "turned away = 1.65, 0.55 ahead of the next.",
+            "acme/one is first: 2.25 free instances + 0.00 for scaling − 0.60 for rate-limited "
+            "requests = 1.65, 0.55 ahead of the next.",
             text,
         )
 
@@ -160,14 +160,14 @@ class PageTests(SynchronousTestCase):
         for _ in range(4):
             history.add(record(first_byte=0.5, failovers=("status_503",)))
             clock.advance(200.0)
-        document = str(sections(facts(past=history.past()))["charts"])
+        document = str(sections(facts(window=history.window()))["charts"])
         self.assertEqual(document.count('role="img"'), 2)
         self.assertIn("Half of 4 responses began within", document)
         self.assertIn("4 failed attempts in 4 requests.", document)
 
     def test_kept(self) -> None:
         """A section is drawn anew when what it shows has changed, and only then."""
-        sections = Sections()
+        sections = SectionCache()
         before, same = (sections(facts("a", "b", cooling={"a": left})) for left in (3.9, 3.1))
         after = sections(facts("a", "b", cooling={"a": 2.0}, throughput={"a": 5.0}))
         self.assertIs(before["ranking"], same["ranking"])
@@ -232,7 +232,9 @@ class EvidenceWordsTests(SynchronousTestCase):
     def test_every_state(self) -> None:
         """Each state has words of its own, and none claims that anything was verified."""
         said = [evidence(state) for state in EvidenceState]
-        self.assertEqual(said, ["no TEE claimed", "not asked yet", "none", "present, not verified"])
+        self.assertEqual(
+            said, ["no TEE claimed", "not fetched yet", "none", "present, not verified"]
+        )
 
 
 class DocumentTests(SynchronousTestCase):

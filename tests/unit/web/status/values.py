@@ -1,4 +1,4 @@
-"""Facts for pages under test."""
+"""Status reports for pages under test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
-from autopilot.web.status.facts import Facts
+from autopilot.web.status.report import StatusReport
 
 
 def ready(
@@ -28,12 +28,14 @@ def ready(
     return readiness(snapshot, statuses, 100.0, 60.0, 900.0, draining)
 
 
-def facts(*names: str, **given: Any) -> Facts:
-    """Facts in which these models are ranked, the first with the most instances."""
+def facts(*names: str, **given: Any) -> StatusReport:
+    """Return a report in which these models are ranked, the first with the most instances."""
     catalog = Catalog.of([Model(name, chute_id=name, raw=b"{}") for name in names])
     loads = [
         Load(name, name, 1 + len(names) - place, 0.25, rate_limit_ratio_5m=0.1, scalable=True)
         for place, name in enumerate(names)
     ]
     ranking = rank(loads, catalog)
-    return Facts(**{"version": "1", "readiness": ready(loads_at=90.0), "ranking": ranking, **given})
+    return StatusReport(
+        **{"version": "1", "readiness": ready(loads_at=90.0), "ranking": ranking, **given}
+    )

@@ -1,4 +1,4 @@
-"""Numbers as people read them, and what each state of the router means and asks for."""
+"""The status page's number formats, and its text for each state of the router's readiness."""
 
 from __future__ import annotations
 
@@ -9,88 +9,90 @@ NONE: Final = "–"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A state in three steps: what it is called, what it means, what to do."""
+class StateText:
+    """The text for one state: its title, what it means, and what the operator should do."""
 
     title: str
     meaning: str
     advice: str
 
 
-READY: Final = State(
+READY: Final = StateText(
     "Ready", "Both feeds are fresh, and the alias has models to choose from.", "Nothing to do."
 )
 
 _STATES: Final = {
-    "draining": State(
+    "draining": StateText(
         "Shutting down",
-        "Streams under way may finish; new requests are turned away.",
-        "Send traffic to another instance. If nobody meant this, see who signalled the process.",
+        "Open streams may finish; new requests are rejected.",
+        "Send traffic to another instance. If this is unexpected, find out what signalled the "
+        "process.",
     ),
-    "missing_allowlist": State(
+    "missing_allowlist": StateText(
         "Waiting for the model catalog",
-        "It has not been fetched yet, so no model is known and requests are refused.",
-        "Seconds after a start this is normal. If it lasts, check MODELS_URL and the way there.",
+        "The catalog has not been fetched yet, so the router knows no models and rejects requests.",
+        "This is normal for seconds after a start. If it lasts, check MODELS_URL and the network.",
     ),
-    "allowlist_empty": State(
+    "allowlist_empty": StateText(
         "The model catalog is empty",
-        "It was fetched, but it lists no usable model, so the alias has nothing to choose from.",
-        "Check that MODELS_URL is the platform's model list, and what it answers.",
+        "The catalog was fetched but lists no usable model, so the alias has no candidates.",
+        "Check that MODELS_URL is the platform's model list, and check its response.",
     ),
-    "stale_allowlist": State(
+    "stale_allowlist": StateText(
         "The model catalog is stale",
-        "The last good catalog is older than its limit. It is still used; it may name models that "
-        "are gone.",
+        "The last good catalog is older than its limit. The router still uses it, but it may list "
+        "models that are gone.",
         "See the feed's last error below; check that MODELS_URL can be reached from here.",
     ),
-    "missing_snapshot": State(
+    "missing_snapshot": StateText(
         "Waiting for the utilization feed",
-        "The catalog is here, but nothing is known yet of how busy its models are.",
-        "Seconds after a start this is normal. If it lasts, check UTILIZATION_URL and its way.",
+        "The catalog has been fetched, but not yet the utilization of its models.",
+        "This is normal for seconds after a start. If it lasts, check UTILIZATION_URL and the "
+        "network.",
     ),
-    "snapshot_empty": State(
-        "No model to choose",
+    "snapshot_empty": StateText(
+        "No eligible model",
         "The utilization feed was fetched, but none of its models is in the catalog with an "
         "active instance.",
         "Models may be scaled to zero: wait, or name one directly. If it lasts, check that both "
         "URLs belong to the same platform.",
     ),
-    "stale_snapshot": State(
+    "stale_snapshot": StateText(
         "The utilization feed is stale",
-        "The ranking is older than its limit. Requests are still served by it, but models may be "
-        "busier than it says; failover makes up for that.",
+        "The ranking is older than its limit. The router still uses it, but models may be busier "
+        "than it shows; failover compensates for that.",
         "See the feed's last error below; check that UTILIZATION_URL can be reached from here.",
     ),
 }
 
 
-def state(code: str | None, message: str) -> State:
-    """What a code of the readiness table means."""
+def state(code: str | None, message: str) -> StateText:
+    """Return the text for a code of the readiness table (contract §9)."""
     if code is None:
         return READY
-    return _STATES.get(code) or State("Not ready", message, "See /readyz.")
+    return _STATES.get(code) or StateText("Not ready", message, "See /readyz.")
 
 
 _EVIDENCE: Final = {
     "no-tee": "no TEE claimed",
-    "not-fetched": "not asked yet",
+    "not-fetched": "not fetched yet",
     "evidence-unavailable": "none",
     "evidence-present-unverified": "present, not verified",
 }
 
 
 def evidence(state: str) -> str:
-    """Return what a state of attestation evidence is called."""
+    """Return the page's words for a state of attestation evidence."""
     return _EVIDENCE.get(state, state)
 
 
 def reason(word: str | None) -> str:
-    """Return why there is no evidence, or no newer one, in plain words."""
+    """Return the page's words for a reason why evidence is missing or outdated."""
     return NONE if word is None else word.replace("-", " ")
 
 
 def number(value: float | None, places: int = 2) -> str:
-    """A number with so many places, and a true minus sign."""
+    """Format a number with this many decimal places and a Unicode minus sign."""
     if value is None:
         return NONE
     text = f"{value:,.{places}f}"
@@ -99,12 +101,12 @@ def number(value: float | None, places: int = 2) -> str:
 
 
 def percent(share: float) -> str:
-    """A share, in whole percents unless it is small."""
+    """Format a fraction as percent, with one decimal below 10 %."""
     return f"{share * 100:.1f} %" if 0 < share < 0.0995 else f"{share * 100:.0f} %"
 
 
 def duration(seconds: float | None) -> str:
-    """How long something took."""
+    """Format a duration."""
     if seconds is None:
         return NONE
     if seconds < 0.9995:
@@ -113,7 +115,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """How long ago or ahead something is: as coarse as it may be."""
+    """Format an age or a remaining time, rounded down to one unit."""
     if seconds is None:
         return "never"
     whole = int(seconds)
@@ -125,5 +127,5 @@ def age(seconds: float | None) -> str:
 
 
 def plural(count: int, one: str) -> str:
-    """A count of things."""
+    """Format a count with its noun, such as "1 model" and "2 models"."""
     return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"

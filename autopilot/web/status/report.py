@@ -1,4 +1,7 @@
-"""What the status pages show: values, collected at one moment; nothing of any client."""
+"""The data of the status page and of /status.json, collected at one moment.
+
+None of it identifies a client (contract §10).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autopilot.observability.history import INTERVAL, Past
+from autopilot.observability.history import INTERVAL, HistoryWindow
 
 if TYPE_CHECKING:
     from autopilot.attestation.evidence_poller import ModelEvidence
@@ -15,11 +18,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Everything at one moment. ``cooling`` maps models to the seconds until a request tries them.
+class StatusReport:
+    """The state of one router at one moment.
 
-    ``first_content`` (seconds) and ``throughput`` (tokens per second) are this router's own
-    averages by model; ``recent`` are the last requests, newest first.
+    ``cooling`` maps models to the seconds until a request may probe them. ``first_content``
+    (seconds) and ``throughput`` (tokens per second) are this router's own averages by model;
+    ``recent`` are the last requests, newest first.
     """
 
     version: str
@@ -32,10 +36,10 @@ class Facts:
     throughput: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, ModelEvidence] = field(default_factory=dict)
     recent: Sequence[Mapping[str, Any]] = ()
-    past: Past = field(default_factory=Past)
+    window: HistoryWindow = field(default_factory=HistoryWindow)
 
     def document(self) -> dict[str, Any]:
-        """The same as plain data for JSON."""
+        """Return the report as plain data for /status.json."""
         return {
             "version": self.version,
             "ready": self.readiness.status == 200,
@@ -52,8 +56,8 @@ class Facts:
             "recent": self.recent,
             "past": {
                 "interval_ms": int(INTERVAL * 1000),
-                "outcomes": dict(self.past.outcomes),
-                "whole": self.past.whole,
-                "intervals": self.past.intervals,
+                "outcomes": dict(self.window.outcomes),
+                "whole": self.window.whole,
+                "intervals": self.window.intervals,
             },
         }
