@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
+from hyperlink import EncodedURL
 from OpenSSL import SSL
 from service_identity import VerificationError
 from treq.client import HTTPClient
@@ -110,15 +111,29 @@ class Fetcher:
         # One client per call, because a client keeps cookies.
         client = HTTPClient(self._agent)
         clock: Any = self._clock  # without it treq would import the global reactor
-        response: IResponse = await maybeDeferred(
-            client.get,
-            url,
-            headers=headers,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=clock,
-        ).addErrback(_explain)
+
+        def get() -> Deferred[Any]:
+            return client.get(
+                _EncodedURL.from_text(url),
+                headers=headers,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=clock,
+            )
+
+        response: IResponse = await maybeDeferred(get).addErrback(_explain)
         return response
+
+
+class _EncodedURL(EncodedURL):
+    """A URL that is requested as it is.
+
+    treq has hyperlink encode every URL, which takes an IPv6 address for an international name.
+    """
+
+    def to_uri(self) -> _EncodedURL:
+        """Return the same: settings and callers give URLs in their encoded form."""
+        return self
 
 
 @implementer(IAgent)

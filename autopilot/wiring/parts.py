@@ -67,7 +67,7 @@ class FeedEndpoints:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """See `IAgentEndpointFactory`."""
-        scheme, host = uri.scheme.decode("ascii"), uri.host.decode("ascii").strip("[]")
+        scheme, host = uri.scheme.decode("ascii"), uri.host.decode("ascii").strip("[]").lower()
         return _QuietEndpoint(self._endpoints(Origin(scheme, host, uri.port)))
 
 

@@ -48,6 +48,25 @@ class _FailingAgent:
         return fail(self._error)
 
 
+@implementer(IAgent)
+class _RecordingAgent:
+    """An agent that records the URIs of requests, and never answers."""
+
+    def __init__(self) -> None:
+        self.uris: list[bytes] = []
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """See `IAgent.request`."""
+        self.uris.append(uri)
+        return Deferred()
+
+
 class RequestTests(FetchTestCase):
     """What goes out."""
 
@@ -68,6 +87,23 @@ class RequestTests(FetchTestCase):
             sorted(name.lower() for name, _ in headers.getAllRawHeaders()),
             [b"accept", b"accept-encoding", b"connection", b"host"],
         )
+
+    def test_urls(self) -> None:
+        """A URL is requested as it is configured, one with an IPv6 address too."""
+        urls = [
+            "http://[::1]:8080/v1/models",
+            "https://[2001:db8::1]/v1/models",
+            "https://192.0.2.1/v1/models",
+            "https://xn--mnchen-3ya.example:8443/a%2Fb/c?nonce=0%2f",
+            "http://feeds.test",
+        ]
+        agent = _RecordingAgent()
+        for url in urls:
+            fetching = Fetcher(agent, self.clock, 10.0).get(url)
+            self.assertNoResult(fetching)
+            fetching.addErrback(lambda _failure: None)
+            fetching.cancel()
+        self.assertEqual([each.decode() for each in agent.uris], urls)
 
     def test_no_cookies(self) -> None:
         """A cookie set by one answer is not sent with the next request."""

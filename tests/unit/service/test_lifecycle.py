@@ -130,10 +130,10 @@ class RunningTests(ServiceTestCase):
             messages_base_url="https://[2001:DB8::1]:8443",
             responses_base_url="https://responses.test",
             models_url="https://LLM.test/v1/models",
-            utilization_url="https://Feeds.test/chutes/utilization",
+            utilization_url="https://[2001:DB8::2]/chutes/utilization",
             api_base_url="https://api.test",
         )
-        hosts = ["llm.test", "2001:db8::1", "responses.test", "feeds.test", "api.test"]
+        hosts = ["llm.test", "2001:db8::1", "responses.test", "2001:db8::2", "api.test"]
         self.assertEqual(made, hosts)
         service.startService()
         self.assertEqual(len(self.reactor.tcpClients), 2)
