@@ -21,7 +21,7 @@ from autopilot.attestation.evidence_parser import is_transient, read_answer, rea
 from autopilot.attestation.evidence_state import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
 from autopilot.http.fetch import FetchedResponse, cancel
 from autopilot.http.fetch_error import FetchError
-from autopilot.observability.log_rate_limit import LogRateLimit, alike
+from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
 from autopilot.routing.catalog import Catalog, Model
 
 SPACING: Final = 30.0
@@ -246,6 +246,6 @@ class EvidencePoller:
 
     def _log_bug(self, failure: Failure) -> None:
         """Log an internal error with its traceback, at a limited rate."""
-        repeated = self._repeats.met(alike(failure), self._clock.seconds()) is None
+        repeated = self._repeats.admit(failure_kind(failure), self._clock.seconds()) is None
         if self._loop is not None and not repeated:
             self._log.failure("Internal error while evidence was fetched", failure)

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from autopilot.http.fetch import cancel
 from autopilot.http.fetch_error import INTERNAL, OK, FetchError
-from autopilot.observability.log_rate_limit import LogRateLimit, alike
+from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
 
 CATALOG: Final = "catalog"
 UTILIZATION: Final = "utilization"
@@ -156,7 +156,7 @@ class Polling:
                 feed=before.name,
                 seconds=self._clock.seconds() - before.failing_since,
             )
-        self._repeats.forget()
+        self._repeats.reset()
         self._observed(before.name, OK, counts.rejected)
 
     def _failed(self, failure: Failure) -> None:
@@ -185,7 +185,7 @@ class Polling:
 
     def _report_failure(self, now: float, message: str) -> None:
         """Warn of the first failure, of a new reason at once, then at growing intervals."""
-        count = self._repeats.met(message, now)
+        count = self._repeats.admit(message, now)
         self._log.emit(
             LogLevel.debug if count is None else LogLevel.warn,
             "Feed {feed} not refreshed{again}: {error}; the last good data stays in use",
@@ -196,7 +196,7 @@ class Polling:
 
     def _log_bug(self, failure: Failure) -> None:
         """Log an internal error with its traceback, at a limited rate."""
-        if self._repeats.met(alike(failure), self._clock.seconds()) is not None:
+        if self._repeats.admit(failure_kind(failure), self._clock.seconds()) is not None:
             self._log.failure(
                 "Internal error while feed {feed} was refreshed", failure, feed=self.status.name
             )

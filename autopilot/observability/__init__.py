@@ -1,1 +1,1 @@
-"""Metrics, request records, log formats: imported by anyone, importing nothing of the project."""
+"""Metrics, request records, traces and log formats; every other layer may import them."""

@@ -1,32 +1,38 @@
-"""The last half hour in short intervals: what the charts of the status page are drawn from.
+"""The recent past for the status page: half an hour in intervals, and the last requests.
 
-A fixed ring of intervals, counted up in place: a request costs a few additions and no memory.
-Times to the first byte are kept as counts by size, so that quantiles cost nothing until asked for.
+The intervals are a fixed ring of counters, so a request costs a few additions and no memory. Times
+to the first byte are counted in a histogram, from which quantiles are computed on demand.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from autopilot.observability.records import RequestRecord
 
 INTERVAL: Final = 30.0
-"""Seconds that are counted merged."""
+"""Seconds in one interval."""
 
 INTERVALS: Final = 60
 
-# Six sizes to a doubling or so, from 5 ms to 3 minutes: a quantile is off by a tenth at most.
+_RECENT_KEPT: Final = 50
+
+# Upper bounds of the histogram's buckets in seconds, from 5 ms to 3 minutes. Each is 1.2 times the
+# one before, and a quantile is interpolated within its bucket: it is off by a tenth at most.
 _BOUNDS: Final = tuple(0.005 * 1.2**step for step in range(58))
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What happened in one interval; quantiles of the first byte in seconds, None without any."""
+    """The figures of one interval.
+
+    ``median`` and ``p95`` of the time to the first byte are in seconds, None without a response.
+    """
 
     requests: int = 0
     failovers: int = 0
@@ -37,7 +43,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class HistoryWindow:
-    """The last half hour: its intervals, the oldest first, and the same of all of it merged."""
+    """The last half hour: its intervals, oldest first, and the figures of all of them together."""
 
     intervals: tuple[Interval, ...] = (Interval(),) * INTERVALS
     whole: Interval = Interval()
@@ -49,21 +55,21 @@ class _Counts:
     number: int = -1
     requests: int = 0
     failovers: int = 0
-    sizes: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def interval(self) -> Interval:
         return Interval(
             self.requests,
             self.failovers,
-            sum(self.sizes),
-            _quantile(self.sizes, 0.5),
-            _quantile(self.sizes, 0.95),
+            sum(self.buckets),
+            _quantile(self.buckets, 0.5),
+            _quantile(self.buckets, 0.95),
         )
 
 
 class History:
-    """Counts the requests of the last half hour; ``seconds`` reads the clock."""
+    """Counts the requests of the last half hour; ``seconds`` returns the monotonic time."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -79,10 +85,10 @@ class History:
         counts.failovers += len(record.failovers)
         counts.outcomes[str(record.outcome)] += 1
         if record.first_byte is not None:
-            counts.sizes[bisect_left(_BOUNDS, record.first_byte)] += 1
+            counts.buckets[bisect_left(_BOUNDS, record.first_byte)] += 1
 
     def window(self) -> HistoryWindow:
-        """What was counted, to this moment."""
+        """Return the figures of the half hour that ends now."""
         now = int(self._seconds() / INTERVAL)
         nothing = _Counts()
         counted = [
@@ -97,8 +103,38 @@ class History:
         )
 
 
+class RecentRequests:
+    """Keeps the last records for the status page.
+
+    Its summary omits the request ids, because a client may have chosen them.
+    """
+
+    def __init__(self) -> None:
+        self._records: deque[RequestRecord] = deque(maxlen=_RECENT_KEPT)
+
+    def add(self, record: RequestRecord) -> None:
+        """Add a record, dropping the oldest if there are too many."""
+        self._records.append(record)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return the records' facts, newest first."""
+        return [
+            {
+                "mode": record.mode,
+                "model": record.model,
+                "status": record.status,
+                "attempts": record.attempts,
+                "failovers": record.failovers,
+                "first_byte": record.first_byte,
+                "duration": record.duration,
+                "outcome": record.outcome,
+            }
+            for record in reversed(self._records)
+        ]
+
+
 def merged(intervals: Iterable[Interval]) -> Interval:
-    """Several intervals as one; its quantiles are the worst of theirs."""
+    """Merge intervals into one, whose quantiles are the worst of theirs."""
     each = list(intervals)
     return Interval(
         sum(one.requests for one in each),
@@ -116,21 +152,21 @@ def _sum(counted: Iterable[_Counts]) -> _Counts:
         whole.failovers += counts.failovers
         whole.outcomes.update(counts.outcomes)
         if counts.requests:
-            whole.sizes = [
-                one + other for one, other in zip(whole.sizes, counts.sizes, strict=True)
+            whole.buckets = [
+                one + other for one, other in zip(whole.buckets, counts.buckets, strict=True)
             ]
     return whole
 
 
-def _quantile(sizes: list[int], share: float) -> float | None:
-    """The value that this share does not exceed, taken as even within its size."""
-    total = sum(sizes)
+def _quantile(buckets: list[int], share: float) -> float | None:
+    """Return the value that ``share`` of all values do not exceed, interpolated in its bucket."""
+    total = sum(buckets)
     if not total:
         return None
-    wanted = share * total
-    reached = list(accumulate(sizes))
-    size = bisect_left(reached, wanted)
-    upper = _BOUNDS[min(size, len(_BOUNDS) - 1)]
-    lower = _BOUNDS[size - 1] if size else 0.0
-    before = reached[size] - sizes[size]
-    return lower + (upper - lower) * (wanted - before) / sizes[size]
+    rank = share * total
+    cumulative = list(accumulate(buckets))
+    bucket = bisect_left(cumulative, rank)
+    upper = _BOUNDS[min(bucket, len(_BOUNDS) - 1)]
+    lower = _BOUNDS[bucket - 1] if bucket else 0.0
+    before = cumulative[bucket] - buckets[bucket]
+    return lower + (upper - lower) * (rank - before) / buckets[bucket]

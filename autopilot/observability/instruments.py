@@ -1,8 +1,8 @@
-"""Counters and histograms for one thread: plain numbers, made into metrics when they are scraped.
+"""Counters and histograms for one thread, converted to Prometheus metrics at scrape time.
 
-The instruments of prometheus_client take a lock and look a child up by its labels for every count,
-which a busy router feels. Its collector interface is meant for counts that are kept elsewhere:
-here. A time series tells nothing of when it was created: there are no ``_created`` samples.
+The instruments of prometheus_client take a lock and look up a child by its labels for each count;
+at thousands of requests per second that shows in a profile. These are plain numbers instead, which
+a custom collector exports. They have no ``_created`` samples.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 
 class Counter:
-    """A counter. ``values`` is counted up in place: one number per tuple of label values."""
+    """A counter; callers increment ``values``, which has a number for each tuple of labels."""
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self._name = name
@@ -28,7 +28,7 @@ class Counter:
             self.values[()] = 0
 
     def family(self) -> CounterMetricFamily:
-        """The counter as it stands."""
+        """Return the counter's current values."""
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
         for labels, value in self.values.items():
             family.add_metric([str(label) for label in labels], value)
@@ -36,7 +36,7 @@ class Counter:
 
 
 class Histogram:
-    """A histogram with upper bounds of its buckets, in ascending order; infinity is added."""
+    """A histogram with these upper bounds of its buckets, in ascending order, and infinity."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
         self._name = name
@@ -51,18 +51,18 @@ class Histogram:
         self._sum += value
 
     def family(self) -> HistogramMetricFamily:
-        """The histogram as it stands."""
+        """Return the histogram's current values."""
         names = (*map(str, self._bounds), "+Inf")
         buckets = list(zip(names, accumulate(self._counts), strict=True))
         return HistogramMetricFamily(self._name, self._text, buckets, self._sum)
 
 
 class InstrumentCollector(Collector):
-    """Shows a registry what was counted, in the order given."""
+    """Exports instruments to a registry, in the order given."""
 
-    def __init__(self, *counted: Counter | Histogram) -> None:
-        self._counted = counted
+    def __init__(self, *instruments: Counter | Histogram) -> None:
+        self._instruments = instruments
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """See ``Collector``."""
-        return (each.family() for each in self._counted)
+        return (each.family() for each in self._instruments)

@@ -1,7 +1,7 @@
-"""Which of many alike are told: what fails a thousand times is no thousand lines.
+"""A rate limit for repeated log messages: the first is logged, then a count at growing intervals.
 
-The first of a kind is told at once. While it goes on, it is told again after a pause that doubles
-from one minute to ten, with how many there were. What was quiet for longer than that is new again.
+The interval doubles from one minute to ten. A kind of message that did not occur for ten minutes
+counts as new.
 """
 
 from __future__ import annotations
@@ -13,68 +13,72 @@ from typing import Final
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-SHORTEST: Final = 60.0
-"""Seconds after the first in which others like it are not told."""
+FIRST_PAUSE: Final = 60.0
+"""Seconds after the first message in which others of its kind are suppressed."""
 
-LONGEST: Final = 600.0
-"""Seconds between two, however long it goes on."""
+MAX_PAUSE: Final = 600.0
+"""Seconds between two messages of a kind, at most."""
 
-_MOST_KINDS: Final = 64
+_MAX_KINDS: Final = 64
 
 
 class _Kind:
-    """One kind: when it was met and told last, and how many there were since."""
+    """One kind of message: its last occurrence, and its last line with the number since then."""
 
-    __slots__ = ("met", "pause", "told", "untold")
+    __slots__ = ("logged_at", "pause", "seen_at", "suppressed")
 
     def __init__(self, now: float) -> None:
-        self.told = self.met = now
-        self.pause = SHORTEST
-        self.untold = 0
+        self.logged_at = self.seen_at = now
+        self.pause = FIRST_PAUSE
+        self.suppressed = 0
 
 
 class LogRateLimit:
-    """Remembers a bounded number of kinds, those met last."""
+    """Decides which messages are logged; it remembers the kinds that occurred last, up to 64."""
 
     def __init__(self) -> None:
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
 
-    def met(self, kind: Hashable, now: float) -> int | None:
-        """How many of `kind` to tell of, this one included; None to say nothing of it now.
+    def admit(self, kind: Hashable, now: float) -> int | None:
+        """Count a message of ``kind``; return the number to log with it, None to suppress it.
 
-        ``now`` is in seconds of any clock.
+        The number is that of the messages since the last one logged, this one included. ``now`` is
+        in seconds of any clock.
         """
         known = self._kinds.get(kind)
-        # A wall clock may have been set back, too.
-        if known is None or not known.told <= now <= known.met + LONGEST:
+        # `now` may be earlier than the last message: log events carry wall-clock time.
+        if known is None or not known.logged_at <= now <= known.seen_at + MAX_PAUSE:
             self._kinds[kind] = _Kind(now)
             self._kinds.move_to_end(kind)
-            if len(self._kinds) > _MOST_KINDS:
+            if len(self._kinds) > _MAX_KINDS:
                 self._kinds.popitem(last=False)
             return 1
         self._kinds.move_to_end(kind)
-        known.met = now
-        known.untold += 1
-        if now - known.told < known.pause:
+        known.seen_at = now
+        known.suppressed += 1
+        if now - known.logged_at < known.pause:
             return None
-        count, known.untold = known.untold, 0
-        known.told = now
-        known.pause = min(known.pause * 2, LONGEST)
+        count, known.suppressed = known.suppressed, 0
+        known.logged_at = now
+        known.pause = min(known.pause * 2, MAX_PAUSE)
         return count
 
-    def forget(self) -> None:
-        """Tell the next of any kind: what was before is over."""
+    def reset(self) -> None:
+        """Treat the next message of every kind as new."""
         self._kinds.clear()
 
 
-def alike(failure: Failure) -> Hashable:
-    """The same for failures of one type that come from one place."""
+def failure_kind(failure: Failure) -> Hashable:
+    """Return a key that is equal for failures of one type raised at one place."""
     method, path, line = failure.frames[-1][:3] if failure.frames else (None, None, None)
     return failure.type, method, path, line
 
 
 class FailureLog:
-    """Logs what callbacks raise, with tracebacks, at a limited rate. ``seconds`` reads a clock."""
+    """Logs exceptions of callbacks, with tracebacks, at a limited rate.
+
+    ``seconds`` returns the time of any clock.
+    """
 
     def __init__(self, log: Logger, seconds: Callable[[], float]) -> None:
         self._log = log
@@ -82,9 +86,9 @@ class FailureLog:
         self._limit = LogRateLimit()
 
     def report(self, text: str) -> None:
-        """Log the exception being handled under ``text``, unless its like was logged lately."""
+        """Log the exception being handled under ``text``, unless the rate limit suppresses it."""
         failure = Failure()
-        count = self._limit.met((text, alike(failure)), self._seconds())
+        count = self._limit.admit((text, failure_kind(failure)), self._seconds())
         if count is not None:
             again = f" ({count} times since the last such message)" if count > 1 else ""
             self._log.failure("{text}{again}", failure, text=text, again=again)

@@ -1,10 +1,10 @@
-"""How log events become lines: text for people, or one JSON object per line.
+"""The two log formats: text, or one JSON object per line.
 
-Callers log format strings with named fields and never choose a format. What ends up in a line is
-kept narrow on purpose. A field that is not plain data appears as its type's name, since an
-object's ``repr`` may show a header or an address; tracebacks show source lines, and neither values
-of variables nor what the error says; nothing can end a line early or send a terminal an escape
-sequence.
+Callers log format strings with named fields; the format is the operator's choice. A line never
+contains what might be a secret or an address (contract §10): a field that is not plain data appears
+as its type's name, because an object's ``repr`` may include a header; a traceback shows source
+lines, but neither variables nor the error's message. No value can end a line early or send an
+escape sequence to a terminal.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from twisted.python.failure import Failure, format_frames
 from twisted.python.reflect import qual
 from zope.interface import implementer
 
-from autopilot.observability.log_rate_limit import LogRateLimit, alike
+from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
 
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
-_DEEPEST = 4
+_MAX_DEPTH = 4
 _COUNT = "log_times"
-_SEQUENCES = (list, tuple, set, frozenset)  # a named tuple is no plain data
+_SEQUENCES = (list, tuple, set, frozenset)  # compared by exact type: a named tuple is not plain
 _OLDER_API = frozenset({"failure", "format", "isError", "message", "system", "time", "why"})
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code != ord("\n")}
 
 
 class Sink(Protocol):
-    """Where lines go: ``sys.stdout``, or Twisted's ``LogFile``."""
+    """The output of the log: ``sys.stdout``, or Twisted's ``LogFile``."""
 
     def write(self, text: str, /) -> object:
-        """Take one line."""
+        """Write one line."""
 
     def flush(self) -> object:
-        """Let it be seen now."""
+        """Flush what was written."""
 
 
 @implementer(ILogObserver)
 class LineObserver:
-    """Writes each event of at least a level in a format, and flushes.
+    """Writes and flushes each event at or above a level, in one of the two formats.
 
-    A traceback that comes again and again is written now and again, with how many there were.
+    Repeated tracebacks are rate-limited, and written with their number.
     """
 
     def __init__(self, sink: Sink, log_format: str, level: str) -> None:
@@ -55,19 +55,19 @@ class LineObserver:
         self.configure(log_format, level)
 
     def configure(self, log_format: str, level: str) -> None:
-        """Write ``text`` or ``json`` from now on, and nothing below `level`."""
+        """Write ``text`` or ``json`` from now on, and no event below ``level``."""
         self._render = {"text": text_line, "json": json_line}[log_format]
         least = LogLevel.levelWithName(level)
         self._accepted = frozenset(_LEVELS[_LEVELS.index(least) :])
 
     def __call__(self, event: LogEvent) -> None:
-        """Write the event, or not."""
+        """Write the event, unless its level or the rate limit suppresses it."""
         if event.get("log_level", LogLevel.info) not in self._accepted:
             return
         failure = _failure(event)
         if failure is not None:
-            kind = (_logger(event), event.get("log_format"), alike(failure))
-            count = self._repeats.met(kind, event.get("log_time", 0.0))
+            kind = (_logger(event), event.get("log_format"), failure_kind(failure))
+            count = self._repeats.admit(kind, event.get("log_time", 0.0))
             if count is None:
                 return
             event = {**event, _COUNT: count}
@@ -76,23 +76,23 @@ class LineObserver:
 
 
 def line_observer(sink: Sink, log_format: str, level: str) -> LineObserver:
-    """The observer for a `log_format` of ``text`` or ``json``, and the name of the least level."""
+    """Return the observer for a format (``text`` or ``json``) and the name of the lowest level."""
     return LineObserver(sink, log_format, level)
 
 
 def text_line(event: LogEvent) -> str:
-    """Time, level, logger and message, in ASCII; what follows in the event is indented below."""
+    """Format time, level, logger and message in ASCII, with further lines indented."""
     text = f"{_time(event)} {_level(event)} {_logger(event)}: {_message(event)}"
     failure = _failure(event)
     if failure is not None:
         count = event.get(_COUNT, 1)
-        again = f" ({count} times since this was last said)" if count > 1 else ""
+        again = f" ({count} times since the last such message)" if count > 1 else ""
         text += f"{again}\n{_traceback(failure)}"
     return visible(text) + "\n"
 
 
 def visible(text: str) -> str:
-    """`text` with nothing in it that a terminal obeys; its further lines are indented."""
+    """Escape control and non-ASCII characters, and indent all lines but the first."""
     if is_plain(text):
         return text
     shown = text.translate(_CONTROL).replace("\n", "\n    ")
@@ -100,15 +100,15 @@ def visible(text: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether `text` is one line of printable ASCII, as nearly all are."""
+    """Return whether ``text`` is a single line of printable ASCII; nearly all messages are."""
     return text.isascii() and text.isprintable()
 
 
 def json_line(event: LogEvent) -> str:
-    """One JSON object: ``time``, ``level``, ``logger``, ``message``, then the event's own fields.
+    """Format ``time``, ``level``, ``logger``, ``message`` and the event's own fields as JSON.
 
-    A failure adds ``error`` (its type), ``traceback``, and ``times``: how many such there were
-    since the last that was written. Never raises for any value of a field.
+    A failure adds ``error`` (its type), ``traceback``, and ``times``: the number of such failures
+    since the last one written. Never raises, whatever the fields contain.
     """
     record: dict[str, object] = {
         "time": _time(event),
@@ -127,9 +127,9 @@ def json_line(event: LogEvent) -> str:
 
 
 def _own_fields(event: LogEvent) -> list[str]:
-    """The names of the fields the caller gave. Events of the older log API have none.
+    """Return the names of the caller's fields; events of the legacy log API have none.
 
-    An observer of the older API may have seen the event first, and left its own names in it.
+    An observer of the legacy API may have handled the event first and added its own names.
     """
     if "isError" in event and "log_logger" not in event:
         return []
@@ -138,32 +138,32 @@ def _own_fields(event: LogEvent) -> list[str]:
 
 
 def plain(value: object, depth: int = 0) -> object:
-    """`value` as data that JSON can hold; whatever is not plain data becomes its type's name."""
+    """Convert ``value`` to JSON data; whatever is not plain data becomes its type's name."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int) and value.bit_length() <= 64:
         return value
     if isinstance(value, float) and isfinite(value):
         return value
-    if depth < _DEEPEST and isinstance(value, Mapping):
+    if depth < _MAX_DEPTH and isinstance(value, Mapping):
         return {_key(key): plain(item, depth + 1) for key, item in value.items()}
-    if depth < _DEEPEST and type(value) in _SEQUENCES:
+    if depth < _MAX_DEPTH and type(value) in _SEQUENCES:
         return [plain(item, depth + 1) for item in cast("Iterable[object]", value)]
     return f"<{type(value).__name__}>"
 
 
 def _key(key: object) -> str:
-    """A name for a mapping's key."""
-    return key if isinstance(key, str) else str(plain(key, _DEEPEST))
+    """Convert a mapping's key to a string."""
+    return key if isinstance(key, str) else str(plain(key, _MAX_DEPTH))
 
 
 def _time(event: LogEvent) -> str:
-    """When the event happened."""
+    """Return the event's time."""
     return utc(event.get("log_time", 0.0))
 
 
 def utc(moment: float) -> str:
-    """A time in seconds since 1970, in UTC with milliseconds."""
+    """Format Unix time as ISO 8601 in UTC, with milliseconds."""
     whole = int(moment)
     carry, micros = divmod(round((moment - whole) * 1e6), 1_000_000)
     return f"{_second(whole + carry)}.{micros // 1000:03d}Z"
@@ -171,24 +171,24 @@ def utc(moment: float) -> str:
 
 @lru_cache(maxsize=2)
 def _second(whole: int) -> str:
-    """A second's part of a time: much happens within one."""
+    """Format whole seconds; cached, because consecutive events share their second."""
     return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
 def _level(event: LogEvent) -> str:
-    """The level's name."""
+    """Return the name of the event's level."""
     return str(event.get("log_level", LogLevel.info).name)
 
 
 def _logger(event: LogEvent) -> str:
-    """Who logged it."""
+    """Return the name of the logger."""
     return str(event.get("log_namespace") or event.get("system") or "-")
 
 
 def _message(event: LogEvent) -> str:
-    """The event's format string, filled in.
+    """Return the formatted message.
 
-    An error of the older log API has its traceback in its text; that is shown once, elsewhere.
+    The message of a legacy error contains its traceback, which is written separately.
     """
     if "isError" in event and _failure(event) is not None:
         return str(event.get("why") or "Unhandled error")
@@ -196,9 +196,9 @@ def _message(event: LogEvent) -> str:
 
 
 def _traceback(failure: Failure) -> str:
-    """Where it went wrong, and with what kind of error.
+    """Format the stack and the error's type.
 
-    What the error says stays out: much of it is a quotation of what was just being handled.
+    The error's message is left out, because it often quotes the data being handled.
     """
     lines = ["Traceback (most recent call last):\n"]
     format_frames(failure.frames, lines.append)
@@ -208,6 +208,6 @@ def _traceback(failure: Failure) -> str:
 
 
 def _failure(event: LogEvent) -> Failure | None:
-    """The failure that the event reports, in either log API."""
+    """Return the failure that the event reports, in either log API."""
     failure = event.get("failure" if "isError" in event else "log_failure")
     return failure if isinstance(failure, Failure) else None

@@ -1,6 +1,6 @@
-"""Where spans go: by OTLP over HTTP, as the standard ``OTEL_*`` variables of the environment say.
+"""The export of spans by OTLP over HTTP, configured by the standard ``OTEL_*`` variables.
 
-The SDK exports from a thread of its own; the reactor never waits for a collector.
+The SDK exports from a thread of its own, so a slow collector never blocks the reactor.
 """
 
 from __future__ import annotations
@@ -20,52 +20,56 @@ from twisted.logger import Logger
 
 from autopilot.observability.log_rate_limit import LogRateLimit
 
-_LONGEST_GOODBYE = 5.0
+_SHUTDOWN_SECONDS = 5.0
 
 
 class OtlpExporter:
-    """Exports the spans of its ``provider`` until it is stopped."""
+    """Exports the spans of its ``provider`` until `stop`."""
 
     def __init__(
         self, reactor: Any, version: str, exporter: Callable[[], SpanExporter] = OTLPSpanExporter
     ) -> None:
         self._reactor = reactor
-        self._complaints = _Complaints(reactor)
-        # Its own end is not the process': who stops the router decides how long that may take.
+        self._warnings = _SdkWarnings(reactor)
+        # Without shutdown_on_exit the SDK would block the process's exit for as long as it likes.
         self.provider = TracerProvider(resource=_resource(version), shutdown_on_exit=False)
         self.provider.add_span_processor(BatchSpanProcessor(exporter()))
 
     def stop(self) -> Deferred[None]:
-        """Send what is left. Fires when that is done, or has taken too long."""
+        """Export the remaining spans. Fires when that is done, or after five seconds."""
         done: Deferred[None] = Deferred()
 
-        def say_goodbye() -> None:
+        def flush() -> None:
             self.provider.shutdown()
-            self._reactor.callFromThread(said)
+            self._reactor.callFromThread(flushed)
 
-        def said() -> None:
-            # Not earlier: unheard, the SDK's words would go to stderr, with headers among them.
-            self._complaints.close()
-            if late.active():
-                late.cancel()
+        def flushed() -> None:
+            # Not earlier: without a handler Python writes the SDK's warnings, which may contain
+            # headers, to stderr.
+            self._warnings.close()
+            if timeout.active():
+                timeout.cancel()
                 done.callback(None)
 
-        late = self._reactor.callLater(_LONGEST_GOODBYE, done.callback, None)
-        # Not of the reactor's threads, for whose end it waits.
-        Thread(target=say_goodbye, name="last spans", daemon=True).start()
+        timeout = self._reactor.callLater(_SHUTDOWN_SECONDS, done.callback, None)
+        # Not in the reactor's thread pool: the reactor joins those threads when it stops.
+        Thread(target=flush, name="last spans", daemon=True).start()
         return done
 
 
 def _resource(version: str) -> Resource:
-    """Who traces; ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` have the last word."""
-    said = Resource.create()
-    if str(said.attributes.get("service.name", "")).startswith("unknown_service"):
-        said = said.merge(Resource({"service.name": "chutes-autopilot"}))
-    return Resource({"service.version": version}).merge(said)
+    """Return the resource; ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` override it."""
+    configured = Resource.create()
+    if str(configured.attributes.get("service.name", "")).startswith("unknown_service"):
+        configured = configured.merge(Resource({"service.name": "chutes-autopilot"}))
+    return Resource({"service.version": version}).merge(configured)
 
 
-class _Complaints(logging.Handler):
-    """What the SDK has to say, in our log: that something is wrong, and no address or header."""
+class _SdkWarnings(logging.Handler):
+    """Reports the SDK's warnings in the router's log without their text.
+
+    The text may contain the collector's address and its headers.
+    """
 
     _log = Logger(namespace="autopilot.observability.otlp")
 
@@ -77,20 +81,20 @@ class _Complaints(logging.Handler):
         self._logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell of it from the reactor's thread, now and again."""
-        self._reactor.callFromThread(self._tell, record.name)
+        """Report the warning from the reactor's thread."""
+        self._reactor.callFromThread(self._report, record.name)
 
-    def _tell(self, name: str) -> None:
-        count = self._repeats.met(name, time.monotonic())
+    def _report(self, name: str) -> None:
+        count = self._repeats.admit(name, time.monotonic())
         if count is not None:
             self._log.warn(
-                "Traces: {name} complained {count} times; is the collector there, and does it"
-                " take them?",
+                "Exporting traces: {count} warnings from {name}; check that the collector at"
+                " OTEL_EXPORTER_OTLP_ENDPOINT is reachable and accepts traces",
                 name=name,
                 count=count,
             )
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop receiving warnings."""
         self._logger.removeHandler(self)
         super().close()

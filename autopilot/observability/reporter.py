@@ -1,12 +1,11 @@
-"""What becomes of request records: one log event per request, successes thinned on demand.
+"""The log of finished requests: one event each, of which ``LOG_SAMPLE`` thins the successes.
 
-The text of an event says only what there is to say; the event carries every fact under its own
-name, as a number where it is one, for observers that write JSON. Neither holds anything of the
-client's but the request id it may have chosen, and a model's name.
+The event's text contains only the facts that are known. Its fields contain all of them, as numbers
+where possible, for observers that write JSON. Of the client's own data there are the request id,
+if the client chose it, and the model's name.
 
-A process that is all the router's own spares itself the events:
-``autopilot.observability.access_log`` makes the same lines of the records at once, at a tenth of
-the price.
+Under ``twistd autopilot``, ``autopilot.observability.access_log`` formats the same lines directly
+from the records, without events, at a tenth of the cost.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from autopilot.observability.records import RequestRecord, facts
 NAMESPACE = "autopilot.requests"
 
 _QUIET = "completed"
-# Constant pieces of the line, each shown only when its fact is known.
+# The parts of a line in order, each with the field that it needs.
 _PIECES = (
     ("req_id", "{req_id}"),
     ("mode", "{mode}"),
@@ -36,7 +35,7 @@ _PIECES = (
 
 
 class Reporter:
-    """Has records written. ``sample`` is the share of undisturbed successes that are, 0 to 1."""
+    """Samples records and writes them; ``sample``, 0 to 1, is the share of clean successes kept."""
 
     def __init__(
         self,
@@ -49,14 +48,14 @@ class Reporter:
         self._write = write
 
     def report(self, record: RequestRecord) -> None:
-        """Write one record, or not."""
+        """Write the record, unless it is a success that the sample leaves out."""
         if _is_quiet(record) and self._random() >= self.sample:
             return
         self._write(record)
 
 
 def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]:
-    """Writes records as events of Twisted's log, for whoever observes it."""
+    """Return a function that logs records as events of Twisted's log."""
     logger = log or Logger(namespace=NAMESPACE)
 
     def write(record: RequestRecord) -> None:
@@ -68,6 +67,6 @@ def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]
 
 
 def _is_quiet(record: RequestRecord) -> bool:
-    """Whether nothing went wrong: no failover, no error, and a stream that said it was over."""
-    undisturbed = not record.failovers and record.terminated
-    return undisturbed and record.outcome == _QUIET and (record.status or 0) < 400
+    """Return whether the request succeeded without failover and with its stream's terminator."""
+    clean = not record.failovers and record.terminated
+    return clean and record.outcome == _QUIET and (record.status or 0) < 400

@@ -1,7 +1,7 @@
-"""Spans of requests and their attempts, by the semantic conventions for HTTP and generative AI.
+"""Spans of requests and attempts, by OpenTelemetry's conventions for HTTP and generative AI.
 
-Only the extra ``otel`` brings what this imports, so it is itself imported only where traces are
-wanted. A span holds what a record holds: nothing of what was said, no key and no address.
+OpenTelemetry is installed by the extra ``otel`` only, so this module is imported only when traces
+are enabled. Like a record, a span contains no body, key or address (contract §10).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _Fields = Sequence[tuple[bytes, bytes]]
 _PARENT, _STATE = b"traceparent", b"tracestate"
 _PROVIDER: Final = "chutes"
 _OPERATIONS: Final = {b"/v1/completions": "text_completion"}
-_LONGEST_NAME: Final = 256
+_MAX_MODEL_NAME: Final = 256
 _CLIENT_LEFT: Final = frozenset({"client_gone", "client_stalled"})
-_UNDISTURBED: Final = frozenset({"completed", "refused"}) | _CLIENT_LEFT
+_NO_ERROR: Final = frozenset({"completed", "refused"}) | _CLIENT_LEFT
 
 _propagator = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """Begins the traces of requests.
+    """Starts the traces of requests.
 
-    ``known`` are the models of the catalog: only their names become names of spans, which have to
-    be few.
+    ``known`` returns the models of the catalog. Only their names appear in span names, which must
+    have low cardinality.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Tracing:
     def __call__(
         self, path: bytes, named: Mapping[bytes, Sequence[bytes]], asked: str | None, host: str
     ) -> RequestTrace:
-        """Begin the span of a request; its parent is the client's, where it names a valid one."""
+        """Start the span of a request, as a child of the client's span if it sent a valid one."""
         try:
             spans = self._begin(path, named, asked, host)
         except Exception:  # noqa: BLE001  an application's provider may raise anything
@@ -78,30 +78,30 @@ class Tracing:
                 "http.request.method": "POST",
                 "http.route": target,
                 "url.path": target,
-                **({} if asked is None else {"gen_ai.request.model": asked[:_LONGEST_NAME]}),
+                **({} if asked is None else {"gen_ai.request.model": asked[:_MAX_MODEL_NAME]}),
             },
         )
         return _Spans(self, span, common | {"server.address": host})
 
     def failed(self) -> None:
-        """Log the exception being handled, which ends the trace of one request."""
+        """Log the exception being handled; the caller then ends that request's trace."""
         self._failures.report("Tracing failed; the request goes on without it")
 
     def attempt(self, model: str, within: Span, common: Mapping[str, str]) -> Span:
-        """Begin the span of an attempt."""
+        """Start the span of an attempt."""
         operation = common["gen_ai.operation.name"]
         return self._tracer.start_span(
             f"{operation} {model}" if model in self._known() else operation,
             context=set_span_in_context(within, Context()),
             kind=SpanKind.CLIENT,
-            attributes={**common, "gen_ai.request.model": model[:_LONGEST_NAME]},
+            attributes={**common, "gen_ai.request.model": model[:_MAX_MODEL_NAME]},
         )
 
 
 class RequestTrace:
-    """Follows one request by the protocol of ``autopilot.relay.trace``, and never fails it.
+    """Traces one request, by the protocol of ``autopilot.relay.trace``, without ever raising.
 
-    What the tracing application raises is logged, and ends the trace.
+    An exception of the application's tracer provider is logged, and ends the trace.
     """
 
     def __init__(self, tracing: Tracing, spans: _Spans | None) -> None:
@@ -109,24 +109,24 @@ class RequestTrace:
         self._spans = spans
 
     def attempting(self, model: str) -> None:
-        """A candidate is tried."""
+        """Start the span of an attempt with ``model``, ending that of the attempt before."""
         self._do(_Spans.attempting, model)
 
     def inject(self, fields: _Fields) -> _Fields:
-        """Return the fields with the attempt as the parent of whatever the upstream traces."""
+        """Return the fields with a ``traceparent`` that makes the attempt the upstream's parent."""
         injected = self._do(_Spans.inject, fields)
         return fields if injected is None else injected
 
     def failed(self, reason: str, status: int | None) -> None:
-        """The attempt failed, and its span ends."""
+        """Mark the attempt's span as failed, and end it."""
         self._do(_Spans.failed, reason, status)
 
     def committed(self, status: int) -> None:
-        """The first byte goes to the client."""
+        """Record that the first byte of the response goes to the client."""
         self._do(_Spans.committed, status)
 
     def over(self, record: RequestRecord) -> None:
-        """The request is over, and so are both spans."""
+        """Set the facts of the finished request's record, and end all its spans."""
         self._do(_Spans.over, record)
 
     def _do(
@@ -179,10 +179,10 @@ class _Spans:
             self._attempt.set_attribute("http.response.status_code", status)
 
     def over(self, record: RequestRecord) -> None:
-        wrong = _wrong(record)
+        error_type = _error_type(record)
         for span in (self._attempt, self._span):
-            if span is not None and wrong is not None:
-                span.set_attribute("error.type", wrong)
+            if span is not None and error_type is not None:
+                span.set_attribute("error.type", error_type)
                 span.set_status(Status(StatusCode.ERROR))
         self._end_attempt()
         self._span.set_attributes(_attributes(record))
@@ -195,10 +195,10 @@ class _Spans:
 
 
 def parent(named: Mapping[bytes, Sequence[bytes]]) -> Context:
-    """The context that the fields ``traceparent`` and ``tracestate`` give; none if not valid.
+    """Return the context given by ``traceparent`` and ``tracestate``, empty if they are invalid.
 
-    W3C Trace Context, 3.2: several fields ``traceparent`` are as good as none; those ``tracestate``
-    are one list.
+    Several ``traceparent`` fields are invalid, while several ``tracestate`` fields form one list
+    (W3C Trace Context §3.2.1, §3.3.1).
     """
     given = named.get(_PARENT, ())
     if len(given) != 1:
@@ -210,9 +210,12 @@ def parent(named: Mapping[bytes, Sequence[bytes]]) -> Context:
     return _propagator.extract(carrier, Context())
 
 
-def _wrong(record: RequestRecord) -> str | None:
-    """What makes an error of a request: a 5xx or a broken answer, not a client's own decision."""
-    if record.outcome not in _UNDISTURBED:
+def _error_type(record: RequestRecord) -> str | None:
+    """Return the ``error.type`` of a request, or None.
+
+    A 5xx or a broken response is an error; a client that disconnects is not.
+    """
+    if record.outcome not in _NO_ERROR:
         return str(record.outcome)
     status = record.status
     return str(status) if status is not None and status >= 500 else None

@@ -1,1 +1,1 @@
-"""The composition root: the only place that builds the parts and joins them."""
+"""The composition root: the only code that builds the router's parts and connects them."""

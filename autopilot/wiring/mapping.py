@@ -1,4 +1,4 @@
-"""What the parts of a router are handed of its settings, at the start and when they change."""
+"""The mapping of the settings to each part's own configuration, at start and on reload."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def memory(settings: Settings) -> Memory:
-    """What the router remembers between requests, with nothing in it yet."""
+    """Return the empty state that the router keeps between requests."""
     return Memory(
         SessionAffinity(
             ttl=settings.sticky_ttl_secs,
@@ -37,7 +37,7 @@ def memory(settings: Settings) -> Memory:
 
 
 def configure_state(memory: Memory, settings: Settings) -> None:
-    """Let a memory go by other settings; it keeps what it holds as far as they allow."""
+    """Apply changed settings to the state; it keeps its entries as far as the new limits allow."""
     memory.stickiness.configure(
         ttl=settings.sticky_ttl_secs,
         max_entries=settings.sticky_max_entries,
@@ -66,7 +66,7 @@ def origins(settings: Settings) -> tuple[Origin, ...]:
 
 
 def limits(settings: Settings) -> Limits:
-    """What a client may send, and how long it may take."""
+    """Return the limits on a client's request: size and time."""
     return Limits(
         head_timeout=settings.client_header_timeout_ms / 1000,
         body_timeout=settings.client_body_timeout_ms / 1000,
@@ -75,7 +75,7 @@ def limits(settings: Settings) -> Limits:
 
 
 def admission(settings: Settings) -> Admission:
-    """Who and what is let in, and how requests are treated then."""
+    """Return the relay's configuration: which requests it admits, and how it relays them."""
     return Admission(
         rules=Rules(
             aliases=frozenset(settings.aliases),

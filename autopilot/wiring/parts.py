@@ -1,7 +1,8 @@
-"""The parts of one router, built from its settings and joined: the composition root.
+"""The parts of one router, built from its settings and connected.
 
-Everything else is handed what it needs. Klein is imported from here (through the pages), and Klein
-installs a reactor, so this module is imported only after the reactor was chosen.
+Every other module receives its collaborators as arguments. This module imports Klein (through
+``autopilot.web.app``), and Klein installs a reactor, so it must be imported only after the reactor
+has been chosen.
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.dialect import Dialect
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.timers import TimerQueue
-from autopilot.observability.history import History
+from autopilot.observability.history import History, RecentRequests
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
-from autopilot.observability.recent import Recent
 from autopilot.observability.records import RequestRecord
 from autopilot.observability.reporter import Reporter, records_to_log
 from autopilot.relay.proxy import Proxy
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 @implementer(IAgentEndpointFactory)
 class FeedEndpoints:
-    """The same endpoints that calls take, for the `Agent` that fetches the feeds."""
+    """Adapts the relay's endpoints to the `Agent` that fetches the feeds."""
 
     def __init__(self, endpoints: VerifiedEndpoints) -> None:
         self._endpoints = endpoints
@@ -73,7 +73,7 @@ class FeedEndpoints:
 
 @implementer(IStreamClientEndpoint)
 class _QuietEndpoint:
-    """Spares the log two lines about each fetch's factory, and memory a head without end."""
+    """Limits the size of response heads, and keeps each fetch's factory out of the log."""
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
@@ -88,8 +88,8 @@ class _QuietEndpoint:
 class Parts:
     """The parts of one router, built once from its settings.
 
-    ``records`` writes the requests' records; without it they become events of Twisted's log.
-    ``traces`` takes the spans of requests; without it the settings say whether there are any.
+    ``records`` writes the requests' records; by default they become events of Twisted's log.
+    ``traces`` receives the spans of requests; by default ``OTEL_TRACES`` decides about tracing.
     """
 
     _log = Logger()
@@ -106,11 +106,11 @@ class Parts:
         self.draining = False
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self.metrics = Metrics(__version__)
-        self.recent = Recent()
+        self.recent = RecentRequests()
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
-        drawn = SectionCache()
-        self.updates = LiveUpdates(reactor, lambda: drawn(self.status()))
+        sections = SectionCache()
+        self.updates = LiveUpdates(reactor, lambda: sections(self.status()))
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.memory = mapping.memory(settings)
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
@@ -132,7 +132,7 @@ class Parts:
         self._shared: list[RootResource] = []
 
     def configure(self, settings: Settings) -> None:
-        """Go by other settings, as far as they can change now; no request under way notices."""
+        """Apply the settings that can change at run time; requests in flight keep the old ones."""
         self.settings = settings
         self.gateway.configure(mapping.admission(settings))
         mapping.configure_state(self.memory, settings)
@@ -145,7 +145,7 @@ class Parts:
             tree.set_cors(Cors.of(settings.cors_allow_origins))
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
-        """The resources of one port: those for clients, those for operators, or both."""
+        """Return the resources of one port: those for clients, those for operators, or both."""
         sources = PageSources(
             catalog=lambda: self.control.snapshot.catalog,
             documents=self.documents,
@@ -163,14 +163,14 @@ class Parts:
         return tree
 
     def site(self, tree: RootResource) -> AutopilotSite:
-        """A site of the router's own for a tree of its resources."""
+        """Return one of the router's own sites, which serves ``tree``."""
         limits = mapping.limits(self.settings)
         site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected_head)
         self._sites.append(site)
         return site
 
     def readiness(self) -> Readiness:
-        """Whether the router should be sent traffic."""
+        """Return whether the router is ready for traffic (contract §9)."""
         return readiness(
             self.control.snapshot,
             self.control.statuses,
@@ -181,7 +181,7 @@ class Parts:
         )
 
     def status(self) -> StatusReport:
-        """What the router knows and does, without anything of its clients."""
+        """Return the status report, which contains nothing about individual clients."""
         now = self.clock.seconds()
         return StatusReport(
             version=__version__,
@@ -247,7 +247,7 @@ class Parts:
         )
 
     def _tracer(self, reactor: Any, traces: TracerProvider | None) -> Tracer | None:
-        """What follows requests; imported only where somebody wants to see it."""
+        """Return the tracer if tracing is enabled; only then is OpenTelemetry imported."""
         if traces is None and not self.settings.otel_traces:
             return None
         from autopilot.observability.tracing import Tracing
@@ -297,4 +297,4 @@ class Parts:
 
 
 def _jitter() -> float:
-    return random.uniform(-1.0, 1.0)  # noqa: S311  spreads polling, guards nothing
+    return random.uniform(-1.0, 1.0)  # noqa: S311  spreads the polling, not a secret

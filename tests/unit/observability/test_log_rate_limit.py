@@ -1,4 +1,4 @@
-"""Of many alike, the first is told, and then fewer and fewer."""
+"""The rate limit of repeated messages: the first is logged, then ever fewer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.log_rate_limit import (
-    LONGEST,
-    SHORTEST,
+    FIRST_PAUSE,
+    MAX_PAUSE,
     FailureLog,
     LogRateLimit,
-    alike,
+    failure_kind,
 )
 
 
@@ -39,7 +39,7 @@ class RepeatsTests(SynchronousTestCase):
 
     def told(self, kind: str, *moments: float) -> list[tuple[float, int]]:
         """When something was told, and of how many."""
-        counts = ((moment, self.repeats.met(kind, moment)) for moment in moments)
+        counts = ((moment, self.repeats.admit(kind, moment)) for moment in moments)
         return [(moment, count) for moment, count in counts if count is not None]
 
     def test_an_hour(self) -> None:
@@ -49,7 +49,7 @@ class RepeatsTests(SynchronousTestCase):
         self.assertEqual([count for _, count in told[:5]], [1, 4, 8, 16, 32])
         self.assertEqual(len(told), 9)
         gaps = {later - earlier for (earlier, _), (later, _) in pairwise(told)}
-        self.assertEqual(max(gaps), LONGEST)
+        self.assertEqual(max(gaps), MAX_PAUSE)
 
     def test_kinds(self) -> None:
         """Another kind is told at once, and does not make the first new."""
@@ -62,42 +62,44 @@ class RepeatsTests(SynchronousTestCase):
     def test_quiet(self) -> None:
         """What was quiet for long is new."""
         self.told("a", 0.0, 30.0, 60.0)
-        self.assertEqual(self.told("a", 60.0 + LONGEST + 1, 62.0 + LONGEST), [(661.0, 1)])
+        self.assertEqual(self.told("a", 60.0 + MAX_PAUSE + 1, 62.0 + MAX_PAUSE), [(661.0, 1)])
 
     def test_over(self) -> None:
         """So is what was over."""
         self.told("a", 0.0, 30.0)
-        self.repeats.forget()
+        self.repeats.reset()
         self.assertEqual(self.told("a", 31.0), [(31.0, 1)])
 
     def test_clock_set_back(self) -> None:
         """A clock that was set back silences nothing."""
         self.told("a", 1e9)
-        self.assertEqual(self.told("a", 5.0, 6.0, 5.0 + SHORTEST), [(5.0, 1), (65.0, 2)])
+        self.assertEqual(self.told("a", 5.0, 6.0, 5.0 + FIRST_PAUSE), [(5.0, 1), (65.0, 2)])
 
     def test_bounded(self) -> None:
         """Kinds without end take no memory without end; the one that goes on stays known."""
         for number in range(10_000):
-            self.repeats.met(f"kind {number}", 0.0)
-            self.repeats.met("a", 0.0)
-        self.assertIsNone(self.repeats.met("a", 1.0))
+            self.repeats.admit(f"kind {number}", 0.0)
+            self.repeats.admit("a", 0.0)
+        self.assertIsNone(self.repeats.admit("a", 1.0))
         self.assertLessEqual(len(self.repeats._kinds), 64)
 
-    @given(st.lists(st.floats(min_value=0.0, max_value=LONGEST), min_size=1, max_size=200))
+    @given(st.lists(st.floats(min_value=0.0, max_value=MAX_PAUSE), min_size=1, max_size=200))
     def test_counts(self, pauses: list[float]) -> None:
         """While it goes on nothing is lost: what was told of and what was not make all of them."""
         repeats, now, told = LogRateLimit(), 0.0, 0
         for pause in pauses:
             now += pause
-            told += repeats.met("a", now) or 0
-        self.assertEqual(told + repeats._kinds["a"].untold, len(pauses))
+            told += repeats.admit("a", now) or 0
+        self.assertEqual(told + repeats._kinds["a"].suppressed, len(pauses))
 
-    def test_alike(self) -> None:
-        """Failures are alike when their type and their place are, whatever they say."""
-        self.assertEqual(alike(_failure(KeyError)), alike(_failure(KeyError)))
-        self.assertNotEqual(alike(_failure(KeyError)), alike(_failure(IndexError)))
-        self.assertNotEqual(alike(_failure(KeyError)), alike(_failure(KeyError, other_place=True)))
-        self.assertEqual(alike(Failure(KeyError())), alike(Failure(KeyError())))
+    def test_failure_kind(self) -> None:
+        """Failures of one type and place are of one kind, whatever their message."""
+        self.assertEqual(failure_kind(_failure(KeyError)), failure_kind(_failure(KeyError)))
+        self.assertNotEqual(failure_kind(_failure(KeyError)), failure_kind(_failure(IndexError)))
+        self.assertNotEqual(
+            failure_kind(_failure(KeyError)), failure_kind(_failure(KeyError, other_place=True))
+        )
+        self.assertEqual(failure_kind(Failure(KeyError())), failure_kind(Failure(KeyError())))
 
 
 class FailureLogTests(SynchronousTestCase):

@@ -196,7 +196,7 @@ class RepeatedTests(SynchronousTestCase):
         lines = self.failing("text", *range(200))
         self.assertEqual(len(lines), 3)
         self.assertTrue(lines[0].endswith("here: a bug"))
-        self.assertTrue(lines[1].endswith("here: a bug (60 times since this was last said)"))
+        self.assertTrue(lines[1].endswith("here: a bug (60 times since the last such message)"))
         self.assertEqual(self.sink.getvalue().count("Traceback"), 3)
 
     def test_json(self) -> None:

@@ -89,12 +89,12 @@ class ExportingTests(SynchronousTestCase):
         router = self.served(collector)
         for _ in range(5):
             self.ask(router)
-        until("the log says so", lambda: b"is the collector there" in router.output())
+        until("the log says so", lambda: b"check that the collector" in router.output())
         self.ask(router)
         router.signal(signal.SIGTERM)
         self.assertEqual(router.wait(), -signal.SIGTERM)
         log = router.output()
-        self.assertEqual(log.count(b"is the collector there"), 1)
+        self.assertEqual(log.count(b"check that the collector"), 1)
         for word in (b"Traceback", _KEY.encode(), collector.endpoint.encode()):
             self.assertNotIn(word, log)
 

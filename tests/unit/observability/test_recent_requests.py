@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.recent import Recent
+from autopilot.observability.history import RecentRequests
 from tests.unit.observability.records import record, refused
 
 
@@ -13,7 +13,7 @@ class RecentTests(SynchronousTestCase):
 
     def test_newest_first(self) -> None:
         """What was chosen lately, the last first, and never more than fifty."""
-        recent = Recent()
+        recent = RecentRequests()
         self.assertEqual(recent.summary(), [])
         for number in range(60):
             recent.add(record(model=f"m{number}"))
@@ -22,7 +22,7 @@ class RecentTests(SynchronousTestCase):
 
     def test_facts(self) -> None:
         """What a person wants to know; not the request id, which may be the client's own words."""
-        recent = Recent()
+        recent = RecentRequests()
         recent.add(record(request_id="secret", failovers=("status_503",), attempts=2))
         recent.add(refused())
         refusal, success = recent.summary()
