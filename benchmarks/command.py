@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import environment, report
@@ -24,6 +23,7 @@ _HERE = PROJECT / "benchmarks"
 _OUT = _HERE / "out"
 _RAW = _OUT / "results.json"
 _PROBE_TRIES = 3
+_PLOTTER = _HERE / ".venv-plots" / "bin" / "python"
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -103,7 +103,7 @@ def _probe(rig: Rig, pace: Pace, results: Results, only: str | None, rounds: int
 
 
 def _undisturbed(probe: Probe, rig: Rig, pace: Pace) -> list[tuple[str, float]]:
-    """What a probe finds in a quiet time, or at its last try."""
+    """Return what a probe measures while the machine is undisturbed, or on its last try."""
     for _ in range(_PROBE_TRIES - 1):
         slowdown = pace.quiet()
         found = list(probe(rig))
@@ -113,10 +113,10 @@ def _undisturbed(probe: Probe, rig: Rig, pace: Pace) -> list[tuple[str, float]]:
 
 
 def _plots(folder: Path) -> None:
-    if find_spec("matplotlib") is None:
-        print("no plots: matplotlib is not installed; make venv does that")
+    if not _PLOTTER.exists():
+        print("no plots: matplotlib is not installed; make bench does that")
         return
-    command = [sys.executable, "-m", "benchmarks.plots", str(_RAW), str(folder / "plots")]
+    command = [str(_PLOTTER), "-m", "benchmarks.plots", str(_RAW), str(folder / "plots")]
     subprocess.run(command, check=True, cwd=PROJECT)
 
 

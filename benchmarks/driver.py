@@ -57,7 +57,7 @@ AnyClient = TypeVar("AnyClient", bound=Client)
 
 
 class Driver(ABC, Generic[AnyClient]):
-    """A run of one job. `say` is told `steady` at the instant at which the window begins."""
+    """A run of one job. `say` is called with `steady` at the instant the window begins."""
 
     def __init__(
         self, job: Job, say: Callable[[str], None], client: Callable[[], AnyClient]
@@ -288,7 +288,7 @@ class Driver(ABC, Generic[AnyClient]):
 
 
 def says_close(head: bytes) -> bool:
-    """Whether an answer's head announces the end of the connection."""
+    """Return whether a response head announces the end of the connection."""
     return _CLOSE.search(head) is not None
 
 

@@ -42,7 +42,7 @@ def _cpu() -> str:
 
 
 def _build() -> str:
-    """How the interpreter was compiled: a profile-guided one is a tenth faster or more."""
+    """Return how the interpreter was built: a profile-guided build is at least 10 % faster."""
     flags = str(sysconfig.get_config_var("CONFIG_ARGS"))
     if "--enable-optimizations" in flags or sys.prefix == "/usr" or sys.base_prefix == "/usr":
         return " (profile-guided build)"

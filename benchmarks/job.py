@@ -1,4 +1,4 @@
-"""What the load is told to do, as it comes on standard input."""
+"""The job of a load generator, which reads it from standard input."""
 
 from __future__ import annotations
 

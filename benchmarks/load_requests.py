@@ -153,7 +153,7 @@ class RequestLoad(Driver[_Asking]):
             self.rest(client, self._again)
 
     def _again(self, client: _Asking) -> None:
-        """What comes after an answer."""
+        """Continue after a response."""
         if not self._interval:
             client.since = monotonic_ns()
             if self._anew:

@@ -179,7 +179,7 @@ def measure(rig: Rig, item: Item, number: int, warmup: float, seconds: float) ->
 
 
 def _from_load(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What the load has seen. Errors before the window count, too: the window is not as planned."""
+    """Return the load's results, with errors before the window: they too distort the window."""
     latency, first = result["latency_us"], result["first_byte_us"]
     reasons = Counter(result["reasons"]) + Counter(result["reasons_before"])
     return {

@@ -35,13 +35,13 @@ class Pace:
         return cls(lambda: _work_on(core))
 
     def slowdown(self) -> float:
-        """How it is now; 1.0 is the best."""
+        """Return the current slowdown of the machine; 1.0 is its best speed."""
         taken = self._work()
         self._best = min(self._best, taken)
         return taken / self._best
 
     def quiet(self) -> float:
-        """How it is once it is fast, or when waiting for that was in vain."""
+        """Wait until the machine is fast, but not indefinitely; return the slowdown then."""
         waited = 0.0
         while (slowdown := self.slowdown()) > SLOWED and waited < _PATIENCE:
             self._sleep(_PAUSE)

@@ -51,8 +51,8 @@ class Stream:
 class Wheel:
     """All streams by the slot in which their next event is due.
 
-    `stuck(channel)` is told of a channel that has to be flushed, `lost(channel)` of one that has
-    failed, `over(stream)` of a stream whose last event has been sent.
+    `stuck(channel)` is called for a channel that has to be flushed, `lost(channel)` for one that
+    failed, `over(stream)` for a stream whose last event has been sent.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class Poller:
         self._only = [self.epoll.fileno()]
 
     def wait(self, ns: int) -> list[tuple[int, int]]:
-        """What is ready now or within `ns`."""
+        """Return what is ready now or becomes ready within `ns`."""
         if ns <= 0:
             return self.poll(0)
         if ns > _COARSE_NS:

@@ -64,7 +64,7 @@ def first_byte(rig: Rig) -> Found:
     """Microseconds to the first byte on one connection with one request at a time.
 
     Closed loop: the next request follows the answer. Paced: so few that all parts go to sleep and
-    lose their caches in between, which is told beside it.
+    lose their caches in between, which the report mentions.
     """
     jobs = {
         "unary": _job(UNARY, 1, 3.0),

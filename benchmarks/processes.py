@@ -145,18 +145,18 @@ class Child:
         """An error that tells the end of the log."""
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
         said = "\n".join(f"    {line}" for line in lines) or "    (nothing in its log)"
-        return ProcessError(f"{self.name} {what}; its last words:\n{said}")
+        return ProcessError(f"{self.name} {what}; the end of its log:\n{said}")
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def answers(port: int, path: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """Return whether a GET gets a 200."""
     connection = HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", path, headers={"Authorization": "Bearer bench"})

@@ -52,7 +52,7 @@ def markdown(results: Results, notes: Path) -> str:
             parts += _scenario(results, scenario, upstream)
     parts += _probes(results)
     if results.problems:
-        parts += ["## What came to nothing", *(f"- {each}" for each in results.problems)]
+        parts += ["## What failed", *(f"- {each}" for each in results.problems)]
     if notes.exists():
         parts.append(notes.read_text().strip())
     return "\n\n".join(parts) + "\n"

@@ -81,7 +81,7 @@ class ScenarioInfo:
 
 @dataclass(slots=True)
 class Results:
-    """All of a run. `problems` are the proxies, measurements and probes that came to nothing."""
+    """All results of a run. `problems` lists the proxies, measurements and probes that failed."""
 
     environment: dict[str, str]
     options: dict[str, Any]

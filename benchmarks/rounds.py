@@ -99,7 +99,7 @@ def run(
 
 
 def line_of(item: Item, measured: Measurement) -> str:
-    """What is shown of a measurement while the run goes on."""
+    """Return the line that shows a measurement during the run."""
     parts = []
     if measured.cpu and item.scenario.unit == "stream":
         parts.append(f"{measured.grown / 1024 / max(1, measured.units):.1f} KB/stream")

@@ -31,7 +31,7 @@ class Samples:
         self._counts.clear()
 
     def fold(self) -> None:
-        """Make room; to be called now and then while samples come in."""
+        """Make room; call it regularly while samples arrive."""
         if len(self._recent) > _FOLD_AT:
             self._fold()
 

@@ -84,13 +84,13 @@ class Scenario:
         return _UNITS.get(self.kind, "stream")
 
     def rounds_of(self, rounds: int) -> int:
-        """How many times it is measured in a run of so many rounds."""
+        """Return how many times a run of this many rounds measures it."""
         if self.rounds is not None:
             return min(self.rounds, rounds)
         return 2 * rounds if self.decides else rounds
 
     def job(self, subject: Subject, port: int, warmup: float, seconds: float) -> Job:
-        """What the load is told."""
+        """Return the job for the load generator."""
         return Job(
             port=port,
             kind=self.kind,
@@ -126,7 +126,7 @@ class Item:
 
 
 def silent_streams() -> int:
-    """How many streams a proxy can hold open with two descriptors each, at most 10,000."""
+    """Return how many streams a proxy can hold open with two descriptors each, up to 10,000."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return _MOST_SILENT

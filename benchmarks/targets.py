@@ -16,7 +16,7 @@ _CLOSED, _STREAMS = "unary-closed", "stream-400"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One target: what was asked, what came out, and whether that is enough; None: not measured."""
+    """One target: the limit, the result, and whether it is met; None if it was not measured."""
 
     measure: str
     limit: str

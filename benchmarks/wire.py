@@ -137,7 +137,7 @@ def chat_request(
 
 
 def wanted(body: bytes) -> Wanted:
-    """What a request's body asks for: it may be a large one's first and last part only."""
+    """Return what a request body asks for, given all of it or its first and last part."""
     said = dict(_MEMBERS.findall(body))
     model = said.get(b"model", b'"unknown"')[1:-1]
     if said.get(b"stream") != b"true":
@@ -146,7 +146,7 @@ def wanted(body: bytes) -> Wanted:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether a read is an event or two in whole chunks, which nearly every read is."""
+    """Return whether a read is one or two events in whole chunks, as nearly every read is."""
     return len(data) < _ONE_READ and data.endswith(_WHOLE)
 
 

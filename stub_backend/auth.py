@@ -12,7 +12,7 @@ NO_SCOPE = "noscope"
 
 
 def unauthorised(record: Received) -> Problem | None:
-    """Why a call is refused; None when its credential will do.
+    """Return why a call is rejected; None if its credential is accepted.
 
     Any key of the right shape will, unless its last part is `REVOKED`; any OAuth token, unless it
     ends with `NO_SCOPE`. `X-API-Key` is not looked at.
@@ -33,7 +33,7 @@ def unauthorised(record: Received) -> Problem | None:
 
 
 def signature(hotkey: str, nonce: str, body: bytes) -> str:
-    """What stands for a hotkey's signature here: it covers the body, as the real one does."""
+    """Return the substitute for a hotkey's signature; like the real one, it covers the body."""
     signed = f"{hotkey}:{nonce}:{hashlib.sha256(body).hexdigest()}"
     return hashlib.sha256(signed.encode()).hexdigest()
 

@@ -51,7 +51,7 @@ class Call:
     engine: str
 
     def asks(self, header: str) -> bool:
-        """Whether a header of that name, in lower case, says true."""
+        """Return whether the header of that lower-case name has the value true."""
         given = (value for name, value in self.headers if name.lower() == header)
         return next(given, "").lower() == "true"
 
@@ -104,7 +104,7 @@ def read_body(body: bytes) -> dict[str, Any] | Problem:
 
 
 def stream_flag(body: Mapping[str, Any]) -> bool | Problem:
-    """Whether to stream. Only a real boolean matches what a chute declares."""
+    """Return whether to stream. Only a real boolean matches what a chute declares."""
     stream = body.get("stream", False)
     if not isinstance(stream, bool):
         return Problem(404, "No matching cord found!")

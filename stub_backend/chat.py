@@ -70,7 +70,7 @@ def _role_delta(said: Generation) -> dict[str, Any]:
 
 
 def reasoning_member(said: Generation) -> str:
-    """Where the engine puts reasoning."""
+    """Return the member in which the engine puts reasoning."""
     return "reasoning_content" if said.engine == "sglang" else "reasoning"
 
 

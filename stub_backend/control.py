@@ -16,7 +16,7 @@ from stub_backend.steps import Send, Steps
 
 
 def control_path(path: str) -> bool:
-    """Whether a path belongs to the stub itself and not to the platform."""
+    """Return whether a path belongs to the stub itself and not to the platform."""
     return path.startswith("/stub/")
 
 

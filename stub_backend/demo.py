@@ -1,7 +1,7 @@
 """`python -m stub_backend.demo`: stub and router together, with requests that explain themselves.
 
-Both run as processes of their own and are spoken to from outside, as anybody would: this imports
-nothing of the router.
+Both run as separate processes, and the demo uses their public interfaces only: it imports nothing
+of the router.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Demo:
         self._voice.say(f"  … and {len(ranking) - 3} more.")
 
     def _show_attempts(self) -> None:
-        """What the platform was asked for, as its own log has it, and why that was no answer."""
+        """Show the attempts in the platform's own log, and why the failed ones failed."""
         log = get_json(self._stub, "/stub/log")["requests"]
         calls = [each for each in log if each["method"] == "POST"][-2:]
         reasons = get_json(self._router, "/status.json")["recent"][0]["failovers"]
@@ -142,7 +142,7 @@ class Demo:
 
 
 def what_next(port: int, *, staying: bool) -> str:
-    """How to go on from here."""
+    """Return the hints for the user's next steps."""
     body = json.dumps(
         {"model": ALIAS, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
     )

@@ -59,7 +59,7 @@ class Process:
         return None if self._process is None else self._process.poll()
 
     def check(self) -> None:
-        """Raise DemoError, with its last words, when it has ended."""
+        """Raise DemoError, with the end of its log, if the process has ended."""
         status = self.status
         if status is not None:
             said = self._log.read_text("utf-8", "replace").strip().splitlines()
@@ -114,7 +114,7 @@ def router(folder: Path, stub_port: int, port: int = 0) -> Process:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -129,7 +129,7 @@ def get_json(port: int, path: str) -> Any:
 
 
 def wait_until_ready(port: int, watched: Iterable[Process], patience: float) -> str:
-    """What there is to choose from, once `/readyz` says 200. Raises DemoError."""
+    """Wait until `/readyz` returns 200, and return what it reports. Raises DemoError."""
     processes, end = tuple(watched), time.monotonic() + patience
     while time.monotonic() < end:
         for each in processes:

@@ -1,7 +1,7 @@
 """`/e2e/*`: the management host's door to end-to-end encrypted calls, as far as it has no secrets.
 
-It hands out instances and nonces and refuses as the platform does. What is encrypted it cannot
-read: a call with everything in order is told that its instance has no key.
+It issues instances and nonces, and rejects calls as the platform does. It cannot decrypt anything:
+the response to a correct call states that the instance has no key.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Evidence:
 
 
 def _wrong_nonce(nonce: str) -> str | None:
-    """What the platform has against a nonce."""
+    """Return the platform's objection to a nonce, or None."""
     if not nonce:
         return "Nonce is required"
     if len(nonce) != 64:

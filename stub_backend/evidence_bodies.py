@@ -1,7 +1,7 @@
-"""What one instance sends as evidence: a quote in the right form that nobody signed, and the rest.
+"""The evidence of one instance: a quote in the right form but without a valid signature, and more.
 
-Everything follows from the instance's id and the nonce, so two fetches differ where the platform's
-do. The signature is filler: whoever verifies these quotes has to refuse them.
+Everything is derived from the instance's id and the nonce, so two fetches differ where those of the
+platform do. The signature is filler, and a verifier must reject these quotes.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ _ROWS = (
         "400-not-tee", "not TEE-enabled, whatever the catalog says", _refused(400, NOT_TEE), 400
     ),
     EvidenceScenario(
-        "400-external", "runs on somebody else's machines", _refused(400, EXTERNAL), 400
+        "400-external", "runs on a third party's machines", _refused(400, EXTERNAL), 400
     ),
     EvidenceScenario("404-chute", "no such chute", _refused(404, "Chute not found"), 404),
     EvidenceScenario("404-private", "no such chute for this caller", _refused(404, NOT_YOURS), 404),

@@ -36,7 +36,7 @@ def renamed(records: Records, name: str) -> Records:
 
 
 def rebuilt(records: Records, name: str) -> Records:
-    """Members come and go, old records stay behind; what is left says what it said."""
+    """Add and remove members and keep outdated records; the remaining members stay the same."""
     for number, each in enumerate(records):
         each["of_next_year"] = {"nested": [number, None]}
         if name == "name":

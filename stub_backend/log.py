@@ -13,7 +13,7 @@ KEPT_BODY_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it arrived, and what became of its answer.
+    """One request as it arrived, and how its response ended.
 
     `at` is in seconds of the stub's clock. `body` is empty for bodies over 4 MiB; the hash and
     the size always count every byte. `aborted`: the client left before the answer's end.

@@ -52,12 +52,12 @@ class Scenario:
 
 
 def stub_headers(call: Call) -> Headers:
-    """What the stub adds for tests: the hash of the request body, and who answered."""
+    """Return the fields for tests: the hash of the request body and the model's name."""
     return (("x-stub-body-sha256", call.body_sha256), ("x-stub-model", call.chute.name))
 
 
 def success_headers(call: Call) -> Headers:
-    """What the platform adds to successes, and only to them."""
+    """Return the fields that the platform adds to successful responses only."""
     invocation = uuid.uuid5(uuid.NAMESPACE_URL, f"stub:invocation:{call.number}")
     used = min(call.number, 1000)
     return (

@@ -111,7 +111,7 @@ class Tree(Resource):
         return iter((body_head(200, JSON, len(body), ()), Send(body)))
 
     def _account(self, record: Received) -> Steps:
-        """Whose key it is: the cheapest call that shows whether one is good."""
+        """Return the account of a key: the cheapest call that shows whether a key is valid."""
         refused = unauthorised(record)
         if refused is not None:
             return _refuse(refused, record)

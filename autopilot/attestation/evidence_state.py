@@ -38,7 +38,7 @@ class EvidenceState(StrEnum):
     UNAVAILABLE = "evidence-unavailable"
     """There is none, or it is inconsistent; `Reason` states why."""
     PRESENT = "evidence-present-unverified"
-    """There is consistent evidence, which nobody has verified."""
+    """There is consistent evidence; no party has verified it."""
 
 
 class Reason(StrEnum):

@@ -1,4 +1,4 @@
-"""Show what the router would do with a request: its candidates, their order, what is left out.
+"""Show what the router would do with a request: its candidates, their order and the exclusions.
 
 The request is the one in --body, or a minimal one; MODEL_SELECTOR replaces its model. The router's
 own code parses and plans it, with the settings of this environment and either the feeds (fetched or

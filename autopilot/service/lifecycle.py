@@ -224,7 +224,7 @@ class AutopilotService(Service):
             self._late.cancel()
 
     def _end_streams(self) -> None:
-        """End the remaining streams with an error event, and abort what is left a moment later."""
+        """End the remaining streams with an error event, and abort the rest a moment later."""
         self._late = self._reactor.callLater(_ABORT_DELAY, self._abort)
         self._parts.gateway.shut_down()
 

@@ -24,7 +24,7 @@ Network = IPv4Network | IPv6Network
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?"
 )
-# RFC 5891, section 4.2.3.1: hyphens neither first, nor last, nor third and fourth.
+# RFC 5891 §4.2.3.1: no hyphen first or last, nor hyphens third and fourth.
 _LABEL = re.compile(r"(?!-|..--)[a-z0-9-]{1,63}(?<!-)")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#@\\\s]+)")
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
@@ -60,8 +60,8 @@ class Url:
             raise ValueError(f"{quoted(value)} is not a URL with a host; give an {self.expected}")
         if not _is_reachable(value):
             raise ValueError(
-                f"{quoted(value)} names a host that cannot be connected to; give an address, or a"
-                " name of letters, digits and hyphens, at most 63 between dots"
+                f"{quoted(value)} names a host that the router cannot connect to; give an address, or"
+                " a name of letters, digits and hyphens, at most 63 between dots"
             )
         return value.rstrip("/") if self.base else value
 
@@ -88,22 +88,22 @@ def _is_host(parts: SplitResult) -> bool:
 
 
 def _is_reachable(url: str) -> bool:
-    """Whether the client side connects to the URL's host; with https, whether TLS can verify it.
+    """Return whether the router can connect to the URL's host and, with https, verify it.
 
-    Twisted takes names by the rules of IDNA (RFC 5891) alone: no underscore, for instance.
+    Twisted accepts only host names that are valid under IDNA (RFC 5891), so no underscores.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https" and host.isdigit():
-        return False  # an IPv4 address to the resolver, a name to TLS
+        return False  # the resolver reads an IPv4 address, TLS a host name
     return ":" in host or all(map(_is_label, host.removesuffix(".").split(".")))
 
 
 def _is_label(label: str) -> bool:
-    """Whether one label of a host name is valid under IDNA."""
+    """Return whether one label of a host name is valid under IDNA."""
     if not label.startswith("xn--"):
         return _LABEL.fullmatch(label) is not None
-    import idna  # takes 100 ms, and hardly any host needs it
+    import idna  # takes 100 ms, and few hosts need it
 
     try:
         return bool(idna.encode(label))

@@ -1,4 +1,4 @@
-"""Refusals for who asks, what is left to spend, and how often: 401, 402, 403 and 429."""
+"""Errors about the caller's credential, balance and rate: 401, 402, 403 and 429."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CREDENTIALS: tuple[Scenario, ...] = (
     detailed("401-anonymous", "Authentication required.", "no usable user"),
     detailed("401-expired", "Token expired.", "a JWT past its time"),
     detailed("401-malformed", "Missing or invalid authorization header(s)",
-             "a key whose parts cannot be told apart"),
+             "a key whose parts cannot be separated"),
     detailed("401-unknown", "Invalid token or user not found",
              "an unknown or revoked key, or one whose scope leaves the call out"),
     detailed("401-management", "Can't find a user with that api key in our db :(",

@@ -1,4 +1,4 @@
-"""Refusals for what is asked: 400, 404, 405, 410, 413, 422 and 426."""
+"""Errors about the request itself: 400, 404, 405, 410, 413, 422 and 426."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def structured(call: Call) -> Steps:
 
 
 def usage_last(call: Call) -> Steps:
-    """Usage in the last chunk only, as where nobody forces more."""
+    """Usage in the last chunk only, as without forced usage."""
     return answered(call, call.says(call.pieces(), counted=False))
 
 
@@ -44,7 +44,7 @@ def marked(call: Call) -> Steps:
 
 
 def trace_envelope(call: Call) -> Steps:
-    """The answer in the envelopes of a trace, although nobody asked for one."""
+    """The answer in the envelopes of a trace that the request did not ask for."""
     return streamed(call, enveloped(call, call.generation()))
 
 

@@ -51,7 +51,7 @@ def wrong_length(call: Call) -> Steps:
 
 
 def upgrade_101(call: Call) -> Steps:
-    """A switch of protocols that nobody asked for."""
+    """A switch of protocols without an Upgrade request."""
     yield _raw_head("HTTP/1.1 101 Switching Protocols", "connection: Upgrade", "upgrade: chatter")
     yield Raw(b"no longer HTTP")
     yield Wait(call.options.token_delay)
@@ -59,7 +59,7 @@ def upgrade_101(call: Call) -> Steps:
 
 
 def trailing_bytes(call: Call) -> Steps:
-    """A second response behind the first, which nobody asked for."""
+    """An unsolicited second response behind the first."""
     body = compact(call.dialect.whole(call.generation()))
     own = (("content-type", "application/json"), ("content-length", str(len(body))))
     fields = [f"{name}: {value}" for name, value in own + success_headers(call)]

@@ -16,7 +16,7 @@ _STOP_MARGIN = 10.0
 
 
 class Supervision:
-    """Notifies the manager of each change of state, and sends keep-alives at the rate it expects.
+    """Notifies the manager of each change of state, and sends keep-alive messages at the expected rate.
 
     Ready means listening, not fresh feeds: a platform outage while the machine boots must not make
     the manager give the router up, and the router serves some requests without feeds.
@@ -47,7 +47,7 @@ class Supervision:
         self.notifier.stopping(self._drain_seconds() + _STOP_MARGIN)
 
     def stopped(self) -> None:
-        """End the keep-alives, as the router has stopped."""
+        """End the keep-alive messages, as the router has stopped."""
         if self._keep_alive.running:
             self._keep_alive.stop()
 
@@ -57,4 +57,4 @@ class Supervision:
             self._keep_alive.start(self._watchdog / 2).addErrback(self._keep_alive_failed)
 
     def _keep_alive_failed(self, failure: Failure) -> None:
-        self._log.failure("Keep-alives failed; the watchdog will restart the router", failure)
+        self._log.failure("Keep-alive messages failed; the watchdog will restart the router", failure)

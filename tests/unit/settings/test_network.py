@@ -106,8 +106,8 @@ class HostTests(SynchronousTestCase):
         self.assertEqual([each.partition(":")[0] for each in refused.problems], list(URLS))
         self.assertEqual(
             refused.problems[0],
-            "BACKEND_BASE_URL: 'https://my_backend.internal/v1' names a host that cannot be"
-            " connected to; give an address, or a name of letters, digits and hyphens, at most 63"
+            "BACKEND_BASE_URL: 'https://my_backend.internal/v1' names a host that the router"
+            " cannot connect to; give an address, or a name of letters, digits and hyphens, at most 63"
             " between dots",
         )
 
