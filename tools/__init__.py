@@ -1,1 +1,1 @@
-"""What builds, checks and packages the project."""
+"""Tools that check the project's own files."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from pathlib import Path
 from tests.hygiene.findings import Finding, of_report
 
 ROOT = Path(__file__).resolve().parents[2]
-# Beside the interpreter that has the rest of locks/development.txt.
-GITLEAKS = Path(sys.executable).with_name("gitleaks")
+GITLEAKS = ROOT / "tests" / "hygiene" / ".venv" / "bin" / "gitleaks"
 CONFIG = ROOT / ".gitleaks.toml"
 # Where there is no git to say what belongs to the project.
 _NOT_OURS = {".venv", "build", "dist", "node_modules", "__pycache__"}

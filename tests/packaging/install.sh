@@ -5,7 +5,7 @@ set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 unset PYTHONPATH PYTHONDONTWRITEBYTECODE
-locks=$(pwd)/locks
+locks=$(pwd)
 folder=$(cd "$1" && pwd)
 # With the pip of this Python, so that the environment holds nothing that was not asked for.
 python=${PYTHON:-python3}
@@ -26,9 +26,9 @@ install() { # <environment> <distribution> <further option of pip>...
     name=$1 built=$2
     shift 2
     "$python" -m venv --without-pip "$root/$name"
-    pip "$name" install --no-compile --require-hashes -r "$locks/runtime.txt"
+    pip "$name" install --no-compile --require-hashes -r "$locks/requirements.lock"
     case $built in
-        *.tar.gz) pip "$name" install --require-hashes -r "$locks/build.txt" ;;
+        *.tar.gz) pip "$name" install --require-hashes -r "$locks/requirements-build.lock" ;;
     esac
     pip "$name" install --no-deps --no-index "$@" "$built"
     pip "$name" check || fail "$name: dependencies are missing"
