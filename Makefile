@@ -18,7 +18,6 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 CODE := $(wildcard autopilot stub_backend tests tools twisted benchmarks)
 GATED := attestation feeds http relay request routing state upstream
-HYGIENE := tests/hygiene/.venv
 ARGS ?=
 # In run level 1 Debian installs a server without starting it.
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
@@ -27,10 +26,21 @@ APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-$(STAMP): requirements-dev.lock pyproject.toml
+# An environment from a lock. uv, which the lock pins too, takes seconds for what takes pip minutes; pip
+# does it where only its own configuration knows the way to the index.
+define environment
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed; set PYTHON=/path/to/python3' >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(PYTHON) -m venv --clear $(1)
+	@sed -n '/^uv==/,/[^\\]$$/p' locks/development.txt >$(1)/uv.txt
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)/uv.txt
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes -r $(2) || \
+		$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
+endef
+
+LOCKED := $(wildcard locks/runtime.txt locks/tracing.txt locks/development.txt)
+
+$(STAMP): $(LOCKED) pyproject.toml
+	$(call environment,$(VENV),locks/development.txt)
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -61,25 +71,18 @@ system: ## install what some tests need of Debian, as root
 		for each in $(SYSTEM); do $(APT) install -qq -y --no-install-recommends $$each >/dev/null \
 			|| echo "$$each could not be installed: the tests that need it will be skipped"; done; fi
 
-# Without these the tests that need them are skipped, and say so.
-.PHONY: manifests-tool hygiene-tool
-manifests-tool:
-	-@$(MAKE) --no-print-directory tests/deploy/.venv/.installed
-hygiene-tool:
-	-@$(MAKE) --no-print-directory $(HYGIENE)/.installed
-
 # These have a target of their own: after what they need has been installed, or beside the others.
 AROUND := sdk/test_curl.py hygiene packaging deploy/prometheus
 APART := sdk hygiene packaging deploy/prometheus
 
 .PHONY: pytest
-pytest: $(STAMP) manifests-tool ## the tests under pytest, with the coverage gate
+pytest: $(STAMP) ## the tests under pytest, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(APART:%=--ignore=tests/%) $(ARGS)
 	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
 
 .PHONY: around
-around: $(STAMP) hygiene-tool ## the tests of what surrounds the router: packaging, hygiene, dashboard and alerts, curl
+around: $(STAMP) ## the tests of what surrounds the router: packaging, hygiene, dashboard and alerts, curl
 	$(BIN)/python -m pytest $(AROUND:%=tests/%) $(ARGS)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
@@ -114,22 +117,21 @@ lint: lock-check lint-files prose secrets $(STAMP) ## format and lint, changing 
 SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tests/*/*.sh tests/*/*/*.sh)
 
 .PHONY: lint-files
-lint-files: hygiene-tool ## the Dockerfile, the shell scripts and what is in .github
-	$(HYGIENE)/bin/hadolint Dockerfile
-	$(HYGIENE)/bin/shellcheck $(SCRIPTS)
-	$(HYGIENE)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(HYGIENE)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-	$(HYGIENE)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml
-	$(HYGIENE)/bin/zizmor --offline --quiet --no-progress .github
+lint-files: $(STAMP) ## the Dockerfile, the shell scripts and what is in .github
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck $(SCRIPTS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
 
-# pyproject.toml names what codespell skips, tools/prose.toml the rejected wording.
+# tools/prose.toml lists the rejected wording.
 .PHONY: prose
-prose: $(STAMP) ## spelling, and the wording of docstrings, comments and messages
-	$(BIN)/codespell
+prose: $(STAMP) ## the wording of docstrings, comments and messages
 	$(BIN)/python -m tools.prose
 
 .PHONY: secrets
-secrets: $(STAMP) hygiene-tool ## look for secrets in the files and in the whole history
+secrets: $(STAMP) ## look for secrets in the files and in the whole history
 	$(BIN)/python -m tests.hygiene $(ARGS)
 
 .PHONY: fmt
@@ -146,20 +148,9 @@ types: $(STAMP) ## mypy, strict
 imports: $(STAMP) ## the direction of imports between the folders
 	$(BIN)/lint-imports
 
-.PHONY: lock
-lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --custom-compile-command 'make lock' $(ARGS) \
-		--output-file requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
-		--extra otel --output-file requirements-otel.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements.lock \
-		--constraint requirements-otel.lock --group dev --output-file requirements-dev.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --custom-compile-command 'make lock' $(ARGS) --constraint requirements-dev.lock \
-		--group build --output-file requirements-build.lock
+.PHONY: locks
+locks: $(STAMP) ## resolve the dependencies anew: make locks ARGS=--upgrade
+	$(BIN)/python -m tools.resolve $(ARGS)
 	$(BIN)/python tests/packaging/locks.py --record
 	@$(MAKE) --no-print-directory sbom licences
 
@@ -167,55 +158,40 @@ lock: $(STAMP) ## resolve the dependencies anew: make lock ARGS=--upgrade
 lock-check: ## whether the locks are there, unmodified and made from pyproject.toml as it is
 	@$(PYTHON) tests/packaging/locks.py
 
-# What `make bench` compares the router with, and what draws its plots; each in its own environment.
-BENCH := benchmarks
-PEERS := nginx-light caddy
+# The Python SDKs of the tests, and the LiteLLM that `make bench` compares the router with.
+LITELLM := .venv-litellm
 
-$(BENCH)/.venv-%/.installed: $(BENCH)/%.lock
+$(LITELLM)/.installed: locks/litellm.txt $(STAMP)
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $< || \
+		$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+PEERS := nginx-light caddy
+
 .PHONY: bench
-bench: $(STAMP) $(BENCH)/.venv-litellm/.installed $(BENCH)/.venv-plots/.installed ## CPU, latency and memory beside nginx, Caddy and LiteLLM: up to an hour, or ARGS=--quick
+bench: $(STAMP) $(LITELLM)/.installed ## CPU, latency and memory beside nginx, Caddy and LiteLLM: up to an hour, or ARGS=--quick
 	@if ! { command -v nginx && command -v caddy; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		$(APT) update -qq && $(APT) install -qq -y --no-install-recommends $(PEERS); fi
 	$(BIN)/python -m benchmarks $(ARGS)
 
-.PHONY: bench-lock
-bench-lock: $(STAMP) ## resolve the dependencies of the benchmark's peer and plots anew
-	cd $(BENCH) && for each in litellm plots; do \
-		../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-			--no-emit-index-url --no-annotate --custom-compile-command 'make bench-lock' $(ARGS) \
-			--output-file $$each.lock $$each.in; done
-
-# Tools of single tests, each in its own environment beside what needs it. The main environment's uv
-# takes seconds for what takes pip a minute; pip goes where only its own settings know the way.
-tests/%/.venv/.installed: tests/%/tool.lock
-	$(PYTHON) -m venv --clear --without-pip $(@D)
-	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $< 2>/dev/null || \
-		{ $(PYTHON) -m venv --clear $(@D) && \
-		$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; } || \
-		{ echo 'the tool of $(*F) could not be installed here; `make $(*F)` cannot run' >&2; exit 1; }
-	@touch $@
-
 .PHONY: docs
-docs: tests/docs/.venv/.installed ## build the documentation into build/docs, and look at every link in it
-	tests/docs/.venv/bin/python -m mkdocs build --strict
-	tests/docs/.venv/bin/python -m tests.docs build/docs
+docs: $(STAMP) ## build the documentation into build/docs, and look at every link in it
+	$(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m tests.docs build/docs
 
 .PHONY: fuzz
-fuzz: tests/rigs/fuzz/.venv/.installed ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
-	tests/rigs/fuzz/.venv/bin/python -m tests.rigs.fuzz $(ARGS)
+fuzz: $(STAMP) ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
+	$(BIN)/python -m tests.rigs.fuzz $(ARGS)
 
 .PHONY: mutation
-mutation: tests/rigs/mutation/.venv/.installed ## change routing in a thousand ways and see whether its tests notice
-	tests/rigs/mutation/.venv/bin/python -m tests.rigs.mutation $(ARGS)
+mutation: $(STAMP) ## change routing in a thousand ways and see whether its tests notice
+	$(BIN)/python -m tests.rigs.mutation $(ARGS)
 
 # CI makes it part of its run; where chromium cannot be had the tests say so and are skipped.
 .PHONY: browser
-browser: tests/browser/.venv/.installed ## the status page in a real Chromium; screenshots to logs/browser
-	tests/browser/.venv/bin/python -m pytest tests/browser $(ARGS)
+browser: $(STAMP) ## the status page in a real Chromium; screenshots to logs/browser
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 NODE := tests/sdk/node
 
@@ -227,25 +203,14 @@ $(NODE)/node_modules/.installed: $(NODE)/package-lock.json
 node-clients: $(STAMP) $(NODE)/node_modules/.installed ## the JavaScript SDKs against real processes, with node where it is
 	$(BIN)/python -m pytest tests/sdk/node $(ARGS)
 
-CLIENTS := tests/sdk/python/.venv
-
 .PHONY: clients
-clients: $(STAMP) $(CLIENTS)/.installed ## the Python SDKs against real processes
-	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/sdk/python $(ARGS)
+clients: $(STAMP) $(LITELLM)/.installed ## the Python SDKs against real processes
+	CLIENTS_PYTHON=$(LITELLM)/bin/python $(BIN)/python -m pytest tests/sdk/python $(ARGS)
 
 # RECIPES_PROGRAMS names folders that have aider and claude.
 .PHONY: recipes
-recipes: $(STAMP) $(CLIENTS)/.installed $(NODE)/node_modules/.installed ## every block of docs/recipes.md, with the clients it is for
-	CLIENTS_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest tests/sdk/recipes $(ARGS)
-
-# Tools that import the router are resolved with its dependencies, the others by themselves.
-.PHONY: tools-lock
-tools-lock: $(STAMP) ## resolve the tools of single tests anew
-	for each in $(patsubst tests/%/tool.in,%,$(wildcard tests/*/tool.in tests/*/*/tool.in)); do \
-		case $$each in browser|docs|rigs/fuzz|rigs/mutation) with='--constraint requirements-dev.lock pyproject.toml';; *) with=;; esac; \
-		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make tools-lock' \
-			$(ARGS) --output-file tests/$$each/tool.lock tests/$$each/tool.in $$with || exit 1; done
+recipes: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## every block of docs/recipes.md, with the clients it is for
+	CLIENTS_PYTHON=$(LITELLM)/bin/python $(BIN)/python -m pytest tests/sdk/recipes $(ARGS)
 
 .PHONY: image
 image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Docker by buildah, as root
@@ -270,16 +235,16 @@ dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, the same 
 .PHONY: release-check release-tools release-install
 release-check: release-tools release-install ## check what `make dist` builds, the news and the bill of materials, and install both in empty environments
 
-release-tools: dist tests/packaging/.venv/.installed
-	tests/packaging/.venv/bin/python -m twine check --strict dist/chutes_autopilot-*
+release-tools: dist
+	$(BIN)/python -m twine check --strict dist/chutes_autopilot-*
 	$(BIN)/python -m pytest -q tests/packaging/test_tools.py
 
 release-install: dist
 	PYTHON=$(BIN)/python sh tests/packaging/install.sh dist
 
 .PHONY: changelog-draft
-changelog-draft: tests/packaging/.venv/.installed ## show the news of the next release, from changelog.d
-	@tests/packaging/.venv/bin/towncrier build --draft
+changelog-draft: $(STAMP) ## show the news of the next release, from changelog.d
+	@$(BIN)/towncrier build --draft
 
 .PHONY: sbom
 sbom: $(STAMP) ## list what the image installs in deploy/image/sbom.cdx.json (CycloneDX)
@@ -287,17 +252,17 @@ sbom: $(STAMP) ## list what the image installs in deploy/image/sbom.cdx.json (Cy
 
 .PHONY: licences
 licences: $(STAMP) ## list the licences of what the image installs in docs/licences.md; one that was not agreed to is an error
-	$(BIN)/python -m tests.packaging.licences requirements.lock docs/licences.md
+	$(BIN)/python -m tests.packaging.licences locks/runtime.txt docs/licences.md
 
 .PHONY: audit
 audit: $(STAMP) ## ask OSV for known vulnerabilities of what is locked; no answer is an error of its own (3); ARGS="--osv-url URL"
-	$(BIN)/python -m tests.packaging.audit requirements.lock $(ARGS)
+	$(BIN)/python -m tests.packaging.audit locks/runtime.txt $(ARGS)
 
 .PHONY: clean
 clean: ## remove everything that was generated, the virtual environment included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/browser logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
-		tests/*/.venv tests/*/*/.venv $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
-		benchmarks/.venv-litellm benchmarks/.venv-plots benchmarks/out
+		$(LITELLM) $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		benchmarks/out
 	find autopilot benchmarks stub_backend tests tools twisted -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import environment, report
@@ -23,7 +24,6 @@ _HERE = PROJECT / "benchmarks"
 _OUT = _HERE / "out"
 _RAW = _OUT / "results.json"
 _PROBE_TRIES = 3
-_PLOTTER = _HERE / ".venv-plots" / "bin" / "python"
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -113,10 +113,10 @@ def _undisturbed(probe: Probe, rig: Rig, pace: Pace) -> list[tuple[str, float]]:
 
 
 def _plots(folder: Path) -> None:
-    if not _PLOTTER.exists():
-        print("no plots: matplotlib is not installed; make bench does that")
+    if find_spec("matplotlib") is None:
+        print("no plots: matplotlib is not installed; make venv does that")
         return
-    command = [str(_PLOTTER), "-m", "benchmarks.plots", str(_RAW), str(folder / "plots")]
+    command = [sys.executable, "-m", "benchmarks.plots", str(_RAW), str(folder / "plots")]
     subprocess.run(command, check=True, cwd=PROJECT)
 
 

@@ -25,7 +25,7 @@ LITELLM: Final = "litellm"
 DIRECT: Final = "direct"
 """No proxy at all: the load talks to the upstream."""
 
-LITELLM_BIN: Final = PROJECT / "benchmarks" / ".venv-litellm" / "bin"
+LITELLM_BIN: Final = PROJECT / ".venv-litellm" / "bin"
 _PEERS = PROJECT / "benchmarks" / "peers"
 _CATALOG = "/v1/models"
 

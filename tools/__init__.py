@@ -1,1 +1,1 @@
-"""Tools that check the project's own files."""
+"""What builds, checks and packages the project."""

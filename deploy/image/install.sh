@@ -15,7 +15,7 @@ fail() {
 locked() {
     lock=$1
     shift
-    [ -s "$lock" ] || fail "$lock is missing; 'make lock' writes it"
+    [ -s "$lock" ] || fail "$lock is missing; 'make locks' writes it"
     "$@" install --quiet --no-compile --require-hashes --only-binary=:all: --requirement "$lock" ||
         fail "what $lock names could not be installed as it is locked"
 }
@@ -23,7 +23,7 @@ locked() {
 dependencies() {
     python3 -m venv --without-pip "$home"
     python3 -m venv /build/tools
-    locked requirements.lock /build/tools/bin/python -m pip --python "$home/bin/python"
+    locked runtime.txt /build/tools/bin/python -m pip --python "$home/bin/python"
     packages=$(echo "$home"/lib/python3*/site-packages)
     # What only tests, documentation and compilers use, and protocols that are not spoken here. Twisted's
     # other plugins would each be imported at every start, to be offered by a `twistd` that is here for one.
@@ -41,7 +41,7 @@ dependencies() {
 }
 
 application() {
-    locked requirements-build.lock /build/tools/bin/python -m pip
+    locked build.txt /build/tools/bin/python -m pip
     /build/tools/bin/python -m hatchling build --target wheel --directory /build/wheel >/dev/null
     /build/tools/bin/python -m pip --python "$home/bin/python" install --quiet --no-compile --no-deps --no-index \
         --prefix /build/application /build/wheel/*.whl

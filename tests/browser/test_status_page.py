@@ -31,7 +31,7 @@ CONTRAST = {"rules": {"color-contrast-enhanced": {"enabled": False}}}
 def reason_to_skip() -> str | None:
     """What is missing for these tests."""
     if find_spec("playwright") is None or find_spec("axe_playwright_python") is None:
-        return "Playwright is not installed here; `make browser` brings it along"
+        return "Playwright is not installed here; `make venv` brings it along"
     if CHROMIUM is None:
         return "there is no chromium here; on Debian: apt-get install chromium"
     return None

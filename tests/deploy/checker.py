@@ -1,4 +1,4 @@
-"""Reads YAML and checks it against published schemas; runs in the tool's environment.
+"""Reads YAML and checks it against published schemas, in a process of its own.
 
 It prints, as JSON, what is in each file and what is wrong with it.
 """

@@ -9,7 +9,7 @@ from typing import Final
 from tests.docs.blocks import ROOT
 from tests.docs.tables import code, table
 
-PYTHON_LOCK: Final = ROOT / "tests" / "sdk" / "python" / "tool.lock"
+PYTHON_LOCK: Final = ROOT / "locks" / "litellm.txt"
 _NODE_LOCK: Final = ROOT / "tests" / "sdk" / "node" / "package-lock.json"
 _PINNED: Final = re.compile(r"^([a-z0-9-]+)==([^ ;]+)", re.MULTILINE)
 _PYTHON: Final = ("openai", "langchain-openai", "litellm", "anthropic", "httpx", "aiohttp")

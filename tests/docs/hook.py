@@ -33,7 +33,7 @@ def _written(nav: list[Any], there: set[str]) -> list[Any]:
 
 def on_files(files: Any, config: Any) -> Any:
     """Take in the findings."""
-    from mkdocs.structure.files import File  # type: ignore[import-not-found]
+    from mkdocs.structure.files import File
 
     for path in _FINDINGS:
         files.append(File.generated(config, path, abs_src_path=str(_ROOT / path)))

@@ -17,7 +17,7 @@ _TEXT = """\
 `make secrets ARGS=--record` writes this page; `make lint` scans each time, and CI with it.
 
 - When: {when}, at commit {commit}
-- With: gitleaks {version}, a repackaged binary locked in `tests/hygiene/tool.lock`, SHA-256
+- With: gitleaks {version}, a repackaged binary locked in `locks/development.txt`, SHA-256
   `{digest}`
 - Rules: `.gitleaks.toml`, which are gitleaks' own and one for keys of the platform
 - Commands, each with `--config .gitleaks.toml --ignore-gitleaks-allow`: `gitleaks dir` on a copy

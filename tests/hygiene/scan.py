@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from pathlib import Path
 from tests.hygiene.findings import Finding, of_report
 
 ROOT = Path(__file__).resolve().parents[2]
-GITLEAKS = ROOT / "tests" / "hygiene" / ".venv" / "bin" / "gitleaks"
+# Beside the interpreter that has the rest of locks/development.txt.
+GITLEAKS = Path(sys.executable).with_name("gitleaks")
 CONFIG = ROOT / ".gitleaks.toml"
 # Where there is no git to say what belongs to the project.
 _NOT_OURS = {".venv", "build", "dist", "node_modules", "__pycache__"}

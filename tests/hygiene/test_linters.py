@@ -30,7 +30,7 @@ class ToolTests(SynchronousTestCase):
         """Expect a tool to find fault with a file."""
         tool = GITLEAKS.with_name(command[0])
         if not tool.exists():
-            raise SkipTest(f"{command[0]} is not installed: make lint-files installs it")
+            raise SkipTest(f"{command[0]} is not installed: make venv installs it")
         path = Path(self.mktemp()).absolute() / name
         path.parent.mkdir(parents=True)
         path.write_text(text)

@@ -5,7 +5,7 @@ set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 unset PYTHONPATH PYTHONDONTWRITEBYTECODE
-locks=$(pwd)
+locks=$(pwd)/locks
 folder=$(cd "$1" && pwd)
 # With the pip of this Python, so that the environment holds nothing that was not asked for.
 python=${PYTHON:-python3}
@@ -26,9 +26,9 @@ install() { # <environment> <distribution> <further option of pip>...
     name=$1 built=$2
     shift 2
     "$python" -m venv --without-pip "$root/$name"
-    pip "$name" install --no-compile --require-hashes -r "$locks/requirements.lock"
+    pip "$name" install --no-compile --require-hashes -r "$locks/runtime.txt"
     case $built in
-        *.tar.gz) pip "$name" install --require-hashes -r "$locks/requirements-build.lock" ;;
+        *.tar.gz) pip "$name" install --require-hashes -r "$locks/build.txt" ;;
     esac
     pip "$name" install --no-deps --no-index "$@" "$built"
     pip "$name" check || fail "$name: dependencies are missing"

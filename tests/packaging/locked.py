@@ -52,7 +52,7 @@ def pins(lock: Path) -> tuple[Pin, ...]:
 
 def _read(lines: list[str], lock: Path) -> tuple[Pin, ...]:
     if not lines:
-        raise ValueError(f"{lock} pins nothing: restore it, or run `make lock`")
+        raise ValueError(f"{lock} pins nothing: restore it, or run `make locks`")
     found = []
     for line in lines:
         read = _PIN.fullmatch(line)

@@ -1,6 +1,6 @@
 """Whether the locks are there, unmodified, described, and made from what is asked for now.
 
-`make lock` records a digest of each lock and of what it was resolved from; comparing needs no
+`make locks` records a digest of each lock and of what it was resolved from; comparing needs no
 network and no installed package.
 """
 
@@ -13,15 +13,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LOCKS = (
-    "requirements.lock",
-    "requirements-dev.lock",
-    "requirements-build.lock",
-    "requirements-otel.lock",
+    "locks/runtime.txt",
+    "locks/tracing.txt",
+    "locks/development.txt",
+    "locks/build.txt",
+    "locks/litellm.txt",
 )
-RECORD = "locks.json"
+RECORD = "locks/digests.json"
 ASKED = "pyproject.toml"
 SBOM = "deploy/image/sbom.cdx.json"
-LOCK_DIGEST = "chutes-autopilot:requirements.lock:sha256"
+LOCK_DIGEST = "chutes-autopilot:locks/runtime.txt:sha256"
 
 
 def asked_for(pyproject: str) -> str:
@@ -55,18 +56,18 @@ def complaints(root: Path) -> list[str]:
     """Say in a line each what is missing or was modified."""
     now = digests(root)
     said = [
-        f"{name} is missing: restore it, or run `make lock`" for name in LOCKS if name not in now
+        f"{name} is missing: restore it, or run `make locks`" for name in LOCKS if name not in now
     ]
     try:
         recorded = json.loads((root / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
-        return [*said, f"{RECORD} is missing or unreadable: restore it, or run `make lock`"]
+        return [*said, f"{RECORD} is missing or unreadable: restore it, or run `make locks`"]
     if now[ASKED] != recorded.get(ASKED):
         said.append(
-            f"the dependencies in {ASKED} changed since the locks were made: run `make lock`"
+            f"the dependencies in {ASKED} changed since the locks were made: run `make locks`"
         )
     said += [
-        f"{name} was modified since `make lock` wrote it: restore it, or run `make lock`"
+        f"{name} was modified since `make locks` wrote it: restore it, or run `make locks`"
         for name in LOCKS
         if name in now and now[name] != recorded.get(name)
     ]

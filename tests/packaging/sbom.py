@@ -1,6 +1,6 @@
 """Writes what the image installs as a CycloneDX document: digests, licences, what needs what.
 
-It is made from requirements.lock, and from the metadata of those versions as installed here.
+It is made from locks/runtime.txt, and from the metadata of those versions as installed here.
 Nothing in it depends on time, machine or run, so that one lock gives one document.
 """
 
@@ -27,12 +27,12 @@ from tests.packaging.locks import LOCK_DIGEST, ROOT, SBOM
 def document(root: Path = ROOT) -> str:
     """Describe the lock of a checkout."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    lock = root / "requirements.lock"
+    lock = root / "locks" / "runtime.txt"
     pinned = {pin.name: pin for pin in pins(lock) if in_image(pin.marker)}
 
     def requires(name: str) -> list[Requirement]:
         if name not in pinned:
-            raise UnknownError(f"{name} is needed, and {lock.name} has none: run `make lock`")
+            raise UnknownError(f"{name} is needed, and {lock.name} has none: run `make locks`")
         return [Requirement(each) for each in installed(pinned[name]).requires or ()]
 
     asked = dependencies([Requirement(each) for each in project["dependencies"]], requires)

@@ -39,7 +39,7 @@ _STRAY = (
     "logs/live/report.json",
     "logs/smoke/report.json",
     "tests/__pycache__/conftest.cpython-311.pyc",
-    "tests/packaging/.venv/bin/twine",
+    "tests/.venv/bin/twine",
     "twistd.log",
     "twisted/plugins/dropin.cache",
 )
@@ -147,11 +147,11 @@ class ContentTests(DistributionsTestCase):
             "LICENSE",
             "Makefile",
             "deploy/image/build.sh",
-            "locks.json",
+            "locks/build.txt",
+            "locks/development.txt",
+            "locks/digests.json",
+            "locks/runtime.txt",
             "pyproject.toml",
-            "requirements-build.lock",
-            "requirements-dev.lock",
-            "requirements.lock",
             "tests/conftest.py",
         }
         wanted |= {name for name in self.sources if name.startswith(("autopilot/", "tests/"))}

@@ -17,6 +17,7 @@ class LocksTests(SynchronousTestCase):
         self.root = Path(self.mktemp())
         (self.root / SBOM).parent.mkdir(parents=True)
         for name in (*LOCKS, ASKED, RECORD, SBOM):
+            (self.root / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
 
     def record(self) -> None:
@@ -54,7 +55,7 @@ class LocksTests(SynchronousTestCase):
         (self.root / ASKED).write_text(asked.replace("Streaming,", "A streaming,"), "utf-8")
         self.assertEqual(complaints(self.root), [])
         (self.root / ASKED).write_text(asked.replace("klein>=24.8.0", "klein>=24.9.0"), "utf-8")
-        self.assertIn("run `make lock`", self.only_complaint())
+        self.assertIn("run `make locks`", self.only_complaint())
 
     def test_a_record_that_is_missing(self) -> None:
         """It is not taken for agreement, and recording mends it."""
@@ -71,7 +72,7 @@ class LocksTests(SynchronousTestCase):
         self.assertEqual(
             self.only_complaint(), f"{SBOM} is not of {LOCKS[0]} as it is: run `make sbom`"
         )
-        shutil.copy(ROOT / LOCKS[0], self.root)
+        shutil.copy(ROOT / LOCKS[0], self.root / LOCKS[0])
         self.record()
         self.assertEqual(complaints(self.root), [])
         for broken in (

@@ -17,7 +17,7 @@ from tests.packaging.locked import pins
 from tests.packaging.locks import ROOT, SBOM
 from tests.packaging.sbom import dependencies, document, licence, main
 
-_LOCK = ROOT / "requirements.lock"
+_LOCK = ROOT / "locks" / "runtime.txt"
 
 
 class DocumentTests(SynchronousTestCase):
@@ -60,11 +60,12 @@ class DocumentTests(SynchronousTestCase):
         root.mkdir(parents=True)
         shutil.copy(ROOT / "pyproject.toml", root)
         kept = _LOCK.read_text("utf-8").replace("hyperlink==", "other==")
-        (root / _LOCK.name).write_text(kept, "utf-8")
+        (root / "locks").mkdir()
+        (root / "locks" / _LOCK.name).write_text(kept, "utf-8")
         said = io.StringIO()
         with contextlib.redirect_stderr(said):
             self.assertEqual(main([str(root / "made")], root), 1)
-        self.assertIn("hyperlink is needed, and requirements.lock has none", said.getvalue())
+        self.assertIn("hyperlink is needed, and runtime.txt has none", said.getvalue())
         self.assertFalse((root / "made").exists())
 
 

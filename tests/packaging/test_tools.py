@@ -1,10 +1,12 @@
-"""What towncrier and the validator of CycloneDX make of ours, in the environment of these tools."""
+"""What towncrier and the validator of CycloneDX make of ours."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import unittest
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot import __version__
 from tests.packaging.locks import ROOT, SBOM
 
-_TOOLS = ROOT / "tests/packaging/.venv"
+_TOOLS = Path(sys.executable).parent
 _VALIDATE = """
 import json, sys
 from cyclonedx.schema import SchemaVersion
@@ -28,16 +30,23 @@ class ToolTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """See whether they are there."""
-        if not (_TOOLS / ".installed").exists():
-            raise unittest.SkipTest("its tool is not installed here: `make release-check` does")
+        if not (_TOOLS / "towncrier").exists():
+            raise unittest.SkipTest("towncrier is not installed here: `make venv` does it")
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir(parents=True)
 
     def tool(self, name: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a command of the environment."""
-        command = (str(_TOOLS / "bin" / name), *arguments)
+        """Run a command of the environment, before whose package that of the folder comes."""
+        command = (str(_TOOLS / name), *arguments)
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
         return subprocess.run(
-            command, cwd=self.folder, input=given, capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
 

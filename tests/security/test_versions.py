@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin
 from tests.unit.service.platforms import ServiceTestCase
+from tools.resolve import included
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FLOORS = {"twisted": (26, 10, 0), "pyopenssl": (26, 0, 0)}
@@ -55,8 +56,8 @@ class FloorTests(SynchronousTestCase):
 
     def test_locked(self) -> None:
         """The locks pin none that is older, and everything in them has a hash."""
-        for lock in ("requirements.lock", "requirements-dev.lock"):
-            text = (ROOT / lock).read_text()
+        for lock in ("runtime", "development"):
+            text = "\n".join(included(lock))
             for name, floor in FLOORS.items():
                 pinned = re.search(rf"(?m)^{name}(?:\[[a-z,]+\])?==(\S+)", text)
                 assert pinned is not None, (lock, name)

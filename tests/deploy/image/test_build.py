@@ -14,12 +14,8 @@ ROOT = Path(__file__).resolve().parents[3]
 _NEEDED = (
     "autopilot/_version.py",
     "deploy/image",
-    "locks.json",
+    "locks",
     "pyproject.toml",
-    "requirements-build.lock",
-    "requirements-dev.lock",
-    "requirements-otel.lock",
-    "requirements.lock",
     "tests/packaging/locks.py",
 )
 _ENGINE = """#!/bin/sh
@@ -76,19 +72,19 @@ class BuildTests(SynchronousTestCase):
 
     def test_missing_lock(self) -> None:
         """Each of the locks that the image is made from."""
-        for name in ("requirements.lock", "requirements-build.lock"):
+        for name in ("locks/runtime.txt", "locks/build.txt"):
             there = (self.folder / name).read_bytes()
             (self.folder / name).unlink()
-            self.refused(f"{name} is missing; 'make lock' writes it")
+            self.refused(f"{name} is missing; 'make locks' writes it")
             (self.folder / name).write_bytes(there)
 
     def test_modified_lock(self) -> None:
-        """A lock that `make lock` did not write so."""
-        lock = self.folder / "requirements.lock"
+        """A lock that `make locks` did not write so."""
+        lock = self.folder / "locks" / "runtime.txt"
         lock.write_text(lock.read_text() + "six==1.17.0\n")
         done = self.build()
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertTrue(done.stderr.startswith("requirements.lock "), done.stderr)
+        self.assertTrue(done.stderr.startswith("locks/runtime.txt "), done.stderr)
         self.assertFalse(self.calls.exists())
 
     def test_docker(self) -> None:

@@ -53,7 +53,7 @@ def unusable() -> str | None:
     reason = (asked.stderr.strip().splitlines() or [f"it ended with {asked.returncode}"])[-1]
     return (
         f"atheris does not work in {sys.executable} ({reason}).\n`make fuzz` installs it from"
-        " tests/rigs/fuzz/tool.lock; it has wheels for CPython 3.11 to 3.13 on Linux (x86-64) only."
+        " locks/development.txt; it has wheels for CPython 3.11 to 3.13 on Linux (x86-64) only."
     )
 
 

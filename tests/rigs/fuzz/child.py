@@ -15,7 +15,7 @@ from typing import Any
 
 def main() -> None:
     """Fuzz until told to stop; the process ends here."""
-    # Not a dependency of the project: it stands in tests/rigs/fuzz/tool.lock.
+    # It has wheels for few platforms: mypy and the tests go without.
     atheris: Any = import_module("atheris")
     with atheris.instrument_imports(include=["autopilot"], enable_loader_override=False):
         targets = import_module("tests.rigs.fuzz.targets").TARGETS

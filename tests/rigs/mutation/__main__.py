@@ -1,4 +1,4 @@
-"""``python -m tests.rigs.mutation``: run mutmut on routing, in a copy, and judge what it finds."""
+"""``python -m tests.rigs.mutation``: run mutmut on pure code in a copy, and judge what it finds."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ _WORK: Final = _ROOT / "logs" / "mutation"
 _TESTED_BY: Final = (
     "tests/__init__.py",
     "tests/unit/__init__.py",
+    "tests/unit/attestation/__init__.py",
+    "tests/unit/attestation/quotes.py",
+    "tests/unit/attestation/test_evidence_state.py",
+    "tests/unit/attestation/test_quote.py",
     "tests/unit/routing",
     "tests/properties/__init__.py",
     *(
@@ -33,7 +37,11 @@ name = "mutated"
 version = "0"
 
 [tool.mutmut]
-source_paths = ["autopilot/routing/"]
+source_paths = [
+    "autopilot/attestation/evidence_state.py",
+    "autopilot/attestation/quote.py",
+    "autopilot/routing/",
+]
 also_copy = ["autopilot", "tests", "conftest.py"]
 pytest_add_cli_args_test_selection = ["tests", "--ignore=tests/unit/routing/test_purity.py"]
 

@@ -72,4 +72,4 @@ def _function(name: str) -> str:
     path, _, last = name.rpartition(".")
     function = last.rpartition("__mutmut_")[0]
     kept = function.removeprefix("xǁ").replace("ǁ", ".") if "ǁ" in function else function[2:]
-    return f"{path.removeprefix('autopilot.routing.')}.{kept}"
+    return f"{path.rpartition('.')[2]}.{kept}"
