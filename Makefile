@@ -125,9 +125,10 @@ lint-files: $(STAMP) ## the Dockerfile, the shell scripts and what is in .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 
-# tools/prose.toml lists the rejected wording.
+# pyproject.toml names what codespell skips, tools/prose.toml the rejected wording.
 .PHONY: prose
-prose: $(STAMP) ## the wording of docstrings, comments and messages
+prose: $(STAMP) ## spelling, and the wording of docstrings, comments and messages
+	$(BIN)/codespell
 	$(BIN)/python -m tools.prose
 
 .PHONY: secrets

@@ -60,8 +60,8 @@ class Url:
             raise ValueError(f"{quoted(value)} is not a URL with a host; give an {self.expected}")
         if not _is_reachable(value):
             raise ValueError(
-                f"{quoted(value)} names a host that the router cannot connect to; give an address, or"
-                " a name of letters, digits and hyphens, at most 63 between dots"
+                f"{quoted(value)} names a host that the router cannot connect to; give an"
+                " address, or a name of letters, digits and hyphens, at most 63 between dots"
             )
         return value.rstrip("/") if self.base else value
 

@@ -1,4 +1,4 @@
-"""Locks that stand on each other: what each holds, and what they come to together."""
+"""Locks that stand on each other: what each holds, and their result together."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _STOP_MARGIN = 10.0
 
 
 class Supervision:
-    """Notifies the manager of each change of state, and sends keep-alive messages at the expected rate.
+    """Notifies the manager of each change of state, and sends keep-alive messages.
 
     Ready means listening, not fresh feeds: a platform outage while the machine boots must not make
     the manager give the router up, and the router serves some requests without feeds.
@@ -57,4 +57,6 @@ class Supervision:
             self._keep_alive.start(self._watchdog / 2).addErrback(self._keep_alive_failed)
 
     def _keep_alive_failed(self, failure: Failure) -> None:
-        self._log.failure("Keep-alive messages failed; the watchdog will restart the router", failure)
+        self._log.failure(
+            "Keep-alive messages failed; the watchdog will restart the router", failure
+        )

@@ -107,8 +107,8 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(
             refused.problems[0],
             "BACKEND_BASE_URL: 'https://my_backend.internal/v1' names a host that the router"
-            " cannot connect to; give an address, or a name of letters, digits and hyphens, at most 63"
-            " between dots",
+            " cannot connect to; give an address, or a name of letters, digits and hyphens, at"
+            " most 63 between dots",
         )
 
     @given(st.sampled_from(("http", "https")), st.lists(labels, min_size=1, max_size=3))
