@@ -1,7 +1,7 @@
-"""A stand-in for the Chutes.ai platform: its feeds, its models, and every way they misbehave.
+"""A stub of the Chutes.ai platform: its feeds, its models, and every failure they can show.
 
 Run `python -m stub_backend --help`, or use it in-process: `site(reactor, StubOptions())`.
-It knows nothing of the router.
+It imports nothing of the router.
 """
 
 from stub_backend.evidence_scenarios import EVIDENCE_SCENARIOS, EvidenceScenario

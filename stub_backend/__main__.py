@@ -1,4 +1,4 @@
-"""Runs the stub as a process: one line on stdout when it is ready, SIGTERM or SIGINT ends it."""
+"""The stub as a process: it prints one line when it is ready, and stops on SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stub_backend.stub import site
 
 
 def serve(reactor: Any, options: StubOptions) -> None:
-    """Listen and say where."""
+    """Listen, and print the address."""
     host, port = host_and_port(options.listen)
     listening = reactor.listenTCP(port, site(reactor, options).site, backlog=1024, interface=host)
     shown = f"[{host}]" if ":" in host else host
@@ -19,7 +19,7 @@ def serve(reactor: Any, options: StubOptions) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until a signal; the exit status."""
+    """Run until a signal arrives, and return the exit status."""
     options = parse(arguments)
     from twisted.internet import reactor
     from twisted.internet.error import CannotListenError

@@ -1,4 +1,4 @@
-"""What the platform answers to credentials, where the options say that it looks at them."""
+"""The platform's checks of credentials, applied if the options require authentication."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NO_SCOPE = "noscope"
 
 
 def unauthorised(record: Received) -> Problem | None:
-    """Return why a call is rejected; None if its credential is accepted.
+    """Return why a call is rejected, or None if its credential is accepted.
 
-    Any key of the right shape will, unless its last part is `REVOKED`; any OAuth token, unless it
-    ends with `NO_SCOPE`. `X-API-Key` is not looked at.
+    Any well-formed key is accepted unless its last part is `REVOKED`, and any OAuth token unless it
+    ends with `NO_SCOPE`. `X-API-Key` is ignored.
     """
     if record.header("x-chutes-hotkey") is not None:
         return _hotkey(record)
@@ -26,14 +26,14 @@ def unauthorised(record: Received) -> Problem | None:
     if token.startswith("cpk_"):
         return _key(token)
     if token.startswith("cak_"):
-        refused = Problem(403, "Token does not have permission for this resource")
-        return refused if token.endswith(NO_SCOPE) else None
+        problem = Problem(403, "Token does not have permission for this resource")
+        return problem if token.endswith(NO_SCOPE) else None
     jwt = token.startswith("ey") and token.count(".") == 2
     return Problem(401, "Token expired." if jwt else "Invalid token.")
 
 
 def signature(hotkey: str, nonce: str, body: bytes) -> str:
-    """Return the substitute for a hotkey's signature; like the real one, it covers the body."""
+    """Return the stub's substitute for a hotkey's signature; it covers the body."""
     signed = f"{hotkey}:{nonce}:{hashlib.sha256(body).hexdigest()}"
     return hashlib.sha256(signed.encode()).hexdigest()
 

@@ -1,6 +1,6 @@
-"""One call of a model, read from the request as the platform reads it.
+"""One call of a model, parsed from the request as the platform parses it.
 
-The platform's own traps are here: bodies that a tolerant server would take and it does not.
+This includes the platform's strictness: it rejects some bodies that other servers accept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: who is asked, how, and with what."""
+    """One call: the model, the dialect, and the request."""
 
     chute: Chute
     dialect: Dialect
@@ -50,27 +50,27 @@ class Call:
     options: StubOptions
     engine: str
 
-    def asks(self, header: str) -> bool:
-        """Return whether the header of that lower-case name has the value true."""
+    def has_flag(self, header: str) -> bool:
+        """Return whether the header of this lower-case name is "true"."""
         given = (value for name, value in self.headers if name.lower() == header)
         return next(given, "").lower() == "true"
 
     @property
-    def thinks(self) -> bool:
-        """Whether the caller turned reasoning on."""
-        return self.asks("x-enable-thinking") or str(self.body["model"]).endswith(THINKING)
+    def reasoning_enabled(self) -> bool:
+        """Whether the caller enabled reasoning."""
+        return self.has_flag("x-enable-thinking") or str(self.body["model"]).endswith(THINKING)
 
     def scaled(self, seconds: float) -> float:
-        """A scenario's duration under the time scale."""
+        """Return a scenario's duration multiplied by the time scale."""
         return seconds * self.options.time_scale
 
     def pieces(self, count: int | None = None) -> tuple[Piece, ...]:
-        """The usual text, `count` pieces long (by default as long as the options say)."""
+        """Return the usual text in `count` pieces (by default as many as the options set)."""
         wanted = self.options.tokens if count is None else count
         return sentence(self.chute.name, last_user_text(self.body), wanted)
 
-    def says(self, pieces: tuple[Piece, ...], **members: Any) -> Generation:
-        """A generation of these pieces, with an id that belongs to this call."""
+    def generate(self, pieces: tuple[Piece, ...], **members: Any) -> Generation:
+        """Return a generation of these pieces, with an id derived from this call."""
         seed = f"{self.number}/{self.body_sha256}/{len(pieces)}/{members.get('part', '')}"
         members.pop("part", None)
         return Generation(
@@ -83,17 +83,17 @@ class Call:
         )
 
     def generation(self) -> Generation:
-        """The usual answer, cut at the caller's completion limit."""
+        """Return the usual generation, truncated at the caller's completion limit."""
         pieces = self.pieces()
         limits = [self.body.get(name) for name in _LIMITS]
         limit = next((each for each in limits if isinstance(each, int) and each > 0), None)
         if limit is not None and limit < len(pieces):
-            return self.says(pieces[:limit], finish="length")
-        return self.says(pieces)
+            return self.generate(pieces[:limit], finish="length")
+        return self.generate(pieces)
 
 
 def read_body(body: bytes) -> dict[str, Any] | Problem:
-    """The JSON object of a request, or what the platform answers to anything else."""
+    """Parse a request's JSON object, or return the platform's error for anything else."""
     try:
         value = json.loads(body)
     except ValueError as error:
@@ -104,7 +104,7 @@ def read_body(body: bytes) -> dict[str, Any] | Problem:
 
 
 def stream_flag(body: Mapping[str, Any]) -> bool | Problem:
-    """Return whether to stream. Only a real boolean matches what a chute declares."""
+    """Return whether to stream. The platform matches only a boolean, not a truthy value."""
     stream = body.get("stream", False)
     if not isinstance(stream, bool):
         return Problem(404, "No matching cord found!")

@@ -1,4 +1,4 @@
-"""The command line: `python -m stub_backend`."""
+"""The command line of `python -m stub_backend`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _DEFAULTS = StubOptions()
 
 
 def scenario_list() -> str:
-    """The tables of scenarios as text, a line for each model name."""
-    behaviours = _table("models that choose a behaviour by their name:", SCENARIOS.values())
-    evidence = "models that choose what asking for their evidence brings (--evidence-models):"
+    """Return the tables of scenarios as text, with a line for each model name."""
+    behaviours = _table("models whose name selects a behaviour:", SCENARIOS.values())
+    evidence = "models whose name selects the response for their evidence (--evidence-models):"
     return f"{behaviours}\n\n{_table(evidence, EVIDENCE_SCENARIOS.values())}"
 
 
@@ -27,7 +27,7 @@ def _table(title: str, rows: Iterable[Scenario | EvidenceScenario]) -> str:
 
 
 def parse(arguments: Sequence[str]) -> StubOptions:
-    """The options of a command line; exits with a message for a bad one."""
+    """Parse a command line; exits with a message if it is invalid."""
     given = _parser().parse_args(arguments)
     return StubOptions(
         listen=given.listen,
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
-    """`host:port` taken apart; raises ValueError."""
+    """Split `host:port`. Raises ValueError."""
     host, colon, port = listen.rpartition(":")
     if not colon or not host or not 0 <= int(port) <= 65_535:
         raise ValueError(f"not host:port: {listen}")
@@ -83,16 +83,21 @@ def _not_negative(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stub_backend",
-        description="A stand-in for the Chutes.ai platform, for demos and tests without a network.",
+        description="A stub of the Chutes.ai platform, for demos and tests without a network.",
         epilog=scenario_list(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--listen", type=_address, default=_DEFAULTS.listen, help="host:port; port 0 takes any")
-    add("--seed", type=int, default=_DEFAULTS.seed, help="of the made-up population")
+    add(
+        "--listen",
+        type=_address,
+        default=_DEFAULTS.listen,
+        help="host:port; port 0 is any free one",
+    )
+    add("--seed", type=int, default=_DEFAULTS.seed, help="seed of the generated population")
     _add_population(parser)
     _add_speed(parser)
-    add("--require-auth", action="store_true", help="answer 401 to calls without a key")
+    add("--require-auth", action="store_true", help="respond 401 to calls without a key")
     return parser
 
 
@@ -112,25 +117,30 @@ def _add_population(parser: argparse.ArgumentParser) -> None:
         "--evidence-models",
         action=argparse.BooleanOptionalAction,
         default=_DEFAULTS.evidence_models,
-        help="list the evidence models too, which run in a TEE",
+        help="also list the evidence models, which run in a TEE",
     )
 
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:
     times = (
-        ("--token-delay-ms", _DEFAULTS.token_delay, "between two tokens"),
-        ("--first-token-delay-ms", _DEFAULTS.first_token_delay, "before the first token"),
-        ("--delay-ms", _DEFAULTS.delay, "of the slow-head scenario"),
-        ("--keep-alive-ms", _DEFAULTS.keep_alive, "until an idle connection is closed"),
+        ("--token-delay-ms", _DEFAULTS.token_delay, "delay between two tokens"),
+        ("--first-token-delay-ms", _DEFAULTS.first_token_delay, "delay before the first token"),
+        ("--delay-ms", _DEFAULTS.delay, "delay of the slow-head scenario"),
+        ("--keep-alive-ms", _DEFAULTS.keep_alive, "time until an idle connection is closed"),
     )
     for name, seconds, meaning in times:
         parser.add_argument(name, type=_not_negative, default=seconds * 1000, help=meaning)
     add = parser.add_argument
-    add("--tokens", type=_at_least(2), default=_DEFAULTS.tokens, help="in a usual answer")
-    add("--huge-bytes", type=_at_least(1), default=_DEFAULTS.huge_bytes, help="of a huge answer")
+    add("--tokens", type=_at_least(2), default=_DEFAULTS.tokens, help="tokens in a usual response")
+    add(
+        "--huge-bytes",
+        type=_at_least(1),
+        default=_DEFAULTS.huge_bytes,
+        help="size of a huge response",
+    )
     add(
         "--time-scale",
         type=_not_negative,
         default=_DEFAULTS.time_scale,
-        help="factor for the durations that belong to a scenario, 0.01 for quick tests",
+        help="factor for the durations of scenarios, such as 0.01 for quick tests",
     )

@@ -1,4 +1,4 @@
-"""`/stub/*`: how another process looks at the stub and changes its behaviour."""
+"""The control API `/stub/*`, by which another process inspects and configures the stub."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from stub_backend.steps import Send, Steps
 
 
 def control_path(path: str) -> bool:
-    """Return whether a path belongs to the stub itself and not to the platform."""
+    """Return whether a path belongs to the control API rather than to the platform."""
     return path.startswith("/stub/")
 
 
 class Control:
-    """The commands. Each answers JSON; a bad one answers 400 and changes nothing."""
+    """The commands, which respond with JSON; an invalid one responds 400 and changes nothing."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Control:
         }
 
     def answer(self, method: str, path: str, body: bytes) -> Steps:
-        """The answer to one command."""
+        """Execute one command and return its response."""
         command = self._commands.get((method, path))
         if command is None:
             return _json(404, {"error": f"no such command: {method} {path}"})
@@ -56,7 +56,7 @@ class Control:
             return _json(400, {"error": str(error) or repr(error)})
 
     def reset(self) -> None:
-        """Forget the log and every script, and mend the feeds and the evidence."""
+        """Clear the log and all scripts, and reset the feeds and the evidence."""
         self._log.clear()
         self._scripts.clear()
         self._evidence.reset()

@@ -1,7 +1,6 @@
-"""`python -m stub_backend.demo`: stub and router together, with requests that explain themselves.
+"""The demo of `make demo`: starts stub and router, sends three requests, explains the responses.
 
-Both run as separate processes, and the demo uses their public interfaces only: it imports nothing
-of the router.
+Both run as separate processes and are used over HTTP only; this imports nothing of the router.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from stub_backend.demo_stream import Answer, stream
 ALIAS = "chutesai/AutoPilot"
 COLD = "stub/503-cold"
 _QUESTION = "What is a router?"
-# A router that does not know its models yet, or anything else that lasts, is no demonstration.
+# Seconds until the demo gives up on a router that does not become ready.
 _PATIENCE = 20.0
 
 _REASONS = {
@@ -32,21 +31,21 @@ _REASONS = {
 
 
 class Voice:
-    """Prints, in colours where there is a terminal to show them."""
+    """Prints the demo's text, coloured on a terminal."""
 
     def __init__(self, *, coloured: bool) -> None:
         self._coloured = coloured
 
     def heading(self, text: str) -> None:
-        """A new part begins."""
+        """Print the heading of a new part."""
         print(f"\n{self._dress('1', text)}", flush=True)
 
     def say(self, text: str = "") -> None:
-        """One line of explanation."""
+        """Print one line."""
         print(text, flush=True)
 
     def token(self, text: str) -> None:
-        """A piece of an answer, as it arrives."""
+        """Print a token of a response as it arrives."""
         print(self._dress("36", text), end="", flush=True)
 
     def _dress(self, code: str, text: str) -> str:
@@ -54,7 +53,7 @@ class Voice:
 
 
 class Demo:
-    """The three requests, one after the other, against a router and its stub."""
+    """The three requests of the demo against a router and its stub."""
 
     def __init__(self, voice: Voice, router_port: int, stub_port: int) -> None:
         self._voice = voice
@@ -62,7 +61,7 @@ class Demo:
         self._stub = stub_port
 
     def play(self) -> None:
-        """Ask by alias, by list and directly, and explain each answer."""
+        """Send requests by alias, by list and by direct name, and explain each response."""
         best, second = (each["name"] for each in self._ranking()[:2])
         self._by_alias(best)
         self._by_list(second)
@@ -74,9 +73,9 @@ class Demo:
         self._voice.say(f"Chosen: {answer.selected}, the best by live utilization:")
         self._show_ranking()
         self._voice.say(
-            "  score = free + bonus - penalty: free instances, those it may still start,"
+            "  score = free + bonus - penalty: free instances, instances that may still start,"
         )
-        self._voice.say("  and what it turned away lately.")
+        self._voice.say("  and requests that were rate-limited lately.")
         self._facts(answer)
 
     def _by_list(self, second: str) -> None:
@@ -84,14 +83,14 @@ class Demo:
         self._expect(answer, second)
         self._voice.say(f"Chosen: {answer.selected}, because the one listed before it failed:")
         self._show_attempts()
-        self._voice.say("  Nothing had been written to you yet, so turning to the next was safe.")
+        self._voice.say("  You had received no byte yet, so trying the next model was safe.")
         self._facts(answer)
 
     def _directly(self, model: str) -> None:
         answer = self._ask("3. A direct name: that model and no other", model)
         self._expect(answer, None)
-        self._voice.say(f"Chosen: {model}, because you said so. There is nothing to fall back on,")
-        self._voice.say("  and the response has no headers about a choice that was not made.")
+        self._voice.say(f"Chosen: {model}, because you named it. There is no other candidate,")
+        self._voice.say("  so the response has no headers about a choice.")
         self._facts(answer)
 
     def _ask(self, title: str, selector: str) -> Answer:
@@ -132,7 +131,7 @@ class Demo:
         self._voice.say(f"  … and {len(ranking) - 3} more.")
 
     def _show_attempts(self) -> None:
-        """Show the attempts in the platform's own log, and why the failed ones failed."""
+        """Print the calls from the stub's log, and why each failed or succeeded."""
         log = get_json(self._stub, "/stub/log")["requests"]
         calls = [each for each in log if each["method"] == "POST"][-2:]
         reasons = get_json(self._router, "/status.json")["recent"][0]["failovers"]
@@ -142,7 +141,7 @@ class Demo:
 
 
 def what_next(port: int, *, staying: bool) -> str:
-    """Return the hints for the user's next steps."""
+    """Return what the reader can try next."""
     body = json.dumps(
         {"model": ALIAS, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
     )
@@ -151,19 +150,19 @@ def what_next(port: int, *, staying: bool) -> str:
         lines = ["Both keep running until Ctrl-C. In another terminal:", curl,
                  f"And in a browser: http://127.0.0.1:{port}/status"]  # fmt: skip
     else:
-        lines = ['Both can be kept running: make demo ARGS="--stay --port 8080", and then', curl,
-                 "The real platform, with your own key: make run"]  # fmt: skip
+        lines = ['To keep both running: make demo ARGS="--stay --port 8080", and then', curl,
+                 "To use the real platform with your own key: make run"]  # fmt: skip
     return "\n".join(lines)
 
 
 def run(voice: Voice, port: int, *, stay: bool) -> None:
-    """Start both processes, play, and end them. Raises DemoError."""
+    """Start both processes, run the requests, and stop the processes. Raises DemoError."""
     with tempfile.TemporaryDirectory(prefix="autopilot-demo-") as folder:
         platform = stub(Path(folder))
         served = router(Path(folder), platform.port, port)
         both: Sequence[Process] = (platform, served)
         try:
-            voice.say("Starting a stand-in for the platform and the router …")
+            voice.say("Starting a stub of the platform, and the router …")
             started = time.monotonic()
             for each in both:
                 each.start()
@@ -180,10 +179,10 @@ def run(voice: Voice, port: int, *, stay: bool) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the demo; the exit status."""
+    """Run the demo and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m stub_backend.demo", description=__doc__)
     parser.add_argument("--stay", action="store_true", help="keep both running until Ctrl-C")
-    parser.add_argument("--port", type=int, default=0, help="of the router; 0 takes any")
+    parser.add_argument("--port", type=int, default=0, help="the router's port; 0 is any free one")
     given = parser.parse_args(arguments)
     voice = Voice(coloured=sys.stdout.isatty())
     try:

@@ -1,4 +1,4 @@
-"""The processes of the demo: started on free ports, watched until they serve, always ended."""
+"""The processes of the demo, which listen on free ports and are always stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GRACE = 5.0
 
 
 class DemoError(Exception):
-    """Why the demo cannot go on, in one line."""
+    """The demo cannot continue; the text is one line."""
 
 
 class Process:
@@ -38,7 +38,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, without this process' settings and signals. Raises DemoError."""
+        """Start it without this process's environment and signals. Raises DemoError."""
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -59,11 +59,11 @@ class Process:
         return None if self._process is None else self._process.poll()
 
     def check(self) -> None:
-        """Raise DemoError, with the end of its log, if the process has ended."""
+        """Raise DemoError with the last line of its log if it has ended."""
         status = self.status
         if status is not None:
-            said = self._log.read_text("utf-8", "replace").strip().splitlines()
-            last = said[-1] if said else "it said nothing"
+            lines = self._log.read_text("utf-8", "replace").strip().splitlines()
+            last = lines[-1] if lines else "its log is empty"
             raise DemoError(f"{self._name} ended with status {status}: {last}")
 
     def wait(self) -> None:
@@ -72,7 +72,7 @@ class Process:
             self._process.wait()
 
     def end(self) -> None:
-        """End it, in a friendly way first."""
+        """Terminate it, and kill it if it does not end in time."""
         if self._process is None:
             return
         self._process.terminate()
@@ -84,7 +84,7 @@ class Process:
 
 
 def stub(folder: Path) -> Process:
-    """The stand-in platform, at a pace that can be watched."""
+    """Return the stub's process, at a pace that a person can follow."""
     port = free_port()
     pace = ("--tokens", "16", "--token-delay-ms", "60", "--first-token-delay-ms", "150")
     command = (sys.executable, "-m", "stub_backend", "--listen", f"{HOST}:{port}", *pace)
@@ -92,7 +92,7 @@ def stub(folder: Path) -> Process:
 
 
 def router(folder: Path, stub_port: int, port: int = 0) -> Process:
-    """The router under `twistd`, with its own listening address and the stub as its platform."""
+    """Return the process of the router under `twistd`, with the stub as its platform."""
     own = port or free_port()
     twistd = str(Path(sys.executable).parent / "twistd")
     base = f"http://{HOST}:{stub_port}"
@@ -104,7 +104,7 @@ def router(folder: Path, stub_port: int, port: int = 0) -> Process:
         "MODELS_URL": f"{base}/v1/models",
         "UTILIZATION_URL": f"{base}/chutes/utilization",
         "API_BASE_URL": base,
-        # The stub may be there a moment later than the router.
+        # The stub may start to listen a moment after the router's first fetch.
         "MODELS_REFRESH_MS": "1000",
         "UTILIZATION_REFRESH_MS": "1000",
     }
@@ -114,14 +114,14 @@ def router(folder: Path, stub_port: int, port: int = 0) -> Process:
 
 
 def free_port() -> int:
-    """Return a free port."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def get_json(port: int, path: str) -> Any:
-    """A page's JSON. Raises DemoError."""
+    """Fetch a page's JSON. Raises DemoError."""
     try:
         return json.loads(_get(port, path)[1])
     except (OSError, HTTPException, ValueError) as error:
@@ -129,7 +129,7 @@ def get_json(port: int, path: str) -> Any:
 
 
 def wait_until_ready(port: int, watched: Iterable[Process], patience: float) -> str:
-    """Wait until `/readyz` returns 200, and return what it reports. Raises DemoError."""
+    """Wait for `/readyz` 200, and return the number of candidates as text. Raises DemoError."""
     processes, end = tuple(watched), time.monotonic() + patience
     while time.monotonic() < end:
         for each in processes:
@@ -139,7 +139,7 @@ def wait_until_ready(port: int, watched: Iterable[Process], patience: float) -> 
         except (OSError, HTTPException):
             status, body = 0, b""
         if status == 200:
-            return f"{json.loads(body)['candidates']} models to choose from"
+            return f"{json.loads(body)['candidates']} candidates"
         time.sleep(0.05)
     raise DemoError(f"the router was not ready after {patience:g} s")
 
@@ -155,7 +155,7 @@ def _get(port: int, path: str) -> tuple[int, bytes]:
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Only what a process needs, and the project on the path whether it is installed or not."""
+    """Return a minimal environment, with the project on the path even if it is not installed."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     path = os.pathsep.join(filter(None, (str(_PROJECT), os.environ.get("PYTHONPATH"))))
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **settings}

@@ -1,4 +1,4 @@
-"""One streamed chat completion with the standard library's client, token by token."""
+"""A client for one streamed chat completion, with the standard library only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIMEOUT = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came with and of an answer. Times are seconds from the request."""
+    """The facts of one response; times are seconds since the request."""
 
     selected: str | None
     attempts: str | None
@@ -27,7 +27,7 @@ class Answer:
 
 
 def stream(port: int, model: str, question: str, token: Callable[[str], None]) -> Answer:
-    """Ask, hand each token on as it arrives, and tell what came. Raises DemoError."""
+    """Send a request, call `token` with each token, and return the facts. Raises DemoError."""
     connection = HTTPConnection(HOST, port, timeout=_TIMEOUT)
     asked = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
     started = time.monotonic()
@@ -40,15 +40,15 @@ def stream(port: int, model: str, question: str, token: Callable[[str], None]) -
         )
         response = connection.getresponse()
         if response.status != 200:
-            said = response.read(300).decode("utf-8", "replace")
-            raise DemoError(f"{model} was answered with {response.status}: {said}")
+            text = response.read(300).decode("utf-8", "replace")
+            raise DemoError(f"{model}: status {response.status}: {text}")
         moments = [time.monotonic() for each in _tokens(response) if _hand_on(token, each)]
     except (OSError, HTTPException) as error:
-        raise DemoError(f"the answer of {model} broke off: {error!r}") from None
+        raise DemoError(f"the response of {model} broke off: {error!r}") from None
     finally:
         connection.close()
     if not moments:
-        raise DemoError(f"the answer of {model} was empty")
+        raise DemoError(f"the response of {model} was empty")
     return Answer(
         selected=response.getheader("x-chutes-autopilot-selected"),
         attempts=response.getheader("x-chutes-autopilot-attempts"),
@@ -65,7 +65,7 @@ def _hand_on(token: Callable[[str], None], text: str) -> bool:
 
 
 def _tokens(response: HTTPResponse) -> Iterator[str]:
-    """The pieces of text in the stream. Raises DemoError when it ends without its end mark."""
+    """Yield the tokens of the stream. Raises DemoError if it ends without its terminator."""
     for line in iter(response.readline, b""):
         text = line.decode("utf-8").strip()
         if not text.startswith("data:"):
@@ -80,4 +80,4 @@ def _tokens(response: HTTPResponse) -> Iterator[str]:
         for choice in event["choices"]:
             if piece := choice["delta"].get("content"):
                 yield piece
-    raise DemoError("the stream ended before its end mark")
+    raise DemoError("the stream ended without its terminator")

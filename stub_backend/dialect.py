@@ -1,4 +1,4 @@
-"""What every API's streaming and plain answers have in common."""
+"""The types shared by all APIs' streamed and plain responses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from stub_backend.generation import Generation
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """A streamed answer in the parts that misbehaviours cut it at.
+    """A streamed response in the parts between which scenarios interrupt it.
 
     `opening`: events before any content (role, start-up). `tokens`: one item per piece.
-    `closing`: finish reason and usage. `done`: the end mark. To be read once, in this order.
+    `closing`: finish reason and usage. `done`: the terminator. Iterate once, in this order.
     """
 
     opening: tuple[bytes, ...]
@@ -24,7 +24,7 @@ class Events:
     done: Iterable[bytes]
 
     def __iter__(self) -> Iterator[bytes]:
-        """The whole stream in order."""
+        """Yield the whole stream in order."""
         yield from self.opening
         yield from self.tokens
         yield from self.closing
@@ -33,7 +33,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One API: how it streams a generation, answers it whole, and reports an error in a stream."""
+    """One API: its streamed and plain response for a generation, and its error event."""
 
     name: str
     stream: Callable[[Generation], Events]
@@ -42,15 +42,15 @@ class Dialect:
 
 
 def compact(value: object) -> bytes:
-    """JSON without blanks, as the platform writes it."""
+    """Encode JSON without whitespace, as the platform does."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def data_event(value: object) -> bytes:
-    """An event of a `data` line only."""
+    """Return an event that has only a `data` line."""
     return b"data: " + compact(value) + b"\n\n"
 
 
 def named_event(value: Mapping[str, Any]) -> bytes:
-    """An event whose `event` line repeats its type."""
+    """Return an event whose `event` line repeats its type."""
     return b"event: " + str(value["type"]).encode() + b"\n" + data_event(value)

@@ -1,7 +1,7 @@
-"""`/e2e/*`: the management host's door to end-to-end encrypted calls, as far as it has no secrets.
+"""The endpoints `/e2e/*` of end-to-end encrypted calls, without the encryption.
 
-It issues instances and nonces, and rejects calls as the platform does. It cannot decrypt anything:
-the response to a correct call states that the instance has no key.
+They list instances, issue nonces and reject calls as the platform does. The stub cannot decrypt, so
+a valid call gets the error for an instance without a key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _INVOKE = PREFIX + "invoke"
 
 
 class EndToEnd:
-    """The nonces given out and not used yet, each good for one chute."""
+    """The issued and unused nonces; each is valid for one chute."""
 
     def __init__(self, population: Population) -> None:
         self._population = population
@@ -32,10 +32,10 @@ class EndToEnd:
         self._given = 0
 
     def answer(self, record: Received, now: float) -> dict[str, object] | Problem:
-        """The JSON of one call below `PREFIX`, or why there is none."""
-        refused = unauthorised(record)
-        if refused is not None:
-            return refused
+        """Return the JSON of one call below `PREFIX`, or its error."""
+        problem = unauthorised(record)
+        if problem is not None:
+            return problem
         path = record.path.partition("?")[0]
         if record.method == "GET" and path.startswith(_LIST):
             return self._instances(path.removeprefix(_LIST), now)

@@ -1,4 +1,4 @@
-"""`GET /chutes/{id or name}/evidence`: who may ask for what, how often, and who answers."""
+"""The endpoint `GET /chutes/{id or name}/evidence`: its checks, its limit and its responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stub_backend.evidence_scenarios import (
     USUAL_EVIDENCE,
     EvidenceScenario,
     answer_json,
-    refusal,
+    error_json,
 )
 from stub_backend.population import PRIVATE, Chute, Population
 from stub_backend.steps import Steps
@@ -28,7 +28,7 @@ _MISSING_AT_EDGE = "$.query.nonce: required parameter missing"
 
 
 class Evidence:
-    """The evidence of one population, under one limit for all callers together."""
+    """The evidence of one population, with one rate limit shared by all callers."""
 
     def __init__(self, clock: IReactorTime, population: Population) -> None:
         self._clock = clock
@@ -38,47 +38,47 @@ class Evidence:
         self._asked = 0
 
     def behave(self, model: str, scenario: str) -> None:
-        """Let a model's evidence follow another row of the table; raises ValueError."""
+        """Select another scenario for a model's evidence. Raises ValueError."""
         if scenario not in EVIDENCE_SCENARIOS:
             raise ValueError(f"unknown evidence scenario: {scenario}")
         self._chosen[model] = scenario
 
     def reset(self) -> None:
-        """Let every model behave as its name says."""
+        """Return every model to the scenario of its name."""
         self._chosen.clear()
 
     def answer(self, target: str) -> Steps | None:
-        """The answer to a GET of this path and query; None if that is no question of this kind."""
+        """Return the response to a GET of this target, or None if its path is another."""
         path, _, query = target.partition("?")
         asked = _PATH.fullmatch(path)
         if asked is None:
             return None
         if self._limited():
-            return refusal(429, LIMITED)
+            return error_json(429, LIMITED)
         chute = self._find(unquote(asked[1]))
         given = parse_qs(query, keep_blank_values=True).get("nonce")
         if given is None:
             if chute is not None and self._scenario(chute).edge:
                 return answer_json(400, {"error": _MISSING_AT_EDGE})
-            return refusal(422, [_MISSING])
+            return error_json(422, [_MISSING])
         wrong = _wrong_nonce(given[-1])
         if wrong:
-            return refusal(400, wrong)
+            return error_json(400, wrong)
         if chute is None:
-            return refusal(404, "Chute not found")
+            return error_json(404, "Chute not found")
         return self._evidence(chute, given[-1])
 
     def _evidence(self, chute: Chute, nonce: str) -> Steps:
         if chute.name == PRIVATE:
-            return refusal(404, NOT_YOURS)
+            return error_json(404, NOT_YOURS)
         if chute.external:
-            return refusal(400, EXTERNAL)
+            return error_json(400, EXTERNAL)
         if not chute.tee:
-            return refusal(400, NOT_TEE.format(id=chute.chute_id))
+            return error_json(400, NOT_TEE.format(id=chute.chute_id))
         return self._scenario(chute).answer(chute, nonce)
 
     def _find(self, wanted: str) -> Chute | None:
-        """The chute of that name or id, whatever kind it is."""
+        """Return the chute of any kind with this name or id."""
         found = self._population.find(wanted)
         if found is not None or wanted == PRIVATE:
             return found
@@ -90,7 +90,7 @@ class Evidence:
         return EVIDENCE_SCENARIOS[name]
 
     def _limited(self) -> bool:
-        """Count this question; whether it is one too many for its minute."""
+        """Count this request, and return whether it exceeds the limit of its minute."""
         minute = int(self._clock.seconds() // 60)
         if minute != self._minute:
             self._minute, self._asked = minute, 0
@@ -99,7 +99,7 @@ class Evidence:
 
 
 def _wrong_nonce(nonce: str) -> str | None:
-    """Return the platform's objection to a nonce, or None."""
+    """Return the platform's error for an invalid nonce, or None."""
     if not nonce:
         return "Nonce is required"
     if len(nonce) != 64:

@@ -1,7 +1,7 @@
-"""The evidence of one instance: a quote in the right form but without a valid signature, and more.
+"""The evidence of one instance, with a well-formed but unsigned quote.
 
-Everything is derived from the instance's id and the nonce, so two fetches differ where those of the
-platform do. The signature is filler, and a verifier must reject these quotes.
+All of it is derived from the instance's id and the nonce, so two fetches differ where the
+platform's do. The signature is filler: a verifier must reject these quotes.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ _FROM, _TO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a quote is made; the defaults are what the platform sends."""
+    """The parameters of a quote; the defaults are the platform's."""
 
     version: int = 4
     tee_type: int = 0x81
     attributes: int = 0
     size: int = QUOTE_BYTES
     nonce: str | None = None
-    """Hashed instead of the caller's nonce."""
+    """The nonce to hash instead of the caller's."""
     other_key: bool = False
-    """The report data names the key of another certificate."""
+    """Whether the report data contains the key of another certificate."""
 
 
 def instance_ids(chute_id: str, count: int) -> list[str]:
-    """The ids of a chute's instances."""
+    """Return the ids of a chute's instances."""
     return [str(uuid.uuid5(uuid.UUID(chute_id), f"instance-{n}")) for n in range(count)]
 
 
 def e2e_pubkey(instance_id: str) -> str:
-    """The public key that belongs to an instance, in base64, as `/e2e/instances` would give it."""
+    """Return an instance's public key in base64, as in the response of `/e2e/instances`."""
     return _text(_filler(f"e2e/{instance_id}", _PUBKEY_BYTES))
 
 
 def instance_evidence(instance_id: str, nonce: str, form: Form | None = None) -> dict[str, Any]:
-    """One element of `evidence`."""
+    """Return one element of `evidence`."""
     form = form or Form()
     certificate = _certificate(instance_id)
     named = _certificate(f"{instance_id}/other") if form.other_key else certificate
@@ -72,7 +72,7 @@ def instance_evidence(instance_id: str, nonce: str, form: Form | None = None) ->
 
 
 def quote(seed: str, report_data: bytes, form: Form) -> bytes:
-    """A quote: header, report of a trust domain, filler in place of a signature."""
+    """Return a quote: header, TD report, and filler in place of the signature."""
     header = struct.pack("<HHI", form.version, 2, form.tee_type).ljust(28, b"\0")
     header += b"nobody signed this"[: _HEADER_BYTES - 28].ljust(_HEADER_BYTES - 28, b"\0")
     measured = _filler(f"report/{seed}", _REPORT_BYTES - 64)
@@ -84,21 +84,21 @@ def quote(seed: str, report_data: bytes, form: Form) -> bytes:
 
 
 def body(evidence: list[dict[str, Any]], failed: list[str]) -> Mapping[str, Any]:
-    """The whole answer."""
+    """Return the body of a response."""
     return {"evidence": evidence, "failed_instance_ids": failed}
 
 
 def _gpu(certificate: Certificate, nonce_hash: bytes, index: int) -> dict[str, str]:
-    said = nonce_hash + _filler(f"gpu/{index}", _GPU_EVIDENCE_BYTES - len(nonce_hash))
+    evidence = nonce_hash + _filler(f"gpu/{index}", _GPU_EVIDENCE_BYTES - len(nonce_hash))
     return {
         "certificate": _text(certificate.public_bytes(Encoding.PEM)),
-        "evidence": _text(said),
+        "evidence": _text(evidence),
         "arch": "HOPPER",
     }
 
 
 def _certificate(seed: str) -> Certificate:
-    """A self-signed certificate, always the same for a seed."""
+    """Return the self-signed certificate of a seed."""
     key = Ed25519PrivateKey.from_private_bytes(_filler(f"tls/{seed}", 32))
     name = Name([NameAttribute(NameOID.COMMON_NAME, "instance.stub.invalid")])
     builder = CertificateBuilder(

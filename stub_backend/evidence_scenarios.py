@@ -1,7 +1,7 @@
-"""The table of evidence scenarios: help, catalog entries and tests are made from it.
+"""The table of evidence scenarios, from which help, catalog entries and tests are generated.
 
-A model of a scenario's name is an ordinary chat model that runs in a TEE; the scenario decides
-only what asking for its evidence brings.
+A model named after a scenario is an ordinary chat model that runs in a TEE; the scenario affects
+only the response to a request for its evidence.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Answer = Callable[[Chute, str], Steps]
 
 @dataclass(frozen=True, slots=True)
 class EvidenceScenario:
-    """One row of the table. `status` is that of the answer, None where none arrives.
+    """One row of the table. `status` is the response's, None if none arrives.
 
-    `edge` stands for a platform whose edge checks the query before the API does.
+    `edge` simulates a platform whose edge validates the query before the API does.
     """
 
     name: str
@@ -39,17 +39,17 @@ class EvidenceScenario:
 
     @property
     def model(self) -> str:
-        """The model name that chooses it."""
+        """The model name that selects it."""
         return PREFIX + EVIDENCE + self.name
 
 
-def refusal(status: int, detail: object) -> Steps:
-    """An error of the API."""
+def error_json(status: int, detail: object) -> Steps:
+    """Return an error response of the API."""
     return answer_json(status, {"detail": detail})
 
 
 def answer_json(status: int, value: object) -> Steps:
-    """Any JSON."""
+    """Return a JSON response."""
     return _whole(status, JSON, json.dumps(value).encode())
 
 
@@ -80,7 +80,7 @@ def _empty(_chute: Chute, _nonce: str) -> Steps:
 
 
 def _formed(form: Form) -> Answer:
-    """Evidence whose first instance's quote is of this form."""
+    """Return evidence whose first quote has this form."""
 
     def answer(chute: Chute, nonce: str) -> Steps:
         odd, *usual = _ids(chute)
@@ -92,7 +92,7 @@ def _formed(form: Form) -> Answer:
 
 
 def _changed(**changes: Any) -> Answer:
-    """Evidence whose first instance has other members; `...` takes one away."""
+    """Return evidence whose first instance has these members changed; `...` removes one."""
 
     def answer(chute: Chute, nonce: str) -> Steps:
         evidence = [instance_evidence(each, nonce) for each in _ids(chute)]
@@ -103,8 +103,8 @@ def _changed(**changes: Any) -> Answer:
     return answer
 
 
-def _refused(status: int, detail: str) -> Answer:
-    return lambda chute, _nonce: refusal(status, detail.format(id=chute.chute_id))
+def _error(status: int, detail: str) -> Answer:
+    return lambda chute, _nonce: error_json(status, detail.format(id=chute.chute_id))
 
 
 def _page(status: int, content_type: str, content: bytes) -> Answer:
@@ -144,7 +144,7 @@ _ROWS = (
     EvidenceScenario("no-id", "an instance id is null", _changed(instance_id=None)),
     EvidenceScenario(
         "signed",
-        "members that only newer builds fill",
+        "members that only newer builds set",
         _changed(signature="c3R1Yg==", attested_body="e30=", extra=1),
     ),
     EvidenceScenario(
@@ -168,44 +168,40 @@ _ROWS = (
     EvidenceScenario(
         "other-nonce", "a quote is made for another nonce, the same each time", _formed(_LATER)
     ),
+    EvidenceScenario("edge-nonce", "valid, but the edge rejects a missing nonce", _good, edge=True),
     EvidenceScenario(
-        "edge-nonce", "good, but a missing nonce is refused by the edge", _good, edge=True
+        "400-outdated", "instances too old to provide evidence", _error(400, OUTDATED), 400
     ),
     EvidenceScenario(
-        "400-outdated", "instances too old to give evidence", _refused(400, OUTDATED), 400
+        "400-not-tee", "not TEE-enabled, whatever the catalog says", _error(400, NOT_TEE), 400
     ),
+    EvidenceScenario("400-external", "runs on an external backend", _error(400, EXTERNAL), 400),
+    EvidenceScenario("404-chute", "no such chute", _error(404, "Chute not found"), 404),
+    EvidenceScenario("404-private", "no such chute for this caller", _error(404, NOT_YOURS), 404),
     EvidenceScenario(
-        "400-not-tee", "not TEE-enabled, whatever the catalog says", _refused(400, NOT_TEE), 400
+        "404-id", "no such chute, naming its id", _error(404, "Chute {id} not found"), 404
     ),
+    EvidenceScenario("429", "the limit that all callers share", _error(429, LIMITED), 429),
     EvidenceScenario(
-        "400-external", "runs on a third party's machines", _refused(400, EXTERNAL), 400
-    ),
-    EvidenceScenario("404-chute", "no such chute", _refused(404, "Chute not found"), 404),
-    EvidenceScenario("404-private", "no such chute for this caller", _refused(404, NOT_YOURS), 404),
-    EvidenceScenario(
-        "404-id", "no such chute, naming its id", _refused(404, "Chute {id} not found"), 404
-    ),
-    EvidenceScenario("429", "the limit that all callers share", _refused(429, LIMITED), 429),
-    EvidenceScenario(
-        "500", "an error with a detail", _refused(500, "Unexpected attestation error"), 500
+        "500", "an error with a detail", _error(500, "Unexpected attestation error"), 500
     ),
     EvidenceScenario(
         "500-text",
-        "an error outside the API's own",
+        "an error from outside the API",
         _page(500, TEXT_PLAIN, b"Internal Server Error"),
         500,
     ),
-    EvidenceScenario("502", "the attestation service is down", _refused(502, _PROXY_DOWN), 502),
-    EvidenceScenario("502-html", "the edge has no answer", _page(502, HTML, _BAD_GATEWAY), 502),
+    EvidenceScenario("502", "the attestation service is down", _error(502, _PROXY_DOWN), 502),
+    EvidenceScenario("502-html", "the edge got no response", _page(502, HTML, _BAD_GATEWAY), 502),
     EvidenceScenario("garbage", "200 with HTML", _page(200, HTML, b"<html>busy</html>")),
-    EvidenceScenario("cut", "the answer breaks off", _cut),
-    EvidenceScenario("hang", "no answer, ever", _hang, None),
+    EvidenceScenario("cut", "the response breaks off", _cut),
+    EvidenceScenario("hang", "never a response", _hang, None),
 )
 EVIDENCE_SCENARIOS: Mapping[str, EvidenceScenario] = {each.name: each for each in _ROWS}
 
 
 def evidence_chutes() -> tuple[Chute, ...]:
-    """A TEE chat model of three instances for each scenario, ranked last."""
+    """Return a TEE chat model with three instances for each scenario, ranked last."""
     return tuple(
         Chute(
             name=each.model,

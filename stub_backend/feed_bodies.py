@@ -1,4 +1,4 @@
-"""The two feeds' JSON, made from the population."""
+"""The two feeds' JSON, generated from the population."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _SAMPLING = (
 
 
 def catalog(population: Population) -> bytes:
-    """`GET /v1/models`: an envelope without paging, the most used model first."""
+    """Return the body of `GET /v1/models`: one page, the most used model first."""
     ranked = sorted(population.chat, key=lambda each: -each.load.requests1h)
     return json.dumps({"object": "list", "data": [catalog_entry(each) for each in ranked]}).encode()
 
 
 def utilization(population: Population) -> bytes:
-    """`GET /chutes/utilization`: a bare array, the busiest chute first."""
+    """Return the body of `GET /chutes/utilization`: a bare array, the busiest chute first."""
     ranked = sorted(population.everyone(), key=lambda each: -each.load.requests1h)
     return json.dumps([utilization_record(each) for each in ranked]).encode()
 
 
 def catalog_entry(chute: Chute) -> dict[str, Any]:
-    """One entry; which members it has depends on who runs the model."""
+    """Return one entry, whose members depend on the model's engine and host."""
     entry: dict[str, Any] = {
         "id": chute.name,
         "root": _weights(chute),
@@ -89,7 +89,7 @@ def _description(chute: Chute) -> dict[str, Any]:
 
 def _permission(chute: Chute) -> dict[str, Any]:
     granted = ("sampling", "logprobs", "view")
-    refused = ("create_engine", "search_indices", "fine_tuning")
+    denied = ("create_engine", "search_indices", "fine_tuning")
     return {
         "id": f"modelperm-{chute.chute_id.replace('-', '')}",
         "object": "model_permission",
@@ -98,12 +98,12 @@ def _permission(chute: Chute) -> dict[str, Any]:
         "group": None,
         "is_blocking": False,
         **{f"allow_{what}": True for what in granted},
-        **{f"allow_{what}": False for what in refused},
+        **{f"allow_{what}": False for what in denied},
     }
 
 
 def utilization_record(chute: Chute) -> dict[str, Any]:
-    """One record: measured columns as last logged, instance counts as they are now."""
+    """Return one record: measurements of the last logged time, and current instance counts."""
     load = chute.load
     return {
         "chute_id": chute.chute_id,
@@ -130,7 +130,7 @@ def utilization_record(chute: Chute) -> dict[str, Any]:
 
 
 def _counts(load: Load) -> dict[str, float]:
-    """Extrapolated counters, hence fractions."""
+    """Return the request counters, which the platform extrapolates and so reports as fractions."""
     windows = (
         ("5m", 12.0, load.limited5),
         ("15m", 4.0, load.limited15),

@@ -1,4 +1,4 @@
-"""What the feeds may look like next month: the same models, written by another build."""
+"""Variations of the feeds that a later build of the platform might send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPTIONAL = ("effective_multiplier", "instance_count", "avg_busy_ratio", "total_
 
 
 def drifted(feed: str, body: bytes, drift: Drift) -> bytes:
-    """A feed's body after a drift of its records; `feed` is `models` or `utilization`."""
+    """Apply a drift to a feed's records; `feed` is `models` or `utilization`."""
     value = json.loads(body)
     if feed == "models":
         value["data"] = drift(value["data"], "id")
@@ -27,7 +27,7 @@ def drifted(feed: str, body: bytes, drift: Drift) -> bytes:
 
 
 def renamed(records: Records, name: str) -> Records:
-    """Every model under another name and chute id, as if all had been replaced."""
+    """Give every model another name and chute id, as if all had been replaced."""
     for each in records:
         each["chute_id"] += RENAMED
         if each[name] != PRIVATE:
@@ -36,7 +36,7 @@ def renamed(records: Records, name: str) -> Records:
 
 
 def rebuilt(records: Records, name: str) -> Records:
-    """Add and remove members and keep outdated records; the remaining members stay the same."""
+    """Add and remove members, and age some records; the remaining values are unchanged."""
     for number, each in enumerate(records):
         each["of_next_year"] = {"nested": [number, None]}
         if name == "name":
@@ -50,7 +50,7 @@ def rebuilt(records: Records, name: str) -> Records:
 
 
 def halved(records: Records, name: str) -> Records:
-    """Only the models that the other feed, if it is halved too, does not have."""
+    """Keep half of the models; the other feed's half has none of them."""
     wanted = 0 if name == "id" else 1
     return [each for each in records if sum(each["chute_id"].encode()) % 2 == wanted]
 

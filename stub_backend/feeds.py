@@ -1,4 +1,4 @@
-"""How the two feeds behave: well, or in one of the ways a feed goes wrong."""
+"""The two feeds and their failure modes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHRUNK_TO = 3
 
 
 class FeedMode(StrEnum):
-    """What a feed does when it is fetched."""
+    """A feed's response to a fetch."""
 
     OK = "ok"
     EMPTY = "empty"
@@ -35,7 +35,7 @@ class FeedMode(StrEnum):
 
 
 class Feeds:
-    """Both feeds of one population, and how each behaves at the moment."""
+    """Both feeds of one population, and their current modes."""
 
     def __init__(self, population: Population, options: StubOptions) -> None:
         self._options = options
@@ -46,14 +46,14 @@ class Feeds:
         self.modes: dict[str, FeedMode] = dict.fromkeys(self._bodies, FeedMode.OK)
 
     def behave(self, **modes: str) -> None:
-        """Set `models` or `utilization` to a mode; raises ValueError and changes nothing."""
+        """Set the modes of `models` and `utilization`, or raise ValueError and change neither."""
         unknown = modes.keys() - self._bodies.keys()
         if unknown:
             raise ValueError(f"unknown feed: {', '.join(sorted(unknown))}")
         self.modes.update({feed: FeedMode(mode) for feed, mode in modes.items()})
 
     def answer(self, feed: str) -> Steps:
-        """The answer to one fetch of a feed."""
+        """Return the response to one fetch of a feed."""
         return _ANSWERS[self.modes[feed]](feed, self._bodies[feed], self._options)
 
 

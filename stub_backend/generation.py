@@ -1,4 +1,4 @@
-"""What a model says: pieces of text, reasoning or a tool call, without any API's dress."""
+"""A model's generation, independent of any API: pieces of text, reasoning or a tool call."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, overload
 
-# One fixed moment: equal requests get equal answers.
+# A fixed time, so that equal requests get equal responses.
 CREATED = 1_771_393_400
 
 
 class Kind(StrEnum):
-    """What a piece is part of."""
+    """The kind of a piece."""
 
     TEXT = "text"
     REASONING = "reasoning"
@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One token, as far as a client can tell."""
+    """One token, as a client sees it."""
 
     kind: Kind
     text: str
@@ -30,11 +30,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer of one model. `engine` is `sglang` or `vllm`; `finish` is OpenAI's finish reason.
+    """One generation. `engine` is `sglang` or `vllm`; `finish` is OpenAI's finish reason.
 
-    With `recited` false an API that repeats the whole text in its last events leaves it empty
-    there, so that an answer of many megabytes is never held in memory. `marks` are further members
-    of every chunk; with `counted` false only the last chunk tells the usage.
+    If `recited` is false, an API that repeats the whole text in its last events leaves it empty
+    there, so that a response of many megabytes is never in memory. `marks` are additional members
+    of every chunk. If `counted` is false, only the last chunk contains the usage.
     """
 
     id: str
@@ -49,21 +49,21 @@ class Generation:
     marks: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, kind: Kind) -> str:
-        """All that was said of one kind."""
+        """Return the concatenated pieces of one kind."""
         if not self.recited:
             return ""
         return "".join(piece.text for piece in self.pieces if piece.kind is kind)
 
     @property
     def reasoning_tokens(self) -> int:
-        """How many pieces are reasoning."""
+        """The number of reasoning pieces."""
         if not self.recited:
             return 0
         return sum(piece.kind is Kind.REASONING for piece in self.pieces)
 
 
 class Blocks(Sequence[Piece]):
-    """A text of any length, made block by block; each block starts with its number."""
+    """A text of any length, generated block by block; each block starts with its number."""
 
     def __init__(self, total_bytes: int, block_bytes: int = 16_384) -> None:
         self._total = total_bytes
@@ -78,7 +78,7 @@ class Blocks(Sequence[Piece]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Piece]: ...
     def __getitem__(self, index: int | slice) -> Piece | Sequence[Piece]:
-        """The block of that number, cut where the text ends."""
+        """Return the block with this number, truncated at the end of the text."""
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
@@ -88,31 +88,31 @@ class Blocks(Sequence[Piece]):
 
 
 def sentence(model: str, question: str, count: int) -> tuple[Piece, ...]:
-    """`count` pieces that say who answers and echo the hash of the question."""
+    """Return `count` pieces that name the model and the hash of the question."""
     digest = hashlib.sha256(question.encode("utf-8", "surrogatepass")).hexdigest()
-    said = [f"Served by {model}.", f" Your last message has sha256 {digest}."]
-    said += [f" word{number}" for number in range(1, count - 1)]
-    return tuple(Piece(Kind.TEXT, text) for text in said[:count])
+    texts = [f"Served by {model}.", f" Your last message has sha256 {digest}."]
+    texts += [f" word{number}" for number in range(1, count - 1)]
+    return tuple(Piece(Kind.TEXT, text) for text in texts[:count])
 
 
 def thought(count: int) -> tuple[Piece, ...]:
-    """`count` pieces of reasoning."""
+    """Return `count` pieces of reasoning."""
     return tuple(Piece(Kind.REASONING, f" thought{number}") for number in range(1, count + 1))
 
 
 def tool_arguments() -> tuple[Piece, ...]:
-    """A tool call's arguments, in fragments that are JSON only together."""
+    """Return a tool call's arguments in fragments that are valid JSON only when joined."""
     return tuple(Piece(Kind.TOOL, part) for part in ('{"city":', ' "Oslo",', ' "days": 3}'))
 
 
 def last_user_text(body: Mapping[str, Any]) -> str:
-    """The text of the last user message, whichever API's request it is."""
+    """Return the text of the last user message of any API's request."""
     for member in ("messages", "input"):
-        said = body.get(member)
-        if isinstance(said, str):
-            return said
-        if isinstance(said, list):
-            return _last_of(said)
+        messages = body.get(member)
+        if isinstance(messages, str):
+            return messages
+        if isinstance(messages, list):
+            return _last_of(messages)
     prompt = body.get("prompt", "")
     return prompt if isinstance(prompt, str) else repr(prompt)
 

@@ -1,4 +1,4 @@
-"""What the stub was asked, kept so that tests can count upstream calls and compare bytes."""
+"""The log of received requests, from which tests count upstream calls and compare bytes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ KEPT_BODY_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it arrived, and how its response ended.
+    """One received request, and the state of its response.
 
     `at` is in seconds of the stub's clock. `body` is empty for bodies over 4 MiB; the hash and
-    the size always count every byte. `aborted`: the client left before the answer's end.
+    the size always cover every byte. `aborted`: the client disconnected before the end.
     """
 
     number: int
@@ -35,12 +35,12 @@ class Received:
     aborted: bool = False
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, whatever the case of its name."""
+        """Return the first value of a header; the name is case-insensitive."""
         found = (value for key, value in self.headers if key.lower() == name.lower())
         return next(found, None)
 
     def as_json(self) -> dict[str, Any]:
-        """The record for `GET /stub/log`; the body as text where it is UTF-8."""
+        """Return the record for `GET /stub/log`, with the body decoded as UTF-8."""
         return {
             "number": self.number,
             "at": self.at,
@@ -60,7 +60,7 @@ class Received:
 
 
 class Log(list[Received]):
-    """The records in order of arrival. Records are replaced, never changed."""
+    """The records in order of arrival; they are immutable, so `amend` replaces them."""
 
     _count = 0
 
@@ -74,7 +74,7 @@ class Log(list[Received]):
         return record
 
     def amend(self, number: int, **changes: Any) -> None:
-        """Replace fields of a record; nothing happens when the log was cleared meanwhile."""
+        """Replace fields of a record, unless the log has been cleared since."""
         for index in range(len(self) - 1, -1, -1):
             if self[index].number == number:
                 self[index] = replace(self[index], **changes)

@@ -12,25 +12,31 @@ from stub_backend.generation import Generation, Kind
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
-def _message(said: Generation, content: list[Any], stop: str | None, output: int) -> dict[str, Any]:
+def _message(
+    generation: Generation, content: list[Any], stop: str | None, output: int
+) -> dict[str, Any]:
     return {
-        "id": f"msg_{said.id[-24:]}",
+        "id": f"msg_{generation.id[-24:]}",
         "type": "message",
         "role": "assistant",
-        "model": said.model,
+        "model": generation.model,
         "content": content,
         "stop_reason": stop,
         "stop_sequence": None,
-        "usage": {"input_tokens": said.prompt_tokens, "output_tokens": output},
+        "usage": {"input_tokens": generation.prompt_tokens, "output_tokens": output},
     }
 
 
-def _block(said: Generation, kind: Kind, text: str = "") -> dict[str, Any]:
+def _block(generation: Generation, kind: Kind, text: str = "") -> dict[str, Any]:
     if kind is Kind.REASONING:
         return {"type": "thinking", "thinking": text, "signature": ""}
     if kind is Kind.TOOL:
         arguments = json.loads(text) if text else {}
-        tool = {"id": f"toolu_{said.id[-20:]}", "name": said.tool_name, "input": arguments}
+        tool = {
+            "id": f"toolu_{generation.id[-20:]}",
+            "name": generation.tool_name,
+            "input": arguments,
+        }
         return {"type": "tool_use"} | tool
     return {"type": "text", "text": text}
 
@@ -43,8 +49,8 @@ def _delta(kind: Kind, text: str) -> dict[str, Any]:
     return {"type": "text_delta", "text": text}
 
 
-def _start(said: Generation, index: int, kind: Kind) -> bytes:
-    block = _block(said, kind)
+def _start(generation: Generation, index: int, kind: Kind) -> bytes:
+    block = _block(generation, kind)
     return named_event({"type": "content_block_start", "index": index, "content_block": block})
 
 
@@ -52,49 +58,53 @@ def _stop(index: int) -> bytes:
     return named_event({"type": "content_block_stop", "index": index})
 
 
-def _tokens(said: Generation) -> Iterator[bytes]:
-    index, kind = 0, said.pieces[0].kind
-    for piece in said.pieces:
+def _tokens(generation: Generation) -> Iterator[bytes]:
+    index, kind = 0, generation.pieces[0].kind
+    for piece in generation.pieces:
         between = b""
         if piece.kind is not kind:
-            between = _stop(index) + _start(said, index + 1, piece.kind)
+            between = _stop(index) + _start(generation, index + 1, piece.kind)
             index, kind = index + 1, piece.kind
         delta = _delta(kind, piece.text)
         yield between + named_event({"type": "content_block_delta", "index": index, "delta": delta})
 
 
-def _kinds(said: Generation) -> list[Kind]:
-    """The kinds in the order they come; each is one block."""
-    if not said.recited:
+def _kinds(generation: Generation) -> list[Kind]:
+    """Return the kinds in order of appearance; each becomes one block."""
+    if not generation.recited:
         return [Kind.TEXT]
-    return list(dict.fromkeys(piece.kind for piece in said.pieces))
+    return list(dict.fromkeys(piece.kind for piece in generation.pieces))
 
 
-def messages_events(said: Generation) -> Events:
-    """A message as a stream of typed events."""
-    start = {"type": "message_start", "message": _message(said, [], None, 1)}
-    stop = {"stop_reason": _STOP_REASONS[said.finish], "stop_sequence": None}
-    last = {"type": "message_delta", "delta": stop, "usage": {"output_tokens": len(said.pieces)}}
+def messages_events(generation: Generation) -> Events:
+    """Return a message as a stream of typed events."""
+    start = {"type": "message_start", "message": _message(generation, [], None, 1)}
+    stop = {"stop_reason": _STOP_REASONS[generation.finish], "stop_sequence": None}
+    last = {
+        "type": "message_delta",
+        "delta": stop,
+        "usage": {"output_tokens": len(generation.pieces)},
+    }
     return Events(
         opening=(
             named_event(start),
-            _start(said, 0, said.pieces[0].kind),
+            _start(generation, 0, generation.pieces[0].kind),
             named_event({"type": "ping"}),
         ),
-        tokens=_tokens(said),
-        closing=(_stop(len(_kinds(said)) - 1), named_event(last)),
+        tokens=_tokens(generation),
+        closing=(_stop(len(_kinds(generation)) - 1), named_event(last)),
         done=(named_event({"type": "message_stop"}),),
     )
 
 
-def messages_whole(said: Generation) -> dict[str, Any]:
-    """A message in one piece."""
-    content = [_block(said, kind, said.text(kind)) for kind in _kinds(said)]
-    return _message(said, content, _STOP_REASONS[said.finish], len(said.pieces))
+def messages_whole(generation: Generation) -> dict[str, Any]:
+    """Return a message as one JSON object."""
+    content = [_block(generation, kind, generation.text(kind)) for kind in _kinds(generation)]
+    return _message(generation, content, _STOP_REASONS[generation.finish], len(generation.pieces))
 
 
 def error_event(message: str) -> bytes:
-    """An error inside a stream."""
+    """Return an error event inside a stream."""
     error = {"type": "api_error", "message": message}
     return named_event({"type": "error", "error": error})
 

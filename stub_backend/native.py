@@ -1,6 +1,6 @@
-"""How the platform itself reads `model`: rewritten names, switches, suffixes and lists.
+"""The platform's own interpretation of `model`: rewritten names, suffixes and lists.
 
-A router that forwards a list or an unlisted name gets what this says.
+It applies when a router forwards a list or a name that is not in the catalog.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _FULL = frozenset({"429-capacity", "429-capacity-short", "429-capacity-retry-aft
 
 
 def find_chute(body: Mapping[str, Any], population: Population) -> Chute | Problem:
-    """The chute that `model` names: a name, a chute id, with or without suffix, or a list."""
+    """Return the chute of `model`: a name or chute id, possibly with a suffix, or a list."""
     model = body.get("model")
     if model is None:
         return Problem(404, "No matching chute found!")
     if not isinstance(model, str):
         return Problem(500, None)
-    said = rewritten(model.removesuffix(THINKING), population)
-    exact = known(said, population)
+    name = rewritten(model.removesuffix(THINKING), population)
+    exact = known(name, population)
     if exact is not None:
         return exact
-    chosen = _chosen(_tokens(said), population)
+    chosen = _chosen(_tokens(name), population)
     return chosen or Problem(404, f"model not found: {model}")
 
 
 def known(name: str, population: Population) -> Chute | None:
-    """The model of a name or chute id; a name of the feeds' `renamed` mode counts as well."""
+    """Return the model of a name or chute id; names of the feeds' `renamed` mode match too."""
     return population.find(name) or population.find(name.removesuffix(RENAMED))
 
 
 def rewritten(name: str, population: Population) -> str:
-    """The name the platform takes for a whole `model`: some old ones stand for newer ones."""
+    """Return the name that the platform substitutes for a model's old name."""
     for old, new in _OLD_ORGANISATIONS.items():
         if name.startswith(old):
             return new + name.removeprefix(old)
@@ -52,7 +52,7 @@ def rewritten(name: str, population: Population) -> str:
 
 
 def _tokens(model: str) -> Sequence[str]:
-    """The names in a list or behind a suffix, in order and once each."""
+    """Return the distinct names of a selector in order, without its suffix."""
     trimmed = model.strip()
     for suffix in _SUFFIXES:
         if trimmed.lower().endswith(suffix):
@@ -63,7 +63,7 @@ def _tokens(model: str) -> Sequence[str]:
 
 
 def _chosen(tokens: Sequence[str], population: Population) -> Chute | None:
-    """The first that is free, else the first that is full; unknown and cold ones drop out."""
+    """Return the first free model, else the first full one; unknown and cold ones are skipped."""
     found = [each for token in tokens if (each := known(token, population))]
     if len(tokens) > 1:
         found = [each for each in found if each.load.active and each.scenario not in _COLD]

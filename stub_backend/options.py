@@ -1,4 +1,4 @@
-"""The stub's settings as one frozen value. Durations are in seconds."""
+"""The stub's options. Durations are in seconds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StubOptions:
-    """How large, how fast and how strict the stand-in is.
+    """Size, speed and strictness of the stub.
 
-    `time_scale` multiplies the durations that belong to a scenario ("after 20 s"), not the token
-    and first-token delays, which are given as they are meant. `keep_alive` is how long an idle
-    connection stays open.
+    `time_scale` multiplies the durations of scenarios ("after 20 s"), but not the token and
+    first-token delays. `keep_alive` is how long an idle connection stays open.
     """
 
     listen: str = "127.0.0.1:9100"

@@ -1,7 +1,7 @@
-"""Carries the steps of one answer out on a Twisted request.
+"""The player, which executes the steps of one response on a Twisted request.
 
-The only place of the stub that touches a connection: it writes when the transport has room, waits
-on the injected clock, stops when the client leaves, and reports once how the answer ended.
+It is the only code of the stub that uses a connection: it writes while the transport has room,
+waits on the injected clock, stops when the client disconnects, and reports the end once.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from zope.interface import implementer
 
 from stub_backend.steps import Abort, Close, Hang, Head, Raw, Send, Step, Steps, Wait
 
-# A long answer gives other connections their turn after so many steps.
+# Steps after which a long response yields to other connections.
 STEPS_PER_TURN = 32
 
 
 @implementer(IPushProducer)
 class Player:
-    """One answer being given.
+    """One response in progress.
 
-    `on_head` is called with the status, `on_end` with whether the client left early.
+    It calls `on_head` with the status, and `on_end` with whether the client disconnected early.
     """
 
     def __init__(
@@ -48,23 +48,23 @@ class Player:
         self._over = False
 
     def start(self) -> None:
-        """Begin. The request must not have been written to."""
+        """Start; nothing may have been written to the request yet."""
         self._request.notifyFinish().addErrback(lambda _reason: self._ended(aborted=True))
         self._request.registerProducer(self, True)
         self._play()
 
     def pauseProducing(self) -> None:
-        """Hold the next step: the client's socket is full."""
+        """Pause before the next step, because the transport's buffer is full."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """Go on, unless a wait is running."""
+        """Resume, unless a wait is in progress."""
         self._paused = False
         if self._timer is None:
             self._play()
 
     def stopProducing(self) -> None:
-        """Stop for good: the connection is gone."""
+        """Stop, because the connection is lost."""
         self._ended(aborted=True)
 
     def _play(self) -> None:

@@ -1,7 +1,7 @@
-"""The chutes that exist: what both feeds are made from, and what `model` may name.
+"""The platform's chutes, from which both feeds are generated and which `model` may name.
 
-Everything follows from the seed. Names are made up; the proportions and the awkward entries are
-those of the platform.
+Everything is derived from the seed. The names are invented; the proportions and the unusual entries
+are the platform's.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ PRIVATE = "[private chute]"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy a chute is; None where the feed says null.
+    """A chute's load; None where the feed has null.
 
-    `active` instances serve, `starting` ones do not yet; `target` is how many are wanted.
+    `active` instances serve, `starting` ones do not yet; `target` is the wanted number.
     """
 
     active: int = 1
@@ -52,7 +52,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Chute:
-    """One chute. `engine` is None for a chute that is no chat model."""
+    """One chute. `engine` is None if it is not a chat model."""
 
     name: str
     chute_id: str
@@ -69,17 +69,17 @@ class Chute:
     load: Load = Load()
 
 
-# Ranked below every other chute: one instance, full, and limiting nearly everything.
+# Ranks below every other chute: one instance, fully used, rate-limiting nearly every request.
 SCENARIO_LOAD = Load(1, 1.0, 1.0, 1.0, 1.0, 0.95, 0.95, 0.95, 0.0, 1)
 
 
 def chute_uuid(name: str) -> str:
-    """The id that belongs to a name."""
+    """Return the chute id of a name."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"stub.invalid/{name}"))
 
 
 class Population:
-    """All chutes by what can be asked for: chat models, other public chutes, private ones."""
+    """All chutes by kind: chat models, other public chutes, private ones."""
 
     def __init__(
         self, chat: Iterable[Chute], others: Iterable[Chute], private: Iterable[Chute]
@@ -91,11 +91,11 @@ class Population:
         self._by_id: Mapping[str, Chute] = {each.chute_id: each for each in self.chat}
 
     def find(self, name: str) -> Chute | None:
-        """The chat model of that name or chute id."""
+        """Return the chat model of this name or chute id."""
         return self._by_name.get(name) or self._by_id.get(name)
 
     def everyone(self) -> tuple[Chute, ...]:
-        """All chutes that the utilization feed reports: externally backed ones are not in it."""
+        """Return all chutes of the utilization feed, which omits those on external backends."""
         hosted = tuple(each for each in self.chat if not each.external)
         return hosted + self.others + self.private
 
@@ -103,7 +103,7 @@ class Population:
 def populate(
     seed: int, models: int, others: int, private: int, scenarios: Iterable[Chute] = ()
 ) -> Population:
-    """The population of a seed, with the models that choose scenarios after all others."""
+    """Return the population of a seed, followed by the models that select scenarios."""
     chance = random.Random(seed)
     chat = [_chat_model(chance, index, models) for index in range(models)]
     return Population(
@@ -114,7 +114,7 @@ def populate(
 
 
 def _chat_model(chance: random.Random, index: int, models: int) -> Chute:
-    """Every third is TEE, three in five run on vLLM, each tenth has no description."""
+    """Return a chat model: a third are TEE, three fifths run vLLM, a tenth have no description."""
     tee = index % 3 == 0
     external = models >= 20 and index == models - 1
     name = _model_name(index) + ("-TEE" if tee else "")
@@ -152,7 +152,7 @@ def _features(index: int) -> tuple[str, ...]:
 
 
 def _odd_load(index: int) -> Load | None:
-    """The awkward records: columns that are null, and a share of slots above one."""
+    """Return the unusual loads: null columns, and a utilization above one."""
     if index == 6:
         return Load(2, None, None, None, None, None, None, None, 12.5, 2)
     if index == 8:

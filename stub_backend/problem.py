@@ -1,4 +1,4 @@
-"""Why a call is refused before any model sees it."""
+"""The error of a call that the platform rejects before a model sees it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A refusal of the application. `detail` None is the bare text page of a broken handler."""
+    """An error of the platform's API; with `detail` None, the plain text of a crashed handler."""
 
     status: int
     detail: object

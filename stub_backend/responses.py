@@ -16,33 +16,33 @@ _DELTA_TYPES = {
 }
 
 
-def _usage(said: Generation) -> dict[str, Any]:
-    output = len(said.pieces)
+def _usage(generation: Generation) -> dict[str, Any]:
+    output = len(generation.pieces)
     return {
-        "input_tokens": said.prompt_tokens,
+        "input_tokens": generation.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0},
         "output_tokens": output,
-        "output_tokens_details": {"reasoning_tokens": said.reasoning_tokens},
-        "total_tokens": said.prompt_tokens + output,
+        "output_tokens_details": {"reasoning_tokens": generation.reasoning_tokens},
+        "total_tokens": generation.prompt_tokens + output,
     }
 
 
-def _response(said: Generation, status: str, output: list[Any]) -> dict[str, Any]:
+def _response(generation: Generation, status: str, output: list[Any]) -> dict[str, Any]:
     done = status == "completed"
     return {
-        "id": f"resp_{said.id[-24:]}",
+        "id": f"resp_{generation.id[-24:]}",
         "object": "response",
         "created_at": CREATED,
         "status": status,
         "error": None,
         "incomplete_details": None,
         "instructions": None,
-        "model": said.model,
+        "model": generation.model,
         "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
-        "usage": _usage(said) if done else None,
+        "usage": _usage(generation) if done else None,
     }
 
 
@@ -52,32 +52,46 @@ def _part(kind: Kind, text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": []}
 
 
-def _item(said: Generation, kind: Kind, text: str, status: str) -> dict[str, Any]:
+def _item(generation: Generation, kind: Kind, text: str, status: str) -> dict[str, Any]:
     if kind is Kind.TOOL:
-        call = {"call_id": f"call_{said.id[-12:]}", "name": said.tool_name, "arguments": text}
-        return {"type": "function_call", "id": _item_id(said, kind), "status": status} | call
+        call = {
+            "call_id": f"call_{generation.id[-12:]}",
+            "name": generation.tool_name,
+            "arguments": text,
+        }
+        return {"type": "function_call", "id": _item_id(generation, kind), "status": status} | call
     content = [_part(kind, text)] if status == "completed" else []
     if kind is Kind.REASONING:
-        return {"type": "reasoning", "id": _item_id(said, kind), "summary": [], "content": content}
-    head = {"type": "message", "id": _item_id(said, kind), "status": status, "role": "assistant"}
+        return {
+            "type": "reasoning",
+            "id": _item_id(generation, kind),
+            "summary": [],
+            "content": content,
+        }
+    head = {
+        "type": "message",
+        "id": _item_id(generation, kind),
+        "status": status,
+        "role": "assistant",
+    }
     return head | {"content": content}
 
 
-def _item_id(said: Generation, kind: Kind) -> str:
-    return f"{kind}_{said.id[-16:]}"
+def _item_id(generation: Generation, kind: Kind) -> str:
+    return f"{kind}_{generation.id[-16:]}"
 
 
-def _kinds(said: Generation) -> list[Kind]:
-    if not said.recited:
+def _kinds(generation: Generation) -> list[Kind]:
+    if not generation.recited:
         return [Kind.TEXT]
-    return list(dict.fromkeys(piece.kind for piece in said.pieces))
+    return list(dict.fromkeys(piece.kind for piece in generation.pieces))
 
 
 class _Numbered:
-    """Makes the events of one stream; each carries the next sequence number."""
+    """Creates the events of one stream, numbered in sequence."""
 
-    def __init__(self, said: Generation) -> None:
-        self._said = said
+    def __init__(self, generation: Generation) -> None:
+        self._said = generation
         self._numbers = count()
 
     def event(self, kind: str, **members: Any) -> bytes:
@@ -92,11 +106,11 @@ class _Numbered:
 
     def stopped(self, index: int, kind: Kind) -> bytes:
         text = self._said.text(kind)
-        said = self._text_event("done", index, kind, text)
+        generation = self._text_event("done", index, kind, text)
         if kind is not Kind.TOOL:
-            said += self._part_event("done", index, kind, text)
+            generation += self._part_event("done", index, kind, text)
         item = _item(self._said, kind, text, "completed")
-        return said + self.event("response.output_item.done", output_index=index, item=item)
+        return generation + self.event("response.output_item.done", output_index=index, item=item)
 
     def delta(self, index: int, kind: Kind, text: str) -> bytes:
         return self._text_event("delta", index, kind, text)
@@ -115,9 +129,9 @@ class _Numbered:
         return self.event(f"{_DELTA_TYPES[kind]}.{what}", **self._where(index, kind), **member)
 
 
-def _tokens(said: Generation, numbered: _Numbered) -> Iterator[bytes]:
-    index, kind = 0, said.pieces[0].kind
-    for piece in said.pieces:
+def _tokens(generation: Generation, numbered: _Numbered) -> Iterator[bytes]:
+    index, kind = 0, generation.pieces[0].kind
+    for piece in generation.pieces:
         between = b""
         if piece.kind is not kind:
             between = numbered.stopped(index, kind) + numbered.started(index + 1, piece.kind)
@@ -125,37 +139,41 @@ def _tokens(said: Generation, numbered: _Numbered) -> Iterator[bytes]:
         yield between + numbered.delta(index, kind, piece.text)
 
 
-def _closing(said: Generation, numbered: _Numbered) -> Iterator[bytes]:
-    kinds = _kinds(said)
+def _closing(generation: Generation, numbered: _Numbered) -> Iterator[bytes]:
+    kinds = _kinds(generation)
     yield numbered.stopped(len(kinds) - 1, kinds[-1])
 
 
-def _done(said: Generation, numbered: _Numbered) -> Iterator[bytes]:
-    yield numbered.event("response.completed", response=responses_whole(said))
+def _done(generation: Generation, numbered: _Numbered) -> Iterator[bytes]:
+    yield numbered.event("response.completed", response=responses_whole(generation))
 
 
-def responses_events(said: Generation) -> Events:
-    """A response as a stream of typed events."""
-    numbered = _Numbered(said)
-    created = numbered.event("response.created", response=_response(said, "in_progress", []))
-    working = numbered.event("response.in_progress", response=_response(said, "in_progress", []))
-    opening = (created, working, numbered.started(0, said.pieces[0].kind))
+def responses_events(generation: Generation) -> Events:
+    """Return a response as a stream of typed events."""
+    numbered = _Numbered(generation)
+    created = numbered.event("response.created", response=_response(generation, "in_progress", []))
+    working = numbered.event(
+        "response.in_progress", response=_response(generation, "in_progress", [])
+    )
+    opening = (created, working, numbered.started(0, generation.pieces[0].kind))
     return Events(
         opening=opening,
-        tokens=_tokens(said, numbered),
-        closing=_closing(said, numbered),
-        done=_done(said, numbered),
+        tokens=_tokens(generation, numbered),
+        closing=_closing(generation, numbered),
+        done=_done(generation, numbered),
     )
 
 
-def responses_whole(said: Generation) -> dict[str, Any]:
-    """A response in one piece."""
-    output = [_item(said, kind, said.text(kind), "completed") for kind in _kinds(said)]
-    return _response(said, "completed", output)
+def responses_whole(generation: Generation) -> dict[str, Any]:
+    """Return a response as one JSON object."""
+    output = [
+        _item(generation, kind, generation.text(kind), "completed") for kind in _kinds(generation)
+    ]
+    return _response(generation, "completed", output)
 
 
 def error_event(message: str) -> bytes:
-    """An error inside a stream."""
+    """Return an error event inside a stream."""
     return named_event({"type": "error", "code": "server_error", "message": message, "param": None})
 
 

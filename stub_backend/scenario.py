@@ -1,4 +1,4 @@
-"""What one named behaviour is, and the parts that most behaviours are made of."""
+"""The type of a scenario, and the building blocks of most scenarios' responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT_PLAIN = "text/plain"
 
 
 class Ending(StrEnum):
-    """How the connection looks to the client once the answer is over."""
+    """How the connection ends, as the client sees it."""
 
     CLEAN = "clean"
     CUT = "cut"
@@ -32,8 +32,8 @@ class Ending(StrEnum):
 class Scenario:
     """One row of the table.
 
-    `status` and `content_type` are those a streaming chat call gets; None where no readable head
-    arrives. `engine` and `context_length` shape the catalog entry of the model of that name.
+    `status` and `content_type` are those of a streaming chat call, None if no valid head arrives.
+    `engine` and `context_length` go into the catalog entry of the scenario's model.
     """
 
     name: str
@@ -47,17 +47,17 @@ class Scenario:
 
     @property
     def model(self) -> str:
-        """The model name that chooses it."""
+        """The model name that selects it."""
         return PREFIX + self.name
 
 
 def stub_headers(call: Call) -> Headers:
-    """Return the fields for tests: the hash of the request body and the model's name."""
+    """Return the stub's own headers for tests: the request body's hash, and the serving model."""
     return (("x-stub-body-sha256", call.body_sha256), ("x-stub-model", call.chute.name))
 
 
 def success_headers(call: Call) -> Headers:
-    """Return the fields that the platform adds to successful responses only."""
+    """Return the headers that the platform adds to successful responses only."""
     invocation = uuid.uuid5(uuid.NAMESPACE_URL, f"stub:invocation:{call.number}")
     used = min(call.number, 1000)
     return (
@@ -72,7 +72,7 @@ def success_headers(call: Call) -> Headers:
 
 
 def stream_head(call: Call, extra: Headers = (), content_type: str = SSE) -> Head:
-    """The head of a streamed answer."""
+    """Return the head of a streamed response."""
     own = (
         ("content-type", content_type),
         ("cache-control", "no-cache, no-transform"),
@@ -84,7 +84,7 @@ def stream_head(call: Call, extra: Headers = (), content_type: str = SSE) -> Hea
 def body_head(
     status: int, content_type: str, length: int | None, headers: Headers, extra: Headers = ()
 ) -> Head:
-    """A head of any status, with a length unless the body is to be chunked."""
+    """Return a head of any status; without a `length` the body is chunked."""
     sized = () if length is None else (("content-length", str(length)),)
     return Head(status, (("content-type", content_type), *sized, *headers, *extra))
 
@@ -92,7 +92,7 @@ def body_head(
 def streamed(
     call: Call, events: Iterable[bytes], *, pause: float | None = None, extra: Headers = ()
 ) -> Steps:
-    """A stream whose head goes out with its first event, as the platform does it."""
+    """Stream events; like the platform's, the head goes out with the first event."""
     between = call.options.token_delay if pause is None else pause
     yield Wait(call.options.first_token_delay)
     yield stream_head(call, extra)
@@ -102,36 +102,36 @@ def streamed(
         yield Send(event)
 
 
-def plain(call: Call, said: Generation, *, extra: Headers = ()) -> Steps:
-    """A whole answer, sent once the generation is complete."""
-    body = compact(call.dialect.whole(said))
-    generating = call.options.token_delay * len(said.pieces)
+def plain(call: Call, generation: Generation, *, extra: Headers = ()) -> Steps:
+    """Send a plain response once the generation is complete."""
+    body = compact(call.dialect.whole(generation))
+    generating = call.options.token_delay * len(generation.pieces)
     yield Wait(call.options.first_token_delay + generating)
     yield body_head(200, JSON, len(body), success_headers(call), extra)
     yield Send(body)
 
 
-def answered(call: Call, said: Generation, *, extra: Headers = ()) -> Steps:
-    """The generation as the caller asked for it, streamed, whole or traced."""
-    if call.asks("x-chutes-trace"):
-        return streamed(call, enveloped(call, said), extra=extra)
+def answered(call: Call, generation: Generation, *, extra: Headers = ()) -> Steps:
+    """Send the generation in the form that the caller requested: streamed, plain or traced."""
+    if call.has_flag("x-chutes-trace"):
+        return streamed(call, enveloped(call, generation), extra=extra)
     if call.stream:
-        return streamed(call, call.dialect.stream(said), extra=extra)
-    return plain(call, said, extra=extra)
+        return streamed(call, call.dialect.stream(generation), extra=extra)
+    return plain(call, generation, extra=extra)
 
 
-def enveloped(call: Call, said: Generation) -> Iterator[bytes]:
-    """The answer in envelopes, after some about how it came to be: what tracing makes of it."""
+def enveloped(call: Call, generation: Generation) -> Iterator[bytes]:
+    """Yield the trace's own events, then the response in the trace's envelopes."""
     for message in ("identified 1 available target", "attempting the target"):
         note = {"timestamp": CREATED, "chute_id": call.chute.chute_id, "message": message}
         yield data_event({"trace": note})
-    whole = compact(call.dialect.whole(said))
-    for part in call.dialect.stream(said) if call.stream else (whole,):
+    whole = compact(call.dialect.whole(generation))
+    for part in call.dialect.stream(generation) if call.stream else (whole,):
         yield data_event({"result": part.decode()})
 
 
 def healthy(call: Call) -> Steps:
-    """The usual answer, after some reasoning where the caller turned that on."""
-    if call.thinks:
-        return answered(call, call.says(thought(6) + call.pieces()))
+    """Send the usual response, preceded by reasoning if the caller enabled it."""
+    if call.reasoning_enabled:
+        return answered(call, call.generate(thought(6) + call.pieces()))
     return answered(call, call.generation())

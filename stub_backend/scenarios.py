@@ -1,12 +1,12 @@
-"""The table of scenarios: help, catalog entries, documentation and tests are made from it."""
+"""The table of scenarios, from which help, catalog, documentation and tests are generated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from stub_backend.answers.breaks import BREAKS
+from stub_backend.answers.errors import ERRORS
 from stub_backend.answers.flavours import FLAVOURS
-from stub_backend.answers.refusals import REFUSALS
 from stub_backend.answers.shapes import SHAPES
 from stub_backend.answers.timing import TIMING
 from stub_backend.answers.wire import WIRE
@@ -15,17 +15,17 @@ from stub_backend.scenario import PREFIX, Scenario
 
 USUAL = "ok"
 SCENARIOS: Mapping[str, Scenario] = {
-    each.name: each for each in (*FLAVOURS, *SHAPES, *REFUSALS, *TIMING, *BREAKS, *WIRE)
+    each.name: each for each in (*FLAVOURS, *SHAPES, *ERRORS, *TIMING, *BREAKS, *WIRE)
 }
 
 
 def scenario_named(name: str) -> Scenario | None:
-    """The scenario of that name, with or without the prefix of its model."""
+    """Return the scenario of this name, with or without the model's prefix."""
     return SCENARIOS.get(name.removeprefix(PREFIX))
 
 
 def scenario_chutes() -> tuple[Chute, ...]:
-    """A chat model for each scenario; not TEE, able to do everything, ranked last."""
+    """Return a chat model for each scenario: not TEE, with every feature, ranked last."""
     return tuple(_chute(each) for each in SCENARIOS.values())
 
 

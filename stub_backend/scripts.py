@@ -1,4 +1,4 @@
-"""Which scenario a model plays next: its script, then what comes after, else its own behaviour."""
+"""The scripts, which select the scenarios of a model's next calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stub_backend.scenarios import SCENARIOS, USUAL, scenario_named
 
 
 class UnknownScenarioError(ValueError):
-    """A script names a scenario that the table does not have."""
+    """A script names an unknown scenario."""
 
 
 @dataclass(slots=True)
@@ -22,21 +22,21 @@ class _Script:
 
 
 class Scripts:
-    """The scripts by model name. Each call of a model uses up one step."""
+    """The scripts by model name; each call of a model consumes one step."""
 
     def __init__(self) -> None:
         self._by_model: dict[str, _Script] = {}
 
     def write(self, model: str, steps: Iterable[str], then: str = USUAL) -> None:
-        """Give a model a new script; raises UnknownScenarioError."""
+        """Give a model a new script. Raises UnknownScenarioError."""
         self._by_model[model] = _Script(deque(_known(each) for each in steps), _known(then))
 
     def clear(self) -> None:
-        """Let every model behave as its name says."""
+        """Return every model to the scenario of its name."""
         self._by_model.clear()
 
     def next_for(self, chute: Chute) -> Scenario:
-        """The scenario of this call; call once for each."""
+        """Return the scenario of a call, consuming a step of the model's script."""
         script = self._by_model.get(chute.name)
         if script is None:
             return SCENARIOS[chute.scenario or USUAL]

@@ -1,8 +1,7 @@
-"""What an answer does on the wire, as values.
+"""The steps of a response on the wire, as values.
 
-A behaviour of the stub is an iterator of these steps. It decides what happens and when; it knows
-no socket and no clock, so that every behaviour can be read and tested as a list. The player carries
-the steps out.
+A behaviour of the stub is an iterator of these steps, which `Player` executes. It decides what
+happens and when without a socket or a clock, so it can be read and tested as a list.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The response head, sent at once. Without a Content-Length the body is chunked."""
+    """Send the response head at once. Without a Content-Length the body is chunked."""
 
     status: int
     headers: Headers = ()
@@ -24,40 +23,40 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Body bytes, framed as the head promised."""
+    """Send body bytes, framed as the head declares."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Bytes put on the connection as they are, outside any HTTP framing."""
+    """Write bytes to the connection unchanged, outside any HTTP framing."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing happens for so many seconds; zero means until the reactor's next turn."""
+    """Wait; zero seconds means until the reactor's next iteration."""
 
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """FIN after what was sent; the body stays without its end."""
+    """Send FIN after the pending data, without finishing the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """RST: whatever was not sent yet is lost too."""
+    """Send RST, discarding the pending data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Silence until the client leaves."""
+    """Send nothing more until the client disconnects."""
 
 
 Step: TypeAlias = Head | Send | Raw | Wait | Close | Abort | Hang
-# When the steps run out, a response with a head ends properly, one without closes.
+# After the last step the player finishes the response, or closes if there was no head.
 Steps: TypeAlias = Iterator[Step]

@@ -1,4 +1,4 @@
-"""The stand-in put together, for a process of its own or for a test's."""
+"""The complete stub, for a process of its own or inside a test."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from stub_backend.tree import Tree
 
 
 class StubRequest(Request):
-    """A request whose answer gets no content type but its own."""
+    """A request without Twisted's default `Content-Type`."""
 
     defaultContentType = None
 
 
 class StubChannel(HTTPChannel):
-    """A connection that counts itself and takes large request heads."""
+    """A channel that counts its connection and accepts large request heads."""
 
     site: StubSite
     totalHeadersSize = 262_144  # noqa: N815 - Twisted's name
@@ -45,7 +45,7 @@ class StubChannel(HTTPChannel):
         super().connectionMade()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Stop counting it as open."""
+        """Count the connection as closed."""
         self.site.connections["open"] -= 1
         super().connectionLost(reason)
 
@@ -67,11 +67,11 @@ class StubSite(Site):
         self.getContentFile = lambda _length: BytesIO()
 
     def log(self, request: object) -> None:
-        """Nothing: the stub has its own log."""
+        """Do nothing: the stub has its own log."""
 
 
 class Stub:
-    """One stand-in: serve `site`, or mount `resource`; look at `log`."""
+    """One stub: serve `site` or mount `resource`, and inspect `log`."""
 
     def __init__(self, clock: IReactorTime, options: StubOptions) -> None:
         self.options = options
@@ -106,23 +106,23 @@ class Stub:
 
     @property
     def connections(self) -> Mapping[str, int]:
-        """How many connections were `made` since the start and are `open` now."""
+        """The numbers of connections `made` since the start and `open` now."""
         return self.site.connections
 
     def script(self, model: str, steps: Iterable[str], then: str = USUAL) -> None:
-        """Let a model's next calls play these scenarios, and all later ones `then`."""
+        """Select the scenarios of a model's next calls, and `then` for all later ones."""
         self.scripts.write(model, steps, then)
 
     def calls(self, model: str | None = None) -> list[Received]:
-        """The model calls received so far, of every model or of one as the caller wrote it."""
+        """Return the model calls received so far, optionally of one model only."""
         paths = (each for each in self.log if each.path.partition("?")[0] in DIALECTS)
         return [each for each in paths if model is None or each.model == model]
 
     def reset(self) -> None:
-        """Forget the log and every script, and mend the feeds and the evidence."""
+        """Clear the log and all scripts, and reset the feeds and the evidence."""
         self._control.reset()
 
 
 def site(reactor: IReactorTime, options: StubOptions | None = None) -> Stub:
-    """A stub on this reactor's clock; nothing listens yet (`reactor.listenTCP(0, stub.site)`)."""
+    """Return a stub on this reactor's clock; the caller listens (`listenTCP(0, stub.site)`)."""
     return Stub(reactor, options or StubOptions())

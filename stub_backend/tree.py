@@ -1,4 +1,4 @@
-"""The stub's one resource: which path is what, and who answers a call."""
+"""The stub's only resource, which routes every request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FEED_PATHS = {"/v1/models": "models", "/chutes/utilization": "utilization"}
 
 
 class Tree(Resource):
-    """Answers every request itself: the platform has few paths and many ways to answer."""
+    """Routes and answers every request; a tree of resources would not suit so few paths."""
 
     isLeaf = True
 
@@ -58,7 +58,7 @@ class Tree(Resource):
         self._control = control
 
     def render(self, request: Request) -> int:
-        """Choose the answer and begin it."""
+        """Select the response and start it."""
         path = request.path.decode("latin-1")
         body = _whole_body(request)
         method = request.method.decode("latin-1")
@@ -96,9 +96,9 @@ class Tree(Resource):
             return _refuse(unauthorised(record) or Problem(400, "Invalid request JSON"), record)
         if record.method != "POST":
             return _refuse(Problem(404, "Not Found"), record)
-        refused = unauthorised(record) if self._options.require_auth else None
-        if refused is not None:
-            return _refuse(refused, record)
+        problem = unauthorised(record) if self._options.require_auth else None
+        if problem is not None:
+            return _refuse(problem, record)
         if path not in DIALECTS:
             return _refuse(Problem(404, "No matching cord found!"), record)
         return self._model_call(record, path, body)
@@ -111,10 +111,10 @@ class Tree(Resource):
         return iter((body_head(200, JSON, len(body), ()), Send(body)))
 
     def _account(self, record: Received) -> Steps:
-        """Return the account of a key: the cheapest call that shows whether a key is valid."""
-        refused = unauthorised(record)
-        if refused is not None:
-            return _refuse(refused, record)
+        """Return the key's account, by which the cheapest request shows whether a key is valid."""
+        problem = unauthorised(record)
+        if problem is not None:
+            return _refuse(problem, record)
         body = compact({"username": "somebody", "balance": 1.5})
         return iter((body_head(200, JSON, len(body), ()), Send(body)))
 
@@ -173,7 +173,7 @@ def _whole_body(request: Request) -> bytes:
 
 
 def _headers(request: Request) -> Headers:
-    """The request's headers; values of one name stay in order."""
+    """Return the request's headers; values of one name keep their order."""
     pairs = request.requestHeaders.getAllRawHeaders()
     return tuple(
         (name.decode("latin-1"), value.decode("latin-1"))

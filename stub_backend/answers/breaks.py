@@ -1,4 +1,4 @@
-"""Good starts with bad ends: everything that goes wrong after a 200."""
+"""Failures after a 200: cut streams, errors in the stream, missing parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stub_backend.steps import Abort, Close, Send, Step, Steps, Wait
 
 NO_TARGETS = "exhausted all available targets to no avail"
 BARE_ERROR = compact({"error": f"Unhandled exception during response stream: {NO_TARGETS}"})
-# A reset also drops what is still queued; this lets the bytes before it reach the client.
+# RST discards queued data; this delay lets the bytes before it reach the client.
 FLUSH_SECONDS = 0.05
 
 
@@ -30,17 +30,17 @@ def _half(call: Call) -> int:
 
 
 def _first(call: Call, tokens: int, total: int) -> Iterator[bytes]:
-    """The stream's beginning, up to and including so many tokens."""
-    events = call.dialect.stream(call.says(call.pieces(total)))
+    """Return the stream's events up to and including its first `tokens` tokens."""
+    events = call.dialect.stream(call.generate(call.pieces(total)))
     return chain(events.opening, islice(events.tokens, tokens))
 
 
 def _cut(call: Call, tokens: int, total: int, last: Step) -> Steps:
-    """A stream that ends after so many tokens, or the same share of a plain answer."""
+    """Send a stream's first `tokens` tokens, or the same share of a plain response, then `last`."""
     if call.stream:
         yield from streamed(call, _first(call, tokens, total))
     else:
-        body = compact(call.dialect.whole(call.says(call.pieces(total))))
+        body = compact(call.dialect.whole(call.generate(call.pieces(total))))
         yield body_head(200, JSON, len(body), success_headers(call))
         yield Send(body[: len(body) * tokens // total])
     yield Wait(FLUSH_SECONDS)
@@ -74,12 +74,12 @@ def cut_mid_event(call: Call) -> Steps:
 
 
 def _replaced(call: Call, events: Iterable[bytes]) -> Steps:
-    """These events for a streaming caller; a plain one gets the error as its body."""
+    """Stream these events; a plain call gets the error as its body instead."""
     return streamed(call, events) if call.stream else error_json_200(call)
 
 
 def bare_json_tail(call: Call) -> Steps:
-    """Half of the tokens, then a JSON object without `data:`, blank line or end mark."""
+    """Half of the tokens, then a JSON object without `data:`, blank line or terminator."""
     beginning = _first(call, _half(call), call.options.tokens)
     return _replaced(call, chain(beginning, [BARE_ERROR]))
 
@@ -101,7 +101,7 @@ def error_event_mid(call: Call) -> Steps:
 
 
 def error_json_200(call: Call) -> Steps:
-    """200 with a JSON error instead of an answer, streaming or not."""
+    """200 with a JSON error as the body, for streaming and plain calls."""
     yield body_head(200, JSON, len(BARE_ERROR), success_headers(call))
     yield Send(BARE_ERROR)
 
@@ -117,7 +117,7 @@ def role_only_then_drop(call: Call) -> Steps:
 
 
 def empty_stream(call: Call) -> Steps:
-    """A good head and a clean end, with nothing between."""
+    """A valid head and a clean end, with an empty body."""
     if call.stream:
         yield from streamed(call, [b""])
     else:
@@ -125,49 +125,49 @@ def empty_stream(call: Call) -> Steps:
 
 
 def no_done(call: Call) -> Steps:
-    """Everything but the end mark."""
-    said = call.generation()
+    """The whole stream except the terminator."""
+    generation = call.generation()
     if not call.stream:
-        return answered(call, said)
-    events = call.dialect.stream(said)
+        return answered(call, generation)
+    events = call.dialect.stream(generation)
     return streamed(call, chain(events.opening, events.tokens, events.closing))
 
 
 def broken_json_event(call: Call) -> Steps:
-    """One event in the middle whose JSON is cut short; the rest is good."""
-    said = call.generation()
+    """One event in the middle with truncated JSON; the others are valid."""
+    generation = call.generation()
     if not call.stream:
-        body = compact(call.dialect.whole(said))[:-9]
+        body = compact(call.dialect.whole(generation))[:-9]
         return iter((body_head(200, JSON, len(body), success_headers(call)), Send(body)))
-    events = call.dialect.stream(said)
+    events = call.dialect.stream(generation)
     tokens = iter(events.tokens)
     half = islice(tokens, _half(call))
-    broken = data_event({"id": said.id, "choices": [{"index": 0}]})[:-12] + b"\n\n"
+    broken = data_event({"id": generation.id, "choices": [{"index": 0}]})[:-12] + b"\n\n"
     rest = chain(tokens, events.closing, events.done)
     return streamed(call, chain(events.opening, half, [broken], rest))
 
 
 def spliced(call: Call) -> Steps:
-    """Half of an answer, then another whole one with its own id and role in the same stream."""
+    """Half of a response, then a whole second one with its own id and role."""
     if not call.stream:
         return healthy(call)
     beginning = _first(call, _half(call), call.options.tokens)
-    second = call.dialect.stream(call.says(call.pieces(), part="second"))
+    second = call.dialect.stream(call.generate(call.pieces(), part="second"))
     return streamed(call, chain(beginning, second))
 
 
 def spliced_role(call: Call) -> Steps:
-    """The same under one id: only the role says that another answer begins."""
+    """The same under one id, so that only the role shows where the second response begins."""
     if not call.stream:
         return healthy(call)
-    said = call.generation()
-    first = call.dialect.stream(said)
+    generation = call.generation()
+    first = call.dialect.stream(generation)
     beginning = chain(first.opening, islice(first.tokens, _half(call)))
-    return streamed(call, chain(beginning, call.dialect.stream(said)))
+    return streamed(call, chain(beginning, call.dialect.stream(generation)))
 
 
 BREAKS: tuple[Scenario, ...] = (
-    Scenario("drop-mid-stream", "FIN after half of the tokens, body without its end",
+    Scenario("drop-mid-stream", "FIN after half of the tokens, body incomplete",
              drop_mid_stream, ending=Ending.CUT),
     Scenario("reset-mid-stream", "RST after half of the tokens", reset_mid_stream,
              ending=Ending.RESET),
@@ -180,12 +180,12 @@ BREAKS: tuple[Scenario, ...] = (
     Scenario("error-json-200", "200 application/json with an error", error_json_200,
              content_type=JSON),
     Scenario("role-only-then-end", "the opening events, then a clean end", role_only_then_end),
-    Scenario("role-only-then-drop", "the opening events, then FIN, body without its end",
+    Scenario("role-only-then-drop", "the opening events, then FIN, body incomplete",
              role_only_then_drop, ending=Ending.CUT),
-    Scenario("empty-stream", "a good head and a clean end, nothing between", empty_stream),
-    Scenario("no-done", "a good stream without its end mark", no_done),
-    Scenario("broken-json-event", "one event with JSON cut short, the rest good",
+    Scenario("empty-stream", "a valid head and a clean end, with an empty body", empty_stream),
+    Scenario("no-done", "a complete stream without its terminator", no_done),
+    Scenario("broken-json-event", "one event with truncated JSON, the others valid",
              broken_json_event),
-    Scenario("spliced", "half of an answer, then another from its start with a new id", spliced),
-    Scenario("spliced-role", "the same with one id, only the role is said again", spliced_role),
+    Scenario("spliced", "half of a response, then another one with a new id", spliced),
+    Scenario("spliced-role", "the same with one id; only the role is repeated", spliced_role),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Good answers in each engine's flavour: text, reasoning, tool calls, and what goes with them."""
+"""Successful responses in each engine's format: text, reasoning, tool calls, usage."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ _MARKS: Mapping[str, str] = {
 
 def reasoning(call: Call) -> Steps:
     """Six tokens of reasoning before the text."""
-    return answered(call, call.says(thought(6) + call.pieces()))
+    return answered(call, call.generate(thought(6) + call.pieces()))
 
 
 def tool_call(call: Call) -> Steps:
     """A call of the first tool offered, its arguments in fragments."""
-    said = call.says(tool_arguments(), finish="tool_calls", tool_name=_tool_name(call))
-    return answered(call, said)
+    generation = call.generate(tool_arguments(), finish="tool_calls", tool_name=_tool_name(call))
+    return answered(call, generation)
 
 
 def structured(call: Call) -> Steps:
-    """The same arguments as text: what a schema for a city and a number of days brings."""
+    """The same arguments as text, as structured output for a schema of a city and days."""
     pieces = tuple(Piece(Kind.TEXT, piece.text) for piece in tool_arguments())
-    return answered(call, call.says(pieces))
+    return answered(call, call.generate(pieces))
 
 
 def usage_last(call: Call) -> Steps:
-    """Usage in the last chunk only, as without forced usage."""
-    return answered(call, call.says(call.pieces(), counted=False))
+    """Usage in the last chunk only, as engines send it by default."""
+    return answered(call, call.generate(call.pieces(), counted=False))
 
 
 def marked(call: Call) -> Steps:
-    """Members in every chunk that no API has."""
-    return answered(call, call.says(call.pieces(), marks=_MARKS))
+    """Members in every chunk that no API defines."""
+    return answered(call, call.generate(call.pieces(), marks=_MARKS))
 
 
 def trace_envelope(call: Call) -> Steps:
-    """The answer in the envelopes of a trace that the request did not ask for."""
+    """The response in a trace's envelopes, although the caller requested no trace."""
     return streamed(call, enveloped(call, call.generation()))
 
 
@@ -59,8 +59,8 @@ def _tool_name(call: Call) -> str:
 
 
 FLAVOURS: tuple[Scenario, ...] = (
-    Scenario("ok", "a good answer in SGLang's flavour", healthy),
-    Scenario("ok-vllm", "a good answer in vLLM's flavour", healthy, engine="vllm"),
+    Scenario("ok", "a successful response in SGLang's format", healthy),
+    Scenario("ok-vllm", "a successful response in vLLM's format", healthy, engine="vllm"),
     Scenario("reasoning", "reasoning before the text, as SGLang sends it", reasoning),
     Scenario("reasoning-vllm", "reasoning before the text, as vLLM sends it", reasoning,
              engine="vllm"),
@@ -68,6 +68,6 @@ FLAVOURS: tuple[Scenario, ...] = (
     Scenario("tool-call-vllm", "the same, as vLLM sends it", tool_call, engine="vllm"),
     Scenario("structured", "a JSON object of a city and a number of days as the text", structured),
     Scenario("usage-last", "usage in the last chunk only", usage_last),
-    Scenario("extra-keys", "members in every chunk that no API has", marked),
-    Scenario("trace-envelope", "the answer in a trace's envelopes", trace_envelope),
+    Scenario("extra-keys", "members in every chunk that no API defines", marked),
+    Scenario("trace-envelope", "the response in a trace's envelopes", trace_envelope),
 )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Refusals for the state of a model, its replicas, or what stands before them: 408 and 5xx."""
+"""Errors of a model, its replicas, or the edge in front of them: 408 and 5xx."""
 
 from __future__ import annotations
 
+from stub_backend.answers.error_responses import detailed, paged
 from stub_backend.answers.pages import front_end_page, nginx_page
-from stub_backend.answers.refusing import detailed, paged
 from stub_backend.scenario import HTML, TEXT_PLAIN, Scenario
 
 _TRACEBACK = (
@@ -25,16 +25,16 @@ REPLICAS: tuple[Scenario, ...] = (
              "no replica could be reached"),
     detailed("500-no-infrastructure-plain", "No infrastructure available to serve request",
              "the same without an error code"),
-    detailed("500-no-result", "No result returned from upstream", "a replica answered nothing"),
+    detailed("500-no-result", "No result returned from upstream", "a replica returned nothing"),
     detailed("500-unhandled", "Unhandled error generating response: ClientPayloadError()",
              "a replica broke off"),
     detailed("500-other", "KeyError: 'choices'", "raw exception text"),
     detailed("500-traceback", _TRACEBACK, "raw exception text of many lines"),
     detailed("500-e2e", "Internal error during E2E invocation",
              "an end-to-end encrypted call that failed"),
-    paged("500-text", TEXT_PLAIN, b"Internal Server Error", "a body the handler trips over"),
+    paged("500-text", TEXT_PLAIN, b"Internal Server Error", "a body that crashes the handler"),
     detailed("503-cold", "No instances available (yet) for chute_id='{id}'", "cold model"),
-    detailed("503-disabled", "This chute is currently disabled.", "switched off"),
+    detailed("503-disabled", "This chute is currently disabled.", "a disabled chute"),
     detailed("503-engine", _ENGINE_ERROR, "the engine's own error object as detail"),
     detailed("502-e2e-key", "Instance requires key exchange, try a different instance",
              "an end-to-end encrypted call to an instance without a key"),
@@ -43,8 +43,9 @@ REPLICAS: tuple[Scenario, ...] = (
 EDGE: tuple[Scenario, ...] = (
     paged("408", TEXT_PLAIN, b"Request Timeout", "the edge gave up waiting for the request"),
     paged("502-html", HTML, front_end_page(502, "Server Error", "The server had a bad answer."),
-          "the edge got a bad answer"),
-    paged("502-ingress", HTML, nginx_page("502 Bad Gateway"), "the ingress got a bad answer"),
+          "the edge got an invalid response"),
+    paged("502-ingress", HTML, nginx_page("502 Bad Gateway"),
+          "the ingress got an invalid response"),
     paged("502-empty", TEXT_PLAIN, b"", "the same with an empty body"),
     paged("503-html", HTML, nginx_page("503 Service Temporarily Unavailable"), "ingress trouble"),
     paged("503-empty", TEXT_PLAIN, b"", "edge trouble with an empty body"),

@@ -1,10 +1,10 @@
-"""The HTML that the edge in front of the platform answers with, in the stub's own words."""
+"""The HTML error pages of the platform's edge, in the stub's own words."""
 
 from __future__ import annotations
 
 
 def nginx_page(title: str) -> bytes:
-    """A page of the ingress, known by its last line."""
+    """Return an error page of the ingress, recognizable by its last line."""
     return (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1>"
         "</center>\r\n<p>The stub's ingress speaking.</p>\r\n<hr><center>nginx</center>\r\n"
@@ -13,7 +13,7 @@ def nginx_page(title: str) -> bytes:
 
 
 def front_end_page(status: int, title: str, sentence: str) -> bytes:
-    """A page of the load balancer before the ingress."""
+    """Return an error page of the load balancer in front of the ingress."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
         f"<title>{status} {title}</title>\n<p><b>{status}.</b> {sentence}\n"

@@ -1,4 +1,4 @@
-"""Answers that come late, slowly, or not at all."""
+"""Responses that arrive late, slowly, or never."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def close(call: Call) -> Steps:
 
 
 def hang_head(call: Call) -> Steps:
-    """Nothing, for as long as the client stays."""
+    """Nothing, until the client disconnects."""
     yield Hang()
 
 
 def hang_first_byte(call: Call) -> Steps:
-    """A good head, then nothing."""
+    """A valid head, then nothing."""
     if call.stream:
         yield stream_head(call)
     else:
@@ -45,41 +45,41 @@ def hang_first_byte(call: Call) -> Steps:
 
 
 def slow_head(call: Call) -> Steps:
-    """The usual answer, after the delay of the options."""
+    """The usual response after --delay-ms."""
     yield Wait(call.scaled(call.options.delay))
     yield from healthy(call)
 
 
 def silent_two_minutes(call: Call) -> Steps:
-    """The usual answer, after two minutes without a byte."""
+    """The usual response after two minutes of silence."""
     yield Wait(call.scaled(120.0))
     yield from healthy(call)
 
 
 def late_first_token(call: Call) -> Steps:
     """The head at once, the first event (or the body) after 20 s."""
-    said = call.generation()
+    generation = call.generation()
     if not call.stream:
         yield body_head(200, JSON, None, success_headers(call))
         yield Wait(call.scaled(20.0))
-        yield Send(compact(call.dialect.whole(said)))
+        yield Send(compact(call.dialect.whole(generation)))
         return
     yield stream_head(call)
     yield Wait(call.scaled(20.0))
-    for event in call.dialect.stream(said):
+    for event in call.dialect.stream(generation):
         yield Send(event)
         yield Wait(call.options.token_delay)
 
 
 def slow(call: Call) -> Steps:
     """100 ms for each token."""
-    said = call.generation()
+    generation = call.generation()
     pause = call.scaled(0.1)
     if call.stream:
-        yield from streamed(call, call.dialect.stream(said), pause=pause)
+        yield from streamed(call, call.dialect.stream(generation), pause=pause)
     else:
-        yield Wait(pause * len(said.pieces))
-        yield from answered(call, said)
+        yield Wait(pause * len(generation.pieces))
+        yield from answered(call, generation)
 
 
 def stall_after_20(call: Call) -> Steps:
@@ -88,17 +88,17 @@ def stall_after_20(call: Call) -> Steps:
 
 
 def stall_mid_stream(call: Call) -> Steps:
-    """Half of the answer, two minutes of silence, then FIN."""
+    """Half of the response, two minutes of silence, then FIN."""
     return _stalled(call, call.options.tokens // 2, call.options.tokens, 120.0)
 
 
 def _stalled(call: Call, tokens: int, total: int, silence: float) -> Steps:
-    said = call.says(call.pieces(total))
+    generation = call.generate(call.pieces(total))
     if call.stream:
-        events = call.dialect.stream(said)
+        events = call.dialect.stream(generation)
         yield from streamed(call, [*events.opening, *islice(events.tokens, tokens)])
     else:
-        body = compact(call.dialect.whole(said))
+        body = compact(call.dialect.whole(generation))
         yield body_head(200, JSON, len(body), success_headers(call))
         yield Send(body[: len(body) * tokens // total])
     yield Wait(call.scaled(silence))
@@ -108,10 +108,10 @@ def _stalled(call: Call, tokens: int, total: int, silence: float) -> Steps:
 TIMING: tuple[Scenario, ...] = (
     Scenario("reset", "RST before any byte", reset, None, None, Ending.RESET),
     Scenario("close", "FIN before any byte", close, None, None, Ending.CUT),
-    Scenario("hang-head", "no byte, ever", hang_head, None, None, Ending.HANG),
-    Scenario("hang-first-byte", "a good head, then nothing", hang_first_byte, ending=Ending.HANG),
+    Scenario("hang-head", "never a byte", hang_head, None, None, Ending.HANG),
+    Scenario("hang-first-byte", "a valid head, then nothing", hang_first_byte, ending=Ending.HANG),
     Scenario("slow-head", "the head after --delay-ms", slow_head),
-    Scenario("silent-two-minutes", "a good answer after two minutes", silent_two_minutes),
+    Scenario("silent-two-minutes", "a successful response after two minutes", silent_two_minutes),
     Scenario("late-first-token", "the head at once, the first token after 20 s", late_first_token),
     Scenario("slow", "100 ms for each token", slow),
     Scenario("stall-after-20", "20 of 60 tokens, 30 s of silence, then FIN", stall_after_20,

@@ -1,4 +1,4 @@
-"""Answers that a well-behaved HTTP server cannot give: bytes put on the connection directly."""
+"""Responses that violate HTTP or end without framing, written directly to the connection."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ def _raw_head(status_line: str, *fields: str) -> Raw:
 
 
 def no_length(call: Call) -> Steps:
-    """A body that ends where the connection does."""
-    said = call.generation()
+    """A body delimited by the end of the connection (RFC 9112 §6.3)."""
+    generation = call.generation()
     content_type = SSE if call.stream else "application/json"
     fields = [f"{name}: {value}" for name, value in success_headers(call)]
     yield _raw_head(
         "HTTP/1.1 200 OK", f"content-type: {content_type}", "connection: close", *fields
     )
-    events = call.dialect.stream(said) if call.stream else [compact(call.dialect.whole(said))]
+    events = (
+        call.dialect.stream(generation)
+        if call.stream
+        else [compact(call.dialect.whole(generation))]
+    )
     for event in events:
         yield Raw(event)
         yield Wait(call.options.token_delay)
@@ -34,15 +38,19 @@ def early_hints_103(call: Call) -> Steps:
 
 
 def malformed_head(call: Call) -> Steps:
-    """Something that is no HTTP response."""
+    """Bytes that are not an HTTP response."""
     yield Raw(b"HTP/9.9 two hundred\r\nno colon here\r\n\r\n{}")
     yield Close()
 
 
 def wrong_length(call: Call) -> Steps:
     """A Content-Length larger than the body, then FIN."""
-    said = call.generation()
-    body = b"".join(call.dialect.stream(said)) if call.stream else compact(call.dialect.whole(said))
+    generation = call.generation()
+    body = (
+        b"".join(call.dialect.stream(generation))
+        if call.stream
+        else compact(call.dialect.whole(generation))
+    )
     content_type = SSE if call.stream else "application/json"
     length = len(body) + 100
     yield _raw_head("HTTP/1.1 200 OK", f"content-type: {content_type}", f"content-length: {length}")
@@ -51,7 +59,7 @@ def wrong_length(call: Call) -> Steps:
 
 
 def upgrade_101(call: Call) -> Steps:
-    """A switch of protocols without an Upgrade request."""
+    """A switch of protocols that the client did not request."""
     yield _raw_head("HTTP/1.1 101 Switching Protocols", "connection: Upgrade", "upgrade: chatter")
     yield Raw(b"no longer HTTP")
     yield Wait(call.options.token_delay)
@@ -59,7 +67,7 @@ def upgrade_101(call: Call) -> Steps:
 
 
 def trailing_bytes(call: Call) -> Steps:
-    """An unsolicited second response behind the first."""
+    """A second response after the first, without a request."""
     body = compact(call.dialect.whole(call.generation()))
     own = (("content-type", "application/json"), ("content-length", str(len(body))))
     fields = [f"{name}: {value}" for name, value in own + success_headers(call)]
@@ -69,12 +77,12 @@ def trailing_bytes(call: Call) -> Steps:
 
 
 WIRE: tuple[Scenario, ...] = (
-    Scenario("no-length", "a body that ends where the connection does", no_length),
+    Scenario("no-length", "a body delimited by the end of the connection", no_length),
     Scenario("early-hints-103", "an interim response first", early_hints_103),
-    Scenario("malformed-head", "something that is no HTTP", malformed_head, None, None, Ending.CUT),
+    Scenario("malformed-head", "bytes that are not HTTP", malformed_head, None, None, Ending.CUT),
     Scenario("wrong-length", "a Content-Length larger than the body", wrong_length,
              ending=Ending.CUT),
     Scenario("upgrade-101", "a switch of protocols", upgrade_101, 101, None, Ending.CUT),
-    Scenario("trailing-bytes", "a second, unasked response behind the first", trailing_bytes,
+    Scenario("trailing-bytes", "a second response without a request", trailing_bytes,
              content_type="application/json"),
 )  # fmt: skip

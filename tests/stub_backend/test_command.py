@@ -48,8 +48,8 @@ class OptionTests(SynchronousTestCase):
         ):
             heard = io.StringIO()
             with contextlib.redirect_stderr(heard):
-                refused = self.assertRaises(SystemExit, parse, bad)
-            self.assertEqual(refused.code, 2)
+                error_response = self.assertRaises(SystemExit, parse, bad)
+            self.assertEqual(error_response.code, 2)
             self.assertIn(bad[0], heard.getvalue())
 
     def test_addresses(self) -> None:

@@ -161,9 +161,9 @@ class AskingTests(EvidenceTestCase):
         uuid = self.chute("empty").chute_id
         statuses = [self.fetch(uuid).status for _ in range(PER_MINUTE)]
         self.assertEqual(set(statuses), {200})
-        refused = self.fetch("nobody/nothing", "")
-        self.assertEqual(refused.status, 429)
-        self.assertEqual(refused.json(), {"detail": "Rate limit exceeded. Try again later."})
+        error_response = self.fetch("nobody/nothing", "")
+        self.assertEqual(error_response.status, 429)
+        self.assertEqual(error_response.json(), {"detail": "Rate limit exceeded. Try again later."})
         self.exchange.clock.advance(60)
         self.assertEqual(self.fetch(uuid).status, 200)
 

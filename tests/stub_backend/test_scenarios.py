@@ -177,13 +177,13 @@ class BodyTests(SynchronousTestCase):
         self.assertGreater(len(streamed.body), exchange.stub.options.huge_bytes)
 
     def test_no_prefill(self) -> None:
-        """A last message by the assistant is refused, one by the user is not."""
+        """A last message by the assistant is error_response, one by the user is not."""
         said = [{"role": "assistant", "content": "Once"}]
-        refused = Exchange().ask("stub/no-prefill", messages=said)
+        error_response = Exchange().ask("stub/no-prefill", messages=said)
         taken = Exchange().ask("stub/no-prefill")
-        assert refused is not None
+        assert error_response is not None
         assert taken is not None
-        self.assertEqual((refused.status, taken.status), (400, 200))
+        self.assertEqual((error_response.status, taken.status), (400, 200))
 
     def test_connection_close(self) -> None:
         """The connection closes after the answer when the head says so, and only then."""

@@ -8,8 +8,8 @@ from random import Random
 from typing import Final
 
 from stub_backend.answers.breaks import NO_TARGETS
+from stub_backend.answers.errors import AT_CAPACITY
 from stub_backend.answers.pages import front_end_page, nginx_page
-from stub_backend.answers.refusals import AT_CAPACITY
 from tests.rigs.soak.replies import HTML, JSON, LAST_CHUNK, Act, Ending, Step, chunk, cut, head, raw
 from tests.rigs.soak.speech import Speech
 

@@ -1,4 +1,4 @@
-"""What a whole error response is made of, and rows of such responses."""
+"""Constructors of error responses and of their rows in the scenario table."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ MakeBody = Callable[[Call], bytes]
 USUAL_LENGTH = 131_072
 
 
-def refused(call: Call, status: int, content_type: str, body: bytes, extra: Headers = ()) -> Steps:
-    """An error response; it carries none of the platform's success headers."""
+def error_response(
+    call: Call, status: int, content_type: str, body: bytes, extra: Headers = ()
+) -> Steps:
+    """Send an error response, without the platform's success headers."""
     yield body_head(status, content_type, len(body), stub_headers(call), extra)
     yield Send(body)
 
@@ -23,10 +25,10 @@ def refused(call: Call, status: int, content_type: str, body: bytes, extra: Head
 def detailed(
     name: str, detail: object, summary: str, extra: Headers = (), length: int = USUAL_LENGTH
 ) -> Scenario:
-    """A refusal of the application: `{"detail": ...}`. The name starts with the status.
+    """Return an error of the API, `{"detail": ...}`. The name starts with the status.
 
-    In a text `{model}` and `{id}` become the model's name and its chute id. `length` is the
-    context length that the catalog tells of the model.
+    In a text, `{model}` and `{id}` are replaced by the model's name and chute id. `length` is the
+    model's context length in the catalog.
     """
 
     def body(call: Call) -> bytes:
@@ -39,7 +41,7 @@ def detailed(
 
 
 def paged(name: str, content_type: str, page: bytes, summary: str) -> Scenario:
-    """A refusal whose body is fixed. The name starts with the status."""
+    """Return an error with a fixed body. The name starts with the status."""
     return _row(name, summary, content_type, lambda _call: page, (), USUAL_LENGTH)
 
 
@@ -49,7 +51,7 @@ def _row(
     status = int(name[:3])
 
     def answer(call: Call) -> Steps:
-        return refused(call, status, content_type, body(call), extra)
+        return error_response(call, status, content_type, body(call), extra)
 
     return Scenario(
         name,
