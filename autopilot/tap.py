@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,11 @@ from autopilot.process.systemd.supervision import Supervision
 from autopilot.service.signals import SighupHandler
 from autopilot.settings import (
     DECLARED,
-    Chosen,
     Setting,
     Settings,
     SettingsError,
     choose,
+    effective_settings,
     load_settings,
 )
 from autopilot.settings.sources import EnvFile, SettingsSources
@@ -116,17 +116,9 @@ class Options(UsageOptions):
             raise UsageError(f"bad configuration\n{error}") from None
         if self["check-config"]:
             chosen = choose(options, self.environ, env_file)
-            print(*_effective(self.settings, chosen), sep="\n")  # noqa: T201
+            for each in effective_settings(self.settings, chosen):
+                print(f"{each.name}={each.value}  # {each.origin}")  # noqa: T201
             raise SystemExit(0)
-
-
-def _effective(settings: Settings, chosen: Mapping[str, Chosen]) -> Iterator[str]:
-    """Yield one line per setting: its name, its value unless secret, and its origin."""
-    for setting in DECLARED:
-        value = getattr(settings, setting.field)
-        origin = chosen[setting.name].origin if setting.name in chosen else "default"
-        shown = "********" if setting.secret and value else setting.kind.show(value)
-        yield f"{setting.name}={shown}  # {origin}"
 
 
 class _Root(MultiService):

@@ -177,7 +177,7 @@ def in_json(good: bool, results: list[CheckResult], found: Configuration) -> dic
             for each in results
         ],
         "settings": [
-            {"name": name, "value": value, "origin": origin}
-            for name, value, origin in found.effective
+            {"name": each.name, "value": each.value, "origin": each.origin}
+            for each in found.effective
         ],
     }

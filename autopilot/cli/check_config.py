@@ -9,9 +9,16 @@ from typing import Final
 
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.platform import OF_PLATFORM, env_file
-from autopilot.settings import DECLARED, Settings, SettingsError, choose, load_settings
+from autopilot.settings import (
+    DECLARED,
+    EffectiveSetting,
+    Settings,
+    SettingsError,
+    choose,
+    effective_settings,
+    load_settings,
+)
 
-HIDDEN: Final = "********"
 _CHECK: Final = "config"
 _NETWORK: Final = (
     *OF_PLATFORM,
@@ -35,42 +42,32 @@ class Configuration:
 
     results: tuple[CheckResult, ...]
     settings: Settings | None
-    effective: tuple[tuple[str, str, str], ...]
+    effective: tuple[EffectiveSetting, ...]
 
 
 def configuration(environ: Mapping[str, str]) -> Configuration:
     """Check the environment and the ``.env`` file. Raises `CommandError`."""
     in_file = env_file()
-    doubts = tuple(_misspelled(in_file))
+    warnings = tuple(_misspelled(in_file))
     try:
         settings = load_settings({}, environ, in_file)
     except SettingsError as wrong:
-        bad = tuple(CheckResult(_CHECK, "", CheckState.FAIL, each) for each in wrong.problems)
-        return Configuration((*bad, *doubts), _for_the_network(environ, in_file), ())
-    effective = tuple(_effective(settings, environ, in_file))
-    given: dict[str, list[str]] = {}
-    for name, _, origin in effective:
-        if origin != "default":
-            given.setdefault(origin, []).append(name)
-    count = sum(map(len, given.values()))
-    where = "".join(f"; by {origin}: {', '.join(names)}" for origin, names in given.items())
+        bad = tuple(CheckResult(_CHECK, "", CheckState.FAIL, text) for text in wrong.problems)
+        return Configuration((*bad, *warnings), _network_settings(environ, in_file), ())
+    effective = effective_settings(settings, choose({}, environ, in_file))
+    set_by: dict[str, list[str]] = {}
+    for each in effective:
+        if each.origin != "default":
+            set_by.setdefault(each.origin, []).append(each.name)
+    count = sum(map(len, set_by.values()))
+    where = "".join(f"; by {origin}: {', '.join(names)}" for origin, names in set_by.items())
     detail = f"{len(effective)} settings are valid, {count} of them set{where}"
     return Configuration(
-        (CheckResult(_CHECK, "", CheckState.OK, detail), *doubts), settings, effective
+        (CheckResult(_CHECK, "", CheckState.OK, detail), *warnings), settings, effective
     )
 
 
-def _effective(
-    settings: Settings, environ: Mapping[str, str], in_file: Mapping[str, str | None]
-) -> Iterator[tuple[str, str, str]]:
-    chosen = choose({}, environ, in_file)
-    for setting in DECLARED:
-        value = getattr(settings, setting.field)
-        origin = chosen[setting.name].origin if setting.name in chosen else "default"
-        yield setting.name, HIDDEN if setting.secret and value else setting.kind.show(value), origin
-
-
-def _for_the_network(
+def _network_settings(
     environ: Mapping[str, str], in_file: Mapping[str, str | None]
 ) -> Settings | None:
     """Return the settings that the other checks use, or None if one of those is invalid."""

@@ -2,22 +2,28 @@
 
 from autopilot.settings.loading import (
     DECLARED,
+    HIDDEN,
     Chosen,
+    EffectiveSetting,
     Setting,
     Settings,
     SettingsError,
     choose,
+    effective_settings,
     load_settings,
     split_address,
 )
 
 __all__ = [
     "DECLARED",
+    "HIDDEN",
     "Chosen",
+    "EffectiveSetting",
     "Setting",
     "Settings",
     "SettingsError",
     "choose",
+    "effective_settings",
     "load_settings",
     "split_address",
 ]

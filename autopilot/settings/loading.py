@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from autopilot.settings.network import split_address
 from autopilot.settings.schema import CONTRADICTIONS, DECLARED, Setting, Settings, SettingsError
 
 __all__ = [
     "DECLARED",
+    "HIDDEN",
     "Chosen",
+    "EffectiveSetting",
     "Setting",
     "Settings",
     "SettingsError",
     "choose",
+    "effective_settings",
     "load_settings",
     "split_address",
 ]
+
+HIDDEN: Final = "********"
+"""The text shown instead of a secret setting's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,28 @@ def choose(
                 chosen[setting.name] = Chosen(text, origin)
                 break
     return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSetting:
+    """One setting as the operator sees it: its name, its value (`HIDDEN` if secret), its origin."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def effective_settings(
+    settings: Settings, chosen: Mapping[str, Chosen]
+) -> tuple[EffectiveSetting, ...]:
+    """Return every setting with its effective value, in the order of their declaration."""
+    found = []
+    for setting in DECLARED:
+        value = getattr(settings, setting.field)
+        shown = HIDDEN if setting.secret and value else setting.kind.show(value)
+        origin = chosen[setting.name].origin if setting.name in chosen else "default"
+        found.append(EffectiveSetting(setting.name, shown, origin))
+    return tuple(found)
 
 
 def load_settings(

@@ -10,9 +10,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.cli import check_feeds
-from autopilot.cli.check_config import HIDDEN
 from autopilot.cli.check_feeds import newest
-from autopilot.settings import DECLARED, Settings
+from autopilot.settings import DECLARED, HIDDEN, Settings
 from autopilot.wiring.parts import Parts
 from tests.unit.cli.asked import CommandTestCase
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
