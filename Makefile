@@ -72,21 +72,21 @@ system: ## install what some tests need of Debian, as root
 			|| echo "$$each could not be installed: the tests that need it will be skipped"; done; fi
 
 # These have a target of their own: after what they need has been installed, or beside the others.
-AROUND := sdk/test_curl.py hygiene packaging deploy/prometheus
-APART := sdk hygiene packaging deploy/prometheus
+AROUND := sdk/test_curl.py tools deploy/prometheus
+APART := sdk tools deploy/prometheus
 
 .PHONY: pytest
 pytest: $(STAMP) ## the tests under pytest, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(APART:%=--ignore=tests/%) $(ARGS)
-	$(BIN)/python -m tests.coverage_gate --at-least 95 $(GATED)
+	$(BIN)/python -m tools.coverage_gate --at-least 95 $(GATED)
 
 .PHONY: around
 around: $(STAMP) ## the tests of what surrounds the router: packaging, hygiene, dashboard and alerts, curl
 	$(BIN)/python -m pytest $(AROUND:%=tests/%) $(ARGS)
 
 # Those that watch processes from outside run once, under pytest: it makes no difference to a process.
-WATCHED := browser deploy docs hygiene packaging process rigs sdk
+WATCHED := browser deploy docs process rigs sdk tools
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py)))
 
 .PHONY: trial
@@ -114,7 +114,7 @@ lint: lock-check lint-files prose secrets $(STAMP) ## format and lint, changing 
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 
-SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tests/*/*.sh tests/*/*/*.sh)
+SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tools/*.sh)
 
 .PHONY: lint-files
 lint-files: $(STAMP) ## the Dockerfile, the shell scripts and what is in .github
@@ -133,7 +133,7 @@ prose: $(STAMP) ## spelling, and the wording of docstrings, comments and message
 
 .PHONY: secrets
 secrets: $(STAMP) ## look for secrets in the files and in the whole history
-	$(BIN)/python -m tests.hygiene $(ARGS)
+	$(BIN)/python -m tools.hygiene $(ARGS)
 
 .PHONY: fmt
 fmt: $(STAMP) ## format, and repair what can be repaired
@@ -152,12 +152,12 @@ imports: $(STAMP) ## the direction of imports between the folders
 .PHONY: locks
 locks: $(STAMP) ## resolve the dependencies anew: make locks ARGS=--upgrade
 	$(BIN)/python -m tools.resolve $(ARGS)
-	$(BIN)/python tests/packaging/locks.py --record
+	$(BIN)/python tools/locks.py --record
 	@$(MAKE) --no-print-directory sbom licences
 
 .PHONY: lock-check
 lock-check: ## whether the locks are there, unmodified and made from pyproject.toml as it is
-	@$(PYTHON) tests/packaging/locks.py
+	@$(PYTHON) tools/locks.py
 
 # The Python SDKs of the tests, and the LiteLLM that `make bench` compares the router with.
 LITELLM := .venv-litellm
@@ -179,7 +179,7 @@ bench: $(STAMP) $(LITELLM)/.installed ## CPU, latency and memory beside nginx, C
 .PHONY: docs
 docs: $(STAMP) ## build the documentation into build/docs, and look at every link in it
 	$(BIN)/python -m mkdocs build --strict
-	$(BIN)/python -m tests.docs build/docs
+	$(BIN)/python -m tools.docs build/docs
 
 .PHONY: fuzz
 fuzz: $(STAMP) ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
@@ -219,18 +219,18 @@ image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Doc
 
 .PHONY: image-test
 image-test: $(STAMP) ## build the image and run it without Docker, as root: no rights, nothing writable
-	@$(BIN)/python -m tests.deploy.image.able
+	@$(BIN)/python -m tools.image.able
 	LAYERS=no WORK=build/image-test PYTHON=$(BIN)/python sh deploy/image/build.sh
 	AUTOPILOT_IMAGE=$$(echo build/image-test/chutes-autopilot-*.tar) $(BIN)/python -m pytest tests/deploy/image $(ARGS)
 
 .PHONY: image-check
 image-check: $(STAMP) ## build the image twice from nothing, as root, and compare the two file by file
-	$(BIN)/python -m tests.deploy.image
+	$(BIN)/python -m tools.image
 
 .PHONY: dist
 dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, the same bytes every time
 	@rm -f dist/chutes_autopilot-*
-	$(BIN)/python -m tests.packaging.distributions dist
+	$(BIN)/python -m tools.distributions dist
 
 # Its two halves can go side by side: the second has no use for the tools of the first.
 .PHONY: release-check release-tools release-install
@@ -238,10 +238,10 @@ release-check: release-tools release-install ## check what `make dist` builds, t
 
 release-tools: dist
 	$(BIN)/python -m twine check --strict dist/chutes_autopilot-*
-	$(BIN)/python -m pytest -q tests/packaging/test_tools.py
+	$(BIN)/python -m pytest -q tests/tools/test_release_tools.py
 
 release-install: dist
-	PYTHON=$(BIN)/python sh tests/packaging/install.sh dist
+	PYTHON=$(BIN)/python sh tools/install.sh dist
 
 .PHONY: changelog-draft
 changelog-draft: $(STAMP) ## show the news of the next release, from changelog.d
@@ -249,15 +249,15 @@ changelog-draft: $(STAMP) ## show the news of the next release, from changelog.d
 
 .PHONY: sbom
 sbom: $(STAMP) ## list what the image installs in deploy/image/sbom.cdx.json (CycloneDX)
-	$(BIN)/python -m tests.packaging.sbom
+	$(BIN)/python -m tools.sbom
 
 .PHONY: licences
 licences: $(STAMP) ## list the licences of what the image installs in docs/licences.md; one that was not agreed to is an error
-	$(BIN)/python -m tests.packaging.licences locks/runtime.txt docs/licences.md
+	$(BIN)/python -m tools.licences locks/runtime.txt docs/licences.md
 
 .PHONY: audit
 audit: $(STAMP) ## ask OSV for known vulnerabilities of what is locked; no answer is an error of its own (3); ARGS="--osv-url URL"
-	$(BIN)/python -m tests.packaging.audit locks/runtime.txt $(ARGS)
+	$(BIN)/python -m tools.audit locks/runtime.txt $(ARGS)
 
 .PHONY: clean
 clean: ## remove everything that was generated, the virtual environment included

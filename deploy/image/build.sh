@@ -39,7 +39,7 @@ USER_ID=$USER_ID GROUP_ID=$GROUP_ID sh deploy/image/system.sh check || exit 1
 for lock in locks/runtime.txt locks/build.txt; do
     [ -s "$lock" ] || fail "$lock is missing; 'make locks' writes it"
 done
-"${PYTHON:-python3}" tests/packaging/locks.py || exit 1
+"${PYTHON:-python3}" tools/locks.py || exit 1
 
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' autopilot/_version.py)
 REVISION=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}

@@ -1,1 +1,1 @@
-"""The documentation: what of it is made from the code, and whether what it shows works."""
+"""The documentation is held to the code: what is made of it, and whether what it shows works."""

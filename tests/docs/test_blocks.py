@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import DECLARED
 from autopilot.settings.sources import EnvFile, SettingsSources
-from tests.docs.blocks import LANGUAGES, ROOT, Block, blocks
 from tests.rigs.smoke.processes import RouterProcess, StubProcess
+from tools.docs.blocks import LANGUAGES, ROOT, Block, blocks
 
 _PATIENCE = 120
 _TARGET = re.compile(r"^make ([a-z-]+)", re.MULTILINE)

@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.retry_policy import REASONS
 from autopilot.settings import DECLARED
-from tests.docs import clients, deciding, records, refusals, tables
-from tests.docs.blocks import pages
-from tests.docs.pages import GENERATED, UnknownPlaceError, filled
-from tests.docs.site import problems
+from tools.docs import clients, deciding, records, refusals, tables
+from tools.docs.blocks import pages
+from tools.docs.pages import GENERATED, UnknownPlaceError, filled
+from tools.docs.site import problems
 
 
 class PageTests(SynchronousTestCase):

@@ -16,7 +16,7 @@ _NEEDED = (
     "deploy/image",
     "locks",
     "pyproject.toml",
-    "tests/packaging/locks.py",
+    "tools/locks.py",
 )
 _ENGINE = """#!/bin/sh
 printf '%s\\n' "$@" >>"$CALLS"

@@ -10,9 +10,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.deploy.image import differences
-from tests.deploy.image.archives import read, unpack
 from tests.deploy.image.made import SOME_TIME, docker, file, layer, oci
+from tools.image import differences
+from tools.image.archives import read, unpack
 
 _BASE = layer(file("etc/os-release", b"a base"))
 _CODE = (file("opt/a.py", b"pass\n"), file("opt/b.py", b"pass\n"))

@@ -17,12 +17,12 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.deploy.image import container
-from tests.deploy.image.archives import configuration, layer_sizes, unpack
 from tests.rigs.smoke.client import Exchange, get, post_head, refused
 from tests.rigs.smoke.processes import RouterProcess, StubProcess
 from tests.rigs.smoke.stage import CHAT, completion
 from tests.rigs.smoke.waiting import until
+from tools.image import container
+from tools.image.archives import configuration, layer_sizes, unpack
 
 _MOST_BYTES = 60_000_000
 _ENDED_BY_SIGTERM = 128 + signal.SIGTERM

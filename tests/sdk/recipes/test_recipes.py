@@ -18,8 +18,8 @@ from typing import Any
 from unittest import SkipTest
 from uuid import uuid4
 
-from tests.docs.blocks import RECIPES, ROOT, Block, blocks_of
 from tests.process.serving import ServedTestCase
+from tools.docs.blocks import RECIPES, ROOT, Block, blocks_of
 
 PATIENCE = 240.0
 ALIAS = "chutesai/AutoPilot"

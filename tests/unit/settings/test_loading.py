@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import DECLARED, Settings, SettingsError, choose, load_settings
-from tests.env_example import env_example
+from tools.env_example import env_example
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -1,1 +1,0 @@
-"""What is released: how it is built, checked and described."""

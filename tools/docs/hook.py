@@ -1,0 +1,47 @@
+"""What mkdocs is told: pages are filled from the code, and findings of `research` join the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tools.docs.pages import filled
+
+_ROOT = Path(__file__).resolve().parents[2]
+_FINDINGS = ("research/RELIABILITY.md", "research/COVERAGE_MATRIX.md")
+
+
+def on_config(config: Any) -> Any:
+    """Pages of the navigation that somebody else still has to write are left out."""
+    docs = Path(config.docs_dir)
+    there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    config.nav = _written(config.nav, there | set(_FINDINGS))
+    return config
+
+
+def _written(nav: list[Any], there: set[str]) -> list[Any]:
+    """The entries of a navigation whose pages are there."""
+    kept: list[Any] = []
+    for entry in nav:
+        ((title, what),) = entry.items()
+        if isinstance(what, list):
+            kept.append({title: _written(what, there)})
+        elif what in there:
+            kept.append(entry)
+    return kept
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Take in the findings."""
+    from mkdocs.structure.files import File
+
+    for path in _FINDINGS:
+        files.append(File.generated(config, path, abs_src_path=str(_ROOT / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Fill a page; in the repository the findings lie beside the pages, in the site below them."""
+    if page.file.src_uri in _FINDINGS:
+        return markdown
+    return filled(markdown).replace("](../research/", "](research/")

@@ -1,0 +1,47 @@
+"""What stands for `{{ name }}` in a page of the documentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tools.docs import clients, commands, deciding, records, tables
+
+_PLACE: Final = re.compile(r"\{\{ *([a-z_]+) *\}\}")
+GENERATED: Final[Mapping[str, Callable[[], str]]] = {
+    each.__name__: each
+    for each in (
+        clients.clients,
+        commands.command_help,
+        deciding.loads,
+        deciding.patience,
+        deciding.plans,
+        deciding.scores,
+        records.record_fields,
+        records.record_lines,
+        tables.failover_rules,
+        tables.failures_without_a_response,
+        tables.live_settings,
+        tables.metrics,
+        tables.outcomes,
+        tables.readiness_codes,
+        tables.refusals,
+        tables.settings,
+    )
+}
+
+
+class UnknownPlaceError(Exception):
+    """A page asks for something that nothing makes."""
+
+
+def filled(markdown: str) -> str:
+    """A page with everything in it that is made from the code."""
+
+    def fill(place: re.Match[str]) -> str:
+        if place[1] not in GENERATED:
+            raise UnknownPlaceError(place[1])
+        return GENERATED[place[1]]()
+
+    return _PLACE.sub(fill, markdown)

@@ -1,0 +1,141 @@
+"""Tables of the documentation, made from the code that they are about.
+
+Each function gives the Markdown that stands for its name in a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prometheus_client import Metric
+from twisted.internet.testing import MemoryReactorClock
+
+from autopilot.feeds import readiness
+from autopilot.relay.stream import Outcome
+from autopilot.routing import retry_policy
+from autopilot.settings import DECLARED, Setting, Settings
+from tools.docs.refusals import Said, said
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; what stands between bars in a cell stays in its cell."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        f"| {' | '.join(each.replace('|', '&#124;') for each in row)} |" for row in lines
+    )
+
+
+def code(text: str) -> str:
+    """Text as code; nothing as a dash."""
+    return f"`{text}`" if text else "–"
+
+
+def settings() -> str:
+    """Every setting, each under a heading of its own."""
+    return "\n\n".join(
+        f"## `{each.name}`\n\n{each.help}\n\n"
+        f"Values: {each.kind.expected}. Default: {code(each.default)}. {_changes(each)}"
+        for each in DECLARED
+    )
+
+
+def _changes(setting: Setting) -> str:
+    secret = " Never shown." if setting.secret else ""
+    return ("*Live.*" if setting.live else "Needs a restart.") + secret
+
+
+def live_settings() -> str:
+    """The names of the settings that can change while the router runs."""
+    return ", ".join(f"[`{each.name}`](settings.md#{each.field})" for each in DECLARED if each.live)
+
+
+def refusals() -> str:
+    """Every error that the router makes itself."""
+    by_code: dict[str, list[Said]] = {}
+    for each in said():
+        by_code.setdefault(each.code, []).append(each)
+    return table(
+        ("`error.code`", "status", "what the message says"),
+        (
+            (
+                f'<a id="{name}"></a>`{name}`',
+                ", ".join(sorted({str(each.status) for each in every})),
+                "<br>".join(dict.fromkeys(each.message for each in every)),
+            )
+            for name, every in sorted(by_code.items())
+        ),
+    )
+
+
+def readiness_codes() -> str:
+    """Why `/readyz` says 503, in the order in which it looks."""
+    return table(
+        ("`error.code`", "meaning"), ((code(row.code), row.message) for row in readiness._ROWS)
+    )
+
+
+def failover_rules() -> str:
+    """Which responses lead to the next candidate."""
+    return table(
+        ("reason", "status", "what else", "policies"),
+        (
+            (code(row.reason), _statuses(row), _condition(row), _policies(row))
+            for row in retry_policy._TABLE
+        ),
+    )
+
+
+def _statuses(row: retry_policy.Row) -> str:
+    first, last = row.statuses.start, row.statuses.stop - 1
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def _condition(row: retry_policy.Row) -> str:
+    says = (row.says.__doc__ or "").split("\n")[0].rstrip(".") if row.says is not None else ""
+    larger = "a candidate with a larger context is left" if row.to_larger else ""
+    alias = "only for the alias" if len(row.modes) == 1 else ""
+    pauses = "a short `Retry-After` is waited for once" if row.pauses else ""
+    return "; ".join(filter(None, (says, larger, alias, pauses))) or "–"
+
+
+def _policies(row: retry_policy.Row) -> str:
+    return ", ".join(f"`{each.value}`" for each in retry_policy.Policy if each in row.policies)
+
+
+def failures_without_a_response() -> str:
+    """The other reasons to turn to the next candidate."""
+    return ", ".join(f"`{reason}`" for reason in sorted(retry_policy._NETWORK_REASONS))
+
+
+def outcomes() -> str:
+    """How an exchange can end, in records and metrics."""
+    return ", ".join(f"`{each.value}`" for each in Outcome)
+
+
+def metrics() -> str:
+    """Every metric, as a router that was just built would show it."""
+    from autopilot.service.lifecycle import AutopilotService
+
+    reactor: Any = MemoryReactorClock()
+    parts = AutopilotService(Settings(), reactor=reactor, listen=False)._parts
+    families: Iterable[Metric] = parts.metrics._registry.collect()
+    return table(
+        ("name", "type", "labels", "meaning"),
+        (
+            (code(_full_name(each)), each.type, _labels(each), each.documentation)
+            for each in sorted(families, key=lambda family: family.name)
+        ),
+    )
+
+
+def _full_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def _labels(family: Metric) -> str:
+    declared = getattr(family, "_labelnames", ())
+    sampled = (name for sample in family.samples for name in sample.labels)
+    names = dict.fromkeys((*declared, *sampled))
+    names.pop("le", None)
+    return ", ".join(map(code, names)) or "–"

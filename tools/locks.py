@@ -1,0 +1,93 @@
+"""Whether the locks are there, unmodified, described, and made from what is asked for now.
+
+`make locks` records a digest of each lock and of what it was resolved from; comparing needs no
+network and no installed package.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LOCKS = (
+    "locks/runtime.txt",
+    "locks/tracing.txt",
+    "locks/development.txt",
+    "locks/build.txt",
+    "locks/litellm.txt",
+)
+RECORD = "locks/digests.json"
+ASKED = "pyproject.toml"
+SBOM = "deploy/image/sbom.cdx.json"
+LOCK_DIGEST = "chutes-autopilot:locks/runtime.txt:sha256"
+
+
+def asked_for(pyproject: str) -> str:
+    """Digest what decides a resolution, so that other edits of pyproject.toml need no new lock."""
+    read = tomllib.loads(pyproject)
+    project = read["project"]
+    wanted = ("dependencies", "optional-dependencies", "requires-python")
+    deciding = [{key: project.get(key) for key in wanted}, read.get("dependency-groups")]
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Digest the inputs and those locks that are there."""
+    found = {ASKED: asked_for((root / ASKED).read_text("utf-8"))}
+    for name in LOCKS:
+        if (root / name).is_file():
+            found[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
+    return found
+
+
+def described(root: Path) -> str | None:
+    """Give the digest of the lock that the bill of materials was made from."""
+    try:
+        stated = json.loads((root / SBOM).read_text("utf-8"))["metadata"]["properties"]
+        return {str(each["name"]): str(each["value"]) for each in stated}.get(LOCK_DIGEST)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def complaints(root: Path) -> list[str]:
+    """Say in a line each what is missing or was modified."""
+    now = digests(root)
+    said = [
+        f"{name} is missing: restore it, or run `make locks`" for name in LOCKS if name not in now
+    ]
+    try:
+        recorded = json.loads((root / RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return [*said, f"{RECORD} is missing or unreadable: restore it, or run `make locks`"]
+    if now[ASKED] != recorded.get(ASKED):
+        said.append(
+            f"the dependencies in {ASKED} changed since the locks were made: run `make locks`"
+        )
+    said += [
+        f"{name} was modified since `make locks` wrote it: restore it, or run `make locks`"
+        for name in LOCKS
+        if name in now and now[name] != recorded.get(name)
+    ]
+    if LOCKS[0] in now and described(root) != now[LOCKS[0]]:
+        said.append(f"{SBOM} is not of {LOCKS[0]} as it is: run `make sbom`")
+    return said
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    """Compare, or with --record write down what is there; 1 when something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true", help="the locks were made anew")
+    if parser.parse_args(arguments).record:
+        (root / RECORD).write_text(json.dumps(digests(root), indent=2) + "\n", "utf-8")
+        return 0
+    said = complaints(root)
+    for line in said:
+        print(line, file=sys.stderr)
+    return 1 if said else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
