@@ -1,8 +1,8 @@
 """Asks an OSV service about known vulnerabilities of what a lock pins.
 
-Exit status: 0 none is known; 1 some are; 2 the command is wrong, or the lock; 3 nobody gave a
-full answer, which is no verdict. `make audit` names it in its last line ("Error 3") and ends
-with 2 itself.
+Exit status: 0 none is known; 1 some are; 2 the command is wrong, or the lock; 3 there was no full
+answer, which is not a verdict. `make audit` names it in its last line ("Error 3") and ends with 2
+itself.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _ANSWER_AT_MOST = 16 << 20
 
 
 class NotAskedError(Exception):
-    """There is no answer to go by."""
+    """The OSV service gave no usable answer."""
 
 
 def call(url: str, patience: float, question: object = None) -> Any:

@@ -1,4 +1,4 @@
-"""Whether the locks are there, unmodified, described, and made from what is asked for now.
+"""Check that the locks are complete, unmodified, described, and made from pyproject.toml as it is.
 
 `make locks` records a digest of each lock and of what it was resolved from; comparing needs no
 network and no installed package.

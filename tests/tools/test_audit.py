@@ -157,7 +157,7 @@ class NoVerdictTests(AuditTestCase):
     """Each way of having no answer."""
 
     def test_unreachable(self) -> None:
-        """Nobody listens."""
+        """No server listens."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -211,7 +211,7 @@ class NoVerdictTests(AuditTestCase):
         self.assertIsNone(self.service.asked)
 
     def test_wrong_options(self) -> None:
-        """They are told apart from having no answer."""
+        """They differ from having no answer."""
         for wrong in (
             ("--osv-url", "file:///etc/passwd"),
             ("--osv-url", "http://["),

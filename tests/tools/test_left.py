@@ -52,7 +52,7 @@ class LeftTests(SynchronousTestCase):
         self.assertEqual(main(self.root), 1)
 
     def test_not_removed(self) -> None:
-        """Ignored, and yet there for ever."""
+        """Ignored, and never removed."""
         self.write("logs/run.log")
         self.assertEqual(uncleaned(self.root, ignored(self.root)), ["logs/run.log"])
         self.assertEqual(main(self.root), 1)

@@ -66,7 +66,7 @@ class CoverageTests(SynchronousTestCase):
     def test_scripts(self) -> None:
         """Every shell script of the project is among those that are checked."""
         if not is_repository(ROOT):
-            raise SkipTest("no git repository: nobody says which files are the project's")
+            raise SkipTest("no git repository: there is no list of the project's files")
         listed = subprocess.run(
             ["git", "grep", "--name-only", "-E", "^#!.*[/ ](ba)?sh$"],
             cwd=ROOT,

@@ -51,7 +51,7 @@ class ScanTests(SynchronousTestCase):
         self.commit("An honest commit")
 
     def git(self, *arguments: str) -> None:
-        """Run git there, as nobody in particular."""
+        """Run git there, under a made-up name."""
         who = ("-c", "user.name=Someone", "-c", "user.email=someone@example.com")
         subprocess.run(["git", *who, *arguments], cwd=self.root, check=True, capture_output=True)
 
@@ -148,7 +148,7 @@ class ScanTests(SynchronousTestCase):
         self.assertFalse(Baseline(listed).knows(other))
 
     def test_broken_configuration(self) -> None:
-        """A tool that cannot answer is no answer."""
+        """A tool that fails has found nothing out."""
         broken = self.root / "broken.toml"
         broken.write_text("[[rules]]\nid = 'a'\nregex = '('\n")
         with self.assertRaises(ScanError):

@@ -41,7 +41,7 @@ def ranking() -> tuple[Ranked, ...]:
 
 
 def loads() -> str:
-    """What the utilization feed says in the example."""
+    """Return the utilization feed of the example as a table."""
     return table(
         (
             "model",
@@ -126,7 +126,7 @@ def _planned(
 
 
 def _sticky() -> RoutingState:
-    """What is remembered of a client a minute after it was served."""
+    """Return what the router remembers of a client a minute after serving it."""
     settings, key = Settings(), (b"a client", ALIAS)
     memory = SessionAffinity(
         ttl=settings.sticky_ttl_secs,
@@ -138,7 +138,7 @@ def _sticky() -> RoutingState:
 
 
 def _cooling(model: str) -> RoutingState:
-    """What holds a second after a model failed as often as it may."""
+    """Return the state one second after a model reached the limit of failures."""
     settings = Settings()
     cooldown = CircuitBreaker(
         threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000
@@ -149,7 +149,7 @@ def _cooling(model: str) -> RoutingState:
 
 
 def patience() -> str:
-    """How long a stream may keep silent while another model is left."""
+    """Return how long a stream may stay silent while another model is left."""
     after = Settings().failover_after_ms / 1000
     return table(
         ("request body", "the model's 95th percentile", "patience"),

@@ -1,4 +1,4 @@
-"""What mkdocs is told: pages are filled from the code, and findings of `research` join the site."""
+"""Hooks for mkdocs: fill pages from the code, and take the findings of `research` into the site."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FINDINGS = ("research/RELIABILITY.md", "research/COVERAGE_MATRIX.md")
 
 
 def on_config(config: Any) -> Any:
-    """Pages of the navigation that somebody else still has to write are left out."""
+    """Leave out pages of the navigation that are not written yet."""
     docs = Path(config.docs_dir)
     there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
     config.nav = _written(config.nav, there | set(_FINDINGS))

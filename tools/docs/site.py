@@ -36,7 +36,7 @@ class Page(HTMLParser):
 
 
 def problems(folder: Path) -> Iterator[str]:
-    """What is wrong with the site in this folder, one line each."""
+    """Yield a line for each problem of the site in this folder."""
     pages = {path: Page(path.read_text("utf-8")) for path in sorted(folder.rglob("*.html"))}
     for path, page in pages.items():
         name = path.relative_to(folder)

@@ -69,14 +69,14 @@ def refusals() -> str:
 
 
 def readiness_codes() -> str:
-    """Why `/readyz` says 503, in the order in which it looks."""
+    """Return the reasons for a 503 of `/readyz`, in the order in which it checks them."""
     return table(
         ("`error.code`", "meaning"), ((code(row.code), row.message) for row in readiness._ROWS)
     )
 
 
 def failover_rules() -> str:
-    """Which responses lead to the next candidate."""
+    """Return the responses that lead to the next candidate."""
     return table(
         ("reason", "status", "what else", "policies"),
         (
@@ -109,7 +109,7 @@ def failures_without_a_response() -> str:
 
 
 def outcomes() -> str:
-    """How an exchange can end, in records and metrics."""
+    """Return the outcomes of an exchange in records and metrics."""
     return ", ".join(f"`{each.value}`" for each in Outcome)
 
 

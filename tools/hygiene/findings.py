@@ -69,5 +69,5 @@ class Baseline:
         self._known = {(each["rule"], each["file"], each["digest"]) for each in listed}
 
     def knows(self, finding: Finding) -> bool:
-        """Whether it is one of them."""
+        """Return whether the finding is a known one."""
         return (finding.rule, finding.file, finding.digest) in self._known

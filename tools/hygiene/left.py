@@ -17,18 +17,18 @@ _KEPT = (".env",)
 
 
 def untracked(root: Path) -> list[str]:
-    """What is neither tracked nor ignored, and what is tracked and not as it was."""
+    """Return the paths that are neither tracked nor ignored, and those tracked and modified."""
     return [line[3:] for line in _status(root) if not line.startswith("!!")]
 
 
 def ignored(root: Path) -> list[str]:
-    """What git ignores; a folder that is ignored as such ends with a slash."""
+    """Return the ignored paths; a folder that is ignored as such ends with a slash."""
     paths = (line[3:] for line in _status(root, "--ignored=matching") if line.startswith("!!"))
     return [path for path in paths if path not in _KEPT]
 
 
 def uncleaned(root: Path, paths: list[str]) -> list[str]:
-    """Which of these paths `make clean` would leave, tried on a copy with the same in it."""
+    """Return those paths that `make clean` leaves behind in a copy of the repository."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         _copy(root, copy)
@@ -41,7 +41,7 @@ def uncleaned(root: Path, paths: list[str]) -> list[str]:
 
 
 def _copy(root: Path, copy: Path) -> None:
-    """What is committed, in a repository of its own; git does not clone what belongs to others."""
+    """Write the last commit to a repository of its own; git refuses to clone another user's."""
     tree = subprocess.run(["git", "archive", "HEAD"], cwd=root, check=True, capture_output=True)
     subprocess.run(["tar", "-x"], cwd=copy, input=tree.stdout, check=True)
     subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)
@@ -62,7 +62,7 @@ def _status(root: Path, *options: str) -> list[str]:
 def main(root: Path = ROOT) -> int:
     """Look, and tell."""
     if not is_repository(root):
-        print("no git repository: nobody says what was here before")
+        print("no git repository: there is no record of what was here before")
         return 0
     seen, hidden = untracked(root), ignored(root)
     left = uncleaned(root, hidden)

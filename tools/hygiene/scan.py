@@ -22,7 +22,7 @@ _NOT_OURS = {".venv", "build", "dist", "node_modules", "__pycache__"}
 
 
 class ScanError(Exception):
-    """There is no answer; that is not the same as nothing found."""
+    """The scan gave no result, which differs from finding nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Scanner:
         self._config = config
 
     def version(self) -> str:
-        """What it says it is."""
+        """Return the version that gitleaks reports."""
         return self._run(["version"], ROOT).strip()
 
     def tree(self, root: Path) -> Scanned:
@@ -67,7 +67,7 @@ class Scanner:
         return Scanned(what, found)
 
     def messages(self, root: Path) -> Scanned:
-        """What commits and tags say, and who says it."""
+        """Scan the messages and authors of commits and tags."""
         form = "--format=%an %ae %cn %ce%n%B"
         text = _git(root, "log", "--all", form) + _git(
             root, "tag", "--list", "--format=%(contents)"
@@ -102,7 +102,7 @@ class Scanner:
 
 
 def is_repository(root: Path) -> bool:
-    """Whether there is a history here, and not only around it."""
+    """Return whether this folder itself is a repository, not only one above it."""
     return (root / ".git").exists()
 
 

@@ -28,7 +28,7 @@ _LEAST = {
 
 
 def obstacle() -> str | None:
-    """What stands in the way, if anything does."""
+    """Return what prevents it, or None."""
     if os.getuid() != 0:
         return "that takes root"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -36,7 +36,7 @@ def obstacle() -> str | None:
         return f"that takes {', '.join(missing)}"
     done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
     if done.returncode:
-        return "this system gives nobody mounts of their own, which buildah needs"
+        return "this system does not allow private mounts, which buildah needs"
     with tempfile.TemporaryDirectory() as folder:
         root, bundle = Path(folder, "root"), Path(folder, "bundle")
         _smallest(root)

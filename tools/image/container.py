@@ -18,7 +18,7 @@ _DEV = {
 
 
 def bundle(folder: Path, root: Path, image: Mapping[str, Any], **variables: str) -> None:
-    """What runc runs: the image's command as its user, and nothing writable but ``/dev``.
+    """Return the configuration for runc: the command as its user, nothing writable but ``/dev``.
 
     It shares the network of this machine, so that the stand-in for the platform can be reached.
     """

@@ -13,7 +13,7 @@ NAMES = ("the first", "the second")
 
 
 def first(one: Image, other: Image) -> str | None:
-    """What differs first, layers before configuration; None when nothing does."""
+    """Return the first difference, layers before configuration, or None."""
     return next(chain(_layers(one, other), _values("config", one.config, other.config)), None)
 
 
