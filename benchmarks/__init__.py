@@ -1,1 +1,1 @@
-"""What a relayed event and a request cost the router, beside other proxies: `make bench`."""
+"""The benchmark of `make bench`: the cost of a request and of an event, beside other proxies."""

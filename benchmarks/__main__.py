@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: see `--help`."""
+"""The entry point of `python -m benchmarks`; see `--help`."""
 
 import sys
 

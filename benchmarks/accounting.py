@@ -1,7 +1,7 @@
-"""What a process has used, read from /proc: processor time and memory.
+"""Processor time and memory of processes, read from /proc.
 
-The scheduler's own count (schedstat) is exact to the nanosecond; the usual one, in hundredths of a
-second, is too coarse for windows of a few seconds and only taken where the other is missing.
+The scheduler's count (schedstat) has nanosecond resolution. The usual one, in hundredths of a
+second, is too coarse for windows of a few seconds, so it is used only if the other is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _USER_FIELD, _SYSTEM_FIELD = 11, 12
 
 
 def session_members(session: int) -> list[int]:
-    """All processes of a session: what a child that leads one has started, and itself."""
+    """Return all processes of a session: its leader and that process's descendants."""
     found = []
     for each in _PROC.iterdir():
         if each.name.isdigit():
@@ -29,12 +29,12 @@ def session_members(session: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """The processor time that all threads of these processes have had so far."""
+    """Return the processor time used so far by all threads of these processes."""
     return sum(_cpu(_PROC / str(pid)) for pid in pids)
 
 
 def memory(pids: Iterable[int], kind: str = "VmRSS") -> int:
-    """Bytes resident now (VmRSS) or at their most (VmHWM), over all these processes."""
+    """Return the current (VmRSS) or peak (VmHWM) resident bytes of these processes together."""
     return sum(_memory(_PROC / str(pid), f"{kind}:") for pid in pids)
 
 
@@ -59,7 +59,7 @@ def _memory(folder: Path, label: str) -> int:
 
 
 def _stat(folder: Path) -> list[str]:
-    """The fields of a process' stat after its name, which may hold anything; none if it is gone."""
+    """Return the fields of a process's stat after its name, or none if it has ended."""
     try:
         return (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""An authority and a server certificate for the TLS upstream, made anew for each run."""
+"""The certificate authority and server certificate of the TLS upstream, new for each run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trustme
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files: what clients trust, and what the server shows."""
+    """PEM files: the authority that clients trust, and the server's chain and key."""
 
     authority: Path
     chain: Path
@@ -18,7 +18,7 @@ class Certificates:
 
 
 def issue(folder: Path) -> Certificates:
-    """Make them in `folder`, for `localhost` and its address."""
+    """Create them in `folder`, for `localhost` and its address."""
     made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(made.authority))

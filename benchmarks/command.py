@@ -1,4 +1,4 @@
-"""The command: which measurements are made, and where the report goes."""
+"""The command line, which runs the measurements and writes the report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Measure and report."""
+    """Measure and report, and return the exit status."""
     options = _arguments(given)
     if not options.report:
         _measure(options).save(_RAW)

@@ -1,7 +1,7 @@
-"""What all loads have in common: building connections up, the phases of a run, what went wrong.
+"""The base of all load generators: connections, the phases of a run, and failures.
 
-A subclass says what is done on a connection; this opens it, opens it again when it fails, and
-tells the world when the measured window begins and ends.
+A subclass decides what a connection sends and reads. This class opens the connection, reopens it
+after a failure, and reports when the measured window begins and ends.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _SHUT, _CONNECTING, _OPEN = range(3)
 
 
 class Client(Channel):
-    """One connection of the load, and what replaces it when it is over.
+    """One client of the load, which uses one connection after the other.
 
-    `up` from the first answer on, over all its connections; `closing` when the other side has said
-    that it will close this one.
+    `up`: it has had its first response, on any connection. `closing`: the peer has announced
+    the end of the current connection.
     """
 
     __slots__ = ("closing", "first_byte", "sent", "stage", "tail", "up")
@@ -82,23 +82,23 @@ class Driver(ABC, Generic[AnyClient]):
 
     @abstractmethod
     def connected(self, client: AnyClient) -> None:
-        """A connection can be used."""
+        """Use a connection that has just been established."""
 
     @abstractmethod
     def read(self, client: AnyClient) -> None:
-        """There is something to read."""
+        """Read from a connection that is readable."""
 
     def all_up(self) -> None:
-        """Every connection is up: the warm-up begins."""
+        """React to the start of the warm-up, when every connection is up."""
 
     def window_begins(self, now: int) -> None:
-        """The counters have been cleared."""
+        """React to the start of the window, after the counters have been cleared."""
 
     def window_ends(self, now: int) -> None:
-        """Nothing more is counted."""
+        """React to the end of the window."""
 
     def run(self) -> dict[str, object]:
-        """Build up, warm up, measure; the result of the window."""
+        """Open the connections, warm up, measure, and return the result of the window."""
         begin = monotonic_ns()
         patience = self.job.connections / self.job.ramp_per_second + self.job.patience
         self._ramp(begin, 0)
@@ -117,18 +117,18 @@ class Driver(ABC, Generic[AnyClient]):
         self._poller.epoll.close()
 
     def at(self, when: int, do: Callable[[], None]) -> None:
-        """Call `do` at a time of the monotonic clock."""
+        """Call `do` at a time of the monotonic clock, in nanoseconds."""
         heapq.heappush(self._timers, (when, next(self._numbers), do))
 
     def came_up(self, client: AnyClient) -> None:
-        """The client has had its first answer."""
+        """Record the client's first response."""
         client.up = True
         self._up += 1
         if self._up == len(self.clients):
             self._warm_up()
 
     def failed(self, client: AnyClient, reason: str) -> None:
-        """Count what went wrong and begin anew with a new connection, a little later."""
+        """Count a failure, and open a new connection a little later."""
         self.errors[reason] += 1
         if client.up:
             client.up = False
@@ -137,7 +137,7 @@ class Driver(ABC, Generic[AnyClient]):
         self.at(monotonic_ns() + _RETRY_NS, lambda: self.open(client))
 
     def rest(self, client: AnyClient, begin: Callable[[AnyClient], None]) -> None:
-        """Go on with `begin` after the pause that the job wants, unless the connection fails."""
+        """Call `begin` after the job's pause, unless the connection fails first."""
         if not self.job.think:
             begin(client)
             return
@@ -156,7 +156,7 @@ class Driver(ABC, Generic[AnyClient]):
         client.stage = _SHUT
 
     def open(self, client: AnyClient) -> None:
-        """Connect, without waiting for it."""
+        """Start to connect."""
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -174,7 +174,7 @@ class Driver(ABC, Generic[AnyClient]):
             self.failed(client, os.strerror(failure))
 
     def send(self, client: AnyClient, data: bytes) -> bool:
-        """Send a request; whether the connection is still there."""
+        """Send a request, and return whether the connection is still open."""
         try:
             if not client.push(data):
                 self._poller.modify(client.fd, READ | WRITE)
@@ -203,7 +203,7 @@ class Driver(ABC, Generic[AnyClient]):
         self.first_bytes.fold()
 
     def _unusual(self, client: AnyClient, mask: int) -> None:
-        """A connection that is being made, that has room to write again, or that is cut."""
+        """Handle a connection that is connecting, writable again, or closed by the peer."""
         if client.stage == _CONNECTING:
             self._connect_further(client)
             return
@@ -293,5 +293,5 @@ def says_close(head: bytes) -> bool:
 
 
 def reason_of(error: OSError) -> str:
-    """A short text that is the same for the same failure."""
+    """Return a short text that is equal for equal failures."""
     return error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""What a run was made on: nothing that identifies the machine, all that explains its figures."""
+"""The environment of a run: what explains its figures, without identifying the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 
 def describe() -> dict[str, str]:
-    """The machine and the versions, as the report shows them."""
+    """Return the machine and the versions for the report."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "CPU": f"{_cpu()}, {len(os.sched_getaffinity(0))} cores",

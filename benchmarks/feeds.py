@@ -1,4 +1,4 @@
-"""The feeds that the router ranks models by, of the platform's size: 540 records, 63 models."""
+"""The feeds for the router, of the platform's size: 540 records, 63 models."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LOAD = Load(40, 0.1, 0.1, 0.1, 0.1, requests1h=100.0, target=40)
 
 
 def feeds() -> dict[str, bytes]:
-    """Both bodies by path."""
+    """Return both bodies by path."""
     population = populate(_SEED, _CHAT, _OTHERS, _PRIVATE, map(_model, MODELS))
     return {CATALOG_PATH: catalog(population), UTILIZATION_PATH: utilization(population)}
 
 
 def _model(name: str) -> Chute:
-    """A model that nothing asked of it can rule out."""
+    """Return a model that meets the needs of every request."""
     return Chute(
         name,
         chute_uuid(name),

@@ -1,7 +1,7 @@
-"""Reads the requests that a proxy sends on a kept-alive connection, one after the other.
+"""The parser of the requests that a proxy sends on a keep-alive connection.
 
-Of a large body only the first and last part are kept: the members that say what to answer stand
-at one of its ends, and the upstream must cost next to nothing.
+Of a large body it keeps only the first and last part: the members that determine the response are
+at one of its ends, and the upstream must cost as little as possible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CLOSE: Final = b"\r\nconnection: close\r\n"
 
 
 class Incoming:
-    """The request that is being read. There is no pipelining: no proxy does it."""
+    """The current request. Pipelining is not supported, because no proxy uses it."""
 
     __slots__ = ("_chunked", "_left", "_whole", "body", "closing", "head")
 
@@ -31,7 +31,7 @@ class Incoming:
         self._chunked = False
 
     def feed(self, data: bytes) -> bool:
-        """Take what was read; whether the request is complete and `head` and `body` are its own."""
+        """Parse received bytes, and return whether `head` and `body` are now complete."""
         if self._whole:
             self._whole = False
             self.head = self.body = b""
@@ -66,7 +66,7 @@ class Incoming:
 
 
 def _ends(first: bytes, more: bytes) -> bytes:
-    """Both together, or the first and the last part when that would be much."""
+    """Return both joined, or only their first and last part if that would be large."""
     if len(first) + len(more) <= 2 * _KEPT:
         return first + more
     start = (first[:_KEPT] + more[:_KEPT])[:_KEPT]

@@ -48,7 +48,7 @@ class Job:
 
     @property
     def events_of_a_stream(self) -> int:
-        """How many events to ask of each stream."""
+        """The number of events to request of each stream."""
         if self.kind == SILENT:
             return 1
         if self.events is not None:

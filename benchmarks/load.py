@@ -1,4 +1,4 @@
-"""The load: `python -m benchmarks.load` reads one JSON job and writes JSON lines.
+"""The load generator: `python -m benchmarks.load` reads one JSON job and writes JSON lines.
 
 `{"phase": "steady"}` when all is up and warm and the measured window begins, and
 `{"phase": "done", "result": {...}}` when it ends. Each is written at that instant, so that whoever

@@ -1,4 +1,4 @@
-"""Load of whole answers: as many as go, or so many per second; on old or new connections."""
+"""The load of plain requests: closed loop or fixed rate, on kept or new connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOTHING_ASKED = -3
 
 
 class _Asking(Client):
-    """`left` is how many bytes of the answer are to come; `since` is when it was due."""
+    """A client; `left` is the response's bytes still to come, `since` the time it was due."""
 
     __slots__ = ("left", "since", "status")
 
@@ -52,23 +52,23 @@ class RequestLoad(Driver[_Asking]):
         self._window_began = 0
 
     def window_begins(self, now: int) -> None:
-        """The first bytes that count are those of requests sent from now on."""
+        """Count the first bytes of requests sent from now on."""
         self._window_began = now
 
     def all_up(self) -> None:
-        """Begin to pace the requests."""
+        """Start to pace the requests."""
         if self._interval:
             self._next = float(monotonic_ns())
             self._pace()
 
     def _pace(self) -> None:
-        """Send what is due on the connections that are free."""
+        """Send the requests that are due on idle connections."""
         while self._idle and self._next <= monotonic_ns():
             self._take(self._idle.popleft(), late=False)
         self.at(max(int(self._next), monotonic_ns() + _LEAST_WAIT_NS), self._pace)
 
     def _take(self, client: _Asking, *, late: bool) -> None:
-        """Send the next request; one that waited for a connection began when it was due."""
+        """Send the next request; the latency of a `late` one counts from when it was due."""
         due, self._next = self._next, self._next + self._interval
         client.since = int(due) if late else monotonic_ns()
         if self._anew:
@@ -77,7 +77,7 @@ class RequestLoad(Driver[_Asking]):
             self._ask(client)
 
     def connected(self, client: _Asking) -> None:
-        """Ask; when the requests are paced, only the first of a connection goes at once."""
+        """Send a request at once, unless requests are paced and this is not the client's first."""
         if client.up and self._interval and not self._anew:
             self._idle.append(client)
         else:
@@ -91,7 +91,7 @@ class RequestLoad(Driver[_Asking]):
         self.send(client, self._request)
 
     def failed(self, client: _Asking, reason: str) -> None:
-        """Nothing more is expected of this connection."""
+        """Remove the client from the idle ones."""
         client.left = _NOTHING_ASKED
         client.since = 0
         if client in self._idle:
@@ -99,7 +99,7 @@ class RequestLoad(Driver[_Asking]):
         super().failed(client, reason)
 
     def read(self, client: _Asking) -> None:
-        """Take a part of an answer, or the whole of it."""
+        """Read a response or a part of it."""
         try:
             data = client.recv(RECEIVE_BYTES)
         except WOULD_BLOCK:
@@ -166,7 +166,7 @@ class RequestLoad(Driver[_Asking]):
             self._idle.append(client)
 
     def _cut(self, client: _Asking) -> None:
-        """The other side has closed: as it was asked to, or not."""
+        """Handle a connection closed by the peer, expectedly or not."""
         if client.left != _NOTHING_ASKED:
             self.failed(client, "closed before the answer was complete")
         elif client.closing:

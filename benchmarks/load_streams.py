@@ -1,4 +1,4 @@
-"""Load of event streams: many at a steady rate, or many that are silent."""
+"""The load of event streams, at a steady rate or silent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _find = STAMP.findall
 
 
 class _Listening(Client):
-    """`plain` while each read is whole events: past the head, and with no part of one kept."""
+    """A client; `plain` while it is past the head and holds no partial event."""
 
     __slots__ = ("done", "last", "plain", "started")
 
@@ -43,18 +43,18 @@ class StreamLoad(Driver[_Listening]):
         self._window_began = 0
 
     def window_begins(self, now: int) -> None:
-        """Silence is counted from now on."""
+        """Measure gaps from now on."""
         self._window_began = now
         for client in self.clients:
             client.last = now
 
     def window_ends(self, now: int) -> None:
-        """A stream that has stopped is as silent as one that went on later."""
+        """Count the time since each stream's last event as a gap, too."""
         if self.job.kind != SILENT:
             self.max_gap = max([self.max_gap, *(now - client.last for client in self.clients)])
 
     def connected(self, client: _Listening) -> None:
-        """Ask for a stream."""
+        """Request a stream."""
         client.plain = client.started = client.done = client.first_byte = False
         client.tail = b""
         client.sent = client.last = monotonic_ns()
@@ -62,7 +62,7 @@ class StreamLoad(Driver[_Listening]):
         self.send(client, self._request)
 
     def read(self, client: _Listening) -> None:
-        """Take the events that have come; this is the hot path."""
+        """Read events; this is the hot path, so it makes no calls that it can avoid."""
         try:
             data = client.recv(RECEIVE_BYTES)
         except WOULD_BLOCK:
@@ -84,7 +84,7 @@ class StreamLoad(Driver[_Listening]):
             add(now - int(stamp))
 
     def _unusual_read(self, client: _Listening, data: bytes, now: int) -> bytes:
-        """Events begun or ended in the middle, a stream's beginning or end; the whole events."""
+        """Handle a partial event or a stream's start or end, and return the complete events."""
         if not data:
             self._closed(client)
             return b""
@@ -116,7 +116,7 @@ class StreamLoad(Driver[_Listening]):
         return data[end:]
 
     def _closed(self, client: _Listening) -> None:
-        """The end of a stream that has no framing, or a stream that was cut."""
+        """Handle the end of an unframed stream, or a cut one."""
         if client.done:
             self.shut(client)
             self.rest(client, self.open)

@@ -1,4 +1,4 @@
-"""The rig: upstreams, a proxy and a load, and one measurement made with them."""
+"""The rig: upstreams, a proxy and a load generator, and one measurement with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GRACE = 60.0
 
 
 class LoadRun:
-    """A load process at work."""
+    """A running load generator."""
 
     def __init__(self, child: Child, job: Job) -> None:
         self._child = child
@@ -33,28 +33,28 @@ class LoadRun:
         child.tell(json.dumps(asdict(job)))
 
     def wait_steady(self) -> None:
-        """Return at the beginning of the window. Raises `ProcessError`."""
+        """Wait for the start of the window. Raises `ProcessError`."""
         job = self._job
         self._hear("steady", job.connections / job.ramp_per_second + job.patience + job.warmup)
 
     def wait_done(self) -> dict[str, Any]:
-        """Return the result, at the end of the window. Raises `ProcessError`."""
+        """Wait for the end of the window, and return the result. Raises `ProcessError`."""
         result: dict[str, Any] = self._hear("done", self._job.seconds)["result"]
         return result
 
     def kill(self) -> None:
-        """Let go of all its connections at once."""
+        """Kill it, which closes all its connections at once."""
         self._child.kill()
 
     def _hear(self, phase: str, patience: float) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(self._child.hear(patience + _GRACE))
-        if said["phase"] != phase:
-            raise self._child.failure(f"said {said['phase']!r} where {phase!r} was expected")
-        return said
+        message: dict[str, Any] = json.loads(self._child.hear(patience + _GRACE))
+        if message["phase"] != phase:
+            raise self._child.failure(f"reported {message['phase']!r} instead of {phase!r}")
+        return message
 
 
 class Rig:
-    """The upstreams, the proxies and a folder for all that they write; a context manager."""
+    """The upstreams, the proxies and the folder of their files; a context manager."""
 
     def __init__(self, proxies: Mapping[str, Proxy], cores: Cores) -> None:
         self.cores = cores
@@ -77,16 +77,16 @@ class Rig:
         self._stack.close()
 
     def upstream(self, kind: str) -> Upstream:
-        """The upstream, plain or TLS; started when it is first asked for."""
+        """Return the upstream, plain or TLS, starting it on first use."""
         return self._serving(kind)[0]
 
     def upstream_cpu(self, kind: str) -> float:
-        """Seconds of processor time of an upstream so far."""
+        """Return the processor time of an upstream so far, in seconds."""
         return cpu_seconds([self._serving(kind)[1].pid])
 
     @contextmanager
     def proxy(self, name: str, kind: str) -> Iterator[Running | None]:
-        """A fresh proxy before an upstream; None for no proxy. Raises `ProcessError`."""
+        """Run a new proxy in front of an upstream; yields None for `DIRECT`. Raises `ProcessError`."""
         if name == DIRECT:
             yield None
             return
@@ -99,7 +99,7 @@ class Rig:
 
     @contextmanager
     def load(self, job: Job) -> Iterator[LoadRun]:
-        """A load at work."""
+        """Run a load generator."""
         command = (sys.executable, "-m", "benchmarks.load")
         with Child(
             f"load-{free_port()}", command, core=self.cores.load, folder=self.folder, talks=True
@@ -107,7 +107,7 @@ class Rig:
             yield LoadRun(child, job)
 
     def target(self, kind: str, running: Running | None) -> dict[str, Any]:
-        """The members of a job that say where to: the proxy, or the upstream itself."""
+        """Return the members of a job that address the proxy, or the upstream itself."""
         if running is not None:
             return {"port": running.port}
         upstream = self.upstream(kind)
@@ -146,7 +146,7 @@ class Rig:
 
 
 def measure(rig: Rig, item: Item, number: int, warmup: float, seconds: float) -> Measurement:
-    """One scenario through a fresh proxy, in one round. Raises `ProcessError`."""
+    """Measure one scenario through a new proxy, in one round. Raises `ProcessError`."""
     scenario, kind = item.scenario, item.upstream
     with rig.proxy(item.subject.proxy, kind) as running:
         job = scenario.job(item.subject, 0, warmup, seconds)

@@ -1,4 +1,4 @@
-"""How fast a core is just now: the neighbours of a virtual machine take a share of it unseen."""
+"""The current speed of a core, of which a virtual machine's neighbours take an unreported share."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Callable
 from typing import Final
 
 SLOWED: Final = 1.2
-"""What is measured on a core so many times slower than at its best does not count."""
+"""The slowdown above which a measurement counts as disturbed."""
 
 _COUNT = 300_000
 _TRIES = 3
 _AT_FIRST = 30
 _PAUSE = 0.2
 _PATIENCE = 3.0
-"""Seconds that a measurement waits for a quiet moment before it is made all the same."""
+"""Seconds that a measurement waits for an undisturbed core before it runs anyway."""
 
 
 class Pace:
-    """Times a fixed piece of work, and tells how many times longer than at best it takes."""
+    """Times a fixed piece of work, and compares it with the best time so far."""
 
     def __init__(
         self, work: Callable[[], float], sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        """``work`` returns how long it took."""
+        """``work`` returns its duration."""
         self._work = work
         self._sleep = sleep
         self._best = min(work() for _ in range(_AT_FIRST))
 
     @classmethod
     def of_core(cls, core: int) -> Pace:
-        """The pace of one core; this process visits it for a moment."""
+        """Return the pace of one core, on which this process runs for each timing."""
         return cls(lambda: _work_on(core))
 
     def slowdown(self) -> float:
@@ -59,7 +59,7 @@ def _work_on(core: int) -> float:
 
 
 def _work() -> float:
-    """Seconds of the processor, not of the clock, lest a child that still ends be taken for one."""
+    """Return the processor time of the work; wall time would include an ending child."""
     began = time.process_time()
     total = 0
     for number in range(_COUNT):

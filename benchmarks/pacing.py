@@ -1,8 +1,8 @@
-"""Sends the events of all streams when they are due.
+"""The timer wheel that sends each stream's events when they are due.
 
-A wheel of one-millisecond slots, not a timer for each stream: with thousands of streams the timers
-would cost more than the events. Streams of one rate are spread evenly over the interval, or else
-every proxy would be measured on bursts.
+It has slots of one millisecond instead of a timer for each stream: with thousands of streams the
+timers would cost more than the events. Streams of one rate are spread evenly over the interval;
+otherwise every proxy would be measured with bursts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.poller import WOULD_BLOCK, Channel
 from benchmarks.wire import STAMP_DIGITS, Templates
 
 _SLOT_NS: Final = 1_000_000
-# A stream is due 1.5 s ahead at most; the rest is how far behind an overloaded wheel may be.
+# A stream is due at most 1.5 s ahead; the other slots are for the lag of an overloaded wheel.
 _SLOTS: Final = 16_384
 _AT_ONCE: Final = 4
 _MASK: Final = _SLOTS - 1
@@ -27,7 +27,7 @@ _MOST_LAGS: Final = 1_000_000
 
 
 class Stream:
-    """One stream: how many events are left, and when the next is due."""
+    """One stream: the number of events left, and the time of the next one."""
 
     __slots__ = ("after", "before", "channel", "due", "ending", "interval", "left", "seat", "size")
 
@@ -43,16 +43,16 @@ class Stream:
         self.seat: int | None = None
 
     def event(self) -> bytes:
-        """An event that is sent now."""
+        """Return an event with the current time."""
         self.left -= 1
         return self.before + b"%020d" % monotonic_ns() + self.after
 
 
 class Wheel:
-    """All streams by the slot in which their next event is due.
+    """All streams, by the slot of their next event.
 
-    `stuck(channel)` is called for a channel that has to be flushed, `lost(channel)` for one that
-    failed, `over(stream)` for a stream whose last event has been sent.
+    It calls `stuck(channel)` for a channel that must be flushed, `lost(channel)` for a failed one,
+    and `over(stream)` after a stream's last event.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Wheel:
         self.lags = array("q")
 
     def add(self, stream: Stream) -> None:
-        """Send this stream's further events, from half an interval to one and a half from now."""
+        """Schedule a stream's events; the next is due in half to one and a half intervals."""
         now = monotonic_ns()
         interval = stream.interval
         if not self.running:
@@ -86,7 +86,7 @@ class Wheel:
         self._slots[stream.due // _SLOT_NS & _MASK].append(stream)
 
     def _seat(self, interval: int) -> int:
-        """A place in the interval that no other stream has, those given up before new ones."""
+        """Return an unused position in the interval, preferably one given up by another stream."""
         free = self._free.setdefault(interval, [])
         if free:
             return free.pop()
@@ -95,21 +95,21 @@ class Wheel:
         return seat
 
     def remove(self, stream: Stream) -> None:
-        """Send nothing more; the wheel itself forgets the stream when its slot comes up."""
+        """Send no more events; the wheel drops the stream when its slot is due."""
         stream.left = _GONE
         self.running -= 1
         assert stream.seat is not None
         self._free[stream.interval].append(stream.seat)
 
     def time_left(self) -> int:
-        """Nanoseconds until the next slot in which something is due, or a little before that."""
+        """Return the nanoseconds until the next slot with an event, or slightly fewer."""
         slots, number = self._slots, self._next
         while not slots[number & _MASK] and number - self._next < _LOOK_AHEAD:
             number += 1
         return number * _SLOT_NS - monotonic_ns()
 
     def turn(self) -> None:
-        """Send what is due, but of a backlog only a part: connections must not wait for all."""
+        """Send the events that are due; split a backlog, so that connections are served between."""
         last = min(monotonic_ns() // _SLOT_NS, self._next + _AT_ONCE)
         while self._next <= last:
             place = self._next & _MASK

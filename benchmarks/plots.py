@@ -1,6 +1,6 @@
-"""The two plots: cost and latency of an event against the number of streams that share the load.
+"""The two plots: cost and latency of an event by the number of streams.
 
-Run by an interpreter that has matplotlib, which the router's own environment has no use for.
+They need matplotlib, which is installed in an environment of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROUND = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
 
 
 def draw(results: Results, folder: Path) -> None:
-    """Write ``cpu.svg`` and ``latency.svg``; the same results always give the same bytes."""
+    """Write ``cpu.svg`` and ``latency.svg``; equal results give equal bytes."""
     import matplotlib
 
     matplotlib.use("svg")

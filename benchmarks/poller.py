@@ -1,4 +1,4 @@
-"""The epoll loop's bottom, and the connections on it: what upstream and load have in common."""
+"""The epoll wrapper and the connections shared by upstream and load generator."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteErr
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
 RECEIVE_BYTES: Final = 65_536
-"""More than a TLS record holds, so that nothing ever stays behind in the TLS layer."""
+"""More than a TLS record (16 KiB), so that one read leaves no data in the TLS layer."""
 
 _COARSE_NS: Final = 3_000_000
 
 
 def prepare_process() -> None:
-    """Allow as many sockets as may be had, and no garbage collection: nothing here makes cycles."""
+    """Raise the limit on sockets, and disable garbage collection: nothing here creates cycles."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.collect()
@@ -28,7 +28,7 @@ def prepare_process() -> None:
 
 
 class Poller:
-    """An epoll object whose wait is exact: epoll itself counts in whole milliseconds."""
+    """An epoll object with an exact timeout; epoll itself rounds to milliseconds."""
 
     __slots__ = ("_only", "epoll", "modify", "poll", "register")
 
@@ -50,7 +50,7 @@ class Poller:
 
 
 class Channel:
-    """One connection, plain or TLS, and the bytes that its peer was too slow to take."""
+    """One connection, plain or TLS, and its unsent bytes."""
 
     __slots__ = ("fd", "out", "recv", "send", "shaking", "sock")
 
@@ -58,7 +58,7 @@ class Channel:
         self.out = bytearray()
 
     def open(self, sock: socket.socket) -> None:
-        """Use this socket from now on; a TLS one has still to shake hands."""
+        """Use this socket from now on; a TLS socket still needs its handshake."""
         self.sock = sock
         self.fd = sock.fileno()
         self.recv = sock.recv
@@ -67,7 +67,7 @@ class Channel:
         self.out.clear()
 
     def push(self, data: bytes) -> bool:
-        """Send `data`, keeping what cannot go now; whether nothing is kept. Raises `OSError`."""
+        """Send `data`, buffer the rest, and return whether all was sent. Raises `OSError`."""
         if self.out:
             self.out += data
             return False
@@ -81,7 +81,7 @@ class Channel:
         return False
 
     def flush(self) -> bool:
-        """Send what was kept; whether nothing is kept any more. Raises `OSError`."""
+        """Send buffered data, and return whether all was sent. Raises `OSError`."""
         try:
             while self.out:
                 sent = self.send(self.out)
@@ -91,7 +91,7 @@ class Channel:
         return True
 
     def shake(self) -> int:
-        """Go on with the TLS handshake; what to wait for next. Raises `OSError`."""
+        """Continue the TLS handshake, and return the events to wait for. Raises `OSError`."""
         assert isinstance(self.sock, ssl.SSLSocket)
         try:
             self.sock.do_handshake()

@@ -1,4 +1,4 @@
-"""Single figures that no load table shows, each measured as often as it takes to believe it."""
+"""The single figures beside the load tables, each measured several times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmarks.scenarios import ALIAS, HEADERS, MODELS, PLAIN
 from benchmarks.servers import AUTOPILOT, CADDY, DIRECT, Running
 
 Found = Iterator[tuple[str, float]]
-"""Names of figures and their values, one for each time they were measured."""
+"""Names of figures and their values, one for each measurement."""
 
 Probe = Callable[[Rig], Found]
 
@@ -54,7 +54,7 @@ def _job(kind: str, connections: int, seconds: float, **more: Any) -> Job:
 
 
 def _run(rig: Rig, running: Running | None, job: Job) -> dict[str, Any]:
-    """The result of one load."""
+    """Run one load and return its result."""
     with rig.load(replace(job, **rig.target(PLAIN, running))) as load:
         load.wait_steady()
         return load.wait_done()
@@ -80,7 +80,7 @@ def first_byte(rig: Rig) -> Found:
 
 
 def uploads(rig: Rig) -> Found:
-    """Megabytes of memory at the most, while 64 clients send 150 KB bodies as fast as they can."""
+    """Peak memory in MB, while 64 clients send 150 KB bodies in a closed loop."""
     with rig.proxy(AUTOPILOT, PLAIN) as running:
         assert running is not None
         _run(rig, running, _job(UPLOAD, 64, 6.0, body_bytes=150_000))
@@ -110,7 +110,7 @@ def _p99(result: dict[str, Any]) -> float:
 
 
 def leaving_at_once(rig: Rig) -> Found:
-    """Milliseconds by which the other streams stall when 500 clients leave at once."""
+    """Milliseconds by which the other streams stall when 500 clients disconnect at once."""
     staying = _job(STREAM, 200, 4.0, rate=_STAYING_RATE)
     leaving = _job(STREAM, _LEAVING, 60.0, rate=5)
     with rig.proxy(AUTOPILOT, PLAIN) as running:
@@ -125,7 +125,7 @@ def leaving_at_once(rig: Rig) -> Found:
 
 
 def silent_upstream(rig: Rig) -> Found:
-    """Milliseconds from a client's leaving to the close of its silent upstream connection."""
+    """Milliseconds from a client's disconnect to the close of its silent upstream connection."""
     with rig.proxy(AUTOPILOT, PLAIN) as running:
         for _ in range(5):
             job = replace(_job(SILENT, 1, 60.0), **rig.target(PLAIN, running))
@@ -162,7 +162,7 @@ def starting(rig: Rig) -> Found:
 
 
 def _import() -> float:
-    """Seconds that the import takes in a new process; what it compiles is there the next time."""
+    """Return the seconds of the import in a new process; the first one also compiles."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = (sys.executable, "-c", _IMPORT)

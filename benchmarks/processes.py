@@ -1,4 +1,4 @@
-"""The children of a run: each on its core, each with its log, all ended whatever happens."""
+"""The child processes of a run, each pinned to a core and with a log of its own."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _libc = ctypes.CDLL(None)
 
 
 class ProcessError(Exception):
-    """A child did not do what it was started for; the text ends with what it said last."""
+    """A child process failed; the text ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which core each part runs on. With two cores, load and upstream share the second."""
+    """The core of each part. With two cores, load and upstream share the second."""
 
     proxy: int
     load: int
@@ -42,19 +42,19 @@ class Cores:
 
     @classmethod
     def available(cls) -> Cores:
-        """The first cores that this process may use."""
+        """Return the first cores that this process may use."""
         cores = sorted(os.sched_getaffinity(0))
         others = cores[1:] or cores
         return cls(cores[0], others[0], others[1 % len(others)])
 
     @property
     def shared(self) -> bool:
-        """Whether load and upstream are on one core."""
+        """Whether load and upstream share a core."""
         return self.load == self.upstream
 
 
 class Child:
-    """A process pinned to a core, leading a session of its own; killed on leaving the context.
+    """A process pinned to a core and leading its own session; killed on exit of the context.
 
     Its standard error, and its output unless it `talks`, goes to a log in `folder`, which is also
     its working directory and its home.
@@ -102,11 +102,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process, and the session that it leads."""
+        """The id of the process and of its session."""
         return self._process.pid
 
     def kill(self) -> None:
-        """End it and all that it has started, at once."""
+        """Kill it and all processes of its session."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -121,18 +121,18 @@ class Child:
         self._process.stdin.flush()
 
     def hear(self, patience: float) -> str:
-        """The next line of its output. Raises `ProcessError` when there is none in time."""
+        """Return the next line of its output. Raises `ProcessError` if none arrives in time."""
         output = self._process.stdout
         assert output is not None
-        # A line is written whole, and the next only after something of ours was done about it.
+        # select suffices: the child writes whole lines, and waits for a reaction to each.
         ready, _, _ = select.select([output], [], [], patience)
         line = output.readline() if ready else b""
         if not line:
-            raise self.failure("ended" if ready else f"said nothing for {patience:.0f} s")
+            raise self.failure("ended" if ready else f"wrote no line for {patience:.0f} s")
         return line.decode()
 
     def wait_until(self, fulfilled: Callable[[], bool], patience: float) -> None:
-        """Ask again and again. Raises `ProcessError` when it ends before, or takes too long."""
+        """Poll `fulfilled`. Raises `ProcessError` if the process ends first, or on a timeout."""
         end = time.monotonic() + patience
         while not fulfilled():
             if self._process.poll() is not None:
@@ -142,10 +142,10 @@ class Child:
             time.sleep(_POLL)
 
     def failure(self, what: str) -> ProcessError:
-        """An error that tells the end of the log."""
+        """Return an error with the end of the log."""
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
-        said = "\n".join(f"    {line}" for line in lines) or "    (nothing in its log)"
-        return ProcessError(f"{self.name} {what}; the end of its log:\n{said}")
+        tail = "\n".join(f"    {line}" for line in lines) or "    (nothing in its log)"
+        return ProcessError(f"{self.name} {what}; the end of its log:\n{tail}")
 
 
 def free_port() -> int:
@@ -170,7 +170,7 @@ def answers(port: int, path: str) -> bool:
 
 
 def _prepare(core: int) -> None:
-    """In the child: its core, all descriptors that may be had, and an end when its parent ends."""
+    """Prepare the child: its core, its limit on descriptors, and SIGTERM when its parent ends."""
     os.sched_setaffinity(0, {core})
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -178,7 +178,7 @@ def _prepare(core: int) -> None:
 
 
 def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of this process' settings: a proxy must run with its defaults."""
+    """Return an environment without this process's settings: a proxy runs with its defaults."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return {
         **kept,

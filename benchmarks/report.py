@@ -13,31 +13,31 @@ from benchmarks.scenarios import NO_PROXY, UPSTREAMS
 from benchmarks.targets import Medians, verdicts
 
 BUSY: Final = 0.85
-"""Above this share of their core, load and upstream measure themselves."""
+"""The share of their core above which load and upstream distort the measurement."""
 
 _MARKS = {True: "reached", False: "**missed**", None: "not measured"}
 _HEAD = ("", "CPU µs (min–max)", "× nginx", "× Caddy", "per s", "p50 added", "p99 added", "load")
 _HEAD_SILENT = ("", "KB per stream", "idle CPU")
 _HOW = """\
-Each proxy has one core to itself; load and upstream share the other. Processor time is the
-scheduler's own count for all threads of the proxy, divided by the requests or events of the window.
-Every proxy is started anew for every measurement and takes its turn in every round, so that a slow
-minute of the machine meets them all; the tables show medians over the rounds. Latency is taken from
-stamps inside the events (or of the whole request), and what is shown as added is the difference to
-the same load without a proxy. All proxies write a line per request to a file. The router runs with
-its default settings: stickiness, cooldown, records, metrics and the stream guard are on.
+Each proxy has a core of its own; load and upstream share the other. Processor time is the
+scheduler's count for all threads of the proxy, divided by the requests or events of the window.
+Every measurement starts a new proxy, and the proxies alternate within each round, so that a slow
+minute of the machine affects all of them; the tables show medians over the rounds. Latency is
+measured with stamps inside the events (or for the whole request); "added" is the difference to the
+same load without a proxy. All proxies write a line per request to a file. The router runs with its
+default settings: stickiness, cooldown, records, metrics and the stream guard are on.
 
-The neighbours of a virtual machine take a share of it that no accounting shows. So a fixed piece of
-work is timed on the proxy's core before and after each measurement, of whichever proxy, and what
-met a core more than 20 % slower than at its best is measured again at the end of the run, as far as
-time allows.
+The neighbours of a virtual machine take a share of its cores that no accounting reports. Therefore
+a fixed piece of work is timed on the proxy's core before and after each measurement. A measurement
+whose core was more than 20 % slower than its best is repeated at the end of the run, as far as time
+allows.
 
-`load` is how busy the core of load and upstream was. ⚠ marks a row in which that was over 85 %, or
-in which there were errors."""
+`load` is the utilization of the core of load and upstream. ⚠ marks a row with more than 85 % of it,
+or with errors."""
 
 
 def markdown(results: Results, notes: Path) -> str:
-    """The whole report."""
+    """Return the whole report."""
     parts = [
         "# Results",
         *_environment(results),
@@ -59,7 +59,7 @@ def markdown(results: Results, notes: Path) -> str:
 
 
 def terminal(results: Results) -> str:
-    """The targets, for people who wait for them."""
+    """Return the targets and the problems as text."""
     lines = []
     for each in verdicts(results):
         mark = {True: "ok    ", False: "MISSED", None: "-     "}[each.reached]
@@ -73,7 +73,7 @@ def _disturbed(results: Results) -> str:
 
 
 def _probes(results: Results) -> Iterator[str]:
-    """All single figures; their units stand with the targets."""
+    """Yield the table of single figures, whose units are in the table of targets."""
     if results.probes:
         yield "## Single figures"
         yield _table(

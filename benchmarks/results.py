@@ -1,4 +1,4 @@
-"""What a run has found, as values that go to a JSON file and come back."""
+"""The results of a run, and their JSON file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One window of one scenario through one proxy, or through none.
+    """One window of one scenario through one proxy, or directly.
 
-    `cpu` is the proxy's, in seconds; `load_share` and `upstream_share` are parts of a core. The
-    latency is that of requests or events, in microseconds. `grown` is how many bytes the proxy's
-    memory has grown from its start to the window, and `rss` where it was then. `slowdown` is how
-    many times slower than at its best the proxy's core was before or after it.
+    `cpu` is the proxy's, in seconds; `load_share` and `upstream_share` are shares of a core.
+    Latencies of requests or events are in microseconds. `grown` is the growth of the proxy's memory
+    from its start to the window in bytes, `rss` its memory then. `slowdown` is that of the proxy's
+    core before or after the window, whichever is greater.
     """
 
     scenario: str
@@ -46,7 +46,7 @@ class Measurement:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What it is a measurement of."""
+        """The identity of what was measured."""
         return (self.scenario, self.upstream, self.subject, self.round)
 
     @property
@@ -61,7 +61,7 @@ class Measurement:
 
     @property
     def busy(self) -> float:
-        """How busy the core was that limits the load: load and upstream where they share one."""
+        """The utilization of the busier core of load and upstream, or of their shared core."""
         if self.shared_core:
             return self.load_share + self.upstream_share
         return max(self.load_share, self.upstream_share)
@@ -69,7 +69,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioInfo:
-    """What the report says of a scenario."""
+    """The facts of a scenario for the report."""
 
     key: str
     title: str
@@ -91,7 +91,7 @@ class Results:
     problems: list[str] = field(default_factory=list)
 
     def keep(self, measured: Measurement) -> None:
-        """Add a measurement; of two of the same thing the less disturbed one stays."""
+        """Add a measurement; of two of the same thing, keep the less disturbed one."""
         for place, other in enumerate(self.measurements):
             if other.key == measured.key:
                 if measured.slowdown < other.slowdown:
@@ -100,13 +100,13 @@ class Results:
         self.measurements.append(measured)
 
     def save(self, path: Path) -> None:
-        """Write all of it."""
+        """Write the results to a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read what `save` has written."""
+        """Read the results from a file written by `save`."""
         value = json.loads(path.read_text())
         value["scenarios"] = [ScenarioInfo(**each) for each in value["scenarios"]]
         value["measurements"] = [Measurement(**each) for each in value["measurements"]]

@@ -1,6 +1,6 @@
-"""Runs the plan in interleaved rounds, so that a slow minute of the machine meets every proxy.
+"""The execution of the plan in interleaved rounds, so that a slow minute affects every proxy.
 
-Says what it does while it does it, and goes on when one proxy cannot.
+It reports its progress, and continues when one proxy fails.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.results import Measurement, Results
 from benchmarks.scenarios import Item
 
 _OVERHEAD = 0.8
-"""Seconds for each measurement that go to starting and stopping the load."""
+"""Seconds of each measurement for starting and stopping the load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Step:
 
 
 def steps(plan: Sequence[Item], rounds: int) -> list[Step]:
-    """Everything in order: round 1 of all, then round 2 of all that want one, and so on."""
+    """Return all steps in order: round 1 of every item, then round 2 where wanted, and so on."""
     wanted = [(item, item.scenario.rounds_of(rounds)) for item in plan]
     return [
         Step(item, number)
@@ -40,18 +40,18 @@ def steps(plan: Sequence[Item], rounds: int) -> list[Step]:
 
 @dataclass(slots=True)
 class TimeLeft:
-    """An estimate that corrects itself by how long the parts already done have taken."""
+    """An estimate of the remaining time, corrected by the time that the finished parts took."""
 
     parts: list[float]
     clock: Callable[[], float] = time.monotonic
     _began: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Time runs from now on."""
+        """Start the clock."""
         self._began = self.clock()
 
     def after(self, done: int) -> float:
-        """Seconds left once `done` of the parts are over."""
+        """Return the seconds left after `done` of the parts."""
         expected, left = sum(self.parts[:done]), sum(self.parts[done:])
         spent = self.clock() - self._began
         return left * (spent / expected) if expected else left
@@ -65,10 +65,9 @@ def run(
     left: TimeLeft,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Make all measurements. A proxy that fails to start is left out from there on.
+    """Make all measurements, leaving out a proxy after it fails.
 
-    What was disturbed by neighbours is measured again at the end, as long as that does not take
-    more than half of the time once more.
+    Disturbed measurements are repeated at the end, up to half the number of all steps.
     """
     given_up: set[tuple[str, str]] = set()
     queue = deque(zip(todo, left.parts, strict=True))
@@ -84,18 +83,18 @@ def run(
             measured = measure(step)
         except ProcessError as error:
             results.problems.append(f"{item.name}, round {step.round}: {error}")
-            told = f"FAILED: {error}"
+            outcome = f"FAILED: {error}"
             given_up.add(place)
         else:
             measured = replace(measured, slowdown=max(slowdown, pace.slowdown()))
             results.keep(measured)
-            told = line_of(item, measured)
+            outcome = line_of(item, measured)
             if measured.slowdown > SLOWED and repeats:
                 repeats -= 1
                 queue.append((step, part))
                 left.parts.append(part)
         total = len(left.parts)
-        say(f"[{number:3}/{total} {clock(left.after(number))} left] {item.name}: {told}")
+        say(f"[{number:3}/{total} {clock(left.after(number))} left] {item.name}: {outcome}")
 
 
 def line_of(item: Item, measured: Measurement) -> str:
@@ -118,13 +117,13 @@ def line_of(item: Item, measured: Measurement) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds."""
+    """Format a duration as minutes and seconds."""
     whole = max(0, round(seconds))
     return f"{whole // 60:02}:{whole % 60:02}"
 
 
 def expected(todo: Iterable[Step], warmup: float, seconds: float) -> list[float]:
-    """About how long each step takes."""
+    """Return the estimated duration of each step."""
     return [
         step.item.scenario.expected_seconds(step.item.subject, warmup, seconds) + _OVERHEAD
         for step in todo

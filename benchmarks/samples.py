@@ -1,8 +1,8 @@
-"""Latencies gathered during a window, and their percentiles.
+"""The latencies of a window, and their percentiles.
 
-The hot path appends nanoseconds to an array. They are folded into counts by microsecond as they
-come, so that the end of a window costs milliseconds however many there were: the process that is
-measured goes on working until the result is out.
+The hot path appends nanoseconds to an array, which is folded into counts by microsecond at
+intervals. So the end of a window costs milliseconds for any number of samples; the measured
+process keeps working until the result is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FOLD_AT = 4096
 
 
 class Samples:
-    """Nanoseconds go in by `add`, microseconds come out."""
+    """Samples in nanoseconds, and their percentiles in microseconds."""
 
     __slots__ = ("_counts", "_recent", "add")
 
@@ -26,12 +26,12 @@ class Samples:
         self.add = self._recent.append
 
     def clear(self) -> None:
-        """Forget all samples."""
+        """Discard all samples."""
         del self._recent[:]
         self._counts.clear()
 
     def fold(self) -> None:
-        """Make room; call it regularly while samples arrive."""
+        """Fold the samples into counts; call this regularly while samples arrive."""
         if len(self._recent) > _FOLD_AT:
             self._fold()
 
@@ -40,7 +40,7 @@ class Samples:
         del self._recent[:]
 
     def percentiles(self, **ranks: float) -> dict[str, int | None]:
-        """The smallest value that `rank` percent are not above, each under its name."""
+        """Return the percentiles, by name."""
         self._fold()
         ordered = sorted(self._counts.items())
         total = self._counts.total()
@@ -52,7 +52,7 @@ FIRST_BYTE: Mapping[str, float] = {"p50": 50, "p99": 99}
 
 
 def _at(ordered: list[tuple[int, int]], place: int) -> int | None:
-    """The value at a place, counted from one."""
+    """Return the value at a rank, counted from one."""
     passed = 0
     for value, count in ordered:
         passed += count

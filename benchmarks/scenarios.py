@@ -1,4 +1,4 @@
-"""What is measured, as a table: the kind of load, its size, and which proxies take part."""
+"""The table of scenarios: the kind of load, its size, and the proxies measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODELS: Final = {
     "": "bench/one",
 }
 HEADERS: Final = {"Authorization": "Bearer bench"}
-"""LiteLLM insists on one; the router hashes it to know its client again."""
+"""LiteLLM requires a key; the router hashes it for its session affinity."""
 
 _UNITS = {UNARY: "request", UNARY_NEW: "request", UPLOAD: "request", STREAM: "event"}
 _OWN_DESCRIPTORS = 200
@@ -34,21 +34,21 @@ _MOST_SILENT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A proxy, and for the router the way in which the request names its model."""
+    """A proxy and, for the router, the kind of selector in the request."""
 
     proxy: str
     mode: str = ""
 
     @property
     def label(self) -> str:
-        """What the tables call it."""
+        """The name in the tables."""
         name = "no proxy" if self.proxy == DIRECT else self.proxy
         return f"{name}, {self.mode}" if self.mode else name
 
 
 NO_PROXY: Final = Subject(DIRECT)
 BEST: Final = Subject(AUTOPILOT, ALIAS)
-"""The router as it is meant to be used; what is compared with the peers."""
+"""The router in its main use, which is compared with the peers."""
 _PEERS: Final = (Subject(NGINX), Subject(CADDY))
 _MAIN: Final = (NO_PROXY, BEST, *_PEERS)
 _WAYS: Final = (NO_PROXY, BEST, Subject(AUTOPILOT, LIST), Subject(AUTOPILOT, ONE), *_PEERS)
@@ -59,8 +59,8 @@ _SMALL: Final = (NO_PROXY, BEST, Subject(LITELLM))
 class Scenario:
     """One line of the table.
 
-    `rounds` at most are run, and twice as many as of others where the ratio to a peer `decides`;
-    `quick` says that a quick run has it too.
+    It runs at most `rounds` rounds, or twice as many as the others if it `decides` a target.
+    `quick`: it is part of a quick run.
     """
 
     key: str
@@ -80,7 +80,7 @@ class Scenario:
 
     @property
     def unit(self) -> str:
-        """What the cost is counted by."""
+        """The unit of the cost."""
         return _UNITS.get(self.kind, "stream")
 
     def rounds_of(self, rounds: int) -> int:
@@ -106,14 +106,14 @@ class Scenario:
         )
 
     def expected_seconds(self, subject: Subject, warmup: float, seconds: float) -> float:
-        """About how long one measurement takes, for the estimate of the time left."""
+        """Return the estimated duration of one measurement."""
         start = {DIRECT: 0.3, LITELLM: 12.0, AUTOPILOT: 1.3}.get(subject.proxy, 0.6)
         return start + self.connections / self.ramp_per_second + warmup + seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One measurement that is to be made."""
+    """One planned measurement."""
 
     scenario: Scenario
     upstream: str
@@ -121,7 +121,7 @@ class Item:
 
     @property
     def name(self) -> str:
-        """What `--only` is matched with."""
+        """The name that `--only` matches."""
         return f"{self.scenario.key}/{self.upstream}/{self.subject.label}"
 
 
@@ -147,7 +147,7 @@ def _growth(streams: int, rate: int) -> Scenario:
 
 
 def table() -> tuple[Scenario, ...]:
-    """All scenarios, in the order in which they are run and reported."""
+    """Return all scenarios, in the order in which they run and are reported."""
     silent = silent_streams()
     return (
         Scenario(
@@ -228,7 +228,7 @@ _QUICK_SILENT = 1000
 
 
 def small(scenario: Scenario) -> Scenario:
-    """The scenario as a quick run has it."""
+    """Return the variant of a scenario for a quick run."""
     if scenario.kind != SILENT:
         return replace(scenario, rounds=1)
     title = f"{_QUICK_SILENT:,} open and silent streams"
@@ -238,7 +238,7 @@ def small(scenario: Scenario) -> Scenario:
 def plan(
     scenarios: Sequence[Scenario], only: str | None, proxies: Sequence[str], *, quick: bool
 ) -> list[Item]:
-    """The measurements of one round. `only` is a regular expression, looked for in their names."""
+    """Return the measurements of one round; `only` is a regular expression for their names."""
     wanted = re.compile(only or "")
     return [
         Item(small(scenario) if quick else scenario, upstream, subject)
@@ -250,7 +250,7 @@ def plan(
 
 
 def _combinations(scenarios: Sequence[Scenario]) -> Iterator[tuple[Scenario, str, Subject]]:
-    """Every proxy in turn before the next scenario, so that all meet the same conditions."""
+    """Yield every proxy before the next scenario, so that all have the same conditions."""
     for scenario in scenarios:
         for upstream in scenario.upstreams:
             for subject in scenario.subjects:

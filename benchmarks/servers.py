@@ -1,7 +1,7 @@
-"""What is measured: the router and its peers, each set up as a proxy for event streams.
+"""The proxies: the router and its peers, each configured for event streams.
 
-All are given the same: one core, the same upstream, a log of each request in a file, and kept
-connections on both sides. Nothing else is tuned.
+All have one core, the same upstream, a log line per request in a file, and keep-alive connections
+on both sides. Nothing else is tuned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NGINX: Final = "nginx"
 CADDY: Final = "caddy"
 LITELLM: Final = "litellm"
 DIRECT: Final = "direct"
-"""No proxy at all: the load talks to the upstream."""
+"""No proxy: the load connects to the upstream."""
 
 LITELLM_BIN: Final = PROJECT / ".venv-litellm" / "bin"
 _PEERS = PROJECT / "benchmarks" / "peers"
@@ -32,14 +32,14 @@ _CATALOG = "/v1/models"
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where the proxies send requests; TLS when there is an authority to trust."""
+    """The upstream of the proxies; it uses TLS if `ca_file` is set."""
 
     port: int
     ca_file: Path | None = None
 
     @property
     def scheme(self) -> str:
-        """What URLs begin with."""
+        """The scheme of URLs."""
         return "http" if self.ca_file is None else "https"
 
     @property
@@ -50,7 +50,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one proxy is to run."""
+    """The folder, port and upstream of one proxy."""
 
     folder: Path
     port: int
@@ -59,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a proxy is started, and the page that says 200 once it serves."""
+    """The command of a proxy, and the page that returns 200 once it serves."""
 
     command: tuple[str, ...]
     ready: str
@@ -68,7 +68,7 @@ class Launch:
 
 
 class Running:
-    """A proxy that serves."""
+    """A running proxy."""
 
     def __init__(self, child: Child, port: int) -> None:
         self.port = port
@@ -76,19 +76,19 @@ class Running:
         self._pids = session_members(child.pid)
 
     def pids(self) -> list[int]:
-        """All its processes, as they were when it was ready."""
+        """Return its processes, as of when it was ready."""
         return self._pids
 
     def cpu(self) -> float:
-        """Seconds of processor time so far."""
+        """Return its processor time so far, in seconds."""
         return cpu_seconds(self._pids)
 
     def rss(self) -> int:
-        """Bytes of memory now."""
+        """Return its memory in bytes."""
         return memory(self._pids)
 
     def peak(self) -> int:
-        """Bytes of memory at the most."""
+        """Return its peak memory in bytes."""
         return memory(self._pids, "VmHWM")
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One of the proxies; `missing` says why it cannot be run here, or nothing."""
+    """One of the proxies."""
 
     name: str
     program: Path | str
@@ -106,7 +106,7 @@ class Proxy:
 
     @property
     def missing(self) -> str | None:
-        """Why it cannot be run here."""
+        """Why it cannot run here, or None."""
         if shutil.which(self.program) is None:
             return f"{self.name} is not installed here ({self.program} was not found)"
         return None
@@ -185,7 +185,7 @@ def _litellm(place: Place) -> Launch:
 
 
 def _fill(template: str, place: Place, tls: str) -> Path:
-    """Write a peer's configuration, from its template, to the folder that it runs in."""
+    """Write a peer's configuration from its template to its folder."""
     text = (_PEERS / template).read_text()
     values = {
         "HOST": HOST,
@@ -195,7 +195,7 @@ def _fill(template: str, place: Place, tls: str) -> Path:
         "UPSTREAM": f"{HOST}:{place.upstream.port}",
         "TLS": tls if place.upstream.ca_file else "",
         "FILES": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
-        # Workers of a root's nginx would have another user, who may not write to the folder.
+        # Workers of nginx under root would run as a user without write access to the folder.
         "USER": "user root;" if os.geteuid() == 0 else "",
     }
     for name, value in values.items():
@@ -206,7 +206,7 @@ def _fill(template: str, place: Place, tls: str) -> Path:
 
 
 def proxies(reactor: str | None = None) -> dict[str, Proxy]:
-    """All proxies by name; the router with another reactor if one is given."""
+    """Return all proxies by name, the router with this reactor if one is given."""
     known = (
         Proxy(AUTOPILOT, _twistd(), lambda place: _autopilot(place, reactor)),
         Proxy(NGINX, "nginx", _nginx),

@@ -1,4 +1,4 @@
-"""The figures the router is to reach, and whether a run reached them."""
+"""The router's performance targets, and whether a run met them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Verdict:
 
 
 class Medians:
-    """The medians of a run, over its rounds."""
+    """The medians over the rounds of a run."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
@@ -37,7 +37,7 @@ class Medians:
         subject: str,
         read: Callable[[Measurement], float | None],
     ) -> float | None:
-        """The median of one figure; None when it was not measured."""
+        """Return the median of one figure, or None if it was not measured."""
         values = [
             value
             for each in self._results.measurements
@@ -47,11 +47,11 @@ class Medians:
         return median(values) if values else None
 
     def cpu(self, scenario: str, upstream: str, subject: str) -> float | None:
-        """Processor time of the proxy for one unit, in microseconds."""
+        """Return the proxy's processor time per unit, in microseconds."""
         return self.of(scenario, upstream, subject, lambda each: each.cpu_us)
 
     def added(self, scenario: str, subject: str, percentile: str) -> float | None:
-        """Microseconds of latency more than without a proxy, over a plain upstream."""
+        """Return the latency added by a proxy over a plain upstream, in microseconds."""
 
         def read(each: Measurement) -> float | None:
             value: int | None = getattr(each, percentile)
@@ -62,23 +62,23 @@ class Medians:
         return None if through is None or direct is None else through - direct
 
     def probe(self, name: str) -> float | None:
-        """The median of a probe's figures."""
+        """Return the median of a probe's figures."""
         values = self._results.probes.get(name)
         return median(values) if values else None
 
     def first_byte_added(self, kind: str, proxy: str) -> float | None:
-        """Microseconds to the first byte more than without a proxy."""
+        """Return the time to the first byte added by a proxy, in microseconds."""
         through = self.probe(f"first byte, {kind}, {proxy}")
         direct = self.probe(f"first byte, {kind}, direct")
         return None if through is None or direct is None else through - direct
 
     def memory_per_stream(self) -> float | None:
-        """Kilobytes of each of the silent streams."""
+        """Return the memory per silent stream, in KB."""
         return self.of("silent", PLAIN, OURS, lambda each: each.grown / 1024 / max(1, each.units))
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """All targets, in order."""
+    """Return all targets, in order."""
     m = Medians(results)
     return [
         *_against_caddy(m, "CPU per unary request", _CLOSED, 0.75, 1.3, "aim: 2 × nginx"),
@@ -156,7 +156,7 @@ def _first_bytes(m: Medians) -> list[Verdict]:
 
 
 def _against_litellm(m: Medians) -> list[Verdict]:
-    """Each as busy as its core allows: of events LiteLLM can do only so many."""
+    """Compare with LiteLLM, each at a load that its core can bear."""
     found = []
     for unit, ours, theirs, times in (
         ("event", m.cpu(_STREAMS, PLAIN, OURS), m.cpu("small-stream", PLAIN, "litellm"), 25),

@@ -1,7 +1,7 @@
-"""The backend that every proxy is measured against: `python -m benchmarks.upstream --port P`.
+"""The upstream of every measurement: `python -m benchmarks.upstream --port P`.
 
-One raw epoll loop: it shares a core with the load, and both together have to be far cheaper for
-each event than the cheapest proxy. What it answers is said in `benchmarks.wire`.
+It is a bare epoll loop, because it shares a core with the load, and both together must be far
+cheaper per event than the cheapest proxy. `benchmarks.wire` defines its responses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STATS_PATH = "/stats"
 
 
 class _Caller(Channel):
-    """A connection from the proxy; `stream` while it is being sent one."""
+    """A connection from the proxy; `stream` is set while one is being sent."""
 
     __slots__ = ("incoming", "stream")
 
@@ -62,7 +62,7 @@ class Upstream:
         self._poller.register(listener.fileno(), READ)
 
     def serve(self) -> None:
-        """Serve for good."""
+        """Serve until the process ends."""
         poller, wheel, callers = self._poller, self._wheel, self._callers
         while True:
             ready = poller.wait(wheel.time_left()) if wheel.running else poller.poll()
@@ -143,7 +143,7 @@ class Upstream:
         self._send(caller, stream.ending)
 
     def _send(self, caller: _Caller, data: bytes) -> bool:
-        """Send a part of an answer; whether the connection is still there."""
+        """Send a part of a response, and return whether the connection is still open."""
         try:
             all_gone = caller.push(data)
         except OSError:
@@ -182,7 +182,7 @@ class Upstream:
         caller.sock.close()
 
     def _page(self, head: bytes) -> bytes:
-        """A feed, or the counters; `lag_p99_us` is of the events since they were last asked for."""
+        """Return a feed or the counters; `lag_p99_us` covers the events since the last request."""
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
         if path != _STATS_PATH:
             return self._pages.get(path) or json_head("404 Not Found", 0)
@@ -210,7 +210,7 @@ def _context(cert: str, key: str) -> ssl.SSLContext:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Listen, say `ready`, and serve until the process is ended."""
+    """Listen, print `ready`, and serve until the process ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upstream", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cert")

@@ -1,9 +1,9 @@
-"""What upstream and load say to each other through a proxy: requests, answers and the stamps.
+"""The requests, responses and time stamps that load and upstream exchange through a proxy.
 
-Both sides build from here, so that neither can drift. Everything is standard members of the chat
-completions dialect, which every proxy passes on: `seed` is the events per second of a stream and
-`max_tokens` how many there are. An answer carries the time at which it was sent, and
-CLOCK_MONOTONIC is one clock for all processes of a machine.
+Both sides use this module, so they cannot diverge. All parameters are standard members of the chat
+completions API, which every proxy passes on: `seed` is the events per second of a stream and
+`max_tokens` their number. A response contains the time at which it was sent; CLOCK_MONOTONIC is
+shared by all processes of a machine.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 
 STAMP_DIGITS: Final = 20
 STAMP: Final = re.compile(rb'"content": ?"(\d{20})"')
-"""Finds the stamp of each event; some proxies write JSON anew, with a space."""
+"""Matches the stamp of each event; some proxies re-encode the JSON, with a space."""
 
 FRAMING: Final = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
-"""The end of a chunk and the size of the next. The events themselves hold no carriage return."""
+"""Matches the end of a chunk and the next one's size; events contain no carriage return."""
 
 DONE: Final = b"[DONE]"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -34,7 +34,7 @@ _WHOLE: Final = (b"}\n\n\r\n", b"}\n\n")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request asks for. `seed` is None unless it is a stream."""
+    """The parameters of a request. `seed` is None unless it is a stream."""
 
     model: bytes
     seed: int | None
@@ -43,7 +43,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """The answers for one model; a stamp goes between each `before` and `after`."""
+    """The responses for one model; a stamp goes between each `before` and `after`."""
 
     unary_before: bytes
     unary_after: bytes
@@ -61,14 +61,14 @@ STREAM_HEAD: Final = (
 
 
 def json_head(status: str, size: int) -> bytes:
-    """The head of an answer of `size` bytes of JSON."""
+    """Return the head of a response with `size` bytes of JSON."""
     return (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
     ).encode()
 
 
 def templates(model: str) -> Templates:
-    """Everything that is answered for `model`, built once and filled in with a stamp each time."""
+    """Return the responses for `model`, built once and completed with a stamp each time."""
     before, after = _unary(model)
     event = f"data: {_event(model, {'content': _MARK}, None)}\n\n"
     size = len(event.encode()) - len(_MARK) + STAMP_DIGITS
@@ -117,7 +117,7 @@ def chat_request(
     seed: int | None = None,
     events: int = 0,
 ) -> bytes:
-    """A whole request, its body padded to `body_bytes`; a stream when `seed` is given."""
+    """Return a request with a body padded to `body_bytes`; for a stream if `seed` is given."""
     message = {"role": "user", "content": ""}
     value: dict[str, object] = {"model": model, "messages": [message]}
     if seed is not None:
@@ -138,11 +138,11 @@ def chat_request(
 
 def wanted(body: bytes) -> Wanted:
     """Return what a request body asks for, given all of it or its first and last part."""
-    said = dict(_MEMBERS.findall(body))
-    model = said.get(b"model", b'"unknown"')[1:-1]
-    if said.get(b"stream") != b"true":
+    members = dict(_MEMBERS.findall(body))
+    model = members.get(b"model", b'"unknown"')[1:-1]
+    if members.get(b"stream") != b"true":
         return Wanted(model, None, 0)
-    return Wanted(model, int(said.get(b"seed", b"0")), int(said.get(b"max_tokens", b"1")))
+    return Wanted(model, int(members.get(b"seed", b"0")), int(members.get(b"max_tokens", b"1")))
 
 
 def is_whole(data: bytes) -> bool:
@@ -151,9 +151,9 @@ def is_whole(data: bytes) -> bool:
 
 
 def split_events(data: bytes) -> tuple[bytes, bytes]:
-    """The whole events in `data` without what chunked coding put between, and the rest as it came.
+    """Return the complete events in `data` without chunk framing, and the unparsed rest.
 
-    Proxies cut where they like, also within a stamp; the rest belongs before the next read.
+    Proxies may split the stream anywhere, even within a stamp; the rest precedes the next read.
     """
     cut = data.rfind(b"\n\n") + 2
     if cut == 1:
