@@ -141,6 +141,18 @@ class Child:
                 raise self.failure(f"was not ready after {patience:.0f} s")
             time.sleep(_POLL)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    def wait(self, patience: float) -> None:
+        """Wait until it ends by itself. Raises `ProcessError` when it takes too long."""
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"did not end in {patience:.0f} s") from None
+
     def failure(self, what: str) -> ProcessError:
         """Return an error with the end of the log."""
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
