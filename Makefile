@@ -62,7 +62,7 @@ test: pytest trial around types browser clients node-clients recipes docs lint i
 # What makes and runs an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
 # Without one of these the tests that need it are skipped, and say so.
-SYSTEM := libfaketime chromium caddy curl prometheus systemd $(IMAGE_TOOLS)
+SYSTEM := libfaketime chromium caddy curl prometheus strace systemd valgrind $(IMAGE_TOOLS)
 
 .PHONY: system
 system: ## install what some tests need of Debian, as root
@@ -175,6 +175,11 @@ bench: $(STAMP) $(LITELLM)/.installed ## CPU, latency and memory beside nginx, C
 	@if ! { command -v nginx && command -v caddy; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		$(APT) update -qq && $(APT) install -qq -y --no-install-recommends $(PEERS); fi
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# It reports what it cannot count without strace and valgrind, which `make system` installs.
+.PHONY: cost
+cost: $(STAMP) ## compare calls, system calls, instructions and bytes per unit with benchmarks/cost.toml; six minutes
+	$(BIN)/python -m benchmarks.cost $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## build the documentation into build/docs, and look at every link in it

@@ -1,0 +1,1 @@
+"""Deterministic costs of the router, measured and compared with `benchmarks/cost.toml`."""
