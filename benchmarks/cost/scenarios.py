@@ -99,7 +99,7 @@ def _requests(request: bytes) -> Perform:
 
 
 def _stream_request() -> bytes:
-    # The numbers only request a stream: the backend sends events when it is told to.
+    # The numbers only request a stream: the backend sends events when the client asks.
     return chat_request(host=HOST, path=_CHAT, model=ALIAS, headers=HEADERS, seed=1, events=1)
 
 
