@@ -1,4 +1,4 @@
-"""The router inside somebody else's application."""
+"""Tests of the router inside another application."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.web.browsers import CHAT, ask, request
 
 
 class EmbeddingTests(ServiceTestCase):
-    """As the README shows it."""
+    """Embedding as the README shows it."""
 
     def test_service(self) -> None:
         """A service beside others, started and stopped with them."""
@@ -40,7 +40,7 @@ class EmbeddingTests(ServiceTestCase):
         self.assert_at_rest()
 
     def refuses_one(self, service: AutopilotService) -> None:
-        """Let a service live for one request, which it refuses."""
+        """Run a service for one request, which it rejects."""
         service.startService()
         self.platform.take()
         browser = self.browser()
@@ -111,7 +111,7 @@ class EmbeddingTests(ServiceTestCase):
             self.assertEqual(counted, part != "metrics")
 
     def test_traces(self) -> None:
-        """An application that traces has the router's spans among its own."""
+        """An application that traces gets the router's spans among its own."""
         spans = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(spans))

@@ -1,4 +1,4 @@
-"""What ``import autopilot`` gives, and what it leaves alone."""
+"""Tests of ``import autopilot`` and its side effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``twistd`` face: options, ``--check-config``, refusals, the log observer."""
+"""Tests of the ``twistd`` plugin: options, ``--check-config``, errors and the log observer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def twistd(cwd: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run ``twistd`` with only these variables of ours set, away from the checkout's ``.env``."""
+    """Run ``twistd`` with only these settings in the environment, and without a ``.env``."""
     ours = {setting.name for setting in DECLARED}
     environ = {name: text for name, text in os.environ.items() if name not in ours}
     environ.update(variables, PYTHONPATH=str(ROOT))
@@ -46,7 +46,7 @@ def twistd(cwd: str, *arguments: str, **variables: str) -> subprocess.CompletedP
 
 @contextmanager
 def working_directory(path: str) -> Iterator[None]:
-    """Work in another directory for a while."""
+    """Work in another directory inside the context."""
     before = os.getcwd()
     os.chdir(path)
     try:
@@ -56,10 +56,10 @@ def working_directory(path: str) -> Iterator[None]:
 
 
 class OptionsTests(SynchronousTestCase):
-    """Parsing within this process."""
+    """Parsing in this process."""
 
     def options(self, *arguments: str, **variables: str) -> tap.Options:
-        """Options parsed in an empty directory, with only these variables in the environment."""
+        """Return options parsed in an empty directory with only these environment variables."""
         options = tap.Options()
         options.environ = variables
         with working_directory(self.folder):
@@ -72,22 +72,22 @@ class OptionsTests(SynchronousTestCase):
         os.makedirs(self.folder)
 
     def write(self, name: str, text: bytes) -> str:
-        """A file in that directory."""
+        """Write a file in that directory."""
         path = Path(self.folder, name).absolute()
         path.write_bytes(text)
         return str(path)
 
     def refused(self, *arguments: str, **variables: str) -> list[str]:
-        """The lines of the usage error."""
+        """Return the lines of the usage error."""
         error = self.assertRaises(UsageError, self.options, *arguments, **variables)
         return str(error).splitlines()
 
     def test_nothing_given(self) -> None:
-        """Without options, variables and file the defaults hold."""
+        """Without options, variables and file the defaults take effect."""
         self.assertEqual(self.options().settings, Settings())
 
     def test_every_setting_is_an_option(self) -> None:
-        """Each setting's default can be given as an option, and is explained by ``--help``."""
+        """Each setting is an option that accepts its default, and ``--help`` explains it."""
         given = [f"--{each.option}={each.default}" for each in DECLARED]
         self.assertEqual(self.options(*given).settings, Settings())
         shown = str(tap.Options())
@@ -107,28 +107,28 @@ class OptionsTests(SynchronousTestCase):
         )
 
     def test_named_env_file(self) -> None:
-        """``--env-file`` replaces ``.env``, and no variable is expanded within it."""
+        """``--env-file`` replaces ``.env``, and variables in it are not expanded."""
         self.write(".env", b"COMMIT=byte\n")
         path = self.write("other", b"export ALIASES='a/$HOME'\nMAX_ATTEMPTS=\n")
         settings = self.options(f"--env-file={path}", HOME="/root").settings
         self.assertEqual((settings.commit, settings.aliases), ("content", ("a/$HOME",)))
 
     def test_bad_env_files(self) -> None:
-        """A named file that does not exist, and one that is not text, are refused."""
+        """A named file that does not exist or is not text is an error."""
         self.assertIn("does not exist", self.refused("--env-file=/no/such")[-1])
         self.assertEqual(self.refused(f"--env-file={self.folder}")[0], "bad configuration")
         path = self.write("binary", b"ALIASES=\xff\xfe")
         self.assertIn("not UTF-8", self.refused(f"--env-file={path}")[-1])
 
     def test_refusal(self) -> None:
-        """Every bad setting has a line of its own, wherever it came from."""
+        """Each invalid setting has one line, whatever its source."""
         self.write(".env", b"COMMIT=half\n")
         lines = self.refused("--max-attempts=none", LISTEN_ADDR="8080")
         names = [line.partition(":")[0] for line in lines[1:]]
         self.assertEqual(names, ["LISTEN_ADDR", "COMMIT", "MAX_ATTEMPTS"])
 
     def test_words_are_refused(self) -> None:
-        """A word that is no option is an error, not ignored."""
+        """An argument that is not an option is an error."""
         self.assertTrue(self.refused("serve"))
         self.assertTrue(self.refused("--no-such-option"))
 
@@ -169,7 +169,7 @@ class OptionsTests(SynchronousTestCase):
 
 
 class LoggingTests(SynchronousTestCase):
-    """How LOG_FORMAT and LOG_LEVEL reach ``twistd``."""
+    """The effect of LOG_FORMAT and LOG_LEVEL under ``twistd``."""
 
     def test_observer_is_handed_to_the_application(self) -> None:
         """The application that the service joins logs through the chosen observer."""
@@ -179,7 +179,7 @@ class LoggingTests(SynchronousTestCase):
         self.assertIs(application.getComponent(ILogObserver), observer)
 
     def test_destinations(self) -> None:
-        """Lines go where twistd's own would: standard output, a file; syslog is left to twistd."""
+        """Lines go where twistd would write, standard output or a file; syslog stays twistd's."""
         self.assertIs(tap._log_sink({"nodaemon": True, "logfile": None}), sys.stdout)
         self.assertIs(tap._log_sink({"nodaemon": True, "logfile": "-"}), sys.stdout)
         self.assertIsNone(tap._log_sink({"nodaemon": True, "logfile": "x", "syslog": True}))
@@ -193,7 +193,7 @@ class LoggingTests(SynchronousTestCase):
         self.assertIn("hello", path.read_text())
 
     def test_records(self) -> None:
-        """Records go past the log to where it writes itself, unless somebody else has the log."""
+        """Records bypass the log, unless the operator named another ``--logger``."""
         sink = StringIO()
         self.patch(sys, "stdout", sink)
         in_front = {"nodaemon": True, "logfile": None}
@@ -210,10 +210,10 @@ class LoggingTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """The command itself, as a process."""
+    """The command as a process."""
 
     def setUp(self) -> None:
-        """Make an empty directory to work in."""
+        """Make an empty working directory."""
         self.folder = self.mktemp()
         os.makedirs(self.folder)
 
@@ -223,7 +223,7 @@ class CommandTests(SynchronousTestCase):
         self.assertRegex(twistd(self.folder, "--help").stdout, r"(?m)^ +autopilot +Streaming")
 
     def test_bad_configuration(self) -> None:
-        """Bad values end the command with status 1 and one line each, before it listens."""
+        """Invalid values end the command with status 1 and one line each, before it listens."""
         done = twistd(
             self.folder, "--nodaemon", "autopilot", LISTEN_ADDR="x", COMMIT="y", LOG_LEVEL="z"
         )
@@ -240,7 +240,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_no_reactor_is_chosen_by_parsing(self) -> None:
-        """Reading the command line imports neither a reactor nor Klein."""
+        """Parsing the command line imports neither a reactor nor Klein."""
         program = (
             "import sys; from autopilot.tap import Options; Options().parseOptions([])\n"
             "assert not {'klein', 'twisted.internet.reactor'} & sys.modules.keys()"

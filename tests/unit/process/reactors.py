@@ -1,4 +1,4 @@
-"""Scenarios on real sockets for a reactor that is not installed, and the ends that act in them."""
+"""Scenarios on real sockets for a reactor that is not installed, and their protocols."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 20.0
 
 
 class End(Protocol):
-    """One end of a connection: notes what happens to it, and does what its test says."""
+    """One end of a connection: records its events and runs the test's callbacks."""
 
     def __init__(self, **acts: Callable[[End], object]) -> None:
         self.acts = acts
@@ -32,7 +32,7 @@ class End(Protocol):
         self.notes: list[str] = []
 
     def note(self, what: str) -> None:
-        """It happened."""
+        """Record an event."""
         self.notes.append(what)
         self.acts.get(what.split()[0], lambda _: None)(self)
 
@@ -53,7 +53,7 @@ class End(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class HalfCloseableEnd(End):
-    """One that is told when the other end has no more to say."""
+    """An end that receives the peer's half-close."""
 
     def readConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol`."""
@@ -64,7 +64,7 @@ class HalfCloseableEnd(End):
 
 
 class Descriptor(FileDescriptor):
-    """One end of a pair of sockets, with a byte to read, that does what its test says."""
+    """One end of a socket pair with a byte to read, which runs the test's callbacks."""
 
     def __init__(self, reactor: Any, act: Callable[[Descriptor], object]) -> None:
         super().__init__(reactor)
@@ -99,20 +99,20 @@ class ReactorTestCase(SynchronousTestCase):
     """Runs a scenario on a reactor that is not installed."""
 
     def start(self) -> Any:
-        """A reactor on the clock of the router."""
+        """Make a reactor on the router's clock."""
         self.reactor = reactor = self.kind()()
         use_monotonic_clock(reactor)
         self.addCleanup(self.release, reactor)
         return reactor
 
     def kind(self) -> Any:
-        """The router's."""
+        """Make the router's reactor."""
         from autopilot.process.reactor import AutopilotReactor
 
         return AutopilotReactor
 
     def release(self, reactor: Any) -> None:
-        """Close what otherwise the end of a process closes."""
+        """Close what the process's end would otherwise close."""
         reactor.disconnectAll()
         for reader in list(reactor._internalReaders):
             reactor.removeReader(reader)
@@ -120,14 +120,14 @@ class ReactorTestCase(SynchronousTestCase):
         reactor._poller.close()
 
     def descriptor(self, act: Callable[[Descriptor], object]) -> Descriptor:
-        """One that has something to read."""
+        """Return a descriptor with a byte to read."""
         descriptor = Descriptor(self.reactor, act)
         self.addCleanup(descriptor.own.close)
         self.addCleanup(descriptor.other.close)
         return descriptor
 
     def connect(self, client: End, server: End) -> None:
-        """Connect the two."""
+        """Connect the two ends."""
         listening, calling = Factory(), ClientFactory()
         for factory, end in ((listening, server), (calling, client)):
             factory.noisy = False
@@ -136,14 +136,14 @@ class ReactorTestCase(SynchronousTestCase):
         self.reactor.connectTCP("127.0.0.1", self.port.getHost().port, calling)
 
     def stop_soon(self, turns: int = 5) -> None:
-        """Stop after a few turns, in each of which all that is ready is handled."""
+        """Stop after a few turns, each of which handles all ready descriptors."""
         if turns:
             self.reactor.callLater(0, self.stop_soon, turns - 1)
         else:
             self.reactor.stop()
 
     def go(self) -> None:
-        """Run until the scenario stops it."""
+        """Run until the scenario stops the reactor."""
         began = time.monotonic()
         stuck = self.reactor.callLater(PATIENCE, self.reactor.stop)
         self.reactor.run(installSignalHandlers=False)
@@ -151,15 +151,15 @@ class ReactorTestCase(SynchronousTestCase):
         stuck.cancel()
 
     def logged(self, kind: type[BaseException]) -> None:
-        """One failure of this kind was logged."""
+        """Assert that one failure of this type was logged."""
         self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
 
 
 def fail(_: object) -> None:
-    """What no protocol should do."""
+    """Raise, as no protocol should."""
     raise ZeroDivisionError
 
 
 def transport(end: End) -> Any:
-    """The transport of an end."""
+    """Return the transport of an end."""
     return end.transport

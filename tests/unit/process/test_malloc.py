@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, where the C library can be told so."""
+"""Tests of the allocator's thresholds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _faults(how: str) -> tuple[str, int]:
 
 
 class _Library:
-    """A C library that takes some options."""
+    """A C library that accepts some options."""
 
     def __init__(self, *refused: int) -> None:
         self._refused = refused
@@ -55,7 +55,7 @@ class KeepFreedMemoryTests(SynchronousTestCase):
     """`keep_freed_memory`."""
 
     def test_a_body_after_another_takes_no_new_pages(self) -> None:
-        """The pages of one body of a megabyte serve the next one."""
+        """The pages of one megabyte body are reused for the next one."""
         understood, faults = _faults("kept")
         if understood == "False":
             raise SkipTest("this C library has no mallopt")
@@ -63,15 +63,15 @@ class KeepFreedMemoryTests(SynchronousTestCase):
         self.assertGreater(_faults("as it is")[1], 10 * _ROUNDS)
 
     def test_it_says_how_much_may_stay(self) -> None:
-        """The threshold for trimming is the documented one."""
+        """The trim threshold is the documented one."""
         library = _Library()
         self.assertTrue(keep_freed_memory(library))
         self.assertIn(TRIM_THRESHOLD_BYTES, library.told.values())
 
     def test_a_library_without_the_option(self) -> None:
-        """Another C library is left alone."""
+        """A C library without mallopt is left alone."""
         self.assertFalse(keep_freed_memory(object()))
 
     def test_a_library_that_refuses(self) -> None:
-        """An option that is not taken is reported."""
+        """A rejected option is reported."""
         self.assertFalse(keep_freed_memory(_Library(-3)))

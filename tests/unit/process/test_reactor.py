@@ -1,4 +1,4 @@
-"""The reactor of ``twistd --reactor=autopilot``: on real sockets it does what Twisted's does."""
+"""Tests of the router's reactor: on real sockets it behaves like Twisted's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OwnTests(ReactorTestCase):
     """The router's reactor."""
 
     def test_both_ways(self) -> None:
-        """More than any buffer holds goes there and back, and the end of it is the end."""
+        """More than any buffer holds passes in both directions, followed by a clean end."""
         self.start()
         much = os.urandom(3_000_000)
         server = End(data=lambda end: len(end.data) == len(much) and transport(end).write(much))
@@ -50,7 +50,7 @@ class OwnTests(ReactorTestCase):
         self.assertEqual(server.notes, ["made", "lost ConnectionDone"])
 
     def test_half_closed(self) -> None:
-        """An end that cares learns that the other has said all, and can still answer."""
+        """A protocol that supports it receives the peer's half-close, and can still respond."""
         self.start()
 
         def say_all(end: End) -> None:
@@ -73,7 +73,7 @@ class OwnTests(ReactorTestCase):
         self.assertEqual(server.notes[:2], ["made", "heard_all"])
 
     def test_aborted(self) -> None:
-        """A connection that the peer aborts is lost, not done."""
+        """A connection that the peer aborts ends with ConnectionLost, not ConnectionDone."""
         self.start()
         client = End(data=lambda end: transport(end).abortConnection())
         server = End(
@@ -85,7 +85,7 @@ class OwnTests(ReactorTestCase):
         self.assertEqual(server.notes, ["made", "lost ConnectionLost"])
 
     def test_refused(self) -> None:
-        """A connection that cannot be made fails."""
+        """A refused connection fails."""
         self.start()
         failed: list[Any] = []
         factory = ClientFactory()
@@ -103,7 +103,7 @@ class OwnTests(ReactorTestCase):
         self.assertEqual(failed, [error.ConnectionRefusedError])
 
     def test_failing_protocol(self) -> None:
-        """What a protocol raises is logged and closes its connection, no other."""
+        """An exception in a protocol is logged and closes its own connection only."""
         self.start()
         bystander = self.descriptor(lambda it: it.own.recv(1) and None)
         self.reactor.addReader(bystander)
@@ -129,7 +129,7 @@ class OwnTests(ReactorTestCase):
         return descriptor
 
     def test_failing_descriptor(self) -> None:
-        """What a descriptor raises in reading or writing is logged and disconnects it."""
+        """An exception in reading or writing is logged and disconnects the descriptor."""
         for watch in ("addReader", "addWriter"):
             self.start()
             descriptor = self.once(watch, fail)
@@ -138,14 +138,14 @@ class OwnTests(ReactorTestCase):
             self.assertNotIn(descriptor, self.reactor.getReaders() + self.reactor.getWriters())
 
     def test_disconnecting_descriptor(self) -> None:
-        """What a descriptor returns from reading or writing is why it is disconnected."""
+        """A descriptor that returns a reason from reading or writing is disconnected for it."""
         for watch in ("addReader", "addWriter"):
             self.start()
             descriptor = self.once(watch, lambda _: error.ConnectionLost())
             self.assertEqual((descriptor.turns, descriptor.lost), (1, error.ConnectionLost))
 
     def test_lost_number(self) -> None:
-        """A descriptor that has no number any more is not called, but disconnected."""
+        """A descriptor without a file number is disconnected without being called."""
         reactor = self.start()
         descriptor = self.descriptor(fail)
         reactor.addReader(descriptor)
@@ -155,7 +155,7 @@ class OwnTests(ReactorTestCase):
         self.assertEqual((descriptor.turns, descriptor.lost), (0, error.ConnectionFdescWentAway))
 
     def test_failing_farewell(self) -> None:
-        """What is raised over a disconnection is logged, and the others have their turn."""
+        """An exception during a disconnection is logged, and the other descriptors are served."""
         for raised in (ZeroDivisionError, KeyboardInterrupt):
             reactor = self.start()
             pair = [self.descriptor(lambda _: error.ConnectionDone()) for _ in range(2)]
@@ -168,7 +168,7 @@ class OwnTests(ReactorTestCase):
             self.assertEqual([each.turns for each in pair], [1, 1])
 
     def test_removed_by_another(self) -> None:
-        """Of two that are ready at once and remove each other only the first is called."""
+        """Of two ready descriptors that remove each other only the first is called."""
         reactor = self.start()
 
         def remove_all(_: Descriptor) -> None:
@@ -183,7 +183,7 @@ class OwnTests(ReactorTestCase):
         self.assertEqual(sorted(each.turns for each in pair), [0, 1])
 
     def test_hung_up(self) -> None:
-        """A descriptor whose peer is gone is disconnected, whether it was read or only written."""
+        """A descriptor whose peer has gone is disconnected, even if it was only written to."""
         for watch, kind in (
             ("addReader", error.ConnectionDone),
             ("addWriter", error.ConnectionLost),
@@ -200,7 +200,7 @@ class OwnTests(ReactorTestCase):
             self.assertEqual((descriptor.turns, descriptor.lost), (0, kind))
 
     def test_timers(self) -> None:
-        """Timers come in order and not early, whatever the others do and however many are not."""
+        """Timers fire in order and never early, even if most of them are cancelled."""
         reactor = self.start()
         began, came = time.monotonic(), []
 
@@ -224,7 +224,7 @@ class OwnTests(ReactorTestCase):
             self.assertGreaterEqual(at, least)
 
     def test_threads(self) -> None:
-        """Another thread wakes it while it waits, and what it asks for is done here."""
+        """A call from another thread wakes the reactor and runs in its thread."""
         reactor = self.start()
         came: list[threading.Thread] = []
 
@@ -243,10 +243,10 @@ class OwnTests(ReactorTestCase):
 
 
 class TurnTests(ReactorTestCase):
-    """What only the router's reactor does."""
+    """Behaviour of the router's reactor only."""
 
     def test_turns_are_short(self) -> None:
-        """When many descriptors are ready, each turn serves some, and all have their turn."""
+        """With many ready descriptors each turn serves some, and all of them get served."""
         reactor = self.start()
         crowd = [self.descriptor(lambda it: None) for _ in range(150)]
         for descriptor in crowd:
@@ -261,27 +261,27 @@ class TurnTests(ReactorTestCase):
 
 
 class TwistedsTests(OwnTests):
-    """Twisted's, which is what the router's is held to."""
+    """The same tests on Twisted's reactor, the reference."""
 
     def kind(self) -> Any:
-        """Twisted's."""
+        """Make Twisted's reactor."""
         from twisted.internet.epollreactor import EPollReactor
 
         return EPollReactor
 
 
 class FallbackTests(OwnTests):
-    """The router's on a Twisted that lacks what it leans on."""
+    """The router's reactor on a Twisted that lacks an attribute it needs."""
 
     def kind(self) -> Any:
-        """Everything as if one attribute more were needed, that there is not."""
+        """Make the router's reactor, with one more needed attribute that does not exist."""
         from autopilot.process import reactor as module
 
         self.patch(module, "_NEEDED", (*module._NEEDED, "_not_there"))
         return module.AutopilotReactor
 
     def test_says_so(self) -> None:
-        """It says so once, and its loop is Twisted's."""
+        """It logs that once, and runs Twisted's loop."""
         from twisted.internet.epollreactor import EPollReactor
 
         from autopilot.process import reactor as module

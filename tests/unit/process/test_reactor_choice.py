@@ -1,4 +1,4 @@
-"""How a process gets the router's reactor: the module, the plugin, and systems without epoll."""
+"""Tests of choosing the router's reactor: by module, by plugin, and on systems without epoll."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twi
 
 
 class ProcessTests(SynchronousTestCase):
-    """As a process chooses it."""
+    """Choosing in a real process."""
 
     def python(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run some code in an empty directory."""
+        """Run code in an empty directory."""
         folder = self.mktemp()
         os.makedirs(folder)
         return subprocess.run(
@@ -47,13 +47,13 @@ class ProcessTests(SynchronousTestCase):
 
     @skipUnless(HERE, "there is no epoll here")
     def test_plugin(self) -> None:
-        """``twistd`` lists it, and runs the router on it."""
+        """``twistd`` lists the reactor, and runs the router on it."""
         self.assertIn("\n    autopilot\tepoll(7)", self.python(TWISTD, "--help-reactors").stdout)
         started = self.python(TWISTD, "--reactor=autopilot", "autopilot", "--check-config")
         self.assertEqual((started.returncode, started.stderr), (0, ""))
 
     def test_no_epoll(self) -> None:
-        """Without epoll only choosing it fails, and tells why."""
+        """Without epoll only choosing the reactor fails, with the reason."""
         without = f"import select; vars(select).pop('epoll', None); {TWISTD}"
         listed = self.python(without, "--help-reactors").stdout
         self.assertRegex(listed, r"(?s)not available.*!autopilot.*\(requires epoll")

@@ -1,4 +1,4 @@
-"""The limit of open files is raised as far as the process may."""
+"""Tests of raising the limit on open files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(use_all_descriptors(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 class _Limits:
-    """A system with such limits; -1 is no limit."""
+    """A system with these limits; -1 is unlimited."""
 
     RLIMIT_NOFILE = 7
     RLIM_INFINITY = -1
@@ -46,7 +46,7 @@ class DescriptorTests(SynchronousTestCase):
     """`use_all_descriptors`."""
 
     def test_a_process(self) -> None:
-        """A real process may then open as many as its hard limit says."""
+        """A real process may then open as many files as its hard limit permits."""
         done = subprocess.run(
             [sys.executable, "-c", _RAISED],
             env={**os.environ, "PYTHONPATH": str(_ROOT)},
@@ -57,7 +57,7 @@ class DescriptorTests(SynchronousTestCase):
         self.assertEqual(done.stdout.split(), ["200", "200", "200"])
 
     def test_limits(self) -> None:
-        """Up to the hard limit or a million, and never down."""
+        """The limit is raised to the hard limit or about a million, and never lowered."""
         for soft, hard, after in (
             (1024, 524_288, 524_288),
             (1024, -1, MAX_DESCRIPTORS),
@@ -71,7 +71,7 @@ class DescriptorTests(SynchronousTestCase):
             self.assertEqual(limits.limits, (after, hard))
 
     def test_refused(self) -> None:
-        """A system that does not let it is left as it is."""
+        """If the system refuses, the limit stays."""
         limits: Any = _Limits(1024, -1, refuses=True)
         self.assertEqual(use_all_descriptors(limits), 1024)
         self.assertEqual(limits.limits, (1024, -1))

@@ -1,4 +1,4 @@
-"""What a request is told that no model can serve."""
+"""Tests of the 400 ``no_capable_model`` error."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def _said(needs: Needs, *models: Model) -> str:
     return refusal.message
 
 
-class ShortfallTests(SynchronousTestCase):
-    """Which need nobody meets, and who comes closest."""
+class NoCapableModelTests(SynchronousTestCase):
+    """The unmet needs and the closest models that the message names."""
 
     def test_a_need_that_no_model_meets(self) -> None:
-        """Only what all of them lack is named; the rest stands with each model."""
+        """Only the needs that every model lacks are named; the others stand beside each model."""
         needs = Needs(images=True, tools=True)
         said = _said(
             needs,
@@ -38,7 +38,7 @@ class ShortfallTests(SynchronousTestCase):
         )
 
     def test_several_needs_that_no_model_meets(self) -> None:
-        """All of them are named."""
+        """Every unmet need is named."""
         said = _said(
             Needs(images=True, tools=True),
             Model("a", input_modalities=TEXT, features=frozenset()),
@@ -46,7 +46,7 @@ class ShortfallTests(SynchronousTestCase):
         self.assertIn(" supports what this request needs: images, tools. Closest: 'a' (", said)
 
     def test_needs_that_no_model_meets_together(self) -> None:
-        """Where each need has its model, it is the combination that is missing."""
+        """If some model meets each need, the message names the combination."""
         said = _said(
             Needs(images=True, tools=True),
             Model("a", input_modalities=TEXT, features=TOOLS),
@@ -59,7 +59,7 @@ class ShortfallTests(SynchronousTestCase):
         )
 
     def test_limits(self) -> None:
-        """The longest answer and the longest context there are come first, as numbers."""
+        """The models with the highest limits come first, and the message quotes these limits."""
         lengths = (10, 40, 20, 30)
         models = [Model(str(each), max_output_length=each) for each in lengths]
         self.assertEqual(
@@ -73,7 +73,7 @@ class ShortfallTests(SynchronousTestCase):
         self.assertIn("Closest: '40' (prompt_tokens up to 40); '30' ", said)
 
     def test_fewer_needs_count_more_than_limits(self) -> None:
-        """A model that only lacks length is nearer than one that also lacks tools."""
+        """A model that lacks length only is closer than one that also lacks tools."""
         said = _said(
             Needs(tools=True, completion_tokens=100),
             Model("long", max_output_length=90, features=frozenset()),
@@ -83,12 +83,12 @@ class ShortfallTests(SynchronousTestCase):
         self.assertIn("; 'long' (no tools, completion_tokens up to 90).", said)
 
     def test_equally_near(self) -> None:
-        """The better ranked one comes first, and three are enough."""
+        """Of equally close models the better ranked come first, three at most."""
         models = [Model(each, features=frozenset()) for each in "dbca"]
         said = _said(Needs(tools=True), *models)
         self.assertTrue(said.endswith("'d' (no tools); 'b' (no tools); 'c' (no tools)."), said)
 
     def test_long_names(self) -> None:
-        """Names are cut and escaped like every name that is echoed."""
+        """Names are shortened and escaped like every echoed name."""
         said = _said(Needs(tools=True), Model("x" * 256, features=frozenset()))
         self.assertLess(len(said), 250)

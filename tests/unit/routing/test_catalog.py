@@ -1,4 +1,4 @@
-"""The catalog finds models by name and by chute, whatever repeats."""
+"""Tests of the catalog's index by name and by chute."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class CatalogTests(SynchronousTestCase):
         self.assertTrue(Catalog.of([A]))
 
     def test_a_model_without_a_chute(self) -> None:
-        """A model of which no chute is known is found by its name alone."""
+        """A model without a chute id is found by its name only."""
         catalog = Catalog.of([Model("x"), A])
         self.assertIn("x", catalog)
         self.assertEqual(dict(catalog.by_chute), {"id-a": "acme/A"})
 
     def test_the_first_of_two_entries_of_one_name_counts(self) -> None:
-        """A repeated name changes nothing, and its chute does not lead to it either."""
+        """The second entry of a name changes nothing, and its chute is not indexed either."""
         catalog = Catalog.of([A, Model("acme/A", chute_id="id-z", tee=True)])
         self.assertIs(catalog.models["acme/A"], A)
         self.assertEqual(dict(catalog.by_chute), {"id-a": "acme/A"})
@@ -46,7 +46,7 @@ class CatalogTests(SynchronousTestCase):
         self.assertEqual(catalog.by_chute["id-a"], "acme/A")
 
     def test_it_cannot_be_changed(self) -> None:
-        """A request keeps the catalog it started with: nobody can write to it."""
+        """A request keeps the catalog that it started with: the catalog is read-only."""
         catalog = Catalog.of([A])
         with self.assertRaises(TypeError):
             catalog.models["x"] = B  # type: ignore[index]

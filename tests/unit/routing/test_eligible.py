@@ -1,4 +1,4 @@
-"""Who stands behind the alias, worked out once per question."""
+"""Tests of the models behind the alias, computed once for each combination of needs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _ranking(*names: str) -> tuple[Ranked, ...]:
 def _naive(
     catalog: Catalog | None, names: list[str], needs: Needs, tee_only: bool
 ) -> tuple[str, ...] | str:
-    """The same, model by model; of a refusal the code, and what is missing."""
+    """Compute the same without a cache; of an error return the code and the unmet needs."""
     known = catalog.models if catalog is not None else {}
     found = list(dict.fromkeys(names))
     if not found:
@@ -86,8 +86,8 @@ def _told(answer: tuple[Candidate, ...] | tuple[str, ...] | RouterError) -> tupl
     return f"{answer.code}: {sorted(named.split(', '))}"
 
 
-class RosterTests(SynchronousTestCase):
-    """The models that may serve a request."""
+class EligibleModelsTests(SynchronousTestCase):
+    """The models that may serve a request for the alias."""
 
     @settings(deadline=None, max_examples=300)
     @given(
@@ -98,7 +98,7 @@ class RosterTests(SynchronousTestCase):
     def test_as_if_worked_out_each_time(
         self, catalog: Catalog | None, names: list[str], questions: list[tuple[Needs, bool]]
     ) -> None:
-        """Whatever was asked before, the answer is that of a look at every model."""
+        """Whatever the cache holds, the result equals that of examining every model."""
         asked = EligibleModels(catalog, _ranking(*names))
         for needs, tee_only in questions * 2:
             self.assertEqual(
@@ -106,7 +106,7 @@ class RosterTests(SynchronousTestCase):
             )
 
     def test_worked_out_once(self) -> None:
-        """The same question, also with another number between the same limits, costs nothing."""
+        """A repeated question, or another number between the same limits, costs nothing."""
         catalog = Catalog.of([Model("a", max_output_length=10), Model("b", max_output_length=20)])
         asked = EligibleModels(catalog, _ranking("a", "b"))
         with patch.object(eligible, "lacking", wraps=lacking) as looked:
@@ -125,7 +125,7 @@ class RosterTests(SynchronousTestCase):
         self.assertEqual(first, candidates_of(("b",)))
 
     def test_least_context(self) -> None:
-        """The shortest context of the ranked models, if any is known."""
+        """The shortest context of the ranked models is reported if any is known."""
         models = [Model("a", context_length=30), Model("b", context_length=20), Model("c")]
         catalog = Catalog.of([*models, Model("d", context_length=10)])
         self.assertEqual(EligibleModels(catalog, _ranking("a", "b", "c")).least_context, 20)
@@ -133,7 +133,7 @@ class RosterTests(SynchronousTestCase):
         self.assertIsNone(EligibleModels(None, _ranking("a")).least_context)
 
     def test_long_prompt(self) -> None:
-        """A prompt that certainly does not fit leaves only longer and unknown contexts."""
+        """A prompt that is too long leaves only models with a longer or unknown context."""
         models = [Model("a", context_length=10), Model("b", context_length=20), Model("c")]
         asked = EligibleModels(Catalog.of(models), _ranking("a", "b", "c"))
         for tokens, left in ((10, "abc"), (11, "bc"), (20, "bc"), (21, "c")):
@@ -142,7 +142,7 @@ class RosterTests(SynchronousTestCase):
             )
 
     def test_bounded(self) -> None:
-        """No client can make a roster grow without end."""
+        """Clients cannot make the cache grow without limit."""
         models = [Model(str(place), max_output_length=place) for place in range(1000)]
         asked = EligibleModels(Catalog.of(models), _ranking(*(model.name for model in models)))
         for tokens in range(1000):
@@ -153,12 +153,12 @@ class RosterTests(SynchronousTestCase):
             self.assertLessEqual(len(asked._cache), 256)
 
     def names(self, answer: tuple[Candidate, ...] | RouterError) -> tuple[str, ...]:
-        """An answer that must not be a refusal."""
+        """Return the eligible names; fail on an error."""
         assert not isinstance(answer, RouterError), answer
         return tuple(each.model for each in answer)
 
     def test_of_a_snapshot(self) -> None:
-        """A snapshot brings its roster, which is no part of its value."""
+        """A snapshot makes its own instance, which does not count in comparisons of snapshots."""
         one = Snapshot(None, _ranking("a"))
         self.assertEqual(one.roster.serving(NOTHING, False), candidates_of(("a",)))
         self.assertEqual(one, Snapshot(None, _ranking("a")))

@@ -1,4 +1,4 @@
-"""Reading what an error says, out of any of its envelopes."""
+"""Tests of the recognition of upstream error messages in all their envelopes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TextsTests(SynchronousTestCase):
     """All texts of an error body."""
 
     def test_envelopes(self) -> None:
-        """A text is found wherever the platform, an engine or OpenAI's shape keeps it."""
+        """Strings are found in the envelopes of the platform, the engines and OpenAI."""
         for value in (
             {"detail": "Boom"},
             {"detail": {"message": "Boom", "quota_reset_timestamp": "later"}},
@@ -34,12 +34,12 @@ class TextsTests(SynchronousTestCase):
             self.assertEqual(_texts(value), ("boom",), value)
 
     def test_several_texts(self) -> None:
-        """Message, code and type are all texts, in the order of their members' names here."""
+        """Message, code and type are all returned, in a fixed order."""
         value = {"error": {"type": "T", "code": "C", "message": "M"}, "detail": "D"}
         self.assertEqual(_texts(value), ("d", "m", "c", "t"))
 
     def test_what_says_nothing(self) -> None:
-        """No JSON, cut JSON, no object, or no text at the usual places: nothing is said."""
+        """Invalid or truncated JSON, non-objects and unusual members yield no strings."""
         for body in (
             b"",
             b"detail",
@@ -60,7 +60,7 @@ class TextsTests(SynchronousTestCase):
             self.assertEqual(texts(body), (), body[:30])
 
     def test_depth_is_bounded(self) -> None:
-        """Texts below four levels of envelope are not looked for."""
+        """Strings below four levels of envelopes are not collected."""
         self.assertEqual(_texts({"detail": [[["Boom"]]]}), ("boom",))
         self.assertEqual(_texts({"detail": [[[["Boom"]]]]}), ())
         four = {"detail": {"detail": {"detail": {"detail": "Boom"}}}}
@@ -69,10 +69,10 @@ class TextsTests(SynchronousTestCase):
 
 
 class MeaningTests(SynchronousTestCase):
-    """Which texts matter."""
+    """The error messages that are recognized."""
 
     def test_at_capacity(self) -> None:
-        """The capacity text is known by its start."""
+        """The capacity message is recognized by its beginning."""
         self.assertTrue(
             error_text.at_capacity(("infrastructure is at maximum capacity, try again",))
         )
@@ -87,7 +87,7 @@ class MeaningTests(SynchronousTestCase):
         self.assertFalse(error_text.at_capacity(()))
 
     def test_no_target_left(self) -> None:
-        """The four texts for a model whose replicas all failed."""
+        """All four messages of a model whose replicas failed are recognized."""
         for text in (
             "exhausted all available targets to no avail",
             "no infrastructure available to serve request",
@@ -100,13 +100,13 @@ class MeaningTests(SynchronousTestCase):
             self.assertFalse(error_text.no_target_left((text,)), text)
 
     def test_model_not_found(self) -> None:
-        """The platform's text for a model it does not serve, and no other 404."""
+        """The platform's message for an unknown model is recognized, and no other 404."""
         self.assertTrue(error_text.model_not_found(("model not found: acme/m",)))
         for text in ("no matching cord found!", "no matching chute found!", "not found"):
             self.assertFalse(error_text.model_not_found((text,)), text)
 
     def test_context_exceeded(self) -> None:
-        """Every engine's way to say it, also behind the platform's doubled prefix."""
+        """Every engine's message is recognized, also behind the platform's doubled prefix."""
         prefix = "invalid request: invalid request: "
         for text in (
             "the input (61709 tokens) is longer than the model's context length (40960 tokens).",
@@ -134,7 +134,7 @@ class MeaningTests(SynchronousTestCase):
             self.assertTrue(error_text.context_exceeded(("x", prefix + text)), text)
 
     def test_other_bad_requests(self) -> None:
-        """What no larger model would take either is not about the context."""
+        """Errors that a larger context would not avoid are not recognized as context errors."""
         for text in (
             "invalid request: invalid request: content policy violation",
             "invalid request json: expecting value",

@@ -1,4 +1,4 @@
-"""Why models are no candidates: the same rules as the plan's, asked about each."""
+"""Tests of the reasons why models are no candidates, which follow the plan's rules."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def _dropped(
     return dropped(_selector(text), needs, tee_only, _snapshot(), rules)
 
 
-class DroppingTests(SynchronousTestCase):
+class ExclusionTests(SynchronousTestCase):
     """One rule at a time."""
 
     def test_needs(self) -> None:
-        """Behind the alias every need that a model lacks is named; elsewhere needs mean nothing."""
+        """For the alias every need that a model lacks is named; lists and names ignore needs."""
         needs = Needs(tools=True, completion_tokens=7)
         lacking = Dropped("open", Cause.LACKS, ("tools", "completion_tokens"))
         self.assertEqual(_dropped("alias", needs), (lacking,))
@@ -56,7 +56,7 @@ class DroppingTests(SynchronousTestCase):
         self.assertEqual(_dropped("open", needs), ())
 
     def test_confidential(self) -> None:
-        """What is not marked as confidential, in every mode, by request and by rule."""
+        """Unmarked models are excluded in every mode, by request and by setting."""
         not_marked = tuple(Dropped(name, Cause.NOT_CONFIDENTIAL) for name in ("open", "vague"))
         self.assertEqual(_dropped("alias", tee_only=True), not_marked)
         self.assertEqual(_dropped("open,tee,vague", tee_only=True), not_marked)
@@ -66,7 +66,7 @@ class DroppingTests(SynchronousTestCase):
         self.assertEqual(_dropped("1", tee_only=True), ())
 
     def test_unknown(self) -> None:
-        """Names that the catalog does not have, unless they are forwarded."""
+        """Names that are not in the catalog are excluded unless they are forwarded."""
         stranger = (Dropped("stranger", Cause.UNKNOWN),)
         self.assertEqual(_dropped("stranger"), stranger)
         self.assertEqual(_dropped("tee,stranger"), stranger)
@@ -75,7 +75,7 @@ class DroppingTests(SynchronousTestCase):
         self.assertEqual(dropped(_selector("x"), NOTHING, False, _snapshot(None), RULES), ())
 
     def test_nothing_is_known(self) -> None:
-        """Of a model that ranks without a catalog nobody knows what it lacks."""
+        """A model that ranks without a catalog is not known to lack anything."""
         snapshot = Snapshot(None, rank([Load("x-TEE", None, 1)], None))
         needs = Needs(tools=True)
         self.assertEqual(dropped(_selector("alias"), needs, False, snapshot, RULES), ())
@@ -107,7 +107,7 @@ class DroppingTests(SynchronousTestCase):
     def test_what_the_plan_leaves_out(
         self, text: str, needs: Needs, tee_only: bool, rules: Rules, catalog: Catalog | None
     ) -> None:
-        """Candidates and what is dropped are together all that could have been meant."""
+        """Candidates and excluded models together are all models that the selector could mean."""
         selector, snapshot = _selector(text), _snapshot(catalog)
         made = plan(selector, needs, tee_only, snapshot, rules, RoutingState())
         told = [each.name for each in dropped(selector, needs, tee_only, snapshot, rules)]

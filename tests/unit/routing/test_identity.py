@@ -1,4 +1,4 @@
-"""Who a client is: address, key, and whose word counts."""
+"""Tests of a client's identity: address, key, and trusted proxies."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ class AddressTests(SynchronousTestCase):
     """The client's address."""
 
     def test_without_trust_the_peer_counts(self) -> None:
-        """Headers mean nothing unless proxies are trusted and the peer is one of them."""
+        """Header fields count only if proxies are trusted and the peer is one of them."""
         self.assertEqual(_address("1.2.3.4", trust=Trust()), PROXY)
         self.assertEqual(_address("1.2.3.4", trust=Trust(False, TRUST.networks)), PROXY)
         self.assertEqual(_address("1.2.3.4", trust=Trust(True)), PROXY)
         self.assertEqual(_address("1.2.3.4", peer="192.0.2.7"), "192.0.2.7")
 
     def test_the_right_most_entry_that_is_not_trusted(self) -> None:
-        """Trusted proxies are walked through; what the client wrote further left cannot win."""
+        """Trusted proxies are skipped from the right; entries left of the client never count."""
         self.assertEqual(_address("1.2.3.4"), "1.2.3.4")
         self.assertEqual(_address("6.6.6.6, 1.2.3.4"), "1.2.3.4")
         self.assertEqual(_address("6.6.6.6,1.2.3.4 ,\t10.9.9.9, 10.0.0.2"), "1.2.3.4")
         self.assertEqual(_address("10.0.0.9, 1.2.3.4, 10.0.0.2"), "1.2.3.4")
 
     def test_several_lines_are_one_list(self) -> None:
-        """A repeated header is read in order, as if it were one."""
+        """Repeated header lines are read in order, as one list."""
         self.assertEqual(_address("6.6.6.6", "1.2.3.4", "10.0.0.2"), "1.2.3.4")
         self.assertEqual(_address("1.2.3.4, 10.0.0.3", "10.0.0.2"), "1.2.3.4")
 
     def test_all_trusted(self) -> None:
-        """If only proxies are named, the left-most of them is where the request came from."""
+        """If every entry is a trusted proxy, the left-most one counts."""
         self.assertEqual(_address("10.0.0.5, 10.0.0.6"), "10.0.0.5")
 
     def test_no_entries(self) -> None:
-        """A proxy that names nobody speaks for itself."""
+        """Without entries the trusted proxy itself counts as the client."""
         for values in ((), ("",), (" , ,",), ("", "\t")):
             self.assertEqual(_address(*values), PROXY, values)
 
     def test_empty_entries_are_skipped(self) -> None:
-        """Empty list elements are ignored, as HTTP lists are read."""
+        """Empty list elements are ignored (RFC 9110 §5.6.1)."""
         self.assertEqual(_address("1.2.3.4,, ,10.0.0.2,"), "1.2.3.4")
 
     def test_a_malformed_entry_gives_the_peer(self) -> None:
-        """What is no address on the way to the client makes the header worthless."""
+        """A malformed entry on the way to the client makes the peer count."""
         for entry in (
             *("unknown", "_hidden", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "host:80"),
             *("1.2.3.4:", "1.2.3.4:x", "1.2.3.4:65536", "1.2.3.4:123456", "1.2.3.4:\u0661"),
@@ -63,11 +63,11 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(_address(f"1.1.1.1, {entry}, 10.0.0.2"), PROXY, entry)
 
     def test_what_is_left_of_the_client_is_not_read(self) -> None:
-        """Nonsense that the client wrote itself does no harm."""
+        """Malformed entries left of the client have no effect."""
         self.assertEqual(_address("nonsense, 1.2.3.4"), "1.2.3.4")
 
     def test_ports_and_brackets(self) -> None:
-        """Some proxies add the port, and brackets for IPv6."""
+        """Ports, and brackets around IPv6 addresses, are removed."""
         for entry, address in (
             ("1.2.3.4:0", "1.2.3.4"),
             ("1.2.3.4:65535", "1.2.3.4"),
@@ -78,23 +78,23 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(_address(entry), address)
 
     def test_ipv4_written_as_ipv6_is_ipv4(self) -> None:
-        """A dual-stack socket's peer is the IPv4 host it stands for, in trust and in text."""
+        """The IPv4-mapped peer of a dual-stack socket counts as the IPv4 address."""
         self.assertEqual(_address("1.2.3.4", peer="::ffff:10.0.0.1"), "1.2.3.4")
         self.assertEqual(_address(peer="::ffff:192.0.2.7"), "192.0.2.7")
         self.assertEqual(_address("1.2.3.4, ::ffff:10.0.0.2"), "1.2.3.4")
         self.assertEqual(_address("[::ffff:1.2.3.4]:80"), "1.2.3.4")
 
     def test_ipv6_proxies(self) -> None:
-        """Trusted networks of both families count, each for its own addresses."""
+        """Trusted networks of both families are supported."""
         self.assertEqual(_address("2001:db9::5, 10.0.0.2", peer="2001:db8::1"), "2001:db9::5")
         self.assertEqual(_address("1.2.3.4", peer="2001:DB8:0::1"), "1.2.3.4")
 
     def test_canonical_text(self) -> None:
-        """One address has one text."""
+        """All spellings of an address yield one text."""
         self.assertEqual(_address(peer="2001:0DB8:0:0:0:0:0:1"), "2001:db8::1")
 
     def test_a_peer_that_is_no_ip_address(self) -> None:
-        """A socket file, or an address with a zone, is itself, and trusted by nobody."""
+        """A Unix socket path or a zoned address is returned as it is, and never trusted."""
         for peer in ("/run/autopilot.sock", "", "fe80::1%eth0"):
             self.assertEqual(_address("1.2.3.4", peer=peer), peer)
         everyone = Trust(True, (ip_network("::/0"), ip_network("0.0.0.0/0")))
@@ -138,7 +138,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(_key("Basic abc", " ", "192.0.2.1"), _key(address="192.0.2.1"))
 
     def test_the_address_is_looked_for_where_it_counts(self) -> None:
-        """The address is the one behind trusted proxies, and only without token and API key."""
+        """The address behind trusted proxies counts, and only without token and API key."""
         hasher = Hasher(b"k")
         proxied = client_key(None, None, PROXY, ["1.2.3.4, 10.0.0.2"], TRUST, hasher)
         self.assertEqual(proxied, _key(address="1.2.3.4"))
@@ -146,7 +146,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(token, _key("Bearer t"))
 
     def test_a_hasher_is_used_again(self) -> None:
-        """What was hashed before leaves no trace in it."""
+        """Earlier hashes do not affect later ones."""
         hasher = Hasher(b"k")
         first = [client_key("Bearer t", None, "x", (), TRUST, hasher) for _ in range(2)]
         self.assertEqual(first, [_key("Bearer t")] * 2)
@@ -158,19 +158,19 @@ class KeyTests(SynchronousTestCase):
             self.assertEqual(_key(text), _key("Bearer t"), text)
 
     def test_no_token(self) -> None:
-        """Other schemes, a scheme alone and a blank token are no token."""
+        """Other schemes, a scheme alone and a blank token do not count as a token."""
         for text in ("", "Bearer", "Bearer ", "Bearer \t ", "t", "Basic t", "Bearert t", "Token t"):
             self.assertEqual(_key(text), _key(), text)
             self.assertEqual(_key(text, "a"), _key(None, "a"), text)
 
     def test_the_three_kinds_never_meet(self) -> None:
-        """The same text as token, API key and address is three clients."""
+        """One text as token, API key and address identifies three clients."""
         text = "192.0.2.1"
         keys = {_key(f"Bearer {text}"), _key(None, text), _key(address=text)}
         self.assertEqual(len(keys), 3)
 
     def test_the_hash_key(self) -> None:
-        """Another secret gives other hashes; one of any length works, to its last byte."""
+        """Another secret yields other hashes, and every byte of a secret of any length counts."""
         self.assertNotEqual(_key("Bearer t", hash_key=b"k"), _key("Bearer t", hash_key=b"l"))
         lengths = [_key("Bearer t", hash_key=b"k" * size) for size in (0, 1, 64, 65, 1000)]
         self.assertEqual(len(set(lengths)), 5)
@@ -178,7 +178,7 @@ class KeyTests(SynchronousTestCase):
         self.assertNotEqual(*long)
 
     def test_the_hash_is_blake2b(self) -> None:
-        """The hash is that of the standard, so that routers with one secret agree."""
+        """The hash is standard BLAKE2b, so that routers with one secret agree."""
         for secret in (b"k" * 64, b"k"):
             expected = blake2b(b"t", digest_size=16, key=secret, person=b"token").digest()
             self.assertEqual(_key("Bearer t", hash_key=secret), expected)
@@ -188,12 +188,12 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(_key(), expected)
 
     def test_a_token_of_several_words(self) -> None:
-        """All of the token counts, blanks inside it included."""
+        """The whole token counts, inner blanks included."""
         self.assertNotEqual(_key("Bearer a b c"), _key("Bearer a b d"))
         self.assertNotEqual(_key("Bearer a b c"), _key("Bearer x b c"))
 
     def test_only_blanks_are_trimmed(self) -> None:
-        """No other character is taken off a token or a key."""
+        """Only blanks are trimmed from a token or a key."""
         self.assertNotEqual(_key("Bearer XtX"), _key("Bearer t"))
         self.assertNotEqual(_key(None, "XaX"), _key(None, "a"))
         for blank in ("\xa0", "\x0b", "\n"):
@@ -202,6 +202,6 @@ class KeyTests(SynchronousTestCase):
             self.assertEqual(_key(f"{blank}Bearer t"), _key())
 
     def test_any_text_can_be_hashed(self) -> None:
-        """Header values outside ASCII, lone surrogates included, are values like others."""
+        """Non-ASCII header values, lone surrogates included, can be hashed."""
         self.assertNotEqual(_key("Bearer \udc80"), _key("Bearer \udc81"))
         self.assertNotEqual(_key("Bearer é"), _key("Bearer e"))

@@ -1,4 +1,4 @@
-"""Which models a request may go to, and the refusals when there are none."""
+"""Tests of the candidates of a request, and of the errors if there are none."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def _plan(
 
 
 class PlanTestCase(SynchronousTestCase):
-    """What the tests of this file share."""
+    """Base of the test cases in this file."""
 
     def check_refused(
         self, answer: Plan | RouterError, code: str, *words: str, status: int = 400
     ) -> RouterError:
-        """Assert that the answer is this refusal, with ``words`` in its message."""
+        """Assert that the result is this error, with ``words`` in its message."""
         assert isinstance(answer, RouterError), answer
         self.assertEqual((answer.status, answer.code), (status, code))
         self.assertEqual(answer.param, "model" if status == 400 else None)
@@ -59,7 +59,7 @@ class PlanTestCase(SynchronousTestCase):
 
 
 class CandidateTests(PlanTestCase):
-    """Whom a selector speaks of."""
+    """The models that a selector means."""
 
     def test_the_alias_speaks_of_the_ranking(self) -> None:
         """Every ranked model is a candidate, in the ranking's order."""
@@ -78,7 +78,7 @@ class CandidateTests(PlanTestCase):
             self.assertEqual(_plan(text), Plan(Mode.DIRECT, candidates_of((text,))))
 
     def test_nothing_ranked(self) -> None:
-        """An alias without candidates is a matter of time: 503 with Retry-After."""
+        """An alias without candidates is a temporary error: 503 with Retry-After."""
         refusal = self.check_refused(
             _plan("auto", snapshot=_snapshot()), "no_candidates", status=503
         )
@@ -89,7 +89,7 @@ class CandidateTests(PlanTestCase):
         self.check_refused(_plan("auto", snapshot=empty, rules=TEE), "no_candidates", status=503)
 
     def test_a_repeated_name_is_one_candidate(self) -> None:
-        """Neither a ranking nor a selector can bring a model in twice."""
+        """Neither a ranking nor a selector yields a candidate twice."""
         snapshot = _snapshot("acme/B", "acme/C", "acme/B")
         self.assertEqual(
             _plan("auto", snapshot=snapshot), Plan(Mode.ALIAS, candidates_of(("acme/B", "acme/C")))
@@ -97,28 +97,28 @@ class CandidateTests(PlanTestCase):
 
 
 class UnknownTests(PlanTestCase):
-    """Names that the catalog does not have."""
+    """Names that are not in the catalog."""
 
     def test_every_unknown_item_is_named(self) -> None:
-        """A list with unknown items is refused whole, and only those are named."""
+        """A list with unknown items is rejected as a whole, and the message names only those."""
         answer = self.check_refused(
             _plan("acme/B,nope,acme/C,nix"), "unknown_model", "'nope'", "'nix'", "models"
         )
         self.assertNotIn("acme/C'", answer.message.replace("mean 'acme/C'", ""))
 
     def test_a_direct_name(self) -> None:
-        """An unknown direct name is refused, with what may have been meant."""
+        """An unknown direct name is rejected with a suggestion."""
         self.check_refused(_plan("acme/b"), "unknown_model", "'acme/b' (did you mean 'acme/B'")
 
     def test_the_platforms_suffixes(self) -> None:
-        """A direct name may end as the platform allows; its model has to exist all the same."""
+        """A direct name may have the platform's suffixes, but its model must exist."""
         for suffix in (":latency", ":THROUGHPUT", ":THINKING", ":THINKING:latency"):
             text = f"acme/B{suffix}"
             self.assertEqual(_plan(text), Plan(Mode.DIRECT, candidates_of((text,))))
             self.check_refused(_plan(f"nope{suffix}"), "unknown_model", f"'nope{suffix}'")
 
     def test_other_suffixes(self) -> None:
-        """Endings that the platform does not know make it another name."""
+        """Any other suffix is a part of the name."""
         for suffix in (":thinking", ":premium", ":latency:THINKING", ":latency:latency"):
             self.check_refused(_plan(f"acme/B{suffix}"), "unknown_model")
 
@@ -138,7 +138,7 @@ class UnknownTests(PlanTestCase):
         )
 
     def test_a_chute_id(self) -> None:
-        """A chute's id is known by way of the catalog for a direct name, as the platform does."""
+        """A chute's id is accepted as a direct name, as on the platform."""
         self.assertEqual(_plan("id-b"), Plan(Mode.DIRECT, candidates_of(("id-b",))))
         self.assertEqual(_plan("id-b:latency"), Plan(Mode.DIRECT, candidates_of(("id-b:latency",))))
         self.check_refused(_plan("id-b,acme/C"), "unknown_model", "did you mean 'acme/B'")
@@ -150,11 +150,11 @@ class UnknownTests(PlanTestCase):
         )
 
     def test_blanks_are_not_forgiven_in_a_direct_name(self) -> None:
-        """Ordinary blanks around a name are harmless, other blanks make it unknown."""
+        """ASCII blanks around a name are ignored; other blanks make it unknown."""
         self.check_refused(_plan("acme/B\u00a0"), "unknown_model", r"'acme/B\xa0'")
 
     def test_forward_turns_the_check_off(self) -> None:
-        """Names that only the platform knows are passed on when the operator says so."""
+        """With UNKNOWN_MODELS=forward unknown names are passed on."""
         self.assertEqual(
             _plan("my-private", rules=FORWARD), Plan(Mode.DIRECT, candidates_of(("my-private",)))
         )
@@ -163,7 +163,7 @@ class UnknownTests(PlanTestCase):
         )
 
     def test_without_a_catalog_nothing_is_checked(self) -> None:
-        """Before the first catalog, and with an empty one, every name may be right."""
+        """Without a catalog, and with an empty one, every name is accepted."""
         for catalog in (None, Catalog.of([])):
             snapshot = _snapshot(catalog=catalog)
             self.assertEqual(
@@ -175,10 +175,10 @@ class UnknownTests(PlanTestCase):
 
 
 class ConfidentialTests(PlanTestCase):
-    """Trusted execution environments, asked for by the request or by the operator."""
+    """Trusted execution environments, required by the request or by the operator."""
 
     def both(self, text: str, snapshot: Snapshot = ALL) -> Plan | RouterError:
-        """The answer, which has to be the same whoever asks for it."""
+        """Return the result, which must not depend on who requires confidentiality."""
         by_request = _plan(text, tee_only=True, snapshot=snapshot)
         self.assertEqual(_plan(text, rules=TEE, snapshot=snapshot), by_request)
         return by_request
@@ -203,32 +203,32 @@ class ConfidentialTests(PlanTestCase):
         )
 
     def test_a_name_is_no_mark(self) -> None:
-        """Without a catalog nothing is marked, whatever the name claims."""
+        """Without a catalog no model counts as confidential, whatever its name."""
         snapshot = _snapshot("acme/A-TEE", catalog=None)
         for text in ("auto", "acme/A-TEE", "acme/A-TEE,"):
             self.check_refused(self.both(text, snapshot), "tee_required")
 
     def test_platform_forms_of_a_marked_model(self) -> None:
-        """A suffix or a chute's id does not hide the mark."""
+        """A model named with a suffix or by its chute's id keeps its mark."""
         for text in ("acme/A-TEE:latency", "acme/A-TEE:THINKING", "id-a"):
             self.assertEqual(self.both(text), Plan(Mode.DIRECT, candidates_of((text,))))
 
     def test_unknown_comes_first(self) -> None:
-        """A name that does not exist is told as that."""
+        """A name that does not exist is reported as unknown, not as unmarked."""
         self.check_refused(self.both("nope"), "unknown_model")
 
     def test_forwarded_names_are_not_marked(self) -> None:
-        """A name that only the platform knows cannot be known to be confidential."""
+        """A forwarded name never counts as confidential."""
         self.check_refused(_plan("x", rules=FORWARD, tee_only=True), "tee_required")
         expected = Plan(Mode.LIST, candidates_of(("acme/A-TEE",)))
         self.assertEqual(_plan("x,acme/A-TEE", rules=FORWARD, tee_only=True), expected)
 
 
 class CapableTests(PlanTestCase):
-    """What the request needs, behind the alias."""
+    """The needs of a request for the alias."""
 
     def test_models_known_to_lack_it_are_left_out(self) -> None:
-        """Unknown is no reason: only models that are known to lack a need are dropped."""
+        """Only models that are known to lack a need are left out."""
         images = _plan("auto", needs=Needs(images=True))
         self.assertEqual(images, Plan(Mode.ALIAS, candidates_of(("acme/B", "acme/C"))))
         length = _plan("auto", needs=Needs(completion_tokens=101))
@@ -237,7 +237,7 @@ class CapableTests(PlanTestCase):
         self.assertEqual(both, Plan(Mode.ALIAS, candidates_of(("acme/C",))))
 
     def test_none_left(self) -> None:
-        """The needs that nobody meets are named, each once."""
+        """The needs that no model meets are named, each once."""
         snapshot = _snapshot("acme/A-TEE", "acme/B", "acme/A-TEE")
         needs = Needs(video=True, json_mode=True)
         answer = _plan("auto", needs=needs, snapshot=snapshot)
@@ -249,7 +249,7 @@ class CapableTests(PlanTestCase):
         )
 
     def test_lists_and_direct_names_are_the_clients_choice(self) -> None:
-        """Who names models gets them, whatever the catalog says of them."""
+        """Lists and direct names are not filtered by needs."""
         needs = Needs(images=True, completion_tokens=1000)
         self.assertEqual(
             _plan("acme/A-TEE", needs=needs), Plan(Mode.DIRECT, candidates_of(("acme/A-TEE",)))
@@ -259,7 +259,7 @@ class CapableTests(PlanTestCase):
         )
 
     def test_models_outside_the_catalog_stay(self) -> None:
-        """Of a ranked model without an entry nothing is known."""
+        """A ranked model without a catalog entry is not known to lack anything."""
         snapshot = _snapshot("x-TEE", catalog=None)
         self.assertEqual(
             _plan("auto", needs=Needs(tools=True), snapshot=snapshot),
@@ -267,20 +267,20 @@ class CapableTests(PlanTestCase):
         )
 
     def test_tee_comes_first(self) -> None:
-        """Of two reasons to refuse, the environment is told before the needs."""
+        """A missing environment is reported before missing capabilities."""
         snapshot = _snapshot("acme/B")
         answer = _plan("auto", needs=Needs(json_mode=True), tee_only=True, snapshot=snapshot)
         self.check_refused(answer, "tee_required")
 
 
 class PickTests(SynchronousTestCase):
-    """The next candidate of a plan that is under way."""
+    """The next candidate of a plan in progress."""
 
     def test_the_first_that_is_not_cooling(self) -> None:
-        """A model that began to cool meanwhile is passed over."""
+        """A model that has begun to cool since is skipped."""
         self.assertEqual(pick(candidates_of(("a", "b", "c")), frozenset()).model, "a")
         self.assertEqual(pick(candidates_of(("a", "b", "c")), frozenset({"a", "c"})).model, "b")
 
     def test_all_cooling(self) -> None:
-        """If all cool, the first is tried all the same."""
+        """If all candidates are cooling, the first is tried."""
         self.assertEqual(pick(candidates_of(("a", "b")), frozenset({"a", "b", "c"})).model, "a")

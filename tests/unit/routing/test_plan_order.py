@@ -1,4 +1,4 @@
-"""The order of the candidates: what was asked for, what is remembered, what is cooling."""
+"""Tests of the order of candidates: requested order, remembered model, cooling models."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ class MeasuredTests(SynchronousTestCase):
     """The suffixes ``:latency`` and ``:throughput``."""
 
     def test_latency(self) -> None:
-        """The soonest first byte first; models without data after, in their order."""
+        """The shortest time to the first byte comes first; unmeasured models go last."""
         self.assertEqual(_order("auto:latency", SPEEDS), "bdac")
         self.assertEqual(_order("a,c,d,b:latency", SPEEDS), "bdac")
 
     def test_throughput(self) -> None:
-        """The most tokens per second first; models without data after, in their order."""
+        """The highest throughput comes first; unmeasured models go last."""
         self.assertEqual(_order("auto:throughput", SPEEDS), "cabd")
         self.assertEqual(_order("d,a,b,c:throughput", SPEEDS), "cadb")
 
     def test_without_a_suffix_speed_does_not_matter(self) -> None:
-        """The given order stands."""
+        """Without a suffix the given order stands."""
         self.assertEqual(_order("auto", SPEEDS), "abcd")
         self.assertEqual(_order("d,c", SPEEDS), "dc")
 
     def test_equal_speed_keeps_the_order(self) -> None:
-        """Ties stay as they were, and zero is a measurement."""
+        """Ties keep their order, and zero counts as a measurement."""
         recall = RoutingState(first_byte={"c": 0.0, "b": 0.0}, throughput={"d": 0.0})
         self.assertEqual(_order("auto:latency", recall), "bcad")
         self.assertEqual(_order("auto:throughput", recall), "dabc")
 
     def test_a_direct_name_is_not_reordered(self) -> None:
-        """One name has one order, and nothing remembered joins it."""
+        """A direct name stays the only candidate, whatever is remembered."""
         recall = RoutingState(remembered="b", cooling=frozenset({"a"}), first_byte={"b": 0.1})
         self.assertEqual(_order("a:latency", recall), "a:latency")
 
@@ -62,16 +62,16 @@ class AliasStickinessTests(SynchronousTestCase):
         self.assertEqual(_order("auto", RoutingState(remembered="a")), "abcd")
 
     def test_not_when_it_is_no_candidate(self) -> None:
-        """A model that is gone changes nothing and does not come back."""
+        """A remembered model that is no longer a candidate has no effect."""
         self.assertEqual(_order("auto", RoutingState(remembered="z")), "abcd")
 
     def test_not_while_it_is_cooling(self) -> None:
-        """A failing model is not clung to: it goes behind all others."""
+        """A remembered model that is cooling goes behind all others."""
         recall = RoutingState(remembered="b", cooling=frozenset({"b"}))
         self.assertEqual(_order("auto", recall), "acdb")
 
     def test_not_even_when_all_are_cooling(self) -> None:
-        """If everything cools, the ranking's order stands."""
+        """If all models are cooling, the ranking's order stands."""
         self.assertEqual(
             _order("auto", RoutingState(remembered="b", cooling=frozenset("abcd"))), "abcd"
         )
@@ -83,45 +83,45 @@ class AliasStickinessTests(SynchronousTestCase):
         )
 
     def test_recent_failures_do_not_matter(self) -> None:
-        """Behind the alias only the remembered model counts."""
+        """For the alias, recent failures have no effect on the order."""
         recall = RoutingState(remembered="c", failed_recently=frozenset("c"))
         self.assertEqual(_order("auto", recall), "cabd")
         self.assertEqual(_order("auto", RoutingState(failed_recently=frozenset("a"))), "abcd")
 
 
 class ListStickinessTests(SynchronousTestCase):
-    """The remembered model in a list: the caller's order rules."""
+    """The remembered model in a list, where the client's order takes precedence."""
 
     def test_the_order_stands(self) -> None:
-        """A remembered fallback stays where the caller put it."""
+        """A remembered fallback stays where the client put it."""
         self.assertEqual(_order("a,b,c", RoutingState(remembered="b")), "abc")
 
     def test_while_an_earlier_model_fails(self) -> None:
-        """It goes first only as long as a model before it has just failed for this client."""
+        """It moves to the front only while a model before it has just failed for this client."""
         for failed in ("a", "b", "ab", "ac"):
             recall = RoutingState(remembered="c", failed_recently=frozenset(failed))
             self.assertEqual(_order("a,b,c,d", recall), "cabd", failed)
 
     def test_failures_behind_it_do_not_matter(self) -> None:
-        """A failure of itself or of a later model leaves the order."""
+        """Its own failure, or that of a later model, does not change the order."""
         for failed in ("c", "b", "z"):
             recall = RoutingState(remembered="b", failed_recently=frozenset(failed))
             self.assertEqual(_order("a,b,c", recall), "abc", failed)
 
     def test_not_while_it_is_cooling(self) -> None:
-        """A cooling fallback goes last whatever failed."""
+        """A cooling fallback goes last, whatever else failed."""
         recall = RoutingState(
             remembered="b", failed_recently=frozenset("a"), cooling=frozenset({"b"})
         )
         self.assertEqual(_order("a,b,c", recall), "acb")
 
     def test_not_when_it_is_not_listed(self) -> None:
-        """Nothing that the caller did not list joins the candidates."""
+        """A remembered model that is not listed does not become a candidate."""
         recall = RoutingState(remembered="z", failed_recently=frozenset("a"))
         self.assertEqual(_order("a,b", recall), "ab")
 
     def test_under_a_suffix(self) -> None:
-        """Before it is before it in the measured order."""
+        """With a suffix, "before it" refers to the measured order."""
         recall = RoutingState("a", frozenset("b"), first_byte={"b": 0.1, "a": 0.2})
         self.assertEqual(_order("a,b,c:latency", recall), "abc")
         self.assertEqual(_order("a,b,c:throughput", recall), "abc")
@@ -130,7 +130,7 @@ class ListStickinessTests(SynchronousTestCase):
 
 
 class CoolingTests(SynchronousTestCase):
-    """Models that fail for everybody."""
+    """Models that are cooling down for every client."""
 
     def test_they_go_last_in_their_order(self) -> None:
         """Behind all others, and never left out."""
@@ -138,10 +138,10 @@ class CoolingTests(SynchronousTestCase):
         self.assertEqual(_order("c,b,a", RoutingState(cooling=frozenset("cz"))), "bac")
 
     def test_all_of_them(self) -> None:
-        """If all cool, all stay, in their order."""
+        """If all are cooling, all remain, in their order."""
         self.assertEqual(_order("auto", RoutingState(cooling=frozenset("abcd"))), "abcd")
 
     def test_they_go_last_under_a_suffix_too(self) -> None:
-        """The fastest model is no use while it fails."""
+        """A cooling model goes last even if it is the fastest."""
         recall = RoutingState(cooling=frozenset("b"), first_byte=SPEEDS.first_byte)
         self.assertEqual(_order("auto:latency", recall), "dacb")

@@ -1,4 +1,4 @@
-"""Routing stays pure: what it may import is checked, not promised."""
+"""Test that `autopilot.routing` imports nothing but pure modules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VALUES = "msgspec.Struct"
 
 
 def _imported(source: Path) -> set[str]:
-    """The modules that a file imports, or what it imports of them."""
+    """Return the modules that a file imports."""
     names = set()
     for node in ast.walk(ast.parse(source.read_text("utf-8"))):
         if isinstance(node, ast.Import):

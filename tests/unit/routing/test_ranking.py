@@ -1,4 +1,4 @@
-"""The ranking's formula, worked out by hand, and who takes part in it."""
+"""Tests of the ranking: its formula, computed by hand, and which records count."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class ScoreTests(SynchronousTestCase):
     """One record's score and its parts."""
 
     def near(self, actual: float, expected: float) -> None:
-        """Assert equality but for the last digits of a float."""
+        """Assert equality up to rounding errors."""
         self.assertAlmostEqual(actual, expected, places=12)
 
     def test_every_part(self) -> None:
-        """With all windows known each part is as the formula says."""
+        """With all windows known, each part follows the formula."""
         ranked = score(FULL)
         self.near(ranked.util, 0.6 * 0.5 + 0.3 * 0.25 + 0.1 * 0.75)  # 0.45
         self.near(ranked.free, 2.2)
@@ -54,7 +54,7 @@ class ScoreTests(SynchronousTestCase):
         self.assertEqual(ranked.rate_limit_ratio_5m, 0.01)
 
     def test_the_name(self) -> None:
-        """A record goes under its own name, or under the catalog's."""
+        """A record ranks under its own name, or under the catalog's."""
         self.assertEqual(score(FULL).name, "acme/M")
         self.assertEqual(score(FULL, "acme/N").name, "acme/N")
 
@@ -91,7 +91,7 @@ class ScoreTests(SynchronousTestCase):
         self.assertEqual(score(Load("m", None, 1)).rate_limit, 0.0)
 
     def test_each_window_can_be_the_worst(self) -> None:
-        """The ratio that counts is the largest after halving and quartering."""
+        """The largest of the weighted ratios counts."""
         self.near(score(replace(FULL, rate_limit_ratio_5m=0.5)).rate_limit, 0.5)
         self.near(score(replace(FULL, rate_limit_ratio_1h=0.8)).rate_limit, 0.2)
 
@@ -104,11 +104,11 @@ class ScoreTests(SynchronousTestCase):
         self.near(score(idle_hour).rate_limit, 0.015)
 
     def test_over_full_is_no_debt(self) -> None:
-        """Utilization above 1 leaves nothing free, and not less than nothing."""
+        """Utilization above 1 leaves no free capacity, but not negative capacity."""
         self.assertEqual(score(replace(FULL, utilization_5m=2.0)).free, 0.0)
 
     def test_growth_counts_up_to_eight_and_only_when_scalable(self) -> None:
-        """The bonus is a twentieth of an instance for each allowed, eight at most."""
+        """The bonus is 0.05 for each instance that may be added, up to eight."""
         self.near(score(replace(FULL, scale_allowance=8)).bonus, 0.4)
         self.near(score(replace(FULL, scale_allowance=9)).bonus, 0.4)
         self.near(score(replace(FULL, scale_allowance=7)).bonus, 0.35)
@@ -116,17 +116,17 @@ class ScoreTests(SynchronousTestCase):
         self.assertEqual(score(replace(FULL, scalable=False)).bonus, 0.0)
 
     def test_a_score_can_be_negative(self) -> None:
-        """A model that turns most calls away ranks below one that is merely full."""
+        """A model that rejects most requests ranks below one that is merely full."""
         self.near(score(replace(FULL, rate_limit_ratio_5m=1.0)).score, 2.2 + 0.15 - 8)
 
 
 class EligibilityTests(SynchronousTestCase):
-    """Which records take part."""
+    """Which records are ranked."""
 
     catalog = Catalog.of([Model("acme/A", "id-a"), Model("acme/B", "id-b"), Model("acme/C")])
 
     def test_private_chutes_never_do(self) -> None:
-        """The placeholder for private chutes is no model, whatever the catalog says."""
+        """The placeholder for private chutes never ranks, even if the catalog lists it."""
         private = _idle("[private chute]", chute_id="id-a")
         self.assertEqual(_names(private, catalog=self.catalog), [])
         self.assertEqual(
@@ -139,18 +139,18 @@ class EligibilityTests(SynchronousTestCase):
         self.assertEqual(_names(cold, warm, catalog=self.catalog), ["acme/B"])
 
     def test_the_catalog_is_joined_on_the_chute(self) -> None:
-        """A record found by its chute goes under the catalog's name."""
+        """A record matched by its chute ranks under the catalog's name."""
         self.assertEqual(
             _names(_idle("renamed", chute_id="id-b"), catalog=self.catalog), ["acme/B"]
         )
 
     def test_else_on_the_name(self) -> None:
-        """A record whose chute is unknown, or not given, is found by its name."""
+        """A record whose chute is unknown or missing is matched by its name."""
         self.assertEqual(_names(_idle("acme/C", chute_id="id-z"), catalog=self.catalog), ["acme/C"])
         self.assertEqual(_names(_idle("acme/A"), catalog=self.catalog), ["acme/A"])
 
     def test_what_the_catalog_lacks_is_left_out(self) -> None:
-        """With a catalog, not even the -TEE ending helps a model that is not in it."""
+        """With a catalog, a model that is not in it does not rank, whatever its suffix."""
         self.assertEqual(_names(_idle("acme/X-TEE", chute_id="id-z"), catalog=self.catalog), [])
 
     def test_without_a_catalog_only_tee_names(self) -> None:
@@ -161,37 +161,37 @@ class EligibilityTests(SynchronousTestCase):
             self.assertEqual(_names(*loads, catalog=catalog), ["acme/A-TEE", "B-TEE"])
 
     def test_a_model_ranks_once(self) -> None:
-        """Of two records of one model the better counts."""
+        """Of two records of one model the better one counts."""
         ranking = rank([_idle("acme/C", 1), _idle("acme/C", 3), _idle("acme/C", 2)], self.catalog)
         self.assertEqual([(ranked.name, ranked.score) for ranked in ranking], [("acme/C", 3.0)])
 
     def test_even_records_of_one_model(self) -> None:
-        """Two that score and order alike: what is shown of the model still has one source."""
+        """Of two records with equal scores, all parts come from the same record."""
         full = replace(_idle("acme/C"), utilization_current=2.0, utilization_5m=2.0)
         over = replace(full, utilization_1h=3.0)
         for loads in ([full, over], [over, full]):
             self.assertEqual(rank(loads, self.catalog), (score(full),))
 
     def test_the_record_of_the_chute_counts_before_a_namesake(self) -> None:
-        """Another chute of the same name cannot lend a model its free instances."""
+        """Another chute of the same name does not add its free instances to a model."""
         own, namesake = _idle("acme/A", 1, "id-a"), _idle("acme/A", 9, "id-z")
         for loads in ([own, namesake], [namesake, own]):
             self.assertEqual([each.score for each in rank(loads, self.catalog)], [1.0])
 
 
 class ExcludedTests(SynchronousTestCase):
-    """What the ranking leaves out is named with its reason."""
+    """The records outside the ranking, each with its reason."""
 
     CATALOG = Catalog.of([Model("acme/M", "id-m"), Model("acme/N", "id-n")])
 
     def reasons(self, *loads: Load, catalog: Catalog | None = CATALOG) -> list[tuple[str, str]]:
-        """Names and reasons; together with the ranking they are all records."""
+        """Return names and reasons; check that each record is either ranked or excluded."""
         found = excluded(loads, catalog)
         self.assertEqual(len(found) + len(rank(loads, catalog)), len(loads))
         return [(each.name, each.reason.value) for each in found]
 
     def test_each_reason(self) -> None:
-        """In the order of the feed; the first reason that holds is named."""
+        """The order is the feed's, and the first reason that applies is named."""
         self.assertEqual(
             self.reasons(
                 _idle("[private chute]"),
@@ -211,29 +211,29 @@ class ExcludedTests(SynchronousTestCase):
         )
 
     def test_without_a_catalog(self) -> None:
-        """Then it is the name that does not say enough."""
+        """Without a catalog the reason is the missing suffix."""
         for catalog in (None, Catalog.of(())):
             found = self.reasons(_idle("a-TEE"), _idle("b"), catalog=catalog)
             self.assertEqual(found, [("b", "no_catalog")])
 
     def test_another_record(self) -> None:
-        """Of two records of one model the one that does not count is named, as it is called."""
+        """Of two records of one model the superseded one is named, under its own name."""
         better, worse = _idle("acme/old", 2, "id-m"), _idle("acme/M", 3)
         self.assertEqual(self.reasons(better, worse), [("acme/M", "superseded")])
         self.assertEqual(self.reasons(worse, better), [("acme/M", "superseded")])
         self.assertEqual(self.reasons(worse, replace(worse)), [("acme/M", "superseded")])
 
     def test_nothing(self) -> None:
-        """An empty feed, and one of which everything ranks."""
+        """An empty feed and a fully ranked feed have no excluded records."""
         self.assertEqual(self.reasons(), [])
         self.assertEqual(self.reasons(_idle("acme/M")), [])
 
 
 class OrderTests(SynchronousTestCase):
-    """Best first, and ties in a fixed order."""
+    """The order of the ranking and its tie-breaks."""
 
     def order(self, *ranked: Load) -> list[str]:
-        """The names in order, from records of names that need no catalog."""
+        """Return the names in order, from records that rank without a catalog."""
         forward, backward = _names(*ranked), _names(*reversed(ranked))
         self.assertEqual(forward, backward)
         return forward
@@ -245,21 +245,21 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.order(many, few), ["a-TEE", "b-TEE"])
 
     def test_then_more_instances(self) -> None:
-        """Of equal scores the larger model goes first."""
+        """Of equal scores the one with more instances comes first."""
         small = Load("a-TEE", None, 1, utilization_5m=0.5)
         large = Load("b-TEE", None, 2, utilization_5m=0.75)
         self.assertEqual(score(small).score, score(large).score)
         self.assertEqual(self.order(small, large), ["b-TEE", "a-TEE"])
 
     def test_then_less_utilization_now(self) -> None:
-        """Then the model that is less busy at the moment."""
+        """Next, the one with the lower current utilization."""
         busy = Load("a-TEE", None, 2, utilization_current=0.6, utilization_5m=0.5)
         calm = Load("b-TEE", None, 2, utilization_current=0.4, utilization_5m=0.5)
         plain = Load("c-TEE", None, 2, utilization_5m=0.5)
         self.assertEqual(self.order(busy, calm, plain), ["b-TEE", "c-TEE", "a-TEE"])
 
     def test_then_fewer_refusals(self) -> None:
-        """Then the lower rate-limit ratio of the last 5 minutes."""
+        """Next, the one with the lower rate-limit ratio of the last 5 minutes."""
         more = Load("a-TEE", None, 2, 0.5, rate_limit_ratio_5m=0.25)
         less = Load("b-TEE", None, 2, 0.5, rate_limit_ratio_5m=0.125, rate_limit_ratio_15m=0.5)
         none = Load("c-TEE", None, 2, 0.5, rate_limit_ratio_1h=1.0)
@@ -267,7 +267,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.order(more, less, none), ["c-TEE", "b-TEE", "a-TEE"])
 
     def test_then_the_name(self) -> None:
-        """And at last the name, so that no tie is left."""
+        """Last, the name decides, so that no tie remains."""
         self.assertEqual(self.order(_idle("b-TEE"), _idle("a-TEE")), ["a-TEE", "b-TEE"])
 
     def test_equal_scores_from_different_parts(self) -> None:

@@ -1,4 +1,4 @@
-"""What a request needs, against what the catalog says of a model."""
+"""Tests of a request's needs against the catalog's facts about a model."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class LackingTests(SynchronousTestCase):
     """The first need that a model is known to lack."""
 
     def test_unknown_is_no_reason(self) -> None:
-        """A model of which nothing is said lacks nothing."""
+        """A model without any stated facts lacks nothing."""
         self.assertIsNone(lacking(UNKNOWN, ALL))
 
     def test_a_plain_request_needs_nothing(self) -> None:
-        """The barest model serves a request without needs."""
+        """A model without any features serves a request without needs."""
         self.assertEqual(NOTHING, Needs())
         self.assertIsNone(lacking(BARE, NOTHING))
 
     def test_each_need_is_named(self) -> None:
-        """Each need alone is missed in a model that has nothing, under its own name."""
+        """A model without features lacks each need, reported under the need's name."""
         for need in ("images", "audio", "video", "tools", "json_schema", "json_mode"):
             self.assertEqual(lacking(BARE, Needs(**{need: True})), need)
         self.assertEqual(lacking(BARE, Needs(prompt_tokens=201)), "prompt_tokens")
@@ -56,7 +56,7 @@ class LackingTests(SynchronousTestCase):
         self.assertEqual(lacking(BARE, Needs(completion_tokens=101)), "completion_tokens")
 
     def test_the_first_in_order_is_named(self) -> None:
-        """Of several missing needs the first counts: modalities, features, length."""
+        """Of several lacking needs the first counts: modalities, features, lengths."""
         everything = ("image", "audio", "video")
         features = ("tools", "structured_outputs", "json_mode")
         for have, need in enumerate(("images", "audio", "video")):
@@ -76,7 +76,7 @@ class LackingTests(SynchronousTestCase):
         self.assertEqual(list(lacks(bare, Needs(completion_tokens=4, prompt_tokens=5))), [])
 
     def test_what_is_there_is_not_missed(self) -> None:
-        """A model that has all of it lacks nothing."""
+        """A model with all features lacks nothing."""
         model = Model(
             "m",
             max_output_length=101,
@@ -86,13 +86,13 @@ class LackingTests(SynchronousTestCase):
         self.assertIsNone(lacking(model, ALL))
 
     def test_the_misspelt_feature_counts(self) -> None:
-        """The catalog's second spelling of structured outputs serves as well."""
+        """The catalog's second spelling of structured outputs counts as well."""
         self.assertIsNone(lacking(_with("structured_output"), Needs(json_schema=True)))
         self.assertIsNone(lacking(_with("structured_outputs"), Needs(json_schema=True)))
         self.assertEqual(lacking(_with("json_mode"), Needs(json_schema=True)), "json_schema")
 
     def test_the_completion_limit_may_be_reached(self) -> None:
-        """Exactly the model's longest output fits; one token more does not."""
+        """Exactly the model's output limit is accepted; one token more is not."""
         self.assertIsNone(lacking(BARE, Needs(completion_tokens=100)))
         self.assertEqual(lacking(BARE, Needs(completion_tokens=101)), "completion_tokens")
         self.assertIsNone(lacking(_with(), Needs(completion_tokens=101)))

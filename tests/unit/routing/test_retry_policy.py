@@ -1,4 +1,4 @@
-"""Commit or next: the table, row by row, and everything that is in no row."""
+"""Tests of the retry policy: every row of the table, and responses that match no row."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _judge(
     larger: bool = True,
     retry_after: str | None = None,
 ) -> RetryDecision:
-    """The verdict on a JSON error, whether or not its body is needed for it."""
+    """Return the decision on a JSON error, whether or not its body is needed."""
     reply = Reply(status, JSON, retry_after)
     head = at_head(reply, policy, mode)
     judged = on_body(reply, _body(detail), policy, mode, larger)
@@ -58,10 +58,10 @@ def _judge(
 
 
 class HeadTests(SynchronousTestCase):
-    """What status and content type settle."""
+    """Decisions by status and content type alone."""
 
     def test_every_status_without_json(self) -> None:
-        """Without a JSON body the status decides: 503 always, 502 and 504 but for strict."""
+        """Without JSON the status decides: 503 in every policy, 502 and 504 except in strict."""
         for status, policy, mode in product(range(200, 600), Policy, Mode):
             expected = COMMIT
             if status == 503 or (status in {502, 504} and policy is not STRICT):
@@ -77,7 +77,7 @@ class HeadTests(SynchronousTestCase):
                 self.assertEqual(judged, expected, (reply, policy, mode))
 
     def test_which_json_bodies_are_read(self) -> None:
-        """429, 500 and 400 are read but for strict, and 404 only behind the alias."""
+        """Bodies of 429, 500 and 400 are read except in strict, of 404 only for the alias."""
         for status, policy, mode in product(range(200, 600), Policy, Mode):
             asked = {429, 500, 400} | ({404} if mode is ALIAS else set())
             read = policy is not STRICT and status in asked
@@ -87,7 +87,7 @@ class HeadTests(SynchronousTestCase):
                 self.assertEqual(judged, READ)
 
     def test_json_types(self) -> None:
-        """JSON is JSON under each of its types."""
+        """Every JSON media type is recognized."""
         for content_type in (JSON, "text/json", "application/problem+json"):
             self.assertEqual(at_head(Reply(429, content_type), STANDARD, LIST), READ)
 
@@ -96,13 +96,13 @@ class RowTests(SynchronousTestCase):
     """Each row, under each policy."""
 
     def test_status_503_is_next_in_every_policy(self) -> None:
-        """A cold or disabled model is a reason to turn to another, whoever asks."""
+        """A 503 of a cold or disabled model leads to the next model in every policy."""
         for policy, mode in product(Policy, Mode):
             detail = "No instances available (yet) for chute_id='x'"
             self.assertEqual(_judge(503, detail, policy, mode), _next("status_503"))
 
     def test_the_table(self) -> None:
-        """Status and text, and what each policy makes of them."""
+        """Each status and message under each policy."""
         rows: tuple[tuple[int, object, RetryDecision, RetryDecision, RetryDecision], ...] = (
             (429, CAPACITY, COMMIT, _next("capacity_429"), _next("capacity_429")),
             (429, {"message": CAPACITY}, COMMIT, _next("capacity_429"), _next("capacity_429")),
@@ -128,7 +128,7 @@ class RowTests(SynchronousTestCase):
                 self.assertEqual(_judge(status, detail, policy), judgement, (status, detail))
 
     def test_the_callers_own_errors_are_final_in_every_policy(self) -> None:
-        """Credentials, balance, size and TEE errors go to the client, whatever they say."""
+        """Credential, balance, size and TEE errors go to the client, whatever their text."""
         details = (CAPACITY, EXHAUSTED, NOT_FOUND, CONTEXT, None, {"message": CONTEXT})
         for status, detail, policy, mode in product(
             (401, 402, 403, 405, 408, 409, 413, 422, 426, 451), details, Policy, Mode
@@ -136,35 +136,35 @@ class RowTests(SynchronousTestCase):
             self.assertEqual(_judge(status, detail, policy, mode), COMMIT, (status, detail))
 
     def test_a_success_is_committed(self) -> None:
-        """A 2xx or 3xx goes on, whatever its body says."""
+        """A 2xx or 3xx is committed, whatever its body."""
         for status, policy, mode in product((200, 201, 204, 302, 399), Policy, Mode):
             self.assertEqual(_judge(status, CAPACITY, policy, mode), COMMIT)
 
     def test_model_not_found_is_next_behind_the_alias_only(self) -> None:
-        """A client that named the model itself is told that there is none."""
+        """A client that named the model itself gets the 404."""
         for policy in (STANDARD, OPEN):
             self.assertEqual(_judge(404, NOT_FOUND, policy, ALIAS), _next("model_not_found"))
             self.assertEqual(_judge(404, NOT_FOUND, policy, LIST), COMMIT)
             self.assertEqual(_judge(404, NOT_FOUND, policy, DIRECT), COMMIT)
 
     def test_context_exceeded_needs_a_larger_candidate(self) -> None:
-        """Without a candidate known to read more the client gets the error."""
+        """Without a candidate with a larger context the client gets the error."""
         for policy, mode in product((STANDARD, OPEN), Mode):
             self.assertEqual(_judge(400, CONTEXT, policy, mode), _next("context_exceeded"))
             self.assertEqual(_judge(400, CONTEXT, policy, mode, larger=False), COMMIT)
 
     def test_a_larger_candidate_matters_to_nothing_else(self) -> None:
-        """Other rows apply with and without one."""
+        """Other rows do not depend on a larger candidate."""
         self.assertEqual(_judge(429, CAPACITY, STANDARD, larger=False), _next("capacity_429"))
 
     def test_capacity_and_exhaustion_hold_in_every_mode(self) -> None:
-        """Also a direct name: the verdict is about the model, not the selector."""
+        """These rows apply to direct names too, because they concern the model."""
         for mode in Mode:
             self.assertEqual(_judge(429, CAPACITY, STANDARD, mode), _next("capacity_429"))
             self.assertEqual(_judge(500, EXHAUSTED, STANDARD, mode), _next("exhausted_500"))
 
     def test_unreadable_bodies_say_nothing(self) -> None:
-        """A JSON type over something else is the client's answer, or the open policy's next."""
+        """A malformed JSON body is the client's answer, or leads to the next model under open."""
         for status, body in product((429, 500, 404, 400), (b"", b"<html>", b'{"detail":"Infra')):
             for policy in (STRICT, STANDARD):
                 judged = on_body(Reply(status, JSON), body, policy, ALIAS, True)
@@ -178,18 +178,18 @@ class PauseTests(SynchronousTestCase):
     """A short Retry-After under the open policy."""
 
     def pause(self, retry_after: str | None) -> int | None:
-        """The pause before turning away from a 429 that gives no known reason."""
+        """Return the pause after a 429 that matches no other row."""
         judgement = _judge(429, "slow down", OPEN, retry_after=retry_after)
         self.assertEqual(judgement.reason, "status_429")
         return judgement.pause
 
     def test_up_to_five_seconds(self) -> None:
-        """Whole seconds from 0 to 5 are waited for."""
+        """A Retry-After of 0 to 5 whole seconds is honoured."""
         for text, seconds in (("0", 0), ("1", 1), ("5", 5), (" 3\t", 3), ("005", 5)):
             self.assertEqual(self.pause(text), seconds, text)
 
     def test_anything_else_is_not(self) -> None:
-        """Longer times, dates, fractions and nonsense are not waited for."""
+        """Longer times, dates, fractions and malformed values are not honoured."""
         for text in (
             *(None, "", " ", "6", "60", "1.5", "-1", "+1", "1 s", "1,2"),
             *("\xa01", "X1", "1X", "\u0663", "9" * 5000, "0" * 10, "Wed, 21 Oct 2026 07:28:00 GMT"),
@@ -197,7 +197,7 @@ class PauseTests(SynchronousTestCase):
             self.assertIsNone(self.pause(text), text)
 
     def test_only_what_open_adds_is_waited_for(self) -> None:
-        """Rows of the table turn to the next model at once; other policies never wait."""
+        """The other rows turn to the next model at once, and other policies never wait."""
         for status, detail in ((503, ""), (502, ""), (504, ""), (429, CAPACITY), (500, EXHAUSTED)):
             self.assertIsNone(_judge(status, detail, OPEN, retry_after="2").pause, status)
         self.assertEqual(_judge(500, "", OPEN, retry_after="2"), _next("status_5xx", 2))
@@ -210,7 +210,7 @@ class EdgeLimitTests(SynchronousTestCase):
     """The edge's own 429."""
 
     def test_a_page_is_the_edge_limit(self) -> None:
-        """A 429 in HTML, by its type or, without one, by its start."""
+        """A 429 in HTML is recognized by its type or, without one, by its first bytes."""
         page = b"\r\n <HTML><center>nginx</center>"
         self.assertTrue(is_edge_limit(Reply(429, HTML), b""))
         self.assertTrue(is_edge_limit(Reply(429, "application/xhtml+xml"), b""))
@@ -218,7 +218,7 @@ class EdgeLimitTests(SynchronousTestCase):
         self.assertTrue(is_edge_limit(Reply(429, ""), b"<!DOCTYPE html>"))
 
     def test_nothing_else_is(self) -> None:
-        """JSON, other types, other statuses and unknown bodies are not."""
+        """JSON, other types, other statuses and unknown bodies are not an edge limit."""
         self.assertFalse(is_edge_limit(Reply(429, JSON), b"<html>"))
         self.assertFalse(is_edge_limit(Reply(429, "text/plain"), b"<html>"))
         self.assertFalse(is_edge_limit(Reply(429, ""), b""))
@@ -228,10 +228,10 @@ class EdgeLimitTests(SynchronousTestCase):
 
 
 class ReasonTests(SynchronousTestCase):
-    """The vocabulary of reasons."""
+    """The set of failover reasons."""
 
     def test_the_words(self) -> None:
-        """The whole fixed set, as dashboards know it."""
+        """The set is complete and unchanged, as dashboards depend on it."""
         network = {
             *(
                 retry_policy.CONNECT_ERROR,

@@ -1,4 +1,4 @@
-"""What ``model`` may say, read."""
+"""Tests of parsing the ``model`` member."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def _parse(text: str, max_items: int = 8) -> Selector | RouterError:
 
 
 class SelectorTestCase(SynchronousTestCase):
-    """What the tests of this file share."""
+    """Base of the test cases in this file."""
 
     def check(self, text: str, mode: Mode, names: tuple[str, ...], order: Order) -> None:
-        """Assert what ``text`` is read as."""
+        """Assert the selector that ``text`` is parsed into."""
         self.assertEqual(_parse(text), Selector(text, mode, names, order))
 
     def check_refused(self, text: str, code: str, max_items: int = 8) -> str:
-        """Assert that ``text`` is refused; return the message."""
+        """Assert that ``text`` is rejected, and return the message."""
         refusal = _parse(text, max_items)
         assert isinstance(refusal, RouterError), refusal
         self.assertEqual((refusal.status, refusal.code, refusal.param), (400, code, "model"))
@@ -31,7 +31,7 @@ class SelectorTestCase(SynchronousTestCase):
 
 
 class AliasTests(SelectorTestCase):
-    """The alias and its further names."""
+    """The alias and its other names."""
 
     def test_each_alias_name(self) -> None:
         """Every configured name selects the alias."""
@@ -39,12 +39,12 @@ class AliasTests(SelectorTestCase):
         self.check("auto", Mode.ALIAS, (), Order.GIVEN)
 
     def test_names_are_compared_exactly(self) -> None:
-        """Another case is another name."""
+        """Alias names are case-sensitive."""
         self.check("chutesai/autopilot", Mode.DIRECT, ("chutesai/autopilot",), Order.GIVEN)
         self.check("auto2", Mode.DIRECT, ("auto2",), Order.GIVEN)
 
     def test_suffix_in_any_case(self) -> None:
-        """The order suffix belongs to the alias whatever its case."""
+        """The order suffix is recognized in any case."""
         self.check("auto:latency", Mode.ALIAS, (), Order.LATENCY)
         self.check("auto:LaTenCy", Mode.ALIAS, (), Order.LATENCY)
         self.check("chutesai/AutoPilot:THROUGHPUT", Mode.ALIAS, (), Order.THROUGHPUT)
@@ -62,16 +62,16 @@ class AliasTests(SelectorTestCase):
             self.check(text, Mode.DIRECT, (text,), Order.GIVEN)
 
     def test_only_one_suffix_is_taken(self) -> None:
-        """What is before the suffix has to be an alias by itself."""
+        """Only one suffix is removed; the rest must be an alias."""
         text = "auto:latency:throughput"
         self.check(text, Mode.DIRECT, (text,), Order.THROUGHPUT)
 
 
 class DirectTests(SelectorTestCase):
-    """One name, passed on as it is."""
+    """Direct names."""
 
     def test_the_text_is_unchanged(self) -> None:
-        """Blanks and suffix stay in the name; the order is noted all the same."""
+        """Blanks and suffix stay in the name, although the order is recognized."""
         for text, order in (
             ("acme/M", Order.GIVEN),
             (" acme/M\n", Order.GIVEN),
@@ -94,14 +94,14 @@ class DirectTests(SelectorTestCase):
 
 
 class ListTests(SelectorTestCase):
-    """Preferences, separated by commas."""
+    """Preference lists."""
 
     def test_items_keep_their_order(self) -> None:
-        """The caller's order is the order."""
+        """Items keep the client's order."""
         self.check("b,a,c", Mode.LIST, ("b", "a", "c"), Order.GIVEN)
 
     def test_blanks_and_empty_items_are_dropped(self) -> None:
-        """ASCII blanks around items and items without a name do not count."""
+        """ASCII blanks around items, and empty items, are dropped."""
         self.check("XaX ,X", Mode.LIST, ("XaX", "X"), Order.GIVEN)
         self.check(" ,a , \t,\tb\n,,\r\v\f,", Mode.LIST, ("a", "b"), Order.GIVEN)
         self.check("a b, c", Mode.LIST, ("a b", "c"), Order.GIVEN)
@@ -111,7 +111,7 @@ class ListTests(SelectorTestCase):
         self.check("\u00a0,a,a\u2003", Mode.LIST, ("\u00a0", "a", "a\u2003"), Order.GIVEN)
 
     def test_one_item_is_a_list_still(self) -> None:
-        """A comma makes it a list, however few items are left."""
+        """A text with a comma is a list, even with one item."""
         self.check("a,", Mode.LIST, ("a",), Order.GIVEN)
 
     def test_repeated_items_count_once(self) -> None:
@@ -130,7 +130,7 @@ class ListTests(SelectorTestCase):
         self.check("auto,a", Mode.LIST, ("auto", "a"), Order.GIVEN)
 
     def test_an_alias_name_with_a_comma(self) -> None:
-        """The alias is looked for before commas are."""
+        """A text that equals an alias is not split at commas."""
         selector = parse_selector("a,b", frozenset({"a,b"}), 1)
         self.assertEqual(selector, Selector("a,b", Mode.ALIAS, (), Order.GIVEN))
 
@@ -141,14 +141,14 @@ class ListTests(SelectorTestCase):
             self.assertEqual(message, "The list in 'model' names no model.")
 
     def test_the_limit_counts_different_items(self) -> None:
-        """Exactly the limit is accepted, repetitions do not count, one more is refused."""
+        """Exactly the limit of distinct items is accepted; one more is rejected."""
         accepted = _parse("a,b,a,b,a", max_items=2)
         self.assertEqual(accepted, Selector("a,b,a,b,a", Mode.LIST, ("a", "b"), Order.GIVEN))
         message = self.check_refused("a,b,c", "invalid_model_list", max_items=2)
         self.assertEqual(message, "The list in 'model' names more than 2 different models.")
 
     def test_a_text_of_absurd_length_is_refused_unsplit(self) -> None:
-        """A list of more than 64 Ki characters is not worth the time it takes to split."""
+        """A list of more than 64 Ki characters is rejected without splitting it."""
         self.assertIsInstance(_parse("a," * 32768), Selector)
         message = self.check_refused("a," * 32768 + ",", "invalid_model_list")
         self.assertEqual(message, "The list in 'model' is longer than 65536 characters.")
@@ -156,10 +156,10 @@ class ListTests(SelectorTestCase):
 
 
 class SplitOrderTests(SynchronousTestCase):
-    """Taking the suffix off."""
+    """Splitting the order suffix off."""
 
     def test_what_is_left(self) -> None:
-        """The rest comes without ASCII blanks around it, with or without a suffix."""
+        """The rest has no ASCII blanks around it, with or without a suffix."""
         self.assertEqual(split_order(" a:latency "), ("a", Order.LATENCY))
         self.assertEqual(split_order(" a:b "), ("a:b", Order.GIVEN))
         self.assertEqual(split_order("given"), ("given", Order.GIVEN))

@@ -1,4 +1,4 @@
-"""The answer to an unknown name: short, printable and helpful."""
+"""Tests of the 400 ``unknown_model`` error."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def _message(*unknown: str, mode: Mode = Mode.LIST, catalog: Catalog = CATALOG) 
 
 
 class SuggestionTests(SynchronousTestCase):
-    """What may have been meant."""
+    """The suggested names."""
 
     def test_nothing_near(self) -> None:
-        """A name like no other is only named."""
+        """Without a close match the message only names the model."""
         self.assertEqual(_message("xyz"), "Unknown model: 'xyz'.")
         self.assertEqual(_message("xyz", "!"), "Unknown models: 'xyz'; '!'.")
 
@@ -45,14 +45,14 @@ class SuggestionTests(SynchronousTestCase):
         )
 
     def test_a_part_of_a_name(self) -> None:
-        """A name without its organisation or its ending is found, three at most."""
+        """A name without organisation or suffix is found; three suggestions at most."""
         self.assertIn("(did you mean 'moonshotai/Kimi-K3-TEE'?)", _message("Kimi-K3"))
         near = "'zai-org/GLM-5-TEE' or 'zai-org/GLM-5.2-TEE' or 'zai-org/GLM-5.1-TEE'?"
         self.assertIn(f"(did you mean {near})", _message("glm-5"))
         self.assertEqual(_message("zai-org").count("zai-org/"), 3)
 
     def test_the_likeliest_comes_first(self) -> None:
-        """Case, organisation, ending and punctuation are what people get wrong most often."""
+        """Names that differ in case, organisation, suffix or punctuation only come first."""
         names = (
             *("deepseek-ai/DeepSeek-V3-0324-TEE", "deepseek-ai/DeepSeek-V3.1-TEE"),
             *("deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-32B-TEE", "zai-org/GLM-5-TEE"),
@@ -76,7 +76,7 @@ class SuggestionTests(SynchronousTestCase):
             self.assertEqual(close(wanted, names), [], wanted)
 
     def test_what_counts_most(self) -> None:
-        """First the same but for punctuation, then parts, then the alike; the more alike before."""
+        """Equal up to punctuation comes first, then containment, then similarity."""
         for wanted, names in (
             ("a/b", ("A/b", "a/B")),
             ("abc-d", ("x/ab-cd", "x/0123456789abc-d")),
@@ -89,39 +89,39 @@ class SuggestionTests(SynchronousTestCase):
             self.assertEqual(near, list(names) if wanted != "a/b" else ["a/B"], wanted)
 
     def test_just_alike_enough(self) -> None:
-        """Three pairs of five."""
+        """Three common pairs of five are just enough."""
         self.assertEqual(close("abcdxy", ["abcdzw"]), ["abcdzw"])
         self.assertEqual(close("abcdxy", ["abcvzw"]), [])
 
     def test_as_near_as_each_other(self) -> None:
-        """Names that are equally near keep the catalog's order."""
+        """Equally close names keep the catalog's order."""
         self.assertEqual(close("a/bcd-3", ("a/bcd-2", "a/bcd-1")), ["a/bcd-2", "a/bcd-1"])
 
     def test_an_order_is_no_part_of_a_name(self) -> None:
-        """A suffix that asks for an order does not stand in the way."""
+        """An order suffix does not affect the comparison."""
         said = _message("Kimi-K3:Latency", mode=Mode.DIRECT)
         self.assertIn("'Kimi-K3:Latency' (did you mean 'moonshotai/Kimi-K3-TEE'?)", said)
 
     def test_bounded_work(self) -> None:
-        """The names of a catalog are each looked at once, however alike they are made."""
+        """Each catalog name is compared once, however similar the names are."""
         names = [f"abcdefgh{place:03}" for place in range(500)]
         with patch.object(suggest, "_Spelling", wraps=suggest._Spelling) as spelled:
             self.assertEqual(len(close("abcdefghi" + "h" * 50_000, names)), 3)
         self.assertEqual(spelled.call_count, 501)
 
     def test_two_characters_are_no_part(self) -> None:
-        """A fragment that is in most names suggests nothing."""
+        """A fragment of two characters suggests nothing."""
         self.assertEqual(_message("GL"), "Unknown model: 'GL'.")
         self.assertIn("did you mean", _message("GLM"))
 
     def test_a_misspelt_name(self) -> None:
-        """A name that is spelled alike is found, the nearest first, each once."""
+        """A misspelled name is found, the closest first, each once."""
         message = _message("zai-org/GLM-5.2-TE")
         self.assertIn("(did you mean 'zai-org/GLM-5.2-TEE' or ", message)
         self.assertEqual(message.count("'zai-org/GLM-5.2-TEE'"), 1)
 
     def test_a_chute_id(self) -> None:
-        """A chute's id in a list is answered with the model's name."""
+        """For a chute's id in a list the model's name is suggested."""
         self.assertIn("'id-0' (did you mean 'Qwen/Qwen3-32B-TEE'?)", _message("id-0"))
 
     def test_the_alias(self) -> None:
@@ -136,29 +136,29 @@ class SuggestionTests(SynchronousTestCase):
         )
 
     def test_only_the_first_four_are_explained(self) -> None:
-        """Every unknown name is named, however many there are."""
+        """Every unknown name is listed, but only the first four get suggestions."""
         message = _message(*(f"moonshotai/Kimi-K3-TEE{'!' * at}" for at in range(1, 7)))
         self.assertEqual(message.count("'moonshotai/Kimi-K3-TEE!"), 6)
         self.assertEqual(message.count("did you mean"), 4)
         self.assertTrue(message.endswith("'moonshotai/Kimi-K3-TEE!!!!!!'."), message)
 
     def test_a_huge_catalog_is_searched_in_part(self) -> None:
-        """The search ends after 500 names."""
+        """At most 500 catalog names are compared."""
         catalog = Catalog.of(Model(f"acme/M{at:04}") for at in range(2000))
         self.assertIn("'acme/M0499'", _message("acme/m0499", catalog=catalog))
         self.assertNotIn("'acme/M0500'", _message("acme/m0500", catalog=catalog))
 
 
 class EchoTests(SynchronousTestCase):
-    """What is echoed of a client's text."""
+    """How a client's text is echoed."""
 
     def test_long_names_are_cut(self) -> None:
-        """One hundred characters are enough, and the cut shows."""
+        """A name is cut to 100 characters, visibly."""
         self.assertEqual(echo("x" * 100), f"'{'x' * 100}'")
         self.assertEqual(echo("x" * 101), f"'{'x' * 100}…'")
         self.assertLess(len(_message("y" * 1_000_000)), 200)
 
     def test_unprintable_characters_are_spelled_out(self) -> None:
-        """Control characters, odd blanks and lone surrogates are escaped, letters are not."""
+        """Control characters, unusual blanks and lone surrogates are escaped; letters are not."""
         self.assertEqual(echo("a\n\x00\u00a0\u202e\ud800é"), r"'a\n\x00\xa0\u202e\ud800é'")
         self.assertEqual(echo("a b"), "'a b'")

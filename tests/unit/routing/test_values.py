@@ -1,4 +1,4 @@
-"""The values that pass between the parts: immutable, and spelled as configuration and logs do."""
+"""Tests of the values of routing: immutability, defaults and names."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from autopilot.routing.snapshot import Snapshot
 
 
 class ValueTests(SynchronousTestCase):
-    """What every value promises."""
+    """Properties of every value."""
 
     def test_nothing_can_be_changed(self) -> None:
-        """A request can keep what it started with: no value can be written to, or grow."""
+        """Values are immutable, so that a request keeps those that it started with."""
         load = Load("m", None, 1)
         for value, member in (
             (RouterError(400, "c", "m"), "status"),
@@ -46,7 +46,7 @@ class ValueTests(SynchronousTestCase):
                 setattr(value, member, None)
 
     def test_defaults(self) -> None:
-        """What is not said is not known, not wanted, and not trusted."""
+        """By default a fact is unknown, a need is absent and a proxy is untrusted."""
         self.assertEqual(
             Snapshot(), Snapshot(catalog=None, ranking=(), catalog_at=None, utilization_at=None)
         )
@@ -58,7 +58,7 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(Model("m").raw, b"")
 
     def test_words(self) -> None:
-        """The words that stand in settings, logs and metrics."""
+        """The words that settings, logs and metrics use."""
         for words, kind in (
             ("alias list direct", Mode),
             ("given latency throughput", Order),

@@ -1,4 +1,4 @@
-"""The platform in memory, behind a reactor in memory: feeds that answer, chats the test answers."""
+"""The platform in memory, behind a reactor in memory: it answers feeds, the test answers calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL = "http://192.0.2.1"
 
 
 def settings(**given: Any) -> Settings:
-    """Settings that lead to this platform, which is asked for evidence only if that is given."""
+    """Return settings for this platform; evidence is fetched only if ``evidence`` is given."""
     own: dict[str, Any] = {
         "backend_base_url": f"{URL}:81",
         "messages_base_url": f"{URL}:82",
@@ -34,7 +34,7 @@ def settings(**given: Any) -> Settings:
 
 
 class Wire(StringTransport):
-    """The platform's end of one connection that the router opened."""
+    """The platform's end of one connection from the router."""
 
     def __init__(self, platform: Platform, factory: Any) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.1", 80))
@@ -53,7 +53,7 @@ class Wire(StringTransport):
         self._platform.reactor.callLater(0, self.lose, ConnectionAborted())
 
     def says(self, *data: bytes) -> None:
-        """Send."""
+        """Send bytes."""
         for each in data:
             self.protocol.dataReceived(each)
 
@@ -64,12 +64,12 @@ class Wire(StringTransport):
             self.protocol.connectionLost(Failure(why))
 
     def breaks(self) -> None:
-        """Break it off."""
+        """Break the connection off."""
         self.lose(ConnectionLost())
 
 
 class Platform:
-    """Takes every connection the router opens through its reactor."""
+    """Accepts every connection that the router opens."""
 
     def __init__(self, reactor: MemoryReactorClock) -> None:
         self.reactor = reactor
@@ -77,7 +77,7 @@ class Platform:
         self.ports: list[int] = []
 
     def take(self) -> None:
-        """Complete the connections opened since, and answer those that ask for a feed."""
+        """Complete the connections opened since, and answer requests for feeds."""
         while self.reactor.tcpClients:
             _host, port, factory, _timeout, _bind = self.reactor.tcpClients.pop(0)
             wire = Wire(self, factory)
@@ -91,13 +91,13 @@ class Platform:
 
     @property
     def wire(self) -> Wire:
-        """The connection opened last."""
+        """The most recently opened connection."""
         self.take()
         return self.wires[-1]
 
 
 class ServiceTestCase(SynchronousTestCase):
-    """A service on a reactor in memory, which must not be needed for anything in the end."""
+    """A service on a reactor in memory, which must be idle at the end."""
 
     def setUp(self) -> None:
         """Make the reactor."""
@@ -106,11 +106,11 @@ class ServiceTestCase(SynchronousTestCase):
         self.browsers: list[Browser] = []
 
     def service(self, *, listen: bool = True, **given: Any) -> AutopilotService:
-        """A service with these settings."""
+        """Return a service with these settings."""
         return AutopilotService(settings(**given), reactor=self.reactor, listen=listen)
 
     def running(self, **given: Any) -> AutopilotService:
-        """A service that has both feeds."""
+        """Return a running service with both feeds."""
         service = self.service(**given)
         service.startService()
         self.platform.take()
@@ -127,7 +127,7 @@ class ServiceTestCase(SynchronousTestCase):
         return browser
 
     def assert_at_rest(self) -> None:
-        """Nothing is scheduled, nothing is connected."""
+        """Assert that nothing is scheduled and nothing is connected."""
         self.reactor.advance(0)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertEqual([wire for wire in self.platform.wires if not wire.lost], [])

@@ -1,4 +1,4 @@
-"""The service: starting, listening, and ending without breaking anything off."""
+"""Tests of the service: starting, listening and a graceful stop."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunningTests(ServiceTestCase):
         self.assertIs(autopilot_resource(service), service.resource)
 
     def test_serves(self) -> None:
-        """Once the feeds are there it is ready, and relays."""
+        """With both feeds the router is ready, and relays."""
         service = self.service()
         service.startService()
         browser = self.browser()
@@ -59,7 +59,7 @@ class RunningTests(ServiceTestCase):
         self.assert_at_rest()
 
     def test_status(self) -> None:
-        """The status page shows what is known and what happened, and nothing of the client."""
+        """The status page shows the router's state and recent events, and nothing about clients."""
         service = self.running()
         browser = self.browser()
         browser.sends(request(CHAT, b"Authorization: Bearer secret", body=ask()))
@@ -76,7 +76,7 @@ class RunningTests(ServiceTestCase):
         self.successResultOf(service.stopService())
 
     def test_ages_in_metrics(self) -> None:
-        """Ages are computed when asked for; -1 before the first fetch."""
+        """Ages are computed at scrape time; -1 before the first fetch."""
         self.service().startService()
         browser = self.browser()
         browser.sends(request(b"/metrics", method=b"GET"))
@@ -89,7 +89,7 @@ class RunningTests(ServiceTestCase):
             self.assertIn(b"chutes_autopilot_ready_%b_age_ms 2000.0" % name, after)
 
     def test_feeds_are_quiet(self) -> None:
-        """Fetching a feed logs nothing while all goes well."""
+        """A successful fetch logs nothing."""
         observer = EventLoggingObserver()
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
@@ -102,7 +102,7 @@ class RunningTests(ServiceTestCase):
         self.assertEqual([event for event in observer if "actory" in str(event)], [])
 
     def test_https_feeds(self) -> None:
-        """The feeds take the same verified way as calls."""
+        """Feeds are fetched over TLS with the same verification as calls."""
         ways = VerifiedEndpoints(self.reactor, trust_root(None))
         made = FeedEndpoints(ways).endpointForURI(URI.fromBytes(b"https://feeds.test/x"))
         self.assertTrue(verifyObject(IStreamClientEndpoint, made))
@@ -117,7 +117,7 @@ class RunningTests(ServiceTestCase):
         self.assertIn(b"feeds.test", wire.value())
 
     def test_tls_at_start(self) -> None:
-        """The TLS contexts of calls, feeds and evidence are made before anything is asked for."""
+        """The TLS contexts of calls, feeds and evidence are made at start."""
         made: list[str] = []
 
         def counted(host: str, **options: Any) -> Any:
@@ -141,7 +141,7 @@ class RunningTests(ServiceTestCase):
         self.successResultOf(service.stopService())
 
     def test_ports(self) -> None:
-        """It listens where the settings say, and tells where."""
+        """The service listens on the addresses of the settings, and reports its ports."""
         service = self.service(listen_addr="127.0.0.1:8081", admin_listen_addr="[::1]:8082")
         self.assertEqual(service.ports, [])
         service.privilegedStartService()
@@ -153,7 +153,7 @@ class RunningTests(ServiceTestCase):
         self.assertEqual(service.ports, [])
 
     def test_operators_apart(self) -> None:
-        """ADMIN_LISTEN_ADDR moves metrics and status there, and off the clients' port."""
+        """ADMIN_LISTEN_ADDR moves metrics and status from the clients' port to its own."""
         service = self.running(admin_listen_addr="127.0.0.1:8082")
         for path in (b"/metrics", b"/status", b"/status.json"):
             for port, status in ((0, 404), (1, 200)):
@@ -168,7 +168,7 @@ class RunningTests(ServiceTestCase):
         self.successResultOf(service.stopService())
 
     def test_port_taken(self) -> None:
-        """A port that cannot be bound is an error at once, before anything else happens."""
+        """A port that is taken is an error at once, before anything else starts."""
         taken = CannotListenError("127.0.0.1", 1, OSError())
         with patch.object(self.reactor, "listenTCP", side_effect=taken):
             self.assertRaises(CannotListenError, self.service().startService)
@@ -176,7 +176,7 @@ class RunningTests(ServiceTestCase):
         self.assertEqual(self.reactor.tcpClients, [])
 
     def test_stop_without_start(self) -> None:
-        """Stopping what never ran does nothing."""
+        """Stopping a service that never started does nothing."""
         self.successResultOf(self.service().stopService())
         self.assert_at_rest()
 
@@ -189,7 +189,7 @@ class RunningTests(ServiceTestCase):
         self.assert_at_rest()
 
     def test_monotonic_clock(self) -> None:
-        """A step of the wall clock moves no timer of the reactor."""
+        """A step of the wall clock does not move the reactor's timers."""
         reactor: Any = SelectReactor()
         self.addCleanup(lambda: [each.connectionLost(None) for each in reactor.removeAll()])
         self.addCleanup(lambda: [each.connectionLost(None) for each in reactor._internalReaders])
@@ -205,10 +205,10 @@ class RunningTests(ServiceTestCase):
 
 
 class MakeServiceTests(SynchronousTestCase):
-    """What ``twistd`` gets to run."""
+    """The service that ``twistd`` runs."""
 
     def make(self) -> Any:
-        """The service for the default settings; the process of the tests stays as it is."""
+        """Return the service of the default settings, without changing this process."""
         options = tap.Options()
         options.environ = {}
         options.parseOptions(["--env-file=/dev/null", "--listen-addr=127.0.0.1:1"])
@@ -224,13 +224,13 @@ class MakeServiceTests(SynchronousTestCase):
         return service
 
     def test_service(self) -> None:
-        """One router with the settings that were parsed."""
+        """It contains one router with the parsed settings."""
         (router,) = self.make()
         self.assertIsInstance(router, AutopilotService)
         self.assertEqual(router.settings.listen_addr, "127.0.0.1:1")
 
     def test_signals(self) -> None:
-        """Once it stops, the signals that the reactor listened to are ignored; no others are."""
+        """While stopping, it ignores the signals that stop the reactor, and no others."""
         from twisted.internet import reactor as installed
 
         reactor: Any = installed
@@ -258,28 +258,28 @@ class MakeServiceTests(SynchronousTestCase):
 
 
 class DrainTests(ServiceTestCase):
-    """The end, in the order of its steps."""
+    """The stop, step by step."""
 
     def streaming(self) -> Browser:
-        """A client in the middle of a stream."""
+        """Return a client in the middle of a stream."""
         browser = self.browser()
         browser.sends(request(body=ask()))
         self.platform.wire.says(head(200, SSE), chunk(TOKEN))
         return browser
 
     def ready(self, browser: Browser) -> tuple[int, str | None]:
-        """What a browser hears of readiness."""
+        """Return the code of `/readyz`, as a client gets it."""
         browser.sends(request(b"/readyz", method=b"GET"))
         got = browser.got[-1]
         return got.status, got.json.get("error", {}).get("code")
 
     def ended(self, stopped: Deferred[None]) -> None:
-        """The service has stopped and left nothing behind."""
+        """Assert that the service has stopped and left nothing behind."""
         self.assertEqual(self.successResultOf(stopped), None)
         self.assert_at_rest()
 
     def test_delay(self) -> None:
-        """During DRAIN_DELAY_MS it says that it goes, and serves on."""
+        """During DRAIN_DELAY_MS the router reports 503 on /readyz and serves requests."""
         service = self.running(drain_delay_ms=5000)
         browser = self.browser()
         self.assertEqual(self.ready(browser), (200, None))
@@ -300,7 +300,7 @@ class DrainTests(ServiceTestCase):
         self.ended(stopped)
 
     def test_streams_finish(self) -> None:
-        """A stream in flight ends as if nothing were; the idle connection does not wait for it."""
+        """A stream in flight finishes normally; idle connections close at once."""
         service = self.running()
         idle, streaming = self.browser(), self.streaming()
         wire = self.platform.wire
@@ -316,7 +316,7 @@ class DrainTests(ServiceTestCase):
         self.ended(stopped)
 
     def test_streams_are_ended(self) -> None:
-        """After DRAIN_TIMEOUT_MS a stream ends with the error event and without a clean end."""
+        """After DRAIN_TIMEOUT_MS a stream ends with an error event and without a clean end."""
         service = self.running(drain_timeout_ms=3000)
         streaming = self.streaming()
         waiting = self.browser()
@@ -335,7 +335,7 @@ class DrainTests(ServiceTestCase):
         self.ended(stopped)
 
     def test_deaf_clients(self) -> None:
-        """Who does not even take the last words is dropped a moment later."""
+        """A client that does not read the error event is aborted a moment later."""
         service = self.running(drain_timeout_ms=3000)
         streaming = self.streaming()
         stopped = service.stopService()
@@ -347,7 +347,7 @@ class DrainTests(ServiceTestCase):
         self.ended(stopped)
 
     def test_no_new_requests(self) -> None:
-        """On a kept connection the next request is refused and the last."""
+        """The next request on a kept connection is rejected, and the connection closes."""
         service = self.running()
         browser = self.browser()
         browser.sends(request(body=ask())[:-3])
@@ -360,7 +360,7 @@ class DrainTests(ServiceTestCase):
         self.ended(stopped)
 
     def test_without_a_port(self) -> None:
-        """Embedded, there is no port to wait for: only the streams are."""
+        """An embedded router waits for its streams only."""
         service = self.running(listen=False, drain_delay_ms=5000)
         self.assertEqual(self.reactor.tcpServers, [])
         self.ended(service.stopService())

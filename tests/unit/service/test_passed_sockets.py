@@ -1,4 +1,4 @@
-"""The service on sockets that were passed: what it listens on, and how it lets go of them."""
+"""Tests of the service on passed sockets: listening on them, and handing them over."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from tests.unit.web.browsers import Browser, ask, request
 
 
 class PassedSocketsTests(ServiceTestCase):
-    """A reactor in memory, and real sockets that it is given."""
+    """A reactor in memory with real sockets."""
 
     def passed(self, family: socket.AddressFamily = socket.AF_INET) -> int:
-        """The descriptor of a socket, which whoever it is passed to has to close."""
+        """Return the descriptor of a socket, which its receiver must close."""
         opened = socket.socket(family)
         self.addCleanup(opened.close)
         return os.dup(opened.fileno())
 
     def running_on(self, sockets: Sockets, **given: Any) -> AutopilotService:
-        """A service on these sockets that has both feeds."""
+        """Return a running service on these sockets with both feeds."""
         service = AutopilotService(settings(**given), reactor=self.reactor, passed=sockets)
         service.startService()
         self.platform.take()
         return service
 
     def arrives(self, number: int = 0) -> Browser:
-        """A client of a socket, in the order of listening."""
+        """Connect a client to a socket, in the order of listening."""
         return self.browse(self.reactor.adoptedPorts[number][2])
 
     def test_listens(self) -> None:
-        """On all sockets with one site, of each family, and on nothing of the settings."""
+        """All sockets of either family serve one site; the settings' address is not used."""
         four, six = self.passed(), self.passed(socket.AF_INET6)
         service = self.running_on(Sockets(api=(four, six)))
         adopted = self.reactor.adoptedPorts
@@ -49,7 +49,7 @@ class PassedSocketsTests(ServiceTestCase):
         self.assert_at_rest()
 
     def test_operators(self) -> None:
-        """A socket for operators is theirs alone, whether or not the settings name an address."""
+        """A socket for operators serves them only, whether or not the settings name an address."""
         for named in ("127.0.0.1:8082", None):
             self.reactor.adoptedPorts.clear()
             sockets = Sockets(api=(self.passed(),), admin=(self.passed(),))
@@ -63,14 +63,14 @@ class PassedSocketsTests(ServiceTestCase):
             self.successResultOf(service.stopService())
 
     def test_one_of_each(self) -> None:
-        """What is not passed is listened for at its address."""
+        """If only one kind of socket is passed, the other listens on the settings' address."""
         service = self.running_on(Sockets(admin=(self.passed(),)), listen_addr="127.0.0.1:8081")
         self.assertEqual([port for port, *_ in self.reactor.tcpServers], [8081])
         self.assertEqual(len(service.ports), 2)
         self.successResultOf(service.stopService())
 
     def test_last_requests(self) -> None:
-        """After the port is let go, a connection has one more answer; then it is told to go."""
+        """After the handover a connection gets one more response, with Connection: close."""
         service = self.running_on(Sockets(api=(self.passed(),)))
         late, kept, half, silent = (self.arrives() for _ in range(4))
         kept.sends(request(b"/healthz", method=b"GET"))
@@ -98,7 +98,7 @@ class PassedSocketsTests(ServiceTestCase):
         self.assert_at_rest()
 
     def test_nobody_to_wait_for(self) -> None:
-        """Streams under way drain as ever; with nothing else open nothing is waited for."""
+        """Without open requests the handover does not wait; streams drain as usual."""
         service = self.running_on(Sockets(api=(self.passed(),)))
         streaming = self.arrives()
         streaming.sends(request(body=ask()))

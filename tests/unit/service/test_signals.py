@@ -1,4 +1,4 @@
-"""SIGHUP within a process: from the signal to the sources, and what supervisors hear."""
+"""Tests of SIGHUP within a process: from the signal to the sources, and its notifications."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SAME = {
 }
 
 
-class HangupTests(ReloadTestCase):
-    """One router, one file, and a reactor that runs what the signal leaves it."""
+class SighupTests(ReloadTestCase):
+    """A router with a settings file, and a reactor that runs the reload."""
 
     def setUp(self) -> None:
         """Run a router with a file of settings."""
@@ -51,58 +51,58 @@ class HangupTests(ReloadTestCase):
         self.later: list[object] = []
         self.reactor.callFromThread = self.later.append  # type: ignore[attr-defined]
 
-    def said(self) -> list[str]:
-        """What was logged of settings and the signal."""
+    def logged(self) -> list[str]:
+        """Return the messages about settings and the signal."""
         events = [formatEvent(event) for event in self.observer]
         return [text for text in events if text.startswith(("Settings", "SIGHUP"))]
 
     def test_signal(self) -> None:
-        """The handler does nothing but ask the reactor, once until that has had time for it."""
+        """The handler schedules one reload, until the reactor has run it."""
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.sighup.install()
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual(self.later, [self.sighup.reload])
-        self.assertEqual(self.said(), [])
+        self.assertEqual(self.logged(), [])
         self.sighup.reload()
         os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual(self.later, [self.sighup.reload] * 2)
 
     def test_whose_signal(self) -> None:
-        """Where it was ignored, as under nohup, it is heard; a handler of others stays."""
+        """The handler replaces SIG_IGN, as set by nohup, but not another handler."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.sighup.install()
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.sighup._on_signal)
 
         def theirs(number: int, frame: object) -> None:
-            """Somebody else's."""
+            """Stand for the application's own handler."""
 
         signal.signal(signal.SIGHUP, theirs)
         self.sighup.install()
         self.assertIs(signal.getsignal(signal.SIGHUP), theirs)
 
     def test_reload(self) -> None:
-        """Option, environment and file count as at the start; only the file is read anew."""
+        """The precedence is the same as at the start; only the file is read anew."""
         self.file.write_text("COMMIT=complete\nMAX_ATTEMPTS=3\n")
         self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "complete")
         self.assertEqual(self.router.settings.max_attempts, 7)
-        self.assertEqual(self.said(), ["Settings changed: COMMIT, MAX_ATTEMPTS"])
+        self.assertEqual(self.logged(), ["Settings changed: COMMIT, MAX_ATTEMPTS"])
         self.assertEqual(self.told, ["began", "ended"])
 
     def test_bad_values(self) -> None:
-        """One line for each, and nothing changes, not even what was good."""
+        """Each invalid value is one line, and no setting changes, not even a valid one."""
         before = self.router.settings
         self.file.write_text("COMMIT=complete\nMAX_LIST=1\nSSE_GUARD=maybe\nCOOLDOWN_MS=soon\n")
         self.sighup.reload()
         self.assertIs(self.router.settings, before)
-        first, second = self.said()
+        first, second = self.logged()
         self.assertTrue(first.startswith("Settings not changed: SSE_GUARD: 'maybe' is not known"))
         self.assertTrue(second.startswith("Settings not changed: COOLDOWN_MS: 'soon' is not"))
         self.assertEqual(self.told, ["began", "ended"])
 
     def test_unreadable_files(self) -> None:
-        """A file that is gone, is no text or would be waited for changes nothing."""
+        """A file that has gone, is not UTF-8, or is a pipe already read changes nothing."""
         self.sighup.reload()
         before = self.router.settings
         self.file.unlink()
@@ -114,7 +114,7 @@ class HangupTests(ReloadTestCase):
         self.sighup.reload()
         self.assertIs(self.router.settings, before)
         self.assertEqual(
-            self.said()[1:],
+            self.logged()[1:],
             [
                 "Settings not changed: '.env' does not exist",
                 "Settings not changed: .env: not UTF-8 text",
@@ -123,7 +123,7 @@ class HangupTests(ReloadTestCase):
         )
 
     def test_file_that_appears(self) -> None:
-        """Where there was none at the start, one may be put."""
+        """A file that did not exist at the start may be added."""
         self.file.unlink()
         self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "content")
@@ -132,15 +132,15 @@ class HangupTests(ReloadTestCase):
         self.assertEqual(self.router.settings.commit, "complete")
 
     def test_required_file(self) -> None:
-        """One that was asked for has to be there."""
+        """A file named by the operator must exist."""
         named = EnvFile("/no/such", name="such", required=True)
         self.assertRaises(SettingsError, named.read)
 
     def test_draining(self) -> None:
-        """A router that is stopping says so and does not even look."""
+        """A router that is stopping logs that, and does not read the file."""
         self.router.stopService()
         with patch.object(EnvFile, "read") as read:
             self.sighup.reload()
         self.assertEqual(read.call_count, 0)
         self.assertEqual(self.told, [])
-        self.assertEqual(self.said(), ["SIGHUP ignored: the router is stopping"])
+        self.assertEqual(self.logged(), ["SIGHUP ignored: the router is stopping"])

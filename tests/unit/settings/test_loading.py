@@ -1,4 +1,4 @@
-"""Settings: defaults, precedence, and one line for each bad variable."""
+"""Tests of loading settings: defaults, precedence, and one line per invalid variable."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ DEFAULTS: dict[str, object] = {
 
 
 def problems_of(**texts: str) -> tuple[str, ...]:
-    """The lines with which these environment variables are refused; none if they are not."""
+    """Return the error lines for these environment variables."""
     try:
         load_settings({}, texts, {})
     except SettingsError as wrong:
@@ -85,7 +85,7 @@ class TableTests(SynchronousTestCase):
     """The table of settings."""
 
     def test_defaults(self) -> None:
-        """Nothing set anywhere gives the documented default of every setting."""
+        """Without any source every setting has its documented default."""
         settings = load_settings({}, {}, {})
         found = {each.name: getattr(settings, each.field) for each in DECLARED}
         self.assertEqual(found, DEFAULTS)
@@ -101,27 +101,27 @@ class TableTests(SynchronousTestCase):
         self.assertEqual((ROOT / ".env.example").read_text(), env_example())
 
     def test_values_are_written_so_that_they_can_be_read(self) -> None:
-        """What a kind shows of a default reads back as the same value."""
+        """The text shown for a default parses to the same value."""
         for setting in DECLARED:
             value = getattr(Settings(), setting.field)
             if shown := setting.kind.show(value):
                 self.assertEqual(setting.parse(shown), value, setting.name)
 
     def test_frozen(self) -> None:
-        """Settings cannot be changed after they were validated."""
+        """Settings are immutable after validation."""
         with self.assertRaises(dataclasses.FrozenInstanceError):
             Settings().max_attempts = 3  # type: ignore[misc]
 
     def test_secret_is_not_in_repr(self) -> None:
-        """The hash key does not appear when settings are printed."""
+        """The hash key does not appear in the representation."""
         self.assertNotIn("hunter2", repr(Settings(sticky_hash_key=b"hunter2")))
 
 
 class PrecedenceTests(SynchronousTestCase):
-    """Option, environment, file, default: the first that is set counts."""
+    """Option over environment over file over default."""
 
     def test_order(self) -> None:
-        """An option wins over the environment, that over the file, and that over the default."""
+        """The first source that sets a variable counts."""
         name = "MAX_ATTEMPTS"
         sources: tuple[dict[str, str | None], ...] = ({name: "2"}, {name: "3"}, {name: "4"})
         for found, given_at in ((2, 0), (3, 1), (4, 2), (8, 3)):
@@ -129,14 +129,14 @@ class PrecedenceTests(SynchronousTestCase):
             self.assertEqual(load_settings(*left).max_attempts, found)
 
     def test_empty_is_unset(self) -> None:
-        """An empty or blank text counts as not set, so the next source is asked."""
+        """An empty or blank text counts as not set, so that the next source counts."""
         settings = load_settings(
             {"MAX_ATTEMPTS": None}, {"MAX_ATTEMPTS": " "}, {"MAX_ATTEMPTS": "5"}
         )
         self.assertEqual(settings.max_attempts, 5)
 
     def test_origin_is_known(self) -> None:
-        """For each variable that is set it is known where."""
+        """The origin of each variable that is set is recorded."""
         chosen = choose({"COMMIT": "byte"}, {"ALIASES": "a"}, {"COMMIT": "x", "LOG_LEVEL": "warn"})
         self.assertEqual(
             {name: each.origin for name, each in chosen.items()},
@@ -144,12 +144,12 @@ class PrecedenceTests(SynchronousTestCase):
         )
 
     def test_foreign_variables_are_ignored(self) -> None:
-        """The environment may hold anything else."""
+        """Unknown environment variables are ignored."""
         self.assertEqual(load_settings({}, {"PATH": "/bin", "HOME": "\udcff"}, {}), Settings())
 
 
 class RefusalTests(SynchronousTestCase):
-    """Bad texts: one line each, naming the variable."""
+    """Invalid texts: one line each, naming the variable."""
 
     BAD = (
         ("LISTEN_ADDR", "8080"),
@@ -205,25 +205,25 @@ class RefusalTests(SynchronousTestCase):
     )
 
     def test_one_line_that_names_the_variable(self) -> None:
-        """Each bad text is refused in one printable line that starts with the variable's name."""
+        """Each error is one printable line that begins with the variable's name."""
         for name, text in self.BAD:
             lines = problems_of(**{name: text})
             self.assertEqual(len(lines), 1, (name, text, lines))
             self.assertRegex(lines[0], rf"\A{name}: [\x20-\x7e]{{10,200}}\Z")
 
     def test_every_problem_is_reported(self) -> None:
-        """Several bad variables are all reported, contradictions included."""
+        """All invalid variables are reported, contradictions included."""
         lines = problems_of(MAX_ATTEMPTS="x", COMMIT="y", TRUST_PROXY_HEADERS="yes")
         names = [line.partition(":")[0] for line in lines]
         self.assertEqual(names, ["COMMIT", "MAX_ATTEMPTS", "TRUST_PROXY_HEADERS"])
 
     def test_no_contradiction_with_what_was_refused(self) -> None:
-        """A bad CIDR list is one problem, not also a missing one."""
+        """An invalid CIDR list is not reported as a missing one as well."""
         lines = problems_of(TRUST_PROXY_HEADERS="true", TRUSTED_PROXY_CIDRS="10.0.0.0/99")
         self.assertEqual([line.partition(":")[0] for line in lines], ["TRUSTED_PROXY_CIDRS"])
 
     def test_secrets_are_not_repeated(self) -> None:
-        """A refused key, and credentials in a URL, do not appear in the complaint."""
+        """An invalid key, and credentials in a URL, do not appear in the error."""
         lines = problems_of(
             STICKY_HASH_KEY="hunter2" * 20,
             MODELS_URL="https://me:hunter2@host/models",
@@ -234,7 +234,7 @@ class RefusalTests(SynchronousTestCase):
 
     @given(st.sampled_from(DECLARED), st.text(max_size=40))
     def test_any_text_is_read_or_refused(self, setting: object, text: str) -> None:
-        """No text whatever causes anything but a value or a one-line refusal."""
+        """Any text yields either a value or a one-line error."""
         assert setting in DECLARED
         name = getattr(setting, "name", "")
         for line in problems_of(**{name: text}):
@@ -242,10 +242,10 @@ class RefusalTests(SynchronousTestCase):
 
 
 class DirectTests(SynchronousTestCase):
-    """Settings built by an embedding application."""
+    """Settings constructed by an embedding application."""
 
     def test_canonical(self) -> None:
-        """Values are brought into the form that the rest of the program expects."""
+        """Values are converted to their canonical form."""
         settings = Settings(
             backend_base_url="http://localhost:8000/api/",
             log_sample=1,
@@ -258,7 +258,7 @@ class DirectTests(SynchronousTestCase):
         self.assertEqual(settings.cors_allow_origins, ("https://chat.example",))
 
     def test_wrong_types_and_ranges(self) -> None:
-        """A value of the wrong type or out of range is refused like a text is, for each setting."""
+        """For each setting a value of the wrong type or out of range is rejected like a text."""
         for setting in DECLARED:
             for value in (object(), -1, [], float("nan")):
                 with self.assertRaises(SettingsError, msg=f"{setting.name} {value!r}") as caught:
@@ -267,7 +267,7 @@ class DirectTests(SynchronousTestCase):
                 self.assertRegex(line, rf"\A{setting.name}: [\x20-\x7e]+\Z")
 
     def test_wrong_items(self) -> None:
-        """A tuple with a wrong item is refused."""
+        """A tuple with an invalid item is rejected."""
         for field in ("aliases", "trusted_proxy_cidrs", "cors_allow_origins"):
             with self.assertRaises(SettingsError):
                 Settings(**{field: (1,)})  # type: ignore[arg-type]

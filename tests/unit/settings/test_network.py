@@ -1,4 +1,4 @@
-"""The hosts that URLs may name: whatever the settings accept, Twisted connects to and verifies."""
+"""Tests of the hosts in URLs: the settings accept exactly those that Twisted can connect to."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ labels = st.text("abcn01-_x", min_size=1, max_size=7) | st.from_regex(r"\Axn--[a
 
 
 def connectable(url: str) -> bool:
-    """Whether Twisted takes the URL's host: for a connection and, with https, for TLS."""
+    """Return whether Twisted accepts the URL's host for a connection and, with https, for TLS."""
     origin = Origin.of(url)
     address = isIPAddress(origin.host) or isIPv6Address(origin.host)
     try:
@@ -87,20 +87,20 @@ class HostTests(SynchronousTestCase):
                 self.assertTrue(connectable(url), url)
 
     def test_refused(self) -> None:
-        """A host that Twisted would refuse at the first request is refused by the settings."""
+        """The settings reject a host that Twisted would reject at the first request."""
         for host in REFUSED:
             for scheme in ("http", "https"):
                 self.assertRaises(ValueError, Url().parse, f"{scheme}://{host}/v1")
 
     def test_number(self) -> None:
-        """A number is an address to the resolver; as a name it cannot be verified."""
+        """The resolver takes a number for an address, but TLS cannot verify it as a name."""
         self.assertEqual(Url().parse("http://2130706433"), "http://2130706433")
         self.assertTrue(connectable("http://2130706433"))
         self.assertRaises(ValueError, Url().parse, "https://2130706433")
         self.assertFalse(connectable("https://2130706433"))
 
     def test_names_the_setting(self) -> None:
-        """The complaint names the setting, one line for each, and what to give instead."""
+        """The error names each setting in one line, with the remedy."""
         given = {name.lower(): "https://my_backend.internal/v1" for name in URLS}
         refused = self.assertRaises(SettingsError, Settings, **given)
         self.assertEqual([each.partition(":")[0] for each in refused.problems], list(URLS))
@@ -113,7 +113,7 @@ class HostTests(SynchronousTestCase):
 
     @given(st.sampled_from(("http", "https")), st.lists(labels, min_size=1, max_size=3))
     def test_as_twisted_does(self, scheme: str, parts: list[str]) -> None:
-        """Whatever the settings accept Twisted accepts, and what it accepts they do not refuse."""
+        """The settings and Twisted accept the same hosts."""
         url = f"{scheme}://{'.'.join(parts)}"
         try:
             Url().parse(url)

@@ -1,4 +1,4 @@
-"""Which settings change at a reload, which wait for a restart, and what is said about both."""
+"""Tests of a reload: settings that change, settings that need a restart, and the log about both."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ class WaitingTests(ReloadTestCase):
     """Settings that need a restart."""
 
     def setUp(self) -> None:
-        """Listen to the log."""
+        """Observe the log."""
         super().setUp()
         self.observer = EventLoggingObserver()
         globalLogPublisher.addObserver(self.observer)
         self.addCleanup(globalLogPublisher.removeObserver, self.observer)
 
-    def said(self) -> list[str]:
-        """What was logged about settings since the last time."""
+    def logged(self) -> list[str]:
+        """Return the messages about settings since the last call."""
         events = [formatEvent(event) for event in self.observer]
         self.observer._events.clear()
         return [text for text in events if text.startswith("Settings")]
 
     def test_each(self) -> None:
-        """The log names it, its value is not shown, and the old one stays in effect."""
+        """The log names the setting without its value, and the old value stays in effect."""
         self.start()
         before = self.router.settings
-        self.said()
+        self.logged()
         for setting in DECLARED:
             if setting.live:
                 continue
@@ -60,7 +60,7 @@ class WaitingTests(ReloadTestCase):
             self.assertIs(self.router.settings, made.settings)
             self.assertEqual(self.router.settings, before)
             self.assertEqual(
-                self.said(),
+                self.logged(),
                 [
                     "Settings that need a restart were changed and are not in effect: "
                     + setting.name
@@ -68,18 +68,18 @@ class WaitingTests(ReloadTestCase):
             )
 
     def test_names_and_no_values(self) -> None:
-        """Changes are named in the order of the table; what stays the same is not."""
+        """The log names changed settings in the table's order, and no others."""
         self.start()
-        self.said()
+        self.logged()
         self.change(max_attempts=3, commit="byte", sticky_hash_key=b"hunter2")
-        first, second = self.said()
+        first, second = self.logged()
         self.assertEqual(first, "Settings changed: COMMIT, MAX_ATTEMPTS")
         self.assertTrue(second.endswith(": STICKY_HASH_KEY"))
         self.change()
-        self.assertEqual(self.said(), ["Settings reloaded: nothing changed"])
+        self.assertEqual(self.logged(), ["Settings reloaded: nothing changed"])
 
     def test_stopping(self) -> None:
-        """Once the router was told to stop, nothing changes any more."""
+        """After the router has begun to stop, nothing changes."""
         self.start()
         self.assertFalse(self.router.stopping)
         self.router.stopService()
@@ -88,10 +88,10 @@ class WaitingTests(ReloadTestCase):
 
 
 class ChangeTests(SynchronousTestCase):
-    """From the settings in effect to those that are wanted."""
+    """The change from the settings in effect to newly loaded ones."""
 
     def test_contradiction(self) -> None:
-        """What can change must agree with what cannot."""
+        """A live setting must not contradict one that needs a restart."""
         apart = [replace(each, live=each.name == "LISTEN_ADDR") for each in DECLARED]
         before = Settings(listen_addr="127.0.0.1:1", admin_listen_addr="127.0.0.1:2")
         wanted = Settings(listen_addr="127.0.0.1:2", admin_listen_addr="127.0.0.1:1")
@@ -100,7 +100,7 @@ class ChangeTests(SynchronousTestCase):
 
 
 class FollowerTests(ReloadTestCase):
-    """Who is called after a reload."""
+    """The callbacks after a reload."""
 
     def test_follower_that_raises(self) -> None:
         """A follower that raises is logged, once; the others and the reload take effect."""

@@ -1,4 +1,4 @@
-"""The kinds of settings: what is read, and that showing a value and reading it go together."""
+"""Tests of the types of setting: parsing, checking, and parsing what was shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PlainKindTests(SynchronousTestCase):
 
     @given(st.integers(-50, 50))
     def test_whole(self, number: int) -> None:
-        """A whole number within the limits is read; the limits belong to it."""
+        """An integer within the limits, both inclusive, is accepted."""
         kind = Integer(-5, 5, "ms")
         if -5 <= number <= 5:
             self.assertEqual(kind.parse(kind.show(number)), number)
@@ -41,11 +41,11 @@ class PlainKindTests(SynchronousTestCase):
 
     @given(st.decimals(0, 1, places=6))
     def test_share(self, number: object) -> None:
-        """Any plain decimal from 0 to 1 is read as its value."""
+        """A plain decimal from 0 to 1 is accepted."""
         self.assertEqual(Fraction().parse(f"{number:f}"), float(str(number)))
 
     def test_switch(self) -> None:
-        """The usual words for yes and no are read in any case, and nothing else."""
+        """The usual words for yes and no are accepted in any case, and no others."""
         for word in ("true", "1", "YES", "On"):
             self.assertIs(Boolean().parse(word), True)
         for word in ("false", "0", "No", "OFF"):
@@ -54,14 +54,14 @@ class PlainKindTests(SynchronousTestCase):
             self.assertRaises(ValueError, Boolean().parse, word)
 
     def test_choice(self) -> None:
-        """A word is read in any case; another is answered with the possible ones."""
+        """A word is accepted in any case; the error for another lists the words."""
         kind = Choice("reject", "forward")
         self.assertEqual(kind.parse("Forward"), "forward")
         self.assertIn("reject or forward", str(self.assertRaises(ValueError, kind.parse, "no")))
 
     @given(st.lists(names, min_size=1, max_size=6, unique=True))
     def test_names(self, items: list[str]) -> None:
-        """Names are read in order, whatever blanks and empty items stand between them."""
+        """Names keep their order; blanks and empty items are ignored."""
         self.assertEqual(Names().parse(" , ".join(items) + ",,"), tuple(items))
         self.assertEqual(Names().parse(",".join(items * 2)), tuple(items))
 
@@ -72,7 +72,7 @@ class PlainKindTests(SynchronousTestCase):
         self.assertRaises(ValueError, ReadableFile().parse, "a\0b")
 
     def test_key(self) -> None:
-        """A key is the text's UTF-8, 64 bytes at most."""
+        """A key is the text's UTF-8, at most 64 bytes."""
         self.assertEqual(HashKey().parse("ä" * 32), "ä".encode() * 32)
         self.assertRaises(ValueError, HashKey().parse, "ä" * 33)
 
@@ -93,28 +93,28 @@ class NetworkKindTests(SynchronousTestCase):
 
     @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)), st.integers(0, 65535))
     def test_listen_addresses(self, address: object, port: int) -> None:
-        """Every IPv4 and IPv6 address with a port is accepted, and comes apart as it was put."""
+        """Every IPv4 and IPv6 address with a port is accepted, and split correctly."""
         text = f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
         self.assertEqual(Listen().parse(text), text)
         self.assertEqual(split_address(text), (str(address), port))
 
     def test_listen_names(self) -> None:
-        """A host name will do, port 0 too; none at all only where nothing is required."""
+        """Host names and port 0 are accepted; no address only if none is required."""
         self.assertEqual(split_address("localhost:0"), ("localhost", 0))
         self.assertIsNone(Listen(required=False).check(None))
         self.assertRaises(ValueError, Listen().check, None)
 
     @given(st.lists(st.ip_addresses().map(lambda each: ip_network(each)), max_size=4, unique=True))
     def test_networks(self, networks: list[object]) -> None:
-        """A list of networks reads back as it was shown."""
+        """The text shown for a list of networks parses to the same list."""
         self.assertEqual(Networks().parse(Networks().show(tuple(networks))), tuple(networks))
 
     def test_bare_address_is_a_network(self) -> None:
-        """An address without a mask is a network of one."""
+        """An address without a mask is a network of one address."""
         self.assertEqual(Networks().parse("fd00::1"), (IPv6Network("fd00::1/128"),))
 
     def test_origins(self) -> None:
-        """Origins are read as browsers send them; * stands for all."""
+        """Origins are converted to the form that browsers send; * allows all."""
         self.assertEqual(
             Origins().parse("*, https://Chat.example ,http://localhost:3000"),
             ("*", "https://chat.example", "http://localhost:3000"),

@@ -1,4 +1,4 @@
-"""What each client was last served with."""
+"""Tests of the table of remembered models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RememberedTests(SynchronousTestCase):
         self.assertIsNone(table.remembered((b"a", "x,y"), 1))
 
     def test_ttl(self) -> None:
-        """Forgotten after its time, which each answer starts anew and no question does."""
+        """An entry expires; an answer renews it, a lookup does not."""
         table = _table(ttl=10)
         table.served(A, "m", 0)
         self.assertEqual(table.remembered(A, 9), "m")
@@ -44,14 +44,14 @@ class RememberedTests(SynchronousTestCase):
         self.assertIsNone(table.remembered(A, 19))
 
     def test_off(self) -> None:
-        """A time of 0 remembers nothing and takes no memory."""
+        """With a TTL of 0 nothing is stored."""
         table = _table(ttl=0)
         table.served(A, "m", 0)
         self.assertIsNone(table.remembered(A, 0))
         self.assertEqual(len(table), 0)
 
     def test_failure_forgets(self) -> None:
-        """A failure of the remembered model forgets it; one of another model does not."""
+        """A failure of the remembered model forgets it; a failure of another model does not."""
         table = _table()
         table.served(A, "m", 0)
         table.failed(A, "other", 1)
@@ -60,7 +60,7 @@ class RememberedTests(SynchronousTestCase):
         self.assertIsNone(table.remembered(A, 1))
 
     def test_least_recently_used_goes(self) -> None:
-        """The entry that was used least recently makes room, and asking is using."""
+        """The least recently used entry is evicted, and a lookup counts as a use."""
         table = _table(max_entries=2)
         table.served(A, "m", 0)
         table.served(B, "n", 1)
@@ -71,10 +71,10 @@ class RememberedTests(SynchronousTestCase):
 
 
 class FailedRecentlyTests(SynchronousTestCase):
-    """The models that failed this client a moment ago."""
+    """The models that failed for this client a moment ago."""
 
     def test_forgotten_in_time(self) -> None:
-        """Each failure counts for its own time."""
+        """Each failure expires by itself."""
         table = _table(list_retry=10)
         self.assertEqual(table.failed_recently(A, 0), frozenset())
         table.failed(A, "m", 0)
@@ -85,14 +85,14 @@ class FailedRecentlyTests(SynchronousTestCase):
         self.assertEqual(table.failed_recently(A, 15), frozenset())
 
     def test_success_ends_it(self) -> None:
-        """A model that answers has not failed any more."""
+        """A success ends a model's failure."""
         table = _table()
         table.failed(A, "m", 0)
         table.served(A, "m", 1)
         self.assertEqual(table.failed_recently(A, 1), frozenset())
 
     def test_off(self) -> None:
-        """Where nothing is remembered, failures change no order and take no memory."""
+        """With a TTL of 0 failures are not stored either."""
         table = _table(ttl=0)
         table.failed(A, "m", 0)
         self.assertEqual((len(table), table.failed_recently(A, 1)), (0, frozenset()))
@@ -103,7 +103,7 @@ _MODELS = st.sampled_from(["m", "n", "o"])
 
 
 class StickinessMachine(RuleBasedStateMachine):
-    """The table against a plain one that keeps all it is told and looks at everything."""
+    """The table against a model that stores everything and scans it for each lookup."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class StickinessMachine(RuleBasedStateMachine):
         self.failures: dict[Key, dict[str, float]] = {}
 
     def use(self, key: Key) -> None:
-        """Note a use, and what it drives out."""
+        """Record a use, and the eviction that it causes."""
         self.used = [key, *(other for other in self.used if other != key)]
         for gone in self.used[3:]:
             self.served_by.pop(gone, None)
@@ -123,7 +123,7 @@ class StickinessMachine(RuleBasedStateMachine):
 
     @rule(key=_KEYS, model=_MODELS)
     def served(self, key: Key, model: str) -> None:
-        """A model answered."""
+        """Let a model answer."""
         self.table.served(key, model, self.now)
         self.use(key)
         self.served_by[key] = (model, self.now)
@@ -131,7 +131,7 @@ class StickinessMachine(RuleBasedStateMachine):
 
     @rule(key=_KEYS, model=_MODELS)
     def failed(self, key: Key, model: str) -> None:
-        """A model failed."""
+        """Let a model fail."""
         self.table.failed(key, model, self.now)
         self.use(key)
         self.failures.setdefault(key, {})[model] = self.now
@@ -140,12 +140,12 @@ class StickinessMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(1, 15))
     def passes(self, seconds: int) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.now += seconds
 
     @rule(key=_KEYS)
     def ask(self, key: Key) -> None:
-        """The table and the plain one give the same answers."""
+        """Compare the table's answers with the model's."""
         model, at = self.served_by.get(key, (None, 0.0))
         expected = model if self.now - at < 20 else None
         assert self.table.remembered(key, self.now) == expected
@@ -157,15 +157,15 @@ class StickinessMachine(RuleBasedStateMachine):
 
     @invariant()
     def bounded(self) -> None:
-        """The table never has more than its entries."""
+        """Check that the table stays within its limit."""
         assert len(self.table) == len(self.used) <= 3
 
 
 class AnyOrderTests(SynchronousTestCase):
-    """Whatever happens in whatever order."""
+    """Operations in any order."""
 
     def test_any_order(self) -> None:
-        """The table and a plain one agree after every step."""
+        """Table and model agree after every step."""
         run_state_machine_as_test(
             StickinessMachine, settings=settings(max_examples=60, stateful_step_count=30)
         )

@@ -1,4 +1,4 @@
-"""Models that keep failing go behind all others."""
+"""Tests of the circuit breakers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from autopilot.state.circuit_breaker import CircuitBreaker
 
 
 class CooldownTests(SynchronousTestCase):
-    """Three failures in a row, ten seconds."""
+    """A threshold of three failures in a row, and a period of ten seconds."""
 
     def setUp(self) -> None:
-        """A table with the default settings."""
+        """Make breakers with the default settings."""
         self.cooldown = CircuitBreaker(threshold=3, period=10)
 
     def fails(self, *moments: float) -> None:
-        """The model fails at these times."""
+        """Let the model fail at these times."""
         for now in moments:
             self.cooldown.failed("m", now)
 
     def test_in_a_row(self) -> None:
-        """The third failure in a row cools; a success in between starts the count anew."""
+        """The third failure in a row opens the breaker; a success in between resets the count."""
         self.fails(0, 1)
         self.cooldown.succeeded("m")
         self.fails(2, 3)
@@ -43,27 +43,27 @@ class CooldownTests(SynchronousTestCase):
         self.assertEqual(self.cooldown.open, {"m"})
 
     def test_each_model_for_itself(self) -> None:
-        """One model's failures are no other's."""
+        """One model's failures do not affect another."""
         self.fails(0, 0)
         self.cooldown.failed("n", 0)
         self.assertEqual(self.cooldown.cooling(0), frozenset())
 
     def test_one_probe_per_period(self) -> None:
-        """The first attempt after the time is the probe; the next has to wait."""
+        """The first attempt after the period is the probe; the next one has to wait."""
         self.fails(0, 0, 0)
         self.cooldown.attempting("m", 10)
         self.assertEqual(self.cooldown.cooling(10), {"m"})
         self.assertEqual(self.cooldown.cooling(20), frozenset())
 
     def test_lost_probe(self) -> None:
-        """A probe whose client left decides nothing; another may probe a period later."""
+        """A probe whose client left has no result; the next probe follows a period later."""
         self.fails(0, 0, 0)
         self.cooldown.attempting("m", 12)
         self.assertEqual(self.cooldown.cooling(21.9), {"m"})
         self.assertEqual(self.cooldown.cooling(22), frozenset())
 
     def test_failed_probe(self) -> None:
-        """One failure of the probe is enough to cool again."""
+        """One failed probe opens the breaker again."""
         self.fails(0, 0, 0)
         self.cooldown.attempting("m", 10)
         self.fails(15)
@@ -71,7 +71,7 @@ class CooldownTests(SynchronousTestCase):
         self.assertEqual(self.cooldown.cooling(25), frozenset())
 
     def test_successful_probe(self) -> None:
-        """A success ends it at once."""
+        """A successful probe closes the breaker at once."""
         self.fails(0, 0, 0)
         self.cooldown.attempting("m", 10)
         self.cooldown.succeeded("m")
@@ -79,19 +79,19 @@ class CooldownTests(SynchronousTestCase):
         self.assertEqual(self.cooldown.open, frozenset())
 
     def test_attempt_while_cooling(self) -> None:
-        """An attempt for want of others is no probe and puts nothing off."""
+        """An attempt on a cooling model, made for lack of others, is not a probe."""
         self.fails(0, 0, 0)
         self.cooldown.attempting("m", 5)
         self.assertEqual(self.cooldown.cooling(10), frozenset())
 
     def test_off(self) -> None:
-        """A threshold of 0 cools nothing."""
+        """With a threshold of 0 no breaker opens."""
         off = CircuitBreaker(threshold=0, period=10)
         off.failed("m", 0)
         self.assertEqual(off.cooling(0), frozenset())
 
     def test_bounded(self) -> None:
-        """Made-up names cannot fill the memory; the longest quiet one is forgotten."""
+        """Invented names cannot exhaust memory: the model that failed least recently is evicted."""
         one = CircuitBreaker(threshold=1, period=10)
         with patch.object(circuit_breaker, "_MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):
@@ -103,7 +103,7 @@ _MODELS = st.sampled_from(["m", "n"])
 
 
 class CooldownMachine(RuleBasedStateMachine):
-    """The table against the whole history of each model."""
+    """The breakers against the whole history of each model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class CooldownMachine(RuleBasedStateMachine):
 
     @rule(model=_MODELS)
     def failed(self, model: str) -> None:
-        """A failure in a row; from the second on it cools for a period."""
+        """Record a failure; from the second in a row on, the breaker opens for a period."""
         self.cooldown.failed(model, self.now)
         self.failures[model] += 1
         if self.failures[model] >= 2:
@@ -122,35 +122,35 @@ class CooldownMachine(RuleBasedStateMachine):
 
     @rule(model=_MODELS)
     def succeeded(self, model: str) -> None:
-        """A success forgets all."""
+        """Record a success, which closes the breaker."""
         self.cooldown.succeeded(model)
         self.failures[model], self.free_at[model] = 0, 0.0
 
     @rule(model=_MODELS)
     def attempting(self, model: str) -> None:
-        """An attempt, which probes a model whose time is over."""
+        """Record an attempt, which is a probe if the period is over."""
         self.cooldown.attempting(model, self.now)
         if self.failures[model] >= 2 and self.free_at[model] <= self.now:
             self.free_at[model] = self.now + 10
 
     @rule(seconds=st.integers(1, 12))
     def passes(self, seconds: int) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.now += seconds
 
     @invariant()
     def agrees(self) -> None:
-        """Both tables name the same models."""
+        """Check that both name the same models."""
         cooling = {name for name, at in self.free_at.items() if at > self.now}
         assert self.cooldown.cooling(self.now) == cooling
         assert self.cooldown.open == {name for name, n in self.failures.items() if n >= 2}
 
 
 class AnyOrderTests(SynchronousTestCase):
-    """Whatever happens in whatever order."""
+    """Operations in any order."""
 
     def test_any_order(self) -> None:
-        """The table and a plain one agree after every step."""
+        """Breakers and history agree after every step."""
         run_state_machine_as_test(
             CooldownMachine, settings=settings(max_examples=60, stateful_step_count=30)
         )

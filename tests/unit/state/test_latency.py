@@ -1,4 +1,4 @@
-"""This router's own measurements of each model."""
+"""Tests of the measurements of each model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PercentileTests(SynchronousTestCase):
     """The 95th percentile of the time to the first content."""
 
     def test_needs_twenty(self) -> None:
-        """Nothing is said of less than twenty answers."""
+        """Below twenty answers there is no percentile."""
         known = LatencyStats()
         self.assertIsNone(known.p95("m"))
         for second in range(19):
@@ -30,7 +30,7 @@ class PercentileTests(SynchronousTestCase):
         self.assertEqual(known.p95("m"), 18)
 
     def test_old_ones_go(self) -> None:
-        """After 128 further answers nothing is left of those before, be they equal or not."""
+        """After 128 further answers the earlier ones do not count, even if equal."""
         known = LatencyStats()
         for second in (900.0, 900.0, *range(500, 400, -1)):
             known.started("m", second, 1)
@@ -40,7 +40,7 @@ class PercentileTests(SynchronousTestCase):
 
     @given(st.lists(_SECONDS, min_size=20, max_size=150))
     def test_nearest_rank(self, samples: list[float]) -> None:
-        """The smallest of the last samples that is not below 95 of a hundred of them."""
+        """The percentile is by nearest rank over the last samples."""
         known = LatencyStats()
         for sample in samples:
             known.started("m", sample, 0)
@@ -63,7 +63,7 @@ class AverageTests(SynchronousTestCase):
         self.assertEqual(known.throughput(1), {"n": 50.0})
 
     def test_weight(self) -> None:
-        """A sample at once weighs a quarter; the longer the pause, the more it weighs."""
+        """An immediate sample weighs a quarter; a longer pause increases the weight."""
         known = LatencyStats()
         known.started("m", 4.0, 5)
         known.started("m", 8.0, 5)
@@ -72,14 +72,14 @@ class AverageTests(SynchronousTestCase):
         self.assertGreater(known.first_content(1705)["m"], 7.5)
 
     def test_clock_that_stands(self) -> None:
-        """Samples of one moment, even of time zero, are still averaged."""
+        """Samples at one instant, even at time zero, are averaged."""
         known = LatencyStats()
         known.started("m", 4.0, 0)
         known.started("m", 8.0, 0)
         self.assertAlmostEqual(known.first_content(0)["m"], 5.0)
 
     def test_forgotten(self) -> None:
-        """What nobody confirmed for half an hour says nothing any more."""
+        """An average without a new sample for half an hour expires."""
         known = LatencyStats()
         known.started("m", 4.0, 10)
         known.record_rate("m", 4.0, 10)
@@ -89,7 +89,7 @@ class AverageTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(_SECONDS, st.floats(0, 4000)), min_size=1, max_size=20))
     def test_between_extremes(self, samples: list[tuple[float, float]]) -> None:
-        """An average lies between the least and the greatest sample, whatever the pauses."""
+        """An average lies between the smallest and the largest sample, whatever the pauses."""
         known, now = LatencyStats(), 0.0
         for sample, pause in samples:
             now += pause
@@ -99,7 +99,7 @@ class AverageTests(SynchronousTestCase):
         self.assertTrue(min(values) - 1e-6 <= average <= max(values) + 1e-6)
 
     def test_bounded(self) -> None:
-        """Made-up names cannot fill the memory; the least recently measured is forgotten."""
+        """Invented names cannot exhaust memory: the least recently measured model is evicted."""
         known = LatencyStats()
         with patch.object(latency, "_MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):

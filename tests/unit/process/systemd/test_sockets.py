@@ -1,4 +1,4 @@
-"""Which sockets were passed, and which of them cannot be listened on."""
+"""Tests of passed sockets, usable and unusable ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PID = 4711
 
 
 def listening(family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
-    """A listening socket on this machine."""
+    """Return a listening socket on this machine."""
     opened = socket.socket(family)
     opened.bind(("::1" if family is socket.AF_INET6 else "127.0.0.1", 0))
     opened.listen()
@@ -23,23 +23,23 @@ class PassedTests(SynchronousTestCase):
     """The variables of the protocol."""
 
     def setUp(self) -> None:
-        """One listening socket, which stands where the first one is passed."""
+        """Place one listening socket at the number of the first passed descriptor."""
         self.socket = listening()
         self.addCleanup(self.socket.close)
 
     def passed(self, first: int | None = None, **environ: str) -> Sockets:
-        """What these variables say to the process they are meant for."""
+        """Return the sockets that these variables declare for this process."""
         number = self.socket.fileno() if first is None else first
         return passed_sockets({"LISTEN_PID": str(_PID), **environ}, _PID, number)
 
     def test_none(self) -> None:
-        """Nothing, or what is meant for another process."""
+        """No variables, or variables for another process."""
         self.assertEqual(passed_sockets({}, _PID), Sockets())
         self.assertEqual(self.passed(LISTEN_PID="4712", LISTEN_FDS="1"), Sockets())
         self.assertEqual(self.passed(LISTEN_FDS="0"), Sockets())
 
     def test_named(self) -> None:
-        """The name admin, and every other name or none."""
+        """The name admin, other names, and no names."""
         number = self.socket.fileno()
         self.assertEqual(self.passed(LISTEN_FDS="1"), Sockets(api=(number,)))
         for name, expected in (
@@ -51,14 +51,14 @@ class PassedTests(SynchronousTestCase):
             self.assertEqual(self.passed(LISTEN_FDS="1", LISTEN_FDNAMES=name), expected)
 
     def test_not_a_number(self) -> None:
-        """A count that is none is refused, not taken for none."""
+        """A malformed count is an error, not zero."""
         for count in ("", "many", "-1", "\u0661", "x" * 500):
             wrong = self.assertRaises(SocketsError, self.passed, LISTEN_FDS=count)
             self.assertIn("is not a number of sockets", str(wrong))
             self.assertLess(len(str(wrong)), 100)
 
     def test_unusable(self) -> None:
-        """Closed, not listening, not TCP, not even a socket: named by its number."""
+        """A closed, non-listening, non-TCP or non-socket descriptor is reported by its number."""
         bound = socket.socket()
         bound.bind(("127.0.0.1", 0))
         datagrams = socket.socket(type=socket.SOCK_DGRAM)
@@ -71,7 +71,7 @@ class PassedTests(SynchronousTestCase):
                 self.assertIn(f"descriptor {number} is not a listening TCP socket", str(wrong))
 
     def test_stays_open(self) -> None:
-        """Looking at a socket neither closes nor changes it."""
+        """The check neither closes nor changes a socket."""
         self.passed(LISTEN_FDS="1")
         self.assertEqual(family_of(self.socket.fileno()), socket.AF_INET)
         with socket.create_connection(self.socket.getsockname(), timeout=5):

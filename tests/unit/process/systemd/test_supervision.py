@@ -1,4 +1,4 @@
-"""What is told to a service manager, and when."""
+"""Tests of the notifications to a service manager, and of their times."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Starting(Clock):
         self.waiting.append(function)
 
     def runs(self) -> None:
-        """Begin to turn."""
+        """Start running."""
         for each in self.waiting:
             each()
 
 
 class SupervisionTests(SynchronousTestCase):
-    """A manager that hears everything."""
+    """A manager that receives every notification."""
 
     def setUp(self) -> None:
-        """Its socket, outside the file system."""
+        """Bind the manager's socket, an abstract one."""
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(self.manager.close)
         self.manager.bind(f"\0autopilot-{os.getpid()}-{id(self)}")
@@ -44,12 +44,12 @@ class SupervisionTests(SynchronousTestCase):
         self.notifier = Notifier(f"@autopilot-{os.getpid()}-{id(self)}")
         self.reactor = Starting()
 
-    def told(self) -> list[str]:
-        """The first line of all that was told since."""
+    def notified(self) -> list[str]:
+        """Return the first line of each notification since the last call."""
         return [each.partition("\n")[0] for each in self.datagrams()]
 
     def datagrams(self) -> list[str]:
-        """All that was told since."""
+        """Return all notifications since the last call."""
         heard = []
         while True:
             try:
@@ -58,7 +58,7 @@ class SupervisionTests(SynchronousTestCase):
                 return heard
 
     def test_keep_alive_that_fails(self) -> None:
-        """A bug in the keep-alive is logged: without them the manager restarts the router."""
+        """An internal error in the keep-alive is logged, as the manager will restart the router."""
         self.patch(self.notifier, "alive", lambda: 1 // 0)
         self.supervision(watchdog=2.0).started()
         self.reactor.runs()
@@ -66,39 +66,39 @@ class SupervisionTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def supervision(self, watchdog: float | None = None) -> Supervision:
-        """A process that may take a minute to stop."""
+        """Return the supervision of a process that may take a minute to stop."""
         return Supervision(self.reactor, self.notifier, watchdog, lambda: 60.0)
 
     def test_life(self) -> None:
-        """Ready when the reactor turns, not before; stopping takes the drain and a bit."""
+        """Ready when the reactor runs, not before; stopping may take the drain and a margin."""
         supervision = self.supervision()
         supervision.started()
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.notified(), [])
         self.reactor.runs()
-        self.assertEqual(self.told(), ["READY=1"])
+        self.assertEqual(self.notified(), ["READY=1"])
         supervision.stopping()
         (stopping,) = self.datagrams()
         self.assertEqual(stopping.split("\n")[::2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=70000000"])
         supervision.stopped()
-        self.assertEqual((self.told(), self.reactor.getDelayedCalls()), ([], []))
+        self.assertEqual((self.notified(), self.reactor.getDelayedCalls()), ([], []))
 
     def test_watchdog(self) -> None:
-        """A sign of life in each half of the period, until all is over."""
+        """One keep-alive message in each half of the period, until the router has stopped."""
         supervision = self.supervision(watchdog=8.0)
         supervision.started()
         self.reactor.runs()
-        self.assertEqual(self.told(), ["READY=1", "WATCHDOG=1"])
+        self.assertEqual(self.notified(), ["READY=1", "WATCHDOG=1"])
         self.reactor.advance(3.9)
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.notified(), [])
         self.reactor.advance(0.1)
         supervision.stopping()
         self.reactor.advance(4.0)
-        self.assertEqual(self.told(), ["WATCHDOG=1", "STOPPING=1", "WATCHDOG=1"])
+        self.assertEqual(self.notified(), ["WATCHDOG=1", "STOPPING=1", "WATCHDOG=1"])
         supervision.stopped()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_reload(self) -> None:
-        """A reload says since when, as newer managers want it, and ends with ready."""
+        """A reload carries its time, which newer managers require, and ends with ready."""
         self.notifier.reloading()
         self.notifier.ready()
         reloading, ready = self.datagrams()
@@ -106,7 +106,7 @@ class SupervisionTests(SynchronousTestCase):
         self.assertTrue(ready.startswith("READY=1\n"))
 
     def test_nobody(self) -> None:
-        """Without a manager nothing is sent; one that is gone is worth one line and no more."""
+        """Without a manager nothing is sent; a manager that has gone is logged once."""
         observer = EventLoggingObserver()
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
@@ -117,17 +117,17 @@ class SupervisionTests(SynchronousTestCase):
         self.assertEqual([event["state"] for event in observer], ["STOPPING=1"])
 
     def test_unread(self) -> None:
-        """Signs of life that nobody reads neither hold the reactor up nor fill the log."""
+        """Unread keep-alive messages neither block the reactor nor fill the log."""
         observer = EventLoggingObserver()
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         for _ in range(600):
             self.notifier.alive()
-        self.assertLess(len(self.told()), 600)
+        self.assertLess(len(self.notified()), 600)
         self.assertEqual(list(observer), [])
 
     def test_watchdog_seconds(self) -> None:
-        """How often signs of life are wanted, of whom, and when not at all."""
+        """The period of the keep-alive messages, and the cases without any."""
         for expected, environ in (
             (None, {}),
             (30.0, {"WATCHDOG_USEC": "30000000"}),
