@@ -1,16 +1,16 @@
-# Every target works on a fresh machine with Python >= 3.11, git, make and (only where a dependency
-# has no ready-made wheel) a C compiler: the virtual environment is made from the hashed lock when
-# it is missing or older than the lock.
+# Every target works on a fresh machine with Python >= 3.11, git, make and, if a dependency has no
+# wheel for it, a C compiler. The virtual environment is created from the hashed lock when it is
+# missing or older than the lock.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
 VENV ?= .venv
-# `autopilot` does less per event; it needs epoll, so elsewhere the usual reactor serves.
+# The `autopilot` reactor costs less per event but needs epoll; other systems use Twisted's default.
 REACTOR ?= $(if $(filter Linux,$(shell uname -s)),autopilot,default)
 BIN := $(VENV)/bin
-# The first interpreter that runs and is new enough; a pyenv shim may exist and still not run.
+# The first interpreter that runs and is new enough; a pyenv shim may exist without running.
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 	if $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$each; break; fi; done)
@@ -19,15 +19,15 @@ STAMP := $(VENV)/.installed
 CODE := $(wildcard autopilot stub_backend tests tools twisted benchmarks)
 GATED := attestation feeds http relay request routing state upstream
 ARGS ?=
-# In run level 1 Debian installs a server without starting it.
+# In run level 1, Debian installs a server without starting it.
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-# An environment from a lock. uv, which the lock pins too, takes seconds for what takes pip minutes; pip
-# does it where only its own configuration knows the way to the index.
+# Create an environment from a lock. uv, which the lock pins, takes seconds where pip takes minutes; pip
+# is the fallback if only its own configuration has the index.
 define environment
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed; set PYTHON=/path/to/python3' >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(1)
@@ -45,52 +45,52 @@ $(STAMP): $(LOCKED) pyproject.toml
 	@touch $@
 
 .PHONY: venv
-venv: $(STAMP) ## make the virtual environment
+venv: $(STAMP) ## create the virtual environment
 
 .PHONY: run
-run: $(STAMP) ## serve; settings come from the environment, .env and ARGS="--option=value"
+run: $(STAMP) ## run the router; settings come from ARGS="--option=value", the environment and .env
 	$(BIN)/twistd --nodaemon --pidfile= --reactor=$(REACTOR) autopilot $(ARGS)
 
 .PHONY: demo
-demo: $(STAMP) ## stub backend and router together, with requests that explain themselves
+demo: $(STAMP) ## run stub backend and router together, with three explained requests
 	$(BIN)/python -m stub_backend.demo $(ARGS)
 
-# The longest first: `make --jobs=2 test` then takes little longer than that.
+# The longest target comes first, so that `make --jobs=2 test` takes little longer than it.
 .PHONY: test
-test: pytest trial around types browser clients node-clients recipes docs lint imports conduct ## everything but the smoke run
+test: pytest trial around types browser clients node-clients recipes docs lint imports conduct ## run all tests and checks but the long ones
 
-# What makes and runs an image without Docker, as root.
+# The tools that build and run an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
-# Without one of these the tests that need it are skipped, and say so.
+# Tests that need one of these are skipped, with a message, if it is not installed.
 SYSTEM := libfaketime chromium caddy curl prometheus strace systemd valgrind $(IMAGE_TOOLS)
 
 .PHONY: system
-system: ## install what some tests need of Debian, as root
+system: ## install the Debian packages that some tests need, as root
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(SYSTEM) >/dev/null 2>&1; then \
 		$(APT) update -qq; \
 		for each in $(SYSTEM); do $(APT) install -qq -y --no-install-recommends $$each >/dev/null \
 			|| echo "$$each could not be installed: the tests that need it will be skipped"; done; fi
 
-# These have a target of their own: after what they need has been installed, or beside the others.
+# These have targets of their own, because they need further installations or run beside the others.
 AROUND := sdk/test_curl.py tools deploy/prometheus
 APART := sdk tools deploy/prometheus
 
 .PHONY: pytest
-pytest: $(STAMP) ## the tests under pytest, with the coverage gate
+pytest: $(STAMP) ## run the tests under pytest, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(APART:%=--ignore=tests/%) $(ARGS)
 	$(BIN)/python -m tools.coverage_gate --at-least 95 $(GATED)
 
 .PHONY: around
-around: $(STAMP) ## the tests of what surrounds the router: packaging, hygiene, dashboard and alerts, curl
+around: $(STAMP) ## run the tests of packaging, hygiene, dashboard, alerts and curl
 	$(BIN)/python -m pytest $(AROUND:%=tests/%) $(ARGS)
 
-# Those that watch processes from outside run once, under pytest: it makes no difference to a process.
+# Tests of whole processes run under pytest only: the test runner does not affect a process.
 WATCHED := browser deploy docs process rigs sdk tools
 TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py)))
 
 .PHONY: trial
-trial: $(STAMP) ## the tests that are plain test cases, under trial
+trial: $(STAMP) ## run the plain test cases under trial
 	$(BIN)/python -m twisted.trial --reporter=text $(TRIED)
 
 .PHONY: conduct
@@ -98,26 +98,26 @@ conduct: $(STAMP) ## print what clients see when a model misbehaves, in virtual 
 	$(BIN)/python -m tests.conduct
 
 .PHONY: smoke
-smoke: $(STAMP) ## real processes, real sockets; reports to logs/smoke
+smoke: $(STAMP) ## run the smoke test with real processes and sockets; reports to logs/smoke
 	$(BIN)/python -m tests.rigs.smoke $(ARGS)
 
 .PHONY: soak
-soak: $(STAMP) ## ten minutes of a bad day, every answer accounted for; reports to logs/soak; ARGS=--quick
+soak: $(STAMP) ## run ten minutes of mixed faults and check every response byte; reports to logs/soak; ARGS=--quick
 	$(BIN)/python -m tests.rigs.soak $(ARGS)
 
 .PHONY: live
-live: $(STAMP) ## compare the platform with the stand-in, with CHUTES_API_KEY; without it, say what would be done
+live: $(STAMP) ## compare the platform with the stub; without CHUTES_API_KEY, print the planned requests
 	$(BIN)/python -m tests.rigs.live $(ARGS)
 
 .PHONY: lint
-lint: lock-check lint-files prose secrets $(STAMP) ## format and lint, changing nothing
+lint: lock-check lint-files prose secrets $(STAMP) ## check formatting, lint rules, wording, locks and secrets without changing a file
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 
 SCRIPTS := .ci/run $(wildcard deploy/*/*.sh tools/*.sh)
 
 .PHONY: lint-files
-lint-files: $(STAMP) ## the Dockerfile, the shell scripts and what is in .github
+lint-files: $(STAMP) ## check the Dockerfile, the shell scripts and .github
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck $(SCRIPTS)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -125,38 +125,38 @@ lint-files: $(STAMP) ## the Dockerfile, the shell scripts and what is in .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 
-# pyproject.toml names what codespell skips, tools/prose.toml the rejected wording.
+# pyproject.toml lists what codespell skips, tools/prose.toml the rejected wording.
 .PHONY: prose
-prose: $(STAMP) ## spelling, and the wording of docstrings, comments and messages
+prose: $(STAMP) ## check the spelling, and the wording of docstrings, comments and messages
 	$(BIN)/codespell
 	$(BIN)/python -m tools.prose
 
 .PHONY: secrets
-secrets: $(STAMP) ## look for secrets in the files and in the whole history
+secrets: $(STAMP) ## scan the files and the whole history for secrets
 	$(BIN)/python -m tools.hygiene $(ARGS)
 
 .PHONY: fmt
-fmt: $(STAMP) ## format, and repair what can be repaired
+fmt: $(STAMP) ## format, and apply the fixes of the linter
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
 .PHONY: types
-types: $(STAMP) ## mypy, strict
+types: $(STAMP) ## check the types with mypy --strict
 	$(BIN)/mypy
 	$(BIN)/mypy twisted/plugins/autopilot_plugin.py
 
 .PHONY: imports
-imports: $(STAMP) ## the direction of imports between the folders
+imports: $(STAMP) ## check the layers of imports
 	$(BIN)/lint-imports
 
 .PHONY: locks
-locks: $(STAMP) ## resolve the dependencies anew: make locks ARGS=--upgrade
+locks: $(STAMP) ## resolve the dependencies again: make locks ARGS=--upgrade
 	$(BIN)/python -m tools.resolve $(ARGS)
 	$(BIN)/python tools/locks.py --record
 	@$(MAKE) --no-print-directory sbom licences
 
 .PHONY: lock-check
-lock-check: ## whether the locks are there, unmodified and made from pyproject.toml as it is
+lock-check: ## check that the locks exist, are unmodified and match pyproject.toml
 	@$(PYTHON) tools/locks.py
 
 # The Python SDKs of the tests, and the LiteLLM that `make bench` compares the router with.
@@ -171,7 +171,7 @@ $(LITELLM)/.installed: locks/litellm.txt $(STAMP)
 PEERS := nginx-light caddy
 
 .PHONY: bench
-bench: $(STAMP) $(LITELLM)/.installed ## CPU, latency and memory beside nginx, Caddy and LiteLLM: up to an hour, or ARGS=--quick
+bench: $(STAMP) $(LITELLM)/.installed ## measure CPU, latency and memory beside nginx, Caddy and LiteLLM: up to an hour, or ARGS=--quick
 	@if ! { command -v nginx && command -v caddy; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		$(APT) update -qq && $(APT) install -qq -y --no-install-recommends $(PEERS); fi
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -182,64 +182,64 @@ cost: $(STAMP) ## compare calls, system calls, instructions and bytes per unit w
 	$(BIN)/python -m benchmarks.cost $(ARGS)
 
 .PHONY: docs
-docs: $(STAMP) ## build the documentation into build/docs, and look at every link in it
+docs: $(STAMP) ## build the documentation into build/docs, and check its links
 	$(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m tools.docs build/docs
 
 .PHONY: fuzz
-fuzz: $(STAMP) ## fuzzing with coverage guidance, a minute for each target: ARGS="--seconds 600 --only client"
+fuzz: $(STAMP) ## run coverage-guided fuzzing, a minute for each target: ARGS="--seconds 600 --only client"
 	$(BIN)/python -m tests.rigs.fuzz $(ARGS)
 
 .PHONY: mutation
-mutation: $(STAMP) ## change routing in a thousand ways and see whether its tests notice
+mutation: $(STAMP) ## run mutation tests of routing: a thousand changes that its tests must detect
 	$(BIN)/python -m tests.rigs.mutation $(ARGS)
 
-# CI makes it part of its run; where chromium cannot be had the tests say so and are skipped.
+# CI runs this, too; without chromium the tests are skipped, with a message.
 .PHONY: browser
-browser: $(STAMP) ## the status page in a real Chromium; screenshots to logs/browser
+browser: $(STAMP) ## test the status page in Chromium; screenshots to logs/browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 NODE := tests/sdk/node
 
 $(NODE)/node_modules/.installed: $(NODE)/package-lock.json
 	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --ignore-scripts --loglevel=error && touch $(@:$(NODE)/%=%); \
-		else echo 'npm is not here: the tests that need its packages will be skipped'; fi
+		else echo 'npm is not installed: the tests that need its packages will be skipped'; fi
 
 .PHONY: node-clients
-node-clients: $(STAMP) $(NODE)/node_modules/.installed ## the JavaScript SDKs against real processes, with node where it is
+node-clients: $(STAMP) $(NODE)/node_modules/.installed ## test the JavaScript SDKs against real processes, if node is installed
 	$(BIN)/python -m pytest tests/sdk/node $(ARGS)
 
 .PHONY: clients
-clients: $(STAMP) $(LITELLM)/.installed ## the Python SDKs against real processes
+clients: $(STAMP) $(LITELLM)/.installed ## test the Python SDKs against real processes
 	CLIENTS_PYTHON=$(LITELLM)/bin/python $(BIN)/python -m pytest tests/sdk/python $(ARGS)
 
-# RECIPES_PROGRAMS names folders that have aider and claude.
+# RECIPES_PROGRAMS lists the folders of aider and claude.
 .PHONY: recipes
-recipes: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## every block of docs/recipes.md, with the clients it is for
+recipes: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run every code block of docs/recipes.md with its clients
 	CLIENTS_PYTHON=$(LITELLM)/bin/python $(BIN)/python -m pytest tests/sdk/recipes $(ARGS)
 
 .PHONY: image
-image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Docker by buildah, as root
+image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Docker with buildah, as root
 	PYTHON=$(PYTHON) sh deploy/image/build.sh
 
 .PHONY: image-test
-image-test: $(STAMP) ## build the image and run it without Docker, as root: no rights, nothing writable
+image-test: $(STAMP) ## build the image and test it without Docker, as root: no capabilities, read-only
 	@$(BIN)/python -m tools.image.able
 	LAYERS=no WORK=build/image-test PYTHON=$(BIN)/python sh deploy/image/build.sh
 	AUTOPILOT_IMAGE=$$(echo build/image-test/chutes-autopilot-*.tar) $(BIN)/python -m pytest tests/deploy/image $(ARGS)
 
 .PHONY: image-check
-image-check: $(STAMP) ## build the image twice from nothing, as root, and compare the two file by file
+image-check: $(STAMP) ## build the image twice from scratch, as root, and compare the two file by file
 	$(BIN)/python -m tools.image
 
 .PHONY: dist
-dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, the same bytes every time
+dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, reproducibly
 	@rm -f dist/chutes_autopilot-*
 	$(BIN)/python -m tools.distributions dist
 
-# Its two halves can go side by side: the second has no use for the tools of the first.
+# The two halves can run in parallel: the second needs none of the first one's tools.
 .PHONY: release-check release-tools release-install
-release-check: release-tools release-install ## check what `make dist` builds, the news and the bill of materials, and install both in empty environments
+release-check: release-tools release-install ## check the distributions, the news and the bill of materials, and install both in empty environments
 
 release-tools: dist
 	$(BIN)/python -m twine check --strict dist/chutes_autopilot-*
@@ -249,23 +249,23 @@ release-install: dist
 	PYTHON=$(BIN)/python sh tools/install.sh dist
 
 .PHONY: changelog-draft
-changelog-draft: $(STAMP) ## show the news of the next release, from changelog.d
+changelog-draft: $(STAMP) ## print the news of the next release, from changelog.d
 	@$(BIN)/towncrier build --draft
 
 .PHONY: sbom
-sbom: $(STAMP) ## list what the image installs in deploy/image/sbom.cdx.json (CycloneDX)
+sbom: $(STAMP) ## write the image's bill of materials to deploy/image/sbom.cdx.json (CycloneDX)
 	$(BIN)/python -m tools.sbom
 
 .PHONY: licences
-licences: $(STAMP) ## list the licences of what the image installs in docs/licences.md; one that was not agreed to is an error
+licences: $(STAMP) ## write the licences of the image's packages to docs/licences.md; fail on one that is not allowed
 	$(BIN)/python -m tools.licences locks/runtime.txt docs/licences.md
 
 .PHONY: audit
-audit: $(STAMP) ## ask OSV for known vulnerabilities of what is locked; no answer is an error of its own (3); ARGS="--osv-url URL"
+audit: $(STAMP) ## query OSV for vulnerabilities of the locked packages; exit 3 if it does not respond; ARGS="--osv-url URL"
 	$(BIN)/python -m tools.audit locks/runtime.txt $(ARGS)
 
 .PHONY: clean
-clean: ## remove everything that was generated, the virtual environment included
+clean: ## remove all generated files, including the virtual environment
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/browser logs/smoke logs/live logs/soak logs/fuzz logs/mutation \

@@ -86,7 +86,7 @@ class Rig:
 
     @contextmanager
     def proxy(self, name: str, kind: str) -> Iterator[Running | None]:
-        """Run a new proxy in front of an upstream; yields None for `DIRECT`. Raises `ProcessError`."""
+        """Run a new proxy before an upstream; yields None for `DIRECT`. Raises `ProcessError`."""
         if name == DIRECT:
             yield None
             return

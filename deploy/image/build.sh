@@ -1,14 +1,15 @@
 #!/bin/sh
-# Builds the image, tagged with the version: with Docker where an engine answers, else with buildah (as
-# root, without one). Variables, all optional:
-#   BASE      another base image, by name@digest if you like; where no registry can be reached buildah
-#             makes a base of Debian's packages instead
+# Build the image, tagged with the version: with Docker if an engine is running, else with buildah as
+# root. Variables, all optional:
+#   BASE      another base image, possibly as name@digest; if buildah can reach no registry, it builds a
+#             base from Debian's packages instead
 #   TARGET    `router` or `stub`
-#   USER_ID, GROUP_ID   who the router runs as
-#   CA_FILE   certificate authorities that downloads during the build trust; by default this machine's.
-#             They do not become part of the image
-#   WORK      the folder of buildah's storage and of what is made; FORMAT is `docker` or `oci` (which has
-#             no health check); LAYERS=no keeps nothing between the steps, which is quicker, once
+#   USER_ID, GROUP_ID   the user and group that the router runs as
+#   CA_FILE   the certificate authorities for downloads during the build, by default this machine's; the
+#             image does not contain them
+#   WORK      the folder of buildah's storage and of the result
+#   FORMAT    `docker` or `oci` (which has no health check)
+#   LAYERS    `no` caches no layers, which makes a single build faster
 set -eu
 umask 022
 cd "$(dirname "$0")/../.."
@@ -57,14 +58,14 @@ storage() {
     buildah --storage-driver vfs --root "$WORK/storage" --runroot "$WORK/run" "$@"
 }
 
-# Where no registry answers: the same packages, from Debian itself.
+# Without a registry, build the base from the same packages, downloaded from Debian.
 base_of_packages() {
     command -v mmdebstrap >/dev/null || fail "$BASE cannot be pulled, and mmdebstrap is not installed"
-    echo "$BASE cannot be pulled; making a base of Debian's packages"
+    echo "$BASE cannot be pulled; building a base from Debian's packages"
     mmdebstrap --quiet --variant=minbase --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
-        bookworm "$WORK/base.tar" >/dev/null || fail "no base could be made of Debian's packages"
+        bookworm "$WORK/base.tar" >/dev/null || fail "mmdebstrap could not build a base from Debian's packages"
     printf 'FROM scratch\nADD base.tar /\n' >"$WORK/base.containerfile"
     storage build --quiet --timestamp "$SOURCE_DATE_EPOCH" --file "$WORK/base.containerfile" \
         --tag localhost/base "$WORK" >/dev/null
@@ -76,8 +77,8 @@ if docker info >/dev/null 2>&1; then
     docker image inspect --format "$image: {{.Size}} bytes" "$image"
     exit
 fi
-command -v buildah >/dev/null || fail 'neither an engine of Docker answers nor is buildah installed'
-[ "$(id -u)" = 0 ] || fail 'without an engine buildah needs root'
+command -v buildah >/dev/null || fail 'no Docker engine is running, and buildah is not installed'
+[ "$(id -u)" = 0 ] || fail 'buildah needs root; run as root, or start a Docker engine'
 export BUILDAH_ISOLATION=chroot
 mkdir -p "$WORK"
 if storage inspect --type image localhost/base >/dev/null 2>&1; then

@@ -1,4 +1,4 @@
-"""Prints the source files of all modules that a start of the router and its commands import."""
+"""A script that prints the source files of all modules imported by the router and its commands."""
 
 import sys
 

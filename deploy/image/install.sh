@@ -1,6 +1,6 @@
 #!/bin/sh
-# The two steps of the Dockerfile that install Python packages: `dependencies` from the hashed lock
-# into /opt/autopilot, `application` as a wheel into /build/application, which is laid over it.
+# Run one of the Dockerfile's two steps that install Python packages: `dependencies` from the hashed
+# lock into /opt/autopilot, `application` as a wheel into /build/application, which is copied over it.
 set -eu
 umask 022
 home=/opt/autopilot
@@ -11,13 +11,13 @@ fail() {
     exit 1
 }
 
-# Hashes are in the lock; whatever does not match them is refused.
+# Install a lock's packages; pip rejects any file that does not match its hash.
 locked() {
     lock=$1
     shift
     [ -s "$lock" ] || fail "$lock is missing; 'make locks' writes it"
     "$@" install --quiet --no-compile --require-hashes --only-binary=:all: --requirement "$lock" ||
-        fail "what $lock names could not be installed as it is locked"
+        fail "pip could not install $lock; its output is above"
 }
 
 dependencies() {
@@ -25,8 +25,8 @@ dependencies() {
     python3 -m venv /build/tools
     locked runtime.txt /build/tools/bin/python -m pip --python "$home/bin/python"
     packages=$(echo "$home"/lib/python3*/site-packages)
-    # What only tests, documentation and compilers use, and protocols that are not spoken here. Twisted's
-    # other plugins would each be imported at every start, to be offered by a `twistd` that is here for one.
+    # Remove what only tests, documentation and compilers use, and unused protocols. `twistd` imports each
+    # of Twisted's plugins at every start, but only the router's is needed.
     find "$packages" -type d \( -name test -o -name tests \) -prune -exec rm -rf {} +
     find "$packages" \( -name '*.pyi' -o -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete
     find "$packages/twisted/plugins" -name 'twisted_*.py' -delete
@@ -49,12 +49,12 @@ application() {
     bytecode
 }
 
-# Bytecode of what is imported, used as it is whatever the timestamps of the sources become.
+# Compile the imported modules; unchecked hashes make the bytecode independent of timestamps.
 bytecode() {
     cp -a /build/application/. "$home/"
     find "$home" /usr/lib/python3* -name __pycache__ -type d -prune -exec rm -rf {} +
     "$home/bin/python" -B imported.py >imported.txt || fail 'the router cannot be imported'
-    # The order of a set's constants would follow the hash seed.
+    # Without a fixed hash seed the order of constants in sets would differ between builds.
     PYTHONHASHSEED=0 python3 -m compileall -q -f --invalidation-mode unchecked-hash -i imported.txt
     find "$home" /usr/lib/python3* -name '*.pyc' >bytecode.txt
     mkdir bytecode

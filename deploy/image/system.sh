@@ -1,6 +1,6 @@
 #!/bin/sh
-# The system part of the image's last stage: `check` looks at who the router is to run as; `install` gets
-# the interpreter, tini and that user, and nothing that differs from one build to the next.
+# The system part of the image's last stage: `check` validates the router's user and group; `install`
+# adds the interpreter, tini and that user, and removes everything that differs between two builds.
 set -eu
 umask 022
 
@@ -15,7 +15,7 @@ check() {
         case $value in
             '' | *[!0-9]*) fail "$each is not a number" ;;
         esac
-        [ "$value" -gt 0 ] || fail "$each is root's; the router does not run as root"
+        [ "$value" -gt 0 ] || fail "$each is root's; choose a number above 0, because the router does not run as root"
     done
 }
 
@@ -30,10 +30,10 @@ packages() {
     mkdir -p /run/autopilot /etc/ssl/certs
 }
 
-# What a server without a terminal has no use for, and what differs between two builds.
+# Remove what a server without a terminal does not need, and what differs between two builds.
 trim() {
     library=$(echo /usr/lib/python3.[0-9]*)
-    # A charset whose table is not here is as unknown as one that never was.
+    # Python treats a charset without a table like one that does not exist.
     for each in ensurepip idlelib lib2to3 pydoc_data curses tkinter turtle.py turtledemo test unittest distutils \
         sqlite3 dbm multiprocessing xml/dom xml/etree _pydecimal.py _pyio.py pydoc.py doctest.py pickletools.py; do
         rm -rf "${library:?}/$each"
@@ -49,7 +49,7 @@ trim() {
     rm -rf /usr/lib/*/ossl-modules /usr/lib/*/libexpatw.so* /usr/bin/tini-static /usr/share/python3 \
         /usr/share/applications /usr/share/binfmts /usr/share/bug /usr/share/doc-base /usr/share/pixmaps \
         /usr/share/man/* /usr/share/locale/* /usr/share/lintian
-    # The licences of what is redistributed stay.
+    # The licences of the redistributed packages must stay.
     find /usr/share/doc ! -type d ! -name copyright -delete
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/lib/dpkg/*-old /var/log/* \
         /var/lib/dpkg/info/libssl3*.symbols /var/lib/dbus /etc/machine-id \

@@ -67,7 +67,10 @@ class BuildTests(SynchronousTestCase):
         self.refused("LAYERS=1 is neither yes nor no", LAYERS="1")
         self.refused("USER_ID=nobody is not a number", USER_ID="nobody")
         self.refused("GROUP_ID=-1 is not a number", GROUP_ID="-1")
-        self.refused("USER_ID=0 is root's; the router does not run as root", USER_ID="0")
+        self.refused(
+            "USER_ID=0 is root's; choose a number above 0, because the router does not run as root",
+            USER_ID="0",
+        )
         self.refused("CA_FILE=/nowhere cannot be read", CA_FILE="/nowhere")
 
     def test_missing_lock(self) -> None:
