@@ -1,4 +1,4 @@
-"""Quotes made by hand, at the offsets of Intel's format, which every byte here counts out."""
+"""Quotes built by hand, at explicit offsets of Intel's format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def quote(
     key_hash: bytes = KEY_HASH,
     signature: int | None = None,
 ) -> bytes:
-    """A whole quote; ``signature`` is the length that it declares for what follows."""
+    """Return a complete quote; ``signature`` is the length that it declares."""
     rest = SIZE - 636
     made = bytearray(SIZE)
     made[0:8] = pack("<HHI", version, key_type, tee_type)

@@ -1,4 +1,4 @@
-"""Reading the platform's answers about evidence: every one the stub gives, and anything else."""
+"""Tests of parsing evidence: every response of the stub, and arbitrary ones."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ COMES_TO: dict[str, Reason | None] = {
 
 
 class AskedTests(SynchronousTestCase):
-    """A real fetcher joined to the stub in memory."""
+    """A real fetcher connected to the stub in memory."""
 
     def setUp(self) -> None:
-        """A platform with a model for each scenario."""
+        """Make a platform with a model for each scenario."""
         self.clock = Clock()
         self.stub = site(self.clock, StubOptions(models=0, evidence_models=True))
         self.agent = RequestTraversalAgent(self.stub.resource)
         self.fetcher = Fetcher(self.agent, self.clock, 60.0, 32 * 1024 * 1024)
 
     def asked(self, scenario: str, nonce: str = NONCE, **known: Any) -> Finding:
-        """Ask one model and read what comes back."""
+        """Fetch and parse one model's evidence."""
         chute = self.stub.population.find(f"stub/evidence-{scenario}")
         assert chute is not None
         url = evidence_url(URL, Model(chute.name, chute.chute_id), nonce)
@@ -95,7 +95,7 @@ class AskedTests(SynchronousTestCase):
         return self.successResultOf(asked)
 
     def test_each(self) -> None:
-        """Each row of the table comes to its one state and reason."""
+        """Each scenario yields its state and reason."""
         self.assertEqual(set(COMES_TO), set(EVIDENCE_SCENARIOS))
         for scenario, reason in COMES_TO.items():
             self.clock.advance(2.0)
@@ -105,7 +105,7 @@ class AskedTests(SynchronousTestCase):
             self.assertIs(finding.state, wanted, scenario)
 
     def test_counts(self) -> None:
-        """Instances, failures and GPUs are counted, and what was compared is said."""
+        """Instances, failures and GPUs are counted, and the comparisons are reported."""
         ok, partial, gone = map(self.asked, ("ok", "partial", "all-failed"))
         self.assertEqual((ok.instances, ok.failed, ok.gpus), (3, 0, 24))
         self.assertEqual((partial.instances, partial.failed, partial.gpus), (2, 1, 16))
@@ -116,7 +116,7 @@ class AskedTests(SynchronousTestCase):
         self.assertEqual(self.asked("no-gpus").gpus, 16)
 
     def test_nonce_with_keys(self) -> None:
-        """With the instances' public keys the nonce is checked, and only then."""
+        """The nonce is checked if the instances' public keys are known, and only then."""
         chute = self.stub.population.find("stub/evidence-ok")
         assert chute is not None
         keys = {each: e2e_pubkey(each) for each in instance_ids(chute.chute_id, 2)}
@@ -128,7 +128,7 @@ class AskedTests(SynchronousTestCase):
         self.assertIs(self.asked("other-nonce", keys=keys).reason, Reason.NONCE_MISMATCH)
 
     def test_replay(self) -> None:
-        """Evidence that is the same under two nonces is found out without any key."""
+        """Equal evidence under two nonces is detected without any key."""
         first = self.asked("other-nonce")
         again = self.asked("other-nonce", OTHER, seen=first.nonce_hashes)
         self.assertIs(again.reason, Reason.REPLAYED)
@@ -137,7 +137,7 @@ class AskedTests(SynchronousTestCase):
         self.assertIs(again.state, EvidenceState.PRESENT)
 
     def test_what_goes_out(self) -> None:
-        """The nonce and nothing else: no credential, no cookie."""
+        """The request contains the nonce, and no credential or cookie."""
         self.asked("ok")
         (request,) = self.stub.log
         names = sorted(name.lower() for name, _ in request.headers)
@@ -145,7 +145,7 @@ class AskedTests(SynchronousTestCase):
         self.assertTrue(request.path.endswith(f"/evidence?nonce={NONCE}"), request.path)
 
     def test_too_large(self) -> None:
-        """An answer over the limit is not read to its end."""
+        """A response over the limit is not read to its end."""
         small = Fetcher(self.agent, self.clock, 60.0, 1000)
         url = f"{URL}/chutes/stub%2Fevidence-ok/evidence?nonce={NONCE}"
         asked = small.ask(url)
@@ -157,10 +157,10 @@ class AskedTests(SynchronousTestCase):
 
 
 class UrlTests(SynchronousTestCase):
-    """Where evidence is asked for."""
+    """The URL of the evidence."""
 
     def test_names(self) -> None:
-        """The chute's id if it is one, else the model's name; neither leaves its place."""
+        """It contains the chute's id if that is a UUID, else the model's name, escaped."""
         for model, segment in (
             (Model("acme/one", CHUTE), CHUTE),
             (Model("acme/one", None), "acme%2Fone"),
@@ -173,14 +173,14 @@ class UrlTests(SynchronousTestCase):
 
 
 class ReadTests(SynchronousTestCase):
-    """Answers that no platform should give."""
+    """Malformed responses."""
 
     def read(self, value: object, status: int = 200) -> Finding:
-        """Read JSON as an answer."""
+        """Parse JSON as a response."""
         return read_answer(FetchedResponse(status, json.dumps(value).encode()), NONCE)
 
     def test_shapes(self) -> None:
-        """What is not of this shape is not read as evidence, nor as its absence."""
+        """A response of another shape counts neither as evidence nor as its absence."""
         values: tuple[object, ...] = (None, 1, "x", [], {}, {"quote": 7}, {"quote": None})
         for value in (*values, {"evidence": None}, {"evidence": {}}, {"evidence": 7}):
             self.assertIs(self.read(value).reason, Reason.UNREADABLE, value)
@@ -195,7 +195,7 @@ class ReadTests(SynchronousTestCase):
             self.assertIs(self.read({"evidence": evidence}).reason, Reason.MALFORMED, gpus)
 
     def test_optional(self) -> None:
-        """Members that may be null or missing cost nothing."""
+        """Optional members may be null or absent."""
         entry = instance_evidence("a", NONCE)
         for name in ("instance_id", "gpu_evidence", "certificate", "signature", "attested_body"):
             for changed in (entry | {name: None}, {k: v for k, v in entry.items() if k != name}):
@@ -204,7 +204,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual((whole.state, whole.failed), (EvidenceState.PRESENT, 0))
 
     def test_base64(self) -> None:
-        """Lines are part of the encoding, other characters are not."""
+        """Line breaks are valid in base64, other characters are not."""
         entry = instance_evidence("a", NONCE)
         text = entry["quote"]
         lines = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
@@ -219,7 +219,7 @@ class ReadTests(SynchronousTestCase):
             self.assertIs(finding.state, state, written[:100])
 
     def test_certificates(self) -> None:
-        """A certificate that cannot be read is not compared, which is not the same as agreeing."""
+        """An unreadable certificate is not compared, which differs from a match."""
         entry = instance_evidence("a", NONCE)
         certificates: tuple[object, ...] = (7, "", "%", "QUJD", [], "MAA=")
         for certificate in certificates:
@@ -227,7 +227,7 @@ class ReadTests(SynchronousTestCase):
             self.assertIs(finding.certificate_bound, None, certificate)
 
     def test_bounds(self) -> None:
-        """A list beyond all instances, or one nested beyond all sense, is not gone through."""
+        """Excessively long or nested lists are not decoded."""
         many = b'{"evidence":[' + b",".join([b"{}"] * 2001) + b"]}"
         self.assertIs(read_answer(FetchedResponse(200, many), NONCE).reason, Reason.TOO_LARGE)
         many = b'{"evidence":[' + b"1," * 1_000_000
@@ -244,7 +244,7 @@ class ReadTests(SynchronousTestCase):
         )
 
     def test_failures(self) -> None:
-        """How a fetch failed is told apart."""
+        """Each kind of failed fetch has its own reason."""
         for outcome, reason in (
             (NETWORK, Reason.UNREACHABLE),
             (TIMEOUT, Reason.TIMED_OUT),
@@ -257,7 +257,7 @@ class ReadTests(SynchronousTestCase):
 
     @given(st.integers(100, 599), st.binary(max_size=200))
     def test_any_bytes(self, status: int, body: bytes) -> None:
-        """No bytes make it raise, and none are evidence."""
+        """Arbitrary bytes neither raise nor count as evidence."""
         finding = read_answer(FetchedResponse(status, body), NONCE)
         self.assertIs(finding.state, EvidenceState.UNAVAILABLE)
 
@@ -278,7 +278,7 @@ class ReadTests(SynchronousTestCase):
         )
     )
     def test_any_json(self, value: object) -> None:
-        """No JSON at any place of the answer makes it raise."""
+        """Arbitrary JSON anywhere in the response does not raise."""
         for answer in (
             value,
             {"evidence": value},
@@ -288,7 +288,7 @@ class ReadTests(SynchronousTestCase):
 
     @given(st.data())
     def test_damaged(self, data: st.DataObject) -> None:
-        """Good evidence with any byte changed never raises: it is evidence, or it is not."""
+        """Valid evidence with any byte changed does not raise."""
         body = bytearray(json.dumps({"evidence": [instance_evidence("a", NONCE)]}).encode())
         at = data.draw(st.integers(0, len(body) - 1))
         body[at] = data.draw(st.integers(0, 255))

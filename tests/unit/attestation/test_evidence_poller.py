@@ -1,4 +1,4 @@
-"""When evidence is asked for, what is remembered of it, and how it all stops."""
+"""Tests of the evidence poller: its schedule, what it stores, and stopping."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ Reply = Callable[[Model, str], Deferred[FetchedResponse]]
 
 
 def good(model: Model, nonce: str) -> Deferred[FetchedResponse]:
-    """Evidence of one instance."""
+    """Return evidence of one instance."""
     evidence = [instance_evidence(model.name, nonce)]
     return succeed(FetchedResponse(200, json.dumps(body(evidence, ["gone"])).encode()))
 
 
 def replaying(model: Model, nonce: str) -> Deferred[FetchedResponse]:
-    """The same evidence whatever the nonce."""
+    """Return the same evidence for every nonce."""
     return good(model, "ab" * 32)
 
 
 def says(answer: FetchedResponse) -> Reply:
-    """One and the same answer to every question."""
+    """Return the same response for every fetch."""
     return lambda _model, _nonce: succeed(answer)
 
 
 class AttestationTestCase(SynchronousTestCase):
-    """An attestation whose questions are answered, and whose clock is moved, by the test."""
+    """A poller whose fetches and clock the test controls."""
 
     def setUp(self) -> None:
-        """Two TEE models, one that is none, and one of which that is not known."""
+        """Make a catalog of two TEE models, one that is not, and one where it is unknown."""
         self.clock = Clock()
         self.catalog: Catalog | None = Catalog.of(
             [
@@ -79,7 +79,7 @@ class AttestationTestCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
 
     def made(self, refresh: float) -> EvidencePoller:
-        """An attestation with this interval."""
+        """Return a poller with this interval."""
         numbers = count()
         return EvidencePoller(
             self.clock,
@@ -91,7 +91,7 @@ class AttestationTestCase(SynchronousTestCase):
         )
 
     def fetch(self, model: Model, nonce: str) -> Deferred[FetchedResponse]:
-        """Take note of a question, and answer it."""
+        """Record a fetch, and complete it."""
         self.asked.append((self.clock.seconds(), model.name))
         self.nonces.append(nonce)
         return self.reply(model, nonce)
@@ -101,19 +101,19 @@ class AttestationTestCase(SynchronousTestCase):
         self.clock.pump([SPACING / 2] * round(seconds / SPACING * 2))
 
     def known(self, name: str = "tee/one") -> ModelEvidence:
-        """What is known of a model."""
+        """Return the finding of a model."""
         return self.attestation.findings()[name]
 
     def state(self, name: str = "tee/one") -> str:
-        """The state of a model as it is shown."""
+        """Return a model's state as the status page shows it."""
         return str(self.known(name).finding)
 
 
 class PaceTests(AttestationTestCase):
-    """How often, and how seldom."""
+    """The schedule of fetches."""
 
     def test_one_at_a_time(self) -> None:
-        """Not at once, one model after another, each once, and only those in a TEE."""
+        """TEE models are fetched one after another, once each, after an initial pause."""
         self.attestation.start()
         self.attestation.start()
         self.assertEqual(self.asked, [])
@@ -121,7 +121,7 @@ class PaceTests(AttestationTestCase):
         self.assertEqual(self.asked, [(30.0, "tee/one"), (60.0, "tee/two")])
 
     def test_refresh(self) -> None:
-        """Each model again after the interval, under another nonce."""
+        """Each model is fetched again after the interval, with a new nonce."""
         self.attestation.start()
         self.passes(REFRESH - 30)
         self.assertEqual(len(self.asked), 2)
@@ -130,7 +130,7 @@ class PaceTests(AttestationTestCase):
         self.assertEqual(len(set(self.nonces)), 4)
 
     def test_off(self) -> None:
-        """An interval of 0 asks nothing and schedules nothing."""
+        """An interval of 0 fetches and schedules nothing."""
         self.attestation = self.made(0)
         self.attestation.start()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -138,7 +138,7 @@ class PaceTests(AttestationTestCase):
         self.successResultOf(self.attestation.stop())
 
     def test_no_catalog(self) -> None:
-        """Without a catalog there is nobody to ask about; once there is one, it begins."""
+        """Without a catalog nothing is fetched; polling begins with the first one."""
         self.catalog, catalog = None, self.catalog
         self.attestation.start()
         self.passes(300)
@@ -148,7 +148,7 @@ class PaceTests(AttestationTestCase):
         self.assertEqual(len(self.asked), 2)
 
     def test_slow_answer(self) -> None:
-        """A question that takes long is not joined by another."""
+        """During a slow fetch no second one starts."""
         waiting: Deferred[FetchedResponse] = Deferred()
         self.reply = lambda _model, _nonce: waiting
         self.attestation.start()
@@ -160,7 +160,7 @@ class PaceTests(AttestationTestCase):
         self.assertEqual([name for _, name in self.asked], ["tee/one", "tee/two"])
 
     def test_passing_trouble(self) -> None:
-        """Trouble on the way is tried again sooner than usual, but not soon."""
+        """A transient failure is retried before the usual interval, but not soon."""
         self.reply = lambda _model, _nonce: fail(FetchError(NETWORK, "connection refused"))
         self.attestation.start()
         self.passes(REFRESH)
@@ -169,7 +169,7 @@ class PaceTests(AttestationTestCase):
         self.assertEqual(gaps, {REFRESH / 6})
 
     def test_refusals(self) -> None:
-        """A model that has no evidence is left in peace for longer than usual."""
+        """A model without evidence is fetched less often than usual."""
         self.reply = says(OUTDATED)
         self.attestation.start()
         self.passes(2 * REFRESH)
@@ -178,7 +178,7 @@ class PaceTests(AttestationTestCase):
         self.assertEqual(len(self.asked), 4)
 
     def test_limit(self) -> None:
-        """The platform's limit silences all questions, longer each time, until it is not met."""
+        """A 429 pauses all fetches, for longer each time, until the next other response."""
         self.catalog = Catalog.of(Model(f"m{n}", None, tee=True) for n in range(400))
         self.reply = says(LIMITED)
         self.attestation.start()
@@ -204,7 +204,7 @@ class PaceTests(AttestationTestCase):
     def test_never_too_often(
         self, draws: list[float], models: int, replies: list[Reply], refresh: float
     ) -> None:
-        """Whatever happens, 30 s lie between two questions: two in a minute at most."""
+        """At least 30 s pass between two fetches, whatever happens."""
         self.clock, self.asked = Clock(), []
         self.catalog = Catalog.of(Model(f"m{n}", None, tee=True) for n in range(models))
         self.attestation = self.made(refresh)
@@ -220,7 +220,7 @@ class PaceTests(AttestationTestCase):
 
 
 class MemoryTests(AttestationTestCase):
-    """What is known, and for how long."""
+    """Stored findings, and their lifetime."""
 
     def test_states(self) -> None:
         """Each model of the catalog has a state from the beginning."""
@@ -239,7 +239,7 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual(self.state("tee/two"), "not-fetched")
 
     def test_report(self) -> None:
-        """What the status page gets: fixed words, counts and an age that grows."""
+        """The status page gets fixed words, counts and a growing age."""
         self.attestation.start()
         self.passes(30)
         self.clock.advance(1.5)
@@ -261,7 +261,7 @@ class MemoryTests(AttestationTestCase):
         )
 
     def test_keeps_what_it_had(self) -> None:
-        """Trouble on the way does not unsay earlier evidence, but is told, and not for ever."""
+        """A transient failure is reported beside the earlier finding, which expires in time."""
         self.attestation.start()
         self.passes(60)
         self.reply = says(DOWN)
@@ -279,7 +279,7 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual((known.finding.state, known.missed), (EvidenceState.PRESENT, None))
 
     def test_trouble_replaces_trouble(self) -> None:
-        """Where there never was evidence, the last trouble is the one that is told."""
+        """Without an earlier finding the last transient failure is reported."""
         self.reply = says(DOWN)
         self.attestation.start()
         self.passes(30)
@@ -289,7 +289,7 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual(self.known().missed, None)
 
     def test_refusal_replaces(self) -> None:
-        """An answer that there is no evidence counts at once."""
+        """A response without evidence takes effect at once."""
         self.attestation.start()
         self.passes(60)
         self.reply = says(OUTDATED)
@@ -297,7 +297,7 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual(self.state(), "evidence-unavailable (runtime-too-old)")
 
     def test_replay(self) -> None:
-        """Evidence that was seen before, under another nonce, is none; nor is it the third time."""
+        """Evidence repeated under another nonce is void, the third time too."""
         self.reply = replaying
         self.attestation.start()
         self.passes(60)
@@ -308,7 +308,7 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual(self.state(), "evidence-unavailable (replayed)")
 
     def test_replay_after_a_gap(self) -> None:
-        """An answer without evidence in between does not make a replay fresh."""
+        """A response without evidence in between does not make a replay valid."""
         self.reply = replaying
         self.attestation.start()
         self.passes(60)
@@ -319,7 +319,7 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual(self.state(), "evidence-unavailable (replayed)")
 
     def test_other_chute(self) -> None:
-        """A name that another chute has taken over has no evidence yet, and is asked about anew."""
+        """A name taken over by another chute starts without a finding."""
         self.attestation.start()
         self.passes(60)
         self.catalog = Catalog.of([Model("tee/one", "another", tee=True)])
@@ -329,7 +329,7 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual(self.state(), "evidence-present-unverified")
 
     def test_gone(self) -> None:
-        """A model that left the catalog is forgotten, also when it comes back."""
+        """A model that leaves the catalog is forgotten, even if it returns."""
         self.attestation.start()
         self.passes(60)
         self.catalog, catalog = Catalog.of([]), self.catalog
@@ -339,20 +339,20 @@ class MemoryTests(AttestationTestCase):
         self.assertEqual(self.state(), "not-fetched")
 
     def test_not_a_tee_any_more(self) -> None:
-        """What the catalog says now counts."""
+        """The catalog's current mark counts."""
         self.attestation.start()
         self.passes(60)
         self.catalog = Catalog.of([Model("tee/one", "1", tee=False)])
         self.assertEqual(self.state(), "no-tee")
 
     def test_small(self) -> None:
-        """Of an answer no more is kept than a few hashes."""
+        """Of a response only a few hashes are stored."""
         self.attestation.start()
         self.passes(60)
         self.assertLess(len(repr(self.attestation._histories["tee/one"])), 600)
 
     def test_log(self) -> None:
-        """A state is logged when it changes, with nothing that was sent."""
+        """A state is logged when it changes, without anything from the response."""
         self.attestation.start()
         self.passes(2 * REFRESH)
         said = [each for each in self.events if "attestation" in each["log_namespace"]]
@@ -362,10 +362,10 @@ class MemoryTests(AttestationTestCase):
 
 
 class EndTests(AttestationTestCase):
-    """Stopping, and mistakes."""
+    """Stopping, and internal errors."""
 
     def test_stop(self) -> None:
-        """Stopping leaves nothing scheduled, and what was known."""
+        """Stopping leaves nothing scheduled, and keeps the findings."""
         self.attestation.start()
         self.passes(30)
         self.successResultOf(self.attestation.stop())
@@ -374,7 +374,7 @@ class EndTests(AttestationTestCase):
         self.successResultOf(self.attestation.stop())
 
     def test_stop_cancels(self) -> None:
-        """A question in flight is cancelled, changes nothing, and stopping waits for its end."""
+        """Stopping cancels a fetch in flight and waits for its end."""
         ended: list[Deferred[FetchedResponse]] = []
         self.reply = lambda _model, _nonce: Deferred(ended.append)
         self.attestation.start()
@@ -386,7 +386,7 @@ class EndTests(AttestationTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_late_answer(self) -> None:
-        """An answer that comes although its question was cancelled is not taken."""
+        """A response after the cancellation is discarded."""
         self.reply = lambda _model, _nonce: Deferred(lambda asked: asked.callback(OUTDATED))
         self.attestation.start()
         self.passes(30)
@@ -394,7 +394,7 @@ class EndTests(AttestationTestCase):
         self.assertEqual(self.state(), "not-fetched")
 
     def test_mistake(self) -> None:
-        """A bug is logged, does not end the questions, and is not asked for again and again."""
+        """An internal error is logged at a limited rate, and polling continues."""
         self.reply = lambda _model, _nonce: fail(ZeroDivisionError("secret"))
         self.attestation.start()
         self.passes(600)
@@ -403,7 +403,7 @@ class EndTests(AttestationTestCase):
         self.assertEqual(len(self.asked), 2)
 
     def test_mistake_before_asking(self) -> None:
-        """A bug on the way to a question is logged, and the questions go on when it is over."""
+        """An internal error before a fetch is logged, and polling continues."""
         mended = self.catalog
         broken = False
 
@@ -427,7 +427,7 @@ class EndTests(AttestationTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_debug_domain(self) -> None:
-        """Evidence that refutes itself is shown as none."""
+        """Evidence made in debug mode is reported as unavailable."""
         evidence = [instance_evidence("a", "ab" * 32, Form(attributes=1))]
         self.reply = says(FetchedResponse(200, json.dumps(body(evidence, [])).encode()))
         self.attestation.start()

@@ -1,4 +1,4 @@
-"""What evidence comes to: the states, the reasons, and that nothing is ever called verified."""
+"""Tests of the states and reasons, none of which claims verification."""
 
 from __future__ import annotations
 
@@ -77,17 +77,17 @@ _instances = st.builds(
 
 
 class JudgeTests(SynchronousTestCase):
-    """One answer of 200."""
+    """A response with status 200."""
 
     def assert_flawed(self, instance: Instance, reason: Reason, *others: Instance) -> Finding:
-        """One such instance among good ones decides."""
+        """Assert that one such instance among good ones voids the evidence."""
         finding = judge([GOOD, instance, *others], 0, NONCE)
         self.assertEqual((finding.state, finding.reason), (EvidenceState.UNAVAILABLE, reason))
         self.assertEqual(finding.instances, 2 + len(others))
         return finding
 
     def test_present(self) -> None:
-        """Whole evidence that agrees with itself is there, and unverified."""
+        """Complete and consistent evidence is present, and unverified."""
         finding = judge([GOOD, GOOD], 1, NONCE)
         self.assertEqual(
             finding,
@@ -105,13 +105,13 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(str(finding), "evidence-present-unverified")
 
     def test_nothing(self) -> None:
-        """An empty answer is no evidence, whoever failed."""
+        """An empty response is no evidence, whatever failed."""
         self.assertEqual(str(judge([], 0, NONCE)), "evidence-unavailable (no-evidence)")
         finding = judge([], 3, NONCE)
         self.assertEqual((finding.reason, finding.failed), (Reason.ALL_FAILED, 3))
 
     def test_flaws(self) -> None:
-        """What cannot be read, or speaks against itself, is no evidence."""
+        """Unreadable or inconsistent evidence is void."""
         self.assert_flawed(replace(GOOD, quote=None), Reason.MALFORMED)
         self.assert_flawed(replace(GOOD, gpus=None), Reason.MALFORMED)
         self.assert_flawed(replace(GOOD, quote=quote()[:600]), Reason.MALFORMED_QUOTE)
@@ -120,7 +120,7 @@ class JudgeTests(SynchronousTestCase):
         self.assert_flawed(replace(GOOD, quote=quote(nonce_hash=bytes(32))), Reason.NONCE_MISSING)
 
     def test_binding(self) -> None:
-        """The certificate has to be the one that the quote names; without it nothing is claimed."""
+        """The quote must name the certificate; without one nothing is claimed."""
         other = replace(GOOD, certificate_hash=bytes(32))
         self.assertIs(self.assert_flawed(other, Reason.BINDING_MISMATCH).certificate_bound, False)
         without = replace(GOOD, certificate_hash=None)
@@ -129,7 +129,7 @@ class JudgeTests(SynchronousTestCase):
         self.assert_flawed(other, Reason.BINDING_MISMATCH, without)
 
     def test_nonce(self) -> None:
-        """With an instance's key the nonce is checked; without it nothing is claimed."""
+        """With an instance's key the nonce is checked; without one nothing is claimed."""
         made = sha256((NONCE + PUBKEY).encode()).digest()
         bound = Instance(quote(nonce_hash=made), 0, KEY_HASH, PUBKEY)
         finding = judge([bound, GOOD], 0, NONCE)
@@ -140,16 +140,16 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(judge([bound], 0, NONCE.upper()).reason, Reason.NONCE_MISMATCH)
 
     def test_no_gpus(self) -> None:
-        """GPUs are counted as they are: none is none."""
+        """No GPUs are counted as none."""
         self.assertEqual(judge([replace(GOOD, gpus=0), replace(GOOD, gpus=3)], 0, NONCE).gpus, 3)
 
     def test_key_that_is_no_text(self) -> None:
-        """A public key with half of a character in it is another key, and no exception."""
+        """A public key with a lone surrogate is another key, and does not raise."""
         odd = replace(GOOD, e2e_pubkey="\ud800")
         self.assertEqual(judge([odd], 0, NONCE).reason, Reason.NONCE_MISMATCH)
 
     def test_replay(self) -> None:
-        """A quote that was there under another nonce was not made for this one."""
+        """A quote already seen under another nonce was not made for this one."""
         first = judge([GOOD], 0, NONCE)
         again = judge([GOOD], 0, "cd" * 32, first.nonce_hashes)
         self.assertEqual((again.state, again.reason), (EvidenceState.UNAVAILABLE, Reason.REPLAYED))
@@ -157,7 +157,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(judge([fresh], 0, NONCE, first.nonce_hashes).state, EvidenceState.PRESENT)
 
     def test_gravest(self) -> None:
-        """Of several flaws the one that leaves least is named, in whatever order they come."""
+        """Of several flaws the gravest is reported, whatever their order."""
         worthless, unbound = replace(GOOD, quote=None), replace(GOOD, certificate_hash=bytes(32))
         for instances in ([worthless, unbound], [unbound, worthless]):
             self.assertEqual(judge(instances, 0, NONCE).reason, Reason.MALFORMED)
@@ -168,7 +168,7 @@ class JudgeTests(SynchronousTestCase):
         st.sets(st.just(NONCE_HASH), max_size=1),
     )
     def test_anything(self, instances: list[Instance], failed: int, seen: set[bytes]) -> None:
-        """It never raises, gives a reason exactly when there is no evidence, and claims no more."""
+        """Any input yields a reason exactly if there is no evidence, and never raises."""
         finding = judge(instances, failed, NONCE, seen)
         self.assertIn(finding.state, (EvidenceState.PRESENT, EvidenceState.UNAVAILABLE))
         self.assertEqual(finding.reason is None, finding.state is EvidenceState.PRESENT)
@@ -181,25 +181,25 @@ class JudgeTests(SynchronousTestCase):
 
 
 class RefusalTests(SynchronousTestCase):
-    """Any other answer."""
+    """A response with another status."""
 
     def test_each(self) -> None:
-        """Status and text together say why there is no evidence."""
+        """Status and text determine why there is no evidence."""
         for status, said, reason in REFUSALS:
             body = said if isinstance(said, str) else json.dumps(said)
             self.assertIs(refusal_reason(status, body.encode()), reason, (status, said))
 
     @given(st.integers(100, 999), st.binary(max_size=60))
     def test_anything(self, status: int, body: bytes) -> None:
-        """Whatever is said, there is a reason for it, and not one that evidence itself gives."""
+        """Any response yields a reason, and not one of the evidence's own flaws."""
         self.assertNotIn(refusal_reason(status, body), FLAWS)
 
 
 class WordTests(SynchronousTestCase):
-    """The vocabulary."""
+    """The states and reasons as words."""
 
     def test_states(self) -> None:
-        """There are four states, none of which says that anything was verified."""
+        """There are four states, and none claims verification."""
         self.assertEqual(
             {*EvidenceState},
             {
@@ -211,7 +211,7 @@ class WordTests(SynchronousTestCase):
         )
 
     def test_texts(self) -> None:
-        """A finding as a text is its state, and the reason in brackets."""
+        """The text of a finding is its state, with the reason in brackets."""
         self.assertEqual(str(NO_TEE), "no-tee")
         self.assertEqual(str(NOT_FETCHED), "not-fetched")
         for reason in Reason:
@@ -220,10 +220,10 @@ class WordTests(SynchronousTestCase):
             self.assertRegex(said, r"\A[a-z() -]+\Z")
 
     def test_kinds_of_reason(self) -> None:
-        """No reason is both the evidence's and the network's."""
+        """No reason is both a flaw and transient."""
         self.assertTrue(TRANSIENT.isdisjoint(FLAWS))
 
     def test_frozen(self) -> None:
-        """Nobody can change a finding."""
+        """A finding is immutable."""
         with self.assertRaises(AttributeError):
             NO_TEE.state = EvidenceState.PRESENT  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Reading a quote: the right bytes, and nothing that only looks like a quote."""
+"""Tests of parsing quotes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.unit.attestation.quotes import KEY_HASH, NONCE_HASH, SIZE, quote
 
 
 class QuoteTests(SynchronousTestCase):
-    """What is read, and what is refused."""
+    """Accepted and rejected quotes."""
 
     def test_fields(self) -> None:
-        """The report data's two halves and the debug bit are where Intel's format has them."""
+        """The report data and the debug bit are at the offsets of Intel's format."""
         self.assertEqual(read_quote(quote()), Quote(False, NONCE_HASH, KEY_HASH))
         debug = read_quote(quote(attributes=1))
         assert debug is not None
@@ -24,7 +24,7 @@ class QuoteTests(SynchronousTestCase):
         self.assertFalse(others.debug)
 
     def test_other_kinds(self) -> None:
-        """Another version, key or enclave is not such a quote."""
+        """Quotes of another version, key type or enclave type are rejected."""
         for other in (
             quote(version=3),
             quote(version=5),
@@ -35,7 +35,7 @@ class QuoteTests(SynchronousTestCase):
             self.assertIsNone(read_quote(other))
 
     def test_length(self) -> None:
-        """The signature it declares has to be there, and to be one; padding does no harm."""
+        """The declared signature must be complete and long enough; padding is accepted."""
         whole = quote()
         for end in range(0, SIZE, 7):
             self.assertIsNone(read_quote(whole[:end]), end)
@@ -50,7 +50,7 @@ class QuoteTests(SynchronousTestCase):
 
     @given(st.binary(max_size=900), st.booleans())
     def test_anything(self, data: bytes, headed: bool) -> None:
-        """No bytes make it raise, and what it reads are two hashes."""
+        """Arbitrary bytes do not raise, and any result has two hashes."""
         read = read_quote(quote()[:8] + data if headed else data)
         if read is not None:
             self.assertEqual((len(read.nonce_hash), len(read.key_hash)), (32, 32))

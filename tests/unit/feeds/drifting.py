@@ -1,4 +1,4 @@
-"""A control plane that reads a made-up platform's feeds, and what a request makes of them."""
+"""A control plane that reads an invented platform's feeds, and the plans made from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Records = list[dict[str, Any]]
 
 
 def copied(records: Records) -> Records:
-    """The same once more, to be changed."""
+    """Return a deep copy, to be changed."""
     copies: Records = json.loads(json.dumps(records))
     return copies
 
@@ -34,7 +34,7 @@ class DriftTestCase(PlaneTestCase):
     """A platform of the real one's size: 61 models, 96 public chutes, 442 private ones."""
 
     def setUp(self) -> None:
-        """Read both feeds once, as they usually are."""
+        """Fetch both feeds once in their usual form."""
         super().setUp()
         self.population: Population = populate(7, 61, 36, 442)
         self.entries: Records = json.loads(catalog(self.population))["data"]
@@ -43,16 +43,16 @@ class DriftTestCase(PlaneTestCase):
         self.plane.start()
 
     def fetched(self, entries: Records, records: Records) -> None:
-        """From now on the feeds say this."""
+        """Serve these feeds from now on."""
         self.models.gives(json.dumps({"object": "list", "data": entries}).encode())
         self.utilization.gives(json.dumps(records).encode())
 
     def refresh(self, *, catalog_too: bool = True) -> None:
-        """Let the next refresh of the utilization pass, and of the catalog as well."""
+        """Let the next refresh of the utilization feed pass, and of the catalog as well."""
         self.clock.advance(MODELS_EVERY if catalog_too else UTILIZATION_EVERY)
 
     def changed(self, entry: Callable[[dict[str, Any], int], object]) -> Records:
-        """Copies of the catalog's entries after a change to each, given with its number."""
+        """Return copies of the catalog's entries, each changed by a function of its number."""
         copies = [dict(each) for each in self.entries]
         for number, each in enumerate(copies):
             entry(each, number)
@@ -60,26 +60,26 @@ class DriftTestCase(PlaneTestCase):
 
     @property
     def names(self) -> list[str]:
-        """The ranking, best first."""
+        """Return the ranking, best first."""
         return [ranked.name for ranked in self.plane.snapshot.ranking]
 
     @property
     def code(self) -> str | None:
-        """Why the router is not ready; None if it is."""
+        """Return why the router is not ready; None if it is."""
         now = self.clock.seconds()
         judged = readiness(self.plane.snapshot, self.plane.statuses, now, 60.0, 900.0, False)
         return judged.code
 
     @property
     def listing(self) -> Records:
-        """What `GET /v1/models` lists, less the alias."""
+        """Return the ids in `GET /v1/models`, without the alias."""
         known = self.plane.snapshot.catalog
         assert known is not None
         data: Records = json.loads(models_document(known, (ALIAS,), 0))["data"]
         return data[1:]
 
     def plan(self, model: str, needs: Needs = NOTHING, recall: RoutingState | None = None) -> Any:
-        """The candidates for a request, or the code of its refusal."""
+        """Return the candidates for a request, or the code of its error."""
         selector = parse_selector(model, RULES.aliases, RULES.max_list_items)
         assert isinstance(selector, Selector)
         made = plan(selector, needs, False, self.plane.snapshot, RULES, recall or RoutingState())

@@ -1,4 +1,4 @@
-"""A control plane whose feeds are answered, and whose clock is moved, by the test."""
+"""A control plane whose feeds and clock the test controls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Fetch = Callable[[], Deferred[bytes]]
 
 
 class FeedInHand:
-    """A feed whose every fetch is answered by the test, or at once once `answer` is set."""
+    """A feed whose fetches the test completes, or which completes at once after `answer` is set."""
 
     def __init__(self, clock: Clock) -> None:
         self.answer: Fetch | None = None
@@ -29,7 +29,7 @@ class FeedInHand:
         self._clock = clock
 
     def fetch(self) -> Deferred[bytes]:
-        """Begin a fetch."""
+        """Start a fetch."""
         self.started.append(self._clock.seconds())
         if self.answer is not None:
             return self.answer()
@@ -38,7 +38,7 @@ class FeedInHand:
         return waiting
 
     def gives(self, body: bytes) -> None:
-        """Answer this and every later fetch with a body."""
+        """Complete this and every later fetch with a body."""
         self.answer = lambda: succeed(body)
         self._release(body)
 
@@ -61,7 +61,7 @@ class FeedInHand:
 
 
 class PlaneTestCase(SynchronousTestCase):
-    """A control plane with both feeds in the test's hand."""
+    """A control plane whose feeds the test controls."""
 
     def setUp(self) -> None:
         """Build a plane that has not been started, without jitter."""
@@ -84,7 +84,7 @@ class PlaneTestCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
 
     def messages(self, level: object) -> list[str]:
-        """The formats of what the plane logged at a level."""
+        """Return the formats of the messages logged at a level."""
         return [
             event["log_format"]
             for event in self.events

@@ -1,4 +1,4 @@
-"""Feed entries in the platform's shape, made up for these tests."""
+"""Invented feed entries in the platform's format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 
 def entry(name: str = "acme/Model-1", /, **changes: object) -> dict[str, object]:
-    """One catalog entry; a change to `...` takes the key away."""
+    """Return a catalog entry; a change to `...` removes the key."""
     return _changed(
         {
             "id": name,
@@ -31,7 +31,7 @@ def entry(name: str = "acme/Model-1", /, **changes: object) -> dict[str, object]
 
 
 def record(name: str = "acme/Model-1", /, **changes: object) -> dict[str, object]:
-    """One utilization record; a change to `...` takes the key away."""
+    """Return a utilization record; a change to `...` removes the key."""
     return _changed(
         {
             "chute_id": f"chute-of-{name}",
@@ -56,12 +56,12 @@ def record(name: str = "acme/Model-1", /, **changes: object) -> dict[str, object
 
 
 def catalog_body(*entries: object) -> bytes:
-    """The catalog feed's body with these entries."""
+    """Return the catalog feed's body with these entries."""
     return json.dumps({"object": "list", "data": list(entries)}).encode()
 
 
 def utilization_body(*records: object) -> bytes:
-    """The utilization feed's body with these records."""
+    """Return the utilization feed's body with these records."""
     return json.dumps(list(records)).encode()
 
 

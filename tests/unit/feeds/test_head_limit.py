@@ -1,4 +1,4 @@
-"""The limit on the head of a feed's answer."""
+"""Tests of the size limit on response heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"
 
 
 class _Protocol:
-    """Keeps what it receives."""
+    """A protocol that stores what it receives."""
 
     def __init__(self) -> None:
         self.got = b""
@@ -25,26 +25,26 @@ class _Protocol:
 
 
 class HeadLimitTests(SynchronousTestCase):
-    """What a protocol gets of a head, and when its connection ends."""
+    """The delivered bytes, and the end of the connection."""
 
     def setUp(self) -> None:
-        """Watch one."""
+        """Limit a protocol's heads."""
         self.protocol = _Protocol()
         self.assertIs(limit_head(self.protocol), self.protocol)
 
     def receives(self, data: bytes, piece: int) -> None:
-        """Data arrives, until the connection ends."""
+        """Deliver data until the connection ends."""
         for start in range(0, len(data), piece):
             if not self.ended:
                 self.protocol.dataReceived(data[start : start + piece])
 
     @property
     def ended(self) -> bool:
-        """Whether the connection was broken off."""
+        """Return whether the connection was aborted."""
         return bool(self.protocol.transport.abortConnection.called)
 
     def test_within(self) -> None:
-        """All that belongs to it passes, and then as much body as there is."""
+        """A head within the limit passes, followed by a body of any size."""
         body = b"\n" * 10 + b"x" * 5 * MAX_HEAD_BYTES
         for piece in (100, 1 << 20):
             self.setUp()
@@ -55,7 +55,7 @@ class HeadLimitTests(SynchronousTestCase):
             self.assertEqual(self.protocol.got, wire + body)
 
     def test_beyond(self) -> None:
-        """A longer one ends the connection, whatever came before it."""
+        """A longer head aborts the connection, whatever preceded it."""
         for before in (b"", _INTERIM, _INTERIM * 3):
             self.setUp()
             self.receives(before + _START + b"X: y\r\n" * MAX_HEAD_BYTES, 1000)
@@ -63,7 +63,7 @@ class HeadLimitTests(SynchronousTestCase):
             self.assertLessEqual(len(self.protocol.got), len(before) + MAX_HEAD_BYTES)
 
     def test_interim(self) -> None:
-        """Interim responses are counted one by one."""
+        """Each interim response has the limit for itself."""
         wire = _INTERIM * 5000 + _START + b"Content-Length: 2\n\n{}"
         self.receives(wire, 777)
         self.assertFalse(self.ended)

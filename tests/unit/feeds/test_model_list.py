@@ -1,4 +1,4 @@
-"""The model list that clients see."""
+"""Tests of the model list."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class ModelsDocumentTests(SynchronousTestCase):
         self.assertEqual(document["data"][0], expected)
 
     def test_entries_untouched(self) -> None:
-        """The platform's entries are in it byte for byte."""
+        """The platform's entries are included byte for byte."""
         self.assertTrue(
             models_document(_catalog(), _ALIASES, 1).endswith(_FIRST + b"," + _SECOND + b"]}")
         )
 
     def test_empty_catalog(self) -> None:
-        """Without models the aliases are listed still, and without both the list is empty."""
+        """With an empty catalog only the aliases are listed."""
         empty = Catalog.of(())
         self.assertEqual(len(json.loads(models_document(empty, _ALIASES, 1))["data"]), 2)
         self.assertEqual(models_document(empty, (), 1), b'{"object":"list","data":[]}')
@@ -57,7 +57,7 @@ class ModelsDocumentTests(SynchronousTestCase):
         self.assertEqual(len(document["data"]), 2)
 
     def test_one_model(self) -> None:
-        """One model is its own bytes, an alias its own entry, another name nothing."""
+        """A model yields its own bytes, an alias its own entry, another name None."""
         catalog = _catalog()
         self.assertEqual(model_document(catalog, _ALIASES, 1, "acme/A"), _FIRST)
         self.assertEqual(
@@ -67,10 +67,10 @@ class ModelsDocumentTests(SynchronousTestCase):
 
 
 class ModelDocumentsTests(SynchronousTestCase):
-    """The list kept ready between requests."""
+    """The list cached between requests."""
 
     def test_once_per_catalog(self) -> None:
-        """The list is built once for a catalog and anew for the next one."""
+        """The list is encoded once per catalog."""
         documents = ModelDocuments(_ALIASES, 1)
         catalog, other = _catalog(), Catalog.of(())
         listing = documents.listing(catalog)
@@ -80,7 +80,7 @@ class ModelDocumentsTests(SynchronousTestCase):
         self.assertEqual(documents.listing(catalog), listing)
 
     def test_entry(self) -> None:
-        """Single entries come from the catalog at hand."""
+        """Single entries come from the given catalog."""
         documents = ModelDocuments(_ALIASES, 1)
         self.assertEqual(documents.entry(_catalog(), "acme/B"), _SECOND)
         self.assertIsNone(documents.entry(Catalog.of(()), "acme/B"))

@@ -1,4 +1,4 @@
-"""How the two feeds are read: the platform's shape and its gaps."""
+"""Tests of parsing both feeds in the platform's format, with its gaps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class CatalogTests(SynchronousTestCase):
     """The catalog feed."""
 
     def test_fields(self) -> None:
-        """An entry's facts are read under the names the router uses."""
+        """An entry's fields are mapped to the router's names."""
         (model,) = parse_catalog(catalog_body(entry())).models
         self.assertEqual(model.name, "acme/Model-1")
         self.assertEqual(model.chute_id, "chute-of-acme/Model-1")
@@ -24,13 +24,13 @@ class CatalogTests(SynchronousTestCase):
         self.assertEqual(model.features, frozenset({"json_mode", "tools"}))
 
     def test_order(self) -> None:
-        """The feed's order, which goes by popularity, is kept."""
+        """The feed's order, by popularity, is kept."""
         names = ["b", "a", "c"]
         parsed = parse_catalog(catalog_body(*map(entry, names)))
         self.assertEqual([model.name for model in parsed.models], names)
 
     def test_own_bytes(self) -> None:
-        """Each model keeps its entry's JSON exactly: spaces, number forms, unknown keys."""
+        """Each model keeps its entry's JSON exactly: blanks, number formats, unknown keys."""
         first = b'{ "id" : "a", "price": 1.0, "big":1e400, "new":{"x":[1,  2]} }'
         second = b'{"id":"b\\u00e9","max_model_len":131072}'
         parsed = parse_catalog(b'{"data":[' + first + b" ,\n" + second + b"]}")
@@ -38,7 +38,7 @@ class CatalogTests(SynchronousTestCase):
         self.assertEqual(parsed.models[1].name, "bé")
 
     def test_only_id(self) -> None:
-        """An entry of an external backend, with little but its id, has everything unknown."""
+        """An entry with little but an id, of an external backend, has unknown facts only."""
         (model,) = parse_catalog(b'{"data":[{"id":"a"}]}').models
         known = (
             model.chute_id,
@@ -51,7 +51,7 @@ class CatalogTests(SynchronousTestCase):
         self.assertEqual(known, (None,) * 6)
 
     def test_context_length(self) -> None:
-        """The advertised context counts before the engine's; a useless value is as if absent."""
+        """The advertised context precedes the engine's; an invalid one counts as absent."""
         for advertised, engine, expected in (
             (96000, 131072, 96000),
             (..., 131072, 131072),
@@ -70,7 +70,7 @@ class CatalogTests(SynchronousTestCase):
             self.assertEqual(model.context_length, expected, (advertised, engine))
 
     def test_wrong_optional_types(self) -> None:
-        """An optional field of the wrong type is unknown, never a guess and never a rejection."""
+        """An optional field of the wrong type is unknown, and does not cost the entry."""
         for key, values in {
             "chute_id": (5, "", None, ["a"]),
             "confidential_compute": ("true", 1, 0, None, []),
@@ -86,7 +86,7 @@ class CatalogTests(SynchronousTestCase):
                 self.assertEqual(parsed.rejected, 0)
 
     def test_ids(self) -> None:
-        """Entries without a usable id are left out and counted; any printable id is usable."""
+        """Entries without a usable id are counted as rejected; any printable id is usable."""
         good = ["acme/A", "no-slash", "with, comma", "with space", "ünï", "x" * 256]
         bad: list[object] = ["", "a\nb", "a\x00", "a\u2028b", "x" * 257, 5, None, ["a"]]
         body = catalog_body(*(entry(id=name) for name in good * 2), *(entry(id=b) for b in bad))
@@ -95,25 +95,25 @@ class CatalogTests(SynchronousTestCase):
         self.assertEqual(parsed.rejected, len(bad))
 
     def test_not_objects(self) -> None:
-        """Things that are no entries at all are left out and counted."""
+        """Entries that are not objects are counted as rejected."""
         parsed = parse_catalog(catalog_body(entry("a"), 5, entry("b"), None))
         self.assertEqual([model.name for model in parsed.models], ["a", "b"])
         self.assertEqual(parsed.rejected, 2)
 
     def test_duplicates(self) -> None:
-        """Of two entries with one id the first stays, and that is no rejection."""
+        """Of two entries with one id the first counts; the other is not counted as rejected."""
         body = catalog_body(entry("a", chute_id="1"), entry("b"), entry("a", chute_id="2"))
         parsed = parse_catalog(body)
         self.assertEqual([model.chute_id for model in parsed.models], ["1", "chute-of-b"])
         self.assertEqual(parsed.rejected, 0)
 
     def test_empty(self) -> None:
-        """An empty list is a successful answer."""
+        """An empty list is a valid catalog."""
         parsed = parse_catalog(b'{"object":"list","data":[]}')
         self.assertEqual((parsed.models, parsed.rejected), ((), 0))
 
     def test_mostly_unreadable(self) -> None:
-        """Half of the entries may be unreadable, more may not."""
+        """Up to half of the entries may be unreadable."""
         self.assertEqual(parse_catalog(catalog_body(entry("a"), 1)).rejected, 1)
         error = self.assertRaises(FetchError, parse_catalog, catalog_body(entry("a"), 1, 2))
         self.assertEqual((error.outcome, str(error)), (SHAPE, "2 of 3 records unreadable"))
@@ -124,7 +124,7 @@ class UtilizationTests(SynchronousTestCase):
     """The utilization feed."""
 
     def test_fields(self) -> None:
-        """A record's numbers are read as they are."""
+        """A record's numbers are taken unchanged."""
         (load,) = parse_utilization(utilization_body(record())).loads
         self.assertEqual(load.name, "acme/Model-1")
         self.assertEqual(load.chute_id, "chute-of-acme/Model-1")
@@ -140,7 +140,7 @@ class UtilizationTests(SynchronousTestCase):
         self.assertEqual(load.scale_allowance, 1)
 
     def test_nulls_and_gaps(self) -> None:
-        """Numbers that the platform's columns allow to be null may be null or missing."""
+        """Nullable numbers may be null or absent."""
         numbers = [key for key in record() if key.startswith(("utilization_", "rate_limit_"))]
         for gap in (None, ...):
             changes = dict.fromkeys([*numbers, "chute_id", "scalable", "scale_allowance"], gap)
@@ -151,17 +151,17 @@ class UtilizationTests(SynchronousTestCase):
             )
 
     def test_more_than_full(self) -> None:
-        """Utilization is not clamped upstream: more than one is a number like any other."""
+        """A utilization above 1 is valid, as the platform does not clamp it."""
         (load,) = parse_utilization(utilization_body(record(utilization_5m=1.7))).loads
         self.assertEqual(load.utilization_5m, 1.7)
 
     def test_whole_numbers(self) -> None:
-        """JSON writers drop the point of a whole number; a share may come as 1."""
+        """An integer is valid for a ratio, because JSON encoders may drop the fraction."""
         (load,) = parse_utilization(utilization_body(record(utilization_1h=1))).loads
         self.assertEqual(load.utilization_1h, 1.0)
 
     def test_unreadable_records(self) -> None:
-        """A record with a wrong type or an impossible number is skipped, counted, and alone."""
+        """A record with a wrong type or an impossible number is rejected, without the others."""
         changes: tuple[dict[str, object], ...] = (
             {"name": 5},
             {"name": None},
@@ -194,13 +194,13 @@ class UtilizationTests(SynchronousTestCase):
             self.assertEqual(parsed.rejected, 1)
 
     def test_beyond_float(self) -> None:
-        """A number no float can hold spoils its own record only."""
+        """A number beyond the range of a float rejects its own record only."""
         body = b'[{"name":"a","active_instance_count":1},{"name":"b","active_instance_count":1,'
         parsed = parse_utilization(body + b'"utilization_5m":1e400}]')
         self.assertEqual(([load.name for load in parsed.loads], parsed.rejected), (["a"], 1))
 
     def test_duplicates(self) -> None:
-        """A chute counts once; private chutes share a name and are still different chutes."""
+        """A chute counts once; private chutes share a name but are different chutes."""
         body = utilization_body(
             record("[private chute]", chute_id="1"),
             record("[private chute]", chute_id="2", active_instance_count=9),
@@ -212,11 +212,11 @@ class UtilizationTests(SynchronousTestCase):
         self.assertEqual(parsed.rejected, 0)
 
     def test_empty(self) -> None:
-        """An empty array is a successful answer without any record."""
+        """An empty array parses to no records."""
         self.assertEqual(parse_utilization(b" [ ] ").loads, ())
 
     def test_mostly_unreadable(self) -> None:
-        """Half of the records may be unreadable, more may not."""
+        """Up to half of the records may be unreadable."""
         self.assertEqual(parse_utilization(utilization_body(record("a"), {})).rejected, 1)
         self.assertRaises(FetchError, parse_utilization, utilization_body(record("a"), {}, 4))
         error = self.assertRaises(FetchError, parse_utilization, utilization_body({}))

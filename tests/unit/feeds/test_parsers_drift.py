@@ -1,4 +1,4 @@
-"""The utilization feed as it may look tomorrow: the router goes on with whatever is there."""
+"""Tests of future changes to the utilization feed, which the router tolerates."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _RATIOS = ("rate_limit_ratio_5m", "rate_limit_ratio_15m", "rate_limit_ratio_1h")
 
 
 class LoadDriftTests(DriftTestCase):
-    """The utilization feed changes."""
+    """Changes of the utilization feed."""
 
     def reread(self, records: Records) -> None:
-        """The next refresh brings these."""
+        """Serve these records at the next refresh."""
         self.fetched(self.entries, records)
         self.refresh(catalog_too=False)
         self.assertEqual(self.seen[-1], ("utilization", OK, 0))
 
     def test_null_columns(self) -> None:
-        """Every nullable column null, in all records: all models count as full, none is lost."""
+        """With every nullable column null, all models count as full, and none is lost."""
         records = copied(self.records)
         for each, column in product(records, _UTILIZATION + _RATIOS):
             each[column] = None
@@ -33,13 +33,13 @@ class LoadDriftTests(DriftTestCase):
         self.assertTrue(all(ranked.free < 1e-9 for ranked in self.plane.snapshot.ranking))
 
     def test_absent_columns(self) -> None:
-        """A record needs a name and an instance count; by its name alone it is joined too."""
+        """A record needs a name and an instance count only, and is matched by its name."""
         needed = ("name", "active_instance_count")
         self.reread([{name: each[name] for name in needed} for each in self.records])
         self.assertEqual(len(self.names), 60)
 
     def test_beyond_one(self) -> None:
-        """Counters that drifted make a model full, not negative."""
+        """Excessive counters make a model full, not negative."""
         records = copied(self.records)
         for each, column in product(records, _UTILIZATION):
             each[column] = 3.7
@@ -48,32 +48,32 @@ class LoadDriftTests(DriftTestCase):
         self.assertTrue(all(math.isfinite(r.score) for r in self.plane.snapshot.ranking))
 
     def test_another_build(self) -> None:
-        """Unknown members, dropped ones, a flag of an older build, old times: the same order."""
+        """Unknown, missing and outdated members do not change the order."""
         before = self.names
         self.fetched(rebuilt(copied(self.entries), "id"), rebuilt(copied(self.records), "name"))
         self.refresh()
         self.assertEqual((self.names, self.code), (before, None))
 
     def test_old_timestamps(self) -> None:
-        """How old the platform's own measurement is decides nothing; when it was fetched does."""
+        """The platform's own timestamps have no effect; the time of the fetch has."""
         before = self.names
         self.reread([each | {"timestamp": OLD} for each in self.records])
         self.assertEqual((self.names, self.code), (before, None))
 
     def test_odd_timestamps(self) -> None:
-        """Nor does what the time looks like."""
+        """The format of timestamps has no effect either."""
         before = self.names
         for timestamp in (None, 1771393340, "2026-02-18T05:48:08+00:00", "yesterday"):
             self.reread([each | {"timestamp": timestamp} for each in self.records])
             self.assertEqual(self.names, before, timestamp)
 
     def test_only_private(self) -> None:
-        """Where no public chute is left the alias has no candidates; that is an answer."""
+        """Without public chutes the alias has no candidates, and the refresh succeeds."""
         self.reread([each for each in self.records if each["name"] == PRIVATE])
         self.assertEqual((self.names, self.code), ([], "snapshot_empty"))
 
     def test_private_namesakes(self) -> None:
-        """A chute that hides its name is never ranked, even one that the catalog lists."""
+        """A private chute is never ranked, even if the catalog lists it."""
         best = self.names[0]
         chute = next(each["chute_id"] for each in self.entries if each["id"] == best)
         hidden = [e | ({"name": PRIVATE} if e["chute_id"] == chute else {}) for e in self.records]
@@ -81,7 +81,7 @@ class LoadDriftTests(DriftTestCase):
         self.assertEqual((len(self.names), best in self.names), (59, False))
 
     def test_no_instances(self) -> None:
-        """A model all of whose instances are gone is out, and back with its first one."""
+        """A model without instances drops out, and returns with its first instance."""
         best = self.names[0]
 
         def with_active(count: int) -> Records:
@@ -94,7 +94,7 @@ class LoadDriftTests(DriftTestCase):
         self.assertIn(best, self.names)
 
     def test_feeds_disagree(self) -> None:
-        """Each feed has models that the other lacks: who is in both stays, in order."""
+        """Models in both feeds stay ranked, in order."""
         before = self.names
         self.fetched(self.entries[::2], self.records)
         self.refresh()
@@ -106,7 +106,7 @@ class LoadDriftTests(DriftTestCase):
         self.assertEqual(self.names, [name for name in before if name in measured])
 
     def test_nothing_in_common(self) -> None:
-        """No model in both: no candidate, and named ones are still served."""
+        """Without common models the alias has no candidates, but direct names are served."""
         self.fetched(halved(self.entries, "id"), halved(self.records, "name"))
         self.refresh()
         self.assertEqual((self.names, self.code), ([], "snapshot_empty"))

@@ -1,4 +1,4 @@
-"""What no feed should send, and any of them may: it is one kind of error, or costs one record."""
+"""Tests of malformed feeds: each yields a `FetchError`, or costs one record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_JSON: tuple[tuple[str, bytes], ...] = (
     ("truncated", b'{"id":"a"'),
     ("html", b"<html><center>nginx</center></html>"),
     ("bad utf-8", b'{"id":"a\xff","name":"a\xff"}'),
-    ("bad utf-8 in a field nobody reads", b'{"id":"a","x":"\xff"}'),
+    ("bad utf-8 in an unused field", b'{"id":"a","x":"\xff"}'),
     ("NaN", b'{"id":"a","utilization_5m":NaN}'),
     ("Infinity", b"Infinity"),
     ("deep", _DEEP),
@@ -65,10 +65,10 @@ _json_values = st.recursive(
 
 
 class NonsenseTests(SynchronousTestCase):
-    """Whatever a feed answers, reading it either works or is one kind of error."""
+    """Any body parses or raises `FetchError`."""
 
     def test_no_feed(self) -> None:
-        """Bodies that are no feed are refused with the right outcome and without their text."""
+        """Other bodies are rejected with the right outcome, and the error does not quote them."""
         parsers: tuple[Parse, ...] = (parse_catalog, parse_utilization)
         for parse in parsers:
             for name, body, outcome in _NO_FEED:
@@ -77,7 +77,7 @@ class NonsenseTests(SynchronousTestCase):
                 self.assertIn(str(error), ("not UTF-8", "not JSON", "not a list of records"), name)
 
     def test_not_json(self) -> None:
-        """One piece that is not JSON spoils the whole feed, wherever it stands."""
+        """One malformed piece rejects the whole feed, wherever it is."""
         for name, piece in _NOT_JSON:
             good = b'{"id":"good","name":"good","active_instance_count":1},'
             for parse, body in (
@@ -89,7 +89,7 @@ class NonsenseTests(SynchronousTestCase):
                 self.assertIn(str(error), ("not UTF-8", "not JSON"), name)
 
     def test_cut_or_continued(self) -> None:
-        """A body cut off anywhere is refused, and so is one with something after its end."""
+        """Truncated bodies and bodies with trailing data are rejected."""
         for parse, body in (
             (parse_catalog, catalog_body(entry())),
             (parse_utilization, utilization_body(record())),
@@ -99,7 +99,7 @@ class NonsenseTests(SynchronousTestCase):
             self.assertRaises(FetchError, parse, body + b" []")
 
     def test_each_others_envelope(self) -> None:
-        """Neither feed is taken for the other."""
+        """Neither feed passes for the other."""
         error = self.assertRaises(FetchError, parse_catalog, utilization_body(record()))
         self.assertEqual(error.outcome, SHAPE)
         error = self.assertRaises(FetchError, parse_utilization, catalog_body(entry()))

@@ -1,4 +1,4 @@
-"""When feeds are fetched, what a failure leaves behind, and how it all stops."""
+"""Tests of polling: the schedule, failures, and stopping."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.unit.feeds.records import catalog_body, entry, record, utilization_bo
 
 
 class PaceTests(PlaneTestCase):
-    """When fetches happen."""
+    """The schedule of fetches."""
 
     def test_both_at_start(self) -> None:
-        """Both feeds are fetched at once when the plane starts, and not before."""
+        """Both feeds are fetched when the plane starts, and not before."""
         self.assertEqual((self.models.started, self.utilization.started), ([], []))
         self.plane.start()
         self.plane.start()
@@ -36,7 +36,7 @@ class PaceTests(PlaneTestCase):
         self.assertEqual(self.utilization.started, [15.0 * n for n in range(41)])
 
     def test_one_in_flight(self) -> None:
-        """A fetch longer than the interval is not joined by a second one."""
+        """During a fetch that exceeds the interval no second one starts."""
         self.plane.start()
         self.clock.pump([1.0] * 100)
         self.assertEqual(self.utilization.started, [0.0])
@@ -45,7 +45,7 @@ class PaceTests(PlaneTestCase):
         self.assertEqual(self.utilization.started, [0.0, 105.0, 120.0, 135.0])
 
     def test_slow_fetch_keeps_pace(self) -> None:
-        """The time a fetch takes does not add to the interval."""
+        """The duration of a fetch does not extend the interval."""
         self.plane.start()
         self.clock.advance(4.0)
         self.utilization.gives(b"[]")
@@ -55,14 +55,14 @@ class PaceTests(PlaneTestCase):
         self.assertEqual(self.utilization.started, [0.0, 15.0])
 
     def test_failures_keep_pace(self) -> None:
-        """A failing feed is asked again at the usual interval, for ever."""
+        """A failing feed is fetched at the usual interval, indefinitely."""
         self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.plane.start()
         self.clock.pump([15.0] * 50)
         self.assertEqual(len(self.utilization.started), 51)
 
     def test_never_fetched(self) -> None:
-        """A feed that was never fetched is asked again soon, until it has been once."""
+        """Before its first success a feed is fetched at a short interval."""
         self.models.fails(FetchError(NETWORK, "connection refused"))
         self.plane.start()
         self.clock.pump([RETRY_BEFORE_FIRST] * 2)
@@ -74,7 +74,7 @@ class PaceTests(PlaneTestCase):
 
     @given(st.lists(st.floats(-1, 1), min_size=1, max_size=8))
     def test_jitter_bounds(self, draws: list[float]) -> None:
-        """Every pause is the interval plus or minus a tenth, as the random source draws it."""
+        """Every pause is the interval ±10 %, drawn by the random source."""
         clock = Clock()
         feed = FeedInHand(clock)
         feed.gives(b"[]")
@@ -98,7 +98,7 @@ class PaceTests(PlaneTestCase):
 
 
 class FailureTests(PlaneTestCase):
-    """What a failed refresh leaves behind."""
+    """Failed refreshes."""
 
     def _started_well(self) -> None:
         self.models.gives(catalog_body(entry("a")))
@@ -107,7 +107,7 @@ class FailureTests(PlaneTestCase):
         self.seen.clear()
 
     def test_keeps_last_good(self) -> None:
-        """Data and age stay through failures; the status says since when and why."""
+        """Data and age survive failures; the status states their beginning and reason."""
         self._started_well()
         before = self.plane.snapshot
         self.utilization.fails(FetchError(NETWORK, "connection refused"))
@@ -121,7 +121,7 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(self.seen, [("utilization", NETWORK, 0), ("utilization", SHAPE, 0)])
 
     def test_recovers(self) -> None:
-        """The next good answer ends the failure and is stamped with its own time."""
+        """The next success ends the failure, with its own time of arrival."""
         self._started_well()
         self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.clock.advance(15.0)
@@ -133,14 +133,14 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(self.plane.snapshot.utilization_at, 30.0)
 
     def test_feeds_fail_alone(self) -> None:
-        """One feed's failure does not hold up the other."""
+        """One feed's failure does not delay the other."""
         self.models.fails(FetchError(NETWORK, "connection refused"))
         self.utilization.gives(utilization_body(record("a-TEE")))
         self.plane.start()
         self.assertEqual([ranked.name for ranked in self.plane.snapshot.ranking], ["a-TEE"])
 
     def test_fetch_that_raises(self) -> None:
-        """A bug in fetching is logged, counted as such and does not end the polling."""
+        """An exception in fetching is logged and counted as internal, and polling continues."""
 
         def broken() -> Deferred[bytes]:
             raise ZeroDivisionError("secret detail")
@@ -154,7 +154,7 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_observer_that_raises(self) -> None:
-        """A bug in the listener is logged and changes neither data nor polling."""
+        """An exception in the observer is logged and affects neither data nor polling."""
         clock = Clock()
         feed = FeedInHand(clock)
         feed.gives(b"[]")
@@ -171,7 +171,7 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_log(self) -> None:
-        """The first failure warns, then reminders grow rarer, and recovery is told."""
+        """The first failure warns, reminders follow at growing intervals, then the recovery."""
         self._started_well()
         self.utilization.fails(FetchError(NETWORK, "connection refused"))
         self.clock.pump([15.0] * int(3600 / 15))
@@ -190,7 +190,7 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(len(self.messages(LogLevel.warn)), 10)
 
     def test_log_of_another_reason(self) -> None:
-        """Another reason is told at once."""
+        """A new reason is logged at once."""
         self._started_well()
         for reason in ("connection refused", "connection refused", "HTTP 503", "HTTP 503"):
             self.utilization.fails(FetchError(NETWORK, reason))
@@ -199,14 +199,14 @@ class FailureTests(PlaneTestCase):
         self.assertEqual(warned, ["connection refused", "HTTP 503"])
 
     def test_log_of_a_bug(self) -> None:
-        """A bug that is met with each round is no traceback with each round."""
+        """A repeated internal error is not logged with each refresh."""
         self._started_well()
         self.utilization.fails(ZeroDivisionError())
         self.clock.pump([15.0] * int(3600 / 15))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 9)
 
     def test_mistake_before_fetching(self) -> None:
-        """A bug on the way to a fetch is a failed refresh, and the next one is tried in time."""
+        """An exception before a fetch is a failed refresh, and the next one is on time."""
         self.models.gives(catalog_body(entry()))
         self.utilization.gives(b"[]")
         self.plane.start()
@@ -223,7 +223,7 @@ class StopTests(PlaneTestCase):
     """Stopping."""
 
     def test_mid_fetch(self) -> None:
-        """Stopping cancels what is in flight, leaves no timer, and is not counted as a failure."""
+        """Stopping cancels a fetch in flight, leaves no timer, and does not count as a failure."""
         self.plane.start()
         self.successResultOf(self.plane.stop())
         self.assertEqual((self.models.cancelled, self.utilization.cancelled), (1, 1))
@@ -232,7 +232,7 @@ class StopTests(PlaneTestCase):
         self.assertEqual([status.last_error for status in self.plane.statuses], [None, None])
 
     def test_between_fetches(self) -> None:
-        """Stopping between two fetches leaves no timer, and the snapshot as it is."""
+        """Stopping between two fetches leaves no timer and keeps the snapshot."""
         self.models.gives(catalog_body(entry()))
         self.utilization.gives(utilization_body(record()))
         self.plane.start()
@@ -244,7 +244,7 @@ class StopTests(PlaneTestCase):
         self.assertIs(self.plane.snapshot, snapshot)
 
     def test_waits(self) -> None:
-        """Stopping is done only when the fetch has ended; an answer coming that late is unused."""
+        """Stopping waits for the fetch to end, and discards a late response."""
         late: Deferred[bytes] = Deferred(lambda deferred: None)
         slow: Deferred[bytes] = Deferred(lambda deferred: None)
         late.addErrback(lambda _failure: slow)
@@ -258,7 +258,7 @@ class StopTests(PlaneTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_never_started(self) -> None:
-        """Stopping what never ran is done at once, and so is stopping twice."""
+        """Stopping twice, or without a start, completes at once."""
         self.successResultOf(self.plane.stop())
         self.plane.start()
         self.successResultOf(self.plane.stop())
@@ -275,7 +275,7 @@ class StopTests(PlaneTestCase):
         self.assertEqual(self.utilization.started, [0.0, 7.0, 22.0])
 
     def test_from_a_listener(self) -> None:
-        """The listener itself may stop the plane."""
+        """The observer itself may stop the plane."""
         clock = Clock()
         feed = FeedInHand(clock)
         feed.gives(b"[]")

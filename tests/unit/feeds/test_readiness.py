@@ -1,4 +1,4 @@
-"""Readiness over every state that the two feeds can be in."""
+"""Tests of readiness for every combination of the feeds' states."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ReadinessTests(SynchronousTestCase):
     """The table of codes."""
 
     def test_every_combination(self) -> None:
-        """Draining outranks the catalog, the catalog outranks utilization, all fresh is ready."""
+        """Draining takes precedence over the catalog, and the catalog over utilization."""
         ready = 0
         for catalog, utilization, draining in product(
             _CATALOG_AGES, _UTILIZATION_AGES, (False, True)
@@ -85,7 +85,7 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual(ready, 1)
 
     def test_feeds(self) -> None:
-        """Each feed is listed with state, age, limit, size and last error."""
+        """Each feed is reported with state, age, limit, size and last error."""
         judged = _judge("stale", "absent")
         expected = (
             FeedReport("catalog", FeedState.STALE, 900_500, 900_000, 61, "status 502"),
@@ -94,7 +94,7 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual(judged.feeds, expected)
 
     def test_report_not_ready(self) -> None:
-        """The 503 body is an OpenAI error object of type not_ready, with the feeds beside it."""
+        """The 503 body has an error object of type not_ready, and the feeds beside it."""
         report = json.loads(json.dumps(_judge("fresh", "stale").report()))
         error = report["error"]
         self.assertEqual(sorted(error), ["code", "message", "param", "type"])
@@ -111,7 +111,7 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual(report["feeds"]["utilization"], expected)
 
     def test_report_ready(self) -> None:
-        """The 200 body says so, with the number of candidates and the feeds, and no error."""
+        """The 200 body has the number of candidates and the feeds, and no error."""
         report = _judge("fresh", "fresh").report()
         self.assertEqual(sorted(report), ["candidates", "feeds", "status"])
         self.assertEqual((report["status"], report["candidates"]), ("ready", 1))
@@ -127,7 +127,7 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual(len(messages), 8)
 
     def test_never_negative(self) -> None:
-        """A reading of the clock from before the data arrived is age zero."""
+        """A clock reading before the arrival of the data yields age zero."""
         snapshot = _snapshot("fresh", "fresh")
         statuses = (FeedStatus("catalog"), FeedStatus("utilization"))
         judged = readiness(snapshot, statuses, NOW - 5000, 60.0, 900.0, False)

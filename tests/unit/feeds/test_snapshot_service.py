@@ -1,4 +1,4 @@
-"""What the two feeds are made into."""
+"""Tests of the snapshot made from both feeds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.unit.feeds.records import catalog_body, entry, record, utilization_bo
 
 
 class SnapshotTests(PlaneTestCase):
-    """What the feeds are made into."""
+    """The snapshot, refresh by refresh."""
 
     def test_before_any_fetch(self) -> None:
-        """Before the first answers nothing is known."""
+        """Before the first success the snapshot is empty."""
         self.plane.start()
         snapshot = self.plane.snapshot
         self.assertEqual((snapshot.catalog, snapshot.ranking), (None, ()))
@@ -40,7 +40,7 @@ class SnapshotTests(PlaneTestCase):
         self.assertEqual(self.seen, [("catalog", OK, 1), ("utilization", OK, 0)])
 
     def test_catalog_change_ranks_again(self) -> None:
-        """A new catalog re-ranks the loads at hand at once, without touching their age."""
+        """A new catalog re-ranks the current loads at once, without changing their age."""
         self.utilization.gives(utilization_body(record("a"), record("b"), record("c-TEE")))
         self.plane.start()
         before = self.plane.snapshot
@@ -57,13 +57,13 @@ class SnapshotTests(PlaneTestCase):
         self.assertEqual([ranked.name for ranked in before.ranking], ["c-TEE"])
 
     def test_replaced_whole(self) -> None:
-        """A snapshot handed out cannot change."""
+        """An earlier snapshot does not change."""
         self.plane.start()
         with self.assertRaises(dataclasses.FrozenInstanceError):
             self.plane.snapshot.catalog_at = 5.0  # type: ignore[misc]
 
     def test_refreshed_in(self) -> None:
-        """Whole seconds until a feed, or the sooner of both, has been fetched again."""
+        """Whole seconds until a feed, or the sooner of both, has been refreshed."""
         self.assertEqual(self.plane.refreshed_in(), 1)
         self.plane.start()
         self.assertEqual(self.plane.refreshed_in(), 1)
@@ -84,7 +84,7 @@ class SnapshotTests(PlaneTestCase):
         self.assertEqual(self.plane.refreshed_in(), 1)
 
     def test_empty_feeds(self) -> None:
-        """Empty feeds are answers: fetched, without content and without error."""
+        """Empty feeds are fetched successfully, with no content."""
         self.models.gives(catalog_body())
         self.utilization.gives(b"[]")
         self.plane.start()

@@ -1,4 +1,4 @@
-"""The platform's feeds as they may look tomorrow: the router goes on with whatever is there."""
+"""Tests of future changes to the platform's feeds, which the router tolerates."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _DESCRIPTION = ("context_length", "max_output_length", "input_modalities", "supp
 
 
 class CatalogDriftTests(DriftTestCase):
-    """The catalog changes."""
+    """Changes of the catalog."""
 
     def test_size(self) -> None:
-        """What follows is about a platform of the real one's size and proportions."""
+        """The invented platform has the real one's size and proportions."""
         self.assertEqual((len(self.entries), len(self.records)), (61, 60 + 36 + 442))
         private = sum(each["name"] == PRIVATE for each in self.records)
         self.assertEqual((private, len(self.names), self.code), (442, 60, None))
 
     def test_externally_backed(self) -> None:
-        """A model of few facts and no load is listed and may be named; it never ranks."""
+        """A model without load is listed and accepted by name, but never ranks."""
         external = next(each for each in self.entries if each["owned_by"] == "chutes")
         self.assertNotIn("max_model_len", external)
         self.assertIn(external, self.listing)
@@ -30,7 +30,7 @@ class CatalogDriftTests(DriftTestCase):
         self.assertNotIn(external["id"], self.plan(ALIAS))
 
     def test_all_externally_backed(self) -> None:
-        """With nobody of whom a load is known the alias is empty, and that is said."""
+        """If no model has a load, the alias has no candidates, and the error says so."""
         external = [each for each in self.entries if each["owned_by"] == "chutes"]
         self.fetched(external, self.records)
         self.refresh()
@@ -39,7 +39,7 @@ class CatalogDriftTests(DriftTestCase):
         self.assertEqual(self.plan(external[0]["id"]), [external[0]["id"]])
 
     def test_nothing_but_ids(self) -> None:
-        """An entry needs no more than its id; then it is joined by name."""
+        """An entry needs nothing but its id, and is then matched by name."""
         before = self.names
         self.fetched([{"id": each["id"]} for each in self.entries], self.records)
         self.refresh()
@@ -47,7 +47,7 @@ class CatalogDriftTests(DriftTestCase):
         self.assertEqual(self.plan(ALIAS, Needs(images=True, tools=True)), before)
 
     def test_unknown_keys_and_types(self) -> None:
-        """New members, and old ones with another type, cost no model its place."""
+        """Unknown members, and known ones of another type, do not cost a model its place."""
         before = self.names
 
         def strange(each: dict[str, Any], number: int) -> None:
@@ -62,7 +62,7 @@ class CatalogDriftTests(DriftTestCase):
         self.assertEqual(self.listing[0]["price"], "on request")
 
     def test_absent_is_unknown(self) -> None:
-        """Models that are not described stay for every need; described ones must have it."""
+        """Models without stated features meet every need; others must state the feature."""
         with_images = self.plan(ALIAS, Needs(images=True))
         bare = [e["id"] for e in self.entries if "input_modalities" not in e]
         bare = [name for name in bare if name in self.names]
@@ -87,7 +87,7 @@ class CatalogDriftTests(DriftTestCase):
         self.assertEqual(self.plan(f"{plain},{self.names[0]}"), [plain, self.names[0]])
 
     def test_created_moves(self) -> None:
-        """The time of an entry means nothing: only the listing shows the new one."""
+        """An entry's time has no effect, except in the listing."""
         before = self.names
         self.fetched(self.changed(lambda each, _: each.update(created=2_000_000_000)), self.records)
         self.refresh()
@@ -95,14 +95,14 @@ class CatalogDriftTests(DriftTestCase):
         self.assertEqual({each["created"] for each in self.listing}, {2_000_000_000})
 
     def test_roots_repeat(self) -> None:
-        """The weights' name is no name of a model, however many share it."""
+        """The name of the weights is not a model's name, even if several models share it."""
         self.fetched(self.changed(lambda each, _: each.update(root="acme/base")), self.records)
         self.refresh()
         self.assertEqual(len(self.names), 60)
         self.assertEqual(self.plan("acme/base"), "unknown_model")
 
     def test_shrinks(self) -> None:
-        """Three models left are three candidates; who named another hears that it is gone."""
+        """The remaining three models are candidates; other names are unknown."""
         before = self.names
         kept = [each for each in self.entries if each["id"] in before[:3]]
         self.fetched(kept, self.records)
@@ -113,7 +113,7 @@ class CatalogDriftTests(DriftTestCase):
         self.assertEqual(self.plan(ALIAS, recall=remembered), before[:3])
 
     def test_vanishes_and_returns(self) -> None:
-        """An empty catalog is believed, and left behind as soon as there is another."""
+        """An empty catalog takes effect, and so does the next one."""
         before = self.names
         self.fetched([], self.records)
         self.refresh()
@@ -128,25 +128,25 @@ class NamesDriftTests(DriftTestCase):
     """Every name changes between two refreshes."""
 
     def setUp(self) -> None:
-        """Both feeds with all models replaced by others."""
+        """Replace all models in both feeds."""
         super().setUp()
         self.before = self.names
         self.new = renamed(copied(self.entries), "id"), renamed(copied(self.records), "name")
 
     def check_new(self) -> None:
-        """Only the new names are known, in the old order."""
+        """Assert that only the new names are known, in the old order."""
         self.assertEqual(self.names, [f"{name}-next" for name in self.before])
         self.assertEqual(self.plan(self.before[0]), "unknown_model")
         self.assertEqual(self.code, None)
 
     def test_together(self) -> None:
-        """Both feeds at once."""
+        """Both feeds change at once."""
         self.fetched(*self.new)
         self.refresh()
         self.check_new()
 
     def test_catalog_first(self) -> None:
-        """Until the load follows nobody is a candidate, and the router says so."""
+        """Until the loads follow there are no candidates, and the router reports that."""
         self.fetched(self.new[0], self.records)
         self.refresh()
         self.assertEqual((self.names, self.code), ([], "snapshot_empty"))
@@ -155,7 +155,7 @@ class NamesDriftTests(DriftTestCase):
         self.check_new()
 
     def test_load_first(self) -> None:
-        """Until the catalog follows nobody is a candidate, and the catalog is what is missing."""
+        """Until the catalog follows there are no candidates, and the catalog is the reason."""
         self.fetched(self.entries, self.new[1])
         self.refresh(catalog_too=False)
         self.assertEqual((self.names, self.code), ([], "snapshot_empty"))
@@ -164,7 +164,7 @@ class NamesDriftTests(DriftTestCase):
         self.check_new()
 
     def test_same_chutes(self) -> None:
-        """Where only the catalog's names change the chutes' ids keep the loads at hand usable."""
+        """If only names change, the chute ids keep the current loads usable."""
         entries = self.changed(lambda each, _: each.update(id=each["id"] + "-v2"))
         self.fetched(entries, self.records)
         self.refresh()

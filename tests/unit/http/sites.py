@@ -1,4 +1,4 @@
-"""A fetcher joined in memory, through a real `Agent` and a real `Site`, to a site of the test."""
+"""A fetcher connected in memory to a site of the test, through a real `Agent` and a real `Site`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Answer = Callable[[Request], "bytes | int"]
 
 
 class FeedSite(Resource):
-    """Answers every path as the test says, and remembers what it was asked."""
+    """Answers every path as the test says, and records the requests."""
 
     isLeaf = True
 
@@ -43,7 +43,7 @@ class FeedSite(Resource):
 
 
 def raw(request: Request, answer: bytes) -> int:
-    """Send bytes that are the whole answer, whatever they are, and close."""
+    """Send bytes as the whole response, and close."""
     transport = request.channel.transport
     assert transport is not None
     transport.write(answer)
@@ -52,26 +52,26 @@ def raw(request: Request, answer: bytes) -> int:
 
 
 class FetchTestCase(SynchronousTestCase):
-    """A fetcher joined to a site."""
+    """A fetcher connected to a site."""
 
     def setUp(self) -> None:
         """Start the clock."""
         self.clock = Clock()
 
     def fetch(self, answer: Answer, max_bytes: int = 100) -> Deferred[bytes]:
-        """Begin one fetch from a site that gives this answer."""
+        """Start a fetch from a site that gives this response."""
         self.site = FeedSite(answer)
         self.agent = RequestTraversalAgent(self.site)
         self.fetcher = Fetcher(self.agent, self.clock, 10.0, max_bytes)
         return self.fetcher.get(URL)
 
     def refused(self, fetched: Deferred[bytes]) -> tuple[str, str]:
-        """Outcome and text of a fetch that failed, with nothing left behind."""
+        """Return outcome and text of a failed fetch; assert that nothing is left behind."""
         error = self.failureResultOf(fetched, FetchError).value
         assert isinstance(error, FetchError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return error.outcome, str(error)
 
     def drained(self) -> None:
-        """Let the server see what the client did."""
+        """Let the server notice what the client did."""
         self.agent.flush()

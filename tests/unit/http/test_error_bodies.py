@@ -1,4 +1,4 @@
-"""The shapes of the router's own errors."""
+"""Tests of the shapes of the router's own errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FACTS = {"message": "why", "param": "model", "code": "a_code"}
 
 
 def refusal(status: int, code: str = "a_code") -> RouterError:
-    """A refusal of this status."""
+    """Return an error with this status."""
     return RouterError(status, code, "why", "model")
 
 
@@ -22,7 +22,7 @@ class ErrorTests(SynchronousTestCase):
     """OpenAI's shape and Anthropic's, in bodies and events."""
 
     def test_openai(self) -> None:
-        """The type follows from the status, but for "not ready"."""
+        """The type follows from the status, except for "not ready"."""
         for status, kind in (
             (400, "invalid_request_error"),
             (429, "invalid_request_error"),
@@ -35,7 +35,7 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(error_bodies.error_type(refusal(503, "not_ready")), "not_ready")
 
     def test_anthropic(self) -> None:
-        """The types of their API, by status."""
+        """The type is Anthropic's for the status."""
         for status, kind in (
             (400, "invalid_request_error"),
             (401, "authentication_error"),
@@ -50,7 +50,7 @@ class ErrorTests(SynchronousTestCase):
             self.assertEqual(body, {"type": "error", "error": {"type": kind, **FACTS}})
 
     def test_events(self) -> None:
-        """One complete event, named where the dialect names its events."""
+        """An error is one complete event, named if the dialect names its events."""
         plain = error_bodies.error_event(refusal(502), Dialect.COMPLETIONS)
         self.assertEqual(plain, b"data: %b\n\n" % error_bodies.error_body(refusal(502)))
         named = error_bodies.error_event(refusal(502), Dialect.MESSAGES)
@@ -58,7 +58,7 @@ class ErrorTests(SynchronousTestCase):
         self.assertTrue(named.endswith(b"}\n\n"))
 
     def test_fields(self) -> None:
-        """Only a 503 says when to try again; after a second if nothing else is known."""
+        """Only a 503 has a Retry-After, of one second unless the error has another."""
         kind = (b"Content-Type", b"application/json")
         self.assertEqual(error_bodies.error_fields(refusal(502)), [kind])
         again = (b"x-should-retry", b"true")

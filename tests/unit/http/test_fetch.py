@@ -1,6 +1,6 @@
-"""Fetching a feed: what is asked, what is taken, and how each kind of trouble is named.
+"""Tests of fetching a feed: the request, the response, and each kind of failure.
 
-Against a real `Agent` and a real `Site`, joined in memory.
+They run against a real `Agent` and a real `Site`, connected in memory.
 """
 
 from __future__ import annotations
@@ -68,16 +68,16 @@ class _RecordingAgent:
 
 
 class RequestTests(FetchTestCase):
-    """What goes out."""
+    """The request."""
 
     def test_body(self) -> None:
-        """The body of a 200 answer is handed over as it came, and no timer is left."""
+        """The body of a 200 is passed on unchanged, and no timer remains."""
         fetched = self.fetch(lambda _request: b'{"data":[]}')
         self.assertEqual(self.successResultOf(fetched), b'{"data":[]}')
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_request(self) -> None:
-        """One plain GET that asks for JSON without any coding, and says nothing else."""
+        """The request is a plain GET for unencoded JSON."""
         self.successResultOf(self.fetch(lambda _request: b"[]"))
         ((method, uri, headers),) = self.site.asked
         self.assertEqual((method, uri), (b"GET", b"/v1/models"))
@@ -89,7 +89,7 @@ class RequestTests(FetchTestCase):
         )
 
     def test_urls(self) -> None:
-        """A URL is requested as it is configured, one with an IPv6 address too."""
+        """A URL is requested as configured, even with an IPv6 address."""
         urls = [
             "http://[::1]:8080/v1/models",
             "https://[2001:db8::1]/v1/models",
@@ -106,7 +106,7 @@ class RequestTests(FetchTestCase):
         self.assertEqual([each.decode() for each in agent.uris], urls)
 
     def test_no_cookies(self) -> None:
-        """A cookie set by one answer is not sent with the next request."""
+        """A cookie set by one response is not sent with the next request."""
 
         def answer(request: Request) -> bytes:
             request.addCookie(b"session", b"1")
@@ -118,17 +118,17 @@ class RequestTests(FetchTestCase):
         self.assertFalse(self.site.asked[1][2].hasHeader(b"cookie"))
 
     def test_no_global_reactor(self) -> None:
-        """The timer is on the clock that was handed in."""
+        """The timer runs on the given clock."""
         self.fetch(lambda _request: NOT_DONE_YET)
         (timer,) = self.clock.getDelayedCalls()
         self.assertEqual(timer.getTime(), 10.0)
 
 
 class AnswerTests(FetchTestCase):
-    """What comes back."""
+    """The response."""
 
     def test_status(self) -> None:
-        """Anything but 200 is an error that names the status; nothing of the body is kept."""
+        """A status other than 200 is an error that names it; the body is discarded."""
         for status in (201, 204, 301, 302, 304, 307, 401, 404, 429, 500, 503):
 
             def answer(request: Request, status: int = status) -> bytes:
@@ -141,7 +141,7 @@ class AnswerTests(FetchTestCase):
             self.assertEqual(len(self.site.asked), 1)
 
     def test_error_body_unread(self) -> None:
-        """An error answer whose body never ends is aborted at its headers."""
+        """An error response with an endless body is aborted at its headers."""
 
         def answer(request: Request) -> int:
             request.setResponseCode(503)
@@ -153,7 +153,7 @@ class AnswerTests(FetchTestCase):
         self.assertEqual(self.site.gone, 1)
 
     def test_compressed(self) -> None:
-        """A compressed answer is refused, never inflated."""
+        """A compressed response is rejected without inflating it."""
 
         def answer(request: Request) -> bytes:
             request.setHeader(b"content-encoding", b"gzip")
@@ -162,7 +162,7 @@ class AnswerTests(FetchTestCase):
         self.assertEqual(self.refused(self.fetch(answer)), (SHAPE, "compressed response"))
 
     def test_identity_named(self) -> None:
-        """An answer that says it is not encoded is taken."""
+        """An explicit identity encoding is accepted."""
 
         def answer(request: Request) -> bytes:
             request.setHeader(b"content-encoding", b"Identity")
@@ -171,7 +171,7 @@ class AnswerTests(FetchTestCase):
         self.assertEqual(self.successResultOf(self.fetch(answer)), b"[]")
 
     def test_cut_short(self) -> None:
-        """A body that ends before its length is an error."""
+        """A body shorter than its declared length is an error."""
 
         def answer(request: Request) -> int:
             request.setHeader(b"content-length", b"50")
@@ -184,7 +184,7 @@ class AnswerTests(FetchTestCase):
         self.assertEqual(self.refused(fetched), (NETWORK, "response truncated"))
 
     def test_without_length(self) -> None:
-        """A body ended by the end of the connection is taken; its JSON shows if it is whole."""
+        """A body that ends with its connection is accepted; parsing shows if it is truncated."""
 
         def answer(request: Request) -> int:
             return raw(request, b"HTTP/1.0 200 OK\r\n\r\n[]")
@@ -195,10 +195,10 @@ class AnswerTests(FetchTestCase):
 
 
 class NetworkErrorTests(FetchTestCase):
-    """The names of network errors, which never show an address."""
+    """Network errors, whose texts never contain an address."""
 
     def test_table(self) -> None:
-        """Each kind of failure has a fixed outcome and text, however deep it is wrapped."""
+        """Each kind of failure has a fixed outcome and text, however deeply it is nested."""
         host = "10.1.2.3"
         for error, outcome, text in (
             (DNSLookupError(host), NETWORK, "name lookup failed"),
@@ -216,14 +216,14 @@ class NetworkErrorTests(FetchTestCase):
                 self.assertEqual(self.refused(fetched), (outcome, text), shown)
 
     def test_bad_url(self) -> None:
-        """An address treq cannot read fails like a network, it does not raise."""
+        """A URL that treq cannot parse is a network error, not an exception."""
         fetcher = Fetcher(_FailingAgent(ValueError()), self.clock, 10.0)
         self.assertEqual(
             self.refused(fetcher.get("http://[::1")), (NETWORK, "no valid HTTP response")
         )
 
     def test_nonsense(self) -> None:
-        """An answer that is no HTTP is an error that does not repeat it."""
+        """A response that is not HTTP is an error that does not quote it."""
 
         def answer(request: Request) -> int:
             return raw(request, b"SSH-2.0 secret\r\n\r\n")

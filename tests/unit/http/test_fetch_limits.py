@@ -1,4 +1,4 @@
-"""The limits of a fetch: its size, its time, and being cancelled."""
+"""Tests of a fetch's limits: size, time, and cancellation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.http.sites import URL, FetchTestCase
 
 @implementer(IAgent)
 class _SilentAgent:
-    """An agent that never gets to the response; cancelling fails as Twisted's does then."""
+    """An agent that never responds; cancelling it fails as Twisted's does."""
 
     def request(
         self,
@@ -40,7 +40,7 @@ class SizeTests(FetchTestCase):
         self.assertEqual(MAX_BYTES, 16_777_216)
 
     def test_exactly(self) -> None:
-        """A body of exactly the limit is taken, declared or not."""
+        """A body of exactly the limit is accepted, declared or not."""
         self.assertEqual(len(self.successResultOf(self.fetch(lambda _request: b"x" * 100))), 100)
 
         def chunked(request: Request) -> int:
@@ -54,7 +54,7 @@ class SizeTests(FetchTestCase):
         self.assertEqual(len(self.successResultOf(fetched)), 100)
 
     def test_declared(self) -> None:
-        """A declared length over the limit is refused before the body, and the connection cut."""
+        """A declared length over the limit aborts the connection before the body."""
 
         def answer(request: Request) -> int:
             request.setHeader(b"content-length", b"101")
@@ -67,7 +67,7 @@ class SizeTests(FetchTestCase):
         self.assertEqual(self.site.gone, 1)
 
     def test_counted(self) -> None:
-        """An endless body is cut at the first byte over the limit."""
+        """An endless body is aborted at the first byte over the limit."""
         requests: list[Request] = []
 
         def answer(request: Request) -> int:
@@ -86,10 +86,10 @@ class SizeTests(FetchTestCase):
 
 
 class TimeoutTests(FetchTestCase):
-    """The time limit and cancelling."""
+    """The time-out and cancellation."""
 
     def test_before_headers(self) -> None:
-        """A server that never answers is given up, and the connection cut."""
+        """A server that never responds is aborted."""
         fetched = self.fetch(lambda _request: NOT_DONE_YET)
         self.clock.advance(9.9)
         self.assertNoResult(fetched)
@@ -99,7 +99,7 @@ class TimeoutTests(FetchTestCase):
         self.assertEqual(self.site.gone, 1)
 
     def test_in_the_body(self) -> None:
-        """The time covers the whole body, however steadily it drips."""
+        """The time-out covers the whole body, however steadily it arrives."""
         requests: list[Request] = []
 
         def answer(request: Request) -> int:
@@ -119,13 +119,13 @@ class TimeoutTests(FetchTestCase):
         self.assertEqual(self.site.gone, 1)
 
     def test_before_connecting(self) -> None:
-        """Time running out in name lookup is a timeout, whatever the cancelled lookup says."""
+        """A time-out during name lookup is reported as such, whatever the lookup's own error."""
         fetched = Fetcher(_SilentAgent(), self.clock, 10.0).get(URL)
         self.clock.advance(10.0)
         self.assertEqual(self.refused(fetched)[0], TIMEOUT)
 
     def test_cancelled(self) -> None:
-        """Cancelling cuts the connection and leaves no timer, before the headers or after."""
+        """Cancelling aborts the connection and leaves no timer, before and after the headers."""
 
         def dripping(request: Request) -> int:
             request.write(b"[")

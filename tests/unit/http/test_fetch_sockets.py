@@ -1,8 +1,8 @@
-"""That a fetch given up is really aborted: on real sockets, in the clear and over TLS.
+"""Tests that an abandoned fetch aborts its connection: on real sockets, over TCP and TLS.
 
-Fakes cannot show this. The transport a body protocol gets has no `abortConnection`, and over TLS a
-polite close waits for the peer, which here never answers. The server is plain sockets and the
-standard library's TLS, driven by hand; the client runs on a reactor of its own.
+Fakes cannot show this. The transport of a body protocol has no `abortConnection`, and over TLS an
+orderly close waits for the peer, which never responds here. The server consists of plain sockets
+and the standard library's TLS, driven by the test; the client runs on a reactor of its own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PATIENCE = 5.0
 
 @implementer(IAgentEndpointFactory)
 class _To:
-    """Sends every request to one port of this machine, over TLS when there is an authority."""
+    """Sends every request to one port of this machine, over TLS if there is an authority."""
 
     def __init__(self, reactor: SelectReactor, port: int, authority: trustme.CA | None) -> None:
         self._reactor = reactor
@@ -57,7 +57,7 @@ class _To:
 
 
 class _Wire:
-    """The server's end of one connection. It never closes, and never says goodbye in TLS."""
+    """The server's end of one connection. It never closes, and never sends close_notify."""
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
         connection.setblocking(False)
@@ -70,7 +70,7 @@ class _Wire:
             self._tls = context.wrap_bio(self._arrived, self._leaving, server_side=True)
 
     def turn(self) -> None:
-        """Take what has arrived and send what is due."""
+        """Read what has arrived and send what is pending."""
         try:
             data = self._connection.recv(65536)
             self.closed = self.closed or not data
@@ -88,7 +88,7 @@ class _Wire:
         self._flush()
 
     def send(self, data: bytes) -> None:
-        """Send some bytes of the answer."""
+        """Send a part of the response."""
         if self._tls is not None:
             self._tls.write(data)
             self._flush()
@@ -101,7 +101,7 @@ class _Wire:
 
 
 class _SocketTestCase(SynchronousTestCase):
-    """A fetcher on a reactor of its own, a listening socket, and a clock for the time limit."""
+    """A fetcher on a reactor of its own, a listening socket, and a clock for the time-out."""
 
     authority: trustme.CA | None = None
 
@@ -129,7 +129,7 @@ class _SocketTestCase(SynchronousTestCase):
             reader.connectionLost(Failure(ConnectionDone()))
 
     def fetch(self) -> tuple[Deferred[bytes], _Wire]:
-        """Begin a fetch, and the server's end of its connection once the request has arrived."""
+        """Start a fetch; return the server's end once the request has arrived."""
         scheme = "http" if self.authority is None else "https"
         fetched = self.fetcher.get(f"{scheme}://feeds.test/")
         self.listener.settimeout(_PATIENCE)
@@ -141,7 +141,7 @@ class _SocketTestCase(SynchronousTestCase):
         return fetched, wire
 
     def until(self, wire: _Wire, reached: Callable[[], bool]) -> None:
-        """Turn both ends until something is so; fail when it does not become so."""
+        """Run both ends until a condition holds, or fail."""
         limit = time.monotonic() + _PATIENCE
         while not reached():
             self.assertLess(time.monotonic(), limit, "nothing happened")
@@ -149,13 +149,13 @@ class _SocketTestCase(SynchronousTestCase):
             wire.turn()
 
     def settle(self, wire: _Wire) -> None:
-        """Let what was sent arrive."""
+        """Let sent bytes arrive."""
         for _ in range(10):
             self.reactor.iterate(0.005)
             wire.turn()
 
     def assert_aborted(self, fetched: Deferred[bytes], wire: _Wire, outcome: str) -> None:
-        """The fetch failed for this reason and the server sees the connection closed."""
+        """Assert that the fetch failed for this reason and that the server sees the close."""
         error = self.failureResultOf(fetched, FetchError).value
         assert isinstance(error, FetchError)
         self.assertEqual(error.outcome, outcome)
@@ -167,20 +167,20 @@ class PlainTests(_SocketTestCase):
     """Over TCP, and over TLS in the class below."""
 
     def test_whole_body(self) -> None:
-        """The server of these tests is one a fetch can succeed with."""
+        """A fetch from this server can succeed."""
         fetched, wire = self.fetch()
         wire.send(_HEAD + b"Content-Length: 2\r\n\r\n[]")
         self.until(wire, lambda: bool(fetched.called))
         self.assertEqual(self.successResultOf(fetched), b"[]")
 
     def test_timeout_before_headers(self) -> None:
-        """Time running out before the headers closes the connection."""
+        """A time-out before the headers closes the connection."""
         fetched, wire = self.fetch()
         self.clock.advance(10.0)
         self.assert_aborted(fetched, wire, TIMEOUT)
 
     def test_timeout_in_the_body(self) -> None:
-        """Time running out within the body closes the connection."""
+        """A time-out within the body closes the connection."""
         fetched, wire = self.fetch()
         wire.send(_ENDLESS + b"1\r\n[\r\n")
         self.settle(wire)
@@ -204,7 +204,7 @@ class PlainTests(_SocketTestCase):
         self.assert_aborted(fetched, wire, TOO_LARGE)
 
     def test_error_status(self) -> None:
-        """An error answer without end closes the connection."""
+        """An endless error response closes the connection."""
         fetched, wire = self.fetch()
         wire.send(_ENDLESS.replace(b"200 OK", b"503 Busy"))
         self.until(wire, lambda: bool(fetched.called))
@@ -221,12 +221,12 @@ class PlainTests(_SocketTestCase):
 
 
 class TlsTests(PlainTests):
-    """The same over TLS, with a server that never answers a goodbye."""
+    """The same over TLS, with a server that never sends close_notify."""
 
     authority = trustme.CA()
 
     def test_unknown_authority(self) -> None:
-        """A certificate of an unknown authority is refused as a TLS failure."""
+        """A certificate of an unknown authority is a TLS failure."""
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         trustme.CA().issue_cert("feeds.test").configure_cert(self.context)
         fetched = self.fetcher.get("https://feeds.test/")
@@ -241,7 +241,7 @@ class TlsTests(PlainTests):
         self.assertEqual(str(error), "TLS failed")
 
     def settle_client(self, fetched: Deferred[bytes]) -> None:
-        """Turn the client alone until the fetch has ended."""
+        """Run the client alone until the fetch has ended."""
         limit = time.monotonic() + _PATIENCE
         while not fetched.called:
             self.assertLess(time.monotonic(), limit, "nothing happened")

@@ -1,4 +1,4 @@
-"""Writing at once: bytes leave in order whatever the socket takes, and errors stay Twisted's."""
+"""Tests of immediate writes: bytes keep their order, and errors are left to Twisted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autopilot.http.immediate_write import hasten, relax
 
 
 class Poll:
-    """What a transport asks of a reactor: who wants to write."""
+    """The part of a reactor that a transport uses to wait for writability."""
 
     def __init__(self) -> None:
         self.writers: set[object] = set()
@@ -36,7 +36,7 @@ class Poll:
 
 
 class Choosy:
-    """A socket that takes so many bytes at a time, and fails when told to."""
+    """A socket that accepts a given number of bytes at a time, or fails."""
 
     def __init__(self, sizes: list[int]) -> None:
         self.sizes = sizes
@@ -45,7 +45,7 @@ class Choosy:
         self.broken = False
 
     def send(self, data: Any) -> int:
-        """Take as many bytes as the next size says; none means that the socket is full."""
+        """Accept as many bytes as the next size permits; None means that the socket is full."""
         self.calls += 1
         if self.broken:
             raise BrokenPipeError(32, "broken")
@@ -57,10 +57,10 @@ class Choosy:
 
 
 class SendingTests(SynchronousTestCase):
-    """A transport made to send at once."""
+    """A transport with immediate writes."""
 
     def setUp(self) -> None:
-        """Join a transport to one end of a pair of sockets."""
+        """Connect a transport to one end of a socket pair."""
         self.poll = Poll()
         ours, self.theirs = socket.socketpair()
         self.addCleanup(ours.close)
@@ -70,19 +70,19 @@ class SendingTests(SynchronousTestCase):
         self.assertTrue(hasten(self.transport))
 
     def choosy(self, *sizes: int) -> Choosy:
-        """Put a socket in place that takes these sizes."""
+        """Install a socket that accepts these sizes."""
         self.transport.socket = sock = Choosy(list(sizes))
         return sock
 
     def turn(self) -> Any:
-        """Let the reactor say that there is room, until nothing is left."""
+        """Let the reactor report the socket as writable until everything is sent."""
         said = None
         while self.poll.writers and said is None:
             said = self.transport.doWrite()
         return said
 
     def test_at_once(self) -> None:
-        """What fits is with the peer when ``write`` returns, and the poll set was not touched."""
+        """What fits has reached the peer when ``write`` returns, without touching the poll set."""
         self.transport.write(b"now")
         self.assertEqual(self.theirs.recv(10), b"now")
         self.assertEqual(self.poll.changes, 0)
@@ -94,7 +94,7 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual((sock.calls, self.poll.changes), (0, 0))
 
     def test_only_bytes(self) -> None:
-        """Text is refused as ever."""
+        """Text is rejected as usual."""
         with self.assertRaises(TypeError):
             self.transport.write("text")
 
@@ -104,7 +104,7 @@ class SendingTests(SynchronousTestCase):
         st.sets(st.integers(0, 12)),
     )
     def test_order(self, pieces: list[bytes], sizes: list[int], turns: set[int]) -> None:
-        """Whatever the socket takes and when, all bytes leave, in order, each once."""
+        """All bytes leave in order, each once, whatever the socket accepts and when."""
         sock = self.choosy(*sizes)
         for place, piece in enumerate(pieces):
             self.transport.write(piece)
@@ -114,7 +114,7 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(sock.got, b"".join(pieces))
 
     def test_producer_is_paused(self) -> None:
-        """A producer hears when more is left than the transport likes to hold, and when not."""
+        """A producer is paused when the transport's buffer is full, and resumed later."""
         said: list[str] = []
 
         class Producer:
@@ -132,28 +132,28 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual((said, len(sock.got)), (["pause", "resume"], 100_000))
 
     def test_broken(self) -> None:
-        """A socket that fails is left to the transport, which closes as it always does."""
+        """A socket error is left to the transport, which closes as usual."""
         sock = self.choosy()
         sock.broken = True
         self.transport.write(b"x")
         self.assertIsInstance(self.turn(), Exception)
 
     def test_after_the_end(self) -> None:
-        """Nothing is written to a connection that is gone."""
+        """Nothing is written after the connection is lost."""
         sock = self.choosy()
         self.transport.connected = 0
         self.transport.write(b"x")
         self.assertEqual((sock.calls, self.poll.changes), (0, 0))
 
     def test_relax(self) -> None:
-        """A connection that ends is as before, and holds no reference to itself."""
+        """When a connection ends, it holds no reference to itself."""
         relax(self.transport)
         self.assertNotIn("write", vars(self.transport))
         relax(self.transport)
         relax(None)
 
     def test_other_transports(self) -> None:
-        """A transport of another kind, over TLS, or of another Twisted writes as before."""
+        """Other transports, TLS ones included, write as before."""
         plain: Any = StringTransport()
         self.assertFalse(hasten(plain))
         plain.write(b"x")

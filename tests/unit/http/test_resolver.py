@@ -1,4 +1,4 @@
-"""Name lookups: one at a time for each name, and everybody who asked hears of it."""
+"""Tests of shared name lookups: one at a time for each name, for all its receivers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOUND = [
 
 @implementer(IResolutionReceiver)
 class _Asking:
-    """Somebody who asks for a name; ``found`` are the addresses, once it is all there."""
+    """A receiver of a lookup; ``found`` holds the addresses once the lookup is complete."""
 
     def __init__(self) -> None:
         self.resolution: IHostResolution | None = None
@@ -45,7 +45,7 @@ class _Asking:
 
 
 class _Reactor:
-    """Runs what threads hand over when the test says so."""
+    """Runs the calls from threads when the test says so."""
 
     resolver: Any = None
 
@@ -63,7 +63,7 @@ class _Reactor:
         self.resolver = resolver
 
     def turn(self) -> None:
-        """Wait for a thread, and run what it handed over."""
+        """Wait for a thread's call, and run it."""
         assert self._called.wait(20)
         self._called.clear()
         while self._calls:
@@ -71,10 +71,10 @@ class _Reactor:
 
 
 class SharedLookupTests(SynchronousTestCase):
-    """The system's resolver is the test's."""
+    """The test replaces the system's resolver."""
 
     def setUp(self) -> None:
-        """Nothing is found until ``go_on`` is set."""
+        """Block every lookup until ``go_on`` is set."""
         self.reactor = _Reactor()
         share_lookups(self.reactor)
         self.asked: list[tuple[str, int]] = []
@@ -93,7 +93,7 @@ class SharedLookupTests(SynchronousTestCase):
         return self.answer
 
     def ask(self, name: str = "a.test", port: int = 80) -> _Asking:
-        """Ask for a name."""
+        """Request a lookup."""
         asking = _Asking()
         resolver: SharedResolver = self.reactor.resolver
         resolution = resolver.resolveHostName(asking, name, port)
@@ -102,7 +102,7 @@ class SharedLookupTests(SynchronousTestCase):
         return asking
 
     def test_addresses(self) -> None:
-        """Addresses of both kinds, in the order in which they were found; others are left out."""
+        """IPv4 and IPv6 addresses are delivered in their order; other families are left out."""
         asking = self.ask()
         self.assertIsNone(asking.found)
         self.go_on.set()
@@ -111,7 +111,7 @@ class SharedLookupTests(SynchronousTestCase):
         self.assertEqual(asking.found, [v6, v4])
 
     def test_one_at_a_time(self) -> None:
-        """Who asks for the same is told the same; it is asked for anew only afterwards."""
+        """Concurrent requests for a name share one lookup; a later request starts another."""
         together = [self.ask() for _ in range(30)]
         self.go_on.set()
         self.reactor.turn()
@@ -133,7 +133,7 @@ class SharedLookupTests(SynchronousTestCase):
         self.assertEqual(sorted(self.asked), [("a.test", 80), ("a.test", 81), ("b.test", 80)])
 
     def test_not_found(self) -> None:
-        """A name that does not exist, or cannot, has no addresses."""
+        """A name that does not exist, or is malformed, has no addresses."""
         self.go_on.set()
         for error in (socket.gaierror(socket.EAI_NONAME, ""), UnicodeError("label too long")):
             self.answer = error
@@ -142,7 +142,7 @@ class SharedLookupTests(SynchronousTestCase):
             self.assertEqual(asking.found, [])
 
     def test_cannot_be_cancelled(self) -> None:
-        """A lookup under way goes on."""
+        """A lookup in progress continues."""
         asking = self.ask()
         assert asking.resolution is not None
         self.assertRaises(NotImplementedError, asking.resolution.cancel)

@@ -1,4 +1,4 @@
-"""TLS that counts records: the same bytes as with Twisted's own, however they are cut."""
+"""Tests of the record-counting TLS: it yields Twisted's bytes, however reads split them."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from tests.unit.relay.chunks import cut, places
 
 
 def record(kind: int, size: int) -> bytes:
-    """A record in the shape of TLS, with nothing in it."""
+    """Return a record in TLS framing, with an arbitrary fragment."""
     return bytes([kind, 3, 3, size >> 8, size & 255]) + bytes(size)
 
 
 class RecordsTests(SynchronousTestCase):
-    """Where records end, seen through any reads."""
+    """The framing of records, across any reads."""
 
     @given(
         st.lists(st.tuples(st.sampled_from([21, 22, 23]), st.integers(0, 600)), max_size=8),
         places(4000),
     )
     def test_as_a_whole(self, records: list[tuple[int, int]], where: list[int]) -> None:
-        """A read counts exactly if it is nothing but whole records of application data."""
+        """A read counts exactly if it consists of whole application-data records."""
         ends, at = {0: -1}, 0
         wire = b""
         for place, (kind, size) in enumerate(records):
@@ -57,7 +57,7 @@ class RecordsTests(SynchronousTestCase):
 
 
 class Hearing(Protocol):
-    """Keeps what it hears."""
+    """A protocol that stores what it receives."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -77,17 +77,17 @@ class Hearing(Protocol):
 
 
 class TLSTests(SynchronousTestCase):
-    """A client of ours and a server of Twisted's, joined in memory."""
+    """The router's client and Twisted's server, connected in memory."""
 
     authority = trustme.CA()
     certificate = authority.issue_cert("upstream.test")
 
     def setUp(self) -> None:
-        """Shake hands."""
+        """Complete the handshake."""
         self.join(tls._Factory)
 
     def join(self, kind: type[TLSMemoryBIOFactory]) -> None:
-        """Join a client that such a factory makes to a new server."""
+        """Connect a client made by this factory to a new server."""
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         self.certificate.configure_cert(context)
         serving = CertificateOptions()
@@ -104,18 +104,18 @@ class TLSTests(SynchronousTestCase):
         self.carry([])
 
     def factory(self, protocol: Protocol) -> Factory:
-        """A factory of this one protocol."""
+        """Return a factory of one protocol."""
         return Factory.forProtocol(lambda: protocol)
 
     def end(self, factory: TLSMemoryBIOFactory) -> Any:
-        """One end of the connection."""
+        """Return one end of the connection."""
         protocol = factory.buildProtocol(None)
         assert protocol is not None
         protocol.makeConnection(StringTransport())
         return protocol
 
     def carry(self, where: list[int]) -> None:
-        """Carry bytes to and fro until both are silent, to the client cut at these places."""
+        """Transfer bytes until both ends are silent, to the client split at these places."""
         while self.server.transport.value() or self.client.transport.value():
             for piece in cut(self.taken(self.server), where):
                 if piece and not self.client.transport.disconnecting:
@@ -124,7 +124,7 @@ class TLSTests(SynchronousTestCase):
                 self.server.dataReceived(data)
 
     def taken(self, end: Any) -> bytes:
-        """What an end has written since the last time."""
+        """Return what an end has written since the last call."""
         data = bytes(end.transport.value())
         end.transport.clear()
         return data
@@ -132,7 +132,7 @@ class TLSTests(SynchronousTestCase):
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=5), places(60_000))
     def test_bytes(self, sizes: list[int], where: list[int]) -> None:
-        """All that the server says arrives, in order, whatever records and reads it takes."""
+        """All bytes of the server arrive in order, whatever the records and reads."""
         self.join(tls._Factory)
         said = b"".join(bytes([n]) * size for n, size in enumerate(sizes))
         for n, size in enumerate(sizes):
@@ -141,7 +141,7 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual(self.inside.heard, said)
 
     def test_straight(self) -> None:
-        """Whole records go without an exception that says that there are no more."""
+        """Whole records pass without OpenSSL's exception for "no more data"."""
         with patch.object(TLS, "_flushReceiveBIO") as slow:
             for _ in range(3):
                 self.server.write(b"event")
@@ -151,13 +151,13 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual(self.inside.heard, b"events" * 3)
 
     def test_at_once(self) -> None:
-        """What is written is on its way when ``write`` returns."""
+        """Written bytes are on their way when ``write`` returns."""
         self.client.write(b"request")
         self.carry([])
         self.assertEqual(self.outside.heard, b"request")
 
     def test_end(self) -> None:
-        """The server's good-bye, alone or behind data, is an end and not a loss."""
+        """The server's close_notify, alone or after data, is a clean end."""
         for data in (b"", b"last"):
             self.join(tls._Factory)
             if data:
@@ -170,7 +170,7 @@ class TLSTests(SynchronousTestCase):
             self.assertTrue(self.inside.lost)
 
     def test_tampered(self) -> None:
-        """A record that was changed on its way ends the connection, and none of it is heard."""
+        """A modified record ends the connection and is not delivered."""
         self.server.write(b"secret")
         wire = bytearray(self.taken(self.server))
         wire[-1] ^= 1
@@ -179,7 +179,7 @@ class TLSTests(SynchronousTestCase):
         self.assertTrue(self.client.transport.disconnecting)
 
     def test_gone_in_between(self) -> None:
-        """Who leaves at one record does not hear the next."""
+        """A protocol that closes at one record does not receive the next."""
         self.inside.leaves_at = 1
         self.server.write(b"a")
         self.server.write(b"b")
@@ -187,7 +187,7 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual(self.inside.heard, b"a")
 
     def test_another_twisted(self) -> None:
-        """Where a name is missing, all goes Twisted's way."""
+        """If an attribute is missing, Twisted's own way is taken."""
         with patch.object(tls, "_NEEDED", ("_missing",)):
             self.join(tls._Factory)
         with patch.object(TLS, "_read") as quick:
