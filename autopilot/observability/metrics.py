@@ -50,7 +50,7 @@ class Metrics:
     def __init__(self, version: str) -> None:
         self._requests = Counter(
             "chutes_autopilot_requests_total",
-            "Requests answered, by status; 0 where the client left first.",
+            "Requests answered, by status; 0 if the client disconnected before the response.",
             "status",
         )
         self._selection = Counter(
@@ -64,12 +64,12 @@ class Metrics:
         )
         self._first_byte = Histogram(
             "chutes_autopilot_time_to_first_byte_seconds",
-            "From the whole request to the first byte of its response.",
+            "Seconds from the complete request to the first byte of its response.",
             _FIRST_BYTE,
         )
         self._duration = Histogram(
             "chutes_autopilot_request_duration_seconds",
-            "From the whole request to the end of its response.",
+            "Seconds from the complete request to the end of its response.",
             _DURATION,
         )
         self._attempts = Histogram(
@@ -78,16 +78,16 @@ class Metrics:
         self._relayed = Counter("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
         self._disconnects = Counter(
             "chutes_autopilot_client_disconnects_total",
-            "Clients that left before their response was complete.",
+            "Clients that disconnected before their response was complete.",
         )
         self._interruptions = Counter(
             "chutes_autopilot_stream_interruptions_total",
-            "Responses that broke after they had begun, by cause.",
+            "Responses that broke after their first byte, by cause.",
             "cause",
         )
         self._unterminated = Counter(
             "chutes_autopilot_unterminated_streams_total",
-            "Event streams that ended cleanly but without their terminator.",
+            "Event streams that ended cleanly without their terminator.",
         )
         self._refreshes = Counter(
             "chutes_autopilot_feed_refresh_total",
@@ -97,7 +97,7 @@ class Metrics:
         )
         self._rejected = Counter(
             "chutes_autopilot_feed_rejected_records_total",
-            "Feed records that could not be read.",
+            "Feed records rejected as unreadable.",
             "feed",
         )
         self._registry = self._register(version)
@@ -129,21 +129,29 @@ class Metrics:
     def watch(self, gauges: Gauges) -> None:
         """Ask these whenever the metrics are scraped."""
         for name, text, read in (
-            ("requests_active", "Requests under way.", gauges.requests_active),
+            ("requests_active", "Requests in flight.", gauges.requests_active),
             (
                 "ready_snapshot_age_ms",
-                "Age of the utilization data; -1 when there is none.",
+                "Age of the utilization feed in milliseconds; -1 before the first fetch.",
                 gauges.snapshot_age_ms,
             ),
             (
                 "ready_allowlist_age_ms",
-                "Age of the catalog; -1 when there is none.",
+                "Age of the model catalog in milliseconds; -1 before the first fetch.",
                 gauges.allowlist_age_ms,
             ),
-            ("ready_candidates", "Models an alias can choose from.", gauges.candidates),
+            ("ready_candidates", "Models that an alias can choose from.", gauges.candidates),
             ("ready_allowlist_size", "Models in the catalog.", gauges.allowlist_size),
-            ("cooling_models", "Models that failed too often lately.", gauges.cooling_models),
-            ("sticky_entries", "Clients and selectors remembered.", gauges.sticky_entries),
+            (
+                "cooling_models",
+                "Models that are cooling down after repeated failures.",
+                gauges.cooling_models,
+            ),
+            (
+                "sticky_entries",
+                "Conversations whose model is remembered for stickiness.",
+                gauges.sticky_entries,
+            ),
         ):
             gauge = Gauge(f"chutes_autopilot_{name}", text, registry=self._registry)
             gauge.set_function(read)

@@ -26,7 +26,7 @@ class CredentialTests(SynchronousTestCase):
     """Each text of the family."""
 
     def check(self, headers: dict[str, str], status: int, detail: str) -> None:
-        """One call is error_response with this text, and without a challenge."""
+        """One call is rejected with this text, and without a challenge."""
         answer = answered(headers)
         self.assertEqual((answer.status, answer.json()), (status, {"detail": detail}), headers)
         self.assertIsNone(answer.header("www-authenticate"))

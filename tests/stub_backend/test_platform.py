@@ -144,7 +144,7 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual([each.status for each in answers if each], [503, 429, 200, 200])
 
     def test_scripts_over_http(self) -> None:
-        """The same by a command, and a bad one is error_response."""
+        """The same by a command, and a bad one is rejected."""
         exchange = Exchange()
         command = {"model": "stub/ok", "script": ["500-exhausted"], "then": "404-model"}
         self.assertEqual(exchange.fetch("POST", "/stub/scenario", command).status, 200)
@@ -179,7 +179,7 @@ class ControlTests(SynchronousTestCase):
         self.assertTrue(exchange.last.aborted)
 
     def test_bad_feed_commands(self) -> None:
-        """Unknown feeds and modes are error_response."""
+        """Unknown feeds and modes are rejected."""
         for value in ({"models": "nope"}, {"weather": "ok"}, ["models"], 7):
             self.assertEqual(Exchange().fetch("POST", "/stub/feeds", value).status, 400)
 

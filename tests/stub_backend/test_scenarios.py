@@ -177,7 +177,7 @@ class BodyTests(SynchronousTestCase):
         self.assertGreater(len(streamed.body), exchange.stub.options.huge_bytes)
 
     def test_no_prefill(self) -> None:
-        """A last message by the assistant is error_response, one by the user is not."""
+        """A last message by the assistant is rejected, one by the user is not."""
         said = [{"role": "assistant", "content": "Once"}]
         error_response = Exchange().ask("stub/no-prefill", messages=said)
         taken = Exchange().ask("stub/no-prefill")
