@@ -225,6 +225,7 @@ def makeService(options: Options) -> IService:
     from autopilot.http.resolver import share_lookups
     from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
 
+    # Before the reactor has any timer.
     use_monotonic_clock()
     share_lookups(reactor)
     keep_freed_memory()

@@ -50,6 +50,7 @@ class ModelDocuments:
 
     def listing(self, catalog: Catalog) -> bytes:
         """Return the body of `models_document`."""
+        # Catalogs are immutable and replaced whole, so identity is enough.
         if catalog is not self._catalog:
             self._encoded_list = models_document(catalog, self._aliases, self._created)
             self._catalog = catalog

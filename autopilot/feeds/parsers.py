@@ -125,6 +125,8 @@ def parse_utilization(body: bytes) -> ParsedUtilization:
         if load is None:
             rejected += 1
         else:
+            # Private chutes share one placeholder name, so the chute id identifies a record if it
+            # has one.
             loads.setdefault(load.chute_id or load.name, load)
     _reject_if_mostly_unreadable(len(records), rejected)
     return ParsedUtilization(tuple(loads.values()), rejected)
@@ -155,6 +157,7 @@ def _model(raw: Raw) -> Model | None:
         entry = _entry.decode(raw)
     except DecodeError:
         return None
+    # Names reach logs, metric labels and response headers, where control characters would do harm.
     if not _is_name(entry.id):
         return None
     context = _optional(_size, entry.context_length)

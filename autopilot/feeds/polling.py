@@ -178,6 +178,7 @@ class Polling:
             failing_since=now if since is None else since,
             last_error=message,
         )
+        # Without any data the router cannot serve the alias: do not wait a whole interval.
         if self.status.fetched_at is None:
             self._loop.interval = min(self._loop.interval or RETRY_BEFORE_FIRST, RETRY_BEFORE_FIRST)
         self._report_failure(now, message)

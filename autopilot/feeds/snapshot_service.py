@@ -101,5 +101,6 @@ class SnapshotService:
             catalog_at=self._snapshot.catalog_at,
             utilization_at=self._clock.seconds(),
         )
+        # After the ranking, so that an exception in it leaves the previous loads in use.
         self._loads = parsed.loads
         return RecordCounts(len(parsed.loads), parsed.rejected)

@@ -78,6 +78,7 @@ def error_fields(error: RouterError) -> list[Field]:
     fields = [(b"Content-Type", b"application/json")]
     if error.status == 503:
         fields.append((b"Retry-After", b"%d" % (error.retry_after or 1)))
+        # The OpenAI and Anthropic SDKs read this field in preference to the status.
         fields.append((b"x-should-retry", b"true"))
     return fields
 

@@ -14,6 +14,7 @@ def new_request_id() -> str:
     It needs to be unique, not unguessable, so it does not use the system's random source.
     """
     bits = f"{getrandbits(128):032x}"
+    # Version 4 and variant 10 of RFC 9562 §4, as tools that parse the id expect.
     variant = "89ab"[int(bits[16], 16) & 3]
     return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{variant}{bits[17:20]}-{bits[20:]}"
 

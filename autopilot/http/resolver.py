@@ -57,6 +57,7 @@ class SharedResolver:
         waiting = self._waiting.setdefault(address, [])
         waiting.append(resolutionReceiver)
         if len(waiting) == 1:
+            # A daemon thread: a lookup that never returns must not keep the process alive.
             Thread(target=self._look_up, args=(address,), daemon=True).start()
         return resolution
 

@@ -47,6 +47,7 @@ def no_capable_model(models: Sequence[Model], needs: Needs) -> RouterError:
     """
     near_misses = [_NearMiss(model, tuple(lacks(model, needs))) for model in models]
     missing = list(dict.fromkeys(need for miss in near_misses for need in miss.lacks))
+    # A need that every model lacks is certainly missing. Otherwise only the combination is.
     unmet = [need for need in missing if all(need in miss.lacks for miss in near_misses)]
     if unmet:
         summary = f"supports what this request needs: {', '.join(unmet)}"

@@ -77,6 +77,7 @@ class EligibleModels:
         result = self._cache.get(cache_key)
         if result is None:
             if len(self._cache) >= _MAX_CACHED:
+                # Clearing the whole cache needs no bookkeeping; real traffic has a few dozen keys.
                 self._cache.clear()
             result = self._cache[cache_key] = self._compute(needs, tee_only)
         return result
@@ -101,6 +102,7 @@ def _capable(
     names: tuple[str, ...], catalog: Catalog, needs: Needs
 ) -> tuple[str, ...] | RouterError:
     """Drop the models that are known to lack a need; if none is left, return the error."""
+    # Most requests are plain text, for which the whole ranking is eligible.
     if needs == NOTHING:
         return names
     kept = tuple(

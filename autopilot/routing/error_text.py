@@ -52,7 +52,7 @@ def texts(body: bytes) -> Texts:
     """Return the strings of an error body, or none if it is not a JSON object."""
     try:
         value = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # the latter for JSON nested beyond the parser's stack
         return ()
     return tuple(_collect(value, _MAX_DEPTH)) if isinstance(value, dict) else ()
 

@@ -48,6 +48,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], trust: Trust) -> str
     sender = _parse(peer)
     if sender is None:
         return peer
+    # Any client can send the field, so it counts only from a trusted proxy (contract §5).
     if not _trusted(sender, trust):
         return str(sender)
     client = sender
@@ -116,6 +117,7 @@ def client_key(
 
 def _digest(prepared: blake2b, text: str) -> bytes:
     """Hash ``text`` with a copy of the keyed state of its kind."""
+    # Copying the keyed state is cheaper than keying a new one for each request.
     state = prepared.copy()
     state.update(text.encode("utf-8", "surrogatepass"))
     return state.digest()

@@ -80,6 +80,7 @@ def plan(
         candidates = _named_models(selector, tee_only, snapshot.catalog or EMPTY, rules)
     if isinstance(candidates, RouterError):
         return candidates
+    # A direct name has no alternatives, so neither stickiness nor cooling applies (contract §5).
     if selector.mode is not Mode.DIRECT:
         candidates = _ordered(candidates, selector, state)
     return Plan(selector.mode, candidates)
@@ -109,6 +110,7 @@ def _named_models(
 
 def unknown_names(selector: Selector, catalog: Catalog, rules: Rules) -> Sequence[str]:
     """Return the names in a selector that are rejected because the catalog does not list them."""
+    # An empty catalog must not make every request fail, so it checks nothing (contract §3).
     if not catalog.models or rules.unknown_models == "forward":
         return ()
     return [name for name in selector.names if not _exists(name, selector.mode, catalog)]

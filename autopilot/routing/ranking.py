@@ -73,6 +73,8 @@ def score(load: Load, name: str | None = None) -> Ranked:
     r5 = _first_known(load.rate_limit_ratio_5m, 0.0)
     r15 = _first_known(load.rate_limit_ratio_15m, r5)
     r1h = _first_known(load.rate_limit_ratio_1h, r15)
+    # Formula and weights of contract §4. The 5-minute window reacts to load, the longer ones damp
+    # spikes.
     util = 0.6 * u5 + 0.3 * u15 + 0.1 * u1h
     rate_limit = max(r5, 0.5 * r15, 0.25 * r1h)
     free = load.active_instance_count * max(0.0, 1.0 - util)
@@ -174,6 +176,7 @@ def _match(load: Load, catalog: Catalog | None) -> _Match | Exclusion:
         return Exclusion.PRIVATE
     if load.active_instance_count <= 0:
         return Exclusion.NO_INSTANCES
+    # An empty catalog counts as none: the check by name is then the only safeguard.
     if not catalog:
         return _Match(load.name, True) if load.name.endswith(_TEE_SUFFIX) else Exclusion.NO_CATALOG
     name = None if load.chute_id is None else catalog.by_chute.get(load.chute_id)

@@ -185,6 +185,7 @@ def is_edge_limit(reply: Reply, body: bytes) -> bool:
     """
     if reply.status != 429:
         return False
+    # The edge responds in HTML, the platform in JSON, which tells their 429s apart (contract §6).
     if reply.content_type:
         return reply.content_type in _HTML_TYPES
     return body.lstrip().lower().startswith(_HTML_OPENINGS)

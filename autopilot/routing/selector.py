@@ -61,6 +61,7 @@ def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Select
     if not trimmed:
         return RouterError(400, "missing_model", "'model' is empty: name a model.", param="model")
     body, order = split_order(trimmed)
+    # Before the search for commas, because an alias may contain one.
     if body in aliases:
         return Selector(text, Mode.ALIAS, (), order)
     if "," not in body:
@@ -69,6 +70,7 @@ def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Select
         return _bad_list(f"is longer than {_MAX_LIST_CHARS} characters")
     names: dict[str, None] = {}
     for name in _items(body):
+        # Stop at the limit: the other items need not be trimmed and stored.
         names[name] = None
         if len(names) > max_items:
             return _bad_list(f"names more than {max_items} different models")

@@ -96,6 +96,7 @@ class _Spelling:
         if self.whole == other.whole:
             return 0, 0.0
         similarity = max(_dice(self.pairs, other.pairs), _dice(self.bare_pairs, other.bare_pairs))
+        # Organisation, punctuation and "-TEE" are what clients most often get wrong.
         if self.plain and self.plain == other.plain:
             return 1, -similarity
         if len(self.whole) >= _MIN_PART_CHARS and self.whole in other.whole:

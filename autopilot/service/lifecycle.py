@@ -178,6 +178,7 @@ class AutopilotService(Service):
 
     async def _stop(self) -> None:
         parts, settings = self._parts, self.settings
+        # /readyz reports 503 from here on; load balancers stop sending before the port closes.
         parts.draining = True
         if settings.drain_delay_ms and self._listeners:
             await deferLater(self._reactor, settings.drain_delay_ms / 1000)
@@ -189,6 +190,7 @@ class AutopilotService(Service):
         await self._drain(settings.drain_timeout_ms / 1000)
         await parts.attestation.stop()
         await parts.control.stop()
+        # After the drain, because a finished stream returns its connection to the pool.
         parts.pool.close()
         if parts.exporting is not None:
             await parts.exporting.stop()
@@ -200,6 +202,7 @@ class AutopilotService(Service):
         response a moment ago may have a request on its way. It is served as the last one on its
         connection, so that the client's next connection reaches the successor.
         """
+        # Only sockets shared with a successor are handed over; a port of our own just closes.
         sites = {listener.site for listener in self._listeners if listener.shared}
         for site in sites:
             site.wind_down()

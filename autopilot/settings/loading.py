@@ -103,6 +103,8 @@ def load_settings(
         settings = Settings(**values)
     except SettingsError as error:
         for line in error.problems:
+            # A contradiction with a value that was itself rejected would be a second error for one
+            # mistake.
             if not _involves_rejected(line.partition(":")[0], problems):
                 problems[line.partition(":")[0]] = line
     else:

@@ -77,6 +77,7 @@ class SessionAffinity:
         entry = self._use(key)
         if entry.model == model:
             entry.model = None
+        # Drop expired failures here, so that an entry holds no more than the models tried recently.
         entry.failed = {
             name: at for name, at in entry.failed.items() if now - at < self._list_retry
         }

@@ -34,6 +34,8 @@ class _Average:
             self.value = sample
         else:
             age = max(0.0, now - self.at)
+            # The longer the pause, the less the old value counts: after half an hour mostly the new
+            # sample does.
             weight = 1 - (1 - _SAMPLE_WEIGHT) * exp(-age / _FORGET_AFTER)
             self.value += weight * (sample - self.value)
         self.at = now or 1e-9  # 0 means "no sample yet", and a test's clock may start at 0
