@@ -17,6 +17,9 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 CODE := $(wildcard autopilot stub_backend tests tools twisted benchmarks)
+# The Python SDKs of the tests, and the LiteLLM that `make bench` compares the router with.
+LITELLM := .venv-litellm
+NODE := tests/sdk/node
 GATED := attestation feeds http relay request routing state upstream
 ARGS ?=
 # In run level 1, Debian installs a server without starting it.
@@ -55,9 +58,22 @@ run: $(STAMP) ## run the router; settings come from ARGS="--option=value", the e
 demo: $(STAMP) ## run stub backend and router together, with three explained requests
 	$(BIN)/python -m stub_backend.demo $(ARGS)
 
-# The longest target comes first, so that `make --jobs=2 test` takes little longer than it.
-.PHONY: test
-test: pytest trial around types browser clients node-clients recipes docs lint imports conduct ## run all tests and checks but the long ones
+# The three commands. Each prints its parts with their times; the longest part starts first. JOBS parts
+# run at a time; ALSO names further parts.
+JOBS ?= 2
+CHECK := unit lint types imports
+TEST := processes coverage sdks around trial lint types docs imports conduct
+VERIFY := soak fuzz mutation machines cost lowest pythons image-check
+
+.PHONY: check test verify
+check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
+	@$(BIN)/python -m tools.parts --jobs $(JOBS) $(CHECK) $(ALSO)
+
+test: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run what CI runs; twelve minutes
+	@$(BIN)/python -m tools.parts --jobs $(JOBS) $(TEST) $(ALSO)
+
+verify: $(STAMP) ## run everything that takes long, part by part, in an hour or two; each part is a target
+	@$(BIN)/python -m tools.parts --jobs 1 $(VERIFY) $(ALSO)
 
 # The tools that build and run an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
@@ -71,27 +87,37 @@ system: ## install the Debian packages that some tests need, as root
 		for each in $(SYSTEM); do $(APT) install -qq -y --no-install-recommends $$each >/dev/null \
 			|| echo "$$each could not be installed: the tests that need it will be skipped"; done; fi
 
-# These have targets of their own, because they need further installations or run beside the others.
-AROUND := sdk/test_curl.py tools deploy/prometheus
-APART := sdk tools deploy/prometheus
+# A package or module of the tests names its marks in MARKS; pyproject.toml explains each.
+PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: pytest
-pytest: $(STAMP) ## run the tests under pytest, with the coverage gate
+.PHONY: unit coverage processes around sdks
+unit: $(STAMP) ## run the tests of the modules
+	$(PYTEST) tests/unit $(ARGS)
+
+coverage: $(STAMP) ## run the tests that start no process, with the coverage gate
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(APART:%=--ignore=tests/%) $(ARGS)
+	$(BIN)/coverage run -m pytest -q -m 'not (process or around or sdk)' $(ARGS)
 	$(BIN)/python -m tools.coverage_gate --at-least 95 $(GATED)
 
-.PHONY: around
-around: $(STAMP) ## run the tests of packaging, hygiene, dashboard, alerts and curl
-	$(BIN)/python -m pytest $(AROUND:%=tests/%) $(ARGS)
+processes: $(STAMP) ## run the tests that start processes
+	$(PYTEST) -m process $(ARGS)
 
-# Tests of whole processes run under pytest only: the test runner does not affect a process.
-WATCHED := browser deploy docs process rigs sdk tools
-TRIED := $(filter-out $(WATCHED:%=tests.%),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py)))
+around: $(STAMP) ## run the tests of the tools that build, check and package the project
+	$(PYTEST) -m around $(ARGS)
+
+# RECIPES_PROGRAMS lists the folders of aider and claude.
+sdks: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run SDKs, curl and every block of docs/recipes.md against real processes
+	CLIENTS_PYTHON=$(LITELLM)/bin/python $(PYTEST) -m sdk $(ARGS)
+
+TRIED = $(subst /,.,$(patsubst %.py,%,$(patsubst %/__init__.py,%,$(shell grep -rlE '^MARKS = .*"trial"' tests --include='*.py'))))
 
 .PHONY: trial
-trial: $(STAMP) ## run the plain test cases under trial
+trial: $(STAMP) ## run the tests marked `trial` under trial
 	$(BIN)/python -m twisted.trial --reporter=text $(TRIED)
+
+.PHONY: machines
+machines: $(STAMP) ## run the state machines with MACHINE_EXAMPLES new examples, 5000 by default
+	MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),5000) $(PYTEST) tests/properties -k machine $(ARGS)
 
 .PHONY: conduct
 conduct: $(STAMP) ## print what clients see when a model misbehaves, in virtual time
@@ -159,9 +185,6 @@ locks: $(STAMP) ## resolve the dependencies again: make locks ARGS=--upgrade
 lock-check: ## check that the locks exist, are unmodified and match pyproject.toml
 	@$(PYTHON) tools/locks.py
 
-# The Python SDKs of the tests, and the LiteLLM that `make bench` compares the router with.
-LITELLM := .venv-litellm
-
 $(LITELLM)/.installed: locks/litellm.txt $(STAMP)
 	$(PYTHON) -m venv --clear $(@D)
 	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $< || \
@@ -199,24 +222,32 @@ mutation: $(STAMP) ## run mutation tests of routing: a thousand changes that its
 browser: $(STAMP) ## test the status page in Chromium; screenshots to logs/browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
-NODE := tests/sdk/node
-
 $(NODE)/node_modules/.installed: $(NODE)/package-lock.json
 	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --ignore-scripts --loglevel=error && touch $(@:$(NODE)/%=%); \
 		else echo 'npm is not installed: the tests that need its packages will be skipped'; fi
 
-.PHONY: node-clients
-node-clients: $(STAMP) $(NODE)/node_modules/.installed ## test the JavaScript SDKs against real processes, if node is installed
-	$(BIN)/python -m pytest tests/sdk/node $(ARGS)
+.PHONY: lowest
+lowest: $(STAMP) ## run the unit tests with the lowest versions that pyproject.toml allows
+	@mkdir -p build
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --generate-hashes --no-annotate \
+		--no-header --group test --extra otel --output-file build/lowest.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --require-hashes -r build/lowest.txt
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --no-build-isolation --editable .
+	.venv-lowest/bin/python -m pytest -q tests/unit $(ARGS)
 
-.PHONY: clients
-clients: $(STAMP) $(LITELLM)/.installed ## test the Python SDKs against real processes
-	CLIENTS_PYTHON=$(LITELLM)/bin/python $(BIN)/python -m pytest tests/sdk/python $(ARGS)
+# Each version has an environment of its own; a version that is not installed is reported and skipped.
+VERSIONS ?= 3.12 3.13 3.14
 
-# RECIPES_PROGRAMS lists the folders of aider and claude.
-.PHONY: recipes
-recipes: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run every code block of docs/recipes.md with its clients
-	CLIENTS_PYTHON=$(LITELLM)/bin/python $(BIN)/python -m pytest tests/sdk/recipes $(ARGS)
+.PHONY: pythons
+pythons: $(STAMP) ## run the unit tests on every further Python that is installed: VERSIONS="3.12 3.13 3.14"
+	@failed=; for each in $(VERSIONS); do \
+		found=; for program in python$$each "$$HOME"/.pyenv/versions/$$each.*/bin/python; do \
+			if "$$program" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$program; fi; done; \
+		if [ -z "$$found" ]; then echo "== Python $$each: not installed; nothing was run"; continue; fi; \
+		echo "== Python $$each: $$found"; \
+		$(MAKE) --no-print-directory unit VENV=.venv-$$each PYTHON="$$found" || failed="$$failed $$each"; \
+	done; [ -z "$$failed" ] || { echo "the unit tests failed on Python$$failed" >&2; exit 1; }
 
 .PHONY: image
 image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Docker with buildah, as root
@@ -269,6 +300,6 @@ clean: ## remove all generated files, including the virtual environment
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/browser logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
-		$(LITELLM) $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		$(LITELLM) .venv-* $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/out
 	find autopilot benchmarks stub_backend tests tools twisted -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@ Trial does this for its own test cases; pytest-twisted does not do it for its fu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -26,9 +27,21 @@ def _is_trial_test(request: pytest.FixtureRequest) -> bool:
     return request.cls is not None and issubclass(request.cls, TestCase)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that turn the reactor themselves come first: later pytest-twisted has it running."""
+    """Mark the items, and put first those that run the reactor: pytest-twisted keeps it running."""
+    for item in items:
+        for name in _marks(item):
+            item.add_marker(name)
     items.sort(key=lambda item: not _turns_the_reactor(item))
+
+
+def _marks(item: pytest.Item) -> Iterator[str]:
+    """Yield the ``MARKS`` of the item's module and of the packages around it."""
+    module = item.getparent(pytest.Module)
+    parts = module.obj.__name__.split(".") if module is not None else []
+    for depth in range(1, len(parts) + 1):
+        yield from getattr(sys.modules.get(".".join(parts[:depth])), "MARKS", ())
 
 
 def _turns_the_reactor(item: pytest.Item) -> bool:

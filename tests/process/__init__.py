@@ -1,1 +1,3 @@
 """Tests that start the router as a process, on real sockets."""
+
+MARKS = ("process",)

@@ -1,1 +1,3 @@
 """Long runs with a command of their own: smoke, soak, live, fuzz and mutation."""
+
+MARKS = ("process",)

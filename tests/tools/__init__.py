@@ -1,1 +1,3 @@
 """Tests of `tools`."""
+
+MARKS = ("around",)

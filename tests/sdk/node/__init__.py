@@ -1,1 +1,1 @@
-"""JavaScript clients against real processes; `make node-clients`, or skipped without npm."""
+"""JavaScript clients against real processes; `make sdks`, or skipped without npm."""

@@ -50,7 +50,7 @@ class NodeTests(ServedTestCase):
         if shutil.which("node") is None:
             return "there is no node here; on Debian: apt-get install nodejs npm"
         if not INSTALLED.exists():
-            return "the packages are not installed here; `make node-clients` brings them along"
+            return "the packages are not installed here; `make sdks` brings them along"
         return None
 
     def run_file(self, name: str) -> None:

@@ -26,7 +26,7 @@ class SdkTests(ServedTestCase):
     def reason_to_skip(cls) -> str | None:
         """What is missing for these tests."""
         if "CLIENTS_PYTHON" not in os.environ:
-            return "the Python clients are not installed here; `make clients` does it"
+            return "the Python clients are not installed here; `make sdks` does it"
         return None
 
     def run_file(self, name: str) -> None:

@@ -1,1 +1,1 @@
-"""The recipes of the documentation, with the clients they are for; `make recipes`."""
+"""The recipes of the documentation, with the clients they are for; `make sdks`."""

@@ -137,7 +137,7 @@ class RecipeTests(ServedTestCase):
     def test_javascript(self) -> None:
         """The JavaScript SDKs."""
         if shutil.which("node") is None or not (_NODE_MODULES / ".installed").exists():
-            raise SkipTest("node or its packages are not here; `make node-clients` needs both")
+            raise SkipTest("node or its packages are not here; `make sdks` needs both")
         self.prepare("js")
         self.run_each(("node",))
 
@@ -182,7 +182,7 @@ def interpreter() -> str:
     """The Python that has the clients."""
     python = os.environ.get("CLIENTS_PYTHON")
     if python is None:
-        raise SkipTest("the Python clients are not installed here; `make clients` does it")
+        raise SkipTest("the Python clients are not installed here; `make sdks` does it")
     return str(ROOT / python)
 
 

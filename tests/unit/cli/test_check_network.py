@@ -20,6 +20,8 @@ from autopilot.cli.check_network import check_network, origins
 from autopilot.cli.check_result import CheckResult
 from autopilot.settings import Settings
 
+MARKS = ("trial",)
+
 reactor: Any = real
 DAY = 86400.0
 

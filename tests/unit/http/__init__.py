@@ -1,1 +1,3 @@
 """Tests of `autopilot.http`."""
+
+MARKS = ("trial",)

@@ -24,6 +24,8 @@ from tests.unit.process.reactors import (
     transport,
 )
 
+MARKS = ("trial",)
+
 
 class OwnTests(ReactorTestCase):
     """The router's reactor."""

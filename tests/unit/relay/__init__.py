@@ -1,1 +1,3 @@
 """Tests of `autopilot.relay`."""
+
+MARKS = ("trial",)

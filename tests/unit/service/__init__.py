@@ -1,1 +1,3 @@
 """Tests of `autopilot.service`."""
+
+MARKS = ("trial",)

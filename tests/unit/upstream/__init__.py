@@ -1,1 +1,3 @@
 """Tests of `autopilot.upstream`."""
+
+MARKS = ("trial",)

@@ -1,1 +1,3 @@
 """Tests of `autopilot.web`."""
+
+MARKS = ("trial",)
