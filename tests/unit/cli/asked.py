@@ -1,4 +1,4 @@
-"""A sub-command run in memory, joined to a stub of the platform."""
+"""Sub-commands run in memory against a stub of the platform."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALIAS = "chutesai/AutoPilot"
 
 
 class Terminal(io.StringIO):
-    """A stream that is one."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """See `TextIOBase`."""
@@ -33,14 +33,14 @@ class Terminal(io.StringIO):
 
 
 class CommandTestCase(SynchronousTestCase):
-    """A stub, an empty directory to work in, and an environment with nothing in it."""
+    """A stub, an empty working directory and an empty environment."""
 
     options = StubOptions(models=6, other_chutes=2, private_chutes=3, scenario_models=False)
 
     stream: type[io.StringIO] = io.StringIO
 
     def setUp(self) -> None:
-        """Put everything in place."""
+        """Set up stub, directory and environment."""
         self.clock = Clock()
         self.stub = site(self.clock, self.options)
         self.join(self.stub.resource)
@@ -52,13 +52,13 @@ class CommandTestCase(SynchronousTestCase):
         os.chdir(self.folder)
 
     def join(self, resource: Any) -> None:
-        """Let every request go to this resource."""
+        """Send every request to this resource."""
         self.agent = RequestTraversalAgent(resource)
         for module in ASKING:
             self.patch(module, "verified_agent", lambda _reactor, _settings: self.agent)
 
     def begun(self, *arguments: str) -> tuple[Deferred[int], io.StringIO]:
-        """Begin, and let everything happen that takes no time."""
+        """Start the sub-command, and run everything that needs no time to pass."""
         output, heard = self.stream(), self.stream()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(heard):
             given = entry.parser().parse_args(arguments)
@@ -72,16 +72,16 @@ class CommandTestCase(SynchronousTestCase):
         return ended, output
 
     def ask(self, *arguments: str) -> tuple[int, str]:
-        """Run it: the exit status, and what was printed."""
+        """Run it, and return the exit status and the output."""
         ended, output = self.begun(*arguments)
         return self.successResultOf(ended), output.getvalue()
 
     def ask_json(self, *arguments: str) -> Any:
-        """The same for a program."""
+        """Run it with ``--json``, and return the object."""
         return json.loads(self.ask(*arguments, "--json")[1])
 
     def refused(self, *arguments: str) -> str:
-        """The one line with which it is refused, before anything was printed."""
+        """Return the error line of a failed run, which printed nothing else."""
         ended, output = self.begun(*arguments)
         said = str(self.failureResultOf(ended, CommandError).value)
         self.assertEqual(output.getvalue(), "")
@@ -89,7 +89,7 @@ class CommandTestCase(SynchronousTestCase):
         return said
 
     def saved(self, models: bytes | None = None, utilization: bytes | None = None) -> list[str]:
-        """The arguments that name both feeds, saved; by default two models and a private one."""
+        """Save both feeds, and return their arguments; by default two models and a private one."""
         if models is None:
             models = catalog_body(
                 catalog_entry("acme/A-TEE", chute_id="a", confidential_compute=True),

@@ -1,4 +1,4 @@
-"""The ``autopilot`` command as a process of its own."""
+"""The ``autopilot`` command as a separate process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OURS = {setting.name for setting in DECLARED}
 
 
 def start(folder: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-    """Start it in a folder, with only these variables of ours set."""
+    """Start it in a folder, with only these settings in its environment."""
     environ = {name: text for name, text in os.environ.items() if name not in _OURS}
     environ.update({"COLUMNS": "100", **variables}, PYTHONPATH=str(ROOT))
     return subprocess.Popen(
@@ -29,7 +29,7 @@ def start(folder: str, *arguments: str, **variables: str) -> subprocess.Popen[st
 
 
 class Done:
-    """What a process came to."""
+    """The result of a process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.output, self.complaint = process.communicate(timeout=60)
@@ -37,5 +37,5 @@ class Done:
 
 
 def run(folder: str, *arguments: str, **variables: str) -> Done:
-    """Run it to its end."""
+    """Run it until it ends."""
     return Done(start(folder, *arguments, **variables))

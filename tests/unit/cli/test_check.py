@@ -1,4 +1,4 @@
-"""``autopilot check``: one verdict a line for settings, feeds, key and a running router."""
+"""Tests of ``autopilot check``: its results for settings, feeds, key and a running router."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REVOKED = "cpk_fixture.fixture.revoked"
 
 
 class CheckTestCase(CommandTestCase):
-    """One group of checks at a time."""
+    """Runs one group of checks at a time."""
 
     def checked(self, *arguments: str) -> tuple[int, list[list[str]]]:
-        """The status, and of each verdict state, check, subject and detail."""
+        """Return the exit status, and each result's state, check, subject and detail."""
         status, said = self.ask("check", *arguments, "--json")
         got = json.loads(said)
         self.assertEqual(set(got), {"ok", "checks", "settings"})
@@ -37,10 +37,10 @@ class CheckTestCase(CommandTestCase):
 
 
 class ConfigTests(CheckTestCase):
-    """Every setting is read; where it comes from is said, and no secret."""
+    """The check of the settings, which lists their sources and hides secrets."""
 
     def test_good(self) -> None:
-        """Those that are set are named."""
+        """Valid settings are listed by source, with secrets hidden."""
         self.environ["LISTEN_ADDR"] = "127.0.0.1:1"
         self.environ["STICKY_HASH_KEY"] = "fixture-secret"
         Path(".env").write_text("COOLDOWN_MS=5\nLISTEN_ADDR=nonsense\nSOMETHING_ELSE=1\n")
@@ -63,7 +63,7 @@ class ConfigTests(CheckTestCase):
         self.assertEqual(settings["MAX_ATTEMPTS"]["origin"], "default")
 
     def test_bad(self) -> None:
-        """One verdict for each bad setting; what they do not concern is checked all the same."""
+        """Each invalid setting has a result; checks that do not need it run anyway."""
         self.environ.update(LISTEN_ADDR="x", COMMIT="y")
         status, found = self.checked("--only", "config", "--only", "feeds")
         self.assertEqual(status, 1)
@@ -73,7 +73,7 @@ class ConfigTests(CheckTestCase):
         self.assertEqual([each[1] for each in found[2:]], ["feed", "feed"])
 
     def test_useless(self) -> None:
-        """Without a place to ask, nothing else is tried."""
+        """With an invalid URL, no check uses the network."""
         self.environ["MODELS_URL"] = "https://me:fixture-secret@x/"
         status, found = self.checked()
         self.assertEqual((status, [each[0] for each in found]), (1, ["fail", "skip"]))
@@ -81,7 +81,7 @@ class ConfigTests(CheckTestCase):
         self.assertEqual(len(self.stub.log), 0)
 
     def test_misspelt(self) -> None:
-        """A name in the file that is nearly a setting's is worth a word, and no failure."""
+        """A misspelt name in the file is a warning, not a failure."""
         Path(".env").write_text("LISTEN_ADR=127.0.0.1:1\nPATH_TO=x\n")
         status, found = self.checked("--only", "config")
         self.assertEqual(status, 0)
@@ -92,16 +92,16 @@ class ConfigTests(CheckTestCase):
         self.assertEqual(len(found), 2)
 
     def test_unreadable_file(self) -> None:
-        """That is bad input."""
+        """An unreadable .env file is invalid input."""
         Path(".env").write_bytes(b"A=\xff\n")
         self.assertEqual(self.refused("check"), ".env cannot be read")
 
 
 class FeedTests(CheckTestCase):
-    """Sizes, unreadable records, and the age of what was measured."""
+    """The check of the feeds: sizes, unreadable records, and the age of the measurements."""
 
     def feeds(self, models: bytes | None = None, load: bytes | None = None) -> list[list[str]]:
-        """Check feeds of these bodies; the verdicts."""
+        """Check feeds with these bodies, and return the results."""
         bodies: Any = self.stub.feeds._bodies
         if models is not None:
             bodies["models"] = models
@@ -110,7 +110,7 @@ class FeedTests(CheckTestCase):
         return self.checked("--only", "feeds")[1]
 
     def test_good(self) -> None:
-        """Both are there."""
+        """Two valid feeds pass."""
         loads = utilization_body(record(), record("acme/x"))
         found = self.feeds(catalog_body(entry()), loads)
         self.assertEqual(found[0][0], "ok")
@@ -118,7 +118,7 @@ class FeedTests(CheckTestCase):
         self.assertRegex(found[1][3], r"\A2 records in 1 KiB, 1 models eligible, measured")
 
     def test_age(self) -> None:
-        """Old numbers are a doubt."""
+        """Old measurements are a warning."""
         stamp = "2026-02-18T05:48:08.568123"
         measured = newest(utilization_body(record(timestamp="2020-01-01T00:00:00"), record()))
         assert measured is not None
@@ -134,7 +134,7 @@ class FeedTests(CheckTestCase):
         self.assertIsNone(newest(b"{"))
 
     def test_doubts_and_failures(self) -> None:
-        """Unreadable records are a doubt; nobody to choose is a failure."""
+        """Unreadable records are a warning; a feed without eligible models is a failure."""
         good = [entry(), entry("b")]
         found = self.feeds(catalog_body(*good, {"id": 7}), utilization_body(record(), record("b")))
         self.assertEqual(found[0][0], "warn")
@@ -147,7 +147,7 @@ class FeedTests(CheckTestCase):
         self.assertEqual([each[3] for each in found], ["status 500", "not JSON"])
 
     def test_time(self) -> None:
-        """A feed that does not come has its own time."""
+        """A feed that does not arrive fails after the check's own timeout."""
         self.stub.feeds.behave(models="hang")
         ended, _ = self.begun("check", "--only", "feeds", "--timeout", "2.5")
         self.assertNoResult(ended)
@@ -156,10 +156,10 @@ class FeedTests(CheckTestCase):
 
 
 class KeyTests(CheckTestCase):
-    """One cheap call, and the key is never shown."""
+    """The check of the key, which never shows it."""
 
     def key(self, key: str, **variables: str) -> list[str]:
-        """The verdict on a key."""
+        """Return the state and detail for a key."""
         self.environ.update({"CHUTES_API_KEY": key, **variables})
         _, whole = self.ask("check", "--only", "key", "--json")
         words = self.ask("check", "--only", "key")[1]
@@ -169,13 +169,13 @@ class KeyTests(CheckTestCase):
         return [state, detail]
 
     def test_answers(self) -> None:
-        """What the platform says of it."""
+        """An accepted key passes, a rejected one fails."""
         self.assertEqual(self.key(KEY), ["ok", "the platform accepts it"])
         self.assertEqual(self.stub.log[-1].path, "/users/me")
         self.assertEqual(self.key(REVOKED), ["fail", "the platform rejects it (status 401)"])
 
     def test_not_asked(self) -> None:
-        """No key, none that can be one, and no way to send it safely."""
+        """A missing or malformed key, or an unencrypted URL, sends no request."""
         self.assertEqual(self.key("")[0], "skip")
         self.assertEqual(self.key("fixture fixture")[0], "fail")
         self.assertEqual(self.key("fixture\x1bé")[0], "fail")
@@ -187,18 +187,18 @@ class KeyTests(CheckTestCase):
 
 
 class RouterTests(CheckTestCase):
-    """A running router, by its real pages."""
+    """The check of a running router, with its real pages."""
 
     URL = ("--only", "router", "--router", "http://router.test")
 
     def setUp(self) -> None:
-        """A router that knows nothing yet."""
+        """Start a router that has not fetched its feeds."""
         super().setUp()
         self.parts = Parts(Settings(), MemoryReactorClock())
         self.join(self.parts.tree())
 
     def test_ready(self) -> None:
-        """Healthy from the start, ready when it knows enough."""
+        """The router is healthy from the start, and ready after its first fetch."""
         status, found = self.checked(*self.URL)
         self.assertEqual(status, 1)
         self.assertEqual(found[0], ["ok", "router", "/healthz", "the process serves"])
@@ -214,23 +214,23 @@ class RouterTests(CheckTestCase):
         )
 
     def test_no_router(self) -> None:
-        """Something else answers there."""
+        """Another kind of server at the address fails the check."""
         self.join(self.stub.resource)
         status, found = self.checked(*self.URL)
         self.assertEqual(status, 1)
         self.assertEqual(found[0][3], "status 404")
 
     def test_without_one(self) -> None:
-        """A URL has to be given, and to be one."""
+        """The URL is required with `--only router`, and must be valid."""
         self.assertIn("--router URL", self.refused("check", "--only", "router"))
         self.assertIn("--router: ", self.refused("check", "--router", "x"))
 
 
 class AllTests(SynchronousTestCase):
-    """The table of groups."""
+    """The help of the groups."""
 
     def test_groups(self) -> None:
-        """Each has its words in the help."""
+        """The help describes each group."""
         from autopilot.cli import check
 
         for group in ("config", "feed", "key", "router", "dns"):

@@ -1,4 +1,4 @@
-"""Names, connections and certificates, on real sockets with certificates made for the test."""
+"""Tests of the network checks, on real sockets with certificates made for the test."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ DAY = 86400.0
 
 
 class OriginTests(SynchronousTestCase):
-    """Which servers are looked at."""
+    """The servers that are checked."""
 
     def test_each_once(self) -> None:
-        """Two URLs of one server are one check."""
+        """Two URLs of one server are checked once."""
         names = [(origin.host, origin.port) for origin in origins(Settings())]
         self.assertEqual(len(names), len(set(names)))
         self.assertIn(("llm.chutes.ai", 443), names)
@@ -38,16 +38,16 @@ class OriginTests(SynchronousTestCase):
 
 
 class NetworkTestCase(TestCase):
-    """A server, and settings that name only it."""
+    """A server, and settings whose URLs all name it."""
 
     def setUp(self) -> None:
-        """Make an authority that is trusted."""
+        """Create a trusted authority."""
         self.authority = trustme.CA()
         self.ca_file = Path(self.mktemp())
         self.ca_file.write_bytes(self.authority.cert_pem.bytes())
 
     def listen(self, certificate: trustme.LeafCert | None) -> int:
-        """Serve TLS, or a port that never says anything."""
+        """Listen with TLS, or on a silent port, and return the port."""
         factory = Factory.forProtocol(Protocol)
         factory.noisy = False
         if certificate is None:
@@ -63,7 +63,7 @@ class NetworkTestCase(TestCase):
     async def verdicts(
         self, url: str, timeout: float = 10.0, ahead: float = 0.0, **changes: Any
     ) -> list[CheckResult]:
-        """What the checks of one server come to."""
+        """Return the results for one server."""
         names = ("backend_base", "messages_base", "responses_base", "api_base")
         urls: Any = {f"{name}_url": url for name in (*names, "models", "utilization")}
         settings = Settings(**urls, upstream_ca_file=str(self.ca_file), **changes)
@@ -74,7 +74,7 @@ class NetworkTestCase(TestCase):
 
 
 def _options(certificate: trustme.LeafCert) -> CertificateOptions:
-    """A server's side with its whole chain."""
+    """A TLS server context with its whole chain."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     certificate.configure_cert(context)
     options = CertificateOptions()
@@ -83,10 +83,10 @@ def _options(certificate: trustme.LeafCert) -> CertificateOptions:
 
 
 class GoodTests(NetworkTestCase):
-    """Everything is as it should be."""
+    """Servers that pass."""
 
     def test_good(self) -> Deferred[None]:
-        """A name, a connection, and a handshake with all that it shows."""
+        """DNS, TCP and TLS pass; the TLS result shows the certificate's facts."""
 
         async def steps() -> None:
             port = self.listen(self.authority.issue_cert("localhost"))
@@ -106,7 +106,7 @@ class GoodTests(NetworkTestCase):
         return Deferred.fromCoroutine(steps())
 
     def test_plain(self) -> Deferred[None]:
-        """Without TLS there is nothing to verify, and of an address no name to look up."""
+        """An address needs no DNS check, and plain HTTP no TLS check."""
 
         async def steps() -> None:
             (tcp,) = await self.verdicts(f"http://127.0.0.1:{self.listen(None)}")
@@ -115,7 +115,7 @@ class GoodTests(NetworkTestCase):
         return Deferred.fromCoroutine(steps())
 
     def test_soon(self) -> Deferred[None]:
-        """A certificate that ends within two weeks is worth a word."""
+        """A certificate that expires within two weeks is a warning."""
 
         async def steps() -> None:
             until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)
@@ -130,10 +130,10 @@ class GoodTests(NetworkTestCase):
 
 
 class BadTests(NetworkTestCase):
-    """Each step can fail, and the ones behind it are not tried."""
+    """Servers that fail at one step; the later steps are not tried."""
 
     def fails(self, url: str, check: str, detail: str, **how: float) -> Deferred[None]:
-        """The last verdict is this failure."""
+        """Assert that the last result is this failure."""
 
         async def steps() -> None:
             last = (await self.verdicts(url, **how))[-1]
@@ -142,23 +142,23 @@ class BadTests(NetworkTestCase):
         return Deferred.fromCoroutine(steps())
 
     def test_no_name(self) -> Deferred[None]:
-        """A name that is reserved for having no address."""
+        """A name in the reserved domain .invalid does not resolve (RFC 6761)."""
         return self.fails(
             "https://nobody.invalid", "dns", "no such name, or no name server reachable"
         )
 
     def test_refused(self) -> Deferred[None]:
-        """Nobody listens."""
+        """A port on which no server listens refuses the connection."""
         return self.fails("http://127.0.0.1:1", "tcp", "connection refused")
 
     def test_unknown_issuer(self) -> Deferred[None]:
-        """An authority that is not trusted, whether it is in the chain or not."""
+        """A certificate of an untrusted authority fails."""
         port = self.listen(trustme.CA().issue_cert("127.0.0.1"))
         wanted = "the certificate has an unknown issuer"
         return self.fails(f"https://127.0.0.1:{port}", "tls", wanted)
 
     def test_expired(self) -> Deferred[None]:
-        """A certificate of last year."""
+        """An expired certificate fails."""
         last = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
         certificate = self.authority.issue_cert(
             "127.0.0.1", not_before=last - datetime.timedelta(days=9), not_after=last
@@ -167,18 +167,18 @@ class BadTests(NetworkTestCase):
         return self.fails(url, "tls", "the certificate has expired")
 
     def test_other_name(self) -> Deferred[None]:
-        """A good certificate of somebody else."""
+        """A valid certificate for another name fails."""
         port = self.listen(self.authority.issue_cert("other.test"))
         wanted = "the certificate is for another name"
         return self.fails(f"https://127.0.0.1:{port}", "tls", wanted)
 
     def test_silent(self) -> Deferred[None]:
-        """A server that never answers the handshake has its own time."""
+        """A server that never answers the handshake fails after the timeout."""
         url = f"https://127.0.0.1:{self.listen(None)}"
         return self.fails(url, "tls", "no handshake within 0.2 s", timeout=0.2)
 
     def test_no_tls(self) -> Deferred[None]:
-        """A server that speaks something else."""
+        """A server of another protocol fails."""
 
         class Shouting(Protocol):
             def connectionMade(self) -> None:
@@ -193,7 +193,7 @@ class BadTests(NetworkTestCase):
         return self.fails(f"https://127.0.0.1:{port.getHost().port}", "tls", wanted)
 
     def test_hangs_up(self) -> Deferred[None]:
-        """A server that closes before the handshake."""
+        """A server that closes the connection before the handshake fails."""
 
         class Leaving(Protocol):
             def connectionMade(self) -> None:
@@ -209,10 +209,10 @@ class BadTests(NetworkTestCase):
 
 
 class SilentNameTests(SynchronousTestCase):
-    """A name server that never answers."""
+    """Resolution without an answer."""
 
     def test_given_up(self) -> None:
-        """It has its own time, after which the other verdicts come."""
+        """The DNS check fails after the timeout, and the other results follow."""
 
         class Silent(Clock):
             def resolveHostName(self, receiver: Any, name: str) -> None:  # noqa: N802

@@ -1,4 +1,4 @@
-"""The command line itself: what it does not know, how it ends, and that it ends quietly."""
+"""Tests of the command line as a whole: invalid arguments, exit status and output errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.cli.commands import ROOT, Done, run, start
 
 
 def said_by(*words: str) -> tuple[int | None, str, str]:
-    """Status, output and complaint of a command line that ends before it does anything."""
+    """Return status, output and error of a command line that ends at its arguments."""
     output, heard = io.StringIO(), io.StringIO()
     status: int | None
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(heard):
@@ -38,10 +38,10 @@ def said_by(*words: str) -> tuple[int | None, str, str]:
 
 
 class UsageTests(SynchronousTestCase):
-    """Words that are no commands, and arguments that are none."""
+    """Unknown commands, and invalid arguments."""
 
     def test_unknown_command(self) -> None:
-        """One line, with what was meant or with what there is."""
+        """The error line suggests a similar command, or lists all."""
         for word, hint in (
             ("rnak", "did you mean rank?"),
             ("Explain", "did you mean explain?"),
@@ -57,7 +57,7 @@ class UsageTests(SynchronousTestCase):
             self.assertTrue(heard[:-1].isprintable() and len(heard) < 300)
 
     def test_arguments(self) -> None:
-        """Missing, unknown and bad ones: one line with status 2, safe to print."""
+        """Missing, unknown and invalid arguments end with one printable line and status 2."""
         for words in (
             (),
             ("--nonsense",),
@@ -78,7 +78,7 @@ class UsageTests(SynchronousTestCase):
             self.assertIn("--help", heard)
 
     def test_help(self) -> None:
-        """It says what there is; each sub-command says what its status means, by example."""
+        """The help lists the sub-commands, and each one's help has its exit status and examples."""
         said = entry.parser().format_help()
         for command in entry.SUB_COMMANDS:
             self.assertRegex(said, rf"\n    {command.NAME}\s")
@@ -89,7 +89,7 @@ class UsageTests(SynchronousTestCase):
         self.assertEqual(said_by("--version")[0], 0)
 
     def test_examples(self) -> None:
-        """Every example is one that the parser takes."""
+        """The parser accepts every example."""
         for command in entry.SUB_COMMANDS:
             for line in getattr(command, "EXAMPLES", "").splitlines():
                 line = line.partition("autopilot ")[2].partition(" | jq")[0].partition(" > ")[0]
@@ -98,16 +98,16 @@ class UsageTests(SynchronousTestCase):
 
 
 class EndTests(CommandTestCase):
-    """What a failure is turned into."""
+    """The report of a failure."""
 
     def explained(self, error: BaseException) -> tuple[int, str]:
-        """Status and complaint."""
+        """Return the status and the error line of a failure."""
         heard = io.StringIO()
         with contextlib.redirect_stderr(heard):
             return entry._report_failure(Failure(error)), heard.getvalue()
 
     def test_mistake(self) -> None:
-        """A bug is one line and no traceback, and says nothing but its kind."""
+        """An internal error is one line with its type, without text or traceback."""
         self.patch(evidence, "run", _mistaken)
         failure = self.failureResultOf(
             Deferred.fromCoroutine(evidence.run(None, argparse.Namespace()))
@@ -116,13 +116,13 @@ class EndTests(CommandTestCase):
         self.assertEqual((status, heard), (2, "autopilot: internal error: ZeroDivisionError\n"))
 
     def test_complaint(self) -> None:
-        """Whatever it holds, it is one line that is safe to print."""
+        """An error is one printable line, whatever characters it contains."""
         self.assertEqual(
             self.explained(CommandError("a\x1b[31m\nb")), (2, "autopilot: a\\x1b[31m\\nb\n")
         )
 
     def test_interrupt(self) -> None:
-        """Somebody who waits for the input may end it."""
+        """An interrupt ends a read from standard input."""
         self.assertEqual(self.explained(KeyboardInterrupt()), (130, ""))
         self.patch(entry, "run", _interrupted)
         self.assertEqual(said_by("rank"), (130, "", ""))
@@ -137,10 +137,10 @@ def _interrupted(_arguments: object) -> int:
 
 
 class CompletionTests(CommandTestCase):
-    """Scripts made from the arguments."""
+    """The completion scripts."""
 
     def script(self, shell: str) -> str:
-        """The script for a shell; every command and one of its options are in it."""
+        """Return the script for a shell, which must contain every command."""
         status, script = self.ask("completion", shell)
         self.assertEqual(status, 0)
         for command in entry.SUB_COMMANDS:
@@ -149,7 +149,7 @@ class CompletionTests(CommandTestCase):
         return script
 
     def test_bash(self) -> None:
-        """It completes commands, options and choices, in bash itself."""
+        """Bash completes commands, options and choices with its script."""
         Path("it").write_text(self.script("bash"))
         for words, wanted in (
             (("ra",), "rank"),
@@ -171,7 +171,7 @@ class CompletionTests(CommandTestCase):
             self.assertEqual((done.stdout.strip(), done.stderr), (wanted, ""))
 
     def test_others(self) -> None:
-        """Where there is such a shell, it takes the script for one."""
+        """Each other installed shell accepts its script."""
         missing = []
         for shell in ("zsh", "fish"):
             Path("it").write_text(self.script(shell))
@@ -186,10 +186,10 @@ class CompletionTests(CommandTestCase):
 
 
 class ProcessTests(SynchronousTestCase):
-    """Real processes: pipes, interrupts, and a terminal of another alphabet."""
+    """Real processes with pipes, interrupts and another encoding."""
 
     def setUp(self) -> None:
-        """Feeds of one model with a name that not every terminal can show."""
+        """Save feeds with a model whose name is not ASCII."""
         self.folder = self.mktemp()
         os.makedirs(self.folder)
         model = {"id": "acme/模型"}
@@ -199,7 +199,7 @@ class ProcessTests(SynchronousTestCase):
         self.rank = ("rank", "--models", "m", "--utilization", "u")
 
     def test_ends(self) -> None:
-        """A reader that leaves, an interrupt while waiting for input, and characters it lacks."""
+        """A closed pipe, an interrupt during input, and unencodable characters end cleanly."""
         ascii_only = start(self.folder, *self.rank, PYTHONIOENCODING="ascii")
         pipe = os.path.join(self.folder, "pipe")
         os.mkfifo(pipe)
@@ -220,7 +220,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(interrupted.complaint, "")
 
     def test_output(self) -> None:
-        """An output that is full is one line, one that is closed is none."""
+        """A full output gives one error line, a closed one none."""
         command = f"exec {sys.executable} -m autopilot.cli {' '.join(self.rank)}"
         full = "autopilot: the output could not be written: No space left on device\n"
         for redirection, status, wanted in ((">/dev/full", 2, full), (">&-", 0, "")):
@@ -234,7 +234,7 @@ class ProcessTests(SynchronousTestCase):
             self.assertEqual((done.returncode, done.stderr), (status, wanted))
 
     def opened(self, pipe: str, reader: subprocess.Popen[str]) -> int:
-        """The end to write to, once a process reads from the other."""
+        """Return the FIFO's writing end, once a process has opened the reading end."""
         while True:
             try:
                 return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
@@ -243,7 +243,7 @@ class ProcessTests(SynchronousTestCase):
                 time.sleep(0.01)
 
     def test_nobody_there(self) -> None:
-        """An unreachable router is one line and status 2."""
+        """An unreachable router gives one line and status 2."""
         done = run(self.folder, "explain", "acme/x", "--router", "http://127.0.0.1:1")
         self.assertEqual((done.status, done.output), (2, ""))
         wanted = "autopilot: the router's /status.json could not be read: connection refused\n"

@@ -1,4 +1,4 @@
-"""``autopilot evidence``: what it asks, prints and ends with, before the stub's every answer."""
+"""Tests of ``autopilot evidence`` with every evidence scenario of the stub."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ SHOWN = {
 
 
 class EvidenceTestCase(CommandTestCase):
-    """The sub-command joined to a stub in memory."""
+    """Runs the sub-command against a stub in memory."""
 
     options = StubOptions(models=0, other_chutes=0, private_chutes=0, evidence_models=True)
 
     def begun(self, *arguments: str) -> tuple[Deferred[int], io.StringIO]:
-        """Begin to ask about one model."""
+        """Start the sub-command for one model."""
         return super().begun("evidence", *arguments)
 
     def asked(self) -> list[str]:
-        """The paths of the evidence that the stub was asked for."""
+        """Return the paths of the stub's requests for evidence."""
         return [each.path for each in self.stub.log if "/evidence" in each.path]
 
 
 class ResultTests(EvidenceTestCase):
-    """What is printed where there is an answer."""
+    """The output for each response."""
 
     def test_words(self) -> None:
-        """The state in the first line, and by it the exit status."""
+        """The first line is the state, which determines the exit status."""
         for name, (status, state) in SHOWN.items():
             got, said = self.ask(f"stub/{name}")
             self.assertEqual((got, said.splitlines()[0]), (status, f"stub/{name}: {state}"))
             self.assertNotIn("verified", said.replace("unverified", ""))
 
     def test_checks(self) -> None:
-        """What was checked is told from what was not; without evidence there is neither."""
+        """The output separates passed from omitted checks, and has neither without evidence."""
         _, said = self.ask("stub/evidence-partial")
         self.assertRegex(said, r"instances +2 answered, 1 failed, evidence of 16 GPUs")
         checked, _, not_checked = said.partition("not checked")
@@ -77,7 +77,7 @@ class ResultTests(EvidenceTestCase):
         self.assertNotIn("checked", self.ask("stub/evidence-429")[1])
 
     def test_json(self) -> None:
-        """One object with the same facts."""
+        """`--json` prints one object with the same facts."""
         for name in ("evidence-ok", "evidence-other-key", "ok"):
             got = self.ask_json(f"stub/{name}")
             self.assertIn(got["state"], STATES)
@@ -89,7 +89,7 @@ class ResultTests(EvidenceTestCase):
         self.assertEqual((got["certificate_bound"], got["nonces_bound"]), (True, 0))
 
     def test_nonce(self) -> None:
-        """A fresh nonce each time; checked for the instances whose public keys are given."""
+        """Each request has a fresh nonce, checked for instances with a known public key."""
         chute = chute_uuid("stub/evidence-ok")
         first, second, _third = instance_ids(chute, 3)
         listed = [{"instance_id": each, "e2e_pubkey": e2e_pubkey(each)} for each in (first, second)]
@@ -109,13 +109,13 @@ class ResultTests(EvidenceTestCase):
             self.assertNotIn(nonce, str(by_id) + str(wrong))
 
     def test_no_tee_asks_nothing(self) -> None:
-        """For a model that is no TEE one, and for one that is unknown, nobody is asked."""
+        """No evidence is requested for an unknown model, or one without a TEE."""
         self.ask("stub/ok")
         self.refused("stub/nobody")
         self.assertEqual(self.asked(), [])
 
     def test_no_credentials(self) -> None:
-        """A key in the environment stays there."""
+        """No request contains the key of the environment."""
         self.environ["CHUTES_API_KEY"] = "fixture-key"
         self.ask("stub/evidence-ok")
         self.assertEqual(len(self.stub.log), 2)
@@ -126,10 +126,10 @@ class ResultTests(EvidenceTestCase):
 
 
 class TroubleTests(EvidenceTestCase):
-    """Bad input and trouble on the way."""
+    """Invalid input and network errors."""
 
     def test_unknown_model(self) -> None:
-        """A name that is not in the catalog, with what may have been meant; safe to print."""
+        """An unknown name gives a printable error with a suggestion."""
         said = self.refused("stub/evidence-okay")
         self.assertIn("'stub/evidence-okay' (did you mean 'stub/evidence-ok'", said)
         for name in ("\x1b[31m\nred", "", "x" * 100_000, "\udcff"):
@@ -138,7 +138,7 @@ class TroubleTests(EvidenceTestCase):
             self.assertTrue(said.isprintable() and len(said) < 300, said)
 
     def test_bad_settings(self) -> None:
-        """A bad URL from anywhere; other settings are none of its business."""
+        """An invalid URL is an error, an unrelated invalid setting is not."""
         for name, option in (("API_BASE_URL", "--api-base-url"), ("MODELS_URL", "--models-url")):
             self.environ[name] = "ftp://x"
             self.assertTrue(self.refused("stub/ok").startswith(f"{name}: "))
@@ -150,7 +150,7 @@ class TroubleTests(EvidenceTestCase):
         self.assertEqual(self.ask("stub/ok")[0], 1)
 
     def test_where_settings_come_from(self) -> None:
-        """Option before environment before .env file, of which other lines do not matter."""
+        """An option wins over the environment, and that over the .env file."""
         env_file = self.folder / ".env"
         env_file.write_text("API_BASE_URL=ftp://file\nLISTEN_ADDR=nonsense\n")
         self.assertIn("ftp://file", self.refused("stub/evidence-ok"))
@@ -162,7 +162,7 @@ class TroubleTests(EvidenceTestCase):
         self.assertEqual(self.refused("stub/evidence-ok"), ".env cannot be read")
 
     def test_authorities(self) -> None:
-        """A file of certificate authorities that holds none."""
+        """A file without certificate authorities is an error."""
         self.patch(evidence, "verified_agent", platform.verified_agent)
         (self.folder / "empty.pem").touch()
         for name in ("empty.pem", "nowhere.pem"):
@@ -170,7 +170,7 @@ class TroubleTests(EvidenceTestCase):
             self.assertIn("UPSTREAM_CA_FILE: ", self.refused("stub/ok"))
 
     def test_keys(self) -> None:
-        """A file of keys that is none."""
+        """An invalid file of keys is an error."""
         (self.folder / "keys").write_text('{"instances":[{"instance_id":"secret"}]}')
         said = self.refused("stub/ok", "--e2e-instances", "keys")
         self.assertEqual(said, "--e2e-instances: not a response of /e2e/instances")
@@ -178,7 +178,7 @@ class TroubleTests(EvidenceTestCase):
         self.assertEqual(said, "--e2e-instances: No such file or directory")
 
     def test_trouble_on_the_way(self) -> None:
-        """A broken catalog, an answer that breaks off, one that never comes."""
+        """A broken catalog, a cut response and a missing one are errors."""
         said = self.refused("stub/evidence-cut")
         self.assertEqual(said, "the evidence could not be fetched: response truncated")
         ended, _ = self.begun("stub/evidence-hang")
@@ -192,15 +192,15 @@ class TroubleTests(EvidenceTestCase):
 
 
 class ProcessTests(SynchronousTestCase):
-    """Real processes and sockets: how they end."""
+    """The exit of real processes."""
 
     def setUp(self) -> None:
-        """An empty directory."""
+        """Create an empty directory."""
         self.folder = self.mktemp()
         os.makedirs(self.folder)
 
     def stub(self) -> StubProcess:
-        """A platform in a process of its own."""
+        """Start the platform as a process."""
         options = ("--models=0", "--other-chutes=0", "--private-chutes=0", "--evidence-models")
         stub = StubProcess("stub", Path(self.folder).absolute(), options)
         stub.start()
@@ -208,7 +208,7 @@ class ProcessTests(SynchronousTestCase):
         return stub
 
     def test_statuses(self) -> None:
-        """0 with evidence, 1 without, 2 with a complaint; and an interrupt is none of them."""
+        """The status is 0 with evidence, 1 without, 2 for an error, and 130 for an interrupt."""
         stub = self.stub()
         base = f"http://127.0.0.1:{stub.port}"
         urls = {"API_BASE_URL": base, "MODELS_URL": f"{base}/v1/models"}
@@ -231,7 +231,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(interrupted.complaint, "")
 
     def test_nobody_there(self) -> None:
-        """One line, which names no address."""
+        """An unreachable platform gives one line without an address."""
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -242,14 +242,14 @@ class ProcessTests(SynchronousTestCase):
 
 
 class TableTests(SynchronousTestCase):
-    """The table of what is shown."""
+    """The table of scenarios in this module."""
 
     def test_rows(self) -> None:
-        """The rows used above are rows of the stub's table."""
+        """Its rows are those of the stub's table."""
         names = {name.removeprefix("evidence-") for name in SHOWN if name != "ok"}
         self.assertTrue(names <= set(EVIDENCE_SCENARIOS))
 
 
 def paths(stub: StubProcess) -> list[str]:
-    """What a stub was asked for."""
+    """Return the paths that a stub process received."""
     return [each["path"] for each in fetch_json(stub.port, "/stub/log")["requests"]]

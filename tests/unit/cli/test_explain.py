@@ -1,4 +1,4 @@
-"""``autopilot explain``: the router's own plan, with what it leaves out and why."""
+"""Tests of ``autopilot explain``: the router's own plan, and the reasons of its exclusions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ExplainTestCase(CommandTestCase):
     """Three ranked models: C before B before A-TEE."""
 
     def setUp(self) -> None:
-        """Save the feeds."""
+        """Save both feeds."""
         super().setUp()
         self.files = self.saved(
             catalog_body(
@@ -37,21 +37,21 @@ class ExplainTestCase(CommandTestCase):
         )
 
     def body(self, **members: object) -> list[str]:
-        """The argument that gives a body."""
+        """Save a body, and return its argument."""
         Path("body.json").write_text(json.dumps({"model": ALIAS, **members}))
         return ["--body", "body.json"]
 
     def names(self, *arguments: str) -> list[str]:
-        """The candidates, in order."""
+        """Return the candidates in order."""
         got = self.ask_json("explain", *arguments, *self.files)
         return [each["name"] for each in got["candidates"]]
 
 
 class PlanTests(ExplainTestCase):
-    """Candidates and what is left out."""
+    """Candidates and excluded models."""
 
     def test_words(self) -> None:
-        """The order with scores, the limits, and who is left out."""
+        """The text has the order with scores, the limits and the excluded models."""
         status, said = self.ask("explain", ALIAS, *self.files)
         self.assertEqual(status, 0)
         lines = said.splitlines()
@@ -64,7 +64,7 @@ class PlanTests(ExplainTestCase):
         self.assertIn("not eligible: 1 private", said)
 
     def test_needs(self) -> None:
-        """What a body needs is read by the router's code; each model left out says why."""
+        """The router's parser reads the body's needs; each excluded model has a reason."""
         body = self.body(messages=[PICTURE], tools=[{}], max_tokens=100)
         got = self.ask_json("explain", *body, *self.files)
         self.assertEqual(got["needs"], {"images": True, "tools": True, "completion_tokens": 100})
@@ -84,7 +84,7 @@ class PlanTests(ExplainTestCase):
         self.assertIn("left out  acme/A-TEE: no images, completion_tokens up to 10", said)
 
     def test_tee(self) -> None:
-        """By header and by setting."""
+        """TEE only, by header and by setting."""
         header = ["--header", "x-tee-only: true"]
         self.assertEqual(self.names(ALIAS, *header), ["acme/C", "acme/A-TEE"])
         self.environ["REQUIRE_TEE"] = "true"
@@ -99,7 +99,7 @@ class PlanTests(ExplainTestCase):
         self.assertIn("TEE only  by REQUIRE_TEE", said)
 
     def test_selectors(self) -> None:
-        """Lists keep their order, direct names are one; unknown ones are refused with a hint."""
+        """Lists keep their order, a direct name is one candidate, an unknown name is an error."""
         self.assertEqual(self.names("acme/B, acme/C"), ["acme/B", "acme/C"])
         self.assertEqual(self.names("acme/B"), ["acme/B"])
         got = self.ask_json("explain", "acme/B,acme/CC", *self.files)
@@ -113,7 +113,7 @@ class PlanTests(ExplainTestCase):
         self.assertEqual((got["mode"], got["error"]["code"]), (None, "invalid_model_list"))
 
     def test_limits(self) -> None:
-        """What is never reached is marked in the object, and counted in the words."""
+        """Candidates beyond MAX_ATTEMPTS are marked in the object and counted in the text."""
         self.environ["MAX_ATTEMPTS"] = "2"
         got = self.ask_json("explain", ALIAS, *self.files)
         self.assertEqual([each["tried"] for each in got["candidates"]], [True, True, False])
@@ -135,7 +135,7 @@ class PlanTests(ExplainTestCase):
         self.assertRegex(self.ask("explain", ALIAS, "--all", *self.files)[1], "A-TEE.*not reached")
 
     def test_shape(self) -> None:
-        """The keys of the object, with candidates and without."""
+        """The object has the same keys with and without candidates."""
         for selector in (ALIAS, "nobody", ","):
             got = self.ask_json("explain", selector, *self.files)
             self.assertEqual(
@@ -147,7 +147,7 @@ class PlanTests(ExplainTestCase):
             )
 
     def test_bodies(self) -> None:
-        """The selector takes the place of the body's model; a bad body is what the router says."""
+        """The selector replaces the body's model; an invalid body gets the router's error."""
         self.assertEqual(self.names("acme/B", *self.body(n=1e300)), ["acme/B"])
         Path("body.json").write_text('{"seed": 1e400, "max_tokens": 5, "model": null}')
         self.assertEqual(len(self.names(ALIAS, "--body", "body.json")), 3)
@@ -159,7 +159,7 @@ class PlanTests(ExplainTestCase):
         self.assertEqual(got["error"]["code"], "invalid_commit")
 
     def test_bad_input(self) -> None:
-        """One line each."""
+        """Invalid input gives one error line."""
         self.assertIn("MODEL_SELECTOR", self.refused("explain", *self.files))
         self.assertIn("Unicode", self.refused("explain", "\udcff", *self.files))
         for header in ("x", ": y", "é: y", "x: \u20ac"):
@@ -172,10 +172,10 @@ class PlanTests(ExplainTestCase):
 
 
 class RouterTests(ExplainTestCase):
-    """What a running router knows: asked of its real pages."""
+    """Plans with the state of a running router, from its real pages."""
 
     def setUp(self) -> None:
-        """A router that has read both feeds and seen something of the models."""
+        """Start a router with both feeds and some measurements."""
         super().setUp()
         self.parts = Parts(Settings(), MemoryReactorClock())
         self.parts.control._read_catalog(Path("models.json").read_bytes())
@@ -187,7 +187,7 @@ class RouterTests(ExplainTestCase):
         self.join(self.parts.tree())
 
     def test_known(self) -> None:
-        """Cooling models go last, measured ones by what was measured; aliases are no models."""
+        """Cooling models rank last and measured ones by their measurements; aliases are skipped."""
         got = self.ask_json("explain", ALIAS, "--router", "http://router.test/")
         found = [(each["name"], each["cooling"]) for each in got["candidates"]]
         self.assertEqual(found, [("acme/B", False), ("acme/A-TEE", False), ("acme/C", True)])
@@ -205,7 +205,7 @@ class RouterTests(ExplainTestCase):
         self.assertEqual([each["name"] for each in got["dropped"]], ["acme/B"])
 
     def test_status_apart(self) -> None:
-        """A router that shows its status at another address has its catalog fetched."""
+        """If the address serves no models, the catalog comes from MODELS_URL."""
         self.join(self.parts.tree(clients=False))
         ended, _ = self.begun("explain", ALIAS, "--router", "http://admin.test")
         # There is nothing at MODELS_URL either, in this test.
@@ -213,7 +213,7 @@ class RouterTests(ExplainTestCase):
         self.assertEqual(said, "the router's list of models could not be read: status 404")
 
     def test_no_router(self) -> None:
-        """Something else answers."""
+        """Another kind of server is an error."""
         self.join(self.stub.resource)
         said = self.refused("explain", ALIAS, "--router", "http://router.test")
         self.assertEqual(said, "the router's /status.json could not be read: status 404")
@@ -224,7 +224,7 @@ class RouterTests(ExplainTestCase):
         self.assertEqual(said, "the router's /status.json is not a JSON object")
 
     def test_another_version(self) -> None:
-        """What is missing or strange is as good as not said."""
+        """Missing or malformed members count as absent."""
         page, models = Resource(), Resource()
         page.putChild(b"status.json", _Says(b'{"ranking": [{"name": 7}], "cooling": 1}'))
         page.putChild(b"v1", models)
@@ -238,7 +238,7 @@ class RouterTests(ExplainTestCase):
 
 
 class _Says(Resource):
-    """Always the same."""
+    """A resource with a fixed body."""
 
     isLeaf = True
 

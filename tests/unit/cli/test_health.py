@@ -1,4 +1,4 @@
-"""``autopilot health``: what it says of each answer to /readyz, and what it does without."""
+"""Tests of ``autopilot health``: its output for each response of /readyz, and for none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.cli.commands import ROOT
 
 
 class Said(NamedTuple):
-    """What a run came to."""
+    """The result of a run."""
 
     status: int
     output: str
@@ -28,10 +28,10 @@ class Said(NamedTuple):
 
 
 class HealthTests(SynchronousTestCase):
-    """The sub-command before one answer at a time."""
+    """Runs the sub-command against one response."""
 
     def setUp(self) -> None:
-        """Somewhere to ask, and an environment and folder with nothing in them."""
+        """Listen, with an empty environment and folder."""
         self.server = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.server.close)
         self.port = self.server.getsockname()[1]
@@ -44,7 +44,7 @@ class HealthTests(SynchronousTestCase):
         self.asked = b""
 
     def said(self, answer: bytes | None, *arguments: str) -> Said:
-        """Run it; whoever asks is sent the answer, or hears nothing."""
+        """Run it against a server that sends the response, or nothing."""
         answering = Thread(target=self.answer, args=(answer,), daemon=True)
         if answer is not None:
             answering.start()
@@ -56,25 +56,25 @@ class HealthTests(SynchronousTestCase):
         return Said(status, output.getvalue(), complaint.getvalue())
 
     def run_with(self, arguments: tuple[str, ...]) -> int:
-        """What the whole command line would run; it would do so in a reactor."""
+        """Run it with arguments, as the full command line does in a reactor."""
         given = parser().parse_args(["health", *arguments])
         return health.ask(given.address, given.timeout, in_json=given.json)
 
     def answer(self, answer: bytes) -> None:
-        """Take one connection, read what is asked, and answer."""
+        """Accept one connection, read the request, and send the response."""
         connection, _ = self.server.accept()
         with connection:
             self.asked = connection.recv(4096)
             connection.sendall(answer)
 
     def test_ready(self) -> None:
-        """200 is ready; one short request was made, to where the router is said to listen."""
+        """A 200 means ready; one request goes to LISTEN_ADDR."""
         said = self.said(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         self.assertEqual(said, (0, "ready\n", ""))
         self.assertTrue(self.asked.startswith(b"GET /readyz HTTP/1.1\r\n"), self.asked)
 
     def test_not_ready(self) -> None:
-        """Anything else is not; the router's own word is repeated, nobody else's is."""
+        """Other responses mean not ready; only a router's own code is repeated."""
         code = '{"error": {"code": "stale_snapshot"}}'
         for body, reason in (
             (code, "stale_snapshot"),
@@ -87,7 +87,7 @@ class HealthTests(SynchronousTestCase):
             self.assertEqual(said, (1, "", f"not ready: {reason}\n"))
 
     def test_nobody(self) -> None:
-        """Refused, silent, or no server of HTTP: not ready, in one line."""
+        """A refused, silent or non-HTTP connection means not ready, in one line."""
         self.assertEqual(self.said(b"hello\r\n").status, 1)
         said = self.said(None, "--timeout", "0.05", "--address", f"127.0.0.1:{self.port}")
         self.assertEqual(said, (1, "", "not ready: no answer within 0.05 s\n"))
@@ -95,14 +95,14 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(self.said(None), (1, "", "not ready: Connection refused\n"))
 
     def test_json(self) -> None:
-        """The same as an object."""
+        """`--json` prints the result as an object."""
         for status, reason in ((200, None), (500, "status 500")):
             said = self.said(b"HTTP/1.1 %d x\r\n\r\n" % status, "--json")
             self.assertEqual(json.loads(said.output), {"ready": not reason, "reason": reason})
             self.assertEqual(said.status, 1 if reason else 0)
 
     def test_where(self) -> None:
-        """The environment counts before .env, and neither has to say anything."""
+        """The environment wins over .env, and both are optional."""
         with open(".env", "w", encoding="utf-8") as file:
             file.write(f"LISTEN_ADDR=127.0.0.1:{self.port}\n")
         self.environ["LISTEN_ADDR"] = ""
@@ -113,7 +113,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(self.said(None, "--address", "x").status, 2)
 
     def test_bad_timeouts(self) -> None:
-        """What is no time to wait is refused in one line."""
+        """An invalid timeout gives one error line."""
         for text in ("0", "-1", "nan", "inf", "soon"):
             with self.assertRaises(SystemExit) as raised:
                 self.said(None, "--timeout", text)
@@ -121,10 +121,10 @@ class HealthTests(SynchronousTestCase):
 
 
 class ImportTests(SynchronousTestCase):
-    """What it costs."""
+    """The imports of the command."""
 
     def test_few_imports(self) -> None:
-        """It runs every few seconds: neither Twisted nor anything built on it is imported."""
+        """It runs every few seconds, so it imports neither Twisted nor anything built on it."""
         program = (
             "import sys; from autopilot.cli import main; main(['health'])\n"
             "print([each for each in ('twisted', 'treq', 'msgspec') if each in sys.modules])"

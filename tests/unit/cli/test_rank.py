@@ -1,4 +1,4 @@
-"""``autopilot rank``: the table, the object, and everything that can be wrong with a feed."""
+"""Tests of ``autopilot rank``: the table, the object, and the errors of feeds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.unit.feeds.records import catalog_body, entry, record, utilization_bo
 
 
 class RankTests(CommandTestCase):
-    """What is shown."""
+    """The output of a ranking."""
 
     def test_table(self) -> None:
-        """Each part of each score, best first; then who is not eligible, by reason."""
+        """The table has each score's terms, best first, then the ineligible models by reason."""
         status, said = self.ask("rank", *self.saved())
         self.assertEqual(status, 0)
         lines = said.splitlines()
@@ -40,7 +40,7 @@ class RankTests(CommandTestCase):
         self.assertNotIn("\x1b", said)
 
     def test_json(self) -> None:
-        """One object of a stable shape, whose parts add up."""
+        """The object has a fixed form, and the terms add up to the score."""
         arguments = self.saved()
         got = self.ask_json("rank", *arguments)
         self.assertEqual(
@@ -77,14 +77,14 @@ class RankTests(CommandTestCase):
         self.assertEqual(got["utilization"], {"records": 5, "rejected": 0})
 
     def test_top(self) -> None:
-        """The first few, and how many more there are; never fewer than one."""
+        """`--top` limits the table to at least one model, and counts the others."""
         _, said = self.ask("rank", "--top", "1", *self.saved())
         self.assertIn("\nand 1 more\n", said)
         self.assertNotIn("acme/A-TEE", said)
         self.assertEqual(len(self.ask_json("rank", "--top", "1", *self.saved())["ranking"]), 1)
 
     def test_fetched(self) -> None:
-        """Without files both feeds are fetched, without any credential; one alone is, too."""
+        """Feeds without a file are fetched, without credentials."""
         self.environ["CHUTES_API_KEY"] = "fixture-key"
         status, said = self.ask("rank")
         self.assertEqual(status, 0)
@@ -95,13 +95,13 @@ class RankTests(CommandTestCase):
         self.assertEqual([each.path for each in self.stub.log][2:], ["/v1/models"])
 
     def test_nothing_to_choose(self) -> None:
-        """An empty ranking is bad news, not bad input."""
+        """An empty ranking ends with status 1, not 2."""
         status, said = self.ask("rank", *self.saved(utilization=b"[]"))
         self.assertEqual((status, said.splitlines()[0]), (1, "No model can be chosen."))
         self.assertIn("3  not in the utilization feed: acme/A-TEE, acme/B, acme/C", said)
 
     def test_unreadable_records(self) -> None:
-        """They are counted."""
+        """Unreadable records are counted."""
         bad = record("acme/bad", active_instance_count=-1)
         load = utilization_body(record("acme/A-TEE", chute_id="a"), record("acme/B"), bad)
         _, said = self.ask("rank", *self.saved(utilization=load))
@@ -110,7 +110,7 @@ class RankTests(CommandTestCase):
         self.assertEqual(got["utilization"], {"records": 2, "rejected": 1})
 
     def test_all(self) -> None:
-        """Names are cut short unless all are asked for."""
+        """The list of names is shortened without `--all`."""
         load = utilization_body(
             record("acme/A-TEE", chute_id="a"), *(record(f"other/{at}") for at in range(9))
         )
@@ -120,7 +120,7 @@ class RankTests(CommandTestCase):
         self.assertIn("other/8\n", said)
 
     def test_long_names(self) -> None:
-        """On a terminal the table fits, elsewhere names are whole; colours as asked for."""
+        """The table fits a terminal, elsewhere names are complete; colours follow the option."""
         name = f"acme/{'x' * 200}"
         models = catalog_body(entry(name, chute_id="a"))
         files = self.saved(models, utilization_body(record(name, chute_id="a")))
@@ -139,10 +139,10 @@ class RankTests(CommandTestCase):
 
 
 class TroubleTests(CommandTestCase):
-    """Bad input is one line."""
+    """Invalid input gives one error line."""
 
     def test_files(self) -> None:
-        """What cannot be read, is no JSON, or is of another shape; the file is named."""
+        """The error for an unreadable or malformed file names the file."""
         files = self.saved()
         for body, said in (
             (b"", "not JSON"),
@@ -162,12 +162,12 @@ class TroubleTests(CommandTestCase):
         self.assertIn("cannot be read", self.refused("rank", "--models", "a\0b"))
 
     def test_endless_file(self) -> None:
-        """A file without end is not read to its end."""
+        """An endless file is read up to the limit only."""
         said = self.refused("rank", "--models", "/dev/zero")
         self.assertEqual(said, "--models /dev/zero: larger than 16777216 bytes")
 
     def test_input(self) -> None:
-        """One of the feeds can be the input."""
+        """One of the feeds can be standard input."""
         self.saved()
         source = io.TextIOWrapper(io.BytesIO(Path("models.json").read_bytes()))
         self.patch(sys, "stdin", source)
@@ -177,7 +177,7 @@ class TroubleTests(CommandTestCase):
         self.assertEqual(said, "only one file can be standard input (-)")
 
     def test_network(self) -> None:
-        """A feed that fails is named, whichever it is; one that never comes is given up."""
+        """The error names the feed that failed or timed out."""
         for feed, what in (("models", "catalog"), ("utilization", "utilization feed")):
             for mode, why in (("500", "status 500"), ("garbage", "not JSON")):
                 self.stub.feeds.behave(models="ok", utilization="ok")
@@ -191,7 +191,7 @@ class TroubleTests(CommandTestCase):
         self.failureResultOf(ended)
 
     def test_settings(self) -> None:
-        """A bad URL is refused; settings that do not matter here are not looked at."""
+        """An invalid URL is an error, an unrelated invalid setting is not."""
         self.environ["LISTEN_ADDR"] = "nonsense"
         self.assertEqual(self.ask("rank")[0], 0)
         said = self.refused("rank", "--utilization-url", "ftp://x")

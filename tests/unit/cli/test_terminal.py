@@ -1,4 +1,4 @@
-"""What reaches a terminal: tables that fit, and nothing that could command it."""
+"""Tests of the text for terminals: tables that fit, and no control characters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.unit.cli.asked import Terminal
 
 
 class ColourTests(SynchronousTestCase):
-    """Who decides on colours."""
+    """The choice of colour."""
 
     def test_rows(self) -> None:
-        """The option, NO_COLOR, FORCE_COLOR, and then whether it is a terminal."""
+        """The option wins, then NO_COLOR, FORCE_COLOR, and whether the stream is a terminal."""
         no, force, dumb = {"NO_COLOR": "1"}, {"FORCE_COLOR": "1"}, {"TERM": "dumb"}
         for choice, terminal, environ, wanted in (
             ("auto", True, {}, True),
@@ -42,10 +42,10 @@ COLUMNS = (
 
 
 class TableTests(SynchronousTestCase):
-    """Columns that line up."""
+    """The layout of tables."""
 
     def test_aligned(self) -> None:
-        """Numbers to the right, words to the left, no blanks at the end."""
+        """Numbers are right-aligned, text is left-aligned, and lines have no trailing blanks."""
         rows = [("1", "acme/long-name", "12.50"), ("10", "b", "3.00")]
         self.assertEqual(
             list(table(COLUMNS, rows, None)),
@@ -53,13 +53,13 @@ class TableTests(SynchronousTestCase):
         )
 
     def test_shrinks(self) -> None:
-        """Gaps go first; then what may be cut is cut, not below a dozen columns, and it shows."""
+        """A wide table loses gaps first, then shortens columns to 12 at least, visibly."""
         rows = [("1", "acme/a-very-long-name", "12.50")]
         self.assertEqual(list(table(COLUMNS, rows, 25))[1], "1 acme…ry-long-name 12.50")
         self.assertEqual(list(table(COLUMNS, rows, 3))[1], "1 acm…ong-name 12.50")
 
     def test_wide_characters(self) -> None:
-        """Some characters take two columns, some none."""
+        """Characters take zero, one or two columns."""
         self.assertEqual([width(each) for each in ("ab", "模型", "e\u0301", "")], [2, 4, 1, 0])
         cuts = [cut("模型模型", size) for size in (8, 7, 6, 1)]
         self.assertEqual(cuts, ["模型模型", "模型模…", "模型…", "…"])
@@ -69,14 +69,14 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(len({width(line) for line in lines}), 1)
 
     def test_hostile(self) -> None:
-        """Nothing moves the cursor, changes colours or turns the text around."""
+        """No name moves the cursor, changes colours or reverses the text."""
         names = ["\x1b[31mred", "a\rb\nc", "\u202eabc", "\x9b31m", "a\x00b", "\udcff"]
         for line in table(COLUMNS, [("1", name, "1") for name in names], 40):
             self.assertTrue(line.isprintable(), line)
 
     @given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=5), st.integers(20, 200))
     def test_always(self, rows: list[tuple[str, str, str]], room: int) -> None:
-        """Whatever the names are, there is one printable line for each."""
+        """Each name gives one printable line."""
         lines = list(table([TextColumn("x", shrinks=True)] * 3, rows, room))
         self.assertEqual(len(lines), len(rows) + 1)
         for line in lines:

@@ -1,4 +1,4 @@
-"""A collector that keeps what it is sent, or does not answer."""
+"""An OTLP collector that records the received spans, or does not respond."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 
 class Collector:
-    """OTLP over HTTP on a port of this machine."""
+    """Receives OTLP over HTTP on a local port."""
 
     def __init__(self, *, answers: bool = True) -> None:
         self.received: list[ResourceSpans] = []
@@ -31,7 +31,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -40,17 +40,17 @@ class Collector:
 
     @property
     def names(self) -> list[str]:
-        """The names of the spans so far."""
+        """Return the names of the spans received so far."""
         scopes = (scope for each in self.received for scope in each.scope_spans)
         return [span.name for scope in scopes for span in scope.spans]
 
     def resource(self) -> dict[str, str]:
-        """Who sent them."""
+        """Return the resource of the spans."""
         attributes = self.received[0].resource.attributes
         return {each.key: each.value.string_value for each in attributes}
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop the collector."""
         self._released.set()
         self._server.shutdown()
         self._server.server_close()

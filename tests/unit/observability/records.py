@@ -27,12 +27,12 @@ _PLAIN: dict[str, Any] = {
 
 
 def record(**changes: Any) -> RequestRecord:
-    """The record of a plain success, with changes."""
+    """Return the record of a plain success with these changes."""
     return RequestRecord(**{**_PLAIN, **changes})
 
 
 def refused(**changes: Any) -> RequestRecord:
-    """The record of a request that was refused before any attempt."""
+    """Return the record of a request that was rejected before any attempt."""
     nothing: dict[str, Any] = {
         "mode": "none",
         "candidates": 0,
@@ -71,4 +71,4 @@ anything = st.builds(
     outcome=st.sampled_from(tuple(Outcome)),
     terminated=st.booleans(),
 )
-"""Records whose words are anybody's."""
+"""Records with arbitrary text."""

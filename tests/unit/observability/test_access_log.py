@@ -1,4 +1,4 @@
-"""Request records as lines: the same bytes as by way of the log."""
+"""Tests that records are formatted directly to the same bytes as through the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.observability.records import anything, record, refused
 
 
 def logged(reported: RequestRecord, log_format: str, level: str, moment: float) -> str:
-    """What stands in the log of a record that takes the way of events."""
+    """Return the line of a record that is logged as an event."""
     sink = StringIO()
     observer = line_observer(sink, log_format, level)
 
@@ -35,14 +35,14 @@ def logged(reported: RequestRecord, log_format: str, level: str, moment: float) 
 
 
 def written(reported: RequestRecord, log_format: str, level: str, moment: float) -> str:
-    """What stands there of a record that is written at once."""
+    """Return the line of a record that is written directly."""
     sink = StringIO()
     records_to_lines(sink, log_format, level, lambda: moment)(reported)
     return sink.getvalue()
 
 
 class FickleSink:
-    """A sink that fails while it is told to."""
+    """A sink that fails on demand."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -51,20 +51,20 @@ class FickleSink:
         self.wrong_flush: Exception | None = None
 
     def write(self, text: str) -> None:
-        """Take a line, or fail."""
+        """Write a line, or fail."""
         if self.wrong is not None:
             raise self.wrong
         self.written.append(text)
 
     def flush(self) -> None:
-        """Note how many lines can be seen, or fail."""
+        """Record the number of flushed lines, or fail."""
         if self.wrong_flush is not None:
             raise self.wrong_flush
         self.flushed = len(self.written)
 
 
 class LineTests(SynchronousTestCase):
-    """What a line says."""
+    """The content of a line."""
 
     @given(anything, st.sampled_from(("text", "json")), st.floats(0, 4e9))
     @example(record(model="\ud800"), "json", 0.0)
@@ -72,21 +72,21 @@ class LineTests(SynchronousTestCase):
     @example(record(model="x\r\n1970 info y: z\x1b[2J\x85\u2028"), "text", 0.0)
     @example(refused(), "json", 0.0)
     def test_as_logged(self, reported: RequestRecord, log_format: str, moment: float) -> None:
-        """It is, byte for byte, the line that the record's event would become."""
+        """A line equals that of the record's event, byte for byte."""
         self.assertEqual(
             written(reported, log_format, "info", moment),
             logged(reported, log_format, "info", moment),
         )
 
     def test_level(self) -> None:
-        """Records are of level info, and written where that is."""
+        """Records have level info, and are written if that level is."""
         for level, count in (("debug", 1), ("info", 1), ("warn", 0), ("error", 0)):
             for way in (logged, written):
                 line = way(record(), "text", level, 0.25)
                 self.assertEqual(len(line.splitlines()), count, level)
 
     def test_text(self) -> None:
-        """Time, level, logger and the facts there are."""
+        """A text line has time, level, logger and the known facts."""
         self.assertEqual(
             written(record(), "text", "info", 0.25),
             "1970-01-01T00:00:00.250Z info autopilot.requests: r1 alias model=m status=200"
@@ -94,17 +94,17 @@ class LineTests(SynchronousTestCase):
         )
 
     def test_json(self) -> None:
-        """Numbers are numbers, what is not known is null."""
+        """In JSON, numbers are numbers and unknown facts are null."""
         line = json.loads(written(refused(), "json", "info", 0.25))
         self.assertEqual((line["bytes"], line["duration_ms"]), (0, 2000.0))
         self.assertEqual((line["model"], line["ttfb_ms"]), (None, None))
 
 
 class SinkTests(SynchronousTestCase):
-    """Where lines go, and what becomes of those that cannot."""
+    """The output of lines, and its failures."""
 
     def setUp(self) -> None:
-        """Lines into a fickle sink, whose own log is caught, on a clock that stands."""
+        """Write into an unreliable sink, with a fixed clock and a captured log."""
         self.sink = FickleSink()
         self.now = 1e9
         self.complaints: list[tuple[int, str]] = []
@@ -117,14 +117,14 @@ class SinkTests(SynchronousTestCase):
         self.write = records_to_lines(self.sink, "text", "info", lambda: self.now)
 
     def test_seen_at_once(self) -> None:
-        """Each line is written in one piece and flushed."""
+        """Each line is written with one call and flushed."""
         for count in (1, 2):
             self.write(record())
             self.assertEqual((len(self.sink.written), self.sink.flushed), (count, count))
         self.assertTrue(all(line.endswith("completed\n") for line in self.sink.written))
 
     def test_file(self) -> None:
-        """A line stands in a log file while that is still open."""
+        """A line is in the log file before the file is closed."""
         path = Path(self.mktemp())
         log_file = LogFile.fromFullPath(str(path))
         self.addCleanup(log_file.close)
@@ -133,14 +133,14 @@ class SinkTests(SynchronousTestCase):
             self.assertEqual(len(path.read_bytes().splitlines()), count)
 
     def test_closed_file(self) -> None:
-        """A log file that was closed under it costs lines, not requests."""
+        """A closed log file loses lines, but fails no request."""
         log_file = LogFile.fromFullPath(self.mktemp())
         write = records_to_lines(log_file, "text", "info")
         log_file.close()
         write(record())
 
     def test_failures(self) -> None:
-        """A sink that fails does not disturb, and once it works the log says what is missing."""
+        """A failing sink raises nothing, and the log later reports the lost lines."""
         self.sink.wrong = OSError(28, "No space left on device")
         for _ in range(3):
             self.write(record())
@@ -152,7 +152,7 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.complaints, [(3, "No space left on device")])
 
     def test_flapping(self) -> None:
-        """A sink that fails every other time is complained of once a minute."""
+        """The loss of lines is reported at most once a minute."""
         for _ in range(5):
             self.sink.wrong_flush = ValueError("closed")
             self.write(record())

@@ -1,4 +1,4 @@
-"""The ring behind the charts, on a clock of the test's."""
+"""Tests of the history, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.unit.observability.records import record
 
 
 class HistoryTests(SynchronousTestCase):
-    """What is counted, where, and for how long."""
+    """The counters of the ring."""
 
     def setUp(self) -> None:
-        """Begin in the middle of an interval, long after the clock's start."""
+        """Start in the middle of an interval, long after the clock's start."""
         self.clock = Clock()
         self.clock.advance(100_015.0)
         self.history = History(self.clock.seconds)
@@ -33,7 +33,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(len(self.history.window().intervals), INTERVALS)
 
     def test_counts(self) -> None:
-        """Requests, failovers, outcomes and the first byte of those that had one."""
+        """Requests, failovers, outcomes and first bytes are counted."""
         self.history.add(record(first_byte=0.2, failovers=("status_503", "status_429")))
         self.history.add(record(first_byte=None, outcome="refused", failovers=()))
         window = self.history.window()
@@ -44,7 +44,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(window.intervals[:-1], (Interval(),) * (INTERVALS - 1))
 
     def test_quantiles(self) -> None:
-        """Off by a tenth at most, from milliseconds to minutes, and never beyond the scale."""
+        """Quantiles are off by a tenth at most, from milliseconds to minutes."""
         for value in (0.012, 0.4, 7.0, 60.0):
             history = History(self.clock.seconds)
             for step in range(100):
@@ -68,14 +68,14 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(self.history.window().whole.requests, 1)
 
     def test_bounded(self) -> None:
-        """A long time with requests keeps no more than a short one."""
+        """The ring does not grow with time."""
         for _ in range(3 * INTERVALS):
             self.history.add(record())
             self.clock.advance(INTERVAL)
         self.assertEqual(self.history.window().whole.requests, INTERVALS - 1)
 
     def test_together(self) -> None:
-        """Counts are added up, of quantiles the worst is taken."""
+        """Merging adds counts, and takes the worst quantiles."""
         one, other = Interval(1, 2, 1, 0.5, 0.9), Interval(3, 0, 2, 0.4, 1.5)
         self.assertEqual(merged([one, Interval(), other]), Interval(4, 2, 3, 0.5, 1.5))
         self.assertEqual(merged([]), Interval())

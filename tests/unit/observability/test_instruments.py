@@ -1,4 +1,4 @@
-"""Counts and histograms that are kept as plain numbers."""
+"""Tests of the counters and histograms."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10
 
 
 def by_us(*counted: Counter | Histogram) -> str:
-    """What a scrape shows of what we counted."""
+    """Return the exposition of the router's instruments."""
     registry = CollectorRegistry()
     registry.register(InstrumentCollector(*counted))
     return generate_latest(registry).decode()
 
 
 def by_the_library(count: Callable[[CollectorRegistry], None]) -> str:
-    """What it would show of the library's own instruments, less the times of creation."""
+    """Return the exposition of the library's instruments, without creation times."""
     registry = CollectorRegistry()
     count(registry)
     text = generate_latest(registry).decode()
@@ -33,11 +33,11 @@ def by_the_library(count: Callable[[CollectorRegistry], None]) -> str:
 
 
 class CountingTests(SynchronousTestCase):
-    """The text of a scrape is the one that the library's own instruments give."""
+    """The exposition equals that of the library's own instruments."""
 
     @given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 599), st.integers(0, 9))))
     def test_labelled(self, counted: list[tuple[str, int, int]]) -> None:
-        """Counters with labels, whatever the labels hold."""
+        """Counters with labels of any text."""
         ours = Counter("made_total", 'Things\nmade with "\\".', "of", "status")
         for of, status, number in counted:
             ours.values[of, status] += number
@@ -53,7 +53,7 @@ class CountingTests(SynchronousTestCase):
 
     @given(st.lists(st.integers(0, 2**40)))
     def test_unlabelled(self, counted: list[int]) -> None:
-        """Counters without labels, which are there from the beginning."""
+        """Counters without labels, which exist from the start."""
         ours = Counter("bytes_total", "Bytes.")
         for number in counted:
             ours.values[()] += number
@@ -67,7 +67,7 @@ class CountingTests(SynchronousTestCase):
 
     @given(st.lists(values))
     def test_histogram(self, observed: list[float]) -> None:
-        """Histograms; a value on a bound is below it."""
+        """Histograms, in which a value on a bound belongs to that bucket."""
         ours = Histogram("took_seconds", "Time.", BOUNDS)
         for value in observed:
             ours.observe(value)
@@ -80,6 +80,6 @@ class CountingTests(SynchronousTestCase):
         self.assertEqual(by_us(ours), by_the_library(count))
 
     def test_order(self) -> None:
-        """Metrics come in the order given."""
+        """Metrics keep their order."""
         text = by_us(Counter("b_total", "B."), Counter("a_total", "A."))
         self.assertLess(text.index("b_total"), text.index("a_total"))

@@ -31,19 +31,19 @@ def _failure(error: type[Exception], *, other_place: bool = False) -> Failure:
 
 
 class RepeatsTests(SynchronousTestCase):
-    """The state machine, with times of its own."""
+    """The rate limit with given times."""
 
     def setUp(self) -> None:
-        """Nothing was met."""
+        """Create a rate limit."""
         self.repeats = LogRateLimit()
 
     def told(self, kind: str, *moments: float) -> list[tuple[float, int]]:
-        """When something was told, and of how many."""
+        """Return the times and numbers of the admitted messages."""
         counts = ((moment, self.repeats.admit(kind, moment)) for moment in moments)
         return [(moment, count) for moment, count in counts if count is not None]
 
     def test_an_hour(self) -> None:
-        """Every fifteen seconds for an hour: nine times, and none is left out of the counts."""
+        """A message every fifteen seconds for an hour is logged nine times, with full counts."""
         told = self.told("a", *(15.0 * n for n in range(240)))
         self.assertEqual([moment for moment, _ in told[:5]], [0.0, 60.0, 180.0, 420.0, 900.0])
         self.assertEqual([count for _, count in told[:5]], [1, 4, 8, 16, 32])
@@ -52,7 +52,7 @@ class RepeatsTests(SynchronousTestCase):
         self.assertEqual(max(gaps), MAX_PAUSE)
 
     def test_kinds(self) -> None:
-        """Another kind is told at once, and does not make the first new."""
+        """Another kind is logged at once, without resetting the first."""
         self.assertEqual(self.told("a", 0.0), [(0.0, 1)])
         self.assertEqual(self.told("b", 1.0), [(1.0, 1)])
         self.assertEqual(self.told("a", 2.0, 59.9), [])
@@ -60,23 +60,23 @@ class RepeatsTests(SynchronousTestCase):
         self.assertEqual(self.told("a", 62.0), [(62.0, 3)])
 
     def test_quiet(self) -> None:
-        """What was quiet for long is new."""
+        """A kind is new after a long pause."""
         self.told("a", 0.0, 30.0, 60.0)
         self.assertEqual(self.told("a", 60.0 + MAX_PAUSE + 1, 62.0 + MAX_PAUSE), [(661.0, 1)])
 
     def test_over(self) -> None:
-        """So is what was over."""
+        """Every kind is new after a reset."""
         self.told("a", 0.0, 30.0)
         self.repeats.reset()
         self.assertEqual(self.told("a", 31.0), [(31.0, 1)])
 
     def test_clock_set_back(self) -> None:
-        """A clock that was set back silences nothing."""
+        """A clock that is set back suppresses no message."""
         self.told("a", 1e9)
         self.assertEqual(self.told("a", 5.0, 6.0, 5.0 + FIRST_PAUSE), [(5.0, 1), (65.0, 2)])
 
     def test_bounded(self) -> None:
-        """Kinds without end take no memory without end; the one that goes on stays known."""
+        """The number of kinds is bounded, and an active kind is kept."""
         for number in range(10_000):
             self.repeats.admit(f"kind {number}", 0.0)
             self.repeats.admit("a", 0.0)
@@ -85,7 +85,7 @@ class RepeatsTests(SynchronousTestCase):
 
     @given(st.lists(st.floats(min_value=0.0, max_value=MAX_PAUSE), min_size=1, max_size=200))
     def test_counts(self, pauses: list[float]) -> None:
-        """While it goes on nothing is lost: what was told of and what was not make all of them."""
+        """The admitted counts and the suppressed messages add up to all messages."""
         repeats, now, told = LogRateLimit(), 0.0, 0
         for pause in pauses:
             now += pause
@@ -103,7 +103,7 @@ class RepeatsTests(SynchronousTestCase):
 
 
 class FailureLogTests(SynchronousTestCase):
-    """What callbacks raise."""
+    """The log of callbacks' exceptions."""
 
     def test_limited(self) -> None:
         """The first failure of a kind is logged, then a count; another kind is logged at once."""

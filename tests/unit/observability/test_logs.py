@@ -1,4 +1,4 @@
-"""Log lines: one per event, whatever the event holds."""
+"""Tests of the log formats: one safe line per event."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ values = st.recursive(
 
 
 class LogTests(SynchronousTestCase):
-    """The observer behind a ``Logger``."""
+    """The observer of a ``Logger``."""
 
     def lines(self, log_format: str, level: str = "debug", **event: Any) -> list[str]:
-        """What comes out when a message with these fields is logged at level warn."""
+        """Return the line of a warning with these fields."""
         sink = StringIO()
         observer = line_observer(sink, log_format, level)
 
@@ -60,11 +60,11 @@ class LogTests(SynchronousTestCase):
         return sink.getvalue().splitlines()
 
     def test_interface(self) -> None:
-        """The observer is one that Twisted takes."""
+        """The observer provides Twisted's interface."""
         verifyObject(ILogObserver, line_observer(StringIO(), "json", "info"))
 
     def test_text(self) -> None:
-        """A text line has time, level, logger and the filled-in message."""
+        """A text line has time, level, logger and the formatted message."""
         (line,) = self.lines("text", name="world")
         self.assertEqual(line, "1970-01-01T00:00:00.250Z warn here: hello world")
 
@@ -86,18 +86,18 @@ class LogTests(SynchronousTestCase):
         )
 
     def test_level(self) -> None:
-        """Events below the level are left out, those at it are not."""
+        """Events below the level are not written."""
         self.assertEqual(len(self.lines("text", "warn", name="x")), 1)
         self.assertEqual(self.lines("text", "error", name="x"), [])
 
     @given(st.floats(-1e9, 1e10) | st.integers(0, 2000).map(lambda tick: 2.0**30 + tick / 2e6))
     def test_time(self, moment: float) -> None:
-        """A time is what the calendar says, to the millisecond that is past."""
+        """A time equals the calendar's, rounded down to milliseconds."""
         expected = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
         self.assertEqual(utc(moment), expected.replace("+00:00", "Z"))
 
     def test_text_cannot_be_forged(self) -> None:
-        """A value cannot begin a line of its own or send escape sequences to a terminal."""
+        """A value cannot start a line or send escape sequences to a terminal."""
         first, second = self.lines("text", name="x\r\n1970 info y: z\x1b[2J\x85\u2028")
         self.assertTrue(first.endswith(r"hello x\x0d"))
         self.assertEqual(second, r"    1970 info y: z\x1b[2J\x85\u2028")
@@ -110,7 +110,7 @@ class LogTests(SynchronousTestCase):
         self.assertIn("value", found)
 
     def test_objects_show_their_type_only(self) -> None:
-        """An object's own text, which may hold a secret, stays out."""
+        """The repr of an object, which may contain a secret, is not written."""
 
         class Request:
             def __repr__(self) -> str:
@@ -123,14 +123,14 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(found["key"], {"1": "<bytes>"})
 
     def test_circular(self) -> None:
-        """A list that holds itself ends somewhere."""
+        """A list that contains itself is truncated."""
         loop: list[object] = []
         loop.append(loop)
         (line,) = self.lines("json", format="fixed", loop=loop)
         self.assertIn("<list>", line)
 
     def failure(self) -> Failure:
-        """A failure from a frame with a secret in a variable, captured with its variables."""
+        """Return a failure whose frame has a secret in a variable."""
         secret = "hunter" + "2"
         try:
             raise ValueError(len(secret))
@@ -138,7 +138,7 @@ class LogTests(SynchronousTestCase):
             return Failure(captureVars=True)
 
     def test_traceback_without_values(self) -> None:
-        """A failure is shown by its source lines, never by the values of variables."""
+        """A traceback has source lines, but no values of variables."""
         (line,) = self.lines("json", format="broke", log_failure=self.failure())
         found = json.loads(line)
         self.assertEqual((found["message"], found["error"]), ("broke", "ValueError"))
@@ -150,7 +150,7 @@ class LogTests(SynchronousTestCase):
         self.assertNotIn("hunter2", "".join(text))
 
     def test_older_log_api(self) -> None:
-        """Events of twisted.python.log come out too, an error's traceback once."""
+        """Events of twisted.python.log are written too, with an error's traceback once."""
         sink = StringIO()
         publisher = LogPublisher(line_observer(sink, "json", "info"))
         old = legacy.LogPublisher(observerPublisher=publisher, publishPublisher=publisher)
@@ -163,7 +163,7 @@ class LogTests(SynchronousTestCase):
         self.assertIn("ValueError", second["traceback"])
 
     def test_seen_by_the_older_api(self) -> None:
-        """What an observer of the older API left in an event hides none of its own fields."""
+        """Names added by an observer of the legacy API hide no field of the event."""
         sink = StringIO()
         older = LegacyLogObserverWrapper(lambda event: None)  # type: ignore[arg-type]
         publisher = LogPublisher(older, line_observer(sink, "json", "info"))
@@ -174,14 +174,14 @@ class LogTests(SynchronousTestCase):
 
 
 class RepeatedTests(SynchronousTestCase):
-    """A traceback that comes again and again."""
+    """Repeated tracebacks."""
 
     def setUp(self) -> None:
         """A sink, and an observer of each format."""
         self.sink = StringIO()
 
     def failing(self, log_format: str, *moments: float) -> list[str]:
-        """Log the same bug at these moments; the lines that tell of it, without tracebacks."""
+        """Log the same failure at these times, and return its lines without tracebacks."""
         observer = line_observer(self.sink, log_format, "info")
         for moment in moments:
             try:
@@ -192,7 +192,7 @@ class RepeatedTests(SynchronousTestCase):
         return [line for line in self.sink.getvalue().splitlines() if "a bug" in line]
 
     def test_text(self) -> None:
-        """The first, and later one for all that came meanwhile."""
+        """The first failure is written, then one line with the number of the others."""
         lines = self.failing("text", *range(200))
         self.assertEqual(len(lines), 3)
         self.assertTrue(lines[0].endswith("here: a bug"))
@@ -200,6 +200,6 @@ class RepeatedTests(SynchronousTestCase):
         self.assertEqual(self.sink.getvalue().count("Traceback"), 3)
 
     def test_json(self) -> None:
-        """The same, as a number."""
+        """In JSON the number is a field."""
         times = [json.loads(line)["times"] for line in self.failing("json", *range(200))]
         self.assertEqual(times, [1, 60, 120])

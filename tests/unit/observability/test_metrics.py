@@ -1,4 +1,4 @@
-"""The Prometheus metrics."""
+"""Tests of the Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ NEW = {
 
 
 class MetricsTests(SynchronousTestCase):
-    """What is counted, under which names."""
+    """The metrics and their names."""
 
     def setUp(self) -> None:
-        """Metrics that watch constant gauges."""
+        """Create metrics with constant gauges."""
         self.metrics = Metrics("1.2.3")
         self.age = -1.0
         self.metrics.watch(
@@ -57,7 +57,7 @@ class MetricsTests(SynchronousTestCase):
         )
 
     def samples(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """Every sample by its name without prefix and its labels."""
+        """Return every sample by its name without prefix and its labels."""
         return {
             (sample.name.removeprefix(PREFIX), tuple(sorted(sample.labels.items()))): sample.value
             for family in text_string_to_metric_families(self.metrics.text().decode())
@@ -65,7 +65,7 @@ class MetricsTests(SynchronousTestCase):
         }
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The value of one sample."""
+        """Return the value of one sample."""
         return self.samples().get((name, tuple(sorted(labels.items()))))
 
     def count(self, *records: RequestRecord, known: Container[str] = ("m",)) -> None:
@@ -74,14 +74,14 @@ class MetricsTests(SynchronousTestCase):
             self.metrics.request(each, known)
 
     def test_names(self) -> None:
-        """The names that dashboards already use, and the new ones."""
+        """All names exist, those of existing dashboards included (contract §10)."""
         self.count(record(failovers=("status_503",)), record(outcome="upstream_broken"), refused())
         self.metrics.refresh("models", "ok", 2)
         names = {name for name, _ in self.samples()}
         self.assertEqual((KEPT_FOR_DASHBOARDS | NEW) - names, set())
 
     def test_gauges(self) -> None:
-        """Gauges are asked for at each scrape."""
+        """Gauges are read at each scrape."""
         self.assertEqual(self.value("ready_snapshot_age_ms"), -1)
         self.age = 2.0
         for name, value in (
@@ -97,14 +97,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("build_info", version="1.2.3"), 1)
 
     def test_requests(self) -> None:
-        """By status; 0 for a client that left before there was one."""
+        """Requests are counted by status, with 0 for clients that disconnected before it."""
         self.count(record(), record(), refused(), record(status=None, outcome="client_gone"))
         self.metrics.rejected_head(431)
         for status, count in (("200", 2), ("400", 1), ("0", 1), ("431", 1)):
             self.assertEqual(self.value("requests_total", status=status), count, status)
 
     def test_selection(self) -> None:
-        """Relayed responses by model and status; neither refusals nor clients that left."""
+        """Relayed responses are counted by model and status; other requests are not."""
         self.count(
             record(),
             record(status=503),
@@ -117,7 +117,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertIsNone(self.value("selection_total", model="m", status="0"))
 
     def test_clients_create_no_series(self) -> None:
-        """Names that the catalog does not have are all one."""
+        """Names outside the catalog share one label value."""
         before = len(self.samples())
         self.count(*(record(model=f"made-up-{number}") for number in range(500)))
         self.assertEqual(self.value("selection_total", model="other", status="200"), 500)
@@ -126,7 +126,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("selection_total", model="other", status="200"), 501)
 
     def test_models_come_and_go(self) -> None:
-        """A catalog of ever new names makes no series for ever; known ones are still counted."""
+        """The number of series is bounded when the catalog keeps changing."""
         for number in range(5000):
             self.metrics.request(record(model=f"m-{number}"), {f"m-{number}"})
         self.assertLess(len(self.samples()), 2100)
@@ -135,13 +135,13 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("selection_total", model="m-0", status="200"), 2)
 
     def test_failovers(self) -> None:
-        """Each failed attempt by its reason."""
+        """Failed attempts are counted by reason."""
         self.count(record(failovers=("status_503", "status_503", "connect_error")))
         self.assertEqual(self.value("failover_reason_total", reason="status_503"), 2)
         self.assertEqual(self.value("failover_reason_total", reason="connect_error"), 1)
 
     def test_times_and_sizes(self) -> None:
-        """Histograms of what there was; a request without attempt is not among the attempts."""
+        """The histograms count known values; a request without attempts has none."""
         self.count(record(), refused(sent=0))
         self.assertEqual(self.value("time_to_first_byte_seconds_count"), 1)
         self.assertEqual(self.value("request_duration_seconds_count"), 2)
@@ -150,7 +150,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("relayed_bytes_total"), 42)
 
     def test_outcomes(self) -> None:
-        """Clients that left, responses that broke, and streams without a terminator."""
+        """Disconnects, broken responses and unterminated streams are counted."""
         self.count(
             record(),
             refused(),
@@ -164,7 +164,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("unterminated_streams_total"), 1)
 
     def test_feeds(self) -> None:
-        """Refreshes by outcome, and the records that could not be read."""
+        """Refreshes are counted by outcome, and rejected records by feed."""
         self.metrics.refresh("models", "ok", 2)
         self.metrics.refresh("models", "failed", 0)
         self.assertEqual(self.value("feed_refresh_total", feed="models", outcome="ok"), 1)

@@ -1,4 +1,4 @@
-"""Where spans go: a collector, whatever becomes of it, and nowhere if nobody asked for them."""
+"""Tests of the export of spans to a working, silent or missing collector."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])
 
 
 class ExportingTests(SynchronousTestCase):
-    """A router as a process, with a stub before it and a collector beside it."""
+    """A router process with a stub and a collector."""
 
     def served(self, collector: Collector, **variables: str) -> RouterProcess:
-        """A router that exports to the collector."""
+        """Start a router that exports to the collector."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir(parents=True)
         stub = StubProcess("stub", folder, ())
@@ -52,14 +52,14 @@ class ExportingTests(SynchronousTestCase):
         return router
 
     def ask(self, router: RouterProcess) -> None:
-        """One streamed completion, by failover."""
+        """Send one streamed request that fails over."""
         body = completion("stub/503-cold,stub/ok", stream=True)
         head = post_head(CHAT, [("Content-Length", str(len(body)))])
         reply = Exchange(router.port, head + body).finish()
         self.assertTrue(reply.body.endswith(b"data: [DONE]\n\n"), reply)
 
     def test_export(self) -> None:
-        """Spans arrive, as the variables of the environment have it."""
+        """Spans arrive as configured by the environment."""
         collector = Collector()
         self.addCleanup(collector.close)
         router = self.served(collector, OTEL_SERVICE_NAME="edge")
@@ -71,7 +71,7 @@ class ExportingTests(SynchronousTestCase):
         self.assertEqual(collector.keys, {_KEY})
 
     def test_last_spans(self) -> None:
-        """What was not yet sent is sent at the end."""
+        """The remaining spans are exported on shutdown."""
         collector = Collector()
         self.addCleanup(collector.close)
         router = self.served(collector, OTEL_BSP_SCHEDULE_DELAY="600000")
@@ -83,7 +83,7 @@ class ExportingTests(SynchronousTestCase):
         self.assertEqual(collector.resource()["service.name"], "chutes-autopilot")
 
     def test_collector_gone(self) -> None:
-        """Requests do not notice; the log says so once, and nothing of the key."""
+        """A missing collector affects no request; the log has one warning without the key."""
         collector = Collector()
         collector.close()
         router = self.served(collector)
@@ -99,7 +99,7 @@ class ExportingTests(SynchronousTestCase):
             self.assertNotIn(word, log)
 
     def test_silent_collector(self) -> None:
-        """A collector that takes and never answers holds up neither a request nor the end."""
+        """A silent collector delays neither requests nor the shutdown."""
         collector = Collector(answers=False)
         self.addCleanup(collector.close)
         router = self.served(collector)
@@ -114,10 +114,10 @@ class ExportingTests(SynchronousTestCase):
 
 
 class AbsentTests(SynchronousTestCase):
-    """Nobody asked for traces."""
+    """Routers without traces."""
 
     def test_not_imported(self) -> None:
-        """Nothing of OpenTelemetry is imported, although it is installed."""
+        """OpenTelemetry is not imported, although it is installed."""
         done = subprocess.run(
             [sys.executable, "-c", _IMPORTED],
             cwd=ROOT,
@@ -129,7 +129,7 @@ class AbsentTests(SynchronousTestCase):
         self.assertEqual(done.stdout, "[]\n")
 
     def test_not_installed(self) -> None:
-        """The setting is refused where the extra is missing, with what to install."""
+        """Without the extra, OTEL_TRACES is an error that names the package to install."""
         switch = ExtraSwitch("otel", "no-such-package")
         self.assertIs(switch.check(False), False)
         with self.assertRaisesRegex(ValueError, r"pip install 'chutes-autopilot\[otel\]'"):

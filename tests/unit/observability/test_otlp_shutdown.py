@@ -1,4 +1,4 @@
-"""An end that does not wait for a slow collector, and keeps its secrets all the same."""
+"""Tests that the shutdown neither waits for a slow collector nor leaks secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY = "fixture-of-a-collector"
 
 
 class _ThreadedClock(Clock):
-    """A clock that is told things by other threads; ``told`` once the last of them has spoken."""
+    """A clock with callFromThread; ``told`` is set by the last call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,30 +27,30 @@ class _ThreadedClock(Clock):
         self.told = Event()
 
     def callFromThread(self, call: Callable[..., None], *given: Any) -> None:  # noqa: N802
-        """Keep the call until the test comes to it."""
+        """Record the call for the test."""
         self.heard.append(lambda: call(*given))
         if not given:
             self.told.set()
 
 
 class _Slow(SpanExporter):
-    """Complains when it is let go, in words that hold a key."""
+    """An exporter that logs a key on shutdown."""
 
     def __init__(self) -> None:
         self.let_go = Event()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Wait, and fail."""
+        """Wait, then fail."""
         self.let_go.wait(60)
         logging.getLogger("opentelemetry.exporter").error("bad header value: %s", _KEY)
         return SpanExportResult.FAILURE
 
 
 class GoodbyeTests(SynchronousTestCase):
-    """The last spans take longer than anybody waits."""
+    """A shutdown during which the last export takes too long."""
 
     def test_late_complaint(self) -> None:
-        """What the SDK says after that is still not printed in its own words."""
+        """Later warnings of the SDK are still not written to stderr."""
         clock, exporter = _ThreadedClock(), _Slow()
         self.addCleanup(exporter.let_go.set)
         logger = logging.getLogger("opentelemetry")

@@ -1,4 +1,4 @@
-"""The last requests."""
+"""Tests of the recent requests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tests.unit.observability.records import record, refused
 
 
 class RecentTests(SynchronousTestCase):
-    """A short memory."""
+    """The kept records."""
 
     def test_newest_first(self) -> None:
-        """What was chosen lately, the last first, and never more than fifty."""
+        """The last fifty records are kept, newest first."""
         recent = RecentRequests()
         self.assertEqual(recent.summary(), [])
         for number in range(60):
@@ -21,7 +21,7 @@ class RecentTests(SynchronousTestCase):
         self.assertEqual(models, [f"m{number}" for number in range(59, 9, -1)])
 
     def test_facts(self) -> None:
-        """What a person wants to know; not the request id, which may be the client's own words."""
+        """The summary omits the request id, which a client may have chosen."""
         recent = RecentRequests()
         recent.add(record(request_id="secret", failovers=("status_503",), attempts=2))
         recent.add(refused())

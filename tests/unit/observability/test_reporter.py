@@ -1,4 +1,4 @@
-"""Request records as log events."""
+"""Tests of the reporter of request records."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.unit.observability.records import record, refused
 
 
 class ReporterTests(SynchronousTestCase):
-    """What is logged of a record, and whether."""
+    """The events of records, and their sampling."""
 
     def report(
         self, *records: RequestRecord, sample: float = 1.0, chance: float = 0.5
     ) -> list[LogEvent]:
-        """The events that the records become."""
+        """Return the events of these records."""
         events: list[LogEvent] = []
 
         @provider(ILogObserver)
@@ -34,12 +34,12 @@ class ReporterTests(SynchronousTestCase):
         return events
 
     def message(self, reported: RequestRecord) -> str:
-        """The text of the one line, without its time."""
+        """Return the text of the only line, without its time."""
         (event,) = self.report(reported)
         return text_line(event).partition("autopilot.requests: ")[2].rstrip("\n")
 
     def test_text(self) -> None:
-        """A line for people, in milliseconds."""
+        """The text has the facts, with times in milliseconds."""
         self.assertEqual(
             self.message(record()),
             "r1 alias model=m status=200 attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42"
@@ -51,7 +51,7 @@ class ReporterTests(SynchronousTestCase):
         )
 
     def test_no_none(self) -> None:
-        """What there is not is not in the line."""
+        """Unknown facts are not in the text."""
         self.assertEqual(
             self.message(refused()),
             "r1 none status=400 attempts=0/0 duration=2000.0ms bytes=0 refused",
@@ -60,13 +60,13 @@ class ReporterTests(SynchronousTestCase):
         self.assertNotIn("None", self.message(gone))
 
     def test_braces_in_values(self) -> None:
-        """What a client chose is a value, never a format."""
+        """A client's text is a value, never part of the format."""
         text = self.message(record(request_id="{log_source}", model="{0!r}\n\x1b[31m"))
         self.assertIn("{log_source} alias model={0!r}", text)
         self.assertNotIn("\x1b", text)
 
     def test_json(self) -> None:
-        """The event has each fact under its name, and numbers are numbers."""
+        """The event has each fact as a field, and numbers as numbers."""
         (event,) = self.report(record())
         line = json.loads(json_line(event))
         for shared in ("time", "level", "logger", "message"):
@@ -94,7 +94,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertIsNone(json.loads(json_line(event))["ttfb_ms"])
 
     def test_sampling(self) -> None:
-        """Successes are thinned; whatever went wrong is always there."""
+        """Only clean successes are sampled."""
         for wrong in (
             record(outcome="client_gone", status=None),
             record(outcome="upstream_broken"),
@@ -115,7 +115,7 @@ class ReporterTests(SynchronousTestCase):
             self.assertEqual(len(self.report(record(), sample=sample, chance=chance)), logged)
 
     def test_record_has_no_secrets(self) -> None:
-        """A record has no place for an address, a token, a header or a body."""
+        """A record has no field for an address, a token, a header or a body (contract §10)."""
         self.assertEqual(
             set(RequestRecord.__struct_fields__),
             {

@@ -1,4 +1,4 @@
-"""One span for each request and one for each of its attempts, however it ends."""
+"""Tests of tracing: a span for each request, and one for each attempt."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PARENT = f"00-{_TRACE}-{_SPAN}-01".encode()
 
 
 def failures() -> FailureLog:
-    """A log of what fails, at a time that stands still."""
+    """Return a failure log with a fixed clock."""
     return FailureLog(Logger(), Clock().seconds)
 
 
 class SpanTestCase(RouterTestCase):
-    """A router that is followed."""
+    """A router with tracing."""
 
     def setUp(self) -> None:
         """Keep the spans in memory."""
@@ -47,7 +47,7 @@ class SpanTestCase(RouterTestCase):
         return provider
 
     def ended(self) -> tuple[ReadableSpan, list[ReadableSpan]]:
-        """The span of the one request that ended, and those of its attempts."""
+        """Return the span of the only finished request, and those of its attempts."""
         *attempts, request = self.spans.get_finished_spans()
         self.assertEqual(request.kind, SpanKind.SERVER)
         for each in attempts:
@@ -57,7 +57,7 @@ class SpanTestCase(RouterTestCase):
         return request, attempts
 
     def sent_up(self) -> dict[str, list[str]]:
-        """The fields of the head that went up last, by lower-case name."""
+        """Return the fields of the last upstream request, by lower-case name."""
         found: dict[str, list[str]] = {}
         lines = self.wire.value().partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
         for name, _, value in (line.partition(": ") for line in lines):
@@ -66,10 +66,10 @@ class SpanTestCase(RouterTestCase):
 
 
 class SpanTests(SpanTestCase):
-    """What they say."""
+    """The attributes of spans."""
 
     def test_stream(self) -> None:
-        """A request that was served at once."""
+        """A request that succeeds at once has two spans."""
         self.ask(ALIAS)
         self.streams()
         request, (attempt,) = self.ended()
@@ -109,7 +109,7 @@ class SpanTests(SpanTestCase):
         self.assertEqual(request.status.status_code, StatusCode.UNSET)
 
     def test_failover(self) -> None:
-        """A span for each attempt; the failed one says why, the request is none the worse."""
+        """Each attempt has a span; a failed attempt's has the reason, the request's no error."""
         self.ask(ALIAS)
         self.wire.says(whole(503, b"no", JSON, b"Connection: close"))
         self.streams()
@@ -125,7 +125,7 @@ class SpanTests(SpanTestCase):
         self.assertEqual(request.attributes["autopilot.failovers"], "status_503")
 
     def test_all_failed(self) -> None:
-        """Nobody answered."""
+        """A request without any response is an error."""
         self.ask("a,b")
         self.wire.closes()
         self.wire.closes()
@@ -137,7 +137,7 @@ class SpanTests(SpanTestCase):
         self.assertNotIn("gen_ai.response.model", request.attributes)
 
     def test_client_gone(self) -> None:
-        """Who leaves makes no error."""
+        """A disconnecting client is not an error."""
         for committed in (False, True):
             self.spans.clear()
             client = self.ask("a")
@@ -151,7 +151,7 @@ class SpanTests(SpanTestCase):
             self.assertEqual(statuses, {StatusCode.UNSET})
 
     def test_broken(self) -> None:
-        """An answer that breaks is an error of its attempt and of the request."""
+        """A broken response is an error of its attempt and of the request."""
         self.ask("a")
         self.wire.says(head(), chunk(TOKEN))
         self.wire.resets()
@@ -162,7 +162,7 @@ class SpanTests(SpanTestCase):
             self.assertEqual(each.attributes["error.type"], "upstream_broken")
 
     def test_refused(self) -> None:
-        """A request that never went up has no attempts, and is its client's own mistake."""
+        """A rejected request has no attempts, and is not an error."""
         self.ask("unheard-of")
         request, attempts = self.ended()
         self.assertEqual(attempts, [])
@@ -171,7 +171,7 @@ class SpanTests(SpanTestCase):
         self.assertEqual(request.status.status_code, StatusCode.UNSET)
 
     def test_names(self) -> None:
-        """What is not in the catalog names no span, and no name is longer than a record's."""
+        """Names outside the catalog are not in span names, and attributes are limited in length."""
         self.tracer = Tracing(self._provider(), "1", lambda: (), failures())
         self.build()
         self.ask("a")
@@ -186,7 +186,7 @@ class SpanTests(SpanTestCase):
         self.assertEqual(len(str(request.attributes["gen_ai.request.model"])), 256)
 
     def test_nothing_said(self) -> None:
-        """No word of the conversation, no key, no address."""
+        """Spans contain no body, key or address (contract §10)."""
         self.ask("a", messages=[{"role": "user", "content": "a private matter"}])
         self.streams()
         told = "".join(each.to_json() for each in self.spans.get_finished_spans())
@@ -194,7 +194,7 @@ class SpanTests(SpanTestCase):
             self.assertNotIn(word, told)
 
     def test_dialects(self) -> None:
-        """The span of an attempt says where it went."""
+        """An attempt's span has the upstream's host."""
         self.ask("a", dialect=Dialect.MESSAGES)
         self.wire.says(whole(200, b"{}"))
         _, (attempt,) = self.ended()
@@ -203,10 +203,10 @@ class SpanTests(SpanTestCase):
 
 
 class PropagationTests(SpanTestCase):
-    """Whose child a span is, and whose parent."""
+    """The parents of spans."""
 
     def test_parent(self) -> None:
-        """The client's trace goes on, and the upstream is told of the attempt, each time anew."""
+        """The client's trace continues, and each attempt is the parent of the upstream's spans."""
         fields = ((b"TraceParent", _PARENT), (b"tracestate", b"vendor=1"), (b"X-Other", b"1"))
         self.ask(ALIAS, *fields)
         self.wire.says(whole(503, b"", JSON, b"Connection: close"))
@@ -223,7 +223,7 @@ class PropagationTests(SpanTestCase):
         self.assertNotEqual(first.context.span_id, second.context.span_id)
 
     def test_none(self) -> None:
-        """Without a parent a trace begins here."""
+        """Without a parent the router starts a trace."""
         self.ask("a")
         self.assertEqual(len(self.sent_up()["traceparent"]), 1)
         self.streams()
@@ -231,7 +231,7 @@ class PropagationTests(SpanTestCase):
         self.assertIsNone(request.parent)
 
     def test_not_sampled(self) -> None:
-        """A client that does not sample is not sampled, and the upstream hears of it."""
+        """The client's sampling decision applies, and is passed upstream."""
         self.ask("a", (b"traceparent", _PARENT[:-2] + b"00"))
         (told,) = self.sent_up()["traceparent"]
         self.assertTrue(told.startswith(f"00-{_TRACE}-"))
@@ -240,7 +240,7 @@ class PropagationTests(SpanTestCase):
         self.assertEqual(self.spans.get_finished_spans(), ())
 
     def test_off(self) -> None:
-        """Without traces the client's fields go up as they are."""
+        """Without tracing the client's fields go upstream unchanged."""
         self.tracer = None
         self.build()
         self.ask("a", (b"traceparent", b"whatever"), (b"tracestate", b"this"))
@@ -249,22 +249,22 @@ class PropagationTests(SpanTestCase):
 
 
 class ParentTests(SynchronousTestCase):
-    """What clients send as their trace."""
+    """The parsing of the client's trace context."""
 
     def read(self, *values: bytes, state: tuple[bytes, ...] = ()) -> str | None:
-        """The parent's span, if the fields give one."""
+        """Return the parent's span context, if the fields are valid."""
         context = parent({b"traceparent": values, b"tracestate": state})
         found = get_current_span(context).get_span_context()
         return f"{found.span_id:016x}" if found.is_valid else None
 
     def test_valid(self) -> None:
-        """As the recommendation has it, in later versions too."""
+        """Valid fields are accepted, also of later versions (W3C Trace Context)."""
         self.assertEqual(self.read(_PARENT), _SPAN)
         self.assertEqual(self.read(_PARENT, state=(b"a=1", b"b=2")), _SPAN)
         self.assertEqual(self.read(b"cc" + _PARENT[2:] + b"-later"), _SPAN)
 
     def test_invalid(self) -> None:
-        """Anything else begins a new trace."""
+        """Invalid fields start a new trace."""
         for value in (
             b"",
             b"00",
@@ -281,19 +281,19 @@ class ParentTests(SynchronousTestCase):
 
     @given(st.lists(st.binary(max_size=80), max_size=3), st.lists(st.binary(max_size=600)))
     def test_anything(self, values: list[bytes], state: list[bytes]) -> None:
-        """Whatever it is, it raises nothing."""
+        """No field raises an exception."""
         self.read(*values, state=tuple(state))
 
     @given(st.from_regex(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True))
     def test_shapes(self, value: bytes) -> None:
-        """What looks right is right, but for what the recommendation reserves."""
+        """Well-formed fields are valid, except the reserved values."""
         _version, trace, span, _flags = value.split(b"-")
         reserved = value[:2] == b"ff" or not int(trace, 16) or not int(span, 16)
         self.assertEqual(self.read(value), None if reserved else span.decode())
 
 
 class BrokenTests(SpanTestCase):
-    """Tracing that raises: no request notices, and it is logged once."""
+    """Exceptions in tracing, which fail no request and are logged once."""
 
     def serves(self, target: object, name: str, *, calls: int) -> bool:
         """Serve a request, after a failover, while a method raises but for its first calls.
@@ -323,7 +323,7 @@ class BrokenTests(SpanTestCase):
         return raised
 
     def test_every_call(self) -> None:
-        """Whatever raises, and whenever."""
+        """Each method may raise, at any call."""
         calls_of = ("add_event", "end", "set_attribute", "set_attributes", "set_status")
         for target, name in (
             *((Span, each) for each in calls_of),
@@ -336,7 +336,7 @@ class BrokenTests(SpanTestCase):
                 self.serves(target, name, calls=calls)
 
     def test_fields_as_they_came(self) -> None:
-        """A request whose trace has ended goes up with its client's own fields."""
+        """A request whose trace was ended goes upstream with the client's own fields."""
         with patch.object(Tracer, "start_span", side_effect=ZeroDivisionError):
             self.ask("a", (b"traceparent", _PARENT))
         self.assertEqual(self.sent_up()["traceparent"], [_PARENT.decode()])
@@ -345,7 +345,7 @@ class BrokenTests(SpanTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_catalog(self) -> None:
-        """The names of models are asked for within the boundary, too."""
+        """Reading the catalog's names is protected, too."""
         known: dict[str, frozenset[str]] = {}
         self.tracer = Tracing(self._provider(), "1", lambda: known["gone"], failures())
         self.build()

@@ -1,4 +1,4 @@
-"""A running router whose settings a test changes."""
+"""The base of the tests that change the settings of a running router."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ _DAY_MS = 86_400_000
 
 
 class ReloadTestCase(ServiceTestCase):
-    """One router; after each test nothing of it may be left."""
+    """Runs one router, and checks that each test leaves no timer or connection."""
 
     router: AutopilotService
 
     def start(self, **given: Any) -> None:
-        """Run a router that fetches its feeds once."""
+        """Start a router that fetches its feeds once."""
         seldom = {"models_refresh_ms": _DAY_MS, "utilization_refresh_ms": _DAY_MS}
         self.router = self.running(**seldom, **given)
 
     def change(self, **given: Any) -> Change:
-        """Change settings of the router."""
+        """Change settings of the running router."""
         return self.router.reload(replace(self.router.settings, **given))
 
     def ask(
         self, model: str = ALIAS, *fields: bytes, stream: bool = True, **members: object
     ) -> Browser:
-        """A new client with one request."""
+        """Send one request on a new connection."""
         browser = self.browser()
         browser.sends(request(b"/v1/chat/completions", *fields, body=ask(model, stream=stream)))
         return browser
 
     def get(self, path: bytes, *fields: bytes) -> Any:
-        """One page."""
+        """Fetch a page."""
         browser = self.browser()
         browser.sends(request(path, *fields, method=b"GET"))
         return browser.response
 
     def metric(self, name: str) -> float:
-        """The value of a metric without labels."""
+        """Return the value of a metric without labels."""
         lines = self.get(b"/metrics").body.decode().splitlines()
         (value,) = (line.split()[1] for line in lines if line.startswith(f"chutes_{name} "))
         return float(value)
 
     def went_to(self, *client: bytes) -> str:
-        """Where a request by the alias goes; it is answered there."""
+        """Send a request by alias, answer it, and return its model."""
         browser = self.ask(ALIAS, *client, stream=False)
         self.platform.wire.says(whole(200, b"{}"))
         return (browser.response.value(b"x-chutes-autopilot-selected") or b"").decode()
 
     def fails_over(self, *client: bytes, model: str = ALIAS) -> Wire:
-        """A request that the first model turns away, and the second answers."""
+        """Send a request that the first model rejects and the second answers."""
         browser = self.ask(model, *client, stream=False)
         self.platform.wire.says(whole(503, b"{}"))
         wire = self.platform.wire
@@ -66,11 +66,11 @@ class ReloadTestCase(ServiceTestCase):
         return wire
 
     def half_a_refusal(self) -> None:
-        """The platform begins an error that has to be read to be understood."""
+        """Start an error response whose body decides about the retry."""
         self.platform.wire.says(head(429, JSON))
 
     def tearDown(self) -> None:
-        """Everybody leaves, and the router ends."""
+        """Disconnect all clients, and stop the router."""
         for browser in self.browsers:
             browser.leaves()
         stopped = self.router.stopService()

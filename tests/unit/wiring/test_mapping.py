@@ -1,4 +1,4 @@
-"""Each live setting changes what the router does next, without a restart."""
+"""Tests that each live setting takes effect without a restart."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SUITES = (test_mapping_logs, test_mapping_routing, test_mapping_times, test_map
 
 
 class CompletenessTests(SynchronousTestCase):
-    """The column of the table and the tests."""
+    """The live settings of the schema, and their tests."""
 
     def test_every_live_setting_has_a_test(self) -> None:
-        """One test that bears its name, and none for a setting that is not live."""
+        """Each live setting has a test of its name, and no other setting has one."""
         tested = [
             name.removeprefix("test_")
             for suite in _SUITES
@@ -37,10 +37,10 @@ class CompletenessTests(SynchronousTestCase):
 
 
 class UndisturbedTests(ReloadTestCase):
-    """What is under way keeps what it began with."""
+    """Requests in flight keep their settings."""
 
     def test_streams(self) -> None:
-        """A stream keeps its time-outs, its guard and its limits; only the next one has others."""
+        """A stream keeps its timeouts, guard and limits; the next one has the new ones."""
         self.start()
         before = self.ask()
         wire = self.platform.wire
@@ -57,7 +57,7 @@ class UndisturbedTests(ReloadTestCase):
         self.assertIn(b"upstream_stream_interrupted", before.response.body)
 
     def test_attempts(self) -> None:
-        """A request that waits for its first answer goes on by the old policy."""
+        """A request that waits for its first response keeps the old policy."""
         self.start(failover_policy="open")
         browser = self.ask(stream=False)
         self.change(failover_policy="strict", max_attempts=1)
@@ -66,7 +66,7 @@ class UndisturbedTests(ReloadTestCase):
         self.assertEqual(browser.response.status, 200)
 
     def test_connecting(self) -> None:
-        """A later attempt of a request has as long to connect as its first one had."""
+        """A request's later attempts keep the connect timeout of the first."""
         self.start()
         browser = self.ask(stream=False)
         wire = self.platform.wire
@@ -78,7 +78,7 @@ class UndisturbedTests(ReloadTestCase):
         self.assertEqual(browser.response.value(b"x-chutes-autopilot-attempts"), b"2")
 
     def test_request_that_is_arriving(self) -> None:
-        """One that is half sent is measured by the limit that held when it began to arrive."""
+        """A half-received request keeps the limit of its start."""
         self.start(max_request_bytes=200)
         browser = self.browser()
         browser.sends(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 150\r\n")

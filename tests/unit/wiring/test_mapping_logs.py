@@ -1,4 +1,4 @@
-"""Live settings of the log. Each test bears its setting's name."""
+"""Tests of the live settings of the log, each named after its setting."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.unit.wiring.cases import ONE, ReloadTestCase
 
 
 class LogTests(ReloadTestCase):
-    """A router whose log is watched as `twistd` sets it up."""
+    """A router whose log is set up as under `twistd`."""
 
     def setUp(self) -> None:
-        """Run a router that writes its log itself."""
+        """Start a router that writes its own log."""
         super().setUp()
         self.sink = StringIO()
         self.start()
@@ -37,7 +37,7 @@ class LogTests(ReloadTestCase):
         ]
 
     def lines(self) -> list[str]:
-        """What a debug event, a warning and a record become."""
+        """Return the lines of a debug event, a warning and a record."""
         assert self.observer is not None
         assert self.write is not None
         before = len(self.sink.getvalue())
@@ -47,13 +47,13 @@ class LogTests(ReloadTestCase):
         return self.sink.getvalue()[before:].splitlines()
 
     def test_log_level(self) -> None:
-        """More or less is written, of events and of records."""
+        """The level applies to events and records."""
         for level, written in (("info", 2), ("debug", 3), ("warn", 1), ("info", 2)):
             self.change(log_level=level)
             self.assertEqual(len(self.lines()), written, level)
 
     def test_log_format(self) -> None:
-        """Lines for people become objects, and back."""
+        """Text lines become JSON objects, and back."""
         self.assertTrue(all(not line.startswith("{") for line in self.lines()))
         self.change(log_format="json")
         self.assertEqual([json.loads(line)["level"] for line in self.lines()], ["warn", "info"])
@@ -61,7 +61,7 @@ class LogTests(ReloadTestCase):
         self.assertTrue(all(not line.startswith("{") for line in self.lines()))
 
     def test_log_sample(self) -> None:
-        """Successes are no longer reported, failures are."""
+        """Successes are no longer logged, failures are."""
         self.successResultOf(self.router.stopService())
         self.reactor.tcpServers.clear()
         records: list[RequestRecord] = []

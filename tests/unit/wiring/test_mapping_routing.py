@@ -1,4 +1,4 @@
-"""Live settings that bear on which model a request goes to. Each test bears its setting's name."""
+"""Tests of the live settings of routing, each named after its setting."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _A, _B, _C = (b"Authorization: Bearer %c" % each for each in b"abc")
 
 
 class RoutingTests(ReloadTestCase):
-    """Selectors, policies and memory."""
+    """Selectors, policies and state."""
 
     def refused(self, browser: Browser) -> str:
-        """The code of the error that a client got, or nothing if its request went up."""
+        """Return the error code for a selector, or None if the request went upstream."""
         return browser.response.error[2] if browser.wire else ""
 
     def test_aliases(self) -> None:
-        """Another name means: choose for me; and it is offered in the list."""
+        """A new name is an alias, and is in the list of models."""
         self.start()
         self.assertEqual(self.refused(self.ask("best")), "unknown_model")
         self.assertIn(b"AutoPilot", self.get(b"/v1/models").body)
@@ -30,28 +30,28 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual([each["id"] for each in listing], ["best", ONE, TWO])
 
     def test_unknown_models(self) -> None:
-        """A name outside the catalog goes up."""
+        """A name outside the catalog goes upstream."""
         self.start()
         self.assertEqual(self.refused(self.ask("x/y")), "unknown_model")
         self.change(unknown_models="forward")
         self.assertEqual(self.refused(self.ask("x/y")), "")
 
     def test_max_model_list_items(self) -> None:
-        """A list may be shorter only."""
+        """A lower limit rejects a longer list."""
         self.start()
         self.assertEqual(self.refused(self.ask(f"{ONE},{TWO}")), "")
         self.change(max_model_list_items=1)
         self.assertEqual(self.refused(self.ask(f"{ONE},{TWO}")), "invalid_model_list")
 
     def test_require_tee(self) -> None:
-        """What is not known to be confidential is no longer used."""
+        """Models without a TEE are no longer candidates."""
         self.start(unknown_models="forward")
         self.assertEqual(self.refused(self.ask("x/y")), "")
         self.change(require_tee=True)
         self.assertEqual(self.refused(self.ask("x/y")), "tee_required")
 
     def test_failover_policy(self) -> None:
-        """A plain 500 leads to the next model."""
+        """A plain 500 fails over to the next model."""
         self.start()
         browser = self.ask(stream=False)
         self.platform.wire.says(whole(500, b"{}"))
@@ -62,7 +62,7 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(browser.wire, b"")
 
     def test_commit(self) -> None:
-        """The first byte counts, not the first content."""
+        """A response commits at its first byte instead of its first content."""
         self.start()
         for commit, sent in (("content", False), ("byte", True)):
             self.change(commit=commit)
@@ -71,7 +71,7 @@ class RoutingTests(ReloadTestCase):
             self.assertEqual(bool(browser.wire), sent)
 
     def test_commit_max_bytes(self) -> None:
-        """A whole answer is held back up to another size."""
+        """A complete response is held up to the new size."""
         self.start(commit="complete")
         for most, sent in ((1000, False), (10, True)):
             self.change(commit_max_bytes=most)
@@ -80,7 +80,7 @@ class RoutingTests(ReloadTestCase):
             self.assertEqual(bool(browser.wire), sent)
 
     def test_sse_guard(self) -> None:
-        """A stream that breaks says so, or does not."""
+        """A broken stream gets an error event, or none."""
         self.start()
         for guard, said in (("on", True), ("off", False)):
             self.change(sse_guard=guard)
@@ -91,7 +91,7 @@ class RoutingTests(ReloadTestCase):
             self.assertEqual(b"upstream_stream_interrupted" in browser.wire, said)
 
     def test_max_attempts(self) -> None:
-        """The first answer is the last."""
+        """Only one attempt is made."""
         self.start()
         self.fails_over()
         self.change(max_attempts=1)
@@ -100,7 +100,7 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(browser.response.status, 503)
 
     def test_list_retry_ms(self) -> None:
-        """The fallback of a list is kept for another time."""
+        """The fallback of a list is kept for the new time."""
         self.start()
         names = f"{ONE},{TWO}"
         self.fails_over(model=names)
@@ -110,7 +110,7 @@ class RoutingTests(ReloadTestCase):
             self.assertIn(b'"model": "%b"' % name.encode(), self.platform.wire.value()[-80:])
 
     def test_cooldown_failures(self) -> None:
-        """One failure is enough."""
+        """A single failure starts the cooldown."""
         self.start()
         self.fails_over(_A)
         self.assertEqual(self.went_to(_B), ONE)
@@ -119,7 +119,7 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(self.went_to(_B), TWO)
 
     def test_cooldown_ms(self) -> None:
-        """The next pause is shorter."""
+        """The next cooldown is shorter."""
         self.start(cooldown_failures=1)
         self.fails_over(_A)
         self.reactor.advance(2.0)
@@ -131,7 +131,7 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(self.went_to(), ONE)
 
     def test_sticky_ttl_secs(self) -> None:
-        """Nobody is remembered any more."""
+        """No conversation is remembered any more."""
         self.start()
         self.fails_over(_A)
         self.assertEqual(self.went_to(_A), TWO)
@@ -139,7 +139,7 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(self.went_to(_A), ONE)
 
     def test_sticky_max_entries(self) -> None:
-        """Who is too many is forgotten, the one longest unheard of first."""
+        """The least recently used entries are dropped."""
         self.start()
         for each in (_A, _B, _C):
             self.went_to(each)
@@ -149,17 +149,17 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(self.metric("autopilot_sticky_entries"), 2)
 
     def test_trust_proxy_headers(self) -> None:
-        """Clients behind one proxy are told apart."""
+        """Clients behind one proxy are distinguished."""
         self.start(trusted_proxy_cidrs=(ip_network("192.0.2.0/24"),))
         self.assert_told_apart(trust_proxy_headers=True)
 
     def test_trusted_proxy_cidrs(self) -> None:
-        """The proxy in front is one of those that are believed."""
+        """The proxy in front is trusted."""
         self.start(trust_proxy_headers=True, trusted_proxy_cidrs=(ip_network("10.0.0.0/8"),))
         self.assert_told_apart(trusted_proxy_cidrs=(ip_network("192.0.2.0/24"),))
 
     def assert_told_apart(self, **given: object) -> None:
-        """Two addresses are one client, and after the change they are two more."""
+        """Two addresses count as one client, and after the change as two."""
         for entries in (1, 3):
             for address in (b"198.51.100.1", b"198.51.100.2"):
                 self.went_to(b"X-Forwarded-For: " + address)

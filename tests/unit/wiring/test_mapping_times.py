@@ -1,4 +1,4 @@
-"""Live settings that are times. Each test bears its setting's name."""
+"""Tests of the live settings of times, each named after its setting."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SHORT = 100
 
 
 class TimeTests(ReloadTestCase):
-    """Before the change nothing happens for a while, after it something does."""
+    """Each timeout expires only after the change."""
 
     def assert_shortened(
         self, name: str, code: str, *said: bytes, stream: bool = True, **given: Any
     ) -> None:
-        """With the named time cut short, a request to one model ends with this error."""
+        """Assert that a request ends with this error once the named time is shortened."""
         self.start(**given)
         for pause in (None, _SHORT):
             if pause:
@@ -31,22 +31,22 @@ class TimeTests(ReloadTestCase):
             self.assertEqual(code in browser.wire.decode(), bool(pause))
 
     def test_total_deadline_ms(self) -> None:
-        """All attempts together."""
+        """The deadline of all attempts together."""
         self.platform_is_silent()
         self.assert_shortened("total_deadline_ms", "upstream_header_timeout")
 
     def test_upstream_header_timeout_ms(self) -> None:
-        """The head of a stream."""
+        """The timeout of a stream's head."""
         self.platform_is_silent()
         self.assert_shortened("upstream_header_timeout_ms", "upstream_header_timeout")
 
     def test_upstream_unary_timeout_ms(self) -> None:
-        """The head of a whole answer."""
+        """The timeout of a plain response's head."""
         self.platform_is_silent()
         self.assert_shortened("upstream_unary_timeout_ms", "upstream_header_timeout", stream=False)
 
     def platform_is_silent(self) -> None:
-        """Connections open, and that is all."""
+        """Accept connections without sending a byte."""
         send: Callable[..., Browser] = self.ask
 
         def ask_and_connect(*given: Any, **also: Any) -> Browser:
@@ -57,11 +57,11 @@ class TimeTests(ReloadTestCase):
         self.patch(self, "ask", ask_and_connect)
 
     def test_upstream_connect_timeout_ms(self) -> None:
-        """The way to the platform."""
+        """The connect timeout."""
         self.assert_shortened("upstream_connect_timeout_ms", "upstream_connect_error")
 
     def test_upstream_first_body_byte_timeout_ms(self) -> None:
-        """A head with nothing behind it."""
+        """The timeout of the first body byte."""
         self.assert_shortened(
             "upstream_first_body_byte_timeout_ms",
             "upstream_first_body_byte_timeout",
@@ -69,7 +69,7 @@ class TimeTests(ReloadTestCase):
         )
 
     def test_upstream_idle_timeout_ms(self) -> None:
-        """Silence within an answer."""
+        """The timeout of silence within a response."""
         self.assert_shortened(
             "upstream_idle_timeout_ms",
             "upstream_stream_interrupted",
@@ -78,7 +78,7 @@ class TimeTests(ReloadTestCase):
         )
 
     def test_error_body_timeout_ms(self) -> None:
-        """An error that does not come to its point is relayed as it is."""
+        """An error whose body does not arrive in time is relayed as it is."""
         self.start()
         for pause, sent in ((2000, False), (_SHORT, True)):
             self.change(error_body_timeout_ms=pause)
@@ -88,7 +88,7 @@ class TimeTests(ReloadTestCase):
             self.assertEqual(browser.wire.startswith(b"HTTP/1.1 429"), sent)
 
     def test_failover_after_ms(self) -> None:
-        """Less patience while there is another model."""
+        """The time before a failover to another model."""
         self.start()
         for patience, attempts in ((12_000, 1), (_SHORT, 2)):
             self.change(failover_after_ms=patience)
@@ -100,15 +100,15 @@ class TimeTests(ReloadTestCase):
             self.assertEqual(len(self.platform.wires) - before, attempts)
 
     def test_readyz_max_snapshot_age_ms(self) -> None:
-        """What was fresh is stale."""
+        """A fresh utilization feed becomes stale."""
         self.assert_stale("readyz_max_snapshot_age_ms", "stale_snapshot")
 
     def test_readyz_max_allowlist_age_ms(self) -> None:
-        """The same for the catalog."""
+        """A fresh catalog becomes stale."""
         self.assert_stale("readyz_max_allowlist_age_ms", "stale_allowlist")
 
     def assert_stale(self, name: str, code: str) -> None:
-        """After a second the router is ready, and by the new setting it is not."""
+        """Assert that the router is ready after a second, but not with the new setting."""
         self.start()
         self.reactor.advance(1.0)
         self.assertEqual(self.get(b"/readyz").status, 200)
@@ -116,15 +116,15 @@ class TimeTests(ReloadTestCase):
         self.assertEqual(self.get(b"/readyz").json["error"]["code"], code)
 
     def test_client_header_timeout_ms(self) -> None:
-        """A client that is slow with its head."""
+        """The timeout of a request's head."""
         self.assert_too_slow("client_header_timeout_ms", request(body=ask())[:20])
 
     def test_client_body_timeout_ms(self) -> None:
-        """A client that is slow with its body."""
+        """The timeout of a request's body."""
         self.assert_too_slow("client_body_timeout_ms", request(body=ask())[:-1])
 
     def assert_too_slow(self, name: str, sent: bytes) -> None:
-        """The same half of a request is waited for, and then it is not."""
+        """Assert that half a request times out only after the change."""
         self.start()
         for pause in (None, _SHORT):
             if pause:
@@ -135,7 +135,7 @@ class TimeTests(ReloadTestCase):
             self.assertEqual(b"408" in browser.wire, bool(pause))
 
     def test_drain_delay_ms(self) -> None:
-        """The port stays open for a moment."""
+        """The port stays open during the delay."""
         self.start()
         self.change(drain_delay_ms=_SHORT)
         stopped = self.router.stopService()
@@ -145,7 +145,7 @@ class TimeTests(ReloadTestCase):
         self.successResultOf(stopped)
 
     def test_drain_timeout_ms(self) -> None:
-        """Streams have less time to finish."""
+        """Streams have less time to finish while draining."""
         self.start()
         browser = self.ask()
         self.platform.wire.says(head(200, SSE), chunk(TOKEN))

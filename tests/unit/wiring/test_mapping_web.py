@@ -1,4 +1,4 @@
-"""Live settings of the side that clients see. Each test bears its setting's name."""
+"""Tests of the live settings of the client side, each named after its setting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class WebTests(ReloadTestCase):
     """Limits on clients."""
 
     def test_max_request_bytes(self) -> None:
-        """Another size is too large, also on a connection that was open before."""
+        """The new size limit applies, also on an open connection."""
         self.start()
         browser = self.browser()
         sent = request(body=ask(ONE, stream=False))
@@ -26,7 +26,7 @@ class WebTests(ReloadTestCase):
         self.assertEqual(self.metric("autopilot_requests_active"), 1)
 
     def test_cors_allow_origins(self) -> None:
-        """Pages of another origin may call, with requests and before them; and then not."""
+        """Pages of an added origin may call, and those of a removed one may not."""
         self.start()
         origin = b"https://chat.example"
         asks = (b"Origin: " + origin, b"Access-Control-Request-Method: POST")
@@ -45,7 +45,7 @@ class WebTests(ReloadTestCase):
             self.assertEqual(preflight.response.status, status)
 
     def test_max_concurrent_requests(self) -> None:
-        """One more is too many."""
+        """A request above the new limit is rejected."""
         self.start()
         first, second = self.ask(ONE), self.ask(ONE)
         self.change(max_concurrent_requests=2)
