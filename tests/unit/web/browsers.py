@@ -1,4 +1,4 @@
-"""Clients in memory, joined to a site over the real data plane."""
+"""The base of the web tests: clients in memory, a site, and the real data plane."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def request(
     host: bytes | None = b"router.test",
     body: bytes = b"",
 ) -> bytes:
-    """A request as bytes; its length is declared when it has a body and no framing of its own."""
+    """Return a request as bytes, with a Content-Length for a body without other framing."""
     lines = [b"%b %b HTTP/%b" % (method, target, version)]
     if host is not None:
         lines.append(b"Host: " + host)
@@ -55,12 +55,12 @@ def request(
 
 
 def ask(model: object = ALIAS, *, stream: bool = True, **members: object) -> bytes:
-    """The body of a request."""
+    """Return the body of a request."""
     return json.dumps({"model": model, "stream": stream, **members}).encode()
 
 
 class Peer(StringTransport):
-    """The client's end; a closed connection is lost when the test says so."""
+    """The client's transport, whose connection is lost when the test decides."""
 
     aborted = False
 
@@ -74,7 +74,7 @@ class Peer(StringTransport):
 
 
 class Browser:
-    """One client connection."""
+    """A client connection."""
 
     def __init__(self, site: Site) -> None:
         protocol = site.buildProtocol(None)
@@ -85,7 +85,7 @@ class Browser:
         self.protocol.makeConnection(self.peer)
 
     def sends(self, data: bytes, piece: int = 0) -> None:
-        """Send, in reads of ``piece`` bytes, until the router closes."""
+        """Send in pieces of ``piece`` bytes, until the router closes."""
         step = piece or len(data) or 1
         for start in range(0, len(data), step):
             if not self.closed:
@@ -93,17 +93,17 @@ class Browser:
 
     @property
     def wire(self) -> bytes:
-        """All the router wrote."""
+        """All bytes that the router wrote."""
         return bytes(self.peer.value())
 
     @property
     def got(self) -> list[Response]:
-        """The responses so far."""
+        """The responses received so far."""
         return responses(self.wire)
 
     @property
     def response(self) -> Response:
-        """The one response there has to be."""
+        """The only response."""
         (response,) = self.got
         return response
 
@@ -113,14 +113,14 @@ class Browser:
         return bool(self.peer.disconnecting)
 
     def leaves(self) -> None:
-        """Go away."""
+        """Disconnect."""
         if not self.lost:
             self.lost = True
             self.protocol.connectionLost(Failure(ConnectionDone()))
 
 
 class SiteTestCase(RouterTestCase):
-    """A site over a real gateway, whose upstreams the test drives; nothing may be left of it."""
+    """A site over a real proxy with simulated upstreams; a test must leave no resource open."""
 
     refused: list[int]
     limits = Limits(body_bytes=MAX_BODY)
@@ -142,11 +142,11 @@ class SiteTestCase(RouterTestCase):
         self.site = self.make_site(self.tree())
 
     def make_site(self, resource: IResource) -> Site:
-        """The site under test."""
+        """Return the site under test."""
         return AutopilotSite(resource, self.clock, self.limits, self.refused.append)
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
-        """The router's resources."""
+        """Return the router's resources."""
         sources = PageSources(
             catalog=lambda: self.catalog,
             documents=ModelDocuments([ALIAS], 7),
@@ -160,7 +160,7 @@ class SiteTestCase(RouterTestCase):
         return RootResource(pages.app.resource(), self.gateway if clients else None)
 
     def readiness(self) -> Readiness:
-        """What the snapshot of the test is worth."""
+        """Return the readiness of the test's snapshot."""
         statuses = FeedStatus("catalog"), FeedStatus("utilization")
         now = self.clock.seconds()
         return readiness(self.snapshot, statuses, now, 60.0, 900.0, self.gateway.draining)
@@ -172,20 +172,20 @@ class SiteTestCase(RouterTestCase):
         return browser
 
     def get(self, path: bytes, *fields: bytes, method: bytes = b"GET") -> Response:
-        """One request for a page, and its answer."""
+        """Request a page, and return the response."""
         browser = self.browser()
         browser.sends(request(path, *fields, method=method))
         (response,) = responses(browser.wire, head_only=method == b"HEAD")
         return response
 
     def post(self, body: bytes, *fields: bytes, path: bytes = CHAT) -> Browser:
-        """One request to the relay."""
+        """Send one request to the relay."""
         browser = self.browser()
         browser.sends(request(path, *fields, body=body))
         return browser
 
     def tearDown(self) -> None:
-        """Everybody leaves; no exchange, timer or connection stays behind."""
+        """Disconnect all clients; no exchange, timer or connection may remain."""
         for browser in self.browsers:
             browser.leaves()
         self.assertEqual(self.gateway.active, 0)

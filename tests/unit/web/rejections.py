@@ -1,4 +1,4 @@
-"""Requests that the channel itself refuses."""
+"""The base of the tests of requests that the channel rejects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ POST = b"POST /v1/chat/completions HTTP/1.1\r\n"
 
 
 class ChannelTestCase(SiteTestCase):
-    """One connection at a time."""
+    """Uses one connection at a time."""
 
     def rejected(self, wire: bytes, status: int, code: str) -> Response:
-        """These bytes, however cut, get exactly this one answer, and the connection closes."""
+        """Assert that these bytes, however split, get exactly this response and a close."""
         got: Response | None = None
         for piece in (0, 1) if len(wire) < 4096 else (0, 4096):
             browser = self.browser()
@@ -31,5 +31,5 @@ class ChannelTestCase(SiteTestCase):
 
 
 def kind(status: int) -> str:
-    """The type of an error of this status."""
+    """Return the type of an error with this status."""
     return "server_error" if status >= 500 else "invalid_request_error"

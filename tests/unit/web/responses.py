@@ -1,4 +1,4 @@
-"""Responses as a strict client reads them off a connection."""
+"""A strict parser of responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UUID = r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 
 @dataclass(frozen=True)
 class Response:
-    """One response; ``whole`` says whether its end could be told from its framing."""
+    """One response; ``whole`` says whether its framing marks its end."""
 
     version: str
     status: int
@@ -21,29 +21,29 @@ class Response:
     whole: bool
 
     def values(self, name: bytes) -> list[bytes]:
-        """The values of a field."""
+        """Return the values of a field."""
         return [value for key, value in self.fields if key.lower() == name]
 
     def value(self, name: bytes) -> bytes | None:
-        """The value of a field that stands at most once."""
+        """Return the value of a field that occurs at most once."""
         values = self.values(name)
         assert len(values) <= 1, values
         return values[0] if values else None
 
     @property
     def identity(self) -> str:
-        """The id of the request that it names."""
+        """The request id."""
         return (self.value(b"x-request-id") or b"").decode("latin-1")
 
     @property
     def json(self) -> Any:
-        """The body as JSON, which it has to be declared as."""
+        """The body as JSON, which must be its content type."""
         assert self.value(b"content-type") == b"application/json"
         return json.loads(self.body)
 
     @property
     def error(self) -> tuple[int, str, str]:
-        """Status, type and code of an error in OpenAI's shape."""
+        """Status, type and code of an error in OpenAI's format."""
         assert set(self.json) >= {"error"}
         error = self.json["error"]
         assert set(error) == {"type", "message", "param", "code"}
@@ -51,7 +51,7 @@ class Response:
 
 
 def responses(wire: bytes, *, head_only: bool = False) -> list[Response]:
-    """All responses in these bytes."""
+    """Return all responses in these bytes."""
     found = []
     while wire:
         response, wire = _response(wire, head_only)

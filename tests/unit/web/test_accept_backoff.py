@@ -1,4 +1,4 @@
-"""What a port does and says when no descriptor is left for a client."""
+"""Tests of a port without a free descriptor for a client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autopilot.web.accept_backoff import pause_when_exhausted
 
 
 class _Port:
-    """A port as Twisted's are, as far as it matters."""
+    """A simulation of Twisted's port."""
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
@@ -20,23 +20,23 @@ class _Port:
         self.disconnecting = False
 
     def turns_away(self) -> None:
-        """What Twisted says of it."""
+        """Log a failed accept as Twisted does."""
         self._logger.info("Closed socket from {address}", address=("192.0.2.7", 1))
 
     def stopReading(self) -> None:
-        """See `IReadDescriptor`'s owners."""
+        """Record the pause."""
         self.reading = False
 
     def startReading(self) -> None:  # noqa: N802
-        """The other way round."""
+        """Record the end of the pause."""
         self.reading = True
 
 
 class ExhaustionTests(SynchronousTestCase):
-    """A port and its log."""
+    """The port's pauses and its log."""
 
     def setUp(self) -> None:
-        """Listen to all that is logged."""
+        """Capture the log."""
         self.events: list[LogEvent] = []
         observer: Any = self.events.append
         globalLogPublisher.addObserver(observer)
@@ -46,7 +46,7 @@ class ExhaustionTests(SynchronousTestCase):
         pause_when_exhausted(self.port, self.clock)
 
     def test_report(self) -> None:
-        """One line a minute, without an address."""
+        """At most one line a minute is logged, without an address."""
         for _ in range(120):
             self.port.turns_away()
             self.clock.advance(1)
@@ -54,7 +54,7 @@ class ExhaustionTests(SynchronousTestCase):
         self.assertNotIn("192.0.2.7", str(self.events))
 
     def test_pause(self) -> None:
-        """It stops accepting for a moment, once for however many it turned away."""
+        """The port pauses once for several failures."""
         for _ in range(3):
             self.port.turns_away()
         self.assertFalse(self.port.reading)
@@ -65,7 +65,7 @@ class ExhaustionTests(SynchronousTestCase):
         self.assertFalse(self.port.reading)
 
     def test_closed_meanwhile(self) -> None:
-        """A port that was closed in the pause, or is being closed, stays so."""
+        """A port closed during the pause stays closed."""
         for closed in ({"connected": False}, {"disconnecting": True}):
             self.setUp()
             self.port.turns_away()
@@ -74,7 +74,7 @@ class ExhaustionTests(SynchronousTestCase):
             self.assertFalse(self.port.reading)
 
     def test_other_ports(self) -> None:
-        """Ports that are made otherwise are left alone."""
+        """Another kind of port is left unchanged."""
         for logger in (None, "other"):
             port = _Port(logger)
             pause_when_exhausted(port, self.clock)

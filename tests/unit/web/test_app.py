@@ -1,4 +1,4 @@
-"""The pages and the ids of requests, over the router's own channel and over Twisted's."""
+"""Tests of the pages and the request ids, on the router's channel and on Twisted's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.unit.web.responses import UUID
 
 
 class PageTestsMixin(SiteTestCase):
-    """Pages that every channel has to serve alike."""
+    """Pages, which every channel must serve equally."""
 
     def test_request_id(self) -> None:
-        """The client's id comes back on every kind of response, if a header can carry it."""
+        """Every kind of response has the client's id, if that is valid."""
         long = b"x" * 128
         for given, kept in (
             (b"abc 1", True),
@@ -42,7 +42,7 @@ class PageTestsMixin(SiteTestCase):
                     self.assertRegex(got.identity, UUID)
 
     def test_models(self) -> None:
-        """The catalog's own entries byte for byte, the alias first."""
+        """The list has the alias, then the catalog's entries byte for byte."""
         got = self.get(b"/v1/models?x=1")
         self.assertEqual([each["id"] for each in got.json["data"]], [ALIAS, "org/name", "plain"])
         self.assertIn(b'{"id":"org/name","x":1.0}', got.body)
@@ -55,7 +55,7 @@ class PageTestsMixin(SiteTestCase):
         self.assertEqual(near, "There is no model of this name (did you mean 'org/name'?).")
 
     def test_models_before_the_first_fetch(self) -> None:
-        """Before there is a catalog, the models are not ready rather than none."""
+        """Before the first fetch of the catalog, the list of models is 503 rather than empty."""
         self.catalog = None
         for path in (b"/v1/models", b"/v1/models/plain"):
             got = self.get(path)
@@ -64,13 +64,13 @@ class PageTestsMixin(SiteTestCase):
             self.assertEqual(got.value(b"x-should-retry"), b"true")
 
     def test_health(self) -> None:
-        """The process serves."""
+        """The health page is 200 while the process serves."""
         got = self.get(b"/healthz")
         self.assertEqual((got.status, got.body), (200, b"ok\n"))
         self.assertEqual(got.value(b"content-length"), b"3")
 
     def test_readiness(self) -> None:
-        """Ready or not, the body lists both feeds."""
+        """The readiness page lists both feeds in any state."""
         got = self.get(b"/readyz")
         self.assertEqual((got.status, got.json["status"]), (200, "ready"))
         self.assertEqual(set(got.json["feeds"]), {"catalog", "utilization"})
@@ -83,7 +83,7 @@ class PageTestsMixin(SiteTestCase):
         self.assertEqual(got.json["feeds"]["utilization"]["state"], "stale")
 
     def test_when_to_try_again(self) -> None:
-        """What waits for a feed says when that is fetched next; a router that stops does not."""
+        """Retry-After is the next fetch of the missing feed; a stopping router has none."""
         self.feed_due_in = {"catalog": 200, "utilization": 7}.__getitem__
         self.site = self.make_site(self.tree())
         for catalog_at, utilization_at, code, seconds in (
@@ -103,7 +103,7 @@ class PageTestsMixin(SiteTestCase):
         self.assertEqual(self.get(b"/readyz").value(b"retry-after"), b"1")
 
     def test_operators_pages(self) -> None:
-        """Metrics and status, the latter for programs and for people, with everything escaped."""
+        """Metrics, status page and status JSON are served, with names escaped."""
         got = self.get(b"/metrics")
         self.assertEqual(got.body, b"metric 1\n")
         self.assertTrue((got.value(b"content-type") or b"").startswith(b"text/plain"))
@@ -114,14 +114,14 @@ class PageTestsMixin(SiteTestCase):
         self.assertIn(b"&lt;c&gt;", page.body)
 
     def test_head(self) -> None:
-        """HEAD answers like GET, without the body."""
+        """HEAD responds like GET, without the body."""
         for path in (b"/healthz", b"/v1/models", b"/readyz", b"/metrics", b"/nothing"):
             got, full = self.get(path, method=b"HEAD"), self.get(path)
             self.assertEqual((got.status, got.body), (full.status, b""))
             self.assertEqual(got.value(b"content-length"), b"%d" % len(full.body))
 
     def test_apart(self) -> None:
-        """Operators' pages can be kept off the clients' port, and the other way round."""
+        """A port can serve only the operators' pages, or only the clients'."""
         self.site = self.make_site(self.tree(operators=False))
         for path in (b"/metrics", b"/status", b"/status.json"):
             self.assertEqual(self.get(path).error[2], "not_found")
@@ -133,7 +133,7 @@ class PageTestsMixin(SiteTestCase):
             self.assertEqual(self.get(path).status, 200)
 
     def test_broken_page(self) -> None:
-        """A bug behind a page is a 500 in the usual shape, and logged."""
+        """A bug in a page is logged, and gets a 500 in the usual format."""
 
         def broken() -> StatusReport:
             raise ZeroDivisionError("secret")

@@ -1,4 +1,4 @@
-"""Several requests on one connection, and the end of connections."""
+"""Tests of the channel: keep-alive connections and draining."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TurnTests(ChannelTestCase):
     """Several requests on one connection."""
 
     def test_continue_waits_its_turn(self) -> None:
-        """An invitation is not sent into the answer to the request before."""
+        """A 100 Continue is not sent within the previous response."""
         browser = self.browser()
         fields = b"Expect: 100-continue", b"Content-Length: %d" % len(ask("b"))
         browser.sends(request(body=ask("a")) + request(CHAT, *fields))
@@ -26,14 +26,14 @@ class TurnTests(ChannelTestCase):
         self.assertEqual([each.status for each in browser.got], [200, 100, 200])
 
     def test_no_invitation_without_need(self) -> None:
-        """A body that is there already, or an HTTP/1.0 client, is not invited."""
+        """No 100 Continue for an arrived body, or to an HTTP/1.0 client (RFC 9110 §10.1.1)."""
         for version, body in ((b"1.1", b"{}"), (b"1.0", b"{}")):
             browser = self.browser()
             browser.sends(request(CHAT, b"Expect: 100-continue", version=version, body=body))
             self.assertEqual(browser.response.status, 400)
 
     def test_nothing_after_the_last(self) -> None:
-        """Behind a request that closes the connection nothing is read."""
+        """Nothing is read after a request that closes the connection."""
         browser = self.browser()
         browser.sends(
             request(b"/healthz", b"Connection: close", method=b"GET")
@@ -52,7 +52,7 @@ class TurnTests(ChannelTestCase):
         self.assertEqual(browser.response.status, 200)
 
     def test_full_client(self) -> None:
-        """Of a client that does not take its answers nothing more is read."""
+        """Nothing more is read from a client that does not read its responses."""
         browser = self.browser()
         browser.sends(request(body=ask("a")))
         producer: Any = browser.peer.producer
@@ -63,7 +63,7 @@ class TurnTests(ChannelTestCase):
         browser.leaves()
 
     def test_reader_stays_refused(self) -> None:
-        """After a refusal nothing more is read."""
+        """Nothing more is read after a rejection."""
         reader = RequestParser(self.limits)
         reader.feed(b"\x00")
         refusal = reader.refusal
@@ -73,20 +73,20 @@ class TurnTests(ChannelTestCase):
 
 
 class DrainTests(ChannelTestCase):
-    """Closing the site's connections without breaking anything off."""
+    """The draining of the site's connections."""
 
     def setUp(self) -> None:
-        """Count how often the site says it is empty."""
+        """Count the calls that report an empty site."""
         super().setUp()
         self.emptied = 0
 
     def drain(self) -> None:
-        """Begin."""
+        """Start to drain."""
         site: Any = self.site
         site.drain(self.count)
 
     def count(self) -> None:
-        """The site is empty."""
+        """Count a call."""
         self.emptied += 1
 
     def test_nobody(self) -> None:
@@ -106,7 +106,7 @@ class DrainTests(ChannelTestCase):
         self.assertEqual(self.emptied, 1)
 
     def test_under_way(self) -> None:
-        """Requests being received or answered are completed, and are the last."""
+        """Requests in progress are completed, and are the last of their connections."""
         answered, streamed = self.post(ask("a", stream=False)), self.post(ask("a"))
         self.wire.says(head(200, SSE), chunk(TOKEN))
         received = self.browser()
@@ -122,7 +122,7 @@ class DrainTests(ChannelTestCase):
         self.assertTrue(answered.closed and streamed.closed and received.closed)
 
     def test_abort(self) -> None:
-        """What is still there in the end is dropped."""
+        """Abort closes the remaining connections."""
         browser = self.post(ask("a"))
         self.drain()
         site: Any = self.site

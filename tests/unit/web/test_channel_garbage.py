@@ -1,4 +1,4 @@
-"""What a request leaves behind: nothing for the collector of cycles to find.
+"""Tests that a request leaves no reference cycle for the garbage collector.
 
 Objects that refer to each other in a circle stay until a collection, and a busy router would make
 dozens of them with each request.
@@ -15,10 +15,10 @@ from tests.unit.web.browsers import SiteTestCase, ask, request
 
 
 class GarbageTests(SiteTestCase):
-    """Exchanges that are over, on connections that stay."""
+    """Finished exchanges on open connections."""
 
     def garbage_of(self, exchange: Callable[[], object]) -> set[str]:
-        """The types of what the collector finds after the exchange, run once before to warm up."""
+        """Return the types that the collector finds after the exchange, following a warm-up."""
         exchange()
         gc.collect()
         gc.disable()
@@ -33,13 +33,13 @@ class GarbageTests(SiteTestCase):
             gc.enable()
 
     def check(self, exchange: Callable[[], object]) -> None:
-        """Nothing is left, unless Automat runs the machine: its machines hold on to their core."""
+        """Assert that nothing is found, unless Automat, which has cycles, runs the machine."""
         found = self.garbage_of(exchange)
         if not hasattr(new_exchange, "__automat_automaton__"):
             self.assertEqual(found, set())
 
     def test_plain_answer(self) -> None:
-        """An answer in one piece."""
+        """A plain response."""
         browser = self.browser()
 
         def exchange() -> None:
@@ -49,7 +49,7 @@ class GarbageTests(SiteTestCase):
         self.check(exchange)
 
     def test_stream(self) -> None:
-        """A stream, relayed piece by piece."""
+        """A stream."""
         browser = self.browser()
 
         def exchange() -> None:
@@ -59,7 +59,7 @@ class GarbageTests(SiteTestCase):
         self.check(exchange)
 
     def test_failover(self) -> None:
-        """A failed attempt and its successor."""
+        """A failover."""
         browser = self.browser()
 
         def exchange() -> None:

@@ -1,4 +1,4 @@
-"""What a client may send and how long it may take, byte by byte and second by second."""
+"""Tests of the limits on a client's request: size and time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tests.unit.web.rejections import ChannelTestCase, kind
 
 
 class LimitTests(ChannelTestCase):
-    """Sizes, one below, at and one above each limit."""
+    """Sizes below, at and above each limit."""
 
     def head_of(self, size: int) -> bytes:
-        """A head of this many bytes."""
+        """Return a head of this many bytes."""
         bare = b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: \r\n\r\n"
         return bare.replace(b"A: ", b"A: " + b"x" * (size - len(bare)))
 
     def test_head_bytes(self) -> None:
-        """A head of 64 KiB is read, a larger one is not."""
+        """A head of 64 KiB is accepted, a larger one rejected."""
         for size in (65535, 65536):
             for piece in (0, 1000):
                 browser = self.browser()
@@ -29,7 +29,7 @@ class LimitTests(ChannelTestCase):
         self.rejected(line, 431, "request_head_too_large")
 
     def test_endless_head(self) -> None:
-        """A head that does not end is refused as soon as it is too large."""
+        """An unfinished head is rejected as soon as it is too large."""
         for beginning in (b"GET /", b"GET / HTTP/1.1\r\nA: ", b"GET / HTTP/1.1\r\n", b"\r\n"):
             browser = self.browser()
             browser.sends(beginning)
@@ -47,7 +47,7 @@ class LimitTests(ChannelTestCase):
             self.assertEqual(browser.response.status, 431)
 
     def test_head_fields(self) -> None:
-        """A hundred fields are read, one more is not."""
+        """A hundred fields are accepted, one more is rejected."""
         for count, status in ((98, 200), (99, 200)):
             browser = self.browser()
             browser.sends(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * count + b"\r\n")
@@ -56,7 +56,7 @@ class LimitTests(ChannelTestCase):
         self.rejected(wire, 431, "request_head_too_large")
 
     def test_declared_length(self) -> None:
-        """A declared body is refused at its head when it is too large, and never invited."""
+        """A declared body over the limit is rejected at its head, without 100 Continue."""
         for fields in ((), (b"Expect: 100-continue",)):
             browser = self.browser()
             browser.sends(request(CHAT, *fields, b"Content-Length: %d" % (MAX_BODY + 1)))
@@ -79,7 +79,7 @@ class LimitTests(ChannelTestCase):
                 self.assertEqual(browser.response.status, 200)
 
     def test_chunked_length(self) -> None:
-        """A chunked body is refused as soon as its running count is too large."""
+        """A chunked body is rejected as soon as its count exceeds the limit."""
         browser = self.browser()
         browser.sends(request(CHAT, b"Transfer-Encoding: chunked"))
         browser.sends(chunk(b"x" * 50_000) + chunk(b"x" * 50_000))
@@ -91,7 +91,7 @@ class LimitTests(ChannelTestCase):
         self.assertEqual(len(browser.got), 1)
 
     def test_each_request_anew(self) -> None:
-        """The counts begin anew with each request of a connection."""
+        """The counts restart with each request of a connection."""
         browser = self.browser()
         for number in range(3):
             browser.sends(request(body=b"x" * (MAX_BODY - number)) + self.head_of(60_000), 30_000)
@@ -102,7 +102,7 @@ class DeadlineTests(ChannelTestCase):
     """Slow and silent clients."""
 
     def timed_out(self, browser: Browser, seconds: float) -> None:
-        """After exactly this long there is a 408 and an end."""
+        """Assert that the client gets a 408 and a close after exactly this time."""
         self.clock.advance(seconds - 0.1)
         self.assertFalse(browser.closed)
         self.clock.advance(0.2)
@@ -110,7 +110,7 @@ class DeadlineTests(ChannelTestCase):
         self.assertTrue(browser.closed)
 
     def test_silence(self) -> None:
-        """A connection nothing is said on closes without a word."""
+        """An idle new connection is closed without a response."""
         browser = self.browser()
         self.clock.advance(9.9)
         self.assertFalse(browser.closed)
@@ -119,7 +119,7 @@ class DeadlineTests(ChannelTestCase):
         self.assertEqual(browser.wire, b"")
 
     def test_slow_head(self) -> None:
-        """A head has to be complete in time, however busily it comes."""
+        """A head must be complete in time, even if bytes keep arriving."""
         browser = self.browser()
         for byte in b"GET / HTT":
             self.assertFalse(browser.closed)
@@ -128,7 +128,7 @@ class DeadlineTests(ChannelTestCase):
         self.timed_out(browser, 1.0)
 
     def test_slow_body(self) -> None:
-        """So has a body, from the end of its head."""
+        """A body must be complete in time after its head."""
         browser = self.browser()
         browser.sends(request(CHAT, b"Content-Length: 1000"))
         for _ in range(59):
@@ -137,7 +137,7 @@ class DeadlineTests(ChannelTestCase):
         self.timed_out(browser, 1.0)
 
     def test_idle(self) -> None:
-        """Between requests there is more patience, and no error when it ends."""
+        """Between requests the timeout is longer, and ends without an error."""
         browser = self.browser()
         browser.sends(request(b"/healthz", method=b"GET") + b"\r\n")
         self.clock.advance(74.9)
@@ -147,7 +147,7 @@ class DeadlineTests(ChannelTestCase):
         self.assertEqual(len(browser.got), 1)
 
     def test_half_a_head_behind(self) -> None:
-        """A head begun behind another request has its time when that is answered."""
+        """The time of a pipelined head starts after the previous response."""
         for begun, seconds in ((b"GET / HTTP", 10.0), (request(CHAT, b"Content-Length: 9"), 60.0)):
             browser = self.browser()
             browser.sends(request(body=ask("a")) + begun)
@@ -159,13 +159,13 @@ class DeadlineTests(ChannelTestCase):
             self.assertEqual([each.status for each in browser.got], [200, 408])
 
     def test_answers_may_take_long(self) -> None:
-        """While a request is being answered nothing is expected of the client."""
+        """No timeout runs while a request is being answered."""
         browser = self.post(ask("a", stream=False))
         self.clock.advance(300)
         self.assertEqual((browser.wire, browser.closed), (b"", False))
 
     def test_closing_is_bounded(self) -> None:
-        """A client that does not take what was written is cut off in the end."""
+        """A client that does not read its response is disconnected eventually."""
         browser = self.browser()
         browser.sends(request(b"/healthz", b"Connection: close", method=b"GET"))
         self.assertTrue(browser.closed)
@@ -175,7 +175,7 @@ class DeadlineTests(ChannelTestCase):
         self.assertTrue(browser.peer.aborted)
 
     def test_nothing_is_left(self) -> None:
-        """Wherever a client leaves, no timer stays."""
+        """A disconnect at any point leaves no timer."""
         for sent in (
             b"",
             b"GET",
@@ -192,7 +192,7 @@ class DeadlineTests(ChannelTestCase):
             self.assertEqual(self.clock.getDelayedCalls(), [], sent)
 
     def test_closing_twice(self) -> None:
-        """Closing a connection that is gone does nothing."""
+        """Closing a lost connection has no effect."""
         browser = self.browser()
         browser.leaves()
         channel: Any = browser.protocol

@@ -1,4 +1,4 @@
-"""Heads that the channel refuses, and upgrades it declines."""
+"""Tests of the heads that the channel rejects, and of the upgrades that it ignores."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.unit.web.responses import Response
 
 
 class RefusalTests(ChannelTestCase):
-    """Heads that a proxy must not be lax about."""
+    """Heads on which a proxy must be strict."""
 
     def test_framing(self) -> None:
-        """Ambiguous or obscure framing is refused."""
+        """Ambiguous framing is rejected (RFC 9112 §6.3, §11.2)."""
         for fields, status in (
             (b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", 400),
             (b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n", 400),
@@ -45,7 +45,7 @@ class RefusalTests(ChannelTestCase):
             self.rejected(wire, 400, "bad_request")
 
     def test_host(self) -> None:
-        """There is exactly one Host, and it is one."""
+        """There must be exactly one valid Host (RFC 9112 §3.2)."""
         for fields in (
             b"",
             HOST + HOST,
@@ -68,13 +68,13 @@ class RefusalTests(ChannelTestCase):
         self.assertEqual(browser.response.status, 200)
 
     def got_page(self, fields: bytes, target: bytes = b"/healthz") -> Response:
-        """The answer to one GET."""
+        """Return the response to one GET."""
         browser = self.browser()
         browser.sends(b"GET " + target + b" HTTP/1.1\r\n" + fields + b"\r\n")
         return browser.response
 
     def test_syntax(self) -> None:
-        """What is not HTTP/1.1 is refused."""
+        """Malformed requests are rejected."""
         for wire in (
             b"POST / HTTP/1.1\nHost: x\n\n",
             b"POST / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
@@ -101,12 +101,12 @@ class RefusalTests(ChannelTestCase):
             self.assertTrue(browser.closed)
 
     def test_version(self) -> None:
-        """HTTP/0.9 and 2.0 are not spoken."""
+        """HTTP/0.9 and 2.0 are rejected."""
         self.rejected(b"GET /\r\n\r\n", 505, "bad_request")
         self.rejected(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505, "bad_request")
 
     def test_target(self) -> None:
-        """Of an absolute URL only the path counts; what has no path is refused."""
+        """Only the path of an absolute URL counts; a target without a path is rejected."""
         for target in (b"http://elsewhere/healthz", b"HTTPS://u:80/healthz?x"):
             self.assertEqual(self.got_page(HOST, target).status, 200)
         self.assertEqual(self.got_page(HOST, b"http://elsewhere").status, 404)
@@ -116,7 +116,7 @@ class RefusalTests(ChannelTestCase):
         self.rejected(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request")
 
     def test_method(self) -> None:
-        """No tunnel, and no method nobody knows."""
+        """CONNECT and unknown methods are rejected."""
         self.rejected(b"CONNECT a:443 HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed")
         for method in (b"FOO", b"get", b"G\x00T"):
             self.rejected(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 501, "method_not_allowed")
@@ -125,20 +125,20 @@ class RefusalTests(ChannelTestCase):
         self.assertEqual(browser.response.status, 405)
 
     def test_expectation(self) -> None:
-        """No expectation but one is met."""
+        """Expectations other than 100-continue are rejected (RFC 9110 §10.1.1)."""
         self.rejected(
             POST + HOST + b"Expect: magic\r\nContent-Length: 2\r\n\r\nhi", 417, "bad_request"
         )
 
     def test_identity(self) -> None:
-        """A refusal too carries the client's id, and speaks the endpoint's dialect."""
+        """A rejection has the client's id, and the endpoint's error format."""
         browser = self.browser()
         browser.sends(request(b"/v1/messages?q", b"X-Request-ID: mine", b"Expect: magic"))
         self.assertEqual(browser.response.value(b"x-request-id"), b"mine")
         self.assertEqual(browser.response.json["type"], "error")
 
     def test_refusal_waits_its_turn(self) -> None:
-        """What is refused behind a running request is answered after it."""
+        """A pipelined request is rejected after the running response."""
         browser = self.browser()
         browser.sends(request(body=ask("a")) + b"garbage\r\n\r\n")
         self.assertEqual(browser.wire, b"")
@@ -148,7 +148,7 @@ class RefusalTests(ChannelTestCase):
         self.assertTrue(browser.closed)
 
     def test_mistake(self) -> None:
-        """A bug while reading is a 500 and logged, not taken for bad input."""
+        """A bug in the parser is logged and gets a 500, not a 400."""
         with patch("autopilot.http.request_parser.by_name", side_effect=ZeroDivisionError):
             browser = self.browser()
             browser.sends(request(body=ask()))
@@ -157,7 +157,7 @@ class RefusalTests(ChannelTestCase):
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_requests_end_in_order(self) -> None:
-        """Only the first request can be done."""
+        """Only the first request is processed."""
         browser = self.post(ask())
         channel: Any = browser.protocol
         with self.assertRaises(TypeError):
@@ -165,7 +165,7 @@ class RefusalTests(ChannelTestCase):
 
     @given(st.binary(max_size=60), st.integers(0, 3))
     def test_garbage(self, garbage: bytes, piece: int) -> None:
-        """Whatever is sent, there is at most one answer of ours, and never an exception."""
+        """Any bytes get at most one response, and raise no exception."""
         browser = self.browser()
         browser.sends(garbage, piece)
         self.assertLessEqual(len(browser.got), 3)
@@ -173,7 +173,7 @@ class RefusalTests(ChannelTestCase):
 
 
 class UpgradeTests(ChannelTestCase):
-    """Clients that ask for another protocol in passing."""
+    """Requests with an Upgrade field."""
 
     FIELDS = (
         (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMA"),
@@ -181,7 +181,7 @@ class UpgradeTests(ChannelTestCase):
     )
 
     def test_declined(self) -> None:
-        """The request is answered as HTTP/1.1, its body read, and the connection goes on."""
+        """The upgrade is ignored, and the connection continues (RFC 9110 §7.8)."""
         chunked = chunk(ask("a")[:5]) + chunk(ask("a")[5:]) + chunk(b"")
         for fields in self.FIELDS:
             for wire in (
@@ -200,7 +200,7 @@ class UpgradeTests(ChannelTestCase):
                     self.wire.closes()
 
     def test_without_a_body(self) -> None:
-        """So is one that has none."""
+        """The same without a body."""
         for fields in self.FIELDS:
             for piece in (0, 1):
                 browser = self.browser()
@@ -208,7 +208,7 @@ class UpgradeTests(ChannelTestCase):
                 self.assertEqual([each.status for each in browser.got], [200, 200])
 
     def test_last(self) -> None:
-        """One that closes as well is the last."""
+        """A request that also closes is the last."""
         browser = self.browser()
         fields = b"Connection: Upgrade, close", b"Upgrade: h2c"
         browser.sends(request(CHAT, *fields, body=ask("nobody")))
@@ -216,7 +216,7 @@ class UpgradeTests(ChannelTestCase):
         self.assertTrue(browser.closed)
 
     def test_limits_hold(self) -> None:
-        """The limits are the same for it."""
+        """The limits apply to it, too."""
         browser = self.browser()
         fields = b"Connection: Upgrade", b"Upgrade: h2c", b"Transfer-Encoding: chunked"
         browser.sends(request(CHAT, *fields, body=chunk(b"x" * (MAX_BODY + 1))))

@@ -1,4 +1,4 @@
-"""Pages of other origins: what they may ask, what they may read, and that nobody else notices."""
+"""Tests of CORS: preflights, readable responses, and unchanged behaviour without it."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ _UPSTREAM = (b"Access-Control-Allow-Origin: *", b"Access-Control-Max-Age: 1", b"
 
 
 def from_(origin: bytes) -> bytes:
-    """The field that says where a page comes from."""
+    """Return an Origin field."""
     return b"Origin: " + origin
 
 
 def ours(response: Response) -> list[bytes]:
-    """The names of the fields that are about sharing."""
+    """Return the names of the CORS fields."""
     names = [name.lower() for name, _ in response.fields]
     return [name for name in names if name.startswith(b"access-control-") or name == b"vary"]
 
 
 class CorsTestCase(SiteTestCase):
-    """A site that shares with one origin, unless a test says otherwise."""
+    """A site that allows one origin by default."""
 
     resource: RootResource
 
     def setUp(self) -> None:
-        """Share."""
+        """Allow the origin."""
         super().setUp()
         self.share("https://chat.example", "http://localhost:3000")
 
     def make_site(self, resource: IResource) -> Site:
-        """The router's own channel."""
+        """Return the site with the router's own channel."""
         assert isinstance(resource, RootResource)
         self.resource = resource
         return super().make_site(resource)
 
     def share(self, *origins: str) -> None:
-        """Share with these origins."""
+        """Allow these origins."""
         self.resource.set_cors(Cors.of(origins))
 
     def preflight(self, path: bytes, *fields: bytes, origin: bytes = _CHAT_APP) -> Response:
-        """What a browser hears that asks first."""
+        """Return the response to a preflight request."""
         return self.get(path, from_(origin), _ASKS, *fields, method=b"OPTIONS")
 
     def relayed(self, *fields: bytes, said: bytes = b"") -> Response:
-        """The answer of the platform, which says something of sharing itself."""
+        """Return a relayed response, to which the upstream added its own CORS fields."""
         browser = self.post(ask(), *fields)
         self.wire.says(said or whole(200, b"{}", b"application/json", *_UPSTREAM))
         return browser.response
 
 
 class CorsTests(CorsTestCase):
-    """What holds on every channel."""
+    """The behaviour on every channel."""
 
     def test_preflight(self) -> None:
-        """On every path of the API the browser hears that it may, and for how long."""
+        """A preflight of an allowed origin succeeds on every path of the API."""
         names = b"Access-Control-Request-Headers: " + _NAMES
         for path in (*RELAYED, b"/v1/models", b"/v1/models/a", b"/healthz", b"/no/such"):
             response = self.preflight(path, names)
@@ -83,14 +83,14 @@ class CorsTests(CorsTestCase):
         self.assertEqual(self.records, [])
 
     def test_preflight_of_others(self) -> None:
-        """Another origin may not, and the refusal says who can change that."""
+        """Another origin gets 403, with the setting to change."""
         for origin in (_OTHER, b"null", b"https://chat.example.evil", b"http://chat.example"):
             response = self.preflight(CHAT, origin=origin)
             self.assertEqual(response.error[::2], (403, "origin_not_allowed"))
             self.assertEqual(ours(response), [b"vary"])
 
     def test_preflight_with_nonsense(self) -> None:
-        """What is no list of names is not repeated; without any there is nothing to repeat."""
+        """Only a valid list of field names is repeated in the response."""
         for names in (b"a b", b"a,,b", b"(", b"x" * 5000):
             response = self.preflight(CHAT, b"Access-Control-Request-Headers: " + names)
             self.assertEqual(response.status, 204)
@@ -98,7 +98,7 @@ class CorsTests(CorsTestCase):
         self.assertEqual(self.preflight(CHAT).values(b"access-control-allow-headers"), [])
 
     def test_private_network(self) -> None:
-        """A way into a private network is open to origins that were named, not to all."""
+        """Private network access is granted to named origins only."""
         field = b"Access-Control-Request-Private-Network: true"
         name = b"access-control-allow-private-network"
         self.assertEqual(self.preflight(CHAT).values(name), [])
@@ -107,14 +107,14 @@ class CorsTests(CorsTestCase):
         self.assertEqual(self.preflight(CHAT, field, origin=_OTHER).values(name), [])
 
     def test_options_without_a_question(self) -> None:
-        """OPTIONS that is no preflight is a method like any other."""
+        """OPTIONS without the preflight fields is an ordinary method."""
         response = self.get(CHAT, from_(_CHAT_APP), method=b"OPTIONS")
         self.assertEqual(response.status, 405)
         self.assertEqual(response.value(b"allow"), b"POST")
         self.assertEqual(self.get(CHAT, _ASKS, method=b"OPTIONS").status, 405)
 
     def test_answers(self) -> None:
-        """What is relayed can be read, with the fields SDKs look for; once and not twice."""
+        """A relayed response is shared, with the router's CORS fields only."""
         response = self.relayed(from_(_CHAT_APP))
         self.assertEqual(response.value(_ALLOWED), _CHAT_APP)
         self.assertEqual(response.values(b"access-control-max-age"), [])
@@ -126,7 +126,7 @@ class CorsTests(CorsTestCase):
         self.assertLess(set(selected), set(exposed))
 
     def test_streams(self) -> None:
-        """The same on a stream, from its head on."""
+        """A stream is shared, too."""
         browser = self.post(ask(), from_(_CHAT_APP))
         self.wire.says(head(200, SSE), chunk(TOKEN))
         self.assertIn(_CHAT_APP, browser.wire)
@@ -135,7 +135,7 @@ class CorsTests(CorsTestCase):
         self.assertEqual(browser.response.body, TOKEN + STOP + DONE)
 
     def test_errors(self) -> None:
-        """Errors of the router and of the platform can be read too."""
+        """Errors of the router and of the platform are shared, too."""
         field = from_(_CHAT_APP)
         refused = self.post(b"{}", field).response
         self.assertEqual(refused.error[::2], (400, "missing_model"))
@@ -149,33 +149,33 @@ class CorsTests(CorsTestCase):
             self.assertEqual(response.value(b"vary"), b"Origin")
 
     def test_pages(self) -> None:
-        """The list of models can be read; caches learn that it depends, whoever asks first."""
+        """The list of models is shared, and always has Vary."""
         response = self.get(b"/v1/models", from_(_CHAT_APP))
         self.assertEqual((response.status, response.value(_ALLOWED)), (200, _CHAT_APP))
         self.assertEqual(ours(self.get(b"/v1/models")), [b"vary"])
         self.assertEqual(ours(self.get(b"/v1/models", from_(_OTHER))), [b"vary"])
 
     def test_operators(self) -> None:
-        """Pages that ask for no key are not shared, not even with everybody."""
+        """Operators' pages are not shared, not even with `*`."""
         self.share("*")
         for path in (b"/metrics", b"/status", b"/status.json"):
             self.assertEqual(ours(self.get(path, from_(_CHAT_APP))), [])
             self.assertEqual(self.preflight(path).status, 405)
 
     def test_others(self) -> None:
-        """A page of another origin is served as ever, and its browser keeps the answer from it."""
+        """A request of another origin is served without CORS fields."""
         response = self.relayed(from_(_OTHER))
         self.assertEqual(response.status, 200)
         self.assertEqual(response.values(_ALLOWED), [])
         self.assertIn(b"Origin", response.values(b"vary"))
 
     def test_clients_that_are_no_pages(self) -> None:
-        """Without an origin nothing is added to an answer, and the platform's word is not kept."""
+        """A request without an Origin gets Vary only, and no CORS field of the upstream."""
         self.assertEqual(ours(self.relayed()), [b"vary"])
         self.assertEqual(self.relayed().value(b"vary"), b"Accept")
 
     def test_everybody(self) -> None:
-        """With * every origin may, and no cache need know which it was."""
+        """With * every origin is allowed, and Vary is not needed."""
         self.share("*", "https://chat.example")
         for origin in (_OTHER, b"null", _CHAT_APP):
             self.assertEqual(self.relayed(from_(origin)).value(_ALLOWED), b"*")
@@ -184,7 +184,7 @@ class CorsTests(CorsTestCase):
         self.assertEqual(ours(self.get(b"/v1/models")), [])
 
     def test_off(self) -> None:
-        """Without origins nothing is added or taken away, and nobody is answered first."""
+        """Without origins, responses are unchanged and preflights are not answered."""
         self.share()
         response = self.relayed(from_(_CHAT_APP))
         self.assertEqual(response.value(_ALLOWED), b"*")
@@ -197,10 +197,10 @@ class CorsTests(CorsTestCase):
 
 
 class OtherChannelTests(CorsTests):
-    """The same on Twisted's own channel."""
+    """CORS on Twisted's own channel."""
 
     def make_site(self, resource: IResource) -> Site:
-        """A site of somebody else's."""
+        """Return a site of Twisted's own class."""
         super().make_site(resource)
         site = Site(resource, reactor=self.clock)
         site.timeOut = None  # its timers are not ours to look after
@@ -208,24 +208,24 @@ class OtherChannelTests(CorsTests):
 
 
 class ArrivingTests(CorsTestCase):
-    """Requests that are refused before they are one."""
+    """Requests rejected by the channel."""
 
     limits = Limits(body_bytes=50)
 
     def make_site(self, resource: IResource) -> Site:
-        """A site with small limits."""
+        """Return a site with small limits."""
         site = super().make_site(resource)
         assert isinstance(site, AutopilotSite)
         return site
 
     def test_too_large(self) -> None:
-        """The page gets to read why."""
+        """The rejection is shared with the page."""
         response = self.post(b"x" * 51, from_(_CHAT_APP)).response
         self.assertEqual(response.status, 413)
         self.assertEqual(response.value(_ALLOWED), _CHAT_APP)
 
     def test_bad_heads(self) -> None:
-        """As far as the head was read before it went wrong."""
+        """The Origin counts if it was parsed before the error."""
         line, bad = CHAT + b" HTTP/1.1\r\n", b"Bad Field: y\r\n"
         origin = from_(_CHAT_APP) + b"\r\nHost: x\r\n"
         for fields, allowed in ((origin + bad, [_CHAT_APP]), (bad + origin, [])):
@@ -236,14 +236,14 @@ class ArrivingTests(CorsTestCase):
 
 
 class OriginTests(SynchronousTestCase):
-    """From the setting to what a response says."""
+    """The policy made from the setting."""
 
     def test_none(self) -> None:
-        """No origins, no CORS."""
+        """Without origins there is no policy."""
         self.assertIsNone(Cors.of(()))
 
     def test_case(self) -> None:
-        """Browsers write origins in lower case; whoever does not is understood."""
+        """Origins match in any case."""
         cors = Cors.of(("https://chat.example",))
         assert cors is not None
         self.assertTrue(cors.allows(b"https://Chat.Example"))

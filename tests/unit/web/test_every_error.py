@@ -1,4 +1,4 @@
-"""Every error that the router makes: its shape, its id, and when to try again.
+"""Tests of every error of the router: its format, its id, and its Retry-After.
 
 The table is complete: a code that stands anywhere in the program and not here fails a test.
 """
@@ -26,7 +26,7 @@ MINE = b"X-Request-ID: mine"
 
 
 class Asked(NamedTuple):
-    """A request as bytes, and what it is answered with.
+    """A request as bytes, and its expected response.
 
     ``read``: the head is read as far as its id. ``page``: whatever path was asked for, the answer
     is not one of its endpoint.
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
 
 
 def rows(path: bytes) -> Iterator[Asked]:
-    """What is wrong with a request by itself."""
+    """Return invalid requests and their errors."""
 
     def bodied(status: int, code: str, body: bytes, *fields: bytes) -> Asked:
         return Asked(status, code, request(path, MINE, *fields, body=body))
@@ -95,7 +95,7 @@ LATER = {
 
 
 def made() -> set[tuple[int, str]]:
-    """Status and code of every refusal that stands in the program."""
+    """Return status and code of every RouterError in the code."""
     found: set[tuple[int, str]] = set()
     for path in Path(autopilot.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -109,10 +109,10 @@ def made() -> set[tuple[int, str]]:
 
 
 class EveryErrorTests(SiteTestCase):
-    """One after the other, on an endpoint of OpenAI's and on Anthropic's."""
+    """Every error on an endpoint of OpenAI's API and on one of Anthropic's."""
 
     def setUp(self) -> None:
-        """Two models of a known lack, of which one is no TEE."""
+        """Set up two models with known limits, one of them without a TEE."""
         super().setUp()
         known = self.snapshot.catalog
         assert known is not None
@@ -121,7 +121,7 @@ class EveryErrorTests(SiteTestCase):
         self.snapshot = replace(self.snapshot, catalog=catalog)
 
     def check(self, got: Response, path: bytes, row: Asked) -> None:
-        """The error is what it has to be, in the dialect of its path."""
+        """Assert that the error is complete, in the format of its path."""
         anthropic = path == MESSAGES and not row.page
         if not row.read:  # as far as the path was read, it decides here too
             anthropic = "type" in got.json
@@ -139,7 +139,7 @@ class EveryErrorTests(SiteTestCase):
             self.assertGreater(int(again), 0)
 
     def code(self, got: Response, anthropic: bool) -> str:
-        """The code of an error of this shape."""
+        """Return the code of an error in this format."""
         body = got.json
         if anthropic:
             self.assertEqual((set(body), body["type"]), ({"type", "error"}, "error"))
@@ -151,7 +151,7 @@ class EveryErrorTests(SiteTestCase):
         return code
 
     def test_requests(self) -> None:
-        """What is wrong with the request, whoever notices it first."""
+        """Invalid requests get their error, whichever layer detects it."""
         for path in (CHAT, MESSAGES, b"/v1/completions", b"/v1/responses"):
             for row in rows(path):
                 browser = self.browser()
@@ -159,11 +159,11 @@ class EveryErrorTests(SiteTestCase):
                 self.check(browser.response, path, row)
 
     def begun(self, path: bytes, model: str = "a", stream: bool = True) -> Browser:
-        """A good request."""
+        """Send a valid request."""
         return self.post(ask(model, stream=stream), MINE, path=path)
 
     def test_too_slow(self) -> None:
-        """A request that does not arrive."""
+        """A request that does not arrive in time gets a 408."""
         for path in (CHAT, MESSAGES):
             browser = self.browser()
             browser.sends(request(path, MINE, b"Content-Length: 9"))
@@ -176,7 +176,7 @@ class EveryErrorTests(SiteTestCase):
             self.check(browser.response, path, row)
 
     def test_foreign_page(self) -> None:
-        """A page of another origin asks whether it may."""
+        """A preflight of another origin gets a 403."""
         tree = self.tree()
         tree.set_cors(Cors.of(["https://chat.example"]))
         self.site = self.make_site(tree)
@@ -186,7 +186,7 @@ class EveryErrorTests(SiteTestCase):
             self.check(got, path, Asked(403, "origin_not_allowed", b"", page=True))
 
     def test_mistake(self) -> None:
-        """A bug of the router, on its way in and on a page."""
+        """A bug in the relay or on a page gets a 500."""
         for path in (CHAT, MESSAGES):
             with patch("autopilot.request.parse.plan", side_effect=ZeroDivisionError):
                 got = self.begun(path).response
@@ -197,7 +197,7 @@ class EveryErrorTests(SiteTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
     def test_no_upstream(self) -> None:
-        """The four ways in which the last candidate can fail."""
+        """Each failure of the last candidate gets its error."""
         for path in (CHAT, MESSAGES):
             browser = self.begun(path)
             self.wire.resets()
@@ -216,7 +216,7 @@ class EveryErrorTests(SiteTestCase):
             self.check(browser.response, path, Asked(502, "upstream_stream_interrupted", b""))
 
     def test_later(self) -> None:
-        """What may go better in a moment, and when."""
+        """Temporary errors have a Retry-After."""
         for path in (CHAT, MESSAGES):
             self.build(max_active=1)
             self.site = self.make_site(self.tree())
@@ -239,7 +239,7 @@ class EveryErrorTests(SiteTestCase):
         self.assertEqual(ready.value(b"retry-after"), b"1")
 
     def test_all_of_them(self) -> None:
-        """Every refusal in the program stands above."""
+        """The tests above cover every error in the code."""
         tried = {(row.status, row.code) for row in rows(CHAT)}
         self.assertEqual(made() - LATER - tried, set())
         self.assertEqual(LATER - made(), set())

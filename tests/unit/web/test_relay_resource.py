@@ -1,4 +1,4 @@
-"""What clients get from the tree, over the router's own channel and over Twisted's."""
+"""Tests of the relay through the tree, on the router's channel and on Twisted's."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.unit.web.responses import UUID, Response
 
 
 class RequestTestsMixin(SiteTestCase):
-    """Requests that every channel has to serve alike."""
+    """Requests, which every channel must serve equally."""
 
     def answers(self, wire: bytes) -> Response:
-        """One request to the relay that the upstream answers so."""
+        """Send one request, and answer it upstream."""
         browser = self.post(ask("a"))
         self.wire.says(wire)
         return browser.response
@@ -41,18 +41,18 @@ class RequestTestsMixin(SiteTestCase):
         self.assertFalse(browser.closed)
 
     def test_length_is_kept(self) -> None:
-        """A plain answer with a length keeps it, and is not chunked."""
+        """A plain response keeps its length, and is not chunked."""
         got = self.answers(whole(200, b'{"a":1}'))
         self.assertEqual((got.value(b"content-length"), got.body), (b"7", b'{"a":1}'))
         self.assertEqual(got.values(b"transfer-encoding"), [])
 
     def test_chunked_plain_answer(self) -> None:
-        """A plain answer without a length is chunked."""
+        """A plain response without a length is chunked."""
         got = self.answers(head(200, b"text/x") + chunk(b"abc") + chunk(b""))
         self.assertEqual((got.value(b"transfer-encoding"), got.body), (b"chunked", b"abc"))
 
     def test_response_fields(self) -> None:
-        """Order, duplicates and spelling of the upstream's fields survive; none is invented."""
+        """The upstream's fields keep order, duplicates and case; none is added (contract §7)."""
         sent = (b"X-b: 2", b"x-A: 1", b"X-b: 1", b"SeRvEr: up", b"Set-Cookie: a=b", b"DATE: now")
         wire = b"HTTP/1.1 200 Fine\r\n" + b"\r\n".join(sent) + b"\r\nContent-Length: 2\r\n\r\nhi"
         got = self.answers(wire)
@@ -69,7 +69,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(got.values(b"content-length") + got.values(b"transfer-encoding"), [])
 
     def test_http_1_0(self) -> None:
-        """An HTTP/1.0 client gets bytes and the end of the connection, whatever it asks for."""
+        """An HTTP/1.0 client gets an unchunked body and a close."""
         for fields in ((), (b"Connection: keep-alive",)):
             browser = self.browser()
             browser.sends(request(CHAT, *fields, version=b"1.0", body=ask("a")))
@@ -80,7 +80,7 @@ class RequestTestsMixin(SiteTestCase):
             self.assertTrue(browser.closed)
 
     def test_cut_without_framing(self) -> None:
-        """Where only the close marks the end, a broken answer is reset: no clean end is faked."""
+        """A broken response delimited by the close is reset (contract §7)."""
         for kind, event in ((b"text/x", False), (SSE, True)):
             browser = self.browser()
             browser.sends(request(version=b"1.0", body=ask("a")))
@@ -91,7 +91,7 @@ class RequestTestsMixin(SiteTestCase):
             self.assertEqual(b"upstream_stream_interrupted" in browser.wire, event)
 
     def test_client_wants_to_close(self) -> None:
-        """The connection is closed as asked, and announced so, but on a stream only closed."""
+        """`Connection: close` is honoured, but not announced on a stream (contract §7)."""
         for wire, announced in (
             (whole(200, b"{}"), [b"close"]),
             (head(200, SSE) + chunk(TOKEN + DONE) + chunk(b""), []),
@@ -103,7 +103,7 @@ class RequestTestsMixin(SiteTestCase):
             self.assertTrue(browser.closed)
 
     def test_cut(self) -> None:
-        """A broken answer has no last chunk; the connection closes after what was sent."""
+        """A broken response has no last chunk, and the connection closes."""
         browser = self.post(ask())
         self.wire.says(head(200, SSE), chunk(TOKEN))
         self.wire.resets()
@@ -126,7 +126,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(json.loads(data.removeprefix(b"data: "))["type"], "error")
 
     def test_client_leaves(self) -> None:
-        """A client that goes away, before or in the answer, stops the upstream at once."""
+        """A disconnect before or during the response aborts the upstream at once."""
         for said in ((), (head(200, SSE), chunk(TOKEN))):
             browser = self.post(ask())
             self.wire.says(*said)
@@ -136,7 +136,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual([each.outcome for each in self.records], ["client_gone"] * 2)
 
     def test_client_stalls(self) -> None:
-        """A full client pauses the upstream; one that never takes more is dropped."""
+        """A slow client pauses the upstream; one that stalls is disconnected."""
         browser = self.post(ask())
         self.wire.says(head(200, SSE), chunk(TOKEN))
         producer: Any = browser.peer.producer
@@ -150,7 +150,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(self.records[0].outcome, "client_stalled")
 
     def test_keep_alive(self) -> None:
-        """One connection serves many requests, relayed, refused and pages."""
+        """One connection serves relayed requests, errors and pages."""
         browser = self.browser()
         for _ in range(3):
             browser.sends(request(body=ask("a")))
@@ -161,7 +161,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertFalse(browser.closed)
 
     def test_target_upstream(self) -> None:
-        """Path and query go up as they came; the destination is not the client's to choose."""
+        """Path and query go upstream unchanged; the client cannot choose the destination."""
         browser = self.browser()
         browser.sends(request(CHAT + b"?a=%20b&c", body=ask("a")))
         self.assertTrue(self.wire.value().startswith(b"POST /base/v1/chat/completions?a=%20b&c "))
@@ -198,7 +198,7 @@ class RequestTestsMixin(SiteTestCase):
     # -- errors
 
     def test_error_shape(self) -> None:
-        """The router's own errors have OpenAI's shape, a type by their status, and an id."""
+        """The router's errors have OpenAI's format, a type by status, and an id."""
         for body, expected in (
             (b"{", (400, "invalid_request_error", "invalid_json")),
             (b"[]", (400, "invalid_request_error", "invalid_body")),
@@ -214,7 +214,7 @@ class RequestTestsMixin(SiteTestCase):
             self.assertEqual(got.values(b"retry-after"), [])
 
     def test_anthropic_shape(self) -> None:
-        """The messages endpoint has Anthropic's shape, with the same facts."""
+        """The messages endpoint has Anthropic's error format."""
         browser = self.browser()
         browser.sends(request(b"/v1/messages", body=b"{}"))
         got = browser.response.json
@@ -225,7 +225,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(browser.got[1].json["error"]["type"], "overloaded_error")
 
     def test_try_again(self) -> None:
-        """A 503 of the router's own says that, and when, to try again."""
+        """The router's own 503 has Retry-After and x-should-retry."""
         self.gateway.draining = True
         got = self.post(ask()).response
         self.assertEqual(got.error, (503, "server_error", "draining"))
@@ -233,7 +233,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(got.value(b"x-should-retry"), b"true")
 
     def test_overloaded(self) -> None:
-        """Over the limit of requests under way there is a 503, and a place again later."""
+        """A request over the limit of requests in flight gets a 503."""
         self.build(max_active=1)
         self.site = self.make_site(self.tree())
         first = self.post(ask("a"))
@@ -246,18 +246,18 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(self.gateway.active, 1)
 
     def test_gave_up(self) -> None:
-        """An upstream nobody can reach is a 502."""
+        """An unreachable upstream is a 502."""
         self.upstreams.refusing = True
         got = self.post(ask("a")).response
         self.assertEqual(got.error, (502, "server_error", "upstream_connect_error"))
 
     def test_compressed_body(self) -> None:
-        """A compressed request body is refused."""
+        """A compressed request body is rejected."""
         got = self.post(b"x", b"Content-Encoding: gzip").response
         self.assertEqual(got.error[0], 415)
 
     def test_mistake(self) -> None:
-        """A bug in the data plane is a 500 in the usual shape, and logged."""
+        """A bug in the data plane is logged, and gets a 500 in the usual format."""
         with patch.object(Proxy, "accept", side_effect=ZeroDivisionError("secret")):
             got = self.post(ask()).response
         self.assertEqual(got.error, (500, "server_error", "internal_error"))
@@ -265,7 +265,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_late_mistake(self) -> None:
-        """A bug after the head was written ends the connection: the answer is not whole."""
+        """A bug after the head cuts the response."""
 
         def accept(_gateway: Proxy, _inbound: object, downstream: Any) -> None:
             downstream.commit(CommittedHead(200, b"", [(b"Content-Length", b"8")], True), b"half")
@@ -278,7 +278,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_methods(self) -> None:
-        """Another method is a 405 that names the right one, in the endpoint's shape."""
+        """Another method gets a 405 with Allow, in the endpoint's format."""
         for path in (CHAT, b"/v1/completions", b"/v1/responses"):
             got = self.get(path)
             self.assertEqual(got.error, (405, "invalid_request_error", "method_not_allowed"))
@@ -292,7 +292,7 @@ class RequestTestsMixin(SiteTestCase):
             self.assertEqual(got.value(b"allow"), b"GET, HEAD")
 
     def test_nothing_there(self) -> None:
-        """Any other path is a 404 in OpenAI's shape, never a redirect, never an echo."""
+        """Any other path is a 404 in OpenAI's format, without a redirect or an echo."""
         for path in (
             b"/",
             b"/v1",
@@ -321,7 +321,7 @@ class RequestTestsMixin(SiteTestCase):
     # -- how requests arrive
 
     def test_split_anywhere(self) -> None:
-        """It does not matter in which pieces requests arrive, nor whether they are chunked."""
+        """Requests may arrive in any pieces, and may be chunked."""
         chunked = request(
             CHAT,
             b"Transfer-Encoding: chunked",
@@ -335,7 +335,7 @@ class RequestTestsMixin(SiteTestCase):
                 browser.leaves()
 
     def test_pipelining(self) -> None:
-        """Requests that come together are answered in order, one at a time."""
+        """Pipelined requests are answered in order, one at a time."""
         for piece in (0, 1, 50):
             browser = self.browser()
             wire = request(body=ask("a")) + request(b"/healthz", method=b"GET")
@@ -350,7 +350,7 @@ class RequestTestsMixin(SiteTestCase):
             self.wire.closes()
 
     def test_pipelining_far_ahead(self) -> None:
-        """A client far ahead is not read from until its turn comes."""
+        """Reading pauses while a client is far ahead with pipelined requests."""
         browser = self.browser()
         browser.sends(request(body=ask("a")))
         page = request(b"/healthz", method=b"GET")
@@ -363,7 +363,7 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(len(browser.got), 2 + 20_000 // len(page))
 
     def test_continue(self) -> None:
-        """A client that waits to be told sends its body when it is."""
+        """A client with Expect gets 100 Continue, and sends its body."""
         browser = self.browser()
         fields = b"Expect: 100-Continue", b"Content-Length: %d" % len(ask())
         browser.sends(request(CHAT, *fields))

@@ -1,4 +1,4 @@
-"""The client's side of an exchange: its header fields, and its harmlessness without a client."""
+"""Tests of the downstream side of an exchange: header fields, and lost clients."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.unit.web.responses import responses
 
 
 class WireHeadersTests(SynchronousTestCase):
-    """Fields that keep their order, number and spelling."""
+    """Fields that keep order, duplicates and case."""
 
     def test_fields(self) -> None:
-        """What goes in comes out; names are looked up whatever their case."""
+        """Fields are unchanged, and names are looked up in any case."""
         fields = [(b"b", b"1"), (b"A", b"2"), (b"B", b"3")]
         headers = WireHeaders(fields)
         self.assertEqual(list(headers.getAllRawHeaders()), [(n, (v,)) for n, v in fields])
@@ -46,7 +46,7 @@ class WireHeadersTests(SynchronousTestCase):
 
 
 class Producer:
-    """A producer nobody asks for anything."""
+    """A producer that does nothing."""
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`."""
@@ -59,7 +59,7 @@ class Producer:
 
 
 class DownstreamTestsMixin(SynchronousTestCase):
-    """What holds on every channel: once the client has gone, nothing does anything or raises."""
+    """The behaviour on every channel: after a disconnect no method acts or raises."""
 
     transport: StringTransport
     channel: Any
@@ -70,12 +70,12 @@ class DownstreamTestsMixin(SynchronousTestCase):
         self.channel.connectionLost(Failure(ConnectionDone()))
 
     def test_is_a_downstream(self) -> None:
-        """It has the shape the data plane asks for."""
+        """The object provides the relay's `Downstream` interface."""
         downstream: Downstream = self.downstream
         self.assertTrue(callable(downstream.commit))
 
     def test_before_commit(self) -> None:
-        """Before anything was written."""
+        """A disconnect before the first byte."""
         self.leave()
         producer: Any = Producer()
         self.downstream.refuse(RouterError(400, "x", "y"))
@@ -88,7 +88,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
         self.assertEqual(self.transport.value(), b"")
 
     def test_in_the_answer(self) -> None:
-        """In the middle of it; the producer is let go on every way out."""
+        """A disconnect during the response; every method releases the producer."""
         producer: Any = Producer()
         for end in ("finish", "cut", "abort"):
             self.setUp()
@@ -112,7 +112,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
             self.assertEqual(self.transport.disconnecting, end != "finish")
 
     def test_reason(self) -> None:
-        """The upstream's reason phrase is kept; without one there is the usual."""
+        """The upstream's reason phrase is kept; without one the standard one is used."""
         for reason, line in ((b"Fine", b"HTTP/1.1 200 Fine"), (b"", b"HTTP/1.1 200 OK")):
             self.setUp()
             self.downstream.commit(CommittedHead(200, reason, []), b"")
@@ -121,7 +121,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
             self.assertEqual(response.fields, [(b"Transfer-Encoding", b"chunked")])
 
     def test_committed(self) -> None:
-        """It says whether anything was written: a head or a refusal."""
+        """`committed` is true after a head or an error was written."""
         self.assertFalse(self.downstream.committed)
         self.downstream.commit(CommittedHead(200, b"", []), b"")
         self.assertTrue(self.downstream.committed)
@@ -131,10 +131,10 @@ class DownstreamTestsMixin(SynchronousTestCase):
 
 
 class RequestDownstreamTests(DownstreamTestsMixin):
-    """Over a request on a channel of Twisted's."""
+    """A request on Twisted's channel."""
 
     def setUp(self) -> None:
-        """Begin an exchange."""
+        """Start an exchange."""
         self.transport = StringTransport()
         self.channel = HTTPChannel()
         self.channel.site = Site(Resource())
@@ -147,19 +147,19 @@ class RequestDownstreamTests(DownstreamTestsMixin):
         request.notifyFinish().addErrback(self.went)
 
     def went(self, _failure: Failure) -> None:
-        """The client left."""
+        """Disconnect the client."""
         self.downstream.gone = True
 
 
 class AnswerTests(DownstreamTestsMixin):
-    """Straight to the transport of a channel of the router's own."""
+    """A response on the router's own channel."""
 
     def setUp(self) -> None:
-        """Begin an exchange."""
+        """Start an exchange."""
         self.begin()
 
     def begin(self, *, modern: bool = True, closing: bool = False) -> None:
-        """Begin one with such a client."""
+        """Start an exchange with such a client."""
         self.transport = StringTransport()
         self.channel = AutopilotSite(Resource(), Clock(), Limits()).buildProtocol(None)
         self.channel.makeConnection(self.transport)
@@ -170,13 +170,13 @@ class AnswerTests(DownstreamTestsMixin):
         self.channel.requests.append(self.downstream)
 
     def committed(self, head: CommittedHead, body: bytes = b"") -> tuple[bytes, bytes]:
-        """The head and body bytes that these become."""
+        """Return the written head and body."""
         self.downstream.commit(head, body)
         first, _, rest = self.transport.value().partition(b"\r\n\r\n")
         return first, rest
 
     def test_one_write(self) -> None:
-        """Head and first bytes leave together, framed as the client can read them."""
+        """Head and first bytes are written together, with framing for the client's version."""
         stream = (b"Content-Type", b"text/event-stream")
         length = (b"content-LENGTH", b"2")
         for fields, framed, modern, framing, body in (
@@ -193,19 +193,19 @@ class AnswerTests(DownstreamTestsMixin):
             self.assertEqual(rest, body)
 
     def test_bodiless(self) -> None:
-        """Where no body can follow, no length and no coding is announced."""
+        """A response without a body has neither length nor coding (RFC 9112 §6.3)."""
         for status in (204, 304):
             self.begin()
             first, rest = self.committed(CommittedHead(status, b"", []))
             self.assertEqual((len(first.split(b"\r\n")), rest), (1, b""))
 
     def test_odd_status(self) -> None:
-        """A status nobody has named has a phrase all the same."""
+        """An unregistered status has a reason phrase, too."""
         first, _ = self.committed(CommittedHead(599, b"", []))
         self.assertTrue(first.startswith(b"HTTP/1.1 599 Unknown\r\n"))
 
     def test_closing(self) -> None:
-        """The last response says so, except on a stream, where some take a cut for the end then."""
+        """The last response announces the close, except a stream (contract §7)."""
         for streams, announced in ((False, True), (True, False)):
             self.begin(closing=True)
             first, _ = self.committed(CommittedHead(200, b"", [], streams=streams))
@@ -214,7 +214,7 @@ class AnswerTests(DownstreamTestsMixin):
             self.assertTrue(self.transport.disconnecting)
 
     def test_announced_late(self) -> None:
-        """A site that begins to drain can still have the close announced."""
+        """A site that starts to drain announces the close in the next response."""
         answer = self.downstream
         assert isinstance(answer, ChannelResponse)
         answer.announce_close()
@@ -226,10 +226,10 @@ del DownstreamTestsMixin
 
 
 class RequestIdTests(SynchronousTestCase):
-    """Which ids are taken over."""
+    """The ids accepted from clients."""
 
     def test_ids(self) -> None:
-        """Printable ASCII of 1 to 128 characters, nothing else."""
+        """Only printable ASCII of 1 to 128 characters is accepted (contract §7)."""
         for kept in ("a", "x" * 128, "a b~!"):
             self.assertEqual(request_id(kept), kept)
         for other in (None, "", "x" * 129, "ä", "a\nb", "\x7f"):

@@ -1,4 +1,4 @@
-"""What the status page says, and how; rendered from values."""
+"""Tests of the status page, rendered from values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOSTILE = (
 
 
 class Reading(HTMLParser):
-    """The elements and the text of a document; every element has to be closed in order."""
+    """The elements and the text of a document, whose elements must be nested correctly."""
 
     def __init__(self, document: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -57,7 +57,7 @@ class Reading(HTMLParser):
 
 
 def read(shown: StatusReport) -> Reading:
-    """The whole page of these facts."""
+    """Return the parsed page of this report."""
     return Reading(page(shown.version, sections(shown), load_assets()).decode("utf-8"))
 
 
@@ -65,7 +65,7 @@ class PageTests(SynchronousTestCase):
     """The document."""
 
     def test_hostile_names(self) -> None:
-        """Wherever a name stands it is text: it adds no element and no attribute."""
+        """A name is text everywhere, and adds neither elements nor attributes."""
         plain = [f"name{place}" for place in range(len(HOSTILE))]
 
         def shown(names: list[str] | tuple[str, ...]) -> Reading:
@@ -95,7 +95,7 @@ class PageTests(SynchronousTestCase):
             self.assertIn(name.rpartition("/")[2], hostile.text)
 
     def test_nothing_inline(self) -> None:
-        """No script, style or handler in the document, and no address but relative ones."""
+        """The document has no inline script, style or handler, and only relative URLs."""
         for tag, attributes in read(facts("a", "b", cooling={"a": 1.0})).tags:
             self.assertNotEqual(tag, "style")
             for name, value in attributes.items():
@@ -104,7 +104,7 @@ class PageTests(SynchronousTestCase):
                     self.assertRegex(value or "", r"\A(status[/.]|metrics\Z|readyz\Z|#)")
 
     def test_every_state(self) -> None:
-        """Each state has a name, a meaning and, unless all is well, advice."""
+        """Each state has a title, a meaning and, if not ready, advice."""
         for given, title in (
             (ready(loads_at=90.0), "Ready"),
             (ready(catalog_at=None), "Waiting for the model catalog"),
@@ -118,14 +118,14 @@ class PageTests(SynchronousTestCase):
             self.assertEqual("advice" in document, given.status != 200)
 
     def test_empty(self) -> None:
-        """Before the first feed nothing is made up: the ranking and the requests say so."""
+        """Before the first fetch, the ranking and the requests are empty, with a message."""
         text = read(facts(readiness=ready(catalog_at=None))).text
         self.assertIn("No model is eligible", text)
         self.assertIn("No request has finished", text)
         self.assertIn("No response in the last half hour", text)
 
     def test_why(self) -> None:
-        """The first model's score adds up in words, and by how much it leads."""
+        """The first model's score and its lead are explained in a sentence."""
         text = read(facts("acme/one", "acme/two")).text
         self.assertIn(
             "acme/one is first: 2.25 free instances + 0.00 for scaling − 0.60 for rate-limited "
@@ -134,14 +134,14 @@ class PageTests(SynchronousTestCase):
         )
 
     def test_many_models(self) -> None:
-        """The first twelve at once, all the others behind a disclosure."""
+        """Twelve models are visible, the others are in a disclosure."""
         document = str(sections(facts(*(f"m{place:03}" for place in range(60))))["ranking"])
         first, rest = document.split("<details")
         self.assertEqual((first.count("<tr>"), rest.count("<tr>")), (13, 49))
         self.assertIn("48 more models", rest)
 
     def test_accessible_tables(self) -> None:
-        """Every table has a caption and scopes, in a named region that takes the keyboard."""
+        """Every table has a caption and scopes, in a labelled and focusable region."""
         reading = read(facts("a", cooling={"a": 0.0}))
         tables = [tag for tag, _ in reading.tags].count("table")
         regions = [each for tag, each in reading.tags if each.get("role") == "region"]
@@ -154,7 +154,7 @@ class PageTests(SynchronousTestCase):
         self.assertTrue(all("scope" in each for tag, each in reading.tags if tag == "th"))
 
     def test_charts(self) -> None:
-        """A chart is an image with a name and its facts in words."""
+        """A chart is an image with a label and a summary."""
         clock = Clock()
         history = History(clock.seconds)
         for _ in range(4):
@@ -166,7 +166,7 @@ class PageTests(SynchronousTestCase):
         self.assertIn("4 failed attempts in 4 requests.", document)
 
     def test_kept(self) -> None:
-        """A section is drawn anew when what it shows has changed, and only then."""
+        """A section is rendered again only if its data changed."""
         sections = SectionCache()
         before, same = (sections(facts("a", "b", cooling={"a": left})) for left in (3.9, 3.1))
         after = sections(facts("a", "b", cooling={"a": 2.0}, throughput={"a": 5.0}))
@@ -176,7 +176,7 @@ class PageTests(SynchronousTestCase):
         self.assertIn("5.0", after["ranking"])
 
     def test_words(self) -> None:
-        """Numbers as people read them."""
+        """The formats of numbers."""
         self.assertEqual(
             [number(-0.001), number(-2.5, 1), number(None)], ["0.00", "\u22122.5", "–"]
         )
@@ -189,17 +189,17 @@ class PageTests(SynchronousTestCase):
         )
 
     def test_markup(self) -> None:
-        """Children and attributes are escaped, what is markup already is not."""
+        """Children and attributes are escaped unless they are markup."""
         self.assertEqual(el("p", "<", el("b", 1), None, ["&"]), "<p>&lt;<b>1</b>&amp;</p>")
         self.assertEqual(el("br", class_='"', hidden=True, id=None), '<br class="&#34;" hidden>')
         self.assertEqual(join("a", "<"), "a&lt;")
 
 
 class AssetTests(SiteTestCase):
-    """Script, style and icon, as routes of their own."""
+    """The routes of script, style sheet and icon."""
 
     def test_fields(self) -> None:
-        """The page is not kept, nor framed; what it needs is kept for ever, by version."""
+        """The page is neither cached nor framed; its assets are cached by version."""
         got = self.get(b"/status")
         self.assertEqual(got.value(b"cache-control"), b"no-store")
         self.assertEqual(got.value(b"referrer-policy"), b"no-referrer")
@@ -217,7 +217,7 @@ class AssetTests(SiteTestCase):
             self.assertEqual((again.status, again.body), (304, b""))
 
     def test_methods(self) -> None:
-        """They are read, and nothing else; and only where operators look."""
+        """Assets support only GET and HEAD, and only on the operators' port."""
         for path in (b"/status", b"/status/events", b"/status/page.js"):
             got = self.get(path, method=b"POST")
             self.assertEqual((got.status, got.value(b"allow")), (405, b"GET, HEAD"))
@@ -227,10 +227,10 @@ class AssetTests(SiteTestCase):
 
 
 class EvidenceWordsTests(SynchronousTestCase):
-    """The states of evidence, as the page says them."""
+    """The words for the states of evidence."""
 
     def test_every_state(self) -> None:
-        """Each state has words of its own, and none claims that anything was verified."""
+        """Each state has its own words, and none claims a verification."""
         said = [evidence(state) for state in EvidenceState]
         self.assertEqual(
             said, ["no TEE claimed", "not fetched yet", "none", "present, not verified"]
@@ -238,10 +238,10 @@ class EvidenceWordsTests(SynchronousTestCase):
 
 
 class DocumentTests(SynchronousTestCase):
-    """The facts as data."""
+    """The report as data."""
 
     def test_measurements(self) -> None:
-        """What was measured stands under a name that says its unit."""
+        """Measurements have names with their unit."""
         document = facts("a", first_content={"a": 0.25}, throughput={"a": 80.0}).document()
         self.assertEqual(document["first_content_seconds"], {"a": 0.25})
         self.assertEqual(document["tokens_per_second"], {"a": 80.0})

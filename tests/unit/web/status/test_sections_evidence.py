@@ -1,4 +1,4 @@
-"""What the status pages say of evidence, from a whole router that asks a platform in memory."""
+"""Tests of evidence on the status page, with a whole router and a platform in memory."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ QUESTION = re.compile(
 
 
 class EvidenceTests(ServiceTestCase):
-    """The router asks after a while, and shows what came of it."""
+    """The router fetches evidence and shows its state."""
 
     def setUp(self) -> None:
-        """A ready router that asks for evidence."""
+        """Start a ready router that fetches evidence."""
         super().setUp()
         self.router = self.running(evidence_refresh_ms=HOURS * 1000)
 
     def tearDown(self) -> None:
-        """Nothing is left of it."""
+        """Stop the router, which must leave no timer or connection."""
         for browser in self.browsers:
             browser.leaves()
         self.successResultOf(self.router.stopService())
         self.assert_at_rest()
 
     def questions(self, seconds: int) -> list[Wire]:
-        """The questions about evidence that the router opens in the next seconds."""
+        """Return the requests for evidence of the next seconds."""
         before = len(self.platform.wires)
         for _ in range(seconds):
             self.reactor.advance(1.0)
@@ -42,7 +42,7 @@ class EvidenceTests(ServiceTestCase):
         return [wire for wire in self.platform.wires[before:] if b"/evidence" in wire.value()]
 
     def answer(self, wire: Wire) -> str:
-        """Answer one question as the platform would; the nonce it was asked under."""
+        """Answer one request as the platform would, and return its nonce."""
         asked = QUESTION.fullmatch(wire.value())
         assert asked is not None, wire.value()
         nonce = asked[2].decode()
@@ -51,7 +51,7 @@ class EvidenceTests(ServiceTestCase):
         return nonce
 
     def page(self, path: bytes = b"/status.json") -> bytes:
-        """A page of the router."""
+        """Fetch a page of the router."""
         browser: Browser = self.browser()
         browser.sends(request(path, method=b"GET"))
         response = browser.response
@@ -60,16 +60,16 @@ class EvidenceTests(ServiceTestCase):
         return response.body
 
     def evidence(self) -> Any:
-        """What the status says of evidence."""
+        """Return the evidence in /status.json."""
         return json.loads(self.page())["evidence"]
 
     def test_before(self) -> None:
-        """Until the first question every TEE model is said not to have been asked."""
+        """Before the first fetch every TEE model is shown as not fetched."""
         self.assertEqual(self.evidence(), {name: {"state": "not-fetched"} for name in NAMES})
         self.assertEqual(self.questions(29), [])
 
     def test_present(self) -> None:
-        """State, age and counts are shown, to programs and to people; and it is not verified."""
+        """JSON and page show state, age and counts, and that the evidence is not verified."""
         (wire,) = self.questions(50)
         self.assertEqual(self.platform.ports[self.platform.wires.index(wire)], 84)
         self.answer(wire)
@@ -100,7 +100,7 @@ class EvidenceTests(ServiceTestCase):
         self.assertNotIn(b"verif", page)
 
     def test_nothing_of_the_answer(self) -> None:
-        """Neither the nonce nor anything that was sent is on a page, in a metric or in an error."""
+        """No page, metric or error contains the nonce or the evidence."""
         (first,) = self.questions(50)
         nonce = self.answer(first)
         (second,) = self.questions(45)
@@ -111,7 +111,7 @@ class EvidenceTests(ServiceTestCase):
         self.assertEqual(self.evidence()[NAMES[1]]["reason"], "refused")
 
     def test_unavailable(self) -> None:
-        """A platform that cannot be reached is a reason, and the router stays what it was."""
+        """An unreachable platform is shown as a reason, and does not affect readiness."""
         (wire,) = self.questions(50)
         wire.breaks()
         shown = self.evidence()[NAMES[0]]
@@ -123,7 +123,7 @@ class EvidenceTests(ServiceTestCase):
         self.assertTrue(json.loads(self.page())["ready"])
 
     def test_no_credentials(self) -> None:
-        """A question carries what any stranger could send, whatever clients sent meanwhile."""
+        """A request for evidence contains nothing that a client sent."""
         browser = self.browser()
         browser.sends(request(b"/v1/chat/completions", b"Authorization: Bearer x", body=ask()))
         self.platform.wire.says(whole(200, b"{}"))
@@ -135,7 +135,7 @@ class EvidenceTests(ServiceTestCase):
         wire.breaks()
 
     def test_never_on_the_way(self) -> None:
-        """While a question hangs requests are served as ever; stopping the router cuts it off."""
+        """A hanging request for evidence delays no client, and is cancelled on shutdown."""
         (wire,) = self.questions(50)
         browser = self.browser()
         browser.sends(request(body=ask()))
@@ -144,7 +144,7 @@ class EvidenceTests(ServiceTestCase):
         self.assertFalse(wire.lost)
 
     def test_off(self) -> None:
-        """EVIDENCE_REFRESH_MS=0 asks nothing."""
+        """EVIDENCE_REFRESH_MS=0 disables the requests."""
         self.successResultOf(self.router.stopService())
         self.reactor.tcpServers.clear()
         self.router = self.running(evidence_refresh_ms=0)

@@ -1,4 +1,4 @@
-"""The events behind the status page: who may watch, what they are sent, and how they are let go."""
+"""Tests of the status page's event stream: subscribers, updates and their end."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ EVENTS = b"/status/events"
 
 
 def events(browser: Browser) -> list[dict[str, str]]:
-    """The sections of each event a browser got."""
+    """Return the sections of each event that a browser received."""
     lines = browser.wire.split(b"\r\n\r\n", 1)[1].split(b"\n")
     prefix = b"data: "
     return [json.loads(line[len(prefix) :]) for line in lines if line.startswith(prefix)]
 
 
 class LiveTestsMixin(SiteTestCase):
-    """Watchers on either channel."""
+    """Subscribers on either channel."""
 
     def setUp(self) -> None:
-        """The report, which the test changes."""
+        """Set the report, which the test changes."""
         super().setUp()
         self.active = 0
         self.looks = 0
@@ -38,13 +38,13 @@ class LiveTestsMixin(SiteTestCase):
         self.status = status  # type: ignore[assignment]
 
     def watch(self) -> Browser:
-        """Open the events."""
+        """Open the event stream."""
         browser = self.browser()
         browser.sends(request(EVENTS, method=b"GET"))
         return browser
 
     def test_what_changes(self) -> None:
-        """Everything at first, then what has changed, and nothing when nothing has."""
+        """The first event has all sections, the next ones only those that changed."""
         browser = self.watch()
         self.assertIn(b"text/event-stream", browser.wire)
         (first,) = events(browser)
@@ -57,14 +57,14 @@ class LiveTestsMixin(SiteTestCase):
         self.assertIn("<dd>7</dd>", events(browser)[1]["numbers"])
 
     def test_heartbeat(self) -> None:
-        """Silence is broken now and then, so that proxies keep the connection."""
+        """A comment is sent after a silence, so that proxies keep the connection."""
         browser = self.watch()
         for _ in range(int(KEEPALIVE / PERIOD) + 1):
             self.clock.advance(PERIOD)
         self.assertEqual(browser.wire.count(b"\n:\n\n"), 1)
 
     def test_one_timer(self) -> None:
-        """All watchers share one look at the facts, and without them nobody looks."""
+        """All subscribers share one report; without subscribers there is no timer."""
         browsers = [self.watch() for _ in range(3)]
         self.looks = 0
         self.clock.advance(PERIOD)
@@ -79,7 +79,7 @@ class LiveTestsMixin(SiteTestCase):
         self.assertEqual(self.looks, 3)
 
     def test_slow(self) -> None:
-        """A full connection is passed over; later it gets the state of then, not of meanwhile."""
+        """A congested connection is skipped, and later receives the then current state."""
         slow, other = self.watch(), self.watch()
         producer = slow.peer.producer
         assert producer is not None
@@ -95,7 +95,7 @@ class LiveTestsMixin(SiteTestCase):
         self.assertIn("<dd>3</dd>", later["numbers"])
 
     def test_stuck(self) -> None:
-        """One that takes nothing for a minute is let go, and does not keep its place."""
+        """A subscriber that reads nothing for a minute is disconnected, and frees its place."""
         browser = self.watch()
         assert browser.peer.producer is not None
         browser.peer.producer.pauseProducing()
@@ -106,7 +106,7 @@ class LiveTestsMixin(SiteTestCase):
         self.assertTrue(browser.peer.aborted)
 
     def test_bounded(self) -> None:
-        """So many may watch; the next is told to come again, and may when one has gone."""
+        """The number of subscribers is limited; a further one gets 503 until one leaves."""
         browsers = [self.watch() for _ in range(MAX_SUBSCRIBERS)]
         late = self.watch()
         self.assertEqual(late.response.error, (503, "server_error", "overloaded"))
@@ -115,12 +115,12 @@ class LiveTestsMixin(SiteTestCase):
         self.assertIn(b"200 OK", self.watch().wire)
 
     def test_head(self) -> None:
-        """HEAD tells what it is, and does not watch."""
+        """HEAD returns the fields, and does not subscribe."""
         got = self.get(EVENTS, method=b"HEAD")
         self.assertEqual((got.status, got.body, len(self.updates)), (200, b"", 0))
 
     def test_close(self) -> None:
-        """At the end the watchers get the last state and the end of it; nobody may come after."""
+        """On shutdown subscribers get the last state and a clean end; later ones get 503."""
         browser = self.watch()
         self.active = 5
         self.updates.close()
@@ -130,7 +130,7 @@ class LiveTestsMixin(SiteTestCase):
         self.assertEqual(self.watch().response.status, 503)
 
     def test_bug(self) -> None:
-        """A page that fails is logged once, and its watchers may come again."""
+        """A failing section is logged once, and its subscribers may reconnect."""
         browser = self.watch()
         status, self.status = self.status, lambda: 1 / 0  # type: ignore[assignment,return-value]
         self.clock.advance(PERIOD)
@@ -155,7 +155,7 @@ class TwistedChannelTests(LiveTestsMixin):
 
 
 class PrefixTests(SiteTestCase):
-    """Under a prefix of another site."""
+    """The pages under a prefix of another site."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""
@@ -164,7 +164,7 @@ class PrefixTests(SiteTestCase):
         return Site(root, reactor=self.clock)
 
     def test_relative(self) -> None:
-        """What the page names beside itself is there."""
+        """The relative URLs of the page work under a prefix."""
         page = self.get(b"/llm/status").body
         for name in (b"page.js", b"page.css", b"icon.svg"):
             link = page[page.index(b"status/" + name) :].partition(b'"')[0]
@@ -175,10 +175,10 @@ class PrefixTests(SiteTestCase):
 
 
 class DrainTests(ServiceTestCase):
-    """A whole router that stops while somebody watches."""
+    """A whole router that stops with a subscriber."""
 
     def test_drain(self) -> None:
-        """The watcher is released at once: it does not hold the end up."""
+        """The subscriber is released at once, so it does not delay the shutdown."""
         router = self.running()
         browser = self.browser()
         browser.sends(request(EVENTS, method=b"GET"))

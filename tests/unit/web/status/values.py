@@ -15,7 +15,7 @@ from autopilot.web.status.report import StatusReport
 def ready(
     *, catalog_at: float | None = 0.0, loads_at: float | None = 0.0, draining: bool = False
 ) -> Readiness:
-    """Of a router with one model, at 100 seconds, with limits of 60 and 900."""
+    """Return the readiness of a router with one model, at 100 s, with limits of 60 and 900 s."""
     catalog = Catalog.of([Model("a", chute_id="1", raw=b"{}")])
     ranking = rank([Load("a", "1", 3)], catalog)
     snapshot = Snapshot(
