@@ -1,1 +1,1 @@
-"""Tests of the stand-in for the platform."""
+"""Tests of the stub backend."""

@@ -1,4 +1,4 @@
-"""One HTTP exchange with a stub in memory: no socket, and a clock that the test moves."""
+"""HTTP exchanges with a stub in memory, on a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEER = IPv4Address("TCP", "127.0.0.1", 50_000)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `complete`: the body ended as its head promised."""
+    """A response. `complete`: the body ended as its head declared."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -29,21 +29,21 @@ class Answer:
     complete: bool
 
     def header(self, name: str) -> str | None:
-        """The first value of a header."""
+        """Return the first value of a header."""
         return next((value for key, value in self.headers if key == name.lower()), None)
 
     @property
     def content_type(self) -> str | None:
-        """The media type without parameters."""
+        """Return the media type without parameters."""
         given = self.header("content-type")
         return given.partition(";")[0] if given else None
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
     def events(self) -> list[str]:
-        """The data of each event of an SSE body."""
+        """Return the data of each event of an SSE body."""
         text = self.body.decode().replace("\r\n", "\n")
         lines = (line for block in text.split("\n\n") for line in block.split("\n"))
         return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
@@ -64,7 +64,7 @@ class Exchange:
         self.channel.makeConnection(self.transport)
 
     def another(self) -> Exchange:
-        """One more connection to the same stub."""
+        """Return another connection to the same stub."""
         return Exchange(shared=(self.clock, self.stub))
 
     def send(
@@ -74,14 +74,14 @@ class Exchange:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send a request and let no time pass."""
+        """Send a request without advancing the clock."""
         fields = {"host": "stub", "content-length": str(len(body))} | dict(headers or {})
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self.transport.clear()
         self.channel.dataReceived(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
 
     def run(self, turns: int = 20_000) -> None:
-        """Let time pass until the answer is over or nothing more can happen."""
+        """Advance the clock until the response ends or no timer is left."""
         for _ in range(turns):
             over = bool(self.stub.log) and self.stub.log[-1].ended
             if over or self.transport.disconnecting or not self.clock.getDelayedCalls():
@@ -89,7 +89,7 @@ class Exchange:
             self.clock.advance(0.001)
 
     def leave(self) -> None:
-        """The client goes away."""
+        """Disconnect."""
         self.channel.connectionLost(Failure(ConnectionDone()))
 
     def ask(
@@ -100,7 +100,7 @@ class Exchange:
         stream: bool = False,
         **members: Any,
     ) -> Answer | None:
-        """One call of a model, to its end. None when no readable head came."""
+        """Call a model, and return the whole response, or None without a valid head."""
         said = [{"role": "user", "content": "What is the weather?"}]
         body = {"model": model, "stream": stream, "messages": said} | members
         self.send("POST", path, json.dumps(body).encode())
@@ -108,7 +108,7 @@ class Exchange:
         return self.answer()
 
     def fetch(self, method: str, path: str, value: object = None) -> Answer:
-        """One request with a JSON body, to its end."""
+        """Send a request with a JSON body, and return the whole response."""
         self.send(method, path, b"" if value is None else json.dumps(value).encode())
         self.run()
         answer = self.answer()
@@ -117,11 +117,11 @@ class Exchange:
 
     @property
     def last(self) -> Received:
-        """The record of the last request."""
+        """Return the record of the last request."""
         return self.stub.log[-1]
 
     def answer(self) -> Answer | None:
-        """What has come back so far."""
+        """Return the response received so far."""
         raw = self.transport.value()
         while raw.startswith(b"HTTP/1.1 103"):
             raw = raw.partition(b"\r\n\r\n")[2]

@@ -1,4 +1,4 @@
-"""What the stub answers to credentials when it is told to look at them."""
+"""Tests of the stub's check of credentials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BODY = b'{"model":"stub/ok"}'
 
 
 def answered(headers: dict[str, str]) -> Answer:
-    """The answer to one call with these headers."""
+    """Return the response to one call with these headers."""
     exchange = Exchange(STRICT)
     exchange.send("POST", "/v1/chat/completions", BODY, headers)
     exchange.run()
@@ -23,17 +23,17 @@ def answered(headers: dict[str, str]) -> Answer:
 
 
 class CredentialTests(SynchronousTestCase):
-    """Each text of the family."""
+    """The errors of invalid credentials."""
 
     def check(self, headers: dict[str, str], status: int, detail: str) -> None:
-        """One call is rejected with this text, and without a challenge."""
+        """Assert that a call is rejected with this text, and without a challenge."""
         answer = answered(headers)
         self.assertEqual((answer.status, answer.json()), (status, {"detail": detail}), headers)
         self.assertIsNone(answer.header("www-authenticate"))
         self.assertIsNone(answer.header("x-chutes-invocationid"))
 
     def test_bearers(self) -> None:
-        """By what the last word of the header looks like."""
+        """The error depends on the form of the header's last word."""
         for token, status, detail in (
             ("", 401, "Authentication required."),
             ("nonsense", 401, "Invalid token."),
@@ -45,16 +45,16 @@ class CredentialTests(SynchronousTestCase):
             self.check({"authorization": f"Bearer {token}" if token else ""}, status, detail)
 
     def test_api_key_header(self) -> None:
-        """A key where other platforms look for it is none here."""
+        """A key in `X-API-Key` is ignored."""
         self.check({"x-api-key": "cpk_a.b.c"}, 401, "Authentication required.")
 
     def test_good(self) -> None:
-        """A key or an OAuth token will do, whatever word stands before it, or none."""
+        """A key or an OAuth token is accepted after any scheme, or none."""
         for given in ("Bearer cpk_a.b.c", "Token cpk_a.b.c", "cpk_a.b.c", "Bearer cak_fixture"):
             self.assertEqual(answered({"authorization": given}).status, 200, given)
 
     def test_account(self) -> None:
-        """Whose key it is: asked without a body, and whatever the options say."""
+        """The account of a key requires a valid key, whatever the options."""
         for key, status in (("cpk_a.b.c", 200), ("cpk_a.b.revoked", 401), ("", 401)):
             exchange = Exchange(StubOptions())
             exchange.send("GET", "/users/me", b"", {"authorization": f"Bearer {key}"})
@@ -64,7 +64,7 @@ class CredentialTests(SynchronousTestCase):
             self.assertEqual(answer.status, status)
 
     def test_hotkey(self) -> None:
-        """A signature covers the body, and needs a nonce that is a time."""
+        """A signature covers the body, and needs a numeric nonce."""
         hotkey = {"x-chutes-hotkey": "fixture", "x-chutes-signature": "none"}
         self.check({**hotkey, "x-chutes-nonce": "soon"}, 401, "Invalid nonce!")
         self.check({**hotkey, "x-chutes-nonce": "1"}, 401, "Invalid signature!")

@@ -1,4 +1,4 @@
-"""The command line, and the process it starts."""
+"""Tests of the stub's command line and process."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ROOT = Path(stub_backend.__file__).parent.parent
 
 
 class OptionTests(SynchronousTestCase):
-    """Arguments become options."""
+    """The parsing of arguments."""
 
     def test_defaults(self) -> None:
-        """No argument gives the defaults."""
+        """Without arguments the options are the defaults."""
         self.assertEqual(parse([]), StubOptions())
 
     def test_units(self) -> None:
@@ -39,7 +39,7 @@ class OptionTests(SynchronousTestCase):
         self.assertFalse(options.scenario_models)
 
     def test_refused(self) -> None:
-        """Bad values end with status 2 and a message."""
+        """Invalid values end with status 2 and a message."""
         for bad in (
             ["--models", "-1"],
             ["--tokens", "1"],
@@ -53,12 +53,12 @@ class OptionTests(SynchronousTestCase):
             self.assertIn(bad[0], heard.getvalue())
 
     def test_addresses(self) -> None:
-        """Host and port, IPv6 in brackets."""
+        """Host and port are split, with IPv6 in brackets."""
         self.assertEqual(host_and_port("127.0.0.1:0"), ("127.0.0.1", 0))
         self.assertEqual(host_and_port("[::1]:80"), ("::1", 80))
 
     def test_help_lists_all(self) -> None:
-        """Help has a line for each scenario."""
+        """The help has a line for each scenario."""
         heard = io.StringIO()
         with patch.dict("os.environ", {"COLUMNS": "100"}), contextlib.redirect_stdout(heard):
             self.assertRaises(SystemExit, parse, ["--help"])
@@ -68,7 +68,7 @@ class OptionTests(SynchronousTestCase):
 
 
 class AloneTests(SynchronousTestCase):
-    """The stub stands alone."""
+    """The imports of the stub."""
 
     def test_no_router(self) -> None:
         """No module of the stub imports the router."""
@@ -80,10 +80,10 @@ class AloneTests(SynchronousTestCase):
 
 
 class ProcessTests(SynchronousTestCase):
-    """Where the wire itself matters: a process of its own and real sockets."""
+    """The stub as a process, on real sockets."""
 
     def setUp(self) -> None:
-        """Start the stub and read where it listens."""
+        """Start the stub, and read its address."""
         command = [sys.executable, "-m", "stub_backend", "--listen", "127.0.0.1:0"]
         command += ["--token-delay-ms", "1", "--time-scale", "0.001", "--huge-bytes", "5000000"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -105,7 +105,7 @@ class ProcessTests(SynchronousTestCase):
         return aborted
 
     def connection(self, model: str, *, stream: bool = True) -> socket.socket:
-        """A socket on which a call was sent."""
+        """Return a socket on which a call was sent."""
         body = json.dumps({"model": model, "stream": stream}).encode()
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -116,7 +116,7 @@ class ProcessTests(SynchronousTestCase):
         return wire
 
     def everything(self, wire: socket.socket) -> tuple[bytes, bool]:
-        """All bytes until the end, and whether that was a reset."""
+        """Return all bytes until the end, and whether that was a reset."""
         heard = b""
         try:
             while data := wire.recv(65_536):
@@ -126,7 +126,7 @@ class ProcessTests(SynchronousTestCase):
         return heard, False
 
     def test_resets_and_closes(self) -> None:
-        """RST and FIN, before and after bytes, are what the client sees."""
+        """The client sees RST and FIN, before and after bytes."""
         self.assertEqual(self.everything(self.connection("stub/reset")), (b"", True))
         self.assertEqual(self.everything(self.connection("stub/close")), (b"", False))
         heard, was_reset = self.everything(self.connection("stub/reset-mid-stream"))
@@ -137,7 +137,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertFalse(heard.endswith(b"0\r\n\r\n"))
 
     def test_huge_and_signal(self) -> None:
-        """A huge answer comes whole; a client that leaves is seen; SIGTERM ends with status 0."""
+        """A huge response is complete, a disconnect is detected, and SIGTERM ends with status 0."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         self.addCleanup(client.close)
         client.request("POST", "/v1/chat/completions", json.dumps({"model": "stub/huge"}))

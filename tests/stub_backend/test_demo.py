@@ -1,4 +1,4 @@
-"""The demo where it fails: one clear line, a status that is not zero, nothing left running."""
+"""Tests of the demo's failures: one line, a non-zero status, no process left."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def _process(name: str, folder: Path, program: str) -> Process:
 
 
 class Lines:
-    """A response of these lines."""
+    """A response with these lines."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = [f"{line}\n".encode() for line in lines]
 
     def readline(self) -> bytes:
-        """The next line, empty at the end."""
+        """Return the next line, empty at the end."""
         return self._lines.pop(0) if self._lines else b""
 
     def read(self) -> bytes:
-        """Nothing more."""
+        """Return the rest, which is empty."""
         return b""
 
 
 class DemoTests(SynchronousTestCase):
-    """What the person in front of it sees."""
+    """The output of the demo."""
 
     def test_a_process_that_dies(self) -> None:
-        """The last words of a router that ends are the demo's, and the stub is ended too."""
+        """If the router ends, the demo prints its last line and stops the stub."""
         started: list[Process] = []
 
         def sleeping(folder: Path) -> Process:
@@ -65,18 +65,18 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual(started[0].status, -SIGTERM)
 
     def test_tokens(self) -> None:
-        """Only content is shown, and the end mark ends it."""
+        """Only content is shown, up to the terminator."""
         said = '{"choices":[{"delta":{"content":"%s"}}]}'
         lines = (": comment", "data: " + said % "", "", "data: " + said % "a", "data:[DONE]")
         self.assertEqual(list(_tokens(Lines(*lines))), ["a"])  # type: ignore[arg-type]
 
     def test_streams_that_fail(self) -> None:
-        """An error event and a missing end mark are failures."""
+        """An error event and a missing terminator are failures."""
         for lines in ((), ('data: {"error":{"code":"x"}}', "data: [DONE]")):
             with self.assertRaises(DemoError):
                 list(_tokens(Lines(*lines)))  # type: ignore[arg-type]
 
     def test_what_next(self) -> None:
-        """The last lines have a command to go on with."""
+        """The last lines contain a command to try next."""
         self.assertIn("curl -N http://127.0.0.1:7/v1/", demo.what_next(7, staying=True))
         self.assertIn("make run", demo.what_next(8080, staying=False))

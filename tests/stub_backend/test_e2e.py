@@ -1,4 +1,4 @@
-"""The stub's door to end-to-end encrypted calls, and the catalog by HEAD."""
+"""Tests of the endpoints of end-to-end encrypted calls, and of HEAD on the catalog."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ KEY = {"authorization": "Bearer cpk_a.b.c"}
 
 
 class EncryptedTests(SynchronousTestCase):
-    """Instances and nonces, and what becomes of calls with them."""
+    """Instances, nonces, and calls that use them."""
 
     def setUp(self) -> None:
-        """A connection, and a model."""
+        """Connect, and choose a model."""
         self.exchange = Exchange()
         self.chute = self.exchange.stub.population.chat[0]
 
     def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Answer:
-        """One request to its end."""
+        """Send a request, and return the whole response."""
         self.exchange.send(method, path, body, headers)
         self.exchange.run()
         answer = self.exchange.answer()
@@ -29,14 +29,14 @@ class EncryptedTests(SynchronousTestCase):
         return answer
 
     def instances(self) -> list[dict[str, Any]]:
-        """The instances of the model."""
+        """Return the instances of the model."""
         answer = self.send("GET", f"/e2e/instances/{self.chute.chute_id}", KEY)
         self.assertEqual((answer.status, answer.json()["nonce_expires_in"]), (200, 60))
         listed: list[dict[str, Any]] = answer.json()["instances"]
         return listed
 
     def invoke(self, body: bytes = b"sealed", **changes: str) -> tuple[int, str]:
-        """A call in good order but for the changes; status and detail."""
+        """Send a valid call with these changes, and return status and detail."""
         first = self.instances()[0]
         headers = {
             "x-chute-id": self.chute.chute_id,
@@ -48,7 +48,7 @@ class EncryptedTests(SynchronousTestCase):
         return answer.status, answer.json()["detail"]
 
     def test_instances(self) -> None:
-        """At most five, each with a key of its size and ten nonces that nobody had before."""
+        """At most five instances are listed, each with a key and ten new nonces."""
         first, second = self.instances(), self.instances()
         self.assertLessEqual(len(first), 5)
         nonces = [nonce for each in (*first, *second) for nonce in each["nonces"]]
@@ -57,7 +57,7 @@ class EncryptedTests(SynchronousTestCase):
         self.assertEqual({len(base64.b64decode(each["e2e_pubkey"])) for each in first}, {1184})
 
     def test_refusals(self) -> None:
-        """Each thing that can be wrong, and a call in order, which cannot be read here."""
+        """Each invalid call has its error; a valid one gets that of a missing key."""
         self.assertEqual(self.invoke()[0], 502)
         self.assertEqual(self.invoke(x_e2e_nonce="used")[0], 403)
         self.assertEqual(self.invoke(x_instance_id="none"), (404, "Instance not found"))
@@ -65,19 +65,19 @@ class EncryptedTests(SynchronousTestCase):
         self.assertEqual(self.invoke(b""), (400, "Empty request body"))
 
     def test_nonces_are_used_up(self) -> None:
-        """One nonce is one call."""
+        """A nonce is valid for one call."""
         nonce = self.instances()[0]["nonces"][0]
         self.assertEqual(self.invoke(x_e2e_nonce=nonce)[0], 502)
         self.assertEqual(self.invoke(x_e2e_nonce=nonce)[0], 403)
 
     def test_key(self) -> None:
-        """Nothing without a key; unknown chutes and paths are absent."""
+        """A key is required; unknown chutes and paths are 404."""
         path = f"/e2e/instances/{self.chute.chute_id}"
         self.assertEqual(self.send("GET", path, {}).status, 401)
         self.assertEqual(self.send("GET", "/e2e/instances/none", KEY).status, 404)
         self.assertEqual(self.send("GET", "/e2e/other", KEY).status, 404)
 
     def test_head_of_the_catalog(self) -> None:
-        """HEAD is no way to see the catalog: it counts as a call, and a bad one."""
+        """HEAD on the catalog is treated as an invalid call."""
         self.assertEqual(self.send("HEAD", "/v1/models", {}).status, 401)
         self.assertEqual(self.send("HEAD", "/v1/models", KEY).status, 400)

@@ -1,4 +1,4 @@
-"""The stub's evidence: every row of its table, who may ask, and what a fake quote is made of."""
+"""Tests of the stub's evidence: its scenarios, its checks and its quotes."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ OPTIONS = StubOptions(models=30, evidence_models=True)
 
 
 class EvidenceTestCase(SynchronousTestCase):
-    """A stub with a model for each row."""
+    """A stub with a model for each scenario."""
 
     def setUp(self) -> None:
         """Connect."""
         self.exchange = Exchange(OPTIONS)
 
     def chute(self, scenario: str) -> Any:
-        """The chute of a scenario."""
+        """Return the chute of a scenario."""
         found = self.exchange.stub.population.find(f"stub/evidence-{scenario}")
         assert found is not None
         return found
 
     def ask(self, chute: str, query: str = f"?nonce={NONCE}") -> Answer | None:
-        """Ask for a chute's evidence, on a connection of its own."""
+        """Request a chute's evidence on a new connection."""
         self.exchange = self.exchange.another()
         self.exchange.send("GET", f"/chutes/{chute}/evidence{query}")
         self.exchange.run()
         return self.exchange.answer()
 
     def fetch(self, chute: str, query: str = f"?nonce={NONCE}") -> Answer:
-        """The same where an answer comes."""
+        """Request evidence, and return the response, which must arrive."""
         answer = self.ask(chute, query)
         assert answer is not None
         return answer
 
     def evidence(self, scenario: str, nonce: str = NONCE) -> Any:
-        """The JSON of a scenario's answer."""
+        """Return the JSON of a scenario's response."""
         answer = self.fetch(self.chute(scenario).chute_id, f"?nonce={nonce}")
         self.assertEqual((answer.status, answer.content_type), (200, "application/json"))
         return answer.json()
 
 
 class TableTests(EvidenceTestCase):
-    """The table is the one source of what is answered."""
+    """The table of scenarios."""
 
     def test_each(self) -> None:
-        """Each row's status is as listed, on the model of its name."""
+        """The model of each scenario responds with the listed status."""
         for number, scenario in enumerate(EVIDENCE_SCENARIOS.values()):
             if number == PER_MINUTE // 2:
                 self.exchange.clock.advance(60)
@@ -71,7 +71,7 @@ class TableTests(EvidenceTestCase):
                 self.assertEqual(scenario.status, int(scenario.name[:3]))
 
     def test_bodies(self) -> None:
-        """The errors of the API are a detail, word for word; those of others are not JSON."""
+        """Errors of the API have the platform's detail; other errors are not JSON."""
         unavailable = self.fetch(self.chute("502").chute_id).json()["detail"]
         self.assertTrue(unavailable.startswith("Attestation service unavailable. "), unavailable)
         uuid = self.chute("400-not-tee").chute_id
@@ -91,7 +91,7 @@ class TableTests(EvidenceTestCase):
         self.assertEqual(self.fetch(self.chute("502-html").chute_id).content_type, "text/html")
 
     def test_listed(self) -> None:
-        """Each row is in the help, and its model, a TEE one, in the feeds if that is asked for."""
+        """Each scenario is in the help, and on request its TEE model is in the feeds."""
         listing = scenario_list()
         for scenario in EVIDENCE_SCENARIOS.values():
             self.assertIn(f"  {scenario.model} ", listing)
@@ -104,17 +104,17 @@ class TableTests(EvidenceTestCase):
         self.assertTrue(parse(["--evidence-models"]).evidence_models)
 
     def test_chat(self) -> None:
-        """To a chat such a model is as good as any."""
+        """Such a model serves chat calls like any other."""
         answer = self.exchange.ask("stub/evidence-502", stream=True)
         assert answer is not None
         self.assertEqual((answer.status, answer.events()[-1]), (200, "[DONE]"))
 
 
 class AskingTests(EvidenceTestCase):
-    """Who may ask for what."""
+    """The checks of requests."""
 
     def test_nonce(self) -> None:
-        """A nonce has to be there, of the right length, and hexadecimal; in that order."""
+        """A nonce must be present, of the right length and hexadecimal, checked in this order."""
         uuid = self.chute("ok").chute_id
         missing = self.fetch(uuid, "")
         self.assertEqual(missing.status, 422)
@@ -129,13 +129,13 @@ class AskingTests(EvidenceTestCase):
             self.assertEqual((answer.status, answer.json()), (400, {"detail": detail}))
 
     def test_nonce_at_the_edge(self) -> None:
-        """Where the edge looks first, a missing nonce is its error."""
+        """If the edge validates first, a missing nonce is its error."""
         answer = self.fetch(self.chute("edge-nonce").chute_id, "")
         self.assertEqual(answer.status, 400)
         self.assertEqual(answer.json(), {"error": "$.query.nonce: required parameter missing"})
 
     def test_chutes(self) -> None:
-        """By name or id; others than TEE chat models have no evidence, and say why."""
+        """A chute is found by name or id; without a TEE it has an error instead of evidence."""
         population = self.exchange.stub.population
         tee = next(each for each in population.chat if each.tee and not each.evidence)
         for name in (tee.chute_id, tee.name, tee.name.replace("/", "%2F")):
@@ -157,7 +157,7 @@ class AskingTests(EvidenceTestCase):
             self.assertIn(said, answer.json()["detail"])
 
     def test_limit(self) -> None:
-        """So many questions in a minute, whoever asks for whatever."""
+        """All requests share one limit per minute."""
         uuid = self.chute("empty").chute_id
         statuses = [self.fetch(uuid).status for _ in range(PER_MINUTE)]
         self.assertEqual(set(statuses), {200})
@@ -168,7 +168,7 @@ class AskingTests(EvidenceTestCase):
         self.assertEqual(self.fetch(uuid).status, 200)
 
     def test_other_methods(self) -> None:
-        """It is there to be read."""
+        """Evidence is only readable: other methods are rejected."""
         self.exchange.send("POST", f"/chutes/{self.chute('ok').chute_id}/evidence?nonce={NONCE}")
         self.exchange.run()
         answer = self.exchange.answer()
@@ -176,7 +176,7 @@ class AskingTests(EvidenceTestCase):
         self.assertEqual(answer.status, 404)
 
     def test_changes(self) -> None:
-        """A model's evidence changes at run time, over HTTP too, and is mended by a reset."""
+        """A model's scenario can be changed at run time, also over HTTP, and reset."""
         model = self.chute("ok").name
         command = {"model": model, "scenario": "502"}
         self.assertEqual(self.exchange.fetch("POST", "/stub/evidence", command).status, 200)
@@ -188,10 +188,10 @@ class AskingTests(EvidenceTestCase):
 
 
 class ShapeTests(EvidenceTestCase):
-    """What good evidence is made of."""
+    """The content of evidence."""
 
     def test_envelope(self) -> None:
-        """Instances that answered and those that did not, none of them twice."""
+        """Each instance is either in the evidence or in the failed ids."""
         for scenario, answered, failed in (("ok", 3, 0), ("partial", 2, 1), ("all-failed", 0, 3)):
             got = self.evidence(scenario)
             self.assertEqual(set(got), {"evidence", "failed_instance_ids"})
@@ -200,7 +200,7 @@ class ShapeTests(EvidenceTestCase):
             self.assertEqual(len({*ids, *got["failed_instance_ids"]}), 3)
 
     def test_instance(self) -> None:
-        """All members, a certificate for TLS, and evidence of each GPU that holds the nonce."""
+        """An instance has all members, a TLS certificate, and GPU evidence with the nonce."""
         for each in self.evidence("ok")["evidence"]:
             self.assertEqual(
                 set(each),
@@ -220,7 +220,7 @@ class ShapeTests(EvidenceTestCase):
                 self.assertIn(nonce_hash(each, NONCE), b64decode(gpu["evidence"]))
 
     def test_quote(self) -> None:
-        """A TDX quote by its header, whose report data binds nonce, key and certificate."""
+        """The quote has a TDX header, and its report data binds nonce, key and certificate."""
         for each in self.evidence("ok")["evidence"]:
             quote = b64decode(each["quote"], validate=True)
             self.assertEqual(len(quote), QUOTE_BYTES)
@@ -233,7 +233,7 @@ class ShapeTests(EvidenceTestCase):
             self.assertEqual(quote[600:632], hashlib.sha256(spki).digest())
 
     def test_nonce_matters(self) -> None:
-        """The same question has the same answer, another nonce another one."""
+        """Equal requests have equal responses; another nonce changes them."""
         self.assertEqual(self.evidence("ok"), self.evidence("ok"))
         first, second = self.evidence("ok"), self.evidence("ok", OTHER)
         for one, two in zip(first["evidence"], second["evidence"], strict=True):
@@ -244,7 +244,7 @@ class ShapeTests(EvidenceTestCase):
         self.assertNotEqual(stuck[0][1]["quote"], stuck[1][1]["quote"])
 
     def test_no_secret(self) -> None:
-        """Nothing in it looks like a key of anybody's."""
+        """The evidence contains nothing that looks like an API key."""
         text = json.dumps(self.evidence("ok"))
         for gpu in self.evidence("ok")["evidence"][0]["gpu_evidence"]:
             text += b64decode(gpu["certificate"]).decode()
@@ -252,5 +252,5 @@ class ShapeTests(EvidenceTestCase):
 
 
 def nonce_hash(instance: Any, nonce: str) -> bytes:
-    """The first half of the report data that a quote under this nonce has to hold."""
+    """Return the first half of the report data for this nonce."""
     return hashlib.sha256((nonce + e2e_pubkey(instance["instance_id"])).encode()).digest()

@@ -1,4 +1,4 @@
-"""The feeds as another build of the platform would write them."""
+"""Tests of the feeds' variations."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ PRIVATE = "[private chute]"
 
 
 class DriftTests(SynchronousTestCase):
-    """Each mode that keeps a feed readable and changes what it says."""
+    """The modes that keep a feed readable."""
 
     def setUp(self) -> None:
-        """Both feeds as they usually are."""
+        """Fetch both feeds in the usual mode."""
         self.exchange = Exchange()
         self.usual = self.fetched("ok")
 
     def fetched(self, mode: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Catalog entries and utilization records in a mode."""
+        """Return catalog entries and utilization records in a mode."""
         self.exchange.stub.feeds.behave(models=mode, utilization=mode)
         models = self.exchange.fetch("GET", "/v1/models").json()["data"]
         return models, self.exchange.fetch("GET", "/chutes/utilization").json()
 
     def test_renamed(self) -> None:
-        """No name and no chute id stays; the new ones belong together and are served."""
+        """All names and chute ids change consistently, and the new ones are served."""
         models, records = self.fetched("renamed")
         before = {each["id"] for each in self.usual[0]}
         self.assertEqual(len(models), len(before))
@@ -41,7 +41,7 @@ class DriftTests(SynchronousTestCase):
         self.assertEqual(answer.status, 200)
 
     def test_rebuilt(self) -> None:
-        """Unknown members come, optional ones go, some records are old, `created` moves on."""
+        """Members appear and disappear, some records are old, and `created` changes."""
         models, records = self.fetched("rebuilt")
         self.assertEqual([e["id"] for e in models], [e["id"] for e in self.usual[0]])
         self.assertTrue(all("of_next_year" in each for each in (*models, *records)))
@@ -52,7 +52,7 @@ class DriftTests(SynchronousTestCase):
         self.assertEqual(len({each["timestamp"] for each in records}), 2)
 
     def test_halved(self) -> None:
-        """Each feed has models that the other lacks, and none of them is in both."""
+        """The halves of both feeds have no model in common."""
         models, records = self.fetched("halved")
         listed = {each["chute_id"] for each in models}
         measured = {each["chute_id"] for each in records}

@@ -1,4 +1,4 @@
-"""Each API's stream is what a client of that API expects, in both engines' flavours."""
+"""Tests of the streams of each API, in both engines' formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUESTION = hashlib.sha256(b"What is the weather?").hexdigest()
 
 
 def streamed(model: str, path: str = "/v1/chat/completions", **members: Any) -> list[Any]:
-    """The events of one streamed call; the end mark as text."""
+    """Return the events of one streamed call, with the terminator as text."""
     answer = Exchange().ask(model, path=path, stream=True, **members)
     assert answer is not None
     return [each if each == "[DONE]" else json.loads(each) for each in answer.events()]
@@ -24,7 +24,7 @@ class ChatTests(SynchronousTestCase):
     """Chat and text completions."""
 
     def test_order(self) -> None:
-        """Role first, then content, the finish, usage without choices, the end mark."""
+        """The stream has role, content, finish reason, usage without choices, and terminator."""
         for model in ("stub/ok", "stub/ok-vllm"):
             role, *tokens, finish, usage, done = streamed(model)
             self.assertEqual(role["choices"][0]["delta"]["role"], "assistant")
@@ -52,19 +52,19 @@ class ChatTests(SynchronousTestCase):
         self.assertEqual(len(vllm[1]["chutes_verification"]), 32)
 
     def test_running_usage(self) -> None:
-        """Every chunk after the first has running totals."""
+        """Every chunk after the first has the running usage."""
         tokens = streamed("stub/ok")[1:-3]
         totals = [each["usage"]["completion_tokens"] for each in tokens]
         self.assertEqual(totals, list(range(1, len(tokens) + 1)))
 
     def test_completion_limit(self) -> None:
-        """A limit cuts the answer and is the finish reason."""
+        """A limit truncates the response, with `length` as the finish reason."""
         events = streamed("stub/ok", max_tokens=3)
         self.assertEqual(events[-3]["choices"][0]["finish_reason"], "length")
         self.assertEqual(events[-2]["usage"]["completion_tokens"], 3)
 
     def test_tool_call(self) -> None:
-        """The fragments of a tool call make JSON together; the tool is the one offered."""
+        """The joined fragments of a tool call are JSON, for the offered tool."""
         tools = [{"type": "function", "function": {"name": "weather"}}]
         events = streamed("stub/tool-call", tools=tools)[1:-3]
         calls = [each["choices"][0]["delta"]["tool_calls"][0]["function"] for each in events]
@@ -72,7 +72,7 @@ class ChatTests(SynchronousTestCase):
         self.assertIn("city", json.loads("".join(each["arguments"] for each in calls)))
 
     def test_structured(self) -> None:
-        """The text is JSON, and comes in fragments."""
+        """The text is JSON, in fragments."""
         tokens = streamed("stub/structured")[1:-3]
         said = [each["choices"][0]["delta"]["content"] for each in tokens]
         self.assertGreater(len(said), 1)
@@ -86,7 +86,7 @@ class ChatTests(SynchronousTestCase):
         self.assertEqual(done, "[DONE]")
 
     def test_plain(self) -> None:
-        """A plain answer has the text the stream adds up to."""
+        """A plain response has the same text as the stream."""
         answer = Exchange().ask("stub/ok")
         assert answer is not None
         tokens = streamed("stub/ok")[1:-3]
@@ -98,7 +98,7 @@ class TypedTests(SynchronousTestCase):
     """Messages and Responses: typed events."""
 
     def test_messages(self) -> None:
-        """From message_start to message_stop, each block started and stopped."""
+        """The stream goes from message_start to message_stop; each block starts and stops."""
         for model, blocks in (("stub/ok", 1), ("stub/reasoning", 2), ("stub/tool-call", 1)):
             types = [each["type"] for each in streamed(model, "/v1/messages")]
             self.assertEqual((types[0], types[-1]), ("message_start", "message_stop"))
@@ -106,7 +106,7 @@ class TypedTests(SynchronousTestCase):
             self.assertEqual(types.count("content_block_stop"), blocks)
 
     def test_responses(self) -> None:
-        """From created to completed, numbered without a gap, items added and done."""
+        """The stream goes from created to completed, numbered without gaps."""
         for model, items in (("stub/ok", 1), ("stub/reasoning", 2), ("stub/tool-call", 1)):
             events = streamed(model, "/v1/responses", input="hi")
             types = [each["type"] for each in events]
@@ -117,7 +117,7 @@ class TypedTests(SynchronousTestCase):
             self.assertEqual(types.count("response.output_item.done"), items)
 
     def test_whole(self) -> None:
-        """Plain answers have their API's shape."""
+        """Plain responses have their API's format."""
         message = Exchange().ask("stub/tool-call", path="/v1/messages")
         response = Exchange().ask("stub/ok", path="/v1/responses", input="hi")
         assert message is not None
@@ -126,42 +126,42 @@ class TypedTests(SynchronousTestCase):
         self.assertEqual(response.json()["output"][0]["content"][0]["type"], "output_text")
 
     def test_errors_in_streams(self) -> None:
-        """Each API reports an error inside a stream in its own shape."""
+        """Each API's error event has its own format."""
         self.assertIn("error", streamed("stub/error-event-mid")[-1])
         for path in ("/v1/messages", "/v1/responses"):
             self.assertEqual(streamed("stub/error-event-mid", path)[-1]["type"], "error")
 
 
 class MembersTests(SynchronousTestCase):
-    """What stands beside the text of a chunk."""
+    """The other members of a chunk."""
 
     def test_unknown_members(self) -> None:
-        """Hashes, and a member that no API has, in every chunk."""
+        """Every chunk has hashes, and a member that no API defines."""
         for event in streamed("stub/extra-keys")[:-1]:
             self.assertEqual(len(event["prompt_sha256"]), 64)
             self.assertIn("of_next_year", event)
 
     def test_details_of_the_prompt(self) -> None:
-        """Null on the way, an object in the end, by both engines."""
+        """The details of usage are null until the last chunk, with both engines."""
         for model in ("stub/ok", "stub/ok-vllm"):
             *counting, last = (each["usage"] for each in streamed(model)[1:-1])
             self.assertEqual({each["prompt_tokens_details"] for each in counting}, {None})
             self.assertEqual(last["prompt_tokens_details"], {"cached_tokens": 0})
 
     def test_usage_in_the_end(self) -> None:
-        """Where nobody forces more, the last chunk alone tells the usage."""
+        """Without forced usage only the last chunk contains it."""
         *before, last = streamed("stub/usage-last")[:-1]
         self.assertEqual({each["usage"] for each in before}, {None})
         self.assertEqual(last["usage"]["completion_tokens"], len(before) - 2)
 
     def test_tool_call_of_vllm(self) -> None:
-        """The same call in the other engine's flavour."""
+        """Send the same call to the other engine."""
         _, first, *_ = streamed("stub/tool-call-vllm")
         self.assertIn("tool_calls", first["choices"][0]["delta"])
         self.assertIn("stop_reason", first["choices"][0])
 
     def test_trace(self) -> None:
-        """Asked for or not: notes first, then the answer's events as text, streamed or whole."""
+        """A trace has its own events, then the response's events as text."""
         first, second, *results = streamed("stub/trace-envelope")
         self.assertEqual({*first, *second}, {"trace"})
         self.assertEqual(results[-1], {"result": "data: [DONE]\n\n"})

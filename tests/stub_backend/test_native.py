@@ -1,4 +1,4 @@
-"""`model` as the platform reads it: rewritten names, switches, suffixes, lists."""
+"""Tests of the platform's interpretation of `model`: names, suffixes, lists."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tests.stub_backend.exchange import Answer, Exchange
 
 
 def asked(model: str) -> Answer:
-    """The answer to one call."""
+    """Return the response to one call."""
     answer = Exchange().ask(model)
     assert answer is not None
     return answer
 
 
 class NamesTests(SynchronousTestCase):
-    """One name."""
+    """Selectors with one name."""
 
     def test_rewritten(self) -> None:
-        """The old name of some TEE models stands for the new one, as a whole and nowhere else."""
+        """The old name of some TEE models is replaced, but only as the whole selector."""
         chat = Exchange().stub.population.chat
         tee = [each.name for each in chat if each.name.endswith("-TEE")]
         old = tee[0].removesuffix("-TEE")
@@ -27,32 +27,32 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(asked(tee[-1].removesuffix("-TEE")).status, 404)
 
     def test_organisation(self) -> None:
-        """An organisation's old name leads to its new one."""
+        """An organisation's old name is replaced by its new one."""
         chat = Exchange().stub.population.chat
         new = next(each.name for each in chat if each.name.startswith("northwind-ai/"))
         answer = asked(new.replace("northwind-ai/", "northwind/"))
         self.assertEqual(answer.json()["model"], new)
 
     def test_thinking(self) -> None:
-        """The switch at the end of a name turns reasoning on; written small it is no switch."""
+        """The suffix :THINKING enables reasoning; in lower case it has no effect."""
         message = asked("stub/ok:THINKING").json()["choices"][0]["message"]
         self.assertIn("thought1", message["reasoning_content"])
         self.assertEqual(asked("stub/ok:thinking").status, 404)
 
     def test_no_model(self) -> None:
-        """Names that mean something elsewhere mean nothing here."""
+        """Suffixes and aliases of other platforms are unknown."""
         for model in ("default", "stub/ok:premium", "stub/ok:latency:latency"):
             self.assertEqual(asked(model).json(), {"detail": f"model not found: {model}"})
 
 
 class ListTests(SynchronousTestCase):
-    """Several names."""
+    """Selectors with several names."""
 
     def test_order(self) -> None:
-        """The first that is there, and free if one is; unknown names drop out unsaid."""
+        """The first free model is chosen, and unknown names are skipped."""
         for model, chosen in (
             ("stub/ok-vllm,stub/ok", "stub/ok-vllm"),
-            ("nobody, stub/ok,,", "stub/ok"),
+            ("unknown, stub/ok,,", "stub/ok"),
             ("stub/503-cold,stub/ok", "stub/ok"),
             ("stub/429-capacity,stub/ok:throughput", "stub/ok"),
             ("stub/ok:latency,stub/ok-vllm", "stub/ok-vllm"),
@@ -60,13 +60,13 @@ class ListTests(SynchronousTestCase):
             self.assertEqual(asked(model).json()["model"], chosen, model)
 
     def test_all_full(self) -> None:
-        """Where all are full the first is asked all the same."""
+        """If all models are full, the first is chosen."""
         answer = asked("stub/429-capacity,stub/429-capacity-short")
         self.assertEqual(answer.header("x-stub-model"), "stub/429-capacity")
 
     def test_all_cold(self) -> None:
-        """All cold is 404 with the whole list; one cold model on its own is 503."""
-        answer = asked("stub/503-cold,nobody")
+        """A list of cold models is 404 with the whole list; a single cold model is 503."""
+        answer = asked("stub/503-cold,unknown")
         self.assertEqual(answer.status, 404)
-        self.assertEqual(answer.json(), {"detail": "model not found: stub/503-cold,nobody"})
+        self.assertEqual(answer.json(), {"detail": "model not found: stub/503-cold,unknown"})
         self.assertEqual(asked("stub/503-cold").status, 503)

@@ -50,21 +50,21 @@ class TrapTests(SynchronousTestCase):
         self.assertEqual(post(b"[]")[0], 500)
 
     def test_selectors(self) -> None:
-        """A chute id, a suffix and a list all find their model."""
+        """A chute id, a suffix and a list select their model."""
         chute = Exchange().stub.population.find("stub/ok")
         assert chute is not None
-        for model in (chute.chute_id, "stub/ok:latency", "nobody, stub/ok"):
+        for model in (chute.chute_id, "stub/ok:latency", "unknown, stub/ok"):
             body = json.dumps({"model": model}).encode()
             status, text = post(body)
             self.assertEqual(status, 200, model)
             self.assertEqual(json.loads(text)["model"], "stub/ok")
 
     def test_tee_only(self) -> None:
-        """A model that is not TEE answers 426 to a caller that wants TEE."""
+        """A model without a TEE responds 426 to X-TEE-Only."""
         self.assertEqual(post(b'{"model":"stub/ok"}', X_TEE_Only="true")[0], 426)
 
     def test_require_auth(self) -> None:
-        """With the option, keys are asked for; without it, never."""
+        """Keys are required only with the option."""
         strict = StubOptions(require_auth=True, token_delay=0.0)
         body = b'{"model":"stub/ok"}'
         cases = {
@@ -78,16 +78,16 @@ class TrapTests(SynchronousTestCase):
         self.assertEqual(post_to(Exchange(strict), body, Authorization="Bearer cpk_a.b.c")[0], 200)
 
     def test_paths(self) -> None:
-        """Paths that are not served, by GET and by POST."""
+        """Unknown paths are 404 for GET and POST."""
         self.assertEqual(Exchange().fetch("GET", "/v1/models/x").status, 404)
         self.assertEqual(Exchange().fetch("POST", "/v1/embeddings", {}).status, 404)
 
 
 class LogTests(SynchronousTestCase):
-    """Tests count calls and compare bytes by the log."""
+    """The log of received requests."""
 
     def test_record(self) -> None:
-        """A call leaves its body, its hash, its model and its status; the hash is a header too."""
+        """A record has the body, its hash, the model and the status; the hash is also a header."""
         exchange = Exchange()
         answer = exchange.ask("stub/503-cold")
         assert answer is not None
@@ -98,7 +98,7 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(record.header("HOST"), "stub")
 
     def test_client_leaves(self) -> None:
-        """An answer whose client leaves stops and is marked."""
+        """A response stops when its client disconnects, and is marked as aborted."""
         exchange = Exchange(StubOptions(token_delay=1.0))
         exchange.send("POST", "/v1/chat/completions", b'{"model":"stub/ok","stream":true}')
         exchange.clock.advance(3.0)
@@ -108,7 +108,7 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(exchange.stub.connections, {"made": 1, "open": 0})
 
     def test_client_is_slow(self) -> None:
-        """A client that does not read stops the answer where it is, until it reads again."""
+        """A response pauses while its client does not read."""
         exchange = Exchange()
         exchange.send("POST", "/v1/chat/completions", b'{"model":"stub/huge","stream":true}')
         exchange.channel.pauseProducing()
@@ -121,7 +121,7 @@ class LogTests(SynchronousTestCase):
         self.assertTrue(exchange.last.ended)
 
     def test_keep_alive(self) -> None:
-        """A connection takes one request after the other; the answer before the log is reset."""
+        """A connection serves several requests."""
         exchange = Exchange()
         for _ in range(3):
             answer = exchange.ask("stub/ok")
@@ -133,10 +133,10 @@ class LogTests(SynchronousTestCase):
 
 
 class ControlTests(SynchronousTestCase):
-    """Feeds and models change their behaviour at run time."""
+    """Changes of feeds and models at run time."""
 
     def test_scripts(self) -> None:
-        """Each call takes one step, then the rest of them the last behaviour."""
+        """Each call consumes a step of the script, and later calls use the last scenario."""
         exchange = Exchange()
         model = exchange.stub.population.chat[0].name
         exchange.stub.script(model, ["503-cold", "stub/429-capacity"])
@@ -144,7 +144,7 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual([each.status for each in answers if each], [503, 429, 200, 200])
 
     def test_scripts_over_http(self) -> None:
-        """The same by a command, and a bad one is rejected."""
+        """A command sets a script, and an invalid one is rejected."""
         exchange = Exchange()
         command = {"model": "stub/ok", "script": ["500-exhausted"], "then": "404-model"}
         self.assertEqual(exchange.fetch("POST", "/stub/scenario", command).status, 200)
@@ -155,7 +155,7 @@ class ControlTests(SynchronousTestCase):
         self.assertRaises(UnknownScenarioError, exchange.stub.script, "stub/ok", ["nope"])
 
     def test_feeds(self) -> None:
-        """Each mode of a feed, and back."""
+        """Each mode of a feed can be set and reset."""
         exchange = Exchange(QUICK)
         wanted = {"500": 500, "html": 502, "empty": 200, "shrunk": 200, "garbage": 200, "slow": 200}
         for mode, status in wanted.items():
@@ -169,7 +169,7 @@ class ControlTests(SynchronousTestCase):
         self.assertTrue(exchange.fetch("GET", "/v1/models").json()["data"])
 
     def test_feed_hangs(self) -> None:
-        """A hanging feed says nothing until the client leaves."""
+        """A hanging feed sends nothing until the client disconnects."""
         exchange = Exchange()
         exchange.stub.feeds.behave(models="hang")
         exchange.send("GET", "/v1/models")
@@ -184,7 +184,7 @@ class ControlTests(SynchronousTestCase):
             self.assertEqual(Exchange().fetch("POST", "/stub/feeds", value).status, 400)
 
     def test_log_over_http(self) -> None:
-        """The log is readable from outside, and commands are not in it."""
+        """A command returns the log, which does not contain commands."""
         exchange = Exchange()
         exchange.ask("stub/ok")
         (only,) = exchange.fetch("GET", "/stub/log").json()["requests"]

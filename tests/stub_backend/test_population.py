@@ -1,4 +1,4 @@
-"""The feeds have the shape and the awkward entries of the platform's."""
+"""Tests that the feeds have the platform's form and unusual entries."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class FeedTests(SynchronousTestCase):
         self.records: list[dict[str, Any]] = exchange.fetch("GET", "/chutes/utilization").json()
 
     def count(self, key: str, value: object) -> int:
-        """How many catalog entries have this value."""
+        """Return the number of catalog entries with this value."""
         return sum(each.get(key) == value for each in self.models)
 
     def test_catalog(self) -> None:
-        """60 models: TEE ones named so, six undescribed, one external, permissions on vLLM."""
+        """The catalog has 60 models: some TEE, six undescribed, one external."""
         self.assertEqual(self.envelope["object"], "list")
         self.assertEqual(len({each["id"] for each in self.models}), 60)
         self.assertEqual(self.count("confidential_compute", True), 20)
@@ -42,7 +42,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(sum("context_length" not in each for each in hosted), 6)
 
     def test_disagreements(self) -> None:
-        """Some lengths disagree, some features are misspelt, an id has no organisation."""
+        """Some lengths differ, some features are misspelt, one id has no organisation."""
         described = [each for each in self.models if "context_length" in each]
         apart = [each for each in described if each["context_length"] != each["max_model_len"]]
         self.assertEqual(len(apart), 4)
@@ -51,7 +51,7 @@ class FeedTests(SynchronousTestCase):
         self.assertTrue(any("/" not in each["id"] for each in self.models))
 
     def test_utilization(self) -> None:
-        """A bare array of hosted, other and private chutes with one timestamp, busiest first."""
+        """The utilization feed is an array of all hosted chutes, busiest first."""
         names = [each["name"] for each in self.records]
         self.assertEqual(len(self.records), 59 + 35 + 440)
         self.assertEqual(names.count("[private chute]"), 440)
@@ -80,7 +80,7 @@ class FeedTests(SynchronousTestCase):
 
 
 class ScenarioModelTests(SynchronousTestCase):
-    """The models that choose a behaviour are in the feeds, and last."""
+    """The scenario models in the feeds."""
 
     def test_listed(self) -> None:
         """Both feeds list every scenario; the option leaves them out."""
@@ -94,7 +94,7 @@ class ScenarioModelTests(SynchronousTestCase):
         self.assertEqual(answer.status, 404)
 
     def test_ranked_last(self) -> None:
-        """Free slots less limited ones: no other chat model is below a scenario model."""
+        """No other chat model ranks below a scenario model."""
         population = Exchange().stub.population
         of_scenarios = [_worth(each.load) for each in population.chat if each.scenario]
         of_others = [_worth(each.load) for each in population.chat if not each.scenario]
@@ -107,12 +107,12 @@ def _worth(load: Load) -> float:
 
 
 class SeedTests(SynchronousTestCase):
-    """Everything follows from the seed."""
+    """The seed of the population."""
 
     @settings(max_examples=20, deadline=None)
     @given(seed=st.integers(0, 2**32), models=st.integers(0, 80))
     def test_any_size(self, seed: int, models: int) -> None:
-        """The same seed gives the same chutes, with names and ids all different."""
+        """Equal seeds give equal chutes, with distinct names and ids."""
         first, second = populate(seed, models, 5, 5), populate(seed, models, 5, 5)
         self.assertEqual(first.chat, second.chat)
         self.assertEqual(first.private, second.private)

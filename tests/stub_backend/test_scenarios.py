@@ -1,4 +1,4 @@
-"""Every row of the table does what it says, streaming and plain, on every API."""
+"""Tests of every scenario, streaming and plain, on every API."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ALWAYS_STREAMED = {"trace-envelope"}
 
 
 class TableTests(SynchronousTestCase):
-    """The table is the one source of what a scenario answers."""
+    """The table of scenarios."""
 
     def check(self, exchange: Exchange, scenario: Scenario) -> None:
-        """The head and the end of a streaming chat call are those of the row."""
+        """Assert that head and end of a streaming chat call are as listed."""
         answer = exchange.ask(scenario.model, stream=True)
         where = scenario.name
         self.assertEqual(exchange.last.scenario, scenario.name)
@@ -34,7 +34,7 @@ class TableTests(SynchronousTestCase):
             self.check(first.another(), scenario)
 
     def test_each_plain(self) -> None:
-        """A plain call of each scenario gets the listed status too, and JSON where it is a 200."""
+        """A plain call of each scenario has the listed status, and JSON with a 200."""
         first = Exchange()
         for scenario in SCENARIOS.values():
             answer = first.another().ask(scenario.model)
@@ -58,7 +58,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_success_headers_never_on_errors(self) -> None:
-        """The platform's headers are on good answers and on no error."""
+        """Successful responses have the platform's headers, errors do not."""
         first = Exchange()
         for scenario in SCENARIOS.values():
             answer = first.another().ask(scenario.model)
@@ -69,7 +69,7 @@ class TableTests(SynchronousTestCase):
         self.assertIsNotNone(good.header("x-chutes-invocationid"))
 
     def test_same_request_same_answer(self) -> None:
-        """Two stubs answer the same first request with the same bytes, but for the date."""
+        """Two stubs respond to equal requests with equal bytes, except the date."""
         first, second = Exchange(), Exchange()
         one, two = first.ask("stub/ok", stream=True), second.ask("stub/ok", stream=True)
         assert one is not None
@@ -86,10 +86,10 @@ def _ending(exchange: Exchange, answer: Answer | None) -> Ending:
 
 
 class BodyTests(SynchronousTestCase):
-    """The bodies that a router has to tell apart."""
+    """The bodies that a router must distinguish."""
 
     def body(self, model: str, *, stream: bool = True) -> bytes:
-        """The body of one call."""
+        """Return the body of one call."""
         answer = Exchange().ask(model, stream=stream)
         assert answer is not None
         return answer.body
@@ -103,7 +103,7 @@ class BodyTests(SynchronousTestCase):
             self.assertIsInstance(answer.json()["detail"], kind, name)
 
     def test_every_detail(self) -> None:
-        """Every JSON refusal is `detail`, but for the edge's validator, which has its own way."""
+        """Every JSON error has a `detail`, except that of the edge's validator."""
         for scenario in SCENARIOS.values():
             if (scenario.status or 0) >= 400 and scenario.content_type == "application/json":
                 members = set(json.loads(self.body(scenario.model)))
@@ -111,35 +111,35 @@ class BodyTests(SynchronousTestCase):
                 self.assertEqual(members, {envelope}, scenario.name)
 
     def test_names_are_filled_in(self) -> None:
-        """A detail names the model or the chute that was asked for."""
+        """A detail names the requested model or chute."""
         self.assertIn(b"model not found: stub/404-model", self.body("stub/404-model"))
         self.assertNotIn(b"{id}", self.body("stub/503-cold"))
 
     def test_edge_pages(self) -> None:
-        """The edge answers HTML, the ingress with its name."""
+        """The edge responds with HTML; the ingress's names nginx."""
         self.assertIn(b"<center>nginx</center>", self.body("stub/429-edge-html"))
         self.assertTrue(self.body("stub/502-html").startswith(b"<!DOCTYPE html>"))
 
     def test_bare_json_tail(self) -> None:
-        """The error at the end has no field name, no blank line and no end mark."""
+        """The error at the end has no field name, blank line or terminator."""
         tail = self.body("stub/bare-json-tail").rpartition(b"\n\n")[2]
         self.assertTrue(tail.startswith(b'{"error":"Unhandled exception'))
 
     def test_cut_counts_tokens(self) -> None:
-        """40 of 60 means 40 tokens and no finish."""
+        """The cut stream has 40 tokens and no finish reason."""
         body = self.body("stub/cut-40-of-60")
         self.assertEqual(body.count(b"data: "), 41)
         self.assertNotIn(b"[DONE]", body)
         self.assertEqual(self.body("stub/stall-after-20").count(b"data: "), 21)
 
     def test_spliced(self) -> None:
-        """The second generation has another id and says the role again."""
+        """The second generation has another id and repeats the role."""
         body = self.body("stub/spliced")
         self.assertEqual(body.count(b'"role":"assistant"'), 2)
         self.assertEqual(body.count(b"data: [DONE]"), 1)
 
     def test_spliced_role(self) -> None:
-        """The same under one id."""
+        """The second generation may have the same id."""
         answer = Exchange().ask("stub/spliced-role", stream=True)
         assert answer is not None
         ids = {json.loads(data)["id"] for data in answer.events() if data != "[DONE]"}
@@ -147,26 +147,26 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(answer.body.count(b'"role":"assistant"'), 2)
 
     def test_cut_mid_event(self) -> None:
-        """The last event has no end."""
+        """The last event is incomplete."""
         body = self.body("stub/cut-mid-event")
         self.assertFalse(body.endswith(b"\n"))
         self.assertEqual(body.count(b"\n\n"), body.count(b"data: ") - 1)
 
     def test_endings_of_good_starts(self) -> None:
-        """No end mark; an event that is no JSON; no content at all."""
+        """A missing terminator, an event that is not JSON, and an empty stream."""
         self.assertNotIn(b"[DONE]", self.body("stub/no-done"))
         self.assertIn(b'"choices":[{"i\n\n', self.body("stub/broken-json-event"))
         self.assertEqual(self.body("stub/empty-stream"), b"")
         self.assertEqual(self.body("stub/role-only-then-end").count(b"data: "), 1)
 
     def test_line_ends_and_comments(self) -> None:
-        """CRLF throughout; comments before the first event."""
+        """CRLF line ends, and comments before the first event."""
         body = self.body("stub/crlf")
         self.assertEqual(body.count(b"\n"), body.count(b"\r\n"))
         self.assertTrue(self.body("stub/comments").startswith(b": ping\n\n"))
 
     def test_huge(self) -> None:
-        """The huge answer has the size of the options, plain and in the stream's texts."""
+        """The huge response has the size of the options, plain and streamed."""
         exchange = Exchange()
         plain = exchange.ask("stub/huge")
         assert plain is not None
@@ -177,7 +177,7 @@ class BodyTests(SynchronousTestCase):
         self.assertGreater(len(streamed.body), exchange.stub.options.huge_bytes)
 
     def test_no_prefill(self) -> None:
-        """A last message by the assistant is rejected, one by the user is not."""
+        """A last message of the assistant is rejected, one of the user is not."""
         said = [{"role": "assistant", "content": "Once"}]
         error_response = Exchange().ask("stub/no-prefill", messages=said)
         taken = Exchange().ask("stub/no-prefill")
@@ -186,7 +186,7 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual((error_response.status, taken.status), (400, 200))
 
     def test_connection_close(self) -> None:
-        """The connection closes after the answer when the head says so, and only then."""
+        """The connection closes after the response only if the head says so."""
         for model, closes in (("connection-close", True), ("413", True), ("ok", False)):
             exchange = Exchange()
             answer = exchange.ask(f"stub/{model}")
@@ -195,7 +195,7 @@ class BodyTests(SynchronousTestCase):
             self.assertEqual(exchange.transport.disconnecting, closes)
 
     def test_echo_headers(self) -> None:
-        """The request's headers come back as JSON."""
+        """The response contains the request's headers as JSON."""
         answer = Exchange().ask("stub/echo-headers")
         assert answer is not None
         self.assertIn(["Host", "stub"], answer.json()["headers"])
