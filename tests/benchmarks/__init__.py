@@ -1,1 +1,1 @@
-"""What measures must itself be right."""
+"""Tests of the benchmarks."""

@@ -1,4 +1,4 @@
-"""Made-up results of runs, for what reads them."""
+"""Invented results of runs, for the tests of reports and targets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ONE = Measurement(
 
 
 def run(**cpu_of_subjects: tuple[float, ...]) -> Results:
-    """A run of one scenario: by subject the processor seconds for 1000 requests in each round."""
+    """Return a run of one scenario, from each subject's CPU seconds per 1000 requests by round."""
     names = {"autopilot": "autopilot, alias", "direct": "no proxy"}
     measurements = [
         replace(ONE, subject=names.get(name, name), round=number, cpu=cpu)

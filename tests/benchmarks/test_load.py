@@ -1,4 +1,4 @@
-"""The load against the upstream itself: what is counted, and what is not."""
+"""Tests of the load generator against the upstream itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(benchmarks.__file__).parents[1]
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -33,7 +33,7 @@ class LoadTests(SynchronousTestCase):
     """Each kind of job."""
 
     def upstream(self) -> int:
-        """The port of an upstream that lives as long as the test."""
+        """Start an upstream for the test, and return its port."""
         port = free_port()
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.upstream", "--port", str(port)],
@@ -48,7 +48,7 @@ class LoadTests(SynchronousTestCase):
         return port
 
     def load(self, port: int, kind: str, **more: object) -> dict[str, Any]:
-        """The result of a job of three connections; its phases have to be right."""
+        """Run a job with three connections, check its phases, and return its result."""
         job = {"port": port, "kind": kind, "model": "bench/one", "connections": 3, "seconds": 0.06}
         output = io.StringIO()
         run(json.dumps(job | more), output)
@@ -58,7 +58,7 @@ class LoadTests(SynchronousTestCase):
         return result
 
     def assert_answered(self, result: dict[str, Any]) -> None:
-        """Whole answers came, all was well, and all was measured."""
+        """Assert that all responses were complete, without errors, and measured."""
         self.assertEqual((result["errors"], result["reasons"], result["up"]), (0, {}, 3))
         self.assertGreater(result["requests"], 2)
         self.assertGreaterEqual(result["bytes"], (result["requests"] - 3) * 2048)
@@ -66,7 +66,7 @@ class LoadTests(SynchronousTestCase):
         self.assertGreater(result["first_byte_us"]["p99"], 0)
 
     def test_unary(self) -> None:
-        """A closed loop, and a paced one, on connections that stay and on new ones."""
+        """Plain requests work in a closed loop and paced, on kept and on new connections."""
         port = self.upstream()
         for kind in ("unary", "unary-new"):
             self.assert_answered(self.load(port, kind))
@@ -75,11 +75,11 @@ class LoadTests(SynchronousTestCase):
             self.assertLess(paced["requests"], paced["elapsed"] * 200 + 10)
 
     def test_upload(self) -> None:
-        """Large bodies go through, though they do not fit into a socket's buffer."""
+        """Bodies larger than a socket's buffer are sent completely."""
         self.assert_answered(self.load(self.upstream(), "upload", body_bytes=3_000_000))
 
     def test_stream(self) -> None:
-        """Every event is measured: three streams of 250 events per second."""
+        """Every event of three streams with 250 events per second is measured."""
         result = self.load(self.upstream(), "stream", rate=250)
         self.assertEqual((result["errors"], result["requests"]), (0, 0))
         self.assertGreater(result["events"], 15)
@@ -87,7 +87,7 @@ class LoadTests(SynchronousTestCase):
         self.assertGreater(result["max_gap_ms"], 1)
 
     def test_short_streams(self) -> None:
-        """A stream that ends is begun anew."""
+        """A finished stream is requested again."""
         result = self.load(self.upstream(), "stream", rate=1000, events=5)
         self.assertEqual((result["errors"], result["up"]), (0, 3))
         self.assertGreater(result["requests"], 3)
@@ -95,7 +95,7 @@ class LoadTests(SynchronousTestCase):
         self.assertGreater(result["first_byte_us"]["p50"], 0)
 
     def test_silent(self) -> None:
-        """All streams are open and nothing comes; the upstream sees them go."""
+        """Silent streams stay open, and the upstream sees their end."""
         port = self.upstream()
         result = self.load(port, "silent", connections=20)
         self.assertEqual((result["events"], result["errors"], result["up"]), (0, 0, 20))
@@ -105,7 +105,7 @@ class LoadTests(SynchronousTestCase):
         self.assertGreater(stats["last_close"], 0)
 
     def test_refused(self) -> None:
-        """With no one there the run ends all the same, and says why."""
+        """Without an upstream the run ends, with the reason."""
         result = self.load(free_port(), "unary", patience=0.01, seconds=0.15)
         self.assertEqual((result["requests"], result["up"]), (0, 0))
         reasons = result["reasons"].keys() | result["reasons_before"].keys()
@@ -113,10 +113,10 @@ class LoadTests(SynchronousTestCase):
 
 
 class PercentileTests(SynchronousTestCase):
-    """What is made of the samples."""
+    """The percentiles of samples."""
 
     def test_ranks(self) -> None:
-        """The value that so many are not above, however many there are."""
+        """A percentile is correct for any number of samples."""
         samples = Samples()
         for microseconds in range(1, 10_001):
             samples.add(microseconds * 1000)
@@ -125,7 +125,7 @@ class PercentileTests(SynchronousTestCase):
         self.assertEqual(found, {"p50": 5000, "p99": 9900, "p999": 9990, "max": 10_000})
 
     def test_few(self) -> None:
-        """One sample is every percentile; none is none."""
+        """A single sample is every percentile; without samples there is none."""
         samples = Samples()
         self.assertEqual(samples.percentiles(p50=50), {"p50": None})
         samples.add(7_900)

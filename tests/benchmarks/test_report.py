@@ -1,4 +1,4 @@
-"""What the report says of a run."""
+"""Tests of the report of a run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class ReportTests(SynchronousTestCase):
     """The report of a small run."""
 
     def setUp(self) -> None:
-        """Make one."""
+        """Create the report."""
         self.results = run(direct=(0.0,), autopilot=(0.07, 0.08, 0.09), caddy=(0.1,), nginx=(0.02,))
         self.notes = Path(self.mktemp())
 
     def row(self, subject: str) -> str:
-        """The line of a subject in the scenario's table."""
+        """Return the line of a subject in the scenario's table."""
         table = markdown(self.results, self.notes).partition("## closed loop")[2]
         (line,) = (line for line in table.splitlines() if line.startswith(f"| {subject}"))
         return line
 
     def test_row(self) -> None:
-        """The median with its spread, the ratios, and what is added to the direct way."""
+        """A row has the median with its spread, the ratios, and the added latency."""
         self.assertEqual(
             self.row("autopilot"),
             "| autopilot, alias | 80.0 (70.0–90.0) | 4.00 | 0.80 | 500 | 0 µs | 0 µs | 30% |",
@@ -35,7 +35,7 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("(200 µs)", self.row("no proxy"))
 
     def test_marks(self) -> None:
-        """A row that cannot be trusted says so: errors, or a load at its own limit."""
+        """A row with errors or an overloaded load is marked."""
         one = self.results.measurements[-1]
         self.results.measurements[-1] = replace(one, errors=3)
         self.assertTrue(self.row("nginx").startswith("| nginx ⚠ 3 errors |"))
@@ -43,7 +43,7 @@ class ReportTests(SynchronousTestCase):
         self.assertTrue(self.row("nginx").startswith("| nginx ⚠ |"))
 
     def test_whole(self) -> None:
-        """It has the machine, every target, what failed, and the notes."""
+        """The report has the machine, every target, the failures and the notes."""
         self.notes.write_text("## Why\n\nBecause.\n")
         self.results.problems.append("caddy is not installed here")
         self.results.probes["stall"] = [5.0, 7.0, 12.0]
@@ -60,7 +60,7 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("MISSED CPU per unary request", terminal(self.results))
 
     def test_saved(self) -> None:
-        """A run can be reported once more from its file."""
+        """Results loaded from a file equal those saved."""
         path = Path(self.mktemp()) / "results.json"
         self.results.save(path)
         self.assertEqual(Results.load(path), self.results)

@@ -1,4 +1,4 @@
-"""The order of measurements."""
+"""Tests of the order of measurements."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ALL = ["direct", "autopilot", "nginx", "caddy", "litellm"]
 
 
 class RoundsTests(SynchronousTestCase):
-    """Rounds that are interleaved."""
+    """Interleaved rounds."""
 
     def test_order(self) -> None:
-        """Every proxy has its turn in a round before any has its second; some need one only.
+        """Every proxy is measured once before any is measured twice; some only once.
 
         What decides about a target is measured twice as often.
         """
@@ -32,7 +32,7 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(todo[0].item.subject.label, "no proxy")
 
     def test_given_up(self) -> None:
-        """A proxy that does not start is left out from there on, and the report knows why."""
+        """A proxy that fails is left out from then on, with the reason in the report."""
         todo = steps(plan(table(), "^unary-new/plain", ["caddy", "nginx"], quick=False), 2)
         results, said = Results({}, {}), list[str]()
 
@@ -48,7 +48,7 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(len(said), 3)
 
     def test_disturbed(self) -> None:
-        """What was measured on a slowed core is measured again, and the better of both is kept."""
+        """A disturbed measurement is repeated, and the better one is kept."""
         todo = steps(plan(table(), "^unary-new/plain", ["caddy", "nginx"], quick=False), 1)
         paces = [1.0] * 30 + [1.0, 1.5, 1.0, 1.0, 1.0, 1.1]
         results, measured = Results({}, {}), list[str]()
@@ -66,7 +66,7 @@ class RoundsTests(SynchronousTestCase):
         )
 
     def test_no_end_of_disturbance(self) -> None:
-        """On a core that is never quiet it ends all the same, after half as many once more."""
+        """On a core that is always disturbed, half of the measurements are repeated."""
         todo = steps(plan(table(), "^unary-new/plain", _ALL[:4], quick=False), 1)
         now, slept = [1.0], list[float]()
         pace = Pace(lambda: now[0], slept.append)
@@ -83,7 +83,7 @@ class RoundsTests(SynchronousTestCase):
         self.assertLess(sum(slept), 20.0)
 
     def test_time_left(self) -> None:
-        """The estimate learns from how long the parts took that are over."""
+        """The estimate is corrected by the duration of the finished parts."""
         now = [0.0]
         left = TimeLeft([1.0, 1.0, 2.0], clock=lambda: now[0])
         self.assertEqual(left.after(0), 4.0)

@@ -1,4 +1,4 @@
-"""What counts as reached."""
+"""Tests of the targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.benchmarks.runs import run
 
 
 def first(**cpu: tuple[float, ...]) -> Verdict:
-    """The verdict on unary requests over a plain upstream."""
+    """Return the verdict on unary requests over a plain upstream."""
     return verdicts(run(**cpu))[0]
 
 
@@ -17,7 +17,7 @@ class TargetTests(SynchronousTestCase):
     """Targets and medians."""
 
     def test_medians_decide(self) -> None:
-        """One bad round decides nothing; at the limit is reached, above is missed."""
+        """The median decides; a value at the limit is reached, one above is missed."""
         peers = {"caddy": (0.1, 0.1, 0.1), "nginx": (0.025,) * 3}
         self.assertTrue(first(autopilot=(0.07, 0.075, 9.0), **peers).reached)
         verdict = first(autopilot=(0.07, 0.076, 0.2), **peers)
@@ -25,7 +25,7 @@ class TargetTests(SynchronousTestCase):
         self.assertIn("0.76 × (76.0 against 100.0 µs); 3.04 × nginx", verdict.value)
 
     def test_not_measured(self) -> None:
-        """Without one of the two there is no verdict, and nothing is claimed."""
+        """Without both values the target is not measured."""
         self.assertIsNone(first(autopilot=(0.1,)).reached)
         self.assertIsNone(first(caddy=(0.1,)).reached)
         empty = verdicts(run())
@@ -33,7 +33,7 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual({each.value for each in empty}, {"not measured"})
 
     def test_probes(self) -> None:
-        """A single figure is held against its limit; times less than LiteLLM must be many."""
+        """Single figures have an upper limit, the ratio to LiteLLM a lower one."""
         results = run()
         results.probes["stall"] = [40.0, 51.0, 60.0]
         results.probes["feed refresh"] = [5.0]
@@ -43,7 +43,7 @@ class TargetTests(SynchronousTestCase):
         self.assertTrue(found["feed refresh, 540 records"].reached)
 
     def test_first_byte(self) -> None:
-        """What a proxy adds is the difference to no proxy; that is what is compared."""
+        """Added latency is the difference to the direct connection."""
         results = run()
         for name, value in (("direct", 100.0), ("autopilot", 300.0), ("caddy", 190.0)):
             results.probes[f"first byte, unary, {name}"] = [value]

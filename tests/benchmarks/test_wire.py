@@ -1,4 +1,4 @@
-"""What upstream and load say to each other, also when a proxy writes or cuts it differently."""
+"""Tests of the bytes between load and upstream, also as re-encoded or split by a proxy."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ STAMPS = [b"%020d" % number for number in range(3)]
 
 
 def stream_body() -> bytes:
-    """Three events and the ending, each in a chunk of its own."""
+    """Return three events and the ending, each in its own chunk."""
     answer = templates("bench/one")
     events = [answer.event_before + stamp + answer.event_after for stamp in STAMPS]
     return b"".join(events) + answer.ending
 
 
 def without_framing(body: bytes) -> bytes:
-    """The content of whole chunks, read as chunked coding says."""
+    """Return the content of complete chunks (RFC 9112 §7.1)."""
     content = b""
     while body:
         size, _, rest = body.partition(b"\r\n")
@@ -42,10 +42,10 @@ def without_framing(body: bytes) -> bytes:
 
 
 class AnswerTests(SynchronousTestCase):
-    """What the upstream sends."""
+    """The responses of the upstream."""
 
     def test_unary(self) -> None:
-        """The length is the one promised, and the content is JSON with the stamp as its id."""
+        """A plain response has the declared length, and is JSON with the stamp as its id."""
         answer = templates("bench/one")
         whole = answer.unary_before + STAMPS[1] + answer.unary_after
         head, _, body = whole.partition(b"\r\n\r\n")
@@ -54,7 +54,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(json.loads(body)["id"], f"chatcmpl-{STAMPS[1].decode()}")
 
     def test_stream(self) -> None:
-        """Chunk sizes are right, and each event is JSON with the stamp as its content."""
+        """Chunk sizes are correct, and each event is JSON with the stamp as its content."""
         lines = without_framing(stream_body()).split(b"\n\n")
         self.assertEqual(lines[-2:], [b"data: [DONE]", b""])
         events = [json.loads(line.removeprefix(b"data: ")) for line in lines[:-2]]
@@ -63,10 +63,10 @@ class AnswerTests(SynchronousTestCase):
 
 
 class StampTests(SynchronousTestCase):
-    """How the load finds the stamps in what a proxy makes of the events."""
+    """The parsing of events that passed through a proxy."""
 
     def test_two_reads(self) -> None:
-        """Wherever a read ends, every stamp is found and found once."""
+        """Every stamp is found exactly once, wherever a read ends."""
         body = stream_body()
         for cut in range(len(body) + 1):
             first, rest = split_events(body[:cut])
@@ -75,7 +75,7 @@ class StampTests(SynchronousTestCase):
             self.assertIn(DONE, first + second)
 
     def test_whole_reads(self) -> None:
-        """A read that counts as whole leaves nothing over; that of the ending is not whole."""
+        """A whole read leaves no rest; the ending is not a whole read."""
         body = stream_body()
         for cut in range(1, len(body) + 1):
             if is_whole(body[:cut]):
@@ -83,7 +83,7 @@ class StampTests(SynchronousTestCase):
         self.assertFalse(is_whole(templates("bench/one").ending))
 
     def test_other_chunks(self) -> None:
-        """A chunk may end anywhere, also within a stamp."""
+        """A chunk may end anywhere, even within a stamp."""
         content = without_framing(stream_body())
         for cut in range(1, len(content)):
             parts = (content[:cut], content[cut:])
@@ -91,28 +91,28 @@ class StampTests(SynchronousTestCase):
             self.assertEqual(STAMP.findall(split_events(body)[0]), STAMPS, cut)
 
     def test_json_with_spaces(self) -> None:
-        """A proxy may write the JSON anew."""
+        """A proxy may re-encode the JSON."""
         self.assertEqual(STAMP.findall(b'{"content": "' + STAMPS[2] + b'"}'), [STAMPS[2]])
 
 
 class RequestTests(SynchronousTestCase):
-    """How the upstream reads what it is asked for."""
+    """The parsing of requests by the upstream."""
 
     def ask(self, seed: int | None, size: int) -> bytes:
-        """A request's bytes."""
+        """Return a request's bytes."""
         return chat_request(
             host="h", path="/c", model="bench/one", body_bytes=size, seed=seed, events=7
         )
 
     def test_size(self) -> None:
-        """The body is as large as was asked for."""
+        """The body has the requested size."""
         for size in (300, 600, 100_000):
             head, _, body = self.ask(5, size).partition(b"\r\n\r\n")
             self.assertEqual(len(body), size)
             self.assertIn(b"Content-Length: %d" % size, head)
 
     def test_reads(self) -> None:
-        """A request is complete with its last byte, however it is cut."""
+        """A request is complete with its last byte, however it is split."""
         request = self.ask(5, 300)
         incoming = Incoming()
         for cut in range(1, len(request)):
@@ -121,7 +121,7 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(wanted(incoming.body), Wanted(b"bench/one", 5, 7))
 
     def test_chunked(self) -> None:
-        """A proxy may send the body in chunks, large ones as well."""
+        """A proxy may send a body of any size in chunks."""
         for size in (300, 100_000):
             body = self.ask(5, size).partition(b"\r\n\r\n")[2]
             incoming = Incoming()
@@ -133,7 +133,7 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(wanted(incoming.body), Wanted(b"bench/one", 5, 7))
 
     def test_large(self) -> None:
-        """Of a large body both ends count: a proxy may write the members in another order."""
+        """Both ends of a large body are parsed, because a proxy may reorder its members."""
         members = b'"model": "bench/two", "stream": true, "seed": 0, "max_tokens": 1'
         padding = b'"messages": [{"role": "user", "content": "' + b"x" * 100_000 + b'"}]'
         for body in (members + b", " + padding, padding + b", " + members):
@@ -144,17 +144,17 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(wanted(incoming.body), Wanted(b"bench/two", 0, 1))
 
     def test_unary(self) -> None:
-        """Without `stream` an answer is wanted whole."""
+        """A request without `stream` is for a plain response."""
         self.assertEqual(wanted(self.ask(None, 600)), Wanted(b"bench/one", None, 0))
         said = b'{"model":"a","stream":false,"stream_options":true}'
         self.assertEqual(wanted(said), Wanted(b"a", None, 0))
 
 
 class FeedTests(SynchronousTestCase):
-    """The feeds that the router is given."""
+    """The feeds for the router."""
 
     def test_accepted(self) -> None:
-        """The router can read every record, and knows the models of the benchmarks."""
+        """The router accepts every record, and knows the models of the benchmarks."""
         bodies = feeds()
         catalog = parse_catalog(bodies[CATALOG_PATH])
         utilization = parse_utilization(bodies[UTILIZATION_PATH])
