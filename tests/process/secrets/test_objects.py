@@ -25,13 +25,13 @@ from tests.unit.web.browsers import CHAT, Browser, SiteTestCase
 HELD = {
     "autopilot.relay.downstream.Inbound",
     "autopilot.relay.downstream.CommittedHead",
-    "autopilot.request.body.HoledBody",
+    "autopilot.request.body.BodyTemplate",
     "autopilot.upstream.types.ResponseHead",
     "autopilot.relay.outgoing.Outgoing",
     "autopilot.relay.sse.Event",
     "autopilot.request.json_scan.Member",
     "autopilot.relay.proxy._Request",
-    "autopilot.routing.router_error.Refusal",
+    "autopilot.routing.router_error.RouterError",
 }
 """Classes known to hold secrets: a run that met none of their objects would prove nothing."""
 
@@ -207,4 +207,4 @@ class SettingsTests(SiteTestCase):
         for each in shown:
             watch.look(each)
         self.assertEqual(watch.shown, {})
-        self.assertIn("autopilot.settings.Chosen", watch.seen)
+        self.assertIn("autopilot.settings.loading.Chosen", watch.seen)
