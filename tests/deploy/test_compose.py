@@ -48,10 +48,12 @@ class SchemaTests(SynchronousTestCase):
         """A key or a value that it does not know would be."""
         folder = Path(mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
-        for right, wrong in (("read_only: true", "readonly: true"), ("retries: 3", "retries: []")):
-            spoiled = folder / "docker-compose.yaml"
-            spoiled.write_text(COMPOSE.read_text().replace(right, wrong))
-            self.assertNotEqual(Manifests(spoiled).problems, {COMPOSE.name: []})
+        changes = (("read_only: true", "readonly: true"), ("retries: 3", "retries: []"))
+        for number, (right, wrong) in enumerate(changes):
+            (folder / f"{number}.yaml").write_text(COMPOSE.read_text().replace(right, wrong))
+        problems = Manifests(folder / "0.yaml", folder / "1.yaml").problems
+        for number in range(len(changes)):
+            self.assertNotEqual(problems[f"{number}.yaml"], [])
 
 
 class HardenedTests(ComposeTestCase):

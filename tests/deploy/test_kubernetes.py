@@ -43,10 +43,13 @@ class SchemaTests(SynchronousTestCase):
         folder = Path(mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         text = (KUBERNETES / "deployment.yaml").read_text()
-        for right, wrong in (("livenessProbe", "liveProbe"), ("maxSkew: 1", "maxSkew: one")):
-            (folder / "deployment.yaml").write_text(text.replace(right, wrong))
-            problems = Manifests(folder / "deployment.yaml").problems["deployment.yaml"]
-            self.assertEqual(len([each for each in problems if each != NO_SCHEMA]), 1)
+        changes = (("livenessProbe", "liveProbe"), ("maxSkew: 1", "maxSkew: one"))
+        for number, (right, wrong) in enumerate(changes):
+            (folder / f"{number}.yaml").write_text(text.replace(right, wrong))
+        problems = Manifests(folder / "0.yaml", folder / "1.yaml").problems
+        for number in range(len(changes)):
+            shown = [each for each in problems[f"{number}.yaml"] if each != NO_SCHEMA]
+            self.assertEqual(len(shown), 1)
 
 
 class KubernetesTestCase(ServiceTestCase):
