@@ -73,7 +73,13 @@ class AutopilotReactor(EPollReactor):
         while self._started:
             with _log_unhandled:
                 while self._started:
-                    self.doIteration(self._pause())
+                    # The usual turn, in which nothing is due, without the call of `_pause`.
+                    timers, left = self._pendingTimedCalls, 0.0
+                    if timers and not (self._newTimedCalls or self.threadCallQueue):
+                        left = timers[0].time - self.seconds()
+                    rare = self._justStopped or self._cancellations > _MANY_CANCELLED
+                    usual = 0.0 < left < _MAX_WAIT and self.running and not rare
+                    self.doIteration(left if usual else self._pause())
         _log.info("Main loop terminated.")
 
     def _pause(self) -> float | None:
