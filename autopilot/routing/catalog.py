@@ -53,6 +53,20 @@ class Catalog:
         """Return whether the catalog lists a model of exactly this name."""
         return name in self.models
 
+    def larger_context(self, name: str) -> frozenset[str]:
+        """Return the models whose context is known to be larger than that of ``name``.
+
+        Empty if the context of ``name`` itself is unknown.
+        """
+        model = self.models.get(name)
+        if model is None or model.context_length is None:
+            return frozenset()
+        return frozenset(
+            other.name
+            for other in self.models.values()
+            if other.context_length is not None and other.context_length > model.context_length
+        )
+
 
 EMPTY = Catalog.of(())
 """The catalog before the first successful fetch."""

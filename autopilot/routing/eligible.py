@@ -36,7 +36,14 @@ _NO_CANDIDATES_ERROR = RouterError(
 class EligibleModels:
     """The ranked models of one snapshot, filtered by what a request needs."""
 
-    __slots__ = ("_cache", "_catalog", "_context_limits", "_names", "_output_limits")
+    __slots__ = (
+        "_cache",
+        "_catalog",
+        "_context_limits",
+        "_names",
+        "_output_limits",
+        "least_context",
+    )
 
     def __init__(self, catalog: Catalog | None, ranking: Iterable[Ranked]) -> None:
         self._catalog = EMPTY if catalog is None else catalog
@@ -45,16 +52,13 @@ class EligibleModels:
         self._output_limits = _distinct(model.max_output_length for model in listed)
         self._context_limits = _distinct(model.context_length for model in listed)
         self._cache: dict[tuple[object, ...], Eligibility] = {}
+        self.least_context = self._context_limits[0] if self._context_limits else None
+        """The shortest known context of the ranked models, in tokens; None if none is known."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """All ranked models, best first."""
         return self._names
-
-    @property
-    def least_context(self) -> int | None:
-        """The shortest known context of the ranked models, in tokens; None if none is known."""
-        return self._context_limits[0] if self._context_limits else None
 
     def serving(self, needs: Needs, tee_only: bool) -> Eligibility:
         """Return the models that may serve a request for the alias, best first, or the error.

@@ -83,7 +83,10 @@ class Hasher:
 
     def token(self, text: str) -> bytes:
         """Return the identity of the holder of this bearer token."""
-        return _digest(self._token, text)
+        # The usual kind of client: `_digest` without its call.
+        state = self._token.copy()
+        state.update(text.encode("utf-8", "surrogatepass"))
+        return state.digest()
 
     def api_key(self, text: str) -> bytes:
         """Return the identity of the holder of this API key."""
@@ -106,9 +109,11 @@ def client_key(
 
     The three kinds never collide. The address (see `client_address`) is computed only if it counts.
     """
-    token = _bearer_token(authorization) if authorization else ""
-    if token:
-        return hasher.token(token)
+    if authorization:
+        scheme, _, token = authorization.strip(_OWS).replace("\t", " ").partition(" ")
+        token = token.strip(" ")
+        if token and scheme.lower() == "bearer":
+            return hasher.token(token)
     key = api_key.strip(_OWS) if api_key else ""
     if key:
         return hasher.api_key(key)
@@ -121,12 +126,6 @@ def _digest(prepared: blake2b, text: str) -> bytes:
     state = prepared.copy()
     state.update(text.encode("utf-8", "surrogatepass"))
     return state.digest()
-
-
-def _bearer_token(authorization: str) -> str:
-    """Return the token of an ``Authorization`` value, or an empty string if it has none."""
-    scheme, _, token = authorization.strip(_OWS).replace("\t", " ").partition(" ")
-    return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 def _trusted(address: _Address, trust: Trust) -> bool:

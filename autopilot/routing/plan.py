@@ -77,7 +77,9 @@ def plan(
     if selector.mode is Mode.ALIAS:
         candidates = snapshot.roster.serving(needs, tee_only)
     else:
-        candidates = _named_models(selector, tee_only, snapshot.catalog or EMPTY, rules)
+        candidates = _named_models(
+            selector, tee_only, EMPTY if snapshot.catalog is None else snapshot.catalog, rules
+        )
     if isinstance(candidates, RouterError):
         return candidates
     # A direct name has no alternatives, so neither stickiness nor cooling applies (contract §5).
@@ -113,18 +115,15 @@ def unknown_names(selector: Selector, catalog: Catalog, rules: Rules) -> Sequenc
     # An empty catalog must not make every request fail, so it checks nothing (contract §3).
     if not catalog.models or rules.unknown_models == "forward":
         return ()
-    return [name for name in selector.names if not _exists(name, selector.mode, catalog)]
-
-
-def _exists(name: str, mode: Mode, catalog: Catalog) -> bool:
-    """Return whether the catalog lists a name.
-
-    A list item must match exactly. A direct name may also carry the suffixes that the platform
-    strips.
-    """
-    if name in catalog.models:
-        return True
-    return mode is Mode.DIRECT and catalog_name(name, catalog) in catalog.models
+    models, direct = catalog.models, selector.mode is Mode.DIRECT
+    unknown = []
+    for name in selector.names:
+        # A list item must match exactly. A direct name may also carry the suffixes that the
+        # platform strips.
+        if name in models or (direct and catalog_name(name, catalog) in models):
+            continue
+        unknown.append(name)
+    return unknown
 
 
 def _ordered(
@@ -134,7 +133,8 @@ def _ordered(
     if selector.order is not Order.GIVEN:
         candidates = _by_measurement(candidates, selector.order, state)
     remembered, cooling = state.remembered, state.cooling
-    if remembered is not None and remembered not in cooling:
+    # Most remembered models are the first already, and then nothing has to be done.
+    if remembered is not None and remembered not in cooling and remembered != candidates[0].model:
         candidates = _remembered_first(Candidate(remembered), candidates, selector.mode, state)
     if not cooling:
         return candidates

@@ -18,6 +18,9 @@ ASCII_BLANKS = " \t\r\n\v\f"
 _MAX_LIST_CHARS = 65536
 """Splitting a longer text would block the reactor, and with it every other request."""
 
+_MAX_CACHED = 1024
+_LONGEST_CACHED = 256
+
 
 class Mode(StrEnum):
     """The three kinds of selector."""
@@ -95,3 +98,27 @@ def _items(body: str) -> Iterator[str]:
 def _bad_list(problem: str) -> RouterError:
     """Return the error for a malformed list; ``problem`` completes its sentence."""
     return RouterError(400, "invalid_model_list", f"The list in 'model' {problem}.", param="model")
+
+
+class SelectorCache(dict[str, Selector | RouterError]):
+    """The selectors parsed lately, by their text, under one set of aliases; bounded.
+
+    ``cache[text]`` is what `parse_selector` returns for the text. Clients repeat a few selectors,
+    and a repeated one costs one look-up.
+    """
+
+    def __init__(self, aliases: frozenset[str], max_items: int) -> None:
+        super().__init__()
+        self._aliases = aliases
+        self._max_items = max_items
+
+    def __repr__(self) -> str:
+        return f"SelectorCache({len(self)} selectors)"  # their texts are the clients'
+
+    def __missing__(self, text: str) -> Selector | RouterError:
+        parsed = parse_selector(text, self._aliases, self._max_items)
+        if len(text) <= _LONGEST_CACHED:
+            if len(self) >= _MAX_CACHED:
+                self.clear()
+            self[text] = parsed
+        return parsed

@@ -36,6 +36,7 @@ REASONS: Final[dict[str, str]] = {
     "observability/records.py": _VALUE,
     "process/systemd/notify.py": "process/systemd/test_supervision.py receives its datagrams",
     "relay/attempt.py": _EXCHANGE,
+    "relay/candidates.py": "routing/test_candidate_queue.py tests its successor",
     "relay/config.py": _VALUE,
     "relay/course.py": _EXCHANGE,
     "relay/ending.py": _EXCHANGE,

@@ -1,0 +1,55 @@
+"""The candidates of one request, as its attempts use them up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autopilot.routing.candidate import Candidate
+from autopilot.routing.plan import pick
+
+
+class CandidateQueue:
+    """Hands out the candidates of a plan, for at most ``max_attempts`` attempts in all."""
+
+    __slots__ = ("_attempts_left", "_left", "_narrowed", "_paused_on", "exhausted")
+
+    def __init__(self, candidates: Sequence[Candidate], max_attempts: int) -> None:
+        self._left = candidates
+        self._attempts_left = max_attempts
+        self._paused_on: frozenset[str] = frozenset()
+        self._narrowed = False
+        self.exhausted = not candidates or max_attempts <= 0
+        """Whether no candidate is left to turn to (contract §6)."""
+
+    def take(self, cooling: frozenset[str]) -> Candidate:
+        """Return the next candidate, for one attempt; there must be one."""
+        left = self._left
+        candidate = pick(left, cooling) if cooling else left[0]
+        if candidate is left[0]:
+            self._left = left[1:]
+        else:
+            self._left = [each for each in left if each is not candidate]
+        self._attempts_left -= 1
+        self.exhausted = not self._left or self._attempts_left <= 0
+        return candidate
+
+    def pause_on(self, model: str) -> bool:
+        """Return whether ``model`` may be tried again after a pause; if so, count the attempt."""
+        if model in self._paused_on or self._attempts_left <= 0:
+            return False
+        self._paused_on |= {model}
+        self._attempts_left -= 1
+        self.exhausted = not self._left or self._attempts_left <= 0
+        return True
+
+    def leads_to(self, larger: frozenset[str]) -> bool:
+        """Return whether an exceeded context may lead on, once, to a model in ``larger``."""
+        if self._narrowed or self.exhausted:
+            return False
+        return any(each.model in larger for each in self._left)
+
+    def narrow(self, larger: frozenset[str]) -> None:
+        """Keep only the models in ``larger``: the others could not read the request either."""
+        self._narrowed = True
+        self._left = [each for each in self._left if each.model in larger]
+        self.exhausted = not self._left or self._attempts_left <= 0
