@@ -13,6 +13,9 @@ Key = tuple[bytes, str]
 """A client's hash, and the selector as the client sent it."""
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True)
 class _Affinity:
     """One client's remembered model, and when which models last failed for it."""
@@ -47,6 +50,15 @@ class SessionAffinity:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def look_up(self, key: Key, now: float) -> tuple[str | None, frozenset[str]]:
+        """Return what `remembered` and `failed_recently` return, in one look."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None, _NONE
+        self._entries.move_to_end(key)
+        failed = self.failed_recently(key, now) if entry.failed else _NONE
+        return entry.model if entry.expires > now else None, failed
+
     def remembered(self, key: Key, now: float) -> str | None:
         """Return the unexpired model that last served this client for this selector, or None."""
         entry = self._entries.get(key)
@@ -66,9 +78,14 @@ class SessionAffinity:
         """Remember ``model``, which answered with a 2xx."""
         if self._ttl <= 0:
             return
-        entry = self._use(key)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._use(key)
+        else:
+            self._entries.move_to_end(key)
         entry.model, entry.expires = model, now + self._ttl
-        entry.failed.pop(model, None)
+        if entry.failed:
+            entry.failed.pop(model, None)
 
     def failed(self, key: Key, model: str, now: float) -> None:
         """Record that ``model`` failed retryably, and forget it if it is the remembered one."""

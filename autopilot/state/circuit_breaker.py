@@ -31,57 +31,59 @@ class CircuitBreaker:
     def __init__(self, *, threshold: int, period: float) -> None:
         self._threshold = threshold
         self._period = period
-        self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
-        self._open: set[str] = set()
+        self.breakers: OrderedDict[str, _Breaker] = OrderedDict()
+        """The models that failed since their last success; to be read, not written."""
+        self.opened: set[str] = set()
+        """Models whose breaker is not closed; to be read, not written. Empty in the usual case."""
 
     def configure(self, *, threshold: int, period: float) -> None:
         """Apply new limits from the next failure on; a threshold of 0 closes every breaker."""
         self._threshold = threshold
         self._period = period
         if threshold <= 0:
-            self._breakers.clear()
-            self._open.clear()
+            self.breakers.clear()
+            self.opened.clear()
 
     def cooling(self, now: float) -> frozenset[str]:
         """Return the models to rank behind all others now, without those whose probe is due."""
-        if not self._open:  # the usual case, on the path of every request
+        if not self.opened:  # the usual case, on the path of every request
             return frozenset()
-        return frozenset(model for model in self._open if self._breakers[model].retry_at > now)
+        return frozenset(model for model in self.opened if self.breakers[model].retry_at > now)
 
     @property
     def open(self) -> frozenset[str]:
         """The models whose breaker is not closed, whether their probe is due or not."""
-        return frozenset(self._open)
+        return frozenset(self.opened)
 
     def remaining(self, now: float) -> dict[str, float]:
         """Return the same models, each with the seconds until its next probe; 0 if it is due."""
-        return {model: max(0.0, self._breakers[model].retry_at - now) for model in self._open}
+        return {model: max(0.0, self.breakers[model].retry_at - now) for model in self.opened}
 
     def attempting(self, model: str, now: float) -> None:
         """Record that an attempt on ``model`` starts.
 
         If a probe was due, this attempt is the probe, and the next one has to wait for a period.
         """
-        if model in self._open:
-            breaker = self._breakers[model]
+        if model in self.opened:
+            breaker = self.breakers[model]
             if breaker.retry_at <= now:
                 breaker.retry_at = now + self._period
 
     def succeeded(self, model: str) -> None:
         """Record that ``model`` answered, and close its breaker."""
-        self._breakers.pop(model, None)
-        self._open.discard(model)
+        if self.breakers.pop(model, None) is not None:
+            self.opened.discard(model)
 
     def failed(self, model: str, now: float) -> None:
         """Record that ``model`` failed retryably."""
         if self._threshold <= 0:
             return
-        breaker = self._breakers.setdefault(model, _Breaker())
-        self._breakers.move_to_end(model)
+        breaker = self.breakers.setdefault(model, _Breaker())
+        self.breakers.move_to_end(model)
         breaker.failures += 1
         if breaker.failures >= self._threshold:
-            self._open.add(model)
+            self.opened.add(model)
             breaker.retry_at = now + self._period
-        if len(self._breakers) > _MAX_MODELS:
-            oldest, _ = self._breakers.popitem(last=False)
-            self._open.discard(oldest)
+        if len(self.breakers) > _MAX_MODELS:
+            oldest, _ = self.breakers.popitem(last=False)
+            self.opened.discard(oldest)
