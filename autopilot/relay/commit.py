@@ -1,13 +1,13 @@
-"""The commit dial: when enough of a 2xx response has been seen to stand by it.
+"""Commit policies: when enough of a 2xx response has arrived to relay it (contract §6).
 
-Until then its bytes are held and another candidate can still answer. Each dial is a class with the
-same three questions; what is held is kept by the engine and relayed verbatim, so a dial only
-judges. Its verdict depends on the bytes alone, never on how they were cut into chunks.
+Until then its bytes are held and another candidate can still answer. The exchange holds them and
+relays them verbatim; a policy only decides. Its decision depends on the bytes alone, never on how
+they were cut into chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from enum import Enum
 from typing import Protocol
 
@@ -84,24 +84,20 @@ class FirstContent:
         verdict = self._judge(self._events.close())
         return CommitDecision.EMPTY if verdict is CommitDecision.HOLD else verdict
 
-    def _judge(self, events: Iterator[Event]) -> CommitDecision:
+    def _judge(self, events: Iterable[Event]) -> CommitDecision:
         for event in events:
-            verdict = self._judge_one(event)
-            if verdict is not CommitDecision.HOLD:
-                return verdict
-        return CommitDecision.HOLD
-
-    def _judge_one(self, event: Event) -> CommitDecision:
-        self._seen += 1
-        match meaning(event, self._dialect):
-            case Meaning.ERROR:
-                return CommitDecision.ERROR
-            case Meaning.DONE:
-                return CommitDecision.EMPTY
-            case Meaning.CONTENT | Meaning.FINISH:
-                self.answered = True
+            self._seen += 1
+            match meaning(event, self._dialect):
+                case Meaning.ERROR:
+                    return CommitDecision.ERROR
+                case Meaning.DONE:
+                    return CommitDecision.EMPTY
+                case Meaning.CONTENT | Meaning.FINISH:
+                    self.answered = True
+                    return CommitDecision.COMMIT
+            if self._seen >= MAX_HELD_EVENTS:
                 return CommitDecision.COMMIT
-        return CommitDecision.COMMIT if self._seen >= MAX_HELD_EVENTS else CommitDecision.HOLD
+        return CommitDecision.HOLD
 
 
 class WholeStream:
@@ -127,7 +123,7 @@ class WholeStream:
             return CommitDecision.ERROR
         return CommitDecision.COMMIT if self._finished else CommitDecision.EMPTY
 
-    def _fails(self, events: Iterator[Event]) -> bool:
+    def _fails(self, events: Iterable[Event]) -> bool:
         """Take note of ``events``; whether one of them reports an error."""
         for event in events:
             match meaning(event, self._dialect):
@@ -159,10 +155,11 @@ class WholeBody:
 
 
 def commit_policy(
-    commit: Commit, *, is_stream: bool, dialect: Dialect, last: bool, max_bytes: int
+    commit: Commit, dialect: Dialect, max_bytes: int, is_stream: bool, last: bool
 ) -> CommitPolicy:
-    """The dial for one response. With no candidate left there is nothing to wait for, except
-    wholeness.
+    """Return the policy for one response.
+
+    With no candidate left there is nothing to wait for, except wholeness.
     """
     if commit is Commit.COMPLETE:
         return WholeStream(dialect, max_bytes) if is_stream else WholeBody(max_bytes)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-# The alias is for the exchange's modules and goes with their rewriting.
 from autopilot.http.dialect import Dialect as Dialect
 from autopilot.relay.sse import Event
 from autopilot.request.lenient import value_of
@@ -59,8 +58,10 @@ def meaning(event: Event, dialect: Dialect) -> Meaning:
         return Meaning.ERROR
     if event.data.strip() == b"[DONE]":
         return Meaning.DONE
-    value = _object(event.data)
-    if _reports_error(value):
+    value = value_of(event.data)
+    if not isinstance(value, dict):
+        return Meaning.EMPTY
+    if value.get("error") or value.get("object") == "error":
         return Meaning.ERROR
     return _READERS[dialect](value)
 

@@ -1,4 +1,4 @@
-"""Server-sent events out of bytes, wherever the chunks were cut (WHATWG HTML, 9.2.6).
+"""Parser of server-sent events, wherever the chunks were cut (WHATWG HTML §9.2.6).
 
 Used where the relay must understand a stream: before its commit point, and under the strict guard.
 A committed stream is otherwise passed on without being parsed.
@@ -7,15 +7,16 @@ A committed stream is otherwise passed on without being parsed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_FIELD, _END = b"data: ", b"\n\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Event:
+class Event(Struct, frozen=True, gc=False):
     """One event. ``bare`` marks a line of JSON where a field should stand: not an event at all.
 
     ``start`` is the offset of its first byte in all bytes fed so far.
@@ -26,11 +27,14 @@ class Event:
     bare: bool = False
     start: int = 0
 
+    def __repr__(self) -> str:
+        return f"Event({len(self.data)} bytes, start={self.start})"
+
 
 class Events:
-    """Feed bytes in any portions, get each event once its blank line has arrived.
+    """Parses bytes in any portions, and yields each event once its blank line has arrived.
 
-    Of an event longer than ``limit`` bytes only the beginning is kept: it comes, but cannot be
+    Of an event longer than ``limit`` bytes only the beginning is kept: it is yielded but cannot be
     read. So memory is bounded, whatever the upstream sends.
     """
 
@@ -45,8 +49,27 @@ class Events:
         self._data_size = 0
         self._name = b""
 
-    def feed(self, data: bytes) -> Iterator[Event]:
-        """The events that ``data`` completes."""
+    def feed(self, data: bytes) -> Iterable[Event]:
+        """Return the events that ``data`` completes."""
+        if (
+            len(data) <= self._limit
+            and data.startswith(_FIELD)
+            and data.endswith(_END)
+            and self._start is None
+            and not (self._line or self._after_cr)
+            and b"\r" not in data
+        ):
+            pieces = data[len(_FIELD) : -len(_END)].split(_END + _FIELD)
+            # Events of one line each, as most chunks of a stream bring them.
+            if data.count(b"\n") == len(pieces) * len(_END):
+                events = []
+                for piece in pieces:
+                    events.append(Event(piece, start=self._offset))
+                    self._offset += len(_FIELD) + len(piece) + len(_END)
+                return events
+        return self._parse(data)
+
+    def _parse(self, data: bytes) -> Iterator[Event]:
         at = 1 if self._after_cr and data.startswith(b"\n") else 0  # the rest of a line end
         if data:
             self._after_cr = data.endswith(b"\r")
