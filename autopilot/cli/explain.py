@@ -30,8 +30,8 @@ from autopilot.cli.explain_text import show
 from autopilot.cli.platform import platform_settings, verified_agent
 from autopilot.cli.platform_feeds import SavedFiles, add_feed_arguments, feed_options, load_feeds
 from autopilot.cli.router import PlanInputs, Router, router_url
-from autopilot.http.fields import Named, by_name
-from autopilot.request.parse import read
+from autopilot.http.headers import Named, by_name
+from autopilot.request.parse import parse_request
 from autopilot.routing.plan import Plan, RoutingState
 from autopilot.settings import Settings
 
@@ -88,16 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Plan the request, print the plan, and return the exit status. Raises `CommandError`."""
     # Importing the relay takes long enough to notice, so other sub-commands do without it.
-    from autopilot.wiring.mapping import admission
+    from autopilot.wiring.mapping import parsing
 
     saved = SavedFiles(given, "body", "models", "utilization")
     named = _fields(given.header)
     settings = platform_settings(feed_options(given), *_SETTINGS)
-    admitted = admission(settings)
-    reading = read(named, _body(saved["body"], given.selector), admitted)
+    config = parsing(settings)
+    request = parse_request(named, _body(saved["body"], given.selector), config)
     console = console_of(given)
     inputs, not_eligible = await _inputs(reactor, given, settings, saved, console)
-    explained = explain(reading, inputs, not_eligible, settings, admitted.rules)
+    explained = explain(request, inputs, not_eligible, settings, config.rules)
     if given.json:
         console.say_json(in_json(explained))
     else:

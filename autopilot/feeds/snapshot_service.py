@@ -37,7 +37,8 @@ class SnapshotService:
         feed's name, one of `fetch_error.OUTCOMES` and the number of unreadable records.
         """
         self._clock = clock
-        self._snapshot = Snapshot()
+        self.snapshot = Snapshot()
+        """The current snapshot, immutable and replaced whole; only this service assigns it."""
         self._loads: tuple[Load, ...] = ()
         self._catalog_feed = Polling(
             clock, CATALOG, fetch_models, self._read_catalog, models_interval, jitter, observed
@@ -51,11 +52,6 @@ class SnapshotService:
             jitter,
             observed,
         )
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The current snapshot. Snapshots are immutable."""
-        return self._snapshot
 
     @property
     def statuses(self) -> tuple[FeedStatus, FeedStatus]:
@@ -84,21 +80,21 @@ class SnapshotService:
         """Parse the catalog and re-rank the last loads by it."""
         parsed = parse_catalog(body)
         catalog = Catalog.of(parsed.models)
-        self._snapshot = Snapshot(
+        self.snapshot = Snapshot(
             catalog=catalog,
             ranking=rank(self._loads, catalog),
             catalog_at=self._clock.seconds(),
-            utilization_at=self._snapshot.utilization_at,
+            utilization_at=self.snapshot.utilization_at,
         )
         return RecordCounts(len(catalog), parsed.rejected)
 
     def _read_utilization(self, body: bytes) -> RecordCounts:
         """Parse the loads and rank them by the last catalog."""
         parsed = parse_utilization(body)
-        self._snapshot = Snapshot(
-            catalog=self._snapshot.catalog,
-            ranking=rank(parsed.loads, self._snapshot.catalog),
-            catalog_at=self._snapshot.catalog_at,
+        self.snapshot = Snapshot(
+            catalog=self.snapshot.catalog,
+            ranking=rank(parsed.loads, self.snapshot.catalog),
+            catalog_at=self.snapshot.catalog_at,
             utilization_at=self._clock.seconds(),
         )
         # After the ranking, so that an exception in it leaves the previous loads in use.

@@ -20,7 +20,7 @@ from twisted.internet.tcp import Connection
 _NEEDED = ("socket", "connected", "dataBuffer", "_tempDataLen")
 
 
-def hasten(transport: Any) -> bool:
+def enable(transport: Any) -> bool:
     """Make ``transport.write`` send at once; return whether this type of transport permits it."""
     if not isinstance(transport, Connection) or getattr(transport, "TLS", True):
         return False
@@ -49,7 +49,7 @@ def _immediate_write(
     return write
 
 
-def relax(transport: Any) -> None:
-    """Undo :func:`hasten` when the connection ends; the closure would keep the transport alive."""
+def disable(transport: Any) -> None:
+    """Undo :func:`enable` when the connection ends; the closure would keep the transport alive."""
     if isinstance(transport, Connection):
         vars(transport).pop("write", None)

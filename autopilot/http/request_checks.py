@@ -10,17 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from autopilot.http.error_bodies import too_large
-from autopilot.http.fields import Named
+from autopilot.http.headers import Named
 from autopilot.routing.router_error import RouterError
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True, gc=False):
     """The facts of a valid head that later steps need.
 
     ``target`` is in origin form. ``length`` is the declared body length, None for a chunked body.
@@ -46,12 +47,14 @@ def check(
         return RouterError(405, "method_not_allowed", "CONNECT is not supported.")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         return RouterError(505, "bad_request", "Only HTTP/1.1 and HTTP/1.0 are supported.")
-    target = _origin_form(raw_target)
+    target: bytes | None = raw_target
+    if not raw_target.startswith(b"/") or b"#" in raw_target:
+        target = _origin_form(raw_target)
     if target is None:
         return _bad("the request target is not a path")
-    host_error = _host_error(version, named.get(b"host", ()))
-    if host_error is not None:
-        return host_error
+    hosts = named.get(b"host", ())
+    if (len(hosts) != 1 or not _is_host(hosts[0])) and (error := _host_error(version, hosts)):
+        return error
     length = _length(version, named)
     if isinstance(length, RouterError):
         return length
@@ -60,6 +63,13 @@ def check(
     expect = named.get(b"expect")
     if expect is None:
         return Head(target, length, False)
+    return _expecting(target, length, version, expect)
+
+
+def _expecting(
+    target: bytes, length: int | None, version: bytes, expect: Sequence[bytes]
+) -> Head | RouterError:
+    """Return the facts of a head with an ``Expect`` field, or the error if it cannot be met."""
     if any(value.strip().lower() != b"100-continue" for value in expect):
         return RouterError(417, "bad_request", "The only supported expectation is 100-continue.")
     # An HTTP/1.0 client's expectation is ignored, and without a body 100 (Continue) may be omitted

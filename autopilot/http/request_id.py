@@ -21,7 +21,7 @@ def new_request_id() -> str:
 
 def received_request_id(values: Sequence[bytes]) -> str:
     """Return the id of a request with these ``x-request-id`` fields; the last one counts."""
-    return request_id(values[-1].decode("latin-1") if values else None)
+    return request_id(values[-1].decode("latin-1")) if values else new_request_id()
 
 
 def request_id(given: str | None) -> str:

@@ -1,162 +1,208 @@
-"""One HTTP/1.1 response after another out of bytes, read by llhttp.
+"""Parser of HTTP/1.1 responses, one after the other, over llhttp.
 
-Nothing the upstream sends is trusted: a head that cannot be relayed safely (conflicting framing, an
-upgrade nobody asked for, endless fields) makes the response malformed, and is never handed out.
+Nothing that the upstream sends is trusted: a head that cannot be relayed safely (conflicting
+framing, an upgrade that the router did not ask for, endless fields) makes the response malformed
+and is never handed out.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import HttpParserCallbackError, HttpResponseParser
+from msgspec import Struct
+from twisted.logger import Logger
 
-from autopilot.upstream.types import ResponseHead
+from autopilot.http.headers import BODILESS, Field
 
 MAX_HEAD_BYTES = 65536
 MAX_HEAD_FIELDS = 256
-_BODILESS = frozenset({204, 304})
 _VERSIONS = frozenset({"1.1", "1.0"})
-# The parser sees to it that there are none in fields; it lets them stand in a reason phrase.
+# llhttp rejects control bytes in fields but lets them stand in a reason phrase.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-class ResponseParser:
-    """Feed it bytes, then look at ``complete`` and ``malformed``, and :meth:`take` what arrived.
+class ResponseHead(Struct, frozen=True, gc=False):
+    """A final response head, its fields in wire order and spelling.
 
-    ``flowing`` says that the last bytes were of the body and nothing else, the usual case; then
-    :meth:`body` is all there is to take. ``until_close`` says that only the end of the connection
-    ends the body; ``reusable`` that the response was whole, that nothing followed it and that the
-    connection may carry another one.
+    ``length`` is the declared body length in bytes, ``None`` if the body is chunked or ends with
+    the connection. ``content_type`` is lower case and without parameters.
     """
+
+    status: int
+    reason: bytes
+    fields: Sequence[Field]
+    content_type: str
+    length: int | None
+
+    def __repr__(self) -> str:
+        return f"ResponseHead({self.status}, {self.content_type!r}, length={self.length})"
+
+    def field(self, name: bytes) -> str | None:
+        """Return the first value of the field with this lower-case name."""
+        for key, value in self.fields:
+            if key.lower() == name:
+                return value.decode("latin-1")
+        return None
+
+
+class _MalformedResponseError(Exception):
+    """Stops llhttp at a response that must not be relayed."""
+
+
+class ResponseParser:
+    """Parse bytes, then look at ``complete`` and ``malformed`` and take what arrived.
+
+    ``parse`` is llhttp's own method, so that a chunk costs no further call; `stop` takes what it
+    raises. ``parts`` are body bytes that were not taken yet. ``flowing``: the head was taken and
+    the end is still to come, the usual case for a chunk of a stream; then ``parts`` are all there
+    is to take. ``until_close``: only the end of the connection ends the body. ``reusable``: the
+    connection may carry another response. ``failed``: an exception of our own, already logged,
+    stopped the parser.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_fields",
+        "_head_size",
+        "_parser",
+        "_reason",
+        "_taken",
+        "_unread",
+        "complete",
+        "failed",
+        "flowing",
+        "head",
+        "malformed",
+        "parse",
+        "parts",
+        "reusable",
+        "until_close",
+    )
+
+    _log = Logger()
 
     def __init__(self) -> None:
         self._parser = HttpResponseParser(self)
+        self.parse: Callable[[bytes], None] = self._parser.feed_data
         self.expect()
 
     def expect(self) -> None:
-        """Begin anew: what comes next is another response."""
+        """Start over: the next bytes belong to another response."""
         self.head: ResponseHead | None = None
-        self.complete = False
-        self.malformed = False
-        self.until_close = False
-        self._announced = False
-        self._chunks: list[bytes] = []
-        self._fields: list[tuple[bytes, bytes]] = []
+        self.complete = self.malformed = self.failed = False
+        self.until_close = self.flowing = self.reusable = self._taken = False
+        self.parts: list[bytes] = []
+        self._fields: list[Field] = []
         self._reason = b""
-        self._unread = 0
-        self._head_size = 0
-        self._surplus = False
-        self._keep = False
+        self._unread = self._head_size = 0
 
-    @property
-    def reusable(self) -> bool:
-        """Whether the connection may carry another response after this one."""
-        return self.complete and self._keep and not self._surplus
+    def stop(self, error: Exception) -> None:
+        """Handle what ``parse`` raised: nothing after it can be trusted."""
+        if isinstance(error, HttpParserCallbackError) and not isinstance(
+            error.__context__, _MalformedResponseError
+        ):
+            self._log.failure("The response parser failed")
+            self.failed = True
+        self.malformed = not self.complete
+        self.flowing = self.reusable = False
 
-    def feed(self, data: bytes) -> None:
-        """More bytes of the connection."""
-        self._unread += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
-            self.malformed = not self.complete
-            self._surplus = True
-        if self._chunks:
-            self._unread = 0
-        elif self._unread > MAX_HEAD_BYTES and not self.complete:
-            # A head without end; or chunk extensions or trailers, of any length to the parser.
-            self.malformed = True
+    def take(self, read: int) -> tuple[ResponseHead | None, bytes]:
+        """Return the head, once, and the body bytes that were not taken yet.
 
-    @property
-    def flowing(self) -> bool:
-        """Whether the head is known and the end is still to come."""
-        return self._announced and not (self.complete or self.malformed)
+        ``read`` is the size of the last read: bytes that are neither are counted and bounded.
+        """
+        if not self.parts:
+            self._unread += read
+            if self._unread > MAX_HEAD_BYTES and not self.complete:
+                # An endless head, or chunk extensions or trailers, which llhttp does not bound.
+                self.malformed, self.flowing = True, False
+        head = None if self._taken else self.head
+        if head is not None:
+            self._taken = True
+            self.flowing = not (self.complete or self.malformed)
+        parts = self.parts
+        if len(parts) == 1:
+            return head, parts.pop()
+        return head, self.take_body() if parts else b""
 
-    def body(self) -> bytes:
-        """The body bytes not taken before."""
-        chunks = self._chunks
-        if len(chunks) == 1:
-            return chunks.pop()
-        self._chunks = []
-        return b"".join(chunks)
+    def take_body(self) -> bytes:
+        """Return the body bytes that were not taken yet."""
+        parts, self.parts = self.parts, []
+        return b"".join(parts)
 
-    def take(self) -> tuple[ResponseHead | None, bytes]:
-        """The head, if it is new, and the body bytes not taken before."""
-        head = None if self._announced else self.head
-        self._announced = self.head is not None
-        return head, self.body()
-
-    # -- what llhttp calls; an exception in any of them makes the response malformed
+    # -- llhttp's callbacks: an exception in any of them makes the response malformed
 
     def on_message_begin(self) -> None:
-        """A response begins, perhaps behind one that is over."""
-        if self.complete:
-            self._surplus = True
+        """See `HttpResponseParser`."""
+        if self.complete:  # bytes behind the response: the connection must not be used again
+            self.reusable = False
 
     def on_status(self, status: bytes) -> None:
-        """The reason phrase, or part of it."""
+        """See `HttpResponseParser`; the reason phrase may come in parts."""
         self._head_size += len(status)
         self._reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field of the head, or a trailer: those end here."""
+        """See `HttpResponseParser`; trailers come this way too and are dropped."""
         if self.head is not None:
             return
-        if len(self._fields) >= MAX_HEAD_FIELDS:
-            raise ValueError("too many response fields")
         self._head_size += len(name) + len(value)
-        if self._head_size > MAX_HEAD_BYTES:
-            raise ValueError("too large a response head")
+        if self._head_size > MAX_HEAD_BYTES or len(self._fields) >= MAX_HEAD_FIELDS:
+            raise _MalformedResponseError("head too large")
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is whole; one of an interim response is forgotten (RFC 9110, 15.2)."""
+        """See `HttpResponseParser`; an interim head is discarded (RFC 9110 §15.2)."""
         if self.complete:
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             if status == 101:
-                raise ValueError("unasked upgrade")
+                raise _MalformedResponseError("upgrade that was not asked for")
             self._reason, self._fields = b"", []
             return
         if not 200 <= status <= 599:
-            raise ValueError("no final status")
+            raise _MalformedResponseError("not a final status")
         self.head = self._read_head(status)
         self._unread = 0
 
     def on_body(self, data: bytes) -> None:
-        """Body bytes, their framing taken off; an interim response has none (RFC 9112, 6.3)."""
-        if self.head is None:  # the parser reads one after most 1xx that announce it
-            raise ValueError("an interim response with a body")
+        """See `HttpResponseParser`; the framing is taken off."""
+        if self.head is None:
+            # llhttp reads a body after most 1xx that announce one; none has any (RFC 9112 §6.3).
+            raise _MalformedResponseError("interim response with a body")
         if not self.complete:
-            self._chunks.append(data)
+            self._unread = 0
+            self.parts.append(data)
 
     def on_message_complete(self) -> None:
-        """The response, or an interim one, is over."""
+        """See `HttpResponseParser`; also called after an interim response."""
         if self.head is not None and not self.complete:
-            self.complete = True
-            self._keep = self._parser.should_keep_alive()
+            self.complete, self.flowing = True, False
+            self.reusable = self._parser.should_keep_alive()
 
     def _read_head(self, status: int) -> ResponseHead:
-        """The head, if its framing is beyond doubt (RFC 9112, section 6.3)."""
+        """Return the head if its framing is unambiguous (RFC 9112 §6.3)."""
         if self._parser.get_http_version() not in _VERSIONS:
-            raise ValueError("another protocol")
+            raise _MalformedResponseError("another protocol")
         if _CONTROL.search(self._reason):
-            raise ValueError("control bytes in the reason phrase")
+            raise _MalformedResponseError("control bytes in the reason phrase")
         length: int | None = None
         chunked = False
         content_type = ""
         for name, value in self._fields:
-            match name.lower():
-                case b"content-length":
-                    length = int(value)  # the parser let nothing but digits pass, and only once
-                case b"transfer-encoding":
-                    if chunked or value.lower() != b"chunked":
-                        raise ValueError("unreadable framing")
-                    chunked = True
-                case b"content-type":
-                    content_type = value.partition(b";")[0].strip().lower().decode("latin-1")
-        if status in _BODILESS:
+            lower = name.lower()
+            if lower == b"content-length":
+                length = int(value)  # llhttp lets only digits pass, and only once
+            elif lower == b"transfer-encoding":
+                if chunked or value.lower() != b"chunked":
+                    raise _MalformedResponseError("framing that cannot be read")
+                chunked = True
+            elif lower == b"content-type":
+                content_type = value.partition(b";")[0].strip().lower().decode("latin-1")
+        if status in BODILESS:
             length = 0
         self.until_close = length is None and not chunked
-        return ResponseHead(status, self._reason, tuple(self._fields), content_type, length)
+        return ResponseHead(status, self._reason, self._fields, content_type, length)

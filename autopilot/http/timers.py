@@ -137,28 +137,38 @@ _UNWATCHED: _Entry = [inf, 0, None]
 class Deadline:
     """Calls ``expired`` once when the time last given to :meth:`set` has passed.
 
-    A stream puts its deadline back on every chunk: only the due time moves then, and the schedule
-    finds out when it looks. ``clock`` is the schedule that many deadlines share; with any other
-    clock a deadline has a schedule of its own. Whoever makes a deadline owns it and must
-    :meth:`clear` it on every way out.
+    A stream moves its deadline later on every chunk: while the deadline is set, assigning a later
+    ``due`` does that, and the queue finds out when it looks. ``clock`` is the queue that many
+    deadlines share; with any other clock a deadline has a queue of its own. Whoever makes a
+    deadline owns it and must :meth:`clear` it on every way out. The owner may lend it, by replacing
+    ``expired``, for a time in which it waits for nothing itself.
     """
 
-    __slots__ = ("_entry", "_expired", "_schedule", "_seconds", "due")
+    __slots__ = ("_entry", "_schedule", "_seconds", "due", "expired")
 
     def __init__(self, clock: IReactorTime, expired: Callable[[], None]) -> None:
         self._schedule = schedule = clock if isinstance(clock, TimerQueue) else TimerQueue(clock)
         self._seconds = schedule.seconds
-        self._expired = expired
+        self.expired = expired
         self._entry = _UNWATCHED
         self.due = inf
 
     def set(self, seconds: float) -> None:
         """Expire ``seconds`` from now, whatever was set before."""
         now = self._seconds()
-        self.due = due = now + seconds
+        self.due = due = now + seconds if seconds > 0 else now
         entry = self._entry
         if due < entry[0]:
-            self._entry = self._schedule.watch(self, due if seconds > 0 else now)
+            self._entry = self._schedule.watch(self, due)
+            if entry is not _UNWATCHED:
+                self._schedule.forget(entry)
+
+    def set_at(self, due: float) -> None:
+        """Expire at the clock time ``due``, whatever was set before."""
+        self.due = due
+        entry = self._entry
+        if due < entry[0]:
+            self._entry = self._schedule.watch(self, due)
             if entry is not _UNWATCHED:
                 self._schedule.forget(entry)
 
@@ -177,14 +187,14 @@ class Deadline:
             self._entry = _UNWATCHED
             self._schedule.forget(entry)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Clear it for good: it forgets whom to call, who as a rule holds it in turn."""
         self.clear()
-        self._expired = _nobody
+        self.expired = _nobody
 
     def passed(self) -> None:
         """The schedule looked, and nothing is left to wait for."""
         self._entry = _UNWATCHED
         if self.due < inf:
             self.due = inf
-            self._expired()
+            self.expired()

@@ -13,14 +13,17 @@ from collections.abc import Callable
 from json import JSONEncoder
 from math import inf
 
+import msgspec
 from twisted.logger import Logger
 
-from autopilot.observability.logs import Sink, is_plain, utc, visible
-from autopilot.observability.records import RequestRecord, facts
-from autopilot.observability.reporter import NAMESPACE
+from autopilot.observability.logs import Sink, utc, visible
+from autopilot.observability.records import RequestRecord, facts, reasons
+from autopilot.observability.reporter import MESSAGE, NAMESPACE
 
 _HEARD_AT = frozenset({"debug", "info"})
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
+_CONSTANT = f'"level":"info","logger":"{NAMESPACE}","message":"{MESSAGE}"'
+_encoder = msgspec.json.Encoder()
 _encode = JSONEncoder(separators=(",", ":")).encode
 _log = Logger(namespace="autopilot.observability")
 
@@ -82,48 +85,31 @@ def text_of(record: RequestRecord, moment: float) -> str:
 
 
 def json_of(record: RequestRecord, moment: float) -> str:
-    """The line for programs: one object, in ASCII."""
-    message = _message(record)  # which has all the words of the record in it
-    if is_plain(message) and '"' not in message and "\\" not in message:
-        return _unescaped(record, utc(moment), message)
-    line = {"time": utc(moment), "level": "info", "logger": NAMESPACE, "message": message}
+    """Return the line for programs: one object, in ASCII."""
+    try:
+        encoded = _encoder.encode(record)
+    except UnicodeEncodeError:  # half a surrogate pair, in a name that a client made up
+        encoded = b"\\"
+    if encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded:
+        return f'{{"time":"{utc(moment)}",{_CONSTANT},{encoded[1:].decode()}\n'
+    # Escape what a terminal or a log shipper may take for a control sequence or another encoding.
+    line = {"time": utc(moment), "level": "info", "logger": NAMESPACE, "message": MESSAGE}
     return _encode({**line, **facts(record)}) + "\n"
 
 
-def _unescaped(record: RequestRecord, time: str, message: str) -> str:
-    """The line of a record whose words may stand between quotes as they are."""
-    model = "null" if record.model is None else f'"{record.model}"'
-    return (
-        f'{{"time":"{time}","level":"info","logger":"{NAMESPACE}","message":"{message}",'
-        f'"req_id":"{record.request_id}","mode":"{record.mode}",'
-        f'"candidates":{record.candidates},"model":{model},"attempts":{record.attempts},'
-        f'"failovers":"{",".join(record.failovers)}",'
-        f'"status":{"null" if record.status is None else record.status},'
-        f'"snapshot_age_ms":{_ms(record.snapshot_age)},"catalog_age_ms":{_ms(record.catalog_age)},'
-        f'"ttfb_ms":{_ms(record.first_byte)},"duration_ms":{_ms(record.duration)},'
-        f'"bytes":{record.sent},"outcome":"{record.outcome}",'
-        f'"terminated":{"true" if record.terminated else "false"}}}\n'
-    )
-
-
-def _ms(seconds: float | None) -> str:
-    return "null" if seconds is None else f"{seconds * 1000.0:.1f}"
-
-
 def _message(record: RequestRecord) -> str:
-    """What the pieces of ``records_to_log`` say, filled in."""
-    model, status, failovers = record.model, record.status, record.failovers
-    first = record.first_byte
+    """Return what the pieces of ``records_to_log`` say, filled in."""
+    model, status, first = record.model, record.status, record.ttfb_ms
     pieces = (
-        record.request_id,
+        record.req_id,
         record.mode,
         f"model={model}" if model else None,
         None if status is None else f"status={status}",
         f"attempts={record.attempts}/{record.candidates}",
-        f"failovers={','.join(failovers)}" if failovers else None,
-        None if first is None else f"ttfb={first * 1000.0:.1f}ms",
-        f"duration={record.duration * 1000.0:.1f}ms",
-        f"bytes={record.sent}",
+        f"failovers={reasons(record)}" if record.failovers else None,
+        None if first is None else f"ttfb={first}ms",
+        f"duration={record.duration_ms}ms",
+        f"bytes={record.bytes}",
         record.outcome,
     )
     return " ".join(filter(None, pieces))

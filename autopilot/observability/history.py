@@ -83,9 +83,9 @@ class History:
             counts = self._ring[number % INTERVALS] = _Counts(number)
         counts.requests += 1
         counts.failovers += len(record.failovers)
-        counts.outcomes[str(record.outcome)] += 1
-        if record.first_byte is not None:
-            counts.buckets[bisect_left(_BOUNDS, record.first_byte)] += 1
+        counts.outcomes[record.outcome] += 1
+        if record.ttfb_ms is not None:
+            counts.buckets[bisect_left(_BOUNDS, record.ttfb_ms / 1000.0)] += 1
 
     def window(self) -> HistoryWindow:
         """Return the figures of the half hour that ends now."""
@@ -124,9 +124,9 @@ class RecentRequests:
                 "model": record.model,
                 "status": record.status,
                 "attempts": record.attempts,
-                "failovers": record.failovers,
-                "first_byte": record.first_byte,
-                "duration": record.duration,
+                "failovers": tuple(failover.reason for failover in record.failovers),
+                "first_byte": None if record.ttfb_ms is None else record.ttfb_ms / 1000.0,
+                "duration": record.duration_ms / 1000.0,
                 "outcome": record.outcome,
             }
             for record in reversed(self._records)

@@ -41,20 +41,20 @@ class Histogram:
     def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
         self._name = name
         self._text = text
-        self._bounds = tuple(map(float, bounds))
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self.bounds = tuple(map(float, bounds))
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
 
     def observe(self, value: float) -> None:
         """Count a value into the first bucket whose bound it does not exceed."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
 
     def family(self) -> HistogramMetricFamily:
         """Return the histogram's current values."""
-        names = (*map(str, self._bounds), "+Inf")
-        buckets = list(zip(names, accumulate(self._counts), strict=True))
-        return HistogramMetricFamily(self._name, self._text, buckets, self._sum)
+        names = (*map(str, self.bounds), "+Inf")
+        buckets = list(zip(names, accumulate(self.counts), strict=True))
+        return HistogramMetricFamily(self._name, self._text, buckets, self.sum)
 
 
 class InstrumentCollector(Collector):

@@ -27,6 +27,8 @@ from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
 _MAX_DEPTH = 4
 _COUNT = "log_times"
+SHORT_MESSAGE = "log_short_message"
+"""The key of a message for JSON lines, for events whose text repeats their fields."""
 _SEQUENCES = (list, tuple, set, frozenset)  # compared by exact type: a named tuple is not plain
 _OLDER_API = frozenset({"failure", "format", "isError", "message", "system", "time", "why"})
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code != ord("\n")}
@@ -114,7 +116,7 @@ def json_line(event: LogEvent) -> str:
         "time": _time(event),
         "level": _level(event),
         "logger": _logger(event),
-        "message": _message(event),
+        "message": event.get(SHORT_MESSAGE) or _message(event),
     }
     failure = _failure(event)
     if failure is not None:

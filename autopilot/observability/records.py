@@ -1,54 +1,82 @@
-"""One record per request: what was asked, chosen and answered, without a word of what was said."""
+"""One record per request: what was asked, chosen and answered, without a word of its content."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Any
+
+import msgspec
 from msgspec import Struct
 
 
-class RequestRecord(Struct, frozen=True, gc=False):
-    """The story of one request, written once when it is over. Times are seconds.
+class Outcome(StrEnum):
+    """How an exchange ended (contract §10)."""
 
-    ``failovers`` are the reasons of failed attempts, from a fixed vocabulary; ``sent`` counts body
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CLIENT_GONE = "client_gone"
+    CLIENT_STALLED = "client_stalled"
+    UPSTREAM_BROKEN = "upstream_broken"
+    UPSTREAM_IDLE = "upstream_idle"
+    UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_SPLICED = "upstream_spliced"
+    SHUT_DOWN = "shut_down"
+
+
+class Failover(Struct, frozen=True, gc=False):
+    """A failed attempt: its model, why it failed, its response's status, and how long it took.
+
+    ``reason`` is one of `autopilot.routing.retry_policy.REASONS`; ``status`` is None if there was
+    no response head.
+    """
+
+    model: str
+    reason: str
+    status: int | None
+    ms: float
+
+
+class RequestRecord(Struct, frozen=True, gc=False):
+    """The story of one request, written once when it is over; the names are those of JSON logs.
+
+    Times are milliseconds, rounded to a tenth; None where there is none. ``bytes`` counts body
     bytes relayed to the client; ``terminated`` says whether an event stream carried its own
     terminator.
     """
 
-    request_id: str
+    req_id: str
     mode: str
     candidates: int
     model: str | None
     attempts: int
-    failovers: tuple[str, ...]
+    failovers: tuple[Failover, ...]
     status: int | None
-    snapshot_age: float | None
-    catalog_age: float | None
-    first_byte: float | None
-    duration: float
-    sent: int
-    outcome: str
+    snapshot_age_ms: float | None
+    catalog_age_ms: float | None
+    ttfb_ms: float | None
+    duration_ms: float
+    bytes: int
+    outcome: Outcome
     terminated: bool = True
 
 
-def facts(record: RequestRecord) -> dict[str, object]:
-    """The record as a log event's fields; times in milliseconds, ``None`` where there is none."""
-    return {
-        "req_id": record.request_id,
-        "mode": record.mode,
-        "candidates": record.candidates,
-        "model": record.model,
-        "attempts": record.attempts,
-        "failovers": ",".join(record.failovers),
-        "status": record.status,
-        "snapshot_age_ms": _ms(record.snapshot_age),
-        "catalog_age_ms": _ms(record.catalog_age),
-        "ttfb_ms": _ms(record.first_byte),
-        "duration_ms": _ms(record.duration),
-        "bytes": record.sent,
-        "outcome": str(record.outcome),
-        "terminated": record.terminated,
-    }
+def milliseconds(seconds: float) -> float:
+    """Return milliseconds to a tenth, which is as fine as a reactor's clock means."""
+    return round(seconds * 1000.0, 1)
 
 
-def _ms(seconds: float | None) -> float | None:
-    """Milliseconds to a tenth: what a person reads, and all that a reactor's clock means."""
-    return None if seconds is None else round(seconds * 1000.0, 1)
+def age_ms(at: float | None, now: float) -> float | None:
+    """Return the age in milliseconds of what was fetched ``at``, in seconds of the same clock."""
+    return None if at is None else round((now - at) * 1000.0, 1)
+
+
+def reasons(record: RequestRecord) -> str:
+    """Return the reasons of the failed attempts, joined by commas."""
+    return ",".join([failover.reason for failover in record.failovers])
+
+
+def facts(record: RequestRecord) -> dict[str, Any]:
+    """Return the record as plain values by name, for the fields of a log event."""
+    fields: dict[str, Any] = msgspec.to_builtins(record)
+    return fields

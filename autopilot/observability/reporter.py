@@ -14,11 +14,15 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from autopilot.observability.records import RequestRecord, facts
+from autopilot.observability.logs import SHORT_MESSAGE
+from autopilot.observability.records import Outcome, RequestRecord, facts, reasons
 
 NAMESPACE = "autopilot.requests"
 
-_QUIET = "completed"
+MESSAGE = "Request finished"
+"""The message of a JSON line, in which every fact of the record has its own member."""
+
+_REASONS = "log_reasons"
 # The parts of a line in order, each with the field that it needs.
 _PIECES = (
     ("req_id", "{req_id}"),
@@ -26,7 +30,7 @@ _PIECES = (
     ("model", "model={model}"),
     ("status", "status={status}"),
     ("attempts", "attempts={attempts}/{candidates}"),
-    ("failovers", "failovers={failovers}"),
+    (_REASONS, f"failovers={{{_REASONS}}}"),
     ("ttfb_ms", "ttfb={ttfb_ms}ms"),
     ("duration_ms", "duration={duration_ms}ms"),
     ("bytes", "bytes={bytes}"),
@@ -49,7 +53,13 @@ class Reporter:
 
     def report(self, record: RequestRecord) -> None:
         """Write the record, unless it is a success that the sample leaves out."""
-        if _is_quiet(record) and self._random() >= self.sample:
+        quiet = (
+            record.outcome is Outcome.COMPLETED
+            and not record.failovers
+            and record.terminated
+            and (record.status or 0) < 400
+        )
+        if quiet and self._random() >= self.sample:
             return
         self._write(record)
 
@@ -59,14 +69,8 @@ def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]
     logger = log or Logger(namespace=NAMESPACE)
 
     def write(record: RequestRecord) -> None:
-        known = facts(record)
-        line = " ".join(text for name, text in _PIECES if known[name] not in (None, ""))
-        logger.info(line, **known)
+        fields = {**facts(record), _REASONS: reasons(record)}
+        line = " ".join(text for name, text in _PIECES if fields[name] not in (None, ""))
+        logger.info(line, **fields, **{SHORT_MESSAGE: MESSAGE})
 
     return write
-
-
-def _is_quiet(record: RequestRecord) -> bool:
-    """Return whether the request succeeded without failover and with its stream's terminator."""
-    clean = not record.failovers and record.terminated
-    return clean and record.outcome == _QUIET and (record.status or 0) < 400

@@ -14,6 +14,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvid
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from autopilot.observability.records import reasons
+
 if TYPE_CHECKING:
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.observability.records import RequestRecord
@@ -225,13 +227,15 @@ def _attributes(record: RequestRecord) -> dict[str, str | int | float | bool]:
     known: dict[str, str | int | float | bool | None] = {
         "http.response.status_code": record.status,
         "gen_ai.response.model": record.model if record.outcome != "refused" else None,
-        "gen_ai.response.time_to_first_chunk": record.first_byte,
+        "gen_ai.response.time_to_first_chunk": None
+        if record.ttfb_ms is None
+        else record.ttfb_ms / 1000.0,
         "autopilot.attempts": record.attempts,
         "autopilot.candidates": record.candidates,
-        "autopilot.failovers": ",".join(record.failovers) or None,
+        "autopilot.failovers": reasons(record) or None,
         "autopilot.mode": record.mode,
         "autopilot.outcome": str(record.outcome),
-        "autopilot.relayed_bytes": record.sent,
-        "autopilot.request_id": record.request_id,
+        "autopilot.relayed_bytes": record.bytes,
+        "autopilot.request_id": record.req_id,
     }
     return {name: value for name, value in known.items() if value is not None}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from autopilot.relay.exchange_states import Input
 from autopilot.routing import retry_policy
 
 if TYPE_CHECKING:
+    from autopilot.http.response_parser import ResponseHead
     from autopilot.relay.commit import CommitPolicy
-    from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
+    from autopilot.relay.config import Timeouts
+    from autopilot.routing.candidate import Candidate
+    from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 
 class Expiry(StrEnum):
-    """Which deadline passed. Those that fail the attempt carry the reason they fail it with."""
+    """Which deadline passed. Those that fail the attempt carry the reason of its failure."""
 
     TOTAL = "total_deadline"
     ERROR_BODY = "error_body_timeout"
@@ -25,70 +28,122 @@ class Expiry(StrEnum):
     FAILOVER_AFTER = retry_policy.FAILOVER_AFTER
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each phase may take, in seconds."""
+class AttemptOwner(Protocol):
+    """Takes what an attempt's response brings, until it commits."""
 
-    header: float
-    unary: float
-    first_body_byte: float
-    idle: float
-    error_body: float
-    total: float
+    def take(self, given: Input, attempt: Attempt | None, *details: Any) -> None:
+        """Run the step for an input."""
 
 
-@dataclass(slots=True)
 class Attempt:
-    """One attempt on one model. ``last`` means that no candidate is left to turn to.
+    """One try of one candidate, and the handler of its response until commit.
 
-    ``allowance`` is the time to the first part of the answer while another candidate is left, in
-    seconds. ``replayed``: the request is sent once more, on a fresh connection. ``ended`` and
-    ``broken`` say how the response ended while its bytes were still ``held``.
+    It says of each event which attempt it belongs to, so that a second attempt may run beside the
+    first. ``last``: no candidate is left to turn to. ``allowance``: seconds to the first part of
+    the answer while another candidate is left. ``replayed``: the request is sent once more, on a
+    fresh connection. ``ended`` and ``error`` say how the response ended while its bytes were still
+    ``held``. Times are clock seconds.
     """
 
-    model: str
-    last: bool
-    started: float
-    allowance: float | None
-    replayed: bool = False
-    call: UpstreamCall | None = None
-    head: ResponseHead | None = None
-    head_at: float = 0.0
-    heard_at: float = 0.0
-    dial: CommitPolicy | None = None
-    held: list[bytes] = field(default_factory=list, repr=False)
-    ended: bool = False
-    broken: UpstreamError | None = None
+    __slots__ = (
+        "_owner",
+        "allowance",
+        "call",
+        "candidate",
+        "commit_policy",
+        "ended",
+        "error",
+        "head_at",
+        "heard_at",
+        "held",
+        "held_bytes",
+        "last",
+        "replayed",
+        "response",
+        "started",
+    )
+
+    def __init__(
+        self,
+        owner: AttemptOwner,
+        candidate: Candidate,
+        last: bool,
+        started: float,
+        allowance: float | None = None,
+    ) -> None:
+        self._owner = owner
+        self.candidate = candidate
+        self.last = last
+        self.started = started
+        self.allowance = allowance
+        self.replayed = False
+        self.call: UpstreamCall | None = None
+        self.response: ResponseHead | None = None
+        self.head_at = self.heard_at = 0.0
+        self.commit_policy: CommitPolicy | None = None
+        self.held: list[bytes] = []
+        self.held_bytes = 0
+        self.ended = False
+        self.error: UpstreamError | None = None
+
+    # -- the response's events, passed on under this attempt's name
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        self._owner.take(Input.WHOLE, self, head, body)
+
+    def head(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        self._owner.take(Input.HEAD, self, head, body)
+
+    def body(self, data: bytes) -> None:
+        """See `ResponseHandler`."""
+        self._owner.take(Input.BODY, self, data)
+
+    def end(self, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        self._owner.take(Input.END, self, body)
+
+    def broken(self, error: UpstreamError) -> None:
+        """See `ResponseHandler`."""
+        self._owner.take(Input.BROKEN, self, error)
+
+    # -- what is known
+
+    def hold(self, data: bytes) -> None:
+        """Keep body bytes until the attempt commits or fails."""
+        self.held.append(data)
+        self.held_bytes += len(data)
+
+    def release_held(self) -> bytes:
+        """Return what was held, to be relayed; nothing is held any longer."""
+        held, self.held = self.held, []
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    def drop_call(self) -> None:
+        """Abort the upstream call, if it is still open."""
+        call, self.call = self.call, None
+        if call is not None:
+            call.abort()
 
     @property
-    def held_bytes(self) -> int:
-        """How much of the body is held."""
-        return sum(map(len, self.held))
-
-    @property
-    def answered(self) -> bool:
-        """Whether part of the answer has been seen, even if it is still held."""
-        return self.dial is not None and self.dial.answered
-
-    @property
-    def _silent(self) -> bool:
-        """Whether an answer may still come and has not begun; an error is no longer one."""
-        return not self.answered and (self.head is None or self.dial is not None)
+    def status(self) -> int | None:
+        """The status of the response, if it has a head."""
+        return None if self.response is None else self.response.status
 
     def nearest(self, timeouts: Timeouts, *, stream: bool) -> tuple[float, Expiry]:
-        """The clock time of the attempt's nearest deadline before its commit, and which it is."""
-        due = self._phase(timeouts, stream=stream)
-        if self.allowance is not None and self._silent:
-            return min(due, (self.started + self.allowance, Expiry.FAILOVER_AFTER))
-        return due
-
-    def _phase(self, timeouts: Timeouts, *, stream: bool) -> tuple[float, Expiry]:
-        if self.head is None:
-            # The platform sends a head with the first token, and to a plain call only with the
-            # whole answer.
-            return self.started + (timeouts.header if stream else timeouts.unary), Expiry.HEADER
-        if self.dial is None:
+        """Return the clock time of the nearest deadline before commit, and which it is."""
+        if self.response is None:
+            # The platform sends a head with the first token of a stream, and with a plain answer
+            # only when the whole of it is there (contract §6, deadlines).
+            due = self.started + (timeouts.header if stream else timeouts.unary), Expiry.HEADER
+        elif self.commit_policy is None:
             return self.head_at + timeouts.error_body, Expiry.ERROR_BODY
-        if not self.held:
-            return self.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
-        return self.heard_at + timeouts.idle, Expiry.IDLE
+        elif not self.held:
+            due = self.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
+        else:
+            due = self.heard_at + timeouts.idle, Expiry.IDLE
+        policy = self.commit_policy
+        if self.allowance is None or (policy is not None and policy.answered):
+            return due
+        return min(due, (self.started + self.allowance, Expiry.FAILOVER_AFTER))

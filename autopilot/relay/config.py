@@ -1,31 +1,46 @@
-"""Who and what is let in."""
+"""The data plane's own configuration, mapped from the settings in `wiring`.
+
+It is replaced whole on a reload; an exchange keeps the one that it began with.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from autopilot.relay.course import Conduct
-from autopilot.routing.commit import Commit
-from autopilot.routing.identity import Trust
-from autopilot.routing.plan import Rules
-from autopilot.routing.router_error import RouterError
+if TYPE_CHECKING:
+    from autopilot.relay.sse_guard import GuardLevel
+    from autopilot.request.parse import ParseConfig
+    from autopilot.routing.identity import Trust
+    from autopilot.routing.retry_policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """Who and what is let in, and by which settings it goes then."""
+class Timeouts:
+    """How long each phase of an exchange may take, in seconds (contract §6, deadlines).
 
-    rules: Rules
-    conduct: Conduct
-    commit: Commit
-    trust: Trust
-    max_active: int
-    max_body: int
+    ``failover_after`` is the allowance of a stream while another candidate is left.
+    """
+
+    connect: float
+    header: float
+    unary: float
+    first_body_byte: float
+    idle: float
+    error_body: float
     failover_after: float
+    total: float
 
 
-def too_large(limit: int) -> RouterError:
-    """The refusal of a body over ``limit`` bytes, made also while such a body is still arriving."""
-    return RouterError(
-        413, "request_too_large", f"The request body is larger than the {limit} bytes allowed."
-    )
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """How requests are admitted, tried and relayed. Sizes are in bytes."""
+
+    parsing: ParseConfig
+    timeouts: Timeouts
+    policy: Policy
+    guard: GuardLevel
+    max_attempts: int
+    commit_max_bytes: int
+    max_active: int
+    trust: Trust

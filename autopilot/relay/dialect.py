@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from autopilot.http.dialect import Dialect as Dialect
+from autopilot.http.dialect import Dialect
 from autopilot.relay.sse import Event
 from autopilot.request.lenient import value_of
 

@@ -1,11 +1,11 @@
-"""The response head a client gets, made from the upstream's."""
+"""The response head that a client gets, made from the upstream's."""
 
 from __future__ import annotations
 
 from autopilot.http import headers
+from autopilot.http.response_parser import ResponseHead
 from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.retry_policy import Reply, is_edge_limit
-from autopilot.upstream.types import ResponseHead
 
 EVENT_STREAM = "text/event-stream"
 
@@ -17,11 +17,10 @@ _OWN = frozenset({_REQUEST_ID, _SELECTED, _ATTEMPTS})
 _OWN_OF_EDGE_LIMIT = _OWN | {_SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400
-_BODILESS = frozenset({204, 304})
 
 
 def reply(head: ResponseHead) -> Reply:
-    """What the verdict looks at in a head; when to try again is looked up only in an error."""
+    """Return what the retry policy looks at; ``Retry-After`` is looked up in errors only."""
     is_error = head.status >= _FIRST_ERROR_STATUS
     return Reply(head.status, head.content_type, head.field(b"retry-after") if is_error else None)
 
@@ -29,12 +28,12 @@ def reply(head: ResponseHead) -> Reply:
 def committed_head(
     head: ResponseHead, *, request_id: str, selected: str | None, attempts: int, rechunk: bool
 ) -> CommittedHead:
-    """The upstream's head less what is the connection's own, plus what the router adds.
+    """Return the upstream's head less what is the connection's own, plus what the router adds.
 
-    ``selected`` is the model to name, ``None`` where the client itself named exactly one.
+    ``selected`` is the model to name, ``None`` if the client itself named exactly one.
     """
     status = head.status
-    edge_limit = status >= _FIRST_ERROR_STATUS and is_edge_limit(reply(head), b"")
+    edge_limit = status == 429 and is_edge_limit(reply(head), b"")
     fields = headers.sent_down(head.fields, _OWN_OF_EDGE_LIMIT if edge_limit else _OWN)
     fields.append((_REQUEST_ID, request_id.encode("ascii")))
     if selected is not None:
@@ -43,12 +42,11 @@ def committed_head(
             fields.append((_SELECTED, name))
         fields.append((_ATTEMPTS, b"%d" % attempts))
     if edge_limit:
-        # Its ban grows with every further call, and SDKs retry a 429 by themselves.
+        # The edge's ban grows with every further call, and SDKs retry a 429 by themselves.
         fields.append((_SHOULD_RETRY, b"false"))
     framed = head.length is not None
-    if framed and (rechunk or status in _BODILESS):
+    if framed and (rechunk or status in headers.BODILESS):
         fields = [field for field in fields if field[0].lower() != b"content-length"]
         framed = False
-    return CommittedHead(
-        status, head.reason, fields, framed, head.content_type == EVENT_STREAM, rechunk
-    )
+    streams = head.content_type == EVENT_STREAM
+    return CommittedHead(status, head.reason, fields, framed, streams, rechunk)

@@ -1,43 +1,29 @@
 """The committed state: upstream bytes to the client, in a straight line.
 
 From here on nothing can be taken back. A chunk costs one look of the guard and one write;
-everything else (pauses, silence, loss of either side) comes as a rare event and ends the stream
-exactly once.
+everything else (pauses, silence, loss of either side) is a rare event and ends the stream exactly
+once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from autopilot.http.timers import Deadline
-from autopilot.relay.usage import answer_tokens
+from autopilot.observability.records import Outcome
+from autopilot.relay.usage import answer_tokens, count_events
 from autopilot.routing.router_error import RouterError
-from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
-
+    from autopilot.http.response_parser import ResponseHead
+    from autopilot.http.timers import Deadline
+    from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.sse_guard import StreamGuard
-
-
-class Outcome(StrEnum):
-    """How an exchange ended, for its record."""
-
-    COMPLETED = "completed"
-    REFUSED = "refused"
-    CLIENT_GONE = "client_gone"
-    CLIENT_STALLED = "client_stalled"
-    UPSTREAM_BROKEN = "upstream_broken"
-    UPSTREAM_IDLE = "upstream_idle"
-    UPSTREAM_ERROR = "upstream_error"
-    UPSTREAM_SPLICED = "upstream_spliced"
-    SHUT_DOWN = "shut_down"
+    from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 
 @implementer(IPushProducer)
@@ -45,104 +31,142 @@ class Stream:
     """Relays one committed response.
 
     ``over`` is called once with the outcome when the response has ended on the client's side,
-    whatever the reason; by then the call and the timer are released. ``idle`` is the longest
-    silence of the upstream, and the longest time a client may take nothing, in seconds.
+    whatever the reason; by then the call is released and the timer at rest. ``idle`` is the longest
+    silence of the upstream, and the longest time in which a client may take nothing, in seconds.
+    ``is_sse``: the response is an event stream under guard, so that a break can be announced.
     """
+
+    __slots__ = (
+        "_call",
+        "_failures",
+        "_idle",
+        "_is_sse",
+        "_last",
+        "_last_but_one",
+        "_over",
+        "_response",
+        "_seconds",
+        "_stalled",
+        "_timer",
+        "began",
+        "events",
+        "guard",
+        "open",
+        "sent",
+    )
 
     def __init__(
         self,
-        clock: IReactorTime,
-        downstream: Downstream,
+        seconds: Callable[[], float],
+        failures: FailureLog,
+        response: Downstream,
+        timer: Deadline,
         guard: StreamGuard,
         *,
         idle: float,
-        announce_breaks: bool,
+        is_sse: bool,
         over: Callable[[Outcome], None],
     ) -> None:
-        self._downstream = downstream
-        self._guard = guard
+        self._seconds = seconds
+        self._failures = failures
+        self._response = response
+        self._timer = timer
+        self.guard = guard
         self._idle = idle
-        self._announce_breaks = announce_breaks
+        self._is_sse = is_sse
         self._over = over
-        self._deadline = Deadline(clock, self._expired)
         self._call: UpstreamCall | None = None
-        self._clock = clock
-        self._began = 0.0
         self._stalled = False
-        self._open = True
+        self.open = True
         self._last = self._last_but_one = b""
+        self.began = 0.0
         self.sent = 0
         self.events = 0
 
     @property
-    def span(self) -> float:
-        """Seconds since the first relayed byte."""
-        return self._clock.seconds() - self._began if self._began else 0.0
-
-    @property
     def tokens(self) -> int:
-        """How many tokens were relayed: as the upstream says, or else as many as events."""
+        """How many tokens were relayed: the upstream's own count, else the number of events."""
         counted = answer_tokens(self._last_but_one + self._last)
         return self.events if counted is None else counted
 
-    @property
-    def terminated(self) -> bool:
-        """Whether the stream carried its own terminator."""
-        return self._guard.done
-
-    def begin(self, call: UpstreamCall, head: CommittedHead, held: bytes) -> None:
-        """Write the head and what was held of the body, and then relay whatever ``call`` brings."""
+    def begin(self, call: UpstreamCall, head: CommittedHead, held: bytes, now: float) -> None:
+        """Write the head and what was held of the body, then relay whatever ``call`` brings."""
         self._call = call
-        call.receiver = self
-        self._began = self._clock.seconds()
-        self._deadline.set(self._idle)
-        relayed = self._guard.feed(held) if held else b""
-        self._count(relayed)
-        self._downstream.commit(head, relayed)
-        self._downstream.produce(self)
-        if self._guard.fault is not None:
-            self._break_off(self._guard.fault)
+        call.handler = self
+        self.began = now
+        self._timer.set_at(now + self._idle)
+        relayed = self.guard.feed(held) if held else b""
+        self.sent = len(relayed)
+        if self._is_sse:
+            plain = b"\r" not in relayed
+            self.events = relayed.count(b"\n\n") if plain else count_events(b"", relayed)
+            self._last = relayed
+        self._response.commit(head, relayed)
+        self._response.produce(self)
+        if self.guard.fault is not None:
+            self._break_off(self.guard.fault)
 
     # -- the upstream's events
 
-    def head(self, head: ResponseHead) -> None:
-        """The head is what was committed; there is no second one."""
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`; the head was delivered before commit."""
+
+    def head(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`; the head was delivered before commit."""
 
     def body(self, data: bytes) -> None:
         """Relay body bytes, as the guard lets them pass."""
-        if not self._open:
+        if not self.open:
             return
-        relayed = self._guard.feed(data)
-        if relayed:
-            self._count(relayed)
-            self._downstream.write(relayed)
-        if self._guard.fault is not None:
-            self._break_off(self._guard.fault)
-        elif not self._stalled:
-            self._deadline.set(self._idle)
+        try:
+            guard = self.guard
+            relayed = guard.feed(data)
+            if relayed:
+                self.sent += len(relayed)
+                if self._is_sse:
+                    if b"\r" in relayed or relayed.startswith(b"\n"):
+                        self.events += count_events(self._last, relayed)
+                    else:  # the usual case
+                        self.events += relayed.count(b"\n\n")
+                    self._last_but_one, self._last = self._last, relayed
+                self._response.write(relayed)
+            if guard.fault is not None:
+                self._break_off(guard.fault)
+            elif not self._stalled:
+                # The timer is set, so that a later time needs no call.
+                self._timer.due = self._seconds() + self._idle
+        except Exception:  # noqa: BLE001  nothing is awaited here, so nothing was cancelled
+            self._fail()
 
-    def _count(self, relayed: bytes) -> None:
-        self.sent += len(relayed)
-        if self._announce_breaks:  # only then it is a stream of events
-            self.events += relayed.count(b"\n\n")
-            self._last_but_one, self._last = self._last, relayed
-
-    def end(self) -> None:
+    def end(self, body: bytes) -> None:
         """The response is complete: end the client's cleanly too, unless the guard objects."""
-        if not self._open:
+        if not self.open:
             return
-        rest = self._guard.end()
-        if rest:
-            self.sent += len(rest)
-            self._downstream.write(rest)
-        if self._guard.fault is not None:
-            self._break_off(self._guard.fault)
-            return
-        self._close()
-        self._downstream.finish()
-        self._over(Outcome.COMPLETED)
+        try:
+            guard = self.guard
+            rest = guard.feed(body) if body else b""
+            if guard.fault is None:
+                rest += guard.end()
+            if rest:
+                self.sent += len(rest)
+                if self._is_sse:
+                    plain = b"\r" not in rest and not rest.startswith(b"\n")
+                    ends = rest.count(b"\n\n") if plain else count_events(self._last, rest)
+                    self.events += ends
+                    self._last_but_one, self._last = self._last, rest
+            if guard.fault is not None:
+                if rest:
+                    self._response.write(rest)
+                self._break_off(guard.fault)
+                return
+            self.close()
+            self._response.finish(rest)
+        except Exception:  # noqa: BLE001  see `body`
+            self._fail()
+        else:
+            self._over(Outcome.COMPLETED)
 
-    def broken(self, broken: UpstreamError) -> None:
+    def broken(self, error: UpstreamError) -> None:
         """The response broke off."""
         self._break(Outcome.UPSTREAM_BROKEN, "the upstream connection was lost during the response")
 
@@ -150,62 +174,86 @@ class Stream:
 
     def pauseProducing(self) -> None:
         """The client takes no more for now: let the upstream's socket fill, not our memory."""
-        if self._open and self._call is not None:
+        if self.open and self._call is not None:
             self._stalled = True
-            self._call.pause()
-            self._deadline.set(self._idle)
+            self._guarded(self._call.pause)
 
     def resumeProducing(self) -> None:
         """The client takes bytes again."""
-        if self._open and self._call is not None:
+        if self.open and self._call is not None:
             self._stalled = False
-            self._deadline.set(self._idle)
-            self._call.resume()
+            self._guarded(self._call.resume)
 
     def stopProducing(self) -> None:
-        """The client's connection is closing; the exchange is told that separately."""
+        """The client's connection is closing; `client_gone` follows."""
 
     def client_gone(self) -> None:
         """The client has left: stop the upstream at once, or its tokens are paid for in vain."""
-        if self._open:
-            self._close()
+        if self.open:
+            self.close()
             self._over(Outcome.CLIENT_GONE)
 
     def shut_down(self) -> None:
         """The time for streams to finish has run out."""
         self._break(Outcome.SHUT_DOWN, "the router is shutting down")
 
-    def _expired(self) -> None:
+    def expired(self) -> None:
+        """One side has been silent for too long."""
         if self._stalled:
-            self._close()
-            self._downstream.abort()
+            self.close()
+            self._response.abort()
             self._over(Outcome.CLIENT_STALLED)
         else:
             self._break(Outcome.UPSTREAM_IDLE, "the upstream sent nothing for too long")
 
+    # -- the ends
+
+    def close(self) -> None:
+        """Release the timer and the call; nothing is relayed any more."""
+        self.open = False
+        self._timer.rest()
+        call, self._call = self._call, None
+        if call is not None and call.transport is not None:
+            call.abort()
+
     def _break_off(self, fault: str) -> None:
         """End because of what the guard found."""
-        spliced = self._guard.spliced
+        spliced = self.guard.spliced
         self._break(Outcome.UPSTREAM_SPLICED if spliced else Outcome.UPSTREAM_ERROR, fault)
 
     def _break(self, outcome: Outcome, message: str) -> None:
-        """End so that nobody takes the answer for whole: say why where that can be, then cut."""
-        if not self._open:
+        """End so that no client takes the answer for whole: say why where that can be, then cut."""
+        if not self.open:
             return
-        self._close()
-        if self._announce_breaks and not self._guard.said_done:
-            event = self._downstream.error_event(
-                RouterError(
-                    502, "upstream_stream_interrupted", f"The answer is incomplete: {message}."
+        try:
+            self.close()
+            if self._is_sse and not self.guard.said_done:
+                event = self._response.error_event(
+                    RouterError(
+                        502, "upstream_stream_interrupted", f"The answer is incomplete: {message}."
+                    )
                 )
-            )
-            self._downstream.write(event if self._guard.at_boundary else b"\n\n" + event)
-        self._downstream.cut()
-        self._over(outcome)
+                self._response.write(event if self.guard.at_boundary else b"\n\n" + event)
+            self._response.cut()
+        except Exception:  # noqa: BLE001  see `body`
+            self._fail()
+        else:
+            self._over(outcome)
 
-    def _close(self) -> None:
-        self._open = False
-        self._deadline.end()
-        call, self._call = self._call, None
-        if call is not None:
-            call.abort()
+    def _guarded(self, change: Callable[[], None]) -> None:
+        """Pause or resume, and give the new phase its whole time."""
+        try:
+            self._timer.set_at(self._seconds() + self._idle)
+            change()
+        except Exception:  # noqa: BLE001  see `body`
+            self._fail()
+
+    def _fail(self) -> None:
+        """Handle a fault of ours: cut the client off, so that it takes no half answer for whole."""
+        self._failures.report("A stream failed by a fault of the router")
+        for step in (self.close, self._response.abort):
+            try:
+                step()
+            except Exception:  # noqa: BLE001  the next step is still to be done
+                self._failures.report("A stream could not be cleaned up")
+        self._over(Outcome.FAILED)

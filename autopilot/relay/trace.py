@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from autopilot.http.fields import Named
-    from autopilot.http.headers import Field
+    from autopilot.http.headers import Field, Named
     from autopilot.observability.records import RequestRecord
 
 

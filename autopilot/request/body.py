@@ -1,4 +1,4 @@
-"""The request body, read once: what it asks for, and its bytes with a hole where the model goes.
+"""The request body, parsed once: what it asks for, and its bytes with a hole for the model.
 
 Only ``model`` changes on the way up. Every other member keeps its exact bytes and order, so numbers
 no float can hold, escapes and white space survive, and equal requests stay equal (the platform
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from autopilot.request.json_fast import BodyFields, glance
+from autopilot.request.json_fast import BodyFields, scan_fast
 from autopilot.request.json_scan import (
     MAX_MEMBERS,
     InvalidJSONError,
@@ -45,6 +45,8 @@ _LETTER_AS_ESCAPE = b"\\u00"
 _FORMATS = {"json_schema": "json_schema", "json_object": "json_mode"}
 # Bytes from which on a view of a body is cheaper than a copy of it.
 _LARGE = 16384
+_TRUE = Raw(b"true")
+_MOST_DIGITS = 19
 
 
 # A list, and not an empty one; what begins with a number holds no tools.
@@ -65,73 +67,85 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
     whole: bytes
     start: int
     end: int
+    size: int
+    """The bytes without the hole."""
+
+    @classmethod
+    def of(cls, whole: bytes, start: int, end: int) -> BodyTemplate:
+        """Return the template of a body whose ``model`` value lies from ``start`` to ``end``."""
+        return cls(whole, start, end, len(whole) - (end - start))
 
     def pieces(self, model: str) -> tuple[bytes | memoryview, bytes, bytes | memoryview]:
-        """The body for ``model``, to be joined; nothing large is copied before that."""
+        """Return the body for ``model``, to be joined; nothing large is copied before that."""
         whole = self.whole if len(self.whole) < _LARGE else memoryview(self.whole)
         return whole[: self.start], msgspec.json.encode(model), whole[self.end :]
 
     def naming(self, model: str) -> bytes:
-        """The body for ``model``."""
+        """Return the body for ``model``."""
         return b"".join(self.pieces(model))
 
-    def __len__(self) -> int:
-        return len(self.whole) - (self.end - self.start)
-
     def __repr__(self) -> str:
-        return f"HoledBody(start={self.start}, end={self.end})"
+        return f"BodyTemplate(start={self.start}, end={self.end})"
 
 
 class ParsedBody(msgspec.Struct, frozen=True, gc=False):
-    """What a client asks for."""
+    """A request body: the model it names, whether it asks for a stream, and the rest of it."""
 
     model: str
     stream: bool
-    body: BodyTemplate
-    seen: BodyFields
+    template: BodyTemplate
+    fields: BodyFields
 
     def needs(self, least_context: int | None = None) -> Needs:
-        """What a model must be able to do to answer.
+        """Return what a model must be able to do to answer.
 
-        A prompt counts as long when it surely has more tokens than ``least_context``, the shortest
-        context that is known of any model. It takes a second look at the body, so it is asked only
-        where the router chooses the model.
-        What has an absurd shape is no need: the platform will say what it thinks of it.
+        A prompt counts as long if it surely has more tokens than ``least_context``, the shortest
+        context that is known of any model. This takes a second look at the body, so it is called
+        only where the router chooses the model. A member of an absurd shape is no need: the
+        platform will answer for it.
         """
-        seen = self.seen
+        fields, body = self.fields, self.template.whole
         needed: dict[str, Any] = {}
-        if _may_hold_parts(self.body.whole):
-            needed.update(dict.fromkeys(_part_kinds(seen), True))
-        if seen.tools and _TOOLS.match(seen.tools):
+        # Content parts are lists within the list of messages: a body with one bracket has none.
+        if body.find(b"[", body.find(b"[") + 1) >= 0 and _may_hold_parts(body):
+            needed.update(dict.fromkeys(_part_kinds(fields), True))
+        if fields.tools and _TOOLS.match(fields.tools):
             needed["tools"] = True
-        if seen.response_format and (wanted := _format(seen.response_format)):
+        if fields.response_format and (wanted := _format(fields.response_format)):
             needed[wanted] = True
-        for limit in (seen.max_completion_tokens, seen.max_tokens, seen.max_output_tokens):
-            if limit and type(tokens := value_of(limit)) is int:
+        for limit in (fields.max_completion_tokens, fields.max_tokens, fields.max_output_tokens):
+            digits = bytes(limit)
+            if digits.isdigit() and len(digits) < _MOST_DIGITS:  # the usual case
+                needed["completion_tokens"] = int(digits)
+                break
+            if digits and type(tokens := value_of(limit)) is int:
                 needed["completion_tokens"] = tokens
                 break
-        if least_context is not None and len(self.body) > 2 * least_context:  # a word and its blank
-            needed["prompt_tokens"] = tokens_beyond(seen, least_context)
+        # A word takes a letter and a blank at least, so a shorter body cannot hold too many.
+        if least_context is not None and len(body) > 2 * least_context:
+            needed["prompt_tokens"] = tokens_beyond(fields, least_context)
         return Needs(**needed) if needed else NOTHING
 
 
-def read(body: bytes) -> ParsedBody | RouterError:
-    """Read a request body. Every kind of bad input is a 400 with its own code, never an exception.
+def parse_body(body: bytes) -> ParsedBody | RouterError:
+    """Parse a request body. Every kind of bad input is a 400 with its own code, never an exception.
 
     Codes: ``invalid_json``, ``invalid_body`` (not an object, or absurdly many members),
     ``missing_model`` (absent, null, empty or blank) and ``invalid_model`` (not text).
     """
-    glanced = glance(body)
-    if glanced is None:
-        return _read_closely(body)
-    model = _model(glanced.seen.model)
+    found = scan_fast(body)
+    if found is None:
+        return _parse_closely(body)
+    model = _model(found.fields.model)
     if isinstance(model, RouterError):
         return model
-    return _asking(model, BodyTemplate(body, glanced.start, glanced.end), glanced.seen)
+    start, end = found.start, found.end
+    template = BodyTemplate(body, start, end, len(body) - (end - start))
+    return ParsedBody(model, found.fields.stream == _TRUE, template, found.fields)
 
 
-def _read_closely(body: bytes) -> ParsedBody | RouterError:
-    """Read a body that is bad, or that must lose some of its members, or is merely unusual."""
+def _parse_closely(body: bytes) -> ParsedBody | RouterError:
+    """Parse a body that is invalid, must lose some of its members, or is merely unusual."""
     try:
         found = members(body)
     except NotAnObjectError:
@@ -142,15 +156,11 @@ def _read_closely(body: bytes) -> ParsedBody | RouterError:
     except InvalidJSONError as error:
         return RouterError(400, "invalid_json", f"The request body is not valid JSON: {error}.")
     kept = _kept(body, found)
-    seen = BodyFields.of({member.key: body[member.value : member.end] for member in kept})
-    model = _model(seen.model)
+    fields = BodyFields.of({member.key: body[member.value : member.end] for member in kept})
+    model = _model(fields.model)
     if isinstance(model, RouterError):
         return model
-    return _asking(model, _holed(body, found, kept), seen)
-
-
-def _asking(model: str, body: BodyTemplate, seen: BodyFields) -> ParsedBody:
-    return ParsedBody(model, bytes(seen.stream) == b"true", body, seen)
+    return ParsedBody(model, fields.stream == _TRUE, _template(body, found, kept), fields)
 
 
 def _kept(body: bytes, found: Sequence[Member]) -> list[Member]:
@@ -188,11 +198,11 @@ def _model(raw: Raw) -> str | RouterError:
     return model
 
 
-def _holed(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> BodyTemplate:
-    """The bytes of the members that are kept, around the value of the one ``model`` among them."""
+def _template(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> BodyTemplate:
+    """Return the members that are kept, with a hole for the value of the one ``model``."""
     if len(kept) == len(found):
         hole = next(member for member in kept if member.key == "model")
-        return BodyTemplate(body, hole.value, hole.end)
+        return BodyTemplate.of(body, hole.value, hole.end)
     before, after = [body[: found[0].start]], list[bytes]()
     side = before
     for place, member in enumerate(kept):
@@ -204,7 +214,7 @@ def _holed(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> Body
             side.append(body[start : member.end])
     after.append(body[found[-1].end :])
     place = sum(map(len, before))
-    return BodyTemplate(b"".join(before + after), place, place)
+    return BodyTemplate.of(b"".join(before + after), place, place)
 
 
 def _format(raw: Raw) -> str | None:
@@ -218,17 +228,15 @@ def _format(raw: Raw) -> str | None:
 
 
 def _may_hold_parts(body: bytes) -> bool:
-    """Whether there can be content parts that are not text, as far as a search can tell."""
-    if body.find(b"[", body.find(b"[") + 1) < 0:  # they are lists in the list of messages
-        return False
+    """Return whether there can be content parts that are not text, as far as a search can tell."""
     if _LETTER_AS_ESCAPE in body:
         return True
     return b'"type"' in body and any(hint in body for hint in _PART_HINTS)
 
 
-def _part_kinds(seen: BodyFields) -> Iterator[str]:
-    """Which kinds of content parts other than text the conversation holds."""
-    for text in (seen.messages, seen.input):
+def _part_kinds(fields: BodyFields) -> Iterator[str]:
+    """Yield the kinds of content parts other than text that the conversation holds."""
+    for text in (fields.messages, fields.input):
         if text:
             for message in _dicts(value_of(text)):
                 for part in _dicts(message.get("content")):

@@ -1,9 +1,9 @@
 """The members of a request body that the router looks at, found in two fast decodes.
 
-A decoder gives values and hides where they stand. So a place is guessed, and then proven: the key
-there is respelled, and if the object then has no such member any more, it stood there and nowhere
-else. No escape, no nesting and no repeated key can pass for it. Whatever is out of the ordinary is
-left to those who read member by member.
+A decoder gives values and hides where they stand. So the place of a key is guessed and then proven:
+the key there is respelled, and if the object then has no such member any more, it stood there and
+nowhere else. No escape, nesting or repeated key can pass for it. Whatever is unusual is left to the
+scanner that reads member by member.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ _ABSENT = Raw()
 _SMALL = MAX_MEMBERS * len('"":1,')
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _OTHER_LETTER = ord("-")
+_NULL = b"null"
+_MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY = b'"model"', b'"stream"', b'"stream_options"'
+_HANDLED_KEYS = (_MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY)
 
 
 class BodyFields(msgspec.Struct, frozen=True, gc=False):
-    """What the router looks at in a body: JSON texts, empty where there is no such member."""
+    """The members that the router looks at: JSON texts, empty where there is no such member."""
 
     model: Raw = _ABSENT
     stream: Raw = _ABSENT
@@ -40,18 +43,18 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, values: Mapping[str, bytes]) -> BodyFields:
-        """The same of members that were found one by one."""
+        """Return the fields of members that were found one by one."""
         found = (name for name in cls.__struct_fields__ if name in values)
         return cls(**{name: Raw(values[name]) for name in found})
 
     def __repr__(self) -> str:
-        return "Seen()"
+        return "BodyFields()"
 
 
-class Glance(msgspec.Struct, frozen=True, gc=False):
-    """What is seen of a body, and from where to where the value of its one ``model`` lies."""
+class FastScan(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a body, and from where to where the value of its one ``model`` lies."""
 
-    seen: BodyFields
+    fields: BodyFields
     start: int
     end: int
 
@@ -64,70 +67,61 @@ class _Handled(msgspec.Struct, gc=False):
     stream_options: Raw = _ABSENT
 
 
-_seen = msgspec.json.Decoder(BodyFields)
+_fields = msgspec.json.Decoder(BodyFields)
 _handled = msgspec.json.Decoder(_Handled)
 
 
-def glance(body: bytes) -> Glance | None:
-    """A JSON object in which nothing but the value of ``model`` has to change.
+def scan_fast(body: bytes) -> FastScan | None:
+    """Return a scan of a JSON object in which nothing but the value of ``model`` has to change.
 
-    ``None`` says only that a closer look is needed: the body may still be a good one.
+    ``None`` says only that a closer look is needed: the body may still be valid.
     """
     try:
-        return _glance(body)
-    except (ValueError, RecursionError):  # the decoder's own errors are of the first kind
+        fields = _fields.decode(body)
+        if not body.isascii():
+            str(body, "utf-8")
+        if not fields.model or _NULL in (bytes(fields.stream), bytes(fields.stream_options)):
+            return None
+        if len(body) > _SMALL and _may_have_many_members(body, fields):
+            return None
+        place = _prove_place(body, fields)
+    except (ValueError, RecursionError):  # the decoder's own errors are ValueErrors
         return None
-
-
-def _glance(body: bytes) -> Glance | None:
-    seen = _seen.decode(body)
-    if not body.isascii():
-        str(body, "utf-8")
-    if not seen.model or _is_null(seen.stream) or _is_null(seen.stream_options):
+    if place < 0:
         return None
-    place = None if _may_be_crowded(body, seen) else _proven(body, seen)
-    if place is None:
-        return None
-    colon = _COLON.match(body, place + len(b'"model"'))
+    colon = _COLON.match(body, place + len(_MODEL_KEY))
     assert colon is not None
-    return Glance(seen, colon.end(), colon.end() + len(seen.model))
+    return FastScan(fields, colon.end(), colon.end() + len(fields.model))
 
 
-def _is_null(raw: Raw) -> bool:
-    return len(raw) == len(b"null") and bytes(raw) == b"null"
-
-
-def _may_be_crowded(body: bytes, seen: BodyFields) -> bool:
-    """Whether there is room for more members than allowed beside those that are seen."""
-    if len(body) <= _SMALL:
-        return False
-    large = (seen.messages, seen.input, seen.prompt, seen.tools)
+def _may_have_many_members(body: bytes, fields: BodyFields) -> bool:
+    """Return whether more members than allowed could fit beside those that are known."""
+    large = (fields.messages, fields.input, fields.prompt, fields.tools)
     return len(body) - sum(map(len, large)) > _SMALL
 
 
-def _proven(body: bytes, seen: BodyFields) -> int | None:
-    """Where the key ``model`` stands, if it and the others that are handled stand there once."""
-    respelled = bytearray(body)
-    skipped = len(seen.messages) or len(seen.input) or len(seen.prompt)
-    place = _respell(respelled, b'"model"', skipped)
-    if place < 0:
-        return None
-    if seen.stream:
-        _respell(respelled, b'"stream"', skipped)
-    if seen.stream_options:
-        _respell(respelled, b'"stream_options"', skipped)
-    left = _handled.decode(respelled)
-    return None if left.model or left.stream or left.stream_options else place
+def _prove_place(body: bytes, fields: BodyFields) -> int:
+    """Return where the key ``model`` stands; -1 if it or another handled key may stand twice.
 
-
-def _respell(text: bytearray, key: bytes, skipped: int) -> int:
-    """Change ``key`` into another one, where it is most likely a member's; at which place, or -1.
-
-    What is not part of a value ``skipped`` bytes long lies that far from one end or the other.
+    A key is most likely a member's where it is not inside the largest value: what is not part of a
+    value ``skipped`` bytes long lies that far from one end or the other.
     """
-    place = text.rfind(key, skipped)
-    if place < 0:
-        place = text.find(key, 0, len(text) - skipped)
-    if place >= 0:
-        text[place + 1] = _OTHER_LETTER
-    return place
+    respelled = bytearray(body)
+    skipped = len(fields.messages) or len(fields.input) or len(fields.prompt)
+    found = -1
+    for key in _HANDLED_KEYS:
+        if key == _STREAM_KEY and not fields.stream:
+            continue
+        if key == _OPTIONS_KEY and not fields.stream_options:
+            continue
+        place = respelled.rfind(key, skipped)
+        if place < 0:
+            place = respelled.find(key, 0, len(respelled) - skipped)
+        if place >= 0:
+            respelled[place + 1] = _OTHER_LETTER
+        if key == _MODEL_KEY:
+            found = place
+            if place < 0:
+                return -1
+    left = _handled.decode(respelled)
+    return -1 if left.model or left.stream or left.stream_options else found

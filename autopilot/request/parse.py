@@ -1,6 +1,6 @@
 """From a client's request to its plan: what depends on the request and on the settings alone.
 
-The gateway goes this way for every request, and whoever wants to know what it would do goes it too.
+The proxy parses every request here, and so does `autopilot explain`.
 """
 
 from __future__ import annotations
@@ -9,65 +9,85 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from autopilot.http.fields import Named, says_true, text
-from autopilot.relay.config import too_large
-from autopilot.request import body as request_body
-from autopilot.request.body import ParsedBody
+from autopilot.http.error_bodies import too_large
+from autopilot.http.headers import Named, says_true, text
+from autopilot.request.body import ParsedBody, parse_body
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Selector, parse_selector
+from autopilot.routing.selector import Mode, Selector, SelectorCache
 
 if TYPE_CHECKING:
-    from autopilot.relay.config import Admission
     from autopilot.routing.snapshot import Snapshot
+
+_IDENTITY = frozenset({b"", b"identity"})
+
+
+class ParseConfig(Struct, frozen=True, eq=False):
+    """The settings that a request is parsed by. ``max_body`` is in bytes."""
+
+    rules: Rules
+    commit: Commit
+    max_body: int
+    selectors: SelectorCache
+
+    @classmethod
+    def of(cls, rules: Rules, commit: Commit, max_body: int) -> ParseConfig:
+        """Return a configuration with an empty cache of selectors."""
+        return cls(rules, commit, max_body, SelectorCache(rules.aliases, rules.max_list_items))
 
 
 class ParsedRequest(Struct, frozen=True, gc=False):
-    """A request, read: what is asked for, of whom, and how."""
+    """A request, parsed: what it asks for, of which models, and how."""
 
-    ask: ParsedBody
+    body: ParsedBody
     selector: Selector
     commit: Commit
     tee_only: bool
 
     def __repr__(self) -> str:
-        return f"Reading({self.selector.mode!r}, {self.commit!r})"
+        return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"
 
     def needs(self, snapshot: Snapshot) -> Needs:
-        """What the request needs of a model, where the router chooses it."""
+        """Return what the request needs of a model, if the router chooses it."""
         if self.selector.mode is not Mode.ALIAS:
             return NOTHING
-        return self.ask.needs(snapshot.roster.least_context)
+        return self.body.needs(snapshot.roster.least_context)
 
-    def plan(self, snapshot: Snapshot, rules: Rules, recall: RoutingState) -> Plan | RouterError:
-        """The candidates, or why there are none."""
-        return plan(self.selector, self.needs(snapshot), self.tee_only, snapshot, rules, recall)
+    def plan(self, snapshot: Snapshot, rules: Rules, state: RoutingState) -> Plan | RouterError:
+        """Return the candidates, or why there are none."""
+        selector, needs = self.selector, NOTHING
+        if selector.mode is Mode.ALIAS:
+            needs = self.body.needs(snapshot.roster.least_context)
+        return plan(selector, needs, self.tee_only, snapshot, rules, state)
 
 
-def read(named: Named, body: bytes, admission: Admission) -> ParsedRequest | RouterError:
-    """Read the header fields and the body of a request, or say what is wrong with it."""
-    if len(body) > admission.max_body:
-        return too_large(admission.max_body)
-    encodings = named.get(b"content-encoding", ())
-    if any(value.strip().lower() not in (b"", b"identity") for value in encodings):
-        return RouterError(
-            415,
-            "unsupported_content_encoding",
-            "Compressed request bodies are not supported; send the body as it is.",
-        )
-    commit = _commit(named, admission.commit)
-    if isinstance(commit, RouterError):
-        return commit
-    ask = request_body.read(body)
-    if isinstance(ask, RouterError):
-        return ask
-    rules = admission.rules
-    selector = parse_selector(ask.model, rules.aliases, rules.max_list_items)
+def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
+    """Parse the header fields and the body of a request, or return what is wrong with it."""
+    if len(body) > config.max_body:
+        return too_large(config.max_body)
+    for encoding in named.get(b"content-encoding", ()):
+        if encoding.strip().lower() not in _IDENTITY:
+            return RouterError(
+                415,
+                "unsupported_content_encoding",
+                "Compressed request bodies are not supported; send the body as it is.",
+            )
+    commit = config.commit
+    if b"x-autopilot-commit" in named:
+        wanted = _commit(named, commit)
+        if isinstance(wanted, RouterError):
+            return wanted
+        commit = wanted
+    parsed = parse_body(body)
+    if isinstance(parsed, RouterError):
+        return parsed
+    selector = config.selectors[parsed.model]
     if isinstance(selector, RouterError):
         return selector
-    return ParsedRequest(ask, selector, commit, says_true(named, b"x-tee-only"))
+    tee_only = b"x-tee-only" in named and says_true(named, b"x-tee-only")
+    return ParsedRequest(parsed, selector, commit, tee_only)
 
 
 def _commit(named: Named, default: Commit) -> Commit | RouterError:

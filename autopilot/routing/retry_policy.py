@@ -52,7 +52,7 @@ class RetryDecision(Struct, frozen=True, gc=False):
     one. None means that it is not tried again; 0, that it is tried at once.
     """
 
-    verdict: RetryAction
+    action: RetryAction
     reason: str | None = None
     pause: int | None = None
 

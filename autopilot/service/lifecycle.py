@@ -186,7 +186,7 @@ class AutopilotService(Service):
             await listener.close()
         parts.updates.close()
         await self._finish_handover()
-        parts.gateway.draining = True
+        parts.proxy.draining = True
         await self._drain(settings.drain_timeout_ms / 1000)
         await parts.attestation.stop()
         await parts.control.stop()
@@ -219,7 +219,7 @@ class AutopilotService(Service):
         self._late = late
         sites = {listener.site for listener in self._listeners}
         emptied = [
-            _fires_on_callback(self._parts.gateway.when_empty),
+            _fires_on_callback(self._parts.proxy.when_empty),
             *(_fires_on_callback(s.drain) for s in sites),
         ]
         await gatherResults(emptied)
@@ -229,7 +229,7 @@ class AutopilotService(Service):
     def _end_streams(self) -> None:
         """End the remaining streams with an error event, and abort the rest a moment later."""
         self._late = self._reactor.callLater(_ABORT_DELAY, self._abort)
-        self._parts.gateway.shut_down()
+        self._parts.proxy.shut_down()
 
     def _abort(self) -> None:
         """Abort every remaining connection."""

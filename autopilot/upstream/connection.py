@@ -5,9 +5,9 @@ It knows nothing of models, candidates or clients.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from httptools import HttpParserError, HttpParserUpgrade
 from twisted.internet import protocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
@@ -15,35 +15,41 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-from autopilot.http.immediate_write import hasten, relax
-from autopilot.http.response_parser import ResponseParser
+from autopilot.http import immediate_write
+from autopilot.http.response_parser import ResponseHead, ResponseParser
 from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
-from autopilot.upstream.types import ResponseHead, Transport, UpstreamCall, UpstreamError
+from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 
+class Owner(Protocol):
+    """What a connection reports to."""
+
+    def ready(self, connection: Connection) -> None:
+        """The connection was opened and, over TLS, verified; reported once."""
+
+    def idle(self, connection: Connection) -> None:
+        """The connection may carry another call."""
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone."""
+
+
 @implementer(IHandshakeListener, IPushProducer)
 class Connection(protocol.Protocol):
-    """One connection to one origin; its owner is told when it may carry a call, and another one.
+    """One connection to one origin, and the ``owner`` it reports to.
 
-    As a producer it is the request body: the transport tells it whether all of it has left this
-    process, because a connection that still owes request bytes must not carry a second call.
+    As a producer the connection stands for the request body: the transport tells it whether all of
+    it has left this process, because a connection that still owes request bytes must not carry a
+    second call.
     """
 
-    def __init__(
-        self,
-        secure: bool,
-        ready: Callable[[Connection], None],
-        idle: Callable[[Connection], None],
-        lost: Callable[[Connection], None],
-    ) -> None:
+    def __init__(self, secure: bool, owner: Owner) -> None:
         self._secure = secure
-        self._ready = ready
-        self._idle = idle
-        self._lost = lost
-        self._reader = ResponseParser()
+        self.owner = owner
+        self._parser = ResponseParser()
         self._call: UpstreamCall | None = None
         self._reused = False
         self._heard = False
@@ -56,28 +62,28 @@ class Connection(protocol.Protocol):
     def connectionMade(self) -> None:
         """TCP is open; over TLS the peer is not known yet."""
         transport: Any = self.transport
-        hasten(_innermost(transport))
+        immediate_write.enable(_innermost(transport))
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
         if not self._secure:
-            self._ready(self)
+            self.owner.ready(self)
 
     def handshakeCompleted(self) -> None:
         """The peer's certificate and name were verified; only now may a request leave."""
-        self._ready(self)
+        self.owner.ready(self)
 
     # -- carrying a call
 
     def carry(self, call: UpstreamCall, reused: bool) -> None:
-        """Send the call's request and deliver what comes back to its receiver."""
-        self._reader.expect()
+        """Send the call's request and deliver the response to its handler."""
+        self._parser.expect()
         self._heard = False
         self._call = call
         self._reused = reused
-        call.carrier = self
-        # A call that is sent once more is made anew: this payload has served.
+        call.transport = self
+        # A call is never sent twice: a repeated request is a call of its own.
         payload, call.payload = call.payload, b""
         assert self.transport is not None
         self.transport.write(payload)
@@ -108,75 +114,82 @@ class Connection(protocol.Protocol):
         self._owes_request = False
 
     def stopProducing(self) -> None:
-        """The transport is closing; ``connectionLost`` says the rest."""
+        """The transport is closing; `connectionLost` follows."""
 
     # -- the response
 
     def dataReceived(self, data: bytes) -> None:
-        """Read on in the response; bytes that nobody asked for end the connection."""
+        """Parse more of the response; bytes that belong to no call end the connection."""
         call = self._call
         if call is None:
             self.abort()
             return
         self._heard = True
-        reader = self._reader
-        reader.feed(data)
-        if reader.flowing:
-            body = reader.body()
-            if body:
-                call.receiver.body(body)
+        parser = self._parser
+        try:
+            parser.parse(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            parser.stop(error)
+        parts = parser.parts
+        if parts and parser.flowing:
+            # A chunk of a stream: the straight line.
+            call.handler.body(parts.pop() if len(parts) == 1 else parser.take_body())
             return
-        head, body = reader.take()
-        if reader.complete or reader.malformed:
+        head, body = parser.take(len(data))
+        if parser.complete or parser.malformed:
             self._finish(call, head, body)
-        else:
-            _hand_over(call, self, head, body)
+        elif head is not None:
+            call.handler.head(head, body)
 
     def _finish(self, call: UpstreamCall, head: ResponseHead | None, body: bytes) -> None:
-        """The response ends here; this connection is free before its receiver hears of that.
+        """The response ends here; this connection is free before its handler knows.
 
-        The receiver may send its next request at once, so from here on only locals count.
+        The handler may send its next request at once, so from here on only locals count.
         """
-        complete = self._reader.complete
-        self._leave()
-        over = call.carrier = _Over()
-        _hand_over(call, over, head, body)
-        if call.carrier is over:
-            call.carrier = None
-            if complete:
-                call.receiver.end()
-            else:
-                call.receiver.broken(UpstreamError(MALFORMED))
-
-    def _leave(self) -> None:
-        """The call is over for this connection: keep it for another one, or close it."""
+        parser = self._parser
+        complete, failed = parser.complete, parser.failed
         self._call = None
-        if not self._reader.reusable or self._owes_request:
+        if not parser.reusable or self._owes_request:
             self.abort()
+        else:
+            if self._paused:  # over TLS several reads can arrive after the pause
+                self.resume()
+            self.owner.idle(self)
+        if complete and head is not None:
+            call.transport = None
+            call.handler.whole(head, body)
             return
-        if self._paused:  # over TLS several reads can arrive after the pause
-            self.resume()
-        self._idle(self)
+        if complete:
+            call.transport = None
+            call.handler.end(body)
+            return
+        over = call.transport = _Over()
+        if head is not None:
+            call.handler.head(head, body)
+        elif body:
+            call.handler.body(body)
+        if call.transport is over:  # else the handler dropped the call
+            call.transport = None
+            call.handler.broken(UpstreamError(MALFORMED, internal=failed))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, and with it the call, unless its end was the response's end."""
         self.closing = True
-        relax(_innermost(self.transport))
-        self._lost(self)
+        immediate_write.disable(_innermost(self.transport))
+        self.owner.lost(self)
         call, self._call = self._call, None
         if call is None:
             return
-        call.carrier = None
-        reader = self._reader
-        if reader.until_close and reason.check(ConnectionDone):
-            call.receiver.end()
+        call.transport = None
+        if self._parser.until_close and reason.check(ConnectionDone):
+            call.handler.end(b"")
         else:
             stale = self._reused and not self._heard
-            call.receiver.broken(UpstreamError(CONNECTION_LOST, stale=stale))
+            call.handler.broken(UpstreamError(CONNECTION_LOST, stale=stale))
 
 
 class _Over:
-    """Stands in for the connection while the last of a response is handed over."""
+    """Stands in for the connection while the last of a response is delivered."""
 
     __slots__ = ()
 
@@ -186,18 +199,8 @@ class _Over:
     pause = resume = abort
 
 
-def _hand_over(
-    call: UpstreamCall, carrier: Transport, head: ResponseHead | None, body: bytes
-) -> None:
-    """Tell the receiver what one read brought; it may end the call at the head."""
-    if head is not None:
-        call.receiver.head(head)
-    if body and call.carrier is carrier:
-        call.receiver.body(body)
-
-
 def _innermost(transport: Any) -> Any:
-    """The transport that owns the socket: only that one can pause reading, below TLS too."""
+    """Return the transport that owns the socket: only that one can pause reading, below TLS too."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport

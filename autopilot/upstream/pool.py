@@ -1,17 +1,19 @@
 """The upstream pool: keep-alive connections by origin, opened over Twisted endpoints.
 
-It is a cache, not a limit: a call never waits for a connection to come free. Idle connections are
-kept for less time than servers keep theirs, and used newest first, so that a call seldom meets a
-connection that the server is just closing.
+It is a cache, not a limit: a call never waits for a connection to become idle. Idle connections are
+kept for less time than servers keep theirs, and the newest is used first, so that a call seldom
+meets a connection that the server is just closing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
 from typing import Protocol as Shape
 from urllib.parse import urlsplit
 
+from twisted.internet.endpoints import _WrappingProtocol
 from twisted.internet.protocol import Factory
 
 from autopilot.http.timers import Deadline
@@ -59,18 +61,16 @@ class Origin(NamedTuple):
 
 
 class EndpointMaker(Shape):
-    """Opens the way to an origin; TLS, where the origin asks for it, is already around it."""
+    """Makes the endpoint to an origin, with TLS around it where the origin asks for it."""
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
-        """The endpoint to ``origin``."""
+        """Return the endpoint to ``origin``."""
 
 
 class Pool:
     """Keep-alive connections by origin.
 
-    ``size`` bounds the idle connections kept for all origins together; ``idle`` and
-    ``connect_timeout`` are seconds. The connect timeout covers name lookup, TCP and the TLS
-    handshake.
+    ``size`` bounds the idle connections kept for all origins together; ``idle`` is in seconds.
     """
 
     def __init__(
@@ -80,101 +80,78 @@ class Pool:
         *,
         size: int,
         idle: float,
-        connect_timeout: float,
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
         self._size = size
         self._idle_seconds = idle
-        self.connect_timeout = connect_timeout
-        self._idle: dict[Origin, dict[Connection, float]] = {}
+        self._servers: dict[Origin, _Server] = {}
         self._idle_count = 0
         self._open: set[Connection] = set()
-        self._dials: set[_Dial] = set()
+        self._openings: set[_Opening] = set()
         self._sweep = Deadline(clock, self._close_expired)
         self._closed = False
 
     @property
     def open_connections(self) -> int:
         """Connections that exist, busy, idle or still opening."""
-        return len(self._open) + sum(1 for dial in self._dials if dial.connection is None)
+        return len(self._open) + sum(1 for each in self._openings if each.connection is None)
 
     def dispatch(
-        self,
-        origin: Origin,
-        call: UpstreamCall,
-        *,
-        fresh: bool = False,
-        timeout: float | None = None,
+        self, origin: Origin, call: UpstreamCall, *, fresh: bool = False, timeout: float
     ) -> None:
         """Send ``call`` to ``origin``, on an idle connection if there is one and not ``fresh``.
 
-        ``timeout`` is there for calls that began under another connect timeout.
+        ``timeout``: seconds for opening a connection: name lookup, TCP and the TLS handshake.
         """
-        connection = None if fresh else self._take(origin)
-        if connection is not None:
-            connection.carry(call, reused=True)
-            return
-        dial = _Dial(self._clock, call, self._dials.discard)
-        self._dials.add(dial)
-        if timeout is None:
-            timeout = self.connect_timeout
-        dial.start(self._endpoint(origin), self._factory(origin, dial), timeout)
+        server = self._servers.get(origin)
+        if server is None:
+            server = self._servers[origin] = _Server(self)
+        idle = server.connections
+        while idle and not fresh:
+            connection, _ = idle.popitem()
+            self._idle_count -= 1
+            if not connection.closing:
+                connection.carry(call, reused=True)
+                return
+        self._open_for(origin, server, call, timeout)
 
     def close(self) -> None:
         """Close every connection, opening ones too; those made later are closed after use."""
         self._closed = True
         self._sweep.clear()
-        for dial in list(self._dials):
-            dial.abort()
+        for opening in list(self._openings):
+            opening.abort()
         for connection in list(self._open):
             connection.abort()
 
-    def _factory(self, origin: Origin, dial: _Dial) -> Factory:
+    def _open_for(
+        self, origin: Origin, server: _Server, call: UpstreamCall, timeout: float
+    ) -> None:
+        opening = _Opening(self._clock, call, server, self._openings.discard)
+        self._openings.add(opening)
+
         def build() -> Connection:
-            connection = Connection(
-                origin.secure,
-                ready=dial.ready,
-                idle=lambda it: self._keep(origin, it),
-                lost=lambda it: self._forget(origin, it, dial),
-            )
-            dial.connection = connection
+            connection = opening.connection = Connection(origin.secure, opening)
             self._open.add(connection)
             return connection
 
-        return _ConnectionFactory(build)
+        opening.start(self._endpoint(origin), _ConnectionFactory(build), timeout)
 
-    def _take(self, origin: Origin) -> Connection | None:
-        idle = self._idle.get(origin, {})
-        while idle:
-            connection, _ = idle.popitem()
-            self._idle_count -= 1
-            if not connection.closing:
-                return connection
-        return None
-
-    def _keep(self, origin: Origin, connection: Connection) -> None:
-        if self._closed or self._idle_count >= self._size or self._idle_seconds <= 0:
-            connection.abort()
-            return
-        self._idle.setdefault(origin, {})[connection] = self._clock.seconds()
-        self._idle_count += 1
-        if self._idle_count == 1:
-            self._sweep.set(self._idle_seconds)
-
-    def _forget(self, origin: Origin, connection: Connection, dial: _Dial) -> None:
+    def forget(self, server: _Server, connection: Connection) -> None:
+        """Drop a connection that is gone."""
         self._open.discard(connection)
-        if self._idle.get(origin, {}).pop(connection, None) is not None:
+        if server.connections.pop(connection, None) is not None:
             self._idle_count -= 1
             if self._idle_count == 0:
                 self._sweep.clear()
-        dial.lost()
 
     def _close_expired(self) -> None:
-        """Close what has been idle too long; each origin's connections lie oldest first."""
+        """Close what has been idle too long; each server's connections are ordered by age."""
         now = self._clock.seconds()
         oldest: float | None = None
-        for idle in self._idle.values():
+        for server in self._servers.values():
+            idle = server.connections
             while idle:
                 connection, since = next(iter(idle.items()))
                 if since + self._idle_seconds > now:
@@ -188,39 +165,84 @@ class Pool:
             self._sweep.set(oldest + self._idle_seconds - now)
 
 
-class _Dial:
-    """One connection being opened for one call: from the endpoint to the handshake's end."""
+class _Server:
+    """The idle connections to one origin, oldest first, and the owner of those that were opened."""
+
+    __slots__ = ("_pool", "connections")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.connections: dict[Connection, float] = {}
+
+    def ready(self, connection: Connection) -> None:
+        """See `Owner`; reported to the opening."""
+
+    def idle(self, connection: Connection) -> None:
+        """See `Owner`: keep the connection for the next call, or close it."""
+        pool = self._pool
+        if pool._closed or pool._idle_count >= pool._size or pool._idle_seconds <= 0:
+            connection.abort()
+            return
+        self.connections[connection] = pool._clock.seconds()
+        pool._idle_count += 1
+        if pool._sweep.due == inf:
+            pool._sweep.set(pool._idle_seconds)
+
+    def lost(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self._pool.forget(self, connection)
+
+
+class _Opening:
+    """One connection being opened for one call: from the endpoint to the handshake's end.
+
+    Until then it owns the connection, and stands in for it as the call's transport.
+    """
 
     def __init__(
-        self, clock: IReactorTime, call: UpstreamCall, over: Callable[[_Dial], None]
+        self,
+        clock: IReactorTime,
+        call: UpstreamCall,
+        server: _Server,
+        over: Callable[[_Opening], None],
     ) -> None:
+        self._server = server
         self.connection: Connection | None = None
         self._call: UpstreamCall | None = call
         self._over = over
         self._deadline = Deadline(clock, self._expired)
         self._connecting: Deferred[IProtocol] | None = None
-        call.carrier = self
+        call.transport = self
 
     def start(self, endpoint: IStreamClientEndpoint, factory: Factory, timeout: float) -> None:
         """Open the connection, in at most ``timeout`` seconds."""
         self._deadline.set(timeout)
-        self._connecting = connecting = endpoint.connect(factory)
+        try:
+            self._connecting = connecting = endpoint.connect(factory)
+        except BaseException:
+            self._leave()
+            raise
         connecting.addCallbacks(self._connected, self._failed)
 
     def ready(self, connection: Connection) -> None:
-        """The connection may carry the call now."""
+        """See `Owner`: the connection may carry the call now."""
+        connection.owner = self._server
         call = self._leave()
         if call is None:
             connection.abort()
         else:
             connection.carry(call, reused=False)
 
-    def lost(self) -> None:
-        """The connection closed; that matters only while it was not ready yet."""
+    def idle(self, connection: Connection) -> None:
+        """See `Owner`; a connection that was never ready is never idle."""
+
+    def lost(self, connection: Connection) -> None:
+        """See `Owner`: the connection closed before it was ready."""
+        self._server.lost(connection)
         self._fail(CONNECT_ERROR)
 
     def abort(self) -> None:
-        """Nobody wants the connection any more."""
+        """The connection is no longer wanted."""
         if self._leave() is not None:
             self._stop()
 
@@ -231,10 +253,16 @@ class _Dial:
 
     def _connected(self, _: object) -> None:
         self._connecting = None
+        # Twisted's endpoints put a wrapper around the protocol until this moment, which from now on
+        # would only cost a call for each read.
+        connection = self.connection
+        transport: Any = None if connection is None else connection.transport
+        if isinstance(getattr(transport, "protocol", None), _WrappingProtocol):
+            transport.protocol = connection
 
     def _failed(self, _: Failure) -> None:
-        # Whatever it was (lookup, refusal, TLS, our own cancellation), there is no connection. Its
-        # text may hold addresses, so it goes nowhere.
+        # Lookup, refusal, TLS or our own cancellation: there is no connection. The failure's text
+        # may hold addresses, so it is dropped.
         self._connecting = None
         self._fail(CONNECT_ERROR)
 
@@ -245,8 +273,8 @@ class _Dial:
         call = self._leave()
         if call is not None:
             self._stop()
-            call.carrier = None
-            call.receiver.broken(UpstreamError(reason))
+            call.transport = None
+            call.handler.broken(UpstreamError(reason))
 
     def _leave(self) -> UpstreamCall | None:
         self._deadline.clear()

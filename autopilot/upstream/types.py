@@ -1,68 +1,52 @@
-"""One request on its way upstream: its handle, what can come back, and who is told.
+"""One request on its way upstream: its handle, what can come back, and who handles that.
 
-Values and shapes only. What carries a call (a connection, or the opening of one) and what becomes
-of its response are both somebody else's business.
+Values and shapes only. A transport (a connection, or the opening of one) carries a call; an attempt
+or a stream handles its response.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
+
+from autopilot.http.response_parser import ResponseHead
 
 
-class ResponseHead(NamedTuple):
-    """A final response head, its fields in wire order and spelling.
-
-    ``length`` is the declared body length in bytes, ``None`` when the body is chunked or ends with
-    the connection. ``content_type`` is lower case and without parameters.
-    """
-
-    status: int
-    reason: bytes
-    fields: tuple[tuple[bytes, bytes], ...]
-    content_type: str
-    length: int | None
-
-    def __repr__(self) -> str:
-        return f"ResponseHead({self.status}, {self.content_type!r}, length={self.length})"
-
-    def field(self, name: bytes) -> str | None:
-        """The first value of the field with this lower-case name."""
-        for key, value in self.fields:
-            if key.lower() == name:
-                return value.decode("latin-1")
-        return None
-
-
-class UpstreamError(NamedTuple):
-    """A call that ended without a complete response; ``reason`` is from the verdict's vocabulary.
+class UpstreamError(Struct, frozen=True, gc=False):
+    """A call that ended without a complete response; ``reason`` is one of `retry_policy.REASONS`.
 
     ``stale`` marks a reused connection that closed before any byte of the response: the server had
-    most likely closed it while it lay idle, so the request may safely be sent once more (RFC 9112,
-    section 9.3.1).
+    most likely closed it while it was idle, so the request may safely be sent once more (RFC 9112
+    §9.3.1). ``internal`` marks a fault of the router's own, already logged.
     """
 
     reason: str
     stale: bool = False
+    internal: bool = False
 
 
 class ResponseHandler(Protocol):
-    """Whoever waits for a response. After ``end`` or ``broken`` nothing more is called."""
+    """Takes a response as it arrives. After ``whole``, ``end`` or ``broken`` nothing follows."""
 
-    def head(self, head: ResponseHead) -> None:
-        """The final response head has arrived."""
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """One read of the socket brought the complete response."""
+
+    def head(self, head: ResponseHead, body: bytes) -> None:
+        """The final response head has arrived, and what of the body came in the same read."""
 
     def body(self, data: bytes) -> None:
         """Body bytes have arrived, as many as one read of the socket brought; never none."""
 
-    def end(self) -> None:
-        """The response is complete."""
+    def end(self, body: bytes) -> None:
+        """The response is complete; ``body`` is what came of it in the same read, if anything."""
 
-    def broken(self, broken: UpstreamError) -> None:
+    def broken(self, error: UpstreamError) -> None:
         """No complete response will come."""
 
 
 class Transport(Protocol):
-    """What a call rests on while it is open: a connection, or the opening of one."""
+    """What carries an open call: a connection, or the opening of one."""
 
     def abort(self) -> None:
         """Close at once and report nothing."""
@@ -77,32 +61,32 @@ class Transport(Protocol):
 class UpstreamCall:
     """One request on its way upstream, and the handle to stop it.
 
-    ``receiver`` may be replaced while the call is open; that is how a committed response leaves the
-    state machine behind.
+    ``handler`` may be replaced while the call is open: at commit the stream takes over, so that the
+    rest of the response does not pass through the state machine.
     """
 
-    __slots__ = ("carrier", "payload", "receiver")
+    __slots__ = ("handler", "payload", "transport")
 
-    def __init__(self, payload: bytes, receiver: ResponseHandler) -> None:
+    def __init__(self, payload: bytes, handler: ResponseHandler) -> None:
         self.payload = payload
-        self.receiver: ResponseHandler = receiver
-        self.carrier: Transport | None = None
+        self.handler: ResponseHandler = handler
+        self.transport: Transport | None = None
 
     def abort(self) -> None:
-        """Drop the call and its connection at once; the receiver hears nothing more.
+        """Drop the call and its connection at once; the handler is called no more.
 
-        Harmless when the call is over.
+        Does nothing once the call is over.
         """
-        carrier, self.carrier = self.carrier, None
-        if carrier is not None:
-            carrier.abort()
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.abort()
 
     def pause(self) -> None:
         """Stop reading the response until :meth:`resume`."""
-        if self.carrier is not None:
-            self.carrier.pause()
+        if self.transport is not None:
+            self.transport.pause()
 
     def resume(self) -> None:
         """Read the response again."""
-        if self.carrier is not None:
-            self.carrier.resume()
+        if self.transport is not None:
+            self.transport.resume()

@@ -1,85 +1,108 @@
 """The server side of HTTP/1.1: Twisted's channel with llhttp as its parser, and deadlines.
 
-Requests to a relayed endpoint go straight to it; for every other one it builds an ordinary Twisted
-request, so that everything above works unchanged. A site with Twisted's own channel works too, only
-slower: there the endpoints are leaves of the tree. What the parser refuses, what is too large and
-what is too slow is answered here with an error of the usual shape, and the connection is closed:
-after a framing error nothing on it can be trusted.
+Requests to a relayed endpoint go straight to it; for every other one the channel builds an ordinary
+Twisted request, so that everything above works unchanged. A site with Twisted's own channel works
+too, only slower: there the endpoints are leaves of the tree. What the parser rejects, what is too
+large and what is too slow is answered here with an error of the usual shape, and the connection is
+closed: after a framing error nothing on it can be trusted (RFC 9112 §9.6).
 
-A client that closes its sending side counts as gone, whether or not it still reads: the two cannot
-be told apart until something is written, and an abandoned request keeps costing upstream.
+A client that closes its sending side counts as gone, whether or not it still reads: the router
+cannot tell the two apart until it writes, and an abandoned request keeps costing upstream.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
-from autopilot.http.fields import Named, by_name
-from autopilot.http.immediate_write import hasten, relax
-from autopilot.http.request_id import request_id
-from autopilot.http.request_parser import Arrived, Phase, RequestParser
+from autopilot.http import immediate_write
+from autopilot.http.headers import by_name
+from autopilot.http.request_id import new_request_id, received_request_id
+from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
 from autopilot.http.timers import Deadline
 from autopilot.routing.router_error import RouterError
-from autopilot.web.channel_response import ChannelResponse, refused
+from autopilot.web.channel_response import ChannelResponse, error_response
 from autopilot.web.endpoint import RELAYED
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.server import Request
 
+    from autopilot.http.limits import Limits
     from autopilot.web.endpoint import Endpoint
-    from autopilot.web.site import AutopilotSite
 
 _LINGER = 5.0
 _TOO_SLOW = RouterError(408, "request_timeout", "The request took too long to arrive.")
 
 
+class ChannelSite(Protocol):
+    """What a channel needs of its site."""
+
+    reactor: IReactorTime
+    limits: Limits
+    endpoints: Mapping[bytes, Endpoint]
+    draining: bool
+    refused: Callable[[int], None]
+
+    def opened(self, channel: Channel) -> None:
+        """A client connected."""
+
+    def closed(self, channel: Channel) -> None:
+        """A client's connection is gone."""
+
+
 class Channel(HTTPChannel):
     """One client connection.
 
-    Bytes go to the reader only while no request is being answered; what a pipelining client sends
-    meanwhile is kept, up to a limit, and read afterwards. Requests that came in one read wait in
-    the reader.
+    Bytes go to the parser only while no request is being answered; what a pipelining client sends
+    meanwhile is kept, up to a limit, and parsed afterwards. Requests that came in one read wait in
+    the parser.
     """
 
-    site: AutopilotSite
+    site: ChannelSite
 
     def __init__(self) -> None:
         super().__init__()
         self._deaf = False
         self._lost = False
         self._dispatching = False
-        self._host: str | None = None
+        self._reading_paused = False
+        self._peer_host = ""
 
     # -- the connection
 
     def connectionMade(self) -> None:
         """See `IProtocol`."""
         super().connectionMade()
-        hasten(self.transport)
-        self._reader = RequestParser(self.site.limits)
-        self._deadline = Deadline(self.site.reactor, self._too_slow)
-        self._deadline.set(self.site.limits.head_timeout)
+        immediate_write.enable(self.transport)
+        self._peer_host = getattr(self.getPeer(), "host", "")
+        self._parser = RequestParser(self.site.limits)
+        # Lent to the response at hand, while the connection itself waits for nothing.
+        self.deadline = Deadline(self.site.reactor, self._too_slow)
+        self.deadline.set(self.site.limits.head_timeout)
         self.site.opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
         self._deaf = self._lost = True
-        self._deadline.clear()
+        self.deadline.close()
         self.site.closed(self)
         super().connectionLost(reason)
-        relax(self.transport)
+        immediate_write.disable(self.transport)
 
     def loseConnection(self) -> None:
         """Close when what was written has left; a client that takes too long over it is cut off."""
         if self._lost:
             return
         self._deaf = True
-        self._deadline.set(self.site.limits.flush_timeout)
+        self.deadline.expired = self._too_slow
+        self.deadline.set(self.site.limits.flush_timeout)
         super().loseConnection()
 
     def forceAbortClient(self) -> None:
@@ -89,7 +112,7 @@ class Channel(HTTPChannel):
     @property
     def idle(self) -> bool:
         """Whether no request is being received or answered."""
-        return not self.requests and self._reader.phase is Phase.IDLE
+        return not self.requests and self._parser.phase is Phase.IDLE
 
     @property
     def expecting(self) -> bool:
@@ -110,12 +133,6 @@ class Channel(HTTPChannel):
         elif not request.startedWriting:
             _announce_close(request)
 
-    @property
-    def _peer_host(self) -> str:
-        if self._host is None:
-            self._host = getattr(self.getPeer(), "host", "")
-        return self._host
-
     # -- bytes
 
     def dataReceived(self, data: bytes) -> None:
@@ -125,17 +142,18 @@ class Channel(HTTPChannel):
         if self._handlingRequest:
             self._keep(data)
             return
-        reader = self._reader
-        before = reader.phase
+        parser = self._parser
+        before = parser.phase
         if before is Phase.IDLE:
-            reader.limits = self.site.limits  # they may have changed since the last request
-        reader.feed(data)
+            parser.limits = self.site.limits  # they may have changed since the last request
+        parser.feed(data)
         self._dispatch(before)
 
     def _keep(self, data: bytes) -> None:
         self._dataBuffer.append(data)
         kept = sum(map(len, self._dataBuffer))
         if kept > self._optimisticEagerReadSize and not self._waitingForTransport:
+            self._reading_paused = True
             self._networkProducer.pauseProducing()
 
     # -- requests, one at a time
@@ -143,67 +161,64 @@ class Channel(HTTPChannel):
     def _dispatch(self, before: Phase | None) -> None:
         """Answer what has arrived, as far as it can be answered now; called again from within.
 
-        ``before`` is the phase that the reader was in until now, ``None`` after a response.
+        ``before`` is the phase that the parser was in until now, ``None`` after a response.
         """
         if self._dispatching:
             return
         self._dispatching = True
-        arrived = self._reader.arrived
+        arrived = self._parser.arrived
         try:
             while arrived and not self._handlingRequest and not self._deaf:
                 before = None
-                self._answer(arrived.popleft())
+                request = arrived.popleft()
+                self._handlingRequest = True
+                self.deadline.due = inf  # it rests while the request is answered
+                self.persistent = request.persistent and not self.site.draining
+                endpoint = self.site.endpoints.get(request.path)
+                if endpoint is None or request.method != b"POST":
+                    self._serve(request)
+                else:
+                    self._relay(request, endpoint)
         finally:
             self._dispatching = False
-        if self._handlingRequest or self._deaf:
+        if not (self._handlingRequest or self._deaf):
+            self._await(before)
+
+    def _await(self, before: Phase | None) -> None:
+        """Wait for more of the next request, or answer what the parser rejected."""
+        parser = self._parser
+        if parser.error is not None:
+            self._reject(parser.error)
             return
-        reader = self._reader
-        if reader.refusal is not None:
-            self._reject(reader.refusal)
-            return
-        if reader.phase is not before:
-            self._deadline.set(self._patience)
-        if reader.continue_expected and reader.phase is Phase.BODY:
-            # Not before its turn: it would be taken for part of the answer before.
-            reader.continue_expected = False
+        if parser.phase is not before:
+            self.deadline.set(self._patience)
+        if parser.continue_expected and parser.phase is Phase.BODY:
+            # Not before its turn: the client would take it for part of the answer before.
+            parser.continue_expected = False
             self._send100Continue()
 
-    def _answer(self, arrived: Arrived) -> None:
-        self._handlingRequest = True
-        self._deadline.rest()
-        self.persistent = arrived.persistent and not self.site.draining
-        endpoint = self.site.endpoint(arrived.target) if arrived.method == b"POST" else None
-        if endpoint is None:
-            self._serve(arrived)
-        else:
-            self._relay(arrived, endpoint)
-
-    def _relay(self, arrived: Arrived, endpoint: Endpoint) -> None:
-        identity = _identity(arrived.named)
-        answer = ChannelResponse(
+    def _relay(self, request: ArrivedRequest, endpoint: Endpoint) -> None:
+        headers = request.headers
+        given = headers.named.get(b"x-request-id")
+        identity = received_request_id(given) if given else new_request_id()
+        response = ChannelResponse(
             self,
             endpoint.dialect,
             identity,
-            modern=arrived.version == b"HTTP/1.1",
+            modern=request.version == b"HTTP/1.1",
             closing=not self.persistent,
-            sharing=endpoint.sharing(arrived.named),
+            sharing=None if endpoint.cors is None else endpoint.sharing(headers.named),
         )
-        self.requests.append(answer)
-        answer.exchange = endpoint.accept(
-            answer,
-            query=arrived.target.partition(b"?")[2],
-            fields=arrived.fields,
-            named=arrived.named,
-            body=arrived.body,
-            peer=self._peer_host,
-            request_id=identity,
+        self.requests.append(response)
+        response.exchange = endpoint.accept(
+            response, request.query, headers, request.body, self._peer_host, identity
         )
 
-    def _serve(self, arrived: Arrived) -> None:
+    def _serve(self, arrived: ArrivedRequest) -> None:
         """Let Twisted and the tree of resources answer."""
         request = cast("Request", self.requestFactory(self))
         add = request.requestHeaders.addRawHeader
-        for name, value in arrived.fields:
+        for name, value in arrived.headers.fields:
             add(name, value)
         self.requests.append(request)
         request.gotLength(len(arrived.body))
@@ -222,11 +237,16 @@ class Channel(HTTPChannel):
         if not self.persistent:
             self.loseConnection()
             return
-        if not self._waitingForTransport:
+        if self._reading_paused and not self._waitingForTransport:
+            self._reading_paused = False
             self._networkProducer.resumeProducing()
-        self._deadline.set(self._patience)
-        if self._reader.arrived or self._reader.phase is not Phase.IDLE:
-            self._dispatch(None)
+        deadline, parser = self.deadline, self._parser
+        deadline.expired = self._too_slow
+        if parser.phase is Phase.IDLE and not (parser.arrived or self._dataBuffer):
+            deadline.set(self.site.limits.idle_timeout)  # the usual case
+            return
+        deadline.set(self._patience)
+        self._dispatch(None)
         while self._dataBuffer and not self._handlingRequest and not self._deaf:
             data, self._dataBuffer = b"".join(self._dataBuffer), []
             self.dataReceived(data)
@@ -235,7 +255,7 @@ class Channel(HTTPChannel):
     def _patience(self) -> float:
         """How long the client may take for what it has to send next, in seconds."""
         limits = self.site.limits
-        match self._reader.phase:
+        match self._parser.phase:
             case Phase.IDLE:
                 return limits.idle_timeout
             case Phase.HEAD:
@@ -243,7 +263,7 @@ class Channel(HTTPChannel):
             case Phase.BODY:
                 return limits.body_timeout
 
-    # -- refusals
+    # -- errors
 
     def _too_slow(self) -> None:
         if self._deaf:
@@ -253,34 +273,30 @@ class Channel(HTTPChannel):
         else:
             self._reject(_TOO_SLOW)
 
-    def _reject(self, refusal: RouterError) -> None:
+    def _reject(self, error: RouterError) -> None:
         """Answer, then go on receiving for a moment, deaf to what comes.
 
         A client that is still sending must get to read the answer, and it will not if its data
-        meets a closed socket: that resets the connection.
+        meets a closed socket: that resets the connection (RFC 9112 §9.6).
         """
         self._deaf = True
         self.requests.clear()
         self._dataBuffer = []
         transport: Any = self.transport
-        transport.write(self._rejection(refusal))
-        self.site.refused(refusal.status)
+        transport.write(self._rejection(error))
+        self.site.refused(error.status)
         if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
             transport.loseWriteConnection()
-            self._deadline.set(_LINGER)
+            self.deadline.set(_LINGER)
         else:
             self.loseConnection()
 
-    def _rejection(self, refusal: RouterError) -> bytes:
-        named, path = by_name(self._reader.fields), self._reader.path
-        endpoint = self.site.endpoint(path)
+    def _rejection(self, error: RouterError) -> bytes:
+        named, path = by_name(self._parser.fields), self._parser.path
+        endpoint = self.site.endpoints.get(path)
         sharing = endpoint.sharing(named) if endpoint is not None else None
-        return refused(refusal, _identity(named), RELAYED.get(path), sharing or (), closing=True)
-
-
-def _identity(named: Named) -> str:
-    values = named.get(b"x-request-id")
-    return request_id(values[-1].decode("latin-1") if values else None)
+        identity = received_request_id(named.get(b"x-request-id", ()))
+        return error_response(error, identity, RELAYED.get(path), sharing or (), closing=True)
 
 
 def _announce_close(request: Request) -> None:

@@ -1,41 +1,63 @@
 """The client's side of an exchange on the router's own channel: straight to the transport.
 
 It does for a relayed response what a Twisted request does for every other one, without the request:
-bodies and heads leave as they are, in as few writes as they came in.
+heads and bodies leave as they are, in as few writes as they came in.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.web.http import datetimeToString
 
 from autopilot.http import error_bodies
-from autopilot.http.headers import field_lines
+from autopilot.http.headers import BODILESS
 from autopilot.web.cors import shared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IPushProducer
     from twisted.python.failure import Failure
 
+    from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field
-    from autopilot.relay.dialect import Dialect
+    from autopilot.http.timers import Deadline
     from autopilot.relay.downstream import CommittedHead
-    from autopilot.relay.engine import Exchange
+    from autopilot.relay.exchange import Exchange
     from autopilot.routing.router_error import RouterError
-    from autopilot.web.channel import Channel
 
-_BODILESS = frozenset({204, 304})
 _LAST_CHUNK = b"0\r\n\r\n"
+
+
+class ClientChannel(Protocol):
+    """What a response needs of the channel that its request came on."""
+
+    transport: Any
+    deadline: Deadline
+    """The channel's own; it rests while a response is under way, and is lent to it."""
+
+    def requestDone(self, request: ChannelResponse) -> None:
+        """The response is written."""
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See `IConsumer`."""
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+
+    def loseConnection(self) -> None:
+        """Close when what was written has left."""
+
+    def forceAbortClient(self) -> None:
+        """Close at once."""
 
 
 class ChannelResponse:
     """Writes one response; see :class:`Downstream`. Every method is harmless without a client.
 
-    Its channel keeps it among its requests: it has the two members that a channel asks of them.
+    Its channel keeps it among its requests: it has the two members that a channel uses of them.
     """
 
     __slots__ = (
@@ -44,6 +66,7 @@ class ChannelResponse:
         "_closing",
         "_dialect",
         "_modern",
+        "_producing",
         "_request_id",
         "_sharing",
         "_unframed",
@@ -55,7 +78,7 @@ class ChannelResponse:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: ClientChannel,
         dialect: Dialect,
         request_id: str,
         *,
@@ -65,18 +88,17 @@ class ChannelResponse:
     ) -> None:
         """``modern``: the client speaks HTTP/1.1. ``closing``: this is its last response.
 
-        ``sharing`` is what the router says of sharing it with other origins, in the upstream's
-        stead; ``None`` leaves that to the upstream.
+        ``sharing`` are the router's CORS fields, in place of the upstream's; ``None`` leaves CORS
+        to the upstream.
         """
-        transport: Any = channel.transport
         self._channel = channel
         self._dialect = dialect
         self._request_id = request_id
         self._modern = modern
         self._closing = closing
         self._sharing = sharing
-        self._write = transport.write
-        self._chunked = self._unframed = False
+        self._write = channel.transport.write
+        self._chunked = self._unframed = self._producing = False
         self.exchange: Exchange | None = None
         self.committed = False
         self.gone = False
@@ -86,8 +108,9 @@ class ChannelResponse:
     def connectionLost(self, reason: Failure) -> None:
         """The client has left."""
         self.gone = True
-        if self.exchange is not None:
-            self.exchange.client_gone()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone()
 
     def announce_close(self) -> None:
         """The channel closes after this response; say so, if there is still time to."""
@@ -95,39 +118,71 @@ class ChannelResponse:
 
     # -- for the exchange
 
+    def timer(self, expired: Callable[[], None]) -> Deadline:
+        """See `Downstream`."""
+        deadline = self._channel.deadline
+        deadline.expired = expired
+        return deadline
+
+    def whole(self, head: CommittedHead, body: bytes) -> None:
+        """See `Downstream`; one write."""
+        written = self._head(head)
+        if not self._chunked:
+            written.append(body)
+        elif body:
+            written.append(b"%x\r\n%b\r\n%b" % (len(body), body, _LAST_CHUNK))
+        else:
+            written.append(_LAST_CHUNK)
+        self.committed = True
+        if not self.gone:
+            self._write(b"".join(written))
+            self.exchange = None  # it refers to this response in turn
+            self._channel.requestDone(self)
+
     def commit(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`."""
+        written = self._head(head)
+        if body:
+            written.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
         self.committed = True
+        if not self.gone:
+            self._write(b"".join(written))
+
+    def _head(self, head: CommittedHead) -> list[bytes]:
+        """Return the response head in pieces, and settle the framing of the body."""
         status = head.status
-        end = b"\r\n"
         fields = head.fields if self._sharing is None else shared(head.fields, self._sharing)
-        if not head.framed and status not in _BODILESS:
+        written = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason or _phrase(status))]
+        for field in fields:
+            written.append(b"%b: %b\r\n" % field)  # noqa: PERF401  a comprehension is a call
+        # On a stream some clients take a cut for the end if the close was announced (contract §7).
+        if self._closing and not head.streams:
+            written.append(b"Connection: close\r\n")
+        if not head.framed and status not in BODILESS:
             self._chunked = self._modern
             self._unframed = not (self._modern or head.rechunk)
             if self._chunked:
-                end = b"Transfer-Encoding: chunked\r\n\r\n"
-                body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-        if self._closing and not head.streams:
-            # On a stream some clients take a cut for the end where the close was announced.
-            end = b"Connection: close\r\n" + end
-        if not self.gone:
-            self._write(
-                b"HTTP/1.1 %d %b\r\n%b%b%b"
-                % (status, head.reason or _phrase(status), field_lines(fields), end, body)
-            )
+                written.append(b"Transfer-Encoding: chunked\r\n")
+        written.append(b"\r\n")
+        return written
 
     def write(self, data: bytes) -> None:
         """See `Downstream`."""
         if not self.gone:
             self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def finish(self) -> None:
-        """See `Downstream`."""
+    def finish(self, data: bytes) -> None:
+        """See `Downstream`; one write."""
         if self.gone:
             return
         if self._chunked:
-            self._write(_LAST_CHUNK)
-        self._channel.unregisterProducer()
+            data = b"%x\r\n%b\r\n%b" % (len(data), data, _LAST_CHUNK) if data else _LAST_CHUNK
+        if data:
+            self._write(data)
+        if self._producing:
+            self._producing = False
+            self._channel.unregisterProducer()
+        self.exchange = None  # it refers to this response in turn
         self._channel.requestDone(self)
 
     def cut(self) -> None:
@@ -139,43 +194,52 @@ class ChannelResponse:
         if self._unframed:
             self.abort()
         elif not self.gone:
-            self._channel.unregisterProducer()
+            self._stop_producing()
             self._channel.loseConnection()
 
     def abort(self) -> None:
         """See `Downstream`."""
         if not self.gone:
-            self._channel.unregisterProducer()
+            self._stop_producing()
             self._channel.forceAbortClient()
 
-    def refuse(self, refusal: RouterError) -> None:
+    def refuse(self, error: RouterError) -> None:
         """See `Downstream`."""
         if self.gone:
             return
         self.committed = True
         closing, sharing = self._closing, self._sharing or ()
-        self._write(refused(refusal, self._request_id, self._dialect, sharing, closing=closing))
+        self._write(
+            error_response(error, self._request_id, self._dialect, sharing, closing=closing)
+        )
+        self.exchange = None
         self._channel.requestDone(self)
 
-    def error_event(self, refusal: RouterError) -> bytes:
+    def error_event(self, error: RouterError) -> bytes:
         """See `Downstream`."""
-        return error_bodies.error_event(refusal, self._dialect)
+        return error_bodies.error_event(error, self._dialect)
 
     def produce(self, producer: IPushProducer) -> None:
         """See `Downstream`."""
         if not self.gone:
-            self._channel.registerProducer(cast("Any", producer), True)
+            self._producing = True
+            self._channel.registerProducer(producer, True)
+
+    def _stop_producing(self) -> None:
+        if self._producing:
+            self._producing = False
+            self._channel.unregisterProducer()
 
 
-def refused(
-    refusal: RouterError,
+def error_response(
+    error: RouterError,
     request_id: str,
     dialect: Dialect | None,
     sharing: Sequence[Field] = (),
     *,
     closing: bool,
 ) -> bytes:
-    """A complete response that says why, for where no Twisted request writes it."""
+    """Return a complete error response, for where no Twisted request writes it."""
     fields = [
         (b"Date", datetimeToString()),
         (b"x-request-id", request_id.encode("ascii")),
@@ -183,7 +247,7 @@ def refused(
     ]
     if closing:
         fields.append((b"Connection", b"close"))
-    return error_bodies.raw_response(refusal, _phrase(refusal.status), fields, dialect)
+    return error_bodies.raw_response(error, _phrase(error.status), fields, dialect)
 
 
 def _phrase(status: int) -> bytes:

@@ -1,4 +1,4 @@
-"""One relayed endpoint: where a request that arrived becomes an exchange of the data plane."""
+"""The relayed endpoints: where a request that arrived becomes an exchange of the data plane."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from autopilot.http import error_bodies
-from autopilot.relay.dialect import Dialect
-from autopilot.relay.downstream import Downstream, Inbound
+from autopilot.http.dialect import Dialect
+from autopilot.http.error_bodies import INTERNAL
+from autopilot.relay.downstream import ClientRequest
 
 if TYPE_CHECKING:
-    from autopilot.http.fields import Named
-    from autopilot.http.headers import Field
-    from autopilot.relay.engine import Exchange
+    from twisted.internet.interfaces import IReactorTime
+
+    from autopilot.http.headers import Field, Named, RequestHeaders
+    from autopilot.relay.downstream import Downstream
+    from autopilot.relay.exchange import Exchange
     from autopilot.relay.proxy import Proxy
     from autopilot.web.cors import Cors
 
@@ -33,16 +35,23 @@ class Endpoint:
     ``cors`` says with pages of which other origins responses are shared; ``None`` with none.
     """
 
+    __slots__ = ("_path", "_proxy", "cors", "dialect")
+
     _log = Logger()
 
-    def __init__(self, gateway: Proxy, dialect: Dialect, path: bytes) -> None:
-        self._gateway = gateway
+    def __init__(self, proxy: Proxy, dialect: Dialect, path: bytes) -> None:
+        self._proxy = proxy
         self._path = path
         self.dialect = dialect
         self.cors: Cors | None = None
 
+    @property
+    def clock(self) -> IReactorTime:
+        """The clock of the exchanges."""
+        return self._proxy.clock
+
     def sharing(self, named: Named) -> tuple[Field, ...] | None:
-        """What the response to a request with these fields says of being shared; if anything."""
+        """Return the CORS fields of the response to a request with these fields, if CORS is on."""
         cors = self.cors
         if cors is None:
             return None
@@ -51,25 +60,26 @@ class Endpoint:
 
     def accept(
         self,
-        downstream: Downstream,
-        *,
+        response: Downstream,
         query: bytes,
-        fields: list[Field],
-        named: Named,
+        headers: RequestHeaders,
         body: bytes,
         peer: str,
         request_id: str,
     ) -> Exchange | None:
-        """Start the exchange of one request, which writes the response itself."""
+        """Start the exchange of one request, which writes the response itself.
+
+        The exchange has a boundary for its own faults; this one is for those around it.
+        """
         try:
-            return self._gateway.accept(
-                Inbound(self.dialect, self._path, query, fields, named, body, peer, request_id),
-                downstream,
+            request = ClientRequest(
+                self.dialect, self._path, query, headers, body, peer, request_id
             )
+            return self._proxy.accept(request, response)
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
-            self._log.failure("a request could not be taken in")
-            if downstream.committed:
-                downstream.abort()
+            self._log.failure("A request could not be accepted")
+            if response.committed:
+                response.abort()
             else:
-                downstream.refuse(error_bodies.INTERNAL)
+                response.refuse(INTERNAL)
             return None

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from autopilot.http.fields import by_name
+from autopilot.http.headers import read_request_headers
 from autopilot.routing.router_error import RouterError
 from autopilot.web.twisted_response import TwistedResponse, refuse
 
@@ -57,24 +57,23 @@ class RelayResource(Resource):
         return NOT_DONE_YET
 
     def _relay(self, request: Request, fields: list[Field]) -> None:
-        named = by_name(fields)
-        sharing = self._endpoint.sharing(named)
-        downstream = TwistedResponse(request, self._endpoint.dialect, sharing)
+        endpoint, headers = self._endpoint, read_request_headers(fields)
+        sharing = endpoint.sharing(headers.named)
+        response = TwistedResponse(request, endpoint.dialect, endpoint.clock, sharing)
         gone = request.notifyFinish()
         assert request.content is not None
-        exchange = self._endpoint.accept(
-            downstream,
-            query=request.uri.partition(b"?")[2],
-            fields=fields,
-            named=named,
-            body=request.content.read(),
-            peer=getattr(request.getClientAddress(), "host", ""),
-            request_id=_identity(request),
+        exchange = endpoint.accept(
+            response,
+            request.uri.partition(b"?")[2],
+            headers,
+            request.content.read(),
+            getattr(request.getClientAddress(), "host", ""),
+            _identity(request),
         )
 
         def ended(reason: Failure | None) -> None:
             if isinstance(reason, Failure):
-                downstream.gone = True
+                response.lost()
                 if exchange is not None:
                     exchange.client_gone()
 

@@ -36,14 +36,14 @@ class RootResource(Resource):
     ``endpoints`` are the leaves' endpoints by path; the router's own channel calls them directly.
     """
 
-    def __init__(self, pages: IResource, gateway: Proxy | None) -> None:
+    def __init__(self, pages: IResource, proxy: Proxy | None) -> None:
         super().__init__()
         self._pages = pages
         self._not_found = _NotFound()
         self._cors: Cors | None = None
         self.endpoints: Mapping[bytes, Endpoint] = (
-            {path: Endpoint(gateway, dialect, path) for path, dialect in RELAYED.items()}
-            if gateway is not None
+            {path: Endpoint(proxy, dialect, path) for path, dialect in RELAYED.items()}
+            if proxy is not None
             else {}
         )
         self._leaves = {

@@ -48,7 +48,7 @@ class AutopilotSite(Site):
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.timeOut = None  # the channel's own deadlines replace Twisted's idle timer
         self.limits = limits
-        self._endpoints: Mapping[bytes, Endpoint] = (
+        self.endpoints: Mapping[bytes, Endpoint] = (
             resource.endpoints if isinstance(resource, RootResource) else {}
         )
         self.refused = refused
@@ -68,10 +68,6 @@ class AutopilotSite(Site):
 
     def stopFactory(self) -> None:
         """Do nothing: `startFactory` started nothing."""
-
-    def endpoint(self, target: bytes) -> Endpoint | None:
-        """Return the endpoint that relays requests for this target, if there is one."""
-        return self._endpoints.get(target.partition(b"?")[0])
 
     def opened(self, channel: Channel) -> None:
         """Register the channel of a new connection."""

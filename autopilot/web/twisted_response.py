@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.web.http_headers import Headers
 
 from autopilot.http import error_bodies
+from autopilot.http.headers import BODILESS
+from autopilot.http.timers import Deadline
 from autopilot.web.cors import shared
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IPushProducer
+    from twisted.internet.interfaces import IPushProducer, IReactorTime
     from twisted.web.server import Request
 
     from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field
     from autopilot.relay.downstream import CommittedHead
     from autopilot.routing.router_error import RouterError
-
-_BODILESS = frozenset({204, 304})
 
 
 class WireHeaders(Headers):
@@ -76,10 +76,15 @@ class TwistedResponse:
     """Writes one response; see :class:`Downstream`. No method fails if the client has gone."""
 
     def __init__(
-        self, request: Request, dialect: Dialect, sharing: Sequence[Field] | None = None
+        self,
+        request: Request,
+        dialect: Dialect,
+        clock: IReactorTime,
+        sharing: Sequence[Field] | None = None,
     ) -> None:
         """``sharing`` are the CORS fields for a relayed response; the tree sets those of errors."""
         self._request = request
+        self._deadline = Deadline(clock, _never)
         self._dialect = dialect
         self._sharing = sharing
         self._producing = False
@@ -90,6 +95,21 @@ class TwistedResponse:
     def committed(self) -> bool:
         """See `Downstream`."""
         return bool(self._request.startedWriting)
+
+    def lost(self) -> None:
+        """The client has left."""
+        self.gone = True
+        self._deadline.close()
+
+    def timer(self, expired: Callable[[], None]) -> Deadline:
+        """See `Downstream`."""
+        self._deadline.expired = expired
+        return self._deadline
+
+    def whole(self, head: CommittedHead, body: bytes) -> None:
+        """See `Downstream`."""
+        self.commit(head, body)
+        self.finish(b"")
 
     def commit(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`."""
@@ -105,7 +125,7 @@ class TwistedResponse:
             request.clientproto == b"HTTP/1.1"
             or head.framed
             or head.rechunk
-            or head.status in _BODILESS
+            or head.status in BODILESS
         )
         request.setResponseCode(head.status, head.reason or None)
         request.responseHeaders = fields
@@ -117,9 +137,11 @@ class TwistedResponse:
         """See `Downstream`."""
         self._request.write(data)
 
-    def finish(self) -> None:
+    def finish(self, data: bytes) -> None:
         """See `Downstream`."""
-        self._stop_producing()
+        if data:
+            self.write(data)
+        self._release()
         if not self.gone:
             self._request.finish()
 
@@ -132,14 +154,14 @@ class TwistedResponse:
         if self._unframed:
             self.abort()
             return
-        self._stop_producing()
+        self._release()
         channel = self._request.channel
         if not self.gone and channel is not None:
             channel.loseConnection()
 
     def abort(self) -> None:
         """See `Downstream`."""
-        self._stop_producing()
+        self._release()
         channel = self._request.channel
         if not self.gone and channel is not None:
             # Twisted's own channel would log the client's address in forceAbortClient.
@@ -147,6 +169,7 @@ class TwistedResponse:
 
     def refuse(self, error: RouterError) -> None:
         """See `Downstream`."""
+        self._release()
         if not self.gone:
             refuse(self._request, error, self._dialect)
 
@@ -160,10 +183,16 @@ class TwistedResponse:
             self._request.registerProducer(producer, True)
             self._producing = True
 
-    def _stop_producing(self) -> None:
+    def _release(self) -> None:
+        """Let go of the timer and the producer; the response is over."""
+        self._deadline.close()
         if self._producing and not self.gone:
             self._request.unregisterProducer()
         self._producing = False
+
+
+def _never() -> None:
+    """Expire without effect: no exchange has borrowed the deadline."""
 
 
 def refuse(request: Request, error: RouterError, dialect: Dialect | None = None) -> None:

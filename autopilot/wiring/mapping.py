@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autopilot.http.limits import Limits
-from autopilot.relay.attempt import Timeouts
-from autopilot.relay.config import Admission
-from autopilot.relay.course import Conduct
-from autopilot.relay.journal import Memory
+from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.sse_guard import GuardLevel
+from autopilot.request.parse import ParseConfig
 from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
@@ -17,15 +15,16 @@ from autopilot.routing.retry_policy import Policy
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
+from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Origin
 
 if TYPE_CHECKING:
     from autopilot.settings import Settings
 
 
-def memory(settings: Settings) -> Memory:
-    """Return the empty state that the router keeps between requests."""
-    return Memory(
+def tables(settings: Settings) -> StateTables:
+    """Return empty state tables."""
+    return StateTables(
         SessionAffinity(
             ttl=settings.sticky_ttl_secs,
             max_entries=settings.sticky_max_entries,
@@ -36,14 +35,14 @@ def memory(settings: Settings) -> Memory:
     )
 
 
-def configure_state(memory: Memory, settings: Settings) -> None:
-    """Apply changed settings to the state; it keeps its entries as far as the new limits allow."""
-    memory.stickiness.configure(
+def configure_state(tables: StateTables, settings: Settings) -> None:
+    """Apply other settings to the tables, which keep what they hold as far as those allow."""
+    tables.affinity.configure(
         ttl=settings.sticky_ttl_secs,
         max_entries=settings.sticky_max_entries,
         list_retry=settings.list_retry_ms / 1000,
     )
-    memory.cooldown.configure(
+    tables.breaker.configure(
         threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000
     )
 
@@ -74,32 +73,35 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def admission(settings: Settings) -> Admission:
-    """Return the relay's configuration: which requests it admits, and how it relays them."""
-    return Admission(
-        rules=Rules(
-            aliases=frozenset(settings.aliases),
-            max_list_items=settings.max_model_list_items,
-            unknown_models=settings.unknown_models,
-            require_tee=settings.require_tee,
+def parsing(settings: Settings) -> ParseConfig:
+    """Return what requests are parsed by."""
+    rules = Rules(
+        aliases=frozenset(settings.aliases),
+        max_list_items=settings.max_model_list_items,
+        unknown_models=settings.unknown_models,
+        require_tee=settings.require_tee,
+    )
+    return ParseConfig.of(rules, Commit(settings.commit), settings.max_request_bytes)
+
+
+def relay(settings: Settings) -> RelayConfig:
+    """Return the configuration of the data plane."""
+    return RelayConfig(
+        parsing=parsing(settings),
+        timeouts=Timeouts(
+            connect=settings.upstream_connect_timeout_ms / 1000,
+            header=settings.upstream_header_timeout_ms / 1000,
+            unary=settings.upstream_unary_timeout_ms / 1000,
+            first_body_byte=settings.upstream_first_body_byte_timeout_ms / 1000,
+            idle=settings.upstream_idle_timeout_ms / 1000,
+            error_body=settings.error_body_timeout_ms / 1000,
+            failover_after=settings.failover_after_ms / 1000,
+            total=settings.total_deadline_ms / 1000,
         ),
-        conduct=Conduct(
-            timeouts=Timeouts(
-                header=settings.upstream_header_timeout_ms / 1000,
-                unary=settings.upstream_unary_timeout_ms / 1000,
-                first_body_byte=settings.upstream_first_body_byte_timeout_ms / 1000,
-                idle=settings.upstream_idle_timeout_ms / 1000,
-                error_body=settings.error_body_timeout_ms / 1000,
-                total=settings.total_deadline_ms / 1000,
-            ),
-            policy=Policy(settings.failover_policy),
-            guard=GuardLevel(settings.sse_guard),
-            max_attempts=settings.max_attempts,
-            commit_max_bytes=settings.commit_max_bytes,
-        ),
-        commit=Commit(settings.commit),
-        trust=Trust(settings.trust_proxy_headers, settings.trusted_proxy_cidrs),
+        policy=Policy(settings.failover_policy),
+        guard=GuardLevel(settings.sse_guard),
+        max_attempts=settings.max_attempts,
+        commit_max_bytes=settings.commit_max_bytes,
         max_active=settings.max_concurrent_requests,
-        max_body=settings.max_request_bytes,
-        failover_after=settings.failover_after_ms / 1000,
+        trust=Trust(settings.trust_proxy_headers, settings.trusted_proxy_cidrs),
     )

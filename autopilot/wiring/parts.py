@@ -112,20 +112,19 @@ class Parts:
         sections = SectionCache()
         self.updates = LiveUpdates(reactor, lambda: sections(self.status()))
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
-        self.memory = mapping.memory(settings)
+        self.tables = mapping.tables(settings)
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
             self.clock,
             endpoints,
             size=settings.upstream_pool_size,
             idle=settings.upstream_pool_idle_ms / 1000,
-            connect_timeout=settings.upstream_connect_timeout_ms / 1000,
         )
         agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
         self.control = self._control_plane(reactor, agent)
         self.attestation = self._attestation(reactor, agent)
         self.exporting: OtlpExporter | None = None
-        self.gateway = self._gateway(self._tracer(reactor, traces))
+        self.proxy = self._proxy(self._tracer(reactor, traces))
         self.documents = ModelDocuments(settings.aliases, int(time.time()))
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
@@ -134,9 +133,8 @@ class Parts:
     def configure(self, settings: Settings) -> None:
         """Apply the settings that can change at run time; requests in flight keep the old ones."""
         self.settings = settings
-        self.gateway.configure(mapping.admission(settings))
-        mapping.configure_state(self.memory, settings)
-        self.pool.connect_timeout = settings.upstream_connect_timeout_ms / 1000
+        self.proxy.configure(mapping.relay(settings))
+        mapping.configure_state(self.tables, settings)
         self.reporter.sample = settings.log_sample
         self.documents.rename(settings.aliases)
         for site in self._sites:
@@ -156,7 +154,7 @@ class Parts:
             updates=self.updates,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
-        tree = RootResource(pages.app.resource(), self.gateway if clients else None)
+        tree = RootResource(pages.app.resource(), self.proxy if clients else None)
         if clients:
             tree.set_cors(Cors.of(self.settings.cors_allow_origins))
             self._shared.append(tree)
@@ -186,12 +184,12 @@ class Parts:
         return StatusReport(
             version=__version__,
             readiness=self.readiness(),
-            active=self.gateway.active,
+            active=self.proxy.active,
             most_active=self.settings.max_concurrent_requests,
             ranking=self.control.snapshot.ranking,
-            cooling=self.memory.cooldown.remaining(now),
-            first_content=self.memory.experience.first_content(now),
-            throughput=self.memory.experience.throughput(now),
+            cooling=self.tables.breaker.remaining(now),
+            first_content=self.tables.latency.first_content(now),
+            throughput=self.tables.latency.throughput(now),
             evidence=self.attestation.findings(),
             recent=self.recent.summary(),
             window=self.history.window(),
@@ -204,7 +202,7 @@ class Parts:
         """
         catalog = self.control.snapshot.catalog
         consumers: tuple[tuple[Callable[..., None], tuple[object, ...]], ...] = (
-            (self.metrics.request, (record, catalog if catalog is not None else ())),
+            (self.metrics.request, (record, catalog.models if catalog is not None else ())),
             (self.recent.add, (record,)),
             (self.history.add, (record,)),
             (self.reporter.report, (record,)),
@@ -261,7 +259,7 @@ class Parts:
             traces, __version__, lambda: self.control.snapshot.catalog or (), self._failures
         )
 
-    def _gateway(self, tracer: Tracer | None) -> Proxy:
+    def _proxy(self, tracer: Tracer | None) -> Proxy:
         settings = self.settings
         backend = Origin.of(settings.backend_base_url)
         return Proxy(
@@ -272,10 +270,10 @@ class Parts:
                 Dialect.MESSAGES: Origin.of(settings.messages_base_url),
                 Dialect.RESPONSES: Origin.of(settings.responses_base_url),
             },
-            mapping.admission(settings),
-            self.memory,
+            mapping.relay(settings),
+            self.tables,
             hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
-            snapshot=lambda: self.control.snapshot,
+            feeds=self.control,
             record=self.record,
             refreshed_in=self.control.refreshed_in,
             tracer=tracer,
@@ -286,13 +284,13 @@ class Parts:
             return -1 if at is None else (self.clock.seconds() - at) * 1000
 
         return Gauges(
-            requests_active=lambda: self.gateway.active,
+            requests_active=lambda: self.proxy.active,
             snapshot_age_ms=lambda: age_ms(self.control.snapshot.utilization_at),
             allowlist_age_ms=lambda: age_ms(self.control.snapshot.catalog_at),
             candidates=lambda: len(self.control.snapshot.ranking),
             allowlist_size=lambda: len(self.control.snapshot.catalog or ()),
-            cooling_models=lambda: len(self.memory.cooldown.open),
-            sticky_entries=lambda: len(self.memory.stickiness),
+            cooling_models=lambda: len(self.tables.breaker.open),
+            sticky_entries=lambda: len(self.tables.affinity),
         )
 
 

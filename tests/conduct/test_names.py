@@ -66,7 +66,9 @@ class AliasTests(SynchronousTestCase):
         served.stub.script(best, ["404-model"])
         seen = served.ask(ALIAS, "another")
         self.assertEqual((seen.status, seen.end), (200, WHOLE))
-        self.assertEqual(served.records[-1].failovers, ("model_not_found",))
+        self.assertEqual(
+            [each.reason for each in served.records[-1].failovers], ["model_not_found"]
+        )
 
     def test_all_renamed(self) -> None:
         """Every model is replaced by another overnight: the alias goes on with the new ones."""

@@ -44,7 +44,7 @@ class ConductTests(SynchronousTestCase):
     def ask(self, model: str) -> tuple[Seen, list[str]]:
         """One streamed answer, and why other models were turned from."""
         seen = self.served.ask(model)
-        return seen, list(self.served.records[-1].failovers)
+        return seen, [each.reason for each in self.served.records[-1].failovers]
 
     def said(self, model: str) -> Seen:
         """What the stub says to the last call of a model, without a router."""

@@ -14,6 +14,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot.http.limits import Limits
+from autopilot.request.parse import ParseConfig
 from tests.corpus import strict
 from tests.corpus.corpora import REQUESTS, Case, Ending, small_reads
 from tests.corpus.expected import How, Outcome, Then
@@ -40,7 +41,9 @@ class RequestCorpus(SiteTestCase):
     def build(self, **settings: Any) -> None:
         """See `RouterTestCase`; the limit on bodies is small, so that the corpus can be."""
         super().build(**settings)
-        self.gateway._admission = replace(self.gateway._admission, max_body=LIMIT)
+        config = self.config
+        parsing = ParseConfig.of(config.parsing.rules, config.parsing.commit, LIMIT)
+        self.gateway.configure(replace(config, parsing=parsing))
 
     def play(self, case: Case) -> None:
         """Play it in every way, each time with a router of its own."""

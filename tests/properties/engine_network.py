@@ -212,7 +212,7 @@ class WatchedPool(Pool):
         call: UpstreamCall,
         *,
         fresh: bool = False,
-        timeout: float | None = None,
+        timeout: float,
     ) -> None:
         """See `Pool`."""
         self.network.caller, model = asked(call.payload)

@@ -44,7 +44,7 @@ def client_has_what_is_promised(rig: Rig) -> None:
 def one_record(rig: Rig) -> None:
     """Each request leaves one record when it is over, which says what happened."""
     for name, request in rig.requests.items():
-        check_record(request, [each for each in rig.records if each.request_id == name])
+        check_record(request, [each for each in rig.records if each.req_id == name])
 
 
 def active_requests_are_counted(rig: Rig) -> None:

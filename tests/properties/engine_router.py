@@ -13,19 +13,19 @@ from twisted.web.server import Site
 from autopilot.http.limits import Limits
 from autopilot.http.timers import TimerQueue
 from autopilot.observability.records import RequestRecord
-from autopilot.relay.attempt import Timeouts
-from autopilot.relay.config import Admission
-from autopilot.relay.course import Conduct
-from autopilot.relay.journal import Memory
+from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse_guard import GuardLevel
+from autopilot.request.parse import ParseConfig
 from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.retry_policy import Policy
+from autopilot.routing.snapshot import Snapshot
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
+from autopilot.state.tables import StateTables
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from tests.properties.engine_attempt import Terms, Times
@@ -77,26 +77,36 @@ class Setup:
         )
 
     @property
-    def admission(self) -> Admission:
+    def config(self) -> RelayConfig:
         """The same for the router itself."""
         times = self.times
-        timeouts = Timeouts(
-            header=times.header,
-            unary=times.unary,
-            first_body_byte=times.first_body_byte,
-            idle=times.idle,
-            error_body=times.error_body,
-            total=times.total,
-        )
-        return Admission(
-            rules=Rules(frozenset({ALIAS}), max_list_items=8),
-            conduct=Conduct(timeouts, self.policy, self.guard, self.max_attempts, self.most_held),
-            commit=Commit.CONTENT,
-            trust=Trust(False, ()),
+        rules = Rules(frozenset({ALIAS}), max_list_items=8)
+        return RelayConfig(
+            parsing=ParseConfig.of(rules, Commit.CONTENT, 100_000),
+            timeouts=Timeouts(
+                connect=times.connect,
+                header=times.header,
+                unary=times.unary,
+                first_body_byte=times.first_body_byte,
+                idle=times.idle,
+                error_body=times.error_body,
+                failover_after=times.failover_after,
+                total=times.total,
+            ),
+            policy=self.policy,
+            guard=self.guard,
+            max_attempts=self.max_attempts,
+            commit_max_bytes=self.most_held,
             max_active=MOST_ACTIVE,
-            max_body=100_000,
-            failover_after=times.failover_after,
+            trust=Trust(False, ()),
         )
+
+
+@dataclass
+class KnownFeeds:
+    """Feeds that never change."""
+
+    snapshot: Snapshot
 
 
 class Router:
@@ -115,11 +125,10 @@ class Router:
             network,
             size=setup.pool_size,
             idle=POOL_IDLE,
-            connect_timeout=setup.times.connect,
         )
         self.pool.network = network
         # What is remembered between requests has a machine of its own.
-        memory = Memory(
+        tables = StateTables(
             SessionAffinity(ttl=0, max_entries=1, list_retry=0),
             CircuitBreaker(threshold=0, period=1),
             LatencyStats(),
@@ -128,10 +137,10 @@ class Router:
             time,
             self.pool,
             ORIGINS,
-            setup.admission,
-            memory,
+            setup.config,
+            tables,
             hash_key=b"k" * 32,
-            snapshot=lambda: snapshot(**CONTEXTS),
+            feeds=KnownFeeds(snapshot(**CONTEXTS)),
             record=record,
         )
         tree = RootResource(Resource(), self.gateway)

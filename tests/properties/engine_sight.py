@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from autopilot.observability.records import RequestRecord
+from autopilot.observability.records import RequestRecord, milliseconds
 from tests.properties.engine_attempt import Phase
 from tests.properties.engine_model import Request
 
@@ -102,12 +102,12 @@ def check_record(request: Request, records: Sequence[RequestRecord]) -> None:
         known = request.attempts > 0
         assert record.outcome == request.outcome
         assert record.attempts == request.attempts
-        assert list(record.failovers) == request.failovers
+        assert [failover.reason for failover in record.failovers] == request.failovers
         assert record.model == (request.attempt.model if known else None)
         assert record.mode == (request.terms.mode if known else "none")
         assert record.status == _status(request)
-        assert record.duration == request.over_at - request.began
-        assert request.least <= record.sent <= request.most
+        assert record.duration_ms == milliseconds(request.over_at - request.began)
+        assert request.least <= record.bytes <= request.most
 
 
 def _status(request: Request) -> int | None:

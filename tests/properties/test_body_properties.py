@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.request import body as request_body
-from autopilot.request.body import BodyTemplate, ParsedBody, read
+from autopilot.request.body import BodyTemplate, ParsedBody, parse_body
 from autopilot.request.json_scan import InvalidJSONError, members
 from autopilot.routing.router_error import RouterError
 
@@ -123,33 +123,33 @@ class BodyProperties(SynchronousTestCase):
     @given(_bodies(), st.sampled_from(["org/Other-TEE", 'q"\\', "é\u2028", "\U0001f600"]))
     def test_only_model_changes(self, body: bytes, model: str) -> None:
         """Every other member keeps its bytes and place; the one model is the new one."""
-        ask = read(body)
+        ask = parse_body(body)
         if isinstance(ask, RouterError):
             self.assertIn(ask.code, ("missing_model", "invalid_model"))
             assume(False)
         assert isinstance(ask, ParsedBody)
-        sent = ask.body.naming(model)
+        sent = ask.template.naming(model)
         self.assertEqual([text for key, text in _pairs(sent) if key != "model"], _going_up(body))
         self.assertEqual([key for key, _ in _pairs(sent)].count("model"), 1)
         self.assertEqual(_decoded(sent)["model"], model)
         self.assertEqual(_decoded(body)["model"], ask.model)
         self.assertEqual(_decoded(sent).get("stream") is True, ask.stream)
         self.assertEqual(
-            len(ask.body), len(sent) - len(json.dumps(model, ensure_ascii=False).encode())
+            ask.template.size, len(sent) - len(json.dumps(model, ensure_ascii=False).encode())
         )
         ask.needs()
 
     @given(_bodies(_strings(st.text("abc", min_size=1, max_size=1))))
     def test_all_else_equal(self, body: bytes) -> None:
         """With one model and no null traps not a single other byte changes."""
-        ask = read(body)
+        ask = parse_body(body)
         assert isinstance(ask, ParsedBody)
         place = next(member for member in members(body) if member.key == "model")
         expected = body[: place.value] + b'"new"' + body[place.end :]
-        self.assertEqual(ask.body.naming("new"), expected)
-        again = read(body)
+        self.assertEqual(ask.template.naming("new"), expected)
+        again = parse_body(body)
         assert isinstance(again, ParsedBody)
-        self.assertEqual(again.body.naming("new"), expected)
+        self.assertEqual(again.template.naming("new"), expected)
 
     @given(_bodies(), st.data())
     def test_damaged(self, body: bytes, data: st.DataObject) -> None:
@@ -171,31 +171,33 @@ class BodyProperties(SynchronousTestCase):
 
     @settings(max_examples=300)
     @given(_bodies(), st.data())
-    def test_a_glance_is_as_good_as_a_closer_look(self, body: bytes, data: st.DataObject) -> None:
-        """Where a body can be read at a glance, reading it member by member finds the same."""
+    def test_a_fast_scan_finds_what_a_close_one_does(
+        self, body: bytes, data: st.DataObject
+    ) -> None:
+        """Where a fast scan is enough, parsing member by member finds the same."""
         if data.draw(st.booleans()):
             place = data.draw(st.integers(0, len(body) - 1))
             body = body[:place] + data.draw(st.binary(max_size=2)) + body[place + 1 :]
-        with patch.object(request_body, "glance", return_value=None):
-            closely = read(body)
-        ask = read(body)
+        with patch.object(request_body, "scan_fast", return_value=None):
+            closely = parse_body(body)
+        ask = parse_body(body)
         if isinstance(ask, RouterError) or isinstance(closely, RouterError):
             self.assertEqual(ask, closely)
             return
-        self.assertEqual(ask.body.naming("new"), closely.body.naming("new"))
+        self.assertEqual(ask.template.naming("new"), closely.template.naming("new"))
         self.assertEqual((ask.model, ask.stream), (closely.model, closely.stream))
         self.assertEqual(ask.needs(), closely.needs())
 
     @given(st.binary(max_size=60))
     def test_any_bytes(self, body: bytes) -> None:
         """Whatever comes is an ask or a refusal with status 400."""
-        ask = read(body)
+        ask = parse_body(body)
         self.assertTrue(isinstance(ask, ParsedBody) or ask.status == 400)
 
     @given(st.binary(max_size=9), st.binary(max_size=9), st.text(max_size=9))
     def test_hole(self, before: bytes, after: bytes, model: str) -> None:
         """The hole takes the model's JSON and nothing else."""
-        named = BodyTemplate(before + after, len(before), len(before)).naming(model)
+        named = BodyTemplate.of(before + after, len(before), len(before)).naming(model)
         self.assertEqual(json.loads(named[len(before) : len(named) - len(after)]), model)
 
 

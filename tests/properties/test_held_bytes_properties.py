@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.dialect import Dialect
 from autopilot.relay.commit import (
     MAX_HELD_BYTES,
     CommitDecision,
     CommitPolicy,
     commit_policy,
 )
-from autopilot.relay.dialect import Dialect
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from autopilot.routing.commit import Commit
 from tests.unit.relay.chunks import cut, places

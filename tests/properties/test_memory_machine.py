@@ -20,15 +20,15 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.http.fields import by_name
-from autopilot.relay.dialect import Dialect
-from autopilot.relay.downstream import Inbound
-from autopilot.relay.engine import Exchange
-from autopilot.relay.journal import Memory
+from autopilot.http.dialect import Dialect
+from autopilot.http.headers import read_request_headers
+from autopilot.relay.downstream import ClientRequest
+from autopilot.relay.exchange import Exchange
 from autopilot.routing.snapshot import Snapshot
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
+from autopilot.state.tables import StateTables
 from tests.properties import memory_model as plain
 from tests.properties.engine_bounds import bounds
 from tests.unit.relay.downstreams import RecordingDownstream
@@ -87,12 +87,12 @@ class MemoryMachine(RuleBasedStateMachine):
         """Start a router that forgets soon."""
         self.router = RouterTestCase("finish")  # for its set-up and its checks
         self.router.setUp()
-        self.router.build(total=1e6, unary=1e6)
-        self.router.gateway.memory = Memory(
+        tables = StateTables(
             SessionAffinity(ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
             CircuitBreaker(threshold=failures, period=PERIOD),
             LatencyStats(),
         )
+        self.router.build(total=1e6, unary=1e6, tables=tables)
         self.sticky = plain.Stickiness(ttl=ttl, most=MOST_KEYS, list_retry=LIST_RETRY)
         self.cooldown = plain.Cooldown(failures=failures, period=PERIOD)
         self.ranking: tuple[str, ...] = MODELS
@@ -117,7 +117,7 @@ class MemoryMachine(RuleBasedStateMachine):
         names = self.ranking if selector == ALIAS else selector.split(",")
         key = client, selector
         left = plain.order(names, key, self.sticky, self.cooldown, self.now)
-        down = RecordingDownstream()
+        down = RecordingDownstream(self.router.clock)
         exchange = self.router.gateway.accept(_inbound(client, selector), down)
         assert exchange is not None
         self.started += 1
@@ -172,6 +172,7 @@ class MemoryMachine(RuleBasedStateMachine):
     def client_leaves(self, which: int) -> None:
         """The client goes away, which says nothing about anybody."""
         request = self.open.pop(which % len(self.open))
+        request.down.lost()
         request.exchange.client_gone()
 
     @rule(seconds=st.sampled_from((1.0, 4.0, 5.0, 10.0, 15.0, 39.0)))
@@ -218,10 +219,10 @@ class MemoryMachine(RuleBasedStateMachine):
     @invariant()
     def tables_agree(self) -> None:
         """The same models cool, and so many clients are remembered, never more than allowed."""
-        memory = self.router.gateway.memory
-        assert memory.cooldown.cooling(self.now) == self.cooldown.cooling(self.now)
-        assert memory.cooldown.open == self.cooldown.cooled
-        assert len(memory.stickiness) == len(self.sticky.used) <= MOST_KEYS
+        tables = self.router.gateway.tables
+        assert tables.breaker.cooling(self.now) == self.cooldown.cooling(self.now)
+        assert tables.breaker.open == self.cooldown.cooled
+        assert len(tables.affinity) == len(self.sticky.used) <= MOST_KEYS
 
     @invariant()
     def nobody_is_left_without(self) -> None:
@@ -233,20 +234,21 @@ class MemoryMachine(RuleBasedStateMachine):
         """Everybody leaves; every request has left its record."""
         if hasattr(self, "router"):
             while self.open:
-                self.open.pop().exchange.client_gone()
+                request = self.open.pop()
+                request.down.lost()
+                request.exchange.client_gone()
             assert len(self.router.records) == self.started
             self.router.records.clear()
             self.router.finish()
 
 
-def _inbound(client: str, selector: str) -> Inbound:
+def _inbound(client: str, selector: str) -> ClientRequest:
     fields = [(b"Authorization", b"Bearer " + client.encode())]
-    return Inbound(
+    return ClientRequest(
         dialect=Dialect.COMPLETIONS,
         path=b"/v1/chat/completions",
         query=b"",
-        fields=fields,
-        named=by_name(fields),
+        headers=read_request_headers(fields),
         body=json.dumps({"model": selector}).encode(),
         peer="192.0.2.1",
         request_id="r",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.relay.dialect import Dialect
+from autopilot.http.dialect import Dialect
 from autopilot.upstream.pool import Origin
 from autopilot.web.app import WebApp
 from autopilot.web.endpoint import RELAYED

@@ -202,4 +202,4 @@ class ClientTests(ServiceTestCase):
 
 def _sticky(service: AutopilotService) -> int:
     """How many clients are remembered."""
-    return len(service._parts.memory.stickiness)
+    return len(service._parts.tables.affinity)

@@ -37,7 +37,7 @@ class TableTests(ServiceTestCase):
             self.platform.wire.says(whole(200, b"{}", JSON, b"Connection: close"))
             self.reactor.advance(0)
         browser.leaves()
-        keys = list(service._parts.memory.stickiness._entries)
+        keys = list(service._parts.tables.affinity._entries)
         self.assert_only_hashes(service, fields)
         self.successResultOf(service.stopService())
         self.assert_at_rest()
@@ -45,7 +45,7 @@ class TableTests(ServiceTestCase):
 
     def assert_only_hashes(self, service: AutopilotService, fields: tuple[bytes, ...]) -> None:
         """The table holds digests of 16 bytes and selectors, and no client's word or address."""
-        stickiness = service._parts.memory.stickiness
+        stickiness = service._parts.tables.affinity
         for digest, selector in stickiness._entries:
             self.assertEqual((type(digest), len(digest)), (bytes, 16))
             self.assertEqual(selector, "chutesai/AutoPilot")

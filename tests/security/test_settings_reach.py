@@ -117,5 +117,5 @@ class SettingTests(ServiceTestCase):
                 self.posts(ask(), b"Authorization: Bearer t%d" % number)
                 self.platform.wire.says(whole(200, b"{}", JSON, b"Connection: close"))
                 self.reactor.advance(0)
-                remembered = len(service._parts.memory.stickiness)
+                remembered = len(service._parts.tables.affinity)
                 self.assertEqual(remembered, min(number, limit))

@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from autopilot import AutopilotService, autopilot_resource
-from autopilot.observability.records import RequestRecord
+from autopilot.observability.records import Outcome, RequestRecord
 from tests.unit.observability.records import record
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
@@ -102,7 +102,7 @@ class EmbeddingTests(ServiceTestCase):
             )
             parts = service._parts
             with patch.object(type(getattr(parts, part)), method, side_effect=ZeroDivisionError):
-                parts.record(record(outcome="refused"))
+                parts.record(record(outcome=Outcome.REFUSED))
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
             self.assertEqual(len(records), part != "reporter")
             self.assertEqual(len(parts.recent.summary()), part != "recent")

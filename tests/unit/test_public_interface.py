@@ -38,19 +38,19 @@ _ARGUMENTS: Final = {
     "traces": ("TracerProvider | None", None),
 }
 _RECORD: Final = {
-    "request_id": "str",
+    "req_id": "str",
     "mode": "str",
     "candidates": "int",
     "model": "str | None",
     "attempts": "int",
-    "failovers": "tuple[str, ...]",
+    "failovers": "tuple[Failover, ...]",
     "status": "int | None",
-    "snapshot_age": "float | None",
-    "catalog_age": "float | None",
-    "first_byte": "float | None",
-    "duration": "float",
-    "sent": "int",
-    "outcome": "str",
+    "snapshot_age_ms": "float | None",
+    "catalog_age_ms": "float | None",
+    "ttfb_ms": "float | None",
+    "duration_ms": "float",
+    "bytes": "int",
+    "outcome": "Outcome",
     "terminated": "bool",
 }
 _ATTRIBUTES: Final = ("followers", "ports", "resource", "settings", "stopping")

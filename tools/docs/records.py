@@ -6,24 +6,24 @@ import json
 from typing import Final
 
 from autopilot.observability.access_log import json_of, text_of
-from autopilot.observability.records import RequestRecord, facts
+from autopilot.observability.records import Failover, Outcome, RequestRecord, facts
 from tools.docs.tables import code, table
 
 _MOMENT: Final = 1_790_000_000.123
 _EXAMPLE: Final = RequestRecord(
-    request_id="3f0c2f4e-8a53-4b11-9f5e-0d3c5a1b7e42",
+    req_id="3f0c2f4e-8a53-4b11-9f5e-0d3c5a1b7e42",
     mode="alias",
     candidates=12,
     model="acme/Model-2-TEE",
     attempts=2,
-    failovers=("capacity_429",),
+    failovers=(Failover("acme/Model-1-TEE", "capacity_429", 429, 812.4),),
     status=200,
-    snapshot_age=4.2,
-    catalog_age=130.5,
-    first_byte=1.25,
-    duration=9.5,
-    sent=18_432,
-    outcome="completed",
+    snapshot_age_ms=4200.0,
+    catalog_age_ms=130_500.0,
+    ttfb_ms=1250.0,
+    duration_ms=9500.0,
+    bytes=18_432,
+    outcome=Outcome.COMPLETED,
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
@@ -31,7 +31,7 @@ _MEANINGS: Final = {
     "candidates": "Models that were in question.",
     "model": "The model tried last; the one that answered if any did.",
     "attempts": "Upstream attempts.",
-    "failovers": "Why attempts failed, in order, separated by commas.",
+    "failovers": "Failed attempts in order: model, reason, status (null: no response), duration.",
     "status": "The status that the client got; null if it left first.",
     "snapshot_age_ms": "Age of the utilization data when the request came.",
     "catalog_age_ms": "Age of the catalog then.",

@@ -12,7 +12,7 @@ from prometheus_client import Metric
 from twisted.internet.testing import MemoryReactorClock
 
 from autopilot.feeds import readiness
-from autopilot.relay.stream import Outcome
+from autopilot.observability.records import Outcome
 from autopilot.routing import retry_policy
 from autopilot.settings import DECLARED, Setting, Settings
 from tools.docs.refusals import Said, said

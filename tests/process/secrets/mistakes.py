@@ -18,9 +18,10 @@ from twisted.scripts.twistd import run
 
 from autopilot.feeds import readiness
 from autopilot.http import request_parser
-from autopilot.http.fields import by_name, text
-from autopilot.relay.course import Course
-from autopilot.relay.downstream import Inbound
+from autopilot.http.headers import read_request_headers, text
+from autopilot.relay.downstream import ClientRequest
+from autopilot.relay.exchange import Exchange
+from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.proxy import Proxy
 
 FIELD = b"x-mistake"
@@ -35,9 +36,9 @@ class MistakeError(Exception):
     """A bug."""
 
 
-def _all_of(inbound: Inbound) -> str:
+def _all_of(inbound: ClientRequest) -> str:
     """Everything that should not come out."""
-    return f"{[*inbound.fields]} {inbound.query!r} {inbound.body!r} {inbound.peer}"
+    return f"{[*inbound.headers.fields]} {inbound.query!r} {inbound.body!r} {inbound.peer}"
 
 
 def _fail(told: str) -> NoReturn:
@@ -45,7 +46,7 @@ def _fail(told: str) -> NoReturn:
     raise MistakeError(f"cannot handle {held}")
 
 
-def _go_wrong(name: str, inbound: Inbound) -> None:
+def _go_wrong(name: str, inbound: ClientRequest) -> None:
     """Set off what goes off while a request is taken in."""
     told = _all_of(inbound)
     match name:
@@ -84,39 +85,49 @@ def _call_later(told: str) -> None:
 
 def _plant_in_intake() -> None:
     """Bugs while a request is read and taken in."""
-    admit = Proxy._admit
+    admit = Proxy._plan
 
-    def mistaken_admit(self: Proxy, inbound: Inbound, *given: Any) -> Any:
-        _go_wrong(text(inbound.named, FIELD), inbound)
+    def mistaken_admit(self: Proxy, inbound: ClientRequest, *given: Any) -> Any:
+        _go_wrong(text(inbound.headers.named, FIELD), inbound)
         return admit(self, inbound, *given)
 
-    def mistaken_by_name(fields: Any) -> Any:
-        named = by_name(fields)
-        if named.get(FIELD) == [b"read"]:
+    def mistaken_headers(fields: Any) -> Any:
+        headers = read_request_headers(fields)
+        if headers.named.get(FIELD) == [b"read"]:
             _fail(f"{fields}")
-        return named
+        return headers
 
-    _replace(Proxy, "_admit", mistaken_admit)
-    _replace(request_parser, "by_name", mistaken_by_name)
+    _replace(Proxy, "_plan", mistaken_admit)
+    _replace(request_parser, "read_request_headers", mistaken_headers)
 
 
 def _plant_in_answers() -> None:
     """Bugs when an answer begins, and within it."""
-    judge, commit = Course.judge_head, Course.commit
+    steps = {state: dict(rows) for state, rows in Exchange._steps.items()}
 
-    def mistaken_judge(self: Course, head: Any) -> None:
-        if (FIELD, b"head") in self.outgoing.fields:
-            _fail(f"{self.outgoing.fields} {head.fields}")
-        judge(self, head)
+    def mistaken(name: str, step: Callable[..., State]) -> Callable[..., State]:
+        def go_wrong(self: Exchange, now: float, *details: Any) -> State:
+            fields = self._request.headers.fields
+            if (FIELD, name.encode()) in fields:
+                _fail(f"{fields} {[getattr(each, 'fields', each) for each in details]}")
+            return step(self, now, *details)
 
-    def mistaken_commit(self: Course) -> None:
-        commit(self)
-        fields, stream = self.outgoing.fields, self.ending._stream
-        if (FIELD, b"stream") in fields and stream is not None:
-            _replace(stream, "body", lambda data: _fail(f"{fields} {data!r}"))
+        return go_wrong
 
-    _replace(Course, "judge_head", mistaken_judge)
-    _replace(Course, "commit", mistaken_commit)
+    for given in (Input.HEAD, Input.WHOLE):
+        step, to = steps[State.ATTEMPTING][given]
+        steps[State.ATTEMPTING][given] = (mistaken("head", step), to)
+    _replace(Exchange, "_steps", steps)
+
+    commit = Exchange._commit
+
+    def mistaken_commit(self: Exchange, *given: Any) -> State:
+        state, fields = commit(self, *given), self._request.headers.fields
+        if (FIELD, b"stream") in fields and self._stream is not None:
+            _replace(self._stream.guard, "feed", lambda data: _fail(f"{fields} {data!r}"))
+        return state
+
+    _replace(Exchange, "_commit", mistaken_commit)
 
 
 def _plant_in_pages() -> None:
@@ -131,7 +142,7 @@ def _plant_in_pages() -> None:
     _replace(readiness, "readiness", mistaken_readiness)
 
 
-def _replace(place: Any, name: str, bug: Callable[..., Any]) -> None:
+def _replace(place: Any, name: str, bug: object) -> None:
     setattr(place, name, bug)
 
 

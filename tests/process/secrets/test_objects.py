@@ -23,7 +23,7 @@ from tests.unit.relay.upstreams import DONE, JSON, SSE, TOKEN, chunk, head, whol
 from tests.unit.web.browsers import CHAT, Browser, SiteTestCase
 
 HELD = {
-    "autopilot.relay.downstream.Inbound",
+    "autopilot.relay.downstream.ClientRequest",
     "autopilot.relay.downstream.CommittedHead",
     "autopilot.request.body.BodyTemplate",
     "autopilot.upstream.types.ResponseHead",
@@ -147,7 +147,7 @@ class ObjectTestsMixin(ObjectTestCase):
         left = list(texts(self.site, self.gateway, self.pool, *modules()))
         kept = {each.kind for each in gone for text in left if each.core.encode() in text}
         self.assertEqual(kept, set())
-        self.assertGreater(len(self.memory.stickiness), 0)
+        self.assertGreater(len(self.tables.affinity), 0)
         self.assertGreater(len(left), 100)
 
     def test_something_is_kept_until_then(self) -> None:

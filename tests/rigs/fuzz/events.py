@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from autopilot.http.dialect import Dialect
 from autopilot.relay.commit import CommitDecision, CommitPolicy, commit_policy
-from autopilot.relay.dialect import Dialect
 from autopilot.relay.sse import Event, Events
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from autopilot.routing.commit import Commit

@@ -14,6 +14,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import provider
 
 from autopilot.http.limits import Limits
+from autopilot.request.parse import ParseConfig
 from tests.corpus import strict
 from tests.unit.relay.upstreams import Wire, whole
 from tests.unit.web.browsers import SiteTestCase
@@ -37,7 +38,9 @@ class Router(SiteTestCase):
     def build(self, **settings: Any) -> None:
         """See `RouterTestCase`; the limit on bodies is small, so that inputs can be."""
         super().build(**settings)
-        self.gateway._admission = replace(self.gateway._admission, max_body=LARGEST_BODY)
+        config = self.config
+        parsing = ParseConfig.of(config.parsing.rules, config.parsing.commit, LARGEST_BODY)
+        self.gateway.configure(replace(config, parsing=parsing))
 
     @property
     def answers(self) -> int:

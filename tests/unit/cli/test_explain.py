@@ -181,9 +181,9 @@ class RouterTests(ExplainTestCase):
         self.parts.control._read_catalog(Path("models.json").read_bytes())
         self.parts.control._read_utilization(Path("load.json").read_bytes())
         for _ in range(3):
-            self.parts.memory.cooldown.failed("acme/C", 0.0)
-        self.parts.memory.experience.started("acme/A-TEE", 0.25, 0.0)
-        self.parts.memory.experience.record_rate("acme/A-TEE", 80.0, 0.0)
+            self.parts.tables.breaker.failed("acme/C", 0.0)
+        self.parts.tables.latency.started("acme/A-TEE", 0.25, 0.0)
+        self.parts.tables.latency.record_rate("acme/A-TEE", 80.0, 0.0)
         self.join(self.parts.tree())
 
     def test_known(self) -> None:

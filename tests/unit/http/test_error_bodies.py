@@ -7,7 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http import error_bodies
-from autopilot.relay.dialect import Dialect
+from autopilot.http.dialect import Dialect
 from autopilot.routing.router_error import RouterError
 
 FACTS = {"message": "why", "param": "model", "code": "a_code"}

@@ -12,7 +12,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.http.immediate_write import hasten, relax
+from autopilot.http.immediate_write import disable, enable
 
 
 class Poll:
@@ -67,7 +67,7 @@ class SendingTests(SynchronousTestCase):
         self.addCleanup(self.theirs.close)
         self.transport: Any = Connection(ours, Protocol(), self.poll)  # type: ignore[arg-type]
         self.transport.connected = 1
-        self.assertTrue(hasten(self.transport))
+        self.assertTrue(enable(self.transport))
 
     def choosy(self, *sizes: int) -> Choosy:
         """Install a socket that accepts these sizes."""
@@ -147,15 +147,15 @@ class SendingTests(SynchronousTestCase):
 
     def test_relax(self) -> None:
         """When a connection ends, it holds no reference to itself."""
-        relax(self.transport)
+        disable(self.transport)
         self.assertNotIn("write", vars(self.transport))
-        relax(self.transport)
-        relax(None)
+        disable(self.transport)
+        disable(None)
 
     def test_other_transports(self) -> None:
         """Other transports, TLS ones included, write as before."""
         plain: Any = StringTransport()
-        self.assertFalse(hasten(plain))
+        self.assertFalse(enable(plain))
         plain.write(b"x")
         self.assertEqual(plain.value(), b"x")
         for name, value in (("TLS", True), ("_tempDataLen", None)):
@@ -164,5 +164,5 @@ class SendingTests(SynchronousTestCase):
                 delattr(other, name)
             else:
                 setattr(other, name, value)
-            self.assertFalse(hasten(other))
+            self.assertFalse(enable(other))
             self.assertNotIn("write", vars(other))

@@ -6,29 +6,34 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autopilot.observability.records import RequestRecord
-from autopilot.relay.stream import Outcome
+from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
 
 _PLAIN: dict[str, Any] = {
-    "request_id": "r1",
+    "req_id": "r1",
     "mode": "alias",
     "candidates": 3,
     "model": "m",
     "attempts": 1,
     "failovers": (),
     "status": 200,
-    "snapshot_age": 1.25,
-    "catalog_age": 60.0,
-    "first_byte": 0.123456,
-    "duration": 2.0,
-    "sent": 42,
-    "outcome": "completed",
+    "snapshot_age_ms": 1250.0,
+    "catalog_age_ms": 60_000.0,
+    "ttfb_ms": 123.5,
+    "duration_ms": 2000.0,
+    "bytes": 42,
+    "outcome": Outcome.COMPLETED,
 }
 
 
 def record(**changes: Any) -> RequestRecord:
     """Return the record of a plain success with these changes."""
-    return RequestRecord(**{**_PLAIN, **changes})
+    members = {**_PLAIN, **changes}
+    members["failovers"] = tuple(map(_failover, members["failovers"]))
+    return RequestRecord(**members)
+
+
+def _failover(given: Failover | str) -> Failover:
+    return given if isinstance(given, Failover) else Failover("m0", given, None, 1.0)
 
 
 def refused(**changes: Any) -> RequestRecord:
@@ -39,35 +44,42 @@ def refused(**changes: Any) -> RequestRecord:
         "model": None,
         "attempts": 0,
         "status": 400,
-        "snapshot_age": None,
-        "catalog_age": None,
-        "first_byte": None,
-        "sent": 0,
-        "outcome": "refused",
+        "snapshot_age_ms": None,
+        "catalog_age_ms": None,
+        "ttfb_ms": None,
+        "bytes": 0,
+        "outcome": Outcome.REFUSED,
     }
     return record(**{**nothing, **changes})
 
 
 # Far more than a clock ever shows, and not so much that a tenth of a millisecond is lost.
-_seconds = st.one_of(st.just(2), st.floats(-1e3, 1e9))
+_milliseconds = st.floats(-1e3, 1e9).map(milliseconds)
 _words = st.one_of(st.text(st.characters(), max_size=12), st.text('a"\\\x7f\n{}', max_size=4))
 
 anything = st.builds(
     RequestRecord,
-    request_id=_words,
+    req_id=_words,
     mode=st.sampled_from(("alias", "none", "")),
     candidates=st.integers(0, 9),
     model=st.none() | _words,
     attempts=st.integers(0, 9),
-    failovers=st.lists(st.sampled_from(("status_503", "malformed_response")), max_size=3).map(
-        tuple
-    ),
+    failovers=st.lists(
+        st.builds(
+            Failover,
+            model=_words,
+            reason=st.sampled_from(("status_503", "malformed_response")),
+            status=st.none() | st.just(503),
+            ms=_milliseconds,
+        ),
+        max_size=3,
+    ).map(tuple),
     status=st.none() | st.sampled_from((0, 200, 503)),
-    snapshot_age=st.none() | _seconds,
-    catalog_age=st.none() | _seconds,
-    first_byte=st.none() | _seconds,
-    duration=_seconds,
-    sent=st.integers(0, 2**63),
+    snapshot_age_ms=st.none() | _milliseconds,
+    catalog_age_ms=st.none() | _milliseconds,
+    ttfb_ms=st.none() | _milliseconds,
+    duration_ms=_milliseconds,
+    bytes=st.integers(0, 2**63),
     outcome=st.sampled_from(tuple(Outcome)),
     terminated=st.booleans(),
 )

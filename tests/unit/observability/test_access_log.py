@@ -68,7 +68,7 @@ class LineTests(SynchronousTestCase):
 
     @given(anything, st.sampled_from(("text", "json")), st.floats(0, 4e9))
     @example(record(model="\ud800"), "json", 0.0)
-    @example(record(request_id='a"b\\c', model="{0}"), "json", 0.9999995)
+    @example(record(req_id='a"b\\c', model="{0}"), "json", 0.9999995)
     @example(record(model="x\r\n1970 info y: z\x1b[2J\x85\u2028"), "text", 0.0)
     @example(refused(), "json", 0.0)
     def test_as_logged(self, reported: RequestRecord, log_format: str, moment: float) -> None:

@@ -15,6 +15,7 @@ from autopilot.observability.history import (
     Interval,
     merged,
 )
+from autopilot.observability.records import Outcome
 from tests.unit.observability.records import record
 
 
@@ -34,8 +35,8 @@ class HistoryTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Requests, failovers, outcomes and first bytes are counted."""
-        self.history.add(record(first_byte=0.2, failovers=("status_503", "status_429")))
-        self.history.add(record(first_byte=None, outcome="refused", failovers=()))
+        self.history.add(record(ttfb_ms=200.0, failovers=("status_503", "status_429")))
+        self.history.add(record(ttfb_ms=None, outcome=Outcome.REFUSED, failovers=()))
         window = self.history.window()
         now = window.intervals[-1]
         self.assertEqual((now.requests, now.failovers, now.first_bytes), (2, 2, 1))
@@ -48,12 +49,12 @@ class HistoryTests(SynchronousTestCase):
         for value in (0.012, 0.4, 7.0, 60.0):
             history = History(self.clock.seconds)
             for step in range(100):
-                history.add(record(first_byte=value * (1 + step / 100)))
+                history.add(record(ttfb_ms=1000 * value * (1 + step / 100)))
             whole = history.window().whole
             assert whole.median is not None and whole.p95 is not None
             self.assertTrue(isclose(whole.median, value * 1.5, rel_tol=0.1), whole)
             self.assertTrue(isclose(whole.p95, value * 1.95, rel_tol=0.1), whole)
-        self.history.add(record(first_byte=1e9))
+        self.history.add(record(ttfb_ms=1e12))
         self.assertLess(self.history.window().whole.p95 or 0, 300)
 
     def test_moves_and_forgets(self) -> None:

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.metrics import Gauges, Metrics
-from autopilot.observability.records import RequestRecord
+from autopilot.observability.records import Outcome, RequestRecord
 from tests.unit.observability.records import record, refused
 
 PREFIX = "chutes_autopilot_"
@@ -75,7 +75,9 @@ class MetricsTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """All names exist, those of existing dashboards included (contract §10)."""
-        self.count(record(failovers=("status_503",)), record(outcome="upstream_broken"), refused())
+        self.count(
+            record(failovers=("status_503",)), record(outcome=Outcome.UPSTREAM_BROKEN), refused()
+        )
         self.metrics.refresh("models", "ok", 2)
         names = {name for name, _ in self.samples()}
         self.assertEqual((KEPT_FOR_DASHBOARDS | NEW) - names, set())
@@ -98,7 +100,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_requests(self) -> None:
         """Requests are counted by status, with 0 for clients that disconnected before it."""
-        self.count(record(), record(), refused(), record(status=None, outcome="client_gone"))
+        self.count(record(), record(), refused(), record(status=None, outcome=Outcome.CLIENT_GONE))
         self.metrics.rejected_head(431)
         for status, count in (("200", 2), ("400", 1), ("0", 1), ("431", 1)):
             self.assertEqual(self.value("requests_total", status=status), count, status)
@@ -109,7 +111,7 @@ class MetricsTests(SynchronousTestCase):
             record(),
             record(status=503),
             refused(model="m", status=502),
-            record(status=None, outcome="client_gone"),
+            record(status=None, outcome=Outcome.CLIENT_GONE),
         )
         self.assertEqual(self.value("selection_total", model="m", status="200"), 1)
         self.assertEqual(self.value("selection_total", model="m", status="503"), 1)
@@ -142,7 +144,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_times_and_sizes(self) -> None:
         """The histograms count known values; a request without attempts has none."""
-        self.count(record(), refused(sent=0))
+        self.count(record(), refused(bytes=0))
         self.assertEqual(self.value("time_to_first_byte_seconds_count"), 1)
         self.assertEqual(self.value("request_duration_seconds_count"), 2)
         self.assertEqual(self.value("request_duration_seconds_sum"), 4.0)
@@ -154,9 +156,9 @@ class MetricsTests(SynchronousTestCase):
         self.count(
             record(),
             refused(),
-            record(outcome="client_gone", terminated=False),
-            record(outcome="client_stalled"),
-            record(outcome="upstream_idle", terminated=False),
+            record(outcome=Outcome.CLIENT_GONE, terminated=False),
+            record(outcome=Outcome.CLIENT_STALLED),
+            record(outcome=Outcome.UPSTREAM_IDLE, terminated=False),
             record(terminated=False),
         )
         self.assertEqual(self.value("client_disconnects_total"), 2)

@@ -23,7 +23,7 @@ class RecentTests(SynchronousTestCase):
     def test_facts(self) -> None:
         """The summary omits the request id, which a client may have chosen."""
         recent = RecentRequests()
-        recent.add(record(request_id="secret", failovers=("status_503",), attempts=2))
+        recent.add(record(req_id="secret", failovers=("status_503",), attempts=2))
         recent.add(refused())
         refusal, success = recent.summary()
         self.assertEqual(
@@ -34,7 +34,7 @@ class RecentTests(SynchronousTestCase):
                 "status": 200,
                 "attempts": 2,
                 "failovers": ("status_503",),
-                "first_byte": 0.123456,
+                "first_byte": 0.1235,
                 "duration": 2.0,
                 "outcome": "completed",
             },

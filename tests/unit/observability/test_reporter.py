@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
 from autopilot.observability.logs import json_line, text_line
-from autopilot.observability.records import RequestRecord
+from autopilot.observability.records import Outcome, RequestRecord
 from autopilot.observability.reporter import NAMESPACE, Reporter, records_to_log
 from tests.unit.observability.records import record, refused
 
@@ -56,12 +56,12 @@ class ReporterTests(SynchronousTestCase):
             self.message(refused()),
             "r1 none status=400 attempts=0/0 duration=2000.0ms bytes=0 refused",
         )
-        gone = record(status=None, first_byte=None, outcome="client_gone", sent=0)
+        gone = record(status=None, ttfb_ms=None, outcome=Outcome.CLIENT_GONE, bytes=0)
         self.assertNotIn("None", self.message(gone))
 
     def test_braces_in_values(self) -> None:
         """A client's text is a value, never part of the format."""
-        text = self.message(record(request_id="{log_source}", model="{0!r}\n\x1b[31m"))
+        text = self.message(record(req_id="{log_source}", model="{0!r}\n\x1b[31m"))
         self.assertIn("{log_source} alias model={0!r}", text)
         self.assertNotIn("\x1b", text)
 
@@ -79,7 +79,7 @@ class ReporterTests(SynchronousTestCase):
                 "candidates": 3,
                 "model": "m",
                 "attempts": 1,
-                "failovers": "",
+                "failovers": [],
                 "status": 200,
                 "snapshot_age_ms": 1250.0,
                 "catalog_age_ms": 60000.0,
@@ -96,9 +96,9 @@ class ReporterTests(SynchronousTestCase):
     def test_sampling(self) -> None:
         """Only clean successes are sampled."""
         for wrong in (
-            record(outcome="client_gone", status=None),
-            record(outcome="upstream_broken"),
-            record(outcome="shut_down"),
+            record(outcome=Outcome.CLIENT_GONE, status=None),
+            record(outcome=Outcome.UPSTREAM_BROKEN),
+            record(outcome=Outcome.SHUT_DOWN),
             record(status=503),
             record(status=429),
             record(failovers=("status_503",), attempts=2),
@@ -119,18 +119,18 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual(
             set(RequestRecord.__struct_fields__),
             {
-                "request_id",
+                "req_id",
                 "mode",
                 "candidates",
                 "model",
                 "attempts",
                 "failovers",
                 "status",
-                "snapshot_age",
-                "catalog_age",
-                "first_byte",
-                "duration",
-                "sent",
+                "snapshot_age_ms",
+                "catalog_age_ms",
+                "ttfb_ms",
+                "duration_ms",
+                "bytes",
                 "outcome",
                 "terminated",
             },

@@ -16,9 +16,9 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.dialect import Dialect
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.tracing import Tracing, parent
-from autopilot.relay.dialect import Dialect
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.task import Clock
 
+from autopilot.http.timers import Deadline
 from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.router_error import RouterError
 
@@ -13,7 +16,8 @@ from autopilot.routing.router_error import RouterError
 class RecordingDownstream:
     """The client's side of one exchange; ``ended`` is the name of the call that ended it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
+        self._deadline = Deadline(clock, lambda: None)
         self.head: CommittedHead | None = None
         self.body = b""
         self.writes: list[bytes] = []
@@ -25,6 +29,20 @@ class RecordingDownstream:
     def committed(self) -> bool:
         """See `Downstream`."""
         return self.head is not None or self.refusal is not None
+
+    def timer(self, expired: Callable[[], None]) -> Deadline:
+        """See `Downstream`."""
+        self._deadline.expired = expired
+        return self._deadline
+
+    def lost(self) -> None:
+        """The client has left."""
+        self._deadline.close()
+
+    def whole(self, head: CommittedHead, body: bytes) -> None:
+        """See `Downstream`."""
+        self.commit(head, body)
+        self.finish(b"")
 
     def commit(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`."""
@@ -39,8 +57,10 @@ class RecordingDownstream:
         self.writes.append(data)
         self.body += data
 
-    def finish(self) -> None:
+    def finish(self, data: bytes) -> None:
         """See `Downstream`."""
+        if data:
+            self.write(data)
         self._end("finish")
 
     def cut(self) -> None:
@@ -51,14 +71,15 @@ class RecordingDownstream:
         """See `Downstream`."""
         self._end("abort")
 
-    def refuse(self, refusal: RouterError) -> None:
+    def refuse(self, error: RouterError) -> None:
         """See `Downstream`."""
         assert self.head is None and self.ended is None
-        self.refusal, self.ended = refusal, "refuse"
+        self.refusal, self.ended = error, "refuse"
+        self._deadline.close()
 
-    def error_event(self, refusal: RouterError) -> bytes:
+    def error_event(self, error: RouterError) -> bytes:
         """See `Downstream`."""
-        return b"data: %b\n\n" % json.dumps({"error": {"code": refusal.code}}).encode()
+        return b"data: %b\n\n" % json.dumps({"error": {"code": error.code}}).encode()
 
     def produce(self, producer: IPushProducer) -> None:
         """See `Downstream`."""
@@ -87,6 +108,9 @@ class RecordingDownstream:
     def _end(self, how: str) -> None:
         assert self.head is not None and self.ended is None, (self.ended, how)
         self.ended = how
+        self._deadline.close()
 
 
-INTERRUPTED = RecordingDownstream().error_event(RouterError(502, "upstream_stream_interrupted", ""))
+INTERRUPTED = RecordingDownstream(Clock()).error_event(
+    RouterError(502, "upstream_stream_interrupted", "")
+)

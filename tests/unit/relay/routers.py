@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.http.fields import by_name
-from autopilot.http.headers import Field
+from autopilot.http.dialect import Dialect
+from autopilot.http.headers import Field, read_request_headers
 from autopilot.observability.records import RequestRecord
-from autopilot.relay.attempt import Timeouts
-from autopilot.relay.config import Admission
-from autopilot.relay.course import Conduct
-from autopilot.relay.dialect import Dialect
-from autopilot.relay.downstream import Inbound
-from autopilot.relay.engine import Exchange
-from autopilot.relay.journal import Memory
+from autopilot.relay.config import RelayConfig, Timeouts
+from autopilot.relay.downstream import ClientRequest
+from autopilot.relay.exchange import Exchange
 from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.trace import Tracer
+from autopilot.request.parse import ParseConfig
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
@@ -32,16 +29,24 @@ from autopilot.routing.snapshot import Snapshot
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
+from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Origin, Pool
 from tests.unit.relay.downstreams import RecordingDownstream
 from tests.unit.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head
 
 ALIAS = "chutesai/AutoPilot"
 TIMEOUTS = Timeouts(
-    header=60.0, unary=600.0, first_body_byte=60.0, idle=120.0, error_body=2.0, total=600.0
+    connect=2.0,
+    header=60.0,
+    unary=600.0,
+    first_body_byte=60.0,
+    idle=120.0,
+    error_body=2.0,
+    failover_after=12.0,
+    total=600.0,
 )
-CONNECT_TIMEOUT = 2.0
-FAILOVER_AFTER = 12.0
+CONNECT_TIMEOUT = TIMEOUTS.connect
+FAILOVER_AFTER = TIMEOUTS.failover_after
 ORIGINS = {
     Dialect.COMPLETIONS: Origin("http", "llm.test", 80, "/base"),
     Dialect.MESSAGES: Origin("http", "claude.test", 8080),
@@ -79,12 +84,13 @@ def snapshot(**contexts: int | None) -> Snapshot:
 class Client:
     """One request's client: what it got, and its exchange."""
 
-    down: RecordingDownstream = field(default_factory=RecordingDownstream)
+    down: RecordingDownstream
     exchange: Exchange | None = None
 
     def leaves(self) -> None:
         """Go away."""
         assert self.exchange is not None
+        self.down.lost()
         self.exchange.client_gone()
 
 
@@ -113,39 +119,37 @@ class RouterTestCase(SynchronousTestCase):
         max_active: int = 100,
         commit_max_bytes: int = 1 << 20,
         threshold: int = 3,
+        tables: StateTables | None = None,
         **timeouts: float,
     ) -> None:
         """Build a router with other settings; the one before must have left nothing behind."""
         if self.clients:
             self.finish()
         self.upstreams = Upstreams(self.clock)
-        self.pool = Pool(
-            self.clock, self.upstreams, size=8, idle=4.0, connect_timeout=CONNECT_TIMEOUT
-        )
-        self.memory = Memory(
+        self.pool = Pool(self.clock, self.upstreams, size=8, idle=4.0)
+        self.tables = tables or StateTables(
             SessionAffinity(ttl=1800.0, max_entries=100, list_retry=10.0),
             CircuitBreaker(threshold=threshold, period=10.0),
             LatencyStats(),
         )
-        self.conduct = Conduct(
-            replace(TIMEOUTS, **timeouts), policy, guard, max_attempts, commit_max_bytes
+        self.config = RelayConfig(
+            parsing=ParseConfig.of(Rules(frozenset({ALIAS}), max_list_items=8), commit, 100_000),
+            timeouts=replace(TIMEOUTS, **timeouts),
+            policy=policy,
+            guard=guard,
+            max_attempts=max_attempts,
+            commit_max_bytes=commit_max_bytes,
+            max_active=max_active,
+            trust=Trust(False, ()),
         )
         self.gateway = Proxy(
             self.clock,
             self.pool,
             ORIGINS,
-            Admission(
-                rules=Rules(frozenset({ALIAS}), max_list_items=8),
-                conduct=self.conduct,
-                commit=commit,
-                trust=Trust(False, ()),
-                max_active=max_active,
-                max_body=100_000,
-                failover_after=FAILOVER_AFTER,
-            ),
-            self.memory,
+            self.config,
+            self.tables,
             hash_key=b"k" * 32,
-            snapshot=lambda: self.snapshot,
+            feeds=self,
             record=self.records.append,
             refreshed_in=lambda: self.refreshed_in,
             tracer=self.tracer,
@@ -162,20 +166,19 @@ class RouterTestCase(SynchronousTestCase):
     ) -> Client:
         """Send one request."""
         value = {"model": model, **({"stream": True} if stream else {}), **members}
-        client = Client()
+        client = Client(RecordingDownstream(self.clock))
         sent = [(b"Authorization", b"Bearer secret"), *fields]
-        inbound = Inbound(
+        request = ClientRequest(
             dialect=dialect,
             path=b"/v1/chat/completions",
             query=b"q=1",
-            fields=sent,
-            named=by_name(sent),
+            headers=read_request_headers(sent),
             body=json.dumps(value).encode() if body is None else body,
             peer="192.0.2.1",
             request_id="req-1",
         )
         self.clients.append(client)
-        client.exchange = self.gateway.accept(inbound, client.down)
+        client.exchange = self.gateway.accept(request, client.down)
         return client
 
     @property
@@ -193,6 +196,11 @@ class RouterTestCase(SynchronousTestCase):
         """The one record there must be by now."""
         self.assertEqual(len(self.records), 1)
         return self.records[0]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the attempts of the one request failed."""
+        return tuple(each.reason for each in self.record.failovers)
 
     def streams(self) -> bytes:
         """Answer with a whole stream; what the client must get."""

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.dialect import Dialect
 from autopilot.relay.commit import (
     MAX_HELD_BYTES,
     CommitDecision,
     CommitPolicy,
     commit_policy,
 )
-from autopilot.relay.dialect import Dialect
 from autopilot.routing.commit import Commit
 from tests.unit.relay.chunks import cut
 

@@ -6,7 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.dialect import Dialect, Meaning, error_text, is_error, meaning
+from autopilot.http.dialect import Dialect
+from autopilot.relay.dialect import Meaning, error_text, is_error, meaning
 from autopilot.relay.sse import Event
 
 CHAT, MESSAGES, RESPONSES = Dialect.COMPLETIONS, Dialect.MESSAGES, Dialect.RESPONSES

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.dialect import Dialect
-from autopilot.relay.downstream import CommittedHead, Downstream, Inbound
+from autopilot.http.dialect import Dialect
+from autopilot.http.headers import read_request_headers
+from autopilot.relay.downstream import ClientRequest, CommittedHead, Downstream
 from tests.unit.relay.downstreams import RecordingDownstream
 
 
@@ -14,12 +16,11 @@ class ValuesTests(SynchronousTestCase):
 
     def test_inbound_shows_nothing(self) -> None:
         """A request that ends up in a message or a traceback does not tell of its client."""
-        inbound = Inbound(
+        inbound = ClientRequest(
             dialect=Dialect.COMPLETIONS,
             path=b"/v1/chat/completions",
             query=b"key=secret",
-            fields=[(b"Authorization", b"Bearer secret")],
-            named={b"authorization": [b"Bearer secret"]},
+            headers=read_request_headers([(b"Authorization", b"Bearer secret")]),
             body=b"secret",
             peer="secret",
             request_id="r1",
@@ -33,7 +34,7 @@ class ValuesTests(SynchronousTestCase):
 
     def test_recording_downstream(self) -> None:
         """The client that the other tests use has the shape that is asked for."""
-        downstream: Downstream = RecordingDownstream()
+        downstream: Downstream = RecordingDownstream(Clock())
         downstream.commit(CommittedHead(200, b"OK", []), b"")
         downstream.write(b"x")
-        downstream.finish()
+        downstream.finish(b"")

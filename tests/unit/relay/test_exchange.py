@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from autopilot.http.response_parser import ResponseHead
+from autopilot.observability.records import Outcome
+from autopilot.relay.exchange_states import Input
 from autopilot.routing.retry_policy import Policy
-from autopilot.upstream.types import ResponseHead
+from autopilot.upstream.types import UpstreamError
 from tests.unit.relay.downstreams import INTERRUPTED
 from tests.unit.relay.routers import Client, RouterTestCase
 from tests.unit.relay.upstreams import JSON, ROLE, TOKEN, chunk, head, whole
@@ -43,7 +46,7 @@ class EndingTests(RouterTestCase):
             self.assertIsNone(client.down.ended)
             self.clock.advance(1000)
             self.assertEqual(self.models, ["a"])
-            self.assertEqual(self.memory.cooldown.open, frozenset())
+            self.assertEqual(self.tables.breaker.open, frozenset())
 
     def test_client_gone_while_connecting(self) -> None:
         """A connection in the air is given up."""
@@ -68,11 +71,17 @@ class EndingTests(RouterTestCase):
         client = self.ask()
         exchange = client.exchange
         assert exchange is not None
+        attempt = exchange.attempt
+        assert attempt is not None
         client.leaves()
-        exchange.head(ResponseHead(200, b"", (), "", None))
-        exchange.body(b"x")
-        exchange.end()
+        head = ResponseHead(200, b"", (), "", None)
+        attempt.whole(head, b"x")
+        attempt.head(head, b"")
+        attempt.body(b"x")
+        attempt.end(b"")
+        attempt.broken(UpstreamError("connection_lost"))
         exchange.expired()
+        exchange.client_gone()
         exchange.shut_down()
-        exchange.attempt()
+        exchange.take(Input.STREAM_OVER, None, Outcome.COMPLETED)
         self.assertEqual(len(self.records), 1)

@@ -23,7 +23,7 @@ class AttemptTests(RouterTestCase):
             self.wire.says(whole(503, b"no", b"text/plain", CLOSE))
         self.assertEqual((client.down.status, client.down.body), (503, b"no"))
         self.assertEqual(self.models, ["a", "b"])
-        self.assertEqual(self.record.failovers, ("status_503", "status_503"))
+        self.assertEqual(self.reasons, ("status_503", "status_503"))
 
     def test_stale(self) -> None:
         """A reused connection that had been closed is replaced once, and that is no failover."""
@@ -47,7 +47,7 @@ class AttemptTests(RouterTestCase):
         self.assertEqual(len(self.upstreams.wires), 3)
         self.wire.closes()
         self.assert_refused(client, 502, "upstream_connect_error")
-        self.assertEqual(self.records[2].failovers, ("connection_lost",))
+        self.assertEqual([each.reason for each in self.records[2].failovers], ["connection_lost"])
 
     def test_lost(self) -> None:
         """A fresh connection lost before its response, or in its head, is a failure."""
@@ -65,13 +65,13 @@ class AttemptTests(RouterTestCase):
         self.wire.says(b"HTTP/1.1 101 X\r\n\r\n")
         self.wire.says(b"SSH-2.0\r\n")
         self.assert_refused(client, 502, "upstream_connect_error")
-        self.assertEqual(self.record.failovers, ("malformed_response",) * 2)
+        self.assertEqual(self.reasons, ("malformed_response",) * 2)
 
     def test_cooling_at_attempt_start(self) -> None:
         """A model that began to cool during the request goes behind the others."""
         self.ask(ALIAS)
         for _ in range(3):
-            self.memory.cooldown.failed("b", 1000.0)
+            self.tables.breaker.failed("b", 1000.0)
         for _ in range(3):
             self.wire.says(whole(503, b"", b"text/plain", CLOSE))
         self.assertEqual(self.models, ["a", "c", "b"])
@@ -83,7 +83,7 @@ class AttemptTests(RouterTestCase):
         self.assertEqual(self.models, ["a", "c"])
         self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
         self.assertEqual((client.down.status, client.down.body), (400, CONTEXT))
-        self.assertEqual(self.record.failovers, ("context_exceeded",))
+        self.assertEqual(self.reasons, ("context_exceeded",))
 
     def test_context_once(self) -> None:
         """The second model that says so is believed, though a larger one is left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.relay.dialect import Dialect
+from autopilot.http.dialect import Dialect
 from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, ROLE, SSE, STOP, TOKEN, chunk, head, whole
 
@@ -62,7 +62,7 @@ class CommitTests(RouterTestCase):
             self.clock.advance(0)
             self.assertEqual(len(self.models), 2, says)
             body = self.streams()
-            self.assertEqual((client.down.body, self.record.failovers), (body, (reason,)))
+            self.assertEqual((client.down.body, self.reasons), (body, (reason,)))
 
     def test_content_on_the_last(self) -> None:
         """With no candidate left the first byte commits."""

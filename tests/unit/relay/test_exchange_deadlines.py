@@ -45,7 +45,7 @@ class DeadlineTests(RouterTestCase):
     def test_slow_by_nature(self) -> None:
         """A model has three times its own 95th percentile, once 20 are known."""
         for _ in range(20):
-            self.memory.experience.started("a", 10.0, 1000.0)
+            self.tables.latency.started("a", 10.0, 1000.0)
         self.ask(ALIAS)
         self.passes(30, 2)
 
@@ -56,7 +56,7 @@ class DeadlineTests(RouterTestCase):
         self.assertIsNone(client.down.ended)
         self.clock.advance(0.01)
         self.assert_refused(client, 504, "upstream_header_timeout")
-        self.assertEqual(self.record.failovers, ("header_timeout",))
+        self.assertEqual(self.reasons, ("header_timeout",))
         self.assertFalse(self.wire.alive)
 
     def test_header_timeout_with_candidate(self) -> None:
@@ -98,7 +98,7 @@ class DeadlineTests(RouterTestCase):
         self.wire.says(head(), chunk(TOKEN))
         self.clock.advance(120)
         self.assert_refused(client, 502, "upstream_stream_interrupted")
-        self.assertEqual(self.record.failovers, ("idle_timeout", "idle_timeout"))
+        self.assertEqual(self.reasons, ("idle_timeout", "idle_timeout"))
 
     def test_total_deadline(self) -> None:
         """All attempts together have the total time, in every state before commit."""
@@ -127,7 +127,7 @@ class DeadlineTests(RouterTestCase):
         client = self.ask(ALIAS)
         self.clock.pump([2, 2, 2])
         self.assert_refused(client, 502, "upstream_connect_error")
-        self.assertEqual(self.record.failovers, ("connect_timeout",) * 3)
+        self.assertEqual(self.reasons, ("connect_timeout",) * 3)
 
     def test_held_up(self) -> None:
         """A process that was held up finds several deadlines passed, and tries nobody too late."""
@@ -135,7 +135,7 @@ class DeadlineTests(RouterTestCase):
         client = self.ask(ALIAS)
         self.clock.advance(30)
         self.assert_refused(client, 504, "upstream_header_timeout")
-        self.assertEqual((self.models, self.record.failovers), (["a"], ("header_timeout",)))
+        self.assertEqual((self.models, self.reasons), (["a"], ("header_timeout",)))
 
     def test_held_up_in_a_pause(self) -> None:
         """Nor does it ask the same model again when the pause ends behind all time."""
@@ -144,4 +144,4 @@ class DeadlineTests(RouterTestCase):
         self.wire.says(whole(429, b"", JSON, b"Retry-After: 5"))
         self.clock.advance(30)
         self.assert_refused(client, 504, "upstream_header_timeout")
-        self.assertEqual((self.models, self.record.failovers), (["a"], ("status_429",)))
+        self.assertEqual((self.models, self.reasons), (["a"], ("status_429",)))

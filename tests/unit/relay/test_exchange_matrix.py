@@ -136,7 +136,7 @@ class MatrixTests(RouterTestCase):
             self.assertIsNone(down.head, where)
             _is_good(self)
         self.assertEqual(self.record.attempts, attempts, where)
-        self.assertEqual(self.record.failovers, (row.reason,) if row.reason else (), where)
+        self.assertEqual(self.reasons, (row.reason,) if row.reason else (), where)
         self.assertEqual(down.status, 200 if row.reason else row.status, where)
         self.assertEqual(down.body, GOOD if row.reason else row.answer, where)
         self.assertEqual(down.ended, "finish", where)
@@ -185,7 +185,7 @@ class MatrixTests(RouterTestCase):
                 down, where = self.clients[0].down, (mode, row.name)
                 attempts = candidates if row.reason else 1
                 self.assertEqual((self.record.attempts, down.status), (attempts, row.status), where)
-                self.assertEqual(len(self.record.failovers), attempts if row.reason else 0, where)
+                self.assertEqual(len(self.reasons), attempts if row.reason else 0, where)
 
     def test_after_commit(self) -> None:
         """After the first relayed byte: one attempt, what came, an error event, and a cut."""
@@ -200,7 +200,7 @@ class MatrixTests(RouterTestCase):
                 blank = b"\n\n" if more else b""
                 self.assertEqual(client.down.body, TOKEN + more + blank + INTERRUPTED, where)
                 self.assertEqual((client.down.ended, len(self.models)), ("cut", 1), where)
-                self.assertEqual((self.record.attempts, self.record.failovers), (1, ()), where)
+                self.assertEqual((self.record.attempts, self.reasons), (1, ()), where)
                 self.assertEqual(self.gateway.active, 0, where)
                 self.assert_debug(mode, 1)
 

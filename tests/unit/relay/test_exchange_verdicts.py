@@ -26,7 +26,11 @@ class VerdictTests(RouterTestCase):
         self.clock.advance(0)
         if client.down.ended is None:
             self.wire.says(whole(200, b"{}"))
-        return len(self.models), client.down.status, self.record.failovers
+        return (
+            len(self.models),
+            client.down.status,
+            self.reasons,
+        )
 
     def test_table(self) -> None:
         """Each response under strict, standard and open: relayed (its status) or next (200)."""

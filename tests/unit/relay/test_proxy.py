@@ -6,8 +6,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.config import too_large
-from autopilot.relay.dialect import Dialect
+from autopilot.http.dialect import Dialect
+from autopilot.http.error_bodies import too_large
+from autopilot.observability.records import Failover
 from autopilot.routing.snapshot import Snapshot
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.relay.upstreams import DONE, TOKEN, chunk, head, whole
@@ -174,7 +175,7 @@ class MemoryTests(RouterTestCase):
     def test_direct_remembers_nothing(self) -> None:
         """A direct name leaves nothing to remember."""
         self.serve("a")
-        self.assertEqual(len(self.memory.stickiness), 0)
+        self.assertEqual(len(self.tables.affinity), 0)
 
     def test_cooling(self) -> None:
         """Three failures in a row put a model behind the others, until it is probed by one."""
@@ -183,7 +184,7 @@ class MemoryTests(RouterTestCase):
             self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
             self.clock.advance(0)
         self.assertEqual(self.serve(ALIAS, "b", "c"), ["b", "c", "a"])
-        self.assertEqual(self.memory.cooldown.open, frozenset())
+        self.assertEqual(self.tables.breaker.open, frozenset())
 
     def test_probe(self) -> None:
         """A model whose pause is over is probed by one request; the next one passes it by."""
@@ -201,7 +202,7 @@ class MemoryTests(RouterTestCase):
         for _ in range(3):
             self.ask("a")
             self.wire.says(whole(429, b"<html>", b"text/html"))
-        self.assertEqual(self.memory.cooldown.open, frozenset())
+        self.assertEqual(self.tables.breaker.open, frozenset())
 
     def test_throughput_is_measured(self) -> None:
         """A stream of some length and duration leaves a rate and a time to first content."""
@@ -210,8 +211,8 @@ class MemoryTests(RouterTestCase):
         self.wire.says(head(), chunk(TOKEN))
         self.clock.advance(4)
         self.wire.says(chunk(TOKEN * 7), chunk(b""))
-        self.assertEqual(self.memory.experience.throughput(1006.0), {"a": 2.0})
-        self.assertEqual(self.memory.experience.first_content(1006.0), {"a": 2.0})
+        self.assertEqual(self.tables.latency.throughput(1006.0), {"a": 2.0})
+        self.assertEqual(self.tables.latency.first_content(1006.0), {"a": 2.0})
 
     def test_tokens_are_counted_by_the_upstream(self) -> None:
         """Where the upstream says how many tokens there were, that counts, not the events."""
@@ -220,7 +221,7 @@ class MemoryTests(RouterTestCase):
         self.clock.advance(4)
         usage = b'data: {"choices":[],"usage":{"completion_tokens":80}}\n\n'
         self.wire.says(chunk(TOKEN + usage), chunk(DONE), chunk(b""))
-        self.assertEqual(self.memory.experience.throughput(1004.0), {"a": 20.0})
+        self.assertEqual(self.tables.latency.throughput(1004.0), {"a": 20.0})
 
 
 class LifeTests(RouterTestCase):
@@ -265,12 +266,13 @@ class RecordTests(RouterTestCase):
         self.clock.advance(4)
         self.wire.says(chunk(b"data: [DONE]\n\n"), chunk(b""))
         record = self.record
-        self.assertEqual((record.request_id, record.mode, record.candidates), ("req-1", "alias", 3))
+        self.assertEqual((record.req_id, record.mode, record.candidates), ("req-1", "alias", 3))
         self.assertEqual((record.model, record.attempts), ("b", 2))
-        self.assertEqual((record.failovers, record.status), (("status_503",), 200))
-        self.assertEqual((record.snapshot_age, record.catalog_age), (5.0, 10.0))
-        self.assertEqual((record.first_byte, record.duration), (3.0, 7.0))
-        self.assertEqual((record.sent, record.outcome), (len(TOKEN) + 14, "completed"))
+        self.assertEqual(record.failovers, (Failover("a", "status_503", 503, 1000.0),))
+        self.assertEqual(record.status, 200)
+        self.assertEqual((record.snapshot_age_ms, record.catalog_age_ms), (5000.0, 10_000.0))
+        self.assertEqual((record.ttfb_ms, record.duration_ms), (3000.0, 7000.0))
+        self.assertEqual((record.bytes, record.outcome), (len(TOKEN) + 14, "completed"))
         self.assertTrue(record.terminated)
 
     def test_unterminated(self) -> None:
@@ -286,7 +288,7 @@ class OrderTests(RouterTestCase):
 
     def test_measured_first(self) -> None:
         """The soonest, or the fastest, model is tried first where the suffix asks for it."""
-        experience, now = self.memory.experience, self.clock.seconds()
+        experience, now = self.tables.latency, self.clock.seconds()
         for model, seconds, per_second in (("a", 3.0, 90.0), ("b", 1.0, 10.0)):
             experience.started(model, seconds, now)
             experience.record_rate(model, per_second, now)
@@ -305,14 +307,15 @@ class MistakeTests(RouterTestCase):
     """A bug behind the gateway."""
 
     def test_nothing_is_kept(self) -> None:
-        """The caller hears of it, and neither a timer nor a place is kept for the request."""
+        """The client gets a 500, and neither a timer nor a place is kept for the request."""
 
         def fail(*args: object, **kwargs: object) -> None:
             raise RuntimeError("a bug")
 
         self.patch(self.pool, "dispatch", fail)
-        with self.assertRaises(RuntimeError):
-            self.ask()
+        client = self.ask()
+        self.assert_refused(client, 500, "internal_error")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(self.gateway.active, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(len(self.records), 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.headers import Field
+from autopilot.http.response_parser import ResponseHead
 from autopilot.relay.response_head import committed_head, reply
-from autopilot.upstream.types import ResponseHead
 
 
 def _head(status: int, content_type: str, *fields: Field) -> ResponseHead:

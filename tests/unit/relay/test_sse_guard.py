@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.dialect import Dialect
+from autopilot.http.dialect import Dialect
 from autopilot.relay.sse_guard import GuardLevel, SpliceGuard, StreamGuard, stream_guard
 from tests.unit.relay.chunks import cut
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from autopilot.http.response_parser import ResponseHead
+from autopilot.observability.log_rate_limit import FailureLog
+from autopilot.observability.records import Outcome
 from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.sse_guard import BareErrorGuard, GuardLevel
-from autopilot.relay.stream import Outcome, Stream
-from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
+from autopilot.relay.stream import Stream
+from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.downstreams import INTERRUPTED, RecordingDownstream
 from tests.unit.relay.routers import Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
@@ -203,26 +207,29 @@ class OnceTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Begin a stream whose upstream has already sent everything."""
         self.clock = Clock()
-        self.down = RecordingDownstream()
+        self.down = RecordingDownstream(self.clock)
         self.outcomes: list[Outcome] = []
         self.stream = Stream(
-            self.clock,
+            self.clock.seconds,
+            FailureLog(Logger(), self.clock.seconds),
             self.down,
+            self.down.timer(lambda: self.stream.expired()),
             BareErrorGuard(),
             idle=1.0,
-            announce_breaks=True,
+            is_sse=True,
             over=self.outcomes.append,
         )
 
     def begin(self, held: bytes) -> None:
         """Begin with these bytes."""
-        self.stream.begin(UpstreamCall(b"", self.stream), CommittedHead(200, b"", ()), held)
+        call = UpstreamCall(b"", self.stream)
+        self.stream.begin(call, CommittedHead(200, b"", ()), held, self.clock.seconds())
 
     def late(self) -> None:
         """Everything that can still come."""
-        self.stream.head(ResponseHead(200, b"", (), "", None))
+        self.stream.head(ResponseHead(200, b"", (), "", None), b"")
         self.stream.body(TOKEN)
-        self.stream.end()
+        self.stream.end(b"")
         self.stream.broken(UpstreamError("connection_lost"))
         self.stream.pauseProducing()
         self.stream.resumeProducing()
@@ -233,7 +240,7 @@ class OnceTests(SynchronousTestCase):
     def test_after_the_end(self) -> None:
         """Nothing follows the end."""
         self.begin(TOKEN + TOKEN)
-        self.stream.end()
+        self.stream.end(b"")
         self.late()
         self.assertEqual((self.down.body, self.down.ended), (TOKEN * 2, "finish"))
         self.assertEqual((self.outcomes, self.stream.sent), ([Outcome.COMPLETED], len(TOKEN) * 2))
@@ -245,12 +252,11 @@ class OnceTests(SynchronousTestCase):
         self.assertEqual((self.down.body, self.down.ended), (INTERRUPTED, "cut"))
         self.assertEqual(self.outcomes, [Outcome.UPSTREAM_ERROR])
 
-    def test_span(self) -> None:
-        """Its span counts from its beginning; before that there is none."""
+    def test_began(self) -> None:
+        """Its time counts from its beginning."""
         self.clock.advance(5)
-        self.assertEqual(self.stream.span, 0.0)
         self.begin(TOKEN)
-        self.clock.advance(0.5)
-        self.assertEqual(self.stream.span, 0.5)
+        self.assertEqual(self.stream.began, 5.0)
+        self.stream.end(b"")
         self.stream.client_gone()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.request.body import ParsedBody, read
+from autopilot.request.body import ParsedBody, parse_body
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
 
@@ -15,13 +15,13 @@ from autopilot.routing.router_error import RouterError
 class _IntakeTests(SynchronousTestCase):
     def ask(self, body: bytes) -> ParsedBody:
         """An ask that must not be refused."""
-        ask = read(body)
+        ask = parse_body(body)
         assert isinstance(ask, ParsedBody), ask
         return ask
 
     def refusal(self, body: bytes) -> RouterError:
         """A refusal that must be one."""
-        refusal = read(body)
+        refusal = parse_body(body)
         assert isinstance(refusal, RouterError), refusal
         return refusal
 
@@ -65,7 +65,7 @@ class BadInputTests(_IntakeTests):
         """However deep a body is, to the very limit, it is read or refused."""
         codes = []
         for depth in range(1, 1200):
-            ask = read(b'{"model":"m","x":' + b"[" * depth + b"]" * depth + b"}")
+            ask = parse_body(b'{"model":"m","x":' + b"[" * depth + b"]" * depth + b"}")
             codes.append(ask.code if isinstance(ask, RouterError) else "")
         self.assertLessEqual(set(codes), {"", "invalid_json"})
         self.assertEqual(codes, sorted(codes))
@@ -84,22 +84,22 @@ class BodyTests(_IntakeTests):
         body = b' { "z":1.0,"model" : "m\\u002f" , "n":1e400, "k":1180591620717411303424 } \n'
         ask = self.ask(body)
         self.assertEqual(ask.model, "m/")
-        self.assertEqual(ask.body.naming("x"), body.replace(b'"m\\u002f"', b'"x"'))
+        self.assertEqual(ask.template.naming("x"), body.replace(b'"m\\u002f"', b'"x"'))
 
     def test_length(self) -> None:
         """A body knows its size without the model."""
         ask = self.ask(b'{"model":"abc","x":1}')
-        self.assertEqual(len(ask.body), len(b'{"model":,"x":1}'))
+        self.assertEqual(ask.template.size, len(b'{"model":,"x":1}'))
 
     def test_equal_requests(self) -> None:
         """Equal requests stay equal bytes."""
         body = b'{"model":"a,b","x":[1, 2]}'
-        self.assertEqual(self.ask(body).body.naming("b"), self.ask(body).body.naming("b"))
+        self.assertEqual(self.ask(body).template.naming("b"), self.ask(body).template.naming("b"))
 
     def test_model_is_escaped(self) -> None:
         """A name cannot break out of its string."""
         name = 'a","stream":true,"x":"\n\u2028'
-        sent = self.ask(b'{"model":"m"}').body.naming(name)
+        sent = self.ask(b'{"model":"m"}').template.naming(name)
         self.assertEqual(json.loads(sent), {"model": name})
 
     def test_duplicated_model(self) -> None:
@@ -113,7 +113,7 @@ class BodyTests(_IntakeTests):
             ask = self.ask(body)
             self.assertEqual(ask.model, "b", body)
             pairs: list[tuple[str, Any]] = json.loads(
-                ask.body.naming("c"), object_pairs_hook=lambda pairs: pairs
+                ask.template.naming("c"), object_pairs_hook=lambda pairs: pairs
             )
             self.assertEqual([value for key, value in pairs if key == "model"], ["c"])
             self.assertEqual(
@@ -124,7 +124,7 @@ class BodyTests(_IntakeTests):
     def test_other_duplicates_stay(self) -> None:
         """Other members are not the router's business, twice or not."""
         body = b'{"a":1,"model":"m","a":2}'
-        self.assertEqual(self.ask(body).body.naming("m"), body)
+        self.assertEqual(self.ask(body).template.naming("m"), body)
 
     def test_null_traps(self) -> None:
         """``stream`` and ``stream_options`` of null mean absent; the platform would refuse them."""
@@ -134,7 +134,7 @@ class BodyTests(_IntakeTests):
             (b'{"stream_options":null, "model":"m", "x":null}', b'{"model":"m", "x":null}'),
             (b'{ "stream" : null , "model":"m" }', b'{ "model":"m" }'),
         ):
-            sent = self.ask(body).body.naming("m")
+            sent = self.ask(body).template.naming("m")
             self.assertEqual(json.loads(sent), json.loads(left), body)
             self.assertNotIn(b"stream", sent)
 
@@ -149,7 +149,7 @@ class BodyTests(_IntakeTests):
             (b'{"stream_options":{},"stream_options":null,"model":"m"}', b'{"model":"m"}'),
             (b'{"a":1,"stream":null, "b":2, "model":"m"}', b'{"a":1, "b":2, "model":"m"}'),
         ):
-            self.assertEqual(self.ask(body).body.naming("m"), left)
+            self.assertEqual(self.ask(body).template.naming("m"), left)
 
     def test_same_idea_of_stream(self) -> None:
         """The router and the platform agree on whether to stream."""
@@ -165,13 +165,13 @@ class BodyTests(_IntakeTests):
             b'"x":true',
         ):
             ask = self.ask(b'{"model":"m",' + stream + b"}")
-            upstream = json.loads(ask.body.naming("m"))
+            upstream = json.loads(ask.template.naming("m"))
             self.assertEqual(ask.stream, upstream.get("stream") is True, stream)
 
     def test_large(self) -> None:
         """Of a large body the pieces are views, which join to the same bytes."""
         body = json.dumps({"messages": "x" * 100_000, "model": "m", "n": 1}).encode()
-        pieces = self.ask(body).body.pieces("n")
+        pieces = self.ask(body).template.pieces("n")
         self.assertEqual([type(piece) for piece in pieces], [memoryview, bytes, memoryview])
         self.assertEqual(b"".join(pieces), body.replace(b'"m"', b'"n"'))
 
@@ -179,7 +179,7 @@ class BodyTests(_IntakeTests):
         """What holds a body does not show it."""
         ask = self.ask(b'{"model":"m","messages":["secret"],"x":"secret"}')
         self.assertNotIn("secret", repr(ask))
-        self.assertNotIn("secret", repr(ask.body))
+        self.assertNotIn("secret", repr(ask.template))
 
 
 class NeedsTests(_IntakeTests):

@@ -6,16 +6,16 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.request.json_fast import BodyFields, Glance, glance
+from autopilot.request.json_fast import BodyFields, FastScan, scan_fast
 from autopilot.request.json_scan import MAX_MEMBERS
 
 
-class GlanceTests(SynchronousTestCase):
+class ScanFastTests(SynchronousTestCase):
     """What is seen at a glance, and what needs a closer look."""
 
-    def glanced(self, body: bytes) -> Glance:
+    def scanned(self, body: bytes) -> FastScan:
         """A glance that must be enough."""
-        found = glance(body)
+        found = scan_fast(body)
         assert found is not None, body
         return found
 
@@ -31,9 +31,9 @@ class GlanceTests(SynchronousTestCase):
             b'{"messages":[{"stream":null,"model":1}],"model":"m","stream":true}',
             '{"messages":["\\u006dodel", "é"],"model":"m"}'.encode(),
         ):
-            found = self.glanced(body)
+            found = self.scanned(body)
             self.assertEqual(body[found.start : found.end], b'"m"', body)
-            self.assertEqual(bytes(found.seen.model), b'"m"')
+            self.assertEqual(bytes(found.fields.model), b'"m"')
 
     def test_a_closer_look(self) -> None:
         """Whatever is bad, doubtful or must lose members is not decided here."""
@@ -59,22 +59,22 @@ class GlanceTests(SynchronousTestCase):
             b'{"stream":true,"model":"m","stre\\u0061m":false}',
             b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         ):
-            self.assertIsNone(glance(body), body)
+            self.assertIsNone(scan_fast(body), body)
 
     def test_room_for_too_many_members(self) -> None:
-        """A large body is glanced at only if what is large about it is one of a few values."""
+        """A large body is scanned at only if what is large about it is one of a few values."""
         text = "x" * MAX_MEMBERS * 10
         for key in ("messages", "prompt", "input", "tools"):
             body = json.dumps({key: text, "model": "m"}).encode()
-            self.assertEqual(bytes(self.glanced(body).seen.model), b'"m"')
-        self.assertIsNone(glance(json.dumps({"x": text, "model": "m"}).encode()))
-        self.assertIsNone(glance(b'{"model":"m"' + b',"":1' * MAX_MEMBERS + b"}"))
+            self.assertEqual(bytes(self.scanned(body).fields.model), b'"m"')
+        self.assertIsNone(scan_fast(json.dumps({"x": text, "model": "m"}).encode()))
+        self.assertIsNone(scan_fast(b'{"model":"m"' + b',"":1' * MAX_MEMBERS + b"}"))
         most = b'{"model":"m"' + b',"":1' * (MAX_MEMBERS - 3) + b"}"
-        self.assertEqual(bytes(self.glanced(most).seen.model), b'"m"')
+        self.assertEqual(bytes(self.scanned(most).fields.model), b'"m"')
 
-    def test_only_a_glance(self) -> None:
+    def test_only_a_scan_fast(self) -> None:
         """Values the router has no interest in are not seen, and none is shown."""
-        found = self.glanced(b'{"model":"m","user":"secret","max_tokens":5}')
-        self.assertEqual(bytes(found.seen.max_tokens), b"5")
+        found = self.scanned(b'{"model":"m","user":"secret","max_tokens":5}')
+        self.assertEqual(bytes(found.fields.max_tokens), b"5")
         self.assertNotIn("secret", repr(found))
-        self.assertEqual(repr(BodyFields.of({"model": b'"secret"', "x": b"1"})), "Seen()")
+        self.assertEqual(repr(BodyFields.of({"model": b'"secret"', "x": b"1"})), "BodyFields()")

@@ -15,9 +15,9 @@ from autopilot.routing.requirements import Needs
 
 def beyond(limit: int, **members: object) -> int | None:
     """What is found in a body with these members."""
-    ask = request_body.read(json.dumps({"model": "m", **members}).encode())
+    ask = request_body.parse_body(json.dumps({"model": "m", **members}).encode())
     assert isinstance(ask, request_body.ParsedBody)
-    return tokens_beyond(ask.seen, limit)
+    return tokens_beyond(ask.fields, limit)
 
 
 def said(*contents: object, role: str = "user") -> list[object]:
@@ -85,7 +85,7 @@ class NeedTests(SynchronousTestCase):
     def needs(self, least_context: int | None, words: int) -> Needs:
         """The needs of a request with so many words."""
         body = json.dumps({"model": "m", "messages": said("word " * words)}).encode()
-        ask = request_body.read(body)
+        ask = request_body.parse_body(body)
         assert isinstance(ask, request_body.ParsedBody)
         return ask.needs(least_context)
 
@@ -98,6 +98,6 @@ class NeedTests(SynchronousTestCase):
     def test_short_words(self) -> None:
         """The shortest words there are do not escape by the body's size."""
         body = json.dumps({"model": "m", "messages": said("a " * 101)}).encode()
-        ask = request_body.read(body)
+        ask = request_body.parse_body(body)
         assert isinstance(ask, request_body.ParsedBody)
         self.assertEqual(ask.needs(100), Needs(prompt_tokens=101))

@@ -52,7 +52,7 @@ def _judge(
     reply = Reply(status, JSON, retry_after)
     head = at_head(reply, policy, mode)
     judged = on_body(reply, _body(detail), policy, mode, larger)
-    if head.verdict is not RetryAction.READ:
+    if head.action is not RetryAction.READ:
         assert head == judged, (head, judged)
     return judged
 
@@ -82,7 +82,7 @@ class HeadTests(SynchronousTestCase):
             asked = {429, 500, 400} | ({404} if mode is ALIAS else set())
             read = policy is not STRICT and status in asked
             judged = at_head(Reply(status, JSON), policy, mode)
-            self.assertEqual(judged.verdict is RetryAction.READ, read, (status, policy, mode))
+            self.assertEqual(judged.action is RetryAction.READ, read, (status, policy, mode))
             if read:
                 self.assertEqual(judged, READ)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
+from autopilot.http.response_parser import ResponseHead
 from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
 from autopilot.upstream.connection import Connection
-from autopilot.upstream.types import ResponseHead, UpstreamCall, UpstreamError
+from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.upstreams import Wire
 
 Event = tuple[str, object]
@@ -25,23 +26,32 @@ class Listener:
         self.at_head: Callable[[], None] = lambda: None
         self.at_body: Callable[[], None] = lambda: None
 
-    def head(self, head: ResponseHead) -> None:
-        """See `Receiver`."""
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`; noted as its parts."""
+        self.head(head, body)
+        self.end(b"")
+
+    def head(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
         self.head_seen = head
         self.heard.append(("head", head.status))
         self.at_head()
+        if body:
+            self.body(body)
 
     def body(self, data: bytes) -> None:
-        """See `Receiver`."""
+        """See `ResponseHandler`."""
         self.heard.append(("body", data))
         self.at_body()
 
-    def end(self) -> None:
-        """See `Receiver`."""
+    def end(self, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        if body:
+            self.body(body)
         self.heard.append(("end", None))
 
     def broken(self, broken: UpstreamError) -> None:
-        """See `Receiver`."""
+        """See `ResponseHandler`."""
         self.heard.append(("broken", broken))
 
 
@@ -51,17 +61,24 @@ class Line:
     def __init__(self) -> None:
         self.clock = Clock()
         self.notes: list[str] = []
-        self.connection = Connection(
-            False,
-            ready=lambda it: self.notes.append("ready"),
-            idle=lambda it: self.notes.append("idle"),
-            lost=lambda it: self.notes.append("lost"),
-        )
+        self.connection = Connection(False, self)
         self.wire = Wire(self.clock)
         self.wire.protocol = self.connection
         self.connection.makeConnection(self.wire)
         self.listener = Listener()
         self.call = self.carry(self.listener, reused=False)
+
+    def ready(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self.notes.append("ready")
+
+    def idle(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self.notes.append("idle")
+
+    def lost(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self.notes.append("lost")
 
     def carry(self, listener: Listener, reused: bool = True) -> UpstreamCall:
         """Send a request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.response_parser import ResponseHead
 from autopilot.routing.retry_policy import CONNECTION_LOST
 from autopilot.upstream.types import UpstreamError
 from tests.unit.relay.upstreams import chunk, head, whole
@@ -18,18 +19,18 @@ class HandleTests(SynchronousTestCase):
         self.line = Line()
 
     def test_abort_at_head(self) -> None:
-        """A call dropped at its head hears no more, though the whole response had arrived."""
-        for data in (whole(200, b"abc"), head() + chunk(b"a")):
+        """A call dropped at its head hears no more, not even that the response is malformed."""
+        for data in ((head(), chunk(b"abc")), (head() + b"\x00",)):
             self.setUp()
             self.line.listener.at_head = self.line.call.abort
-            self.line.wire.says(data)
+            self.line.wire.says(*data)
             self.assertEqual(self.line.listener.heard, [("head", 200)])
-            self.assertIsNone(self.line.call.carrier)
+            self.assertIsNone(self.line.call.transport)
             self.assertEqual(self.line.wire.alive, self.line.kept)
 
     def test_abort_at_body(self) -> None:
         """A call dropped at its body hears no end."""
-        for data in (whole(200, b"abc"), head() + chunk(b"a")):
+        for data in (head() + chunk(b"abc"), head() + chunk(b"a") + b"\x00"):
             self.setUp()
             self.line.listener.at_body = self.line.call.abort
             self.line.wire.says(data)
@@ -45,11 +46,22 @@ class HandleTests(SynchronousTestCase):
         self.line.clock.advance(0)
         self.assertEqual((self.line.listener.heard, self.line.notes[-1]), ([], "lost"))
 
-    def test_other_receiver(self) -> None:
-        """A receiver put in during the head gets the rest."""
-        other = Listener()
-        self.line.listener.at_head = lambda: setattr(self.line.call, "receiver", other)
+    def test_whole(self) -> None:
+        """A response that comes in one read is handed over in one call, the connection free."""
+        calls: list[tuple[int, bytes, bool]] = []
+
+        def taken(head: ResponseHead, body: bytes) -> None:
+            calls.append((head.status, body, self.line.kept and self.line.call.transport is None))
+
+        self.line.listener.whole = taken  # type: ignore[method-assign]
         self.line.wire.says(whole(200, b"abc"))
+        self.assertEqual(calls, [(200, b"abc", True)])
+
+    def test_other_handler(self) -> None:
+        """A handler put in during the head gets the rest."""
+        other = Listener()
+        self.line.listener.at_head = lambda: setattr(self.line.call, "handler", other)
+        self.line.wire.says(head(), chunk(b"abc"), chunk(b""))
         self.assertEqual(self.line.listener.heard, [("head", 200)])
         self.assertEqual(other.heard, [("body", b"abc"), ("end", None)])
 
@@ -100,7 +112,7 @@ class HandleTests(SynchronousTestCase):
             line.wire.says(*([data] if data else []))
             line.wire.closes()
             self.assertEqual(later.heard, [("broken", UpstreamError(CONNECTION_LOST, stale=stale))])
-            self.assertIsNone(call.carrier)
+            self.assertIsNone(call.transport)
 
     def test_idle_data(self) -> None:
         """Bytes on an idle connection end it; so does the server."""

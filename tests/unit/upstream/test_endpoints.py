@@ -107,10 +107,10 @@ class VerificationTests(SynchronousTestCase):
         port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         ca_file = self.trusting(trustme.CA(), self.authority)
         ways = VerifiedEndpoints(self.reactor, trust_root(ca_file))
-        pool = Pool(self.reactor, ways, size=1, idle=1.0, connect_timeout=_PATIENCE)
+        pool = Pool(self.reactor, ways, size=1, idle=1.0)
         listener = Listener()
         call = UpstreamCall(b"GET / HTTP/1.1\r\n\r\n", listener)
-        pool.dispatch(Origin("https", host, port.getHost().port), call)
+        pool.dispatch(Origin("https", host, port.getHost().port), call, timeout=_PATIENCE)
         if pause:
             self.pause(call, listener)
         self.turn(lambda: bool(listener.heard) and listener.heard[-1][0] in ("end", "broken"))
@@ -122,7 +122,7 @@ class VerificationTests(SynchronousTestCase):
 
     def pause(self, call: UpstreamCall, listener: Listener) -> None:
         """Pause a call before its response, see that nothing comes, and resume it."""
-        self.turn(lambda: isinstance(call.carrier, Connection))
+        self.turn(lambda: isinstance(call.transport, Connection))
         call.pause()
         self.turn(lambda: self.greeter.requests == 1)
         for _ in range(5):

@@ -51,7 +51,7 @@ class PoolTests(SynchronousTestCase):
 
     def made(self, size: int = 2, idle: float = 4.0) -> Pool:
         """A pool of this size."""
-        return Pool(self.clock, self.upstreams, size=size, idle=idle, connect_timeout=2.0)
+        return Pool(self.clock, self.upstreams, size=size, idle=idle)
 
     def tearDown(self) -> None:
         """Closing leaves no timer and no connection."""
@@ -64,7 +64,7 @@ class PoolTests(SynchronousTestCase):
         """Send a call."""
         listener = Listener()
         call = UpstreamCall(b"x", listener)
-        self.pool.dispatch(origin, call, fresh=fresh)
+        self.pool.dispatch(origin, call, fresh=fresh, timeout=2.0)
         return call, listener
 
     def answered(self, origin: Origin = PLAIN) -> Wire:
@@ -180,7 +180,7 @@ class PoolTests(SynchronousTestCase):
         self.upstreams.refusing = 1
         call, listener = self.send()
         self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_ERROR))])
-        self.assertIsNone(call.carrier)
+        self.assertIsNone(call.transport)
 
     def test_connect_timeout(self) -> None:
         """A connection that is not there in time breaks the call, and is given up."""

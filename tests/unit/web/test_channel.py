@@ -66,9 +66,9 @@ class TurnTests(ChannelTestCase):
         """Nothing more is read after a rejection."""
         reader = RequestParser(self.limits)
         reader.feed(b"\x00")
-        refusal = reader.refusal
+        refusal = reader.error
         reader.feed(b"GET / HTTP/1.1\r\n")
-        self.assertIs(reader.refusal, refusal)
+        self.assertIs(reader.error, refusal)
         self.assertFalse(reader.arrived)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
-from autopilot.relay.engine import new_exchange
 from tests.unit.relay.upstreams import whole
 from tests.unit.web.browsers import SiteTestCase, ask, request
 
@@ -33,10 +32,8 @@ class GarbageTests(SiteTestCase):
             gc.enable()
 
     def check(self, exchange: Callable[[], object]) -> None:
-        """Assert that nothing is found, unless Automat, which has cycles, runs the machine."""
-        found = self.garbage_of(exchange)
-        if not hasattr(new_exchange, "__automat_automaton__"):
-            self.assertEqual(found, set())
+        """Assert that nothing is found."""
+        self.assertEqual(self.garbage_of(exchange), set())
 
     def test_plain_answer(self) -> None:
         """A plain response."""

@@ -149,7 +149,9 @@ class RefusalTests(ChannelTestCase):
 
     def test_mistake(self) -> None:
         """A bug in the parser is logged and gets a 500, not a 400."""
-        with patch("autopilot.http.request_parser.by_name", side_effect=ZeroDivisionError):
+        with patch(
+            "autopilot.http.request_parser.read_request_headers", side_effect=ZeroDivisionError
+        ):
             browser = self.browser()
             browser.sends(request(body=ask()))
         self.assertEqual(browser.response.error, (500, "server_error", "internal_error"))

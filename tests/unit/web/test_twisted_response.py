@@ -14,9 +14,9 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from autopilot.http.dialect import Dialect
 from autopilot.http.limits import Limits
 from autopilot.http.request_id import request_id
-from autopilot.relay.dialect import Dialect
 from autopilot.relay.downstream import CommittedHead, Downstream
 from autopilot.routing.router_error import RouterError
 from autopilot.web.channel_response import ChannelResponse
@@ -84,7 +84,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
         self.downstream.write(b"x")
         self.downstream.cut()
         self.downstream.abort()
-        self.downstream.finish()
+        self.downstream.finish(b"")
         self.assertEqual(self.transport.value(), b"")
 
     def test_in_the_answer(self) -> None:
@@ -96,7 +96,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
             self.downstream.produce(producer)
             self.leave()
             self.downstream.write(b"x")
-            getattr(self.downstream, end)()
+            getattr(self.downstream, end)(*([b""] if end == "finish" else []))
             self.assertNotIn(b"x", self.transport.value().partition(b"\r\n\r\n")[2])
 
     def test_producer_is_let_go(self) -> None:
@@ -107,7 +107,7 @@ class DownstreamTestsMixin(SynchronousTestCase):
             self.downstream.commit(CommittedHead(200, b"", []), b"")
             self.downstream.produce(producer)
             self.assertIs(self.channel._requestProducer, producer)
-            getattr(self.downstream, end)()
+            getattr(self.downstream, end)(*([b""] if end == "finish" else []))
             self.assertIsNone(self.channel._requestProducer)
             self.assertEqual(self.transport.disconnecting, end != "finish")
 
@@ -143,7 +143,7 @@ class RequestDownstreamTests(DownstreamTestsMixin):
         request.gotLength(0)
         request.method, request.clientproto = b"POST", b"HTTP/1.1"
         self.channel.requests.append(request)
-        self.downstream = TwistedResponse(request, Dialect.COMPLETIONS)
+        self.downstream = TwistedResponse(request, Dialect.COMPLETIONS, Clock())
         request.notifyFinish().addErrback(self.went)
 
     def went(self, _failure: Failure) -> None:
@@ -210,7 +210,7 @@ class AnswerTests(DownstreamTestsMixin):
             self.begin(closing=True)
             first, _ = self.committed(CommittedHead(200, b"", [], streams=streams))
             self.assertEqual(b"\r\nConnection: close" in first, announced)
-            self.downstream.finish()
+            self.downstream.finish(b"")
             self.assertTrue(self.transport.disconnecting)
 
     def test_announced_late(self) -> None:

@@ -158,7 +158,7 @@ class PageTests(SynchronousTestCase):
         clock = Clock()
         history = History(clock.seconds)
         for _ in range(4):
-            history.add(record(first_byte=0.5, failovers=("status_503",)))
+            history.add(record(ttfb_ms=500.0, failovers=("status_503",)))
             clock.advance(200.0)
         document = str(sections(facts(window=history.window()))["charts"])
         self.assertEqual(document.count('role="img"'), 2)

@@ -1,0 +1,579 @@
+"""One request from its plan to its record: attempts, commit, stream or error.
+
+`exchange_states` says which step takes an input in which state; `exchange_machine` runs the step,
+which returns the next state. Before commit nothing has been written to the client; after it nothing
+is retried (contract §6).
+
+Whatever a step or a collaborator raises, the client gets a 500 before commit and a cut after it,
+there is one record, and every resource is released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from autopilot.http.error_bodies import INTERNAL
+from autopilot.http.headers import field_lines, sent_up
+from autopilot.observability.records import (
+    Failover,
+    Outcome,
+    RequestRecord,
+    milliseconds,
+)
+from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.commit import CommitDecision, commit_policy
+from autopilot.relay.errors import OUT_OF_TIME, SHUTTING_DOWN, given_up
+from autopilot.relay.exchange_machine import ExchangeMachine
+from autopilot.relay.exchange_states import Input, State
+from autopilot.relay.response_head import EVENT_STREAM, committed_head, reply
+from autopilot.relay.sse_guard import GuardLevel, stream_guard
+from autopilot.relay.stream import Stream
+from autopilot.routing import retry_policy
+from autopilot.routing.candidate_queue import CandidateQueue
+from autopilot.routing.deadlines import first_content_allowance
+from autopilot.routing.retry_policy import RetryAction, RetryDecision
+from autopilot.routing.selector import Mode
+from autopilot.upstream.types import UpstreamCall, UpstreamError
+
+if TYPE_CHECKING:
+    from autopilot.http.response_parser import ResponseHead
+    from autopilot.observability.log_rate_limit import FailureLog
+    from autopilot.relay.config import RelayConfig
+    from autopilot.relay.downstream import ClientRequest, CommittedHead, Downstream
+    from autopilot.relay.trace import Trace
+    from autopilot.request.parse import ParsedRequest
+    from autopilot.routing.candidate import Candidate
+    from autopilot.routing.plan import Plan
+    from autopilot.routing.router_error import RouterError
+    from autopilot.routing.snapshot import Snapshot
+    from autopilot.state.affinity import Key
+    from autopilot.state.tables import StateTables
+    from autopilot.upstream.pool import Pool
+    from autopilot.upstream.target import RequestTarget
+
+MAX_DECIDING_BYTES = 65536
+# A client may send a model name as long as its request; a record is kept and logged.
+_LONGEST_NAME = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """What all exchanges of a router share. ``released`` is called when one holds nothing more."""
+
+    seconds: Callable[[], float]
+    pool: Pool
+    tables: StateTables
+    record: Callable[[RequestRecord], None]
+    released: Callable[[Exchange], None]
+    failures: FailureLog
+
+
+class Exchange(ExchangeMachine):
+    """One exchange: the steps of its transition table, and what they need to know."""
+
+    __slots__ = (
+        "_attempts",
+        "_candidates",
+        "_concluded",
+        "_config",
+        "_expiring",
+        "_failovers",
+        "_first_byte_at",
+        "_key",
+        "_model",
+        "_new_policy",
+        "_parsed",
+        "_plan",
+        "_request",
+        "_responded",
+        "_response",
+        "_shared",
+        "_snapshot",
+        "_started",
+        "_status",
+        "_stream",
+        "_target",
+        "_timer",
+        "_total_due",
+        "_trace",
+    )
+
+    def __init__(
+        self,
+        shared: Collaborators,
+        config: RelayConfig,
+        request: ClientRequest,
+        response: Downstream,
+        target: RequestTarget,
+        parsed: ParsedRequest,
+        plan: Plan,
+        key: Key | None,
+        snapshot: Snapshot,
+        trace: Trace | None,
+        started: float,
+    ) -> None:
+        super().__init__(shared.seconds)
+        self._shared = shared
+        self._config = config
+        self._request = request
+        self._response = response
+        self._target = target
+        self._parsed = parsed
+        self._plan = plan
+        self._key = key
+        self._snapshot = snapshot
+        self._trace = trace
+        self._started = started
+        self._total_due = started + config.timeouts.total
+        self._candidates = CandidateQueue(plan.candidates, config.max_attempts)
+        self._attempts = 0
+        self._stream: Stream | None = None
+        self._model: str | None = None
+        self._status: int | None = None
+        self._first_byte_at: float | None = None
+        self._failovers: tuple[Failover, ...] = ()
+        self._timer = response.timer(self.expired)
+        self._expiring = Expiry.TOTAL
+        self._new_policy = partial(
+            commit_policy, parsed.commit, request.dialect, config.commit_max_bytes
+        )
+        self._responded = self._concluded = False
+
+    # -- attempts
+
+    def _try_first(self, now: float) -> State:
+        # The plan has put cooling models last already.
+        return self._begin(self._candidates.take(frozenset()), now)
+
+    def _try_next(self, now: float) -> State:
+        """Turn to the next candidate, unless it would come too late."""
+        if now >= self._total_due:  # other deadlines may pass at the same time
+            return self._refuse(OUT_OF_TIME, now)
+        self._current.drop_call()
+        cooling = self._shared.tables.breaker.cooling(now)
+        return self._begin(self._candidates.take(cooling), now)
+
+    def _begin(self, candidate: Candidate, now: float) -> State:
+        """Begin an attempt on a candidate that was taken from those left."""
+        model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
+        allowance = None
+        if self._parsed.body.stream and not last:
+            allowance = first_content_allowance(
+                self._config.timeouts.failover_after,
+                self._parsed.body.template.size,
+                tables.latency.p95(model),
+            )
+        attempt = self.attempt = Attempt(self, candidate, last, now, allowance)
+        self._attempts += 1
+        self._model = model
+        if tables.breaker.opened:
+            tables.breaker.attempting(model, now)
+        if self._trace is not None:
+            self._trace.attempting(model)
+        return self._send(attempt)
+
+    def _send(self, attempt: Attempt) -> State:
+        """Send the request for an attempt; only ``model`` differs between candidates."""
+        self._arm(attempt)
+        request, target = self._request, self._target
+        lines = request.headers.upstream
+        if self._trace is not None:
+            lines = field_lines(self._trace.inject(sent_up(request.headers.fields)))
+        pieces = self._parsed.body.template.pieces(attempt.candidate.model)
+        call = UpstreamCall(target.request(request.query, lines, pieces), attempt)
+        attempt.call = call
+        self._shared.pool.dispatch(
+            target.origin,
+            call,
+            fresh=attempt.replayed,
+            timeout=self._config.timeouts.connect,
+        )
+        return State.ATTEMPTING
+
+    def _arm(self, attempt: Attempt) -> None:
+        """Set the timer to the nearest deadline."""
+        due, self._expiring = attempt.nearest(
+            self._config.timeouts, stream=self._parsed.body.stream
+        )
+        if self._total_due <= due:
+            due, self._expiring = self._total_due, Expiry.TOTAL
+        self._timer.set_at(due)
+
+    # -- verdicts on a response
+
+    def _judge_whole(self, now: float, head: ResponseHead, body: bytes) -> State:
+        """A response that arrived in one read: the short way, without waiting for more."""
+        attempt = self.attempt
+        assert attempt is not None
+        attempt.response, attempt.head_at = head, now
+        if 200 <= head.status < 300:
+            if head.content_type == EVENT_STREAM:
+                attempt.commit_policy = self._new_policy(True, attempt.last)
+                return self._hold_end(now, body)
+            if self._parsed.body.stream:
+                self._note_answer(attempt, now)
+            return self._commit_whole(attempt, head, body, now)
+        attempt.ended = True
+        if body:
+            attempt.hold(body)
+        decision = retry_policy.at_head(reply(head), self._config.policy, self._plan.mode)
+        if decision.action is RetryAction.READ:
+            return self._decide(attempt, now)
+        return self._follow(attempt, decision, now)
+
+    def _judge_head(self, now: float, head: ResponseHead, body: bytes) -> State:
+        """A 2xx is held until its commit point; an error is judged."""
+        attempt = self.attempt
+        assert attempt is not None
+        attempt.response, attempt.head_at = head, now
+        if 200 <= head.status < 300:
+            is_stream = head.content_type == EVENT_STREAM
+            attempt.commit_policy = self._new_policy(is_stream, attempt.last)
+            if body:
+                return self._hold_body(now, body)
+            self._arm(attempt)
+            return State.HOLDING
+        if body:
+            attempt.hold(body)
+        decision = retry_policy.at_head(reply(head), self._config.policy, self._plan.mode)
+        if decision.action is not RetryAction.READ:
+            return self._follow(attempt, decision, now)
+        if attempt.held_bytes >= MAX_DECIDING_BYTES:
+            return self._decide(attempt, now)
+        self._arm(attempt)
+        return State.READING
+
+    def _judge_error(self, now: float, error: UpstreamError) -> State:
+        """The attempt broke. A stale connection is replaced, once: a fresh one is never stale."""
+        attempt = self._current
+        if error.internal:
+            return self._refuse(INTERNAL, now, Outcome.FAILED)
+        if not error.stale:
+            headless = attempt.response is None
+            return self._fail(error.reason if headless else retry_policy.BROKEN_STREAM, now)
+        if now >= self._total_due:
+            return self._refuse(OUT_OF_TIME, now)
+        attempt.replayed = True
+        return self._send(attempt)
+
+    def _expire(self, now: float) -> State:
+        """The nearest deadline passed: of the attempt, of an error's body, or of everything."""
+        if self._expiring is Expiry.TOTAL:
+            return self._refuse(OUT_OF_TIME, now)
+        if self._expiring is Expiry.ERROR_BODY:
+            return self._decide(self._current, now)
+        return self._fail(self._expiring.value, now)
+
+    # -- the body of an error
+
+    def _read_body(self, now: float, data: bytes) -> State:
+        """Collect as much as it takes to decide."""
+        attempt = self._current
+        attempt.hold(data)
+        return (
+            self._decide(attempt, now) if attempt.held_bytes >= MAX_DECIDING_BYTES else self.state
+        )
+
+    def _read_end(self, now: float, body: bytes) -> State:
+        attempt = self._current
+        attempt.ended = True
+        if body:
+            attempt.hold(body)
+        return self._decide(attempt, now)
+
+    def _read_error(self, now: float, error: UpstreamError) -> State:
+        """The body broke off: what was read decides, and the client sees the break."""
+        attempt = self._current
+        attempt.error = error
+        return self._decide(attempt, now)
+
+    def _decide(self, attempt: Attempt, now: float) -> State:
+        """Judge an error response by its body, whole or in part."""
+        assert attempt.response is not None
+        larger = self._larger_than(attempt.candidate.model)
+        decision = retry_policy.on_body(
+            reply(attempt.response),
+            b"".join(attempt.held),
+            self._config.policy,
+            self._plan.mode,
+            self._candidates.leads_to(larger),
+        )
+        if decision.reason == retry_policy.CONTEXT_EXCEEDED:
+            self._candidates.narrow(larger)
+        return self._follow(attempt, decision, now)
+
+    def _larger_than(self, model: str) -> frozenset[str]:
+        """Return the models with a known larger context than ``model``, if its own is known."""
+        catalog = self._snapshot.catalog
+        return frozenset() if catalog is None else catalog.larger_context(model)
+
+    def _follow(self, attempt: Attempt, decision: RetryDecision, now: float) -> State:
+        """Relay an error response, or try the next candidate; with none left relay it after all."""
+        if decision.action is RetryAction.COMMIT:
+            return self._commit(attempt, now)
+        self._note_failure(attempt, decision.reason or "", now)
+        if decision.pause is not None and self._candidates.pause_on(attempt.candidate.model):
+            attempt.drop_call()
+            due, self._expiring = min(
+                (now + decision.pause, Expiry.PAUSE), (self._total_due, Expiry.TOTAL)
+            )
+            self._timer.set_at(due)
+            return State.PAUSING
+        return self._commit(attempt, now) if attempt.last else self._try_next(now)
+
+    def _resume(self, now: float) -> State:
+        """The pause is over, or all time is."""
+        if self._expiring is Expiry.TOTAL or now >= self._total_due:
+            return self._refuse(OUT_OF_TIME, now)
+        return self._begin(self._current.candidate, now)
+
+    # -- the body of a 2xx, before its commit point
+
+    def _hold_body(self, now: float, data: bytes) -> State:
+        attempt = self.attempt
+        assert attempt is not None
+        policy = attempt.commit_policy
+        assert policy is not None
+        attempt.held.append(data)
+        attempt.heard_at = now
+        answered = policy.answered
+        decision = policy.feed(data)
+        if policy.answered and not answered and self._parsed.body.stream:
+            seconds = now - attempt.started
+            self._shared.tables.latency.started(attempt.candidate.model, seconds, now)
+        if decision is CommitDecision.COMMIT:
+            return self._commit(attempt, now)
+        return self._follow_policy(attempt, decision, now)
+
+    def _hold_end(self, now: float, body: bytes) -> State:
+        """The response ends here; its last bytes may bring it to its commit point first."""
+        if body and (state := self._hold_body(now, body)) is not State.HOLDING:
+            if state is State.STREAMING and self._stream is not None:
+                self._stream.end(b"")
+            return state
+        attempt = self._current
+        assert attempt.commit_policy is not None
+        attempt.ended = True
+        return self._follow_policy(attempt, attempt.commit_policy.end(), now)
+
+    def _follow_policy(self, attempt: Attempt, decision: CommitDecision, now: float) -> State:
+        match decision:
+            case CommitDecision.HOLD:
+                self._arm(attempt)
+                return State.HOLDING
+            case CommitDecision.COMMIT:
+                return self._commit(attempt, now)
+            case CommitDecision.ERROR:
+                return self._fail(retry_policy.ERROR_EVENT, now)
+            case CommitDecision.EMPTY:
+                return self._fail(retry_policy.EMPTY_STREAM, now)
+
+    # -- the ends
+
+    def _commit(self, attempt: Attempt, now: float) -> State:
+        """This response is the client's: write it, or its head and let a stream go on."""
+        head = attempt.response
+        assert head is not None and attempt.call is not None
+        policy = attempt.commit_policy
+        if policy is not None and not policy.answered:
+            self._note_answer(attempt, now)
+        is_stream = head.content_type == EVENT_STREAM
+        if attempt.ended and not is_stream:
+            return self._commit_whole(attempt, head, attempt.release_held(), now)
+        guard = self._config.guard
+        guarded = is_stream and guard is not GuardLevel.OFF
+        committed = self._committed_head(attempt, head, now, rechunk=guarded)
+        self._stream = Stream(
+            self._shared.seconds,
+            self._shared.failures,
+            self._response,
+            self._timer,
+            stream_guard(guard, is_stream=is_stream, dialect=self._request.dialect),
+            idle=self._config.timeouts.idle,
+            is_sse=guarded,
+            over=partial(self.take, Input.STREAM_OVER, None),
+        )
+        self._stream.begin(attempt.call, committed, attempt.release_held(), now)
+        if attempt.ended:
+            self._stream.end(b"")
+        elif attempt.error is not None:
+            self._stream.broken(attempt.error)
+        return State.STREAMING
+
+    def _commit_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
+        """The response is there as a whole: one write, and the exchange is over."""
+        committed = self._committed_head(attempt, head, now, rechunk=False)
+        self._response.whole(committed, body)
+        self._responded = True
+        return self._conclude(Outcome.COMPLETED, now, sent=len(body))
+
+    def _committed_head(
+        self, attempt: Attempt, head: ResponseHead, now: float, *, rechunk: bool
+    ) -> CommittedHead:
+        """Return the head that the client gets, and note what the commit means."""
+        model, status = attempt.candidate.model, head.status
+        self._model, self._status, self._first_byte_at = model, status, now
+        if 200 <= status < 300:
+            self._shared.tables.served(self._key, model, now)
+        if self._trace is not None:
+            self._trace.committed(status)
+        return committed_head(
+            head,
+            request_id=self._request.request_id,
+            selected=None if self._plan.mode is Mode.DIRECT else model,
+            attempts=self._attempts,
+            rechunk=rechunk,
+        )
+
+    def _fail(self, reason: str, now: float) -> State:
+        """The attempt gave no response that could be relayed."""
+        attempt = self._current
+        self._note_failure(attempt, reason, now)
+        if attempt.last:
+            return self._refuse(given_up(reason, began=bool(attempt.held)), now)
+        return self._try_next(now)
+
+    def _refuse(self, error: RouterError, now: float, outcome: Outcome = Outcome.REFUSED) -> State:
+        """Answer with an error of the router's own."""
+        self._release()
+        self._status, self._first_byte_at = error.status, now
+        self._response.refuse(error)
+        self._responded = True
+        return self._conclude(outcome, now)
+
+    def _refuse_to_wait(self, now: float) -> State:
+        return self._refuse(SHUTTING_DOWN, now)
+
+    def _abandon(self, now: float) -> State:
+        """The client left before commit: stop the upstream at once."""
+        self._release()
+        return self._conclude(Outcome.CLIENT_GONE, now)
+
+    # -- after commit
+
+    def _stream_expired(self, now: float) -> State:
+        self._committed.expired()
+        return State.STREAMING
+
+    def _stream_client_gone(self, now: float) -> State:
+        self._committed.client_gone()
+        return State.STREAMING
+
+    def _stream_shut_down(self, now: float) -> State:
+        self._committed.shut_down()
+        return State.STREAMING
+
+    def _conclude_stream(self, now: float, outcome: Outcome) -> State:
+        stream, model = self._stream, self._model
+        assert stream is not None and model is not None
+        self._shared.tables.streamed(model, stream.tokens, now - stream.began, now)
+        return self._conclude(outcome, now, sent=stream.sent, terminated=stream.guard.done)
+
+    def _conclude(
+        self, outcome: Outcome, now: float, sent: int = 0, terminated: bool = True
+    ) -> State:
+        """Release the exchange's place, then leave the record; once, whatever happens."""
+        if self._concluded:
+            return State.OVER
+        self._concluded = True
+        self._shared.released(self)
+        # Attempt and stream refer back to the exchange: without this they would be garbage that
+        # only the collector of cycles finds.
+        if self.attempt is not None:
+            self.attempt.call = None
+        self.attempt = self._stream = None
+        started, first, model = self._started, self._first_byte_at, self._model
+        utilization_at, catalog_at = self._snapshot.utilization_at, self._snapshot.catalog_at
+        record = RequestRecord(
+            self._request.request_id,
+            self._plan.mode,
+            len(self._plan.candidates),
+            model if model is None else model[:_LONGEST_NAME],
+            self._attempts,
+            self._failovers,
+            self._status,
+            # Milliseconds to a tenth: what a person reads, and all that a reactor's clock means.
+            None if utilization_at is None else round((started - utilization_at) * 1000.0, 1),
+            None if catalog_at is None else round((started - catalog_at) * 1000.0, 1),
+            None if first is None else round((first - started) * 1000.0, 1),
+            round((now - started) * 1000.0, 1),
+            sent,
+            outcome,
+            terminated,
+        )
+        try:
+            self._shared.record(record)
+        except Exception:  # noqa: BLE001  an embedding application's callback
+            self._shared.failures.report("A request record could not be written")
+        if self._trace is not None:
+            self._end_trace(self._trace, record)
+        return State.OVER
+
+    def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
+        try:
+            trace.over(record)
+        except Exception:  # noqa: BLE001  an embedding application's exporter
+            self._shared.failures.report("A trace could not be ended")
+
+    def _release(self) -> None:
+        self._timer.rest()
+        if self.attempt is not None:
+            self.attempt.drop_call()
+
+    def _fail_internally(self) -> None:
+        """A step raised: end the exchange by every means that still works."""
+        shared = self._shared
+        shared.failures.report("An exchange failed by a fault of the router")
+        self.state = State.OVER
+        steps = [self._release, self._answer_fault]
+        if self._stream is not None:
+            steps.append(self._stream.close)
+        for step in steps:
+            try:
+                step()
+            except Exception:  # noqa: BLE001  the next step is still to be done
+                shared.failures.report("An exchange could not be cleaned up")
+        sent = 0 if self._stream is None else self._stream.sent
+        self._conclude(Outcome.FAILED, shared.seconds(), sent, terminated=False)
+
+    def _answer_fault(self) -> None:
+        response, stream = self._response, self._stream
+        if self._responded or (stream is not None and not stream.open):
+            return
+        if response.committed:
+            response.abort()
+        else:
+            self._status, self._first_byte_at = INTERNAL.status, self._shared.seconds()
+            response.refuse(INTERNAL)
+
+    # -- what is learned
+
+    def _note_failure(self, attempt: Attempt, reason: str, now: float) -> None:
+        model, status = attempt.candidate.model, attempt.status
+        self._failovers += (
+            Failover(model[:_LONGEST_NAME], reason, status, milliseconds(now - attempt.started)),
+        )
+        self._shared.tables.failed(self._key, model, status, now)
+        if self._trace is not None:
+            self._trace.failed(reason, status)
+
+    def _note_answer(self, attempt: Attempt, now: float) -> None:
+        """The first part of a streamed answer arrived."""
+        if self._parsed.body.stream:
+            seconds = now - attempt.started
+            self._shared.tables.latency.started(attempt.candidate.model, seconds, now)
+
+    # -- what a state guarantees
+
+    @property
+    def _current(self) -> Attempt:
+        assert self.attempt is not None
+        return self.attempt
+
+    @property
+    def _committed(self) -> Stream:
+        assert self._stream is not None
+        return self._stream

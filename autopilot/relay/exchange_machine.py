@@ -1,0 +1,91 @@
+"""The inputs of an exchange, and the one place that runs its steps.
+
+A step is a method that takes the time and the input's details and returns the next state. Inputs
+that arrive during a step wait until it is done, so every step finds a settled state. Whatever a
+step raises is caught here, and only here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from autopilot.relay.exchange_states import TRANSITIONS, Input, State
+
+if TYPE_CHECKING:
+    from autopilot.relay.attempt import Attempt
+
+_Step = tuple[Callable[..., State], frozenset[State]]
+
+
+class IllegalTransitionError(Exception):
+    """An input or a next state that the transition table does not have: a bug."""
+
+
+class ExchangeMachine(ABC):
+    """Takes the inputs of one exchange, one at a time. Its subclass has the steps."""
+
+    __slots__ = ("_busy", "_late", "_seconds", "attempt", "state")
+
+    _steps: ClassVar[Mapping[State, Mapping[Input, _Step]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._steps = {
+            state: {given: (getattr(cls, f"_{row.step}"), row.to) for given, row in rows.items()}
+            for state, rows in TRANSITIONS.items()
+        }
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._busy = False
+        self._late: list[tuple[Input, Attempt | None, tuple[Any, ...]]] = []
+        self.attempt: Attempt | None = None
+        self.state = State.PLANNED
+
+    def expired(self) -> None:
+        """The nearest deadline passed."""
+        self.take(Input.EXPIRED, None)
+
+    def client_gone(self) -> None:
+        """The client has left."""
+        self.take(Input.CLIENT_GONE, None)
+
+    def shut_down(self) -> None:
+        """The time for streams to finish has run out."""
+        self.take(Input.SHUT_DOWN, None)
+
+    def take(self, given: Input, attempt: Attempt | None, *details: Any) -> None:
+        """Run the step for an input; one of an attempt's response names the attempt."""
+        if self._busy:
+            self._late.append((given, attempt, details))
+            return
+        # What comes when all is over, or from an attempt that was dropped, comes too late.
+        if self.state is State.OVER or (attempt is not None and attempt is not self.attempt):
+            return
+        self._busy = True
+        try:
+            step, allowed = self._steps[self.state].get(given, _ILLEGAL)
+            state = step(self, self._seconds(), *details)
+            if state not in allowed:
+                raise IllegalTransitionError(f"{given} in {self.state} must not lead to {state}")
+            self.state = state
+        except Exception:  # noqa: BLE001  nothing is awaited here, so nothing was cancelled
+            self._fail_internally()
+        finally:
+            self._busy = False
+        while self._late:
+            given, attempt, details = self._late.pop(0)
+            self.take(given, attempt, *details)
+
+    @abstractmethod
+    def _fail_internally(self) -> None:
+        """Handle the exception that a step raised; afterwards the exchange is over."""
+
+
+def _illegal(machine: ExchangeMachine, *_: Any) -> State:
+    raise IllegalTransitionError(f"an input has no row in {machine.state}")
+
+
+_ILLEGAL: _Step = (_illegal, frozenset())

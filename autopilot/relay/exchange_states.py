@@ -1,0 +1,103 @@
+"""The transition table of an exchange, as data.
+
+A row says which step takes an input in a state, and which states the step may lead to; the step
+itself decides, and returns the next state. An input without a row is a bug, except when the
+exchange is over: whatever arrives then is late and ignored.
+
+Attempts are arguments of inputs, not states, so that two attempts may be under way in one state. A
+test drives Automat from this table beside the exchange; `tools/exchange_diagram.py` draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """Where an exchange stands."""
+
+    PLANNED = "planned"
+    ATTEMPTING = "attempting"
+    """A request is on its way; no response head yet."""
+    READING = "reading"
+    """An error response, whose body decides."""
+    HOLDING = "holding"
+    """A 2xx response, held until its commit point."""
+    PAUSING = "pausing"
+    """The upstream asked for a moment; the same model is tried again after it."""
+    STREAMING = "streaming"
+    """Committed: the response is being relayed."""
+    OVER = "over"
+
+
+class Input(StrEnum):
+    """What can happen to an exchange."""
+
+    START = "start"
+    WHOLE = "whole"
+    HEAD = "head"
+    BODY = "body"
+    END = "end"
+    BROKEN = "broken"
+    EXPIRED = "expired"
+    CLIENT_GONE = "client_gone"
+    SHUT_DOWN = "shut_down"
+    STREAM_OVER = "stream_over"
+
+
+class Transition(NamedTuple):
+    """The step that takes an input, by its method's name, and the states that it may lead to."""
+
+    step: str
+    to: frozenset[State]
+
+
+_STREAMING_OR_OVER = frozenset({State.STREAMING, State.OVER})
+_OVER = frozenset({State.OVER})
+# What a step may do that ends an attempt: commit to it, try again or the next, or give up.
+_DECIDED = _STREAMING_OR_OVER | {State.ATTEMPTING, State.PAUSING}
+
+_LEAVING = {
+    Input.CLIENT_GONE: Transition("abandon", _OVER),
+    Input.SHUT_DOWN: Transition("refuse_to_wait", _OVER),
+}
+
+TRANSITIONS: Mapping[State, Mapping[Input, Transition]] = {
+    State.PLANNED: {
+        Input.START: Transition("try_first", frozenset({State.ATTEMPTING, State.OVER})),
+    },
+    State.ATTEMPTING: {
+        Input.WHOLE: Transition("judge_whole", _DECIDED),
+        Input.HEAD: Transition("judge_head", _DECIDED | {State.READING, State.HOLDING}),
+        Input.BROKEN: Transition("judge_error", _DECIDED),
+        Input.EXPIRED: Transition("expire", _DECIDED),
+        **_LEAVING,
+    },
+    State.READING: {
+        Input.BODY: Transition("read_body", _DECIDED | {State.READING}),
+        Input.END: Transition("read_end", _DECIDED),
+        Input.BROKEN: Transition("read_error", _DECIDED),
+        Input.EXPIRED: Transition("expire", _DECIDED),
+        **_LEAVING,
+    },
+    State.HOLDING: {
+        Input.BODY: Transition("hold_body", _DECIDED | {State.HOLDING}),
+        Input.END: Transition("hold_end", _DECIDED),
+        Input.BROKEN: Transition("judge_error", _DECIDED),
+        Input.EXPIRED: Transition("expire", _DECIDED),
+        **_LEAVING,
+    },
+    State.PAUSING: {
+        Input.EXPIRED: Transition("resume", frozenset({State.ATTEMPTING, State.OVER})),
+        **_LEAVING,
+    },
+    State.STREAMING: {
+        Input.EXPIRED: Transition("stream_expired", _STREAMING_OR_OVER),
+        Input.CLIENT_GONE: Transition("stream_client_gone", _STREAMING_OR_OVER),
+        Input.SHUT_DOWN: Transition("stream_shut_down", _STREAMING_OR_OVER),
+        Input.STREAM_OVER: Transition("conclude_stream", _OVER),
+    },
+    State.OVER: {},
+}

@@ -1,0 +1,141 @@
+"""The machine that runs an exchange's steps, beside Automat running the same table."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from automat import NoTransition, TypeMachineBuilder
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay.exchange_machine import ExchangeMachine, IllegalTransitionError
+from autopilot.relay.exchange_states import TRANSITIONS, Input, State
+
+_STEPS = {row.step for rows in TRANSITIONS.values() for row in rows.values()}
+_LED = st.lists(st.tuples(st.sampled_from(Input), st.sampled_from(State)), max_size=20)
+
+
+class _Scripted:
+    """Steps that lead where the script says; ``inside`` is done while a step runs."""
+
+    def __init__(self, seconds: Any) -> None:
+        super().__init__(seconds)  # type: ignore[call-arg]  # the machine is the next class
+        self.leads_to = State.OVER
+        self.inside: list[Input] = []
+        self.taken: list[State] = []
+        self.faults: list[BaseException] = []
+
+    def _step(self: Any, now: float, *details: object) -> State:
+        self.taken.append(self.state)
+        inside, self.inside = self.inside, []
+        for given_input in inside:
+            self.take(given_input, None)
+        led: State = self.leads_to
+        return led
+
+
+def _scripted_machine() -> type[Any]:
+    def fail_internally(self: Any) -> None:
+        import sys
+
+        self.faults.append(sys.exception())
+        self.state = State.OVER
+
+    steps = {f"_{step}": _Scripted._step for step in _STEPS}
+    return type(
+        "Scripted",
+        (_Scripted, ExchangeMachine),
+        {**steps, "_fail_internally": fail_internally},
+    )
+
+
+def _automat() -> Any:
+    """The same table as a machine of Automat's: an input for each place that a row may lead to."""
+
+    def described(name: str) -> Any:
+        def method(self: object) -> None: ...
+
+        method.__name__ = name
+        return method
+
+    names = {f"{given.value}_to_{state.value}" for given in Input for state in State}
+    inputs: Any = type("Inputs", (Protocol,), {name: described(name) for name in names})
+    builder: Any = TypeMachineBuilder(inputs, list)
+    states = {state: builder.state(state.value) for state in State}
+    for state, rows in TRANSITIONS.items():
+        for given_input, row in rows.items():
+            for led in row.to:
+                method = getattr(inputs, f"{given_input.value}_to_{led.value}")
+                states[state].upon(method).to(states[led]).returns(None)
+    return builder.build()
+
+
+class TableTests(SynchronousTestCase):
+    """The table itself."""
+
+    def test_every_state_is_reached_and_left(self) -> None:
+        """No state is dead, and all but the last can end."""
+        reached = {State.PLANNED} | {
+            led for rows in TRANSITIONS.values() for row in rows.values() for led in row.to
+        }
+        self.assertEqual(reached, set(State))
+        self.assertEqual(set(TRANSITIONS), set(State))
+        for state, rows in TRANSITIONS.items():
+            if state is not State.OVER:
+                self.assertTrue(any(State.OVER in row.to for row in rows.values()), state)
+
+    def test_leaving_is_always_possible(self) -> None:
+        """From the first attempt on, a client may leave and a router stop at any time."""
+        for state, rows in TRANSITIONS.items():
+            if state not in (State.PLANNED, State.OVER):
+                self.assertLessEqual({Input.CLIENT_GONE, Input.SHUT_DOWN}, set(rows), state)
+
+
+class MachineTests(SynchronousTestCase):
+    """The machine runs the table as Automat does."""
+
+    @given(_LED)
+    def test_as_automat(self, led: list[tuple[Input, State]]) -> None:
+        """The same inputs lead to the same states, and the same ones are illegal."""
+        machine = _scripted_machine()(lambda: 0.0)
+        peer: Any = _automat()([])
+        for given_input, state in led:
+            if machine.state is State.OVER:
+                break
+            machine.leads_to = state
+            machine.take(given_input, None)
+            try:
+                getattr(peer, f"{given_input.value}_to_{state.value}")()
+            except NoTransition:
+                self.assertEqual(len(machine.faults), 1)
+                self.assertIsInstance(machine.faults[0], IllegalTransitionError)
+                return
+            self.assertEqual((machine.faults, machine.state), ([], state))
+
+    def test_late_inputs_wait(self) -> None:
+        """An input that arrives during a step is taken after it, in the state that it led to."""
+        machine = _scripted_machine()(lambda: 0.0)
+        machine.leads_to, machine.inside = State.ATTEMPTING, [Input.SHUT_DOWN]
+        machine.take(Input.START, None)
+        # The same script led the second step, which may not lead there.
+        self.assertEqual(machine.taken, [State.PLANNED, State.ATTEMPTING])
+        self.assertEqual(machine.state, State.OVER)
+
+    def test_when_over(self) -> None:
+        """Whatever comes when all is over is ignored."""
+        machine = _scripted_machine()(lambda: 0.0)
+        machine.take(Input.START, None)
+        self.assertEqual(machine.state, State.OVER)
+        for given_input in Input:
+            machine.take(given_input, None)
+        self.assertEqual((len(machine.taken), machine.faults), (1, []))
+
+    def test_dropped_attempts(self) -> None:
+        """What an attempt brings that is not the current one comes too late."""
+        machine = _scripted_machine()(lambda: 0.0)
+        machine.leads_to = State.ATTEMPTING
+        machine.take(Input.START, None)
+        dropped: Any = object()
+        machine.take(Input.BROKEN, dropped, None)
+        self.assertEqual(machine.taken, [State.PLANNED])

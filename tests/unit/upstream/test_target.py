@@ -1,0 +1,46 @@
+"""Requests to a target, byte by byte."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.http.headers import field_lines
+from autopilot.request.body import ParsedBody, parse_body
+from autopilot.upstream.pool import Origin
+from autopilot.upstream.target import RequestTarget
+
+
+class RequestTargetTests(SynchronousTestCase):
+    """One target, one host, one framing."""
+
+    def test_head(self) -> None:
+        """A request has one target, one host, one framing, and asks for no compression."""
+        target = RequestTarget.of(Origin("http", "host", 1), b"/v1/x")
+        self.assertEqual(
+            target.request(b"y", field_lines([(b"A", b"b"), (b"A", b"c")]), (b"body", b"", b"12")),
+            b"POST /v1/x?y HTTP/1.1\r\nHost: host:1\r\nAccept-Encoding: identity\r\n"
+            b"A: b\r\nA: c\r\nContent-Length: 6\r\n\r\nbody12",
+        )
+
+    def test_nothing(self) -> None:
+        """Without query, fields and body nothing is left open."""
+        target = RequestTarget.of(Origin("https", "h", 443), b"/")
+        self.assertEqual(
+            target.request(b"", b"", ()),
+            b"POST / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: identity\r\nContent-Length: 0\r\n\r\n",
+        )
+
+    def test_payload(self) -> None:
+        """Head and body are one piece, and the length is that of the body as it is sent."""
+        target = RequestTarget.of(Origin("http", "llm.test", 8080, "/base"), b"/v1/x")
+        for filling in (b"x", b"x" * 100_000):
+            parsed = parse_body(b'{"model":"a","x":"%b"}' % filling)
+            assert isinstance(parsed, ParsedBody)
+            body = b'{"model":"org/\\"b","x":"%b"}' % filling
+            lines = field_lines([(b"Authorization", b"Bearer secret")])
+            self.assertEqual(
+                target.request(b"q=1", lines, parsed.template.pieces('org/"b')),
+                b"POST /base/v1/x?q=1 HTTP/1.1\r\nHost: llm.test:8080\r\n"
+                b"Accept-Encoding: identity\r\nAuthorization: Bearer secret\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(body) + body,
+            )
