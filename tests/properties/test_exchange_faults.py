@@ -1,0 +1,189 @@
+"""Anything may raise at any call: the client, the slot and every resource survive it.
+
+Every step of an exchange and every collaborator is wired to one fuse, which blows at a call that
+Hypothesis chooses. Whatever it hits, the client gets a 500 before commit or a cut after it, there
+is one record, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.relay import commit, exchange, sse_guard, stream
+from autopilot.relay.exchange import Exchange
+from autopilot.routing import retry_policy
+from autopilot.routing.commit import Commit
+from autopilot.state.tables import StateTables
+from autopilot.upstream.pool import Pool
+from tests.unit.relay.downstreams import RecordingDownstream
+from tests.unit.relay.routers import Client, RouterTestCase
+from tests.unit.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, chunk, head, whole
+
+
+class FuseError(Exception):
+    """The planned fault."""
+
+
+class Fuse:
+    """Raises once, at a call whose number is given."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.blown: str | None = None
+
+    def wire(self, name: str, wired: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``wired`` behind the fuse."""
+
+        def behind(*args: Any, **kwargs: Any) -> Any:
+            self._left -= 1
+            if self._left == 0:
+                self.blown = name
+                raise FuseError(name)
+            return wired(*args, **kwargs)
+
+        return behind
+
+
+_PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (retry_policy, ("at_head", "on_body")),
+    (exchange, ("commit_policy", "committed_head", "stream_guard", "given_up", "reply")),
+    (StateTables, ("failed", "served", "streamed")),
+    (commit.FirstContent, ("feed", "end")),
+    (commit.WholeStream, ("feed", "end")),
+    (sse_guard.BareErrorGuard, ("feed", "end")),
+    (stream, ("answer_tokens", "count_events")),
+    (Pool, ("dispatch",)),
+    (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "error_event")),
+    (Exchange, ("_conclude", "_commit", "_begin", "_send", "_fail", "_refuse")),
+)
+
+Script = Callable[[RouterTestCase, Client], None]
+
+
+def _leaves(case: RouterTestCase, client: Client) -> None:
+    client.leaves()
+
+
+def _stops(case: RouterTestCase, client: Client) -> None:
+    case.gateway.shut_down()
+
+
+def _waits(case: RouterTestCase, client: Client) -> None:
+    case.clock.advance(1000)
+
+
+def _pauses(case: RouterTestCase, client: Client) -> None:
+    if client.down.producer is not None and client.down.ended is None:
+        client.down.producer.pauseProducing()
+        client.down.producer.resumeProducing()
+
+
+def _says(*data: bytes) -> Script:
+    def says(case: RouterTestCase, client: Client) -> None:
+        if case.upstreams.wires and case.wire.alive:
+            case.wire.says(*data)
+
+    return says
+
+
+def _resets(case: RouterTestCase, client: Client) -> None:
+    if case.upstreams.wires and case.wire.alive:
+        case.wire.resets()
+
+
+_EVENTS: tuple[Script, ...] = (
+    _leaves,
+    _stops,
+    _waits,
+    _pauses,
+    _resets,
+    _says(whole(200, b"{}")),
+    _says(whole(503, b"")),
+    _says(whole(400, b'{"detail":"no"}')),
+    _says(head(429, JSON), chunk(b'{"detail":')),
+    _says(head(), chunk(ROLE)),
+    _says(head(), chunk(TOKEN)),
+    _says(chunk(TOKEN + b"\r\n\r\n")),
+    _says(chunk(b'{"error":{"message":"x"}}\n')),
+    _says(chunk(STOP + DONE), chunk(b"")),
+)
+
+
+class FaultTests(SynchronousTestCase):
+    """One exchange with one fault."""
+
+    @given(
+        at=st.integers(1, 30),
+        script=st.lists(st.sampled_from(_EVENTS), max_size=6),
+        stream=st.booleans(),
+        commit_at=st.sampled_from(Commit),
+        connects=st.booleans(),
+    )
+    @settings(max_examples=400, deadline=None)
+    def test_anything_may_raise(
+        self, at: int, script: list[Script], stream: bool, commit_at: Commit, connects: bool
+    ) -> None:
+        """Whatever raises, and whenever: one record, everything released, and an honest end."""
+        case = RouterTestCase("finish")
+        case.setUp()
+        fuse = Fuse(at)
+        case.build(commit=commit_at)
+        case.upstreams.refusing = not connects
+        with _wired(fuse):
+            client = case.ask(stream=stream)
+            for event in script:
+                event(case, client)
+        failures = self.flushLoggedErrors(FuseError)
+        if fuse.blown is not None:
+            self.assertEqual(len(failures), 1)
+            self._check_end(case, client)
+        else:
+            self.assertEqual(failures, [])
+        case.finish()
+
+    def _check_end(self, case: RouterTestCase, client: Client) -> None:
+        """The exchange is over, unless the fault hit what runs after it."""
+        down = client.down
+        self.assertEqual(case.gateway.active, 0, "a slot is kept")
+        self.assertEqual(len(case.records), 1)
+        self.assertEqual(
+            case.upstreams.alive, [wire for wire in case.upstreams.alive if _idle(case)]
+        )
+        if down.ended is None:
+            # Only a client that left gets no answer.
+            self.assertEqual(case.records[0].outcome, "client_gone")
+        elif down.head is None:
+            self.assertEqual(down.status, 500 if down.code == "internal_error" else down.status)
+
+
+def _idle(case: RouterTestCase) -> bool:
+    return all(connection._call is None for connection in case.pool._open)
+
+
+@contextmanager
+def _wired(fuse: Fuse) -> Iterator[None]:
+    """Wire every place for a while."""
+    kept = [(place, name, getattr(place, name)) for place, names in _PLACES for name in names]
+    steps = Exchange._steps
+    for place, name, wired in kept:
+        setattr(place, name, fuse.wire(name, wired))
+    rewired = {
+        state: {
+            given_input: (fuse.wire(row[0].__name__, row[0]), row[1])
+            for given_input, row in rows.items()
+        }
+        for state, rows in steps.items()
+    }
+    Exchange._steps = rewired
+    try:
+        yield
+    finally:
+        Exchange._steps = steps
+        for place, name, wired in kept:
+            setattr(place, name, wired)
