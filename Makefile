@@ -62,7 +62,7 @@ demo: $(STAMP) ## run stub backend and router together, with three explained req
 # run at a time; ALSO names further parts.
 JOBS ?= 2
 CHECK := unit lint types imports
-TEST := processes coverage sdks around trial lint types docs imports conduct
+TEST := coverage processes untraced sdks around trial lint types docs imports conduct
 VERIFY := soak fuzz mutation machines cost lowest pythons image-check
 
 .PHONY: check test verify
@@ -88,16 +88,19 @@ system: ## install the Debian packages that some tests need, as root
 			|| echo "$$each could not be installed: the tests that need it will be skipped"; done; fi
 
 # A package or module of the tests names its marks in MARKS; pyproject.toml explains each.
-PYTEST := $(BIN)/python -m pytest -q
+PYTEST := $(BIN)/python -m pytest -q --durations=10
 
-.PHONY: unit coverage processes around sdks
+.PHONY: unit coverage untraced processes around sdks
 unit: $(STAMP) ## run the tests of the modules
 	$(PYTEST) tests/unit $(ARGS)
 
 coverage: $(STAMP) ## run the tests that start no process, with the coverage gate
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -m 'not (process or around or sdk)' $(ARGS)
+	$(BIN)/coverage run -m pytest -q --durations=10 -m 'not (untraced or process or around or sdk)' $(ARGS)
 	$(BIN)/python -m tools.coverage_gate --at-least 95 $(GATED)
+
+untraced: $(STAMP) ## run the properties, the state machines and the tests of what is not the router
+	$(PYTEST) -m untraced $(ARGS)
 
 processes: $(STAMP) ## run the tests that start processes
 	$(PYTEST) -m process $(ARGS)

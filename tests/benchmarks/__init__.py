@@ -1,1 +1,3 @@
 """Tests of the benchmarks."""
+
+MARKS = ("untraced",)

@@ -98,12 +98,16 @@ def direct(call: Received, tokens: int = 60) -> Seen:
 
 
 def _stub(network: Network, tokens: int, *, require_auth: bool = False) -> Stub:
-    return site(
-        network,
-        StubOptions(
-            tokens=tokens, token_delay=TOKEN_DELAY, huge_bytes=_HUGE, require_auth=require_auth
-        ),
+    # The size of the feeds does not matter here, and making the platform's takes most of the time.
+    options = StubOptions(
+        other_chutes=5,
+        private_chutes=20,
+        tokens=tokens,
+        token_delay=TOKEN_DELAY,
+        huge_bytes=_HUGE,
+        require_auth=require_auth,
     )
+    return site(network, options)
 
 
 def _exchange(

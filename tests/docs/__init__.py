@@ -1,1 +1,3 @@
 """The documentation is held to the code: what is made of it, and whether what it shows works."""
+
+MARKS = ("untraced",)

@@ -1,1 +1,3 @@
 """Properties that hold for every input, searched for counterexamples with Hypothesis."""
+
+MARKS = ("untraced",)

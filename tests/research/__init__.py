@@ -1,1 +1,3 @@
 """What the research pages say, held to the code."""
+
+MARKS = ("untraced",)

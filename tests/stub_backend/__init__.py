@@ -1,1 +1,3 @@
 """Tests of the stub backend."""
+
+MARKS = ("untraced",)

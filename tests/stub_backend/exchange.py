@@ -80,13 +80,14 @@ class Exchange:
         self.transport.clear()
         self.channel.dataReceived(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
 
-    def run(self, turns: int = 20_000) -> None:
-        """Advance the clock until the response ends or no timer is left."""
-        for _ in range(turns):
-            over = bool(self.stub.log) and self.stub.log[-1].ended
-            if over or self.transport.disconnecting or not self.clock.getDelayedCalls():
+    def run(self, seconds: float = 20.0) -> None:
+        """Advance the clock, timer by timer, until the response ends or no timer is left."""
+        until = self.clock.seconds() + seconds
+        while not (self.transport.disconnecting or (self.stub.log and self.stub.log[-1].ended)):
+            due = min((each.getTime() for each in self.clock.getDelayedCalls()), default=until)
+            self.clock.advance(max(0.0, min(due, until) - self.clock.seconds()))
+            if due >= until:
                 return
-            self.clock.advance(0.001)
 
     def leave(self) -> None:
         """Disconnect."""
