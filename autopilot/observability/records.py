@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from autopilot.routing.failure_reason import FailureReason
+
 
 class Outcome(StrEnum):
     """How an exchange ended (contract §10)."""
@@ -27,12 +29,11 @@ class Outcome(StrEnum):
 class Failover(Struct, frozen=True, gc=False):
     """A failed attempt: its model, why it failed, its response's status, and how long it took.
 
-    ``reason`` is one of `autopilot.routing.retry_policy.REASONS`; ``status`` is None if there was
-    no response head.
+    ``status`` is None if there was no response head.
     """
 
     model: str
-    reason: str
+    reason: FailureReason
     status: int | None
     ms: float
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autopilot.relay.exchange_states import Input
-from autopilot.routing import retry_policy
+from autopilot.routing.failure_reason import FailureReason
 
 if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
@@ -22,10 +22,10 @@ class Expiry(StrEnum):
     TOTAL = "total_deadline"
     ERROR_BODY = "error_body_timeout"
     PAUSE = "pause"
-    HEADER = retry_policy.HEADER_TIMEOUT
-    FIRST_BODY_BYTE = retry_policy.FIRST_BODY_BYTE_TIMEOUT
-    IDLE = retry_policy.IDLE_TIMEOUT
-    FAILOVER_AFTER = retry_policy.FAILOVER_AFTER
+    HEADER = FailureReason.HEADER_TIMEOUT
+    FIRST_BODY_BYTE = FailureReason.FIRST_BODY_BYTE_TIMEOUT
+    IDLE = FailureReason.IDLE_TIMEOUT
+    FAILOVER_AFTER = FailureReason.FAILOVER_AFTER
 
 
 class AttemptOwner(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.routing import retry_policy
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 
 OUT_OF_TIME = RouterError(
@@ -20,10 +20,10 @@ _NO_CONNECTION = RouterError(
     "No upstream could be reached, or it broke off before answering.",
 )
 _BY_REASON = {
-    retry_policy.HEADER_TIMEOUT: RouterError(
+    FailureReason.HEADER_TIMEOUT: RouterError(
         504, "upstream_header_timeout", "The upstream sent no response head in time."
     ),
-    retry_policy.FIRST_BODY_BYTE_TIMEOUT: RouterError(
+    FailureReason.FIRST_BODY_BYTE_TIMEOUT: RouterError(
         504,
         "upstream_first_body_byte_timeout",
         "The upstream sent a head but no body in time.",
@@ -31,6 +31,6 @@ _BY_REASON = {
 }
 
 
-def given_up(reason: str, began: bool) -> RouterError:
+def given_up(reason: FailureReason, began: bool) -> RouterError:
     """The error for the last attempt's failure; ``began``: part of its body had been held."""
     return _INCOMPLETE if began else _BY_REASON.get(reason, _NO_CONNECTION)

@@ -34,6 +34,7 @@ from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
 from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.deadlines import first_content_allowance
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import Mode
 from autopilot.upstream.types import UpstreamCall, UpstreamError
@@ -253,7 +254,7 @@ class Exchange(ExchangeMachine):
             return self._refuse(INTERNAL, now, Outcome.FAILED)
         if not error.stale:
             headless = attempt.response is None
-            return self._fail(error.reason if headless else retry_policy.BROKEN_STREAM, now)
+            return self._fail(error.reason if headless else FailureReason.BROKEN_STREAM, now)
         if now >= self._total_due:
             return self._refuse(OUT_OF_TIME, now)
         attempt.replayed = True
@@ -265,7 +266,7 @@ class Exchange(ExchangeMachine):
             return self._refuse(OUT_OF_TIME, now)
         if self._expiring is Expiry.ERROR_BODY:
             return self._decide(self._current, now)
-        return self._fail(self._expiring.value, now)
+        return self._fail(FailureReason(self._expiring.value), now)
 
     # -- the body of an error
 
@@ -301,7 +302,7 @@ class Exchange(ExchangeMachine):
             self._plan.mode,
             self._candidates.leads_to(larger),
         )
-        if decision.reason == retry_policy.CONTEXT_EXCEEDED:
+        if decision.reason == FailureReason.CONTEXT_EXCEEDED:
             self._candidates.narrow(larger)
         return self._follow(attempt, decision, now)
 
@@ -314,7 +315,8 @@ class Exchange(ExchangeMachine):
         """Relay an error response, or try the next candidate; with none left relay it after all."""
         if decision.action is RetryAction.COMMIT:
             return self._commit(attempt, now)
-        self._note_failure(attempt, decision.reason or "", now)
+        assert decision.reason is not None
+        self._note_failure(attempt, decision.reason, now)
         if decision.pause is not None and self._candidates.pause_on(attempt.candidate.model):
             attempt.drop_call()
             due, self._expiring = min(
@@ -367,9 +369,9 @@ class Exchange(ExchangeMachine):
             case CommitDecision.COMMIT:
                 return self._commit(attempt, now)
             case CommitDecision.ERROR:
-                return self._fail(retry_policy.ERROR_EVENT, now)
+                return self._fail(FailureReason.ERROR_EVENT, now)
             case CommitDecision.EMPTY:
-                return self._fail(retry_policy.EMPTY_STREAM, now)
+                return self._fail(FailureReason.EMPTY_STREAM, now)
 
     # -- the ends
 
@@ -428,7 +430,7 @@ class Exchange(ExchangeMachine):
             rechunk=rechunk,
         )
 
-    def _fail(self, reason: str, now: float) -> State:
+    def _fail(self, reason: FailureReason, now: float) -> State:
         """The attempt gave no response that could be relayed."""
         attempt = self._current
         self._note_failure(attempt, reason, now)
@@ -551,7 +553,7 @@ class Exchange(ExchangeMachine):
 
     # -- what is learned
 
-    def _note_failure(self, attempt: Attempt, reason: str, now: float) -> None:
+    def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
         model, status = attempt.candidate.model, attempt.status
         self._failovers += (
             Failover(model[:_LONGEST_NAME], reason, status, milliseconds(now - attempt.started)),

@@ -21,6 +21,7 @@ from autopilot.routing.error_text import (
     no_target_left,
     texts,
 )
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.selector import Mode
 
 
@@ -46,14 +47,14 @@ class RetryAction(StrEnum):
 
 
 class RetryDecision(Struct, frozen=True, gc=False):
-    """A decision; ``reason`` is one of ``REASONS`` if the action is NEXT.
+    """A decision; ``reason`` says why if the action is NEXT.
 
     ``pause`` is how many seconds to wait before the same model is tried once more, before the next
     one. None means that it is not tried again; 0, that it is tried at once.
     """
 
     action: RetryAction
-    reason: str | None = None
+    reason: FailureReason | None = None
     pause: int | None = None
 
 
@@ -74,7 +75,7 @@ class Row:
     with a known larger context is left.
     """
 
-    reason: str
+    reason: FailureReason
     statuses: range
     policies: frozenset[Policy]
     modes: frozenset[Mode] = frozenset(Mode)
@@ -82,27 +83,6 @@ class Row:
     pauses: bool = False
     to_larger: bool = False
 
-
-CONNECT_ERROR = "connect_error"
-CONNECT_TIMEOUT = "connect_timeout"
-CONNECTION_LOST = "connection_lost"
-HEADER_TIMEOUT = "header_timeout"
-FIRST_BODY_BYTE_TIMEOUT = "first_body_byte_timeout"
-FAILOVER_AFTER = "failover_after"
-BROKEN_STREAM = "broken_before_commit"
-ERROR_EVENT = "error_event"
-EMPTY_STREAM = "empty_stream"
-IDLE_TIMEOUT = "idle_timeout"
-MALFORMED = "malformed_response"
-CONTEXT_EXCEEDED = "context_exceeded"
-
-_NETWORK_REASONS = frozenset(
-    {
-        *(CONNECT_ERROR, CONNECT_TIMEOUT, CONNECTION_LOST, HEADER_TIMEOUT),
-        *(FIRST_BODY_BYTE_TIMEOUT, FAILOVER_AFTER, IDLE_TIMEOUT),
-        *(BROKEN_STREAM, ERROR_EVENT, EMPTY_STREAM, MALFORMED),
-    }
-)
 
 _ALL_POLICIES = frozenset(Policy)
 _STANDARD_AND_OPEN = frozenset({Policy.STANDARD, Policy.OPEN})
@@ -118,19 +98,28 @@ def _only(status: int) -> range:
 # The first row that applies decides. Statuses that blame the request (401, 402, 403, 413, 422, and
 # 400 except for an exceeded context) have no row: contract §6 never retries them.
 _TABLE: tuple[Row, ...] = (
-    Row("status_503", _only(503), _ALL_POLICIES),
-    Row("status_502", _only(502), _STANDARD_AND_OPEN),
-    Row("status_504", _only(504), _STANDARD_AND_OPEN),
-    Row("capacity_429", _only(429), _STANDARD_AND_OPEN, says=at_capacity),
-    Row("exhausted_500", _only(500), _STANDARD_AND_OPEN, says=no_target_left),
-    Row("model_not_found", _only(404), _STANDARD_AND_OPEN, modes=_ALIAS, says=model_not_found),
-    Row(CONTEXT_EXCEEDED, _only(400), _STANDARD_AND_OPEN, says=context_exceeded, to_larger=True),
-    Row("status_429", _only(429), _OPEN, pauses=True),
-    Row("status_5xx", range(500, 600), _OPEN, pauses=True),
+    Row(FailureReason.STATUS_503, _only(503), _ALL_POLICIES),
+    Row(FailureReason.STATUS_502, _only(502), _STANDARD_AND_OPEN),
+    Row(FailureReason.STATUS_504, _only(504), _STANDARD_AND_OPEN),
+    Row(FailureReason.AT_CAPACITY, _only(429), _STANDARD_AND_OPEN, says=at_capacity),
+    Row(FailureReason.EXHAUSTED, _only(500), _STANDARD_AND_OPEN, says=no_target_left),
+    Row(
+        FailureReason.MODEL_NOT_FOUND,
+        _only(404),
+        _STANDARD_AND_OPEN,
+        modes=_ALIAS,
+        says=model_not_found,
+    ),
+    Row(
+        FailureReason.CONTEXT_EXCEEDED,
+        _only(400),
+        _STANDARD_AND_OPEN,
+        says=context_exceeded,
+        to_larger=True,
+    ),
+    Row(FailureReason.STATUS_429, _only(429), _OPEN, pauses=True),
+    Row(FailureReason.STATUS_5XX, range(500, 600), _OPEN, pauses=True),
 )
-
-REASONS = _NETWORK_REASONS | {row.reason for row in _TABLE}
-"""All failover reasons: a closed set, safe as values of a metric label."""
 
 _COMMIT = RetryDecision(RetryAction.COMMIT)
 _READ = RetryDecision(RetryAction.READ)

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from autopilot.http import immediate_write
 from autopilot.http.response_parser import ResponseHead, ResponseParser
-from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Connection(protocol.Protocol):
             call.handler.body(body)
         if call.transport is over:  # else the handler dropped the call
             call.transport = None
-            call.handler.broken(UpstreamError(MALFORMED, internal=failed))
+            call.handler.broken(UpstreamError(FailureReason.MALFORMED, internal=failed))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, and with it the call, unless its end was the response's end."""
@@ -185,7 +185,7 @@ class Connection(protocol.Protocol):
             call.handler.end(b"")
         else:
             stale = self._reused and not self._heard
-            call.handler.broken(UpstreamError(CONNECTION_LOST, stale=stale))
+            call.handler.broken(UpstreamError(FailureReason.CONNECTION_LOST, stale=stale))
 
 
 class _Over:

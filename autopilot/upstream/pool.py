@@ -17,7 +17,7 @@ from twisted.internet.endpoints import _WrappingProtocol
 from twisted.internet.protocol import Factory
 
 from autopilot.http.timers import Deadline
-from autopilot.routing.retry_policy import CONNECT_ERROR, CONNECT_TIMEOUT
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.connection import Connection
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 
@@ -239,7 +239,7 @@ class _Opening:
     def lost(self, connection: Connection) -> None:
         """See `Owner`: the connection closed before it was ready."""
         self._server.lost(connection)
-        self._fail(CONNECT_ERROR)
+        self._fail(FailureReason.CONNECT_ERROR)
 
     def abort(self) -> None:
         """The connection is no longer wanted."""
@@ -264,12 +264,12 @@ class _Opening:
         # Lookup, refusal, TLS or our own cancellation: there is no connection. The failure's text
         # may hold addresses, so it is dropped.
         self._connecting = None
-        self._fail(CONNECT_ERROR)
+        self._fail(FailureReason.CONNECT_ERROR)
 
     def _expired(self) -> None:
-        self._fail(CONNECT_TIMEOUT)
+        self._fail(FailureReason.CONNECT_TIMEOUT)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: FailureReason) -> None:
         call = self._leave()
         if call is not None:
             self._stop()

@@ -11,17 +11,18 @@ from typing import Protocol
 from msgspec import Struct
 
 from autopilot.http.response_parser import ResponseHead
+from autopilot.routing.failure_reason import FailureReason
 
 
 class UpstreamError(Struct, frozen=True, gc=False):
-    """A call that ended without a complete response; ``reason`` is one of `retry_policy.REASONS`.
+    """A call that ended without a complete response; and why.
 
     ``stale`` marks a reused connection that closed before any byte of the response: the server had
     most likely closed it while it was idle, so the request may safely be sent once more (RFC 9112
     §9.3.1). ``internal`` marks a fault of the router's own, already logged.
     """
 
-    reason: str
+    reason: FailureReason
     stale: bool = False
     internal: bool = False
 

@@ -5,9 +5,8 @@ import sys
 from twisted.scripts import _twistd_unix, twistd
 
 from autopilot import AutopilotService, Settings
+from autopilot.cli import entry, health
 from autopilot.process import reactor
-from autopilot.cli import health
-from autopilot.cli import entry
 from autopilot.tap import makeService
 
 USED = (twistd, _twistd_unix, reactor, entry, health, makeService)

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.retry_policy import REASONS
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.settings import DECLARED
 from tools.docs import clients, deciding, records, refusals, tables
 from tools.docs.blocks import pages
@@ -43,7 +43,7 @@ class PageTests(SynchronousTestCase):
     def test_failures(self) -> None:
         """Every reason to turn to another model is named."""
         shown = tables.failover_rules() + tables.failures_without_a_response()
-        for reason in REASONS:
+        for reason in FailureReason:
             self.assertIn(f"`{reason}`", shown)
 
     def test_metrics(self) -> None:

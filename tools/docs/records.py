@@ -7,6 +7,7 @@ from typing import Final
 
 from autopilot.observability.access_log import json_of, text_of
 from autopilot.observability.records import Failover, Outcome, RequestRecord, facts
+from autopilot.routing.failure_reason import FailureReason
 from tools.docs.tables import code, table
 
 _MOMENT: Final = 1_790_000_000.123
@@ -16,7 +17,7 @@ _EXAMPLE: Final = RequestRecord(
     candidates=12,
     model="acme/Model-2-TEE",
     attempts=2,
-    failovers=(Failover("acme/Model-1-TEE", "capacity_429", 429, 812.4),),
+    failovers=(Failover("acme/Model-1-TEE", FailureReason.AT_CAPACITY, 429, 812.4),),
     status=200,
     snapshot_age_ms=4200.0,
     catalog_age_ms=130_500.0,

@@ -14,6 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from autopilot.feeds import readiness
 from autopilot.observability.records import Outcome
 from autopilot.routing import retry_policy
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.settings import DECLARED, Setting, Settings
 from tools.docs.refusals import Said, said
 
@@ -105,7 +106,8 @@ def _policies(row: retry_policy.Row) -> str:
 
 def failures_without_a_response() -> str:
     """The other reasons to turn to the next candidate."""
-    return ", ".join(f"`{reason}`" for reason in sorted(retry_policy._NETWORK_REASONS))
+    without_a_response = set(FailureReason) - {row.reason for row in retry_policy._TABLE}
+    return ", ".join(f"`{reason}`" for reason in sorted(without_a_response))
 
 
 def outcomes() -> str:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.retry_policy import REASONS, Policy
+from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.retry_policy import Policy
 from tests.process.secrets import mistakes
 from tests.process.secrets.battery import Battery
 from tests.process.secrets.client import relayed
 from tests.process.secrets.stage import Stage
 from tests.unit.web.responses import Response
 
-_ONLY_OPEN = {"status_429", "status_5xx"}
+_ONLY_OPEN = {FailureReason.STATUS_429, FailureReason.STATUS_5XX}
 _REASON = re.compile(r'failover_reason_total\{reason="([^"]+)"')
 
 
@@ -64,7 +65,7 @@ class ProcessTests(SynchronousTestCase):
         of_platform = {cause for cause, answer in stage.answers if relayed(answer)}
         self.assertGreater(len(of_platform), 100)
         metrics = [answer.body.decode() for cause, answer in stage.answers if cause == "metrics"]
-        possible = REASONS if policy is Policy.OPEN else REASONS - _ONLY_OPEN
+        possible = set(FailureReason) - (set() if policy is Policy.OPEN else _ONLY_OPEN)
         self.assertEqual(possible - set(_REASON.findall(metrics[-1])), set())
 
     def test_text(self) -> None:

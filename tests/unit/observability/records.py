@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
+from autopilot.routing.failure_reason import FailureReason
 
 _PLAIN: dict[str, Any] = {
     "req_id": "r1",
@@ -33,7 +34,7 @@ def record(**changes: Any) -> RequestRecord:
 
 
 def _failover(given: Failover | str) -> Failover:
-    return given if isinstance(given, Failover) else Failover("m0", given, None, 1.0)
+    return given if isinstance(given, Failover) else Failover("m0", FailureReason(given), None, 1.0)
 
 
 def refused(**changes: Any) -> RequestRecord:

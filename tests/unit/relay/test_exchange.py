@@ -5,6 +5,7 @@ from __future__ import annotations
 from autopilot.http.response_parser import ResponseHead
 from autopilot.observability.records import Outcome
 from autopilot.relay.exchange_states import Input
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import Policy
 from autopilot.upstream.types import UpstreamError
 from tests.unit.relay.downstreams import INTERRUPTED
@@ -79,7 +80,7 @@ class EndingTests(RouterTestCase):
         attempt.head(head, b"")
         attempt.body(b"x")
         attempt.end(b"")
-        attempt.broken(UpstreamError("connection_lost"))
+        attempt.broken(UpstreamError(FailureReason.CONNECTION_LOST))
         exchange.expired()
         exchange.client_gone()
         exchange.shut_down()

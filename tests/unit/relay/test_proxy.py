@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.http.dialect import Dialect
 from autopilot.http.error_bodies import too_large
 from autopilot.observability.records import Failover
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.snapshot import Snapshot
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.relay.upstreams import DONE, TOKEN, chunk, head, whole
@@ -268,7 +269,7 @@ class RecordTests(RouterTestCase):
         record = self.record
         self.assertEqual((record.req_id, record.mode, record.candidates), ("req-1", "alias", 3))
         self.assertEqual((record.model, record.attempts), ("b", 2))
-        self.assertEqual(record.failovers, (Failover("a", "status_503", 503, 1000.0),))
+        self.assertEqual(record.failovers, (Failover("a", FailureReason.STATUS_503, 503, 1000.0),))
         self.assertEqual(record.status, 200)
         self.assertEqual((record.snapshot_age_ms, record.catalog_age_ms), (5000.0, 10_000.0))
         self.assertEqual((record.ttfb_ms, record.duration_ms), (3000.0, 7000.0))

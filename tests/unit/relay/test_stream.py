@@ -14,6 +14,7 @@ from autopilot.observability.records import Outcome
 from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.sse_guard import BareErrorGuard, GuardLevel
 from autopilot.relay.stream import Stream
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.downstreams import INTERRUPTED, RecordingDownstream
 from tests.unit.relay.routers import Client, RouterTestCase
@@ -230,7 +231,7 @@ class OnceTests(SynchronousTestCase):
         self.stream.head(ResponseHead(200, b"", (), "", None), b"")
         self.stream.body(TOKEN)
         self.stream.end(b"")
-        self.stream.broken(UpstreamError("connection_lost"))
+        self.stream.broken(UpstreamError(FailureReason.CONNECTION_LOST))
         self.stream.pauseProducing()
         self.stream.resumeProducing()
         self.stream.client_gone()

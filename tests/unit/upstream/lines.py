@@ -7,14 +7,14 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 
 from autopilot.http.response_parser import ResponseHead
-from autopilot.routing.retry_policy import CONNECTION_LOST, MALFORMED
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.connection import Connection
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.upstreams import Wire
 
 Event = tuple[str, object]
-BROKEN: Event = ("broken", UpstreamError(MALFORMED))
-LOST: Event = ("broken", UpstreamError(CONNECTION_LOST))
+BROKEN: Event = ("broken", UpstreamError(FailureReason.MALFORMED))
+LOST: Event = ("broken", UpstreamError(FailureReason.CONNECTION_LOST))
 
 
 class Listener:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.response_parser import ResponseHead
-from autopilot.routing.retry_policy import CONNECTION_LOST
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.types import UpstreamError
 from tests.unit.relay.upstreams import chunk, head, whole
 from tests.unit.upstream.lines import Line, Listener
@@ -111,7 +111,9 @@ class HandleTests(SynchronousTestCase):
             call = line.carry(later, reused=reused)
             line.wire.says(*([data] if data else []))
             line.wire.closes()
-            self.assertEqual(later.heard, [("broken", UpstreamError(CONNECTION_LOST, stale=stale))])
+            self.assertEqual(
+                later.heard, [("broken", UpstreamError(FailureReason.CONNECTION_LOST, stale=stale))]
+            )
             self.assertIsNone(call.transport)
 
     def test_idle_data(self) -> None:

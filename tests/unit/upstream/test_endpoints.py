@@ -28,7 +28,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.retry_policy import CONNECT_ERROR
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream import endpoints
 from autopilot.upstream.connection import Connection
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
@@ -40,7 +40,7 @@ from tests.unit.upstream.lines import Event, Listener
 _PATIENCE = 5.0
 _PAST = datetime(2020, 1, 1, tzinfo=UTC)
 ANSWERED: list[Event] = [("head", 200), ("body", b"hello"), ("end", None)]
-REFUSED: list[Event] = [("broken", UpstreamError(CONNECT_ERROR))]
+REFUSED: list[Event] = [("broken", UpstreamError(FailureReason.CONNECT_ERROR))]
 
 
 class Greeting(Protocol):

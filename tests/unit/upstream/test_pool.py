@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.retry_policy import CONNECT_ERROR, CONNECT_TIMEOUT, CONNECTION_LOST
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.pool import Origin, Pool
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.upstreams import Upstreams, Wire, head, whole
@@ -179,7 +179,7 @@ class PoolTests(SynchronousTestCase):
         """A refused connection breaks the call."""
         self.upstreams.refusing = 1
         call, listener = self.send()
-        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_ERROR))])
+        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_ERROR))])
         self.assertIsNone(call.transport)
 
     def test_connect_timeout(self) -> None:
@@ -188,7 +188,7 @@ class PoolTests(SynchronousTestCase):
         _, listener = self.send()
         self.assertEqual(self.pool.open_connections, 1)
         self.clock.advance(2)
-        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_TIMEOUT))])
+        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_TIMEOUT))])
         self.assertEqual((self.upstreams.cancelled, self.pool.open_connections), (1, 0))
 
     def test_handshake_timeout(self) -> None:
@@ -196,7 +196,7 @@ class PoolTests(SynchronousTestCase):
         _, listener = self.send(SECURE)
         self.assertEqual(self.upstreams.wire.value(), b"")
         self.clock.advance(2)
-        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_TIMEOUT))])
+        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_TIMEOUT))])
         self.assertTrue(self.upstreams.wire.aborted)
 
     def test_handshake(self) -> None:
@@ -209,13 +209,13 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.upstreams.wire.value(), b"x")
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.upstreams.wire.closes()
-        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECTION_LOST))])
+        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECTION_LOST))])
 
     def test_handshake_fails(self) -> None:
         """A connection lost during the handshake is one that could not be made."""
         _, listener = self.send(SECURE)
         self.upstreams.wire.resets()
-        self.assertEqual(listener.heard, [("broken", UpstreamError(CONNECT_ERROR))])
+        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_ERROR))])
 
     def test_abort_while_connecting(self) -> None:
         """A call dropped while connecting takes the attempt to connect with it."""

@@ -1,0 +1,30 @@
+"""Why an attempt failed: one closed set for records, metrics, traces and response headers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FailureReason(StrEnum):
+    """What ended an attempt (contract §10). Its values are safe as those of a metric label."""
+
+    CONNECT_ERROR = "connect_error"
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECTION_LOST = "connection_lost"
+    MALFORMED = "malformed_response"
+    HEADER_TIMEOUT = "header_timeout"
+    FIRST_BODY_BYTE_TIMEOUT = "first_body_byte_timeout"
+    FAILOVER_AFTER = "failover_after"
+    IDLE_TIMEOUT = "idle_timeout"
+    BROKEN_STREAM = "broken_before_commit"
+    ERROR_EVENT = "error_event"
+    EMPTY_STREAM = "empty_stream"
+    STATUS_429 = "status_429"
+    STATUS_502 = "status_502"
+    STATUS_503 = "status_503"
+    STATUS_504 = "status_504"
+    STATUS_5XX = "status_5xx"
+    AT_CAPACITY = "capacity_429"
+    EXHAUSTED = "exhausted_500"
+    MODEL_NOT_FOUND = "model_not_found"
+    CONTEXT_EXCEEDED = "context_exceeded"
