@@ -115,9 +115,14 @@ def parse_utilization(body: bytes) -> ParsedUtilization:
     A record is unreadable if it lacks a name or an active instance count, or has a field of the
     wrong type or a negative or non-finite number. Of several records of one chute the first counts.
 
-    :raises FetchError: the body is not JSON of that shape, or most records are unreadable.
+    :raises FetchError: the body is not JSON of that shape, has no records, or most of them are
+        unreadable.
     """
     records = _decode(_array, body)
+    # The feed lists every chute of the platform, so an empty list is a fault of the feed. Believed,
+    # it would leave every alias without candidates (contract §4).
+    if not records:
+        raise FetchError(SHAPE, "no records")
     loads: dict[str, Load] = {}
     rejected = 0
     for raw in records:

@@ -70,6 +70,17 @@ class AliasTests(SynchronousTestCase):
             [each.reason for each in served.records[-1].failovers], ["model_not_found"]
         )
 
+    def test_feed_without_records(self) -> None:
+        """A utilization feed that is empty once takes no alias request down."""
+        served = Served(tokens=4)
+        served.stub.feeds.behave(utilization="empty")
+        served.network.pass_time(31.0)
+        seen = served.ask(ALIAS)
+        self.assertEqual((seen.status, seen.end), (200, WHOLE))
+        age = served.records[-1].snapshot_age_ms
+        assert age is not None
+        self.assertGreater(age, 30_000)
+
     def test_all_renamed(self) -> None:
         """Every model is replaced by another overnight: the alias goes on with the new ones."""
         served = Served(tokens=4)

@@ -96,7 +96,9 @@ class RankTests(CommandTestCase):
 
     def test_nothing_to_choose(self) -> None:
         """An empty ranking ends with status 1, not 2."""
-        status, said = self.ask("rank", *self.saved(utilization=b"[]"))
+        status, said = self.ask(
+            "rank", *self.saved(utilization=utilization_body(record("acme/Other")))
+        )
         self.assertEqual((status, said.splitlines()[0]), (1, "No model can be chosen."))
         self.assertIn("3  not in the utilization feed: acme/A-TEE, acme/B, acme/C", said)
 

@@ -212,8 +212,9 @@ class UtilizationTests(SynchronousTestCase):
         self.assertEqual(parsed.rejected, 0)
 
     def test_empty(self) -> None:
-        """An empty array parses to no records."""
-        self.assertEqual(parse_utilization(b" [ ] ").loads, ())
+        """A feed without records is a failed refresh: the platform always has some."""
+        error = self.assertRaises(FetchError, parse_utilization, b" [ ] ")
+        self.assertEqual((error.outcome, str(error)), (SHAPE, "no records"))
 
     def test_mostly_unreadable(self) -> None:
         """Up to half of the records may be unreadable."""

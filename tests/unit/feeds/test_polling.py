@@ -40,7 +40,7 @@ class PaceTests(PlaneTestCase):
         self.plane.start()
         self.clock.pump([1.0] * 100)
         self.assertEqual(self.utilization.started, [0.0])
-        self.utilization.gives(b"[]")
+        self.utilization.gives(utilization_body(record()))
         self.clock.pump([1.0] * 40)
         self.assertEqual(self.utilization.started, [0.0, 105.0, 120.0, 135.0])
 
@@ -48,7 +48,7 @@ class PaceTests(PlaneTestCase):
         """The duration of a fetch does not extend the interval."""
         self.plane.start()
         self.clock.advance(4.0)
-        self.utilization.gives(b"[]")
+        self.utilization.gives(utilization_body(record()))
         self.clock.advance(10.5)
         self.assertEqual(len(self.utilization.started), 1)
         self.clock.advance(0.5)
@@ -77,7 +77,7 @@ class PaceTests(PlaneTestCase):
         """Every pause is the interval ±10 %, drawn by the random source."""
         clock = Clock()
         feed = FeedInHand(clock)
-        feed.gives(b"[]")
+        feed.gives(utilization_body(record()))
         left = list(draws)
 
         def jitter() -> float:
@@ -157,7 +157,7 @@ class FailureTests(PlaneTestCase):
         """An exception in the observer is logged and affects neither data nor polling."""
         clock = Clock()
         feed = FeedInHand(clock)
-        feed.gives(b"[]")
+        feed.gives(utilization_body(record()))
 
         def broken(_feed: str, _outcome: str, _rejected: int) -> None:
             raise ZeroDivisionError
@@ -208,7 +208,7 @@ class FailureTests(PlaneTestCase):
     def test_mistake_before_fetching(self) -> None:
         """An exception before a fetch is a failed refresh, and the next one is on time."""
         self.models.gives(catalog_body(entry()))
-        self.utilization.gives(b"[]")
+        self.utilization.gives(utilization_body(record()))
         self.plane.start()
         self.patch(polling, "JITTER", None)
         self.clock.pump([UTILIZATION_EVERY] * 3)
@@ -266,7 +266,7 @@ class StopTests(PlaneTestCase):
 
     def test_again(self) -> None:
         """A stopped plane can be started again."""
-        self.utilization.gives(b"[]")
+        self.utilization.gives(utilization_body(record()))
         self.plane.start()
         self.successResultOf(self.plane.stop())
         self.clock.advance(7.0)
@@ -278,7 +278,7 @@ class StopTests(PlaneTestCase):
         """The observer itself may stop the plane."""
         clock = Clock()
         feed = FeedInHand(clock)
-        feed.gives(b"[]")
+        feed.gives(utilization_body(record()))
         stopped: list[Deferred[None]] = []
         plane = SnapshotService(
             clock,

@@ -7,7 +7,7 @@ import dataclasses
 from twisted.internet.defer import Deferred
 
 from autopilot.http.fetch_error import OK
-from tests.unit.feeds.planes import PlaneTestCase
+from tests.unit.feeds.planes import MODELS_EVERY, UTILIZATION_EVERY, PlaneTestCase
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
 
 
@@ -83,12 +83,38 @@ class SnapshotTests(PlaneTestCase):
         self.successResultOf(self.plane.stop())
         self.assertEqual(self.plane.refreshed_in(), 1)
 
-    def test_empty_feeds(self) -> None:
-        """Empty feeds are fetched successfully, with no content."""
+    def test_empty_catalog(self) -> None:
+        """An empty catalog is an answer: it was fetched, and has no content."""
         self.models.gives(catalog_body())
-        self.utilization.gives(b"[]")
         self.plane.start()
         snapshot = self.plane.snapshot
-        self.assertIsNotNone(snapshot.catalog)
-        self.assertEqual((snapshot.catalog_at, snapshot.utilization_at), (0.0, 0.0))
-        self.assertEqual([status.last_error for status in self.plane.statuses], [None, None])
+        assert snapshot.catalog is not None
+        self.assertEqual((snapshot.catalog_at, len(snapshot.catalog)), (0.0, 0))
+        self.assertIsNone(self.plane.statuses[0].last_error)
+
+    def test_utilization_without_records(self) -> None:
+        """A utilization feed without a readable record is a failed refresh; the last data ages."""
+        self.models.gives(catalog_body(entry()))
+        self.utilization.gives(utilization_body(record()))
+        self.plane.start()
+        good = self.plane.snapshot
+        for body, why in ((b"[]", "no records"), (b"[{}]", "1 of 1 records unreadable")):
+            self.utilization.gives(body)
+            self.clock.advance(UTILIZATION_EVERY)
+            self.assertIs(self.plane.snapshot, good)
+            status = self.plane.statuses[1]
+            self.assertEqual((status.last_error, status.fetched_at, status.size), (why, 0.0, 1))
+        self.assertEqual(self.plane.snapshot.utilization_at, 0.0)
+        # A changed catalog is ranked by the last good loads.
+        self.models.gives(catalog_body(entry(), entry("b")))
+        self.clock.advance(MODELS_EVERY)
+        self.assertEqual(self.plane.snapshot.ranking, good.ranking)
+        self.utilization.gives(utilization_body(record()))
+        self.clock.advance(UTILIZATION_EVERY)
+        self.assertIsNone(self.plane.statuses[1].last_error)
+
+    def test_no_records_yet(self) -> None:
+        """A first utilization feed without records is no data, so the snapshot stays missing."""
+        self.utilization.gives(b"[]")
+        self.plane.start()
+        self.assertIsNone(self.plane.snapshot.utilization_at)
