@@ -16,9 +16,9 @@ from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import FetchError
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.names import catalog_name
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import unknown_model
-from autopilot.routing.tee import catalog_name
 from autopilot.settings import Settings, SettingsError, load_settings
 from autopilot.upstream.endpoints import trust_root
 

@@ -1,13 +1,18 @@
-"""The model catalog: what the platform publishes about each model, indexed by name and chute id.
+"""The model catalog: what the platform publishes about each model, indexed by all its spellings.
 
 Only `autopilot.feeds.parsers` knows how the feed spells these facts.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+
+_TEE = "-tee"
+# The organisation's former name, which the platform still accepts, and its present one.
+_FORMER, _PRESENT = "thudm/", "zai-org/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All models in the feed's order, and their names by ``chute_id``. Immutable."""
+    """All models in the feed's order, and their names by other spellings. Immutable.
+
+    ``by_chute`` has the names by ``chute_id``, ``near`` by the spellings of `find`, in lower case.
+    """
 
     models: Mapping[str, Model]
     by_chute: Mapping[str, str]
+    near: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def of(cls, models: Iterable[Model]) -> Catalog:
@@ -43,7 +52,11 @@ class Catalog:
         for model in models:
             if by_name.setdefault(model.name, model) is model and model.chute_id is not None:
                 by_chute.setdefault(model.chute_id, model.name)
-        return cls(models=MappingProxyType(by_name), by_chute=MappingProxyType(by_chute))
+        return cls(
+            models=MappingProxyType(by_name),
+            by_chute=MappingProxyType(by_chute),
+            near=MappingProxyType(_near_names(by_name)),
+        )
 
     def __len__(self) -> int:
         """Return the number of models."""
@@ -52,6 +65,17 @@ class Catalog:
     def __contains__(self, name: object) -> bool:
         """Return whether the catalog lists a model of exactly this name."""
         return name in self.models
+
+    def find(self, name: str) -> str | None:
+        """Return the name of the model that ``name`` means, None if there is none (contract §3).
+
+        A name that is not listed means the only model that is spelled so in another case, else the
+        only one that is also spelled with ``zai-org/`` for ``THUDM/`` or with ``-TEE`` at its end.
+        A ``chute_id`` means its model.
+        """
+        if name in self.models:
+            return name
+        return self.by_chute.get(name) or self.near.get(name.lower())
 
     def larger_context(self, name: str) -> frozenset[str]:
         """Return the models whose context is known to be larger than that of ``name``.
@@ -66,6 +90,30 @@ class Catalog:
             for other in self.models.values()
             if other.context_length is not None and other.context_length > model.context_length
         )
+
+
+def _near_names(names: Iterable[str]) -> dict[str, str]:
+    """Return each name by its spellings in lower case, without those that several names share."""
+    same: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
+    for name in names:
+        lower = name.lower()
+        bare = lower.removesuffix(_TEE)
+        same.append((lower, name))
+        spellings = {lower, bare}
+        if lower.startswith(_PRESENT):
+            spellings |= {_FORMER + each.removeprefix(_PRESENT) for each in (lower, bare)}
+        others += [(spelling, name) for spelling in spellings - {lower}]
+    taken = {spelling for spelling, _ in same}
+    # A difference in case alone counts first, even where it leaves several names to choose from.
+    return _unique(entry for entry in others if entry[0] not in taken) | _unique(same)
+
+
+def _unique(entries: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the entries whose key occurs once."""
+    listed = list(entries)
+    occurrences = Counter(key for key, _ in listed)
+    return {key: value for key, value in listed if occurrences[key] == 1}
 
 
 EMPTY = Catalog.of(())

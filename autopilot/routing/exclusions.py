@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autopilot.routing.catalog import EMPTY, Catalog
-from autopilot.routing.plan import Rules, unknown_names
+from autopilot.routing.plan import Rules, look_up
 from autopilot.routing.requirements import Needs, lacks
 from autopilot.routing.selector import Mode, Selector
 from autopilot.routing.snapshot import Snapshot
@@ -39,16 +39,23 @@ def dropped(
 ) -> tuple[Dropped, ...]:
     """Return the models that ``selector`` could mean but `plan` leaves out, in order."""
     catalog = snapshot.catalog or EMPTY
-    alias = selector.mode is Mode.ALIAS
     tee_only = tee_only or rules.require_tee
-    unknown = unknown_names(selector, catalog, rules)
+    named, unknown = look_up(selector, catalog, rules)
     excluded = []
-    for name in snapshot.roster.names if alias else selector.names:
+    for name in selector.names:
         if name in unknown:
             excluded.append(Dropped(name, Cause.UNKNOWN))
         elif tee_only and not is_confidential(name, catalog):
             excluded.append(Dropped(name, Cause.NOT_CONFIDENTIAL))
-        elif alias and (missing := _missing(name, needs, catalog)):
+    if selector.mode is not Mode.ALIAS and not selector.alias_last:
+        return tuple(excluded)
+    already = {each.model for each in named}
+    for name in snapshot.roster.names:
+        if name in already:
+            continue
+        if tee_only and not is_confidential(name, catalog):
+            excluded.append(Dropped(name, Cause.NOT_CONFIDENTIAL))
+        elif missing := _missing(name, needs, catalog):
             excluded.append(Dropped(name, Cause.LACKS, missing))
     return tuple(excluded)
 

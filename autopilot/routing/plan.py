@@ -14,12 +14,13 @@ from msgspec import Struct
 
 from autopilot.routing.candidate import Candidate, candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog
+from autopilot.routing.names import Named, resolve
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
-from autopilot.routing.tee import catalog_name, confidential
+from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,7 @@ def plan(
     if selector.mode is Mode.ALIAS:
         candidates = snapshot.roster.serving(needs, tee_only)
     else:
-        candidates = _named_models(
-            selector, tee_only, EMPTY if snapshot.catalog is None else snapshot.catalog, rules
-        )
+        candidates = _listed(selector, needs, tee_only, snapshot, rules)
     if isinstance(candidates, RouterError):
         return candidates
     # A direct name has no alternatives, so neither stickiness nor cooling applies (contract §5).
@@ -98,32 +97,60 @@ def pick(remaining: Sequence[Candidate], cooling: frozenset[str]) -> Candidate:
     return next((each for each in remaining if each.model not in cooling), remaining[0])
 
 
-def _named_models(
-    selector: Selector, tee_only: bool, catalog: Catalog, rules: Rules
+def _listed(
+    selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
 ) -> tuple[Candidate, ...] | RouterError:
-    """Return the models that the client named, or the error if the catalog lacks one."""
-    names = selector.names
-    unknown = unknown_names(selector, catalog, rules)
-    if unknown:
-        return unknown_model(unknown, catalog, rules.aliases, selector.mode)
+    """Return the models that the client named, and those of an alias at the end of its list."""
+    names, catalog = selector.names, EMPTY if snapshot.catalog is None else snapshot.catalog
+    # Most clients spell names as the catalog does, and then nothing has to be looked up.
+    if selector.alias_last or selector.misplaced or not catalog.models.keys() >= set(names):
+        return _looked_up(selector, needs, tee_only, snapshot, rules)
     kept = confidential(names, catalog) if tee_only else names
     return kept if isinstance(kept, RouterError) else candidates_of(kept)
 
 
-def unknown_names(selector: Selector, catalog: Catalog, rules: Rules) -> Sequence[str]:
-    """Return the names in a selector that are rejected because the catalog does not list them."""
+def _looked_up(
+    selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
+) -> tuple[Candidate, ...] | RouterError:
+    """Return what `_listed` returns, whatever the names and their spelling."""
+    catalog = snapshot.catalog or EMPTY
+    named, unknown = look_up(selector, catalog, rules)
+    if unknown:
+        return unknown_model(unknown, catalog, rules.aliases, selector.mode)
+    kept = candidates_of(
+        tuple(each.sent for each in named if not tee_only or is_confidential(each.model, catalog))
+    )
+    if not selector.alias_last:
+        return kept or TEE_REQUIRED
+    chosen = snapshot.roster.serving(needs, tee_only)
+    if isinstance(chosen, RouterError):
+        return kept or (TEE_REQUIRED if named else chosen)
+    already = {each.model for each in named}
+    return kept + tuple(each for each in chosen if each.model not in already)
+
+
+def look_up(
+    selector: Selector, catalog: Catalog, rules: Rules
+) -> tuple[Sequence[Named], Sequence[str]]:
+    """Return the models that a selector names, each once, and the names that are rejected.
+
+    A name that the catalog does not have is rejected, unless the operator has it forwarded. An
+    alias that is not the last item of its list always is.
+    """
     # An empty catalog must not make every request fail, so it checks nothing (contract §3).
-    if not catalog.models or rules.unknown_models == "forward":
-        return ()
-    models, direct = catalog.models, selector.mode is Mode.DIRECT
+    forwarded = not catalog.models or rules.unknown_models == "forward"
+    named: dict[tuple[str, str], Named] = {}
     unknown = []
     for name in selector.names:
-        # A list item must match exactly. A direct name may also carry the suffixes that the
-        # platform strips.
-        if name in models or (direct and catalog_name(name, catalog) in models):
-            continue
-        unknown.append(name)
-    return unknown
+        misplaced = name in selector.misplaced
+        found = None if misplaced else resolve(name, catalog, selector.mode)
+        if found is None and forwarded and not misplaced:
+            found = Named(name, "", name)
+        if found is None:
+            unknown.append(name)
+        else:
+            named.setdefault((found.model, found.suffix), found)
+    return tuple(named.values()), unknown
 
 
 def _ordered(

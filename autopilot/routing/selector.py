@@ -15,8 +15,12 @@ from autopilot.routing.router_error import RouterError
 ASCII_BLANKS = " \t\r\n\v\f"
 """The only characters that are trimmed. Other blanks, such as U+00A0, belong to the name."""
 
-_MAX_LIST_CHARS = 65536
-"""Splitting a longer text would block the reactor, and with it every other request."""
+MAX_BYTES = 65536
+"""The longest selector. Splitting a longer one would block the reactor for all other requests."""
+
+TOO_LONG = RouterError(
+    400, "invalid_model", f"The model selector is longer than {MAX_BYTES} bytes.", param="model"
+)
 
 _MAX_CACHED = 1024
 _LONGEST_CACHED = 256
@@ -45,41 +49,65 @@ class Selector(Struct, frozen=True, gc=False):
     """A parsed selector; ``text`` is what the client sent.
 
     ``names`` is empty for the alias and holds the distinct items of a list. For a direct name it
-    holds ``text`` unchanged, suffix included, because that string goes upstream as it is.
+    holds the text between its blanks, suffix included, because the platform reads that too.
     """
 
     text: str
     mode: Mode
     names: tuple[str, ...]
     order: Order
+    alias_last: bool = False
+    """Whether a list ends with the alias, which is then not one of ``names``."""
+    misplaced: tuple[str, ...] = ()
+    """Those of ``names`` that are the alias, which may only be the last item of a list."""
 
 
 def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Selector | RouterError:
     """Parse ``text``; reject a list without items or with more than ``max_items`` distinct ones.
 
     A suffix at the very end, ``:latency`` or ``:throughput`` in any case, applies to the whole
-    selector. Alias names are case-sensitive.
+    selector. An alias in another case is the alias.
     """
+    return _parse(text, frozenset(map(str.lower, aliases)), max_items)
+
+
+def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | RouterError:
+    """Parse ``text`` by ``aliases`` in lower case."""
+    if is_too_long(text):
+        return TOO_LONG
     trimmed = text.strip(ASCII_BLANKS)
     if not trimmed:
         return RouterError(400, "missing_model", "'model' is empty: name a model.", param="model")
     body, order = split_order(trimmed)
     # Before the search for commas, because an alias may contain one.
-    if body in aliases:
+    if body.lower() in aliases:
         return Selector(text, Mode.ALIAS, (), order)
     if "," not in body:
-        return Selector(text, Mode.DIRECT, (text,), order)
-    if len(body) > _MAX_LIST_CHARS:
-        return _bad_list(f"is longer than {_MAX_LIST_CHARS} characters")
-    names: dict[str, None] = {}
+        return Selector(text, Mode.DIRECT, (trimmed,), order)
+    items: dict[str, str] = {}
     for name in _items(body):
+        # The spellings of the alias are one item. Names are told apart by the catalog, later.
+        lower = name.lower()
+        items.setdefault(lower if lower in aliases else name, name)
         # Stop at the limit: the other items need not be trimmed and stored.
-        names[name] = None
-        if len(names) > max_items:
+        if len(items) > max_items:
             return _bad_list(f"names more than {max_items} different models")
-    if not names:
+    if not items:
         return _bad_list("names no model")
-    return Selector(text, Mode.LIST, tuple(names), order)
+    names = tuple(items.values())
+    alias_last = names[-1].lower() in aliases
+    if alias_last:
+        names = names[:-1]
+    misplaced = tuple(name for name in names if name.lower() in aliases)
+    return Selector(text, Mode.LIST, names, order, alias_last, misplaced)
+
+
+def is_too_long(text: str) -> bool:
+    """Return whether a selector has more than `MAX_BYTES` bytes in UTF-8."""
+    # A character has four bytes at most, so that short texts need not be encoded.
+    if len(text) <= MAX_BYTES // 4:
+        return False
+    return len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES
 
 
 def split_order(text: str) -> tuple[str, Order]:
@@ -109,14 +137,14 @@ class SelectorCache(dict[str, Selector | RouterError]):
 
     def __init__(self, aliases: frozenset[str], max_items: int) -> None:
         super().__init__()
-        self._aliases = aliases
+        self._aliases = frozenset(map(str.lower, aliases))
         self._max_items = max_items
 
     def __repr__(self) -> str:
         return f"SelectorCache({len(self)} selectors)"  # their texts are the clients'
 
     def __missing__(self, text: str) -> Selector | RouterError:
-        parsed = parse_selector(text, self._aliases, self._max_items)
+        parsed = _parse(text, self._aliases, self._max_items)
         if len(text) <= _LONGEST_CACHED:
             if len(self) >= _MAX_CACHED:
                 self.clear()

@@ -52,14 +52,11 @@ def printable(text: str) -> str:
 
 def hint(name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode) -> str:
     """Return what ``name`` may have meant, in brackets; empty if nothing is close."""
-    if mode is Mode.LIST and name in aliases:
-        return " (an alias cannot be part of a list)"
-    if name in catalog.by_chute:
-        matches: Sequence[str] = [catalog.by_chute[name]]
-    else:
-        listed = islice(catalog.models, _MAX_COMPARED)
-        pool = [*listed, *sorted(aliases)] if mode is Mode.DIRECT else [*listed]
-        matches = close(split_order(name[:_MAX_ECHO_CHARS])[0], pool)
+    if mode is Mode.LIST and name.lower() in map(str.lower, aliases):
+        return " (an alias can only be the last item of a list)"
+    listed = islice(catalog.models, _MAX_COMPARED)
+    pool = [*listed, *sorted(aliases)] if mode is Mode.DIRECT else [*listed]
+    matches = close(split_order(name[:_MAX_ECHO_CHARS])[0], pool)
     return f" (did you mean {' or '.join(map(echo, matches))}?)" if matches else ""
 
 

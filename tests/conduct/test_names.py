@@ -17,15 +17,16 @@ class NamesTests(SynchronousTestCase):
         self.strict, self.open = Served(tokens=4), Served(tokens=4, unknown_models="forward")
 
     def test_rewritten(self) -> None:
-        """Names for which the platform takes others: refused, or passed, as the operator says."""
+        """Spellings near a catalog name mean it, alone and in lists; its own name goes up."""
         chat = self.strict.stub.population.chat
         tee = next(each.name for each in chat if each.name.endswith("-TEE"))
         old = tee.removesuffix("-TEE")
-        refused = self.strict.ask(old)
-        self.assertEqual(code(refused), "unknown_model")
-        self.assertIn(tee.encode(), refused.body)
-        seen = self.open.ask(old)
-        self.assertEqual((seen.status, seen.models), (200, {tee}))
+        for served in (self.strict, self.open):
+            for asked in (old, old.upper(), f" {tee.lower()}\t"):
+                for text in (asked, f"stub/503-cold, {asked} "):
+                    seen = served.ask(text)
+                    self.assertEqual((seen.status, seen.models), (200, {tee}), text)
+                    self.assertEqual(served.stub.calls()[-1].model, tee)
 
     def test_read_as_the_platform_reads_them(self) -> None:
         """A chute's id and the switches behind a name lead to models of the catalog."""
@@ -36,6 +37,20 @@ class NamesTests(SynchronousTestCase):
                 seen = served.ask(asked)
                 self.assertEqual((seen.status, seen.models), (200, {"stub/ok"}), asked)
                 self.assertEqual(served.stub.calls()[-1].model, asked)
+            for asked in ("stub/ok:THINKING", chute.chute_id):
+                seen = served.ask(f"stub/503-cold,{asked}")
+                self.assertEqual((seen.status, seen.models), (200, {"stub/ok"}), asked)
+                self.assertEqual(served.stub.calls()[-1].model, asked)
+
+    def test_the_alias_behind_a_list(self) -> None:
+        """These, else whatever is best: the alias takes over where the named models failed."""
+        seen = self.strict.ask(f"stub/503-cold,{ALIAS.upper()}")
+        self.assertEqual((seen.status, seen.end), (200, WHOLE))
+        self.assertEqual(seen.headers["x-chutes-autopilot-attempts"], "2")
+        best = self.strict.ask(ALIAS, "another").headers["x-chutes-autopilot-selected"]
+        self.assertEqual(seen.headers["x-chutes-autopilot-selected"], best)
+        self.assertEqual(code(self.strict.ask(f"{ALIAS},stub/ok")), "unknown_model")
+        self.assertEqual(code(self.open.ask(f"{ALIAS},stub/ok")), "unknown_model")
 
     def test_no_models(self) -> None:
         """`default` and `:premium` are nothing to either."""

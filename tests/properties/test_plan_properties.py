@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.candidate import candidates_of
-from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.catalog import EMPTY, Catalog, Model
+from autopilot.routing.names import catalog_name, resolve
 from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import Needs
@@ -51,8 +52,12 @@ rules = st.builds(
     unknown_models=st.sampled_from(["reject", "forward"]),
     require_tee=st.booleans(),
 )
+spelled = st.one_of(name, name.map(str.upper), st.sampled_from(["id-1", "e", "b:THINKING"]))
 bodies = st.one_of(
-    st.just("auto"), name, st.lists(name, min_size=1, max_size=6).map(lambda each: ",".join(each))
+    st.just("auto"),
+    spelled,
+    st.lists(spelled, min_size=1, max_size=6).map(",".join),
+    st.lists(spelled, max_size=6).map(lambda each: ",".join([*each, "auto,"])),
 )
 selectors = st.tuples(bodies, st.sampled_from(["", ":latency", ":throughput"])).map("".join)
 needs = st.builds(Needs, tools=st.booleans(), json_mode=st.booleans())
@@ -88,10 +93,16 @@ class PlanProperties(SynchronousTestCase):
         self.assertEqual(planned.mode, selector.mode)
         self.assertTrue(planned.models)
         self.assertEqual(len(set(planned.models)), len(planned.models))
-        asked = {ranked.name for ranked in snapshot.ranking}
-        if selector.mode is not Mode.ALIAS:
-            asked = set(selector.names)
-        self.assertLessEqual(set(planned.models), asked)
+        ranked = {each.name for each in snapshot.ranking}
+        catalog = snapshot.catalog or EMPTY
+        if selector.mode is Mode.ALIAS:
+            self.assertLessEqual(set(planned.models), ranked)
+        else:
+            asked = {resolve(each, catalog) or each for each in selector.names}
+            meant = {each if isinstance(each, str) else each.sent for each in asked}
+            self.assertLessEqual(
+                set(planned.models), meant | (ranked if selector.alias_last else set())
+            )
         cooling = [each in recall.cooling for each in planned.models]
         self.assertEqual(cooling, sorted(cooling))
         self.assertEqual(pick(planned.candidates, recall.cooling), planned.candidates[0])
@@ -127,8 +138,45 @@ class PlanProperties(SynchronousTestCase):
         if isinstance(planned, Plan):
             assert snapshot.catalog is not None
             for candidate in planned.models:
-                base = candidate.partition(":")[0]
-                self.assertIs(snapshot.catalog.models[base].tee, True)
+                listed = snapshot.catalog.models[catalog_name(candidate, snapshot.catalog)]
+                self.assertIs(listed.tee, True)
+
+    @quick
+    @given(st.lists(name, min_size=1, max_size=6), needs, st.booleans(), snapshots, rules)
+    def test_the_alias_behind_a_list(
+        self, items: list[str], needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
+    ) -> None:
+        """The list comes first as it is alone, then the alias's plan without what was named."""
+
+        def planned(text: str) -> Plan | RouterError:
+            return plan(_read(text), needs, tee_only, snapshot, rules, RoutingState())
+
+        listed, best = planned(",".join(items) + ","), planned("auto")
+        both = planned(",".join([*items, "auto"]))
+        if isinstance(listed, RouterError) and listed.code == "unknown_model":
+            self.assertEqual(both, listed)
+            return
+        first = listed.models if isinstance(listed, Plan) else ()
+        rest = best.models if isinstance(best, Plan) else ()
+        expected = (*first, *(each for each in rest if each not in first))
+        if isinstance(both, RouterError):
+            self.assertEqual((expected, both), ((), listed))
+        else:
+            self.assertEqual(both.models, expected)
+
+    @quick
+    @given(st.lists(spelled, min_size=1, max_size=6), snapshots, rules)
+    def test_spelling_changes_nothing(
+        self, items: list[str], snapshot: Snapshot, rules: Rules
+    ) -> None:
+        """A list written from its own plan has the same plan."""
+        written = plan(
+            _read(",".join(items) + ","), Needs(), False, snapshot, rules, RoutingState()
+        )
+        if isinstance(written, Plan):
+            text = ",".join(written.models) + ","
+            again = plan(_read(text), Needs(), False, snapshot, rules, RoutingState())
+            self.assertEqual(again, written)
 
     @quick
     @given(selectors.filter(lambda text: text.startswith("auto")), snapshots, recalls)

@@ -21,6 +21,7 @@ names = (
     st.text(characters, min_size=1, max_size=8)
     .map(lambda text: text.replace(",", "").strip(" \t\r\n\v\f"))
     .filter(lambda text: text and not text.lower().endswith((":latency", ":throughput")))
+    .filter(lambda text: text.lower() not in {"chutesai/autopilot", "auto"})
 )
 suffixes = st.sampled_from(
     [
@@ -30,6 +31,9 @@ suffixes = st.sampled_from(
         (":Throughput", Order.THROUGHPUT),
         (" :throughput \n", Order.THROUGHPUT),
     ]
+)
+aliases = st.sampled_from(sorted(ALIASES)).flatmap(
+    lambda alias: st.sampled_from([alias, alias.lower(), alias.upper(), alias.swapcase()])
 )
 quick = settings(deadline=None, max_examples=200)
 
@@ -116,11 +120,12 @@ class AnyTextProperties(SynchronousTestCase):
         if read.mode is Mode.ALIAS:
             self.assertEqual(read.names, ())
         elif read.mode is Mode.DIRECT:
-            self.assertEqual(read.names, (text,))
+            self.assertEqual(read.names, (text.strip(" \t\r\n\v\f"),))
             self.assertNotIn(",", text)
         else:
             self.assertIn(",", text)
-            self.assertTrue(1 <= len(read.names) <= limit)
+            self.assertTrue(1 <= len(read.names) + read.alias_last <= limit)
+            self.assertLessEqual(set(read.misplaced), set(read.names))
             for name in read.names:
                 self.assertTrue(name)
                 self.assertEqual(name, name.strip(" \t\r\n\v\f"))
@@ -128,11 +133,29 @@ class AnyTextProperties(SynchronousTestCase):
                 self.assertNotIn(",", name)
 
     @quick
-    @given(blanks, st.sampled_from(sorted(ALIASES)), blanks, suffixes)
+    @given(blanks, aliases, blanks, suffixes)
     def test_the_alias_with_blanks_and_suffix(
         self, before: str, alias: str, after: str, suffix: tuple[str, Order]
     ) -> None:
-        """ASCII blanks and a suffix in any case leave the alias what it is."""
+        """ASCII blanks, another case and a suffix leave the alias what it is."""
         text = f"{before}{alias}{after}{suffix[0]}"
         read = parse_selector(text, ALIASES, 1)
         self.assertEqual(read, Selector(text, Mode.ALIAS, (), suffix[1]))
+
+    @quick
+    @given(st.lists(st.one_of(names, aliases), min_size=1, max_size=6), blanks, suffixes)
+    def test_the_alias_in_a_list(
+        self, items: list[str], blank: str, suffix: tuple[str, Order]
+    ) -> None:
+        """Its first occurrence counts: the last item ends the list, another is misplaced."""
+        text = f",{blank},".join(items) + "," + suffix[0]
+        read = parse_selector(text, ALIASES, MANY)
+        lowered = {each.lower() for each in ALIASES}
+        keys = [each.lower() if each.lower() in lowered else each for each in items]
+        kept = [each for at, each in enumerate(items) if keys[at] not in keys[:at]]
+        last = kept[-1].lower() in lowered
+        if last:
+            kept.pop()
+        misplaced = tuple(each for each in kept if each.lower() in lowered)
+        expected = Selector(text, Mode.LIST, tuple(kept), suffix[1], last, misplaced)
+        self.assertEqual(read, expected)

@@ -52,6 +52,52 @@ class CatalogTests(SynchronousTestCase):
             catalog.models["x"] = B  # type: ignore[index]
         with self.assertRaises(TypeError):
             catalog.by_chute["x"] = "y"  # type: ignore[index]
+        with self.assertRaises(TypeError):
+            catalog.near["x"] = "y"  # type: ignore[index]
+
+    def test_the_name_meant(self) -> None:
+        """A name is found as listed, by its chute, in another case, without -TEE, by THUDM."""
+        catalog = Catalog.of([A, Model("zai-org/GLM-5-TEE", "id-g"), Model("Solo-TEE")])
+        for name, expected in (
+            ("acme/A", "acme/A"),
+            ("id-a", "acme/A"),
+            ("ACME/a", "acme/A"),
+            ("ID-A", None),
+            ("zai-org/GLM-5", "zai-org/GLM-5-TEE"),
+            ("THUDM/GLM-5-TEE", "zai-org/GLM-5-TEE"),
+            ("THUDM/GLM-5", "zai-org/GLM-5-TEE"),
+            ("thudm/glm-5-tee", "zai-org/GLM-5-TEE"),
+            ("Zai-Org/glm-5-tee", "zai-org/GLM-5-TEE"),
+            ("solo", "Solo-TEE"),
+            ("GLM-5-TEE", None),
+            ("acme/A-TEE", None),
+            ("THUDM/A", None),
+            ("thudm/solo", None),
+            ("", None),
+        ):
+            self.assertEqual(catalog.find(name), expected, name)
+
+    def test_a_listed_name_comes_first(self) -> None:
+        """A name that is listed means itself, whatever else is spelled nearly so."""
+        names = ["acme/M", "acme/m", "acme/M-TEE", "id-a"]
+        catalog = Catalog.of([*map(Model, names), A])
+        self.assertEqual([catalog.find(name) for name in names], names)
+
+    def test_case_alone_comes_first(self) -> None:
+        """A difference in case alone counts before any other, even if several names remain."""
+        one = Catalog.of(map(Model, ("acme/m-TEE", "acme/M", "THUDM/x", "zai-org/x")))
+        self.assertEqual((one.find("ACME/m"), one.find("thudm/X")), ("acme/M", "THUDM/x"))
+        two = Catalog.of(map(Model, ("acme/M", "acme/m", "Acme/M-TEE")))
+        self.assertIsNone(two.find("ACME/M"))
+        self.assertEqual(two.find("acme/m-tee"), "Acme/M-TEE")
+
+    def test_several_names(self) -> None:
+        """A spelling that several names share means none of them."""
+        catalog = Catalog.of(map(Model, ("a/X-TEE", "A/x-TEE", "zai-org/y-TEE", "zai-org/Y-tee")))
+        for name in ("a/x-tee", "a/x", "THUDM/y", "zai-org/y"):
+            self.assertIsNone(catalog.find(name), name)
+        catalog = Catalog.of(map(Model, ("zai-org/y", "THUDM/y-TEE")))
+        self.assertIsNone(catalog.find("thudm/Y"))
 
     def test_the_entry_text_is_not_shown(self) -> None:
         """The representation leaves out the entry's JSON text."""

@@ -73,9 +73,9 @@ class CandidateTests(PlanTestCase):
         self.assertEqual(_plan("acme/C,acme/A-TEE", snapshot=snapshot), expected)
 
     def test_a_direct_name_is_the_one_candidate(self) -> None:
-        """The text goes up as it came, suffix and blanks included."""
-        for text in ("acme/B", "acme/B:latency", "acme/B:ThroughPut "):
-            self.assertEqual(_plan(text), Plan(Mode.DIRECT, candidates_of((text,))))
+        """The text goes up as it came, suffix included, without the blanks around it."""
+        for text in ("acme/B", "acme/B:latency", "acme/B:ThroughPut ", " acme/B\n"):
+            self.assertEqual(_plan(text), Plan(Mode.DIRECT, candidates_of((text.strip(),))))
 
     def test_nothing_ranked(self) -> None:
         """An alias without candidates is a temporary error: 503 with Retry-After."""
@@ -108,7 +108,7 @@ class UnknownTests(PlanTestCase):
 
     def test_a_direct_name(self) -> None:
         """An unknown direct name is rejected with a suggestion."""
-        self.check_refused(_plan("acme/b"), "unknown_model", "'acme/b' (did you mean 'acme/B'")
+        self.check_refused(_plan("acm/b"), "unknown_model", "'acm/b' (did you mean 'acme/B'")
 
     def test_the_platforms_suffixes(self) -> None:
         """A direct name may have the platform's suffixes, but its model must exist."""
@@ -123,9 +123,8 @@ class UnknownTests(PlanTestCase):
             self.check_refused(_plan(f"acme/B{suffix}"), "unknown_model")
 
     def test_list_items_have_no_suffix_of_their_own(self) -> None:
-        """Only the whole list has a suffix: an item with one is unknown."""
+        """Only the whole list has an order: an item with one is unknown."""
         self.check_refused(_plan("acme/B:latency,acme/C"), "unknown_model", "'acme/B:latency'")
-        self.check_refused(_plan("acme/C,acme/B:THINKING"), "unknown_model")
         accepted = _plan("acme/C,acme/B:latency")
         self.assertEqual(accepted, Plan(Mode.LIST, candidates_of(("acme/C", "acme/B"))))
 
@@ -141,13 +140,20 @@ class UnknownTests(PlanTestCase):
         """A chute's id is accepted as a direct name, as on the platform."""
         self.assertEqual(_plan("id-b"), Plan(Mode.DIRECT, candidates_of(("id-b",))))
         self.assertEqual(_plan("id-b:latency"), Plan(Mode.DIRECT, candidates_of(("id-b:latency",))))
-        self.check_refused(_plan("id-b,acme/C"), "unknown_model", "did you mean 'acme/B'")
+        self.assertEqual(_plan("id-b,acme/C"), Plan(Mode.LIST, candidates_of(("id-b", "acme/C"))))
 
     def test_an_alias_in_a_list(self) -> None:
-        """The alias cannot be an item, and the message says so."""
-        self.check_refused(
-            _plan("auto,acme/B"), "unknown_model", "'auto'", "cannot be part of a list"
-        )
+        """The alias cannot stand in front of an item, whatever else is checked or known."""
+        odd = _snapshot(catalog=Catalog.of([Model("auto"), B]))
+        for answer in (
+            _plan("auto,acme/B"),
+            _plan("auto,acme/B", rules=FORWARD),
+            _plan("auto,acme/B", snapshot=_snapshot(catalog=None)),
+            _plan("auto,acme/B", snapshot=odd),
+        ):
+            self.check_refused(answer, "unknown_model", "'auto'", "only be the last item of a list")
+        answer = _plan("acme/B,AUTO,nope,acme/C")
+        self.check_refused(answer, "unknown_model", "'AUTO' (an alias", "'nope'", "models")
 
     def test_blanks_are_not_forgiven_in_a_direct_name(self) -> None:
         """ASCII blanks around a name are ignored; other blanks make it unknown."""
@@ -172,6 +178,91 @@ class UnknownTests(PlanTestCase):
             self.assertEqual(
                 _plan("x,y", snapshot=snapshot), Plan(Mode.LIST, candidates_of(("x", "y")))
             )
+
+
+class SpellingTests(PlanTestCase):
+    """Names that the catalog spells otherwise."""
+
+    def test_the_catalogs_name_goes_up(self) -> None:
+        """Case, -TEE and blanks are the catalog's, also where unknown names are forwarded."""
+        for rules in (RULES, FORWARD):
+            for text in ("ACME/a", "acme/A", " acme/a-tee "):
+                expected = Plan(Mode.DIRECT, candidates_of(("acme/A-TEE",)))
+                self.assertEqual(_plan(text, rules=rules), expected)
+        self.assertEqual(
+            _plan("acme/a:latency"), Plan(Mode.DIRECT, candidates_of(("acme/A-TEE:latency",)))
+        )
+        self.assertEqual(
+            _plan("acme/b, acme/c:THINKING"),
+            Plan(Mode.LIST, candidates_of(("acme/B", "acme/C:THINKING"))),
+        )
+
+    def test_duplicates_are_dropped_after_that(self) -> None:
+        """Of several spellings of a model the first stays; with :THINKING it is another."""
+        self.assertEqual(
+            _plan("acme/b,acme/B,id-b,acme/B:THINKING,id-b:THINKING"),
+            Plan(Mode.LIST, candidates_of(("acme/B", "acme/B:THINKING"))),
+        )
+        self.assertEqual(
+            _plan("id-b,acme/C,acme/B"), Plan(Mode.LIST, candidates_of(("id-b", "acme/C")))
+        )
+
+    def test_several_names(self) -> None:
+        """A name that several names are near to is unknown."""
+        snapshot = _snapshot(catalog=Catalog.of([B, Model("Acme/B")]))
+        self.check_refused(_plan("ACME/B", snapshot=snapshot), "unknown_model")
+
+
+class AliasLastTests(PlanTestCase):
+    """A list that ends with the alias: these, else whatever is best."""
+
+    def test_the_rest_follows(self) -> None:
+        """The alias adds its candidates in its order, without those that are named."""
+        self.assertEqual(
+            _plan("acme/C,auto"),
+            Plan(Mode.LIST, candidates_of(("acme/C", "acme/B", "acme/A-TEE"))),
+        )
+        self.assertEqual(
+            _plan("id-b,acme/a:THINKING,auto"),
+            Plan(Mode.LIST, candidates_of(("id-b", "acme/A-TEE:THINKING", "acme/C"))),
+        )
+        expected = Plan(Mode.LIST, candidates_of(("acme/B", "acme/A-TEE", "acme/C")))
+        self.assertEqual(_plan("auto,"), expected)
+
+    def test_needs_concern_what_is_added(self) -> None:
+        """What the client named stays; what the router adds must be capable."""
+        images = Needs(images=True)
+        self.assertEqual(
+            _plan("acme/A-TEE,auto", needs=images),
+            Plan(Mode.LIST, candidates_of(("acme/A-TEE", "acme/B", "acme/C"))),
+        )
+        self.assertEqual(
+            _plan("acme/B,auto", needs=images),
+            Plan(Mode.LIST, candidates_of(("acme/B", "acme/C"))),
+        )
+
+    def test_nothing_to_add(self) -> None:
+        """Without candidates of the alias the named models remain."""
+        expected = Plan(Mode.LIST, candidates_of(("acme/C",)))
+        self.assertEqual(_plan("acme/C,auto", snapshot=_snapshot()), expected)
+        refusal = _plan("auto,", snapshot=_snapshot())
+        self.check_refused(refusal, "no_candidates", status=503)
+
+    def test_tee(self) -> None:
+        """TEE filters both; the error concerns the names, if there are any."""
+        expected = Plan(Mode.LIST, candidates_of(("acme/A-TEE",)))
+        self.assertEqual(_plan("acme/C,auto", tee_only=True), expected)
+        self.assertEqual(_plan("acme/a,acme/C,auto", rules=TEE), expected)
+        unmarked = _snapshot()
+        self.check_refused(_plan("acme/C,auto", rules=TEE, snapshot=unmarked), "tee_required")
+        self.check_refused(
+            _plan("auto,", rules=TEE, snapshot=unmarked), "no_candidates", status=503
+        )
+        self.assertEqual(_plan("acme/a,auto", rules=TEE, snapshot=unmarked), expected)
+
+    def test_unknown_names(self) -> None:
+        """The names in front are checked as in any list."""
+        self.check_refused(_plan("nope,auto"), "unknown_model", "'nope'")
 
 
 class ConfidentialTests(PlanTestCase):

@@ -5,9 +5,18 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Order, Selector, parse_selector, split_order
+from autopilot.routing.selector import (
+    Mode,
+    Order,
+    Selector,
+    SelectorCache,
+    is_too_long,
+    parse_selector,
+    split_order,
+)
 
 ALIASES = frozenset({"chutesai/AutoPilot", "auto"})
+LATENCY = Order.LATENCY
 
 
 def _parse(text: str, max_items: int = 8) -> Selector | RouterError:
@@ -38,10 +47,18 @@ class AliasTests(SelectorTestCase):
         self.check("chutesai/AutoPilot", Mode.ALIAS, (), Order.GIVEN)
         self.check("auto", Mode.ALIAS, (), Order.GIVEN)
 
-    def test_names_are_compared_exactly(self) -> None:
-        """Alias names are case-sensitive."""
-        self.check("chutesai/autopilot", Mode.DIRECT, ("chutesai/autopilot",), Order.GIVEN)
+    def test_names_in_any_case(self) -> None:
+        """The alias in another case is the alias, however its own name is spelled."""
+        self.check("chutesai/autopilot", Mode.ALIAS, (), Order.GIVEN)
+        self.check("AUTO:latency", Mode.ALIAS, (), Order.LATENCY)
         self.check("auto2", Mode.DIRECT, ("auto2",), Order.GIVEN)
+
+    def test_cached(self) -> None:
+        """The cache returns what parsing returns, in any case of the alias."""
+        cache = SelectorCache(ALIASES, 2)
+        for text in ("auto", "CHUTESAI/autopilot", "a,b", "a,Auto", "a,b,c", "", "x" * 65537):
+            for _ in range(2):
+                self.assertEqual(cache[text], _parse(text, max_items=2))
 
     def test_suffix_in_any_case(self) -> None:
         """The order suffix is recognized in any case."""
@@ -71,12 +88,11 @@ class DirectTests(SelectorTestCase):
     """Direct names."""
 
     def test_the_text_is_unchanged(self) -> None:
-        """Blanks and suffix stay in the name, although the order is recognized."""
+        """The suffix stays in the name, although the order is recognized."""
         for text, order in (
             ("acme/M", Order.GIVEN),
-            (" acme/M\n", Order.GIVEN),
             ("acme/M:Latency", Order.LATENCY),
-            ("acme/M:throughput ", Order.THROUGHPUT),
+            ("acme/M :throughput", Order.THROUGHPUT),
             ("acme/M:THINKING", Order.GIVEN),
             ("acme/M:premium", Order.GIVEN),
             ("latency", Order.GIVEN),
@@ -85,6 +101,14 @@ class DirectTests(SelectorTestCase):
             ("a:latency:b", Order.GIVEN),
         ):
             self.check(text, Mode.DIRECT, (text,), order)
+
+    def test_blanks_around_it_are_trimmed(self) -> None:
+        """The six ASCII blanks around the text are no part of the name; others are."""
+        for blank in " \t\r\n\v\f":
+            text = f"{blank}acme/M{blank}"
+            self.check(text, Mode.DIRECT, ("acme/M",), Order.GIVEN)
+            self.check(f"{text}:latency{blank}", Mode.DIRECT, (f"acme/M{blank}:latency",), LATENCY)
+        self.check(" acme/M\u00a0 ", Mode.DIRECT, ("acme/M\u00a0",), Order.GIVEN)
 
     def test_nothing_but_blanks_names_no_model(self) -> None:
         """An empty or blank text is a missing model."""
@@ -125,9 +149,33 @@ class ListTests(SelectorTestCase):
         self.check("a,b :THROUGHPUT ", Mode.LIST, ("a", "b"), Order.THROUGHPUT)
         self.check("a:latency,b", Mode.LIST, ("a:latency", "b"), Order.GIVEN)
 
-    def test_an_alias_in_a_list_is_a_name_like_any_other(self) -> None:
-        """The alias is not expanded inside a list."""
-        self.check("auto,a", Mode.LIST, ("auto", "a"), Order.GIVEN)
+    def test_the_alias_as_the_last_item(self) -> None:
+        """An alias at the end, in any case, is no name but what the list ends with."""
+        for text, names, order in (
+            ("a,auto", ("a",), Order.GIVEN),
+            ("a, b ,AUTO , ,", ("a", "b"), Order.GIVEN),
+            ("a,ChutesAI/autopilot:latency", ("a",), Order.LATENCY),
+            ("a,auto,Auto", ("a",), Order.GIVEN),
+            ("auto,", (), Order.GIVEN),
+        ):
+            expected = Selector(text, Mode.LIST, names, order, alias_last=True)
+            self.assertEqual(_parse(text), expected)
+
+    def test_the_alias_elsewhere(self) -> None:
+        """An alias in front of another item is misplaced, even if it also stands at the end."""
+        for text, names, misplaced, alias_last in (
+            ("auto,a", ("auto", "a"), ("auto",), False),
+            ("a,Auto,b", ("a", "Auto", "b"), ("Auto",), False),
+            ("auto,a,AUTO", ("auto", "a"), ("auto",), False),
+            ("auto,a,chutesai/AutoPilot", ("auto", "a"), ("auto",), True),
+        ):
+            expected = Selector(text, Mode.LIST, names, Order.GIVEN, alias_last, misplaced)
+            self.assertEqual(_parse(text), expected)
+
+    def test_the_alias_counts_as_an_item(self) -> None:
+        """The limit of items includes an alias at the end, in however many spellings."""
+        self.assertIsInstance(_parse("a,auto,AUTO", max_items=2), Selector)
+        self.check_refused("a,b,auto", "invalid_model_list", max_items=2)
 
     def test_an_alias_name_with_a_comma(self) -> None:
         """A text that equals an alias is not split at commas."""
@@ -148,11 +196,20 @@ class ListTests(SelectorTestCase):
         self.assertEqual(message, "The list in 'model' names more than 2 different models.")
 
     def test_a_text_of_absurd_length_is_refused_unsplit(self) -> None:
-        """A list of more than 64 Ki characters is rejected without splitting it."""
+        """A selector of more than 64 KiB, a list or not, is rejected without splitting it."""
         self.assertIsInstance(_parse("a," * 32768), Selector)
-        message = self.check_refused("a," * 32768 + ",", "invalid_model_list")
-        self.assertEqual(message, "The list in 'model' is longer than 65536 characters.")
-        self.assertIsInstance(_parse("a" * 65537), Selector)
+        message = self.check_refused("a," * 32768 + ",", "invalid_model")
+        self.assertEqual(message, "The model selector is longer than 65536 bytes.")
+        for text in ("a" * 65537, " " * 65537, "auto" + " " * 65533):
+            self.check_refused(text, "invalid_model")
+        self.assertIsInstance(_parse("auto" + " " * 65532), Selector)
+
+    def test_length_in_bytes(self) -> None:
+        """The limit counts bytes of UTF-8, those of half a surrogate pair included."""
+        for character, size in (("a", 1), ("\u00e9", 2), ("\ud800", 3), ("\U0001f600", 4)):
+            most = 65536 // size
+            self.assertFalse(is_too_long(character * most), size)
+            self.assertTrue(is_too_long(character * (most + 1)), size)
 
 
 class SplitOrderTests(SynchronousTestCase):

@@ -120,20 +120,17 @@ class SuggestionTests(SynchronousTestCase):
         self.assertIn("(did you mean 'zai-org/GLM-5.2-TEE' or ", message)
         self.assertEqual(message.count("'zai-org/GLM-5.2-TEE'"), 1)
 
-    def test_a_chute_id(self) -> None:
-        """For a chute's id in a list the model's name is suggested."""
-        self.assertIn("'id-0' (did you mean 'Qwen/Qwen3-32B-TEE'?)", _message("id-0"))
-
     def test_the_alias(self) -> None:
         """The alias is suggested for a direct name, and not for an item of a list."""
-        text = "chutesai/autopilot"
+        text = "chutesai/autopilott"
         self.assertIn("mean 'chutesai/AutoPilot'?", _message(text, mode=Mode.DIRECT))
         self.assertEqual(_message(text), f"Unknown model: '{text}'.")
         whole = _message("chutesai/AutoPilot")
         self.assertEqual(
             whole,
-            "Unknown model: 'chutesai/AutoPilot' (an alias cannot be part of a list).",
+            "Unknown model: 'chutesai/AutoPilot' (an alias can only be the last item of a list).",
         )
+        self.assertIn("last item of a list", _message("CHUTESAI/autopilot"))
 
     def test_only_the_first_four_are_explained(self) -> None:
         """Every unknown name is listed, but only the first four get suggestions."""
