@@ -42,7 +42,8 @@ class Attempt:
     first. ``last``: no candidate is left to turn to. ``allowance``: seconds to the first part of
     the answer while another candidate is left. ``replayed``: the request is sent once more, on a
     fresh connection. ``ended`` and ``error`` say how the response ended while its bytes were still
-    ``held``. Times are clock seconds.
+    ``held``. ``first_content``: seconds to the first part of a streamed answer, once it is there.
+    Times are clock seconds.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Attempt:
         "commit_policy",
         "ended",
         "error",
+        "first_content",
         "head_at",
         "heard_at",
         "held",
@@ -85,6 +87,7 @@ class Attempt:
         self.held_bytes = 0
         self.ended = False
         self.error: UpstreamError | None = None
+        self.first_content: float | None = None
 
     # -- the response's events, passed on under this attempt's name
 

@@ -58,6 +58,14 @@ if TYPE_CHECKING:
 MAX_DECIDING_BYTES = 65536
 # A client may send a model name as long as its request; a record is kept and logged.
 _LONGEST_NAME = 256
+_UPSTREAM_FAULTS = frozenset(
+    {
+        Outcome.UPSTREAM_BROKEN,
+        Outcome.UPSTREAM_IDLE,
+        Outcome.UPSTREAM_ERROR,
+        Outcome.UPSTREAM_SPLICED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,7 @@ class Exchange(ExchangeMachine):
                 attempt.commit_policy = self._new_policy(True, attempt.last)
                 return self._hold_end(now, body)
             if self._parsed.body.stream:
-                self._note_answer(attempt, now)
+                attempt.first_content = now - attempt.started
             return self._commit_whole(attempt, head, body, now)
         attempt.ended = True
         if body:
@@ -344,8 +352,7 @@ class Exchange(ExchangeMachine):
         answered = policy.answered
         decision = policy.feed(data)
         if policy.answered and not answered and self._parsed.body.stream:
-            seconds = now - attempt.started
-            self._shared.tables.latency.started(attempt.candidate.model, seconds, now)
+            attempt.first_content = now - attempt.started
         if decision is CommitDecision.COMMIT:
             return self._commit(attempt, now)
         return self._follow_policy(attempt, decision, now)
@@ -380,14 +387,17 @@ class Exchange(ExchangeMachine):
         head = attempt.response
         assert head is not None and attempt.call is not None
         policy = attempt.commit_policy
-        if policy is not None and not policy.answered:
-            self._note_answer(attempt, now)
+        if policy is not None and not policy.answered and self._parsed.body.stream:
+            attempt.first_content = now - attempt.started
         is_stream = head.content_type == EVENT_STREAM
         if attempt.ended and not is_stream:
             return self._commit_whole(attempt, head, attempt.release_held(), now)
         guard = self._config.guard
         guarded = is_stream and guard is not GuardLevel.OFF
         committed = self._committed_head(attempt, head, now, rechunk=guarded)
+        tables = self._shared.tables
+        if 200 <= head.status < 300:
+            tables.committed(self._key, attempt.candidate.model, now)
         self._stream = Stream(
             self._shared.seconds,
             self._shared.failures,
@@ -396,6 +406,8 @@ class Exchange(ExchangeMachine):
             stream_guard(guard, is_stream=is_stream, dialect=self._request.dialect),
             idle=self._config.timeouts.idle,
             is_sse=guarded,
+            proof=tables.breaker.period,
+            proven=self._note_proof,
             over=partial(self.take, Input.STREAM_OVER, None),
         )
         self._stream.begin(attempt.call, committed, attempt.release_held(), now)
@@ -408,6 +420,11 @@ class Exchange(ExchangeMachine):
     def _commit_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
         """The response is there as a whole: one write, and the exchange is over."""
         committed = self._committed_head(attempt, head, now, rechunk=False)
+        if 200 <= head.status < 300:
+            tables, model = self._shared.tables, attempt.candidate.model
+            tables.served(self._key, model, now)
+            if attempt.first_content is not None:
+                tables.ended(model, attempt.first_content, 0, 0.0, now, whole=True)
         self._response.whole(committed, body)
         self._responded = True
         return self._conclude(Outcome.COMPLETED, now, sent=len(body))
@@ -415,11 +432,9 @@ class Exchange(ExchangeMachine):
     def _committed_head(
         self, attempt: Attempt, head: ResponseHead, now: float, *, rechunk: bool
     ) -> CommittedHead:
-        """Return the head that the client gets, and note what the commit means."""
+        """Return the head that the client gets, and note what is committed."""
         model, status = attempt.candidate.model, head.status
         self._model, self._status, self._first_byte_at = model, status, now
-        if 200 <= status < 300:
-            self._shared.tables.served(self._key, model, now)
         if self._trace is not None:
             self._trace.committed(status)
         return committed_head(
@@ -469,9 +484,16 @@ class Exchange(ExchangeMachine):
         return State.STREAMING
 
     def _conclude_stream(self, now: float, outcome: Outcome) -> State:
-        stream, model = self._stream, self._model
-        assert stream is not None and model is not None
-        self._shared.tables.streamed(model, stream.tokens, now - stream.began, now)
+        stream, attempt = self._stream, self.attempt
+        assert stream is not None and attempt is not None and attempt.response is not None
+        # Only an answer says anything about its model, and only when it is over (contract §6).
+        if 200 <= attempt.response.status < 300:
+            tables, model = self._shared.tables, attempt.candidate.model
+            if outcome in _UPSTREAM_FAULTS:
+                tables.broke(self._key, model, now)
+            else:
+                seconds, whole = now - stream.began, outcome is Outcome.COMPLETED
+                tables.ended(model, attempt.first_content, stream.tokens, seconds, now, whole=whole)
         return self._conclude(outcome, now, sent=stream.sent, terminated=stream.guard.done)
 
     def _conclude(
@@ -562,11 +584,11 @@ class Exchange(ExchangeMachine):
         if self._trace is not None:
             self._trace.failed(reason, status)
 
-    def _note_answer(self, attempt: Attempt, now: float) -> None:
-        """The first part of a streamed answer arrived."""
-        if self._parsed.body.stream:
-            seconds = now - attempt.started
-            self._shared.tables.latency.started(attempt.candidate.model, seconds, now)
+    def _note_proof(self) -> None:
+        """The stream has flowed for so long that it counts as a success."""
+        attempt = self._current
+        if attempt.status is not None and 200 <= attempt.status < 300:
+            self._shared.tables.succeeded(attempt.candidate.model)
 
     # -- what a state guarantees
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 _NONE: frozenset[str] = frozenset()
-_NOTHING: tuple[str | None, frozenset[str]] = (None, _NONE)
+_NOTHING: tuple[str | None, frozenset[str], str | None] = (None, _NONE, None)
 
 
 class _PlannedRequest(Struct, frozen=True, gc=False):
@@ -183,10 +183,10 @@ class Proxy:
             return parsed
         key = None if parsed.selector.mode is Mode.DIRECT else self._key(request, parsed.selector)
         tables, order = self.tables, parsed.selector.order
-        remembered, failed = _NOTHING if key is None else tables.affinity.look_up(key, now)
+        remembered, failed, broken = _NOTHING if key is None else tables.affinity.look_up(key, now)
         cooling = tables.breaker.cooling(now) if tables.breaker.opened else _NONE
         if order is Order.GIVEN:
-            state = RoutingState(remembered, failed, cooling)
+            state = RoutingState(remembered, failed, cooling, broken=broken)
         else:  # only here the averages of all models matter
             state = RoutingState(
                 remembered,
@@ -194,6 +194,7 @@ class Proxy:
                 cooling,
                 first_byte=tables.latency.first_content(now) if order is Order.LATENCY else {},
                 throughput=tables.latency.throughput(now) if order is Order.THROUGHPUT else {},
+                broken=broken,
             )
         plan = parsed.plan(snapshot, config.parsing.rules, state)
         return plan if isinstance(plan, RouterError) else _PlannedRequest(parsed, plan, key)

@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
@@ -34,6 +35,7 @@ class Stream:
     whatever the reason; by then the call is released and the timer at rest. ``idle`` is the longest
     silence of the upstream, and the longest time in which a client may take nothing, in seconds.
     ``is_sse``: the response is an event stream under guard, so that a break can be announced.
+    ``proven`` is called once, when bytes arrive after more than ``proof`` seconds.
     """
 
     __slots__ = (
@@ -44,6 +46,9 @@ class Stream:
         "_last",
         "_last_but_one",
         "_over",
+        "_proof",
+        "_proven",
+        "_proven_at",
         "_response",
         "_seconds",
         "_stalled",
@@ -65,6 +70,8 @@ class Stream:
         *,
         idle: float,
         is_sse: bool,
+        proof: float,
+        proven: Callable[[], None],
         over: Callable[[Outcome], None],
     ) -> None:
         self._seconds = seconds
@@ -74,12 +81,14 @@ class Stream:
         self.guard = guard
         self._idle = idle
         self._is_sse = is_sse
+        self._proof = proof
+        self._proven = proven
         self._over = over
         self._call: UpstreamCall | None = None
         self._stalled = False
         self.open = True
         self._last = self._last_but_one = b""
-        self.began = 0.0
+        self.began = self._proven_at = 0.0
         self.sent = 0
         self.events = 0
 
@@ -94,6 +103,7 @@ class Stream:
         self._call = call
         call.handler = self
         self.began = now
+        self._proven_at = now + self._proof
         self._timer.set_at(now + self._idle)
         relayed = self.guard.feed(held) if held else b""
         self.sent = len(relayed)
@@ -134,7 +144,11 @@ class Stream:
                 self._break_off(guard.fault)
             elif not self._stalled:
                 # The timer is set, so that a later time needs no call.
-                self._timer.due = self._seconds() + self._idle
+                now = self._seconds()
+                self._timer.due = now + self._idle
+                if now >= self._proven_at:
+                    self._proven_at = inf
+                    self._proven()
         except Exception:  # noqa: BLE001  nothing is awaited here, so nothing was cancelled
             self._fail()
 

@@ -36,10 +36,11 @@ class Rules:
 class RoutingState(Struct, frozen=True, gc=False):
     """The router's own observations.
 
-    ``remembered`` (the model that last answered) and ``failed_recently`` (models that failed
-    retryably within ``LIST_RETRY_MS``) concern this client and this selector only. ``cooling``
-    models are cooling down for every client. ``first_byte`` (seconds) and ``throughput`` (tokens
-    per second) are moving averages of the models that have been measured.
+    ``remembered`` (the model that last answered), ``failed_recently`` (models that failed within
+    ``LIST_RETRY_MS``) and ``broken`` (that of them which last failed after commit) concern this
+    client and this selector only. ``cooling`` models are cooling down for every client.
+    ``first_byte`` (seconds) and ``throughput`` (tokens per second) are moving averages of the
+    models that have been measured.
     """
 
     remembered: str | None = None
@@ -47,6 +48,7 @@ class RoutingState(Struct, frozen=True, gc=False):
     cooling: frozenset[str] = frozenset()
     first_byte: Mapping[str, float] = {}
     throughput: Mapping[str, float] = {}
+    broken: str | None = None
 
 
 class Plan(Struct, frozen=True, gc=False):
@@ -163,6 +165,8 @@ def _ordered(
     # Most remembered models are the first already, and then nothing has to be done.
     if remembered is not None and remembered not in cooling and remembered != candidates[0].model:
         candidates = _remembered_first(Candidate(remembered), candidates, selector.mode, state)
+    elif remembered is None and state.broken is not None and selector.mode is Mode.LIST:
+        candidates = _successor_first(state.broken, candidates, cooling)
     if not cooling:
         return candidates
     # The sort is stable, so cooling models keep their relative order behind all others.
@@ -182,6 +186,23 @@ def _remembered_first(
     if mode is Mode.LIST and state.failed_recently.isdisjoint(each.model for each in before):
         return candidates
     return (candidates[position], *before, *candidates[position + 1 :])
+
+
+def _successor_first(
+    broken: str, candidates: tuple[Candidate, ...], cooling: frozenset[str]
+) -> tuple[Candidate, ...]:
+    """Move the candidate behind a broken one to the front (contract §5).
+
+    A break after commit leaves nothing remembered that would lead around the broken model.
+    """
+    models = [each.model for each in candidates]
+    if broken not in models:
+        return candidates
+    for position in range(models.index(broken) + 1, len(candidates)):
+        if models[position] not in cooling:
+            before, after = candidates[:position], candidates[position + 1 :]
+            return (candidates[position], *before, *after)
+    return candidates
 
 
 def _by_measurement(

@@ -14,15 +14,17 @@ Key = tuple[bytes, str]
 
 
 _NONE: frozenset[str] = frozenset()
+_UNKNOWN = (None, _NONE, None)
 
 
 @dataclass(slots=True)
 class _Affinity:
-    """One client's remembered model, and when which models last failed for it."""
+    """One client's remembered model, when which models last failed for it, and which broke last."""
 
     model: str | None = None
     expires: float = 0.0
     failed: dict[str, float] = field(default_factory=dict)
+    broken: str | None = None
 
 
 class SessionAffinity:
@@ -50,14 +52,20 @@ class SessionAffinity:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def look_up(self, key: Key, now: float) -> tuple[str | None, frozenset[str]]:
-        """Return what `remembered` and `failed_recently` return, in one look."""
+    def look_up(self, key: Key, now: float) -> tuple[str | None, frozenset[str], str | None]:
+        """Return what `remembered` and `failed_recently` return, and the model that broke last.
+
+        A model breaks when it fails after commit. It counts while it is one that failed recently.
+        """
         entry = self._entries.get(key)
         if entry is None:
-            return None, _NONE
+            return _UNKNOWN
         self._entries.move_to_end(key)
-        failed = self.failed_recently(key, now) if entry.failed else _NONE
-        return entry.model if entry.expires > now else None, failed
+        remembered = entry.model if entry.expires > now else None
+        if not entry.failed:
+            return remembered, _NONE, None
+        failed = self.failed_recently(key, now)
+        return remembered, failed, entry.broken if entry.broken in failed else None
 
     def remembered(self, key: Key, now: float) -> str | None:
         """Return the unexpired model that last served this client for this selector, or None."""
@@ -87,8 +95,11 @@ class SessionAffinity:
         if entry.failed:
             entry.failed.pop(model, None)
 
-    def failed(self, key: Key, model: str, now: float) -> None:
-        """Record that ``model`` failed retryably, and forget it if it is the remembered one."""
+    def failed(self, key: Key, model: str, now: float, *, committed: bool = False) -> None:
+        """Record that ``model`` failed, and forget it if it is the remembered one.
+
+        ``committed``: it failed after the router had committed to its response.
+        """
         if self._ttl <= 0:
             return
         entry = self._use(key)
@@ -99,6 +110,8 @@ class SessionAffinity:
             name: at for name, at in entry.failed.items() if now - at < self._list_retry
         }
         entry.failed[model] = now
+        if committed:
+            entry.broken = model
 
     def _use(self, key: Key) -> _Affinity:
         """Return the entry of ``key``, made if missing, as the most recently used one."""

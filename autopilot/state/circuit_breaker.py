@@ -30,7 +30,8 @@ class CircuitBreaker:
 
     def __init__(self, *, threshold: int, period: float) -> None:
         self._threshold = threshold
-        self._period = period
+        self.period = period
+        """Seconds; to be read, not written."""
         self.breakers: OrderedDict[str, _Breaker] = OrderedDict()
         """The models that failed since their last success; to be read, not written."""
         self.opened: set[str] = set()
@@ -39,7 +40,7 @@ class CircuitBreaker:
     def configure(self, *, threshold: int, period: float) -> None:
         """Apply new limits from the next failure on; a threshold of 0 closes every breaker."""
         self._threshold = threshold
-        self._period = period
+        self.period = period
         if threshold <= 0:
             self.breakers.clear()
             self.opened.clear()
@@ -67,7 +68,7 @@ class CircuitBreaker:
         if model in self.opened:
             breaker = self.breakers[model]
             if breaker.retry_at <= now:
-                breaker.retry_at = now + self._period
+                breaker.retry_at = now + self.period
 
     def succeeded(self, model: str) -> None:
         """Record that ``model`` answered, and close its breaker."""
@@ -83,7 +84,7 @@ class CircuitBreaker:
         breaker.failures += 1
         if breaker.failures >= self._threshold:
             self.opened.add(model)
-            breaker.retry_at = now + self._period
+            breaker.retry_at = now + self.period
         if len(self.breakers) > _MAX_MODELS:
             oldest, _ = self.breakers.popitem(last=False)
             self.opened.discard(oldest)

@@ -36,14 +36,47 @@ class StateTables:
         if key is not None:
             self.affinity.failed(key, model, now)
 
+    def committed(self, key: Key | None, model: str, now: float) -> None:
+        """Record that the router committed to a 2xx of ``model``, which may still break."""
+        if key is not None:
+            self.affinity.served(key, model, now)
+
+    def succeeded(self, model: str) -> None:
+        """Record that a 2xx of ``model`` ended whole, or has flowed for the cooldown's period."""
+        if self.breaker.breakers:
+            self.breaker.succeeded(model)
+
     def served(self, key: Key | None, model: str, now: float) -> None:
-        """Record that the router committed to a 2xx of ``model``."""
+        """Record that the router committed to a 2xx of ``model`` that is whole already."""
         if self.breaker.breakers:
             self.breaker.succeeded(model)
         if key is not None:
             self.affinity.served(key, model, now)
 
-    def streamed(self, model: str, tokens: int, seconds: float, now: float) -> None:
-        """Record that ``model`` streamed this many tokens in this time."""
+    def broke(self, key: Key | None, model: str, now: float) -> None:
+        """Record that a 2xx of ``model`` broke, stalled or reported an error after commit."""
+        self.breaker.failed(model, now)
+        if key is not None:
+            self.affinity.failed(key, model, now, committed=True)
+
+    def ended(
+        self,
+        model: str,
+        first_content: float | None,
+        tokens: int,
+        seconds: float,
+        now: float,
+        *,
+        whole: bool,
+    ) -> None:
+        """Record that a streamed 2xx of ``model`` is over, and that it did not break.
+
+        Its first content took ``first_content`` seconds, if that was measured; then ``tokens``
+        arrived within ``seconds``. One that is not ``whole`` was left by its client.
+        """
+        if whole and self.breaker.breakers:
+            self.breaker.succeeded(model)
+        if first_content is not None:
+            self.latency.started(model, first_content, now)
         if tokens >= _MIN_TOKENS_FOR_RATE and seconds > 0:
             self.latency.record_rate(model, tokens / seconds, now)

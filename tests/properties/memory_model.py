@@ -20,10 +20,11 @@ class Stickiness:
         self.ttl, self.most, self.list_retry = ttl, most, list_retry
         self.served_by: dict[Key, tuple[str, float]] = {}
         self.failed_at: dict[Key, dict[str, float]] = {}
+        self.last_broken: dict[Key, str] = {}
         self.used: list[Key] = []
 
     def serves(self, key: Key, model: str, now: float) -> None:
-        """A 2xx of ``model`` was committed."""
+        """A 2xx of ``model`` was committed, which may break all the same."""
         if self.ttl:
             self.served_by[key] = model, now
             self.failed_at.get(key, {}).pop(model, None)
@@ -36,6 +37,16 @@ class Stickiness:
             if self.served_by.get(key, ("", 0.0))[0] == model:
                 del self.served_by[key]
             self._use(key)
+
+    def breaks(self, key: Key, model: str, now: float) -> None:
+        """``model`` failed after its 2xx was committed."""
+        self.fails(key, model, now)
+        self.last_broken[key] = model
+
+    def broken(self, key: Key, now: float) -> str | None:
+        """The model that last broke an answer, while it is one that failed lately."""
+        model = self.last_broken.get(key)
+        return model if model in self.failed_lately(key, now) else None
 
     def remembered(self, key: Key, now: float) -> str | None:
         """The model that last served, if that is recent; to ask is to use."""
@@ -55,6 +66,7 @@ class Stickiness:
             gone = self.used.pop(0)
             self.served_by.pop(gone, None)
             self.failed_at.pop(gone, None)
+            self.last_broken.pop(gone, None)
 
 
 class Cooldown:
@@ -71,11 +83,11 @@ class Cooldown:
             self.until[model] = now + self.period
 
     def answers(self, model: str) -> None:
-        """``model`` gave a 2xx."""
+        """A 2xx of ``model`` ended, or has flowed for a period."""
         self.in_a_row[model] = 0
 
     def fails(self, model: str, now: float) -> None:
-        """``model`` failed retryably, and not with a 4xx."""
+        """``model`` failed retryably, and not with a 4xx, or broke its 2xx."""
         self.in_a_row[model] = self.in_a_row.get(model, 0) + 1
         self.until[model] = now + self.period
 
@@ -96,10 +108,16 @@ def order(
 ) -> list[str]:
     """The candidates of one request, in the order in which they have to be asked."""
     cooling, favourite = cooldown.cooling(now), sticky.remembered(key, now)
-    ordered = list(names)
-    if favourite in ordered and favourite not in cooling:
+    ordered, in_a_list = list(names), "," in key[1]
+    broken = sticky.broken(key, now)
+    if favourite is None and broken in ordered and in_a_list:
+        behind = ordered[ordered.index(broken) + 1 :]
+        favourite = next((name for name in behind if name not in cooling), None)
+        if favourite is not None:
+            ordered.remove(favourite)
+            ordered.insert(0, favourite)
+    elif favourite in ordered and favourite not in cooling:
         before = set(ordered[: ordered.index(favourite)])
-        in_a_list = "," in key[1]
         if not in_a_list or before & sticky.failed_lately(key, now):
             ordered.remove(favourite)
             ordered.insert(0, favourite)

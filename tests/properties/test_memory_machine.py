@@ -46,12 +46,14 @@ TTL = 40.0
 LIST_RETRY = 10.0
 PERIOD = 15.0
 
-# What an upstream may answer, and what that says: it serves, it fails, it fails with a 4xx (which
-# says nothing against the model), or it says something to the client alone.
+# What an upstream may answer, and what that says: it serves, it begins an answer (which may end or
+# break later), it breaks one, it fails, it fails with a 4xx (which says nothing against the model),
+# or it says something to the client alone.
 ANSWERS = {
     "200": (whole(200, b"{}", JSON, CLOSE), "serves"),
     "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "serves"),
-    "200 that breaks": (head(200, JSON, CLOSE) + chunk(b"{"), "serves"),
+    "200 that begins": (head(200, JSON, CLOSE) + chunk(b"{"), "begins"),
+    "200 that breaks": (head(200, JSON, CLOSE) + chunk(b"{"), "breaks"),
     "503": (whole(503, b"", JSON, CLOSE), "fails"),
     "502": (whole(502, b"", JSON, CLOSE), "fails"),
     "200 without HTTP": (b"junk", "fails"),
@@ -77,6 +79,9 @@ class Open:
     exchange: Exchange
     asked: str = ""
     wire: Wire | None = None
+    began: float | None = None
+    """When its answer was committed, until that has counted as a success."""
+    answered: bool = False
 
 
 class MemoryMachine(RuleBasedStateMachine):
@@ -92,7 +97,7 @@ class MemoryMachine(RuleBasedStateMachine):
             CircuitBreaker(threshold=failures, period=PERIOD),
             LatencyStats(),
         )
-        self.router.build(total=1e6, unary=1e6, tables=tables)
+        self.router.build(total=1e6, unary=1e6, idle=1e6, tables=tables)
         self.sticky = plain.Stickiness(ttl=ttl, most=MOST_KEYS, list_retry=LIST_RETRY)
         self.cooldown = plain.Cooldown(failures=failures, period=PERIOD)
         self.ranking: tuple[str, ...] = MODELS
@@ -125,13 +130,21 @@ class MemoryMachine(RuleBasedStateMachine):
         self.open.append(request)
         self._turn(request)
         for answer in answers:
-            if request in self.open:
+            if request in self.open and not request.answered:
                 self._answer(request, answer)
 
     @rule(
         client=st.sampled_from("xy"),
         selector=st.sampled_from((ALIAS, *LISTS)),
-        first=st.sampled_from((["503", "200"], ["reset", "200"], ["503"])),
+        first=st.sampled_from(
+            (
+                ["503", "200"],
+                ["reset", "200"],
+                ["503"],
+                ["200 that breaks"],
+                ["503", "200 that breaks"],
+            )
+        ),
         gaps=st.lists(st.sampled_from((1.0, 4.0, 39.0)), max_size=3),
         late=st.booleans(),
     )
@@ -156,12 +169,37 @@ class MemoryMachine(RuleBasedStateMachine):
         """The model that was asked answers, or breaks off."""
         self._answer(self.open[which % len(self.open)], answer)
 
+    @precondition(lambda self: any(request.answered for request in self.open))
+    @rule(which=st.integers(0, 3), how=st.sampled_from(("flows", "ends", "breaks")))
+    def answer_goes_on(self, which: int, how: str) -> None:
+        """An answer that has begun brings another piece, its end, or breaks off."""
+        flowing = [request for request in self.open if request.answered]
+        request = flowing[which % len(flowing)]
+        assert request.wire is not None
+        if how == "flows":
+            request.wire.says(chunk(b" "))
+            if request.began is not None and self.now - request.began >= PERIOD:
+                request.began = None
+                self.cooldown.answers(request.asked)
+            return
+        if how == "ends":
+            request.wire.says(chunk(b""))
+            self.cooldown.answers(request.asked)
+        else:
+            request.wire.resets()
+            self.sticky.breaks(request.key, request.asked, self.now)
+            self.cooldown.fails(request.asked, self.now)
+        self.open.remove(request)
+        assert request.down.ended is not None
+
     def _answer(self, request: Open, answer: str) -> None:
+        if request.answered:
+            return
         says, meaning = ANSWERS[answer]
         assert request.wire is not None
         if says:
             request.wire.says(says)
-        if request.wire.alive and meaning != "tells the client":
+        if request.wire.alive and meaning not in ("tells the client", "begins"):
             request.wire.resets()
         if meaning == "fails mildly to an alias":
             meaning = "fails mildly" if request.key[1] == ALIAS else "tells the client"
@@ -201,9 +239,17 @@ class MemoryMachine(RuleBasedStateMachine):
 
     def _learn(self, request: Open, meaning: str) -> None:
         model, now = request.asked, self.now
+        if meaning == "begins":
+            self.sticky.serves(request.key, model, now)
+            request.began, request.answered = now, True
+            return
         if meaning == "serves":
             self.cooldown.answers(model)
             self.sticky.serves(request.key, model, now)
+        elif meaning == "breaks":
+            self.sticky.serves(request.key, model, now)
+            self.sticky.breaks(request.key, model, now)
+            self.cooldown.fails(model, now)
         elif meaning != "tells the client":
             self.sticky.fails(request.key, model, now)
             if meaning == "fails":

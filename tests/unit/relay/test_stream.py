@@ -210,14 +210,17 @@ class OnceTests(SynchronousTestCase):
         self.clock = Clock()
         self.down = RecordingDownstream(self.clock)
         self.outcomes: list[Outcome] = []
+        self.proofs: list[float] = []
         self.stream = Stream(
             self.clock.seconds,
             FailureLog(Logger(), self.clock.seconds),
             self.down,
             self.down.timer(lambda: self.stream.expired()),
             BareErrorGuard(),
-            idle=1.0,
+            idle=5.0,
             is_sse=True,
+            proof=2.0,
+            proven=lambda: self.proofs.append(self.clock.seconds()),
             over=self.outcomes.append,
         )
 
@@ -252,6 +255,16 @@ class OnceTests(SynchronousTestCase):
         self.late()
         self.assertEqual((self.down.body, self.down.ended), (INTERRUPTED, "cut"))
         self.assertEqual(self.outcomes, [Outcome.UPSTREAM_ERROR])
+
+    def test_proven(self) -> None:
+        """It is proven by the first bytes after the time set, and only once."""
+        self.begin(TOKEN)
+        for seconds in (0.0, 1.5, 0.5, 1.0, 3.0):
+            self.clock.advance(seconds)
+            self.stream.body(TOKEN)
+        self.assertEqual(self.proofs, [2.0])
+        self.stream.end(b"")
+        self.clock.advance(0)
 
     def test_began(self) -> None:
         """Its time counts from its beginning."""

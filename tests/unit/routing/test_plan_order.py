@@ -120,6 +120,28 @@ class ListStickinessTests(SynchronousTestCase):
         recall = RoutingState(remembered="z", failed_recently=frozenset("a"))
         self.assertEqual(_order("a,b", recall), "ab")
 
+    def test_the_item_behind_a_broken_one(self) -> None:
+        """If nothing is remembered, the item behind the one that broke comes first."""
+        for broken, expected in (("a", "bac"), ("b", "cab"), ("c", "abc"), ("z", "abc")):
+            self.assertEqual(_order("a,b,c", RoutingState(broken=broken)), expected)
+        self.assertEqual(_order("auto", RoutingState(broken="a")), "abcd")
+        recall = RoutingState("c", frozenset("a"), broken="a")
+        self.assertEqual(_order("a,b,c", recall), "cab")
+        recall = RoutingState("a", broken="a")
+        self.assertEqual(_order("a,b,c", recall), "abc")
+
+    def test_the_item_behind_a_broken_one_is_cooling(self) -> None:
+        """Then the next one that is not cooling comes first."""
+        recall = RoutingState(cooling=frozenset("b"), broken="a")
+        self.assertEqual(_order("a,b,c,d", recall), "cadb")
+        recall = RoutingState(cooling=frozenset("bc"), broken="a")
+        self.assertEqual(_order("a,b,c", recall), "abc")
+
+    def test_the_item_behind_under_a_suffix(self) -> None:
+        """What is behind is what the suffix puts behind."""
+        recall = RoutingState(first_byte={"c": 0.1, "a": 0.2}, broken="c")
+        self.assertEqual(_order("a,b,c:latency", recall), "acb")
+
     def test_under_a_suffix(self) -> None:
         """With a suffix, "before it" refers to the measured order."""
         recall = RoutingState("a", frozenset("b"), first_byte={"b": 0.1, "a": 0.2})

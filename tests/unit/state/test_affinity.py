@@ -91,6 +91,19 @@ class FailedRecentlyTests(SynchronousTestCase):
         table.served(A, "m", 1)
         self.assertEqual(table.failed_recently(A, 1), frozenset())
 
+    def test_broken(self) -> None:
+        """The model that last failed after commit is known while its failure is recent."""
+        table = _table(list_retry=10)
+        table.failed(A, "m", 0, committed=True)
+        self.assertEqual(table.look_up(A, 1), (None, {"m"}, "m"))
+        table.failed(A, "n", 5)
+        self.assertEqual(table.look_up(A, 9), (None, {"m", "n"}, "m"))
+        self.assertEqual(table.look_up(A, 10), (None, {"n"}, None))
+        table.failed(A, "o", 11, committed=True)
+        table.served(A, "o", 12)
+        self.assertEqual(table.look_up(A, 12), ("o", {"n"}, None))
+        self.assertEqual(table.look_up(B, 12), (None, frozenset(), None))
+
     def test_off(self) -> None:
         """With a TTL of 0 failures are not stored either."""
         table = _table(ttl=0)

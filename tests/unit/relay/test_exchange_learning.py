@@ -1,0 +1,179 @@
+"""What the state tables learn from the end of an answer (contract §5 and §6, cooldown)."""
+
+from __future__ import annotations
+
+from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
+from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
+
+ERROR = b'data: {"error":{"message":"worker died"}}\n\n'
+UNAVAILABLE = whole(503, b"", JSON, b"Connection: close")
+
+
+class LearningTestCase(RouterTestCase):
+    """Streams that begin well."""
+
+    def streams_from(self, model: str, *says: bytes) -> Client:
+        """A client whose stream has begun with one token."""
+        client = self.ask(model)
+        self.wire.says(head(), chunk(TOKEN), *map(chunk, says))
+        return client
+
+    def breaks_off(self, model: str) -> None:
+        """A stream that is cut after its first token."""
+        self.streams_from(model)
+        self.wire.resets()
+
+    def asked(self, model: str) -> str:
+        """The model that a request goes to first."""
+        client = self.ask(model)
+        first = self.models[-1]
+        client.leaves()
+        return first
+
+
+class CountTests(LearningTestCase):
+    """What counts for the cooldown, and when."""
+
+    def cooling(self) -> frozenset[str]:
+        """The models that cool now."""
+        return self.tables.breaker.cooling(self.clock.seconds())
+
+    def test_breaks_cool(self) -> None:
+        """A model that breaks every answer after its first token is passed by."""
+        for _ in range(3):
+            self.assertEqual(self.cooling(), frozenset())
+            self.breaks_off(ALIAS)
+        self.assertEqual(self.models, ["a"] * 3)
+        self.assertEqual(self.cooling(), {"a"})
+        self.assertEqual(self.asked(ALIAS), "b")
+
+    def test_every_fault_of_the_upstream(self) -> None:
+        """Silence and a reported error after commit count as a lost connection does."""
+        for fault, outcome in (
+            (lambda: self.wire.resets(), "upstream_broken"),
+            (lambda: self.clock.advance(self.config.timeouts.idle), "upstream_idle"),
+            (lambda: self.wire.says(chunk(b'{"error":{"message":"x"}}\n')), "upstream_error"),
+        ):
+            self.build(threshold=1)
+            self.streams_from(ALIAS)
+            fault()
+            self.assertEqual(self.record.outcome, outcome)
+            self.assertEqual(self.tables.breaker.open, {"a"}, outcome)
+
+    def test_clients_do_not_count(self) -> None:
+        """A client that leaves or takes nothing is neither a failure nor a success."""
+        self.build(threshold=2)
+        self.breaks_off("a")
+        self.streams_from("a").leaves()
+        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+        client = self.streams_from("a")
+        assert client.down.producer is not None
+        client.down.producer.pauseProducing()
+        self.clock.advance(self.config.timeouts.idle)
+        self.assertEqual(self.records[-1].outcome, "client_stalled")
+        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+
+    def test_errors_do_not_count(self) -> None:
+        """A relayed error whose body breaks off says nothing more, for or against the model."""
+        self.build(threshold=2)
+        self.breaks_off("a")
+        for end in (self.wire.resets, lambda: self.wire.says(chunk(b""))):
+            self.ask("a")
+            self.wire.says(head(400, b"text/plain"), chunk(b"x"))
+            end()
+        self.clock.advance(0)
+        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+
+    def test_success_at_the_end(self) -> None:
+        """A success counts when the answer ends, not when it is committed."""
+        self.build(threshold=2)
+        self.breaks_off("a")
+        self.streams_from("a", STOP + DONE)
+        self.assertIn("a", self.tables.breaker.breakers)
+        self.wire.says(chunk(b""))
+        self.assertEqual(dict(self.tables.breaker.breakers), {})
+
+    def test_success_of_a_long_answer(self) -> None:
+        """An answer that has flowed for `COOLDOWN_MS` is a success before it ends."""
+        self.build(threshold=2)
+        self.breaks_off("a")
+        self.streams_from("a")
+        for seconds, failures in ((9.9, ["a"]), (0.1, [])):
+            self.clock.advance(seconds)
+            self.wire.says(chunk(TOKEN))
+            self.assertEqual(list(self.tables.breaker.breakers), failures)
+        self.wire.resets()
+        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+
+    def test_errors_that_flow(self) -> None:
+        """An error's body is no success, however long it flows."""
+        self.build(threshold=2)
+        self.breaks_off("a")
+        self.ask("a")
+        self.wire.says(head(400, b"text/plain"), chunk(b"x"))
+        self.clock.advance(11)
+        self.wire.says(chunk(b"x"), chunk(b""))
+        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+
+    def test_samples_of_broken_answers(self) -> None:
+        """An answer that breaks leaves no measurement; one that ends or is left leaves its own."""
+        for end, measured in (
+            (lambda _: self.wire.resets(), {}),
+            (lambda _: self.wire.says(chunk(b"")), {"a": 2.0}),
+            (lambda client: client.leaves(), {"a": 2.0}),
+        ):
+            self.build()
+            client = self.ask(ALIAS)
+            self.clock.advance(2)
+            self.wire.says(head(), chunk(TOKEN))
+            self.clock.advance(4)
+            self.wire.says(chunk(TOKEN * 7))
+            self.assertEqual(self.tables.latency.first_content(1006.0), {})
+            end(client)
+            self.assertEqual(self.tables.latency.first_content(1006.0), measured)
+            self.assertEqual(self.tables.latency.throughput(1006.0), measured)
+
+    def test_samples_of_attempts_that_fail(self) -> None:
+        """Nor does an answer that was held and broke before commit."""
+        self.ask(ALIAS, (b"X-Autopilot-Commit", b"complete"))
+        self.wire.says(head(), chunk(TOKEN))
+        self.wire.resets()
+        self.clock.advance(3)
+        self.streams()
+        self.assertEqual(self.tables.latency.first_content(1003.0), {"b": 3.0})
+
+
+class AffinityTests(LearningTestCase):
+    """Where the next request of a client goes after an answer broke."""
+
+    def test_unstuck(self) -> None:
+        """The client is not led back to the model that broke its answer."""
+        self.ask(ALIAS)
+        self.wire.says(UNAVAILABLE)
+        self.streams()
+        self.assertEqual(self.asked(ALIAS), "b")
+        self.breaks_off(ALIAS)
+        self.assertEqual(self.asked(ALIAS), "a")
+
+    def test_the_item_behind(self) -> None:
+        """In a list the item behind the broken one is first for `LIST_RETRY_MS`."""
+        self.breaks_off("c,a,b")
+        self.assertEqual(self.asked("c,a,b"), "a")
+        self.assertEqual(self.asked("c,a"), "c")
+        self.clock.advance(9)
+        self.breaks_off("c,a,b")
+        self.assertEqual(self.asked("c,a,b"), "b")
+        self.clock.advance(1)
+        self.assertEqual(self.asked("c,a,b"), "b")
+        self.clock.advance(9)
+        self.assertEqual(self.asked("c,a,b"), "c")
+
+    def test_serving_item_stays(self) -> None:
+        """The item behind stays first for that time when it has served."""
+        self.breaks_off("c,a,b")
+        self.ask("c,a,b")
+        self.streams()
+        self.clock.advance(9)
+        self.assertEqual(self.asked("c,a,b"), "a")
+        self.clock.advance(1)
+        self.assertEqual(self.asked("c,a,b"), "c")
