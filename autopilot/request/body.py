@@ -1,8 +1,8 @@
 """The request body, parsed once: what it asks for, and its bytes with a hole for the model.
 
-Only ``model`` changes on the way up. Every other member keeps its exact bytes and order, so numbers
-no float can hold, escapes and white space survive, and equal requests stay equal (the platform
-bills repeats less).
+Only ``model`` changes on the way up, and ``models`` is taken out or becomes it. Every other member
+keeps its exact bytes and order, so numbers no float can hold, escapes and white space survive, and
+equal requests stay equal (the platform bills repeats less).
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from autopilot.request.json_scan import (
     members,
 )
 from autopilot.request.lenient import value_of
+from autopilot.request.models import join_models, read_models
 from autopilot.request.prompt_length import tokens_beyond
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 
 # OpenAI's API takes null for "not given"; the platform answers these two with an error.
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
+_NAMING = ("model", "models")
 _BLANKS = " \t\r\n\v\f"
 _PART_KINDS = {
     "image_url": "images",
@@ -89,7 +91,7 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
 
 
 class ParsedBody(msgspec.Struct, frozen=True, gc=False):
-    """A request body: the model it names, whether it asks for a stream, and the rest of it."""
+    """A request body: the models it names, whether it asks for a stream, and the rest of it."""
 
     model: str
     stream: bool
@@ -131,7 +133,8 @@ def parse_body(body: bytes) -> ParsedBody | RouterError:
     """Parse a request body. Every kind of bad input is a 400 with its own code, never an exception.
 
     Codes: ``invalid_json``, ``invalid_body`` (not an object, or absurdly many members),
-    ``missing_model`` (absent, null, empty or blank) and ``invalid_model`` (not text).
+    ``missing_model`` (absent, null, empty or blank), ``invalid_model`` (not text) and
+    ``invalid_model_list`` (``models`` is no list of texts).
     """
     found = scan_fast(body)
     if found is None:
@@ -155,35 +158,49 @@ def _parse_closely(body: bytes) -> ParsedBody | RouterError:
         return RouterError(400, "invalid_body", message)
     except InvalidJSONError as error:
         return RouterError(400, "invalid_json", f"The request body is not valid JSON: {error}.")
-    kept = _kept(body, found)
-    fields = BodyFields.of({member.key: body[member.value : member.end] for member in kept})
-    model = _model(fields.model)
+    last = {member.key: member for member in found}
+    models = read_models(_value(body, last["models"])) if "models" in last else ()
+    if isinstance(models, RouterError):
+        return models
+    kept = _kept(body, found, last, models)
+    fields = BodyFields.of({member.key: _value(body, member) for member in kept})
+    model = _model(fields.model, required=not models)
     if isinstance(model, RouterError):
         return model
+    if models:
+        model = join_models(model, models)
     return ParsedBody(model, fields.stream == _TRUE, _template(body, found, kept), fields)
 
 
-def _kept(body: bytes, found: Sequence[Member]) -> list[Member]:
+def _kept(
+    body: bytes, found: Sequence[Member], last: Mapping[str, Member], models: Sequence[str]
+) -> list[Member]:
     """The members that go up: of several ``model``\\ s the last, as every common parser reads it.
 
     Where the last of several members is dropped because it is null, the others go with it: they
     meant nothing behind it and would come back to life.
+
+    Without a ``model`` the last ``models`` is kept for its place, unless it is empty.
     """
-    last = {member.key: member for member in found}
+    names = last.get("model", last.get("models") if models else None)
     dropped = {key for key in _DROPPED_WHEN_NULL if key in last and _is_null(body, last[key])}
     return [
         member
         for member in found
-        if (member is last["model"] if member.key == "model" else member.key not in dropped)
+        if (member is names if member.key in _NAMING else member.key not in dropped)
         and not (member.key in _DROPPED_WHEN_NULL and _is_null(body, member))
     ]
 
 
 def _is_null(body: bytes, member: Member) -> bool:
-    return body[member.value : member.end] == b"null"
+    return _value(body, member) == b"null"
 
 
-def _model(raw: Raw) -> str | RouterError:
+def _value(body: bytes, member: Member) -> bytes:
+    return body[member.value : member.end]
+
+
+def _model(raw: Raw, *, required: bool = True) -> str | RouterError:
     try:
         model = _text.decode(raw) if raw else ""
     except msgspec.ValidationError:
@@ -192,29 +209,37 @@ def _model(raw: Raw) -> str | RouterError:
         model = ""
     except msgspec.DecodeError:  # half of a surrogate pair is JSON, but no text
         return RouterError(400, "invalid_model", "'model' must be valid Unicode text.", "model")
-    if not model.strip(_BLANKS):
+    if required and not model.strip(_BLANKS):
         message = "The request body must name a model in its member 'model'."
         return RouterError(400, "missing_model", message, "model")
     return model
 
 
 def _template(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> BodyTemplate:
-    """Return the members that are kept, with a hole for the value of the one ``model``."""
-    if len(kept) == len(found):
-        hole = next(member for member in kept if member.key == "model")
+    """Return the members that are kept, with a hole for the value of the one ``model``.
+
+    A member is taken out with the comma before it, or, if none is left before it, behind it.
+    """
+    hole = next(member for member in kept if member.key in _NAMING)
+    if len(kept) == len(found) and hole.key == "model":
         return BodyTemplate.of(body, hole.value, hole.end)
-    before, after = [body[: found[0].start]], list[bytes]()
-    side = before
-    for place, member in enumerate(kept):
-        start = member.comma if place else member.start
-        if member.key == "model":
-            before.append(body[start : member.value])
-            side = after
-        else:
-            side.append(body[start : member.end])
-    after.append(body[found[-1].end :])
-    place = sum(map(len, before))
-    return BodyTemplate.of(b"".join(before + after), place, place)
+    starts = {member.start for member in kept}
+    pieces, read, place, followed = list[bytes](), 0, 0, False
+    for at, member in enumerate(found):
+        if member.start not in starts:
+            pieces.append(body[read : member.comma if followed else member.start])
+            read = member.end if followed else found[at + 1].start
+            continue
+        followed = True
+        if member is hole:
+            if hole.key == "model":
+                pieces.append(body[read : hole.value])
+            else:
+                pieces += (body[read : hole.start], b'"model":')
+            place = sum(map(len, pieces))
+            read = hole.end
+    pieces.append(body[read:])
+    return BodyTemplate.of(b"".join(pieces), place, place)
 
 
 def _format(raw: Raw) -> str | None:

@@ -30,6 +30,7 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
     """The members that the router looks at: JSON texts, empty where there is no such member."""
 
     model: Raw = _ABSENT
+    models: Raw = _ABSENT
     stream: Raw = _ABSENT
     stream_options: Raw = _ABSENT
     messages: Raw = _ABSENT
@@ -80,7 +81,11 @@ def scan_fast(body: bytes) -> FastScan | None:
         fields = _fields.decode(body)
         if not body.isascii():
             str(body, "utf-8")
-        if not fields.model or _NULL in (bytes(fields.stream), bytes(fields.stream_options)):
+        if (
+            not fields.model
+            or fields.models
+            or _NULL in (bytes(fields.stream), bytes(fields.stream_options))
+        ):
             return None
         if len(body) > _SMALL and _may_have_many_members(body, fields):
             return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.conduct.asking import ALIAS, code, detail
@@ -58,6 +61,28 @@ class NamesTests(SynchronousTestCase):
             self.assertEqual(code(self.strict.ask(asked)), "unknown_model")
             seen = self.open.ask(asked)
             self.assertEqual(detail(seen), f"model not found: {asked}")
+
+    def test_an_array_of_models(self) -> None:
+        """`models` is a list, alone and behind `model`, and the platform never sees it."""
+        members: dict[str, Any]
+        for members in (
+            {"models": ["stub/503-cold", "stub/ok"]},
+            {"model": "stub/503-cold", "models": ["stub/ok"]},
+            {"model": "stub/503-cold,stub/503-disabled", "models": [ALIAS]},
+        ):
+            served = Served(tokens=4)
+            seen = served.post(json.dumps({"messages": [], "stream": True, **members}).encode())
+            self.assertEqual((seen.status, seen.end), (200, WHOLE), members)
+            for call in served.stub.calls():
+                self.assertEqual(
+                    json.loads(call.body), {"model": call.model, "messages": [], "stream": True}
+                )
+        for members, expected in (
+            ({"model": ALIAS, "models": ["stub/ok"]}, "unknown_model"),
+            ({"models": ["stub/ok", "nope"]}, "unknown_model"),
+            ({"model": "stub/ok", "models": "stub/ok"}, "invalid_model_list"),
+        ):
+            self.assertEqual(code(self.strict.post(json.dumps(members).encode())), expected)
 
     def test_lists_go_up_one_by_one(self) -> None:
         """The platform never sees a list: who is next is decided, and told, here."""

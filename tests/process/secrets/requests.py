@@ -87,6 +87,7 @@ class Asking:
             (self.body(unknown), "unknown_model"),
             (self.body(f"{unknown},{unknown}2,stub/ok"), "unknown_model"),
             (self.body(","), "invalid_model_list"),
+            (b'{"models": [1], "user": ' + self.body(ALIAS) + b"}", "invalid_model_list"),
             (
                 self.body(",".join(f"{unknown}{number}" for number in range(9))),
                 "invalid_model_list",

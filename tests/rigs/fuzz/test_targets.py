@@ -133,7 +133,7 @@ class FailureTests(SynchronousTestCase):
     def test_body_member_lost(self) -> None:
         """A member that does not go up."""
         right = request_body._kept
-        self.fails("body", request_body, "_kept", lambda body, found: right(body, found)[-1:])
+        self.fails("body", request_body, "_kept", lambda *given: right(*given)[-1:])
 
     def test_body_needs(self) -> None:
         """An exception while a body is understood."""

@@ -57,6 +57,13 @@ class BadInputTests(_IntakeTests):
             (b'{"model":{}}', "invalid_model"),
             (b'{"model":"\\ud800"}', "invalid_model"),
             (b'{"model":"a","model":1}', "invalid_model"),
+            (b'{"models":null}', "missing_model"),
+            (b'{"models":[],"model":""}', "missing_model"),
+            (b'{"models":["a"],"model":1}', "invalid_model"),
+            (b'{"models":["a"],"model":["b"]}', "invalid_model"),
+            (b'{"model":"a","models":"b"}', "invalid_model_list"),
+            (b'{"model":"a","models":[1]}', "invalid_model_list"),
+            (b'{"models":["a"],"models":{}}', "invalid_model_list"),
         ):
             refusal = self.refusal(body)
             self.assertEqual((refusal.status, refusal.code), (400, code), body)
@@ -74,6 +81,7 @@ class BadInputTests(_IntakeTests):
         """Trouble with the model names the member."""
         self.assertEqual(self.refusal(b"{}").param, "model")
         self.assertEqual(self.refusal(b'{"model":1}').param, "model")
+        self.assertEqual(self.refusal(b'{"model":"a","models":1}').param, "models")
 
 
 class BodyTests(_IntakeTests):
@@ -180,6 +188,69 @@ class BodyTests(_IntakeTests):
         ask = self.ask(b'{"model":"m","messages":["secret"],"x":"secret"}')
         self.assertNotIn("secret", repr(ask))
         self.assertNotIn("secret", repr(ask.template))
+
+
+class ModelsTests(_IntakeTests):
+    """``models`` beside ``model``, and without it."""
+
+    def check(self, body: bytes, model: str, sent: bytes) -> None:
+        """The selector, and the bytes that go up for the model x."""
+        ask = self.ask(body)
+        self.assertEqual((ask.model, ask.template.naming("x")), (model, sent), body)
+
+    def test_beside_model(self) -> None:
+        """It is taken out with the comma before it, or with the one behind it if it is first."""
+        for body, sent in (
+            (b'{"model":"a", "models":["b"]}', b'{"model":"x"}'),
+            (b'{"model":"a" ,\n "models" : ["b"] , "n":1 }', b'{"model":"x"  , "n":1 }'),
+            (b'{ "models":["b"], "model":"a"}', b'{ "model":"x"}'),
+            (b'{"n":1.0,"models":["b"],"model":"a"}', b'{"n":1.0,"model":"x"}'),
+            (b'{"n":1, "mod\\u0065ls":["b"], "model":"a"}', b'{"n":1, "model":"x"}'),
+        ):
+            self.check(body, "a,b", sent)
+
+    def test_alone(self) -> None:
+        """It becomes the model, in its place."""
+        for body, sent in (
+            (b'{"models":["a","b"]}', b'{"model":"x"}'),
+            (b' { "n":1, "models" : [ "a" , "b" ] , "m":2 } ', b' { "n":1, "model":"x" , "m":2 } '),
+            (b'{"models":["a","b"],"n":1e400}', b'{"model":"x","n":1e400}'),
+        ):
+            self.check(body, "a,b", sent)
+        self.check(b'{"models":["a"]}', ",a", b'{"model":"x"}')
+
+    def test_beside_an_empty_model(self) -> None:
+        """A ``model`` that names nothing gives the place and no name."""
+        for model in (b"null", b'""', b'" "'):
+            body = b'{"model": %b,"models":["a","b"],"n":1}' % model
+            self.check(body, "a,b", b'{"model": "x","n":1}')
+
+    def test_absent(self) -> None:
+        """null and an empty list count as absent, and are taken out."""
+        for models in (b"null", b"[]", b"[ ]"):
+            self.check(b'{"model":"a","models":%b,"n":1}' % models, "a", b'{"model":"x","n":1}')
+            self.check(b'{"models":%b,"model":"a"}' % models, "a", b'{"model":"x"}')
+
+    def test_repeated(self) -> None:
+        """The last one counts; all are taken out, or make room for the one ``model``."""
+        body = b'{"models":["z"],"n":1,"models":["a","b"],"m":2}'
+        self.check(body, "a,b", b'{"n":1,"model":"x","m":2}')
+        body = b'{"models":["z"],"model":"a","models":["b"]}'
+        self.check(body, "a,b", b'{"model":"x"}')
+        self.check(b'{"models":["z"],"model":"a","models":null}', "a", b'{"model":"x"}')
+
+    def test_beside_null_traps(self) -> None:
+        """What else must not go up is taken out as well."""
+        body = b'{"stream":null, "models":["b"], "stream_options":null, "model":"a", "stream":null}'
+        self.check(body, "a,b", b'{"model":"x"}')
+        body = b'{"stream":null, "models":["a","b"], "n":1, "stream":null}'
+        self.check(body, "a,b", b'{"model":"x", "n":1}')
+        self.assertTrue(self.ask(b'{"models":["a"],"stream":true}').stream)
+
+    def test_inside_another_member(self) -> None:
+        """Only the body's own member counts."""
+        body = b'{"model":"a","metadata":{"models":["b"]}}'
+        self.check(body, "a", body.replace(b'"a"', b'"x"'))
 
 
 class NeedsTests(_IntakeTests):

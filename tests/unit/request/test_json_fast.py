@@ -28,6 +28,7 @@ class ScanFastTests(SynchronousTestCase):
             b'{"model":"m","messages":[{"content":"\\"model\\": \\"x\\" null"}],"stream":false}',
             b'{"prompt":"a model","model":"m","stream_options":{"include_usage":true}}',
             b'{"input":[{"model":"x"}],"model":"m"}',
+            b'{"input":[{"models":["x"]}],"model":"m"}',
             b'{"messages":[{"stream":null,"model":1}],"model":"m","stream":true}',
             '{"messages":["\\u006dodel", "é"],"model":"m"}'.encode(),
         ):
@@ -53,6 +54,9 @@ class ScanFastTests(SynchronousTestCase):
             b'{"mod\\u0065l":"n","model":"m"}',
             b'{"model":"m","mod\\u0065l":"n"}',
             b'{"model":"m","stream":null}',
+            b'{"model":"m","models":null}',
+            b'{"models":["n"],"model":"m"}',
+            b'{"model":"m","mod\\u0065ls":[]}',
             b'{"model":"m","stream_options":null}',
             b'{"stream":null,"model":"m","stream":true}',
             b'{"stre\\u0061m":null,"model":"m","stream":true}',

@@ -50,6 +50,8 @@ def rows(path: bytes) -> Iterator[Asked]:
     yield bodied(400, "missing_model", b"{}")
     yield bodied(400, "invalid_model", ask(7))
     yield bodied(400, "invalid_model_list", ask(",,"))
+    yield bodied(400, "invalid_model_list", ask("a", models="b"))
+    yield bodied(400, "invalid_model", ask("a" * 65537))
     yield bodied(400, "unknown_model", ask("nobody"))
     yield bodied(400, "tee_required", ask("open"), b"X-TEE-Only: true")
     yield bodied(400, "no_capable_model", ask(ALIAS, tools=[{"type": "function"}]))
