@@ -7,7 +7,7 @@ therefore not be imported before the reactor is chosen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import Service
@@ -177,23 +177,36 @@ class AutopilotService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        parts, settings = self._parts, self.settings
+        """Take every step of the stop; one that fails is logged, and the others follow."""
+        parts = self._parts
         # /readyz reports 503 from here on; load balancers stop sending before the port closes.
         parts.draining = True
-        if settings.drain_delay_ms and self._listeners:
-            await deferLater(self._reactor, settings.drain_delay_ms / 1000)
-        for listener in self._listeners:
-            await listener.close()
-        parts.updates.close()
-        await self._finish_handover()
-        parts.proxy.draining = True
-        await self._drain(settings.drain_timeout_ms / 1000)
-        await parts.attestation.stop()
-        await parts.control.stop()
-        # After the drain, because a finished stream returns its connection to the pool.
-        parts.pool.close()
+        steps: list[Callable[[], Awaitable[object] | None]] = [
+            self._wait_for_balancers,
+            *(listener.close for listener in self._listeners),
+            parts.updates.close,
+            self._finish_handover,
+            self._drain,
+            parts.attestation.stop,
+            parts.control.stop,
+            # After the drain, because a finished stream returns its connection to the pool.
+            parts.pool.close,
+        ]
         if parts.exporting is not None:
-            await parts.exporting.stop()
+            steps.append(parts.exporting.stop)
+        for step in steps:
+            try:
+                pending = step()
+                if pending is not None:
+                    await pending
+            except Exception:  # noqa: BLE001  the next step is still to be done
+                self._failures.report("A step of the stop failed; the next ones follow")
+
+    async def _wait_for_balancers(self) -> None:
+        """Serve for DRAIN_DELAY_MS, in which load balancers see ``/readyz``."""
+        delay = self.settings.drain_delay_ms
+        if delay and self._listeners:
+            await deferLater(self._reactor, delay / 1000)
 
     async def _finish_handover(self) -> None:
         """Serve the last requests of clients that connected before a successor process took over.
@@ -213,8 +226,10 @@ class AutopilotService(Service):
                 break
             await deferLater(self._reactor, _HANDOVER_CHECK_INTERVAL)
 
-    async def _drain(self, seconds: float) -> None:
-        """Let requests in progress finish within `seconds`, then end the rest (contract §7)."""
+    async def _drain(self) -> None:
+        """Let requests in progress finish in DRAIN_TIMEOUT_MS, then end the rest (contract §7)."""
+        self._parts.proxy.draining = True
+        seconds = self.settings.drain_timeout_ms / 1000
         late: IDelayedCall = self._reactor.callLater(seconds, self._end_streams)
         self._late = late
         sites = {listener.site for listener in self._listeners}

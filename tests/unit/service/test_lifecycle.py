@@ -359,6 +359,25 @@ class DrainTests(ServiceTestCase):
         browser.leaves()
         self.ended(stopped)
 
+    def test_a_step_fails(self) -> None:
+        """A step of the stop that fails is logged, and all others follow."""
+        service = self.running()
+        streaming = self.streaming()
+        parts = service._parts
+        with (
+            patch.object(parts.updates, "close", side_effect=ZeroDivisionError),
+            patch.object(parts.attestation, "stop", side_effect=OverflowError),
+        ):
+            stopped = service.stopService()
+            self.platform.wire.says(chunk(STOP + DONE), chunk(b""))
+            self.assertTrue(streaming.response.whole and streaming.closed)
+            streaming.leaves()
+        self.assertEqual(self.successResultOf(stopped), None)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError, OverflowError)), 2)
+        parts.updates.close()
+        self.successResultOf(parts.attestation.stop())
+        self.assert_at_rest()
+
     def test_without_a_port(self) -> None:
         """An embedded router waits for its streams only."""
         service = self.running(listen=False, drain_delay_ms=5000)
