@@ -499,11 +499,13 @@ class Exchange(ExchangeMachine):
     def _conclude(
         self, outcome: Outcome, now: float, sent: int = 0, terminated: bool = True
     ) -> State:
-        """Release the exchange's place, then leave the record; once, whatever happens."""
+        """Leave the record, then release the exchange's place; once, whatever happens.
+
+        In that order, because a router that is stopping goes on as soon as the last place is free.
+        """
         if self._concluded:
             return State.OVER
         self._concluded = True
-        self._shared.released(self)
         # Attempt and stream refer back to the exchange: without this they would be garbage that
         # only the collector of cycles finds.
         if self.attempt is not None:
@@ -534,6 +536,7 @@ class Exchange(ExchangeMachine):
             self._shared.failures.report("A request record could not be written")
         if self._trace is not None:
             self._end_trace(self._trace, record)
+        self._shared.released(self)
         return State.OVER
 
     def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
@@ -544,6 +547,9 @@ class Exchange(ExchangeMachine):
 
     def _release(self) -> None:
         self._timer.rest()
+        self._drop_call()
+
+    def _drop_call(self) -> None:
         if self.attempt is not None:
             self.attempt.drop_call()
 
@@ -552,9 +558,11 @@ class Exchange(ExchangeMachine):
         shared = self._shared
         shared.failures.report("An exchange failed by a fault of the router")
         self.state = State.OVER
-        steps = [self._release, self._answer_fault]
-        if self._stream is not None:
-            steps.append(self._stream.close)
+        steps = [self._drop_call]
+        if not self._is_response_over:  # else the timer was taken back, and may be another's
+            steps += [self._timer.rest, self._answer_fault]
+            if self._stream is not None:
+                steps.append(self._stream.close)
         for step in steps:
             try:
                 step()
@@ -563,10 +571,12 @@ class Exchange(ExchangeMachine):
         sent = 0 if self._stream is None else self._stream.sent
         self._conclude(Outcome.FAILED, shared.seconds(), sent, terminated=False)
 
+    @property
+    def _is_response_over(self) -> bool:
+        return self._responded or (self._stream is not None and not self._stream.open)
+
     def _answer_fault(self) -> None:
-        response, stream = self._response, self._stream
-        if self._responded or (stream is not None and not stream.open):
-            return
+        response = self._response
         if response.committed:
             response.abort()
         else:

@@ -129,29 +129,34 @@ class Proxy:
 
     def accept(self, request: ClientRequest, response: Downstream) -> Exchange | None:
         """Start the exchange of one request, or answer it with an error and return ``None``."""
-        snapshot, now = self._feeds.snapshot, self._seconds()
+        snapshot, now, trace = self._feeds.snapshot, self._seconds(), None
         try:
             planned = self._plan(request, snapshot, now)
-            trace = None if self._tracer is None else self._trace(self._tracer, request, planned)
+            if self._tracer is not None:
+                trace = self._trace(self._tracer, request, planned)
+            exchange = (
+                planned
+                if isinstance(planned, RouterError)
+                else Exchange(
+                    self._shared,
+                    self._config,
+                    request,
+                    response,
+                    self._targets[request.dialect, request.path],
+                    planned.parsed,
+                    planned.plan,
+                    planned.key,
+                    snapshot,
+                    trace,
+                    now,
+                )
+            )
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
             self._failures.report("A request could not be planned")
-            planned, trace = INTERNAL, None
-        if isinstance(planned, RouterError):
-            self._refuse(planned, request, response, snapshot, trace, now)
+            exchange = INTERNAL
+        if isinstance(exchange, RouterError):
+            self._refuse(exchange, request, response, snapshot, trace, now)
             return None
-        exchange = Exchange(
-            self._shared,
-            self._config,
-            request,
-            response,
-            self._targets[request.dialect, request.path],
-            planned.parsed,
-            planned.plan,
-            planned.key,
-            snapshot,
-            trace,
-            now,
-        )
         self._exchanges.add(exchange)
         exchange.take(Input.START, None)
         return exchange
@@ -197,7 +202,11 @@ class Proxy:
                 broken=broken,
             )
         plan = parsed.plan(snapshot, config.parsing.rules, state)
-        return plan if isinstance(plan, RouterError) else _PlannedRequest(parsed, plan, key)
+        if not isinstance(plan, RouterError):
+            return _PlannedRequest(parsed, plan, key)
+        if plan.code == NO_CANDIDATES:
+            return replace(plan, retry_after=self._refreshed_in())
+        return plan
 
     def _key(self, request: ClientRequest, selector: Selector) -> Key:
         named = request.headers.named
@@ -232,9 +241,13 @@ class Proxy:
         now: float,
     ) -> None:
         """Answer with an error before any attempt, and leave the record."""
-        if error.code == NO_CANDIDATES:
-            error = replace(error, retry_after=self._refreshed_in())
-        response.refuse(error)
+        outcome = Outcome.FAILED if error is INTERNAL else Outcome.REFUSED
+        try:
+            response.refuse(error)
+        except Exception:  # noqa: BLE001  see `accept`
+            self._failures.report("An error response could not be written")
+            outcome = Outcome.FAILED
+            self._abort(response)
         duration = milliseconds(self._seconds() - now)
         record = RequestRecord(
             req_id=request.request_id,
@@ -249,17 +262,33 @@ class Proxy:
             ttfb_ms=0.0,
             duration_ms=duration,
             bytes=0,
-            outcome=Outcome.FAILED if error is INTERNAL else Outcome.REFUSED,
+            outcome=outcome,
         )
         try:
             self._shared.record(record)
-            if trace is not None:
-                trace.over(record)
         except Exception:  # noqa: BLE001  an embedding application's callback
             self._failures.report("A request record could not be written")
+        if trace is not None:
+            self._end_trace(trace, record)
+
+    def _abort(self, response: Downstream) -> None:
+        try:
+            response.abort()
+        except Exception:  # noqa: BLE001  see `accept`
+            self._failures.report("A client could not be cut off")
+
+    def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
+        try:
+            trace.over(record)
+        except Exception:  # noqa: BLE001  an embedding application's exporter
+            self._failures.report("A trace could not be ended")
 
     def _released(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)
-        if not self._exchanges and self._empty is not None:
-            empty, self._empty = self._empty, None
+        if self._exchanges or self._empty is None:
+            return
+        empty, self._empty = self._empty, None
+        try:
             empty()
+        except Exception:  # noqa: BLE001  the exchange is over all the same
+            self._failures.report("What waited for the last exchange failed")

@@ -224,6 +224,8 @@ class Stream:
 
     def close(self) -> None:
         """Release the timer and the call; nothing is relayed any more."""
+        if not self.open:  # the timer was taken back, and may be another's
+            return
         self.open = False
         self._timer.rest()
         call, self._call = self._call, None

@@ -15,7 +15,7 @@ from autopilot.relay.commit import FirstContent
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import State
 from autopilot.relay.sse_guard import BareErrorGuard
-from tests.unit.relay.routers import Client, RouterTestCase
+from tests.unit.relay.routers import Client, RouterTestCase, snapshot
 from tests.unit.relay.upstreams import TOKEN, chunk, head, whole
 
 FAULT = ZeroDivisionError("the request's own words")
@@ -118,6 +118,33 @@ class BoundaryTests(RouterTestCase):
         # Three of one kind are logged once.
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.clients.clear()
+
+    def test_last_place(self) -> None:
+        """What waits for the last exchange finds its record, and may raise."""
+        client = self.ask(stream=False)
+        records: list[int] = []
+
+        def emptied() -> None:
+            records.append(len(self.records))
+            raise FAULT
+
+        self.gateway.when_empty(emptied)
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual((client.down.body, records), (b"{}", [1]))
+        self.assert_released("completed")
+
+    def test_trace_cannot_begin(self) -> None:
+        """A tracer that raises costs the request a 500, and nothing else."""
+        with patch.object(self.gateway, "_tracer", side_effect=FAULT):
+            client = self.ask()
+        self.assert_failed(client)
+
+    def test_hint_for_retries(self) -> None:
+        """A fault while the router looks up when the feeds are fetched next."""
+        self.snapshot = snapshot()
+        with patch.object(self.gateway, "_refreshed_in", side_effect=FAULT):
+            client = self.ask()
+        self.assert_failed(client)
 
     def test_nowhere_to_go(self) -> None:
         """A step that leads where the table does not is a fault, too."""
