@@ -277,7 +277,7 @@ class _Opening:
             call.handler.broken(UpstreamError(reason))
 
     def _leave(self) -> UpstreamCall | None:
-        self._deadline.clear()
+        self._deadline.close()  # it refers to this opening in turn
         self._over(self)
         call, self._call = self._call, None
         return call

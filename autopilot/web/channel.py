@@ -21,6 +21,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from autopilot.http import immediate_write
+from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import by_name
 from autopilot.http.request_id import new_request_id, received_request_id
 from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from autopilot.http.limits import Limits
+    from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.web.endpoint import Endpoint
 
 _LINGER = 5.0
@@ -49,6 +51,7 @@ class ChannelSite(Protocol):
     endpoints: Mapping[bytes, Endpoint]
     draining: bool
     refused: Callable[[int], None]
+    failures: FailureLog
 
     def opened(self, channel: Channel) -> None:
         """A client connected."""
@@ -92,9 +95,12 @@ class Channel(HTTPChannel):
         """See `IProtocol`."""
         self._deaf = self._lost = True
         self.deadline.close()
-        self.site.closed(self)
-        super().connectionLost(reason)
-        immediate_write.disable(self.transport)
+        try:
+            super().connectionLost(reason)
+        finally:
+            self.unregisterProducer()  # it refers to this channel in turn
+            immediate_write.disable(self.transport)
+            self.site.closed(self)
 
     def loseConnection(self) -> None:
         """Close when what was written has left; a client that takes too long over it is cut off."""
@@ -152,7 +158,7 @@ class Channel(HTTPChannel):
     def _keep(self, data: bytes) -> None:
         self._dataBuffer.append(data)
         kept = sum(map(len, self._dataBuffer))
-        if kept > self._optimisticEagerReadSize and not self._waitingForTransport:
+        if kept > self._optimisticEagerReadSize:
             self._reading_paused = True
             self._networkProducer.pauseProducing()
 
@@ -175,10 +181,13 @@ class Channel(HTTPChannel):
                 self.deadline.due = inf  # it rests while the request is answered
                 self.persistent = request.persistent and not self.site.draining
                 endpoint = self.site.endpoints.get(request.path)
-                if endpoint is None or request.method != b"POST":
-                    self._serve(request)
-                else:
-                    self._relay(request, endpoint)
+                try:
+                    if endpoint is None or request.method != b"POST":
+                        self._serve(request)
+                    else:
+                        self._relay(request, endpoint)
+                except Exception:  # noqa: BLE001  a bug; the response before must not pay for it
+                    self._fail()
         finally:
             self._dispatching = False
         if not (self._handlingRequest or self._deaf):
@@ -210,9 +219,11 @@ class Channel(HTTPChannel):
             sharing=None if endpoint.cors is None else endpoint.sharing(headers.named),
         )
         self.requests.append(response)
-        response.exchange = endpoint.accept(
+        exchange = endpoint.accept(
             response, request.query, headers, request.body, self._peer_host, identity
         )
+        if self._handlingRequest:  # else it is over, and refers to its response in turn
+            response.exchange = exchange
 
     def _serve(self, arrived: ArrivedRequest) -> None:
         """Let Twisted and the tree of resources answer."""
@@ -237,15 +248,24 @@ class Channel(HTTPChannel):
         if not self.persistent:
             self.loseConnection()
             return
-        if self._reading_paused and not self._waitingForTransport:
-            self._reading_paused = False
-            self._networkProducer.resumeProducing()
         deadline, parser = self.deadline, self._parser
         deadline.expired = self._too_slow
-        if parser.phase is Phase.IDLE and not (parser.arrived or self._dataBuffer):
+        if parser.phase is Phase.IDLE and not (
+            parser.arrived or self._dataBuffer or self._reading_paused
+        ):
             deadline.set(self.site.limits.idle_timeout)  # the usual case
             return
         deadline.set(self._patience)
+        try:
+            self._go_on()
+        except Exception:  # noqa: BLE001  a bug; the response that is done must not pay for it
+            self._fail()
+
+    def _go_on(self) -> None:
+        """Answer what a pipelining client sent during the response before."""
+        if self._reading_paused and not self._waitingForTransport:
+            self._reading_paused = False
+            self._networkProducer.resumeProducing()
         self._dispatch(None)
         while self._dataBuffer and not self._handlingRequest and not self._deaf:
             data, self._dataBuffer = b"".join(self._dataBuffer), []
@@ -264,6 +284,18 @@ class Channel(HTTPChannel):
                 return limits.body_timeout
 
     # -- errors
+
+    def _fail(self) -> None:
+        """Handle a fault of ours around a request: a 500, or a cut if a response has begun."""
+        self.site.failures.report("A request failed by a fault of the router")
+        begun = any(
+            request.committed if isinstance(request, ChannelResponse) else request.startedWriting
+            for request in self.requests
+        )
+        if begun or self._deaf:
+            self.forceAbortClient()
+        else:
+            self._reject(INTERNAL)
 
     def _too_slow(self) -> None:
         if self._deaf:
@@ -284,12 +316,13 @@ class Channel(HTTPChannel):
         self._dataBuffer = []
         transport: Any = self.transport
         transport.write(self._rejection(error))
-        self.site.refused(error.status)
         if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
             transport.loseWriteConnection()
+            self.deadline.expired = self._too_slow
             self.deadline.set(_LINGER)
         else:
             self.loseConnection()
+        self.site.refused(error.status)
 
     def _rejection(self, error: RouterError) -> bytes:
         named, path = by_name(self._parser.fields), self._parser.path

@@ -37,6 +37,8 @@ class ClientChannel(Protocol):
     transport: Any
     deadline: Deadline
     """The channel's own; it rests while a response is under way, and is lent to it."""
+    _waitingForTransport: bool  # noqa: N815
+    """Whether the transport holds more bytes than the socket takes; the name is Twisted's."""
 
     def requestDone(self, request: ChannelResponse) -> None:
         """The response is written."""
@@ -224,6 +226,9 @@ class ChannelResponse:
         if not self.gone:
             self._producing = True
             self._channel.registerProducer(producer, True)
+            if self._channel._waitingForTransport:
+                # The transport says so once, and said it before there was a producer.
+                producer.pauseProducing()
 
     def _stop_producing(self) -> None:
         if self._producing:

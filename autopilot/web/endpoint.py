@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from autopilot.http.dialect import Dialect
 from autopilot.http.error_bodies import INTERNAL
+from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.relay.downstream import ClientRequest
 
 if TYPE_CHECKING:
@@ -35,13 +36,12 @@ class Endpoint:
     ``cors`` says with pages of which other origins responses are shared; ``None`` with none.
     """
 
-    __slots__ = ("_path", "_proxy", "cors", "dialect")
-
-    _log = Logger()
+    __slots__ = ("_failures", "_path", "_proxy", "cors", "dialect")
 
     def __init__(self, proxy: Proxy, dialect: Dialect, path: bytes) -> None:
         self._proxy = proxy
         self._path = path
+        self._failures = FailureLog(Logger(), proxy.clock.seconds)
         self.dialect = dialect
         self.cors: Cors | None = None
 
@@ -77,7 +77,7 @@ class Endpoint:
             )
             return self._proxy.accept(request, response)
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
-            self._log.failure("A request could not be accepted")
+            self._failures.report("A request could not be accepted")
             if response.committed:
                 response.abort()
             else:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from twisted.logger import Logger
 from twisted.web.server import Request, Site
 
+from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.web.channel import Channel
 from autopilot.web.root import RootResource
 
@@ -52,6 +54,7 @@ class AutopilotSite(Site):
             resource.endpoints if isinstance(resource, RootResource) else {}
         )
         self.refused = refused
+        self.failures = FailureLog(Logger(), reactor.seconds)
         self.draining = False
         self.channels: set[Channel] = set()
         self._empty: Callable[[], None] | None = None

@@ -182,6 +182,9 @@ class TwistedResponse:
         if not self.gone:
             self._request.registerProducer(producer, True)
             self._producing = True
+            if getattr(self._request.channel, "_waitingForTransport", False):
+                # The transport says so once, and said it before there was a producer.
+                producer.pauseProducing()
 
     def _release(self) -> None:
         """Let go of the timer and the producer; the response is over."""

@@ -59,7 +59,7 @@ class TurnTests(ChannelTestCase):
         self.wire.says(head(200, SSE), chunk(TOKEN))
         producer.pauseProducing()
         browser.sends(b"x" * 20_000)
-        self.assertEqual(browser.peer.producerState, "producing")
+        self.assertEqual(browser.peer.producerState, "paused")
         browser.leaves()
 
     def test_reader_stays_refused(self) -> None:
