@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from autopilot.routing.router_error import RouterError
     from autopilot.routing.snapshot import Snapshot
     from autopilot.state.affinity import Key
+    from autopilot.state.circuit_breaker import Client
     from autopilot.state.tables import StateTables
     from autopilot.upstream.pool import Pool
     from autopilot.upstream.target import RequestTarget
@@ -70,12 +71,17 @@ _UPSTREAM_FAULTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Collaborators:
-    """What all exchanges of a router share. ``released`` is called when one holds nothing more."""
+    """What all exchanges of a router share.
+
+    ``client`` returns the hash of a request's client. ``released`` is called when an exchange holds
+    nothing more.
+    """
 
     seconds: Callable[[], float]
     pool: Pool
     tables: StateTables
     record: Callable[[RequestRecord], None]
+    client: Callable[[ClientRequest], Client]
     released: Callable[[Exchange], None]
     failures: FailureLog
 
@@ -162,7 +168,7 @@ class Exchange(ExchangeMachine):
         if now >= self._total_due:  # other deadlines may pass at the same time
             return self._refuse(OUT_OF_TIME, now)
         self._current.drop_call()
-        cooling = self._shared.tables.breaker.cooling(now)
+        cooling = self._shared.tables.breaker.cooling(self._client(), now)
         return self._begin(self._candidates.take(cooling), now)
 
     def _begin(self, candidate: Candidate, now: float) -> State:
@@ -178,8 +184,8 @@ class Exchange(ExchangeMachine):
         attempt = self.attempt = Attempt(self, candidate, last, now, allowance)
         self._attempts += 1
         self._model = model
-        if tables.breaker.opened:
-            tables.breaker.attempting(model, now)
+        if tables.breaker.opened or tables.breaker.opened_for:
+            tables.breaker.attempting(self._client(), model, now)
         if self._trace is not None:
             self._trace.attempting(model)
         return self._send(attempt)
@@ -422,9 +428,10 @@ class Exchange(ExchangeMachine):
         committed = self._committed_head(attempt, head, now, rechunk=False)
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
-            tables.served(self._key, model, now)
+            tables.committed(self._key, model, now)
+            self._note_success(model)
             if attempt.first_content is not None:
-                tables.ended(model, attempt.first_content, 0, 0.0, now, whole=True)
+                tables.ended(model, attempt.first_content, 0, 0.0, now)
         self._response.whole(committed, body)
         self._responded = True
         return self._conclude(Outcome.COMPLETED, now, sent=len(body))
@@ -490,10 +497,12 @@ class Exchange(ExchangeMachine):
         if 200 <= attempt.response.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
             if outcome in _UPSTREAM_FAULTS:
-                tables.broke(self._key, model, now)
+                tables.broke(self._client(), self._key, model, now, now - attempt.started)
             else:
-                seconds, whole = now - stream.began, outcome is Outcome.COMPLETED
-                tables.ended(model, attempt.first_content, stream.tokens, seconds, now, whole=whole)
+                if outcome is Outcome.COMPLETED:
+                    self._note_success(model)
+                seconds = now - stream.began
+                tables.ended(model, attempt.first_content, stream.tokens, seconds, now)
         return self._conclude(outcome, now, sent=stream.sent, terminated=stream.guard.done)
 
     def _conclude(
@@ -587,10 +596,9 @@ class Exchange(ExchangeMachine):
 
     def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
         model, status = attempt.candidate.model, attempt.status
-        self._failovers += (
-            Failover(model[:_LONGEST_NAME], reason, status, milliseconds(now - attempt.started)),
-        )
-        self._shared.tables.failed(self._key, model, status, now)
+        took = now - attempt.started
+        self._failovers += (Failover(model[:_LONGEST_NAME], reason, status, milliseconds(took)),)
+        self._shared.tables.failed(self._client(), self._key, model, status, now, took)
         if self._trace is not None:
             self._trace.failed(reason, status)
 
@@ -598,7 +606,17 @@ class Exchange(ExchangeMachine):
         """The stream has flowed for so long that it counts as a success."""
         attempt = self._current
         if attempt.status is not None and 200 <= attempt.status < 300:
-            self._shared.tables.succeeded(attempt.candidate.model)
+            self._note_success(attempt.candidate.model)
+
+    def _note_success(self, model: str) -> None:
+        """A 2xx ended whole, or has flowed for long enough."""
+        breaker = self._shared.tables.breaker
+        if breaker.of_clients or breaker.breakers:
+            breaker.succeeded(self._client(), model)
+
+    def _client(self) -> Client:
+        """Return the hash of the client; under a direct name it is needed only here."""
+        return self._shared.client(self._request) if self._key is None else self._key[0]
 
     # -- what a state guarantees
 

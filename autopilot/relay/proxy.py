@@ -25,7 +25,7 @@ from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key
 from autopilot.routing.plan import Plan, RoutingState
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Order, Selector
+from autopilot.routing.selector import Mode, Order
 from autopilot.upstream.target import RequestTarget
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Proxy:
         self._empty: Callable[[], None] | None = None
         self._failures = FailureLog(_log, clock.seconds)
         self._shared = Collaborators(
-            clock.seconds, pool, tables, record, self._released, self._failures
+            clock.seconds, pool, tables, record, self._client, self._released, self._failures
         )
         self.tables = tables
         self.draining = False
@@ -186,10 +186,14 @@ class Proxy:
         parsed = parse_request(request.headers.named, request.body, config.parsing)
         if isinstance(parsed, RouterError):
             return parsed
-        key = None if parsed.selector.mode is Mode.DIRECT else self._key(request, parsed.selector)
-        tables, order = self.tables, parsed.selector.order
+        selector, key = parsed.selector, None
+        if selector.mode is not Mode.DIRECT:
+            key = self._client(request), selector.text
+        tables, order = self.tables, selector.order
         remembered, failed, broken = _NOTHING if key is None else tables.affinity.look_up(key, now)
-        cooling = tables.breaker.cooling(now) if tables.breaker.opened else _NONE
+        breaker, cooling = tables.breaker, _NONE
+        if key is not None and (breaker.opened or breaker.opened_for):
+            cooling = breaker.cooling(key[0], now)
         if order is Order.GIVEN:
             state = RoutingState(remembered, failed, cooling, broken=broken)
         else:  # only here the averages of all models matter
@@ -208,11 +212,12 @@ class Proxy:
             return replace(plan, retry_after=self._refreshed_in())
         return plan
 
-    def _key(self, request: ClientRequest, selector: Selector) -> Key:
+    def _client(self, request: ClientRequest) -> bytes:
+        """Return the hash that stands for a request's client (contract §5)."""
         named = request.headers.named
         authorization, api_key = named.get(b"authorization"), named.get(b"x-api-key")
         forwarded = named.get(b"x-forwarded-for")
-        client = client_key(
+        return client_key(
             authorization[0].decode("latin-1") if authorization else None,
             api_key[0].decode("latin-1") if api_key else None,
             request.peer,
@@ -220,7 +225,6 @@ class Proxy:
             self._config.trust,
             self._hasher,
         )
-        return client, selector.text
 
     def _trace(
         self, tracer: Tracer, request: ClientRequest, planned: _PlannedRequest | RouterError

@@ -242,7 +242,7 @@ class Settings:
         3,
         1,
         1000,
-        "Consecutive failures after which a model is ranked behind all others.",
+        "Consecutive failures after which a model is ranked behind all others for one client.",
         live=True,
     )
     cooldown_ms: int = _ms(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from autopilot.state.circuit_breaker import rest
+
 Key = tuple[bytes, str]
 """A client's hash, and the selector as the client sent it."""
 
@@ -19,11 +21,14 @@ _UNKNOWN = (None, _NONE, None)
 
 @dataclass(slots=True)
 class _Affinity:
-    """One client's remembered model, when which models last failed for it, and which broke last."""
+    """One client's remembered model, which models last failed for it, and which broke last.
+
+    A failure is the time at which it happened and the seconds that the attempt took.
+    """
 
     model: str | None = None
     expires: float = 0.0
-    failed: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, tuple[float, float]] = field(default_factory=dict)
     broken: str | None = None
 
 
@@ -31,7 +36,8 @@ class SessionAffinity:
     """Remembered models by client and selector (contract §5).
 
     ``ttl`` and ``list_retry`` are in seconds; a ``ttl`` of 0 disables the table. Failures are kept
-    for ``list_retry``: within a list, the remembered model takes precedence over one that failed.
+    for ``list_retry``, or longer if they took long: within a list, the remembered model takes
+    precedence over one that failed.
     """
 
     def __init__(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
@@ -76,11 +82,11 @@ class SessionAffinity:
         return entry.model if entry.expires > now else None
 
     def failed_recently(self, key: Key, now: float) -> frozenset[str]:
-        """Return the models that failed retryably for this client less than ``list_retry`` ago."""
+        """Return the models whose failure for this client still counts."""
         entry = self._entries.get(key)
         if entry is None or not entry.failed:
             return frozenset()
-        return frozenset(model for model, at in entry.failed.items() if now - at < self._list_retry)
+        return frozenset(self._recent(entry, now))
 
     def served(self, key: Key, model: str, now: float) -> None:
         """Remember ``model``, which answered with a 2xx."""
@@ -95,8 +101,10 @@ class SessionAffinity:
         if entry.failed:
             entry.failed.pop(model, None)
 
-    def failed(self, key: Key, model: str, now: float, *, committed: bool = False) -> None:
-        """Record that ``model`` failed, and forget it if it is the remembered one.
+    def failed(
+        self, key: Key, model: str, now: float, took: float, *, committed: bool = False
+    ) -> None:
+        """Record that ``model`` failed after ``took`` seconds; if it is remembered, forget it.
 
         ``committed``: it failed after the router had committed to its response.
         """
@@ -106,12 +114,18 @@ class SessionAffinity:
         if entry.model == model:
             entry.model = None
         # Drop expired failures here, so that an entry holds no more than the models tried recently.
-        entry.failed = {
-            name: at for name, at in entry.failed.items() if now - at < self._list_retry
-        }
-        entry.failed[model] = now
+        entry.failed = self._recent(entry, now)
+        entry.failed[model] = now, took
         if committed:
             entry.broken = model
+
+    def _recent(self, entry: _Affinity, now: float) -> dict[str, tuple[float, float]]:
+        """Return the failures of an entry that still count."""
+        return {
+            model: (at, took)
+            for model, (at, took) in entry.failed.items()
+            if now - at < rest(self._list_retry, took)
+        }
 
     def _use(self, key: Key) -> _Affinity:
         """Return the entry of ``key``, made if missing, as the most recently used one."""

@@ -1,8 +1,11 @@
-"""A circuit breaker per model: a model that keeps failing is ranked behind all others for a while.
+"""Circuit breakers: a model that keeps failing is ranked behind all others for a while.
 
-The breaker is closed while ``failures`` is below the threshold, open (ranked behind all others)
-until ``retry_at``, and half open after that: at most one probe per period until one succeeds. Time
-is an argument.
+Each client has breakers of its own, so that no client cools a model for others; the breaker for
+everybody counts the clients for which a model failed (contract §6, cooldown).
+
+A breaker is closed while its count is below the threshold, open (ranked behind all others) until
+``retry_at``, and half open after that: at most one probe per period until one succeeds. Time is an
+argument, and every operation on one client is O(1).
 """
 
 from __future__ import annotations
@@ -12,79 +15,148 @@ from dataclasses import dataclass
 
 # With UNKNOWN_MODELS=forward a client can send any name, so the table needs a bound.
 _MAX_MODELS = 4096
+_PERIODS_OF_FAILURE = 10
+_LONGEST = 300.0
+_NONE: frozenset[str] = frozenset()
+
+Client = bytes
+"""A client's hash."""
+
+
+def rest(period: float, took: float) -> float:
+    """Return the seconds for which a failure counts: ``period``, or more if it took long."""
+    return max(period, min(_PERIODS_OF_FAILURE * took, _LONGEST))
 
 
 @dataclass(slots=True)
 class _Breaker:
-    """The failures of one model in a row, and when an open breaker admits its next probe."""
+    """A count of failures, the period after the last one, and when the next probe is admitted."""
 
     failures: int = 0
+    period: float = 0.0
     retry_at: float = 0.0
 
 
-class CircuitBreaker:
-    """Circuit breakers of all models, opened by consecutive retryable failures (contract §6).
+@dataclass(slots=True)
+class _ClientBreaker(_Breaker):
+    """The failures of one model in a row for one client.
 
-    ``period`` is in seconds; a ``threshold`` of 0 disables them.
+    ``counted``: the model's breaker for everybody, if it has counted this client.
     """
 
-    def __init__(self, *, threshold: int, period: float) -> None:
+    counted: _Breaker | None = None
+
+
+class CircuitBreaker:
+    """Circuit breakers of all models, opened by consecutive failures (contract §6).
+
+    ``period`` is in seconds; a ``threshold`` of 0 disables them. ``max_entries`` limits the
+    breakers of clients; the least recently used one is evicted.
+    """
+
+    def __init__(self, *, threshold: int, period: float, max_entries: int) -> None:
         self._threshold = threshold
+        self._max_entries = max_entries
         self.period = period
         """Seconds; to be read, not written."""
         self.breakers: OrderedDict[str, _Breaker] = OrderedDict()
         """The models that failed since their last success; to be read, not written."""
         self.opened: set[str] = set()
-        """Models whose breaker is not closed; to be read, not written. Empty in the usual case."""
+        """Models whose breaker is open for everybody; to be read, not written. Usually empty."""
+        self.of_clients: OrderedDict[tuple[Client, str], _ClientBreaker] = OrderedDict()
+        """What failed for which client since it last succeeded; to be read, not written."""
+        self.opened_for: dict[Client, set[str]] = {}
+        """Models whose breaker is open for one client; to be read, not written. Usually empty."""
 
-    def configure(self, *, threshold: int, period: float) -> None:
+    def configure(self, *, threshold: int, period: float, max_entries: int) -> None:
         """Apply new limits from the next failure on; a threshold of 0 closes every breaker."""
         self._threshold = threshold
+        self._max_entries = max_entries
         self.period = period
         if threshold <= 0:
             self.breakers.clear()
             self.opened.clear()
+            self.of_clients.clear()
+            self.opened_for.clear()
+        self._shrink()
 
-    def cooling(self, now: float) -> frozenset[str]:
+    def cooling(self, client: Client | None, now: float) -> frozenset[str]:
         """Return the models to rank behind all others now, without those whose probe is due."""
-        if not self.opened:  # the usual case, on the path of every request
-            return frozenset()
-        return frozenset(model for model in self.opened if self.breakers[model].retry_at > now)
+        if not self.opened and not self.opened_for:  # the usual case
+            return _NONE
+        breakers, of_clients = self.breakers, self.of_clients
+        cooling = {model for model in self.opened if breakers[model].retry_at > now}
+        if client is not None and client in self.opened_for:
+            for model in self.opened_for[client]:
+                if of_clients[client, model].retry_at > now:
+                    cooling.add(model)
+        return frozenset(cooling)
 
     @property
     def open(self) -> frozenset[str]:
-        """The models whose breaker is not closed, whether their probe is due or not."""
+        """The models whose breaker is open for everybody, whether their probe is due or not."""
         return frozenset(self.opened)
 
     def remaining(self, now: float) -> dict[str, float]:
         """Return the same models, each with the seconds until its next probe; 0 if it is due."""
         return {model: max(0.0, self.breakers[model].retry_at - now) for model in self.opened}
 
-    def attempting(self, model: str, now: float) -> None:
+    def attempting(self, client: Client, model: str, now: float) -> None:
         """Record that an attempt on ``model`` starts.
 
         If a probe was due, this attempt is the probe, and the next one has to wait for a period.
         """
         if model in self.opened:
-            breaker = self.breakers[model]
-            if breaker.retry_at <= now:
-                breaker.retry_at = now + self.period
+            _probe(self.breakers[model], now)
+        if model in self.opened_for.get(client, ()):
+            self.of_clients.move_to_end((client, model))
+            _probe(self.of_clients[client, model], now)
 
-    def succeeded(self, model: str) -> None:
-        """Record that ``model`` answered, and close its breaker."""
+    def succeeded(self, client: Client, model: str) -> None:
+        """Record that ``model`` answered: close its breakers, for everybody and for ``client``."""
         if self.breakers.pop(model, None) is not None:
             self.opened.discard(model)
+        if self.of_clients.pop((client, model), None) is not None:
+            self._close_for(client, model)
 
-    def failed(self, model: str, now: float) -> None:
-        """Record that ``model`` failed retryably."""
+    def failed(self, client: Client, model: str, now: float, took: float) -> None:
+        """Record that ``model`` failed ``client`` in a way that counts, after ``took`` seconds."""
         if self._threshold <= 0:
             return
         breaker = self.breakers.setdefault(model, _Breaker())
         self.breakers.move_to_end(model)
-        breaker.failures += 1
+        own = self.of_clients.setdefault((client, model), _ClientBreaker())
+        self.of_clients.move_to_end((client, model))
+        if own.counted is not breaker:  # the first failure for this client since a success
+            own.counted = breaker
+            breaker.failures += 1
+        own.failures += 1
+        period = rest(self.period, took)
         if breaker.failures >= self._threshold:
             self.opened.add(model)
-            breaker.retry_at = now + self.period
-        if len(self.breakers) > _MAX_MODELS:
+            breaker.period, breaker.retry_at = period, now + period
+        if own.failures >= self._threshold:
+            self.opened_for.setdefault(client, set()).add(model)
+            own.period, own.retry_at = period, now + period
+        self._shrink()
+
+    def _close_for(self, client: Client, model: str) -> None:
+        opened = self.opened_for.get(client)
+        if opened is not None:
+            opened.discard(model)
+            if not opened:
+                del self.opened_for[client]
+
+    def _shrink(self) -> None:
+        while len(self.breakers) > _MAX_MODELS:
             oldest, _ = self.breakers.popitem(last=False)
             self.opened.discard(oldest)
+        while len(self.of_clients) > self._max_entries:
+            (client, model), _ = self.of_clients.popitem(last=False)
+            self._close_for(client, model)
+
+
+def _probe(breaker: _Breaker, now: float) -> None:
+    """Let an attempt be the probe of an open breaker, if one was due."""
+    if breaker.retry_at <= now:
+        breaker.retry_at = now + breaker.period

@@ -30,7 +30,11 @@ def tables(settings: Settings) -> StateTables:
             max_entries=settings.sticky_max_entries,
             list_retry=settings.list_retry_ms / 1000,
         ),
-        CircuitBreaker(threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000),
+        CircuitBreaker(
+            threshold=settings.cooldown_failures,
+            period=settings.cooldown_ms / 1000,
+            max_entries=settings.sticky_max_entries,
+        ),
         LatencyStats(),
     )
 
@@ -43,7 +47,9 @@ def configure_state(tables: StateTables, settings: Settings) -> None:
         list_retry=settings.list_retry_ms / 1000,
     )
     tables.breaker.configure(
-        threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000
+        threshold=settings.cooldown_failures,
+        period=settings.cooldown_ms / 1000,
+        max_entries=settings.sticky_max_entries,
     )
 
 

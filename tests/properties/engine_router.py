@@ -130,7 +130,7 @@ class Router:
         # What is remembered between requests has a machine of its own.
         tables = StateTables(
             SessionAffinity(ttl=0, max_entries=1, list_retry=0),
-            CircuitBreaker(threshold=0, period=1),
+            CircuitBreaker(threshold=0, period=1, max_entries=1),
             LatencyStats(),
         )
         self.gateway = Proxy(

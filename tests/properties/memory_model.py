@@ -19,7 +19,7 @@ class Stickiness:
     def __init__(self, *, ttl: float, most: int, list_retry: float) -> None:
         self.ttl, self.most, self.list_retry = ttl, most, list_retry
         self.served_by: dict[Key, tuple[str, float]] = {}
-        self.failed_at: dict[Key, dict[str, float]] = {}
+        self.failed_at: dict[Key, dict[str, tuple[float, float]]] = {}
         self.last_broken: dict[Key, str] = {}
         self.used: list[Key] = []
 
@@ -30,17 +30,17 @@ class Stickiness:
             self.failed_at.get(key, {}).pop(model, None)
             self._use(key)
 
-    def fails(self, key: Key, model: str, now: float) -> None:
+    def fails(self, key: Key, model: str, now: float, took: float) -> None:
         """``model`` failed retryably."""
         if self.ttl:
-            self.failed_at.setdefault(key, {})[model] = now
+            self.failed_at.setdefault(key, {})[model] = now, took
             if self.served_by.get(key, ("", 0.0))[0] == model:
                 del self.served_by[key]
             self._use(key)
 
-    def breaks(self, key: Key, model: str, now: float) -> None:
+    def breaks(self, key: Key, model: str, now: float, took: float) -> None:
         """``model`` failed after its 2xx was committed."""
-        self.fails(key, model, now)
+        self.fails(key, model, now, took)
         self.last_broken[key] = model
 
     def broken(self, key: Key, now: float) -> str | None:
@@ -58,7 +58,11 @@ class Stickiness:
     def failed_lately(self, key: Key, now: float) -> set[str]:
         """The models whose failure still lets a list's fallback go first."""
         failed = self.failed_at.get(key, {})
-        return {model for model, at in failed.items() if now - at < self.list_retry}
+        return {
+            model
+            for model, (at, took) in failed.items()
+            if now - at < longer(self.list_retry, took)
+        }
 
     def _use(self, key: Key) -> None:
         self.used = [*(other for other in self.used if other != key), key]
@@ -70,44 +74,65 @@ class Stickiness:
 
 
 class Cooldown:
-    """How often each model has failed in a row, and until when it is behind all others."""
+    """Everything that happened to each model, and until when it is behind all others for whom.
+
+    ``None`` stands for everybody.
+    """
 
     def __init__(self, *, failures: int, period: float) -> None:
         self.most, self.period = failures, period
-        self.in_a_row: dict[str, int] = {}
-        self.until: dict[str, float] = {}
+        self.failed: dict[tuple[str | None, str], list[str]] = {}
+        self.until: dict[tuple[str | None, str], float] = {}
+        self.pauses: dict[tuple[str | None, str], float] = {}
 
-    def is_asked(self, model: str, now: float) -> None:
+    def is_asked(self, client: str, model: str, now: float) -> None:
         """A request goes to ``model``; if its time is over that is the one probe of a period."""
-        if model in self.cooled and self.until[model] <= now:
-            self.until[model] = now + self.period
+        for whose in (client, None):
+            if self.cools_for(whose, model) and self.until[whose, model] <= now:
+                self.until[whose, model] = now + self.pauses[whose, model]
 
-    def answers(self, model: str) -> None:
+    def answers(self, client: str, model: str) -> None:
         """A 2xx of ``model`` ended, or has flowed for a period."""
-        self.in_a_row[model] = 0
+        for whose in (client, None):
+            self.failed.pop((whose, model), None)
 
-    def fails(self, model: str, now: float) -> None:
+    def fails(self, client: str, model: str, now: float, took: float) -> None:
         """``model`` failed retryably, and not with a 4xx, or broke its 2xx."""
-        self.in_a_row[model] = self.in_a_row.get(model, 0) + 1
-        self.until[model] = now + self.period
+        for whose in (client, None):
+            self.failed.setdefault((whose, model), []).append(client)
+            if self.cools_for(whose, model):
+                pause = longer(self.period, took)
+                self.pauses[whose, model], self.until[whose, model] = pause, now + pause
+
+    def cools_for(self, whose: str | None, model: str) -> bool:
+        """Whether the model failed too often, or too many, and has not answered since."""
+        failed = self.failed.get((whose, model), [])
+        return 0 < self.most <= len(set(failed) if whose is None else failed)
+
+    def cooling(self, client: str | None, now: float) -> set[str]:
+        """Those that are behind all others now, for this client."""
+        return {
+            model
+            for (whose, model), until in self.until.items()
+            if whose in (client, None) and until > now and self.cools_for(whose, model)
+        }
 
     @property
     def cooled(self) -> set[str]:
-        """The models that failed too often and have not answered since."""
-        if not self.most:
-            return set()
-        return {model for model, failures in self.in_a_row.items() if failures >= self.most}
+        """Those that everybody avoids, or probes."""
+        return {model for _, model in self.failed if self.cools_for(None, model)}
 
-    def cooling(self, now: float) -> set[str]:
-        """Those that are behind all others now."""
-        return {model for model in self.cooled if self.until[model] > now}
+
+def longer(period: float, took: float) -> float:
+    """For how long a failure counts: for ten times as long as it took, within bounds."""
+    return max(period, min(10 * took, 300.0))
 
 
 def order(
     names: Sequence[str], key: Key, sticky: Stickiness, cooldown: Cooldown, now: float
 ) -> list[str]:
     """The candidates of one request, in the order in which they have to be asked."""
-    cooling, favourite = cooldown.cooling(now), sticky.remembered(key, now)
+    cooling, favourite = cooldown.cooling(key[0], now), sticky.remembered(key, now)
     ordered, in_a_list = list(names), "," in key[1]
     broken = sticky.broken(key, now)
     if favourite is None and broken in ordered and in_a_list:

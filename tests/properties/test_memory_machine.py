@@ -24,6 +24,7 @@ from autopilot.http.dialect import Dialect
 from autopilot.http.headers import read_request_headers
 from autopilot.relay.downstream import ClientRequest
 from autopilot.relay.exchange import Exchange
+from autopilot.routing.identity import Hasher
 from autopilot.routing.snapshot import Snapshot
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
@@ -66,6 +67,7 @@ ANSWERS = {
 }
 
 
+_HASHER = Hasher(b"k" * 32)
 _ANSWERS = st.sampled_from(("200", "503", "reset", "429 at capacity", *ANSWERS))
 
 
@@ -82,10 +84,12 @@ class Open:
     began: float | None = None
     """When its answer was committed, until that has counted as a success."""
     answered: bool = False
+    tried_at: float = 0.0
+    """When the attempt began that is under way."""
 
 
 class MemoryMachine(RuleBasedStateMachine):
-    """Two clients, an alias and lists over the same four models."""
+    """Three clients, an alias, lists and direct names over the same four models."""
 
     @initialize(ttl=st.sampled_from((TTL, TTL, 0.0)), failures=st.sampled_from((2, 3, 0)))
     def build(self, ttl: float, failures: int) -> None:
@@ -94,7 +98,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.router.setUp()
         tables = StateTables(
             SessionAffinity(ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
-            CircuitBreaker(threshold=failures, period=PERIOD),
+            CircuitBreaker(threshold=failures, period=PERIOD, max_entries=100),
             LatencyStats(),
         )
         self.router.build(total=1e6, unary=1e6, idle=1e6, tables=tables)
@@ -113,15 +117,17 @@ class MemoryMachine(RuleBasedStateMachine):
     # -- what happens
 
     @rule(
-        client=st.sampled_from("xxy"),
-        selector=st.sampled_from((ALIAS, *LISTS, LISTS[0])),
+        client=st.sampled_from("xxyz"),
+        selector=st.sampled_from((ALIAS, *LISTS, LISTS[0], *MODELS[:2])),
         answers=st.lists(_ANSWERS, max_size=3),
     )
     def client_asks(self, client: str, selector: str, answers: list[str]) -> None:
         """A request begins, and so many models have answered it before anything else happens."""
         names = self.ranking if selector == ALIAS else selector.split(",")
         key = client, selector
-        left = plain.order(names, key, self.sticky, self.cooldown, self.now)
+        left = [selector]
+        if selector not in MODELS:
+            left = plain.order(names, key, self.sticky, self.cooldown, self.now)
         down = RecordingDownstream(self.router.clock)
         exchange = self.router.gateway.accept(_inbound(client, selector), down)
         assert exchange is not None
@@ -180,15 +186,14 @@ class MemoryMachine(RuleBasedStateMachine):
             request.wire.says(chunk(b" "))
             if request.began is not None and self.now - request.began >= PERIOD:
                 request.began = None
-                self.cooldown.answers(request.asked)
+                self.cooldown.answers(request.key[0], request.asked)
             return
         if how == "ends":
             request.wire.says(chunk(b""))
-            self.cooldown.answers(request.asked)
+            self.cooldown.answers(request.key[0], request.asked)
         else:
             request.wire.resets()
-            self.sticky.breaks(request.key, request.asked, self.now)
-            self.cooldown.fails(request.asked, self.now)
+            self._learn_break(request)
         self.open.remove(request)
         assert request.down.ended is not None
 
@@ -230,30 +235,39 @@ class MemoryMachine(RuleBasedStateMachine):
 
     def _turn(self, request: Open) -> None:
         """The next model has to be asked; that it is, is checked at once."""
-        expected = plain.next_of(request.left, self.cooldown.cooling(self.now))
+        client = request.key[0]
+        expected = plain.next_of(request.left, self.cooldown.cooling(client, self.now))
         request.wire = self.router.wire
         assert request.wire.models == [expected], f"{request.wire.models}, not {expected}"
         request.asked = expected
         request.left.remove(expected)
-        self.cooldown.is_asked(expected, self.now)
+        self.cooldown.is_asked(client, expected, self.now)
+        request.tried_at = self.now
+
+    def _learn_break(self, request: Open) -> None:
+        model, took = request.asked, self.now - request.tried_at
+        if model != request.key[1]:
+            self.sticky.breaks(request.key, model, self.now, took)
+        self.cooldown.fails(request.key[0], model, self.now, took)
 
     def _learn(self, request: Open, meaning: str) -> None:
-        model, now = request.asked, self.now
-        if meaning == "begins":
+        model, now, client = request.asked, self.now, request.key[0]
+        sticks = model != request.key[1]
+        if sticks and meaning in ("begins", "serves", "breaks"):
             self.sticky.serves(request.key, model, now)
+        if meaning == "begins":
             request.began, request.answered = now, True
             return
         if meaning == "serves":
-            self.cooldown.answers(model)
-            self.sticky.serves(request.key, model, now)
+            self.cooldown.answers(client, model)
         elif meaning == "breaks":
-            self.sticky.serves(request.key, model, now)
-            self.sticky.breaks(request.key, model, now)
-            self.cooldown.fails(model, now)
+            self._learn_break(request)
         elif meaning != "tells the client":
-            self.sticky.fails(request.key, model, now)
+            took = now - request.tried_at
+            if sticks:
+                self.sticky.fails(request.key, model, now, took)
             if meaning == "fails":
-                self.cooldown.fails(model, now)
+                self.cooldown.fails(client, model, now, took)
             if request.left:
                 self._turn(request)
                 return
@@ -266,7 +280,10 @@ class MemoryMachine(RuleBasedStateMachine):
     def tables_agree(self) -> None:
         """The same models cool, and so many clients are remembered, never more than allowed."""
         tables = self.router.gateway.tables
-        assert tables.breaker.cooling(self.now) == self.cooldown.cooling(self.now)
+        for client in "xyz":
+            cooling = tables.breaker.cooling(_HASHER.token(client), self.now)
+            assert cooling == self.cooldown.cooling(client, self.now)
+        assert tables.breaker.cooling(None, self.now) == self.cooldown.cooling(None, self.now)
         assert tables.breaker.open == self.cooldown.cooled
         assert len(tables.affinity) == len(self.sticky.used) <= MOST_KEYS
 

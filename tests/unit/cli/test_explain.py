@@ -180,8 +180,8 @@ class RouterTests(ExplainTestCase):
         self.parts = Parts(Settings(), MemoryReactorClock())
         self.parts.control._read_catalog(Path("models.json").read_bytes())
         self.parts.control._read_utilization(Path("load.json").read_bytes())
-        for _ in range(3):
-            self.parts.tables.breaker.failed("acme/C", 0.0)
+        for client in (b"x", b"y", b"z"):
+            self.parts.tables.breaker.failed(client, "acme/C", 0.0, 0.0)
         self.parts.tables.latency.started("acme/A-TEE", 0.25, 0.0)
         self.parts.tables.latency.record_rate("acme/A-TEE", 80.0, 0.0)
         self.join(self.parts.tree())

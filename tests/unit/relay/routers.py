@@ -129,7 +129,7 @@ class RouterTestCase(SynchronousTestCase):
         self.pool = Pool(self.clock, self.upstreams, size=8, idle=4.0)
         self.tables = tables or StateTables(
             SessionAffinity(ttl=1800.0, max_entries=100, list_retry=10.0),
-            CircuitBreaker(threshold=threshold, period=10.0),
+            CircuitBreaker(threshold=threshold, period=10.0, max_entries=100),
             LatencyStats(),
         )
         self.config = RelayConfig(
@@ -162,12 +162,13 @@ class RouterTestCase(SynchronousTestCase):
         stream: bool = True,
         body: bytes | None = None,
         dialect: Dialect = Dialect.COMPLETIONS,
+        token: bytes = b"secret",
         **members: Any,
     ) -> Client:
         """Send one request."""
         value = {"model": model, **({"stream": True} if stream else {}), **members}
         client = Client(RecordingDownstream(self.clock))
-        sent = [(b"Authorization", b"Bearer secret"), *fields]
+        sent = [(b"Authorization", b"Bearer " + token), *fields]
         request = ClientRequest(
             dialect=dialect,
             path=b"/v1/chat/completions",

@@ -47,7 +47,7 @@ class EndingTests(RouterTestCase):
             self.assertIsNone(client.down.ended)
             self.clock.advance(1000)
             self.assertEqual(self.models, ["a"])
-            self.assertEqual(self.tables.breaker.open, frozenset())
+            self.assertEqual(self.tables.breaker.opened_for, {})
 
     def test_client_gone_while_connecting(self) -> None:
         """A connection in the air is given up."""

@@ -70,8 +70,8 @@ class AttemptTests(RouterTestCase):
     def test_cooling_at_attempt_start(self) -> None:
         """A model that began to cool during the request goes behind the others."""
         self.ask(ALIAS)
-        for _ in range(3):
-            self.tables.breaker.failed("b", 1000.0)
+        for client in (b"x", b"y", b"z"):
+            self.tables.breaker.failed(client, "b", 1000.0, 0.0)
         for _ in range(3):
             self.wire.says(whole(503, b"", b"text/plain", CLOSE))
         self.assertEqual(self.models, ["a", "c", "b"])

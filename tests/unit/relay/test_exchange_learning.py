@@ -34,14 +34,19 @@ class LearningTestCase(RouterTestCase):
 class CountTests(LearningTestCase):
     """What counts for the cooldown, and when."""
 
-    def cooling(self) -> frozenset[str]:
-        """The models that cool now."""
-        return self.tables.breaker.cooling(self.clock.seconds())
+    def cooling(self) -> set[str]:
+        """The models that cool for the one client."""
+        return set().union(*self.tables.breaker.opened_for.values())
+
+    def failures(self) -> dict[str, int]:
+        """How often each model has failed the one client in a row."""
+        of_clients = self.tables.breaker.of_clients.items()
+        return {model: breaker.failures for (_, model), breaker in of_clients}
 
     def test_breaks_cool(self) -> None:
         """A model that breaks every answer after its first token is passed by."""
         for _ in range(3):
-            self.assertEqual(self.cooling(), frozenset())
+            self.assertEqual(self.cooling(), set())
             self.breaks_off(ALIAS)
         self.assertEqual(self.models, ["a"] * 3)
         self.assertEqual(self.cooling(), {"a"})
@@ -58,20 +63,20 @@ class CountTests(LearningTestCase):
             self.streams_from(ALIAS)
             fault()
             self.assertEqual(self.record.outcome, outcome)
-            self.assertEqual(self.tables.breaker.open, {"a"}, outcome)
+            self.assertEqual(self.cooling(), {"a"}, outcome)
 
     def test_clients_do_not_count(self) -> None:
         """A client that leaves or takes nothing is neither a failure nor a success."""
         self.build(threshold=2)
         self.breaks_off("a")
         self.streams_from("a").leaves()
-        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+        self.assertEqual(self.failures(), {"a": 1})
         client = self.streams_from("a")
         assert client.down.producer is not None
         client.down.producer.pauseProducing()
         self.clock.advance(self.config.timeouts.idle)
         self.assertEqual(self.records[-1].outcome, "client_stalled")
-        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+        self.assertEqual(self.failures(), {"a": 1})
 
     def test_errors_do_not_count(self) -> None:
         """A relayed error whose body breaks off says nothing more, for or against the model."""
@@ -82,28 +87,28 @@ class CountTests(LearningTestCase):
             self.wire.says(head(400, b"text/plain"), chunk(b"x"))
             end()
         self.clock.advance(0)
-        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+        self.assertEqual(self.failures(), {"a": 1})
 
     def test_success_at_the_end(self) -> None:
         """A success counts when the answer ends, not when it is committed."""
         self.build(threshold=2)
         self.breaks_off("a")
         self.streams_from("a", STOP + DONE)
-        self.assertIn("a", self.tables.breaker.breakers)
+        self.assertEqual(self.failures(), {"a": 1})
         self.wire.says(chunk(b""))
-        self.assertEqual(dict(self.tables.breaker.breakers), {})
+        self.assertEqual((self.failures(), dict(self.tables.breaker.breakers)), ({}, {}))
 
     def test_success_of_a_long_answer(self) -> None:
         """An answer that has flowed for `COOLDOWN_MS` is a success before it ends."""
         self.build(threshold=2)
         self.breaks_off("a")
         self.streams_from("a")
-        for seconds, failures in ((9.9, ["a"]), (0.1, [])):
+        for seconds, failures in ((9.9, {"a": 1}), (0.1, {})):
             self.clock.advance(seconds)
             self.wire.says(chunk(TOKEN))
-            self.assertEqual(list(self.tables.breaker.breakers), failures)
+            self.assertEqual(self.failures(), failures)
         self.wire.resets()
-        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+        self.assertEqual(self.failures(), {"a": 1})
 
     def test_errors_that_flow(self) -> None:
         """An error's body is no success, however long it flows."""
@@ -113,7 +118,7 @@ class CountTests(LearningTestCase):
         self.wire.says(head(400, b"text/plain"), chunk(b"x"))
         self.clock.advance(11)
         self.wire.says(chunk(b"x"), chunk(b""))
-        self.assertEqual(self.tables.breaker.breakers["a"].failures, 1)
+        self.assertEqual(self.failures(), {"a": 1})
 
     def test_samples_of_broken_answers(self) -> None:
         """An answer that breaks leaves no measurement; one that ends or is left leaves its own."""
@@ -141,6 +146,81 @@ class CountTests(LearningTestCase):
         self.clock.advance(3)
         self.streams()
         self.assertEqual(self.tables.latency.first_content(1003.0), {"b": 3.0})
+
+
+class ClientsTests(LearningTestCase):
+    """One client's failures, and those of several."""
+
+    def refused_by(self, model: str, token: bytes, seconds: float = 0.0) -> None:
+        """A direct request that the model answers with 503, after so many seconds."""
+        self.ask(model, token=token)
+        self.clock.advance(seconds)
+        self.wire.says(UNAVAILABLE)
+        self.clock.advance(0)
+
+    def first(self, token: bytes) -> str:
+        """The model that the client's request goes to first."""
+        client = self.ask(ALIAS, token=token)
+        first = self.models[-1]
+        client.leaves()
+        return first
+
+    def test_one_client(self) -> None:
+        """Its failures, direct names included, cool the model for this client alone."""
+        for _ in range(20):
+            self.refused_by("a", b"x")
+        self.assertEqual((self.first(b"x"), self.first(b"y")), ("b", "a"))
+        self.assertEqual(self.tables.breaker.open, frozenset())
+
+    def test_different_clients(self) -> None:
+        """As many of them as `COOLDOWN_FAILURES` says cool it for everybody, until a success."""
+        for token in (b"x", b"y", b"z"):
+            self.assertEqual(self.first(b"other"), "a")
+            self.refused_by("a", token)
+        self.assertEqual((self.first(b"x"), self.first(b"other")), ("b", "b"))
+        self.ask("a", token=b"y", stream=False)
+        self.wire.says(whole(200, b"{}", JSON))
+        self.assertEqual((self.first(b"x"), self.first(b"other")), ("a", "a"))
+
+    def test_own_failures_outlive_successes_of_others(self) -> None:
+        """A success ends the cooling for its own client and for everybody, not for others."""
+        for _ in range(3):
+            self.refused_by("a", b"x")
+        for token, first in ((b"y", "b"), (b"x", "a")):
+            self.ask("a", token=token, stream=False)
+            self.wire.says(whole(200, b"{}", JSON))
+            self.assertEqual(self.first(b"x"), first)
+
+    def test_slow_failures(self) -> None:
+        """A model whose failure took long cools for ten times as long, for five minutes at most."""
+        for _ in range(3):
+            self.refused_by("a", b"x", 2.0)
+        self.clock.advance(19.9)
+        self.assertEqual(self.first(b"x"), "b")
+        self.clock.advance(0.1)
+        self.assertEqual((self.first(b"x"), self.first(b"x")), ("a", "b"))
+        self.refused_by("a", b"x", 55.0)
+        self.clock.advance(299.9)
+        self.assertEqual(self.first(b"x"), "b")
+        self.clock.advance(0.1)
+        self.assertEqual(self.first(b"x"), "a")
+
+    def test_slow_failure_in_a_list(self) -> None:
+        """The fallback of a list stays first for as long."""
+        self.ask("a,b")
+        self.clock.advance(5)
+        self.wire.says(UNAVAILABLE)
+        self.streams()
+        self.clock.advance(49)
+        self.assertEqual(self.asked("a,b"), "b")
+        self.clock.advance(1)
+        self.assertEqual(self.asked("a,b"), "a")
+
+    def test_address(self) -> None:
+        """A client without a key is known by its address, under direct names too."""
+        for _ in range(3):
+            self.refused_by("a", b"")
+        self.assertEqual((self.first(b""), self.first(b"x")), ("b", "a"))
 
 
 class AffinityTests(LearningTestCase):

@@ -185,7 +185,8 @@ class MemoryTests(RouterTestCase):
             self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
             self.clock.advance(0)
         self.assertEqual(self.serve(ALIAS, "b", "c"), ["b", "c", "a"])
-        self.assertEqual(self.tables.breaker.open, frozenset())
+        self.assertEqual(self.tables.breaker.opened_for, {})
+        self.assertNotIn("a", self.tables.breaker.breakers)
 
     def test_probe(self) -> None:
         """A model whose pause is over is probed by one request; the next one passes it by."""
@@ -203,7 +204,8 @@ class MemoryTests(RouterTestCase):
         for _ in range(3):
             self.ask("a")
             self.wire.says(whole(429, b"<html>", b"text/html"))
-        self.assertEqual(self.tables.breaker.open, frozenset())
+        self.assertEqual(self.tables.breaker.opened_for, {})
+        self.assertEqual(dict(self.tables.breaker.breakers), {})
 
     def test_throughput_is_measured(self) -> None:
         """A stream of some length and duration leaves a rate and a time to first content."""

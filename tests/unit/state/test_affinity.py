@@ -54,9 +54,9 @@ class RememberedTests(SynchronousTestCase):
         """A failure of the remembered model forgets it; a failure of another model does not."""
         table = _table()
         table.served(A, "m", 0)
-        table.failed(A, "other", 1)
+        table.failed(A, "other", 1, 0.0)
         self.assertEqual(table.remembered(A, 1), "m")
-        table.failed(A, "m", 1)
+        table.failed(A, "m", 1, 0.0)
         self.assertIsNone(table.remembered(A, 1))
 
     def test_least_recently_used_goes(self) -> None:
@@ -77,8 +77,8 @@ class FailedRecentlyTests(SynchronousTestCase):
         """Each failure expires by itself."""
         table = _table(list_retry=10)
         self.assertEqual(table.failed_recently(A, 0), frozenset())
-        table.failed(A, "m", 0)
-        table.failed(A, "n", 5)
+        table.failed(A, "m", 0, 0.0)
+        table.failed(A, "n", 5, 0.0)
         self.assertEqual(table.failed_recently(A, 9), {"m", "n"})
         self.assertEqual(table.failed_recently(A, 10), {"n"})
         self.assertEqual(table.failed_recently(B, 9), frozenset())
@@ -87,19 +87,29 @@ class FailedRecentlyTests(SynchronousTestCase):
     def test_success_ends_it(self) -> None:
         """A success ends a model's failure."""
         table = _table()
-        table.failed(A, "m", 0)
+        table.failed(A, "m", 0, 0.0)
         table.served(A, "m", 1)
         self.assertEqual(table.failed_recently(A, 1), frozenset())
+
+    def test_slow_failures(self) -> None:
+        """A failure counts for ten times as long as it took, and for five minutes at most."""
+        table = _table(list_retry=10)
+        for model, took in (("m", 0.5), ("n", 2.0), ("o", 60.0)):
+            table.failed(A, model, 0, took)
+        for now, recent in ((9.9, "mno"), (19.9, "no"), (299.9, "o"), (300, "")):
+            self.assertEqual(table.failed_recently(A, now), set(recent))
+        table.failed(A, "p", 19, 0.0)
+        self.assertEqual(table.failed_recently(A, 19), set("nop"))
 
     def test_broken(self) -> None:
         """The model that last failed after commit is known while its failure is recent."""
         table = _table(list_retry=10)
-        table.failed(A, "m", 0, committed=True)
+        table.failed(A, "m", 0, 0.0, committed=True)
         self.assertEqual(table.look_up(A, 1), (None, {"m"}, "m"))
-        table.failed(A, "n", 5)
+        table.failed(A, "n", 5, 0.0)
         self.assertEqual(table.look_up(A, 9), (None, {"m", "n"}, "m"))
         self.assertEqual(table.look_up(A, 10), (None, {"n"}, None))
-        table.failed(A, "o", 11, committed=True)
+        table.failed(A, "o", 11, 0.0, committed=True)
         table.served(A, "o", 12)
         self.assertEqual(table.look_up(A, 12), ("o", {"n"}, None))
         self.assertEqual(table.look_up(B, 12), (None, frozenset(), None))
@@ -107,7 +117,7 @@ class FailedRecentlyTests(SynchronousTestCase):
     def test_off(self) -> None:
         """With a TTL of 0 failures are not stored either."""
         table = _table(ttl=0)
-        table.failed(A, "m", 0)
+        table.failed(A, "m", 0, 0.0)
         self.assertEqual((len(table), table.failed_recently(A, 1)), (0, frozenset()))
 
 
@@ -145,7 +155,7 @@ class StickinessMachine(RuleBasedStateMachine):
     @rule(key=_KEYS, model=_MODELS)
     def failed(self, key: Key, model: str) -> None:
         """Let a model fail."""
-        self.table.failed(key, model, self.now)
+        self.table.failed(key, model, self.now, 0.0)
         self.use(key)
         self.failures.setdefault(key, {})[model] = self.now
         if self.served_by.get(key, ("", 0))[0] == model:
