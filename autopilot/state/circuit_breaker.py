@@ -1,7 +1,7 @@
 """Circuit breakers: a model that keeps failing is ranked behind all others for a while.
 
-Each client has breakers of its own, so that no client cools a model for others; the breaker for
-everybody counts the clients for which a model failed (contract §6, cooldown).
+Each client has breakers of its own, so that no client cools a model for others; a model's shared
+breaker counts the clients for which it failed (contract §6, cooldown).
 
 A breaker is closed while its count is below the threshold, open (ranked behind all others) until
 ``retry_at``, and half open after that: at most one probe per period until one succeeds. Time is an
@@ -41,7 +41,7 @@ class _Breaker:
 class _ClientBreaker(_Breaker):
     """The failures of one model in a row for one client.
 
-    ``counted``: the model's breaker for everybody, if it has counted this client.
+    ``counted``: the model's shared breaker, if it has counted this client.
     """
 
     counted: _Breaker | None = None
@@ -62,7 +62,7 @@ class CircuitBreaker:
         self.breakers: OrderedDict[str, _Breaker] = OrderedDict()
         """The models that failed since their last success; to be read, not written."""
         self.opened: set[str] = set()
-        """Models whose breaker is open for everybody; to be read, not written. Usually empty."""
+        """Models whose shared breaker is open; to be read, not written. Usually empty."""
         self.of_clients: OrderedDict[tuple[Client, str], _ClientBreaker] = OrderedDict()
         """What failed for which client since it last succeeded; to be read, not written."""
         self.opened_for: dict[Client, set[str]] = {}
@@ -94,7 +94,7 @@ class CircuitBreaker:
 
     @property
     def open(self) -> frozenset[str]:
-        """The models whose breaker is open for everybody, whether their probe is due or not."""
+        """The models whose shared breaker is open, whether their probe is due or not."""
         return frozenset(self.opened)
 
     def remaining(self, now: float) -> dict[str, float]:
@@ -113,7 +113,7 @@ class CircuitBreaker:
             _probe(self.of_clients[client, model], now)
 
     def succeeded(self, client: Client, model: str) -> None:
-        """Record that ``model`` answered: close its breakers, for everybody and for ``client``."""
+        """Record that ``model`` answered: close its shared breaker, and that of ``client``."""
         if self.breakers.pop(model, None) is not None:
             self.opened.discard(model)
         if self.of_clients.pop((client, model), None) is not None:

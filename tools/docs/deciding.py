@@ -141,11 +141,13 @@ def _cooling(model: str) -> RoutingState:
     """Return the state one second after a model reached the limit of failures."""
     settings = Settings()
     cooldown = CircuitBreaker(
-        threshold=settings.cooldown_failures, period=settings.cooldown_ms / 1000
+        threshold=settings.cooldown_failures,
+        period=settings.cooldown_ms / 1000,
+        max_entries=settings.sticky_max_entries,
     )
     for _ in range(settings.cooldown_failures):
-        cooldown.failed(model, 0.0)
-    return RoutingState(cooling=cooldown.cooling(1.0))
+        cooldown.failed(b"a client", model, 0.0, 0.0)
+    return RoutingState(cooling=cooldown.cooling(b"a client", 1.0))
 
 
 def patience() -> str:

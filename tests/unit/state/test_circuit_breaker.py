@@ -60,7 +60,7 @@ class OneClientTests(SynchronousTestCase):
         self.assertEqual(self.cooldown.opened_for, {X: {"m"}})
 
     def test_others_are_not_affected(self) -> None:
-        """However often a model fails one client, it cools for nobody else."""
+        """However often a model fails one client, it cools for no other client."""
         self.fails(*range(20))
         self.assertEqual(self.cooldown.cooling(X, 20), {"m"})
         for other in (Y, None):
@@ -162,7 +162,7 @@ class OneClientTests(SynchronousTestCase):
         self.assertEqual(table.opened_for, {X: {"n", "o"}})
 
 
-class EverybodyTests(SynchronousTestCase):
+class SharedTests(SynchronousTestCase):
     """The breaker that concerns all clients."""
 
     def setUp(self) -> None:
@@ -196,7 +196,7 @@ class EverybodyTests(SynchronousTestCase):
         self.assertEqual((self.cooldown.open, self.cooldown.cooling(None, 0)), (NONE, NONE))
 
     def test_probe(self) -> None:
-        """The probe of one client is everybody's; a failure of any client extends the cooling."""
+        """One client's probe counts for all clients; a failure of any client extends the cooling."""
         self.fails(X, Y, Z, took=2.0)
         self.assertEqual(self.cooldown.remaining(5), {"m": 15.0})
         self.cooldown.attempting(b"other", "m", 20)
@@ -232,7 +232,7 @@ class CooldownMachine(RuleBasedStateMachine):
         self.own_periods: dict[tuple[Client, str], float] = {}
 
     def open_for(self, client: Client | None, model: str) -> bool:
-        """Whether the breaker is open, as the history has it."""
+        """Return whether the breaker is open according to the history."""
         failed: list[Client] = []
         for event, other, about in self.history:
             if about == model and client in (None, other):
