@@ -53,7 +53,7 @@ class Fuse:
 _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (retry_policy, ("at_head", "on_body")),
     (exchange, ("commit_policy", "committed_head", "stream_guard", "given_up", "reply")),
-    (StateTables, ("failed", "served", "streamed")),
+    (StateTables, ("failed", "committed", "broke", "ended")),
     (commit.FirstContent, ("feed", "end")),
     (commit.WholeStream, ("feed", "end")),
     (sse_guard.BareErrorGuard, ("feed", "end")),
