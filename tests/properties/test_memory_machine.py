@@ -31,7 +31,7 @@ from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
 from autopilot.state.tables import StateTables
 from tests.properties import memory_model as plain
-from tests.properties.engine_bounds import bounds
+from tests.properties.exchange_bounds import bounds
 from tests.unit.relay.downstreams import RecordingDownstream
 from tests.unit.relay.routers import ALIAS, RouterTestCase, snapshot
 from tests.unit.relay.upstreams import JSON, Wire, chunk, head, whole

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.properties.engine_rig import Rig
-from tests.properties.engine_sight import check_client, check_record
+from tests.properties.exchange_rig import Rig
+from tests.properties.exchange_sight import check_client, check_record
 
 
 def all_promises(rig: Rig) -> None:

@@ -17,9 +17,9 @@ from zope.interface import implementer
 
 from autopilot.upstream.pool import Origin, Pool
 from autopilot.upstream.types import UpstreamCall
-from tests.properties.engine_replies import REPLIES, Framing
-from tests.properties.engine_script import Script
-from tests.properties.engine_tape import Dialled, Entry, Lost, Received, Sent, Tried
+from tests.properties.exchange_replies import REPLIES, Framing
+from tests.properties.exchange_script import Script
+from tests.properties.exchange_tape import Dialled, Entry, Lost, Received, Sent, Tried
 from tests.unit.relay.upstreams import Wire
 
 

@@ -6,9 +6,9 @@ do; it says which upstream request is owed now, and what the client and the reco
 
 from __future__ import annotations
 
-from tests.properties import engine_rules as rules
-from tests.properties.engine_attempt import Attempt, Due, Phase, Read, Terms
-from tests.properties.engine_replies import Event, Reply
+from tests.properties import exchange_rules as rules
+from tests.properties.exchange_attempt import Attempt, Due, Phase, Read, Terms
+from tests.properties.exchange_replies import Event, Reply
 
 _NEVER = Due(float("inf"), "")
 

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 
-from tests.properties.engine_sight import Seen
+from tests.properties.exchange_sight import Seen
 from tests.unit.web.browsers import CHAT, Peer, request
 from tests.unit.web.responses import Response, responses
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.properties.engine_replies import Event, Means, Reply
+from tests.properties.exchange_replies import Event, Means, Reply
 from tests.unit.relay.upstreams import JSON
 
 MOST_DECIDING = 65536

@@ -28,8 +28,8 @@ from autopilot.state.latency import LatencyStats
 from autopilot.state.tables import StateTables
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
-from tests.properties.engine_attempt import Terms, Times
-from tests.properties.engine_network import Network, WatchedPool
+from tests.properties.exchange_attempt import Terms, Times
+from tests.properties.exchange_network import Network, WatchedPool
 from tests.unit.relay.routers import ALIAS, ORIGINS, snapshot
 
 CONTEXTS = {"a": 1000, "b": 1000, "c": 4000}

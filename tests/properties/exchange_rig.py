@@ -12,13 +12,13 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from autopilot.observability.records import RequestRecord
-from tests.properties.engine_attempt import Phase
-from tests.properties.engine_clients import Visitor
-from tests.properties.engine_model import Request
-from tests.properties.engine_network import Line, Network
-from tests.properties.engine_router import MOST_ACTIVE, Router, Setup
-from tests.properties.engine_sight import Seen
-from tests.properties.engine_tape import Dialled, Entry, Lost, Received, Sent, Tried
+from tests.properties.exchange_attempt import Phase
+from tests.properties.exchange_clients import Visitor
+from tests.properties.exchange_model import Request
+from tests.properties.exchange_network import Line, Network
+from tests.properties.exchange_router import MOST_ACTIVE, Router, Setup
+from tests.properties.exchange_sight import Seen
+from tests.properties.exchange_tape import Dialled, Entry, Lost, Received, Sent, Tried
 from tests.unit.relay.chunks import cut
 
 MOST_REQUESTS = 15  # fewer than make a model's speed known, which would stretch its deadlines

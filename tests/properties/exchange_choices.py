@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.retry_policy import Policy
-from tests.properties import engine_replies as replies
-from tests.properties.engine_attempt import Times
-from tests.properties.engine_replies import Framing
-from tests.properties.engine_router import Setup
+from tests.properties import exchange_replies as replies
+from tests.properties.exchange_attempt import Times
+from tests.properties.exchange_replies import Framing
+from tests.properties.exchange_router import Setup
 from tests.unit.relay.routers import ALIAS
 
 SELECTORS = {ALIAS: ("a", "b", "c"), "b,a": ("b", "a"), "c, a,b,a": ("c", "a", "b"), "a": ("a",)}

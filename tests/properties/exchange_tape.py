@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from tests.properties.engine_attempt import Read
-from tests.properties.engine_replies import Event
+from tests.properties.exchange_attempt import Read
+from tests.properties.exchange_replies import Event
 
 
 class Tried(NamedTuple):

@@ -1,8 +1,8 @@
 """Events in any order: the engine keeps the contract, whatever happens and whenever.
 
 Each rule is something that clients, upstreams, the network, the operator or the clock can do. After
-each the router is compared with a model of the contract (`engine_model`), which is told of the same
-events; the invariants are the promises.
+each the router is compared with a model of the contract (`exchange_model`), which is told of the
+same events; the invariants are the promises.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.commit import Commit
 from autopilot.routing.retry_policy import Policy
-from tests.properties import engine_replies as replies
-from tests.properties.engine_bounds import bounds
-from tests.properties.engine_choices import (
+from tests.properties import exchange_replies as replies
+from tests.properties.exchange_bounds import bounds
+from tests.properties.exchange_choices import (
     ANSWERS,
     ANY,
     BETWEEN,
@@ -41,15 +41,15 @@ from tests.properties.engine_choices import (
     Manner,
     one_of,
 )
-from tests.properties.engine_promises import (
+from tests.properties.exchange_promises import (
     active_requests_are_counted,
     all_promises,
     one_record,
 )
-from tests.properties.engine_replies import REPLIES, Framing
-from tests.properties.engine_rig import Rig
-from tests.properties.engine_router import POOL_IDLE, Setup
-from tests.properties.engine_script import Script
+from tests.properties.exchange_replies import REPLIES, Framing
+from tests.properties.exchange_rig import Rig
+from tests.properties.exchange_router import POOL_IDLE, Setup
+from tests.properties.exchange_script import Script
 
 ENOUGH_REQUESTS = 7
 

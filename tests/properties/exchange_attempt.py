@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from tests.properties import engine_rules as rules
-from tests.properties.engine_replies import Event, Reply
+from tests.properties import exchange_rules as rules
+from tests.properties.exchange_replies import Event, Reply
 
 
 class Phase(Enum):

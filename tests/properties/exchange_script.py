@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.properties.engine_attempt import Read
-from tests.properties.engine_replies import Event, Framing, Piece, Reply
+from tests.properties.exchange_attempt import Read
+from tests.properties.exchange_replies import Event, Framing, Piece, Reply
 from tests.unit.relay.upstreams import chunk
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from autopilot.observability.records import RequestRecord, milliseconds
-from tests.properties.engine_attempt import Phase
-from tests.properties.engine_model import Request
+from tests.properties.exchange_attempt import Phase
+from tests.properties.exchange_model import Request
 
 _BROKEN = ("upstream_broken", "upstream_idle", "upstream_error", "upstream_spliced", "shut_down")
 _LAST_EVENT = b'data: {"error":'
