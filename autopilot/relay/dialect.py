@@ -12,7 +12,7 @@ from typing import Any
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.sse import Event
-from autopilot.request.lenient import value_of
+from autopilot.request.json_scan import value_of
 
 
 class Meaning(Enum):
@@ -25,7 +25,7 @@ class Meaning(Enum):
     ERROR = "there will be no answer"
 
 
-_SPOKEN = (
+SPEECH_MEMBERS = (
     "content",
     "reasoning_content",
     "reasoning",
@@ -95,7 +95,7 @@ def _of_completions(value: dict[str, Any]) -> Meaning:
         if choice.get("finish_reason"):
             return Meaning.FINISH
         delta = choice.get("delta")
-        if choice.get("text") or (isinstance(delta, dict) and any(map(delta.get, _SPOKEN))):
+        if choice.get("text") or (isinstance(delta, dict) and any(map(delta.get, SPEECH_MEMBERS))):
             found = Meaning.CONTENT
     return found
 

@@ -13,14 +13,13 @@ from typing import Protocol
 import msgspec
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import error_text, is_error
+from autopilot.relay.dialect import SPEECH_MEMBERS, error_text, is_error
 from autopilot.relay.sse import Event, Events
 
 _TAIL = 64
 _MAX_BARE = 65536
 _MAX_EVENT = 262144
 _BRACE = 0x7B
-_SPOKEN = ("content", "reasoning_content", "reasoning", "tool_calls")
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -265,7 +264,7 @@ class SpliceGuard:
         """Some engines name the role in every delta; of them a repeated role says nothing."""
         delta = choice.delta or {}
         role = bool(delta.get("role"))
-        if any(map(delta.get, _SPOKEN)):
+        if any(map(delta.get, SPEECH_MEMBERS)):
             (self._named if role else self._spoken).add(choice.index)
             return False
         again = choice.index in self._spoken and choice.index not in self._named

@@ -219,6 +219,7 @@ class SpliceTests(SynchronousTestCase):
         """A role delta after content."""
         self.spliced(ROLE + HELLO, ROLE)
         self.spliced(ROLE + chunk(delta(reasoning="hm")), chunk(delta(role="assistant")))
+        self.spliced(ROLE + chunk(delta(refusal="I cannot")), chunk(delta(role="assistant")))
 
     def test_event_cut_in_two(self) -> None:
         """Of an event that began in an earlier chunk the beginning is already out."""
