@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from autopilot.http.dialect import Dialect
+from autopilot.http.headers import Field, field_lines
 from autopilot.routing.router_error import RouterError
-
-Field = tuple[bytes, bytes]
 
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -89,5 +88,4 @@ def raw_response(
     """Return a complete response as bytes, for code without a Twisted request."""
     body = error_body(error, dialect)
     fields = [*error_fields(error), (b"Content-Length", b"%d" % len(body)), *extra_fields]
-    head = b"".join(b"%b: %b\r\n" % field for field in fields)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (error.status, reason, head, body)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (error.status, reason, field_lines(fields), body)

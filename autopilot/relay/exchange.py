@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from autopilot.routing.plan import Plan
     from autopilot.routing.router_error import RouterError
     from autopilot.routing.snapshot import Snapshot
-    from autopilot.state.affinity import Key
+    from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
     from autopilot.state.tables import StateTables
     from autopilot.upstream.pool import Pool
@@ -125,7 +125,7 @@ class Exchange(ExchangeMachine):
         target: RequestTarget,
         parsed: ParsedRequest,
         plan: Plan,
-        key: Key | None,
+        key: AffinityKey | None,
         snapshot: Snapshot,
         trace: Trace | None,
         started: float,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
     from autopilot.routing.snapshot import Snapshot
-    from autopilot.state.affinity import Key
+    from autopilot.state.affinity import AffinityKey
     from autopilot.state.tables import StateTables
     from autopilot.upstream.pool import Origin, Pool
 
@@ -51,7 +51,7 @@ class _PlannedRequest(Struct, frozen=True, gc=False):
 
     parsed: ParsedRequest
     plan: Plan
-    key: Key | None
+    key: AffinityKey | None
 
     def __repr__(self) -> str:
         return f"_PlannedRequest({self.plan!r}, {self.parsed.commit!r})"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from autopilot.http import headers
+from autopilot.http.request_id import REQUEST_ID
 from autopilot.http.response_parser import ResponseHead
 from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.retry_policy import Reply, is_edge_limit
 
 EVENT_STREAM = "text/event-stream"
 
-_REQUEST_ID = b"x-request-id"
 _SELECTED = b"x-chutes-autopilot-selected"
 _ATTEMPTS = b"x-chutes-autopilot-attempts"
 _SHOULD_RETRY = b"x-should-retry"
-_OWN = frozenset({_REQUEST_ID, _SELECTED, _ATTEMPTS})
+_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS})
 _OWN_OF_EDGE_LIMIT = _OWN | {_SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400
@@ -35,7 +35,7 @@ def committed_head(
     status = head.status
     edge_limit = status == 429 and is_edge_limit(reply(head), b"")
     fields = headers.sent_down(head.fields, _OWN_OF_EDGE_LIMIT if edge_limit else _OWN)
-    fields.append((_REQUEST_ID, request_id.encode("ascii")))
+    fields.append((REQUEST_ID, request_id.encode("ascii")))
     if selected is not None:
         name = headers.printable(selected)
         if name is not None:

@@ -22,8 +22,8 @@ from autopilot.request.json_scan import (
     NotAnObjectError,
     TooManyMembersError,
     members,
+    value_of,
 )
-from autopilot.request.lenient import value_of
 from autopilot.request.models import join_models, read_models
 from autopilot.request.prompt_length import tokens_beyond
 from autopilot.routing.requirements import NOTHING, Needs

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -52,6 +52,25 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Member(start={self.start}, value={self.value}, end={self.end})"
+
+
+def value_of(text: bytes | msgspec.Raw) -> Any:
+    """Return the value of a JSON text, or None (as for ``null``) if it cannot be parsed.
+
+    For text that the router only inspects and never sends on. msgspec rejects two things that real
+    servers and clients send: half of a surrogate pair, and ``NaN`` or an infinity among log
+    probabilities. The standard parser accepts both.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError:
+        return None
+    except ValueError:  # the base of msgspec.DecodeError and of UnicodeDecodeError
+        pass
+    try:
+        return json.loads(str(text, "utf-8"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def members(body: bytes) -> list[Member]:

@@ -53,13 +53,13 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         """Return what the request needs of a model, if the router chooses it."""
         if self.selector.mode is not Mode.ALIAS and not self.selector.alias_last:
             return NOTHING
-        return self.body.needs(snapshot.roster.least_context)
+        return self.body.needs(snapshot.eligible.least_context)
 
     def plan(self, snapshot: Snapshot, rules: Rules, state: RoutingState) -> Plan | RouterError:
         """Return the candidates, or why there are none."""
         selector, needs = self.selector, NOTHING
         if selector.mode is Mode.ALIAS or selector.alias_last:
-            needs = self.body.needs(snapshot.roster.least_context)
+            needs = self.body.needs(snapshot.eligible.least_context)
         return plan(selector, needs, self.tee_only, snapshot, rules, state)
 
 

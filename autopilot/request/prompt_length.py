@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from autopilot.request.lenient import value_of
+from autopilot.request.json_scan import value_of
 
 if TYPE_CHECKING:
     from msgspec import Raw

@@ -50,7 +50,7 @@ def dropped(
     if selector.mode is not Mode.ALIAS and not selector.alias_last:
         return tuple(excluded)
     already = {each.model for each in named}
-    for name in snapshot.roster.names:
+    for name in snapshot.eligible.names:
         if name in already:
             continue
         if tee_only and not is_confidential(name, catalog):

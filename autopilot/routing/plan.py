@@ -78,7 +78,7 @@ def plan(
     """
     tee_only = tee_only or rules.require_tee
     if selector.mode is Mode.ALIAS:
-        candidates = snapshot.roster.serving(needs, tee_only)
+        candidates = snapshot.eligible.serving(needs, tee_only)
     else:
         candidates = _listed(selector, needs, tee_only, snapshot, rules)
     if isinstance(candidates, RouterError):
@@ -124,7 +124,7 @@ def _looked_up(
     )
     if not selector.alias_last:
         return kept or TEE_REQUIRED
-    chosen = snapshot.roster.serving(needs, tee_only)
+    chosen = snapshot.eligible.serving(needs, tee_only)
     if isinstance(chosen, RouterError):
         return kept or (TEE_REQUIRED if named else chosen)
     already = {each.model for each in named}

@@ -14,14 +14,14 @@ class Snapshot:
     """The last good data of both feeds.
 
     ``catalog_at`` and ``utilization_at`` are the times of arrival in seconds of a monotonic clock,
-    None before the first successful fetch. ``roster`` is derived from the data.
+    None before the first successful fetch. ``eligible`` is derived from the data.
     """
 
     catalog: Catalog | None = None
     ranking: tuple[Ranked, ...] = ()
     catalog_at: float | None = None
     utilization_at: float | None = None
-    roster: EligibleModels = field(init=False, repr=False, compare=False)
+    eligible: EligibleModels = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "roster", EligibleModels(self.catalog, self.ranking))
+        object.__setattr__(self, "eligible", EligibleModels(self.catalog, self.ranking))

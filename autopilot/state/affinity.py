@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from autopilot.state.circuit_breaker import rest
 
-Key = tuple[bytes, str]
+AffinityKey = tuple[bytes, str]
 """A client's hash, and the selector as the client sent it."""
 
 
@@ -44,7 +44,7 @@ class SessionAffinity:
         self._ttl = ttl
         self._max_entries = max_entries
         self._list_retry = list_retry
-        self._entries: OrderedDict[Key, _Affinity] = OrderedDict()
+        self._entries: OrderedDict[AffinityKey, _Affinity] = OrderedDict()
 
     def configure(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
         """Apply new limits at once; entries beyond them are dropped."""
@@ -58,7 +58,9 @@ class SessionAffinity:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def look_up(self, key: Key, now: float) -> tuple[str | None, frozenset[str], str | None]:
+    def look_up(
+        self, key: AffinityKey, now: float
+    ) -> tuple[str | None, frozenset[str], str | None]:
         """Return what `remembered` and `failed_recently` return, and the model that broke last.
 
         A model breaks when it fails after commit. It counts while it is one that failed recently.
@@ -73,7 +75,7 @@ class SessionAffinity:
         failed = self.failed_recently(key, now)
         return remembered, failed, entry.broken if entry.broken in failed else None
 
-    def remembered(self, key: Key, now: float) -> str | None:
+    def remembered(self, key: AffinityKey, now: float) -> str | None:
         """Return the unexpired model that last served this client for this selector, or None."""
         entry = self._entries.get(key)
         if entry is None:
@@ -81,14 +83,14 @@ class SessionAffinity:
         self._entries.move_to_end(key)
         return entry.model if entry.expires > now else None
 
-    def failed_recently(self, key: Key, now: float) -> frozenset[str]:
+    def failed_recently(self, key: AffinityKey, now: float) -> frozenset[str]:
         """Return the models whose failure for this client still counts."""
         entry = self._entries.get(key)
         if entry is None or not entry.failed:
             return frozenset()
         return frozenset(self._recent(entry, now))
 
-    def served(self, key: Key, model: str, now: float) -> None:
+    def served(self, key: AffinityKey, model: str, now: float) -> None:
         """Remember ``model``, which answered with a 2xx."""
         if self._ttl <= 0:
             return
@@ -102,7 +104,7 @@ class SessionAffinity:
             entry.failed.pop(model, None)
 
     def failed(
-        self, key: Key, model: str, now: float, took: float, *, committed: bool = False
+        self, key: AffinityKey, model: str, now: float, took: float, *, committed: bool = False
     ) -> None:
         """Record that ``model`` failed after ``took`` seconds; if it is remembered, forget it.
 
@@ -127,7 +129,7 @@ class SessionAffinity:
             if now - at < rest(self._list_retry, took)
         }
 
-    def _use(self, key: Key) -> _Affinity:
+    def _use(self, key: AffinityKey) -> _Affinity:
         """Return the entry of ``key``, made if missing, as the most recently used one."""
         entry = self._entries.get(key)
         if entry is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autopilot.state.affinity import Key, SessionAffinity
+    from autopilot.state.affinity import AffinityKey, SessionAffinity
     from autopilot.state.circuit_breaker import CircuitBreaker, Client
     from autopilot.state.latency import LatencyStats
 
@@ -28,7 +28,7 @@ class StateTables:
     def failed(
         self,
         client: Client,
-        key: Key | None,
+        key: AffinityKey | None,
         model: str,
         status: int | None,
         now: float,
@@ -44,12 +44,14 @@ class StateTables:
         if key is not None:
             self.affinity.failed(key, model, now, took)
 
-    def committed(self, key: Key | None, model: str, now: float) -> None:
+    def committed(self, key: AffinityKey | None, model: str, now: float) -> None:
         """Record that the router committed to a 2xx of ``model``, which may still break."""
         if key is not None:
             self.affinity.served(key, model, now)
 
-    def broke(self, client: Client, key: Key | None, model: str, now: float, took: float) -> None:
+    def broke(
+        self, client: Client, key: AffinityKey | None, model: str, now: float, took: float
+    ) -> None:
         """Record that a 2xx of ``model`` broke, stalled or reported an error after commit."""
         self.breaker.failed(client, model, now, took)
         if key is not None:

@@ -23,7 +23,7 @@ from twisted.web.http import HTTPChannel
 from autopilot.http import immediate_write
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import by_name
-from autopilot.http.request_id import new_request_id, received_request_id
+from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
 from autopilot.http.timers import Deadline
 from autopilot.routing.router_error import RouterError
@@ -208,8 +208,7 @@ class Channel(HTTPChannel):
 
     def _relay(self, request: ArrivedRequest, endpoint: Endpoint) -> None:
         headers = request.headers
-        given = headers.named.get(b"x-request-id")
-        identity = received_request_id(given) if given else new_request_id()
+        identity = request_id(headers.named.get(REQUEST_ID, ()))
         response = ChannelResponse(
             self,
             endpoint.dialect,
@@ -328,7 +327,7 @@ class Channel(HTTPChannel):
         named, path = by_name(self._parser.fields), self._parser.path
         endpoint = self.site.endpoints.get(path)
         sharing = endpoint.sharing(named) if endpoint is not None else None
-        identity = received_request_id(named.get(b"x-request-id", ()))
+        identity = request_id(named.get(REQUEST_ID, ()))
         return error_response(error, identity, RELAYED.get(path), sharing or (), closing=True)
 
 

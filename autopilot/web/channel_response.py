@@ -13,6 +13,7 @@ from twisted.web.http import datetimeToString
 
 from autopilot.http import error_bodies
 from autopilot.http.headers import BODILESS
+from autopilot.http.request_id import REQUEST_ID
 from autopilot.web.cors import shared
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def error_response(
     """Return a complete error response, for where no Twisted request writes it."""
     fields = [
         (b"Date", datetimeToString()),
-        (b"x-request-id", request_id.encode("ascii")),
+        (REQUEST_ID, request_id.encode("ascii")),
         *sharing,
     ]
     if closing:

@@ -10,6 +10,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http.headers import read_request_headers
+from autopilot.http.request_id import REQUEST_ID
 from autopilot.routing.router_error import RouterError
 from autopilot.web.twisted_response import TwistedResponse, refuse
 
@@ -81,7 +82,7 @@ class RelayResource(Resource):
 
 
 def _identity(request: Request) -> str:
-    values = request.responseHeaders.getRawHeaders(b"x-request-id")
+    values = request.responseHeaders.getRawHeaders(REQUEST_ID)
     assert values is not None
     return values[0].decode("ascii")
 

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http import error_bodies
-from autopilot.http.request_id import received_request_id
+from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
 from autopilot.web.relay_resource import RelayResource
@@ -127,8 +127,8 @@ class _NotFound(Resource):
 
 def _prepare(request: Request) -> None:
     """Set the fields of every response, and remove Twisted's ``Server``."""
-    identity = received_request_id(request.requestHeaders.getRawHeaders(b"x-request-id", ()))
-    request.setHeader(b"x-request-id", identity.encode("ascii"))
+    identity = request_id(request.requestHeaders.getRawHeaders(REQUEST_ID, ()))
+    request.setHeader(REQUEST_ID, identity.encode("ascii"))
     request.responseHeaders.removeHeader(b"Server")
 
 

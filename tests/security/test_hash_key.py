@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot import AutopilotService, Settings
 from autopilot.routing.identity import Hasher
 from autopilot.settings import SettingsError
-from autopilot.state.affinity import Key
+from autopilot.state.affinity import AffinityKey
 from tests.process.secrets.objects import texts
 from tests.unit.relay.upstreams import JSON, whole
 from tests.unit.service.platforms import ServiceTestCase
@@ -28,7 +28,7 @@ _PROGRAM = (
 class TableTests(ServiceTestCase):
     """What a router remembers of its clients."""
 
-    def remembered(self, key: bytes | None, *fields: bytes) -> list[Key]:
+    def remembered(self, key: bytes | None, *fields: bytes) -> list[AffinityKey]:
         """What one router with this key remembers of clients with these fields."""
         service = self.running(sticky_hash_key=key)
         browser = self.browser(-1)

@@ -38,7 +38,6 @@ REASONS: Final[dict[str, str]] = {
     "relay/config.py": _VALUE,
     "relay/errors.py": "web/test_every_error.py provokes every error of its table",
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
-    "request/lenient.py": "request/test_body.py gives it every text that is no JSON",
     "request/parse.py": "relay/test_proxy.py sends the requests that it parses",
     "routing/commit.py": _VALUE,
     "routing/router_error.py": _VALUE,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from autopilot.http.headers import BODILESS
+
 _SIZE: Final = re.compile(rb"[0-9a-f]+\Z")
-_BODILESS: Final = (204, 304)
 
 
 class NotHttpError(Exception):
@@ -81,7 +82,7 @@ class ResponseReading:
         length, coding = self.field("content-length"), self.field("transfer-encoding")
         if length is not None and coding is not None:
             raise NotHttpError("two framings")
-        if status in _BODILESS:
+        if status in BODILESS:
             self.whole = True
         elif coding is not None:
             if coding != "chunked":

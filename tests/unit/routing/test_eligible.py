@@ -160,6 +160,6 @@ class EligibleModelsTests(SynchronousTestCase):
     def test_of_a_snapshot(self) -> None:
         """A snapshot makes its own instance, which does not count in comparisons of snapshots."""
         one = Snapshot(None, _ranking("a"))
-        self.assertEqual(one.roster.serving(NOTHING, False), candidates_of(("a",)))
+        self.assertEqual(one.eligible.serving(NOTHING, False), candidates_of(("a",)))
         self.assertEqual(one, Snapshot(None, _ranking("a")))
-        self.assertNotIn("roster", repr(one))
+        self.assertNotIn("eligible", repr(one))

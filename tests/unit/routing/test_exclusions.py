@@ -120,7 +120,7 @@ class ExclusionTests(SynchronousTestCase):
         told = [each.name for each in dropped(selector, needs, tee_only, snapshot, rules)]
         chutes = {"1": "tee"} if catalog is CATALOG else {}
         meant: dict[str, str] = {}
-        added = snapshot.roster.names if "alias" in text else ()
+        added = snapshot.eligible.names if "alias" in text else ()
         for name in (*selector.names, *added):
             meant.setdefault(chutes.get(name, name), name)
         if isinstance(made, Plan):

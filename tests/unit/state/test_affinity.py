@@ -12,10 +12,10 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.state.affinity import Key, SessionAffinity
+from autopilot.state.affinity import AffinityKey, SessionAffinity
 
-A: Key = (b"a", "auto")
-B: Key = (b"b", "auto")
+A: AffinityKey = (b"a", "auto")
+B: AffinityKey = (b"b", "auto")
 
 
 def _table(*, ttl: float = 100, max_entries: int = 2, list_retry: float = 10) -> SessionAffinity:
@@ -132,11 +132,11 @@ class StickinessMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.table = _table(ttl=20, max_entries=3, list_retry=10)
-        self.used: list[Key] = []
-        self.served_by: dict[Key, tuple[str, float]] = {}
-        self.failures: dict[Key, dict[str, float]] = {}
+        self.used: list[AffinityKey] = []
+        self.served_by: dict[AffinityKey, tuple[str, float]] = {}
+        self.failures: dict[AffinityKey, dict[str, float]] = {}
 
-    def use(self, key: Key) -> None:
+    def use(self, key: AffinityKey) -> None:
         """Record a use, and the eviction that it causes."""
         self.used = [key, *(other for other in self.used if other != key)]
         for gone in self.used[3:]:
@@ -145,7 +145,7 @@ class StickinessMachine(RuleBasedStateMachine):
         del self.used[3:]
 
     @rule(key=_KEYS, model=_MODELS)
-    def served(self, key: Key, model: str) -> None:
+    def served(self, key: AffinityKey, model: str) -> None:
         """Let a model answer."""
         self.table.served(key, model, self.now)
         self.use(key)
@@ -153,7 +153,7 @@ class StickinessMachine(RuleBasedStateMachine):
         self.failures.get(key, {}).pop(model, None)
 
     @rule(key=_KEYS, model=_MODELS)
-    def failed(self, key: Key, model: str) -> None:
+    def failed(self, key: AffinityKey, model: str) -> None:
         """Let a model fail."""
         self.table.failed(key, model, self.now, 0.0)
         self.use(key)
@@ -167,7 +167,7 @@ class StickinessMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(key=_KEYS)
-    def ask(self, key: Key) -> None:
+    def ask(self, key: AffinityKey) -> None:
         """Compare the table's answers with the model's."""
         model, at = self.served_by.get(key, (None, 0.0))
         expected = model if self.now - at < 20 else None

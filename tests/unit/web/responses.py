@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-BODILESS = (204, 304)
+from autopilot.http.headers import BODILESS
+
 UUID = r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 
 
