@@ -43,7 +43,7 @@ class RequestCorpus(SiteTestCase):
         super().build(**settings)
         config = self.config
         parsing = ParseConfig.of(config.parsing.rules, config.parsing.commit, LIMIT)
-        self.gateway.configure(replace(config, parsing=parsing))
+        self.proxy.configure(replace(config, parsing=parsing))
 
     def play(self, case: Case) -> None:
         """Play it in every way, each time with a router of its own."""

@@ -50,8 +50,8 @@ def one_record(rig: Rig) -> None:
 def active_requests_are_counted(rig: Rig) -> None:
     """The gauge says how many requests are open; whoever waits for none is told once."""
     active = len(rig.active)
-    assert rig.gateway.active == active
-    assert rig.emptied == (rig.gateway.draining and not active)
+    assert rig.proxy.active == active
+    assert rig.emptied == (rig.proxy.draining and not active)
 
 
 def everything_is_released(rig: Rig) -> None:

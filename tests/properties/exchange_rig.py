@@ -42,7 +42,7 @@ class Rig:
         self.emptied = self.refused = 0
         self.sound = True
         self.router = Router(setup, self.clock, self.network, self.records.append)
-        self.gateway, self.pool = self.router.gateway, self.router.pool
+        self.proxy, self.pool = self.router.proxy, self.router.pool
         globalLogPublisher.addObserver(self)
 
     def __call__(self, event: LogEvent) -> None:
@@ -85,7 +85,7 @@ class Rig:
     @property
     def wants_requests(self) -> bool:
         """Whether another request would tell anything, if only that it is one too many."""
-        if self.gateway.draining or len(self.active) == MOST_ACTIVE:
+        if self.proxy.draining or len(self.active) == MOST_ACTIVE:
             return self.refused < 2
         return len(self.requests) < MOST_REQUESTS
 
@@ -108,7 +108,7 @@ class Rig:
         name, now = f"r{len(self.requests)}", self.now
         terms = self.setup.terms(selector, candidates, streams=streams, commit=commit, size=size)
         model = Request(terms, now)
-        if self.gateway.draining:
+        if self.proxy.draining:
             model.refuse(503, "draining", now)
         elif len(self.active) >= MOST_ACTIVE:
             model.refuse(503, "overloaded", now)
@@ -176,7 +176,7 @@ class Rig:
         """What is under way has to end."""
         for each in self.active:
             each.shut_down(self.now)
-        self.gateway.shut_down()
+        self.proxy.shut_down()
 
     # -- what came of it
 

@@ -110,7 +110,7 @@ class KnownFeeds:
 
 
 class Router:
-    """A gateway between a site and a network."""
+    """A proxy between a site and a network."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Router:
             CircuitBreaker(threshold=0, period=1, max_entries=1),
             LatencyStats(),
         )
-        self.gateway = Proxy(
+        self.proxy = Proxy(
             time,
             self.pool,
             ORIGINS,
@@ -143,14 +143,14 @@ class Router:
             feeds=KnownFeeds(snapshot(**CONTEXTS)),
             record=record,
         )
-        tree = RootResource(Resource(), self.gateway)
+        tree = RootResource(Resource(), self.proxy)
         self.site: Site = (
             AutopilotSite(tree, time, Limits()) if setup.own_channel else Site(tree, reactor=time)
         )
 
     def drain(self, empty: Callable[[], None]) -> None:
         """Take in no more requests; ``empty`` hears when those under way are over."""
-        self.gateway.draining = True
-        self.gateway.when_empty(empty)
+        self.proxy.draining = True
+        self.proxy.when_empty(empty)
         if isinstance(self.site, AutopilotSite):
             self.site.drain(lambda: None)

@@ -71,7 +71,7 @@ def _leaves(case: RouterTestCase, client: Client) -> None:
 
 
 def _stops(case: RouterTestCase, client: Client) -> None:
-    case.gateway.shut_down()
+    case.proxy.shut_down()
 
 
 def _waits(case: RouterTestCase, client: Client) -> None:
@@ -150,7 +150,7 @@ class FaultTests(SynchronousTestCase):
     def _check_end(self, case: RouterTestCase, client: Client) -> None:
         """The exchange is over, unless the fault hit what runs after it."""
         down = client.down
-        self.assertEqual(case.gateway.active, 0, "a slot is kept")
+        self.assertEqual(case.proxy.active, 0, "a slot is kept")
         self.assertEqual(len(case.records), 1)
         self.assertEqual(
             case.upstreams.alive, [wire for wire in case.upstreams.alive if _idle(case)]

@@ -61,7 +61,7 @@ def _say(script: Script, pieces: list[str], end: str) -> None:
         script.end(replies.TAILS.get(end))
 
 
-class EngineMachine(RuleBasedStateMachine):
+class ExchangeMachine(RuleBasedStateMachine):
     """Up to three requests at a time on one router."""
 
     rig: Rig
@@ -245,7 +245,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def operator_stops_the_router(self) -> None:
         """No more requests are taken in; and then the time for those under way has run out."""
-        if self.rig.gateway.draining:
+        if self.rig.proxy.draining:
             self.rig.shut_down()
         else:
             self.rig.drain()
@@ -277,9 +277,9 @@ class EngineMachine(RuleBasedStateMachine):
             assert self.rig.clock.getDelayedCalls() == []
 
 
-class EngineMachineTests(SynchronousTestCase):
+class ExchangeMachineTests(SynchronousTestCase):
     """The machine, for both test runners."""
 
     def test_any_order(self) -> None:
         """Whatever the order of events, every promise is kept."""
-        run_state_machine_as_test(EngineMachine, settings=bounds(300, 50))
+        run_state_machine_as_test(ExchangeMachine, settings=bounds(300, 50))

@@ -1,6 +1,6 @@
 """Stickiness and cooldown, seen from outside: which model is asked, after whatever has happened.
 
-Requests of several clients go through the real gateway, overlap, and succeed or fail in every way
+Requests of several clients go through the real proxy, overlap, and succeed or fail in every way
 that matters; a model of plain dicts (`memory_model`) says whom each of them has to ask next.
 """
 
@@ -129,7 +129,7 @@ class MemoryMachine(RuleBasedStateMachine):
         if selector not in MODELS:
             left = plain.order(names, key, self.sticky, self.cooldown, self.now)
         down = RecordingDownstream(self.router.clock)
-        exchange = self.router.gateway.accept(_inbound(client, selector), down)
+        exchange = self.router.proxy.accept(_inbound(client, selector), down)
         assert exchange is not None
         self.started += 1
         request = Open(key, left, down, exchange)
@@ -279,7 +279,7 @@ class MemoryMachine(RuleBasedStateMachine):
     @invariant()
     def tables_agree(self) -> None:
         """The same models cool, and so many clients are remembered, never more than allowed."""
-        tables = self.router.gateway.tables
+        tables = self.router.proxy.tables
         for client in "xyz":
             cooling = tables.breaker.cooling(_HASHER.token(client), self.now)
             assert cooling == self.cooldown.cooling(client, self.now)
@@ -290,7 +290,7 @@ class MemoryMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_is_left_without(self) -> None:
         """However many models cool, every open request has one that was asked."""
-        assert self.router.gateway.active == len(self.open)
+        assert self.router.proxy.active == len(self.open)
         assert all(request.wire is not None and request.wire.alive for request in self.open)
 
     def teardown(self) -> None:

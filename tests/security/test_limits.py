@@ -86,7 +86,7 @@ class UpstreamLimitTests(RouterTestCase):
         """As many as MAX_CONCURRENT_REQUESTS are under way; one more is refused, later another."""
         self.build(max_active=3)
         clients = [self.ask("a") for _ in range(3)]
-        self.assertEqual(self.gateway.active, 3)
+        self.assertEqual(self.proxy.active, 3)
         for _ in range(2):
             self.assert_refused(self.ask("a"), 503, "overloaded")
         clients[1].leaves()

@@ -151,7 +151,7 @@ class TenantTestsMixin(SiteTestCase):
         for tenant in tenants:
             tenant.browser.leaves()
         self.clock.advance(UPSTREAM_IDLE)
-        kept = b"\n".join(texts(self.site, self.gateway, self.pool, *modules()))
+        kept = b"\n".join(texts(self.site, self.proxy, self.pool, *modules()))
         said = [*self.owners, *(tenant.token for tenant in tenants)]
         self.assertEqual([each for each in said if each.encode() in kept], [])
 

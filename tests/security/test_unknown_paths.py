@@ -1,4 +1,4 @@
-"""What other gateways answer and this one does not: no administration, no tests, no evaluation."""
+"""What other routers answer and this one does not: no administration, no tests, no evaluation."""
 
 from __future__ import annotations
 

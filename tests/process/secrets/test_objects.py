@@ -55,7 +55,7 @@ class ObjectTestCase(SiteTestCase):
         watch = Watch(self.told, self.hashes)
         with watch:
             yield watch
-        for each in reachable(self.site, self.gateway):
+        for each in reachable(self.site, self.proxy):
             watch.look(each)
         self.assertEqual(watch.shown, {})
 
@@ -144,7 +144,7 @@ class ObjectTestsMixin(ObjectTestCase):
         # The names of hosts are remembered, for nearly all clients of a router say the same.
         secrets = self.secrets
         gone = [each for each in self.told if each is not secrets.host]
-        left = list(texts(self.site, self.gateway, self.pool, *modules()))
+        left = list(texts(self.site, self.proxy, self.pool, *modules()))
         kept = {each.kind for each in gone for text in left if each.core.encode() in text}
         self.assertEqual(kept, set())
         self.assertGreater(len(self.tables.affinity), 0)
@@ -153,7 +153,7 @@ class ObjectTestsMixin(ObjectTestCase):
     def test_something_is_kept_until_then(self) -> None:
         """The search above does find what a request under way needs."""
         self.asked(self.asking.chat("a"))
-        left = b"\n".join(texts(self.site, self.gateway, self.pool))
+        left = b"\n".join(texts(self.site, self.proxy, self.pool))
         for each in (self.secrets.bearer, self.secrets.prompt, self.secrets.query):
             self.assertIn(each.core.encode(), left)
 

@@ -40,7 +40,7 @@ class Router(SiteTestCase):
         super().build(**settings)
         config = self.config
         parsing = ParseConfig.of(config.parsing.rules, config.parsing.commit, LARGEST_BODY)
-        self.gateway.configure(replace(config, parsing=parsing))
+        self.proxy.configure(replace(config, parsing=parsing))
 
     @property
     def answers(self) -> int:

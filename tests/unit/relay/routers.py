@@ -142,7 +142,7 @@ class RouterTestCase(SynchronousTestCase):
             max_active=max_active,
             trust=Trust(False, ()),
         )
-        self.gateway = Proxy(
+        self.proxy = Proxy(
             self.clock,
             self.pool,
             ORIGINS,
@@ -179,7 +179,7 @@ class RouterTestCase(SynchronousTestCase):
             request_id="req-1",
         )
         self.clients.append(client)
-        client.exchange = self.gateway.accept(request, client.down)
+        client.exchange = self.proxy.accept(request, client.down)
         return client
 
     @property
@@ -221,7 +221,7 @@ class RouterTestCase(SynchronousTestCase):
         for client in self.clients:
             if client.exchange is not None:
                 client.leaves()
-        self.assertEqual(self.gateway.active, 0)
+        self.assertEqual(self.proxy.active, 0)
         self.assertEqual(len(self.records), len(self.clients))
         self.pool.close()
         self.clock.advance(0)

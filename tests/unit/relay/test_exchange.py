@@ -43,7 +43,7 @@ class EndingTests(RouterTestCase):
             client = self.reach(says)
             client.leaves()
             self.assertEqual(self.upstreams.alive, [], state)
-            self.assertEqual((self.record.outcome, self.gateway.active), ("client_gone", 0))
+            self.assertEqual((self.record.outcome, self.proxy.active), ("client_gone", 0))
             self.assertIsNone(client.down.ended)
             self.clock.advance(1000)
             self.assertEqual(self.models, ["a"])
@@ -59,7 +59,7 @@ class EndingTests(RouterTestCase):
         """Before commit the client gets a 503, after it an error event and a cut."""
         for state, says in self.STATES:
             client = self.reach(says)
-            self.gateway.shut_down()
+            self.proxy.shut_down()
             self.assertEqual(self.upstreams.alive, [], state)
             if state == "streaming":
                 self.assertEqual(client.down.body, TOKEN + INTERRUPTED)

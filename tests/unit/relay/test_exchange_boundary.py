@@ -36,7 +36,7 @@ class BoundaryTests(RouterTestCase):
         self.assertEqual(self.record.outcome, outcome)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), count)
         busy = [each for each in self.pool._open if each._call is not None]
-        self.assertEqual((self.gateway.active, busy), (0, []))
+        self.assertEqual((self.proxy.active, busy), (0, []))
 
     def test_before_the_head(self) -> None:
         """A fault while the request is sent."""
@@ -109,12 +109,12 @@ class BoundaryTests(RouterTestCase):
         emptied: list[str] = []
         records = self.records
         for _ in range(3):
-            with patch.object(self.gateway, "_shared", _recording(self.gateway, FAULT)):
+            with patch.object(self.proxy, "_shared", _recording(self.proxy, FAULT)):
                 client = self.ask(stream=False)
                 self.wire.says(whole(200, b"{}"))
             self.assertEqual(client.down.body, b"{}")
-        self.gateway.when_empty(lambda: emptied.append("empty"))
-        self.assertEqual((self.gateway.active, emptied, records), (0, ["empty"], []))
+        self.proxy.when_empty(lambda: emptied.append("empty"))
+        self.assertEqual((self.proxy.active, emptied, records), (0, ["empty"], []))
         # Three of one kind are logged once.
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.clients.clear()
@@ -128,21 +128,21 @@ class BoundaryTests(RouterTestCase):
             records.append(len(self.records))
             raise FAULT
 
-        self.gateway.when_empty(emptied)
+        self.proxy.when_empty(emptied)
         self.wire.says(whole(200, b"{}"))
         self.assertEqual((client.down.body, records), (b"{}", [1]))
         self.assert_released("completed")
 
     def test_trace_cannot_begin(self) -> None:
         """A tracer that raises costs the request a 500, and nothing else."""
-        with patch.object(self.gateway, "_tracer", side_effect=FAULT):
+        with patch.object(self.proxy, "_tracer", side_effect=FAULT):
             client = self.ask()
         self.assert_failed(client)
 
     def test_hint_for_retries(self) -> None:
         """A fault while the router looks up when the feeds are fetched next."""
         self.snapshot = snapshot()
-        with patch.object(self.gateway, "_refreshed_in", side_effect=FAULT):
+        with patch.object(self.proxy, "_refreshed_in", side_effect=FAULT):
             client = self.ask()
         self.assert_failed(client)
 

@@ -201,7 +201,7 @@ class MatrixTests(RouterTestCase):
                 self.assertEqual(client.down.body, TOKEN + more + blank + INTERRUPTED, where)
                 self.assertEqual((client.down.ended, len(self.models)), ("cut", 1), where)
                 self.assertEqual((self.record.attempts, self.reasons), (1, ()), where)
-                self.assertEqual(self.gateway.active, 0, where)
+                self.assertEqual(self.proxy.active, 0, where)
                 self.assert_debug(mode, 1)
 
     def test_after_a_committed_error(self) -> None:

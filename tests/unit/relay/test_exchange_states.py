@@ -118,7 +118,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     @rule()
     def router_stops(self) -> None:
         """The router ends what is under way."""
-        self.router.gateway.shut_down()
+        self.router.proxy.shut_down()
 
     @property
     def _streaming(self) -> bool:
@@ -148,7 +148,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     @invariant()
     def one_record(self) -> None:
         """There is a record exactly when the exchange is over."""
-        assert len(self.router.records) == self.before + (self.router.gateway.active == 0)
+        assert len(self.router.records) == self.before + (self.router.proxy.active == 0)
 
     def teardown(self) -> None:
         """Everything is released."""

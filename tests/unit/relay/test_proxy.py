@@ -55,17 +55,17 @@ class RefusalTests(RouterTestCase):
 
     def test_draining(self) -> None:
         """A router that shuts down takes nothing new."""
-        self.gateway.draining = True
+        self.proxy.draining = True
         self.refused(503, "draining")
 
     def test_overloaded(self) -> None:
         """Over the limit requests are refused, until one of those under way is over."""
         self.build(max_active=1)
         first = self.ask()
-        self.assertEqual(self.gateway.active, 1)
+        self.assertEqual(self.proxy.active, 1)
         self.assert_refused(self.ask(), 503, "overloaded")
         first.leaves()
-        self.assertEqual(self.gateway.active, 0)
+        self.assertEqual(self.proxy.active, 0)
         self.assertIsNotNone(self.ask().exchange)
 
     def test_compressed(self) -> None:
@@ -228,14 +228,14 @@ class MemoryTests(RouterTestCase):
 
 
 class LifeTests(RouterTestCase):
-    """What the gateway knows of the exchanges under way."""
+    """What the proxy knows of the exchanges under way."""
 
     def test_when_empty(self) -> None:
         """Whoever waits for the last exchange is told once, at once if there is none."""
         told: list[str] = []
-        self.gateway.when_empty(lambda: told.append("now"))
+        self.proxy.when_empty(lambda: told.append("now"))
         first, second = self.ask(), self.ask()
-        self.gateway.when_empty(lambda: told.append("later"))
+        self.proxy.when_empty(lambda: told.append("later"))
         first.leaves()
         self.assertEqual(told, ["now"])
         second.leaves()
@@ -246,14 +246,14 @@ class LifeTests(RouterTestCase):
         """Shutting down ends whatever is under way."""
         waiting, streaming = self.ask(), self.ask()
         self.wire.says(head(), chunk(TOKEN))
-        self.gateway.shut_down()
-        self.assertEqual(self.gateway.active, 0)
+        self.proxy.shut_down()
+        self.assertEqual(self.proxy.active, 0)
         self.assert_refused(waiting, 503, "draining")
         self.assertEqual(streaming.down.ended, "cut")
 
     def test_limit(self) -> None:
         """The web layer can ask how large a body may be."""
-        self.assertEqual(self.gateway.max_body, 100_000)
+        self.assertEqual(self.proxy.max_body, 100_000)
 
 
 class RecordTests(RouterTestCase):
@@ -307,7 +307,7 @@ class OrderTests(RouterTestCase):
 
 
 class MistakeTests(RouterTestCase):
-    """A bug behind the gateway."""
+    """An exception behind the proxy."""
 
     def test_nothing_is_kept(self) -> None:
         """The client gets a 500, and neither a timer nor a place is kept for the request."""
@@ -319,7 +319,7 @@ class MistakeTests(RouterTestCase):
         client = self.ask()
         self.assert_refused(client, 500, "internal_error")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-        self.assertEqual(self.gateway.active, 0)
+        self.assertEqual(self.proxy.active, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(len(self.records), 1)
 

@@ -37,7 +37,7 @@ class StreamTestCase(RouterTestCase):
         """The response ended so, with these bytes, and the upstream is let go."""
         self.assertEqual((client.down.ended, client.down.body), (how, body))
         self.assertEqual((self.record.outcome, self.record.status), (outcome, 200))
-        self.assertEqual((self.gateway.active, self.record.attempts), (0, 1))
+        self.assertEqual((self.proxy.active, self.record.attempts), (0, 1))
 
 
 class AfterDoneTests(StreamTestCase):

@@ -157,13 +157,13 @@ class SiteTestCase(RouterTestCase):
             updates=self.updates,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
-        return RootResource(pages.app.resource(), self.gateway if clients else None)
+        return RootResource(pages.app.resource(), self.proxy if clients else None)
 
     def readiness(self) -> Readiness:
         """Return the readiness of the test's snapshot."""
         statuses = FeedStatus("catalog"), FeedStatus("utilization")
         now = self.clock.seconds()
-        return readiness(self.snapshot, statuses, now, 60.0, 900.0, self.gateway.draining)
+        return readiness(self.snapshot, statuses, now, 60.0, 900.0, self.proxy.draining)
 
     def browser(self) -> Browser:
         """Connect."""
@@ -188,7 +188,7 @@ class SiteTestCase(RouterTestCase):
         """Disconnect all clients; no exchange, timer or connection may remain."""
         for browser in self.browsers:
             browser.leaves()
-        self.assertEqual(self.gateway.active, 0)
+        self.assertEqual(self.proxy.active, 0)
         self.pool.close()
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -99,7 +99,7 @@ class PageTestsMixin(SiteTestCase):
             self.assertEqual(got.value(b"retry-after"), seconds)
         self.catalog = None
         self.assertEqual(self.get(b"/v1/models").value(b"retry-after"), b"200")
-        self.gateway.draining = True
+        self.proxy.draining = True
         self.assertEqual(self.get(b"/readyz").value(b"retry-after"), b"1")
 
     def test_operators_pages(self) -> None:

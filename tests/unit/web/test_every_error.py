@@ -232,7 +232,7 @@ class EveryErrorTests(SiteTestCase):
             first = self.begun(path)
             self.check(self.begun(path).response, path, Asked(503, "overloaded", b""))
             first.leaves()
-            self.gateway.draining = True
+            self.proxy.draining = True
             self.check(self.begun(path).response, path, Asked(503, "draining", b""))
         self.catalog = None
         for target in (b"/v1/models", b"/v1/models/a"):

@@ -132,7 +132,7 @@ class RequestTestsMixin(SiteTestCase):
             self.wire.says(*said)
             browser.leaves()
             self.assertTrue(self.wire.aborted)
-            self.assertEqual(self.gateway.active, 0)
+            self.assertEqual(self.proxy.active, 0)
         self.assertEqual([each.outcome for each in self.records], ["client_gone"] * 2)
 
     def test_client_stalls(self) -> None:
@@ -220,13 +220,13 @@ class RequestTestsMixin(SiteTestCase):
         got = browser.response.json
         self.assertEqual((got["type"], got["error"]["type"]), ("error", "invalid_request_error"))
         self.assertEqual(got["error"]["code"], "missing_model")
-        self.gateway.draining = True
+        self.proxy.draining = True
         browser.sends(request(b"/v1/messages", body=ask()))
         self.assertEqual(browser.got[1].json["error"]["type"], "overloaded_error")
 
     def test_try_again(self) -> None:
         """The router's own 503 has Retry-After and x-should-retry."""
-        self.gateway.draining = True
+        self.proxy.draining = True
         got = self.post(ask()).response
         self.assertEqual(got.error, (503, "server_error", "draining"))
         self.assertEqual(got.value(b"retry-after"), b"1")
@@ -243,7 +243,7 @@ class RequestTestsMixin(SiteTestCase):
         self.wire.says(whole(200, b"{}"))
         self.assertEqual(first.response.status, 200)
         self.post(ask("a"))
-        self.assertEqual(self.gateway.active, 1)
+        self.assertEqual(self.proxy.active, 1)
 
     def test_gave_up(self) -> None:
         """An unreachable upstream is a 502."""
@@ -267,7 +267,7 @@ class RequestTestsMixin(SiteTestCase):
     def test_late_mistake(self) -> None:
         """A bug after the head cuts the response."""
 
-        def accept(_gateway: Proxy, _inbound: object, downstream: Any) -> None:
+        def accept(_proxy: Proxy, _inbound: object, downstream: Any) -> None:
             downstream.commit(CommittedHead(200, b"", [(b"Content-Length", b"8")], True), b"half")
             raise ZeroDivisionError
 
