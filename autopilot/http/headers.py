@@ -1,4 +1,4 @@
-"""Header fields: which cross the router in either direction, and how their values are found.
+"""Rules of the header fields that the router forwards in each direction, and look-up of values.
 
 Pure functions on name and value pairs. Hop-by-hop fields (RFC 9110 §7.6.1) and every field that a
 ``Connection`` field names belong to one connection only; the others pass with their order,
@@ -35,9 +35,9 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-# The router writes framing and target itself. The rest concerns the client and this router alone,
-# could forge where the request came from, or makes the platform wrap its answer in an envelope that
-# no SDK understands.
+# The router writes framing and target itself. The others concern only the client and this router,
+# could forge the origin of the request, or make the platform wrap its response in an envelope that
+# no SDK understands (contract §7).
 _NOT_SENT_UP = HOP_BY_HOP | {
     b"host",
     b"content-length",
@@ -51,13 +51,13 @@ _NOT_SENT_UP = HOP_BY_HOP | {
     b"http2-settings",
 }
 _NOT_SENT_UP_PREFIX = b"x-forwarded-"
-# A Connection field may shorten what a client sends, but never strip what the upstream needs to
-# understand the request.
+# A client's Connection field must not remove the fields without which the upstream would reject or
+# misread the request. RFC 9110 §7.6.1 forbids nominating them: they are meant for all recipients.
 _NOT_NOMINABLE = frozenset({b"authorization", b"content-type", b"content-encoding", b"x-api-key"})
 
 _NOT_SENT_DOWN = HOP_BY_HOP | {b"alt-svc", b"proxy"}
 _FRAMING = frozenset({b"content-length"})
-# The usual values of a Connection field; they name fields that never cross anyway.
+# The usual values of a Connection field; they name a hop-by-hop field, which never passes anyway.
 _NOMINATES_NOTHING = frozenset({b"keep-alive", b"Keep-Alive"})
 
 _MAX_CACHED_NAMES = 1024
@@ -65,7 +65,7 @@ _LONGEST_CACHED_NAME = 64
 
 
 class FieldName(Struct, frozen=True, gc=False):
-    """A field name in lower case, and whether fields of it go up and come down."""
+    """A field name in lower case, and whether the router forwards it upstream and to the client."""
 
     lower: bytes
     up: bool
@@ -78,25 +78,27 @@ def _classify(name: bytes) -> FieldName:
 
 
 def _goes_up(lower: bytes) -> bool:
-    # Some servers read `_` as `-`: such a name must not carry in what its twin may not.
+    # Servers that pass fields to CGI variables read `_` as `-`, so a name with `_` must not smuggle
+    # in a field that is removed under its usual spelling.
     twin = lower.replace(b"_", b"-")
     return not (twin in _NOT_SENT_UP or twin.startswith(_NOT_SENT_UP_PREFIX))
 
 
-# A hit costs no Python call. The cache is bounded, since a peer can send any name.
+# A hit costs no Python call, and every field of every message asks. The cache is bounded in entries
+# and in the length of a name, because a peer can send any name.
 _cached = lru_cache(maxsize=_MAX_CACHED_NAMES)(_classify)
 
 
 def classify(name: bytes) -> FieldName:
-    """Return what is known of a field name, however it is spelled."""
+    """Return the classification of a field name, in any case."""
     return _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
 
 
 class RequestHeaders(Struct, frozen=True, gc=False):
     """The fields of a request head, classified once.
 
-    ``fields`` are as they came, ``named`` their values by lower-case name, and ``upstream`` the
-    lines that go up with the request, each with its line end.
+    ``fields`` are in wire order and spelling, ``named`` their values by lower-case name, and
+    ``upstream`` the lines to forward with the request, each with its line end.
     """
 
     fields: Sequence[Field]
@@ -108,18 +110,19 @@ class RequestHeaders(Struct, frozen=True, gc=False):
 
 
 def read_request_headers(fields: Sequence[Field]) -> RequestHeaders:
-    """Return ``fields`` by name, with the lines of those that go up."""
+    """Return ``fields`` by name, with the lines of those to forward."""
     named: dict[bytes, list[bytes]] = {}
     lines: list[bytes] = []
     for field in fields:
         name, value = field
-        known = _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
-        lower = known.lower
+        # `classify`, inlined: this loop runs for every field of every request.
+        kind = _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
+        lower = kind.lower
         if lower in named:
             named[lower].append(value)
         else:
             named[lower] = [value]
-        if known.up:
+        if kind.up:
             lines.append(b"%b: %b\r\n" % field)
     for value in named.get(b"connection", ()):
         if value not in _NOMINATES_NOTHING:
@@ -161,18 +164,18 @@ def nominated(fields: Iterable[Field]) -> frozenset[bytes]:
 
 
 def sent_up(fields: Iterable[Field]) -> list[Field]:
-    """Return the client's fields that go to the upstream."""
+    """Return the client's fields to forward to the upstream."""
     kept: list[Field] = []
-    naming: list[Field] = []
+    nominating: list[Field] = []
     for field in fields:
-        known = classify(field[0])
-        if known.up:
+        kind = classify(field[0])
+        if kind.up:
             kept.append(field)
-        elif known.lower == b"connection" and field[1] not in _NOMINATES_NOTHING:
-            naming.append(field)
-    if not naming:
+        elif kind.lower == b"connection" and field[1] not in _NOMINATES_NOTHING:
+            nominating.append(field)
+    if not nominating:
         return kept
-    dropped = nominated(naming) - _NOT_NOMINABLE
+    dropped = nominated(nominating) - _NOT_NOMINABLE
     return [field for field in kept if not _is_among(dropped, field[0].lower())]
 
 
@@ -181,30 +184,31 @@ def _is_among(dropped: frozenset[bytes], name: bytes) -> bool:
 
 
 def sent_down(fields: Iterable[Field], own: frozenset[bytes] = frozenset()) -> list[Field]:
-    """Return the upstream's fields that go to the client, less those the router sets (``own``).
+    """Return the upstream's fields to forward to the client, without those in ``own``.
 
-    ``Content-Length`` is among them; the client's side frames the body anew where it has to.
+    ``own`` names the fields that the router sets itself. ``Content-Length`` stays; the code that
+    writes to the client replaces it where the framing changes.
     """
     kept: list[Field] = []
-    naming: list[Field] = []
+    nominating: list[Field] = []
     for field in fields:
         name = field[0]
-        known = _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
-        if known.down:
-            if known.lower not in own:
+        kind = _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
+        if kind.down:
+            if kind.lower not in own:
                 kept.append(field)
-        elif known.lower == b"connection" and field[1] not in _NOMINATES_NOTHING:
-            naming.append(field)
-    if not naming:
+        elif kind.lower == b"connection" and field[1] not in _NOMINATES_NOTHING:
+            nominating.append(field)
+    if not nominating:
         return kept
-    dropped = nominated(naming) - _FRAMING
+    dropped = nominated(nominating) - _FRAMING
     return [field for field in kept if field[0].lower() not in dropped]
 
 
 def field_lines(fields: Iterable[Field]) -> bytes:
-    """Return ``fields`` as they stand in a head, each with its line end.
+    """Return ``fields`` as lines of a head, each with its line end.
 
-    The parser that read them has let no CR, LF or NUL pass.
+    Values are not escaped: llhttp rejects CR, LF and NUL in the fields that it parses.
     """
     lines = bytearray()
     for field in fields:

@@ -1,7 +1,7 @@
-"""Parser of HTTP/1.1 requests over llhttp, with the limits that hold while a request arrives.
+"""Parser of HTTP/1.1 requests over llhttp, with limits on the size of their parts.
 
-It knows nothing of connections, time or responses. A request that cannot be accepted becomes an
-error, after which nothing more is parsed.
+It has no access to connections, time or responses. It turns a request that cannot be accepted into
+an error and parses nothing after it (RFC 9112 §11.2: what follows an error could be smuggled).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 
 
 class Phase(Enum):
-    """What a parser waits for."""
+    """The part of a message that the parser expects next."""
 
     IDLE = "a request"
     HEAD = "the rest of a head"
@@ -46,7 +46,7 @@ class Phase(Enum):
 
 
 class ArrivedRequest(Struct, frozen=True, gc=False):
-    """A request that has arrived whole, and whether another one may follow it."""
+    """A complete request, and whether the connection persists after it (RFC 9112 §9.3)."""
 
     method: bytes
     target: bytes
@@ -66,11 +66,12 @@ class _RejectedError(Exception):
 
 
 class RequestParser:
-    """Parses the requests of one connection, one after the other.
+    """Parses the requests of one connection in sequence.
 
-    ``arrived`` are the requests that are complete, for the owner to take; ``error`` is why nothing
-    more is parsed; ``phase`` says what comes next, ``continue_expected`` whether the client waits
-    for an invitation to send the body at hand. ``limits`` may be replaced between two requests.
+    The owner takes complete requests from ``arrived``. ``error`` is set when a request was
+    rejected; parsing then stops. ``continue_expected``: the client waits for a 100 (Continue)
+    before it sends the body of the current request. ``limits`` may be replaced between two
+    requests.
     """
 
     _log = Logger()
@@ -94,11 +95,11 @@ class RequestParser:
 
     @property
     def path(self) -> bytes:
-        """The path of the request read last, as far as it is known."""
+        """The path of the latest request, as far as it has arrived."""
         return self._target.partition(b"?")[0]
 
     def feed(self, data: bytes) -> None:
-        """Parse more bytes, unless a request was rejected."""
+        """Parse more bytes, unless an earlier request was rejected."""
         if self.error is not None:
             return
         in_head, body_read = self.phase is not Phase.BODY, self._body_read
@@ -125,19 +126,20 @@ class RequestParser:
             self._count_framing(0 if self._body_read > body_read else len(data))
 
     def _count_framing(self, read: int) -> None:
-        """Bound what comes between body bytes: chunk extensions and trailers have no end of theirs.
+        """Bound the bytes between body bytes: chunk extensions and trailers (RFC 9112 §7.1).
 
-        ``read`` is 0 when body bytes came.
+        llhttp accepts them without a limit. ``read`` is 0 if the latest read had body bytes.
         """
         self._framing_read = self._framing_read + read if read else 0
         if self._framing_read > self.limits.head_bytes:
             self._reject(_NOT_HTTP)
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Go on in HTTP/1.1 with a client that asked for another protocol in passing.
+        """Continue in HTTP/1.1 after a request with an ``Upgrade`` field.
 
-        The parser has stopped at the end of the head, since it takes what follows for the other
-        protocol. A new one, told of the same framing without the wish to upgrade, reads on.
+        A server may ignore the field (RFC 9110 §7.8), but llhttp stops at the end of the head and
+        leaves the rest to the other protocol. A new parser receives a made-up head with the same
+        framing and no ``Upgrade``, then the rest.
         """
         framing = b"Content-Length: 0\r\n"
         for name in (b"content-length", b"transfer-encoding"):
@@ -169,16 +171,18 @@ class RequestParser:
             self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """See `HttpRequestParser`; trailers come this way too, and are dropped."""
+        """See `HttpRequestParser`; called for trailers too, which are dropped."""
         if self.phase is Phase.HEAD:
             self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """See `HttpRequestParser`."""
-        if self._declining:  # this is the head that `_decline_upgrade` made up
+        if self._declining:  # the made-up head of `_decline_upgrade`
             self._declining = False
             return
         limits, parser = self.limits, self._parser
+        # `_head_at_most` also counts bytes behind the head in the same read. Only if that bound is
+        # exceeded is the exact size worth its sum over all fields.
         if len(self.fields) > limits.head_fields or (
             self._head_at_most > limits.head_bytes and self._head_size > limits.head_bytes
         ):
@@ -199,7 +203,7 @@ class RequestParser:
 
     @property
     def _head_size(self) -> int:
-        """The size of the head in bytes, as a head is usually written."""
+        """The size of the head in bytes, in the usual form of one space after each colon."""
         line = len(self._parser.get_method()) + len(self._target) + len("  HTTP/1.1\r\n\r\n")
         return line + sum(len(name) + len(value) + len(": \r\n") for name, value in self.fields)
 
@@ -212,15 +216,16 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         """See `HttpRequestParser`."""
-        if self._declining:  # so it seems to a parser that stops here
+        if self._declining:  # llhttp stops at an upgrade as if the message ended there
             return
         self.phase = Phase.IDLE
         body, self._body = self._body, []
         path, _, query = self._target.partition(b"?")
-        # An HTTP/1.0 client never sends another request: it cannot read chunks, so only the end of
-        # the connection tells it where a response of unknown length ends.
+        # Close after every HTTP/1.0 request, also with `keep-alive`: such a client cannot read
+        # chunks, so only the end of the connection ends a response of unknown length (RFC 9112
+        # §6.3).
         persistent = self._version == b"HTTP/1.1" and self._parser.should_keep_alive()
-        # A parser that took over from one that met a wish to upgrade has not seen the fields.
+        # The parser that replaced another in `_decline_upgrade` has not seen the Connection fields.
         for value in self._headers.named.get(b"connection", ()):
             persistent = persistent and b"close" not in value.lower()
         self.arrived.append(

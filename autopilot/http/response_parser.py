@@ -1,8 +1,8 @@
-"""Parser of HTTP/1.1 responses, one after the other, over llhttp.
+"""Parser of HTTP/1.1 responses over llhttp, for the responses of one upstream connection.
 
-Nothing that the upstream sends is trusted: a head that cannot be relayed safely (conflicting
-framing, an upgrade that the router did not ask for, endless fields) makes the response malformed
-and is never handed out.
+The upstream is not trusted: a head that cannot be relayed safely (conflicting framing, an upgrade
+that the router did not request, fields without end) makes the response malformed and never leaves
+the parser.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from autopilot.http.headers import BODILESS, Field
 MAX_HEAD_BYTES = 65536
 MAX_HEAD_FIELDS = 256
 _VERSIONS = frozenset({"1.1", "1.0"})
-# llhttp rejects control bytes in fields but lets them stand in a reason phrase.
+# llhttp rejects control bytes in fields but accepts them in a reason phrase, where RFC 9112 §4
+# allows only HTAB.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -52,14 +53,15 @@ class _MalformedResponseError(Exception):
 
 
 class ResponseParser:
-    """Parse bytes, then look at ``complete`` and ``malformed`` and take what arrived.
+    """Parses the responses of one connection; `expect` begins each.
 
-    ``parse`` is llhttp's own method, so that a chunk costs no further call; `stop` takes what it
-    raises. ``parts`` are body bytes that were not taken yet. ``flowing``: the head was taken and
-    the end is still to come, the usual case for a chunk of a stream; then ``parts`` are all there
-    is to take. ``until_close``: only the end of the connection ends the body. ``reusable``: the
-    connection may carry another response. ``failed``: an exception of our own, already logged,
-    stopped the parser.
+    After each ``parse`` the owner checks ``complete`` and ``malformed`` and calls `take`. ``parse``
+    is llhttp's own method, so that a chunk costs no further call; the owner passes any exception
+    from it to `stop`. ``parts`` are body bytes that the owner has not taken yet. ``flowing``: the
+    owner has the head and the response has not ended, so ``parts`` is all there is to take; this
+    is the usual case for a chunk of a stream. ``until_close``: only the end of the connection ends
+    the body. ``reusable``: the connection may carry another response. ``failed``: an exception in
+    the router's own code, already logged, stopped the parser.
     """
 
     __slots__ = (
@@ -89,7 +91,7 @@ class ResponseParser:
         self.expect()
 
     def expect(self) -> None:
-        """Start over: the next bytes belong to another response."""
+        """Reset: the next bytes belong to another response."""
         self.head: ResponseHead | None = None
         self.complete = self.malformed = self.failed = False
         self.until_close = self.flowing = self.reusable = self._taken = False
@@ -99,7 +101,7 @@ class ResponseParser:
         self._unread = self._head_size = 0
 
     def stop(self, error: Exception) -> None:
-        """Handle what ``parse`` raised: nothing after it can be trusted."""
+        """Handle an exception from ``parse``; no later byte of the connection can be trusted."""
         if isinstance(error, HttpParserCallbackError) and not isinstance(
             error.__context__, _MalformedResponseError
         ):
@@ -109,14 +111,14 @@ class ResponseParser:
         self.flowing = self.reusable = False
 
     def take(self, read: int) -> tuple[ResponseHead | None, bytes]:
-        """Return the head, once, and the body bytes that were not taken yet.
+        """Return the head, once, and the body bytes that have not been taken yet.
 
-        ``read`` is the size of the last read: bytes that are neither are counted and bounded.
+        ``read`` is the size of the last read. Bytes that belong to neither are counted and bounded.
         """
         if not self.parts:
             self._unread += read
             if self._unread > MAX_HEAD_BYTES and not self.complete:
-                # An endless head, or chunk extensions or trailers, which llhttp does not bound.
+                # llhttp bounds neither a head nor chunk extensions and trailers (RFC 9112 §7.1).
                 self.malformed, self.flowing = True, False
         head = None if self._taken else self.head
         if head is not None:
@@ -128,7 +130,7 @@ class ResponseParser:
         return head, self.take_body() if parts else b""
 
     def take_body(self) -> bytes:
-        """Return the body bytes that were not taken yet."""
+        """Return the body bytes that have not been taken yet."""
         parts, self.parts = self.parts, []
         return b"".join(parts)
 
@@ -136,16 +138,16 @@ class ResponseParser:
 
     def on_message_begin(self) -> None:
         """See `HttpResponseParser`."""
-        if self.complete:  # bytes behind the response: the connection must not be used again
+        if self.complete:  # unsolicited bytes (RFC 9112 §9.2): the connection must not be reused
             self.reusable = False
 
     def on_status(self, status: bytes) -> None:
-        """See `HttpResponseParser`; the reason phrase may come in parts."""
+        """See `HttpResponseParser`; the reason phrase may arrive in parts."""
         self._head_size += len(status)
         self._reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """See `HttpResponseParser`; trailers come this way too and are dropped."""
+        """See `HttpResponseParser`; called for trailers too, which are dropped."""
         if self.head is not None:
             return
         self._head_size += len(name) + len(value)
@@ -160,7 +162,7 @@ class ResponseParser:
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             if status == 101:
-                raise _MalformedResponseError("upgrade that was not asked for")
+                raise _MalformedResponseError("unsolicited upgrade")
             self._reason, self._fields = b"", []
             return
         if not 200 <= status <= 599:
@@ -169,9 +171,9 @@ class ResponseParser:
         self._unread = 0
 
     def on_body(self, data: bytes) -> None:
-        """See `HttpResponseParser`; the framing is taken off."""
+        """See `HttpResponseParser`; ``data`` is without the framing of chunks."""
         if self.head is None:
-            # llhttp reads a body after most 1xx that announce one; none has any (RFC 9112 §6.3).
+            # llhttp parses the body that a 1xx declares, although none has one (RFC 9112 §6.3).
             raise _MalformedResponseError("interim response with a body")
         if not self.complete:
             self._unread = 0
@@ -195,10 +197,10 @@ class ResponseParser:
         for name, value in self._fields:
             lower = name.lower()
             if lower == b"content-length":
-                length = int(value)  # llhttp lets only digits pass, and only once
+                length = int(value)  # llhttp accepts only digits, and the field only once
             elif lower == b"transfer-encoding":
                 if chunked or value.lower() != b"chunked":
-                    raise _MalformedResponseError("framing that cannot be read")
+                    raise _MalformedResponseError("unsupported framing")
                 chunked = True
             elif lower == b"content-type":
                 content_type = value.partition(b";")[0].strip().lower().decode("latin-1")
