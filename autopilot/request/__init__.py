@@ -1,1 +1,1 @@
-"""A client's request body, parsed once."""
+"""Parsing of client requests: header fields, JSON body, prompt length."""

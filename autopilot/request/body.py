@@ -1,8 +1,8 @@
-"""The request body, parsed once: what it asks for, and its bytes with a hole for the model.
+"""Parser of request bodies: the members that routing needs, and a template for the upstream's body.
 
-Only ``model`` changes on the way up, and ``models`` is taken out or becomes it. Every other member
-keeps its exact bytes and order, so numbers no float can hold, escapes and white space survive, and
-equal requests stay equal (the platform bills repeats less).
+The router replaces the value of ``model``, and removes ``models`` or turns it into ``model``. Every
+other member keeps its bytes and order (contract §2), so that large numbers, escapes and white space
+survive, and equal requests stay equal (the platform bills cached prompts less).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from autopilot.request.prompt_length import tokens_beyond
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 
-# OpenAI's API takes null for "not given"; the platform answers these two with an error.
+# OpenAI's API treats null as absent; the platform rejects a null in these two members.
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
 _NAMING = ("model", "models")
 _BLANKS = " \t\r\n\v\f"
@@ -45,13 +45,13 @@ _PART_KINDS = {
 _PART_HINTS = (b"image", b"audio", b"video")
 _LETTER_AS_ESCAPE = b"\\u00"
 _FORMATS = {"json_schema": "json_schema", "json_object": "json_mode"}
-# Bytes from which on a view of a body is cheaper than a copy of it.
+# Size in bytes above which a memoryview is cheaper than a copy.
 _LARGE = 16384
 _TRUE = Raw(b"true")
 _MOST_DIGITS = 19
 
 
-# A list, and not an empty one; what begins with a number holds no tools.
+# A non-empty list. A list that begins with a number holds no tools.
 _TOOLS = re.compile(rb"\[[ \t\r\n]*+[^\]\-0-9]")
 
 
@@ -64,13 +64,13 @@ _typed = msgspec.json.Decoder(_Typed)
 
 
 class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
-    """A request body with a hole, from ``start`` to ``end``, where the value of ``model`` goes."""
+    """A request body in which the bytes from ``start`` to ``end`` are the value of ``model``."""
 
     whole: bytes
     start: int
     end: int
     size: int
-    """The bytes without the hole."""
+    """Number of bytes without that value."""
 
     @classmethod
     def of(cls, whole: bytes, start: int, end: int) -> BodyTemplate:
@@ -78,7 +78,7 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
         return cls(whole, start, end, len(whole) - (end - start))
 
     def pieces(self, model: str) -> tuple[bytes | memoryview, bytes, bytes | memoryview]:
-        """Return the body for ``model``, to be joined; nothing large is copied before that."""
+        """Return the parts of the body for ``model``: views of large ones, which a join copies."""
         whole = self.whole if len(self.whole) < _LARGE else memoryview(self.whole)
         return whole[: self.start], msgspec.json.encode(model), whole[self.end :]
 
@@ -91,7 +91,7 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
 
 
 class ParsedBody(msgspec.Struct, frozen=True, gc=False):
-    """A request body: the models it names, whether it asks for a stream, and the rest of it."""
+    """A request body: its models, whether it requests a stream, and its other members."""
 
     model: str
     stream: bool
@@ -99,22 +99,22 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
     fields: BodyFields
 
     def needs(self, least_context: int | None = None) -> Needs:
-        """Return what a model must be able to do to answer.
+        """Return the capabilities that a model needs for this request.
 
-        A prompt counts as long if it surely has more tokens than ``least_context``, the shortest
-        context that is known of any model. This takes a second look at the body, so it is called
-        only where the router chooses the model. A member of an absurd shape is no need: the
-        platform will answer for it.
+        The length of the prompt is a need if it certainly has more tokens than ``least_context``,
+        the shortest context known of any model. This inspects the body a second time, so it is
+        called only if the router chooses the model. A member of an unexpected type is ignored: the
+        platform reports the error.
         """
         fields, body = self.fields, self.template.whole
         needed: dict[str, Any] = {}
-        # Content parts are lists within the list of messages: a body with one bracket has none.
+        # Content parts are lists in the list of messages, so a body with one bracket has none.
         if body.find(b"[", body.find(b"[") + 1) >= 0 and _may_hold_parts(body):
             needed.update(dict.fromkeys(_part_kinds(fields), True))
         if fields.tools and _TOOLS.match(fields.tools):
             needed["tools"] = True
-        if fields.response_format and (wanted := _format(fields.response_format)):
-            needed[wanted] = True
+        if fields.response_format and (output := _format(fields.response_format)):
+            needed[output] = True
         for limit in (fields.max_completion_tokens, fields.max_tokens, fields.max_output_tokens):
             digits = bytes(limit)
             if digits.isdigit() and len(digits) < _MOST_DIGITS:  # the usual case
@@ -123,22 +123,22 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
             if digits and type(tokens := value_of(limit)) is int:
                 needed["completion_tokens"] = tokens
                 break
-        # A word takes a letter and a blank at least, so a shorter body cannot hold too many.
+        # A word has at least two bytes, with its blank, so a shorter body holds fewer words.
         if least_context is not None and len(body) > 2 * least_context:
             needed["prompt_tokens"] = tokens_beyond(fields, least_context)
         return Needs(**needed) if needed else NOTHING
 
 
 def parse_body(body: bytes) -> ParsedBody | RouterError:
-    """Parse a request body. Every kind of bad input is a 400 with its own code, never an exception.
+    """Parse a request body, or return the error 400 with a code for each kind of invalid input.
 
-    Codes: ``invalid_json``, ``invalid_body`` (not an object, or absurdly many members),
-    ``missing_model`` (absent, null, empty or blank), ``invalid_model`` (not text) and
-    ``invalid_model_list`` (``models`` is no list of texts).
+    Codes: ``invalid_json``, ``invalid_body`` (not an object, or too many members),
+    ``missing_model`` (absent, null, empty or blank), ``invalid_model`` (not a string) and
+    ``invalid_model_list`` (``models`` is not a list of strings).
     """
     found = scan_fast(body)
     if found is None:
-        return _parse_closely(body)
+        return _parse_members(body)
     model = _model(found.fields.model)
     if isinstance(model, RouterError):
         return model
@@ -147,8 +147,8 @@ def parse_body(body: bytes) -> ParsedBody | RouterError:
     return ParsedBody(model, found.fields.stream == _TRUE, template, found.fields)
 
 
-def _parse_closely(body: bytes) -> ParsedBody | RouterError:
-    """Parse a body that is invalid, must lose some of its members, or is merely unusual."""
+def _parse_members(body: bytes) -> ParsedBody | RouterError:
+    """Parse a body that is invalid, has members to drop, or is unusual, member by member."""
     try:
         found = members(body)
     except NotAnObjectError:
@@ -175,12 +175,12 @@ def _parse_closely(body: bytes) -> ParsedBody | RouterError:
 def _kept(
     body: bytes, found: Sequence[Member], last: Mapping[str, Member], models: Sequence[str]
 ) -> list[Member]:
-    """The members that go up: of several ``model``\\ s the last, as every common parser reads it.
+    """Return the members to forward.
 
-    Where the last of several members is dropped because it is null, the others go with it: they
-    meant nothing behind it and would come back to life.
-
-    Without a ``model`` the last ``models`` is kept for its place, unless it is empty.
+    Of several ``model`` members only the last is kept, which common parsers use (RFC 8259 §4). If
+    the last of several equal members is dropped because it is null, so are the others: they had no
+    effect before it, and would take effect without it. Without a ``model`` the last ``models`` is
+    kept for its place, unless it is empty.
     """
     names = last.get("model", last.get("models") if models else None)
     dropped = {key for key in _DROPPED_WHEN_NULL if key in last and _is_null(body, last[key])}
@@ -207,7 +207,7 @@ def _model(raw: Raw, *, required: bool = True) -> str | RouterError:
         if bytes(raw) != b"null":
             return RouterError(400, "invalid_model", "'model' must be a string.", "model")
         model = ""
-    except msgspec.DecodeError:  # half of a surrogate pair is JSON, but no text
+    except msgspec.DecodeError:  # half of a surrogate pair is valid JSON, but not Unicode text
         return RouterError(400, "invalid_model", "'model' must be valid Unicode text.", "model")
     if required and not model.strip(_BLANKS):
         message = "The request body must name a model in its member 'model'."
@@ -216,9 +216,9 @@ def _model(raw: Raw, *, required: bool = True) -> str | RouterError:
 
 
 def _template(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> BodyTemplate:
-    """Return the members that are kept, with a hole for the value of the one ``model``.
+    """Return the template of the members to forward.
 
-    A member is taken out with the comma before it, or, if none is left before it, behind it.
+    A dropped member takes with it the comma before it or, if no member precedes it, behind it.
     """
     hole = next(member for member in kept if member.key in _NAMING)
     if len(kept) == len(found) and hole.key == "model":
@@ -243,7 +243,7 @@ def _template(body: bytes, found: Sequence[Member], kept: Sequence[Member]) -> B
 
 
 def _format(raw: Raw) -> str | None:
-    """The need that a ``response_format`` makes, if it makes one."""
+    """Return the need that a ``response_format`` implies, if any."""
     try:
         kind = _typed.decode(raw).type
     except (ValueError, RecursionError):
@@ -253,14 +253,14 @@ def _format(raw: Raw) -> str | None:
 
 
 def _may_hold_parts(body: bytes) -> bool:
-    """Return whether there can be content parts that are not text, as far as a search can tell."""
+    """Return whether a byte search finds a sign of content parts other than text."""
     if _LETTER_AS_ESCAPE in body:
         return True
     return b'"type"' in body and any(hint in body for hint in _PART_HINTS)
 
 
 def _part_kinds(fields: BodyFields) -> Iterator[str]:
-    """Yield the kinds of content parts other than text that the conversation holds."""
+    """Yield the kinds of the conversation's content parts other than text."""
     for text in (fields.messages, fields.input):
         if text:
             for message in _dicts(value_of(text)):
@@ -269,12 +269,12 @@ def _part_kinds(fields: BodyFields) -> Iterator[str]:
 
 
 def _kinds_of(part: Mapping[str, Any]) -> Iterator[str]:
-    """The kind of a part, or of those within it: a tool may answer with pictures."""
+    """Yield the kind of a part and of its own parts: the result of a tool may hold images."""
     for each in (part, *_dicts(part.get("content"))):
         if (kind := _PART_KINDS.get(str(each.get("type")))) is not None:
             yield kind
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:
-    """The objects in a list; none in anything else."""
+    """Return the objects in a list; none for any other value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,9 +1,9 @@
-"""The members of a request body that the router looks at, found in two fast decodes.
+"""Fast scanner of the request body's relevant members, with two decodes by msgspec.
 
-A decoder gives values and hides where they stand. So the place of a key is guessed and then proven:
-the key there is respelled, and if the object then has no such member any more, it stood there and
-nowhere else. No escape, nesting or repeated key can pass for it. Whatever is unusual is left to the
-scanner that reads member by member.
+A decoder returns values without their offsets, so the scanner guesses the offset of a key and
+proves it: it changes a letter of the key there and decodes again. If the object then lacks the
+member, the key was at that offset and nowhere else; no escape, nesting or duplicate key passes this
+test. Unusual bodies are left to `json_scan`, which reads member by member.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Raw
 from autopilot.request.json_scan import MAX_MEMBERS
 
 _ABSENT = Raw()
-# So many bytes cannot hold more members than are allowed, whatever they are.
+# A body of this size cannot hold more than `MAX_MEMBERS` members, however short they are.
 _SMALL = MAX_MEMBERS * len('"":1,')
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _OTHER_LETTER = ord("-")
@@ -27,7 +27,7 @@ _HANDLED_KEYS = (_MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY)
 
 
 class BodyFields(msgspec.Struct, frozen=True, gc=False):
-    """The members that the router looks at: JSON texts, empty where there is no such member."""
+    """The members that the router inspects, as JSON texts; empty if absent."""
 
     model: Raw = _ABSENT
     models: Raw = _ABSENT
@@ -44,7 +44,7 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, values: Mapping[str, bytes]) -> BodyFields:
-        """Return the fields of members that were found one by one."""
+        """Return the fields from the texts of members by key."""
         found = (name for name in cls.__struct_fields__ if name in values)
         return cls(**{name: Raw(values[name]) for name in found})
 
@@ -53,7 +53,7 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
 
 
 class FastScan(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a body, and from where to where the value of its one ``model`` lies."""
+    """The fields of a body, and the offsets of the value of its only ``model``."""
 
     fields: BodyFields
     start: int
@@ -61,7 +61,7 @@ class FastScan(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Handled(msgspec.Struct, gc=False):
-    """The members that may have to be taken out."""
+    """The members that the router changes or removes."""
 
     model: Raw = _ABSENT
     stream: Raw = _ABSENT
@@ -73,9 +73,9 @@ _handled = msgspec.json.Decoder(_Handled)
 
 
 def scan_fast(body: bytes) -> FastScan | None:
-    """Return a scan of a JSON object in which nothing but the value of ``model`` has to change.
+    """Return the scan of a JSON object in which only the value of ``model`` has to change.
 
-    ``None`` says only that a closer look is needed: the body may still be valid.
+    ``None`` means that the slow scanner must decide; the body may still be valid.
     """
     try:
         fields = _fields.decode(body)
@@ -90,7 +90,7 @@ def scan_fast(body: bytes) -> FastScan | None:
         if len(body) > _SMALL and _may_have_many_members(body, fields):
             return None
         place = _prove_place(body, fields)
-    except (ValueError, RecursionError):  # the decoder's own errors are ValueErrors
+    except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return None
     if place < 0:
         return None
@@ -100,18 +100,19 @@ def scan_fast(body: bytes) -> FastScan | None:
 
 
 def _may_have_many_members(body: bytes, fields: BodyFields) -> bool:
-    """Return whether more members than allowed could fit beside those that are known."""
+    """Return whether the bytes outside the large fields could hold too many members."""
     large = (fields.messages, fields.input, fields.prompt, fields.tools)
     return len(body) - sum(map(len, large)) > _SMALL
 
 
 def _prove_place(body: bytes, fields: BodyFields) -> int:
-    """Return where the key ``model`` stands; -1 if it or another handled key may stand twice.
+    """Return the offset of the key ``model``; -1 if a handled key may occur twice.
 
-    A key is most likely a member's where it is not inside the largest value: what is not part of a
-    value ``skipped`` bytes long lies that far from one end or the other.
+    The search leaves out the largest value, in which the key would be text: with a value of
+    ``skipped`` bytes, a key before it lies at least that far from the end, and one behind it at
+    least that far from the start.
     """
-    respelled = bytearray(body)
+    altered = bytearray(body)
     skipped = len(fields.messages) or len(fields.input) or len(fields.prompt)
     found = -1
     for key in _HANDLED_KEYS:
@@ -119,14 +120,14 @@ def _prove_place(body: bytes, fields: BodyFields) -> int:
             continue
         if key == _OPTIONS_KEY and not fields.stream_options:
             continue
-        place = respelled.rfind(key, skipped)
+        place = altered.rfind(key, skipped)
         if place < 0:
-            place = respelled.find(key, 0, len(respelled) - skipped)
+            place = altered.find(key, 0, len(altered) - skipped)
         if place >= 0:
-            respelled[place + 1] = _OTHER_LETTER
+            altered[place + 1] = _OTHER_LETTER
         if key == _MODEL_KEY:
             found = place
             if place < 0:
                 return -1
-    left = _handled.decode(respelled)
-    return -1 if left.model or left.stream or left.stream_options else found
+    remaining = _handled.decode(altered)
+    return -1 if remaining.model or remaining.stream or remaining.stream_options else found

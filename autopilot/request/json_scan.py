@@ -1,7 +1,7 @@
-"""The top-level members of a JSON object, by their place in its bytes.
+"""Scanner of a JSON object's top-level members with their offsets, and a lenient decoder.
 
-The usual decoders give values and lose bytes. The relay must keep the bytes, so it needs to know
-where each member lies; nested values are never looked into.
+Decoders return values and lose the bytes. The router must forward the bytes unchanged (contract
+§2), so it needs the offset of each member. Nested values are not inspected.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, NoReturn
 
 import msgspec
 
-# No API has a hundredth of this; a body of nothing but members would block the process for long.
+# Real bodies have a few dozen. A body that consists of members only would block the process.
 MAX_MEMBERS = 4096
 
-# Bytes. More members than allowed in so many are refused without a look at the rest.
+# Bytes. If they hold too many members already, the rest is not decoded.
 _START = 262_144
 
 _BLANK = re.compile(rb"[ \t\r\n]*+")
-# Possessive: a key of megabytes costs no memory to come back to.
+# Possessive quantifiers: a key of megabytes needs no memory for backtracking.
 _STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\.)*+"')
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class InvalidJSONError(ValueError):
-    """The text is not JSON; the message says why without quoting it."""
+    """The text is not JSON; the message gives the cause without a quotation."""
 
 
 class NotAnObjectError(ValueError):
@@ -38,7 +38,7 @@ class TooManyMembersError(ValueError):
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """One member: its key, and where it lies.
+    """One member: its key and its offsets.
 
     ``comma`` is the offset of the comma before it (of the first member: its own first byte),
     ``start`` of its first byte, ``value`` of its value's first byte, ``end`` of the byte after it.
@@ -74,12 +74,12 @@ def value_of(text: bytes | msgspec.Raw) -> Any:
 
 
 def members(body: bytes) -> list[Member]:
-    """Every top-level member in order, those with the same key included.
+    """Return the top-level members in order, including those with equal keys.
 
     :raises InvalidJSONError: not JSON by RFC 8259: bad UTF-8, ``NaN``, trailing text, or nested so
         deeply that a parser runs out of stack.
-    :raises NotAnObjectError: JSON, but something else than an object.
-    :raises TooManyMembersError: more members than `MAX_MEMBERS`; what follows them is not read.
+    :raises NotAnObjectError: JSON, but not an object.
+    :raises TooManyMembersError: more than `MAX_MEMBERS` members; the rest is not read.
     """
     if _is_crowded(body):
         raise TooManyMembersError
@@ -91,8 +91,8 @@ def members(body: bytes) -> list[Member]:
     except UnicodeDecodeError:
         raise InvalidJSONError("it is not UTF-8") from None
     except msgspec.DecodeError:
-        # Not an object, or most likely broken; but half of a surrogate pair is legal JSON, too,
-        # that this decoder refuses.
+        # Not an object or, most likely, not JSON. But msgspec also rejects half of a surrogate pair
+        # in a string, which is valid JSON (RFC 8259 §8.2).
         raw = {}
     try:
         return _first_members(_Walk(body, raw))
@@ -101,9 +101,9 @@ def members(body: bytes) -> list[Member]:
 
 
 def _is_crowded(body: bytes) -> bool:
-    """Whether the start of a large body holds too many members already.
+    """Return whether the start of a large body holds too many members already.
 
-    To decode all of them, only to refuse them, would hold up everybody else.
+    Decoding a whole body only to reject it would delay every other request.
     """
     if body.count(b":", 0, _START) <= MAX_MEMBERS:
         return False
@@ -112,12 +112,12 @@ def _is_crowded(body: bytes) -> bool:
     except TooManyMembersError:
         return True
     except (ValueError, RecursionError):
-        pass  # it is cut off within a value, or is no object: others will tell
+        pass  # cut off within a value, or invalid, which the caller finds out
     return False
 
 
 def _first_members(walk: _Walk) -> list[Member]:
-    """All members, unless there are too many."""
+    """Return all members, unless there are too many."""
     found: list[Member] = []
     for member in walk:
         if len(found) == MAX_MEMBERS:
@@ -127,12 +127,12 @@ def _first_members(walk: _Walk) -> list[Member]:
 
 
 class _Walk:
-    """From key to key. A fast decoder has already measured the values, by key.
+    """Iterates over members; a fast decoder has already measured their values, by key.
 
-    Where a key stands twice, its measured value is only one of the two. The text at hand must
-    therefore equal it and be followed by a comma or the end of the object; as no complete JSON
-    value but a number is the beginning of another, nothing else can pass for it. What fails that is
-    measured by the standard scanner.
+    For a duplicate key it has measured only one of the values. Therefore the text at the current
+    offset must equal the measured value and a comma or the object's end must follow; since no
+    complete JSON value except a number is a prefix of another, this proves the value's end. The
+    standard library's scanner measures all other values.
     """
 
     def __init__(self, body: bytes, raw: Mapping[str, msgspec.Raw]) -> None:
@@ -174,14 +174,14 @@ class _Walk:
         return self._scan(value)
 
     def _measured(self, name: str) -> bytes | None:
-        """The text of the value that the fast decoder kept, copied once however often it stands."""
+        """Return the value that the fast decoder found for a key, copied once per key."""
         text = self._texts.get(name)
         if text is None and (raw := self._raw.get(name)) is not None:
             text = self._texts[name] = bytes(raw)
         return text
 
     def _refuse_value(self, start: int) -> NoReturn:
-        """Say what the text is instead of an object."""
+        """Raise the error for a text that is not an object."""
         self._require_end(self._scan(start))
         raise NotAnObjectError
 
@@ -205,10 +205,10 @@ class _Walk:
 
 
 class _Scanner:
-    """The standard library's strict scanner, told not to make numbers of digits nobody will read.
+    """The standard library's scanner, set to reject ``NaN`` and to leave numbers as text.
 
-    Bytes become characters one to one, so that offsets stay what they are; JSON's structure is
-    ASCII.
+    The bytes are decoded as Latin-1, one character each, so that offsets remain valid; the syntax
+    of JSON is ASCII.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -218,7 +218,7 @@ class _Scanner:
         )
 
     def end_of_value(self, start: int) -> int:
-        """The offset after the value that begins at ``start``."""
+        """Return the offset after the value that begins at ``start``."""
         try:
             _, end = self._decoder.raw_decode(self._text, start)
         except json.JSONDecodeError:

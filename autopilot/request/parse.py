@@ -1,6 +1,6 @@
-"""From a client's request to its plan: what depends on the request and on the settings alone.
+"""Parser of client requests, which depends only on the request and on the settings.
 
-The proxy parses every request here, and so does `autopilot explain`.
+The proxy and `autopilot explain` both use it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IDENTITY = frozenset({b"", b"identity"})
 
 
 class ParseConfig(Struct, frozen=True, eq=False):
-    """The settings that a request is parsed by. ``max_body`` is in bytes."""
+    """The settings for the parsing of requests. ``max_body`` is in bytes."""
 
     rules: Rules
     commit: Commit
@@ -39,7 +39,7 @@ class ParseConfig(Struct, frozen=True, eq=False):
 
 
 class ParsedRequest(Struct, frozen=True, gc=False):
-    """A request, parsed: what it asks for, of which models, and how."""
+    """A parsed request: its body, its choice of models, its commit point, and whether TEE only."""
 
     body: ParsedBody
     selector: Selector
@@ -50,13 +50,13 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"
 
     def needs(self, snapshot: Snapshot) -> Needs:
-        """Return what the request needs of a model, if the router chooses it."""
+        """Return the capabilities that the request needs, if the router chooses the model."""
         if self.selector.mode is not Mode.ALIAS and not self.selector.alias_last:
             return NOTHING
         return self.body.needs(snapshot.eligible.least_context)
 
     def plan(self, snapshot: Snapshot, rules: Rules, state: RoutingState) -> Plan | RouterError:
-        """Return the candidates, or why there are none."""
+        """Return the plan with its candidates, or the error if there are none."""
         selector, needs = self.selector, NOTHING
         if selector.mode is Mode.ALIAS or selector.alias_last:
             needs = self.body.needs(snapshot.eligible.least_context)
@@ -64,7 +64,7 @@ class ParsedRequest(Struct, frozen=True, gc=False):
 
 
 def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
-    """Parse the header fields and the body of a request, or return what is wrong with it."""
+    """Parse the header fields and the body of a request, or return the error."""
     if len(body) > config.max_body:
         return too_large(config.max_body)
     for encoding in named.get(b"content-encoding", ()):
@@ -76,10 +76,10 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
             )
     commit = config.commit
     if b"x-autopilot-commit" in named:
-        wanted = _commit(named, commit)
-        if isinstance(wanted, RouterError):
-            return wanted
-        commit = wanted
+        chosen = _commit(named, commit)
+        if isinstance(chosen, RouterError):
+            return chosen
+        commit = chosen
     parsed = parse_body(body)
     if isinstance(parsed, RouterError):
         return parsed
@@ -91,11 +91,11 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
 
 
 def _commit(named: Named, default: Commit) -> Commit | RouterError:
-    asked = text(named, b"x-autopilot-commit").lower()
-    if not asked:
+    value = text(named, b"x-autopilot-commit").lower()
+    if not value:
         return default
     try:
-        return Commit(asked)
+        return Commit(value)
     except ValueError:
         return RouterError(
             400,

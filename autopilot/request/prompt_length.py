@@ -1,8 +1,8 @@
-"""How long a prompt is at least, in tokens, told without a tokenizer.
+"""Lower bound for the length of a prompt in tokens, without a tokenizer.
 
-All tokenizers in use split at blanks before anything else: no token holds two words. So a prompt
-has at least as many tokens as words, whatever the model. What a model's template may leave out, as
-it does with earlier answers, is not counted.
+All tokenizers in use split text at blanks first, so no token contains two words, and a prompt has
+at least as many tokens as words. Text that a model's chat template may omit, such as earlier
+answers, does not count.
 """
 
 from __future__ import annotations
@@ -22,31 +22,37 @@ _MARKED = bytes(0x20 if byte in _BLANKS else 0x78 for byte in range(256))
 _NO_END = bytes(byte for byte in range(256) if byte not in b' \\",]')
 
 
-def tokens_beyond(seen: BodyFields, limit: int) -> int | None:
-    """How many tokens a prompt has at least, if that is more than ``limit``; else ``None``.
+def tokens_beyond(fields: BodyFields, limit: int) -> int | None:
+    """Return a lower bound for a prompt's tokens if it exceeds ``limit``; else ``None``.
 
-    What is looked at first shows of nearly all prompts that they are shorter, at little cost.
+    A cheap upper bound for the words, without decoding, comes first: it suffices for nearly all
+    prompts.
     """
-    if max(map(_words_at_most, (seen.messages, seen.input, seen.prompt))) <= limit:
+    if max(map(_words_at_most, (fields.messages, fields.input, fields.prompt))) <= limit:
         return None
-    found = (_in_conversation(seen.messages), _in_conversation(seen.input), _in_prompt(seen.prompt))
+    found = (
+        _in_conversation(fields.messages),
+        _in_conversation(fields.input),
+        _in_prompt(fields.prompt),
+    )
     return most if (most := max(found)) > limit else None
 
 
 def _words_at_most(text: Raw) -> int:
-    """A bound for the words in a JSON text, or the numbers: all that can end one is counted."""
+    """Return an upper bound for the words or numbers in a JSON text: the bytes that can end one."""
     return len(bytes(text).translate(None, _NO_END))
 
 
 def _in_conversation(text: Raw) -> int:
-    """The words of all messages but the assistant's, or of the one text in their place."""
+    """Return the words of all messages but the assistant's, or of a text in place of a list."""
     value = value_of(text) if text else None
     if isinstance(value, list):
-        return sum(map(_words, _said(value)))
+        return sum(map(_words, _texts(value)))
     return _words(value) if isinstance(value, str) else 0
 
 
-def _said(messages: list[Any]) -> Iterator[str]:
+def _texts(messages: list[Any]) -> Iterator[str]:
+    """Yield the texts of all messages but the assistant's."""
     for message in messages:
         if isinstance(message, dict) and message.get("role") != "assistant":
             content = message.get("content")
@@ -57,7 +63,10 @@ def _said(messages: list[Any]) -> Iterator[str]:
 
 
 def _in_prompt(text: Raw) -> int:
-    """The longest of the prompts: each is answered for itself, and may be given in tokens."""
+    """Return the length of the longest prompt, since each has an answer of its own.
+
+    Clients may send a prompt as text or as tokens.
+    """
     value = value_of(text) if text else None
     if not isinstance(value, list):
         return _length(value)
@@ -73,5 +82,6 @@ def _length(prompt: object) -> int:
 
 
 def _words(text: str) -> int:
+    # Faster than `str.split`, which would create every word: each byte becomes a blank or an x.
     marked = text.encode("utf-8", "surrogatepass").translate(_MARKED)
     return marked.count(b"x ") + marked.endswith(b"x")

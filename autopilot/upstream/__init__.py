@@ -1,1 +1,1 @@
-"""Connections to the upstream, kept and opened per origin."""
+"""Upstream connections and their pool, keyed by origin."""

@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection to the upstream, which carries calls one after another.
+"""Client side of one HTTP/1.1 connection to the upstream, which carries calls in sequence.
 
-It knows nothing of models, candidates or clients.
+Calls are never pipelined, and models, candidates and clients are unknown here.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """What a connection reports to."""
+    """The receiver of a connection's state changes: its opening, then its server in the pool."""
 
     def ready(self, connection: Connection) -> None:
-        """The connection was opened and, over TLS, verified; reported once."""
+        """The connection is open and, over TLS, verified; called once."""
 
     def idle(self, connection: Connection) -> None:
-        """The connection may carry another call."""
+        """The connection can carry another call."""
 
     def lost(self, connection: Connection) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
 
 
 @implementer(IHandshakeListener, IPushProducer)
 class Connection(protocol.Protocol):
-    """One connection to one origin, and the ``owner`` it reports to.
+    """One connection to one origin, which reports to its ``owner``.
 
-    As a producer the connection stands for the request body: the transport tells it whether all of
-    it has left this process, because a connection that still owes request bytes must not carry a
-    second call.
+    It is registered with its transport as the producer of request bytes, although it writes a
+    request at once: the transport pauses it while request bytes wait in this process, and a
+    connection with such bytes must not carry another call (RFC 9112 §9.3).
     """
 
     def __init__(self, secure: bool, owner: Owner) -> None:
@@ -52,7 +52,7 @@ class Connection(protocol.Protocol):
         self._parser = ResponseParser()
         self._call: UpstreamCall | None = None
         self._reused = False
-        self._heard = False
+        self._received = False
         self._paused = False
         self._owes_request = False
         self.closing = False
@@ -60,7 +60,7 @@ class Connection(protocol.Protocol):
     # -- opening
 
     def connectionMade(self) -> None:
-        """TCP is open; over TLS the peer is not known yet."""
+        """Prepare the transport; over TLS the peer is not verified yet."""
         transport: Any = self.transport
         immediate_write.enable(_innermost(transport))
         if ITCPTransport.providedBy(transport):
@@ -71,60 +71,61 @@ class Connection(protocol.Protocol):
             self.owner.ready(self)
 
     def handshakeCompleted(self) -> None:
-        """The peer's certificate and name were verified; only now may a request leave."""
+        """Report readiness: TLS has verified the peer, so it may receive credentials."""
         self.owner.ready(self)
 
     # -- carrying a call
 
     def carry(self, call: UpstreamCall, reused: bool) -> None:
-        """Send the call's request and deliver the response to its handler."""
+        """Send the request of a call, and deliver the response to its handler."""
         self._parser.expect()
-        self._heard = False
+        self._received = False
         self._call = call
         self._reused = reused
         call.transport = self
-        # A call is never sent twice: a repeated request is a call of its own.
+        # Released, because it may be large: a call is sent once, and a repetition is a new call.
         payload, call.payload = call.payload, b""
         assert self.transport is not None
         self.transport.write(payload)
 
     def abort(self) -> None:
-        """Close at once, without waiting for the peer, also over TLS."""
+        """Close at once, without the closing handshake of TLS."""
         self._call = None
         self.closing = True
         transport: Any = self.transport
         transport.abortConnection()
 
     def pause(self) -> None:
-        """Let the response wait in the socket."""
+        """Stop reading, so that TCP flow control stops the upstream."""
         self._paused = True
         _innermost(self.transport).pauseProducing()
 
     def resume(self) -> None:
-        """Read on."""
+        """Resume reading."""
         self._paused = False
         _innermost(self.transport).resumeProducing()
 
     def pauseProducing(self) -> None:
-        """The transport holds more request bytes than the socket takes."""
+        """See `IPushProducer`: request bytes wait in the transport's buffer."""
         self._owes_request = True
 
     def resumeProducing(self) -> None:
-        """The request has left."""
+        """See `IPushProducer`: the socket has taken the whole request."""
         self._owes_request = False
 
     def stopProducing(self) -> None:
-        """The transport is closing; `connectionLost` follows."""
+        """See `IPushProducer`; `connectionLost` follows."""
 
     # -- the response
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse more of the response; bytes that belong to no call end the connection."""
+        """Parse more of the response, and deliver it to the call's handler."""
         call = self._call
         if call is None:
+            # Unsolicited bytes must not be taken for the next response (RFC 9112 §9.2).
             self.abort()
             return
-        self._heard = True
+        self._received = True
         parser = self._parser
         try:
             parser.parse(data)
@@ -132,7 +133,7 @@ class Connection(protocol.Protocol):
             parser.stop(error)
         parts = parser.parts
         if parts and parser.flowing:
-            # A chunk of a stream: the straight line.
+            # A chunk of a stream, the hot path: straight to the handler, which is the stream.
             call.handler.body(parts.pop() if len(parts) == 1 else parser.take_body())
             return
         head, body = parser.take(len(data))
@@ -142,9 +143,10 @@ class Connection(protocol.Protocol):
             call.handler.head(head, body)
 
     def _finish(self, call: UpstreamCall, head: ResponseHead | None, body: bytes) -> None:
-        """The response ends here; this connection is free before its handler knows.
+        """Free the connection, then deliver the end of the response.
 
-        The handler may send its next request at once, so from here on only locals count.
+        In this order, because the handler may send its next request at once, on this connection.
+        After `Owner.idle` only local variables belong to the ended call.
         """
         parser = self._parser
         complete, failed = parser.complete, parser.failed
@@ -152,7 +154,7 @@ class Connection(protocol.Protocol):
         if not parser.reusable or self._owes_request:
             self.abort()
         else:
-            if self._paused:  # over TLS several reads can arrive after the pause
+            if self._paused:  # TLS delivers what it has decrypted even after the pause
                 self.resume()
             self.owner.idle(self)
         if complete and head is not None:
@@ -168,12 +170,16 @@ class Connection(protocol.Protocol):
             call.handler.head(head, body)
         elif body:
             call.handler.body(body)
-        if call.transport is over:  # else the handler dropped the call
+        if call.transport is over:  # the handler has not aborted the call meanwhile
             call.transport = None
             call.handler.broken(UpstreamError(FailureReason.MALFORMED, internal=failed))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone, and with it the call, unless its end was the response's end."""
+        """Report the loss to the owner, and to the call, whose response it may end cleanly.
+
+        A body without a declared length ends with the connection (RFC 9112 §6.3), if the peer
+        closed it in order; a reset is never a clean end.
+        """
         self.closing = True
         immediate_write.disable(_innermost(self.transport))
         self.owner.lost(self)
@@ -184,23 +190,27 @@ class Connection(protocol.Protocol):
         if self._parser.until_close and reason.check(ConnectionDone):
             call.handler.end(b"")
         else:
-            stale = self._reused and not self._heard
+            # An idle connection that the server closed: safe to repeat (RFC 9112 §9.3.1).
+            stale = self._reused and not self._received
             call.handler.broken(UpstreamError(FailureReason.CONNECTION_LOST, stale=stale))
 
 
 class _Over:
-    """Stands in for the connection while the last of a response is delivered."""
+    """The transport of a call while the last part of a malformed response is delivered.
+
+    Its identity shows afterwards whether the handler aborted the call.
+    """
 
     __slots__ = ()
 
     def abort(self) -> None:
-        """The connection is no longer this call's."""
+        """Do nothing: the connection is closed already."""
 
     pause = resume = abort
 
 
 def _innermost(transport: Any) -> Any:
-    """Return the transport that owns the socket: only that one can pause reading, below TLS too."""
+    """Return the transport that owns the socket, below TLS: only it stops reading the socket."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport

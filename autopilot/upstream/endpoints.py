@@ -1,7 +1,7 @@
-"""Endpoints to the upstream, TLS verified (chain and name) wherever the scheme is https.
+"""Endpoints of the upstream servers; with TLS, chain and host name are verified.
 
-One TLS context and one endpoint per server, made at start: building a context reads the whole trust
-store, which blocks the reactor for milliseconds. There is no way to turn verification off.
+Each server has one TLS context and one endpoint, made at start: a context reads the whole trust
+store, which blocks the reactor for milliseconds. No setting turns verification off.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 def trust_root(ca_file: Path | None) -> Any:
-    """Whom to trust: the certificates of a PEM file, or what the system trusts.
+    """Return the trust root: the certificates of a PEM file, or those of the system.
 
     :raises OSError: the file cannot be read.
-    :raises ValueError: it holds no certificate.
+    :raises ValueError: the file holds no certificate.
     """
     if ca_file is None:
         return platformTrust()
@@ -49,9 +49,9 @@ def trust_root(ca_file: Path | None) -> Any:
 
 
 class VerifiedEndpoints:
-    """The endpoints to servers, each made once: those of ``origins`` now, others when asked for.
+    """Makes and keeps one endpoint per server; those of ``origins`` are made at once.
 
-    :raises ValueError: TLS refuses the host of an origin.
+    :raises ValueError: the host of an origin cannot be a TLS server name.
     """
 
     def __init__(self, reactor: Any, trust: Any, origins: Iterable[Origin] = ()) -> None:
@@ -73,14 +73,14 @@ class VerifiedEndpoints:
         plain = self._plain(origin)
         if not origin.secure:
             return plain
-        name = origin.host.removesuffix(".")  # no certificate has the final dot (RFC 6066 §3)
+        name = origin.host.removesuffix(".")  # certificates have no final dot (RFC 6066 §3)
         options = optionsForClientTLS(
             name, trustRoot=self._trust, acceptableProtocols=[b"http/1.1"]
         )
         return TLSEndpoint(options, plain, self._reactor)
 
     def _plain(self, origin: Origin) -> IStreamClientEndpoint:
-        """The way without TLS; an address needs no lookup: no resolver thread, no race."""
+        """Return the endpoint below TLS; an IP address is not resolved, which saves a thread."""
         try:
             address = ip_address(origin.host)
         except ValueError:

@@ -1,8 +1,8 @@
-"""The upstream pool: keep-alive connections by origin, opened over Twisted endpoints.
+"""Pool of keep-alive connections to the upstream, opened over Twisted endpoints.
 
-It is a cache, not a limit: a call never waits for a connection to become idle. Idle connections are
-kept for less time than servers keep theirs, and the newest is used first, so that a call seldom
-meets a connection that the server is just closing.
+It is a cache, not a limit: without an idle connection a call opens one instead of waiting. Idle
+connections are kept for less time than servers keep theirs, and the newest is used first, so that a
+call seldom meets a connection that the server is just closing (RFC 9112 §9.3.1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Origin(NamedTuple):
-    """Where calls go: scheme, host, port and the path every request path is appended to."""
+    """A server, and the base path to which the path of a request is appended."""
 
     scheme: str
     host: str
@@ -37,7 +37,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """The origin of an ``http`` or ``https`` URL that configuration has checked."""
+        """Return the origin of an ``http`` or ``https`` URL that the settings have validated."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         return cls(
@@ -49,26 +49,26 @@ class Origin(NamedTuple):
 
     @property
     def secure(self) -> bool:
-        """Whether the way there is TLS."""
+        """Whether connections use TLS."""
         return self.scheme == "https"
 
     @property
     def host_field(self) -> bytes:
-        """The ``Host`` field: with the port only where it is not the scheme's own."""
+        """The ``Host`` value, with the port unless it is the scheme's default (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.secure else 80
         return (host if self.port == default else f"{host}:{self.port}").encode("ascii")
 
 
 class EndpointMaker(Shape):
-    """Makes the endpoint to an origin, with TLS around it where the origin asks for it."""
+    """Makes the endpoint of an origin, with TLS if its scheme is https."""
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
-        """Return the endpoint to ``origin``."""
+        """Return the endpoint of ``origin``."""
 
 
 class Pool:
-    """Keep-alive connections by origin.
+    """Dispatches calls to connections, and keeps idle connections for later calls.
 
     ``size`` bounds the idle connections kept for all origins together; ``idle`` is in seconds.
     """
@@ -94,22 +94,22 @@ class Pool:
 
     @property
     def open_connections(self) -> int:
-        """Connections that exist, busy, idle or still opening."""
+        """The number of connections: busy, idle or still opening."""
         return len(self._open) + sum(1 for each in self._openings if each.connection is None)
 
     def dispatch(
         self, origin: Origin, call: UpstreamCall, *, fresh: bool = False, timeout: float
     ) -> None:
-        """Send ``call`` to ``origin``, on an idle connection if there is one and not ``fresh``.
+        """Send ``call`` to ``origin``, on an idle connection if one exists, unless ``fresh``.
 
-        ``timeout``: seconds for opening a connection: name lookup, TCP and the TLS handshake.
+        ``timeout`` limits the opening of a connection (name look-up, TCP and TLS), in seconds.
         """
         server = self._servers.get(origin)
         if server is None:
             server = self._servers[origin] = _Server(self)
         idle = server.connections
         while idle and not fresh:
-            connection, _ = idle.popitem()
+            connection, _ = idle.popitem()  # the newest
             self._idle_count -= 1
             if not connection.closing:
                 connection.carry(call, reused=True)
@@ -117,7 +117,7 @@ class Pool:
         self._open_for(origin, server, call, timeout)
 
     def close(self) -> None:
-        """Close every connection, opening ones too; those made later are closed after use."""
+        """Close every connection, also those being opened; later ones close after their call."""
         self._closed = True
         self._sweep.clear()
         for opening in list(self._openings):
@@ -139,7 +139,7 @@ class Pool:
         opening.start(self._endpoint(origin), _ConnectionFactory(build), timeout)
 
     def forget(self, server: _Server, connection: Connection) -> None:
-        """Drop a connection that is gone."""
+        """Remove a closed connection."""
         self._open.discard(connection)
         if server.connections.pop(connection, None) is not None:
             self._idle_count -= 1
@@ -147,7 +147,7 @@ class Pool:
                 self._sweep.clear()
 
     def _close_expired(self) -> None:
-        """Close what has been idle too long; each server's connections are ordered by age."""
+        """Close connections idle for too long; those of a server are ordered by age."""
         now = self._clock.seconds()
         oldest: float | None = None
         for server in self._servers.values():
@@ -157,7 +157,7 @@ class Pool:
                 if since + self._idle_seconds > now:
                     oldest = since if oldest is None else min(oldest, since)
                     break
-                # Out of the table at once: it is lost only in a later turn of the reactor.
+                # Removed at once: its loss is reported only in a later turn of the reactor.
                 del idle[connection]
                 self._idle_count -= 1
                 connection.abort()
@@ -166,7 +166,7 @@ class Pool:
 
 
 class _Server:
-    """The idle connections to one origin, oldest first, and the owner of those that were opened."""
+    """The idle connections to one origin, oldest first; the owner of its open connections."""
 
     __slots__ = ("_pool", "connections")
 
@@ -175,7 +175,7 @@ class _Server:
         self.connections: dict[Connection, float] = {}
 
     def ready(self, connection: Connection) -> None:
-        """See `Owner`; reported to the opening."""
+        """See `Owner`; the opening handles it."""
 
     def idle(self, connection: Connection) -> None:
         """See `Owner`: keep the connection for the next call, or close it."""
@@ -194,9 +194,9 @@ class _Server:
 
 
 class _Opening:
-    """One connection being opened for one call: from the endpoint to the handshake's end.
+    """The opening of a connection for one call, until the end of the TLS handshake.
 
-    Until then it owns the connection, and stands in for it as the call's transport.
+    Until then it owns the connection, and is the transport of the call.
     """
 
     def __init__(
@@ -204,65 +204,65 @@ class _Opening:
         clock: IReactorTime,
         call: UpstreamCall,
         server: _Server,
-        over: Callable[[_Opening], None],
+        ended: Callable[[_Opening], None],
     ) -> None:
         self._server = server
         self.connection: Connection | None = None
         self._call: UpstreamCall | None = call
-        self._over = over
+        self._ended = ended
         self._deadline = Deadline(clock, self._expired)
         self._connecting: Deferred[IProtocol] | None = None
         call.transport = self
 
     def start(self, endpoint: IStreamClientEndpoint, factory: Factory, timeout: float) -> None:
-        """Open the connection, in at most ``timeout`` seconds."""
+        """Start opening the connection, in at most ``timeout`` seconds."""
         self._deadline.set(timeout)
         try:
             self._connecting = connecting = endpoint.connect(factory)
         except BaseException:
-            self._leave()
+            self._detach()
             raise
         connecting.addCallbacks(self._connected, self._failed)
 
     def ready(self, connection: Connection) -> None:
-        """See `Owner`: the connection may carry the call now."""
+        """See `Owner`: give the connection to the server, and send the call on it."""
         connection.owner = self._server
-        call = self._leave()
+        call = self._detach()
         if call is None:
             connection.abort()
         else:
             connection.carry(call, reused=False)
 
     def idle(self, connection: Connection) -> None:
-        """See `Owner`; a connection that was never ready is never idle."""
+        """See `Owner`; never called, because the connection has not carried a call."""
 
     def lost(self, connection: Connection) -> None:
-        """See `Owner`: the connection closed before it was ready."""
+        """See `Owner`: the connection closed before it was ready, so the call fails."""
         self._server.lost(connection)
         self._fail(FailureReason.CONNECT_ERROR)
 
     def abort(self) -> None:
-        """The connection is no longer wanted."""
-        if self._leave() is not None:
+        """See `Transport`: stop opening the connection."""
+        if self._detach() is not None:
             self._stop()
 
     def pause(self) -> None:
-        """Nothing is read before there is a connection."""
+        """See `Transport`; nothing is read before the connection is ready."""
 
     resume = pause
 
     def _connected(self, _: object) -> None:
         self._connecting = None
-        # Twisted's endpoints put a wrapper around the protocol until this moment, which from now on
-        # would only cost a call for each read.
+        # Twisted's endpoints wrap the protocol to learn that it connected. Bypass the wrapper now:
+        # it would cost a call for each read.
         connection = self.connection
         transport: Any = None if connection is None else connection.transport
         if isinstance(getattr(transport, "protocol", None), _WrappingProtocol):
             transport.protocol = connection
 
     def _failed(self, _: Failure) -> None:
-        # Lookup, refusal, TLS or our own cancellation: there is no connection. The failure's text
-        # may hold addresses, so it is dropped.
+        # The look-up, the connection or TLS failed, or `_stop` cancelled it. The failure is dropped
+        # because its text may hold addresses.
         self._connecting = None
         self._fail(FailureReason.CONNECT_ERROR)
 
@@ -270,15 +270,16 @@ class _Opening:
         self._fail(FailureReason.CONNECT_TIMEOUT)
 
     def _fail(self, reason: FailureReason) -> None:
-        call = self._leave()
+        call = self._detach()
         if call is not None:
             self._stop()
             call.transport = None
             call.handler.broken(UpstreamError(reason))
 
-    def _leave(self) -> UpstreamCall | None:
-        self._deadline.close()  # it refers to this opening in turn
-        self._over(self)
+    def _detach(self) -> UpstreamCall | None:
+        """End the opening, and return its call, which it no longer carries."""
+        self._deadline.close()  # breaks the reference cycle with this opening
+        self._ended(self)
         call, self._call = self._call, None
         return call
 

@@ -1,4 +1,4 @@
-"""Where requests of one endpoint go, with the parts of their head that never change."""
+"""The target of an endpoint's upstream requests, with the constant parts of their head."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autopilot.upstream.pool import Origin
 
 
 class RequestTarget(Struct, frozen=True, gc=False):
-    """An origin and a path, ready to be written: once for an endpoint, not for each request."""
+    """An origin and a path, encoded once per endpoint instead of once per request."""
 
     origin: Origin
     start: bytes
@@ -18,7 +18,11 @@ class RequestTarget(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, origin: Origin, path: bytes) -> RequestTarget:
-        """Return the target for ``POST`` of ``path``, which is appended to the origin's own."""
+        """Return the target of a ``POST`` to ``path``, appended to the origin's base path.
+
+        ``Accept-Encoding: identity``, because the router inspects responses and the client's own
+        preference does not pass (contract §7).
+        """
         return cls(
             origin,
             b"POST %b%b" % (origin.base_path.encode("ascii"), path),
@@ -26,9 +30,10 @@ class RequestTarget(Struct, frozen=True, gc=False):
         )
 
     def request(self, query: bytes, lines: bytes, pieces: Sequence[bytes | memoryview]) -> bytes:
-        """Return a complete request (RFC 9112 §3) with the body that ``pieces`` make.
+        """Return a complete request (RFC 9112 §3) with ``pieces`` joined as its body.
 
-        ``lines`` are the fields that go up, each with its line end.
+        ``lines`` are the client's fields to forward, each with its line end. One joined value costs
+        one write, and one system call, however large the body is.
         """
         length = sum(map(len, pieces))
         if query:

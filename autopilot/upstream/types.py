@@ -1,7 +1,7 @@
-"""One request on its way upstream: its handle, what can come back, and who handles that.
+"""Types of an upstream call: its handle, its transport, its response handler and its error.
 
-Values and shapes only. A transport (a connection, or the opening of one) carries a call; an attempt
-or a stream handles its response.
+A transport (a connection, or the opening of one) carries a call; an attempt or a stream handles the
+response.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from autopilot.routing.failure_reason import FailureReason
 
 
 class UpstreamError(Struct, frozen=True, gc=False):
-    """A call that ended without a complete response; and why.
+    """The failure of a call before a complete response.
 
-    ``stale`` marks a reused connection that closed before any byte of the response: the server had
-    most likely closed it while it was idle, so the request may safely be sent once more (RFC 9112
-    §9.3.1). ``internal`` marks a fault of the router's own, already logged.
+    ``stale``: a reused connection closed before any byte of the response. Most likely the server
+    closed it while it was idle, so the router sends the request once more (RFC 9112 §9.3.1).
+    ``internal``: an exception in the router's own code, already logged.
     """
 
     reason: FailureReason
@@ -28,39 +28,39 @@ class UpstreamError(Struct, frozen=True, gc=False):
 
 
 class ResponseHandler(Protocol):
-    """Takes a response as it arrives. After ``whole``, ``end`` or ``broken`` nothing follows."""
+    """Receives a response as it arrives; ``whole``, ``end`` or ``broken`` is the last call."""
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
-        """One read of the socket brought the complete response."""
+        """Handle a complete response that arrived in one read."""
 
     def head(self, head: ResponseHead, body: bytes) -> None:
-        """The final response head has arrived, and what of the body came in the same read."""
+        """Handle the head of the final response, with the body bytes of the same read."""
 
     def body(self, data: bytes) -> None:
-        """Body bytes have arrived, as many as one read of the socket brought; never none."""
+        """Handle the body bytes of one read, at least one byte."""
 
     def end(self, body: bytes) -> None:
-        """The response is complete; ``body`` is what came of it in the same read, if anything."""
+        """Handle the end of the response, with the body bytes of the same read, if any."""
 
     def broken(self, error: UpstreamError) -> None:
-        """No complete response will come."""
+        """Handle a failure: the response will not be complete."""
 
 
 class Transport(Protocol):
-    """What carries an open call: a connection, or the opening of one."""
+    """Carries an open call: a connection, or the opening of one."""
 
     def abort(self) -> None:
-        """Close at once and report nothing."""
+        """Close at once, without a call of the handler."""
 
     def pause(self) -> None:
         """Stop reading from the upstream."""
 
     def resume(self) -> None:
-        """Read again."""
+        """Resume reading from the upstream."""
 
 
 class UpstreamCall:
-    """One request on its way upstream, and the handle to stop it.
+    """One upstream request, and the handle to pause or abort it.
 
     ``handler`` may be replaced while the call is open: at commit the stream takes over, so that the
     rest of the response does not pass through the state machine.
@@ -74,9 +74,9 @@ class UpstreamCall:
         self.transport: Transport | None = None
 
     def abort(self) -> None:
-        """Drop the call and its connection at once; the handler is called no more.
+        """Abort the call and close its connection; the handler receives nothing more.
 
-        Does nothing once the call is over.
+        Without effect once the call has ended.
         """
         transport, self.transport = self.transport, None
         if transport is not None:
@@ -88,6 +88,6 @@ class UpstreamCall:
             self.transport.pause()
 
     def resume(self) -> None:
-        """Read the response again."""
+        """Resume reading the response."""
         if self.transport is not None:
             self.transport.resume()
