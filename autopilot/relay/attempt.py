@@ -1,4 +1,4 @@
-"""One upstream attempt: what is known of it so far, and which of its deadlines is the nearest."""
+"""One upstream attempt: its progress until commit, and its nearest deadline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Expiry(StrEnum):
-    """Which deadline passed. Those that fail the attempt carry the reason of its failure."""
+    """The deadlines of an exchange. The value of those that fail an attempt is the reason."""
 
     TOTAL = "total_deadline"
     ERROR_BODY = "error_body_timeout"
@@ -29,21 +29,21 @@ class Expiry(StrEnum):
 
 
 class AttemptOwner(Protocol):
-    """Takes what an attempt's response brings, until it commits."""
+    """Receives the events of an attempt's response until commit: the exchange."""
 
     def take(self, given: Input, attempt: Attempt | None, *details: Any) -> None:
-        """Run the step for an input."""
+        """Run the step for an input, with the attempt that it belongs to."""
 
 
 class Attempt:
-    """One try of one candidate, and the handler of its response until commit.
+    """One request to one candidate, and the handler of its response until commit.
 
-    It says of each event which attempt it belongs to, so that a second attempt may run beside the
-    first. ``last``: no candidate is left to turn to. ``allowance``: seconds to the first part of
-    the answer while another candidate is left. ``replayed``: the request is sent once more, on a
-    fresh connection. ``ended`` and ``error`` say how the response ended while its bytes were still
-    ``held``. ``first_content``: seconds to the first part of a streamed answer, once it is there.
-    Times are clock seconds.
+    It passes each event on together with itself, so that a second attempt could run at the same
+    time. ``last``: no further candidate remains. ``allowance``: seconds until the first part of the
+    answer if another candidate remains. ``replayed``: the request has been repeated on a new
+    connection. ``ended`` and ``error`` record how the response ended while its bytes were still
+    ``held``. ``first_content``: seconds until the first part of a streamed answer, once it has
+    arrived. Times are clock times in seconds.
     """
 
     __slots__ = (
@@ -89,7 +89,7 @@ class Attempt:
         self.error: UpstreamError | None = None
         self.first_content: float | None = None
 
-    # -- the response's events, passed on under this attempt's name
+    # -- events of the response
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
@@ -111,7 +111,7 @@ class Attempt:
         """See `ResponseHandler`."""
         self._owner.take(Input.BROKEN, self, error)
 
-    # -- what is known
+    # -- progress
 
     def hold(self, data: bytes) -> None:
         """Keep body bytes until the attempt commits or fails."""
@@ -119,7 +119,7 @@ class Attempt:
         self.held_bytes += len(data)
 
     def release_held(self) -> bytes:
-        """Return what was held, to be relayed; nothing is held any longer."""
+        """Return the held bytes, to be relayed, and hold none."""
         held, self.held = self.held, []
         return held[0] if len(held) == 1 else b"".join(held)
 
@@ -135,10 +135,10 @@ class Attempt:
         return None if self.response is None else self.response.status
 
     def nearest(self, timeouts: Timeouts, *, stream: bool) -> tuple[float, Expiry]:
-        """Return the clock time of the nearest deadline before commit, and which it is."""
+        """Return the nearest deadline before commit, with its clock time."""
         if self.response is None:
-            # The platform sends a head with the first token of a stream, and with a plain answer
-            # only when the whole of it is there (contract §6, deadlines).
+            # The platform sends the head of a stream with its first token, but that of any other
+            # response only when the response is complete (contract §6, deadlines).
             due = self.started + (timeouts.header if stream else timeouts.unary), Expiry.HEADER
         elif self.commit_policy is None:
             return self.head_at + timeouts.error_body, Expiry.ERROR_BODY

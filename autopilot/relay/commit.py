@@ -1,8 +1,8 @@
-"""Commit policies: when enough of a 2xx response has arrived to relay it (contract §6).
+"""Commit policies, which decide when a 2xx response can be relayed (contract §6).
 
-Until then its bytes are held and another candidate can still answer. The exchange holds them and
-relays them verbatim; a policy only decides. Its decision depends on the bytes alone, never on how
-they were cut into chunks.
+Until then the exchange holds its bytes, and another candidate can still replace it. Afterwards the
+exchange relays them verbatim. A decision depends on the bytes only, never on the boundaries of
+chunks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_HELD_BYTES = 262144
 
 
 class CommitDecision(Enum):
-    """What to do with the bytes held so far."""
+    """A decision about the bytes held so far."""
 
     HOLD = "wait for more"
     COMMIT = "relay them"
@@ -30,21 +30,21 @@ class CommitDecision(Enum):
 
 
 class CommitPolicy(Protocol):
-    """Judges a 2xx response as its body arrives."""
+    """Inspects a 2xx response as its body arrives, and decides when to relay it."""
 
     @property
     def answered(self) -> bool:
-        """Whether part of the answer has been seen, even if it is still held."""
+        """Whether part of the answer has arrived, even if it is still held."""
 
     def feed(self, data: bytes) -> CommitDecision:
-        """More body bytes have arrived."""
+        """Inspect more body bytes, and decide."""
 
     def end(self) -> CommitDecision:
-        """The response ended cleanly; never ``HOLD``."""
+        """Decide after a clean end of the response; never ``HOLD``."""
 
 
 class FirstByte:
-    """Commit at the first body byte, or at a clean end without one."""
+    """Commits at the first body byte, or at a clean end without one."""
 
     answered = False
 
@@ -58,35 +58,37 @@ class FirstByte:
 
 
 class FirstContent:
-    """Commit at the first event that carries part of the answer.
+    """Commits at the first event that carries part of the answer.
 
-    Comments are no events; a response that keeps its answer back for `MAX_HELD_EVENTS` events or
-    more than `MAX_HELD_BYTES` is committed as it is.
+    Comments do not count as events. A response without part of an answer in `MAX_HELD_EVENTS`
+    events or `MAX_HELD_BYTES` bytes is committed as well, to bound memory and delay.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._events = Events(MAX_HELD_BYTES)
-        self._seen = 0
+        self._event_count = 0
         self._room = MAX_HELD_BYTES
         self.answered = False
 
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""
         room, self._room = self._room, self._room - len(data)
-        verdict = self._judge(self._events.feed(data[:room]))
+        decision = self._decide(self._events.feed(data[:room]))
         return (
-            CommitDecision.COMMIT if verdict is CommitDecision.HOLD and self._room < 0 else verdict
+            CommitDecision.COMMIT
+            if decision is CommitDecision.HOLD and self._room < 0
+            else decision
         )
 
     def end(self) -> CommitDecision:
         """See `CommitPolicy`."""
-        verdict = self._judge(self._events.close())
-        return CommitDecision.EMPTY if verdict is CommitDecision.HOLD else verdict
+        decision = self._decide(self._events.close())
+        return CommitDecision.EMPTY if decision is CommitDecision.HOLD else decision
 
-    def _judge(self, events: Iterable[Event]) -> CommitDecision:
+    def _decide(self, events: Iterable[Event]) -> CommitDecision:
         for event in events:
-            self._seen += 1
+            self._event_count += 1
             match meaning(event, self._dialect):
                 case Meaning.ERROR:
                     return CommitDecision.ERROR
@@ -95,13 +97,13 @@ class FirstContent:
                 case Meaning.CONTENT | Meaning.FINISH:
                     self.answered = True
                     return CommitDecision.COMMIT
-            if self._seen >= MAX_HELD_EVENTS:
+            if self._event_count >= MAX_HELD_EVENTS:
                 return CommitDecision.COMMIT
         return CommitDecision.HOLD
 
 
 class WholeStream:
-    """Commit at the clean end of a stream that said it was complete, or beyond ``max_bytes``."""
+    """Commits at the clean end of a stream with a finish reason, or beyond ``max_bytes``."""
 
     def __init__(self, dialect: Dialect, max_bytes: int) -> None:
         self._dialect = dialect
@@ -113,18 +115,18 @@ class WholeStream:
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""
         room, self._room = self._room, self._room - len(data)
-        if self._fails(self._events.feed(data[:room])):
+        if self._has_error(self._events.feed(data[:room])):
             return CommitDecision.ERROR
         return CommitDecision.COMMIT if self._room < 0 else CommitDecision.HOLD
 
     def end(self) -> CommitDecision:
         """See `CommitPolicy`."""
-        if self._fails(self._events.close()):
+        if self._has_error(self._events.close()):
             return CommitDecision.ERROR
         return CommitDecision.COMMIT if self._finished else CommitDecision.EMPTY
 
-    def _fails(self, events: Iterable[Event]) -> bool:
-        """Take note of ``events``; whether one of them reports an error."""
+    def _has_error(self, events: Iterable[Event]) -> bool:
+        """Inspect ``events``, and return whether one of them reports an error."""
         for event in events:
             match meaning(event, self._dialect):
                 case Meaning.ERROR:
@@ -137,7 +139,7 @@ class WholeStream:
 
 
 class WholeBody:
-    """Commit at the clean end of a response that is not a stream, or beyond ``max_bytes``."""
+    """Commits at the clean end of a response that is not a stream, or beyond ``max_bytes``."""
 
     def __init__(self, max_bytes: int) -> None:
         self._room = max_bytes
@@ -159,7 +161,8 @@ def commit_policy(
 ) -> CommitPolicy:
     """Return the policy for one response.
 
-    With no candidate left there is nothing to wait for, except wholeness.
+    The last candidate commits at its first byte even under ``content``, since none could replace
+    it; only ``complete`` still waits, as the client asked for an answer in full or none.
     """
     if commit is Commit.COMPLETE:
         return WholeStream(dialect, max_bytes) if is_stream else WholeBody(max_bytes)

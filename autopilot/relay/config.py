@@ -1,6 +1,6 @@
-"""The data plane's own configuration, mapped from the settings in `wiring`.
+"""Configuration of the data plane, mapped from the settings in `wiring`.
 
-It is replaced whole on a reload; an exchange keeps the one that it began with.
+A reload replaces the whole value; an exchange keeps the one with which it began.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long each phase of an exchange may take, in seconds (contract §6, deadlines).
+    """The longest duration of each phase of an exchange, in seconds (contract §6, deadlines).
 
-    ``failover_after`` is the allowance of a stream while another candidate is left.
+    ``failover_after`` limits the wait for a stream's first content while another candidate remains.
     """
 
     connect: float
@@ -34,7 +34,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """How requests are admitted, tried and relayed. Sizes are in bytes."""
+    """The rules for admission, attempts and relaying. Sizes are in bytes."""
 
     parsing: ParseConfig
     timeouts: Timeouts

@@ -1,7 +1,7 @@
-"""The streaming dialects the relay meets, and what one event of each means before the commit point.
+"""Meaning of the server-sent events of each streaming dialect.
 
 OpenAI's chat and text completions, Anthropic's messages and OpenAI's responses all stream
-server-sent events; they differ in which events only announce that an answer is coming.
+server-sent events. They differ in the events that precede the answer and that end it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from autopilot.request.json_scan import value_of
 
 
 class Meaning(Enum):
-    """What an event says about the answer."""
+    """The meaning of an event for the answer."""
 
     EMPTY = "nothing of the answer yet"
     CONTENT = "part of the answer"
@@ -25,7 +25,7 @@ class Meaning(Enum):
     ERROR = "there will be no answer"
 
 
-SPEECH_MEMBERS = (
+ANSWER_MEMBERS = (
     "content",
     "reasoning_content",
     "reasoning",
@@ -34,7 +34,9 @@ SPEECH_MEMBERS = (
     "refusal",
     "audio",
 )
-_START_UP = frozenset(
+"""The members of a chat completion's ``delta`` that carry part of the answer."""
+
+_PRELIMINARY = frozenset(
     {
         "message_start",
         "ping",
@@ -51,7 +53,7 @@ _FAILED = frozenset({"error", "response.failed"})
 
 
 def meaning(event: Event, dialect: Dialect) -> Meaning:
-    """What ``event`` means in ``dialect``; one that cannot be read means nothing."""
+    """Return the meaning of an event; ``EMPTY`` if it cannot be parsed."""
     if event.bare:
         return Meaning.ERROR if is_error(event.data) else Meaning.EMPTY
     if event.name == b"error":
@@ -61,18 +63,18 @@ def meaning(event: Event, dialect: Dialect) -> Meaning:
     value = value_of(event.data)
     if not isinstance(value, dict):
         return Meaning.EMPTY
-    if value.get("error") or value.get("object") == "error":
+    if value.get("error") or value.get("object") == "error":  # `_reports_error`, inlined
         return Meaning.ERROR
     return _READERS[dialect](value)
 
 
 def is_error(data: bytes) -> bool:
-    """Whether ``data`` is a JSON object that reports an error."""
+    """Return whether ``data`` is a JSON object that reports an error."""
     return _reports_error(_object(data))
 
 
 def error_text(data: bytes) -> str | None:
-    """The text of an error object, in whichever of the usual places it stands."""
+    """Return the message of an error object, from any of its usual members; None without one."""
     value = _object(data)
     error = value.get("error")
     if isinstance(error, dict):
@@ -82,27 +84,27 @@ def error_text(data: bytes) -> str | None:
 
 
 def _reports_error(value: dict[str, Any]) -> bool:
-    """OpenAI and Anthropic have a member for it; some engines write the error without one."""
+    # OpenAI and Anthropic have a member `error`; vLLM sends the error's own object.
     return bool(value.get("error")) or value.get("object") == "error"
 
 
 def _of_completions(value: dict[str, Any]) -> Meaning:
     choices = value.get("choices")
-    found = Meaning.EMPTY
+    result = Meaning.EMPTY
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):
             continue
         if choice.get("finish_reason"):
             return Meaning.FINISH
         delta = choice.get("delta")
-        if choice.get("text") or (isinstance(delta, dict) and any(map(delta.get, SPEECH_MEMBERS))):
-            found = Meaning.CONTENT
-    return found
+        if choice.get("text") or (isinstance(delta, dict) and any(map(delta.get, ANSWER_MEMBERS))):
+            result = Meaning.CONTENT
+    return result
 
 
 def _of_typed_events(value: dict[str, Any]) -> Meaning:
     kind = value.get("type")
-    if not isinstance(kind, str) or kind in _START_UP:
+    if not isinstance(kind, str) or kind in _PRELIMINARY:
         return Meaning.EMPTY
     if kind in _FAILED:
         return Meaning.ERROR

@@ -1,8 +1,8 @@
-"""The client's side of an exchange, as the data plane needs it.
+"""Interface between the data plane and the client's side of an exchange.
 
 The web layer implements it over its channel and over Twisted requests; tests implement it in
-memory. Before ``whole``, ``commit`` or ``refuse`` nothing is written; after ``whole``, ``finish``,
-``cut``, ``abort``, ``refuse`` or the client's leaving nothing may be called.
+memory. ``whole``, ``commit`` or ``refuse`` is the first call that writes. After ``whole``,
+``finish``, ``cut``, ``abort``, ``refuse`` or the client's disconnection no method may be called.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class ClientRequest(Struct, frozen=True, gc=False):
-    """One client request as the web layer read it.
+    """One client request, as parsed by the web layer.
 
-    ``path`` is the path upstream, whatever prefix the router is mounted under; ``peer`` the TCP
-    peer's address.
+    ``path`` is the upstream's, without the prefix under which the router is mounted; ``peer`` is
+    the address of the TCP peer.
     """
 
     dialect: Dialect
@@ -37,16 +37,15 @@ class ClientRequest(Struct, frozen=True, gc=False):
     request_id: str
 
     def __repr__(self) -> str:
-        """Show only what the router itself decided."""
+        """Show only values that the router has chosen: nothing from the client may reach a log."""
         return f"ClientRequest({self.dialect!r}, {self.path!r}, request_id={self.request_id!r})"
 
 
 class CommittedHead(Struct, frozen=True, gc=False):
-    """The response head that the client gets.
+    """The response head for the client.
 
-    ``framed``: one of the ``fields`` says how long the body is, and holds. ``streams``: the body is
-    an event stream. ``rechunk``: the body may change on its way, so that no length of the
-    upstream's can hold.
+    ``framed``: one of the ``fields`` is a valid Content-Length. ``streams``: the body is an event
+    stream. ``rechunk``: the guard may change the body, so the upstream's Content-Length is invalid.
     """
 
     status: int
@@ -65,34 +64,34 @@ class Downstream(Protocol):
 
     @property
     def committed(self) -> bool:
-        """Whether anything was written."""
+        """Whether anything has been written."""
 
     def timer(self, expired: Callable[[], None]) -> Deadline:
-        """Lend a deadline that calls ``expired``; it is taken back when the response is over."""
+        """Lend a deadline that calls ``expired``, until the response has ended."""
 
     def whole(self, head: CommittedHead, body: bytes) -> None:
         """Write a complete response and end it cleanly."""
 
     def commit(self, head: CommittedHead, body: bytes) -> None:
-        """Write the response head and the first of the body, which may be empty."""
+        """Write the response head and the first body bytes, which may be empty."""
 
     def write(self, data: bytes) -> None:
-        """Write body bytes; they are on their way now, unless the socket is full."""
+        """Write body bytes; they reach the socket before this returns, unless it is full."""
 
     def finish(self, data: bytes) -> None:
         """Write the last body bytes, which may be empty, and end the response cleanly."""
 
     def cut(self) -> None:
-        """End the response so that the client sees it is incomplete, after what was written."""
+        """Close after the written bytes, in a way that shows the client an incomplete response."""
 
     def abort(self) -> None:
-        """Drop the client's connection at once."""
+        """Close the client's connection at once."""
 
     def refuse(self, error: RouterError) -> None:
-        """Answer with an error of the router's own and end."""
+        """Write a complete error response."""
 
     def error_event(self, error: RouterError) -> bytes:
         """Return the error as a server-sent event in the dialect of the endpoint."""
 
     def produce(self, producer: IPushProducer) -> None:
-        """Let ``producer`` know when the client takes no more, and when it does again."""
+        """Register ``producer``, to pause while the client does not read."""

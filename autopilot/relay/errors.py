@@ -1,4 +1,4 @@
-"""What a client is told when no upstream response is left to give it: one table, cause to error."""
+"""The errors for requests without an upstream response to relay (contract §8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from autopilot.routing.router_error import RouterError
 OUT_OF_TIME = RouterError(
     504, "upstream_header_timeout", "No upstream answered within the time allowed in total."
 )
-# Another router, or the next one at this address, may take it at once.
+# Another router, or the next process at this address, may accept a retry at once.
 SHUTTING_DOWN = RouterError(
     503, "draining", "The router is shutting down; try again.", retry_after=1
 )
@@ -32,5 +32,5 @@ _BY_REASON = {
 
 
 def given_up(reason: FailureReason, began: bool) -> RouterError:
-    """The error for the last attempt's failure; ``began``: part of its body had been held."""
+    """Return the error for the last attempt's failure; ``began``: part of its body arrived."""
     return _INCOMPLETE if began else _BY_REASON.get(reason, _NO_CONNECTION)

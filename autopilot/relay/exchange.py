@@ -1,11 +1,11 @@
-"""One request from its plan to its record: attempts, commit, stream or error.
+"""Exchange: the handling of one request from its plan to its record.
 
 `exchange_states` says which step takes an input in which state; `exchange_machine` runs the step,
-which returns the next state. Before commit nothing has been written to the client; after it nothing
-is retried (contract §6).
+which returns the next state. Nothing is written to the client before commit, and nothing is retried
+after it (contract §6).
 
-Whatever a step or a collaborator raises, the client gets a 500 before commit and a cut after it,
-there is one record, and every resource is released.
+If a step or a collaborator raises, the client receives a 500 before commit and a broken connection
+after it; the exchange leaves one record and releases every resource.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from autopilot.upstream.target import RequestTarget
 
 MAX_DECIDING_BYTES = 65536
-# A client may send a model name as long as its request; a record is kept and logged.
+# Records are kept and logged, and a client may send a name as long as its request allows.
 _LONGEST_NAME = 256
 _UPSTREAM_FAULTS = frozenset(
     {
@@ -71,10 +71,9 @@ _UPSTREAM_FAULTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Collaborators:
-    """What all exchanges of a router share.
+    """The objects that all exchanges share.
 
-    ``client`` returns the hash of a request's client. ``released`` is called when an exchange holds
-    nothing more.
+    ``client`` returns the hash of a request's client. An exchange calls ``released`` when it ends.
     """
 
     seconds: Callable[[], float]
@@ -87,7 +86,7 @@ class Collaborators:
 
 
 class Exchange(ExchangeMachine):
-    """One exchange: the steps of its transition table, and what they need to know."""
+    """One exchange: the steps of the transition table, and their data."""
 
     __slots__ = (
         "_attempts",
@@ -160,19 +159,19 @@ class Exchange(ExchangeMachine):
     # -- attempts
 
     def _try_first(self, now: float) -> State:
-        # The plan has put cooling models last already.
+        # No cooling models to defer: the plan has put them last.
         return self._begin(self._candidates.take(frozenset()), now)
 
     def _try_next(self, now: float) -> State:
-        """Turn to the next candidate, unless it would come too late."""
-        if now >= self._total_due:  # other deadlines may pass at the same time
+        """Try the next candidate, unless the total deadline has passed."""
+        if now >= self._total_due:  # its timer may expire in the same turn as another
             return self._refuse(OUT_OF_TIME, now)
         self._current.drop_call()
         cooling = self._shared.tables.breaker.cooling(self._client(), now)
         return self._begin(self._candidates.take(cooling), now)
 
     def _begin(self, candidate: Candidate, now: float) -> State:
-        """Begin an attempt on a candidate that was taken from those left."""
+        """Begin an attempt with a candidate taken from the queue."""
         model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
         allowance = None
         if self._parsed.body.stream and not last:
@@ -217,10 +216,13 @@ class Exchange(ExchangeMachine):
             due, self._expiring = self._total_due, Expiry.TOTAL
         self._timer.set_at(due)
 
-    # -- verdicts on a response
+    # -- the response, before commit
 
     def _judge_whole(self, now: float, head: ResponseHead, body: bytes) -> State:
-        """A response that arrived in one read: the short way, without waiting for more."""
+        """Handle a response that arrived in one read.
+
+        The hot path of responses that are not streams: no commit policy, no timer, one write.
+        """
         attempt = self.attempt
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
@@ -240,7 +242,7 @@ class Exchange(ExchangeMachine):
         return self._follow(attempt, decision, now)
 
     def _judge_head(self, now: float, head: ResponseHead, body: bytes) -> State:
-        """A 2xx is held until its commit point; an error is judged."""
+        """Hold a 2xx response until its commit point; apply the retry policy to an error."""
         attempt = self.attempt
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
@@ -262,7 +264,11 @@ class Exchange(ExchangeMachine):
         return State.READING
 
     def _judge_error(self, now: float, error: UpstreamError) -> State:
-        """The attempt broke. A stale connection is replaced, once: a fresh one is never stale."""
+        """Handle a broken attempt; repeat the request if an idle connection had been closed.
+
+        The repetition uses a new connection, which is never stale, so there is at most one (RFC
+        9112 §9.3.1).
+        """
         attempt = self._current
         if error.internal:
             return self._refuse(INTERNAL, now, Outcome.FAILED)
@@ -275,7 +281,7 @@ class Exchange(ExchangeMachine):
         return self._send(attempt)
 
     def _expire(self, now: float) -> State:
-        """The nearest deadline passed: of the attempt, of an error's body, or of everything."""
+        """Handle the expiry of the total deadline, of an error's body, or of the attempt."""
         if self._expiring is Expiry.TOTAL:
             return self._refuse(OUT_OF_TIME, now)
         if self._expiring is Expiry.ERROR_BODY:
@@ -285,7 +291,7 @@ class Exchange(ExchangeMachine):
     # -- the body of an error
 
     def _read_body(self, now: float, data: bytes) -> State:
-        """Collect as much as it takes to decide."""
+        """Collect body bytes, up to the number that suffices to decide."""
         attempt = self._current
         attempt.hold(data)
         return (
@@ -300,13 +306,13 @@ class Exchange(ExchangeMachine):
         return self._decide(attempt, now)
 
     def _read_error(self, now: float, error: UpstreamError) -> State:
-        """The body broke off: what was read decides, and the client sees the break."""
+        """Decide with the bytes read; if they are relayed, the client's response breaks as well."""
         attempt = self._current
         attempt.error = error
         return self._decide(attempt, now)
 
     def _decide(self, attempt: Attempt, now: float) -> State:
-        """Judge an error response by its body, whole or in part."""
+        """Apply the retry policy to the body of an error response, complete or not."""
         assert attempt.response is not None
         larger = self._larger_than(attempt.candidate.model)
         decision = retry_policy.on_body(
@@ -326,7 +332,7 @@ class Exchange(ExchangeMachine):
         return frozenset() if catalog is None else catalog.larger_context(model)
 
     def _follow(self, attempt: Attempt, decision: RetryDecision, now: float) -> State:
-        """Relay an error response, or try the next candidate; with none left relay it after all."""
+        """Relay an error response, pause, or try the next candidate; relay the last one's."""
         if decision.action is RetryAction.COMMIT:
             return self._commit(attempt, now)
         assert decision.reason is not None
@@ -341,7 +347,7 @@ class Exchange(ExchangeMachine):
         return self._commit(attempt, now) if attempt.last else self._try_next(now)
 
     def _resume(self, now: float) -> State:
-        """The pause is over, or all time is."""
+        """Try the same model again after the pause, unless the total deadline has passed."""
         if self._expiring is Expiry.TOTAL or now >= self._total_due:
             return self._refuse(OUT_OF_TIME, now)
         return self._begin(self._current.candidate, now)
@@ -364,7 +370,7 @@ class Exchange(ExchangeMachine):
         return self._follow_policy(attempt, decision, now)
 
     def _hold_end(self, now: float, body: bytes) -> State:
-        """The response ends here; its last bytes may bring it to its commit point first."""
+        """Handle the end of a held response, whose last bytes may reach the commit point first."""
         if body and (state := self._hold_body(now, body)) is not State.HOLDING:
             if state is State.STREAMING and self._stream is not None:
                 self._stream.end(b"")
@@ -424,7 +430,7 @@ class Exchange(ExchangeMachine):
         return State.STREAMING
 
     def _commit_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
-        """The response is there as a whole: one write, and the exchange is over."""
+        """Relay a complete response in one write, and end the exchange."""
         committed = self._committed_head(attempt, head, now, rechunk=False)
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
@@ -439,7 +445,7 @@ class Exchange(ExchangeMachine):
     def _committed_head(
         self, attempt: Attempt, head: ResponseHead, now: float, *, rechunk: bool
     ) -> CommittedHead:
-        """Return the head that the client gets, and note what is committed."""
+        """Return the head for the client, and note the commit."""
         model, status = attempt.candidate.model, head.status
         self._model, self._status, self._first_byte_at = model, status, now
         if self._trace is not None:
@@ -453,7 +459,7 @@ class Exchange(ExchangeMachine):
         )
 
     def _fail(self, reason: FailureReason, now: float) -> State:
-        """The attempt gave no response that could be relayed."""
+        """Handle an attempt without a response to relay."""
         attempt = self._current
         self._note_failure(attempt, reason, now)
         if attempt.last:
@@ -461,7 +467,7 @@ class Exchange(ExchangeMachine):
         return self._try_next(now)
 
     def _refuse(self, error: RouterError, now: float, outcome: Outcome = Outcome.REFUSED) -> State:
-        """Answer with an error of the router's own."""
+        """Respond with an error of the router."""
         self._release()
         self._status, self._first_byte_at = error.status, now
         self._response.refuse(error)
@@ -472,7 +478,7 @@ class Exchange(ExchangeMachine):
         return self._refuse(SHUTTING_DOWN, now)
 
     def _abandon(self, now: float) -> State:
-        """The client left before commit: stop the upstream at once."""
+        """End after the client's disconnection; aborting the call stops the cost upstream."""
         self._release()
         return self._conclude(Outcome.CLIENT_GONE, now)
 
@@ -508,15 +514,15 @@ class Exchange(ExchangeMachine):
     def _conclude(
         self, outcome: Outcome, now: float, sent: int = 0, terminated: bool = True
     ) -> State:
-        """Leave the record, then release the exchange's place; once, whatever happens.
+        """Leave the record, then release the exchange's slot, exactly once.
 
-        In that order, because a router that is stopping goes on as soon as the last place is free.
+        In this order, because a router that is stopping continues once the last slot is free.
         """
         if self._concluded:
             return State.OVER
         self._concluded = True
-        # Attempt and stream refer back to the exchange: without this they would be garbage that
-        # only the collector of cycles finds.
+        # Attempt and stream refer back to the exchange. Without this only the cyclic garbage
+        # collector would free them.
         if self.attempt is not None:
             self.attempt.call = None
         self.attempt = self._stream = None
@@ -530,7 +536,7 @@ class Exchange(ExchangeMachine):
             self._attempts,
             self._failovers,
             self._status,
-            # Milliseconds to a tenth: what a person reads, and all that a reactor's clock means.
+            # `milliseconds` and `age_ms`, inlined: every request pays for four values.
             None if utilization_at is None else round((started - utilization_at) * 1000.0, 1),
             None if catalog_at is None else round((started - catalog_at) * 1000.0, 1),
             None if first is None else round((first - started) * 1000.0, 1),
@@ -563,9 +569,9 @@ class Exchange(ExchangeMachine):
             self.attempt.drop_call()
 
     def _fail_internally(self) -> None:
-        """A step raised: end the exchange by every means that still works."""
+        """End the exchange after an exception in a step, by every means that still works."""
         shared = self._shared
-        shared.failures.report("An exchange failed by a fault of the router")
+        shared.failures.report("An exchange failed because of an exception in the router")
         self.state = State.OVER
         steps = [self._drop_call]
         if not self._is_response_over:  # else the timer was taken back, and may be another's
@@ -592,7 +598,7 @@ class Exchange(ExchangeMachine):
             self._status, self._first_byte_at = INTERNAL.status, self._shared.seconds()
             response.refuse(INTERNAL)
 
-    # -- what is learned
+    # -- state tables
 
     def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
         model, status = attempt.candidate.model, attempt.status
@@ -603,7 +609,7 @@ class Exchange(ExchangeMachine):
             self._trace.failed(reason, status)
 
     def _note_proof(self) -> None:
-        """The stream has flowed for so long that it counts as a success."""
+        """Count the attempt as a success: its stream has flowed for long enough."""
         attempt = self._current
         if attempt.status is not None and 200 <= attempt.status < 300:
             self._note_success(attempt.candidate.model)
@@ -618,7 +624,7 @@ class Exchange(ExchangeMachine):
         """Return the hash of the client; under a direct name it is needed only here."""
         return self._shared.client(self._request) if self._key is None else self._key[0]
 
-    # -- what a state guarantees
+    # -- objects that exist in certain states
 
     @property
     def _current(self) -> Attempt:

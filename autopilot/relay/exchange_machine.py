@@ -1,8 +1,8 @@
-"""The inputs of an exchange, and the one place that runs its steps.
+"""State machine of an exchange, which queues its inputs and runs its steps.
 
-A step is a method that takes the time and the input's details and returns the next state. Inputs
-that arrive during a step wait until it is done, so every step finds a settled state. Whatever a
-step raises is caught here, and only here.
+A step is a method that takes the time and the input's details and returns the next state. An input
+that arrives during a step waits until the step has returned, so that every step starts in a defined
+state. Exceptions of steps are caught here, and only here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _Step = tuple[Callable[..., State], frozenset[State]]
 
 
 class IllegalTransitionError(Exception):
-    """An input or a next state that the transition table does not have: a bug."""
+    """An input or a next state that is not in the transition table: a bug."""
 
 
 class ExchangeMachine(ABC):
-    """Takes the inputs of one exchange, one at a time. Its subclass has the steps."""
+    """Handles the inputs of one exchange, one at a time. The subclass defines the steps."""
 
     __slots__ = ("_busy", "_late", "_seconds", "attempt", "state")
 
@@ -45,23 +45,23 @@ class ExchangeMachine(ABC):
         self.state = State.PLANNED
 
     def expired(self) -> None:
-        """The nearest deadline passed."""
+        """Handle the expiry of the nearest deadline."""
         self.take(Input.EXPIRED, None)
 
     def client_gone(self) -> None:
-        """The client has left."""
+        """Handle the client's disconnection."""
         self.take(Input.CLIENT_GONE, None)
 
     def shut_down(self) -> None:
-        """The time for streams to finish has run out."""
+        """Handle the end of the grace period of a shutdown."""
         self.take(Input.SHUT_DOWN, None)
 
     def take(self, given: Input, attempt: Attempt | None, *details: Any) -> None:
-        """Run the step for an input; one of an attempt's response names the attempt."""
+        """Run the step for an input; ``attempt`` is the source of an input from a response."""
         if self._busy:
             self._late.append((given, attempt, details))
             return
-        # What comes when all is over, or from an attempt that was dropped, comes too late.
+        # Late inputs: of an exchange that has ended, or of an attempt that was replaced.
         if self.state is State.OVER or (attempt is not None and attempt is not self.attempt):
             return
         self._busy = True

@@ -1,11 +1,12 @@
-"""The transition table of an exchange, as data.
+"""Transition table of an exchange, as data.
 
-A row says which step takes an input in a state, and which states the step may lead to; the step
-itself decides, and returns the next state. An input without a row is a bug, except when the
-exchange is over: whatever arrives then is late and ignored.
+A row names the step that handles an input in a state, and the states to which the step may lead;
+the step itself returns the next state. An input without a row is a bug, except after the end of the
+exchange, when late inputs are ignored.
 
-Attempts are arguments of inputs, not states, so that two attempts may be under way in one state. A
-test drives Automat from this table beside the exchange; `tools/exchange_diagram.py` draws it.
+Attempts are arguments of inputs, not states, so that two attempts could run in one state. A test
+compares the exchange with an Automat machine built from this table; `tools/exchange_diagram.py`
+draws it.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from typing import NamedTuple
 
 
 class State(StrEnum):
-    """Where an exchange stands."""
+    """The states of an exchange."""
 
     PLANNED = "planned"
     ATTEMPTING = "attempting"
-    """A request is on its way; no response head yet."""
+    """A request has been sent, or waits for its connection; there is no response head yet."""
     READING = "reading"
-    """An error response, whose body decides."""
+    """The body of an error response is arriving; it decides about a retry."""
     HOLDING = "holding"
-    """A 2xx response, held until its commit point."""
+    """A 2xx response is held until its commit point."""
     PAUSING = "pausing"
-    """The upstream asked for a moment; the same model is tried again after it."""
+    """The upstream asked for a delay, after which the same model is tried again."""
     STREAMING = "streaming"
-    """Committed: the response is being relayed."""
+    """After commit: the response is being relayed."""
     OVER = "over"
 
 
 class Input(StrEnum):
-    """What can happen to an exchange."""
+    """The events of an exchange."""
 
     START = "start"
     WHOLE = "whole"
@@ -48,7 +49,7 @@ class Input(StrEnum):
 
 
 class Transition(NamedTuple):
-    """The step that takes an input, by its method's name, and the states that it may lead to."""
+    """The step for an input, by its method's name, and the states to which it may lead."""
 
     step: str
     to: frozenset[State]
@@ -56,7 +57,7 @@ class Transition(NamedTuple):
 
 _STREAMING_OR_OVER = frozenset({State.STREAMING, State.OVER})
 _OVER = frozenset({State.OVER})
-# What a step may do that ends an attempt: commit to it, try again or the next, or give up.
+# After the end of an attempt: commit to its response, retry, try the next candidate, or give up.
 _DECIDED = _STREAMING_OR_OVER | {State.ATTEMPTING, State.PAUSING}
 
 _LEAVING = {

@@ -1,7 +1,7 @@
-"""The way in: from a client's request to a running exchange, or to an error.
+"""Proxy: the entry of the data plane, which turns client requests into exchanges or errors.
 
-It parses the request, looks up what is remembered of its client, asks `routing` for a plan and
-starts the exchange. It also knows every exchange under way, for the limit on them and for shutting
+It parses the request, looks up the routing state of its client, asks `routing` for a plan and
+starts the exchange. It also keeps the set of active exchanges, to limit their number and to shut
 down.
 """
 
@@ -47,7 +47,7 @@ _NOTHING: tuple[str | None, frozenset[str], str | None] = (None, _NONE, None)
 
 
 class _PlannedRequest(Struct, frozen=True, gc=False):
-    """A request that was parsed and planned; ``key`` is what its client is remembered by."""
+    """A parsed request with its plan; ``key`` identifies its client for stickiness."""
 
     parsed: ParsedRequest
     plan: Plan
@@ -58,14 +58,14 @@ class _PlannedRequest(Struct, frozen=True, gc=False):
 
 
 class Feeds(Protocol):
-    """Where the proxy reads what is known of the platform."""
+    """The source of the current snapshot of the platform."""
 
     snapshot: Snapshot
-    """Immutable and replaced whole."""
+    """Immutable; an update replaces it whole."""
 
 
 class _Targets(dict[tuple["Dialect", bytes], RequestTarget]):
-    """Where the requests of each endpoint go: made once for a dialect and a path."""
+    """The upstream target of each dialect and path, made at the first request."""
 
     def __init__(self, origins: Mapping[Dialect, Origin]) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Proxy:
         refreshed_in: Callable[[], int] = lambda: RETRY_AFTER,
         tracer: Tracer | None = None,
     ) -> None:
-        """``refreshed_in``: the seconds after which an alias without candidates may have some."""
+        """``refreshed_in``: seconds until an alias without candidates may have some."""
         self.clock = clock
         self._seconds = clock.seconds
         self._origins = origins
@@ -115,20 +115,20 @@ class Proxy:
 
     @property
     def active(self) -> int:
-        """The number of exchanges under way."""
+        """The number of active exchanges."""
         return len(self._exchanges)
 
     @property
     def max_body(self) -> int:
-        """The largest request body accepted, in bytes."""
+        """The largest request body that is accepted, in bytes."""
         return self._config.parsing.max_body
 
     def configure(self, config: RelayConfig) -> None:
-        """Use ``config`` for requests from now on; those under way keep theirs."""
+        """Use ``config`` for new requests; active exchanges keep theirs."""
         self._config = config
 
     def accept(self, request: ClientRequest, response: Downstream) -> Exchange | None:
-        """Start the exchange of one request, or answer it with an error and return ``None``."""
+        """Start the exchange of a request, or respond with an error and return ``None``."""
         snapshot, now, trace = self._feeds.snapshot, self._seconds(), None
         try:
             planned = self._plan(request, snapshot, now)
@@ -162,12 +162,12 @@ class Proxy:
         return exchange
 
     def shut_down(self) -> None:
-        """End every exchange under way."""
+        """End every active exchange."""
         for exchange in list(self._exchanges):
             exchange.shut_down()
 
     def when_empty(self, empty: Callable[[], None]) -> None:
-        """Call ``empty`` once, as soon as no exchange is under way."""
+        """Call ``empty`` once, as soon as no exchange is active."""
         if self._exchanges:
             self._empty = empty
         else:
@@ -196,7 +196,7 @@ class Proxy:
             cooling = breaker.cooling(key[0], now)
         if order is Order.GIVEN:
             state = RoutingState(remembered, failed, cooling, broken=broken)
-        else:  # only here the averages of all models matter
+        else:  # the averages of all models cost a pass over the table: only for these orders
             state = RoutingState(
                 remembered,
                 failed,
@@ -244,7 +244,7 @@ class Proxy:
         trace: Trace | None,
         now: float,
     ) -> None:
-        """Answer with an error before any attempt, and leave the record."""
+        """Respond with an error before any attempt, and leave the record."""
         outcome = Outcome.FAILED if error is INTERNAL else Outcome.REFUSED
         try:
             response.refuse(error)

@@ -1,4 +1,4 @@
-"""The response head that a client gets, made from the upstream's."""
+"""The response head for the client, derived from the upstream's (contract §7)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIRST_ERROR_STATUS = 400
 
 
 def reply(head: ResponseHead) -> Reply:
-    """Return what the retry policy looks at; ``Retry-After`` is looked up in errors only."""
+    """Return the retry policy's view of a head; only errors have a ``Retry-After`` in it."""
     is_error = head.status >= _FIRST_ERROR_STATUS
     return Reply(head.status, head.content_type, head.field(b"retry-after") if is_error else None)
 
@@ -28,9 +28,9 @@ def reply(head: ResponseHead) -> Reply:
 def committed_head(
     head: ResponseHead, *, request_id: str, selected: str | None, attempts: int, rechunk: bool
 ) -> CommittedHead:
-    """Return the upstream's head less what is the connection's own, plus what the router adds.
+    """Return the upstream's head without hop-by-hop fields, plus the router's own fields.
 
-    ``selected`` is the model to name, ``None`` if the client itself named exactly one.
+    ``selected`` is the model to report, ``None`` if the client requested exactly one.
     """
     status = head.status
     edge_limit = status == 429 and is_edge_limit(reply(head), b"")
@@ -42,7 +42,7 @@ def committed_head(
             fields.append((_SELECTED, name))
         fields.append((_ATTEMPTS, b"%d" % attempts))
     if edge_limit:
-        # The edge's ban grows with every further call, and SDKs retry a 429 by themselves.
+        # SDKs retry a 429 by themselves, and every further call prolongs the ban by the edge.
         fields.append((_SHOULD_RETRY, b"false"))
     framed = head.length is not None
     if framed and (rechunk or status in headers.BODILESS):

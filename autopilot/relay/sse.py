@@ -1,7 +1,7 @@
-"""Parser of server-sent events, wherever the chunks were cut (WHATWG HTML §9.2.6).
+"""Incremental parser of server-sent events (WHATWG HTML §9.2.6), independent of chunk boundaries.
 
-Used where the relay must understand a stream: before its commit point, and under the strict guard.
-A committed stream is otherwise passed on without being parsed.
+It is used before the commit point and under the strict guard. Otherwise a committed stream is not
+parsed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One event. ``bare`` marks a line of JSON where a field should stand: not an event at all.
+    """One event, or (``bare``) a line of JSON in place of a field, which SSE parsers ignore.
 
     ``start`` is the offset of its first byte in all bytes fed so far.
     """
@@ -32,10 +32,10 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Events:
-    """Parses bytes in any portions, and yields each event once its blank line has arrived.
+    """Parses chunks, and yields each event once its blank line has arrived.
 
-    Of an event longer than ``limit`` bytes only the beginning is kept: it is yielded but cannot be
-    read. So memory is bounded, whatever the upstream sends.
+    To bound memory, only the first ``limit`` bytes of an event are kept; a longer event is yielded
+    truncated.
     """
 
     def __init__(self, limit: int) -> None:
@@ -60,7 +60,8 @@ class Events:
             and b"\r" not in data
         ):
             pieces = data[len(_FIELD) : -len(_END)].split(_END + _FIELD)
-            # Events of one line each, as most chunks of a stream bring them.
+            # The usual chunk has only events of one `data` line: no line parser is needed, which
+            # saves several calls for each event.
             if data.count(b"\n") == len(pieces) * len(_END):
                 events = []
                 for piece in pieces:
@@ -70,7 +71,7 @@ class Events:
         return self._parse(data)
 
     def _parse(self, data: bytes) -> Iterator[Event]:
-        at = 1 if self._after_cr and data.startswith(b"\n") else 0  # the rest of a line end
+        at = 1 if self._after_cr and data.startswith(b"\n") else 0  # the second half of a CRLF
         if data:
             self._after_cr = data.endswith(b"\r")
         if not self._line:
@@ -85,21 +86,27 @@ class Events:
 
     @property
     def at_boundary(self) -> bool:
-        """Whether all that was fed is whole events."""
+        """Whether the bytes so far end with a complete event."""
         return self._start is None and not self._line and not self._after_cr
 
     def skip(self, size: int) -> None:
-        """So many bytes of whole events pass unread; only at a boundary."""
+        """Advance over complete events without parsing them; valid only at a boundary."""
         self._offset += size
 
     def close(self) -> Iterator[Event]:
-        """The line of bare JSON, if any, that the stream's end completes; half an event is none."""
+        """Yield a final line of bare JSON that lacks its line end; drop an incomplete event.
+
+        The specification discards an event without its blank line.
+        """
         if self._line.startswith(b"{"):
             yield Event(bytes(self._line), bare=True, start=self._line_start)
         self._line.clear()
 
     def _keep(self, piece: bytes) -> None:
-        """Add to the line at hand; its first byte in any case, for an empty line has a meaning."""
+        """Add to the current line within the limit, but always its first byte.
+
+        A line without any byte would count as blank and end the event.
+        """
         room = self._limit - self._data_size - len(self._line)
         self._line += piece[: max(room, 0 if self._line else 1)]
 

@@ -1,8 +1,8 @@
-"""The guard of a committed event stream: it never lets a broken answer look whole.
+"""Guards of committed event streams, which keep a broken answer from looking complete.
 
-Upstreams end broken streams in ways that SSE parsers drop in silence. The guard recognises two of
-them, a bare JSON error behind the last event and (when strict) a second generation spliced in
-behind the first. It looks at each chunk just enough for that and passes it on as it came.
+SSE parsers silently ignore two ways in which upstreams break a stream: a bare JSON error after the
+last event, and a second generation spliced in behind the first, which only the strict guard
+detects. A guard inspects each chunk as little as possible and passes it on unchanged (contract §7).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import SPEECH_MEMBERS, error_text, is_error
+from autopilot.relay.dialect import ANSWER_MEMBERS, error_text, is_error
 from autopilot.relay.sse import Event, Events
 
 _TAIL = 64
@@ -24,7 +24,7 @@ _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class GuardLevel(StrEnum):
-    """How much the guard may change: nothing, the end of a broken stream, or also a spliced one."""
+    """The faults that end a stream: none, bare errors, or also a second generation."""
 
     OFF = "off"
     ON = "on"
@@ -32,19 +32,19 @@ class GuardLevel(StrEnum):
 
 
 class StreamGuard(Protocol):
-    """Stands between the upstream's bytes and the client's."""
+    """Inspects an upstream's bytes before they are relayed."""
 
     @property
     def fault(self) -> str | None:
-        """Why the stream must end now although bytes still arrive, or ``None``."""
+        """The reason to end the stream now although bytes still arrive, or ``None``."""
 
     @property
     def spliced(self) -> bool:
-        """Whether the fault is a second answer behind the first."""
+        """Whether the fault is a second generation in the stream."""
 
     @property
     def at_boundary(self) -> bool:
-        """Whether the bytes relayed so far end with a whole event."""
+        """Whether the bytes relayed so far end with a complete event."""
 
     @property
     def done(self) -> bool:
@@ -55,14 +55,14 @@ class StreamGuard(Protocol):
         """Whether ``[DONE]`` has been relayed, after which nothing may follow."""
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes to relay now; empty when there are none, as after a fault."""
+        """Return the bytes to relay now; none after a fault."""
 
     def end(self) -> bytes:
-        """What was still held when the response ended cleanly; may set :attr:`fault`."""
+        """Return the bytes still held at a clean end of the response; may set :attr:`fault`."""
 
 
 class Passthrough:
-    """No guard: for what is not an event stream, and where the operator wants bytes alone."""
+    """Relays every byte: for responses other than event streams, and for ``SSE_GUARD=off``."""
 
     fault = None
     spliced = False
@@ -80,10 +80,10 @@ class Passthrough:
 
 
 class BareErrorGuard:
-    """Holds back a line of bare JSON until it is known whether it reports an error.
+    """Holds a line of bare JSON until it is complete, and ends the stream if it reports an error.
 
-    Lines over 64 KiB are no error reports; they pass. Only chat and text completions have a
-    terminator of their own; the other dialects count as always carrying one.
+    Lines over 64 KiB pass unparsed. Only chat and text completions have a terminator; streams of
+    the other dialects count as terminated.
     """
 
     spliced = False
@@ -111,41 +111,44 @@ class BareErrorGuard:
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""
+        # The hot path of every guarded chunk: one search, one slice. No line of a valid event
+        # begins with a brace, so a brace at the start of a line is suspicious.
         if self._bare or b"\n{" in data or (data[0] == _BRACE and self._tail.endswith(b"\n")):
-            return self._look_closely(data)
+            return self._inspect(data)
         self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
         return data
 
     def end(self) -> bytes:
         """See `StreamGuard`."""
-        if self.fault is not None or not self._bare or self._blames(self._bare):
+        if self.fault is not None or not self._bare or self._is_fault(self._bare):
             return b""
-        return self._passed(self._bare)
+        return self._relayed(self._bare)
 
-    def _look_closely(self, data: bytes) -> bytes:
-        """Pass what precedes an error; after one nothing passes."""
+    def _inspect(self, data: bytes) -> bytes:
+        """Return the bytes before an error or an incomplete line; none after an error."""
         if self.fault is not None:
             return b""
         text, self._bare = self._bare + data, b""
         at = 0 if text[0] == _BRACE and self._tail.endswith(b"\n") else text.find(b"\n{") + 1
-        # Each turn begins at the brace of a line of its own.
+        # In each iteration, `at` is the offset of a brace that begins a line.
         while True:
             end = text.find(b"\n", at) + 1
             if not end and len(text) - at <= _MAX_BARE:
                 self._bare = text[at:]
-                return self._passed(text[:at])
-            if end and self._blames(text[at:end]):
+                return self._relayed(text[:at])
+            if end and self._is_fault(text[at:end]):
                 self._bare = text[at:end]
-                return self._passed(text[:at])
+                return self._relayed(text[:at])
             if not end or (at := text.find(b"\n{", end - 1) + 1) == 0:
-                return self._passed(text)
+                return self._relayed(text)
 
-    def _passed(self, data: bytes) -> bytes:
+    def _relayed(self, data: bytes) -> bytes:
+        """Keep the tail of bytes to relay, and return them."""
         self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
         return data
 
-    def _blames(self, line: bytes) -> bool:
-        """Whether ``line`` reports an error; if so, it is the fault."""
+    def _is_fault(self, line: bytes) -> bool:
+        """Return whether ``line`` reports an error, and set the fault if so."""
         if len(line) > _MAX_BARE or not is_error(line):
             return False
         text = (error_text(line) or "").partition("\n")[0][:200]
@@ -168,7 +171,7 @@ class _Chunk(msgspec.Struct):
 
 
 class SpliceGuard:
-    """Also ends a stream in which another generation follows: a new id, or a role once more."""
+    """Also ends a stream at a second generation, seen by a new ``id`` or a repeated ``role``."""
 
     def __init__(self) -> None:
         self._inner = BareErrorGuard()
@@ -176,8 +179,8 @@ class SpliceGuard:
         self._chunk = msgspec.json.Decoder(_Chunk)
         self._id: str | None = None
         self._opening = b""
-        self._spoken: set[int] = set()
-        self._named: set[int] = set()
+        self._with_content: set[int] = set()
+        self._with_role: set[int] = set()
         self._fed = 0
         self.spliced = False
 
@@ -209,7 +212,7 @@ class SpliceGuard:
             return b""
         before = self._fed
         self._fed += len(data)
-        if self._goes_on(data):
+        if self._continues(data):
             self._events.skip(len(data))
             return self._inner.feed(data)
         for event in self._events.feed(data):
@@ -224,14 +227,14 @@ class SpliceGuard:
         """See `StreamGuard`."""
         return b"" if self.spliced else self._inner.end()
 
-    def _goes_on(self, data: bytes) -> bool:
-        """Whether these are whole chunks that go on with the one answer known: nearly all are.
+    def _continues(self, data: bytes) -> bool:
+        """Return whether all events certainly continue the known answer, without parsing them.
 
-        They all open with the known id, name no role, and belong to the first choice, which has
-        spoken before. So no field of them has to be read.
+        True for nearly all chunks: each event begins with the known id, none has a role, and all
+        belong to the first choice, which already has content.
         """
         return (
-            0 in self._spoken
+            0 in self._with_content
             and data.startswith(self._opening)
             and data.endswith(b"\n\n")
             and b'"role"' not in data
@@ -246,33 +249,36 @@ class SpliceGuard:
             chunk = self._chunk.decode(event.data)
         except (ValueError, RecursionError):
             return False
-        if chunk.id:  # some servers leave it empty where a chunk is not the model's
+        if chunk.id:  # some servers leave it empty in chunks that the model did not produce
             if self._id is not None and chunk.id != self._id:
                 return True
-            self._know(chunk.id, event.data)
-        return any(self._speaks_again(choice) for choice in chunk.choices)
+            self._remember_id(chunk.id, event.data)
+        return any(self._restarts(choice) for choice in chunk.choices)
 
-    def _know(self, identity: str, data: bytes) -> None:
-        """Remember the id, and how a chunk opens that bears it first of all, as most do."""
+    def _remember_id(self, identity: str, data: bytes) -> None:
+        """Remember the id of the stream, and the bytes with which an event of this id begins."""
         if self._id is None:
             self._id = identity
             opening = b'{"id":"%b",' % identity.encode("utf-8", "surrogatepass")
-            # What never stands in a stream matches nothing.
+            # Without the id in front, no event takes the short way: `_continues` rejects any CR.
             self._opening = b"data: " + opening if data.startswith(opening) else b"\r"
 
-    def _speaks_again(self, choice: _Choice) -> bool:
-        """Some engines name the role in every delta; of them a repeated role says nothing."""
+    def _restarts(self, choice: _Choice) -> bool:
+        """Return whether a choice with content begins again with a role.
+
+        Some servers send the role in every delta; for their choices a repeated role proves nothing.
+        """
         delta = choice.delta or {}
         role = bool(delta.get("role"))
-        if any(map(delta.get, SPEECH_MEMBERS)):
-            (self._named if role else self._spoken).add(choice.index)
+        if any(map(delta.get, ANSWER_MEMBERS)):
+            (self._with_role if role else self._with_content).add(choice.index)
             return False
-        again = choice.index in self._spoken and choice.index not in self._named
+        again = choice.index in self._with_content and choice.index not in self._with_role
         return role and again and choice.finish_reason is None
 
 
 def stream_guard(level: GuardLevel, *, is_stream: bool, dialect: Dialect) -> StreamGuard:
-    """The guard for one response."""
+    """Return the guard for one response."""
     if level is GuardLevel.OFF or not is_stream:
         return Passthrough()
     if level is GuardLevel.STRICT and dialect is Dialect.COMPLETIONS:

@@ -1,8 +1,8 @@
-"""The committed state: upstream bytes to the client, in a straight line.
+"""Relay of a committed response from the upstream to the client.
 
-From here on nothing can be taken back. A chunk costs one look of the guard and one write;
-everything else (pauses, silence, loss of either side) is a rare event and ends the stream exactly
-once.
+After commit nothing can be retried (contract §6). A chunk costs one call of the guard and one
+write. All other events (back-pressure, deadlines, loss of either side) are rare; the stream ends
+exactly once.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 class Stream:
     """Relays one committed response.
 
-    ``over`` is called once with the outcome when the response has ended on the client's side,
-    whatever the reason; by then the call is released and the timer at rest. ``idle`` is the longest
-    silence of the upstream, and the longest time in which a client may take nothing, in seconds.
-    ``is_sse``: the response is an event stream under guard, so that a break can be announced.
-    ``proven`` is called once, when bytes arrive after more than ``proof`` seconds.
+    The stream calls ``over`` once, with the outcome, when the client's response has ended; by then
+    the call is released and the timer at rest. ``idle`` limits, in seconds, how long the upstream
+    may send nothing, and how long the client may read nothing. ``is_sse``: the response is a
+    guarded event stream, so an error event can announce a break. The stream calls ``proven`` once,
+    when bytes arrive after more than ``proof`` seconds.
     """
 
     __slots__ = (
@@ -94,12 +94,12 @@ class Stream:
 
     @property
     def tokens(self) -> int:
-        """How many tokens were relayed: the upstream's own count, else the number of events."""
+        """The number of relayed tokens: the upstream's own count, else the number of events."""
         counted = answer_tokens(self._last_but_one + self._last)
         return self.events if counted is None else counted
 
     def begin(self, call: UpstreamCall, head: CommittedHead, held: bytes, now: float) -> None:
-        """Write the head and what was held of the body, then relay whatever ``call`` brings."""
+        """Write the head and the held bytes, and relay the rest of the response."""
         self._call = call
         call.handler = self
         self.began = now
@@ -125,7 +125,7 @@ class Stream:
         """See `ResponseHandler`; the head was delivered before commit."""
 
     def body(self, data: bytes) -> None:
-        """Relay body bytes, as the guard lets them pass."""
+        """Relay the body bytes that the guard passes: the hot path, once per chunk."""
         if not self.open:
             return
         try:
@@ -143,7 +143,7 @@ class Stream:
             if guard.fault is not None:
                 self._break_off(guard.fault)
             elif not self._stalled:
-                # The timer is set, so that a later time needs no call.
+                # An attribute instead of a call: the timer is set, and this only postpones it.
                 now = self._seconds()
                 self._timer.due = now + self._idle
                 if now >= self._proven_at:
@@ -153,7 +153,7 @@ class Stream:
             self._fail()
 
     def end(self, body: bytes) -> None:
-        """The response is complete: end the client's cleanly too, unless the guard objects."""
+        """End the client's response cleanly, unless the guard finds a fault at the end."""
         if not self.open:
             return
         try:
@@ -181,38 +181,38 @@ class Stream:
             self._over(Outcome.COMPLETED)
 
     def broken(self, error: UpstreamError) -> None:
-        """The response broke off."""
+        """Break the client's response as the upstream's broke."""
         self._break(Outcome.UPSTREAM_BROKEN, "the upstream connection was lost during the response")
 
     # -- the client's events
 
     def pauseProducing(self) -> None:
-        """The client takes no more for now: let the upstream's socket fill, not our memory."""
+        """Stop reading the upstream while the client does not read, to bound memory."""
         if self.open and self._call is not None:
             self._stalled = True
             self._guarded(self._call.pause)
 
     def resumeProducing(self) -> None:
-        """The client takes bytes again."""
+        """Resume reading the upstream: the client reads again."""
         if self.open and self._call is not None:
             self._stalled = False
             self._guarded(self._call.resume)
 
     def stopProducing(self) -> None:
-        """The client's connection is closing; `client_gone` follows."""
+        """See `IPushProducer`; `client_gone` follows."""
 
     def client_gone(self) -> None:
-        """The client has left: stop the upstream at once, or its tokens are paid for in vain."""
+        """Abort the upstream call after the client's disconnection: its tokens cost money."""
         if self.open:
             self.close()
             self._over(Outcome.CLIENT_GONE)
 
     def shut_down(self) -> None:
-        """The time for streams to finish has run out."""
+        """Break the response at the end of a shutdown's grace period."""
         self._break(Outcome.SHUT_DOWN, "the router is shutting down")
 
     def expired(self) -> None:
-        """One side has been silent for too long."""
+        """End the stream: the client has not read, or the upstream not sent, for too long."""
         if self._stalled:
             self.close()
             self._response.abort()
@@ -220,11 +220,11 @@ class Stream:
         else:
             self._break(Outcome.UPSTREAM_IDLE, "the upstream sent nothing for too long")
 
-    # -- the ends
+    # -- ending
 
     def close(self) -> None:
-        """Release the timer and the call; nothing is relayed any more."""
-        if not self.open:  # the timer was taken back, and may be another's
+        """Release the timer and the call; relay nothing more."""
+        if not self.open:  # the timer was returned, and may serve another response
             return
         self.open = False
         self._timer.rest()
@@ -233,12 +233,16 @@ class Stream:
             call.abort()
 
     def _break_off(self, fault: str) -> None:
-        """End because of what the guard found."""
+        """End because of a fault that the guard found."""
         spliced = self.guard.spliced
         self._break(Outcome.UPSTREAM_SPLICED if spliced else Outcome.UPSTREAM_ERROR, fault)
 
     def _break(self, outcome: Outcome, message: str) -> None:
-        """End so that no client takes the answer for whole: say why where that can be, then cut."""
+        """Send an error event where possible, then cut: the answer must not look complete.
+
+        After ``[DONE]`` no event may follow (contract §7). An event in the middle of another would
+        corrupt both, so a blank line ends the unfinished one first.
+        """
         if not self.open:
             return
         try:
@@ -257,7 +261,7 @@ class Stream:
             self._over(outcome)
 
     def _guarded(self, change: Callable[[], None]) -> None:
-        """Pause or resume, and give the new phase its whole time."""
+        """Pause or resume, and restart the idle timer for the new phase."""
         try:
             self._timer.set_at(self._seconds() + self._idle)
             change()
@@ -265,8 +269,8 @@ class Stream:
             self._fail()
 
     def _fail(self) -> None:
-        """Handle a fault of ours: cut the client off, so that it takes no half answer for whole."""
-        self._failures.report("A stream failed by a fault of the router")
+        """Handle an exception: abort, because the answer must not look complete."""
+        self._failures.report("A stream failed because of an exception in the router")
         for step in (self.close, self._response.abort):
             try:
                 step()

@@ -1,4 +1,4 @@
-"""What the engine tells whoever follows single requests; it does not know who that is."""
+"""Interface through which exchanges report to a tracer, without a dependency on OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
 
 
 class Trace(Protocol):
-    """Follows one request from its plan, or its refusal, to its record."""
+    """Follows one request from its plan, or its error, to its record."""
 
     def attempting(self, model: str) -> None:
-        """A candidate is tried."""
+        """Note the start of an attempt."""
 
     def inject(self, fields: Sequence[Field]) -> Sequence[Field]:
-        """The request's fields as they go up with the attempt at hand."""
+        """Return the fields to send with the current attempt, with its trace context."""
 
     def failed(self, reason: str, status: int | None) -> None:
-        """The attempt failed; ``status`` is that of its response, if it had one."""
+        """Note the failure of the attempt; ``status`` is that of its response, if any."""
 
     def committed(self, status: int) -> None:
-        """The response of the attempt goes to the client."""
+        """Note the commit to the attempt's response."""
 
     def over(self, record: RequestRecord) -> None:
-        """The request is over."""
+        """Note the end of the request."""
 
 
 class Tracer(Protocol):
-    """Begins to follow a request."""
+    """Starts the trace of a request."""
 
     def __call__(self, path: bytes, named: Named, asked: str | None, host: str) -> Trace:
-        """``asked`` is the request's ``model`` if it could be read, ``host`` the upstream's."""
+        """``asked`` is the request's ``model``, None if invalid; ``host`` is the upstream's."""

@@ -55,14 +55,22 @@ class TableTests(ServiceTestCase):
 
     def test_same_key(self) -> None:
         """Two routers with one key name a client alike, so that several can share clients."""
-        fields = b"Authorization: Bearer some-token", b"X-Api-Key: some-key", b"X-None: nothing"
+        fields = (
+            b"Authorization: Bearer some-token",
+            b"X-Api-AffinityKey: some-key",
+            b"X-None: nothing",
+        )
         first, second = (self.remembered(b"one key", *fields) for _ in range(2))
         self.assertEqual(first, second)
         self.assertEqual(len(set(first)), 3)
 
     def test_other_keys(self) -> None:
         """With other keys, or without any, they do not."""
-        fields = b"Authorization: Bearer some-token", b"X-Api-Key: some-key", b"X-None: nothing"
+        fields = (
+            b"Authorization: Bearer some-token",
+            b"X-Api-AffinityKey: some-key",
+            b"X-None: nothing",
+        )
         keys = b"one key", b"one kez", None, None
         found = [each for key in keys for each in self.remembered(key, *fields)]
         self.assertEqual(len(set(found)), len(keys) * len(fields))

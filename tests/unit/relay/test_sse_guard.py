@@ -286,7 +286,7 @@ class SpliceTests(SynchronousTestCase):
         pieces = [usual, *cut(stream, cuts), usual]
         made, reading = _guard(GuardLevel.STRICT), _guard(GuardLevel.STRICT)
         assert isinstance(reading, SpliceGuard)
-        with patch.object(reading, "_goes_on", return_value=False):
+        with patch.object(reading, "_continues", return_value=False):
             told = [_relayed(each, *pieces) for each in (made, reading)]
         self.assertEqual(told[0], told[1])
         self.assertEqual((made.fault, made.done), (reading.fault, reading.done))
