@@ -1,9 +1,8 @@
-"""Request records as lines, written without a detour through Twisted's log.
+"""Access log: request records as lines, written without Twisted's log.
 
-A busy router spent more on the log event of a request than on relaying it. In a process of its own
-it therefore writes the lines of its records itself: the same bytes that
-``autopilot.observability.logs`` makes of the events of ``records_to_log``, to the same sink, one
-write each.
+A log event cost a busy router more than relaying the request. As a process of its own the router
+therefore writes the lines of records directly: the same bytes that ``autopilot.observability.logs``
+produces from the events of ``records_to_log``, to the same sink, with one write each.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from autopilot.observability.logs import Sink, utc, visible
 from autopilot.observability.records import RequestRecord, facts, reasons
 from autopilot.observability.reporter import MESSAGE, NAMESPACE
 
-_HEARD_AT = frozenset({"debug", "info"})
-_SECONDS_BETWEEN_COMPLAINTS = 60.0
+_WRITTEN_LEVELS = frozenset({"debug", "info"})
+_SECONDS_BETWEEN_WARNINGS = 60.0
 _CONSTANT = f'"level":"info","logger":"{NAMESPACE}","message":"{MESSAGE}"'
 _encoder = msgspec.json.Encoder()
 _encode = JSONEncoder(separators=(",", ":")).encode
@@ -31,19 +30,19 @@ _log = Logger(namespace="autopilot.observability")
 def records_to_lines(
     sink: Sink, log_format: str, level: str, now: Callable[[], float] = time.time
 ) -> RecordLines:
-    """Writes records as lines to ``sink``; ``now`` is the wall clock, in seconds since 1970.
+    """Return a writer of records; ``now`` is the wall clock, in seconds since 1970.
 
-    ``log_format`` is ``text`` or ``json``. Records are of level ``info``: where the least ``level``
-    is above that, none is written.
+    ``log_format`` is ``text`` or ``json``. Records have the level ``info``: none is written if
+    ``level`` is above it.
     """
     return RecordLines(sink, log_format, level, now)
 
 
 class RecordLines:
-    """Writes each record in a format, and flushes.
+    """Writes each record as a line, and flushes.
 
-    A sink that fails costs lines and never a request. How many, it says itself once it works again;
-    before that, whoever could be told reads the same sink.
+    A failing sink loses lines but never fails a request. A warning with their number follows once
+    the sink works again; it could not be written before, because it uses the same sink.
     """
 
     def __init__(self, sink: Sink, log_format: str, level: str, now: Callable[[], float]) -> None:
@@ -52,43 +51,43 @@ class RecordLines:
         self._now = now
         self._lost = 0
         self._cause = ""
-        self._complained = -inf
+        self._warned_at = -inf
         self.configure(log_format, level)
 
     def configure(self, log_format: str, level: str) -> None:
-        """Write ``text`` or ``json`` from now on, or nothing if `level` is above ``info``."""
+        """Set the format (``text`` or ``json``); disable lines if ``level`` is above ``info``."""
         self._render = {"text": text_of, "json": json_of}[log_format]
-        self._heard = level in _HEARD_AT
+        self._enabled = level in _WRITTEN_LEVELS
 
     def __call__(self, record: RequestRecord) -> None:
-        """Write one record, if it is heard."""
-        if not self._heard:
+        """Write one record, unless its level is disabled."""
+        if not self._enabled:
             return
         moment = self._now()
         try:
             self._write(self._render(record, moment))
             self._flush()
-        except Exception as wrong:  # noqa: BLE001  nothing was awaited, so nothing was cancelled
+        except Exception as error:  # noqa: BLE001  nothing was awaited, so nothing was cancelled
             self._lost += 1
-            self._cause = getattr(wrong, "strerror", None) or type(wrong).__name__
+            self._cause = getattr(error, "strerror", None) or type(error).__name__
             return
-        if self._lost and moment - self._complained >= _SECONDS_BETWEEN_COMPLAINTS:
-            self._complained, lost, self._lost = moment, self._lost, 0
+        if self._lost and moment - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
+            self._warned_at, lost, self._lost = moment, self._lost, 0
             _log.warn(
-                "up to {lost} request records are missing: {cause}", lost=lost, cause=self._cause
+                "Up to {lost} request records were lost: {cause}", lost=lost, cause=self._cause
             )
 
 
 def text_of(record: RequestRecord, moment: float) -> str:
-    """The line for people."""
+    """Return the line in the format ``text``."""
     return visible(f"{utc(moment)} info {NAMESPACE}: {_message(record)}") + "\n"
 
 
 def json_of(record: RequestRecord, moment: float) -> str:
-    """Return the line for programs: one object, in ASCII."""
+    """Return the line in the format ``json``: one object, in ASCII."""
     try:
         encoded = _encoder.encode(record)
-    except UnicodeEncodeError:  # half a surrogate pair, in a name that a client made up
+    except UnicodeEncodeError:  # half of a surrogate pair, in a model name from a client
         encoded = b"\\"
     if encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded:
         return f'{{"time":"{utc(moment)}",{_CONSTANT},{encoded[1:].decode()}\n'
@@ -98,7 +97,7 @@ def json_of(record: RequestRecord, moment: float) -> str:
 
 
 def _message(record: RequestRecord) -> str:
-    """Return what the pieces of ``records_to_log`` say, filled in."""
+    """Return the message of a record, equal to the formatted event of ``records_to_log``."""
     model, status, first = record.model, record.status, record.ttfb_ms
     pieces = (
         record.req_id,

@@ -1,7 +1,7 @@
-"""The router's Prometheus metrics.
+"""Prometheus metrics of the router (contract §10).
 
-Label values come from fixed sets or from the catalog, never from what a client sent: a client
-cannot create series. What has an age is computed when it is scraped.
+Label values come from fixed sets or from the catalog, never from a client, so no client can create
+time series. Ages are computed at each scrape.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from autopilot.observability.records import Outcome, RequestRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-# A gateway's own share shows below 50 ms, a warm model between 0.1 and 2.5 s, and a queue or a long
-# prompt up to the two minutes after which most clients give up.
+# The router's own share is below 50 ms; a warm model needs 0.1 to 2.5 s; a queue or a long prompt
+# takes up to two minutes, after which most clients give up.
 _FIRST_BYTE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
-# Refusals below 50 ms, embeddings below 1 s, answers in seconds, long reasoning in many minutes.
+# Errors below 50 ms, embeddings below 1 s, answers in seconds, long reasoning in many minutes.
 _DURATION = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _ATTEMPTS = (1, 2, 3, 4, 6, 8)
 _OTHER = "other"
-# Of models and statuses. A catalog has some dozens; one that changes for ever must not fill memory.
+# Series by model and status. A catalog has some dozens of models; one that keeps changing must not
+# fill the memory.
 _MOST_SELECTIONS = 2000
-# The router answered with an error of its own.
+# The router responded with its own error.
 _OWN_ERRORS = frozenset({Outcome.REFUSED, Outcome.FAILED})
 _CLIENT_LEFT = frozenset({Outcome.CLIENT_GONE, Outcome.CLIENT_STALLED})
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What is asked for at scrape time; ages in milliseconds, -1 when there is nothing to be
-    old.
-    """
+    """The sources of the values computed at each scrape; ages in ms, -1 without data."""
 
     requests_active: Callable[[], float]
     snapshot_age_ms: Callable[[], float]
@@ -47,7 +46,7 @@ class Gauges:
 
 
 class Metrics:
-    """Counts what the router does, in a registry of its own."""
+    """The counters, histograms and gauges of one router, in a registry of its own."""
 
     def __init__(self, version: str) -> None:
         self._requests = Counter(
@@ -105,7 +104,7 @@ class Metrics:
         self._registry = self._register(version)
 
     def _register(self, version: str) -> CollectorRegistry:
-        """Everything counted, and the version that counted it."""
+        """Return a registry with all instruments, process metrics and the version."""
         registry = CollectorRegistry()
         registry.register(
             InstrumentCollector(
@@ -129,7 +128,7 @@ class Metrics:
         return registry
 
     def watch(self, gauges: Gauges) -> None:
-        """Ask these whenever the metrics are scraped."""
+        """Register the gauges, which are read at each scrape."""
         for name, text, read in (
             ("requests_active", "Requests in flight.", gauges.requests_active),
             (
@@ -176,7 +175,9 @@ class Metrics:
             (self._duration, record.duration_ms / 1000.0),
             (self._attempts, record.attempts or None),
         ):
-            if value is not None:  # as `Histogram.observe` does; each request would pay three calls
+            if (
+                value is not None
+            ):  # `Histogram.observe`, inlined: it would cost each request three calls
                 histogram.counts[bisect_left(histogram.bounds, value)] += 1
                 histogram.sum += value
         self._relayed.values[()] += record.bytes
@@ -190,7 +191,7 @@ class Metrics:
             self._interruptions.values[outcome,] += 1
 
     def rejected_head(self, status: int) -> None:
-        """Count a request that was refused before it was one."""
+        """Count a request that was rejected before its head was complete and valid."""
         self._requests.values[status,] += 1
 
     def refresh(self, feed: str, outcome: str, rejected: int) -> None:
@@ -199,5 +200,5 @@ class Metrics:
         self._rejected.values[feed,] += rejected
 
     def text(self) -> bytes:
-        """The metrics in Prometheus' text format."""
+        """Return the metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""One record per request: what was asked, chosen and answered, without a word of its content."""
+"""Request records: the facts of each finished request, without any of its content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Outcome(StrEnum):
 
 
 class Failover(Struct, frozen=True, gc=False):
-    """A failed attempt: its model, why it failed, its response's status, and how long it took.
+    """A failed attempt: its model, reason, response status and duration in milliseconds.
 
     ``status`` is None if there was no response head.
     """
@@ -39,11 +39,10 @@ class Failover(Struct, frozen=True, gc=False):
 
 
 class RequestRecord(Struct, frozen=True, gc=False):
-    """The story of one request, written once when it is over; the names are those of JSON logs.
+    """The facts of one request, created once at its end; JSON logs use the same names.
 
-    Times are milliseconds, rounded to a tenth; None where there is none. ``bytes`` counts body
-    bytes relayed to the client; ``terminated`` says whether an event stream carried its own
-    terminator.
+    Times are in milliseconds, rounded to a tenth; None if the event did not happen. ``bytes`` is the
+    number of body bytes relayed to the client; ``terminated``: an event stream had its terminator.
     """
 
     req_id: str
@@ -63,12 +62,12 @@ class RequestRecord(Struct, frozen=True, gc=False):
 
 
 def milliseconds(seconds: float) -> float:
-    """Return milliseconds to a tenth, which is as fine as a reactor's clock means."""
+    """Return milliseconds, rounded to a tenth: a reactor's timing is no finer."""
     return round(seconds * 1000.0, 1)
 
 
 def age_ms(at: float | None, now: float) -> float | None:
-    """Return the age in milliseconds of what was fetched ``at``, in seconds of the same clock."""
+    """Return the age in milliseconds of data fetched at the clock time ``at``, in seconds."""
     return None if at is None else round((now - at) * 1000.0, 1)
 
 

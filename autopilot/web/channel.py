@@ -1,13 +1,13 @@
-"""The server side of HTTP/1.1: Twisted's channel with llhttp as its parser, and deadlines.
+"""Server side of HTTP/1.1: Twisted's channel with llhttp as its parser, and with deadlines.
 
-Requests to a relayed endpoint go straight to it; for every other one the channel builds an ordinary
-Twisted request, so that everything above works unchanged. A site with Twisted's own channel works
-too, only slower: there the endpoints are leaves of the tree. What the parser rejects, what is too
-large and what is too slow is answered here with an error of the usual shape, and the connection is
-closed: after a framing error nothing on it can be trusted (RFC 9112 §9.6).
+The channel passes requests to a relayed endpoint directly to it. For all others it creates an
+ordinary Twisted request, so that Klein and Twisted resources work unchanged. A site with Twisted's
+own channel also works, but slower; its endpoints are leaves of the resource tree. The channel
+itself responds to requests that the parser rejects, that are too large or too slow, and then closes
+the connection: after a framing error no later byte can be trusted (RFC 9112 §11.2).
 
-A client that closes its sending side counts as gone, whether or not it still reads: the router
-cannot tell the two apart until it writes, and an abandoned request keeps costing upstream.
+A client that closes its sending side counts as disconnected even if it still reads. The router
+could distinguish the two only by writing, and an abandoned request costs money upstream.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     from autopilot.web.endpoint import Endpoint
 
 _LINGER = 5.0
+"""Seconds for which a rejected client may go on sending before its connection is closed."""
+
 _TOO_SLOW = RouterError(408, "request_timeout", "The request took too long to arrive.")
 
 
 class ChannelSite(Protocol):
-    """What a channel needs of its site."""
+    """The interface of a site to its channels."""
 
     reactor: IReactorTime
     limits: Limits
@@ -54,25 +56,25 @@ class ChannelSite(Protocol):
     failures: FailureLog
 
     def opened(self, channel: Channel) -> None:
-        """A client connected."""
+        """Register the channel of a new connection."""
 
     def closed(self, channel: Channel) -> None:
-        """A client's connection is gone."""
+        """Unregister the channel of a closed connection."""
 
 
 class Channel(HTTPChannel):
     """One client connection.
 
-    Bytes go to the parser only while no request is being answered; what a pipelining client sends
-    meanwhile is kept, up to a limit, and parsed afterwards. Requests that came in one read wait in
-    the parser.
+    Responses must have the order of the requests (RFC 9112 §9.3.2), so one request is handled at a
+    time. The channel buffers the bytes that a pipelining client sends meanwhile, stops reading at a
+    limit, and parses them after the response. Further requests of the same read wait in the parser.
     """
 
     site: ChannelSite
 
     def __init__(self) -> None:
         super().__init__()
-        self._deaf = False
+        self._discarding = False
         self._lost = False
         self._dispatching = False
         self._reading_paused = False
@@ -86,27 +88,27 @@ class Channel(HTTPChannel):
         immediate_write.enable(self.transport)
         self._peer_host = getattr(self.getPeer(), "host", "")
         self._parser = RequestParser(self.site.limits)
-        # Lent to the response at hand, while the connection itself waits for nothing.
+        # Lent to the response while a request is handled: the connection has no deadline then.
         self.deadline = Deadline(self.site.reactor, self._too_slow)
         self.deadline.set(self.site.limits.head_timeout)
         self.site.opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
-        self._deaf = self._lost = True
+        self._discarding = self._lost = True
         self.deadline.close()
         try:
             super().connectionLost(reason)
         finally:
-            self.unregisterProducer()  # it refers to this channel in turn
+            self.unregisterProducer()  # breaks the reference cycle with this channel
             immediate_write.disable(self.transport)
             self.site.closed(self)
 
     def loseConnection(self) -> None:
-        """Close when what was written has left; a client that takes too long over it is cut off."""
+        """Close after the written bytes have been sent, or abort after `flush_timeout`."""
         if self._lost:
             return
-        self._deaf = True
+        self._discarding = True
         self.deadline.expired = self._too_slow
         self.deadline.set(self.site.limits.flush_timeout)
         super().loseConnection()
@@ -117,16 +119,16 @@ class Channel(HTTPChannel):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being received or answered."""
+        """Whether the connection is between two requests."""
         return not self.requests and self._parser.phase is Phase.IDLE
 
     @property
     def expecting(self) -> bool:
-        """Whether a request may come, with none being answered."""
-        return not self.requests and not self._deaf
+        """Whether the channel is ready to receive a request or the rest of one."""
+        return not self.requests and not self._discarding
 
     def drain(self) -> None:
-        """Close now if idle, else after the response under way."""
+        """Close now if idle, else after the current response."""
         if self.idle:
             self.loseConnection()
             return
@@ -143,7 +145,7 @@ class Channel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol`."""
-        if self._deaf:
+        if self._discarding:
             return
         if self._handlingRequest:
             self._keep(data)
@@ -151,34 +153,37 @@ class Channel(HTTPChannel):
         parser = self._parser
         before = parser.phase
         if before is Phase.IDLE:
-            parser.limits = self.site.limits  # they may have changed since the last request
+            parser.limits = self.site.limits  # a reload may have replaced them
         parser.feed(data)
         self._dispatch(before)
 
     def _keep(self, data: bytes) -> None:
+        """Keep bytes that arrived during a response, and stop reading at the limit."""
         self._dataBuffer.append(data)
-        kept = sum(map(len, self._dataBuffer))
-        if kept > self._optimisticEagerReadSize:
+        size = sum(map(len, self._dataBuffer))
+        if size > self._optimisticEagerReadSize:
             self._reading_paused = True
             self._networkProducer.pauseProducing()
 
     # -- requests, one at a time
 
     def _dispatch(self, before: Phase | None) -> None:
-        """Answer what has arrived, as far as it can be answered now; called again from within.
+        """Handle complete requests until one is still in progress, then wait for more.
 
-        ``before`` is the phase that the parser was in until now, ``None`` after a response.
+        A response that ends at once calls this again from `requestDone`; the outer call then
+        continues its loop, so that a pipeline of any length needs constant stack. ``before`` is the
+        previous phase of the parser, ``None`` after a response.
         """
         if self._dispatching:
             return
         self._dispatching = True
         arrived = self._parser.arrived
         try:
-            while arrived and not self._handlingRequest and not self._deaf:
+            while arrived and not self._handlingRequest and not self._discarding:
                 before = None
                 request = arrived.popleft()
                 self._handlingRequest = True
-                self.deadline.due = inf  # it rests while the request is answered
+                self.deadline.due = inf  # `Deadline.rest`, inlined, while the request is handled
                 self.persistent = request.persistent and not self.site.draining
                 endpoint = self.site.endpoints.get(request.path)
                 try:
@@ -186,23 +191,24 @@ class Channel(HTTPChannel):
                         self._serve(request)
                     else:
                         self._relay(request, endpoint)
-                except Exception:  # noqa: BLE001  a bug; the response before must not pay for it
+                except Exception:  # noqa: BLE001  a bug, which must not affect earlier responses
                     self._fail()
         finally:
             self._dispatching = False
-        if not (self._handlingRequest or self._deaf):
+        if not (self._handlingRequest or self._discarding):
             self._await(before)
 
     def _await(self, before: Phase | None) -> None:
-        """Wait for more of the next request, or answer what the parser rejected."""
+        """Set the deadline for the rest of the next request, or respond to a rejected one."""
         parser = self._parser
         if parser.error is not None:
             self._reject(parser.error)
             return
         if parser.phase is not before:
-            self.deadline.set(self._patience)
+            self.deadline.set(self._time_limit)
         if parser.continue_expected and parser.phase is Phase.BODY:
-            # Not before its turn: the client would take it for part of the answer before.
+            # Only now, when earlier responses are complete: a pipelining client would take an
+            # earlier 100 (Continue) for part of a previous response (RFC 9112 §9.3.2).
             parser.continue_expected = False
             self._send100Continue()
 
@@ -221,11 +227,11 @@ class Channel(HTTPChannel):
         exchange = endpoint.accept(
             response, request.query, headers, request.body, self._peer_host, identity
         )
-        if self._handlingRequest:  # else it is over, and refers to its response in turn
+        if self._handlingRequest:  # else the exchange has ended: a reference would be a cycle
             response.exchange = exchange
 
     def _serve(self, arrived: ArrivedRequest) -> None:
-        """Let Twisted and the tree of resources answer."""
+        """Pass a request to Twisted and the tree of resources."""
         request = cast("Request", self.requestFactory(self))
         add = request.requestHeaders.addRawHeader
         for name, value in arrived.headers.fields:
@@ -239,9 +245,9 @@ class Channel(HTTPChannel):
         request.requestReceived(arrived.method, arrived.target, arrived.version)
 
     def requestDone(self, request: Any) -> None:
-        """The response is written: go on with what the client sent meanwhile, or close."""
+        """Continue with the next request after a complete response, or close."""
         if request is not self.requests[0]:
-            raise TypeError("a request that is not the first cannot be done")
+            raise TypeError("only the current request can be done")
         del self.requests[0]
         self._handlingRequest = False
         if not self.persistent:
@@ -254,25 +260,25 @@ class Channel(HTTPChannel):
         ):
             deadline.set(self.site.limits.idle_timeout)  # the usual case
             return
-        deadline.set(self._patience)
+        deadline.set(self._time_limit)
         try:
-            self._go_on()
-        except Exception:  # noqa: BLE001  a bug; the response that is done must not pay for it
+            self._continue_pipeline()
+        except Exception:  # noqa: BLE001  a bug, which must not affect the complete response
             self._fail()
 
-    def _go_on(self) -> None:
-        """Answer what a pipelining client sent during the response before."""
+    def _continue_pipeline(self) -> None:
+        """Handle what a pipelining client sent during the previous response."""
         if self._reading_paused and not self._waitingForTransport:
             self._reading_paused = False
             self._networkProducer.resumeProducing()
         self._dispatch(None)
-        while self._dataBuffer and not self._handlingRequest and not self._deaf:
+        while self._dataBuffer and not self._handlingRequest and not self._discarding:
             data, self._dataBuffer = b"".join(self._dataBuffer), []
             self.dataReceived(data)
 
     @property
-    def _patience(self) -> float:
-        """How long the client may take for what it has to send next, in seconds."""
+    def _time_limit(self) -> float:
+        """The seconds that the client has for the next part of a request."""
         limits = self.site.limits
         match self._parser.phase:
             case Phase.IDLE:
@@ -285,19 +291,19 @@ class Channel(HTTPChannel):
     # -- errors
 
     def _fail(self) -> None:
-        """Handle a fault of ours around a request: a 500, or a cut if a response has begun."""
-        self.site.failures.report("A request failed by a fault of the router")
+        """Handle an exception: respond with a 500, or abort if a response has begun."""
+        self.site.failures.report("A request failed because of an exception in the router")
         begun = any(
             request.committed if isinstance(request, ChannelResponse) else request.startedWriting
             for request in self.requests
         )
-        if begun or self._deaf:
+        if begun or self._discarding:
             self.forceAbortClient()
         else:
             self._reject(INTERNAL)
 
     def _too_slow(self) -> None:
-        if self._deaf:
+        if self._discarding:
             self.forceAbortClient()
         elif self.idle:
             self.loseConnection()
@@ -305,12 +311,13 @@ class Channel(HTTPChannel):
             self._reject(_TOO_SLOW)
 
     def _reject(self, error: RouterError) -> None:
-        """Answer, then go on receiving for a moment, deaf to what comes.
+        """Respond with an error, then close in two steps (RFC 9112 §9.6).
 
-        A client that is still sending must get to read the answer, and it will not if its data
-        meets a closed socket: that resets the connection (RFC 9112 §9.6).
+        If data arrives at a closed socket, TCP resets the connection, and a client that is still
+        sending may lose the response. So the router closes its sending side, and discards what
+        arrives for a moment before it closes the socket.
         """
-        self._deaf = True
+        self._discarding = True
         self.requests.clear()
         self._dataBuffer = []
         transport: Any = self.transport

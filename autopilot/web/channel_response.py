@@ -1,7 +1,7 @@
-"""The client's side of an exchange on the router's own channel: straight to the transport.
+"""Writer of relayed responses on the router's own channel, without a Twisted request.
 
-It does for a relayed response what a Twisted request does for every other one, without the request:
-heads and bodies leave as they are, in as few writes as they came in.
+It writes heads and bodies unchanged to the transport, one write for each part that the upstream
+sent; every write is a system call.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class ClientChannel(Protocol):
-    """What a response needs of the channel that its request came on."""
+    """The interface of the channel to its response."""
 
     transport: Any
     deadline: Deadline
-    """The channel's own; it rests while a response is under way, and is lent to it."""
+    """The channel's deadline, lent to the response."""
     _waitingForTransport: bool  # noqa: N815
     """Whether the transport holds more bytes than the socket takes; the name is Twisted's."""
 
     def requestDone(self, request: ChannelResponse) -> None:
-        """The response is written."""
+        """Continue after a complete response."""
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See `IConsumer`."""
@@ -51,16 +51,16 @@ class ClientChannel(Protocol):
         """See `IConsumer`."""
 
     def loseConnection(self) -> None:
-        """Close when what was written has left."""
+        """Close after the written bytes have been sent."""
 
     def forceAbortClient(self) -> None:
         """Close at once."""
 
 
 class ChannelResponse:
-    """Writes one response; see :class:`Downstream`. Every method is harmless without a client.
+    """Writes one response; see `Downstream`. After a disconnection every method does nothing.
 
-    Its channel keeps it among its requests: it has the two members that a channel uses of them.
+    The channel keeps it in its list of requests, so it has the methods that a channel calls there.
     """
 
     __slots__ = (
@@ -109,14 +109,14 @@ class ChannelResponse:
     # -- for the channel
 
     def connectionLost(self, reason: Failure) -> None:
-        """The client has left."""
+        """Handle the client's disconnection."""
         self.gone = True
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.client_gone()
 
     def announce_close(self) -> None:
-        """The channel closes after this response; say so, if there is still time to."""
+        """Announce the end of the connection, unless the head is already written."""
         self._closing = True
 
     # -- for the exchange
@@ -139,7 +139,7 @@ class ChannelResponse:
         self.committed = True
         if not self.gone:
             self._write(b"".join(written))
-            self.exchange = None  # it refers to this response in turn
+            self.exchange = None  # breaks the reference cycle with the exchange
             self._channel.requestDone(self)
 
     def commit(self, head: CommittedHead, body: bytes) -> None:
@@ -152,13 +152,13 @@ class ChannelResponse:
             self._write(b"".join(written))
 
     def _head(self, head: CommittedHead) -> list[bytes]:
-        """Return the response head in pieces, and settle the framing of the body."""
+        """Return the lines of the head, and choose the framing of the body (RFC 9112 §6.3)."""
         status = head.status
         fields = head.fields if self._sharing is None else shared(head.fields, self._sharing)
         written = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason or _phrase(status))]
         for field in fields:
-            written.append(b"%b: %b\r\n" % field)  # noqa: PERF401  a comprehension is a call
-        # On a stream some clients take a cut for the end if the close was announced (contract §7).
+            written.append(b"%b: %b\r\n" % field)  # noqa: PERF401  a comprehension costs a call
+        # With `close` on a stream, Node's fetch takes a broken one for complete (contract §7).
         if self._closing and not head.streams:
             written.append(b"Connection: close\r\n")
         if not head.framed and status not in BODILESS:
@@ -185,14 +185,14 @@ class ChannelResponse:
         if self._producing:
             self._producing = False
             self._channel.unregisterProducer()
-        self.exchange = None  # it refers to this response in turn
+        self.exchange = None  # breaks the reference cycle with the exchange
         self._channel.requestDone(self)
 
     def cut(self) -> None:
         """See `Downstream`.
 
-        To an HTTP/1.0 client without a length, closing is the clean end; only a reset is a cut
-        then, unless the stream itself has just said that it broke.
+        For an HTTP/1.0 client and a body without a length, closing would be the clean end (RFC 9112
+        §6.3), so only a reset shows the break, unless an error event has announced it.
         """
         if self._unframed:
             self.abort()
@@ -245,7 +245,7 @@ def error_response(
     *,
     closing: bool,
 ) -> bytes:
-    """Return a complete error response, for where no Twisted request writes it."""
+    """Return a complete error response, for requests without a Twisted request."""
     fields = [
         (b"Date", datetimeToString()),
         (REQUEST_ID, request_id.encode("ascii")),

@@ -1,4 +1,4 @@
-"""The relayed endpoints: where a request that arrived becomes an exchange of the data plane."""
+"""Relayed endpoints, which pass requests from the web layer to the data plane."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ RELAYED: Mapping[bytes, Dialect] = {
     b"/v1/messages": Dialect.MESSAGES,
     b"/v1/responses": Dialect.RESPONSES,
 }
-"""The relayed paths, and the dialect that each speaks."""
+"""The relayed paths and their dialects (contract §1)."""
 
 
 class Endpoint:
-    """``POST`` to one path. ``path`` is the path upstream, whatever prefix the router is under.
+    """``POST`` to one path; ``path`` is the upstream's, without a prefix of the router.
 
-    ``cors`` says with pages of which other origins responses are shared; ``None`` with none.
+    ``cors`` lists the origins whose pages may read responses; ``None`` disables CORS.
     """
 
     __slots__ = ("_failures", "_path", "_proxy", "cors", "dialect")
@@ -51,7 +51,7 @@ class Endpoint:
         return self._proxy.clock
 
     def sharing(self, named: Named) -> tuple[Field, ...] | None:
-        """Return the CORS fields of the response to a request with these fields, if CORS is on."""
+        """Return the CORS fields for a response to this request; None if CORS is disabled."""
         cors = self.cors
         if cors is None:
             return None
@@ -67,9 +67,9 @@ class Endpoint:
         peer: str,
         request_id: str,
     ) -> Exchange | None:
-        """Start the exchange of one request, which writes the response itself.
+        """Start the exchange of a request, which writes the response itself.
 
-        The exchange has a boundary for its own faults; this one is for those around it.
+        The exchange handles its own exceptions; this handles those of the code around it.
         """
         try:
             request = ClientRequest(

@@ -207,9 +207,9 @@ class Parts:
             (self.history.add, (record,)),
             (self.reporter.report, (record,)),
         )
-        for consume, given in consumers:
+        for consume, arguments in consumers:
             try:
-                consume(*given)
+                consume(*arguments)
             except Exception:  # noqa: BLE001  an application's callback may raise anything
                 self._failures.report("A consumer of request records failed")
 
