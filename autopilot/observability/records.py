@@ -42,7 +42,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     """The facts of one request, created once at its end; JSON logs use the same names.
 
     Times are in milliseconds, rounded to a tenth; None if the event did not happen. ``bytes`` is the
-    number of body bytes relayed to the client; ``terminated``: an event stream had its terminator.
+    number of body bytes relayed to the client; ``terminated``: a stream had its terminator.
     """
 
     req_id: str

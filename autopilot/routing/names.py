@@ -45,7 +45,7 @@ def catalog_name(name: str, catalog: Catalog) -> str:
 
 
 def _bases(name: str, mode: Mode) -> Iterator[str]:
-    """Yield ``name`` and what is left of it as its suffixes are stripped; each a prefix of it."""
+    """Yield ``name``, then its prefixes after the removal of each suffix."""
     yield name
     # In a list the order suffix is the whole selector's, so an item has none.
     trimmed = split_order(name)[0] if mode is Mode.DIRECT else name

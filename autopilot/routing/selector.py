@@ -86,7 +86,7 @@ def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | Rou
         return Selector(text, Mode.DIRECT, (trimmed,), order)
     items: dict[str, str] = {}
     for name in _items(body):
-        # The spellings of the alias are one item. Names are told apart by the catalog, later.
+        # The spellings of the alias are one item. The catalog distinguishes names later.
         lower = name.lower()
         items.setdefault(lower if lower in aliases else name, name)
         # Stop at the limit: the other items need not be trimmed and stored.
