@@ -41,8 +41,8 @@ class Failover(Struct, frozen=True, gc=False):
 class RequestRecord(Struct, frozen=True, gc=False):
     """The facts of one request, created once at its end; JSON logs use the same names.
 
-    Times are in milliseconds, rounded to a tenth; None if the event did not happen. ``bytes`` is the
-    number of body bytes relayed to the client; ``terminated``: a stream had its terminator.
+    Times are in milliseconds, rounded to a tenth; None if the event did not happen. ``bytes`` is
+    the number of body bytes relayed to the client; ``terminated``: a stream had its terminator.
     """
 
     req_id: str

@@ -40,6 +40,7 @@ REASONS: Final[dict[str, str]] = {
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
     "request/parse.py": "relay/test_proxy.py sends the requests that it parses",
     "routing/commit.py": _VALUE,
+    "routing/failure_reason.py": _VALUE,
     "routing/router_error.py": _VALUE,
     "routing/snapshot.py": _VALUE,
     "routing/tee.py": "routing/test_plan.py and test_selector.py ask for confidential models",
