@@ -196,7 +196,7 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual((self.cooldown.open, self.cooldown.cooling(None, 0)), (NONE, NONE))
 
     def test_probe(self) -> None:
-        """One client's probe counts for all clients; a failure of any client extends the cooling."""
+        """One client's probe counts for all clients; any client's failure extends the cooling."""
         self.fails(X, Y, Z, took=2.0)
         self.assertEqual(self.cooldown.remaining(5), {"m": 15.0})
         self.cooldown.attempting(b"other", "m", 20)
