@@ -115,7 +115,7 @@ class KnownNamesTests(SynchronousTestCase):
     """What is kept of the names that were met."""
 
     def test_bounded(self) -> None:
-        """Nobody can fill the memory with names, and those after many others fare no worse."""
+        """No peer can fill the memory with names; names after many others are classified alike."""
         for number in range(3000):
             name = b"x-%d" % number
             self.assertEqual(sent_up([(name, b""), (b"Cookie", b"")]), [(name, b"")])

@@ -15,7 +15,7 @@ from tests.unit.upstream.lines import BROKEN, LOST, Event, Line
 
 
 class ResponseTests(SynchronousTestCase):
-    """What becomes of the bytes of one response."""
+    """The result of parsing one response."""
 
     def setUp(self) -> None:
         """Send a request."""
@@ -105,7 +105,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual((seen.reason, seen.field(b"x-early")), (b"Some Reason", None))
 
     def test_upgrade(self) -> None:
-        """Nobody asked for an upgrade."""
+        """An upgrade that the router did not request is malformed."""
         self.refused(b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
 
     def test_conflicting_framing(self) -> None:

@@ -353,7 +353,7 @@ class ManyDeadlinesMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.one_of(st.integers(0, 3), st.floats(0, 3)))
     def wait(self, seconds: float) -> None:
-        """Time passes; who was due is told once, at that time."""
+        """Time passes; each deadline that is due expires once, at its time."""
         self.expired.clear()
         self.clock.advance(seconds)
         now = self.clock.seconds()
@@ -374,5 +374,5 @@ class ManyDeadlinesMachine(RuleBasedStateMachine):
 
     @invariant()
     def little_garbage(self) -> None:
-        """What was cleared is swept before it is much more than what lives."""
+        """Dead entries are swept before they outnumber live ones by far."""
         assert len(self.schedule._heap) <= 2 * self.schedule._live + 64

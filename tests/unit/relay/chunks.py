@@ -23,5 +23,5 @@ def halves(data: bytes) -> Iterator[list[bytes]]:
 
 
 def places(longest: int = 2000) -> st.SearchStrategy[list[int]]:
-    """Where to cut."""
+    """Return the offsets of the cuts."""
     return st.lists(st.integers(1, longest), max_size=12)

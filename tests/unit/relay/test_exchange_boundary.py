@@ -60,7 +60,7 @@ class BoundaryTests(RouterTestCase):
         self.assert_failed(client)
 
     def test_in_the_parser(self) -> None:
-        """A fault in a parser's hook is told from a malformed response."""
+        """An exception in a parser's callback is not reported as a malformed response."""
         client = self.ask()
         with patch.object(ResponseParser, "_read_head", side_effect=FAULT):
             self.wire.says(head())
@@ -105,7 +105,7 @@ class BoundaryTests(RouterTestCase):
         self.assert_released("failed")
 
     def test_record(self) -> None:
-        """A consumer of records that raises costs nobody a slot, nor the router its stop."""
+        """If a consumer of records raises, slots are released and the router can stop."""
         emptied: list[str] = []
         records = self.records
         for _ in range(3):
@@ -166,7 +166,7 @@ class BoundaryTests(RouterTestCase):
 
 
 def _recording(proxy: Any, fault: Exception) -> Any:
-    """What exchanges share, with a consumer of records that raises."""
+    """Return the shared objects of exchanges, with a consumer of records that raises."""
 
     def record(_record: object) -> None:
         raise fault

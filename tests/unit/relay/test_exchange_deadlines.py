@@ -130,7 +130,7 @@ class DeadlineTests(RouterTestCase):
         self.assertEqual(self.reasons, ("connect_timeout",) * 3)
 
     def test_held_up(self) -> None:
-        """A process that was held up finds several deadlines passed, and tries nobody too late."""
+        """After a delay of the process, with several deadlines passed, no candidate is tried."""
         self.build(header=5.0, total=20.0)
         client = self.ask(ALIAS)
         self.clock.advance(30)

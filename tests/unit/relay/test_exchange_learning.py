@@ -39,7 +39,7 @@ class CountTests(LearningTestCase):
         return set().union(*self.tables.breaker.opened_for.values())
 
     def failures(self) -> dict[str, int]:
-        """How often each model has failed the one client in a row."""
+        """Return how often each model has failed the one client in a row."""
         of_clients = self.tables.breaker.of_clients.items()
         return {model: breaker.failures for (_, model), breaker in of_clients}
 
@@ -173,7 +173,7 @@ class ClientsTests(LearningTestCase):
         self.assertEqual(self.tables.breaker.open, frozenset())
 
     def test_different_clients(self) -> None:
-        """As many of them as `COOLDOWN_FAILURES` says cool it for everybody, until a success."""
+        """Failures of `COOLDOWN_FAILURES` clients cool a model for all, until a success."""
         for token in (b"x", b"y", b"z"):
             self.assertEqual(self.first(b"other"), "a")
             self.refused_by("a", token)
@@ -183,7 +183,7 @@ class ClientsTests(LearningTestCase):
         self.assertEqual((self.first(b"x"), self.first(b"other")), ("a", "a"))
 
     def test_own_failures_outlive_successes_of_others(self) -> None:
-        """A success ends the cooling for its own client and for everybody, not for others."""
+        """A success ends the client's own cooling and the shared one, not that of other clients."""
         for _ in range(3):
             self.refused_by("a", b"x")
         for token, first in ((b"y", "b"), (b"x", "a")):

@@ -129,7 +129,7 @@ class MatrixTests(RouterTestCase):
                 self.assert_went_on(mode, row)
 
     def assert_went_on(self, mode: str, row: Row) -> None:
-        """What the rows promise while a candidate is left."""
+        """Assert the results of the rows while a candidate remains."""
         down, where = self.clients[0].down, (mode, row.name)
         attempts = 1 if row.reason is None else 2
         if row.reason is not None:

@@ -231,7 +231,7 @@ class LifeTests(RouterTestCase):
     """What the proxy knows of the exchanges under way."""
 
     def test_when_empty(self) -> None:
-        """Whoever waits for the last exchange is told once, at once if there is none."""
+        """The callback for the last exchange is called once, and at once if there is none."""
         told: list[str] = []
         self.proxy.when_empty(lambda: told.append("now"))
         first, second = self.ask(), self.ask()

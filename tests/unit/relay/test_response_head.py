@@ -55,7 +55,7 @@ class CommittedHeadTests(SynchronousTestCase):
         self.assertEqual(self.fields(head, "a\r\nb"), [*theirs, attempts])
 
     def test_the_edges_own_limit(self) -> None:
-        """Clients are told not to retry where every further call makes it worse."""
+        """The response forbids a retry where every further call prolongs the ban."""
         head = _head(429, "text/html", (b"X-Should-Retry", b"true"))
         self.assertEqual(
             self.fields(head, None), [(b"x-request-id", b"r"), (b"x-should-retry", b"false")]

@@ -168,7 +168,7 @@ class BareErrorTests(SynchronousTestCase):
             self.assertEqual(made.done, done, dialect)
 
     def test_held_line_is_bounded(self) -> None:
-        """A line that never ends is not kept for ever."""
+        """A line without an end is not held indefinitely."""
         made = _guard()
         endless = b"{" + b"x" * 65536
         self.assertEqual(made.feed(endless), endless)
@@ -244,7 +244,7 @@ class SpliceTests(SynchronousTestCase):
         self.whole(ROLE, HELLO, chunk(delta(1, role="assistant", content="")), HELLO)
 
     def test_bare_error_before(self) -> None:
-        """Where a bare error stands before the splice, the error is what is told."""
+        """A bare error before the splice is the reported fault."""
         made = _guard(GuardLevel.STRICT)
         self.assertEqual(_relayed(made, HELLO + BARE + b"\n" + chunk(id="b2")), HELLO)
         self.assertIn("Unhandled exception", made.fault or "")

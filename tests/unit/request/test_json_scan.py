@@ -149,7 +149,7 @@ class RefusalTests(SynchronousTestCase):
             members(b'{"s":"\\ud800","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
     def test_not_an_object(self) -> None:
-        """Other JSON is told apart from what is no JSON."""
+        """JSON other than an object has an error of its own."""
         for body in (b"[]", b'"x"', b"1", b"null", b"true", b' ["\\ud800"] ', b'"\\ud800"'):
             with self.assertRaises(NotAnObjectError, msg=repr(body)):
                 members(body)

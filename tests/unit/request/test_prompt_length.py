@@ -14,7 +14,7 @@ from autopilot.routing.requirements import Needs
 
 
 def beyond(limit: int, **members: object) -> int | None:
-    """What is found in a body with these members."""
+    """Return the lower bound for a body with these members."""
     ask = request_body.parse_body(json.dumps({"model": "m", **members}).encode())
     assert isinstance(ask, request_body.ParsedBody)
     return tokens_beyond(ask.fields, limit)

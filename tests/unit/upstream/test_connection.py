@@ -37,7 +37,7 @@ class HandleTests(SynchronousTestCase):
             self.assertEqual([kind for kind, _ in self.line.listener.heard], ["head", "body"])
 
     def test_abort(self) -> None:
-        """Aborting closes the connection at once, and its loss is nobody's news."""
+        """Aborting closes the connection at once, and the call's handler hears nothing of it."""
         self.line.call.abort()
         self.line.call.abort()
         self.line.call.pause()

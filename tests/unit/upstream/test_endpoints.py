@@ -97,7 +97,7 @@ class VerificationTests(SynchronousTestCase):
     def heard(
         self, certificate: trustme.LeafCert, host: str = "127.0.0.1", *, pause: bool = False
     ) -> list[Event]:
-        """What a call hears from a server with this certificate, under this name."""
+        """Return the result of a call to a server with this certificate, under this name."""
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         certificate.configure_cert(context)
         options = CertificateOptions()
@@ -193,7 +193,7 @@ class TrustTests(SynchronousTestCase):
         self.assertRaises(OSError, trust_root, Path(self.mktemp()))
 
     def test_empty(self) -> None:
-        """A file without a certificate is an error, not a trust in nobody."""
+        """A file without a certificate is an error, not an empty trust store."""
         path = Path(self.mktemp())
         path.write_bytes(b"nothing\n")
         self.assertRaises(ValueError, trust_root, path)

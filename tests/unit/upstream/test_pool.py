@@ -117,7 +117,7 @@ class PoolTests(SynchronousTestCase):
         self.assertFalse(wire.alive)
 
     def test_expired_is_not_used(self) -> None:
-        """A connection closed for its age is given to nobody, though its loss is still to come."""
+        """A connection closed for its age carries no call, even before its loss is reported."""
         old, busy = self.answered(), self.answered()
         old.says(whole(200, b""))
         self.clock.advance(3.99)
@@ -137,7 +137,7 @@ class PoolTests(SynchronousTestCase):
         self.assertFalse(busy.alive)
 
     def test_spoken_out_of_turn(self) -> None:
-        """An idle connection on which bytes arrived is given to nobody."""
+        """An idle connection on which bytes arrived carries no further call."""
         wire = self.answered()
         wire.says(whole(200, b""), b"junk")
         self.send()
@@ -243,7 +243,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.upstreams.wire.value(), b"")
 
     def test_uncancellable(self) -> None:
-        """An endpoint that connects although it was told not to gets its connection closed."""
+        """If an endpoint connects despite its cancellation, the connection is closed."""
         caught: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
 
         def connect(factory: IProtocolFactory) -> Deferred[IProtocol]:
