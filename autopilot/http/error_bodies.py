@@ -15,6 +15,7 @@ from autopilot.http.dialect import Dialect
 from autopilot.http.headers import Field, field_lines
 from autopilot.routing.router_error import RouterError
 
+_OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -44,7 +45,9 @@ def error_type(error: RouterError) -> str:
     """Return OpenAI's error type for an error."""
     if error.code == "not_ready":
         return "not_ready"
-    return "invalid_request_error" if error.status < 500 else "server_error"
+    if error.status >= 500:
+        return "server_error"
+    return _OPENAI_TYPES.get(error.status, "invalid_request_error")
 
 
 def error_object(error: RouterError, dialect: Dialect | None = None) -> Mapping[str, object]:
@@ -72,11 +75,14 @@ def error_fields(error: RouterError) -> list[Field]:
     """Return the header fields of an error, except its Content-Length.
 
     SDKs retry by themselves; the fields of a 503 tell them that a retry may succeed, and when
-    (contract §6).
+    (contract §6). A 401 names the scheme, as it must (RFC 9110 §15.5.2).
     """
     fields = [(b"Content-Type", b"application/json")]
-    if error.status == 503:
+    if error.status == 401:
+        fields.append((b"WWW-Authenticate", b"Bearer"))
+    if error.status in (429, 503):
         fields.append((b"Retry-After", b"%d" % (error.retry_after or 1)))
+    if error.status == 503:
         # The OpenAI and Anthropic SDKs read this field in preference to the status.
         fields.append((b"x-should-retry", b"true"))
     return fields

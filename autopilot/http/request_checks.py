@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from autopilot.http.error_bodies import too_large
 from autopilot.http.headers import Named
+from autopilot.http.key_gate import KeyGate
 from autopilot.routing.router_error import RouterError
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
@@ -41,8 +42,9 @@ def check(
     version: bytes,
     named: Named,
     max_body: int,
+    gate: KeyGate,
 ) -> Head | RouterError:
-    """Return the facts of a request head, or the error if it is not valid."""
+    """Return the facts of a request head, or the error if it is not valid or lacks a key."""
     if method == b"CONNECT":
         return RouterError(405, "method_not_allowed", "CONNECT is not supported.")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
@@ -58,6 +60,8 @@ def check(
     length = _length(version, named)
     if isinstance(length, RouterError):
         return length
+    if gate.paths and method == b"POST" and (error := gate.refusal(target, named)) is not None:
+        return error
     if length is not None and length > max_body:
         return too_large(max_body)
     expect = named.get(b"expect")

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from autopilot.http import error_bodies, request_checks
 from autopilot.http.error_bodies import too_large
 from autopilot.http.headers import Field, RequestHeaders, read_request_headers
+from autopilot.http.key_gate import KeyGate
 from autopilot.routing.router_error import RouterError
 
 if TYPE_CHECKING:
@@ -76,8 +77,10 @@ class RequestParser:
 
     _log = Logger()
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, gate: KeyGate | None = None) -> None:
+        """Without a ``gate`` no request needs a key."""
         self.limits = limits
+        self._gate = KeyGate() if gate is None else gate
         self._parser = HttpRequestParser(self)
         self._declining = False
         self._reading = 0
@@ -192,7 +195,12 @@ class RequestParser:
         self._version = _VERSIONS.get(version) or b"HTTP/" + version.encode("ascii")
         self._headers = headers = read_request_headers(self.fields)
         head = request_checks.check(
-            self._method, self._target, self._version, headers.named, limits.body_bytes
+            self._method,
+            self._target,
+            self._version,
+            headers.named,
+            limits.body_bytes,
+            self._gate,
         )
         if isinstance(head, RouterError):
             raise self._reject(head)

@@ -190,6 +190,13 @@ class Settings:
         "Use only models that the catalog marks as confidential compute.",
         live=True,
     )
+    require_key: Literal["auto", "on", "off"] = _setting(
+        "auto",
+        Choice("auto", "on", "off"),
+        "Respond 401 to requests without an API key instead of sending them on, as the platform's"
+        " edge bans their sender for longer each time. auto: where the base URL is at chutes.ai.",
+        live=True,
+    )
     failover_policy: str = _setting(
         "standard",
         Choice("strict", "standard", "open"),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.server import Request
 
+    from autopilot.http.key_gate import KeyGate
     from autopilot.http.limits import Limits
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.web.endpoint import Endpoint
@@ -51,6 +52,7 @@ class ChannelSite(Protocol):
     reactor: IReactorTime
     limits: Limits
     endpoints: Mapping[bytes, Endpoint]
+    key_gate: KeyGate
     draining: bool
     refused: Callable[[int], None]
     failures: FailureLog
@@ -87,7 +89,7 @@ class Channel(HTTPChannel):
         super().connectionMade()
         immediate_write.enable(self.transport)
         self._peer_host = getattr(self.getPeer(), "host", "")
-        self._parser = RequestParser(self.site.limits)
+        self._parser = RequestParser(self.site.limits, self.site.key_gate)
         # Lent to the response while a request is handled: the connection has no deadline then.
         self.deadline = Deadline(self.site.reactor, self._too_slow)
         self.deadline.set(self.site.limits.head_timeout)

@@ -59,6 +59,10 @@ class RelayResource(Resource):
 
     def _relay(self, request: Request, fields: list[Field]) -> None:
         endpoint, headers = self._endpoint, read_request_headers(fields)
+        error = endpoint.missing_key(headers.named)
+        if error is not None:
+            refuse(request, error, endpoint.dialect)
+            return
         sharing = endpoint.sharing(headers.named)
         response = TwistedResponse(request, endpoint.dialect, endpoint.clock, sharing)
         gone = request.notifyFinish()

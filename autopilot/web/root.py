@@ -6,13 +6,14 @@ paths, and Klein routes the others. The tree can be mounted at any depth of anot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http import error_bodies
+from autopilot.http.key_gate import KeyGate
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
     from twisted.web.server import Request
 
+    from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field
     from autopilot.relay.proxy import Proxy
 
@@ -41,8 +43,12 @@ class RootResource(Resource):
         self._pages = pages
         self._not_found = _NotFound()
         self._cors: Cors | None = None
+        self.key_gate = KeyGate()
         self.endpoints: Mapping[bytes, Endpoint] = (
-            {path: Endpoint(proxy, dialect, path) for path, dialect in RELAYED.items()}
+            {
+                path: Endpoint(proxy, dialect, path, self.key_gate)
+                for path, dialect in RELAYED.items()
+            }
             if proxy is not None
             else {}
         )
@@ -55,6 +61,12 @@ class RootResource(Resource):
         self._cors = cors
         for endpoint in self.endpoints.values():
             endpoint.cors = cors
+
+    def require_key(self, dialects: Container[Dialect]) -> None:
+        """Require a key from now on of requests to the endpoints of these dialects."""
+        self.key_gate.paths = frozenset(
+            path for path, endpoint in self.endpoints.items() if endpoint.dialect in dialects
+        )
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """Return the leaf for the whole remaining path, else the pages, which route it further."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.web.server import Request, Site
 
+from autopilot.http.key_gate import KeyGate
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.web.channel import Channel
 from autopilot.web.root import RootResource
@@ -53,6 +54,7 @@ class AutopilotSite(Site):
         self.endpoints: Mapping[bytes, Endpoint] = (
             resource.endpoints if isinstance(resource, RootResource) else {}
         )
+        self.key_gate = resource.key_gate if isinstance(resource, RootResource) else KeyGate()
         self.refused = refused
         self.failures = FailureLog(Logger(), reactor.seconds)
         self.draining = False

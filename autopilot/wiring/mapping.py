@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autopilot.http.dialect import Dialect
 from autopilot.http.limits import Limits
 from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.sse_guard import GuardLevel
@@ -19,7 +20,11 @@ from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from autopilot.settings import Settings
+
+_PLATFORM = ".chutes.ai"
 
 
 def tables(settings: Settings) -> StateTables:
@@ -68,6 +73,31 @@ def origins(settings: Settings) -> tuple[Origin, ...]:
             ),
         )
     )
+
+
+def endpoints(settings: Settings) -> Mapping[Dialect, Origin]:
+    """Return where the requests of each dialect go."""
+    return {
+        Dialect.COMPLETIONS: Origin.of(settings.backend_base_url),
+        Dialect.MESSAGES: Origin.of(settings.messages_base_url),
+        Dialect.RESPONSES: Origin.of(settings.responses_base_url),
+    }
+
+
+def keyed(settings: Settings) -> frozenset[Dialect]:
+    """Return the dialects whose requests need a key (contract §2)."""
+    if settings.require_key == "off":
+        return frozenset()
+    return frozenset(
+        dialect
+        for dialect, origin in endpoints(settings).items()
+        if settings.require_key == "on" or _is_platform(origin.host)
+    )
+
+
+def _is_platform(host: str) -> bool:
+    """Return whether a host is the platform's domain or below it."""
+    return f".{host.rstrip('.')}".endswith(_PLATFORM)
 
 
 def limits(settings: Settings) -> Limits:

@@ -26,7 +26,6 @@ from autopilot.feeds.head_limit import limit_head
 from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.feeds.snapshot_service import SnapshotService
-from autopilot.http.dialect import Dialect
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.timers import TimerQueue
 from autopilot.observability.history import History, RecentRequests
@@ -141,6 +140,7 @@ class Parts:
             site.limits = mapping.limits(settings)
         for tree in self._shared:
             tree.set_cors(Cors.of(settings.cors_allow_origins))
+            tree.require_key(mapping.keyed(settings))
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
         """Return the resources of one port: those for clients, those for operators, or both."""
@@ -157,6 +157,7 @@ class Parts:
         tree = RootResource(pages.app.resource(), self.proxy if clients else None)
         if clients:
             tree.set_cors(Cors.of(self.settings.cors_allow_origins))
+            tree.require_key(mapping.keyed(self.settings))
             self._shared.append(tree)
         return tree
 
@@ -261,15 +262,10 @@ class Parts:
 
     def _proxy(self, tracer: Tracer | None) -> Proxy:
         settings = self.settings
-        backend = Origin.of(settings.backend_base_url)
         return Proxy(
             self.clock,
             self.pool,
-            {
-                Dialect.COMPLETIONS: backend,
-                Dialect.MESSAGES: Origin.of(settings.messages_base_url),
-                Dialect.RESPONSES: Origin.of(settings.responses_base_url),
-            },
+            mapping.endpoints(settings),
             mapping.relay(settings),
             self.tables,
             hash_key=settings.sticky_hash_key or secrets.token_bytes(32),

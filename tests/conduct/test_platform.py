@@ -44,6 +44,15 @@ class CredentialTests(SynchronousTestCase):
         self.assertEqual(detail(seen), "Authentication required.")
         self.assertEqual(self.served.stub.calls()[-1].header("x-api-key"), "cpk_a.b.c")
 
+    def test_required(self) -> None:
+        """Where a key is required, a call without one never reaches the platform."""
+        served = Served(tokens=4, require_auth=True, require_key="on")
+        seen = served.post(body("stub/ok", stream=True), b"X-API-Key: cpk_a.b.c", key="")
+        self.assertEqual((seen.status, code(seen)), (401, "missing_key"))
+        self.assertEqual(seen.headers["www-authenticate"], "Bearer")
+        self.assertEqual(served.stub.calls(), [])
+        self.assertEqual(served.post(body("stub/ok"), key="cpk_a.b.c").status, 200)
+
     def test_signed_bodies(self) -> None:
         """A signature covers the body: a named model's stays whole, the alias's cannot."""
         for model, status in (("stub/ok", 200), (ALIAS, 401)):

@@ -25,7 +25,10 @@ class ErrorTests(SynchronousTestCase):
         """The type follows from the status, except for "not ready"."""
         for status, kind in (
             (400, "invalid_request_error"),
-            (429, "invalid_request_error"),
+            (401, "authentication_error"),
+            (403, "invalid_request_error"),
+            (429, "rate_limit_error"),
+            (499, "invalid_request_error"),
             (500, "server_error"),
             (504, "server_error"),
         ):
@@ -58,12 +61,16 @@ class ErrorTests(SynchronousTestCase):
         self.assertTrue(named.endswith(b"}\n\n"))
 
     def test_fields(self) -> None:
-        """Only a 503 has a Retry-After, of one second unless the error has another."""
+        """A 429 and a 503 have a Retry-After, of one second unless the error has another."""
         kind = (b"Content-Type", b"application/json")
         self.assertEqual(error_bodies.error_fields(refusal(502)), [kind])
         again = (b"x-should-retry", b"true")
         self.assertEqual(
             error_bodies.error_fields(refusal(503)), [kind, (b"Retry-After", b"1"), again]
         )
+        limited = error_bodies.error_fields(refusal(429))
+        self.assertEqual(limited, [kind, (b"Retry-After", b"1")])
+        scheme = (b"WWW-Authenticate", b"Bearer")
+        self.assertEqual(error_bodies.error_fields(refusal(401)), [kind, scheme])
         later = RouterError(503, "overloaded", "", retry_after=7)
         self.assertIn((b"Retry-After", b"7"), error_bodies.error_fields(later))

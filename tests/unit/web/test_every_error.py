@@ -13,6 +13,7 @@ from typing import NamedTuple
 from unittest.mock import Mock, patch
 
 import autopilot
+from autopilot.http.dialect import Dialect
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.snapshot import Snapshot
 from autopilot.web.cors import Cors
@@ -82,6 +83,7 @@ def rows(path: bytes) -> Iterator[Asked]:
 
 # Made where nothing of the request is at fault; each has its test below.
 LATER = {
+    (401, "missing_key"),
     (403, "origin_not_allowed"),
     (408, "request_timeout"),
     (500, "internal_error"),
@@ -176,6 +178,14 @@ class EveryErrorTests(SiteTestCase):
             self.clock.advance(10)
             row = Asked(408, "request_timeout", b"", read=False)
             self.check(browser.response, path, row)
+
+    def test_without_a_key(self) -> None:
+        """Where a key is required, a request without one gets a 401."""
+        tree = self.tree()
+        tree.require_key(frozenset(Dialect))
+        self.site = self.make_site(tree)
+        for path in (CHAT, MESSAGES, b"/v1/completions", b"/v1/responses"):
+            self.check(self.begun(path).response, path, Asked(401, "missing_key", b""))
 
     def test_foreign_page(self) -> None:
         """A preflight of another origin gets a 403."""

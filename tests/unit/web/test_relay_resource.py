@@ -9,6 +9,7 @@ from unittest.mock import patch
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
+from autopilot.http.dialect import Dialect
 from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.proxy import Proxy
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
@@ -24,6 +25,21 @@ class RequestTestsMixin(SiteTestCase):
         browser = self.post(ask("a"))
         self.wire.says(wire)
         return browser.response
+
+    # -- keys
+
+    def test_missing_key(self) -> None:
+        """Without a key a request gets a 401 before it is parsed, and with one it is relayed."""
+        tree = self.tree()
+        tree.require_key({Dialect.COMPLETIONS, Dialect.MESSAGES})
+        self.site = self.make_site(tree)
+        for path, fields in ((CHAT, (b"X-Api-Key: x",)), (b"/v1/messages", ())):
+            got = self.post(b"{", *fields, path=path).response
+            self.assertEqual((got.status, got.json["error"]["code"]), (401, "missing_key"))
+            self.assertEqual(got.value(b"www-authenticate"), b"Bearer")
+            self.assertEqual("type" in got.json, path == b"/v1/messages")
+        self.assertEqual(self.post(b"{", b"Authorization: Bearer x").response.status, 400)
+        self.assertEqual(self.post(b"{", path=b"/v1/responses").response.status, 400)
 
     # -- the relay
 

@@ -6,7 +6,9 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.settings import DECLARED
+from autopilot.http.dialect import Dialect
+from autopilot.settings import DECLARED, Settings
+from autopilot.wiring import mapping
 from tests.unit.relay.upstreams import SSE, TOKEN, chunk, head, whole
 from tests.unit.wiring import (
     test_mapping_logs,
@@ -34,6 +36,33 @@ class CompletenessTests(SynchronousTestCase):
             if name.startswith("test_")
         ]
         self.assertEqual(sorted(tested), sorted(each.field for each in DECLARED if each.live))
+
+
+class KeyedTests(SynchronousTestCase):
+    """Where a key is required."""
+
+    def test_everywhere_and_nowhere(self) -> None:
+        """``on`` and ``off`` hold for every dialect, wherever its base is."""
+        self.assertEqual(mapping.keyed(Settings(require_key="on")), frozenset(Dialect))
+        self.assertEqual(mapping.keyed(Settings(require_key="off")), frozenset())
+
+    def test_auto(self) -> None:
+        """``auto`` goes by the host of each base: the platform's domain, or below it."""
+        self.assertEqual(mapping.keyed(Settings()), frozenset(Dialect))
+        for host, required in (
+            ("chutes.ai", True),
+            ("llm.chutes.ai", True),
+            ("LLM.Chutes.AI:444", True),
+            ("a.b.chutes.ai", True),
+            ("notchutes.ai", False),
+            ("chutes.ai.example", False),
+            ("127.0.0.1:8000", False),
+        ):
+            given = Settings(
+                backend_base_url=f"https://{host}", responses_base_url="http://192.0.2.1"
+            )
+            expected = {Dialect.MESSAGES, *([Dialect.COMPLETIONS] if required else ())}
+            self.assertEqual(mapping.keyed(given), expected, host)
 
 
 class UndisturbedTests(ReloadTestCase):

@@ -44,6 +44,16 @@ class WebTests(ReloadTestCase):
             preflight.sends(request(b"/v1/chat/completions", *asks, method=b"OPTIONS"))
             self.assertEqual(preflight.response.status, status)
 
+    def test_require_key(self) -> None:
+        """A key is required from the next request on, and no longer once it is turned off."""
+        self.start()
+        for required, status in (("auto", 200), ("on", 401), ("off", 200)):
+            self.change(require_key=required)
+            browser = self.ask(ONE, stream=False)
+            if status == 200:
+                self.platform.wire.says(whole(200, b"{}"))
+            self.assertEqual(browser.response.status, status)
+
     def test_max_concurrent_requests(self) -> None:
         """A request above the new limit is rejected."""
         self.start()

@@ -1,0 +1,60 @@
+"""The check that a request has an API key, made at its head (contract §2).
+
+The platform's edge answers requests without a key with a ban that grows, and that hits every client
+behind the router. What a key is, chutes-api says; whether it is valid, only the platform knows.
+"""
+
+from __future__ import annotations
+
+from autopilot.http.headers import Named
+from autopilot.routing.router_error import RouterError
+
+_MISSING_KEY = RouterError(
+    401,
+    "missing_key",
+    "The request has no API key. Send 'Authorization: Bearer' and your key; on /v1/messages also"
+    " 'x-api-key' will do.",
+)
+_SIGNATURE = (b"x-chutes-hotkey", b"x-chutes-signature", b"x-chutes-nonce")
+_MESSAGES = b"/v1/messages"
+# One word is a key without a scheme, which the platform reads too, unless it is a bare scheme.
+_SCHEMES = frozenset({b"bearer", b"basic"})
+
+
+class KeyGate:
+    """Refuses requests without a key to the paths that require one."""
+
+    __slots__ = ("paths",)
+
+    def __init__(self, paths: frozenset[bytes] = frozenset()) -> None:
+        self.paths = paths
+        """The paths that require a key; replaced on a reload."""
+
+    def refusal(self, target: bytes, named: Named) -> RouterError | None:
+        """Return the error if the path of ``target`` requires a key and the fields have none."""
+        path = target.partition(b"?")[0]
+        if path not in self.paths:
+            return None
+        # The usual credential: a scheme and a key.
+        for value in named.get(b"authorization", ()):
+            if b" " in value.strip() or _is_key(value):
+                return None
+        return None if _has_other_key(path, named) else _MISSING_KEY
+
+
+def _is_key(credential: bytes) -> bool:
+    """Return whether the value of an ``Authorization`` field has more than a scheme."""
+    words = credential.lower().split()
+    return len(words) > 1 or (len(words) == 1 and words[0] not in _SCHEMES)
+
+
+def _has_other_key(path: bytes, named: Named) -> bool:
+    """Return whether the request is signed or, to the messages API, has its own kind of key."""
+    if all(_is_given(named, name) for name in _SIGNATURE):
+        return True
+    return path.startswith(_MESSAGES) and _is_given(named, b"x-api-key")
+
+
+def _is_given(named: Named, name: bytes) -> bool:
+    """Return whether a field has a value that is not blank."""
+    return any(value.strip() for value in named.get(name, ()))
