@@ -15,6 +15,10 @@ from autopilot.http.dialect import Dialect
 from autopilot.http.headers import Field, field_lines
 from autopilot.routing.router_error import RouterError
 
+# The OpenAI and Anthropic SDKs read this field in preference to the status.
+SHOULD_RETRY = b"x-should-retry"
+TRIED = b"x-chutes-autopilot-tried"
+
 _OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -83,8 +87,20 @@ def error_fields(error: RouterError) -> list[Field]:
     if error.status in (429, 503):
         fields.append((b"Retry-After", b"%d" % (error.retry_after or 1)))
     if error.status == 503:
-        # The OpenAI and Anthropic SDKs read this field in preference to the status.
-        fields.append((b"x-should-retry", b"true"))
+        fields.append((SHOULD_RETRY, b"true"))
+    if error.tried is not None:
+        fields += tried_fields(error.tried)
+    return fields
+
+
+def tried_fields(tried: bytes) -> list[Field]:
+    """Return the fields of a response after which no candidate is left (contract §6).
+
+    An SDK's own retries would multiply the router's.
+    """
+    fields = [(SHOULD_RETRY, b"false")]
+    if tried:
+        fields.append((TRIED, tried))
     return fields
 
 

@@ -42,8 +42,9 @@ class Attempt:
     time. ``last``: no further candidate remains. ``allowance``: seconds until the first part of the
     answer if another candidate remains. ``replayed``: the request has been repeated on a new
     connection. ``ended`` and ``error`` record how the response ended while its bytes were still
-    ``held``. ``first_content``: seconds until the first part of a streamed answer, once it has
-    arrived. Times are clock times in seconds.
+    ``held``. ``failed``: it led to another candidate, or would have if one had remained.
+    ``first_content``: seconds until the first part of a streamed answer, once it has arrived. Times
+    are clock times in seconds.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Attempt:
         "commit_policy",
         "ended",
         "error",
+        "failed",
         "first_content",
         "head_at",
         "heard_at",
@@ -85,7 +87,7 @@ class Attempt:
         self.commit_policy: CommitPolicy | None = None
         self.held: list[bytes] = []
         self.held_bytes = 0
-        self.ended = False
+        self.ended = self.failed = False
         self.error: UpstreamError | None = None
         self.first_content: float | None = None
 

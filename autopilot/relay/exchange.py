@@ -11,7 +11,7 @@ after it; the exchange leaves one record and releases every resource.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from autopilot.relay.commit import CommitDecision, commit_policy
 from autopilot.relay.errors import OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import Input, State
-from autopilot.relay.response_head import EVENT_STREAM, committed_head, reply
+from autopilot.relay.response_head import EVENT_STREAM, committed_head, reply, tried_models
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
@@ -456,6 +456,7 @@ class Exchange(ExchangeMachine):
             selected=None if self._plan.mode is Mode.DIRECT else model,
             attempts=self._attempts,
             rechunk=rechunk,
+            tried=self._tried() if attempt.failed else None,
         )
 
     def _fail(self, reason: FailureReason, now: float) -> State:
@@ -463,8 +464,13 @@ class Exchange(ExchangeMachine):
         attempt = self._current
         self._note_failure(attempt, reason, now)
         if attempt.last:
-            return self._refuse(given_up(reason, began=bool(attempt.held)), now)
+            error = given_up(reason, began=bool(attempt.held))
+            return self._refuse(replace(error, tried=self._tried()), now)
         return self._try_next(now)
+
+    def _tried(self) -> bytes | None:
+        """Return what to say of the failed attempts; under a direct name nothing."""
+        return None if self._plan.mode is Mode.DIRECT else tried_models(self._failovers)
 
     def _refuse(self, error: RouterError, now: float, outcome: Outcome = Outcome.REFUSED) -> State:
         """Respond with an error of the router."""
@@ -602,6 +608,7 @@ class Exchange(ExchangeMachine):
 
     def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
         model, status = attempt.candidate.model, attempt.status
+        attempt.failed = True
         took = now - attempt.started
         self._failovers += (Failover(model[:_LONGEST_NAME], reason, status, milliseconds(took)),)
         self._shared.tables.failed(self._client(), self._key, model, status, now, took)

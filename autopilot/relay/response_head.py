@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autopilot.http import headers
+from autopilot.http.error_bodies import SHOULD_RETRY, TRIED, tried_fields
 from autopilot.http.request_id import REQUEST_ID
 from autopilot.http.response_parser import ResponseHead
+from autopilot.observability.records import Failover
 from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.retry_policy import Reply, is_edge_limit
 
@@ -12,9 +16,8 @@ EVENT_STREAM = "text/event-stream"
 
 _SELECTED = b"x-chutes-autopilot-selected"
 _ATTEMPTS = b"x-chutes-autopilot-attempts"
-_SHOULD_RETRY = b"x-should-retry"
-_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS})
-_OWN_OF_EDGE_LIMIT = _OWN | {_SHOULD_RETRY}
+_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, TRIED})
+_OWN_WITH_RETRY = _OWN | {SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400
 
@@ -25,25 +28,43 @@ def reply(head: ResponseHead) -> Reply:
     return Reply(head.status, head.content_type, head.field(b"retry-after") if is_error else None)
 
 
+def tried_models(failovers: Sequence[Failover]) -> bytes:
+    """Return the failed attempts as a header value; names that no header can hold are left out."""
+    names = ((headers.printable(each.model), each.reason) for each in failovers)
+    return b",".join(b"%b=%b" % (name, reason.encode()) for name, reason in names if name)
+
+
 def committed_head(
-    head: ResponseHead, *, request_id: str, selected: str | None, attempts: int, rechunk: bool
+    head: ResponseHead,
+    *,
+    request_id: str,
+    selected: str | None,
+    attempts: int,
+    rechunk: bool,
+    tried: bytes | None = None,
 ) -> CommittedHead:
     """Return the upstream's head without hop-by-hop fields, plus the router's own fields.
 
     ``selected`` is the model to report, ``None`` if the client requested exactly one.
+    ``tried`` lists the failed attempts if this response is the last of them and no candidate
+    remains.
     """
     status = head.status
     edge_limit = status == 429 and is_edge_limit(reply(head), b"")
-    fields = headers.sent_down(head.fields, _OWN_OF_EDGE_LIMIT if edge_limit else _OWN)
+    fields = headers.sent_down(
+        head.fields, _OWN_WITH_RETRY if edge_limit or tried is not None else _OWN
+    )
     fields.append((REQUEST_ID, request_id.encode("ascii")))
     if selected is not None:
         name = headers.printable(selected)
         if name is not None:
             fields.append((_SELECTED, name))
         fields.append((_ATTEMPTS, b"%d" % attempts))
-    if edge_limit:
+    if tried is not None:
+        fields += tried_fields(tried)
+    elif edge_limit:
         # SDKs retry a 429 by themselves, and every further call prolongs the ban by the edge.
-        fields.append((_SHOULD_RETRY, b"false"))
+        fields.append((SHOULD_RETRY, b"false"))
     framed = head.length is not None
     if framed and (rechunk or status in headers.BODILESS):
         fields = [field for field in fields if field[0].lower() != b"content-length"]

@@ -14,7 +14,8 @@ class RouterError:
 
     ``status`` is the HTTP status, ``code`` the stable machine-readable cause, ``message`` the text
     for people, and ``param`` the request member at fault. ``retry_after`` is the number of seconds
-    after which a retry may succeed; None if that is unknown.
+    after which a retry may succeed; None if that is unknown. ``tried`` lists the failed attempts if
+    no candidate was left, so that the client does not try all of them again by itself.
     """
 
     status: int
@@ -22,3 +23,4 @@ class RouterError:
     message: str = field(repr=False)  # may quote the client or the upstream
     param: str | None = None
     retry_after: int | None = None
+    tried: bytes | None = None

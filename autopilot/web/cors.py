@@ -15,10 +15,10 @@ from autopilot.routing.router_error import RouterError
 
 # "*" exposes every field; the names are for browsers that do not support it.
 _EXPOSED = (
-    b"x-request-id, x-chutes-autopilot-selected, x-chutes-autopilot-attempts, retry-after,"
-    b" retry-after-ms, x-should-retry, x-ratelimit-limit-requests, x-ratelimit-limit-tokens,"
-    b" x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, x-ratelimit-reset-requests,"
-    b" x-ratelimit-reset-tokens, *"
+    b"x-request-id, x-chutes-autopilot-selected, x-chutes-autopilot-attempts,"
+    b" x-chutes-autopilot-tried, retry-after, retry-after-ms, x-should-retry,"
+    b" x-ratelimit-limit-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-requests,"
+    b" x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, x-ratelimit-reset-tokens, *"
 )
 _METHODS = b"GET, POST"
 # Seconds; two hours is Chromium's upper limit.

@@ -95,11 +95,23 @@ class ConductTests(SynchronousTestCase):
             self.assertEqual((failovers, seen.status), ([], 200), name)
             self.assert_cut(seen, self.said(f"stub/{name}"), name)
 
+    def test_all_failed(self) -> None:
+        """With no candidate left the client learns what was tried, and not to try it again."""
+        for name, reason in NEXT.items():
+            self.setUp()  # a model that has failed in each round would cool
+            last = "stub/503-engine" if name == "503-cold" else "stub/503-cold"
+            seen, failovers = self.ask(f"stub/{name},{last}")
+            self.assertEqual(failovers, [reason, "status_503"], name)
+            tried = f"stub/{name}={reason},{last}=status_503"
+            self.assertEqual(seen.headers["x-chutes-autopilot-tried"], tried)
+            self.assertEqual(seen.headers["x-should-retry"], "false", name)
+
     def test_alone(self) -> None:
         """Without another model: the response there was, or the router's own error."""
         for name in SCENARIOS:
             seen, failovers = self.ask(f"stub/{name}")
             self.assertEqual(failovers[1:], [], name)
+            self.assertNotIn("x-chutes-autopilot-tried", seen.headers, name)
             if name in ALONE:
                 self.assertEqual((seen.status, seen.code), ALONE[name], name)
             elif name in CUT or name in _BREAK_OFF:

@@ -68,6 +68,12 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(
             error_bodies.error_fields(refusal(503)), [kind, (b"Retry-After", b"1"), again]
         )
+        tried = RouterError(502, "upstream_connect_error", "", tried=b"m=status_503")
+        own = (b"x-chutes-autopilot-tried", b"m=status_503")
+        never = (b"x-should-retry", b"false")
+        self.assertEqual(error_bodies.error_fields(tried), [kind, never, own])
+        nameless = RouterError(502, "upstream_connect_error", "", tried=b"")
+        self.assertEqual(error_bodies.error_fields(nameless), [kind, never])
         limited = error_bodies.error_fields(refusal(429))
         self.assertEqual(limited, [kind, (b"Retry-After", b"1")])
         scheme = (b"WWW-Authenticate", b"Bearer")

@@ -6,7 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.headers import Field
 from autopilot.http.response_parser import ResponseHead
-from autopilot.relay.response_head import committed_head, reply
+from autopilot.observability.records import Failover
+from autopilot.relay.response_head import committed_head, reply, tried_models
+from autopilot.routing.failure_reason import FailureReason
 
 
 def _head(status: int, content_type: str, *fields: Field) -> ResponseHead:
@@ -27,10 +29,12 @@ class ReplyTests(SynchronousTestCase):
 class CommittedHeadTests(SynchronousTestCase):
     """The upstream's fields and the router's own."""
 
-    def fields(self, head: ResponseHead, selected: str | None = "m") -> list[Field]:
+    def fields(
+        self, head: ResponseHead, selected: str | None = "m", tried: bytes | None = None
+    ) -> list[Field]:
         """The fields the client gets after two attempts."""
         committed = committed_head(
-            head, request_id="r", selected=selected, attempts=2, rechunk=False
+            head, request_id="r", selected=selected, attempts=2, rechunk=False, tried=tried
         )
         self.assertEqual((committed.status, committed.reason), (head.status, b"Why"))
         return list(committed.fields)
@@ -46,6 +50,7 @@ class CommittedHeadTests(SynchronousTestCase):
             (b"x-b", b"2"),
             (b"X-Chutes-Autopilot-Selected", b"forged"),
             (b"X-Should-Retry", b"true"),
+            (b"X-Chutes-Autopilot-Tried", b"forged"),
         )
         theirs = [(b"X-A", b"1"), (b"X-Should-Retry", b"true"), (b"x-request-id", b"r")]
         self.assertEqual(self.fields(head, None), theirs)
@@ -53,6 +58,25 @@ class CommittedHeadTests(SynchronousTestCase):
         attempts = (b"x-chutes-autopilot-attempts", b"2")
         self.assertEqual(self.fields(head), [*theirs, selected, attempts])
         self.assertEqual(self.fields(head, "a\r\nb"), [*theirs, attempts])
+
+    def test_no_candidate_left(self) -> None:
+        """The last response says what was tried, and that another try would do the same."""
+        for content_type in ("application/json", "text/html"):
+            head = _head(429, content_type, (b"X-Should-Retry", b"true"))
+            fields = self.fields(head, tried=b"a=status_503")
+            self.assertEqual(
+                fields[-2:],
+                [(b"x-should-retry", b"false"), (b"x-chutes-autopilot-tried", b"a=status_503")],
+            )
+            self.assertNotIn((b"X-Should-Retry", b"true"), fields)
+            self.assertEqual(self.fields(head, tried=b"")[-1], (b"x-should-retry", b"false"))
+
+    def test_tried_models(self) -> None:
+        """Each failed attempt in order, but none whose name a header could not hold."""
+        names = ("org/a", "a\r\nb", "é", "", "org/b")
+        failovers = [Failover(name, FailureReason.STATUS_503, 503, 1.0) for name in names]
+        self.assertEqual(tried_models(failovers), b"org/a=status_503,org/b=status_503")
+        self.assertEqual(tried_models(()), b"")
 
     def test_the_edges_own_limit(self) -> None:
         """The response forbids a retry where every further call prolongs the ban."""
