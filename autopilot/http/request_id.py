@@ -10,6 +10,10 @@ REQUEST_ID = b"x-request-id"
 
 _MAX_CHARS = 128
 
+# Version 4 and variant 10 of RFC 9562 §4, as tools that parse the id expect.
+_FIXED_BITS = 4 << 76 | 0b10 << 62
+_RANDOM_BITS = ~(0xF << 76 | 0b11 << 62)
+
 
 def request_id(values: Sequence[bytes]) -> str:
     """Return the id of a request, given the values of its ``x-request-id`` fields.
@@ -22,7 +26,5 @@ def request_id(values: Sequence[bytes]) -> str:
         received = values[-1].decode("latin-1")
         if 0 < len(received) <= _MAX_CHARS and received.isascii() and received.isprintable():
             return received
-    bits = f"{getrandbits(128):032x}"
-    # Version 4 and variant 10 of RFC 9562 §4, as tools that parse the id expect.
-    variant = "89ab"[int(bits[16], 16) & 3]
-    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{variant}{bits[17:20]}-{bits[20:]}"
+    digits = (getrandbits(128) & _RANDOM_BITS | _FIXED_BITS).to_bytes(16, "big").hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

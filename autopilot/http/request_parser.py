@@ -46,6 +46,10 @@ class Phase(Enum):
     BODY = "the rest of a body"
 
 
+# Looking a member up through its enum costs more than all else in a callback.
+_HEAD, _BODY = Phase.HEAD, Phase.BODY
+
+
 class ArrivedRequest(Struct, frozen=True, gc=False):
     """A complete request, and whether the connection persists after it (RFC 9112 §9.3)."""
 
@@ -105,7 +109,7 @@ class RequestParser:
         """Parse more bytes, unless an earlier request was rejected."""
         if self.error is not None:
             return
-        in_head, body_read = self.phase is not Phase.BODY, self._body_read
+        in_head, body_read = self.phase is not _BODY, self._body_read
         self._reading = len(data)
         self._head_at_most += len(data)
         try:
@@ -121,11 +125,11 @@ class RequestParser:
                 self._reject(error_bodies.INTERNAL)
         except HttpParserError:
             self._reject(_NOT_HTTP)
-        if in_head and self.phase is not Phase.BODY and not self.arrived:
+        if in_head and self.phase is not _BODY and not self.arrived:
             self._head_read += len(data)
             if self._head_read > self.limits.head_bytes:
                 self._reject(_HEAD_TOO_LARGE)
-        elif self.phase is Phase.BODY:
+        elif self.phase is _BODY:
             self._count_framing(0 if self._body_read > body_read else len(data))
 
     def _count_framing(self, read: int) -> None:
@@ -166,7 +170,7 @@ class RequestParser:
         self._target, self.fields, self._body = b"", [], []
         self._head_read = self._body_read = self._framing_read = 0
         self._head_at_most = self._reading
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
 
     def on_url(self, url: bytes) -> None:
         """See `HttpRequestParser`."""
@@ -175,7 +179,7 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See `HttpRequestParser`; called for trailers too, which are dropped."""
-        if self.phase is Phase.HEAD:
+        if self.phase is _HEAD:
             self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -207,7 +211,7 @@ class RequestParser:
         self._target = head.target
         self._declining = self._parser.should_upgrade()
         self.continue_expected = head.continue_expected
-        self.phase = Phase.BODY
+        self.phase = _BODY
 
     @property
     def _head_size(self) -> int:

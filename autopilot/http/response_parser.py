@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from httptools import HttpParserCallbackError, HttpResponseParser
 from msgspec import Struct
@@ -67,7 +68,6 @@ class ResponseParser:
     __slots__ = (
         "__weakref__",
         "_fields",
-        "_head_size",
         "_parser",
         "_reason",
         "_taken",
@@ -98,7 +98,7 @@ class ResponseParser:
         self.parts: list[bytes] = []
         self._fields: list[Field] = []
         self._reason = b""
-        self._unread = self._head_size = 0
+        self._unread = 0
 
     def stop(self, error: Exception) -> None:
         """Handle an exception from ``parse``; no later byte of the connection can be trusted."""
@@ -143,17 +143,12 @@ class ResponseParser:
 
     def on_status(self, status: bytes) -> None:
         """See `HttpResponseParser`; the reason phrase may arrive in parts."""
-        self._head_size += len(status)
         self._reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See `HttpResponseParser`; called for trailers too, which are dropped."""
-        if self.head is not None:
-            return
-        self._head_size += len(name) + len(value)
-        if self._head_size > MAX_HEAD_BYTES or len(self._fields) >= MAX_HEAD_FIELDS:
-            raise _MalformedResponseError("head too large")
-        self._fields.append((name, value))
+        if self.head is None:  # an endless head ends in `take`
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """See `HttpResponseParser`; an interim head is discarded (RFC 9110 §15.2)."""
@@ -167,6 +162,9 @@ class ResponseParser:
             return
         if not 200 <= status <= 599:
             raise _MalformedResponseError("not a final status")
+        size = len(self._reason) + sum(map(len, chain.from_iterable(self._fields)))
+        if size > MAX_HEAD_BYTES or len(self._fields) > MAX_HEAD_FIELDS:
+            raise _MalformedResponseError("head too large")
         self.head = self._read_head(status)
         self._unread = 0
 

@@ -169,17 +169,18 @@ class Metrics:
             if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
                 model = _OTHER
             selections[model, status] += 1
-        ttfb_ms = record.ttfb_ms
-        for histogram, value in (
-            (self._first_byte, None if ttfb_ms is None else ttfb_ms / 1000.0),
-            (self._duration, record.duration_ms / 1000.0),
-            (self._attempts, record.attempts or None),
-        ):
-            if (
-                value is not None
-            ):  # `Histogram.observe`, inlined: it would cost each request three calls
-                histogram.counts[bisect_left(histogram.bounds, value)] += 1
-                histogram.sum += value
+        # `Histogram.observe`, inlined: it would cost each request three calls.
+        if record.ttfb_ms is not None:
+            histogram, value = self._first_byte, record.ttfb_ms / 1000.0
+            histogram.counts[bisect_left(histogram.bounds, value)] += 1
+            histogram.sum += value
+        histogram, value = self._duration, record.duration_ms / 1000.0
+        histogram.counts[bisect_left(histogram.bounds, value)] += 1
+        histogram.sum += value
+        if record.attempts:
+            histogram = self._attempts
+            histogram.counts[bisect_left(histogram.bounds, record.attempts)] += 1
+            histogram.sum += record.attempts
         self._relayed.values[()] += record.bytes
         outcome = record.outcome
         if outcome is Outcome.COMPLETED or outcome in _OWN_ERRORS:

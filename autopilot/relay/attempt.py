@@ -28,6 +28,10 @@ class Expiry(StrEnum):
     FAILOVER_AFTER = FailureReason.FAILOVER_AFTER
 
 
+# Read through their enums, these would cost each request as much as a call.
+_WHOLE, _HEADER = Input.WHOLE, Expiry.HEADER
+
+
 class AttemptOwner(Protocol):
     """Receives the events of an attempt's response until commit: the exchange."""
 
@@ -95,7 +99,7 @@ class Attempt:
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
-        self._owner.take(Input.WHOLE, self, head, body)
+        self._owner.take(_WHOLE, self, head, body)
 
     def head(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
@@ -141,7 +145,7 @@ class Attempt:
         if self.response is None:
             # The platform sends the head of a stream with its first token, but that of any other
             # response only when the response is complete (contract §6, deadlines).
-            due = self.started + (timeouts.header if stream else timeouts.unary), Expiry.HEADER
+            due = self.started + (timeouts.header if stream else timeouts.unary), _HEADER
         elif self.commit_policy is None:
             return self.head_at + timeouts.error_body, Expiry.ERROR_BODY
         elif not self.held:

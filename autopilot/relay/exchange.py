@@ -36,7 +36,7 @@ from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.deadlines import first_content_allowance
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
-from autopilot.routing.selector import Mode
+from autopilot.routing.selector import DIRECT
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ class Collaborators:
     client: Callable[[ClientRequest], Client]
     released: Callable[[Exchange], None]
     failures: FailureLog
+
+
+# Read through their enums, these would cost each request as much as a call.
+_ATTEMPTING, _OVER = State.ATTEMPTING, State.OVER
+_COMPLETED, _TOTAL = Outcome.COMPLETED, Expiry.TOTAL
 
 
 class Exchange(ExchangeMachine):
@@ -150,7 +155,7 @@ class Exchange(ExchangeMachine):
         self._first_byte_at: float | None = None
         self._failovers: tuple[Failover, ...] = ()
         self._timer = response.timer(self.expired)
-        self._expiring = Expiry.TOTAL
+        self._expiring = _TOTAL
         self._new_policy = partial(
             commit_policy, parsed.commit, request.dialect, config.commit_max_bytes
         )
@@ -205,7 +210,7 @@ class Exchange(ExchangeMachine):
             fresh=attempt.replayed,
             timeout=self._config.timeouts.connect,
         )
-        return State.ATTEMPTING
+        return _ATTEMPTING
 
     def _arm(self, attempt: Attempt) -> None:
         """Set the timer to the nearest deadline."""
@@ -213,7 +218,7 @@ class Exchange(ExchangeMachine):
             self._config.timeouts, stream=self._parsed.body.stream
         )
         if self._total_due <= due:
-            due, self._expiring = self._total_due, Expiry.TOTAL
+            due, self._expiring = self._total_due, _TOTAL
         self._timer.set_at(due)
 
     # -- the response, before commit
@@ -440,7 +445,7 @@ class Exchange(ExchangeMachine):
                 tables.ended(model, attempt.first_content, 0, 0.0, now)
         self._response.whole(committed, body)
         self._responded = True
-        return self._conclude(Outcome.COMPLETED, now, sent=len(body))
+        return self._conclude(_COMPLETED, now, sent=len(body))
 
     def _committed_head(
         self, attempt: Attempt, head: ResponseHead, now: float, *, rechunk: bool
@@ -453,7 +458,7 @@ class Exchange(ExchangeMachine):
         return committed_head(
             head,
             request_id=self._request.request_id,
-            selected=None if self._plan.mode is Mode.DIRECT else model,
+            selected=None if self._plan.mode is DIRECT else model,
             attempts=self._attempts,
             rechunk=rechunk,
             tried=self._tried() if attempt.failed else None,
@@ -525,7 +530,7 @@ class Exchange(ExchangeMachine):
         In this order, because a router that is stopping continues once the last slot is free.
         """
         if self._concluded:
-            return State.OVER
+            return _OVER
         self._concluded = True
         # Attempt and stream refer back to the exchange. Without this only the cyclic garbage
         # collector would free them.
@@ -543,10 +548,12 @@ class Exchange(ExchangeMachine):
             self._failovers,
             self._status,
             # `milliseconds` and `age_ms`, inlined: every request pays for four values.
-            None if utilization_at is None else round((started - utilization_at) * 1000.0, 1),
-            None if catalog_at is None else round((started - catalog_at) * 1000.0, 1),
-            None if first is None else round((first - started) * 1000.0, 1),
-            round((now - started) * 1000.0, 1),
+            None
+            if utilization_at is None
+            else int((started - utilization_at) * 10_000.0 + 0.5) / 10.0,
+            None if catalog_at is None else int((started - catalog_at) * 10_000.0 + 0.5) / 10.0,
+            None if first is None else int((first - started) * 10_000.0 + 0.5) / 10.0,
+            int((now - started) * 10_000.0 + 0.5) / 10.0,
             sent,
             outcome,
             terminated,
@@ -558,7 +565,7 @@ class Exchange(ExchangeMachine):
         if self._trace is not None:
             self._end_trace(self._trace, record)
         self._shared.released(self)
-        return State.OVER
+        return _OVER
 
     def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
         try:

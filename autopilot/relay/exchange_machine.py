@@ -62,7 +62,7 @@ class ExchangeMachine(ABC):
             self._late.append((given, attempt, details))
             return
         # Late inputs: of an exchange that has ended, or of an attempt that was replaced.
-        if self.state is State.OVER or (attempt is not None and attempt is not self.attempt):
+        if self.state is _OVER or (attempt is not None and attempt is not self.attempt):
             return
         self._busy = True
         try:
@@ -88,4 +88,5 @@ def _illegal(machine: ExchangeMachine, *_: Any) -> State:
     raise IllegalTransitionError(f"an input has no row in {machine.state}")
 
 
+_OVER = State.OVER  # a look-up through the enum would cost as much as a call
 _ILLEGAL: _Step = (_illegal, frozenset())

@@ -25,7 +25,7 @@ from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key
 from autopilot.routing.plan import Plan, RoutingState
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Order
+from autopilot.routing.selector import DIRECT, GIVEN, Order
 from autopilot.upstream.target import RequestTarget
 
 if TYPE_CHECKING:
@@ -187,14 +187,14 @@ class Proxy:
         if isinstance(parsed, RouterError):
             return parsed
         selector, key = parsed.selector, None
-        if selector.mode is not Mode.DIRECT:
+        if selector.mode is not DIRECT:
             key = self._client(request), selector.text
         tables, order = self.tables, selector.order
         remembered, failed, broken = _NOTHING if key is None else tables.affinity.look_up(key, now)
         breaker, cooling = tables.breaker, _NONE
         if key is not None and (breaker.opened or breaker.opened_for):
             cooling = breaker.cooling(key[0], now)
-        if order is Order.GIVEN:
+        if order is GIVEN:
             state = RoutingState(remembered, failed, cooling, broken=broken)
         else:  # the averages of all models cost a pass over the table: only for these orders
             state = RoutingState(

@@ -1,6 +1,7 @@
 """Fast scanner of the request body's relevant members, with two decodes by msgspec.
 
-A decoder returns values without their offsets, so the scanner guesses the offset of a key and
+A decoder returns values without their offsets. The offset of a key is known if the body holds its
+text only once and no escape that could spell it. Otherwise the scanner guesses the offset and
 proves it: it changes a letter of the key there and decodes again. If the object then lacks the
 member, the key was at that offset and nowhere else; no escape, nesting or duplicate key passes this
 test. Unusual bodies are left to `json_scan`, which reads member by member.
@@ -89,7 +90,9 @@ def scan_fast(body: bytes) -> FastScan | None:
             return None
         if len(body) > _SMALL and _may_have_many_members(body, fields):
             return None
-        place = _prove_place(body, fields)
+        place = _only_place(body)
+        if place < 0:
+            place = _prove_place(body, fields)
     except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return None
     if place < 0:
@@ -103,6 +106,21 @@ def _may_have_many_members(body: bytes, fields: BodyFields) -> bool:
     """Return whether the bytes outside the large fields could hold too many members."""
     large = (fields.messages, fields.input, fields.prompt, fields.tools)
     return len(body) - sum(map(len, large)) > _SMALL
+
+
+def _only_place(body: bytes) -> int:
+    """Return the offset of the only ``"model"``; -1 if a handled key may occur twice or escaped.
+
+    JSON can escape a letter only with ``\\u`` (RFC 8259 §7).
+    """
+    if (
+        b"\\u" in body
+        or body.count(_STREAM_KEY) > 1
+        or body.count(_OPTIONS_KEY) > 1
+        or body.count(_MODEL_KEY) != 1
+    ):
+        return -1
+    return body.find(_MODEL_KEY)
 
 
 def _prove_place(body: bytes, fields: BodyFields) -> int:

@@ -16,7 +16,7 @@ from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Selector, SelectorCache
+from autopilot.routing.selector import ALIAS, Selector, SelectorCache
 
 if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
@@ -51,14 +51,14 @@ class ParsedRequest(Struct, frozen=True, gc=False):
 
     def needs(self, snapshot: Snapshot) -> Needs:
         """Return the capabilities that the request needs, if the router chooses the model."""
-        if self.selector.mode is not Mode.ALIAS and not self.selector.alias_last:
+        if self.selector.mode is not ALIAS and not self.selector.alias_last:
             return NOTHING
         return self.body.needs(snapshot.eligible.least_context)
 
     def plan(self, snapshot: Snapshot, rules: Rules, state: RoutingState) -> Plan | RouterError:
         """Return the plan with its candidates, or the error if there are none."""
         selector, needs = self.selector, NOTHING
-        if selector.mode is Mode.ALIAS or selector.alias_last:
+        if selector.mode is ALIAS or selector.alias_last:
             needs = self.body.needs(snapshot.eligible.least_context)
         return plan(selector, needs, self.tee_only, snapshot, rules, state)
 

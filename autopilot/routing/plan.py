@@ -17,7 +17,7 @@ from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Order, Selector
+from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
 from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
@@ -77,14 +77,14 @@ def plan(
     ``no_candidates``. Cooling models go last but are never left out.
     """
     tee_only = tee_only or rules.require_tee
-    if selector.mode is Mode.ALIAS:
+    if selector.mode is ALIAS:
         candidates = snapshot.eligible.serving(needs, tee_only)
     else:
         candidates = _listed(selector, needs, tee_only, snapshot, rules)
     if isinstance(candidates, RouterError):
         return candidates
     # A direct name has no alternatives, so neither stickiness nor cooling applies (contract §5).
-    if selector.mode is not Mode.DIRECT:
+    if selector.mode is not DIRECT:
         candidates = _ordered(candidates, selector, state)
     return Plan(selector.mode, candidates)
 
@@ -159,7 +159,7 @@ def _ordered(
     candidates: tuple[Candidate, ...], selector: Selector, state: RoutingState
 ) -> tuple[Candidate, ...]:
     """Order the candidates: the client's order, remembered one first, cooling ones last."""
-    if selector.order is not Order.GIVEN:
+    if selector.order is not GIVEN:
         candidates = _by_measurement(candidates, selector.order, state)
     remembered, cooling = state.remembered, state.cooling
     # Most remembered models are the first already, and then nothing has to be done.

@@ -42,6 +42,9 @@ class Order(StrEnum):
     THROUGHPUT = "throughput"
 
 
+# What every request asks for. A member is found faster as a name of a module than by its enum.
+ALIAS, DIRECT, GIVEN = Mode.ALIAS, Mode.DIRECT, Order.GIVEN
+
 _SUFFIXES = {order.value: order for order in (Order.LATENCY, Order.THROUGHPUT)}
 
 

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from autopilot.relay.trace import Tracer
     from autopilot.routing.catalog import Model
 
+_CONSUMER_FAILED = "A consumer of request records failed"
+
 
 @implementer(IAgentEndpointFactory)
 class FeedEndpoints:
@@ -202,17 +204,15 @@ class Parts:
         None of them can fail the request: the last one calls the embedding application.
         """
         catalog = self.control.snapshot.catalog
-        consumers: tuple[tuple[Callable[..., None], tuple[object, ...]], ...] = (
-            (self.metrics.request, (record, catalog.models if catalog is not None else ())),
-            (self.recent.add, (record,)),
-            (self.history.add, (record,)),
-            (self.reporter.report, (record,)),
-        )
-        for consume, arguments in consumers:
+        try:
+            self.metrics.request(record, catalog.models if catalog is not None else ())
+        except Exception:  # noqa: BLE001  a bug of ours must not fail the request either
+            self._failures.report(_CONSUMER_FAILED)
+        for consume in (self.recent.add, self.history.add, self.reporter.report):
             try:
-                consume(*arguments)
+                consume(record)
             except Exception:  # noqa: BLE001  an application's callback may raise anything
-                self._failures.report("A consumer of request records failed")
+                self._failures.report(_CONSUMER_FAILED)
 
     def _control_plane(self, reactor: Any, agent: IAgent) -> SnapshotService:
         settings = self.settings
