@@ -57,7 +57,7 @@ class TableTests(ServiceTestCase):
         """Two routers with one key name a client alike, so that several can share clients."""
         fields = (
             b"Authorization: Bearer some-token",
-            b"X-Api-AffinityKey: some-key",
+            b"X-Api-Key: some-key",
             b"X-None: nothing",
         )
         first, second = (self.remembered(b"one key", *fields) for _ in range(2))
@@ -68,7 +68,7 @@ class TableTests(ServiceTestCase):
         """With other keys, or without any, they do not."""
         fields = (
             b"Authorization: Bearer some-token",
-            b"X-Api-AffinityKey: some-key",
+            b"X-Api-Key: some-key",
             b"X-None: nothing",
         )
         keys = b"one key", b"one kez", None, None

@@ -10,6 +10,7 @@ from twisted.web.server import Site
 from autopilot import AutopilotService
 from autopilot.observability.access_log import json_of, text_of
 from autopilot.observability.records import RequestRecord
+from autopilot.routing.selector import ASCII_BLANKS
 from tests.security import routes
 from tests.unit.relay.upstreams import whole
 from tests.unit.service.platforms import ServiceTestCase, settings
@@ -32,7 +33,7 @@ MODELS = (
     "\u560a\u560d",
     "../../etc/passwd",
     "a b\tc",
-    "x" * 1_000_000,
+    "x" * 65536,  # as long as one may be
     SCRIPT.decode(),
     '"}{"',
     "{0.__class__} %s ${jndi:ldap://x} {{7*7}}",
@@ -84,7 +85,7 @@ class ModelNameTests(ServiceTestCase):
     def test_names(self) -> None:
         """They become neither a field of either side nor the beginning of a line of the log."""
         for model in MODELS:
-            self.served(model, model)
+            self.served(model, model.strip(ASCII_BLANKS))
             if "," not in model and len(model) < 65536:
                 self.served(f"{model.strip()},acme/one", model.strip())
         for record in self.records:
@@ -110,7 +111,7 @@ class ModelNameTests(ServiceTestCase):
     def test_metrics(self) -> None:
         """No name makes a series, nor a line, of the metrics."""
         for model in MODELS:
-            self.served(model, model)
+            self.served(model, model.strip(ASCII_BLANKS))
         browser = self.browser()
         browser.sends(request(b"/metrics", method=b"GET"))
         lines = browser.response.body.decode().splitlines()

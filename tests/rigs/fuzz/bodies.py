@@ -14,7 +14,7 @@ from autopilot.request.body import ParsedBody
 from autopilot.request.json_scan import MAX_MEMBERS
 from autopilot.routing.router_error import RouterError
 
-_CODES = ("invalid_json", "invalid_body", "missing_model", "invalid_model")
+_CODES = ("invalid_json", "invalid_body", "missing_model", "invalid_model", "invalid_model_list")
 _MAY_GO = ("stream", "stream_options")
 _MODEL = 'org/New-"1"'
 
@@ -67,11 +67,14 @@ def _check_meaning(before: Pairs, after: Pairs, asked: ParsedBody) -> None:
     kept = [
         (key, value)
         for key, value in before
-        if key not in ("model", *gone) and not (key in _MAY_GO and value is None)
+        if key not in ("model", "models", *gone) and not (key in _MAY_GO and value is None)
     ]
     assert [pair for pair in after if pair[0] != "model"] == kept, (before, after)
     assert [value for key, value in after if key == "model"] == [_MODEL], after
-    assert last["model"] == asked.model and bool(asked.model.strip()), asked
+    if last.get("models"):
+        assert all(each in asked.model for each in last["models"]), asked
+    else:
+        assert last["model"] == asked.model and bool(asked.model.strip()), asked
     assert asked.stream is (dict(after).get("stream") is True), after
 
 
@@ -88,9 +91,15 @@ def _check_refusal(data: bytes, refusal: RouterError) -> None:
         assert len(pairs) > MAX_MEMBERS, refusal
         return
     assert refusal.code != "invalid_json", refusal
-    model = dict(pairs).get("model")
+    model, models = dict(pairs).get("model"), dict(pairs).get("models")
+    if refusal.code == "invalid_model_list":
+        assert not isinstance(models, list) or not all(
+            isinstance(each, str) and _is_text(each) for each in models
+        ), models
+        return
     if refusal.code == "missing_model":
         assert model is None or (isinstance(model, str) and not model.strip()), model
+        assert not models, models
     else:
         assert not isinstance(model, str) or not _is_text(model), model
 

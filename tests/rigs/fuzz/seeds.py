@@ -90,6 +90,8 @@ def of_bodies() -> Iterator[bytes]:
     yield b'\xef\xbb\xbf{"model":"a"}'
     yield b'{ "model" : "a" , "messages" : "\\"model\\":\\"b\\"" }'
     yield b'{"stream":null,"model":"a"}'
+    yield b'{"models":["a","b:latency"],"n":1.0}'
+    yield b'{"n":1, "models":["b"] , "model":"a","models":[]}'
     yield from (b"", b"[]", b"{}", b"null", b'{"model":1}', b'{"model":" "}', b'{"a":1,}', b"\xff")
 
 
