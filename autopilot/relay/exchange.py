@@ -475,7 +475,7 @@ class Exchange(ExchangeMachine):
 
     def _tried(self) -> bytes | None:
         """Return what to say of the failed attempts; under a direct name nothing."""
-        return None if self._plan.mode is Mode.DIRECT else tried_models(self._failovers)
+        return None if self._plan.mode is DIRECT else tried_models(self._failovers)
 
     def _refuse(self, error: RouterError, now: float, outcome: Outcome = Outcome.REFUSED) -> State:
         """Respond with an error of the router."""
