@@ -111,10 +111,8 @@ class RecentRequests:
 
     def __init__(self) -> None:
         self._records: deque[RequestRecord] = deque(maxlen=_RECENT_KEPT)
-
-    def add(self, record: RequestRecord) -> None:
-        """Add a record, dropping the oldest if there are too many."""
-        self._records.append(record)
+        self.add: Callable[[RequestRecord], None] = self._records.append
+        """Add a record, dropping the oldest if there are too many; a request pays no call."""
 
     def summary(self) -> list[dict[str, Any]]:
         """Return the records' facts, newest first."""

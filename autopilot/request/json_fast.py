@@ -24,6 +24,7 @@ _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _OTHER_LETTER = ord("-")
 _NULL = b"null"
 _MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY = b'"model"', b'"stream"', b'"stream_options"'
+_LETTER_ESCAPE = b"\\u"  # the only escape that can spell a letter (RFC 8259 §7)
 _HANDLED_KEYS = (_MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY)
 
 
@@ -90,9 +91,7 @@ def scan_fast(body: bytes) -> FastScan | None:
             return None
         if len(body) > _SMALL and _may_have_many_members(body, fields):
             return None
-        place = _only_place(body)
-        if place < 0:
-            place = _prove_place(body, fields)
+        place = _place_of_model(body, fields)
     except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return None
     if place < 0:
@@ -108,19 +107,16 @@ def _may_have_many_members(body: bytes, fields: BodyFields) -> bool:
     return len(body) - sum(map(len, large)) > _SMALL
 
 
-def _only_place(body: bytes) -> int:
-    """Return the offset of the only ``"model"``; -1 if a handled key may occur twice or escaped.
-
-    JSON can escape a letter only with ``\\u`` (RFC 8259 §7).
-    """
+def _place_of_model(body: bytes, fields: BodyFields) -> int:
+    """Return the offset of the key ``model``; -1 if a handled key may occur twice."""
     if (
-        b"\\u" in body
-        or body.count(_STREAM_KEY) > 1
-        or body.count(_OPTIONS_KEY) > 1
-        or body.count(_MODEL_KEY) != 1
+        body.count(_MODEL_KEY) == 1
+        and body.count(_STREAM_KEY) < 2
+        and body.count(_OPTIONS_KEY) < 2
+        and _LETTER_ESCAPE not in body
     ):
-        return -1
-    return body.find(_MODEL_KEY)
+        return body.find(_MODEL_KEY)
+    return _prove_place(body, fields)
 
 
 def _prove_place(body: bytes, fields: BodyFields) -> int:
