@@ -107,9 +107,6 @@ def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | Rou
 
 def is_too_long(text: str) -> bool:
     """Return whether a selector has more than `MAX_BYTES` bytes in UTF-8."""
-    # A character has four bytes at most, so that short texts need not be encoded.
-    if len(text) <= MAX_BYTES // 4:
-        return False
     return len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES
 
 

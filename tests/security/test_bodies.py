@@ -124,11 +124,11 @@ class BodyTestsMixin(SiteTestCase):
             self.refuses(request(body=body), 400, "unknown_model", "missing_model")
 
     def test_bad_models(self) -> None:
-        """A name of any length or of odd characters is an unknown one; what is no text is none."""
-        longest = "x" * (MAX_BODY - len(ask("")))
+        """A name of odd characters is an unknown one; what is no text, or over 64 KiB, is none."""
+        longest, too_long = "x" * 65536, "x" * (MAX_BODY - len(ask("")))
         for name in ("a\r\nX: y", "a\0", "a\x1b[2J", "\u202ea", " \u00a0", "a\u2028", longest):
             self.refuses(request(body=ask(name)), 400, "unknown_model")
-        for value in (["a"], {"a": 1}, 5, 1e9, True):
+        for value in (["a"], {"a": 1}, 5, 1e9, True, too_long, "x" * 65537):
             self.refuses(request(body=ask(value)), 400, "invalid_model")
         for blank in ("", " \t\n", None):
             self.refuses(request(body=ask(blank)), 400, "missing_model")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing import plan as plan_module
 from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
@@ -206,6 +209,14 @@ class SpellingTests(PlanTestCase):
         self.assertEqual(
             _plan("id-b,acme/C,acme/B"), Plan(Mode.LIST, candidates_of(("id-b", "acme/C")))
         )
+
+    def test_the_usual_spelling(self) -> None:
+        """Names that are the catalog's, even all of its names, are not looked up at all."""
+        with patch.object(plan_module, "look_up", side_effect=AssertionError):
+            for text in ("acme/B", "acme/C,acme/B", "acme/B,acme/A-TEE,acme/C"):
+                planned = _plan(text)
+                assert isinstance(planned, Plan)
+                self.assertEqual(planned.models, tuple(text.split(",")))
 
     def test_several_names(self) -> None:
         """A name that several names are near to is unknown."""

@@ -83,6 +83,17 @@ class AliasTests(SelectorTestCase):
         text = "auto:latency:throughput"
         self.check(text, Mode.DIRECT, (text,), Order.THROUGHPUT)
 
+    def test_the_cache_is_bounded(self) -> None:
+        """The cache begins anew when it is full, and does not keep long texts."""
+        cache = SelectorCache(ALIASES, 2)
+        for number in range(1024):
+            cache[f"m{number}"]
+        self.assertEqual(len(cache), 1024)
+        cache["x" * 257]
+        self.assertEqual(len(cache), 1024)
+        cache["x" * 256]
+        self.assertEqual(list(cache), ["x" * 256])
+
 
 class DirectTests(SelectorTestCase):
     """Direct names."""
@@ -219,5 +230,6 @@ class SplitOrderTests(SynchronousTestCase):
         """The rest has no ASCII blanks around it, with or without a suffix."""
         self.assertEqual(split_order(" a:latency "), ("a", Order.LATENCY))
         self.assertEqual(split_order(" a:b "), ("a:b", Order.GIVEN))
+        self.assertEqual(split_order("a\u00a0:latency"), ("a\u00a0", Order.LATENCY))
         self.assertEqual(split_order("given"), ("given", Order.GIVEN))
         self.assertEqual(split_order("a:given"), ("a:given", Order.GIVEN))
