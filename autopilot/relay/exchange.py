@@ -33,10 +33,11 @@ from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
 from autopilot.routing.candidate_queue import CandidateQueue
+from autopilot.routing.catalog import EMPTY
 from autopilot.routing.deadlines import first_content_allowance
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
-from autopilot.routing.selector import DIRECT
+from autopilot.routing.selector import DIRECT, Mode
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
@@ -332,9 +333,14 @@ class Exchange(ExchangeMachine):
         return self._follow(attempt, decision, now)
 
     def _larger_than(self, model: str) -> frozenset[str]:
-        """Return the models with a known larger context than ``model``, if its own is known."""
-        catalog = self._snapshot.catalog
-        return frozenset() if catalog is None else catalog.larger_context(model)
+        """Return the models that may read more than ``model`` (contract §6).
+
+        In the client's own list a model whose context is unknown may; the alias has others.
+        """
+        catalog = EMPTY if self._snapshot.catalog is None else self._snapshot.catalog
+        if self._plan.mode is Mode.LIST:
+            return catalog.larger_or_unknown(model, self._plan.models)
+        return catalog.larger_context(model)
 
     def _follow(self, attempt: Attempt, decision: RetryDecision, now: float) -> State:
         """Relay an error response, pause, or try the next candidate; relay the last one's."""

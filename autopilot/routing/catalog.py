@@ -91,6 +91,23 @@ class Catalog:
             if other.context_length is not None and other.context_length > model.context_length
         )
 
+    def larger_or_unknown(self, name: str, others: Iterable[str]) -> frozenset[str]:
+        """Return those of ``others`` whose context is not known to be as small as that of ``name``.
+
+        An unknown context, of either model, allows no comparison.
+        """
+        context = self._context(name)
+        lengths = ((other, self._context(other)) for other in others if other != name)
+        return frozenset(
+            other
+            for other, length in lengths
+            if context is None or length is None or length > context
+        )
+
+    def _context(self, name: str) -> int | None:
+        model = self.models.get(name)
+        return None if model is None else model.context_length
+
 
 def _near_names(names: Iterable[str]) -> dict[str, str]:
     """Return each name by its spellings in lower case, without those that several names share."""

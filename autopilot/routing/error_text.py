@@ -57,6 +57,15 @@ def texts(body: bytes) -> Texts:
     return tuple(_collect(value, _MAX_DEPTH)) if isinstance(value, dict) else ()
 
 
+def detail_is_text(body: bytes) -> bool:
+    """Return whether ``detail`` is a text: an exception's words, as the platform reports them."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):  # see `texts`
+        return False
+    return isinstance(value, dict) and isinstance(value.get("detail"), str)
+
+
 def at_capacity(error_texts: Texts) -> bool:
     """The platform has no free slot for this model at the moment."""
     return _any_starts_with(error_texts, _CAPACITY)

@@ -17,6 +17,7 @@ from autopilot.routing.error_text import (
     TextPredicate,
     at_capacity,
     context_exceeded,
+    detail_is_text,
     model_not_found,
     no_target_left,
     texts,
@@ -72,7 +73,8 @@ class Row:
 
     ``says`` tests the strings of the JSON body; None means that the status suffices. ``pauses``: a
     short ``Retry-After`` is honoured first. ``to_larger``: the row applies only while a candidate
-    with a known larger context is left.
+    that may have a larger context is left. ``detail``: the row applies if the ``detail`` of the
+    JSON body is a text, whatever it says.
     """
 
     reason: FailureReason
@@ -82,12 +84,21 @@ class Row:
     says: TextPredicate | None = None
     pauses: bool = False
     to_larger: bool = False
+    detail: bool = False
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether the status does not suffice."""
+        return self.says is not None or self.detail
 
 
 _ALL_POLICIES = frozenset(Policy)
 _STANDARD_AND_OPEN = frozenset({Policy.STANDARD, Policy.OPEN})
 _OPEN = frozenset({Policy.OPEN})
-_ALIAS = frozenset({Mode.ALIAS})
+_SEVERAL = frozenset({Mode.ALIAS, Mode.LIST})
+# The statuses by which Cloudflare (520 to 524) and other intermediaries (529) report that the
+# backend is unreachable, too slow or overloaded.
+_EDGE_STATUSES = (520, 521, 522, 523, 524, 529)
 
 
 def _only(status: int) -> range:
@@ -101,13 +112,18 @@ _TABLE: tuple[Row, ...] = (
     Row(FailureReason.STATUS_503, _only(503), _ALL_POLICIES),
     Row(FailureReason.STATUS_502, _only(502), _STANDARD_AND_OPEN),
     Row(FailureReason.STATUS_504, _only(504), _STANDARD_AND_OPEN),
+    *(
+        Row(FailureReason(f"status_{status}"), _only(status), _STANDARD_AND_OPEN)
+        for status in _EDGE_STATUSES
+    ),
     Row(FailureReason.AT_CAPACITY, _only(429), _STANDARD_AND_OPEN, says=at_capacity),
     Row(FailureReason.EXHAUSTED, _only(500), _STANDARD_AND_OPEN, says=no_target_left),
+    Row(FailureReason.STATUS_500, _only(500), _STANDARD_AND_OPEN, detail=True),
     Row(
         FailureReason.MODEL_NOT_FOUND,
         _only(404),
         _STANDARD_AND_OPEN,
-        modes=_ALIAS,
+        modes=_SEVERAL,
         says=model_not_found,
     ),
     Row(
@@ -142,7 +158,7 @@ def at_head(reply: Reply, policy: Policy, mode: Mode) -> RetryDecision:
     for row in _TABLE:
         if not _fits(row, reply.status, policy, mode):
             continue
-        if row.says is None:
+        if not row.reads_body:
             return _next(row, reply)
         if _is_json(reply.content_type):
             return _READ
@@ -157,9 +173,12 @@ def on_body(
     ``larger_context``: a candidate with a known larger context is left, and no attempt has yet been
     made for that reason. A body that is truncated or not a JSON object has no strings.
     """
-    body_texts = texts(body) if _is_json(reply.content_type) else ()
+    is_json = _is_json(reply.content_type)
+    body_texts = texts(body) if is_json else ()
     for row in _TABLE:
         if not _fits(row, reply.status, policy, mode) or (row.to_larger and not larger_context):
+            continue
+        if row.detail and not (is_json and detail_is_text(body)):
             continue
         if row.says is None or row.says(body_texts):
             return _next(row, reply)

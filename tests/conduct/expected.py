@@ -22,11 +22,11 @@ RELAYED: frozenset[str] = frozenset(
         *("401", "401-anonymous", "401-expired", "401-malformed", "401-unknown"),
         *("401-management", "401-hotkey", "403-scope", "403-e2e-nonce", "403-html"),
         *("402-quota", "402-no-quota", "402-string", "402-subscription", "402-tee"),
-        *("402-creator", "404-model", "404-chute", "404-cord", "404-path", "404-e2e-instance"),
+        *("402-creator", "404-chute", "404-cord", "404-path", "404-e2e-instance"),
         *("405", "408", "410-e2e-instance", "426-tee"),
         *("429-edge-html", "429-account", "429-free-model", "429-maintenance", "429-spamming"),
         *("429-shared", "429-e2e-instance", "429-retry-after", "429-retry-after-long"),
-        *("500-other", "500-traceback", "500-e2e", "500-text"),
+        *("500-text",),
     }
 )
 
@@ -46,6 +46,10 @@ NEXT: Mapping[str, str] = {
     "429-capacity": "capacity_429",
     "429-capacity-short": "capacity_429",
     "429-capacity-retry-after": "capacity_429",
+    "404-model": "model_not_found",
+    "500-other": "status_500",
+    "500-traceback": "status_500",
+    "500-e2e": "status_500",
     "500-exhausted": "exhausted_500",
     "500-no-infrastructure": "exhausted_500",
     "500-no-infrastructure-plain": "exhausted_500",

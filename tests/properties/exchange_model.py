@@ -175,7 +175,7 @@ class Request:
         if 200 <= reply.status < 300:
             self.phase = Phase.HOLDING
             return
-        verdict = rules.at_head(reply, terms.policy, terms.mode == "alias")
+        verdict = rules.at_head(reply, terms.policy, terms.mode == "direct")
         if verdict is rules.READ:
             self.phase = Phase.READING
         else:
@@ -223,7 +223,7 @@ class Request:
         said = reply.says if attempt.body == reply.document else ""
         larger = terms.larger[attempt.model]
         can_narrow = not (self.narrowed or attempt.last or larger.isdisjoint(self.left))
-        verdict = rules.at_body(reply, said, terms.policy, terms.mode == "alias", can_narrow)
+        verdict = rules.at_body(reply, said, terms.policy, terms.mode == "direct", can_narrow)
         if verdict.reason == "context_exceeded":
             self.narrowed = True
             self.left = [model for model in self.left if model in larger]

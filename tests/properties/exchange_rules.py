@@ -33,28 +33,30 @@ ANSWER = Verdict("answer")
 READ = Verdict("read")
 
 
-def at_head(reply: Reply, policy: str, alias: bool) -> Verdict:
+def at_head(reply: Reply, policy: str, direct: bool) -> Verdict:
     """The verdict on anything but a 2xx by its head; ``READ`` if the body decides."""
     status = reply.status
     if status == 503:
         return Verdict("next", "status_503")
     if policy == "strict":
         return ANSWER
-    if status in (502, 504):
+    if status in (502, 504, 520, 521, 522, 523, 524, 529):
         return Verdict("next", f"status_{status}")
-    if reply.kind == JSON and (status in (400, 429, 500) or (status == 404 and alias)):
+    if reply.kind == JSON and (status in (400, 429, 500) or (status == 404 and not direct)):
         return READ
     return _at_last(reply, policy)
 
 
-def at_body(reply: Reply, said: str, policy: str, alias: bool, larger_left: bool) -> Verdict:
+def at_body(reply: Reply, said: str, policy: str, direct: bool, larger_left: bool) -> Verdict:
     """The verdict when the body was read; ``said`` is empty when it could not be understood."""
     match reply.status, said:
         case 429, "at capacity":
             return Verdict("next", "capacity_429")
         case 500, "no target left":
             return Verdict("next", "exhausted_500")
-        case 404, "model not found" if alias:
+        case 500, "something in its detail":
+            return Verdict("next", "status_500")
+        case 404, "model not found" if not direct:
             return Verdict("next", "model_not_found")
         case 400, "context exceeded" if larger_left:
             return Verdict("next", "context_exceeded")

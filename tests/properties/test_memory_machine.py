@@ -60,7 +60,7 @@ ANSWERS = {
     "200 without HTTP": (b"junk", "fails"),
     "reset": (b"", "fails"),
     "429 at capacity": (whole(429, CAPACITY, JSON, CLOSE), "fails mildly"),
-    "404 model not found": (whole(404, NOT_FOUND, JSON, CLOSE), "fails mildly to an alias"),
+    "404 model not found": (whole(404, NOT_FOUND, JSON, CLOSE), "fails mildly among others"),
     "429": (whole(429, b"{}", JSON, CLOSE), "tells the client"),
     "400": (whole(400, b"{}", JSON, CLOSE), "tells the client"),
     "500": (whole(500, b"{}", JSON, CLOSE), "tells the client"),
@@ -206,8 +206,8 @@ class MemoryMachine(RuleBasedStateMachine):
             request.wire.says(says)
         if request.wire.alive and meaning not in ("tells the client", "begins"):
             request.wire.resets()
-        if meaning == "fails mildly to an alias":
-            meaning = "fails mildly" if request.key[1] == ALIAS else "tells the client"
+        if meaning == "fails mildly among others":
+            meaning = "tells the client" if request.key[1] in MODELS else "fails mildly"
         self._learn(request, meaning)
 
     @precondition(lambda self: self.open)

@@ -15,6 +15,7 @@ from autopilot.feeds import readiness
 from autopilot.observability.records import Outcome
 from autopilot.routing import retry_policy
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.selector import Mode
 from autopilot.settings import DECLARED, Setting, Settings
 from tools.docs.refusals import Said, said
 
@@ -94,10 +95,15 @@ def _statuses(row: retry_policy.Row) -> str:
 
 def _condition(row: retry_policy.Row) -> str:
     says = (row.says.__doc__ or "").split("\n")[0].rstrip(".") if row.says is not None else ""
-    larger = "a candidate with a larger context is left" if row.to_larger else ""
-    alias = "only for the alias" if len(row.modes) == 1 else ""
+    larger = (
+        "a candidate is left whose context is larger, or in a list unknown; once"
+        if row.to_larger
+        else ""
+    )
+    modes = "not for a direct name" if Mode.DIRECT not in row.modes else ""
+    detail = "`detail` is a text" if row.detail else ""
     pauses = "a short `Retry-After` is waited for once" if row.pauses else ""
-    return "; ".join(filter(None, (says, larger, alias, pauses))) or "–"
+    return "; ".join(filter(None, (says, detail, larger, modes, pauses))) or "–"
 
 
 def _policies(row: retry_policy.Row) -> str:

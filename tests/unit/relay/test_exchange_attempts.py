@@ -103,8 +103,24 @@ class AttemptTests(RouterTestCase):
             self.assertEqual((client.down.status, len(self.models)), (400, 1))
 
     def test_context_without_catalog(self) -> None:
-        """Without a catalog nothing is known of contexts."""
+        """Without a catalog nothing is known of contexts, and a list leads to one more model."""
         self.snapshot = type(self.snapshot)()
-        client = self.ask("a,b")
+        client = self.ask("a,b,c")
+        self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
         self.wire.says(whole(400, CONTEXT))
-        self.assertEqual(client.down.status, 400)
+        self.assertEqual((client.down.status, self.models), (400, ["a", "b"]))
+
+    def test_context_unknown_in_a_list(self) -> None:
+        """A list leads to the next model that is not known to read as little, once."""
+        for contexts, models in (
+            ({"a": None, "b": 5, "c": 5}, ["a", "b"]),
+            ({"a": 5, "b": 5, "c": None}, ["a", "c"]),
+            ({"a": 5, "b": 4, "c": 6}, ["a", "c"]),
+            ({"a": 5, "b": 5, "c": 4}, ["a"]),
+        ):
+            self.snapshot = snapshot(**contexts)
+            self.build()
+            client = self.ask("a,b,c")
+            for _ in models:
+                self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
+            self.assertEqual((client.down.status, self.models), (400, models))

@@ -89,7 +89,7 @@ BEFORE = (
     Row("429 capacity", _answers(whole(429, CAPACITY)), "capacity_429", 429, CAPACITY),
     Row("429 other", _answers(whole(429, OTHER_429)), None, 429, OTHER_429),
     Row("500 platform", _answers(whole(500, EXHAUSTED)), "exhausted_500", 500, EXHAUSTED),
-    Row("500 other", _answers(whole(500, OTHER_500)), None, 500, OTHER_500),
+    Row("500 other", _answers(whole(500, OTHER_500)), "status_500", 500, OTHER_500),
     Row("200", _is_good, None, 200, GOOD),
 )
 

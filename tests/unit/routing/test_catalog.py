@@ -99,6 +99,18 @@ class CatalogTests(SynchronousTestCase):
         catalog = Catalog.of(map(Model, ("zai-org/y", "THUDM/y-TEE")))
         self.assertIsNone(catalog.find("thudm/Y"))
 
+    def test_larger_or_unknown(self) -> None:
+        """Models that are known to read as little, and the model itself, are left out."""
+        lengths = {"a": 5, "b": 5, "c": 6, "d": None, "e": 4}
+        catalog = Catalog.of(Model(name, context_length=n) for name, n in lengths.items())
+        others = ("a", "b", "c", "d", "e", "unlisted")
+        found = catalog.larger_or_unknown("a", others)
+        self.assertEqual(found, {"c", "d", "unlisted"})
+        for name in ("d", "unlisted"):
+            found = catalog.larger_or_unknown(name, others)
+            self.assertEqual(found, set(others) - {name})
+        self.assertEqual(catalog.larger_or_unknown("a", ("b",)), frozenset())
+
     def test_the_entry_text_is_not_shown(self) -> None:
         """The representation leaves out the entry's JSON text."""
         self.assertNotIn("secret", repr(Model("m", raw=b"secret")))

@@ -60,10 +60,11 @@ class HeadTests(SynchronousTestCase):
     """Decisions by status and content type alone."""
 
     def test_every_status_without_json(self) -> None:
-        """Without JSON the status decides: 503 in every policy, 502 and 504 except in strict."""
+        """Without JSON the status decides: 503 in every policy, 502 and such except in strict."""
+        gateways = {502, 504, 520, 521, 522, 523, 524, 529}
         for status, policy, mode in product(range(200, 600), Policy, Mode):
             expected = COMMIT
-            if status == 503 or (status in {502, 504} and policy is not STRICT):
+            if status == 503 or (status in gateways and policy is not STRICT):
                 expected = _next(f"status_{status}")
             elif policy is OPEN and status == 429:
                 expected = _next("status_429")
@@ -76,9 +77,9 @@ class HeadTests(SynchronousTestCase):
                 self.assertEqual(judged, expected, (reply, policy, mode))
 
     def test_which_json_bodies_are_read(self) -> None:
-        """Bodies of 429, 500 and 400 are read except in strict, of 404 only for the alias."""
+        """Bodies of 429, 500 and 400 are read except in strict, of 404 not under a direct name."""
         for status, policy, mode in product(range(200, 600), Policy, Mode):
-            asked = {429, 500, 400} | ({404} if mode is ALIAS else set())
+            asked = {429, 500, 400} | (set() if mode is DIRECT else {404})
             read = policy is not STRICT and status in asked
             judged = at_head(Reply(status, JSON), policy, mode)
             self.assertEqual(judged.action is RetryAction.READ, read, (status, policy, mode))
@@ -109,10 +110,23 @@ class RowTests(SynchronousTestCase):
             (429, "Free models limit reached", COMMIT, COMMIT, _next("status_429")),
             (429, None, COMMIT, COMMIT, _next("status_429")),
             (500, EXHAUSTED, COMMIT, _next("exhausted_500"), _next("exhausted_500")),
-            (500, CAPACITY, COMMIT, COMMIT, _next("status_5xx")),
-            (500, "list index out of range", COMMIT, COMMIT, _next("status_5xx")),
+            (500, CAPACITY, COMMIT, _next("status_500"), _next("status_500")),
+            (500, "list index out of range", COMMIT, _next("status_500"), _next("status_500")),
+            (500, "", COMMIT, _next("status_500"), _next("status_500")),
+            (500, {"message": EXHAUSTED}, COMMIT, _next("exhausted_500"), _next("exhausted_500")),
+            (500, {"message": "boom"}, COMMIT, COMMIT, _next("status_5xx")),
+            (500, ["boom"], COMMIT, COMMIT, _next("status_5xx")),
+            (500, None, COMMIT, COMMIT, _next("status_5xx")),
             (502, "bad gateway", COMMIT, _next("status_502"), _next("status_502")),
             (504, "timed out", COMMIT, _next("status_504"), _next("status_504")),
+            *(
+                (status, None, COMMIT, _next(f"status_{status}"), _next(f"status_{status}"))
+                for status in (520, 521, 522, 523, 524, 529)
+            ),
+            *(
+                (status, None, COMMIT, COMMIT, _next("status_5xx"))
+                for status in (505, 519, 525, 528, 530)
+            ),
             (501, EXHAUSTED, COMMIT, COMMIT, _next("status_5xx")),
             (599, EXHAUSTED, COMMIT, COMMIT, _next("status_5xx")),
             (404, NOT_FOUND, COMMIT, _next("model_not_found"), _next("model_not_found")),
@@ -139,11 +153,11 @@ class RowTests(SynchronousTestCase):
         for status, policy, mode in product((200, 201, 204, 302, 399), Policy, Mode):
             self.assertEqual(_judge(status, CAPACITY, policy, mode), COMMIT)
 
-    def test_model_not_found_is_next_behind_the_alias_only(self) -> None:
-        """A client that named the model itself gets the 404."""
+    def test_model_not_found_is_next_where_there_are_others(self) -> None:
+        """A client that named this model alone gets the 404."""
         for policy in (STANDARD, OPEN):
             self.assertEqual(_judge(404, NOT_FOUND, policy, ALIAS), _next("model_not_found"))
-            self.assertEqual(_judge(404, NOT_FOUND, policy, LIST), COMMIT)
+            self.assertEqual(_judge(404, NOT_FOUND, policy, LIST), _next("model_not_found"))
             self.assertEqual(_judge(404, NOT_FOUND, policy, DIRECT), COMMIT)
 
     def test_context_exceeded_needs_a_larger_candidate(self) -> None:
@@ -168,6 +182,8 @@ class RowTests(SynchronousTestCase):
             for policy in (STRICT, STANDARD):
                 judged = on_body(Reply(status, JSON), body, policy, ALIAS, True)
                 self.assertEqual(judged, COMMIT, (status, body))
+        page = Reply(500, HTML)
+        self.assertEqual(on_body(page, _body("boom"), STANDARD, ALIAS, True), COMMIT)
         self.assertEqual(on_body(Reply(429, JSON), b"", OPEN, ALIAS, True), _next("status_429"))
         self.assertEqual(on_body(Reply(500, JSON), b"", OPEN, ALIAS, True), _next("status_5xx"))
         self.assertEqual(on_body(Reply(400, JSON), b"", OPEN, ALIAS, True), COMMIT)
@@ -199,9 +215,11 @@ class PauseTests(SynchronousTestCase):
         """The other rows turn to the next model at once, and other policies never wait."""
         for status, detail in ((503, ""), (502, ""), (504, ""), (429, CAPACITY), (500, EXHAUSTED)):
             self.assertIsNone(_judge(status, detail, OPEN, retry_after="2").pause, status)
-        self.assertEqual(_judge(500, "", OPEN, retry_after="2"), _next("status_5xx", 2))
+        self.assertEqual(_judge(500, "", OPEN, retry_after="2"), _next("status_500"))
+        self.assertEqual(_judge(500, None, OPEN, retry_after="2"), _next("status_5xx", 2))
         self.assertEqual(at_head(Reply(429, HTML, "2"), OPEN, LIST), _next("status_429", 2))
-        self.assertEqual(at_head(Reply(529, HTML, "2"), OPEN, LIST), _next("status_5xx", 2))
+        self.assertEqual(at_head(Reply(529, HTML, "2"), OPEN, LIST), _next("status_529"))
+        self.assertEqual(at_head(Reply(530, HTML, "2"), OPEN, LIST), _next("status_5xx", 2))
         self.assertEqual(_judge(429, "", STANDARD, retry_after="2"), COMMIT)
 
 
@@ -238,6 +256,7 @@ class ReasonTests(SynchronousTestCase):
         }
         responses = {
             *("status_503", "status_502", "status_504", "capacity_429", "exhausted_500"),
-            *("model_not_found", "context_exceeded", "status_429", "status_5xx"),
+            *("model_not_found", "context_exceeded", "status_429", "status_5xx", "status_500"),
+            *("status_520", "status_521", "status_522", "status_523", "status_524", "status_529"),
         }
         self.assertEqual(set(FailureReason), network | responses)
