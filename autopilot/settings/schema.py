@@ -178,11 +178,11 @@ class Settings:
         "reject",
         Choice("reject", "forward"),
         "Treatment of a model name that is not in the catalog. Forward it if you use private"
-        " chutes or chute UUIDs.",
+        " chutes or aliases of your account.",
         live=True,
     )
     max_model_list_items: int = _count(
-        8, 1, 1000, "Largest number of models in a comma-separated preference list.", live=True
+        8, 1, 1000, "Largest number of models in a preference list.", live=True
     )
     require_tee: bool = _setting(
         "false",

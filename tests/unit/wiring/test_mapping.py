@@ -47,7 +47,7 @@ class KeyedTests(SynchronousTestCase):
         self.assertEqual(mapping.keyed(Settings(require_key="off")), frozenset())
 
     def test_auto(self) -> None:
-        """``auto`` goes by the host of each base: the platform's domain, or below it."""
+        """``auto`` follows the host of each base: the platform's domain, or below it."""
         self.assertEqual(mapping.keyed(Settings()), frozenset(Dialect))
         for host, required in (
             ("chutes.ai", True),
