@@ -22,6 +22,7 @@ class Expiry(StrEnum):
     TOTAL = "total_deadline"
     ERROR_BODY = "error_body_timeout"
     PAUSE = "pause"
+    AGAIN = "again"
     HEADER = FailureReason.HEADER_TIMEOUT
     FIRST_BODY_BYTE = FailureReason.FIRST_BODY_BYTE_TIMEOUT
     IDLE = FailureReason.IDLE_TIMEOUT

@@ -347,20 +347,30 @@ class Exchange(ExchangeMachine):
         if decision.action is RetryAction.COMMIT:
             return self._commit(attempt, now)
         assert decision.reason is not None
+        model = attempt.candidate.model
+        if decision.again is not None and self._candidates.try_again(model):
+            # Not a failure yet: it is one together with the next try, if that fails as well.
+            if self._trace is not None:
+                self._trace.failed(decision.reason, attempt.status)
+            return self._pause(attempt, decision.again, Expiry.AGAIN, now)
         self._note_failure(attempt, decision.reason, now)
-        if decision.pause is not None and self._candidates.pause_on(attempt.candidate.model):
-            attempt.drop_call()
-            due, self._expiring = min(
-                (now + decision.pause, Expiry.PAUSE), (self._total_due, Expiry.TOTAL)
-            )
-            self._timer.set_at(due)
-            return State.PAUSING
+        if decision.pause is not None and self._candidates.pause_on(model):
+            return self._pause(attempt, decision.pause, Expiry.PAUSE, now)
         return self._commit(attempt, now) if attempt.last else self._try_next(now)
+
+    def _pause(self, attempt: Attempt, seconds: float, expiry: Expiry, now: float) -> State:
+        """Wait before the same model is tried again, at most until the total deadline."""
+        attempt.drop_call()
+        due, self._expiring = min((now + seconds, expiry), (self._total_due, Expiry.TOTAL))
+        self._timer.set_at(due)
+        return State.PAUSING
 
     def _resume(self, now: float) -> State:
         """Try the same model again after the pause, unless the total deadline has passed."""
         if self._expiring is Expiry.TOTAL or now >= self._total_due:
             return self._refuse(OUT_OF_TIME, now)
+        if self._expiring is Expiry.AGAIN:
+            self._attempts -= 1  # the next try belongs to the same attempt
         return self._begin(self._current.candidate, now)
 
     # -- the body of a 2xx, before its commit point

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from autopilot.routing.candidate import Candidate
 from autopilot.routing.plan import pick
 
+_MAX_AGAIN = 2
+
 
 class CandidateQueue:
     """Hands out the candidates of a plan, for at most ``max_attempts`` attempts in all."""
 
-    __slots__ = ("_attempts_left", "_left", "_narrowed", "_paused_on", "exhausted")
+    __slots__ = ("_again", "_attempts_left", "_left", "_narrowed", "_paused_on", "exhausted")
 
     def __init__(self, candidates: Sequence[Candidate], max_attempts: int) -> None:
         self._left = candidates
         self._attempts_left = max_attempts
         self._paused_on: frozenset[str] = frozenset()
+        self._again: tuple[str, ...] = ()
         self._narrowed = False
         self.exhausted = not candidates or max_attempts <= 0
         """Whether no candidate is left to turn to (contract §6)."""
@@ -40,6 +43,16 @@ class CandidateQueue:
         self._paused_on |= {model}
         self._attempts_left -= 1
         self.exhausted = not self._left or self._attempts_left <= 0
+        return True
+
+    def try_again(self, model: str) -> bool:
+        """Return whether ``model`` may be tried again without counting it, and note that it is.
+
+        That is allowed once for each model and twice for each request (contract §6).
+        """
+        if model in self._again or len(self._again) >= _MAX_AGAIN:
+            return False
+        self._again = (*self._again, model)
         return True
 
     def leads_to(self, larger: frozenset[str]) -> bool:

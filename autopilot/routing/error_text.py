@@ -66,6 +66,20 @@ def detail_is_text(body: bytes) -> bool:
     return isinstance(value, dict) and isinstance(value.get("detail"), str)
 
 
+def error_is_the_engines(body: bytes) -> bool:
+    """Return whether the body has an ``error`` object and no ``detail``.
+
+    The platform says everything in ``detail``, so such an error is the engine's own.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):  # see `texts`
+        return False
+    return (
+        isinstance(value, dict) and isinstance(value.get("error"), dict) and "detail" not in value
+    )
+
+
 def at_capacity(error_texts: Texts) -> bool:
     """The platform has no free slot for this model at the moment."""
     return _any_starts_with(error_texts, _CAPACITY)

@@ -18,6 +18,7 @@ from autopilot.routing.error_text import (
     at_capacity,
     context_exceeded,
     detail_is_text,
+    error_is_the_engines,
     model_not_found,
     no_target_left,
     texts,
@@ -51,12 +52,14 @@ class RetryDecision(Struct, frozen=True, gc=False):
     """A decision; ``reason`` says why if the action is NEXT.
 
     ``pause`` is how many seconds to wait before the same model is tried once more, before the next
-    one. None means that it is not tried again; 0, that it is tried at once.
+    one. None means that it is not tried again; 0, that it is tried at once. ``again`` is the same
+    for a failure that may pass at once: the next try is neither counted nor a failure of its own.
     """
 
     action: RetryAction
     reason: FailureReason | None = None
     pause: int | None = None
+    again: float | None = None
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -74,7 +77,9 @@ class Row:
     ``says`` tests the strings of the JSON body; None means that the status suffices. ``pauses``: a
     short ``Retry-After`` is honoured first. ``to_larger``: the row applies only while a candidate
     that may have a larger context is left. ``detail``: the row applies if the ``detail`` of the
-    JSON body is a text, whatever it says.
+    JSON body is a text, whatever it says. ``again``: the row applies if the JSON body is the
+    engine's own error, and the same model is tried once more after so many seconds, or after a
+    short ``Retry-After``.
     """
 
     reason: FailureReason
@@ -85,11 +90,12 @@ class Row:
     pauses: bool = False
     to_larger: bool = False
     detail: bool = False
+    again: float | None = None
 
     @property
     def reads_body(self) -> bool:
         """Whether the status does not suffice."""
-        return self.says is not None or self.detail
+        return self.says is not None or self.detail or self.again is not None
 
 
 _ALL_POLICIES = frozenset(Policy)
@@ -119,6 +125,8 @@ _TABLE: tuple[Row, ...] = (
     Row(FailureReason.AT_CAPACITY, _only(429), _STANDARD_AND_OPEN, says=at_capacity),
     Row(FailureReason.EXHAUSTED, _only(500), _STANDARD_AND_OPEN, says=no_target_left),
     Row(FailureReason.STATUS_500, _only(500), _STANDARD_AND_OPEN, detail=True),
+    Row(FailureReason.STATUS_429, _only(429), _STANDARD_AND_OPEN, again=1.0),
+    Row(FailureReason.STATUS_500, _only(500), _STANDARD_AND_OPEN, again=0.25),
     Row(
         FailureReason.MODEL_NOT_FOUND,
         _only(404),
@@ -180,6 +188,8 @@ def on_body(
             continue
         if row.detail and not (is_json and detail_is_text(body)):
             continue
+        if row.again is not None and not (is_json and error_is_the_engines(body)):
+            continue
         if row.says is None or row.says(body_texts):
             return _next(row, reply)
     return _COMMIT
@@ -206,8 +216,11 @@ def _fits(row: Row, status: int, policy: Policy, mode: Mode) -> bool:
 
 def _next(row: Row, reply: Reply) -> RetryDecision:
     """Return the decision to turn to the next candidate for this row's reason."""
+    again = row.again
+    if again is not None and reply.status == 429 and reply.retry_after is not None:
+        again = _pause(reply.retry_after)
     return RetryDecision(
-        RetryAction.NEXT, row.reason, _pause(reply.retry_after) if row.pauses else None
+        RetryAction.NEXT, row.reason, _pause(reply.retry_after) if row.pauses else None, again
     )
 
 

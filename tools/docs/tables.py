@@ -103,7 +103,9 @@ def _condition(row: retry_policy.Row) -> str:
     modes = "not for a direct name" if Mode.DIRECT not in row.modes else ""
     detail = "`detail` is a text" if row.detail else ""
     pauses = "a short `Retry-After` is waited for once" if row.pauses else ""
-    return "; ".join(filter(None, (says, detail, larger, modes, pauses))) or "–"
+    again = "JSON with an `error` object and no `detail`; once more, then next"
+    engine = again if row.again is not None else ""
+    return "; ".join(filter(None, (says, detail, engine, larger, modes, pauses))) or "–"
 
 
 def _policies(row: retry_policy.Row) -> str:

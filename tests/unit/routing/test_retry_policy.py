@@ -223,6 +223,60 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(_judge(429, "", STANDARD, retry_after="2"), COMMIT)
 
 
+class AgainTests(SynchronousTestCase):
+    """The engine's own errors, after which the same model is tried again."""
+
+    ENGINE = b'{"error":{"message":"busy"}}'
+
+    def again(
+        self,
+        status: int,
+        body: bytes = ENGINE,
+        policy: Policy = STANDARD,
+        retry_after: str | None = None,
+        content_type: str = JSON,
+    ) -> RetryDecision:
+        """Return the decision on a body, for a direct name."""
+        reply = Reply(status, content_type, retry_after)
+        return on_body(reply, body, policy, DIRECT, False)
+
+    def test_pauses(self) -> None:
+        """A 429 is tried again after its Retry-After or a second, a 500 after a quarter of one."""
+        for status, retry_after, seconds in (
+            (429, None, 1.0),
+            (429, "0", 0),
+            (429, "5", 5),
+            (429, "6", None),
+            (429, "Wed, 21 Oct 2026 07:28:00 GMT", None),
+            (500, None, 0.25),
+            (500, "3", 0.25),
+            (500, "6", 0.25),
+        ):
+            for policy in (STANDARD, OPEN):
+                decision = self.again(status, policy=policy, retry_after=retry_after)
+                expected = RetryDecision(
+                    RetryAction.NEXT, FailureReason(f"status_{status}"), None, seconds
+                )
+                self.assertEqual(decision, expected, (status, retry_after))
+
+    def test_nothing_else(self) -> None:
+        """No other status, body, type or policy has it."""
+        for status in (400, 408, 501, 502, 503, 529):
+            self.assertIsNone(self.again(status).again, status)
+        for status in (429, 500):
+            for body in (
+                b'{"error":"busy"}',
+                b'{"error":null}',
+                b'{"error":{"message":"busy"},"detail":null}',
+                b'{"message":"busy"}',
+                b'[{"error":{}}]',
+                b'{"error":{',
+            ):
+                self.assertEqual(self.again(status, body), COMMIT, body)
+            self.assertEqual(self.again(status, policy=STRICT), COMMIT)
+            self.assertEqual(self.again(status, content_type=HTML), COMMIT)
+
+
 class EdgeLimitTests(SynchronousTestCase):
     """The edge's own 429."""
 
