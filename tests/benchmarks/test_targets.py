@@ -19,10 +19,10 @@ class TargetTests(SynchronousTestCase):
     def test_medians_decide(self) -> None:
         """The median decides; a value at the limit is reached, one above is missed."""
         peers = {"caddy": (0.1, 0.1, 0.1), "nginx": (0.025,) * 3}
-        self.assertTrue(first(autopilot=(0.07, 0.075, 9.0), **peers).reached)
-        verdict = first(autopilot=(0.07, 0.076, 0.2), **peers)
+        self.assertTrue(first(autopilot=(0.07, 0.085, 9.0), **peers).reached)
+        verdict = first(autopilot=(0.07, 0.086, 0.2), **peers)
         self.assertFalse(verdict.reached)
-        self.assertIn("0.76 × (76.0 against 100.0 µs); 3.04 × nginx", verdict.value)
+        self.assertIn("0.86 × (86.0 against 100.0 µs); 3.44 × nginx", verdict.value)
 
     def test_not_measured(self) -> None:
         """Without both values the target is not measured."""
