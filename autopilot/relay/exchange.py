@@ -34,7 +34,7 @@ from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
 from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.catalog import EMPTY
-from autopilot.routing.deadlines import first_content_allowance
+from autopilot.routing.content_allowance import first_content_allowance
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode

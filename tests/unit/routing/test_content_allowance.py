@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.deadlines import first_content_allowance
+from autopilot.routing.content_allowance import first_content_allowance
 
 
 class AllowanceTests(SynchronousTestCase):
