@@ -36,7 +36,9 @@ class Request:
         self.least = self.most = 0
         self.quiet_since = 0.0
         self.resume_at = 0.0
+        self.goes_on = False
         self.waited_for: set[str] = set()
+        self.tried_again: set[str] = set()
         self.narrowed = False
         self.client_waits = self.stalled = False
 
@@ -152,6 +154,9 @@ class Request:
             case "error_body":
                 self._decide(now)
             case "pause":
+                if self.goes_on and now < self._total_at:
+                    self.attempts -= 1  # both tries are one attempt
+                self.goes_on = False
                 self._turn_in_time(self.attempt.model, now)
             case "idle":
                 self._over("client_stalled" if self.stalled else "upstream_idle", now)
@@ -250,6 +255,15 @@ class Request:
         model = self.attempt.model
         if verdict.word == "answer":
             self._commit(now)
+            return
+        if (
+            verdict.again is not None
+            and model not in self.tried_again
+            and len(self.tried_again) < 2
+        ):
+            self.tried_again.add(model)
+            self.resume_at, self.phase = now + verdict.again, Phase.PAUSING
+            self.goes_on = True
             return
         self.failovers.append(verdict.reason)
         if verdict.pause is not None and self.budget > 0 and model not in self.waited_for:

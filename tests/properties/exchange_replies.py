@@ -118,6 +118,7 @@ class Reply(NamedTuple):
 _CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
 _NO_TARGET = b'{"detail":"exhausted all available targets to no avail"}'
 _CONTEXT = b'{"error":{"message":"This model\'s maximum context length is 10 tokens"}}'
+_ENGINE = b'{"error":{"message":"busy"}}'
 _OTHER = b'{"detail":"no"}'
 _PAGE = b"<html>no</html>"
 
@@ -139,6 +140,14 @@ REPLIES = {
     "429, again in 0 s": Reply(429, JSON, _OTHER, retry_after=0),
     "429, again in 2 s": Reply(429, JSON, _OTHER, retry_after=2),
     "500": Reply(500, JSON, b'{"error":"no"}'),
+    "429 of the engine": Reply(429, JSON, _ENGINE, "an error of its own"),
+    "429 of the engine, again in 2 s": Reply(
+        429, JSON, _ENGINE, "an error of its own", retry_after=2
+    ),
+    "429 of the engine, again in 6 s": Reply(
+        429, JSON, _ENGINE, "an error of its own", retry_after=6
+    ),
+    "500 of the engine": Reply(500, JSON, _ENGINE, "an error of its own"),
     "500 with a detail": Reply(500, JSON, _OTHER, "something in its detail"),
     "522": Reply(522, HTML, _PAGE),
     "529": Reply(529, JSON, _OTHER),

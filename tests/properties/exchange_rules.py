@@ -27,6 +27,7 @@ class Verdict(NamedTuple):
     word: str
     reason: str = ""
     pause: int | None = None
+    again: float | None = None
 
 
 ANSWER = Verdict("answer")
@@ -54,6 +55,12 @@ def at_body(reply: Reply, said: str, policy: str, direct: bool, larger_left: boo
             return Verdict("next", "capacity_429")
         case 500, "no target left":
             return Verdict("next", "exhausted_500")
+        case 429, "an error of its own":
+            after = 1 if reply.retry_after is None else reply.retry_after
+            again = after if after <= LONGEST_PAUSE else None
+            return Verdict("next", "status_429", again=again)
+        case 500, "an error of its own":
+            return Verdict("next", "status_500", again=0.25)
         case 500, "something in its detail":
             return Verdict("next", "status_500")
         case 404, "model not found" if not direct:

@@ -90,7 +90,7 @@ REFUSALS: Final[Sequence[Refusal]] = (
     _row(15, 429, nginx_page("429 Too Many Requests")),
     _row(10, 429, "Rate limit exceeded for this account."),
     _row(25, 500, NO_TARGETS, "exhausted_500"),
-    _row(15, 500, "Internal error."),
+    _row(15, 500, "Internal error.", "status_500"),
     _row(10, 502, nginx_page("502 Bad Gateway"), "status_502"),
     _row(10, 504, front_end_page(504, "Gateway Timeout", "Too late."), "status_504"),
     _row(10, 404, "model not found: soak", "model_not_found", turns=False),
