@@ -205,10 +205,7 @@ class Request:
             case Phase.HOLDING:
                 self._weigh(now)
             case Phase.RELAYING:
-                before = self.least
                 self._pass(now)
-                # A client that takes nothing shows when more is written to it.
-                self.stalled = self.client_waits and self.least > before
 
     def _lost(self, reason: str, now: float) -> None:
         attempt = self.attempt
@@ -297,7 +294,8 @@ class Request:
 
     def _commit(self, now: float) -> None:
         self.phase, self.committed = Phase.RELAYING, True
-        self.quiet_since = now
+        # A client that took nothing before it had to take anything is no faster now.
+        self.quiet_since, self.stalled = now, self.client_waits
         self._pass(now)
         if self.attempt.broken and not self.over:
             self._over("upstream_broken", now)

@@ -101,7 +101,7 @@ class EmbeddingTests(ServiceTestCase):
                 settings(), reactor=self.reactor, listen=False, records=records.append
             )
             parts = service._parts
-            with patch.object(type(getattr(parts, part)), method, side_effect=ZeroDivisionError):
+            with patch.object(getattr(parts, part), method, side_effect=ZeroDivisionError):
                 parts.record(record(outcome=Outcome.REFUSED))
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
             self.assertEqual(len(records), part != "reporter")

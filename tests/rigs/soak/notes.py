@@ -95,14 +95,16 @@ class Record:
     def of(cls, line: Mapping[str, object]) -> Record:
         """A record from a line of the log."""
         values = dict(line)
-        reasons = str(values["failovers"])
+        failovers = values["failovers"]
+        if not isinstance(failovers, list):
+            raise ValueError("the failovers are no list")
         return cls(
             nonce=str(values["req_id"]),
             outcome=str(values["outcome"]),
             status=None if values["status"] is None else int(str(values["status"])),
             attempts=int(str(values["attempts"])),
             candidates=int(str(values["candidates"])),
-            failovers=tuple(reasons.split(",")) if reasons else (),
+            failovers=tuple(str(each["reason"]) for each in failovers),
             size=int(str(values["bytes"])),
             model=None if values["model"] is None else str(values["model"]),
         )

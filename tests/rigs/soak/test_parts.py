@@ -137,7 +137,12 @@ class LedgerTests(SynchronousTestCase):
     def test_record(self) -> None:
         """A record as the router writes it."""
         line = {"req_id": OWN, "outcome": "completed", "status": 200, "attempts": 2}
-        line |= {"candidates": 3, "failovers": "a,b", "bytes": 7, "model": None}
+        line |= {
+            "candidates": 3,
+            "failovers": [{"reason": "a"}, {"reason": "b"}],
+            "bytes": 7,
+            "model": None,
+        }
         found = Record.of(line)
         self.assertEqual(found, Record(OWN, "completed", 200, 2, 3, ("a", "b"), 7))
 
