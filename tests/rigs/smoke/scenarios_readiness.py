@@ -45,11 +45,12 @@ def _serves(stage: Stage, router: RouterProcess, stub: StubProcess) -> None:
 
 
 def _from_nothing(stage: Stage) -> None:
-    """Feeds that hang, then fail or are empty, then good: each step on the way has its code."""
+    """Feeds that hang, then fail, are empty or name other models, then good: each step on the way has its code."""
     steps: tuple[tuple[dict[str, str], str | None], ...] = (
         ({"models": "empty"}, "allowlist_empty"),
         ({"models": "ok", "utilization": "500"}, "missing_snapshot"),
-        ({"utilization": "empty"}, "snapshot_empty"),
+        ({"utilization": "empty"}, "missing_snapshot"),  # no records: a failed refresh
+        ({"utilization": "renamed"}, "snapshot_empty"),
         ({"utilization": "ok"}, None),
     )
     with stage.own_stub() as stub:
