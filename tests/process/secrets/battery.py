@@ -9,18 +9,24 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from autopilot.http.fetch_error import JSON, NETWORK, OK, STATUS, TIMEOUT
+from autopilot.http.fetch_error import JSON, NETWORK, OK, SHAPE, STATUS, TIMEOUT
 from stub_backend.scenarios import SCENARIOS
 from tests.process.secrets import mistakes
 from tests.process.secrets.client import Client, read_until
 from tests.process.secrets.requests import ALIAS, Asking
 from tests.process.secrets.stage import MAX_ACTIVE, Stage, reset
-from tests.process.secrets.telltale import MARK
+from tests.process.secrets.telltale import MARK, MORE_ERRORS
 from tests.rigs.smoke.waiting import until
 
 PAGES = (b"/healthz", b"/readyz", b"/metrics", b"/status", b"/status.json", b"/v1/models")
 _CLOSE = b"Connection: close"
-_FEEDS = {"500": STATUS, "hang": TIMEOUT, "garbage": JSON, "empty": OK}
+_FEEDS = {
+    "500": (STATUS, STATUS),
+    "hang": (TIMEOUT, TIMEOUT),
+    "garbage": (JSON, JSON),
+    "empty": (OK, SHAPE),
+}
+"""Modes of both feeds, and what catalog and utilization come to: the first alone may be empty."""
 _REFUSED = "refused: "
 _SLOW = "refused: request_timeout"
 
@@ -49,9 +55,7 @@ class Battery:
     def run_without_feeds(self) -> None:
         """A router that cannot even reach its feeds."""
         self._stage.start()
-        for feed, outcome in (("catalog", NETWORK), ("utilization", TIMEOUT)):
-            counted = f'feed_refresh_total{{feed="{feed}",outcome="{outcome}"}}'
-            until(f"{feed} comes to {outcome}", partial(self._has_counted, counted))
+        self._await_feeds(NETWORK, TIMEOUT)
         self._client.send("alias", self._asking.chat(ALIAS, _CLOSE))
         self._pages()
 
@@ -61,6 +65,12 @@ class Battery:
 
     def _has_counted(self, what: str) -> bool:
         return what in self._metrics()
+
+    def _await_feeds(self, *outcomes: str) -> None:
+        """Wait until the catalog and the utilization have come to these outcomes."""
+        for feed, outcome in zip(("catalog", "utilization"), outcomes, strict=True):
+            counted = f'feed_refresh_total{{feed="{feed}",outcome="{outcome}"}}'
+            until(f"{feed} comes to {outcome}", partial(self._has_counted, counted))
 
     def _idle(self) -> None:
         until("no request is under way", partial(self._has_counted, "requests_active 0.0"))
@@ -72,11 +82,11 @@ class Battery:
         stage, asking, send = self._stage, self._asking, self._client.send
         stage.stub.feeds(models="500", utilization="500")
         stage.start()
-        for mode, outcome in () if self._brief else _FEEDS.items():
+        for mode, outcomes in () if self._brief else _FEEDS.items():
             stage.stub.feeds(models=mode, utilization=mode)
-            counted = f'feed_refresh_total{{feed="utilization",outcome="{outcome}"}}'
-            until(f"a feed comes to {outcome}", partial(self._has_counted, counted))
-        send("refused: no_candidates", asking.chat(ALIAS, _CLOSE))
+            self._await_feeds(*outcomes)
+        answer = send("refused: no_candidates", asking.chat(ALIAS, _CLOSE))
+        assert answer.error[2] == "no_candidates", answer
         self._pages()
         stage.stub.feeds(models="ok", utilization="ok")
         ready = asking.get(b"/readyz")
@@ -101,7 +111,7 @@ class Battery:
         """Each scenario as the only model of a plain call, and as the first of a stream's list."""
         chat = self._asking.chat
         yield "alias", chat(ALIAS, _CLOSE)
-        for name in SCENARIOS:
+        for name in (*SCENARIOS, *(each.name for each in MORE_ERRORS)):
             model = f"stub/{name}"
             yield f"plain {name}", chat(model, _CLOSE, stream=False)
             yield f"stream {name}", chat(f"{model},stub/ok", _CLOSE)

@@ -21,7 +21,7 @@ from tests.process.secrets.client import relayed
 from tests.process.secrets.stage import Stage
 from tests.unit.web.responses import Response
 
-_ONLY_OPEN = {FailureReason.STATUS_429, FailureReason.STATUS_5XX}
+_ONLY_OPEN = {FailureReason.STATUS_5XX}
 _REASON = re.compile(r'failover_reason_total\{reason="([^"]+)"')
 
 
