@@ -45,7 +45,7 @@ def _serves(stage: Stage, router: RouterProcess, stub: StubProcess) -> None:
 
 
 def _from_nothing(stage: Stage) -> None:
-    """Feeds that hang, then fail, are empty or name other models, then good: each step on the way has its code."""
+    """Feeds hang, fail, are empty or name other models, then are good: each step has its code."""
     steps: tuple[tuple[dict[str, str], str | None], ...] = (
         ({"models": "empty"}, "allowlist_empty"),
         ({"models": "ok", "utilization": "500"}, "missing_snapshot"),
