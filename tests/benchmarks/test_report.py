@@ -17,7 +17,7 @@ class ReportTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Create the report."""
-        self.results = run(direct=(0.0,), autopilot=(0.07, 0.08, 0.09), caddy=(0.1,), nginx=(0.02,))
+        self.results = run(direct=(0.0,), autopilot=(0.08, 0.09, 0.095), caddy=(0.1,), nginx=(0.02,))
         self.notes = Path(self.mktemp())
 
     def row(self, subject: str) -> str:
@@ -30,7 +30,7 @@ class ReportTests(SynchronousTestCase):
         """A row has the median with its spread, the ratios, and the added latency."""
         self.assertEqual(
             self.row("autopilot"),
-            "| autopilot, alias | 80.0 (70.0–90.0) | 4.00 | 0.80 | 500 | 0 µs | 0 µs | 30% |",
+            "| autopilot, alias | 90.0 (80.0–95.0) | 4.50 | 0.90 | 500 | 0 µs | 0 µs | 30% |",
         )
         self.assertIn("(200 µs)", self.row("no proxy"))
 
