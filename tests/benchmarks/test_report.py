@@ -17,7 +17,9 @@ class ReportTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Create the report."""
-        self.results = run(direct=(0.0,), autopilot=(0.08, 0.09, 0.095), caddy=(0.1,), nginx=(0.02,))
+        self.results = run(
+            direct=(0.0,), autopilot=(0.08, 0.09, 0.095), caddy=(0.1,), nginx=(0.02,)
+        )
         self.notes = Path(self.mktemp())
 
     def row(self, subject: str) -> str:
