@@ -64,7 +64,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
 def milliseconds(seconds: float) -> float:
     """Return milliseconds, rounded to a tenth: a reactor's timing is no finer.
 
-    `round` would take more than 2,000 instructions, as it goes by way of decimal digits.
+    `round` converts to decimal digits and back, which takes more than 2,000 instructions.
     """
     return int(seconds * 10_000.0 + 0.5) / 10.0
 

@@ -553,34 +553,36 @@ class Exchange(ExchangeMachine):
         if self.attempt is not None:
             self.attempt.call = None
         self.attempt = self._stream = None
-        started, first, model = self._started, self._first_byte_at, self._model
-        utilization_at, catalog_at = self._snapshot.utilization_at, self._snapshot.catalog_at
-        record = RequestRecord(
-            self._request.request_id,
-            self._plan.mode,
-            len(self._plan.candidates),
-            model if model is None else model[:_LONGEST_NAME],
-            self._attempts,
-            self._failovers,
-            self._status,
-            # `milliseconds` and `age_ms`, inlined: every request pays for four values.
-            None
-            if utilization_at is None
-            else int((started - utilization_at) * 10_000.0 + 0.5) / 10.0,
-            None if catalog_at is None else int((started - catalog_at) * 10_000.0 + 0.5) / 10.0,
-            None if first is None else int((first - started) * 10_000.0 + 0.5) / 10.0,
-            int((now - started) * 10_000.0 + 0.5) / 10.0,
-            sent,
-            outcome,
-            terminated,
-        )
         try:
-            self._shared.record(record)
-        except Exception:  # noqa: BLE001  an embedding application's callback
-            self._shared.failures.report("A request record could not be written")
-        if self._trace is not None:
-            self._end_trace(self._trace, record)
-        self._shared.released(self)
+            started, first, model = self._started, self._first_byte_at, self._model
+            utilization_at, catalog_at = self._snapshot.utilization_at, self._snapshot.catalog_at
+            record = RequestRecord(
+                self._request.request_id,
+                self._plan.mode,
+                len(self._plan.candidates),
+                model if model is None else model[:_LONGEST_NAME],
+                self._attempts,
+                self._failovers,
+                self._status,
+                # `milliseconds` and `age_ms`, inlined: every request pays for four values.
+                None
+                if utilization_at is None
+                else int((started - utilization_at) * 10_000.0 + 0.5) / 10.0,
+                None if catalog_at is None else int((started - catalog_at) * 10_000.0 + 0.5) / 10.0,
+                None if first is None else int((first - started) * 10_000.0 + 0.5) / 10.0,
+                int((now - started) * 10_000.0 + 0.5) / 10.0,
+                sent,
+                outcome,
+                terminated,
+            )
+            try:
+                self._shared.record(record)
+            except Exception:  # noqa: BLE001  an embedding application's callback
+                self._shared.failures.report("A request record could not be written")
+            if self._trace is not None:
+                self._end_trace(self._trace, record)
+        finally:
+            self._shared.released(self)
         return _OVER
 
     def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
