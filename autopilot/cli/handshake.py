@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final
 
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
-from service_identity.pyopenssl import verify_hostname, verify_ip_address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
@@ -23,6 +20,8 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from autopilot.http.tls_identity import verify_identity
 
 _FAULTS: Final = {
     9: "is not valid yet; is the clock right?",
@@ -140,7 +139,7 @@ def _message(error: BaseException | None, verify_error: int | None) -> str:
     if verify_error is not None:
         fault = _FAULTS.get(verify_error, f"is not accepted (OpenSSL error {verify_error})")
         return f"the certificate {fault}"
-    if isinstance(error, VerificationError):
+    if isinstance(error, VerificationError | CertificateError):
         return _OTHER_NAME
     if isinstance(error, SSL.Error):
         return "the server offers no supported TLS version or cipher"
@@ -148,16 +147,13 @@ def _message(error: BaseException | None, verify_error: int | None) -> str:
 
 
 def _is_for(connection: SSL.Connection, host: str) -> bool:
-    """Return whether the certificate names the host, by the library that Twisted uses as well."""
+    """Return whether the certificate names the host, by the router's own check."""
+    certificate = connection.get_peer_certificate()
+    if certificate is None:
+        return False
     try:
-        ip_address(host)
-    except ValueError:
-        verify: Callable[[SSL.Connection, str], None] = verify_hostname
-    else:
-        verify = verify_ip_address
-    try:
-        verify(connection, host)
-    except (VerificationError, CertificateError):
+        verify_identity(certificate, host)
+    except Exception:  # noqa: BLE001  names that cannot be read are refused as well
         return False
     return True
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from hyperlink import EncodedURL
 from OpenSSL import SSL
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from treq.client import HTTPClient
 from twisted.internet import protocol
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
@@ -43,7 +43,7 @@ _NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], .
     ((DNSLookupError,), NETWORK, "name lookup failed"),
     ((ConnectionRefusedError,), NETWORK, "connection refused"),
     ((ConnectTimeout,), TIMEOUT, "connecting timed out"),
-    ((VerificationError, SSL.Error, SSLError), NETWORK, "TLS failed"),
+    ((VerificationError, CertificateError, SSL.Error, SSLError), NETWORK, "TLS failed"),
     ((ConnectError,), NETWORK, "connecting failed"),
 )
 

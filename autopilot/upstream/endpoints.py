@@ -18,12 +18,12 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.ssl import (
     Certificate,
-    optionsForClientTLS,
     platformTrust,
     trustRootFromCertificates,
 )
 
 from autopilot.http.tls import TLSEndpoint
+from autopilot.http.tls_identity import VerifiedClientOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,10 +74,7 @@ class VerifiedEndpoints:
         if not origin.secure:
             return plain
         name = origin.host.removesuffix(".")  # certificates have no final dot (RFC 6066 §3)
-        options = optionsForClientTLS(
-            name, trustRoot=self._trust, acceptableProtocols=[b"http/1.1"]
-        )
-        return TLSEndpoint(options, plain, self._reactor)
+        return TLSEndpoint(VerifiedClientOptions(name, self._trust), plain, self._reactor)
 
     def _plain(self, origin: Origin) -> IStreamClientEndpoint:
         """Return the endpoint below TLS; an IP address is not resolved, which saves a thread."""

@@ -22,8 +22,8 @@ from twisted.web.client import URI
 from zope.interface.verify import verifyObject
 
 from autopilot import AutopilotService, autopilot_resource, tap
+from autopilot.http import tls_identity
 from autopilot.service.lifecycle import use_monotonic_clock
-from autopilot.upstream import endpoints
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.wiring.parts import FeedEndpoints
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
@@ -124,7 +124,7 @@ class RunningTests(ServiceTestCase):
             made.append(host)
             return optionsForClientTLS(host, **options)
 
-        self.patch(endpoints, "optionsForClientTLS", counted)
+        self.patch(tls_identity, "optionsForClientTLS", counted)
         service = self.service(
             backend_base_url="https://LLM.test/v1",
             messages_base_url="https://[2001:DB8::1]:8443",

@@ -28,12 +28,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http import tls_identity
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.upstream import endpoints
 from autopilot.upstream.connection import Connection
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin, Pool
 from autopilot.upstream.types import UpstreamCall, UpstreamError
+from tests.unit.http.certificates import UNREADABLE, issued
 from tests.unit.relay.upstreams import whole
 from tests.unit.upstream.lines import Event, Listener
 
@@ -178,6 +179,14 @@ class VerificationTests(SynchronousTestCase):
         """A certificate that is no longer valid is refused."""
         self.refused(self.authority.issue_cert("127.0.0.1", not_after=_PAST))
 
+    def test_unreadable_names(self) -> None:
+        """A certificate of a trusted authority is refused if no name can be read from it."""
+        for names in UNREADABLE:
+            for host in ("localhost", "127.0.0.1"):
+                with self.subTest(names=names, host=host):
+                    self.greeter.requests = 0
+                    self.refused(issued(self.authority, names), host)
+
     def test_system_trust(self) -> None:
         """Without a file the system's authorities are trusted, and ours is none of them."""
         certificate = self.authority.issue_cert("127.0.0.1")
@@ -229,7 +238,7 @@ class EndpointTests(SynchronousTestCase):
             made.append(host)
             return optionsForClientTLS(host, **options)
 
-        self.patch(endpoints, "optionsForClientTLS", counted)
+        self.patch(tls_identity, "optionsForClientTLS", counted)
         llm, api = Origin("https", "llm.test", 443, "/v1"), Origin("https", "api.test", 8443)
         ways = VerifiedEndpoints(MemoryReactorClock(), trust_root(None), (llm, api))
         self.assertEqual(made, ["llm.test", "api.test"])
@@ -247,6 +256,6 @@ class EndpointTests(SynchronousTestCase):
     def test_absolute_name(self) -> None:
         """A name is verified, and sent as SNI, without its final dot (RFC 6066 §3)."""
         made: list[str] = []
-        self.patch(endpoints, "optionsForClientTLS", lambda host, **_: made.append(host))
+        self.patch(tls_identity, "optionsForClientTLS", lambda host, **_: made.append(host))
         VerifiedEndpoints(MemoryReactorClock(), None, (Origin("https", "llm.test.", 443),))
         self.assertEqual(made, ["llm.test"])
