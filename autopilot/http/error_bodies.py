@@ -47,20 +47,22 @@ def too_large(limit: int) -> RouterError:
 
 def error_type(error: RouterError) -> str:
     """Return OpenAI's error type for an error."""
-    if error.code == "not_ready":
-        return "not_ready"
-    if error.status >= 500:
-        return "server_error"
-    return _OPENAI_TYPES.get(error.status, "invalid_request_error")
+    return "not_ready" if error.code == "not_ready" else status_type(error.status)
+
+
+def status_type(status: int, dialect: Dialect | None = None) -> str:
+    """Return the error type by which the dialect's SDKs know a status (contract §8)."""
+    if dialect is Dialect.MESSAGES:
+        fallback = "invalid_request_error" if status < 500 else "api_error"
+        return _ANTHROPIC_TYPES.get(status, fallback)
+    return "server_error" if status >= 500 else _OPENAI_TYPES.get(status, "invalid_request_error")
 
 
 def error_object(error: RouterError, dialect: Dialect | None = None) -> Mapping[str, object]:
     """Return the error as an object for JSON."""
     facts = {"message": error.message, "param": error.param, "code": error.code}
     if dialect is Dialect.MESSAGES:
-        fallback = "invalid_request_error" if error.status < 500 else "api_error"
-        kind = _ANTHROPIC_TYPES.get(error.status, fallback)
-        return {"type": "error", "error": {"type": kind, **facts}}
+        return {"type": "error", "error": {"type": status_type(error.status, dialect), **facts}}
     return {"error": {"type": error_type(error), **facts}}
 
 

@@ -168,7 +168,7 @@ def at_head(reply: Reply, policy: Policy, mode: Mode) -> RetryDecision:
             continue
         if not row.reads_body:
             return _next(row, reply)
-        if _is_json(reply.content_type):
+        if is_json(reply.content_type):
             return _READ
     return _COMMIT
 
@@ -181,14 +181,14 @@ def on_body(
     ``larger_context``: a candidate with a known larger context is left, and no attempt has yet been
     made for that reason. A body that is truncated or not a JSON object has no strings.
     """
-    is_json = _is_json(reply.content_type)
-    body_texts = texts(body) if is_json else ()
+    json_body = is_json(reply.content_type)
+    body_texts = texts(body) if json_body else ()
     for row in _TABLE:
         if not _fits(row, reply.status, policy, mode) or (row.to_larger and not larger_context):
             continue
-        if row.detail and not (is_json and detail_is_text(body)):
+        if row.detail and not (json_body and detail_is_text(body)):
             continue
-        if row.again is not None and not (is_json and error_is_the_engines(body)):
+        if row.again is not None and not (json_body and error_is_the_engines(body)):
             continue
         if row.says is None or row.says(body_texts):
             return _next(row, reply)
@@ -207,6 +207,11 @@ def is_edge_limit(reply: Reply, body: bytes) -> bool:
     if reply.content_type:
         return reply.content_type in _HTML_TYPES
     return body.lstrip().lower().startswith(_HTML_OPENINGS)
+
+
+def is_json(content_type: str) -> bool:
+    """Return whether a media type is JSON or has the ``+json`` suffix (RFC 6839 §3.1)."""
+    return content_type in _JSON_TYPES or content_type.endswith("+json")
 
 
 def _fits(row: Row, status: int, policy: Policy, mode: Mode) -> bool:
@@ -229,8 +234,3 @@ def _pause(retry_after: str | None) -> int | None:
     text = (retry_after or "").strip(" \t")
     seconds = int(text) if _SECONDS.fullmatch(text) else None
     return seconds if seconds is not None and seconds <= _MAX_PAUSE else None
-
-
-def _is_json(content_type: str) -> bool:
-    """Return whether a media type is JSON or has the ``+json`` suffix (RFC 6839 §3.1)."""
-    return content_type in _JSON_TYPES or content_type.endswith("+json")

@@ -1,0 +1,80 @@
+"""The ``error`` member that JSON errors of the platform lack, for the client's SDK.
+
+The platform says in ``detail`` what is wrong; SDKs show what ``error`` says (contract §7). The
+member is inserted behind the last one, and every byte of the upstream stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from autopilot.http.error_bodies import status_type
+from autopilot.request import json_scan
+from autopilot.routing.retry_policy import is_json
+
+if TYPE_CHECKING:
+    from autopilot.http.dialect import Dialect
+    from autopilot.http.response_parser import ResponseHead
+
+MAX_SHAPED_BYTES = 65536
+_FIRST_ERROR_STATUS = 400
+_BLANKS = b" \t\r\n"
+_NOT_CODED = ("", "identity")
+
+
+def may_lack_error(head: ResponseHead, begun: bytes) -> bool:
+    """Return whether the whole body of an error might get an ``error`` member.
+
+    ``begun`` is the part of the body that has arrived. If the result is false, the rest is
+    not worth waiting for.
+    """
+    if head.status < _FIRST_ERROR_STATUS or not is_json(head.content_type):
+        return False
+    if max(head.length or 0, len(begun)) > MAX_SHAPED_BYTES:
+        return False
+    if (head.field(b"content-encoding") or "").strip().lower() not in _NOT_CODED:
+        return False
+    start = begun.lstrip(_BLANKS)[:1]
+    return not start or start == b"{"
+
+
+def with_error(body: bytes, status: int, dialect: Dialect) -> bytes:
+    """Return the body of an error with an ``error`` member, in the shape of the dialect.
+
+    Anything but a JSON object with words in ``detail`` and without ``error`` stays as it came. Of
+    equal keys the last counts, as for the parsers of clients.
+    """
+    if len(body) > MAX_SHAPED_BYTES:
+        return body
+    try:
+        members = json_scan.members(body)
+    except ValueError:
+        return body
+    details = [member for member in members if member.key == "detail"]
+    if not details or any(member.key == "error" for member in members):
+        return body
+    words = _words(json_scan.value_of(body[details[-1].value : details[-1].end]))
+    if not words.strip():
+        return body
+    facts = {"type": status_type(status, dialect), "message": words, "param": None, "code": None}
+    try:
+        error = msgspec.json.encode(facts)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return body
+    end = members[-1].end
+    return b'%b,"error":%b%b' % (body[:end], error, body[end:])
+
+
+def _words(detail: object) -> str:
+    """Return what a ``detail`` says: a text, an engine's error object, or validation errors."""
+    match detail:
+        case str():
+            return detail
+        case {"message": str(message)}:
+            return message
+        case list():
+            messages = (each.get("msg") for each in detail if isinstance(each, dict))
+            return "; ".join(each for each in messages if isinstance(each, str))
+    return ""
