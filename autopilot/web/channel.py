@@ -253,7 +253,10 @@ class Channel(HTTPChannel):
         del self.requests[0]
         self._handlingRequest = False
         if not self.persistent:
-            self.loseConnection()
+            if self.site.draining:  # the router waits for its connections
+                self.loseConnection()
+            else:
+                self._close_in_steps(self.site.limits.flush_timeout)
             return
         deadline, parser = self.deadline, self._parser
         deadline.expired = self._too_slow
@@ -313,24 +316,35 @@ class Channel(HTTPChannel):
             self._reject(_TOO_SLOW)
 
     def _reject(self, error: RouterError) -> None:
-        """Respond with an error, then close in two steps (RFC 9112 §9.6).
-
-        If data arrives at a closed socket, TCP resets the connection, and a client that is still
-        sending may lose the response. So the router closes its sending side, and discards what
-        arrives for a moment before it closes the socket.
-        """
+        """Respond with an error, then close."""
         self._discarding = True
         self.requests.clear()
-        self._dataBuffer = []
-        transport: Any = self.transport
-        transport.write(self._rejection(error))
-        if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
-            transport.loseWriteConnection()
-            self.deadline.expired = self._too_slow
-            self.deadline.set(_LINGER)
-        else:
-            self.loseConnection()
+        cast("Any", self.transport).write(self._rejection(error))
+        self._close_in_steps(_LINGER)
         self.site.refused(error.status)
+
+    def _close_in_steps(self, patience: float) -> None:
+        """Close the sending side, and the socket when the client closes its own (RFC 9112 §9.6).
+
+        If data arrives at a closed socket, TCP resets the connection, and a client that is still
+        sending may lose the response. So what arrives is discarded, for ``patience`` seconds.
+        """
+        transport: Any = self.transport
+        half_closes = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(
+            transport
+        )
+        if self._lost or not half_closes:
+            self.loseConnection()
+            return
+        self._discarding = True
+        self._dataBuffer = []
+        if self._reading_paused:
+            self._reading_paused = False
+            self._networkProducer.resumeProducing()
+        transport.unregisterProducer()  # else a full transport never half-closes
+        transport.loseWriteConnection()
+        self.deadline.expired = self._too_slow
+        self.deadline.set(patience)
 
     def _rejection(self, error: RouterError) -> bytes:
         named, path = by_name(self._parser.fields), self._parser.path

@@ -106,3 +106,20 @@ class SocketTests(SynchronousTestCase):
         self.assertEqual(stream.body, TOKEN + DONE)
         self.assertTrue(stream.whole)
         self.assertEqual(page.body, b"ok\n")
+
+    def test_last_response_arrives(self) -> None:
+        """A client that sends more behind its last request still receives the whole response."""
+        until(lambda: self.ready())
+        last = request(b"/metrics", b"Connection: close", method=b"GET")
+        more = request(b"/healthz", method=b"GET") * 100
+        for _ in range(5):
+            with socket.socket() as client:
+                client.settimeout(PATIENCE)
+                # So small that most of the response waits in the router's kernel.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                client.connect(("127.0.0.1", self.port))
+                client.sendall(last)
+                began = client.recv(1)  # the router has written its response
+                client.sendall(more)
+                (response,) = responses(began + received(client))
+            self.assertEqual((response.status, response.whole), (200, True))

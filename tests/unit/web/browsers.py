@@ -76,11 +76,11 @@ class Peer(StringTransport):
 class Browser:
     """A client connection."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, peer: Peer | None = None) -> None:
         protocol = site.buildProtocol(None)
         assert protocol is not None
         self.protocol = cast(IProtocol, protocol)
-        self.peer = Peer()
+        self.peer = Peer() if peer is None else peer
         self.lost = False
         self.protocol.makeConnection(self.peer)
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.interfaces import ITCPTransport
+from zope.interface import implementer
+
+from autopilot.web.site import AutopilotSite
 from tests.unit.relay.upstreams import chunk, whole
-from tests.unit.web.browsers import CHAT, MAX_BODY, Browser, ask, request
+from tests.unit.web.browsers import (
+    CHAT,
+    MAX_BODY,
+    Browser,
+    Peer,
+    SiteTestCase,
+    ask,
+    request,
+)
 from tests.unit.web.rejections import ChannelTestCase, kind
 
 
@@ -198,3 +210,61 @@ class DeadlineTests(ChannelTestCase):
         channel: Any = browser.protocol
         channel.loseConnection()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+@implementer(ITCPTransport)
+class _TCPPeer(Peer):
+    """A transport that can close one direction."""
+
+    sending_closed = False
+
+    def loseWriteConnection(self) -> None:
+        """See `ITCPTransport`."""
+        self.sending_closed = True
+
+    def getTcpNoDelay(self) -> bool:
+        """See `ITCPTransport`."""
+        return True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See `ITCPTransport`."""
+
+    def getTcpKeepAlive(self) -> bool:
+        """See `ITCPTransport`."""
+        return True
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """See `ITCPTransport`."""
+
+
+class LastResponseTests(SiteTestCase):
+    """The end of a connection after its last response (RFC 9112 §9.6)."""
+
+    def last(self, path: bytes = b"/healthz") -> Browser:
+        """Request a page over a TCP connection, as the last one."""
+        browser = Browser(self.site, _TCPPeer())
+        self.browsers.append(browser)
+        browser.sends(request(path, b"Connection: close", method=b"GET"))
+        return browser
+
+    def test_in_two_steps(self) -> None:
+        """The router closes its sending side, discards what arrives, and waits for the client."""
+        browser = self.last()
+        peer = cast(_TCPPeer, browser.peer)
+        self.assertEqual((peer.sending_closed, browser.closed), (True, False))
+        browser.sends(request(b"/healthz", method=b"GET"))
+        self.assertEqual(browser.response.status, 200)
+        self.assertIsNone(peer.producer)
+
+    def test_bounded(self) -> None:
+        """A client that never closes its side is disconnected."""
+        browser = self.last()
+        self.clock.advance(59.9)
+        self.assertFalse(browser.peer.aborted)
+        self.clock.advance(0.2)
+        self.assertTrue(browser.peer.aborted)
+
+    def test_while_draining(self) -> None:
+        """A router that is stopping does not wait."""
+        cast(AutopilotSite, self.site).draining = True
+        self.assertTrue(self.last().closed)
