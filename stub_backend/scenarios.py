@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stub_backend.answers.bare import BARE
+from stub_backend.answers.beginnings import BEGINNINGS
 from stub_backend.answers.breaks import BREAKS
+from stub_backend.answers.endings import ENDINGS
 from stub_backend.answers.errors import ERRORS
 from stub_backend.answers.flavours import FLAVOURS
 from stub_backend.answers.shapes import SHAPES
@@ -14,8 +17,10 @@ from stub_backend.population import SCENARIO_LOAD, Chute, chute_uuid
 from stub_backend.scenario import PREFIX, Scenario
 
 USUAL = "ok"
+# Their conduct is another in each API, streamed and plain: tests/conduct/endings.py says which.
+OF_EACH_API: tuple[Scenario, ...] = (*BEGINNINGS, *BARE, *ENDINGS)
 SCENARIOS: Mapping[str, Scenario] = {
-    each.name: each for each in (*FLAVOURS, *SHAPES, *ERRORS, *TIMING, *BREAKS, *WIRE)
+    each.name: each for each in (*FLAVOURS, *SHAPES, *ERRORS, *TIMING, *BREAKS, *WIRE, *OF_EACH_API)
 }
 
 

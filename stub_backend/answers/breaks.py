@@ -35,6 +35,11 @@ def _first(call: Call, tokens: int, total: int) -> Iterator[bytes]:
     return chain(events.opening, islice(events.tokens, tokens))
 
 
+def first_events(call: Call) -> Iterator[bytes]:
+    """Return the stream's events up to and including the first half of its tokens."""
+    return _first(call, _half(call), call.options.tokens)
+
+
 def _cut(call: Call, tokens: int, total: int, last: Step) -> Steps:
     """Send a stream's first `tokens` tokens, or the same share of a plain response, then `last`."""
     if call.stream:

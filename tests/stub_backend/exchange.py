@@ -137,6 +137,8 @@ class Exchange:
 
 def _framed(status: int, headers: tuple[tuple[str, str], ...], rest: bytes, closed: bool) -> Answer:
     fields = dict(headers)
+    if status == 204:
+        return Answer(status, headers, b"", True)
     if "content-length" in fields:
         length = int(fields["content-length"])
         return Answer(status, headers, rest[:length], len(rest) >= length)
