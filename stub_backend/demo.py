@@ -26,7 +26,7 @@ _PATIENCE = 20.0
 
 _REASONS = {
     "status_503": "it answered 503: no instance of it is running",
-    "connect_error": "no connection could be made",
+    "connect_refused": "no connection could be made",
 }
 
 

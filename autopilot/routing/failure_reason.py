@@ -8,10 +8,13 @@ from enum import StrEnum
 class FailureReason(StrEnum):
     """What ended an attempt (contract §10). Its values are safe as those of a metric label."""
 
+    DNS_ERROR = "dns_error"
+    CONNECT_REFUSED = "connect_refused"
     CONNECT_ERROR = "connect_error"
     CONNECT_TIMEOUT = "connect_timeout"
+    TLS_ERROR = "tls_error"
     CONNECTION_LOST = "connection_lost"
-    MALFORMED = "malformed_response"
+    PROTOCOL_ERROR = "protocol_error"
     HEADER_TIMEOUT = "header_timeout"
     FIRST_BODY_BYTE_TIMEOUT = "first_body_byte_timeout"
     FAILOVER_AFTER = "failover_after"

@@ -172,7 +172,7 @@ class Connection(protocol.Protocol):
             call.handler.body(body)
         if call.transport is over:  # the handler has not aborted the call meanwhile
             call.transport = None
-            call.handler.broken(UpstreamError(FailureReason.MALFORMED, internal=failed))
+            call.handler.broken(UpstreamError(FailureReason.PROTOCOL_ERROR, internal=failed))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the loss to the owner, and to the call, whose response it may end cleanly.

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from typing import Protocol as Shape
 from urllib.parse import urlsplit
 
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.endpoints import _WrappingProtocol
+from twisted.internet.error import ConnectionRefusedError as ConnectRefused
+from twisted.internet.error import DNSLookupError, SSLError, TCPTimedOutError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Factory
 
 from autopilot.http.timers import Deadline
@@ -25,6 +30,15 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, IStreamClientEndpoint
     from twisted.python.failure import Failure
+
+# Why no connection could be opened; any other exception is a `CONNECT_ERROR`, such as a network
+# without a route, or too few descriptors.
+_REASONS: Final[tuple[tuple[tuple[type[BaseException], ...], FailureReason], ...]] = (
+    ((DNSLookupError,), FailureReason.DNS_ERROR),
+    ((ConnectRefused,), FailureReason.CONNECT_REFUSED),
+    ((ConnectTimeout, TCPTimedOutError), FailureReason.CONNECT_TIMEOUT),
+    ((SSL.Error, SSLError, VerificationError), FailureReason.TLS_ERROR),
+)
 
 
 class Origin(NamedTuple):
@@ -237,9 +251,12 @@ class _Opening:
         """See `Owner`; never called, because the connection has not carried a call."""
 
     def lost(self, connection: Connection) -> None:
-        """See `Owner`: the connection closed before it was ready, so the call fails."""
+        """See `Owner`: the connection closed before it was ready, so the call fails.
+
+        Without TLS it is ready as soon as it exists, so this was the handshake, or the certificate.
+        """
         self._server.lost(connection)
-        self._fail(FailureReason.CONNECT_ERROR)
+        self._fail(FailureReason.TLS_ERROR)
 
     def abort(self) -> None:
         """See `Transport`: stop opening the connection."""
@@ -260,10 +277,14 @@ class _Opening:
         if isinstance(getattr(transport, "protocol", None), _WrappingProtocol):
             transport.protocol = connection
 
-    def _failed(self, _: Failure) -> None:
-        # The look-up, the connection or TLS failed, or `_stop` cancelled it. The failure is dropped
-        # because its text may hold addresses.
+    def _failed(self, failure: Failure) -> None:
+        # The look-up, the connection or TLS failed, or `_stop` cancelled it. Only the reason is
+        # kept, because the failure's text may hold addresses.
         self._connecting = None
+        for types, reason in _REASONS:
+            if failure.check(*types):
+                self._fail(reason)
+                return
         self._fail(FailureReason.CONNECT_ERROR)
 
     def _expired(self) -> None:

@@ -74,7 +74,7 @@ class Request:
     def refused(self, now: float) -> None:
         """No connection could be opened."""
         self.attempt.dialled = None
-        self._fail("connect_error", now)
+        self._fail("connect_refused", now)
 
     def reads(self, read: Read, now: float) -> None:
         """Bytes of a response arrived."""
@@ -88,7 +88,7 @@ class Request:
             attempt.events += read.tail
             self._end(now)
         elif read.malformed and self._concerns(attempt):
-            self._lost("malformed_response", now)
+            self._lost("protocol_error", now)
 
     def lost(self, now: float, *, politely: bool, tail: tuple[Event, ...]) -> None:
         """The connection is gone; ``politely``: closed, not reset, which completes ``tail``."""

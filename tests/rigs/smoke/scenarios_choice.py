@@ -148,7 +148,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *_both("alias, first model cold", _alias_failover),
     *_row("first model cold", "503-cold", "status_503"),
     *_both("list, connection lost before the head", _lost),
-    *_row("no HTTP for an answer", "malformed-head", "malformed_response"),
+    *_row("no HTTP for an answer", "malformed-head", "protocol_error"),
     *_row("capacity 429", "429-capacity", "capacity_429"),
     *_row("no target left 500", "500-exhausted", "exhausted_500"),
     *_timeout_row("header timeout", "hang-head", "header_timeout"),

@@ -11,7 +11,9 @@ from tests.rigs.soak.notes import Attempt
 TIMEOUTS: Final = frozenset(
     {"header_timeout", "first_body_byte_timeout", "failover_after", "idle_timeout"}
 )
-_UNSEEN: Final = frozenset({"connect_error", "connect_timeout", "connection_lost"})
+_UNSEEN: Final = frozenset(
+    {"connect_refused", "connect_error", "connect_timeout", "connection_lost"}
+)
 
 
 @dataclass(frozen=True, slots=True)

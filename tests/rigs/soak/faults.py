@@ -26,7 +26,7 @@ from tests.rigs.soak.speech import Speech
 Make: TypeAlias = Callable[[Speech, bool, Random], Act]
 
 _LOST: Final = frozenset({"connection_lost", "broken_before_commit"})
-_MALFORMED: Final = _LOST | {"malformed_response"}
+_MALFORMED: Final = _LOST | {"protocol_error"}
 _EXTRA: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 _INTERIM: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </soak>\r\n\r\n"
 

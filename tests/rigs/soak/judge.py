@@ -18,12 +18,13 @@ _LAST_REASONS: Final = {
     "upstream_header_timeout": {"header_timeout"},
     "upstream_first_body_byte_timeout": {"first_body_byte_timeout"},
     "upstream_connect_error": {
-        *("connect_error", "connect_timeout", "connection_lost", "malformed_response"),
+        *("connect_refused", "connect_error", "connect_timeout"),
+        *("connection_lost", "protocol_error"),
         *("error_event", "empty_stream", "broken_before_commit", "idle_timeout"),
     },
     "upstream_stream_interrupted": {
         *("error_event", "empty_stream", "broken_before_commit", "idle_timeout"),
-        *("malformed_response", "connection_lost"),
+        *("protocol_error", "connection_lost"),
     },
 }
 _STATUSES: Final = {

@@ -72,7 +72,7 @@ class RightTests(JudgeTestCase):
         self.assert_right(case(ask(), closed, again, **seen), "whole")
         self.assert_wrong(case(ask(), closed, good, **seen), "not what the upstream did")
         refusing = replace(TIMES, refusing=lambda start, end: True)
-        found = case(ask(), closed, good, failovers=("connect_error",), **seen)
+        found = case(ask(), closed, good, failovers=("connect_refused",), **seen)
         self.assertEqual(judge(found, refusing).complaints, ())
 
     def test_own_error(self) -> None:
@@ -151,7 +151,7 @@ class WrongAttemptTests(JudgeTestCase):
         ):
             found = case(ask(), first, second, failovers=(reason,))
             self.assert_wrong(found, "not what the upstream did")
-        found = case(ask(), second, failovers=("connect_error",))
+        found = case(ask(), second, failovers=("connect_refused",))
         self.assert_wrong(found, "not what the upstream did")
         refusing = replace(TIMES, refusing=lambda start, end: True)
         self.assertEqual(judge(found, refusing).complaints, ())

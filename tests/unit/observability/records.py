@@ -69,7 +69,7 @@ anything = st.builds(
         st.builds(
             Failover,
             model=_words,
-            reason=st.sampled_from(("status_503", "malformed_response")),
+            reason=st.sampled_from(("status_503", "protocol_error")),
             status=st.none() | st.just(503),
             ms=_milliseconds,
         ),

@@ -65,7 +65,7 @@ class AttemptTests(RouterTestCase):
         self.wire.says(b"HTTP/1.1 101 X\r\n\r\n")
         self.wire.says(b"SSH-2.0\r\n")
         self.assert_refused(client, 502, "upstream_connect_error")
-        self.assertEqual(self.reasons, ("malformed_response",) * 2)
+        self.assertEqual(self.reasons, ("protocol_error",) * 2)
 
     def test_cooling_at_attempt_start(self) -> None:
         """A model that began to cool during the request goes behind the others."""

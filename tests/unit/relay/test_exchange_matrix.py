@@ -75,7 +75,7 @@ CONNECT_ERROR = "upstream_connect_error"
 
 BEFORE = (
     Row("connect timeout", _hangs, "connect_timeout", 502, CONNECT_ERROR),
-    Row("refused", _refuses, "connect_error", 502, CONNECT_ERROR),
+    Row("refused", _refuses, "connect_refused", 502, CONNECT_ERROR),
     Row("reset", _resets, "connection_lost", 502, CONNECT_ERROR),
     Row("header timeout", _is_silent, "failover_after", 504, "upstream_header_timeout"),
     Row(

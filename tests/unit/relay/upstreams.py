@@ -144,6 +144,7 @@ class Upstreams:
         self.wires: list[Wire] = []
         self.origins: list[Origin] = []
         self.refusing = 0
+        self.refusal: Exception = ConnectionRefusedError()
         self.hanging = False
         self.cancelled = 0
         self.waiting: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
@@ -182,7 +183,7 @@ class Upstreams:
         """Answer one attempt to connect."""
         if self.refusing:
             self.refusing -= 1
-            return fail(ConnectionRefusedError())
+            return fail(self.refusal)
         if not self.hanging:
             return succeed(self.open(factory))
         connecting: Deferred[IProtocol] = Deferred(self._cancel)

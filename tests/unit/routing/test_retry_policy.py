@@ -304,9 +304,10 @@ class ReasonTests(SynchronousTestCase):
     def test_the_words(self) -> None:
         """The set is complete and unchanged, as dashboards depend on it."""
         network = {
-            *("connect_error", "connect_timeout", "connection_lost", "header_timeout"),
+            *("dns_error", "connect_refused", "connect_error", "connect_timeout", "tls_error"),
+            *("connection_lost", "header_timeout"),
             *("first_body_byte_timeout", "failover_after", "broken_before_commit"),
-            *("error_event", "empty_stream", "idle_timeout", "malformed_response"),
+            *("error_event", "empty_stream", "idle_timeout", "protocol_error"),
         }
         responses = {
             *("status_503", "status_502", "status_504", "capacity_429", "exhausted_500"),

@@ -13,7 +13,7 @@ from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.upstreams import Wire
 
 Event = tuple[str, object]
-BROKEN: Event = ("broken", UpstreamError(FailureReason.MALFORMED))
+BROKEN: Event = ("broken", UpstreamError(FailureReason.PROTOCOL_ERROR))
 LOST: Event = ("broken", UpstreamError(FailureReason.CONNECTION_LOST))
 
 

@@ -5,11 +5,14 @@ Client and server run on a reactor of this test's own, which is turned by hand.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from unittest.mock import Mock
 
 import trustme
 from OpenSSL import SSL
@@ -29,6 +32,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http import tls_identity
+from autopilot.http.resolver import SharedResolver
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.connection import Connection
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
@@ -41,7 +45,7 @@ from tests.unit.upstream.lines import Event, Listener
 _PATIENCE = 5.0
 _PAST = datetime(2020, 1, 1, tzinfo=UTC)
 ANSWERED: list[Event] = [("head", 200), ("body", b"hello"), ("end", None)]
-REFUSED: list[Event] = [("broken", UpstreamError(FailureReason.CONNECT_ERROR))]
+REFUSED: list[Event] = [("broken", UpstreamError(FailureReason.TLS_ERROR))]
 
 
 class Greeting(Protocol):
@@ -152,6 +156,25 @@ class VerificationTests(SynchronousTestCase):
         """So does one whose certificate names the host."""
         certificate = self.authority.issue_cert("localhost")
         self.assertEqual(self.heard(certificate, "localhost"), ANSWERED)
+
+    def test_no_connection(self) -> None:
+        """A port without a server and a name without an address have different reasons."""
+        self.patch(socket, "getaddrinfo", Mock(side_effect=socket.gaierror))
+        self.reactor.installNameResolver(SharedResolver(self.reactor))
+        port = self.reactor.listenTCP(0, self.greeter, interface="127.0.0.1")
+        number = port.getHost().port
+        port.stopListening()
+        pool = Pool(self.reactor, VerifiedEndpoints(self.reactor, None), size=1, idle=1.0)
+        for host, reason in (
+            ("127.0.0.1", FailureReason.CONNECT_REFUSED),
+            ("llm.test", FailureReason.DNS_ERROR),
+        ):
+            listener = Listener()
+            call = UpstreamCall(b"", listener)
+            pool.dispatch(Origin("http", host, number), call, timeout=_PATIENCE)
+            self.turn(partial(bool, listener.heard))
+            self.assertEqual(listener.heard, [("broken", UpstreamError(reason))])
+        pool.close()
 
     def test_pause(self) -> None:
         """Pausing a call stops the socket below TLS."""

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from errno import EMFILE
+
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+    SSLError,
+    TCPTimedOutError,
+    TimeoutError,
+)
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -175,12 +188,24 @@ class PoolTests(SynchronousTestCase):
         wire.says(whole(200, b""))
         self.assertFalse(wire.alive)
 
-    def test_refused(self) -> None:
-        """A refused connection breaks the call."""
-        self.upstreams.refusing = 1
-        call, listener = self.send()
-        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_ERROR))])
-        self.assertIsNone(call.transport)
+    def test_no_connection(self) -> None:
+        """A connection that cannot be opened breaks the call, and the call says why."""
+        for error, reason in (
+            (ConnectionRefusedError("192.0.2.2"), FailureReason.CONNECT_REFUSED),
+            (DNSLookupError("no results for hostname lookup: llm.test"), FailureReason.DNS_ERROR),
+            (TCPTimedOutError(), FailureReason.CONNECT_TIMEOUT),
+            (TimeoutError(), FailureReason.CONNECT_TIMEOUT),
+            (SSL.Error([("SSL routines", "", "bad")]), FailureReason.TLS_ERROR),
+            (SSLError(), FailureReason.TLS_ERROR),
+            (VerificationError(errors=[]), FailureReason.TLS_ERROR),
+            (NoRouteError(), FailureReason.CONNECT_ERROR),
+            (ConnectError(EMFILE), FailureReason.CONNECT_ERROR),
+            (ValueError("invalid hostname"), FailureReason.CONNECT_ERROR),
+        ):
+            self.upstreams.refusing, self.upstreams.refusal = 1, error
+            call, listener = self.send()
+            self.assertEqual(listener.heard, [("broken", UpstreamError(reason))], error)
+            self.assertIsNone(call.transport)
 
     def test_connect_timeout(self) -> None:
         """A connection that is not there in time breaks the call, and is given up."""
@@ -212,10 +237,11 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECTION_LOST))])
 
     def test_handshake_fails(self) -> None:
-        """A connection lost during the handshake is one that could not be made."""
-        _, listener = self.send(SECURE)
-        self.upstreams.wire.resets()
-        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_ERROR))])
+        """A connection lost during the handshake is one that TLS could not secure."""
+        for loses in (Wire.resets, Wire.closes):
+            _, listener = self.send(SECURE)
+            loses(self.upstreams.wire)
+            self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.TLS_ERROR))])
 
     def test_abort_while_connecting(self) -> None:
         """A call dropped while connecting takes the attempt to connect with it."""
