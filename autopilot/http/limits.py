@@ -10,13 +10,15 @@ class Limits:
     """Times in seconds, sizes in bytes (contract §11).
 
     ``head_timeout`` runs from the connection, or from the first byte of a further head, to the end
-    of the head; ``body_timeout`` from there to the end of the body; ``idle_timeout`` between two
-    requests. ``flush_timeout`` is how long a closing connection waits for the client to read what
+    of the head; ``body_timeout`` from there to the end of the body, extended for each byte that has
+    arrived by its time at ``body_rate`` bytes per second; ``idle_timeout`` between two requests.
+    ``flush_timeout`` is how long a closing connection waits for the client to read what
     was written.
     """
 
     head_timeout: float = 10.0
     body_timeout: float = 60.0
+    body_rate: int = 65536
     idle_timeout: float = 75.0
     flush_timeout: float = 60.0
     head_bytes: int = 65536

@@ -75,7 +75,8 @@ class RequestParser:
 
     The owner takes complete requests from ``arrived``. ``error`` is set when a request was
     rejected; parsing then stops. ``continue_expected``: the client waits for a 100 (Continue)
-    before it sends the body of the current request. ``limits`` may be replaced between two
+    before it sends the body of the current request. ``body_read``: the bytes of that body so far.
+    ``limits`` may be replaced between two
     requests.
     """
 
@@ -90,7 +91,7 @@ class RequestParser:
         self._reading = 0
         self._head_read = 0
         self._head_at_most = 0
-        self._body_read = self._framing_read = 0
+        self.body_read = self._framing_read = 0
         self._body: list[bytes] = []
         self._method = self._target = self._version = b""
         self._headers = _NO_HEADERS
@@ -109,7 +110,7 @@ class RequestParser:
         """Parse more bytes, unless an earlier request was rejected."""
         if self.error is not None:
             return
-        in_head, body_read = self.phase is not _BODY, self._body_read
+        in_head, body_read = self.phase is not _BODY, self.body_read
         self._reading = len(data)
         self._head_at_most += len(data)
         try:
@@ -130,7 +131,7 @@ class RequestParser:
             if self._head_read > self.limits.head_bytes:
                 self._reject(_HEAD_TOO_LARGE)
         elif self.phase is _BODY:
-            self._count_framing(0 if self._body_read > body_read else len(data))
+            self._count_framing(0 if self.body_read > body_read else len(data))
 
     def _count_framing(self, read: int) -> None:
         """Bound the bytes between body bytes: chunk extensions and trailers (RFC 9112 §7.1).
@@ -168,7 +169,7 @@ class RequestParser:
         if self._declining:
             return
         self._target, self.fields, self._body = b"", [], []
-        self._head_read = self._body_read = self._framing_read = 0
+        self._head_read = self.body_read = self._framing_read = 0
         self._head_at_most = self._reading
         self.phase = _HEAD
 
@@ -221,8 +222,8 @@ class RequestParser:
 
     def on_body(self, data: bytes) -> None:
         """See `HttpRequestParser`."""
-        self._body_read += len(data)
-        if self._body_read > self.limits.body_bytes:
+        self.body_read += len(data)
+        if self.body_read > self.limits.body_bytes:
             raise self._reject(too_large(self.limits.body_bytes))
         self._body.append(data)
 

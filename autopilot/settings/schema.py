@@ -339,7 +339,13 @@ class Settings:
         10_000, "Time for a client to send a request head.", live=True
     )
     client_body_timeout_ms: int = _ms(
-        60_000, "Time for a client to send a request body.", live=True
+        60_000,
+        "Time for a client to send a request body, in addition to what the bytes that have arrived "
+        "take at 64 KB/s.",
+        live=True,
+    )
+    client_idle_timeout_ms: int = _ms(
+        75_000, "Time for which a client's connection may stay idle between requests.", live=True
     )
     cors_allow_origins: tuple[str, ...] = _setting(
         "",

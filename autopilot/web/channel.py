@@ -80,6 +80,7 @@ class Channel(HTTPChannel):
         self._lost = False
         self._dispatching = False
         self._reading_paused = False
+        self._body_due = inf
         self._peer_host = ""
 
     # -- the connection
@@ -208,6 +209,10 @@ class Channel(HTTPChannel):
             return
         if parser.phase is not before:
             self.deadline.set(self._time_limit)
+            self._body_due = self.deadline.due
+        if parser.phase is Phase.BODY:
+            # A slow uplink that keeps sending is not a silent client (contract §11).
+            self.deadline.due = self._body_due + parser.body_read / self.site.limits.body_rate
         if parser.continue_expected and parser.phase is Phase.BODY:
             # Only now, when earlier responses are complete: a pipelining client would take an
             # earlier 100 (Continue) for part of a previous response (RFC 9112 §9.3.2).

@@ -105,6 +105,7 @@ def limits(settings: Settings) -> Limits:
     return Limits(
         head_timeout=settings.client_header_timeout_ms / 1000,
         body_timeout=settings.client_body_timeout_ms / 1000,
+        idle_timeout=settings.client_idle_timeout_ms / 1000,
         body_bytes=settings.max_request_bytes,
     )
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from twisted.internet.interfaces import ITCPTransport
 from zope.interface import implementer
 
+from autopilot.http.limits import Limits
 from autopilot.web.site import AutopilotSite
 from tests.unit.relay.upstreams import chunk, whole
 from tests.unit.web.browsers import (
@@ -210,6 +211,25 @@ class DeadlineTests(ChannelTestCase):
         channel: Any = browser.protocol
         channel.loseConnection()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class UplinkTests(ChannelTestCase):
+    """A body that arrives slowly, and steadily."""
+
+    limits = Limits(body_bytes=MAX_BODY, body_timeout=60.0, body_rate=500)
+
+    def test_slow_uplink(self) -> None:
+        """At the least rate a body may take as long as its size needs; silence is still bounded."""
+        browser = self.browser()
+        browser.sends(request(CHAT, b"Content-Length: %d" % MAX_BODY))
+        for _ in range(100):
+            self.clock.advance(1.0)
+            self.assertFalse(browser.closed)
+            browser.sends(b"x" * 500)
+        self.clock.advance(59.9)
+        self.assertFalse(browser.closed)
+        self.clock.advance(0.2)
+        self.assertEqual(browser.response.error, (408, kind(408), "request_timeout"))
 
 
 @implementer(ITCPTransport)

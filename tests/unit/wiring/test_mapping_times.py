@@ -123,6 +123,17 @@ class TimeTests(ReloadTestCase):
         """The timeout of a request's body."""
         self.assert_too_slow("client_body_timeout_ms", request(body=ask())[:-1])
 
+    def test_client_idle_timeout_ms(self) -> None:
+        """The time between two requests of a connection."""
+        self.start()
+        for pause in (None, _SHORT):
+            if pause:
+                self.change(client_idle_timeout_ms=pause)
+            browser = self.browser()
+            browser.sends(request(b"/healthz", method=b"GET"))
+            self.reactor.advance(_SHORT / 1000 + 0.001)
+            self.assertEqual(browser.closed, bool(pause))
+
     def assert_too_slow(self, name: str, sent: bytes) -> None:
         """Assert that half a request times out only after the change."""
         self.start()
