@@ -89,10 +89,15 @@ class Population:
         self.private = tuple(private)
         self._by_name: Mapping[str, Chute] = {each.name: each for each in self.chat}
         self._by_id: Mapping[str, Chute] = {each.chute_id: each for each in self.chat}
+        self._unlisted: dict[str, Chute] = {}
+
+    def add_unlisted(self, name: str, engine: str = "sglang") -> None:
+        """Add a chat model that neither feed lists, like a private chute with a public name."""
+        self._unlisted[name] = Chute(name, chute_uuid(name), engine=engine)
 
     def find(self, name: str) -> Chute | None:
         """Return the chat model of this name or chute id."""
-        return self._by_name.get(name) or self._by_id.get(name)
+        return self._by_name.get(name) or self._by_id.get(name) or self._unlisted.get(name)
 
     def everyone(self) -> tuple[Chute, ...]:
         """Return all chutes of the utilization feed, which omits those on external backends."""

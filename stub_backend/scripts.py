@@ -27,8 +27,13 @@ class Scripts:
     def __init__(self) -> None:
         self._by_model: dict[str, _Script] = {}
 
-    def write(self, model: str, steps: Iterable[str], then: str = USUAL) -> None:
-        """Give a model a new script. Raises UnknownScenarioError."""
+    def write(
+        self, model: str, steps: Iterable[str | Scenario], then: str | Scenario = USUAL
+    ) -> None:
+        """Give a model a new script, of names or of scenarios that stand in no table.
+
+        Raises UnknownScenarioError.
+        """
         self._by_model[model] = _Script(deque(_known(each) for each in steps), _known(then))
 
     def clear(self) -> None:
@@ -43,7 +48,9 @@ class Scripts:
         return script.steps.popleft() if script.steps else script.then
 
 
-def _known(name: str) -> Scenario:
+def _known(name: str | Scenario) -> Scenario:
+    if isinstance(name, Scenario):
+        return name
     found = scenario_named(name)
     if found is None:
         raise UnknownScenarioError(f"unknown scenario: {name}")

@@ -19,6 +19,7 @@ from stub_backend.feeds import Feeds
 from stub_backend.log import Log, Received
 from stub_backend.options import StubOptions
 from stub_backend.population import populate
+from stub_backend.scenario import Scenario
 from stub_backend.scenarios import USUAL, scenario_chutes
 from stub_backend.scripts import Scripts
 from stub_backend.tree import Tree
@@ -109,7 +110,9 @@ class Stub:
         """The numbers of connections `made` since the start and `open` now."""
         return self.site.connections
 
-    def script(self, model: str, steps: Iterable[str], then: str = USUAL) -> None:
+    def script(
+        self, model: str, steps: Iterable[str | Scenario], then: str | Scenario = USUAL
+    ) -> None:
         """Select the scenarios of a model's next calls, and `then` for all later ones."""
         self.scripts.write(model, steps, then)
 

@@ -1,13 +1,15 @@
-"""Prints the conduct table: `python -m tests.conduct`."""
+"""Prints the conduct tables: `python -m tests.conduct`."""
 
 from __future__ import annotations
 
 import sys
 
+from tests.conduct.faults import FAULTS, try_fault
 from tests.conduct.play import Played, new_clients, one_client, play, play_outage
 from tests.conduct.table import ROWS, Row
 
 _LINE = "{:<45} {:<9} {:<50} {:>7} {:>6}"
+_FAULT_LINE = "{:>2} {:<45} {:<9} {:<8} {:>7} {:>6}"
 _OUTAGES = (
     ("503 for 60 s, then healthy: one client", one_client),
     ("503 for 60 s, then healthy: new clients", new_clients),
@@ -30,7 +32,24 @@ def main() -> int:
             back, calls = f"{outage.back_after:.1f} *", f"{outage.calls_in_outage} *"
             print(_LINE.format(name, commit, what, back, calls))
     print("* seconds from recovery to the first choice; calls of it during the outage")
+    _print_faults()
     return 0
+
+
+def _print_faults() -> None:
+    """Print the verdict on each of the sixteen faults, under both dials."""
+    print()
+    print(
+        _FAULT_LINE.format("", "fault of the first model", "COMMIT", "verdict", "seconds", "calls")
+    )
+    for number, fault in enumerate(FAULTS, start=1):
+        for commit in ("content", "complete"):
+            judged = try_fault(fault, commit)
+            calls, seconds = (
+                f"{judged.primary_calls}+{judged.fallback_calls}",
+                f"{judged.seconds:.2f}",
+            )
+            print(_FAULT_LINE.format(number, fault.name, commit, judged.verdict, seconds, calls))
 
 
 def _what(row: Row, played: Played) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ WHOLE = "whole"
 NO_MARK = "whole, no [DONE]"
 CUT = "cut, error event"
 _MARK = b"data: [DONE]\n\n"
+_WORD = re.compile(rb'"content":"[^"]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class Seen:
 
     ``end``: ``WHOLE`` and ``NO_MARK`` ended cleanly; ``CUT`` did not, and its last event says so;
     "cut" ended without a word, "cut after [DONE]" after claiming to be whole. ``text`` and
-    ``tokens`` are what the events say, ``models`` who says it; ``code`` is that of an error.
+    ``tokens`` are what the events say, ``models`` who says it; ``code`` is that of an error;
+    ``first_word`` is when the first of them came.
     """
 
     status: int
@@ -34,18 +38,23 @@ class Seen:
     seconds: float
     headers: dict[str, str]
     body: bytes = field(repr=False)
+    first_word: float | None = None
 
 
 class Client(Protocol):
     """Reads one response, or its pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
+        self._seconds = seconds
         self.received = b""
         self.over = False
+        self.first_word: float | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """Keep it."""
         self.received += data
+        if self.first_word is None and _WORD.search(data):
+            self.first_word = self._seconds()
         head, _, body = self.received.partition(b"\r\n\r\n")
         length = _headers(head).get("content-length")
         whole = len(body) >= int(length) if length else body.endswith(b"0\r\n\r\n")
@@ -56,7 +65,7 @@ class Client(Protocol):
         self.over = True
 
 
-def seen(received: bytes, seconds: float) -> Seen:
+def seen(received: bytes, seconds: float, first_word: float | None = None) -> Seen:
     """What these bytes are to a client; there must be a response head among them."""
     head, _, rest = received.partition(b"\r\n\r\n")
     while head.startswith(b"HTTP/1.1 103"):
@@ -80,6 +89,7 @@ def seen(received: bytes, seconds: float) -> Seen:
         seconds=seconds,
         headers=headers,
         body=body,
+        first_word=first_word,
     )
 
 

@@ -29,10 +29,17 @@ _QUIET = 11.0
 class Served:
     """A router with default settings but for those given, ready."""
 
-    def __init__(self, *, tokens: int = 60, require_auth: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        tokens: int = 60,
+        token_delay: float = TOKEN_DELAY,
+        require_auth: bool = False,
+        **settings: Any,
+    ) -> None:
         self.network = Network()
         self.records: list[RequestRecord] = []
-        self.stub: Stub = _stub(self.network, tokens, require_auth=require_auth)
+        self.stub: Stub = _stub(self.network, tokens, token_delay, require_auth=require_auth)
         self.network.server = self.stub.site
         self.service = AutopilotService(
             Settings(
@@ -75,9 +82,9 @@ class Served:
         return left + [str(call) for call in self.network.getDelayedCalls()]
 
 
-def question(model: str) -> bytes:
+def question(model: str, text: str = QUESTION) -> bytes:
     """The request for a streamed answer, as a client writes it."""
-    messages = [{"role": "user", "content": QUESTION}]
+    messages = [{"role": "user", "content": text}]
     return json.dumps({"model": model, "stream": True, "messages": messages}).encode()
 
 
@@ -97,13 +104,19 @@ def direct(call: Received, tokens: int = 60) -> Seen:
     return _exchange(network, stub.site, call.body, "fixture", fields, call.path)
 
 
-def _stub(network: Network, tokens: int, *, require_auth: bool = False) -> Stub:
+def _stub(
+    network: Network,
+    tokens: int,
+    token_delay: float = TOKEN_DELAY,
+    *,
+    require_auth: bool = False,
+) -> Stub:
     # The size of the feeds does not matter here, and making the platform's takes most of the time.
     options = StubOptions(
         other_chutes=5,
         private_chutes=20,
         tokens=tokens,
-        token_delay=TOKEN_DELAY,
+        token_delay=token_delay,
         huge_bytes=_HUGE,
         require_auth=require_auth,
     )
@@ -119,7 +132,8 @@ def _exchange(
     path: str = CHAT,
 ) -> Seen:
     own = [b"Authorization: Bearer " + key.encode(), *fields] if key else fields
-    client, started = Client(), network.seconds()
+    started = network.seconds()
+    client = Client(lambda: network.seconds() - started)
     network.join(client, server.buildProtocol(None))
     assert client.transport is not None
     client.transport.write(
@@ -127,6 +141,6 @@ def _exchange(
         % (path.encode(), b"".join(b"%b\r\n" % field for field in own), len(body), body)
     )
     network.run(lambda: client.over, 700)
-    answer = seen(client.received, network.seconds() - started)
+    answer = seen(client.received, network.seconds() - started, client.first_word)
     client.transport.loseConnection()
     return answer

@@ -88,8 +88,11 @@ class TableTests(SynchronousTestCase):
         out = io.StringIO()
         with redirect_stdout(out):
             self.assertEqual(main(), 0)
+        table, _, faults = out.getvalue().partition("\n\n")
         for row in ROWS:
             for commit in ("content", "complete"):
-                self.assertEqual(out.getvalue().count(f"{row.name:<45} {commit}"), 1, row.name)
-        self.assertEqual(out.getvalue().count("503 for 60 s, then healthy"), 4)
-        self.assertNotIn("not as the model sent it", out.getvalue())
+                self.assertEqual(table.count(f"{row.name:<45} {commit}"), 1, row.name)
+        self.assertEqual(table.count("503 for 60 s, then healthy"), 4)
+        self.assertNotIn("not as the model sent it", table)
+        for verdict, count in (("pass", 13 + 16), ("safe", 3), ("partial", 0), ("fail", 0)):
+            self.assertEqual(faults.count(f" {verdict:<8} "), count, verdict)

@@ -1,0 +1,36 @@
+"""The sixteen faults, each under both dials."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.conduct.faults import FAULTS, PRIMARY, Judged, try_fault
+from tests.conduct.judge import Verdict
+
+# What has begun for the client cannot be exchanged, only cut so that the client notices.
+_CUTS = {8, 9, 14}
+
+
+class FaultTests(SynchronousTestCase):
+    """The verdict on each."""
+
+    def test_defaults(self) -> None:
+        """Thirteen pass; a break after the first word is told."""
+        for number, judged in self.judged("content").items():
+            expected = Verdict.SAFE if number in _CUTS else Verdict.PASS
+            self.assertIs(judged.verdict, expected, f"{number}: {judged}")
+
+    def test_complete(self) -> None:
+        """With `COMMIT=complete` alone, all pass: nothing has begun before it is whole."""
+        for number, judged in self.judged("complete").items():
+            self.assertIs(judged.verdict, Verdict.PASS, f"{number}: {judged}")
+
+    def test_broken_event(self) -> None:
+        """An event that is no JSON passes as it came."""
+        answer = try_fault(FAULTS[9], "content").answer
+        self.assertEqual((len(answer.words), answer.broken, answer.models), (59, 1, {PRIMARY}))
+
+    def judged(self, commit: str) -> dict[int, Judged]:
+        """Try all, by their numbers."""
+        self.assertEqual(len(FAULTS), 16)
+        return {n: try_fault(fault, commit) for n, fault in enumerate(FAULTS, start=1)}
