@@ -95,3 +95,6 @@ class Downstream(Protocol):
 
     def produce(self, producer: IPushProducer) -> None:
         """Register ``producer``, to pause while the client does not read."""
+
+    def unsent(self) -> int | None:
+        """Return the number of written bytes that the client has not received, if it is known."""

@@ -33,7 +33,7 @@ class Stream:
 
     The stream calls ``over`` once, with the outcome, when the client's response has ended; by then
     the call is released and the timer at rest. ``idle`` limits, in seconds, how long the upstream
-    may send nothing, and how long the client may read nothing. ``is_sse``: the response is a
+    may send nothing, and how long the client may receive nothing. ``is_sse``: the response is a
     guarded event stream, so an error event can announce a break. The stream calls ``proven`` once,
     when bytes arrive after more than ``proof`` seconds.
     """
@@ -52,6 +52,7 @@ class Stream:
         "_response",
         "_seconds",
         "_stalled",
+        "_taken",
         "_timer",
         "began",
         "events",
@@ -86,6 +87,7 @@ class Stream:
         self._over = over
         self._call: UpstreamCall | None = None
         self._stalled = False
+        self._taken: int | None = None
         self.open = True
         self._last = self._last_but_one = b""
         self.began = self._proven_at = 0.0
@@ -190,6 +192,7 @@ class Stream:
         """Stop reading the upstream while the client does not read, to bound memory."""
         if self.open and self._call is not None:
             self._stalled = True
+            self._taken = self._taken_bytes()
             self._guarded(self._call.pause)
 
     def resumeProducing(self) -> None:
@@ -214,11 +217,24 @@ class Stream:
     def expired(self) -> None:
         """End the stream: the client has not read, or the upstream not sent, for too long."""
         if self._stalled:
+            taken, before = self._taken_bytes(), self._taken
+            if taken is not None and before is not None and taken > before:
+                self._taken = taken
+                self._timer.set_at(self._seconds() + self._idle)
+                return
             self.close()
             self._response.abort()
             self._over(Outcome.CLIENT_STALLED)
         else:
             self._break(Outcome.UPSTREAM_IDLE, "the upstream sent nothing for too long")
+
+    def _taken_bytes(self) -> int | None:
+        """Return the number of bytes that have reached the client, if it is known.
+
+        It leaves out the framing of chunks, so only its growth says something.
+        """
+        unsent = self._response.unsent()
+        return None if unsent is None else self.sent - unsent
 
     # -- ending
 

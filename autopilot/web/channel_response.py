@@ -14,6 +14,7 @@ from twisted.web.http import datetimeToString
 from autopilot.http import error_bodies
 from autopilot.http.headers import BODILESS
 from autopilot.http.request_id import REQUEST_ID
+from autopilot.http.unsent import unsent_bytes
 from autopilot.web.cors import shared
 
 if TYPE_CHECKING:
@@ -230,6 +231,10 @@ class ChannelResponse:
             if self._channel._waitingForTransport:
                 # The transport says so once, and said it before there was a producer.
                 producer.pauseProducing()
+
+    def unsent(self) -> int | None:
+        """See `Downstream`."""
+        return None if self.gone else unsent_bytes(self._channel.transport)
 
     def _stop_producing(self) -> None:
         if self._producing:

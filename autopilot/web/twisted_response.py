@@ -10,6 +10,7 @@ from twisted.web.http_headers import Headers
 from autopilot.http import error_bodies
 from autopilot.http.headers import BODILESS
 from autopilot.http.timers import Deadline
+from autopilot.http.unsent import unsent_bytes
 from autopilot.web.cors import shared
 
 if TYPE_CHECKING:
@@ -185,6 +186,10 @@ class TwistedResponse:
             if getattr(self._request.channel, "_waitingForTransport", False):
                 # The transport says so once, and said it before there was a producer.
                 producer.pauseProducing()
+
+    def unsent(self) -> int | None:
+        """See `Downstream`."""
+        return unsent_bytes(self._request.channel)  # which has a transport like any wrapper
 
     def _release(self) -> None:
         """Let go of the timer and the producer; the response is over."""

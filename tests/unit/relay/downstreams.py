@@ -14,7 +14,10 @@ from autopilot.routing.router_error import RouterError
 
 
 class RecordingDownstream:
-    """The client's side of one exchange; ``ended`` is the name of the call that ended it."""
+    """The client's side of one exchange; ``ended`` is the name of the call that ended it.
+
+    ``left`` is what the kernel would say that it still holds.
+    """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._deadline = Deadline(clock, lambda: None)
@@ -24,6 +27,7 @@ class RecordingDownstream:
         self.refusal: RouterError | None = None
         self.producer: IPushProducer | None = None
         self.ended: str | None = None
+        self.left: int | None = None
 
     @property
     def committed(self) -> bool:
@@ -85,6 +89,10 @@ class RecordingDownstream:
         """See `Downstream`."""
         assert self.head is not None and self.producer is None and self.ended is None
         self.producer = producer
+
+    def unsent(self) -> int | None:
+        """See `Downstream`."""
+        return self.left
 
     def field(self, name: bytes) -> bytes | None:
         """The value of a response field, which stands at most once."""

@@ -103,6 +103,46 @@ class FlowTests(StreamTestCase):
         self.clock.advance(20)
         self.ended(client, "abort", "client_stalled", TOKEN * 2)
 
+    def test_client_that_reads_slowly(self) -> None:
+        """As long as the kernel's unsent bytes fall, the client is kept."""
+        client = self.streaming()
+        assert client.down.producer is not None
+        for left in (2_500_000, 1_250_000, 7, 6):
+            client.down.left = left
+            if left == 2_500_000:
+                client.down.producer.pauseProducing()
+            self.clock.advance(119.9)
+            self.assertIsNone(client.down.ended)
+        self.clock.advance(119.9)
+        self.assertIsNone(client.down.ended)
+        self.clock.advance(0.5)
+        self.ended(client, "abort", "client_stalled", TOKEN)
+
+    def test_bytes_written_meanwhile(self) -> None:
+        """Bytes that were read before the pause hide no progress, and are none themselves."""
+        for read, how in ((0, "abort"), (1, None)):
+            client = self.streaming()
+            assert client.down.producer is not None and self.wire.protocol is not None
+            client.down.left = 1000
+            client.down.producer.pauseProducing()
+            self.wire.protocol.dataReceived(chunk(TOKEN))
+            client.down.left = 1000 + len(TOKEN) - read
+            self.clock.advance(120)
+            self.assertEqual(client.down.ended, how)
+            if how is None:
+                client.leaves()
+
+    def test_unsent_bytes_that_become_unknown(self) -> None:
+        """Without a second look there is nothing to compare."""
+        for first, second in ((None, 5), (5, None), (5, 5), (5, 6)):
+            client = self.streaming()
+            assert client.down.producer is not None
+            client.down.left = first
+            client.down.producer.pauseProducing()
+            client.down.left = second
+            self.clock.advance(120)
+            self.ended(client, "abort", "client_stalled", TOKEN)
+
     def test_upstream_idle(self) -> None:
         """An upstream silent for the idle time ends the stream with an error event and a cut."""
         client = self.streaming()

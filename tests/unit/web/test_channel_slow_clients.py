@@ -1,0 +1,107 @@
+"""Tests of a stream to a client that reads slowly, over real sockets and a clock of the test."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any, cast
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from tests.unit.http.test_immediate_write import Poll
+from tests.unit.relay.routers import TIMEOUTS
+from tests.unit.relay.upstreams import SSE, chunk, head
+from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
+
+ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
+_PART = b"data: " + b"x" * 65_000 + b"\n\n"
+
+
+class SlowClientTests(SiteTestCase):
+    """A client whose own buffer is small, and which the kernel's buffer hides from the router."""
+
+    if sys.platform != "linux":
+        skip = "only Linux tells what is unsent"
+
+    def setUp(self) -> None:
+        """Connect a client over TCP, and stream to it until nothing more is taken."""
+        super().setUp()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.client = socket.socket()
+            self.addCleanup(self.client.close)
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self.client.settimeout(10)
+            self.client.connect(listening.getsockname())
+            ours, _ = listening.accept()
+        self.addCleanup(ours.close)
+        ours.setblocking(False)
+        self.protocol = cast("IProtocol", self.make_site(self.tree()).buildProtocol(None))
+        transport: Any = Connection(ours, self.protocol, Poll())  # type: ignore[arg-type]
+        transport.connected = 1
+        transport.getPeer = transport.getHost = lambda: ADDRESS
+        transport.abortConnection = self.aborts
+        self.transport = transport
+        self.aborted = False
+        self.protocol.makeConnection(self.transport)
+        self.protocol.dataReceived(request(CHAT, body=ask()))
+        self.wire.says(head(200, SSE), chunk(_PART))
+        while self.wire.producerState == "producing" or self.drains():
+            if self.wire.producerState == "producing":
+                self.wire.says(chunk(_PART))
+
+    def drains(self) -> bool:
+        """Return whether the socket took anything of what the transport holds."""
+        transport = self.transport
+        before = transport.offset, len(transport.dataBuffer), transport._tempDataLen
+        transport.doWrite()
+        self.clock.advance(0)
+        return before != (transport.offset, len(transport.dataBuffer), transport._tempDataLen)
+
+    def tearDown(self) -> None:
+        """Lose the connection; nothing may remain."""
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        super().tearDown()
+
+    def aborts(self) -> None:
+        """Note that the router has cut the connection."""
+        self.aborted = True
+
+    def reads(self, size: int) -> None:
+        """Read so many bytes."""
+        while size:
+            size -= len(self.client.recv(size))
+
+    def idle(self) -> None:
+        """Let the longest pause pass, in which a client may read nothing."""
+        self.clock.advance(TIMEOUTS.idle)
+
+    def test_slow(self) -> None:
+        """A client that takes a little in each interval is kept, however long that lasts."""
+        for _ in range(4):
+            self.reads(64 * 1024)
+            self.assertEqual(self.wire.producerState, "paused")
+            self.idle()
+            self.assertFalse(self.aborted)
+        self.idle()
+        self.assertTrue(self.aborted)
+        self.assertEqual([each.outcome for each in self.records], ["client_stalled"])
+
+    def test_stalled(self) -> None:
+        """A client that takes nothing is cut after one interval."""
+        self.idle()
+        self.assertTrue(self.aborted)
+        self.assertEqual([each.outcome for each in self.records], ["client_stalled"])
+
+
+class EmbeddedTests(SlowClientTests):
+    """The same on the channel of another Twisted site."""
+
+    def make_site(self, resource: IResource) -> Site:
+        """Return a site of Twisted's own."""
+        return Site(resource, reactor=self.clock)
