@@ -32,9 +32,9 @@ from autopilot.relay.response_head import EVENT_STREAM, committed_head, reply, t
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
+from autopilot.routing.allowance import first_content_allowance
 from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.catalog import EMPTY
-from autopilot.routing.content_allowance import first_content_allowance
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode

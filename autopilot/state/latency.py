@@ -1,8 +1,7 @@
-"""Measurements of each model: the time to its first content and its throughput.
+"""Measurements of each model: the times of its answers, its pauses and its throughput.
 
-They order the candidates if the client asks for latency or throughput. They also extend the
-failover allowance of a model that is always slow, so that it is not taken for a stalled one
-(contract §6).
+They order the candidates if the client asks for latency or throughput. They also extend the time
+limits of a model that is always slow, so that it is not taken for a stalled one (contract §6).
 """
 
 from __future__ import annotations
@@ -20,6 +19,90 @@ _SAMPLE_WEIGHT = 0.25
 # An average without a new sample for this long no longer counts, so that a model that was slow once
 # is tried again.
 _FORGET_AFTER = 1800.0
+
+PAUSE_STEP = 0.1
+"""Seconds; shorter pauses are counted, but not told apart."""
+LONGEST_PAUSE = 24.0
+"""Seconds; longer pauses are not told apart, as the limit that follows from them is the same."""
+_MIN_PAUSES = 100
+# Beyond this number the counts are halved, so that new pauses come to outweigh old ones.
+_MAX_PAUSES = 100_000
+
+
+@dataclass(slots=True)
+class Pauses:
+    """The pauses between the parts of one answer.
+
+    ``count`` is the number of all; ``long`` holds the numbers of those above `PAUSE_STEP` by length
+    in steps, so that their memory is bounded.
+    """
+
+    count: int = 0
+    long: dict[int, int] = field(default_factory=dict)
+
+    def add(self, seconds: float) -> None:
+        """Record a pause."""
+        self.count += 1
+        if seconds > PAUSE_STEP:
+            self.add_long(seconds)
+
+    def add_long(self, seconds: float) -> None:
+        """Record the length of a pause above `PAUSE_STEP` that has been counted."""
+        # Rounded up, but not for an error of the clock's arithmetic.
+        steps = ceil(min(seconds, LONGEST_PAUSE) / PAUSE_STEP - 1e-6)
+        self.long[steps] = self.long.get(steps, 0) + 1
+
+
+@dataclass(slots=True)
+class _PauseStats:
+    """The pauses of a model's answers, and their 99th percentile (nearest rank), once known."""
+
+    count: int = 0
+    long: dict[int, int] = field(default_factory=dict)
+    p99: float | None = None
+
+    def add(self, pauses: Pauses) -> None:
+        self.count += pauses.count
+        for steps, number in pauses.long.items():
+            self.long[steps] = self.long.get(steps, 0) + number
+        if self.count > _MAX_PAUSES:
+            self.count //= 2
+            self.long = {steps: number // 2 for steps, number in self.long.items() if number > 1}
+        if self.count >= _MIN_PAUSES:
+            self.p99 = self._percentile() if self.long else PAUSE_STEP
+
+    def _percentile(self) -> float:
+        longer = self.count // 100
+        for steps in sorted(self.long, reverse=True):
+            longer -= self.long[steps]
+            if longer < 0:
+                return steps * PAUSE_STEP
+        return PAUSE_STEP
+
+
+@dataclass(slots=True)
+class _Samples:
+    """The latest times of one kind.
+
+    ``in_order`` of time, for dropping the oldest; ``sorted`` holds the same values by size, for the
+    percentile.
+    """
+
+    in_order: deque[float] = field(default_factory=deque)
+    sorted: list[float] = field(default_factory=list)
+
+    def add(self, seconds: float) -> None:
+        self.in_order.append(seconds)
+        insort(self.sorted, seconds)
+        if len(self.in_order) > _MAX_SAMPLES:
+            del self.sorted[bisect_left(self.sorted, self.in_order.popleft())]
+
+    def p95(self) -> float | None:
+        """Return the 95th percentile (nearest rank), or None before there are 20 samples."""
+        samples = self.sorted
+        if len(samples) < _MIN_SAMPLES:
+            return None
+        return samples[ceil(0.95 * len(samples)) - 1]
 
 
 @dataclass(slots=True)
@@ -43,20 +126,20 @@ class _Average:
 
 @dataclass(slots=True)
 class _ModelStats:
-    """The measurements of one model.
-
-    ``samples`` is in order of time, for dropping the oldest; ``sorted_samples`` holds the same
-    values in order of size, for the percentile.
-    """
+    """The measurements of one model."""
 
     first_content: _Average = field(default_factory=_Average)
     throughput: _Average = field(default_factory=_Average)
-    samples: deque[float] = field(default_factory=deque)
-    sorted_samples: list[float] = field(default_factory=list)
+    streams: _Samples = field(default_factory=_Samples)
+    plain: _Samples = field(default_factory=_Samples)
+    pauses: _PauseStats = field(default_factory=_PauseStats)
 
 
 class LatencyStats:
-    """Moving averages by model, in seconds and in tokens per second."""
+    """Moving averages and percentiles by model, in seconds and in tokens per second.
+
+    A percentile is computed over the last 128 answers, that of pauses over the last 50,000 or more.
+    """
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, _ModelStats] = OrderedDict()
@@ -65,24 +148,34 @@ class LatencyStats:
         """Record that the first content of ``model``'s answer took ``seconds``."""
         stats = self._stats(model)
         stats.first_content.add(seconds, now)
-        stats.samples.append(seconds)
-        insort(stats.sorted_samples, seconds)
-        if len(stats.samples) > _MAX_SAMPLES:
-            del stats.sorted_samples[bisect_left(stats.sorted_samples, stats.samples.popleft())]
+        stats.streams.add(seconds)
+
+    def answered(self, model: str, seconds: float) -> None:
+        """Record that an answer of ``model`` that was not a stream took ``seconds``."""
+        self._stats(model).plain.add(seconds)
+
+    def paused(self, model: str, pauses: Pauses) -> None:
+        """Record the pauses of one answer of ``model``."""
+        self._stats(model).pauses.add(pauses)
 
     def record_rate(self, model: str, per_second: float, now: float) -> None:
         """Record the rate at which ``model`` generated an answer."""
         self._stats(model).throughput.add(per_second, now)
 
     def p95(self, model: str) -> float | None:
-        """Return the 95th percentile (nearest rank) of the time to the first content, in seconds.
-
-        It is computed over the last 128 answers, and None before there are 20.
-        """
+        """Return the 95th percentile of the time to a stream's first content; None below 20."""
         stats = self._models.get(model)
-        if stats is None or len(stats.sorted_samples) < _MIN_SAMPLES:
-            return None
-        return stats.sorted_samples[ceil(0.95 * len(stats.sorted_samples)) - 1]
+        return None if stats is None else stats.streams.p95()
+
+    def plain_p95(self, model: str) -> float | None:
+        """Return the 95th percentile of the time to the end of a plain answer; None below 20."""
+        stats = self._models.get(model)
+        return None if stats is None else stats.plain.p95()
+
+    def p99_pause(self, model: str) -> float | None:
+        """Return the 99th percentile of the pauses within answers; None below 100."""
+        stats = self._models.get(model)
+        return None if stats is None else stats.pauses.p99
 
     def first_content(self, now: float) -> Mapping[str, float]:
         """Return the average time to the first content of each recently measured model."""

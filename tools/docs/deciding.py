@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from autopilot.routing.allowance import first_content_allowance
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.content_allowance import first_content_allowance
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.ranking import Load, Ranked, rank
 from autopilot.routing.requirements import Needs

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state import latency
-from autopilot.state.latency import LatencyStats
+from autopilot.state.latency import LONGEST_PAUSE, PAUSE_STEP, LatencyStats, Pauses
 
 _SECONDS = st.floats(0, 600, allow_nan=False)
 
@@ -49,6 +49,83 @@ class PercentileTests(SynchronousTestCase):
         assert found in last and found is not None
         self.assertGreaterEqual(sum(s <= found for s in last), ceil(0.95 * len(last)))
         self.assertLess(sum(s < found for s in last), 0.95 * len(last))
+
+    def test_plain_answers_are_apart(self) -> None:
+        """Answers that are no streams have a percentile of their own, and no average."""
+        known = LatencyStats()
+        self.assertIsNone(known.plain_p95("m"))
+        for second in range(20):
+            known.answered("m", second)
+        self.assertEqual((known.plain_p95("m"), known.p95("m")), (18, None))
+        for _ in range(20):
+            known.started("m", 1.0, 1)
+        self.assertEqual((known.plain_p95("m"), known.p95("m")), (18, 1.0))
+        known = LatencyStats()
+        known.answered("m", 1.0)
+        self.assertEqual(known.first_content(1), {})
+
+
+class PauseTests(SynchronousTestCase):
+    """The 99th percentile of the pauses."""
+
+    def known(self, *pauses: float) -> LatencyStats:
+        """Statistics of one model, with an answer that paused so."""
+        known = LatencyStats()
+        answer = Pauses()
+        for pause in pauses:
+            answer.add(pause)
+        known.paused("m", answer)
+        return known
+
+    def test_needs_a_hundred(self) -> None:
+        """Below a hundred pauses there is no percentile."""
+        self.assertIsNone(LatencyStats().p99_pause("m"))
+        self.assertIsNone(self.known(*[3.0] * 99).p99_pause("m"))
+        self.assertEqual(self.known(*[3.0] * 100).p99_pause("m"), 3.0)
+
+    def test_one_in_a_hundred_is_above(self) -> None:
+        """One long pause in a hundred does not count, two do."""
+        self.assertEqual(self.known(*[0.02] * 99, 20.0).p99_pause("m"), 0.1)
+        self.assertEqual(self.known(*[0.02] * 98, 20.0, 21.0).p99_pause("m"), 20.0)
+        self.assertEqual(self.known(*[0.02] * 198, 20.0, 21.0).p99_pause("m"), 0.1)
+        self.assertEqual(self.known(*[0.02] * 197, 19.0, 20.0, 21.0).p99_pause("m"), 19.0)
+
+    def test_over_several_answers(self) -> None:
+        """The pauses of all answers of a model count together."""
+        known = LatencyStats()
+        for _ in range(50):
+            answer = Pauses()
+            answer.add(2.0)
+            answer.add(0.01)
+            known.paused("m", answer)
+        self.assertAlmostEqual(known.p99_pause("m") or 0.0, 2.0)
+        self.assertIsNone(known.p99_pause("other"))
+
+    def test_longest(self) -> None:
+        """Beyond the longest that matters pauses are alike, whatever an answer does."""
+        self.assertEqual(self.known(*[1e9] * 100).p99_pause("m"), LONGEST_PAUSE)
+        answer = Pauses()
+        for tenth in range(5000):
+            answer.add(tenth / 10)
+        self.assertLessEqual(len(answer.long), LONGEST_PAUSE / PAUSE_STEP)
+
+    def test_new_ones_outweigh_old_ones(self) -> None:
+        """A model that has become fast loses the time of its slow days."""
+        with patch.object(latency, "_MAX_PAUSES", 1000):
+            known = self.known(*[20.0] * 1000)
+            self.assertEqual(known.p99_pause("m"), 20.0)
+            for _ in range(16):
+                known.paused("m", Pauses(count=600))
+            self.assertEqual(known.p99_pause("m"), PAUSE_STEP)
+
+    @given(st.lists(st.floats(0, 23), min_size=100, max_size=400))
+    def test_nearest_rank(self, pauses: list[float]) -> None:
+        """The percentile is that by nearest rank, rounded up to a step."""
+        found = self.known(*pauses).p99_pause("m")
+        exact = sorted(pauses)[ceil(0.99 * len(pauses)) - 1]
+        assert found is not None
+        self.assertGreaterEqual(found, exact - 1e-6)
+        self.assertLessEqual(found, exact + PAUSE_STEP + 1e-6)
 
 
 class AverageTests(SynchronousTestCase):
