@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of whatever reads bytes that others wrote: `make fuzz`."""
+"""Coverage-guided fuzzing of every parser of untrusted bytes: `make fuzz`."""

@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.fuzz`: every target under a coverage-guided fuzzer, for a while each."""
+"""`python -m tests.rigs.fuzz`: runs each target under a coverage-guided fuzzer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNUSABLE = 2
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run, report, and tell: 0 nothing found, 1 something, 2 it could not be run."""
+    """Run the targets; return 0 without findings, 1 with findings, 2 if one cannot run."""
     parser = argparse.ArgumentParser(prog="python -m tests.rigs.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for each target, default 60")
     parser.add_argument("--runs", type=int, default=0, help="inputs for each target at most")
@@ -33,7 +33,7 @@ def main(given: Sequence[str] | None = None) -> int:
         outcome = fuzz(
             TARGETS[name], folder, seconds=options.seconds, runs=options.runs, say=_progress
         )
-        tell(TARGETS[name], outcome)
+        report(TARGETS[name], outcome)
         outcomes.append(outcome)
     if any(each.found for each in outcomes):
         return 1
@@ -41,7 +41,10 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def unusable() -> str | None:
-    """Why atheris cannot be used, or ``None``; asked of another process, which it may take down."""
+    """Return why atheris cannot be used, or ``None``.
+
+    A child process imports it, because a broken installation can crash the interpreter.
+    """
     asked = subprocess.run(
         [sys.executable, "-c", "import atheris; atheris.Setup, atheris.Fuzz"],
         capture_output=True,
@@ -57,8 +60,8 @@ def unusable() -> str | None:
     )
 
 
-def tell(target: Target, outcome: Outcome) -> None:
-    """Say what came of one target."""
+def report(target: Target, outcome: Outcome) -> None:
+    """Print the outcome of one target."""
     pace = outcome.runs / outcome.seconds if outcome.seconds else 0.0
     print(
         f"  {outcome.runs} inputs in {outcome.seconds:.0f} s ({pace:.0f} a second),"
@@ -66,12 +69,12 @@ def tell(target: Target, outcome: Outcome) -> None:
         flush=True,
     )
     if outcome.found or outcome.broken:
-        print(outcome.last_words)
+        print(outcome.output_tail)
     if outcome.broken:
         print(f"  {target.name} could not be fuzzed.")
     for path in outcome.found:
         print(f"FOUND {path}")
-        print(f"  make it a seed, which the tests try from then on: {how_to_keep(target, path)}")
+        print(f"  keep it as a seed, which the tests run from now on: {how_to_keep(target, path)}")
 
 
 def _progress(text: str) -> None:

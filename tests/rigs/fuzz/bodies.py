@@ -1,6 +1,6 @@
-"""Whatever stands in a request's body: it is refused, or goes up with another model and no change.
+"""Target for request bodies: each is refused, or forwarded with only its model replaced.
 
-The standard library's decoder says what the body means.
+The standard library's decoder defines what a body means.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pairs = list[tuple[str, Any]]
 
 
 def body(data: bytes) -> None:
-    """The body is the data."""
+    """Parse the data as a request body."""
     asked = request_body.parse_body(data)
     if isinstance(asked, RouterError):
         assert asked.status == 400 and asked.code in _CODES, asked
@@ -42,7 +42,7 @@ def body(data: bytes) -> None:
 
 
 def _check_alternatives(data: bytes, asked: ParsedBody, sent: bytes) -> None:
-    """Equal bodies become equal bodies, and by whichever way they are read."""
+    """Check that equal bodies give equal results, with the fast scanner and without it."""
     again = request_body.parse_body(bytes(bytearray(data)))
     with patch.object(request_body, "scan_fast", return_value=None):
         closely = request_body.parse_body(data)
@@ -53,7 +53,7 @@ def _check_alternatives(data: bytes, asked: ParsedBody, sent: bytes) -> None:
 
 
 def _check_bytes(data: bytes, asked: ParsedBody, sent: bytes) -> None:
-    """Where no member was left out, only the value of one ``model`` differs."""
+    """Check that only the value of one ``model`` differs, unless a member was left out."""
     hole = asked.template
     if hole.whole == data:
         assert json.loads(data[hole.start : hole.end]) == asked.model
@@ -61,7 +61,10 @@ def _check_bytes(data: bytes, asked: ParsedBody, sent: bytes) -> None:
 
 
 def _check_meaning(before: Pairs, after: Pairs, asked: ParsedBody) -> None:
-    """All else is equal and in its order; only what is null and must not be may be missing."""
+    """Check that the other members keep values and order.
+
+    Only a member that is null, and that the upstream must not receive as null, may be missing.
+    """
     last = dict(before)
     gone = {key for key in _MAY_GO if key in last and last[key] is None}
     kept = [
@@ -79,7 +82,7 @@ def _check_meaning(before: Pairs, after: Pairs, asked: ParsedBody) -> None:
 
 
 def _check_refusal(data: bytes, refusal: RouterError) -> None:
-    """A refusal is true."""
+    """Check that the body deserves its error code."""
     try:
         pairs = _pairs(data)
     except NotAnObjectError:
@@ -105,11 +108,11 @@ def _check_refusal(data: bytes, refusal: RouterError) -> None:
 
 
 class NotAnObjectError(ValueError):
-    """It is JSON, and something else."""
+    """Valid JSON that is not an object."""
 
 
 def _pairs(text: bytes) -> Pairs:
-    """The members of a JSON object as RFC 8259 has it: numbers as they are written."""
+    """Return the members of a JSON object (RFC 8259), with numbers as written."""
     members: list[Pairs] = []
 
     def note(pairs: Pairs) -> Pairs:
@@ -129,7 +132,7 @@ def _pairs(text: bytes) -> Pairs:
 
 
 class _Number(NamedTuple):
-    """A number as it is written: no float is as exact."""
+    """A number as written; a float would lose digits."""
 
     text: str
 

@@ -1,4 +1,4 @@
-"""One target's time under the fuzzer: what it is given, what it says meanwhile, what it found."""
+"""Runs one target under the fuzzer: its arguments, its progress and its findings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ONE_INPUT: Final = 10
 _MEMORY_MB: Final = 1024
 _EVERY: Final = 10.0
 _STARTING: Final = 120.0
-_TOLD: Final = 40
+_TAIL_LINES: Final = 40
 _FINDINGS: Final = ("crash-*", "timeout-*", "oom-*")
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How far it came, and the files of what it found; ``broken`` where it could not even run."""
+    """Progress and finding files of a target; ``broken`` if it could not run."""
 
     runs: int = 0
     coverage: int = 0
@@ -34,10 +34,10 @@ class Outcome:
     seconds: float = 0.0
     found: list[Path] = field(default_factory=list)
     broken: bool = False
-    last_words: str = ""
+    output_tail: str = ""
 
     def take(self, line: str) -> bool:
-        """Take note of a line of libFuzzer's; whether it was one of progress."""
+        """Record a line of libFuzzer's output; return whether it reports progress."""
         if (match := _PROGRESS.match(line)) is None:
             return False
         self.runs, self.coverage, self.corpus = (int(match[at]) for at in (1, 2, 3))
@@ -45,17 +45,17 @@ class Outcome:
 
 
 def prepare(target: Target, folder: Path) -> list[str]:
-    """Lay out the target's folder; the arguments of its process."""
+    """Create the target's folders; return the arguments of its process."""
     seeds, corpus, found = (folder / name for name in ("seeds", "corpus", "found"))
     for each in (seeds, corpus, found):
         each.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
         if len(seed) <= target.largest:
             (seeds / f"{number:04}").write_bytes(seed)
-    words = folder / "words.dict"
-    words.write_text("".join(map(_word, target.tokens)))
+    others = folder / "others.dict"
+    others.write_text("".join(map(_word, target.tokens)))
     return [
-        f"-dict={words}",
+        f"-dict={others}",
         f"-max_len={target.largest}",
         f"-artifact_prefix={found}/",
         f"-timeout={_ONE_INPUT}",
@@ -68,7 +68,7 @@ def prepare(target: Target, folder: Path) -> list[str]:
 def fuzz(
     target: Target, folder: Path, *, seconds: int, runs: int, say: Callable[[str], None]
 ) -> Outcome:
-    """Fuzz it for so many seconds, or so many inputs if those are fewer (0: no such bound)."""
+    """Fuzz the target for some seconds, or for some inputs if those are fewer (0: no limit)."""
     given = prepare(target, folder)
     before = _files(folder)
     given += [f"-max_total_time={seconds}", *([f"-runs={runs}"] if runs else [])]
@@ -84,26 +84,26 @@ def fuzz(
     ) as child:
         assert child.stdout is not None
         try:
-            words = _watch(child.stdout, outcome, say)
+            others = _watch(child.stdout, outcome, say)
             child.wait(_STARTING)
         finally:
             child.kill()
     outcome.seconds = monotonic() - began
     outcome.found = sorted(_files(folder) - before)
     if child.returncode:
-        outcome.last_words = "".join(words[-_TOLD:])
+        outcome.output_tail = "".join(others[-_TAIL_LINES:])
         outcome.broken = not outcome.found
     return outcome
 
 
 def _watch(lines: Iterable[str], outcome: Outcome, say: Callable[[str], None]) -> list[str]:
-    """Follow libFuzzer to its end; what else it said."""
-    others, told = list[str](), monotonic()
+    """Read libFuzzer's output to its end; return the lines that do not report progress."""
+    others, reported = list[str](), monotonic()
     for line in lines:
         if not outcome.take(line):
-            others = [*others, line][-4 * _TOLD :]
-        elif monotonic() - told >= _EVERY:
-            told = monotonic()
+            others = [*others, line][-4 * _TAIL_LINES :]
+        elif monotonic() - reported >= _EVERY:
+            reported = monotonic()
             say(f"{outcome.runs} inputs, {outcome.coverage} covered, corpus {outcome.corpus}")
     return others
 
@@ -117,5 +117,5 @@ def _word(token: bytes) -> str:
 
 
 def how_to_keep(target: Target, found: Path) -> str:
-    """How a finding becomes a test."""
+    """Return the command that turns a finding into a test."""
     return f"cp {found} {FOUND.relative_to(ROOT) / target.name}/WHAT_IT_IS"

@@ -1,9 +1,8 @@
-"""One target under atheris, in a process of its own.
+"""Runs one target under atheris, in a process of its own.
 
-`python -m tests.rigs.fuzz.child NAME [options]` runs it.
-
-The options are libFuzzer's. The router is instrumented as it is imported, so nothing of it may have
-been imported before; that is why the target is looked up only here.
+`python -m tests.rigs.fuzz.child NAME [options]` passes the options to libFuzzer. Atheris
+instruments the router's modules as they are imported, so none may have been imported earlier; the
+target is therefore looked up only here.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import Any
 
 
 def main() -> None:
-    """Fuzz until told to stop; the process ends here."""
-    # It has wheels for few platforms: mypy and the tests go without.
+    """Fuzz until a limit of libFuzzer is reached, then exit the process."""
+    # atheris has wheels for few platforms; mypy and the tests do without it.
     atheris: Any = import_module("atheris")
     with atheris.instrument_imports(include=["autopilot"], enable_loader_override=False):
         targets = import_module("tests.rigs.fuzz.targets").TARGETS

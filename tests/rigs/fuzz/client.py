@@ -1,7 +1,7 @@
-"""Whatever a client sends: nothing breaks, and nothing goes up that was not asked for.
+"""Target for the bytes of a client: the router survives, and forwards only what was requested.
 
-What was asked for is what h11 reads in the same bytes: what goes upstream has to be among its
-requests, in its order, and differ from them in the model at most.
+h11 parses the same bytes as the reference. Each upstream request must be one of h11's requests, in
+their order, and may differ from it in the model only.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _LEAVES = 2
 _PROBE = request(body=ask("c", stream=False))
 _LONG = 1000.0
 _FIRST_LINE = re.compile(rb"\A([A-Z-]+) +([!-~\x80-\xff]+) +(?:HTTP|RTSP|ICE)(/1\.[01]\r\n)")
-# More digits than h11 reads; such a line is never part of a body that goes upstream.
+# h11 limits the digits of a chunk size; such a line is never part of a forwarded body.
 _LONG_SIZE = re.compile(rb"(?<=\r\n)0+(?=[0-9A-Fa-f]{12}(;|\r))")
 
 
 def client(data: bytes) -> None:
-    """The bytes come on one connection; the upstream answers at once or, by choice, late."""
+    """Send the bytes on one connection; the choice says whether the upstream responds at once."""
     choice, pieces = Pieces.of(data)
     with router() as made:
         browser = made.browser()
@@ -49,7 +49,7 @@ def client(data: bytes) -> None:
 
 
 class Reader:
-    """What h11 makes of a client's bytes: ``bodies`` of whole requests, and where it stands."""
+    """The requests that h11 parses from a client's bytes: their ``bodies``, and the final state."""
 
     def __init__(self, sent: bytes) -> None:
         self.bodies: list[bytes] = []
@@ -64,7 +64,7 @@ class Reader:
         self.at_rest = rest is not None
 
     def _read_one(self, sent: bytes) -> bytes | None:
-        """Read one request; what is behind it, or ``None`` where nothing can be."""
+        """Parse one request; return the bytes after it, or ``None`` if no request may follow."""
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
         connection.receive_data(sent)
         body = b""
@@ -82,22 +82,22 @@ class Reader:
 
 
 def _as_http(sent: bytes) -> bytes:
-    """What llhttp takes for a request and h11 does not, by the rules for robust servers."""
+    """Rewrite what llhttp accepts (RFC 9112 §2.2, tolerant servers) and h11 does not."""
     return _FIRST_LINE.sub(rb"\1 \2 HTTP\3", sent.lstrip(b"\r\n"), count=1)
 
 
 def _check_upstream(made: Router, reader: Reader) -> None:
-    """What went up is well-formed and was asked for, each request once and in order."""
+    """Check that upstream requests are well formed, and each requested once and in order."""
     asked = iter(reader.bodies)
     for wire in made.upstreams.wires:
         found, rest = strict.requests(wire.value())
         assert not rest, rest
         for each in found:
-            assert any(_asks_for(body, each.body) for body in asked), each
+            assert any(_corresponds(body, each.body) for body in asked), each
 
 
-def _asks_for(body: bytes, sent: bytes) -> bool:
-    """Whether ``sent`` is what a client's body becomes."""
+def _corresponds(body: bytes, sent: bytes) -> bool:
+    """Return whether ``sent`` is the upstream request body for a client's body."""
     wanted = parse_body(body)
     if not isinstance(wanted, ParsedBody):
         return False
@@ -106,8 +106,8 @@ def _asks_for(body: bytes, sent: bytes) -> bool:
 
 
 def _check_answers(browser: Browser, reader: Reader) -> None:
-    """Each request has one answer at most; only where something is wrong there is one more."""
-    if b"HEAD" in reader.methods:  # whose answers have no body, whatever their fields say
+    """Check that each request has at most one response; a protocol error adds one."""
+    if b"HEAD" in reader.methods:  # The response to HEAD has no body, whatever its fields announce.
         return
     final = [each for each in responses(browser.wire) if each.status >= 200]
     assert all(each.whole for each in final), browser.wire
@@ -120,7 +120,7 @@ def _is_own(response: Response) -> bool:
 
 
 def _check_end(made: Router, browser: Browser, reader: Reader) -> None:
-    """The connection is closed, or usable, or will not be waited on for ever."""
+    """Check that the connection is closed, usable, or closed after a timeout."""
     if reader.at_rest and not browser.closed:
         before, answered = len(browser.wire), made.answers
         browser.sends(_PROBE)

@@ -1,6 +1,7 @@
-"""Whatever a stream holds, and however it is cut: one reading, one verdict, no byte lost or added.
+"""Target for streams: events, commit decisions and guard do not depend on chunk boundaries.
 
-The reader of events is compared with a plain one that gets the whole stream at once.
+A simple reader that parses the whole stream at once is the reference for the events. The guard must
+neither lose nor add a byte.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Chunks = Sequence[bytes]
 
 
 def events(data: bytes) -> None:
-    """The choice is the dialect, the dial and how much may be held."""
+    """Use the choice as dialect, commit setting and buffer limit."""
     choice, pieces = Pieces.of(data)
     stream = b"".join(pieces)
     ways = [cut(stream, []), pieces, cut(stream, range(len(stream)))]
@@ -38,12 +39,12 @@ def events(data: bytes) -> None:
         _check_same([_read(Events(limit), each) for each in ways])
     assert _read(Events(1 << 20), ways[0]) == list(_plainly(stream))
     commit, room = _COMMITS[choice // 3 % 3], (1 << 20, 100)[choice // 9 % 2]
-    _check_same([_judged(_dial(commit, dialect, room), each) for each in ways])
+    _check_same([_decision(_commit_policy(commit, dialect, room), each) for each in ways])
     for level in _LEVELS:
         _check_guards(stream, ways, level, dialect)
 
 
-def _dial(commit: Commit, dialect: Dialect, room: int) -> CommitPolicy:
+def _commit_policy(commit: Commit, dialect: Dialect, room: int) -> CommitPolicy:
     return commit_policy(commit, is_stream=True, dialect=dialect, last=False, max_bytes=room)
 
 
@@ -56,7 +57,7 @@ def _read(reader: Events, chunks: Chunks) -> list[Event]:
 
 
 def _plainly(stream: bytes) -> Iterator[Event]:
-    """The events of a whole stream, line after line."""
+    """Parse the events of a whole stream line by line."""
     at, start, name, data = 0, -1, b"", list[bytes]()
     while end := _LINE_END.search(stream, at):
         line, begin, at = stream[at : end.start()], at, end.end()
@@ -78,7 +79,7 @@ def _plainly(stream: bytes) -> Iterator[Event]:
         yield Event(stream[at:], bare=True, start=at)
 
 
-def _judged(judge: CommitPolicy, chunks: Chunks) -> tuple[CommitDecision, bool]:
+def _decision(judge: CommitPolicy, chunks: Chunks) -> tuple[CommitDecision, bool]:
     for chunk in chunks:
         if (verdict := judge.feed(chunk)) is not CommitDecision.HOLD:
             return verdict, judge.answered
@@ -90,14 +91,15 @@ def _judged(judge: CommitPolicy, chunks: Chunks) -> tuple[CommitDecision, bool]:
 def _check_guards(
     stream: bytes, ways: Sequence[Chunks], level: GuardLevel, dialect: Dialect
 ) -> None:
-    """What passes is a beginning of the stream, and all of it where nothing is wrong."""
+    """Check that the guard passes a prefix of the stream, and all of a stream without a fault."""
     results: list[tuple[object, ...]] = []
     for chunks in ways:
         watch = stream_guard(level, is_stream=True, dialect=dialect)
         passed = _passed(watch, chunks)
         assert stream.startswith(passed), (level, passed)
         assert watch.fault is not None or passed == stream, (level, passed)
-        strict = level is GuardLevel.STRICT  # where a second answer may be known too late
+        # With STRICT, a second response may be recognized too late.
+        strict = level is GuardLevel.STRICT
         results.append((watch.fault, watch.spliced, None if strict else passed))
         if watch.fault is None:
             results[-1] += (watch.at_boundary, watch.done)

@@ -1,4 +1,4 @@
-"""Whatever the platform's feeds hold: an error of the expected kind, or values that can be used."""
+"""Targets for the platform's feeds: each response gives an expected error or usable values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KNOWN = Catalog.of(
 
 
 def catalog(data: bytes) -> None:
-    """The body is the catalog's."""
+    """Parse the data as a catalog."""
     try:
         parsed = parse_catalog(data)
     except FetchError as error:
@@ -45,7 +45,7 @@ def catalog(data: bytes) -> None:
 
 
 def _check_listing(made: Catalog) -> None:
-    """What clients get of it is JSON, entry by entry."""
+    """Check that the list of models is valid JSON, entry by entry."""
     listing = json.loads(models_document(made, ["alias"], 7))["data"]
     others = [name for name in made.models if name != "alias"]
     assert [each["id"] for each in listing] == ["alias", *others], listing
@@ -55,7 +55,7 @@ def _check_listing(made: Catalog) -> None:
 
 
 def utilization(data: bytes) -> None:
-    """The body is the utilization feed's; its models are ranked with a catalog and without."""
+    """Parse the data as the utilization feed; rank its models with a catalog and without one."""
     try:
         parsed = parse_utilization(data)
     except FetchError as error:
@@ -77,7 +77,7 @@ def utilization(data: bytes) -> None:
 
 
 def _check_load(load: Load) -> None:
-    """Names that can be shown, numbers that can be counted with."""
+    """Check that names are printable and numbers finite."""
     _check_name(load.name)
     assert load.active_instance_count >= 0
     numbers = (
@@ -98,7 +98,7 @@ def _check_name(name: str) -> None:
 
 
 def evidence(data: bytes) -> None:
-    """The first byte chooses the status, the rest is the body."""
+    """Parse the data as evidence: the first byte selects the status, the rest is the body."""
     status = _STATUSES[int.from_bytes(data[:1]) % len(_STATUSES)]
     keys = {"i1": "a2V5"}
     found = read_answer(FetchedResponse(status, data[1:]), _NONCE, frozenset({bytes(32)}), keys)

@@ -1,4 +1,4 @@
-"""Mutations that are the same in every run, for where no fuzzer is."""
+"""Reproducible mutations of the seeds, for tests that run without a fuzzer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MOST_CHANGES = 4
 
 
 def mutations(seeds: Sequence[bytes], tokens: Sequence[bytes], count: int) -> Iterator[bytes]:
-    """So many changed seeds."""
+    """Return a number of mutated seeds."""
     random = Random(count)
     for _ in range(count):
         data = random.choice(seeds)
@@ -19,7 +19,7 @@ def mutations(seeds: Sequence[bytes], tokens: Sequence[bytes], count: int) -> It
 
 
 def _changed(random: Random, data: bytes, seeds: Sequence[bytes], tokens: Sequence[bytes]) -> bytes:
-    """One change: a byte flipped or removed, an end cut off, a token put in, two seeds spliced."""
+    """Mutate once: flip or remove a byte, truncate, insert a token, or splice two seeds."""
     at = random.randint(0, len(data))
     to = min(len(data), at + random.randint(1, 8))
     match random.randrange(6):

@@ -1,7 +1,7 @@
-"""The form of every input: a choice, where to cut, and the bytes themselves.
+"""The format of an input: a choice, the positions of cuts, and the bytes to send.
 
-The first byte is the target's to choose by. The second says how many cuts follow, two bytes each;
-255 of them stands for single bytes. The rest is what is sent. Nothing is malformed, so that no
+The first byte is the choice, which each target interprets. The second is the number of cuts, two
+bytes each; 255 means single bytes. The rest is sent. Every input is well formed, so that no
 mutation is wasted.
 """
 
@@ -14,24 +14,24 @@ from tests.unit.relay.chunks import cut
 
 _MOST_CUTS = 5
 _SINGLE_BYTES = 255
-# Longer inputs are cut in larger pieces, or they would take all the time there is.
+# Longer inputs are cut into larger pieces; single bytes would take too long.
 _MOST_PIECES = 2048
 
 
 class Pieces(NamedTuple):
-    """What a target is given. ``choice`` is 0 to 255; no piece is empty."""
+    """A decoded input. ``choice`` is 0 to 255; no piece is empty."""
 
     choice: int
     pieces: tuple[bytes, ...]
 
     @property
     def whole(self) -> bytes:
-        """All pieces as one."""
+        """The pieces, joined."""
         return b"".join(self.pieces)
 
     @classmethod
     def of(cls, data: bytes) -> Pieces:
-        """Read any input."""
+        """Decode any input."""
         choice, count = data[:1], data[1:2]
         if count == bytes([_SINGLE_BYTES]):
             sent = data[2:]
@@ -44,12 +44,12 @@ class Pieces(NamedTuple):
 
 
 def single(sent: bytes, choice: int = 0) -> bytes:
-    """The input that sends these bytes one by one."""
+    """Encode an input that sends the bytes one by one."""
     return bytes([choice, _SINGLE_BYTES]) + sent
 
 
 def joined(reads: Sequence[bytes], choice: int = 0) -> bytes:
-    """The input that sends these reads, the last ones together when there are too many."""
+    """Encode an input that sends these reads; the last ones are joined if there are too many."""
     places: list[int] = []
     for read in reads[:-1][:_MOST_CUTS]:
         places.append(len(read) + (places[-1] if places else 0))

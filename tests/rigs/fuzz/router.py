@@ -1,6 +1,7 @@
-"""A router for one input: in memory, and all of it real but the two ends.
+"""A router in memory for one input; only the connections at both ends are simulated.
 
-It is no test here: it is built, driven and taken down, and must leave nothing behind.
+It is built on a test case, but is not a test: a target builds it, drives it and tears it down, and
+it must leave nothing behind.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ LARGEST_BODY = 1000
 
 
 class Router(SiteTestCase):
-    """The router, and an upstream that answers whatever is complete."""
+    """The router, with an upstream that responds to every complete request."""
 
     limits = Limits(body_bytes=LARGEST_BODY)
 
     def __init__(self) -> None:
         super().__init__("drive")
-        self._heard: dict[int, int] = {}
-        self._told: dict[int, int] = {}
+        self._parsed_bytes: dict[int, int] = {}
+        self._responses: dict[int, int] = {}
 
     def drive(self) -> None:
-        """Nothing: the target drives it."""
+        """Do nothing; the target drives the router."""
 
     def build(self, **settings: Any) -> None:
-        """See `RouterTestCase`; the limit on bodies is small, so that inputs can be."""
+        """Extend `RouterTestCase.build`; a small limit on bodies keeps the inputs small."""
         super().build(**settings)
         config = self.config
         parsing = ParseConfig.of(config.parsing.rules, config.parsing.commit, LARGEST_BODY)
@@ -44,30 +45,30 @@ class Router(SiteTestCase):
 
     @property
     def answers(self) -> int:
-        """How many requests the upstream has answered."""
-        return sum(self._told.values())
+        """The number of requests that the upstream has answered."""
+        return sum(self._responses.values())
 
     def upstream_answers(self) -> None:
-        """Answer what has arrived upstream, and then what that lets through."""
+        """Respond to the waiting upstream requests, and to those that arrive as a result."""
         while waiting := [wire for wire in self.upstreams.wires if self._waits(wire)]:
             for wire in waiting:
-                self._told[id(wire)] = self._told.get(id(wire), 0) + 1
+                self._responses[id(wire)] = self._responses.get(id(wire), 0) + 1
                 wire.says(whole(200, b'{"answer":%d}' % self.answers))
 
     def _waits(self, wire: Wire) -> bool:
-        """Whether a request came that has no answer; only what is new is read."""
+        """Return whether a request has no response yet; only new bytes are parsed."""
         size = len(wire.value())
-        if size == self._heard.get(id(wire)) or not wire.alive:
+        if size == self._parsed_bytes.get(id(wire)) or not wire.alive:
             return False
-        if len(strict.requests(wire.value())[0]) > self._told.get(id(wire), 0):
+        if len(strict.requests(wire.value())[0]) > self._responses.get(id(wire), 0):
             return True
-        self._heard[id(wire)] = size
+        self._parsed_bytes[id(wire)] = size
         return False
 
 
 @contextmanager
 def router() -> Iterator[Router]:
-    """One router; when done, nothing of it may be left, and no failure may have been logged."""
+    """Yield a router; at the end, check that it is torn down and has logged no failure."""
     failures: list[str] = []
 
     @provider(ILogObserver)

@@ -1,4 +1,4 @@
-"""What the targets begin with: the corpus of the wire tests, and small inputs of every kind."""
+"""The seeds of the targets: the corpus of the wire tests, and small inputs of every kind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EVIDENCE: Final = (
 
 
 def of_clients() -> Iterator[bytes]:
-    """The corpus as its files cut it; and a few good requests, answered at once and late."""
+    """Return the corpus, cut as its files say, and a few valid requests."""
     for case in REQUESTS.cases():
         sent = case.sections["client sends"]
         yield joined(sent.reads, 0 if sent.ending is Ending.NOTHING else 2)
@@ -63,7 +63,7 @@ def of_clients() -> Iterator[bytes]:
 
 
 def of_upstreams() -> Iterator[bytes]:
-    """The corpus with one model and with two; and a few good answers, broken off in every way."""
+    """Return the corpus for one model and for two, and valid responses that break anywhere."""
     endings = {Ending.NOTHING: 0, Ending.CLOSE: CLOSES, Ending.RESET: RESETS}
     for case in RESPONSES.cases():
         sent = case.sections["upstream sends"]
@@ -77,7 +77,7 @@ def of_upstreams() -> Iterator[bytes]:
 
 
 def of_bodies() -> Iterator[bytes]:
-    """Requests as they are, as they are not, and as they might be."""
+    """Return valid, invalid and borderline request bodies."""
     yield ask("a", messages=[{"role": "user", "content": "hi"}], tools=[{"type": "function"}])
     picture = {"type": "image_url", "image_url": {"url": "data:"}}
     yield ask("a", messages=[{"role": "user", "content": [picture]}], max_tokens=7)
@@ -96,7 +96,7 @@ def of_bodies() -> Iterator[bytes]:
 
 
 def of_catalogs() -> Iterator[bytes]:
-    """Entries of every age and shape."""
+    """Return entries of every format that the platform has used."""
     yield catalog_body(entry(), entry("b", chute_id=None), entry("b"))
     yield catalog_body(entry(max_model_len=0, context_length="x", input_modalities=[1]))
     yield b'{"data":[{"id":"a","x":{"y":[1e999]}},{"id":"b\\u00e9"},{"id":""}]}'
@@ -104,7 +104,7 @@ def of_catalogs() -> Iterator[bytes]:
 
 
 def of_utilization() -> Iterator[bytes]:
-    """Records of every age and shape."""
+    """Return records of every format that the platform has used."""
     yield utilization_body(record(), record("b", chute_id="2"), record("c-TEE", chute_id=None))
     yield utilization_body(record("b", utilization_5m=None, rate_limit_ratio_5m=1e9))
     yield utilization_body(record("b", active_instance_count=10**9, scale_allowance=7))
@@ -113,7 +113,7 @@ def of_utilization() -> Iterator[bytes]:
 
 
 def of_evidence() -> Iterator[bytes]:
-    """Answers of every status, their evidence too short to be any."""
+    """Return responses of every status; their evidence is too short to be valid."""
     one = {
         "quote": "BAACAIEAAAAAAAAA" + "A" * 800,
         "instance_id": "i1",
@@ -130,7 +130,7 @@ def of_evidence() -> Iterator[bytes]:
 
 
 def of_events() -> Iterator[bytes]:
-    """Streams in every dialect, whole and broken."""
+    """Return complete and truncated streams in every dialect."""
     spliced = ROLE + TOKEN + ROLE.replace(b'"1"', b'"2"') + TOKEN + DONE
     anthropic = (
         b'event: ping\rdata: {"type":"ping"}\r\rdata: {"type":"content_block_delta"}\r\n\r\n'

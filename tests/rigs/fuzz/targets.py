@@ -1,7 +1,8 @@
-"""What is fuzzed: each target with its seeds, and the tokens that mutations are made of.
+"""The targets, each with its seeds and the tokens for mutations.
 
-A target is a function of bytes that raises when a promise is broken. To its seeds come the files of
-`found/<name>/`: what the fuzzer once found stands there, so that it is tried for ever after.
+A target is a function of bytes that raises if a guarantee is violated. The files of
+`found/<name>/`, earlier findings of the fuzzer, are seeds as well, so that every later run repeats
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FOUND: Final = Path(__file__).with_name("found")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One target. ``largest`` is the size beyond which inputs only take time."""
+    """A function to fuzz. ``largest`` is the size above which inputs only cost time."""
 
     run: Callable[[bytes], None]
     made: Callable[[], Iterator[bytes]]
@@ -32,11 +33,11 @@ class Target:
 
     @property
     def name(self) -> str:
-        """What it is called on the command line."""
+        """The name on the command line."""
         return self.run.__name__
 
     def seeds(self) -> Iterator[bytes]:
-        """All of them, the found ones first."""
+        """Return all seeds, earlier findings first."""
         folder = FOUND / self.name
         if folder.is_dir():
             yield from (path.read_bytes() for path in sorted(folder.iterdir()))

@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.fuzz` with a stand-in for atheris: what it reports, and how it ends."""
+"""`python -m tests.rigs.fuzz` with a stand-in for atheris: its report and its exit status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CampaignTests(SynchronousTestCase):
     """One target, one input."""
 
     def run_with(self, atheris: str) -> subprocess.CompletedProcess[str]:
-        """Run it with this in the place of atheris."""
+        """Run the command with this module in place of atheris."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir(parents=True)
         (folder / "atheris.py").write_text(atheris)
@@ -50,21 +50,21 @@ class CampaignTests(SynchronousTestCase):
         )
 
     def test_without_atheris(self) -> None:
-        """It says so, and does not look as if it had fuzzed."""
+        """Without atheris the command says so, and prints no result."""
         ended = self.run_with(_BROKEN)
         self.assertEqual((ended.returncode, ended.stdout), (2, ""))
         self.assertIn("Nothing was fuzzed: atheris does not work", ended.stderr)
         self.assertIn("no such wheel", ended.stderr)
 
     def test_nothing_found(self) -> None:
-        """How far it came."""
+        """Progress is reported."""
         ended = self.run_with(_STAND_IN % (False, 0))
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
         self.assertIn("  7 inputs in ", ended.stdout)
         self.assertIn("11 covered, corpus 5, 0 found", ended.stdout)
 
     def test_found(self) -> None:
-        """The file, how to keep it as a test, and what the fuzzer said last."""
+        """The report of a finding has its file, the command that keeps it, and the last lines."""
         ended = self.run_with(_STAND_IN % (True, 77))
         self.assertEqual((ended.returncode, ended.stderr), (1, ""))
         self.assertIn("AssertionError: a promise\n", ended.stdout)
@@ -72,13 +72,13 @@ class CampaignTests(SynchronousTestCase):
         self.assertRegex(ended.stdout, r"cp /.*/crash-1 tests/rigs/fuzz/found/body/WHAT_IT_IS\n")
 
     def test_broken(self) -> None:
-        """A fuzzer that breaks off has found nothing, and that is no success."""
+        """A fuzzer that crashes without a finding is reported as broken, not as success."""
         ended = self.run_with(_STAND_IN % (False, 1))
         self.assertEqual((ended.returncode, ended.stderr), (2, ""))
         self.assertIn("body could not be fuzzed", ended.stdout)
 
     def test_progress(self) -> None:
-        """Only lines of progress count."""
+        """Only lines of progress are recorded."""
         outcome = Outcome()
         self.assertFalse(outcome.take("INFO: Loaded 1 modules\n"))
         self.assertTrue(

@@ -1,7 +1,7 @@
-"""Every target over its seeds and some mutations of them; and each can fail.
+"""Every target, run over its seeds and some mutations of them; and evidence that each can fail.
 
-This is no fuzzing, which takes time and atheris: `make fuzz`. It keeps the targets in order, and
-what fuzzing found found.
+This is not fuzzing, which takes time and atheris (`make fuzz`). It keeps the targets working, and
+repeats the earlier findings of the fuzzer.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ _MUTATIONS = 300
 
 
 class PiecesTests(SynchronousTestCase):
-    """The form of the inputs."""
+    """Encoding and decoding of inputs."""
 
     def test_anything(self) -> None:
-        """Nothing is malformed, and no piece is empty."""
+        """Every input can be decoded, and no piece is empty."""
         for data in (b"", b"\x07", b"\x00\x02\x00", b"\x00\x01\xff\xffab", bytes(range(256))):
             self.assertTrue(all(Pieces.of(data).pieces))
 
     def test_joined(self) -> None:
-        """Reads are cut where they were."""
+        """Reads are cut at their boundaries."""
         self.assertEqual(Pieces.of(joined([b"ab", b"c", b"def"], 9)), (9, (b"ab", b"c", b"def")))
         self.assertEqual(Pieces.of(joined([b"ab"])).whole, b"ab")
 
     def test_single(self) -> None:
-        """Every byte comes alone."""
+        """Each byte is a piece of its own."""
         self.assertEqual(Pieces.of(single(b"abc", 1)), (1, (b"a", b"b", b"c")))
 
 
 class TargetTests(SynchronousTestCase):
-    """No promise is broken, as far as these inputs go."""
+    """No seed violates a guarantee."""
 
     def check(self, target: Target) -> None:
-        """Run it over all its seeds, and over changed small ones."""
+        """Run a target over all its seeds, and over mutations of the small ones."""
         seeds = list(target.seeds())
         small = [seed for seed in seeds if len(seed) <= target.largest]
         for data in (*seeds, *mutations(small, target.tokens, _MUTATIONS)):
@@ -65,7 +65,7 @@ class TargetTests(SynchronousTestCase):
                 raise
 
     def test_found(self) -> None:
-        """What was found belongs to a target."""
+        """Every earlier finding belongs to a target."""
         if FOUND.is_dir():
             self.assertLessEqual({each.name for each in FOUND.iterdir()}, set(TARGETS))
 
@@ -83,17 +83,17 @@ for _target in TARGETS.values():
 
 
 class FailureTests(SynchronousTestCase):
-    """With a part of the router that misbehaves, its target complains."""
+    """Each target complains if a part of the router misbehaves."""
 
     def fails(self, name: str, where: Any, what: str, wrong: object) -> None:
-        """The target complains of one of its seeds when ``what`` is ``wrong``."""
+        """Check that a seed makes the target complain when ``wrong`` replaces ``what``."""
         target = TARGETS[name]
         with patch.object(where, what, wrong):
             self.assertTrue(any(self.complains(target, seed) for seed in target.seeds()))
         self.flushLoggedErrors()
 
     def complains(self, target: Target, data: bytes) -> bool:
-        """Whether it raises."""
+        """Return whether the target raises."""
         try:
             target.run(data)
         except Exception:  # noqa: BLE001  any exception is a complaint
@@ -101,7 +101,7 @@ class FailureTests(SynchronousTestCase):
         return False
 
     def test_client_logged_failure(self) -> None:
-        """A failure that was logged and answered."""
+        """A failure that the router logs and answers."""
 
         def accept(*_: object) -> None:
             raise RuntimeError("a bug")
@@ -109,16 +109,16 @@ class FailureTests(SynchronousTestCase):
         self.fails("client", Proxy, "accept", accept)
 
     def test_client_exception(self) -> None:
-        """An exception out of the site."""
+        """An exception raised by the site."""
         self.fails("client", RootResource, "getChildWithDefault", None)
 
     def test_client_other_bytes(self) -> None:
-        """A body that goes up changed."""
+        """A request body changed on its way upstream."""
         right = BodyTemplate.pieces
         self.fails("client", BodyTemplate, "pieces", lambda *given: (*right(*given), b" "))
 
     def test_upstream_broken_looks_whole(self) -> None:
-        """A broken answer that gets a clean end."""
+        """A truncated response that ends cleanly for the client."""
         self.fails("upstream", Stream, "broken", lambda it, _: it.end())
 
     def test_upstream_byte_lost(self) -> None:
@@ -127,35 +127,35 @@ class FailureTests(SynchronousTestCase):
         self.fails("upstream", ResponseParser, "on_body", lambda it, data: right(it, data[1:]))
 
     def test_upstream_interim_body(self) -> None:
-        """The body of an interim response that becomes part of the answer."""
+        """The body of an interim response that becomes part of the final response."""
         self.fails("upstream", ResponseParser, "on_body", lambda it, data: it._chunks.append(data))
 
     def test_body_member_lost(self) -> None:
-        """A member that does not go up."""
+        """A member that is not forwarded."""
         right = request_body._kept
         self.fails("body", request_body, "_kept", lambda *given: right(*given)[-1:])
 
     def test_body_needs(self) -> None:
-        """An exception while a body is understood."""
+        """An exception while a body is parsed."""
         self.fails("body", request_body, "value_of", None)
 
     def test_catalog_name(self) -> None:
-        """A name that nobody can show."""
+        """A name that cannot be printed."""
         self.fails("catalog", parsers, "_is_name", lambda text: True)
 
     def test_utilization_score(self) -> None:
-        """A score that is no number."""
+        """A score that is not a number."""
         right, no_number = ranking.score, float("inf")
         self.fails(
             "utilization", ranking, "score", lambda *given: replace(right(*given), score=no_number)
         )
 
     def test_evidence_exception(self) -> None:
-        """Base64 that is none."""
+        """Invalid Base64."""
         self.fails("evidence", evidence_parser, "_base64", lambda text: text.encode("ascii")[0])
 
     def test_events_cut(self) -> None:
-        """A line that is forgotten where it is cut."""
+        """A line that is lost at a chunk boundary."""
 
         def keep(self: Any, piece: bytes) -> None:
             self._line = bytearray(piece)
@@ -163,9 +163,9 @@ class FailureTests(SynchronousTestCase):
         self.fails("events", Events, "_keep", keep)
 
     def test_events_dial(self) -> None:
-        """A dial without a verdict."""
+        """A commit policy without a decision."""
         self.fails("events", FirstContent, "end", lambda it: CommitDecision.HOLD)
 
     def test_events_guard(self) -> None:
-        """A guard that keeps what it held."""
+        """A guard that drops what it held back."""
         self.fails("events", sse_guard.BareErrorGuard, "end", lambda it: b"")

@@ -1,6 +1,6 @@
-"""Whatever an upstream answers: nothing breaks, and no broken answer looks whole to the client.
+"""Target for the bytes of an upstream: a truncated response never looks whole to the client.
 
-What is whole, and what its body is, h11 says of the same bytes.
+h11 parses the same bytes as the reference: it decides where a response ends, and what its body is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECOND = b'{"answer":"of the second"}'
 _NEXT = b'{"answer":"to the next"}'
 _SLOW = 61.0
 _LONG = 600.0
-_STATUS = len(b"HTTP/1.1 200")  # a reason may hold any byte from 80 on
+_STATUS = len(b"HTTP/1.1 200")  # A reason phrase may contain any byte from 0x80.
 _RTSP = re.compile(rb"\ARTSP(?=/1\.[01] )")
 _INTERIM = re.compile(rb"\AHTTP/1\.[01] 1(?!01)[0-9][0-9][ \r]")
 _EVENT = b'data: {"error":'
@@ -29,7 +29,7 @@ _INTERRUPTED = b"upstream_stream_interrupted"
 
 
 def upstream(data: bytes) -> None:
-    """The bytes answer a request that names one model or two; then the upstream closes or stays."""
+    """Answer a request for one or two models with the bytes; the choice ends the connection."""
     choice, pieces = Pieces.of(data)
     two = bool(choice & TWO)
     with router() as made:
@@ -54,7 +54,7 @@ def upstream(data: bytes) -> None:
 
 
 class Reading(NamedTuple):
-    """What h11 makes of the bytes: the body as far as it is good, and whether it has its end."""
+    """The response that h11 parses from the bytes; ``body`` is its valid part."""
 
     status: int
     body: bytes
@@ -62,7 +62,7 @@ class Reading(NamedTuple):
 
     @classmethod
     def of(cls, sent: bytes, *, closes: bool) -> Reading:
-        """Read a response to the request that was sent."""
+        """Parse the response to the request that was sent."""
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
         connection.send(h11.Request(method="POST", target="/", headers=[("Host", "h")]))
         connection.send(h11.EndOfMessage())
@@ -87,10 +87,10 @@ class Reading(NamedTuple):
 
 
 def _as_http(sent: bytes) -> bytes:
-    """Without what llhttp takes for HTTP and h11 does not.
+    """Remove what llhttp accepts and h11 does not.
 
-    That is: empty lines before a head, RTSP for HTTP, and odd bytes in the reason of an interim
-    response, which the router throws away as a whole.
+    That is: empty lines before a head, RTSP in place of HTTP, and odd bytes in the reason phrase of
+    an interim response, which the router discards as a whole.
     """
     while True:
         head, end, rest = sent.lstrip(b"\r\n").partition(b"\r\n\r\n")
@@ -101,7 +101,7 @@ def _as_http(sent: bytes) -> bytes:
 
 
 def _check(browser: Browser, read: Reading) -> None:
-    """The client got the upstream's answer as far as it was good, or an error of the router's."""
+    """Check that the client received the valid part of the response, or an error of the router."""
     line, end, rest = browser.wire.partition(b"\r\n")
     (got,) = responses(line[:_STATUS] + end + rest)
     body = _relayed(got, read)
@@ -115,7 +115,10 @@ def _check(browser: Browser, read: Reading) -> None:
 
 
 def _relayed(got: Response, read: Reading) -> bytes | None:
-    """What the client got of the upstream's body; ``None`` where the router answered itself."""
+    """Return the part of the upstream's body that the client received.
+
+    ``None`` means that the router responded itself.
+    """
     if got.status >= 500 and got.status != read.status:
         return None
     if got.whole and got.body != read.body and got.status >= 500:
@@ -127,7 +130,7 @@ def _relayed(got: Response, read: Reading) -> bytes | None:
 
 
 def _check_next(made: Router) -> None:
-    """Nothing of it reaches the next request, on whatever connection that goes up."""
+    """Check that the next request, on any connection, receives its own response only."""
     sizes = [len(wire.value()) for wire in made.upstreams.wires]
     browser = made.post(ask("c", stream=False))
     sizes += [0] * (len(made.upstreams.wires) - len(sizes))

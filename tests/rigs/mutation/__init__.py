@@ -1,1 +1,1 @@
-"""Mutation testing of routing: each decision is changed, and some test must notice."""
+"""Mutation testing of routing: each mutant changes one decision, and a test must fail."""

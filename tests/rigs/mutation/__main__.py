@@ -1,4 +1,4 @@
-"""``python -m tests.rigs.mutation``: run mutmut on pure code in a copy, and judge what it finds."""
+"""``python -m tests.rigs.mutation``: runs mutmut on a copy of the pure code, checks survivors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TESTED_BY: Final = (
         for each in ("identity", "plan", "ranking", "selector")
     ),
 )
-# The sources that mutmut writes are not pure: they call mutmut.
+# The sources that mutmut writes import mutmut, which the purity test would reject.
 _SETTINGS: Final = """\
 [project]
 name = "mutated"
@@ -48,7 +48,8 @@ pytest_add_cli_args_test_selection = ["tests", "--ignore=tests/unit/routing/test
 [tool.pytest.ini_options]
 addopts = ["-p", "no:cacheprovider"]
 """
-# Few examples, the same for each mutant: they notice nearly as much, and there are a thousand runs.
+# Few examples, the same for each mutant: they kill nearly as many, and there are over a thousand
+# runs.
 _PROFILE: Final = """\
 from hypothesis import HealthCheck, settings
 
@@ -61,7 +62,10 @@ settings.load_profile("mutation")
 
 
 def main() -> int:
-    """Run it: 0 if enough is noticed and the rest is known, else 1; 2 without mutmut."""
+    """Run mutmut; return 0 if enough mutants are killed and the survivors are known, else 1.
+
+    Without mutmut, return 2.
+    """
     parser = argparse.ArgumentParser(prog="tests.rigs.mutation", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="at most [%(default)s]")
     given = parser.parse_args()
@@ -83,7 +87,7 @@ def main() -> int:
 
 
 def _prepare() -> None:
-    """A copy of what is mutated, and of what has to notice."""
+    """Copy the mutated code and the tests that must kill the mutants."""
     shutil.rmtree(_WORK, ignore_errors=True)
     shutil.copytree(_ROOT / "autopilot", _WORK / "autopilot")
     for each in _TESTED_BY:

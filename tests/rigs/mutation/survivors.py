@@ -1,4 +1,4 @@
-"""The mutants that no test notices: those that are known, with the reason, and others."""
+"""Comparison of the mutants that survive a run with the known ones in ``survivors.md``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 AT_LEAST = 0.90
-"""The share of mutants that has to be noticed."""
+"""The share of mutants that must be killed."""
 
 
 class Mutant(NamedTuple):
-    """A changed line of a function; the tool's own numbers shift with every edit."""
+    """A function and its changed line; mutmut's own numbers shift with every edit."""
 
     function: str
     change: str
 
 
 class Judgement(NamedTuple):
-    """What a run comes to. ``gone``: listed mutants that are noticed by now, or exist no more."""
+    """The result of a run. ``gone``: listed mutants that are killed, or no longer exist."""
 
     killed: int
     total: int
@@ -26,12 +26,12 @@ class Judgement(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether enough are noticed, and the others are known."""
+        """Whether enough mutants are killed and all survivors are known."""
         return self.total > 0 and self.killed >= AT_LEAST * self.total and not self.unknown
 
 
 def listed(text: str) -> dict[Mutant, str]:
-    """The mutants of a table with their reasons; a row is function, change and reason."""
+    """Return the mutants of a table with their reasons; a row has function, change and reason."""
     found = {}
     for line in text.splitlines():
         if line.startswith("| `"):
@@ -45,7 +45,7 @@ def _bare(cell: str) -> str:
 
 
 def judge(total: int, survived: Iterable[Mutant], known: Iterable[Mutant]) -> Judgement:
-    """Compare the mutants that survived with those that are known to."""
+    """Compare the mutants that survived with the known ones."""
     survivors = list(survived)
     expected = set(known)
     return Judgement(
@@ -57,7 +57,7 @@ def judge(total: int, survived: Iterable[Mutant], known: Iterable[Mutant]) -> Ju
 
 
 def shown(name: str, diff: str) -> Mutant:
-    """A mutant by the tool's name for it and the diff that it shows."""
+    """Return a mutant, from mutmut's name for it and the diff."""
     return Mutant(_function(name), " ".join(_added(diff)))
 
 
@@ -68,7 +68,7 @@ def _added(diff: str) -> Iterator[str]:
 
 
 def _function(name: str) -> str:
-    """``eligible.EligibleModels.serving``, for instance, for its mutant number 13."""
+    """Return the function in a mutant's name, for example ``eligible.EligibleModels.serving``."""
     path, _, last = name.rpartition(".")
     function = last.rpartition("__mutmut_")[0]
     kept = function.removeprefix("xǁ").replace("ǁ", ".") if "ǁ" in function else function[2:]

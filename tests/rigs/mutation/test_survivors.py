@@ -1,4 +1,4 @@
-"""The list of survivors, and the judgement on a run."""
+"""The table of surviving mutants, and the judgement of a run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _DIFF = """--- autopilot/routing/plan.py
 
 
 class SurvivorTests(SynchronousTestCase):
-    """What is listed, and what a run comes to."""
+    """Parsing of mutants and of the table, and the judgement of a run."""
 
     def test_names(self) -> None:
-        """A mutant is told by its function and its line, not by a number that shifts."""
+        """A mutant is identified by function and line, not by a number that shifts."""
         self.assertEqual(
             shown("autopilot.routing.plan.x_pick__mutmut_3", _DIFF),
             Mutant("plan.pick", "return remaining[1]"),
@@ -38,7 +38,7 @@ class SurvivorTests(SynchronousTestCase):
         )
 
     def test_judgement(self) -> None:
-        """Too few noticed, or one that is not listed: the run is not good."""
+        """A run fails if too few mutants are killed, or if a survivor is not listed."""
         one, two = Mutant("plan.pick", "a"), Mutant("plan.pick", "b")
         self.assertTrue(judge(10, [one], [one]).good)
         self.assertFalse(judge(10, [one, two], [one, two]).good)
@@ -47,7 +47,7 @@ class SurvivorTests(SynchronousTestCase):
         self.assertEqual(judge(100, [one], [one, two]).gone, [two])
 
     def test_list(self) -> None:
-        """Every listed mutant has a reason, and is one of a function that exists."""
+        """Every listed mutant has a reason, and its function exists."""
         known = listed(_LIST.read_text())
         self.assertGreater(len(known), 5)
         for mutant, reason in known.items():
