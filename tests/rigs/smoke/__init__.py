@@ -1,6 +1,6 @@
-"""The smoke run: the router and the stand-in platform as real processes, on real sockets.
+"""The smoke run: the router and the stub backend as real processes, on real sockets.
 
-`python -m tests.rigs.smoke` (or `make smoke`) plays every scenario, prints a table, and leaves a
-report and raw transcripts in `logs/smoke/`. Nothing here imports the router: it is looked at from
-outside.
+`python -m tests.rigs.smoke` (or `make smoke`) runs every scenario, prints a table, and writes a
+report and raw transcripts to `logs/smoke/`. The package does not import the router; it observes it
+from outside.
 """

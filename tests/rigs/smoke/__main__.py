@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.smoke [words …]`: all scenarios, or those with a word in their name."""
+"""`python -m tests.rigs.smoke [words …]`: runs all scenarios, or those whose name has a word."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from tests.rigs.smoke.run import SCENARIOS, run
 
 
 def main(arguments: list[str]) -> int:
-    """Play what was asked for; the exit status."""
+    """Run the selected scenarios; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.rigs.smoke", description=__doc__)
-    parser.add_argument("words", nargs="*", help="play scenarios with one of these in their name")
+    parser.add_argument(
+        "words", nargs="*", help="run only the scenarios whose name contains one of these"
+    )
     parser.add_argument(
         "--logs", type=Path, default=ROOT / "logs" / "smoke", help="where to report"
     )
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _leave(_number: int, _frame: object) -> NoReturn:
-    """End in order, so that the children end too."""
+    """Exit through `SystemExit`, so that the children are stopped too."""
     raise SystemExit(143)
 
 

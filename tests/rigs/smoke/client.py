@@ -1,7 +1,7 @@
-"""An HTTP/1.1 client on a plain socket, which keeps every byte and sees how a response ends.
+"""An HTTP/1.1 client on a plain socket, which keeps every byte and reports how a response ended.
 
-The client libraries hide exactly what the smoke run is about: a stream that was cut, a connection
-that was reset, an answer that came before the request was complete.
+Client libraries hide what the smoke run tests: a truncated stream, a reset connection, a response
+that arrives before the request is complete.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ HOST = "127.0.0.1"
 
 
 class NoAnswerError(Exception):
-    """The connection ended or kept still before there was what was asked for."""
+    """The connection closed, or timed out, before the expected part of the response arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response as far as it came. `clean`: its body ended as its head had promised."""
+    """A response, possibly incomplete. `clean`: its body ended as its head announced."""
 
     status: int
     headers: Headers
@@ -33,16 +33,16 @@ class Reply:
     clean: bool
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, whatever the case of its name."""
+        """Return the first value of a header; names are compared without case."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body, decoded as JSON."""
         return json.loads(self.body)
 
     @property
     def code(self) -> str | None:
-        """The `error.code` of a JSON body; None when there is none."""
+        """The `error.code` of a JSON body; None if there is none."""
         try:
             return str(json.loads(self.body)["error"]["code"])
         except (ValueError, KeyError, TypeError):
@@ -50,7 +50,7 @@ class Reply:
 
 
 def parse(raw: bytes) -> Reply | None:
-    """The response in the bytes so far; None before the end of its head."""
+    """Parse the response received so far; return None before the end of its head."""
     head, found, rest = raw.partition(b"\r\n\r\n")
     if not found:
         return None
@@ -72,7 +72,7 @@ def _framed(fields: dict[str, str], rest: bytes) -> tuple[bytes, bool]:
 
 
 def _dechunked(rest: bytes) -> tuple[bytes, bool]:
-    """The data of the chunks so far, a partial one included, and whether the last chunk came."""
+    """Decode the chunks received so far; return the data and whether the last chunk arrived."""
     body = b""
     while True:
         line, found, after = rest.partition(b"\r\n")
@@ -86,7 +86,7 @@ def _dechunked(rest: bytes) -> tuple[bytes, bool]:
 
 
 class Exchange:
-    """One connection with one request on it. Keeps `sent` and `received` for the transcript."""
+    """One connection with one request. Keeps `sent` and `received` for the transcript."""
 
     def __init__(self, port: int, request: bytes, limit: float = LIMIT) -> None:
         self.sent = b""
@@ -96,7 +96,7 @@ class Exchange:
         self.send(request)
 
     def send(self, data: bytes) -> None:
-        """Send more; a server that has already refused may have closed, which is no error."""
+        """Send more bytes; a server that has already refused the request may have closed."""
         self.sent += data
         try:
             self._socket.sendall(data)
@@ -105,20 +105,20 @@ class Exchange:
 
     @property
     def reply(self) -> Reply | None:
-        """The response as far as it has come."""
+        """The response as far as it has arrived."""
         return parse(self.received)
 
     def read_until(self, marker: bytes) -> Reply:
-        """Read until the body holds `marker`; raises NoAnswerError when it ends without."""
+        """Read until the body contains `marker`; raise NoAnswerError if it ends without."""
         while (reply := self.reply) is None or marker not in reply.body:
             if not self._read():
                 raise NoAnswerError(f"the response ended without {marker!r}")
         return reply
 
     def finish(self) -> Reply:
-        """Read to the end of the response, or to the end of the connection, and close.
+        """Read to the end of the response or of the connection, and close.
 
-        Once it is over, the same reply again.
+        A second call returns the same reply.
         """
         try:
             while not self._closed and ((reply := self.reply) is None or not reply.clean):
@@ -137,31 +137,31 @@ class Exchange:
         except ConnectionResetError:
             data = b""
         except TimeoutError:
-            raise NoAnswerError("nothing came for too long") from None
+            raise NoAnswerError("the read timed out") from None
         self.received += data
         return bool(data)
 
 
 def get(port: int, path: str) -> Exchange:
-    """Ask for a page; the response is still to be read."""
+    """Request a page, without reading the response."""
     return Exchange(port, f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
 
 
 def post_head(path: str, fields: Iterable[tuple[str, str]]) -> bytes:
-    """The head of a POST."""
+    """Return the head of a POST request."""
     own = (("Host", HOST), ("Content-Type", "application/json"))
     lines = "".join(f"{name}: {value}\r\n" for name, value in (*own, *fields))
     return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode()
 
 
 def chunked(body: bytes, size: int = 8192) -> bytes:
-    """A body in chunks, the last one included."""
+    """Return the body in chunks, including the last one."""
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
 
 
 def fetch_json(port: int, path: str, value: object = None) -> Any:
-    """One unrecorded request for JSON, with a JSON body if `value` is given."""
+    """Make a request for JSON without a transcript, with a JSON body if `value` is given."""
     if value is None:
         return get(port, path).finish().json()
     body = json.dumps(value).encode()
@@ -170,7 +170,7 @@ def fetch_json(port: int, path: str, value: object = None) -> Any:
 
 
 def refused(port: int) -> bool:
-    """Whether nobody listens on the port."""
+    """Return whether connections to the port are refused."""
     try:
         socket.create_connection((HOST, port), timeout=LIMIT).close()
     except ConnectionRefusedError:

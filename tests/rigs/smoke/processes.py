@@ -1,4 +1,4 @@
-"""The router and the stub as child processes, which never outlive the run."""
+"""The router and the stub backend as child processes, which never outlive the run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.rigs.smoke.client import HOST, NoAnswerError, Reply, fetch_json, get,
 from tests.rigs.smoke.waiting import LIMIT, until
 
 ROOT = Path(__file__).resolve().parents[3]
-# Below the range from which the system takes the ports of outgoing connections: a port given up
-# for a moment must not be taken by one.
+# Below the system's range of ephemeral ports: an outgoing connection must not take a port while a
+# scenario has it closed.
 _PORTS = range(20_000, 32_000)
 
 
 class DiedError(Exception):
-    """A child ended before it was ready."""
+    """A child exited before it was ready."""
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which no process listens."""
     while True:
         port = random.choice(_PORTS)
         with socket.socket() as probe:
@@ -51,7 +51,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, away from the terminal's signals and from this process' settings."""
+        """Start the process in its own session, with its own environment."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -64,28 +64,28 @@ class Child:
             )
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if it still runs."""
+        """Send a signal, if the process still runs."""
         if self._process is not None:
             self._process.send_signal(number)
 
     @property
     def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """The exit status, negative for a signal; None while the process runs."""
         return None if self._process is None else self._process.poll()
 
     def wait(self, limit: float = LIMIT) -> int:
-        """Wait for its end; the exit status."""
+        """Wait for the process to exit; return its exit status."""
         assert self._process is not None
         return self._process.wait(limit)
 
     def kill(self) -> None:
-        """End it now, whatever it does."""
+        """Kill the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def output(self) -> bytes:
-        """What it has written so far."""
+        """Return the output so far."""
         return self.log.read_bytes() if self.log.exists() else b""
 
     def _alive(self) -> None:
@@ -95,7 +95,7 @@ class Child:
 
 
 class StubProcess(Child):
-    """The stand-in platform."""
+    """The stub backend in place of the platform."""
 
     def __init__(self, name: str, folder: Path, arguments: Sequence[str]) -> None:
         self.port = free_port()
@@ -104,7 +104,7 @@ class StubProcess(Child):
         super().__init__(name, folder, command)
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start the process and wait until it listens."""
         super().start()
 
         def listens() -> bool:
@@ -114,21 +114,21 @@ class StubProcess(Child):
         until("the stub listens", listens)
 
     def reset(self) -> None:
-        """Forget the log and every script, and mend the feeds."""
+        """Clear the log and all scripts, and restore the feeds."""
         fetch_json(self.port, "/stub/reset", {})
 
     def feeds(self, **modes: str) -> None:
-        """Let the feeds `models` and `utilization` behave so."""
+        """Set the behaviour of the feeds `models` and `utilization`."""
         fetch_json(self.port, "/stub/feeds", modes)
 
     def script(self, model: str, steps: Sequence[str], then: str = "ok") -> None:
-        """Let a model play these scenarios, one for each call, and after them another."""
+        """Script a model: one scenario for each call, and `then` for all later calls."""
         fetch_json(
             self.port, "/stub/scenario", {"model": model, "script": list(steps), "then": then}
         )
 
     def calls(self) -> list[dict[str, Any]]:
-        """The completions asked for since the last reset."""
+        """Return the completion requests since the last reset."""
         log = fetch_json(self.port, "/stub/log")
         return [each for each in log["requests"] if each["method"] == "POST"]
 
@@ -151,7 +151,7 @@ class RouterProcess(Child):
         super().__init__(name, folder, twistd_command(), **{**own, **settings})
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it and, unless told not to, wait until it serves; it need not be ready."""
+        """Start the process and, with `wait`, wait until it listens; it need not be ready."""
         super().start()
         if not wait:
             return
@@ -163,14 +163,14 @@ class RouterProcess(Child):
         until("the router serves", serves)
 
     def readyz(self) -> Reply | None:
-        """What `/readyz` says; None when it says nothing."""
+        """Return the response of `/readyz`; None if there is none."""
         try:
             return get(self.port, "/readyz").finish()
         except (OSError, NoAnswerError):
             return None
 
     def wait_ready(self) -> None:
-        """Wait until `/readyz` says 200."""
+        """Wait until `/readyz` responds with 200."""
 
         def ready() -> bool:
             self._alive()
@@ -180,11 +180,11 @@ class RouterProcess(Child):
         until("the router is ready", ready)
 
     def ranking(self) -> list[str]:
-        """The models by rank, the best first."""
+        """Return the models in order of rank."""
         return [each["name"] for each in fetch_json(self.port, "/status.json")["ranking"]]
 
     def failovers(self) -> dict[str, int]:
-        """How often each failover reason has been counted."""
+        """Return the counter of each failover reason."""
         text = get(self.port, "/metrics").finish().body.decode()
         prefix = 'chutes_autopilot_failover_reason_total{reason="'
         lines = (line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix))
@@ -193,14 +193,14 @@ class RouterProcess(Child):
 
 
 def twistd_command() -> tuple[str, ...]:
-    """`twistd autopilot` of the interpreter that runs this, on the reactor of `make run`."""
+    """Return the command `twistd autopilot` for this interpreter and the reactor of `make run`."""
     twistd = Path(sys.executable).parent / "twistd"
     reactor = "autopilot" if hasattr(select, "epoll") else "default"
     return (str(twistd), "--nodaemon", "--pidfile=", f"--reactor={reactor}", "autopilot")
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Only what a process needs, and the project on the path whether it is installed or not."""
+    """Return a minimal environment, with the project on the path whether installed or not."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **settings}

@@ -1,7 +1,7 @@
-"""What the stub sent in answer to a call, worked out again from its log.
+"""Recomputes the stub backend's response to a call from its log.
 
-Its answers follow from the call alone, so the same code gives the same bytes here, and the bytes
-at the client can be compared with what left the stub and not merely with what looks right.
+A response depends on the call alone, so the same code produces the same bytes here. The client's
+bytes can thus be compared with what the stub sent, not merely with what looks right.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from stub_backend.steps import Abort, Close, Hang, Send
 
 
 class Replay:
-    """The answers of a stub with these command-line arguments."""
+    """Recomputes the responses of a stub with these command-line arguments."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._options = parse(arguments)
         self._population = Stub(Clock(), self._options).population
 
     def body(self, record: dict[str, Any]) -> bytes:
-        """The body bytes that answered a call of the stub's log."""
+        """Return the response body of a call in the stub's log."""
         scenario = scenario_named(record["scenario"])
         assert scenario is not None
         sent = b""

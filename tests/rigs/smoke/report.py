@@ -1,4 +1,4 @@
-"""What the run says at its end: a table for people, JSON for machines, an exit status for both."""
+"""The report of a run: a table for people, JSON for programs, an exit status for both."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.rigs.smoke.scenario import Result
 
 
 def exit_status(results: Sequence[Result]) -> int:
-    """0 when there were scenarios and all of them passed."""
+    """Return 0 if there were scenarios and all of them passed."""
     return 0 if results and all(each.passed for each in results) else 1
 
 
 def row(result: Result, width: int) -> str:
-    """One line of the table, and one more for each thing that was not as it should be."""
+    """Return the table row of a scenario, followed by a line for each failed check."""
     verdict = "ok" if result.passed else "FAILED"
     cells = (_cell(result.status), _cell(result.attempts), str(result.ms))
     line = f"{result.name:<{width}}  {verdict:<7}{cells[0]:>7}{cells[1]:>10}{cells[2]:>7}"
@@ -27,18 +27,18 @@ def row(result: Result, width: int) -> str:
 
 
 def heading(width: int) -> str:
-    """The first line of the table. `attempts` are the calls that the platform received."""
+    """Return the first line of the table. `attempts` are the calls that the stub received."""
     return f"{'scenario':<{width}}  {'verdict':<7}{'status':>7}{'attempts':>10}{'ms':>7}"
 
 
 def closing(results: Sequence[Result]) -> str:
-    """The last line of the run."""
+    """Return the last line of the run."""
     passed = sum(each.passed for each in results)
     return f"{passed} passed, {len(results) - passed} failed"
 
 
 def as_json(results: Sequence[Result], started: datetime, seconds: float) -> dict[str, Any]:
-    """The whole report."""
+    """Return the whole report."""
     return {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
@@ -53,7 +53,7 @@ def as_json(results: Sequence[Result], started: datetime, seconds: float) -> dic
 
 
 def write(report: dict[str, Any], folder: Path) -> Path:
-    """Write the report beside its transcripts and as `latest.json`; the path of the latter."""
+    """Write the report beside its transcripts and as `latest.json`; return the latter's path."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**report, "folder": folder.name}, indent=2) + "\n"
     (folder / "report.json").write_text(text)

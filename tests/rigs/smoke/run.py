@@ -1,4 +1,4 @@
-"""Plays scenarios one after the other on one stub and one router, and leaves nothing running."""
+"""Runs scenarios one after the other on one stub and one router, and stops both at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.rigs.smoke.stage import Bench, Stage
 from tests.rigs.smoke.transcripts import Transcripts, Vault, slug
 from tests.rigs.smoke.waiting import NeverHappenedError
 
-# The last one reads what the others made the routers write.
+# The last scenarios read the logs that the others made the router write.
 SCENARIOS: tuple[Scenario, ...] = (
     *scenarios_choice.SCENARIOS,
     *scenarios_commit.SCENARIOS,
@@ -34,8 +34,8 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 STUB = ("--require-auth", "--token-delay-ms", "2")
-# The deadlines are short for those scenarios that wait for them and long for the others. Models
-# that fail in one scenario after the other must keep their place in the next.
+# Deadlines are short where a scenario waits for one, and long elsewhere. Failures must not cool a
+# model, because the next scenario uses it again.
 ROUTER = {
     "MAX_REQUEST_BYTES": str(scenarios_refusals.LIMIT),
     "UPSTREAM_HEADER_TIMEOUT_MS": "800",
@@ -47,7 +47,7 @@ ROUTER = {
 
 
 def run(scenarios: Sequence[Scenario], logs: Path, say: Callable[[str], None]) -> int:
-    """Play, print a table, write the report below `logs`; the exit status."""
+    """Run the scenarios, print a table, write the report to `logs`; return the exit status."""
     started, clock = datetime.now(UTC), time.monotonic()
     folder = logs / started.strftime("%Y%m%dT%H%M%S.%fZ")
     width = max((len(each.name) for each in scenarios), default=0)
@@ -59,7 +59,7 @@ def run(scenarios: Sequence[Scenario], logs: Path, say: Callable[[str], None]) -
                 results.append(_play_on(shared, folder, number, scenario))
                 say(report.row(results[-1], width))
     except (DiedError, NeverHappenedError, OSError) as problem:
-        say(f"the run could not go on: {problem}")
+        say(f"the run was aborted: {problem}")
         results += [not_played(each, str(problem)) for each in scenarios[len(results) :]]
     seconds = time.monotonic() - clock
     latest = report.write(report.as_json(results, started, seconds), folder)
@@ -69,7 +69,7 @@ def run(scenarios: Sequence[Scenario], logs: Path, say: Callable[[str], None]) -
 
 
 def _play_on(shared: Bench, folder: Path, number: int, scenario: Scenario) -> Result:
-    """Play one scenario with a clean stub and a client that is new to the router."""
+    """Run one scenario with a reset stub and a client address that the router does not know."""
     where = folder / f"{number:02d}-{slug(scenario.name)}"
     shared.stub.reset()
     return play(scenario, Stage(shared, Transcripts(where, shared.vault)))
@@ -77,7 +77,7 @@ def _play_on(shared: Bench, folder: Path, number: int, scenario: Scenario) -> Re
 
 @contextmanager
 def bench(folder: Path) -> Iterator[Bench]:
-    """A stub and a ready router in a directory of their own; their output goes to `folder`."""
+    """Yield a stub and a ready router, which run in a temporary directory and log to `folder`."""
     vault = Vault()
     with tempfile.TemporaryDirectory(prefix="autopilot-smoke-") as name:
         work = Path(name)

@@ -1,4 +1,4 @@
-"""A scenario is a name and a function that plays it; a result is what came of it."""
+"""Scenarios, which are named functions, and their results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a scenario. `error`: why it could not be played to its end."""
+    """The result of a scenario. `error`: why the scenario was aborted."""
 
     name: str
     checks: tuple[Check, ...]
@@ -31,12 +31,12 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Every check held, there was one, and nothing went wrong on the way."""
+        """Whether there was a check, every check held, and no error occurred."""
         return self.error is None and bool(self.checks) and all(each.ok for each in self.checks)
 
 
 def play(scenario: Scenario, stage: Stage) -> Result:
-    """Play one scenario. Whatever it raises is its result and does not end the run."""
+    """Run a scenario; an exception becomes part of its result and does not end the run."""
     error = None
     started = time.monotonic()
     try:
@@ -51,5 +51,5 @@ def play(scenario: Scenario, stage: Stage) -> Result:
 
 
 def not_played(scenario: Scenario, why: str) -> Result:
-    """The result of a scenario that the run did not come to."""
+    """Return the result of a scenario that was not run."""
     return Result(scenario.name, (), f"not played: {why}", None, None, 0, "")

@@ -1,4 +1,4 @@
-"""The three ways to name a model, plain and streamed, and turning to the next one."""
+"""The three ways to name a model, plain and streamed, and failover to the next model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _direct(stage: Stage, *, stream: bool) -> None:
 
 
 def _failover(stage: Stage, *, failing: str, reason: str, stream: bool) -> None:
-    """A list whose first model fails: the second answers, and the client sees only that."""
+    """Check a list whose first model fails: the client receives the second model's response."""
     before = stage.bench.router.failovers()
     reply = stage.ask(f"{failing},{FIRST}", stream=stream)
     expect_relayed(stage, reply, failing, FIRST, stream=stream)
@@ -51,19 +51,20 @@ def _failover(stage: Stage, *, failing: str, reason: str, stream: bool) -> None:
 
 
 def _abandoned(stage: Stage, *, failing: str, reason: str, stream: bool) -> None:
-    """The same, and the call that never ended was given up, not left open."""
+    """Check failover after a timeout, and that the router closed the first call."""
     _failover(stage, failing=failing, reason=reason, stream=stream)
 
-    def given_up() -> bool:
+    def aborted() -> bool:
         return bool(stage.bench.stub.calls()[0]["aborted"])
 
-    stage.expect("the first call was closed", until("the call is closed", given_up), True)
+    stage.expect("the first call was closed", until("the call is closed", aborted), True)
 
 
 def _lost(stage: Stage, *, stream: bool) -> None:
-    """A used connection may have been closed just then, so a call lost on it is made once more.
+    """Check that a call lost on a reused connection is made once more on a new one.
 
-    The client sees two attempts, the platform three calls.
+    The upstream may have closed an idle connection just before the call. The client sees two
+    attempts, the stub three calls.
     """
     stage.ask(FIRST, stream=False)
     stage.bench.stub.reset()
@@ -78,7 +79,7 @@ def _lost(stage: Stage, *, stream: bool) -> None:
 
 
 def _all_fail(stage: Stage, *, stream: bool) -> None:
-    """With nobody left the last answer is the client's, unchanged."""
+    """Check that the client receives the last response, unchanged, if every model fails."""
     models = ("stub/503-html", "stub/503-disabled")
     reply = stage.ask(",".join(models), stream=stream)
     expect_relayed(stage, reply, *models, stream=stream, status=503)
@@ -97,10 +98,10 @@ def _direct_timeout(stage: Stage) -> None:
 
 
 def _returns(stage: Stage) -> None:
-    """The fallback serves while the outage is recent; then the first choice is asked again.
+    """Check that the fallback serves during LIST_RETRY_MS, and the first choice afterwards.
 
-    The moments are the client's, who sees a failure later and an answer earlier than the router
-    does its part, so the time between can only look longer than it was.
+    The client measures the time. It starts the clock before the router sees the failure, and reads
+    it after the router responds, so the measured time is never too short.
     """
     retry_after = 0.8
     first, second = stage.bench.router.ranking()[2:4]
@@ -126,7 +127,7 @@ def _returns(stage: Stage) -> None:
 
 
 def _both(name: str, play: Callable[..., None], **fixed: str) -> tuple[Scenario, ...]:
-    """A scenario for a plain call and one for a streamed one."""
+    """Return a scenario for a plain call and one for a streamed call."""
     return tuple(
         Scenario(f"{name}, {kind}", partial(play, stream=kind == "streamed", **fixed))
         for kind in ("plain", "streamed")
@@ -148,7 +149,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *_both("alias, first model cold", _alias_failover),
     *_row("first model cold", "503-cold", "status_503"),
     *_both("list, connection lost before the head", _lost),
-    *_row("no HTTP for an answer", "malformed-head", "protocol_error"),
+    *_row("response that is not HTTP", "malformed-head", "protocol_error"),
     *_row("capacity 429", "429-capacity", "capacity_429"),
     *_row("no target left 500", "500-exhausted", "exhausted_500"),
     *_timeout_row("header timeout", "hang-head", "header_timeout"),

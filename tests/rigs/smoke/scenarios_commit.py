@@ -1,4 +1,4 @@
-"""The line between before and after the first byte: retried before it, never behind it."""
+"""Failures before the first token, which are retried, and after it, which never are."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.rigs.smoke.served import expect_headers, expect_reasons, expect_relay
 from tests.rigs.smoke.stage import Stage
 
 GOOD = "stub/ok"
-# Long enough for a retry that must not happen to show in the stub's log.
+# A retry that must not happen would appear in the stub's log within this time.
 _A_MOMENT = 0.2
 
 
 def _before(stage: Stage, failing: str, reason: str) -> None:
-    """A stream that fails before its first token is no answer yet."""
+    """Check that a stream is retried if it fails before its first token."""
     before = stage.bench.router.failovers()
     reply = stage.ask(f"{failing},{GOOD}", stream=True)
     expect_relayed(stage, reply, failing, GOOD, stream=True)
@@ -25,7 +25,7 @@ def _before(stage: Stage, failing: str, reason: str) -> None:
 
 
 def _after(stage: Stage, failing: str, *, stream: bool, direct: bool) -> None:
-    """What was sent arrives, the break shows, and nobody else is asked."""
+    """Check that a truncated response ends uncleanly for the client, and is not retried."""
     selector = failing if direct else f"{failing},{GOOD}"
     reply = stage.ask(selector, stream=stream)
     stage.expect("status", reply.status, 200)
@@ -50,7 +50,7 @@ def _expect_error_event(stage: Stage, reply: Reply, sent: bytes) -> None:
 
 
 def _bare_tail(stage: Stage) -> None:
-    """An error the platform forgot to frame becomes an event that an SDK can read."""
+    """Check that an error the platform did not frame becomes an event that an SDK can parse."""
     model = "stub/bare-json-tail"
     reply = stage.ask(model, stream=True)
     stage.expect("status", reply.status, 200)
@@ -60,7 +60,7 @@ def _bare_tail(stage: Stage) -> None:
     stage.expect("the events before it", reply.body[: len(good)] == good, True)
     events = reply.body[len(good) :].split(b"\n\n")
     stage.expect("the tail is an event", events[0].startswith(b"data: "), True)
-    stage.expect("it tells of an error", "error" in json.loads(events[0][6:]), True)
+    stage.expect("it is an error", "error" in json.loads(events[0][6:]), True)
 
 
 SCENARIOS: tuple[Scenario, ...] = (

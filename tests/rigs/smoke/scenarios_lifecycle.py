@@ -1,4 +1,4 @@
-"""The beginning and the end of the process: bad settings, SIGTERM with a stream under way."""
+"""Start and stop of the process: invalid settings, and SIGTERM during a stream."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.rigs.smoke.waiting import until
 
 SLOW, STALLING = "stub/slow", "stub/stall-mid-stream"
 BAD_SETTINGS = {"COMMIT": "half", "MAX_ATTEMPTS": "none"}
-_FIRST_WORDS = b"Served by"
+_FIRST_TOKEN = b"Served by"
 
 
 def _bad_settings(stage: Stage) -> None:
-    """One line for each bad value and status 1, before anything listens."""
+    """Check for one line per invalid value and status 1, before the router listens."""
     with stage.own_router(stage.bench.stub, BAD_SETTINGS, wait=False) as router:
         stage.expect("exit status", router.wait(), 1)
         lines = router.output().decode().splitlines()[-2:]
         names = [line.partition(":")[0] for line in lines]
         stage.expect("the last lines", sorted(names), ["COMMIT", "MAX_ATTEMPTS"])
-        stage.expect("nobody listens", refused(router.port), True)
+        stage.expect("the port is closed", refused(router.port), True)
 
 
 def _drain(stage: Stage) -> None:
-    """Not ready, then closed to new clients, while the stream under way goes on to its end."""
+    """Check that the router becomes unready, then closes its port, and completes the stream."""
     with stage.own_router(stage.bench.stub, {"DRAIN_DELAY_MS": "700"}) as router:
         stream = _start_stream(stage, router, SLOW)
         router.signal(signal.SIGTERM)
@@ -44,7 +44,7 @@ def _drain(stage: Stage) -> None:
 
 
 def _drain_cut(stage: Stage) -> None:
-    """What outlasts the drain ends so that its client can tell."""
+    """Check that a stream which outlasts the drain ends with an error event."""
     with stage.own_router(stage.bench.stub, {"DRAIN_TIMEOUT_MS": "300"}) as router:
         stream = _start_stream(stage, router, STALLING)
         router.signal(signal.SIGTERM)
@@ -60,11 +60,11 @@ def _drain_cut(stage: Stage) -> None:
 
 
 def _start_stream(stage: Stage, router: RouterProcess, model: str) -> Exchange:
-    """A stream of which the first words have come."""
+    """Start a stream and read its first token."""
     router.wait_ready()
     body = completion(f"{model},stub/ok", stream=True)
     stream = stage.begin(body, router=router)
-    reply = stream.read_until(_FIRST_WORDS)
+    reply = stream.read_until(_FIRST_TOKEN)
     stage.expect(SELECTED, reply.header(SELECTED), model)
     return stream
 
@@ -75,7 +75,7 @@ def _draining(router: RouterProcess) -> Exchange | None:
 
 
 def _nothing_secret(stage: Stage) -> None:
-    """No token in what the router wrote in the whole run, and no traceback."""
+    """Check that the router's logs of the whole run contain no token and no traceback."""
     logs = sorted(stage.bench.folder.glob("router*.log"))
     stage.expect("there are logs", bool(logs), True)
     for log in logs:

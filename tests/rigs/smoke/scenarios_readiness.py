@@ -1,4 +1,4 @@
-"""Every state of `/readyz` that feeds can bring about, reached by feeds that behave so."""
+"""Every state of `/readyz` that the feeds can cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = {
 
 
 def _becomes(stage: Stage, router: RouterProcess, code: str | None) -> None:
-    """Wait until `/readyz` says so, and keep what it said."""
+    """Wait until `/readyz` responds with the code, and check its response."""
 
     def there() -> Exchange | None:
         exchange = get(router.port, "/readyz")
@@ -34,7 +34,7 @@ def _becomes(stage: Stage, router: RouterProcess, code: str | None) -> None:
 
 
 def _serves(stage: Stage, router: RouterProcess, stub: StubProcess) -> None:
-    """An alias is served, whatever the feeds do now."""
+    """Check that an alias is served in the current state of the feeds."""
     before = len(stub.calls())
     reply = stage.ask(ALIAS, stream=True, router=router)
     stage.expect("status", reply.status, 200)
@@ -45,11 +45,12 @@ def _serves(stage: Stage, router: RouterProcess, stub: StubProcess) -> None:
 
 
 def _from_nothing(stage: Stage) -> None:
-    """Feeds hang, fail, are empty or name other models, then are good: each step has its code."""
+    """Check the code of each step while the feeds hang, fail, are empty, and finally work."""
     steps: tuple[tuple[dict[str, str], str | None], ...] = (
         ({"models": "empty"}, "allowlist_empty"),
         ({"models": "ok", "utilization": "500"}, "missing_snapshot"),
-        ({"utilization": "empty"}, "missing_snapshot"),  # no records: a failed refresh
+        # A feed without records counts as a failed refresh.
+        ({"utilization": "empty"}, "missing_snapshot"),
         ({"utilization": "renamed"}, "snapshot_empty"),
         ({"utilization": "ok"}, None),
     )
@@ -67,7 +68,7 @@ def _from_nothing(stage: Stage) -> None:
 
 
 def _stale_and_back(stage: Stage) -> None:
-    """A feed that fails for too long makes the router unready; it serves on what it knows."""
+    """Check that a feed which fails too long makes the router unready, yet able to serve."""
     rounds = (
         ({"utilization": "500"}, "stale_snapshot"),
         ({"models": "garbage"}, "stale_allowlist"),
@@ -83,7 +84,7 @@ def _stale_and_back(stage: Stage) -> None:
 
 
 def _platform_gone(stage: Stage) -> None:
-    """The platform's process dies and comes back on the same port; nothing else is touched."""
+    """Kill the stub and restart it on the same port: the router recovers on its own."""
     with stage.own_stub() as stub, stage.own_router(stub, SETTINGS) as router:
         _becomes(stage, router, None)
         stub.kill()

@@ -1,4 +1,4 @@
-"""What is not routed: answers about the account, and requests that are wrong or too large."""
+"""Requests without failover: account limits, and requests that are invalid or too large."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tests.rigs.smoke.served import expect_refusal, expect_relayed
 from tests.rigs.smoke.stage import ALIAS, CHAT, Stage, completion
 
 GOOD = "stub/ok"
-# As the shared router is set.
+# The body limit of the shared router.
 LIMIT = 65_536
 
 
-def _limited(stage: Stage, model: str, *, stream: bool, told_to_stop: bool) -> None:
-    """A limit on the account or the address is the client's answer, whoever else is listed."""
+def _limited(stage: Stage, model: str, *, stream: bool, no_retry: bool) -> None:
+    """Check that a limit on the account or address is relayed without failover."""
     reply = stage.ask(f"{model},{GOOD}", stream=stream)
     expect_relayed(stage, reply, model, stream=stream, status=429)
-    should_retry = "false" if told_to_stop else None
+    should_retry = "false" if no_retry else None
     stage.expect("x-should-retry", reply.header("x-should-retry"), should_retry)
 
 
@@ -35,13 +35,15 @@ def _unknown(stage: Stage, *, selector: str, named: tuple[str, ...]) -> None:
     expect_refusal(stage, reply, 400, "unknown_model")
     message = reply.json()["error"]["message"]
     stage.expect(
-        "every unknown name is told", [each in message for each in named], [True] * len(named)
+        "every unknown name is in the message",
+        [each in message for each in named],
+        [True] * len(named),
     )
     stage.expect_calls()
 
 
 def _bad_bodies(stage: Stage) -> None:
-    """Each kind of unusable body has its code, and none goes up."""
+    """Check the error code of each kind of invalid body, and that none is forwarded."""
     rows: tuple[tuple[bytes, str], ...] = (
         (b"", "invalid_json"),
         (b"{", "invalid_json"),
@@ -68,7 +70,7 @@ def _compressed(stage: Stage) -> None:
 
 
 def _sized(size: int) -> bytes:
-    """A good request of so many bytes."""
+    """Return a valid request of the given size."""
     body = json.dumps({"model": GOOD, "messages": [], "pad": ""}).encode()
     return body[:-2] + b"x" * (size - len(body)) + body[-2:]
 
@@ -89,7 +91,7 @@ def _over_limit(stage: Stage, *, in_chunks: bool) -> None:
 
 
 def _announced(stage: Stage) -> None:
-    """A length over the limit is refused at once: not a byte of the body is waited for."""
+    """Check that a declared length over the limit is refused without waiting for the body."""
     fields = (("Authorization", f"Bearer {stage.token}"), ("Content-Length", str(LIMIT + 1)))
     reply = stage.end(Exchange(stage.bench.router.port, post_head(CHAT, fields)))
     expect_refusal(stage, reply, 413, "request_too_large")
@@ -105,19 +107,19 @@ def _no_such_path(stage: Stage) -> None:
     stage.expect_calls()
 
 
-def _limits(kind: str, model: str, *, told_to_stop: bool) -> tuple[Scenario, ...]:
+def _limits(kind: str, model: str, *, no_retry: bool) -> tuple[Scenario, ...]:
     return tuple(
         Scenario(
             f"list, {kind} 429 passes, {how}",
-            partial(_limited, model=model, stream=how == "streamed", told_to_stop=told_to_stop),
+            partial(_limited, model=model, stream=how == "streamed", no_retry=no_retry),
         )
         for how in ("plain", "streamed")
     )
 
 
 SCENARIOS: tuple[Scenario, ...] = (
-    *_limits("edge", "stub/429-edge-html", told_to_stop=True),
-    *_limits("account", "stub/429-account", told_to_stop=False),
+    *_limits("edge", "stub/429-edge-html", no_retry=True),
+    *_limits("account", "stub/429-account", no_retry=False),
     Scenario("alias, edge 429 passes", _limited_alias),
     Scenario("unknown model", partial(_unknown, selector="stub/okk", named=("stub/okk",))),
     Scenario(

@@ -1,4 +1,4 @@
-"""What every answer relayed from the platform is held against."""
+"""Checks that apply to every relayed response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ATTEMPTS = "x-chutes-autopilot-attempts"
 def expect_relayed(
     stage: Stage, reply: Reply, *models: str, stream: bool, status: int = 200, direct: bool = False
 ) -> None:
-    """Expect the last model's answer, byte by byte and whole, after a try of each before it."""
+    """Expect the last model's response, byte for byte, after an attempt on each earlier model."""
     calls = stage.expect_calls(*models)
     stage.expect("status", reply.status, status)
     stage.expect("a clean end", reply.clean, True)
@@ -31,14 +31,14 @@ def expect_relayed(
 
 
 def expect_headers(stage: Stage, reply: Reply, *models: str, direct: bool = False) -> None:
-    """Expect alias and list answers to name the model and the tries, and direct ones not to."""
+    """Expect the headers with model and attempts, except for a direct request."""
     selected, attempts = (None, None) if direct else (models[-1], str(len(models)))
     stage.expect(SELECTED, reply.header(SELECTED), selected)
     stage.expect(ATTEMPTS, reply.header(ATTEMPTS), attempts)
 
 
 def expect_refusal(stage: Stage, reply: Reply, status: int, code: str) -> None:
-    """Expect an error of the router's own, in OpenAI's shape."""
+    """Expect an error of the router in OpenAI's format."""
     stage.expect("status", reply.status, status)
     stage.expect("error.code", reply.code, code)
     stage.expect("a clean end", reply.clean, True)
@@ -50,7 +50,7 @@ def expect_refusal(stage: Stage, reply: Reply, status: int, code: str) -> None:
 
 
 def expect_reasons(stage: Stage, before: dict[str, int], *reasons: str) -> None:
-    """Expect just these failovers to have been counted since `before`."""
+    """Expect exactly these failovers to have been counted since `before`."""
     after = stage.bench.router.failovers()
     counted = {name: count - before.get(name, 0) for name, count in after.items()}
     expected = {name: reasons.count(name) for name in reasons}

@@ -1,4 +1,4 @@
-"""What a scenario plays on: the processes, a client, and the list of what was checked."""
+"""The environment of a scenario: the processes, a client, and the recorded checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALIAS = "chutesai/AutoPilot"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. Values are shown shortened."""
+    """One comparison; long values are shortened."""
 
     what: str
     ok: bool
@@ -31,7 +31,7 @@ class Check:
 
 @dataclass(slots=True)
 class Bench:
-    """The processes that all scenarios share. `router` talks to `stub` and to nothing else."""
+    """The processes that all scenarios share. `router` connects to `stub` only."""
 
     folder: Path
     stub: StubProcess
@@ -41,7 +41,7 @@ class Bench:
 
 
 def completion(model: str, *, stream: bool) -> bytes:
-    """A request whose every member would show if it had been parsed and written anew."""
+    """Return a request in which decoding and re-encoding would change every member."""
     members = (
         '"temperature": 1.0 ',
         '"seed":1180591620717411303424',
@@ -55,7 +55,7 @@ def completion(model: str, *, stream: bool) -> bytes:
 
 @dataclass(slots=True)
 class Stage:
-    """One scenario's view of the bench. `status` and `attempts` are for the table."""
+    """One scenario's view of the bench. `status` and `attempts` appear in the table."""
 
     bench: Bench
     transcripts: Transcripts
@@ -70,17 +70,17 @@ class Stage:
     # -- checking
 
     def expect(self, what: str, actual: object, expected: object) -> None:
-        """Note whether a value is as it should be."""
+        """Record whether a value is as expected."""
         self.checks.append(Check(what, actual == expected, _short(expected), _short(actual)))
 
     def expect_calls(self, *models: str) -> list[dict[str, Any]]:
-        """Expect these upstream calls and no others, in this order; the stub's records of them."""
+        """Expect exactly these upstream calls, in this order; return the stub's log of them."""
         calls = self.bench.stub.calls()
         self.attempts = len(calls)
         self.expect("upstream calls", [each["model"] for each in calls], list(models))
         return calls
 
-    # -- asking
+    # -- requests
 
     def begin(
         self,
@@ -91,7 +91,7 @@ class Stage:
         in_chunks: bool = False,
         router: RouterProcess | None = None,
     ) -> Exchange:
-        """Send a request to the router; the response is still to be read."""
+        """Send a request to the router, without reading the response."""
         framing = ("Transfer-Encoding", "chunked")
         if not in_chunks:
             framing = ("Content-Length", str(len(body)))
@@ -100,7 +100,7 @@ class Stage:
         return Exchange((router or self.bench.router).port, head + payload)
 
     def end(self, exchange: Exchange) -> Reply:
-        """Read the response to its end and keep both sides."""
+        """Read the response to its end, and keep the transcript."""
         try:
             reply = exchange.finish()
         finally:
@@ -116,7 +116,7 @@ class Stage:
         router: RouterProcess | None = None,
         request_id: str | None = None,
     ) -> Reply:
-        """One completion to its end."""
+        """Make a completion request and read its response."""
         named = request_id or f"smoke-{uuid.uuid4()}"
         body = completion(model, stream=stream)
         reply = self.end(self.begin(body, fields=[("X-Request-ID", named)], router=router))
@@ -124,14 +124,14 @@ class Stage:
         return reply
 
     def page(self, path: str, router: RouterProcess | None = None) -> Reply:
-        """One page of the router."""
+        """Request a page of the router and read it."""
         return self.end(get((router or self.bench.router).port, path))
 
-    # -- processes of its own
+    # -- processes of this scenario
 
     @contextmanager
     def own_stub(self, *arguments: str) -> Iterator[StubProcess]:
-        """Another stub, for as long as the block runs."""
+        """Run another stub for the duration of the block."""
         stub = StubProcess(self._name("stub"), self.bench.folder, arguments)
         try:
             stub.start()
@@ -143,9 +143,9 @@ class Stage:
     def own_router(
         self, stub: StubProcess, settings: Mapping[str, str], *, wait: bool = True
     ) -> Iterator[RouterProcess]:
-        """Another router, for as long as the block runs.
+        """Run another router for the duration of the block.
 
-        It serves but need not be ready; without `wait` it is only started.
+        With `wait` it listens, but need not be ready; without, it has only been started.
         """
         router = RouterProcess(self._name("router"), self.bench.folder, stub.port, settings)
         try:

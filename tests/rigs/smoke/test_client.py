@@ -1,4 +1,4 @@
-"""The smoke run's eyes: how a response ended, and what is kept of it."""
+"""The client of the smoke run: parsing of responses, and transcripts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n"
 
 
 class ParseTests(SynchronousTestCase):
-    """Reading a response from its bytes."""
+    """Parsing of a response from its bytes."""
 
     def test_incomplete_head(self) -> None:
         """There is no reply before the end of the head."""
         self.assertIsNone(parse(HEAD[:-1]))
 
     def test_chunks(self) -> None:
-        """Chunks are joined, and only the last one makes the end clean."""
+        """Chunks are joined; only the last chunk makes the end clean."""
         wire = HEAD + chunked(b"hello, world", 5)
         whole = parse(wire)
         assert whole is not None
@@ -33,7 +33,7 @@ class ParseTests(SynchronousTestCase):
             self.assertTrue(b"hello, world".startswith(part.body), length)
 
     def test_length(self) -> None:
-        """A body shorter than its length is not clean."""
+        """A body shorter than its Content-Length is not clean."""
         wire = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 5\r\n\r\nhello"
         self.assertEqual([getattr(parse(wire[:-n]), "clean", None) for n in (1, 2)], [False] * 2)
         whole = parse(wire)
@@ -42,17 +42,17 @@ class ParseTests(SynchronousTestCase):
         self.assertIsNone(whole.code)
 
     def test_neither(self) -> None:
-        """A body that only the end of the connection ends is never known to be clean."""
+        """A body that only the end of the connection delimits is never clean."""
         reply = parse(b"HTTP/1.1 200 OK\r\n\r\nhello")
         assert reply is not None
         self.assertEqual((reply.body, reply.clean), (b"hello", False))
 
 
 class TranscriptTests(SynchronousTestCase):
-    """What is kept on disk."""
+    """Transcripts on disk."""
 
     def test_tokens_are_left_out(self) -> None:
-        """A token is in neither file, whoever wrote it."""
+        """No transcript contains a token, whichever side sent it."""
         vault = Vault()
         token = vault.new_token().encode()
         self.assertTrue(vault.found_in(b"x" + token[4:36]))
@@ -64,5 +64,5 @@ class TranscriptTests(SynchronousTestCase):
         self.assertEqual(kept, [b"Bearer [redacted]", b"you said [redacted]"])
 
     def test_slug(self) -> None:
-        """A folder's name has letters, digits and dashes."""
+        """A folder's name consists of letters, digits and dashes."""
         self.assertEqual(slug("List, 503: no retry"), "list-503-no-retry")

@@ -1,4 +1,4 @@
-"""A smoke run that finds something wrong has to say so, above all by its exit status."""
+"""The report: a smoke run with a failure must say so, above all by its exit status."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReportTests(SynchronousTestCase):
     """From a scenario to the exit status."""
 
     def setUp(self) -> None:
-        """A bench whose processes are never started."""
+        """Prepare a bench whose processes are never started."""
         folder = Path(self.mktemp())
         folder.mkdir()
         stub = StubProcess("stub", folder, ())
@@ -49,37 +49,37 @@ class ReportTests(SynchronousTestCase):
         self.bench = Bench(folder, stub, router, Replay(stub.arguments), Vault())
 
     def results(self, *plays: Callable[[Stage], None]) -> list[Result]:
-        """What comes of playing these."""
+        """Run the scenarios; return their results."""
         return [play(Scenario("a name", each), self.stage()) for each in plays]
 
     def stage(self) -> Stage:
-        """A stage for one scenario."""
+        """Return a stage for one scenario."""
         return Stage(self.bench, Transcripts(self.bench.folder / "t", self.bench.vault))
 
     def test_all_passed(self) -> None:
-        """Nothing wrong is exit status 0."""
+        """The exit status is 0 if every check holds."""
         self.assertEqual(report.exit_status(self.results(_good, _good)), 0)
 
     def test_one_failed(self) -> None:
-        """One scenario with one failed check makes the exit status non-zero."""
+        """One failed check makes the exit status non-zero."""
         results = self.results(_good, _bad, _good)
         self.assertEqual(report.exit_status(results), 1)
         self.assertEqual(report.closing(results), "2 passed, 1 failed")
 
     def test_an_exception_is_a_failure(self) -> None:
-        """A scenario that cannot be played fails, and the next one is played all the same."""
+        """A scenario that raises fails, and the next one still runs."""
         results = self.results(_broken, _good)
         self.assertEqual([each.passed for each in results], [False, True])
         self.assertEqual(results[0].error, "OSError: no such thing")
         self.assertEqual(report.exit_status(results), 1)
 
     def test_checking_nothing_is_a_failure(self) -> None:
-        """Neither a scenario without a check nor a run without a scenario has shown anything."""
+        """A scenario without a check fails, and so does a run without a scenario."""
         self.assertEqual(report.exit_status(self.results(_empty)), 1)
         self.assertEqual(report.exit_status([]), 1)
 
     def test_a_run_that_cannot_start(self) -> None:
-        """With no router to play on every scenario has failed, and the run says so."""
+        """Every scenario fails if the router does not start, and the run reports why."""
         said: list[str] = []
 
         def no_bench(_folder: Path) -> Bench:
@@ -88,10 +88,10 @@ class ReportTests(SynchronousTestCase):
         with patch.object(run, "bench", no_bench):
             status = run.run([Scenario("a name", _good)], self.bench.folder / "logs", said.append)
         self.assertEqual((status, said[-1]), (1, "0 passed, 1 failed"))
-        self.assertIn("the run could not go on: the router ended with status 1", said)
+        self.assertIn("the run was aborted: the router ended with status 1", said)
 
     def test_table(self) -> None:
-        """A row has the verdict, and below it what was expected and what was found."""
+        """A row has the verdict; below it are the expected and the actual value."""
         good, bad = self.results(_good, _bad)
         self.assertRegex(report.row(good, 8), r"\Aa name +ok +200 +1 +\d+\Z")
         first, second = report.row(bad, 8).splitlines()
@@ -99,7 +99,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(second.strip(), "two: expected 2, got 3")
 
     def test_files(self) -> None:
-        """The report lies beside its transcripts and, the same, as ``latest.json``."""
+        """The report is written beside its transcripts and, identically, as ``latest.json``."""
         folder = self.bench.folder / "logs" / "now"
         results = self.results(_good, _bad)
         latest = report.write(report.as_json(results, datetime.now(UTC), 1.0), folder)

@@ -1,4 +1,4 @@
-"""The raw bytes of every exchange, on disk, without the secrets that were sent along."""
+"""Files with the raw bytes of every exchange, without the tokens that were sent."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ _REDACTED = b"[redacted]"
 
 
 class Vault:
-    """The tokens of this run. They are made here, and removed from all that is kept."""
+    """The tokens of this run: creates them, and removes them from all transcripts."""
 
     def __init__(self) -> None:
         self._tokens: list[bytes] = []
 
     def new_token(self) -> str:
-        """A bearer token in the platform's shape."""
+        """Return a new bearer token in the platform's format."""
         token = f"cpk_{secrets.token_hex(16)}.{secrets.token_hex(16)}.{secrets.token_hex(16)}"
         self._tokens.append(token.encode())
         return token
 
     def redact(self, data: bytes) -> bytes:
-        """The same bytes without any token."""
+        """Return the bytes without any token."""
         for token in self._tokens:
             data = data.replace(token, _REDACTED)
         return data
 
     def found_in(self, data: bytes) -> bool:
-        """Whether a token is in there, or a good part of one."""
+        """Return whether the bytes contain a token, or a long part of one."""
         return any(part in data for token in self._tokens for part in token[4:].split(b"."))
 
 
 class Transcripts:
-    """One folder for a scenario; one pair of files for an exchange."""
+    """A folder for each scenario, with a pair of files for each exchange."""
 
     def __init__(self, folder: Path, vault: Vault) -> None:
         self.folder = folder
@@ -43,7 +43,7 @@ class Transcripts:
         self._count = 0
 
     def keep(self, exchange: Exchange) -> None:
-        """Write what was sent and what was received."""
+        """Write the bytes that were sent and those that were received."""
         self._count += 1
         self.folder.mkdir(parents=True, exist_ok=True)
         for kind, data in (("request", exchange.sent), ("response", exchange.received)):
@@ -52,5 +52,5 @@ class Transcripts:
 
 
 def slug(name: str) -> str:
-    """A name fit for a folder."""
+    """Return a name that is suitable for a folder."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a limit generous enough for a busy machine."""
+"""Polling for a condition, with a limit generous enough for a busy machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PAUSE = 0.02
 
 
 class NeverHappenedError(Exception):
-    """What was waited for did not come about in time."""
+    """The condition did not become true in time."""
 
 
 def until(what: str, probe: Callable[[], T | None], limit: float = LIMIT) -> T:
-    """The first answer of `probe` that is neither None nor False.
+    """Return the first result of `probe` that is neither None nor False.
 
-    Raises NeverHappenedError, saying `what`, after `limit` seconds.
+    Raise NeverHappenedError, which names `what`, after `limit` seconds.
     """
     end = time.monotonic() + limit
     while True:
