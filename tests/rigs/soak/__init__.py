@@ -1,7 +1,7 @@
-"""The soak: a router process on a bad day, and every byte of every answer accounted for.
+"""The soak test: a router under mixed faults, with every response byte checked.
 
-`python -m tests.rigs.soak` (or `make soak`) runs mixed traffic through a real router to an
-upstream that fails in every way it knows, and reports to `logs/soak/`. A client chooses a nonce;
-what each model says to it follows from nonce and model alone, so that the judge can tell what every
-single answer had to be. Nothing here imports the router: it is looked at from outside.
+`python -m tests.rigs.soak` (or `make soak`) sends mixed traffic through a real router to an
+upstream with every kind of fault, and reports to `logs/soak/`. A client chooses a nonce. A model's
+response depends on nonce and model alone, so the judge knows what each response must be. The
+package does not import the router; it observes it from outside.
 """

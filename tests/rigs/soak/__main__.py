@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.soak`: ten minutes of a bad day, every answer accounted for."""
+"""`python -m tests.rigs.soak`: runs ten minutes of mixed faults and checks every response byte."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ _SHOWN = 20
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run, report, and tell whether all was well."""
+    """Run the soak test; return 0 if it found no violation."""
     parser = argparse.ArgumentParser(prog="python -m tests.rigs.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, help=f"default {_USUAL:.0f}")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK:.0f} seconds")
-    parser.add_argument("--seed", type=int, help="makes the same traffic and faults again")
+    parser.add_argument("--seed", type=int, help="repeats the traffic and faults of a run")
     parser.add_argument("--clients", type=int, default=60, help="at a time, default 60")
-    parser.add_argument("--faulty", type=float, default=1.0, help="faults; 1 is a bad day")
     parser.add_argument(
-        "--last-answers", type=float, default=60.0, help="seconds until those who wait leave"
+        "--faulty", type=float, default=1.0, help="factor on the frequency of faults, default 1"
+    )
+    parser.add_argument(
+        "--last-answers", type=float, default=60.0, help="seconds until waiting clients disconnect"
     )
     parser.add_argument("--logs", type=Path, default=ROOT / "logs" / "soak", help="where to report")
     options = parser.parse_args(given)
@@ -49,16 +51,16 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 class Progress:
-    """A line that stays in its place, or on no terminal one now and then; violations as they come.
+    """Prints progress: one line that is overwritten, or one every ten seconds without a terminal.
 
-    All of them are told again at the end.
+    Violations are printed as they occur, and again in the report.
     """
 
     def __init__(self) -> None:
         self._told = 0
 
     def __call__(self, sample: Sample, violations: Sequence[str]) -> None:
-        """Another second has passed."""
+        """Print the sample of a second, and the new violations."""
         terminal = sys.stdout.isatty()
         for each in violations[self._told : _SHOWN]:
             print(f"{chr(13) if terminal else ''}VIOLATION {each}", flush=True)
@@ -75,7 +77,7 @@ class Progress:
 
 
 async def _run(soak: Soak) -> Outcome:
-    """Run to the end, or until this process is told to end: then the router ends too."""
+    """Run to the end, or until SIGTERM, which stops the router too."""
     running = asyncio.current_task()
     assert running is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)

@@ -1,4 +1,4 @@
-"""When all clients are gone: what the router still holds, and how it ends."""
+"""Checks after the last client has left: resources the router still holds, and its exit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOKS: Final = 6
 
 
 async def page(port: int, path: str) -> ResponseReading:
-    """A page of the router's, on a connection of its own."""
+    """Request a page of the router on a new connection."""
     reading = ResponseReading()
     async with asyncio.timeout(_PATIENCE):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -34,13 +34,13 @@ async def page(port: int, path: str) -> ResponseReading:
 
 
 async def active(port: int) -> int:
-    """How many requests the router says are under way."""
+    """Return the router's number of active requests."""
     reading = await page(port, "/status.json")
     return int(json.loads(reading.body)["requests_active"])
 
 
 async def descriptors(router: SoakedRouter) -> int:
-    """Its open files while it does nothing: the fewest of several looks, for feeds come and go."""
+    """Return the open files of an idle router: the minimum of several counts."""
     found = []
     for _ in range(_LOOKS):
         await asyncio.sleep(_PAUSE)
@@ -49,7 +49,7 @@ async def descriptors(router: SoakedRouter) -> int:
 
 
 async def examine(router: SoakedRouter, open_before: int) -> list[Check]:
-    """What has to be so once nobody asks for anything any more."""
+    """Return the checks of a router without clients."""
 
     async def none_active() -> tuple[bool, str]:
         count = await active(router.port)
@@ -71,19 +71,19 @@ async def examine(router: SoakedRouter, open_before: int) -> list[Check]:
 
 
 async def end(router: SoakedRouter) -> Check:
-    """End it as an operator would."""
+    """Stop the router with SIGTERM, and check its exit."""
     began = monotonic()
     router.signal(signal.SIGTERM)
     try:
         status = await asyncio.to_thread(router.wait, _PATIENCE)
     except subprocess.TimeoutExpired:
-        return Check("SIGTERM ends it", False, f"still there after {_PATIENCE:.0f} s")
+        return Check("SIGTERM ends it", False, f"still running after {_PATIENCE:.0f} s")
     found = f"status {status} after {monotonic() - began:.1f} s"
     return Check("SIGTERM ends it", status == -signal.SIGTERM, found)
 
 
 async def _eventually(what: str, look: Callable[[], Awaitable[tuple[bool, str]]]) -> Check:
-    """Look until it is so, or for as long as is reasonable."""
+    """Poll until the condition is true or the time is up."""
     deadline = monotonic() + _PATIENCE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Whether the bytes a client got are one upstream's, all of them, and rightly ended."""
+"""Comparison of the bytes that a client received with those that the upstream sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN: Final = 60
 
 
 def split_event(body: bytes) -> tuple[bytes, bool]:
-    """What stands before the router's error event, and whether there is one at the end."""
+    """Split off the router's error event; return the rest, and whether there was one."""
     found = _EVENT.search(body, max(0, len(body) - 2_000))
     if found is None or error_code(found.group(1)) != _INTERRUPTED:
         return body, False
@@ -24,17 +24,20 @@ def split_event(body: bytes) -> tuple[bytes, bool]:
 
 
 def cut_stream(body: bytes, said: bytes, *, lossy: bool) -> str:
-    """What is wrong with a stream that did not end cleanly; `lossy`: the end of it may be lost."""
+    """Return what is wrong with a stream that did not end cleanly, or an empty string.
+
+    With `lossy`, the end of the stream may be missing.
+    """
     rest, told = split_event(body)
     if not told:
-        if _is_done(body):  # nothing may follow that
+        if _is_done(body):  # nothing may follow [DONE]
             return differs(body, said, lossy=lossy)
         return "no error event at the end of a cut stream"
     if _is_done(rest):
-        return "an error event behind [DONE]"
+        return "an error event after [DONE]"
     candidates = [rest] if _at_boundary(rest) else []
     if rest.endswith(b"\n\n") and not _at_boundary(rest[:-2]):
-        candidates.append(rest[:-2])  # the blank line was the router's
+        candidates.append(rest[:-2])  # the router added the blank line
     if not candidates:
         return "an error event inside another event"
     complaints = [differs(each, said, lossy=lossy) for each in candidates]
@@ -42,9 +45,9 @@ def cut_stream(body: bytes, said: bytes, *, lossy: bool) -> str:
 
 
 def began_event(body: bytes, said: bytes, *, lossy: bool) -> bool:
-    """Whether, behind what was said, stands the beginning of an error event."""
+    """Return whether the bytes end in the beginning of an error event."""
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(body, said, strict=False)))
-    # The last bytes that are the same may be the event's own.
+    # The last equal bytes may already belong to the event.
     for at in range(same, max(-1, same - len(_BEGINNING) - 2), -1):
         event = _BEGINNING if _at_boundary(body[:at]) else b"\n\n" + _BEGINNING
         begun = event.startswith(body[at:]) or body[at:].startswith(event)
@@ -54,9 +57,9 @@ def began_event(body: bytes, said: bytes, *, lossy: bool) -> bool:
 
 
 def differs(body: bytes, said: bytes, *, lossy: bool = False) -> str:
-    """How the bytes differ from those said; `lossy`: it is enough that they are the first of them.
+    """Describe how the bytes differ from those sent, or return an empty string.
 
-    Bytes of another request are named as such.
+    With `lossy`, a prefix is enough. Bytes of another request are reported as such.
     """
     if said.startswith(body) if lossy else body == said:
         return ""

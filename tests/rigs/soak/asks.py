@@ -1,4 +1,4 @@
-"""Requests: what a client asks for, its bytes, and what has to become of those that are wrong."""
+"""The requests of a client, as bytes, and the errors that invalid ones must receive."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MAX_BODY: Final = 1_000_000
 PATH: Final = "/v1/chat/completions"
 _TOKENS: Final = 300
 _MOST: Final = 1_000_000
-"""Requests of one client."""
+"""The maximum number of requests per client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The error of the router's own that an ask must get; `recorded`: it leaves a record."""
+    """The router's error for an invalid request; `recorded`: the router logs a record."""
 
     status: int
     code: str
@@ -29,10 +29,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. `candidates` are the models it may go to.
+    """One request. `candidates` are the models that may receive it.
 
-    `padding` bytes are in its body; `tokens` and `width` say how much the answer holds. `tardy`:
-    its client takes the answer so slowly that the router may give up on it.
+    `padding` is the size of filler in the body; `tokens` and `width` set the size of the response.
+    `tardy`: the client reads so slowly that the router may abort the response.
     """
 
     nonce: str
@@ -54,15 +54,15 @@ class Ask:
 
     @property
     def direct(self) -> bool:
-        """Whether it names exactly one model."""
+        """Whether the request names exactly one model."""
         return self.selector in MODELS
 
     def speech(self, model: str) -> Speech:
-        """What a model says to it."""
+        """Return a model's response to the request."""
         return Speech(self.nonce, model, self.tokens, self.width)
 
     def body(self, model: str) -> bytes:
-        """The body, with this as its `model`: as it is sent, and as it must arrive upstream."""
+        """Return the body with this `model`: as sent by the client, or as expected upstream."""
         if self.raw_body:
             return self.raw_body
         text = f"caf\u00e9 {filling(Random(self.nonce), self.padding)}"
@@ -76,7 +76,7 @@ class Ask:
         return f"{{{','.join(ordered)}}}".encode()
 
     def request(self) -> bytes:
-        """All of its bytes."""
+        """Return the whole request as bytes."""
         body = self.body(self.selector)
         lines = [
             f"POST {PATH} HTTP/1.1",
@@ -102,7 +102,7 @@ def _chunks(body: bytes, size: int = 9_000) -> bytes:
 
 
 class Asks:
-    """Makes what one client asks for: `seed` and its number say all there is to say about it."""
+    """Generates the requests of one client, which depend on `seed` and its number alone."""
 
     def __init__(self, seed: int, client: int = 0) -> None:
         self._seed = seed
@@ -111,7 +111,7 @@ class Asks:
         self.made = 0
 
     def next(self, *, tardy: int = 0, small: bool = False, closing: bool = False) -> Ask:
-        """A request that nothing is wrong with; that of a `tardy` client is for so many bytes."""
+        """Return a valid request; for a `tardy` client, with a response of that many bytes."""
         rng = self._rng
         selector, candidates = self._selector()
         tokens, width = self._length(tardy=tardy, small=small)
@@ -132,7 +132,7 @@ class Asks:
         )
 
     def wrong(self) -> Ask:
-        """A request the router has to refuse by itself."""
+        """Return a request that the router must refuse."""
         kinds = (
             ({"raw_body": b'{"model":'}, Refused(400, "invalid_json")),
             ({"raw_body": b'{"stream":true}'}, Refused(400, "missing_model")),
@@ -171,7 +171,7 @@ class Asks:
         return ", ".join(chosen) + order, chosen
 
     def _length(self, *, tardy: int, small: bool) -> tuple[int, int]:
-        """How many tokens an answer has, and how long they are."""
+        """Return the number of tokens in a response, and their length."""
         if tardy:
             return 200, tardy // 200
         if small:

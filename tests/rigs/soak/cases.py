@@ -1,4 +1,4 @@
-"""Requests made up for the judge: a right answer, for the tests to spoil."""
+"""Correct cases for the tests of the judge, which then spoil them."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ EVENT = (
 
 
 def ask(**changes: object) -> Ask:
-    """A streamed list request."""
+    """Return a streamed request with a list of models."""
     usual = Ask(OWN, f"{ONE}, {TWO}", (ONE, TWO), stream=True)
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
 def speech(model: str = ONE, nonce: str = OWN) -> Speech:
-    """What that model says."""
+    """Return that model's response."""
     return Speech(nonce, model, 5)
 
 
 def streamed(said: Speech) -> Act:
-    """A whole stream."""
+    """Return a complete stream."""
     return Act("good", (head(said, 200, SSE), *map(chunk, said.events()), LAST_CHUNK), sse=True)
 
 
 def plain(said: Speech) -> Act:
-    """A whole answer that is no stream."""
+    """Return a complete unary response."""
     return Act("good", (head(said, 200, length=len(said.body())), raw(said.body())))
 
 
 def broken(act: Act, behind: int, ending: Ending = Ending.CLOSE) -> Act:
-    """An act that stops so many bytes before its end."""
+    """Return an act that stops some bytes before its end."""
     return replace(
         act,
         kind="closed",
@@ -57,18 +57,18 @@ def broken(act: Act, behind: int, ending: Ending = Ending.CLOSE) -> Act:
 
 
 def failing(reason: str = "status_503", model: str = ONE) -> Act:
-    """An act the router has to turn from."""
+    """Return an act that requires failover."""
     wire = head(speech(model), 503, length=0)
     return Act("503", (wire,), 503, reasons=frozenset({reason}), turns=True)
 
 
 def silent() -> Act:
-    """An act without a byte that waits for the router to go."""
+    """Return an act without a byte, which waits for the router to close."""
     return Act("silent", (), sse=True, ending=Ending.HANG, whole=False)
 
 
 def attempt(act: Act, model: str = ONE, began: float = 1.0, **changes: object) -> Attempt:
-    """All of an act, played to its end."""
+    """Return an attempt whose act was sent completely."""
     sent = sum(len(step.wire) for step in act.steps if isinstance(step, Part))
     usual = Attempt(model, act, began, sent=sent, spoke=began, played=True, ended=began + 0.1)
     return replace(usual, **changes)  # type: ignore[arg-type]
@@ -77,9 +77,9 @@ def attempt(act: Act, model: str = ONE, began: float = 1.0, **changes: object) -
 def case(
     asked: Ask, *attempts: Attempt, failovers: tuple[str, ...] = (), **changes: object
 ) -> Case:
-    """The last attempt's answer as a client has to see it, and a record that says so.
+    """Return a case in which the client received the last attempt's response, with its record.
 
-    A cut stream gets its error event. `changes` are of what was seen.
+    A truncated stream gets its error event. `changes` apply to what the client observed.
     """
     chosen = attempts[-1]
     body, whole = chosen.said, chosen.whole
@@ -106,7 +106,7 @@ def case(
 def own_error(
     asked: Ask, code: str, status: int, *attempts: Attempt, failovers: tuple[str, ...]
 ) -> Case:
-    """An error of the router's own."""
+    """Return a case with an error of the router."""
     body = b'{"error":{"type":"server_error","message":"No.","param":null,"code":"%b"}}'
     fields = {"x-request-id": [asked.nonce]}
     seen = Seen(0.9, 2.0, 1.5, status, fields, body % code.encode(), whole=True)
@@ -120,14 +120,14 @@ ALIASED = ask(selector=ALIAS, candidates=MODELS)
 
 
 class JudgeTestCase(SynchronousTestCase):
-    """Verdicts by their complaints."""
+    """A test case with assertions about complaints of the judge."""
 
     def assert_right(self, found: Case, outcome: str) -> None:
-        """Nothing is wrong."""
+        """Assert that the judge has no complaint."""
         verdict = judge(found, TIMES)
         self.assertEqual((verdict.complaints, verdict.outcome), ((), outcome))
 
     def assert_wrong(self, found: Case, complaint: str) -> None:
-        """It is wrong, and the judge says how."""
+        """Assert that the judge has this complaint."""
         complaints = judge(found, TIMES).complaints
         self.assertTrue(any(complaint in each for each in complaints), complaints)

@@ -1,4 +1,4 @@
-"""A client of a bad day: mostly it wants an answer, sometimes it leaves, dawdles or is silent."""
+"""A client of the soak test: some of its visits disconnect, read slowly or stay silent."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.rigs.soak.notes import Seen
 
 _SMALL_WINDOW: Final = 4_096
 _LARGE, _TOO_LARGE = 1_000_000, 8_000_000
-"""An answer that takes a slow reader its time, and one that the system will not hold for it."""
+"""Sizes of a response that a slow client reads completely, and of one that exceeds all buffers."""
 
 
 class Client:
-    """One client: visits to the router, one after another, until `stop`.
+    """One client: visits to the router, one after the other, until `stop`.
 
-    What it does follows from the seed and its number, whatever the others do meanwhile.
+    Its behaviour depends on the seed and its number alone, not on the other clients.
     """
 
     def __init__(self, number: int, port: int, seed: int, ledger: Ledger, think: float) -> None:
-        """`think`: seconds between two visits, on average."""
+        """`think` is the mean of the seconds between two visits."""
         self._port = port
         self._ledger = ledger
         self._asks = Asks(seed, number)
@@ -50,20 +50,20 @@ class Client:
 
     @property
     def asked(self) -> int:
-        """Requests made so far."""
+        """The number of requests so far."""
         return self._asks.made
 
     def stop(self) -> None:
-        """Begin no further visit."""
+        """Start no further visit."""
         self._stopped = True
 
     def leave(self) -> None:
-        """Go now, whatever it waits for."""
+        """Disconnect now, even while a response is outstanding."""
         for each in list(self._connections):
             each.give_up()
 
     async def live(self) -> None:
-        """Until it is stopped."""
+        """Make visits until stopped."""
         names = [*self.kinds]
         weights = [weight for weight, _ in self.kinds.values()]
         while not self._stopped:
@@ -80,7 +80,7 @@ class Client:
         self._connections.add(connection)
         return connection
 
-    # -- those who want an answer
+    # -- visits that wait for the response
 
     async def _keep_alive(self) -> None:
         async with self._connection() as connection:
@@ -97,7 +97,7 @@ class Client:
             await connection.ask(self._asks.wrong())
 
     async def _pipelining(self) -> None:
-        """Several requests in one go; one of them may be refused."""
+        """Send several requests at once; one of them may be refused."""
         count = self._rng.randint(2, 4)
         asks = [self._asks.next(small=True) for _ in range(count)]
         async with self._connection() as connection:
@@ -106,10 +106,10 @@ class Client:
             for each in asks:
                 await connection.receive(each, began)
 
-    # -- those who do not wait for it
+    # -- visits that do not
 
     async def _leaving(self) -> None:
-        """Go at any time: in the request, before the answer, in its middle; or half."""
+        """Disconnect in the request, before the response or within it; or close one half."""
         ask, rng = self._asks.next(), self._rng
         request, kind = ask.request(), rng.random()
         async with self._connection() as connection:
@@ -143,10 +143,10 @@ class Client:
     ) -> None:
         connection.note(ask, Seen(began, monotonic(), left=True, sent=sent))
 
-    # -- those who take their time
+    # -- slow visits
 
     async def _slow(self) -> None:
-        """Read a large answer in small portions."""
+        """Read a large response in small portions."""
         ask = self._asks.next(tardy=_LARGE)
         async with self._connection(_SMALL_WINDOW * 4) as connection:
             began = self._begin(ask)
@@ -154,7 +154,7 @@ class Client:
             await connection.receive(ask, began, pace=lambda: self._rng.choice((0, 0, 0.005)))
 
     async def _stalling(self) -> None:
-        """Read the beginning of a large answer, and then nothing for longer than is allowed."""
+        """Read the beginning of a large response, then pause longer than the router allows."""
         ask = self._asks.next(tardy=_TOO_LARGE)
         async with self._connection(_SMALL_WINDOW) as connection:
             began = self._begin(ask)
@@ -163,7 +163,7 @@ class Client:
             await connection.receive(ask, began, pace=lambda: next(pauses, 0.0))
 
     async def _silent(self) -> None:
-        """Say nothing, or not all; the router has to close."""
+        """Send nothing, or an incomplete request; the router must close."""
         begun = self._rng.choice((b"", b"POST /v1/chat", b"POST / HTTP/1.1\r\nHost: soak\r\n"))
         async with self._connection() as connection:
             await connection.send(begun)

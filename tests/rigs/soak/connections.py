@@ -1,4 +1,4 @@
-"""A client's connection: requests go out on it, and what comes back is noted as it is seen."""
+"""A client's connection: sends requests, and reports each response to the ledger."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.rigs.soak.reading import NotHttpError, ResponseReading
 
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 45.0
-"""Seconds until an answer counts as one that never ends: far above every deadline of the run."""
+"""Seconds after which a response counts as never ending; far above every deadline of the run."""
 
 _READ: Final = 65_536
 _LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class ClientConnection:
-    """One connection to the router; ``open`` until either side has closed it."""
+    """One connection to the router; ``open`` until either side closes it."""
 
     def __init__(self, port: int, ledger: Ledger, window: int = 0) -> None:
-        """`window`: how many bytes the system may take in before they are read."""
+        """`window` is the size of the receive buffer."""
         self._port = port
         self._ledger = ledger
         self._window = window
@@ -60,7 +60,7 @@ class ClientConnection:
             self._writer.transport.abort()
 
     def leave(self, *, reset: bool) -> None:
-        """Go away now."""
+        """Close the connection now."""
         self.open = False
         transport = self._writer.transport
         if transport.is_closing():
@@ -68,20 +68,20 @@ class ClientConnection:
         if reset:
             found = self._writer.get_extra_info("socket")
             found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-        transport.abort()  # what was not sent yet never will be
+        transport.abort()  # this discards unsent bytes
 
     def give_up(self) -> None:
-        """Wait for no answer any more: whoever receives has left."""
+        """Stop waiting for a response; the receiver counts as disconnected."""
         self._gone.set()
         if self.open:
             self.leave(reset=False)
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent."""
+        """Close the sending half."""
         self._writer.write_eof()
 
     async def send(self, data: bytes) -> None:
-        """Send; a router that has closed is noticed when reading."""
+        """Send bytes; if the router has closed, the next read reports it."""
         try:
             self._writer.write(data)
             await self._writer.drain()
@@ -89,11 +89,11 @@ class ClientConnection:
             return
 
     async def ask(self, ask: Ask) -> Seen:
-        """One request and its answer."""
+        """Send one request and read its response."""
         self._ledger.asked(ask)
         began = monotonic()
         async with asyncio.TaskGroup() as tasks:
-            # An answer may come before the request was sent, and then has to be read.
+            # The response may arrive before the request is sent, and must be read then.
             tasks.create_task(self.send(ask.request()))
             receiving = tasks.create_task(self.receive(ask, began))
         return receiving.result()
@@ -107,9 +107,10 @@ class ClientConnection:
         pace: Callable[[], float] | None = None,
         left: bool = False,
     ) -> Seen:
-        """The answer to a request that was sent, noted; `leave_at`: only so many bytes of it.
+        """Read the response to a request and report it; with `leave_at`, only that many bytes.
 
-        `pace`: seconds to wait before each read. `left`: whatever comes, the client has gone.
+        `pace` gives the seconds to wait before each read. `left`: the client counts as
+        disconnected.
         """
         reading, first, total, wrong, late = ResponseReading(), None, 0, "", False
         data, self._rest = self._rest, b""
@@ -154,7 +155,7 @@ class ClientConnection:
         )
 
     def note(self, ask: Ask, seen: Seen) -> Seen:
-        """Tell the ledger what was seen."""
+        """Report an observation to the ledger."""
         self._ledger.seen(ask.nonce, seen)
         return seen
 
@@ -168,7 +169,7 @@ class ClientConnection:
             return b""
 
     async def closes(self) -> bool:
-        """Whether the router closes, after at most an error that says why."""
+        """Return whether the router closes, after at most an error that explains why."""
         reading = ResponseReading()
         try:
             async with asyncio.timeout(PATIENCE):

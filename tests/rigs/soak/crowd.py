@@ -10,36 +10,36 @@ from tests.rigs.soak.ledger import Ledger
 
 
 class Crowd:
-    """So many clients at a time; `live` once, then `stop` and, for those who wait, `leave`."""
+    """Concurrent clients: call `live` once, then `stop`, then `leave` to end the waiting ones."""
 
     def __init__(self, size: int, port: int, seed: int, ledger: Ledger, think: float) -> None:
         self._clients = [Client(number, port, seed, ledger, think) for number in range(size)]
 
     def live(self) -> list[asyncio.Task[None]]:
-        """Begin; a task for each client."""
+        """Start all clients; return their tasks."""
         return [asyncio.create_task(each.live()) for each in self._clients]
 
     def stop(self) -> None:
-        """Begin no further visit."""
+        """Start no further visit."""
         for each in self._clients:
             each.stop()
 
     def leave(self) -> None:
-        """All go now."""
+        """Disconnect all clients now."""
         for each in self._clients:
             each.leave()
 
     @property
     def asked(self) -> int:
-        """Requests made so far."""
+        """The number of requests so far."""
         return sum(each.asked for each in self._clients)
 
     @property
     def unreachable(self) -> int:
-        """Visits that could not be made."""
+        """The number of visits without a connection."""
         return sum(each.unreachable for each in self._clients)
 
     @property
     def visits(self) -> Counter[str]:
-        """Visits by kind."""
+        """The number of visits by kind."""
         return sum((each.visits for each in self._clients), Counter())

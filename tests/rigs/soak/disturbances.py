@@ -1,4 +1,4 @@
-"""Times at which something was wrong that no single request can be blamed for."""
+"""Intervals in which a disturbance, not a single request, explains a failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STALL: Final = 0.25
 
 
 class Disturbances:
-    """When the upstream took no connections, and when the soak itself did not get to run."""
+    """Intervals in which the upstream refused connections, or the soak test itself was stalled."""
 
     def __init__(self) -> None:
         self._refusing: list[tuple[float, float]] = []
@@ -21,23 +21,23 @@ class Disturbances:
 
     @property
     def stalls(self) -> int:
-        """How often the soak was held up."""
+        """How often the soak test was stalled."""
         return len(self._stalled)
 
     def refused(self, start: float, end: float) -> None:
-        """No connections were taken between these times."""
+        """Record an interval without connections."""
         self._refusing.append((start, end))
 
     def refusing(self, start: float, end: float) -> bool:
-        """Whether connections were refused at some time in this one."""
+        """Return whether the upstream refused connections at some time in the interval."""
         return _overlaps(self._refusing, start, end)
 
     def stalled(self, start: float, end: float) -> bool:
-        """Whether the soak was held up at some time in this one."""
+        """Return whether the soak test was stalled at some time in the interval."""
         return _overlaps(self._stalled, start, end)
 
     async def watch(self) -> None:
-        """Notice when the soak is held up; until cancelled."""
+        """Detect stalls of the soak test, until cancelled."""
         while True:
             began = monotonic()
             await asyncio.sleep(_BEAT)
@@ -48,6 +48,6 @@ class Disturbances:
 
 
 def _overlaps(found: list[tuple[float, float]], start: float, end: float) -> bool:
-    """Whether one of the spans, which are in order, meets this one."""
+    """Return whether one of the spans, which are sorted, overlaps the interval."""
     at = bisect_left(found, (start, start))
     return any(low <= end and high >= start for low, high in found[max(0, at - 1) : at + 1])

@@ -1,4 +1,4 @@
-"""Whether the upstream's notes explain why the router turned from one model to the next."""
+"""Check that the upstream's observations explain each failover of the router."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _UNSEEN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The router's deadlines, in seconds, and what disturbed the run.
+    """The router's deadlines, in seconds, and the disturbances of the run.
 
-    `refusing` and `stalled` say whether, between two times, the upstream took no connections, or
-    the soak itself was too slow to be measured by.
+    `refusing` and `stalled` return whether, between two times, the upstream refused connections, or
+    the soak test itself was stalled.
     """
 
     failover_after: float
@@ -34,7 +34,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`left`: the attempts that no failure stands for; None: the failures cannot be explained."""
+    """`left`: the attempts without a failure; None if the failures cannot be explained."""
 
     left: tuple[Attempt, ...] | None
 
@@ -46,10 +46,11 @@ def explain(
     start: float,
     end: float,
 ) -> Explanation:
-    """Find an attempt, in order, for each failure that the router names.
+    """Match each failure that the router reports with an attempt, in order.
 
-    What never reached the upstream needs a time at which the upstream took no connections. An
-    attempt on a reused connection that was closed without a byte is no failure: it is made anew.
+    A failure without an attempt needs a time at which the upstream refused connections. An attempt
+    on a reused connection that closed without a byte is not a failure, because the router repeats
+    it.
     """
     if attempts and _replayed(attempts, reasons):
         found = explain(reasons, attempts[1:], times, start, end)
@@ -71,12 +72,15 @@ def explain(
 
 
 def closed_unheard(attempt: Attempt) -> bool:
-    """Whether the upstream closed a reused connection without a byte."""
+    """Return whether the upstream closed a reused connection without a byte."""
     return attempt.reused and attempt.played and not attempt.sent and not attempt.by_router
 
 
 def _replayed(attempts: Sequence[Attempt], reasons: Sequence[str]) -> bool:
-    """Whether the first may have been made anew: with its own model, or without being let in."""
+    """Return whether the router may have repeated the first attempt.
+
+    The repetition is an attempt on the same model, or was refused by the upstream.
+    """
     first = attempts[0]
     again = len(attempts) == 1 or attempts[1].model == first.model
     refused = bool(reasons) and reasons[0] in _UNSEEN
@@ -84,11 +88,11 @@ def _replayed(attempts: Sequence[Attempt], reasons: Sequence[str]) -> bool:
 
 
 def _fits(reason: str, attempt: Attempt, times: Times, start: float) -> bool:
-    """Whether the attempt can have failed so; the router made it at `start` or later."""
+    """Return whether the attempt, made at `start` or later, can have failed for this reason."""
     if reason in attempt.act.reasons:
         return True
     if reason not in TIMEOUTS:
         return False
-    # It may have been on its way for a while before it reached the upstream.
+    # The attempt may have started a while before it reached the upstream.
     ended = attempt.ended or attempt.began
     return ended - start >= 0.9 * times.failover_after or times.stalled(start, ended)

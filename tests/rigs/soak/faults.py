@@ -1,4 +1,4 @@
-"""A bad day's upstream: each way to spoil an answer, and how often it is chosen."""
+"""The faults of the upstream, and how often each occurs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _INTERIM: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </soak>\r\n\r\n"
 
 
 def _slow(speech: Speech, stream: bool, rng: Random) -> Act:
-    """Pauses, each below every deadline."""
+    """Insert pauses, each below every deadline."""
     return _delayed("slow", good(speech, stream, rng), rng, 0.05, 0.5, 4)
 
 
 def _late(speech: Speech, stream: bool, rng: Random) -> Act:
-    """Longer than the router waits while it has another model."""
+    """Wait longer than the router waits while other models are left."""
     act = good(speech, stream, rng)
     return replace(act, kind="late", steps=(rng.uniform(0.9, 1.6), *act.steps))
 
@@ -50,7 +50,7 @@ def _delayed(kind: str, act: Act, rng: Random, low: float, high: float, times: i
 
 
 def _cut(kind: str, ending: Ending) -> Make:
-    """A good answer that stops at any of its bytes, the very first included."""
+    """Return a maker of responses that stop at any byte, including the first."""
 
     def make(speech: Speech, stream: bool, rng: Random) -> Act:
         steps = framed(speech, stream, rng)
@@ -66,13 +66,13 @@ def _cut(kind: str, ending: Ending) -> Make:
 
 
 def _malformed_head(speech: Speech, stream: bool, rng: Random) -> Act:
-    """No response that could be relayed."""
+    """Return an invalid response."""
     wire = rng.choice(refusals.MALFORMED)
     return Act("malformed head", (Part(wire),), None, False, Ending.HANG, False, _MALFORMED)
 
 
 def _bad_chunk(speech: Speech, stream: bool, rng: Random) -> Act:
-    """A chunk size that is none, between two chunks."""
+    """Send an invalid chunk size between two chunks."""
     data = speech.events() if stream else [speech.body()]
     kept = [chunk(each) for each in data[: rng.randint(0, len(data))]]
     steps = (head(speech, 200, SSE if stream else JSON), *kept, Part(b"zz\r\nsoak\r\n"))
@@ -80,7 +80,7 @@ def _bad_chunk(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def _too_short(speech: Speech, stream: bool, rng: Random) -> Act:
-    """Fewer bytes than the length that was declared."""
+    """Send fewer bytes than Content-Length declares."""
     body = b"".join(speech.events()) if stream else speech.body()
     length = len(body) + rng.randint(1, 100)
     steps = (head(speech, 200, SSE if stream else JSON, length), raw(body))
@@ -88,7 +88,7 @@ def _too_short(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def _too_long(speech: Speech, stream: bool, rng: Random) -> Act:
-    """A whole answer, and another response nobody asked for right behind it."""
+    """Send a second response, which was not requested, after a complete one."""
     if stream:
         data = [head(speech, 200, SSE), *map(chunk, speech.events())]
         return Act("surplus", (*data, Part(LAST_CHUNK.wire + _EXTRA)), sse=True)
@@ -97,7 +97,7 @@ def _too_long(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def _interim(speech: Speech, stream: bool, rng: Random) -> Act:
-    """Interim responses first; none of them may be seen."""
+    """Send interim responses first; the client must not receive any."""
     act = good(speech, stream, rng)
     first = [Part(_INTERIM)] * rng.randint(1, 3)
     return replace(act, kind="interim", steps=(*first, *act.steps))
@@ -105,7 +105,7 @@ def _interim(speech: Speech, stream: bool, rng: Random) -> Act:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row: how often of a thousand, and how the act is made."""
+    """One row: its weight, of about a thousand in all, and a function that makes the act."""
 
     weight: int
     make: Make
@@ -135,12 +135,12 @@ FAULTS: Final[Sequence[Fault]] = (
 
 
 def choose(speech: Speech, stream: bool, rng: Random, weights: Sequence[int]) -> Act:
-    """An act for one request; `weights` as those of `FAULTS`."""
+    """Return an act for one request; `weights` correspond to `FAULTS`."""
     (fault,) = rng.choices(FAULTS, weights)
     return fault.make(speech, stream, rng)
 
 
 def weights(share_of_faults: float = 1.0) -> list[int]:
-    """The weights of a bad day, or of one with fewer or more faults."""
+    """Return the usual weights, with the faults scaled by a factor."""
     usual = [fault.weight for fault in FAULTS]
     return [usual[0], *(round(each * share_of_faults) for each in usual[1:])]

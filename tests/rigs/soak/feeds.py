@@ -1,4 +1,4 @@
-"""The two feeds and their moods: they answer, fail, hang, talk nonsense, and recover."""
+"""The two feeds, which respond, fail, hang, send garbage, and recover."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOODS: Final = {
 
 
 class Feeds:
-    """Answers for both; the mood of each fetch is drawn anew until `calm`."""
+    """Responses of both feeds; each fetch has a random mode until `calm` is set."""
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(f"feeds/{seed}")
@@ -35,7 +35,7 @@ class Feeds:
         self.moods: Counter[str] = Counter()
 
     def answer(self, path: str) -> Act:
-        """What happens to one fetch."""
+        """Return the act for one fetch."""
         mood = "good" if self.calm else self._rng.choices([*_MOODS], [*_MOODS.values()])[0]
         self.moods[mood] += 1
         body = self._body(path, mood)
@@ -64,7 +64,7 @@ class Feeds:
     def _usual(self, *, catalog: bool) -> bytes:
         names = self._rng.sample(MODELS, len(MODELS))
         if catalog:
-            # No request of the soak is too long for any of them.
+            # No request of the soak test exceeds the context length.
             return catalog_body(*(entry(name, context_length=_LONG) for name in names))
         busy = self._rng.random
         return utilization_body(

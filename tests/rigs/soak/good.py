@@ -1,4 +1,4 @@
-"""Good answers, in every framing there is."""
+"""Valid responses in every framing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.rigs.soak.speech import Speech
 
 
 def good(speech: Speech, stream: bool, rng: Random) -> Act:
-    """A whole answer, as quick as the platform's, in one of the framings there are."""
+    """Return a valid response in one of the framings, without pauses."""
     if rng.random() < 0.05:
         return _until_close(speech, stream)
     return Act("good", framed(speech, stream, rng), sse=stream)
 
 
 def framed(speech: Speech, stream: bool, rng: Random) -> tuple[Step, ...]:
-    """An answer whose end can be told from its framing."""
+    """Return a response whose framing shows its end."""
     if not stream:
         body = speech.body()
         if rng.random() < 0.7:
@@ -45,7 +45,7 @@ def framed(speech: Speech, stream: bool, rng: Random) -> tuple[Step, ...]:
 
 
 def _chunks(texts: Sequence[bytes], rng: Random) -> list[Part]:
-    """The same bytes in chunks of any sizes."""
+    """Split the bytes into chunks of random sizes."""
     text, found, at = b"".join(texts), [], 0
     while at < len(text):
         size = rng.choice((1, 7, 300, 5_000, 60_000))

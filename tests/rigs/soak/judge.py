@@ -1,4 +1,4 @@
-"""The judge: from what both ends and the log noted of one request to what was wrong with it."""
+"""The judge: checks one request, as observed by the client, the upstream and the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.rigs.soak.notes import Attempt, Case, Record, Seen, error_code
 from tests.rigs.soak.replies import MODEL_FIELD, NONCE_FIELD, Ending
 
 GRACE: Final = 3.0
-"""Seconds an attempt may seem to go on after the router has let go of it, on a busy machine."""
+"""Seconds by which an attempt may seem to outlast the router's close, on a busy machine."""
 
 _LAST_REASONS: Final = {
     "upstream_header_timeout": {"header_timeout"},
@@ -38,7 +38,7 @@ _BROKEN: Final = frozenset({"upstream_broken", "upstream_idle", "upstream_error"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a request ended, what its upstream had done, and what is wrong with that."""
+    """The outcome of a request, the fault of its upstream, and the complaints."""
 
     outcome: str
     fault: str
@@ -46,7 +46,7 @@ class Verdict:
 
 
 def judge(case: Case, times: Times) -> Verdict:
-    """Judge one request of which nothing more is to come."""
+    """Judge a completed request."""
     seen = case.seen
     assert seen is not None
     outcome, complaints = _outcome(case, seen, times)
@@ -54,11 +54,11 @@ def judge(case: Case, times: Times) -> Verdict:
     return Verdict(outcome, case.fault, tuple(found))
 
 
-# -- the upstream's side
+# -- the upstream
 
 
 def _attempts(case: Case, seen: Seen, times: Times) -> Iterator[str]:
-    """At most one at a time, none twice, none too late, all of them as they were asked for."""
+    """Check that attempts are sequential, unique, in time, and that requests arrive unchanged."""
     if len({each.model for each in case.attempts}) > times.max_attempts:
         yield f"more than {times.max_attempts} attempts"
     before: Attempt | None = None
@@ -67,30 +67,30 @@ def _attempts(case: Case, seen: Seen, times: Times) -> Iterator[str]:
         if not each.intact:
             yield f"the request reached {each.model} with other bytes than were sent"
         if each.model not in case.ask.candidates:
-            yield f"{each.model} was not asked for"
+            yield f"{each.model} was not requested"
         if each.model in tried and not closed_unheard(tried[each.model]):
-            yield f"a duplicate generation: {each.model} was asked twice"
+            yield f"a duplicate generation: {each.model} received it twice"
         tried[each.model] = each
         if before is not None and (before.ended or each.began) > each.began + GRACE:
             yield f"two attempts at a time: {before.model} and {each.model}"
         before = each
         if seen.first_byte is not None and each.began > seen.first_byte:
-            yield f"{each.model} was asked after the first byte had reached the client"
+            yield f"{each.model} received a request after the first byte had reached the client"
         if each.ended is None:
-            yield f"the attempt on {each.model} was never let go of"
+            yield f"the attempt on {each.model} was never closed"
         elif seen.left and each.ended > seen.ended + 2 * GRACE:
             yield f"the attempt on {each.model} outlived its client"
 
 
-# -- the client's side
+# -- the client
 
 
 def _outcome(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
-    """What became of the request, and what is wrong with the answer."""
+    """Return the outcome of the request, and complaints about the response."""
     if seen.late:
-        return "never ended", ["the answer did not end in any reasonable time"]
+        return "never ended", ["the response did not end in time"]
     if seen.wrong:
-        return "no HTTP", [f"the answer is no HTTP: {seen.wrong}"]
+        return "no HTTP", [f"the response is not HTTP: {seen.wrong}"]
     if seen.status is None:
         return _no_answer(case, seen)
     complaints = [] if seen.value("x-request-id") == case.ask.nonce else ["a foreign x-request-id"]
@@ -109,14 +109,16 @@ def _no_answer(case: Case, seen: Seen) -> tuple[str, list[str]]:
     if seen.left:
         return "left", []
     if seen.orphan:
-        return "orphaned", ["an orphan was answered"] if case.attempts else []
+        return "orphaned", [
+            "a request after the end of the connection was forwarded"
+        ] if case.attempts else []
     if case.ask.tardy and any(each.outcome == "client_stalled" for each in case.records):
         return "stalled", []
-    return "no answer", ["the connection ended without an answer"]
+    return "no answer", ["the connection ended without a response"]
 
 
 def _refused(case: Case, seen: Seen) -> Iterator[str]:
-    """A request that nobody but the router may answer."""
+    """Check a request that the router must refuse."""
     wanted = case.ask.refused
     assert wanted is not None
     if case.attempts:
@@ -127,12 +129,12 @@ def _refused(case: Case, seen: Seen) -> Iterator[str]:
 
 
 def _own(case: Case, seen: Seen, code: str, times: Times) -> Iterator[str]:
-    """An error of the router's own: only what its last failure leads to, and nobody was left."""
+    """Check an error of the router: it must match the last failure, with no candidates left."""
     if _STATUSES.get(code) != seen.status:
         yield f"an error that is not allowed here: {seen.status} {seen.body[:200]!r}"
         return
     if not seen.whole:
-        yield "an error of the router's own that was cut"
+        yield "a truncated error of the router"
     for record in case.records:
         out_of_time = code == "upstream_header_timeout" and (
             seen.ended - seen.began >= 0.9 * times.total
@@ -147,11 +149,11 @@ def _own(case: Case, seen: Seen, code: str, times: Times) -> Iterator[str]:
 
 
 def _relayed(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
-    """An upstream's answer: the last attempt's, and that to the last byte."""
+    """Check a relayed response: it must be the last attempt's, byte for byte."""
     if seen.value(NONCE_FIELD) != case.ask.nonce:
-        return "foreign", [f"the answer to {seen.value(NONCE_FIELD)}"]
+        return "foreign", [f"the response to {seen.value(NONCE_FIELD)}"]
     if not case.attempts:
-        return "foreign", ["an answer of no attempt"]
+        return "foreign", ["a response without an attempt"]
     chosen = case.attempts[-1]
     complaints = list(_head(case, seen, chosen))
     left = any(_candidates_left(record, times) for record in case.records)
@@ -159,7 +161,7 @@ def _relayed(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
         complaints.append(f"{chosen.act.kind} was relayed with candidates left")
     if seen.whole:
         if not chosen.whole:
-            complaints.append(f"a clean end of a cut answer ({chosen.act.kind})")
+            complaints.append(f"a clean end of a truncated response ({chosen.act.kind})")
         complaints.append(differs(seen.body, chosen.said))
         return "whole", [each for each in complaints if each]
     if seen.left:
@@ -175,7 +177,7 @@ def _relayed(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
 
 def _head(case: Case, seen: Seen, chosen: Attempt) -> Iterator[str]:
     if seen.value(MODEL_FIELD) != chosen.model:
-        yield f"{seen.value(MODEL_FIELD)} answered, but {chosen.model} was asked last"
+        yield f"{seen.value(MODEL_FIELD)} answered, but {chosen.model} received the last request"
     if seen.status != chosen.act.status:
         yield f"status {seen.status} instead of {chosen.act.status}"
     selected = seen.value("x-chutes-autopilot-selected")
@@ -196,15 +198,15 @@ def _candidates_left(record: Record, times: Times) -> bool:
 
 
 def _cut(case: Case, seen: Seen, chosen: Attempt, times: Times) -> tuple[str, str]:
-    """An answer without a clean end: only the upstream, or a client too slow, can be the reason."""
+    """Check a truncated response: only the upstream or a slow client may be the cause."""
     if case.ask.tardy and any(each.outcome == "client_stalled" for each in case.records):
         return "stalled", differs(seen.body, chosen.said, lossy=True)
     if chosen.whole:
-        return "cut", "a whole answer was cut"
+        return "cut", "a complete response was truncated"
     if not chosen.played and not _fell_silent(chosen, times):
-        return "cut", "the router let go of an answer that was still coming"
+        return "cut", "the router aborted a response that was still arriving"
     if case.ask.commit == "complete" and chosen.act.status == 200:
-        return "cut", "a cut answer, though it was to be complete"
+        return "cut", "a truncated response, although commit was `complete`"
     lossy = chosen.act.ending is Ending.RESET
     if chosen.act.sse:
         return "cut, told", cut_stream(seen.body, chosen.said, lossy=lossy)
@@ -216,11 +218,11 @@ def _fell_silent(chosen: Attempt, times: Times) -> bool:
     return chosen.silence >= 0.8 * times.idle or times.stalled(chosen.began, ended)
 
 
-# -- the log's side
+# -- the log
 
 
 def _records(case: Case, seen: Seen, times: Times) -> Iterator[str]:
-    """One record, in which the same happened as at both ends."""
+    """Check that there is one record, which agrees with both ends."""
     wanted = _wanted_records(case, seen)
     if len(case.records) not in wanted:
         yield f"{len(case.records)} records in the log instead of {max(wanted)}"
@@ -254,4 +256,4 @@ def _record(case: Case, seen: Seen, record: Record, times: Times) -> Iterator[st
     if seen.whole and (record.outcome, record.size) != ("completed", len(seen.body)):
         yield f"the record says {record.outcome} and {record.size} bytes, not {len(seen.body)}"
     if not seen.whole and record.outcome not in _BROKEN and not case.ask.tardy:
-        yield f"the record says {record.outcome} of a cut answer"
+        yield f"the record says {record.outcome} of a truncated response"

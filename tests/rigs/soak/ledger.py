@@ -1,4 +1,4 @@
-"""Where the notes of all sides meet: cases under way, those that were judged, and the tallies."""
+"""Collects the observations of all sides: open cases, judged cases, and tallies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.rigs.soak.judge import judge
 from tests.rigs.soak.notes import Attempt, Case, Record, Seen
 
 _RIPENING: Final = 1.5
-"""Seconds after its answer in which a request can still give itself away, say by a second one."""
+"""Seconds after its response in which a request may still show a fault."""
 
 _MOST_EXPLAINED: Final = 200
 
 
 class Ledger:
-    """Cases by nonce; each is judged once all sides have spoken, and then forgotten."""
+    """Cases by nonce; each is judged and removed once all sides have reported."""
 
     def __init__(self, times: Times, now: Callable[[], float] = monotonic) -> None:
         self._times = times
@@ -35,54 +35,54 @@ class Ledger:
 
     @property
     def open(self) -> int:
-        """Cases not judged yet."""
+        """The number of cases not yet judged."""
         return len(self._open)
 
     @property
     def judged(self) -> int:
-        """Cases that were judged."""
+        """The number of judged cases."""
         return len(self._judged)
 
     def asked(self, ask: Ask) -> None:
-        """A client is about to send a request."""
+        """Open a case; the client is about to send the request."""
         self._open[ask.nonce] = Case(ask)
 
     def ask(self, nonce: str) -> Ask | None:
-        """The request of a nonce, unless it is over."""
+        """Return the request with this nonce, unless it has been judged."""
         case = self._open.get(nonce)
         return None if case is None else case.ask
 
     def attempted(self, nonce: str, attempt: Attempt) -> None:
-        """A request has reached the upstream."""
+        """Record that a request has reached the upstream."""
         self.acts[attempt.act.kind] += 1
         case = self._open.get(nonce)
         if case is None:
-            self.violation(nonce, f"{attempt.model} was asked when all was over")
+            self.violation(nonce, f"{attempt.model} received a request that had ended")
         else:
             case.attempts.append(attempt)
 
     def seen(self, nonce: str, seen: Seen) -> None:
-        """A client has seen all it will see."""
+        """Record what the client observed of the whole response."""
         self._open[nonce].seen = seen
 
     def recorded(self, record: Record) -> None:
-        """The router has logged a request."""
+        """Record a log entry of the router."""
         self.records += 1
         self.outcomes[record.outcome] += 1
         case = self._open.get(record.nonce)
         if case is None:
-            self.violation(record.nonce, "a record too many in the log")
+            self.violation(record.nonce, "a surplus record in the log")
         else:
             case.records.append(record)
 
     def violation(self, nonce: str, what: str) -> None:
-        """Something is wrong; the first of these are kept in full."""
+        """Record a violation; the first ones are kept in full."""
         self.violated += 1
         if len(self.violations) < _MOST_EXPLAINED:
             self.violations.append(f"{nonce}: {what}")
 
     def settle(self, *, all_of_them: bool = False) -> None:
-        """Judge what is ripe; at the end, all of them."""
+        """Judge the cases that are complete, or all at the end."""
         limit = self._now() - _RIPENING
         for nonce, case in list(self._open.items()):
             if all_of_them or _ripe(case, limit):
@@ -111,7 +111,7 @@ def _ripe(case: Case, limit: float) -> bool:
 
 
 def _told(case: Case) -> str:
-    """The case in a line."""
+    """Describe the case in one line."""
     ask, seen = case.ask, case.seen
     assert seen is not None
     acts = [
@@ -122,7 +122,7 @@ def _told(case: Case) -> str:
     record = case.records[0] if case.records else None
     logged = f"{record.outcome} {record.failovers}" if record else "no record"
     return (
-        f"asked for {ask.selector!r}, stream={ask.stream}, commit={ask.commit or 'default'};"
-        f" upstream: {acts}; saw {seen.status}, {len(seen.body)} B, whole={seen.whole},"
+        f"requested {ask.selector!r}, stream={ask.stream}, commit={ask.commit or 'default'};"
+        f" upstream: {acts}; received {seen.status}, {len(seen.body)} B, whole={seen.whole},"
         f" left={seen.left}, {seen.ended - seen.began:.2f} s; logged: {logged}"
     )

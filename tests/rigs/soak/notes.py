@@ -1,4 +1,4 @@
-"""What each side noted of one request: the client, the upstream, and the router's own log."""
+"""Observations of one request: by the client, the upstream, and the router's log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.rigs.soak.replies import Act
 
 @dataclass(slots=True)
 class Attempt:
-    """One request as it reached the upstream. Times are of the monotonic clock.
+    """One request as received by the upstream. Times are monotonic.
 
-    `intact`: its body was that of the ask. `sent`: bytes said so far, the last of them at `spoke`.
-    `played`: all of the act was said. `by_router`: the router closed the connection, before or
-    after that; `ended` is None while it is still there and the act is not over.
+    `intact`: its body equals the client's. `sent`: bytes sent so far, the last of them at `spoke`.
+    `played`: the whole act was sent. `by_router`: the router closed the connection, before that or
+    after it; `ended` is None while the connection is open and the act incomplete.
     """
 
     model: str
@@ -32,32 +32,32 @@ class Attempt:
 
     @property
     def said(self) -> bytes:
-        """What it has said of a body."""
+        """The part of the body that has been sent."""
         return self.act.body(self.sent)
 
     @property
     def whole(self) -> bool:
-        """Whether a complete response was sent, with nothing wrong in it."""
+        """Whether a complete, valid response was sent."""
         return self.act.whole and self.played
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration."""
         return 0.0 if self.ended is None else self.ended - self.began
 
     @property
     def silence(self) -> float:
-        """How long nothing was said before it ended."""
+        """The seconds without a byte before the end."""
         return 0.0 if self.ended is None else self.ended - max(self.spoke, self.began)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the client saw.
+    """What the client observed.
 
-    `whole`: the answer's framing said that it was over. `left`: the client went away by itself.
-    `orphan`: the connection had ended for good reason before this request's turn. `sent`: all of
-    the request was sent. `late`: the answer did not end within any reasonable time.
+    `whole`: the framing showed the end of the response. `left`: the client disconnected. `orphan`:
+    the connection had legitimately ended before this request's turn. `sent`: the whole request was
+    sent. `late`: the response did not end in time.
     """
 
     began: float
@@ -74,7 +74,7 @@ class Seen:
     wrong: str = ""
 
     def value(self, name: str) -> str | None:
-        """The first value of a field."""
+        """Return the first value of a field."""
         return next(iter(self.fields.get(name, ())), None)
 
 
@@ -93,11 +93,11 @@ class Record:
 
     @classmethod
     def of(cls, line: Mapping[str, object]) -> Record:
-        """A record from a line of the log."""
+        """Read a record from a line of the log."""
         values = dict(line)
         failovers = values["failovers"]
         if not isinstance(failovers, list):
-            raise ValueError("the failovers are no list")
+            raise ValueError("`failovers` is not a list")
         return cls(
             nonce=str(values["req_id"]),
             outcome=str(values["outcome"]),
@@ -112,7 +112,7 @@ class Record:
 
 @dataclass(slots=True)
 class Case:
-    """Everything about one request."""
+    """All observations of one request."""
 
     ask: Ask
     attempts: list[Attempt] = field(default_factory=list)
@@ -121,17 +121,17 @@ class Case:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more can come, if all is as it should be, but the record."""
+        """Whether nothing but the record is outstanding, if the router is correct."""
         return self.seen is not None and all(each.ended is not None for each in self.attempts)
 
     @property
     def fault(self) -> str:
-        """What the last upstream that was asked did."""
+        """The kind of the last upstream act."""
         return self.attempts[-1].act.kind if self.attempts else "none"
 
 
 def error_code(body: bytes) -> str | None:
-    """The code of an error in OpenAI's shape; None when it is none."""
+    """Return the code of an error in OpenAI's format; None for anything else."""
     try:
         error = json.loads(body)["error"]
         return str(error["code"]) if set(error) == {"type", "message", "param", "code"} else None

@@ -1,4 +1,4 @@
-"""Answers with a good head whose content is wrong: errors in a stream, and nothing at all."""
+"""Responses with a valid head but invalid content: errors within a stream, and empty streams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.rigs.soak.speech import BARE_ERROR, DONE, Speech
 
 
 def _some(speech: Speech, rng: Random) -> list[Part]:
-    """The beginning of a stream, with content in it."""
+    """Return the beginning of a stream, with content."""
     pieces = speech.content()
     return [chunk(speech.opening()), *map(chunk, pieces[: rng.randint(1, len(pieces))])]
 
@@ -35,7 +35,7 @@ def _stream(
 
 
 def bare_tail(speech: Speech, stream: bool, rng: Random) -> Act:
-    """An answer that ends in an error no parser of events would see; none of it may pass."""
+    """End a response with an error outside an event; none of it may reach the client as is."""
     if not stream:
         return json_error(speech, stream, rng)
     tail = Part(chunk(BARE_ERROR).wire)
@@ -44,7 +44,7 @@ def bare_tail(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def bare_first(speech: Speech, stream: bool, rng: Random) -> Act:
-    """Nothing but such an error."""
+    """Send nothing but such an error."""
     if not stream:
         return json_error(speech, stream, rng)
     tail = Part(chunk(BARE_ERROR).wire)
@@ -52,7 +52,7 @@ def bare_first(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def error_first(speech: Speech, stream: bool, rng: Random) -> Act:
-    """Nothing but the engine's error event."""
+    """Send nothing but the engine's error event."""
     if not stream:
         return json_error(speech, stream, rng)
     parts = [chunk(speech.error_event())]
@@ -60,7 +60,7 @@ def error_first(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def error_middle(speech: Speech, stream: bool, rng: Random) -> Act:
-    """The engine's error event after some content, and a clean end."""
+    """Send the engine's error event after some content, and end cleanly."""
     if not stream:
         return json_error(speech, stream, rng)
     parts = [*_some(speech, rng), chunk(speech.error_event())]
@@ -68,7 +68,7 @@ def error_middle(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def empty(speech: Speech, stream: bool, rng: Random) -> Act:
-    """A good head, perhaps a role, and a clean end."""
+    """Send a valid head, perhaps a role, and end cleanly."""
     if not stream:
         return Act("empty", (head(speech, 200, JSON, 0),))
     parts = [chunk(speech.opening())] if rng.random() < 0.5 else []
@@ -76,13 +76,13 @@ def empty(speech: Speech, stream: bool, rng: Random) -> Act:
 
 
 def no_done(speech: Speech, stream: bool, rng: Random) -> Act:
-    """Everything but the terminator: the response itself ends cleanly."""
+    """Omit the terminator, and end the response cleanly."""
     if not stream:
         return good(speech, stream, rng)
     return _stream("no done", speech, [chunk(each) for each in speech.events() if each != DONE])
 
 
 def json_error(speech: Speech, stream: bool, rng: Random) -> Act:
-    """200, and an error as JSON."""
+    """Send status 200 and an error as JSON."""
     body = speech.error("exhausted all available targets to no avail")
     return Act("json 200", (head(speech, 200, JSON, len(body)), raw(body)))

@@ -1,4 +1,4 @@
-"""The plot of a run as SVG, written by hand: five panels over one axis of time."""
+"""The plot of a run as SVG: five panels over one time axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOURS: Final = ("#2460a7", "#27803b", "#8e44ad", "#c0392b", "#b9770e")
 
 
 def svg(samples: Sequence[Sample], title: str) -> str:
-    """Memory, descriptors, active requests, requests and failures per second, over time."""
+    """Plot memory, descriptors, active requests, requests and failures per second over time."""
     pairs = list(pairwise(samples)) or [(samples[0], samples[0])]
     times = [each.at for each in samples]
     later = [after.at for _, after in pairs]
@@ -54,7 +54,7 @@ def _x(at: float, end: float) -> float:
 
 
 def _round(value: float) -> float:
-    """The next round number from there on."""
+    """Return the next round number."""
     power: float = 10 ** floor(log10(value))
     return next(step * power for step in _STEPS if step * power >= value)
 

@@ -1,4 +1,4 @@
-"""Responses off a connection, byte by byte as they come, as strictly as RFC 9112 is written."""
+"""Strict incremental parser of responses (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _SIZE: Final = re.compile(rb"[0-9a-f]+\Z")
 
 
 class NotHttpError(Exception):
-    """The bytes are no HTTP response."""
+    """The bytes are not an HTTP response."""
 
 
 class ResponseReading:
-    """One response as far as it came.
+    """One response, possibly incomplete.
 
-    `whole`: its framing says that it is over; `rest` are then the bytes behind it.
+    `whole`: its framing shows that it has ended; `rest` holds the bytes after it.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class ResponseReading:
         self._trailing = False
 
     def field(self, name: str) -> str | None:
-        """The value of a field that may stand once at most."""
+        """Return the value of a field that may occur once at most."""
         values = self.fields.get(name, [])
         if len(values) > 1:
-            raise NotHttpError(f"{name} stands {len(values)} times")
+            raise NotHttpError(f"{name} occurs {len(values)} times")
         return values[0] if values else None
 
     def feed(self, data: bytes) -> None:
-        """More bytes of the connection. Raises `NotHttpError`."""
+        """Feed more bytes of the connection. Raise `NotHttpError` if they are invalid."""
         self._pending += data
         while not self.whole and self._step():
             pass
@@ -47,7 +47,7 @@ class ResponseReading:
             self.rest = bytes(self._pending)
 
     def _step(self) -> bool:
-        """Read on as far as one step goes; whether it went."""
+        """Parse one element; return whether there was enough data."""
         if self.status is None:
             return self._head()
         if self._chunked and self._left is None:
@@ -127,7 +127,7 @@ class ResponseReading:
         if len(self._pending) < 2:
             return False
         if self._pending[:2] != b"\r\n":
-            raise NotHttpError("no end of a chunk")
+            raise NotHttpError("a chunk without its end")
         del self._pending[:2]
         self._left = None
         return True

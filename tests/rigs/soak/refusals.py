@@ -1,4 +1,4 @@
-"""Responses that are no answers: the platform's errors, its edge's pages, heads that are none."""
+"""Error responses of the platform and its edge, and invalid heads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MALFORMED: Final[Sequence[bytes]] = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How often of a thousand, and how it is made."""
+    """The weight of an error response, of about a thousand in all, and a function that makes it."""
 
     weight: int
     make: Callable[[Speech, bool, Random], Act]
@@ -49,7 +49,7 @@ def _whole(kind: str, status: int, body: bytes, speech: Speech, rng: Random) -> 
 def _row(
     weight: int, status: int, text: str | bytes, reason: str = "", *, turns: bool | None = None
 ) -> Refusal:
-    """A refusal in JSON, or as a page of the edge's."""
+    """Return an error in JSON, or as an HTML page of the edge."""
     reasons = frozenset({reason} if reason else ())
 
     def make(speech: Speech, stream: bool, rng: Random) -> Act:
@@ -67,7 +67,7 @@ def _row(
 
 
 def _broken(speech: Speech, stream: bool, rng: Random) -> Act:
-    """An error that itself breaks off or falls silent: what was said of it decides nothing."""
+    """Send an error that is itself truncated or falls silent; its content must not matter."""
     status, text = rng.choice(((429, AT_CAPACITY), (500, NO_TARGETS), (400, "No.")))
     steps = _whole(JSON, status, speech.error(text), speech, rng)
     size = Act("", steps).wire_size
@@ -78,7 +78,7 @@ def _broken(speech: Speech, stream: bool, rng: Random) -> Act:
         status,
         ending=ending,
         whole=False,
-        # Of a chunked one the last chunk alone can be missing; then all was said.
+        # If only the last chunk is missing, the content is complete and may be classified.
         reasons=frozenset({"connection_lost", "capacity_429", "exhausted_500"}),
     )
 

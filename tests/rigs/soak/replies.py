@@ -1,4 +1,4 @@
-"""Upstream responses as parts: the bytes on the wire, and how many of them are of the body."""
+"""Upstream responses in parts: bytes on the wire, and the body bytes among them."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ class Ending(Enum):
     KEEP = "keep it"
     CLOSE = "close it"
     RESET = "reset it"
-    HANG = "say no more"
+    HANG = "send nothing more"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes on the wire; all but the first `lead` and what stands behind are of the body."""
+    """Bytes on the wire; the body begins after `lead` bytes."""
 
     wire: bytes
     body: bytes = b""
     lead: int = 0
 
     def relayed(self, sent: int) -> bytes:
-        """What of the body is in the first `sent` bytes."""
+        """Return the body within the first `sent` bytes."""
         return self.body[: max(0, sent - self.lead)]
 
     def first(self, sent: int) -> Part:
-        """The part cut after so many bytes."""
+        """Return the first `sent` bytes of the part."""
         return Part(self.wire[:sent], self.relayed(sent), self.lead)
 
 
 Step: TypeAlias = Part | float
-"""Something to say, or seconds to wait."""
+"""Bytes to send, or seconds to wait."""
 
 LAST_CHUNK: Final = Part(b"0\r\n\r\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What the upstream does with one request, and what the router may make of that.
+    """What the upstream does with one request, and what the router may do in response.
 
-    `whole`: once all was said, the response is complete and nothing is wrong with it. `reasons`:
-    those for which the router may turn to another model, apart from deadlines. `turns`: it has to,
-    while one is left; `turns_unless_byte`: unless the first byte was enough for the client.
+    `whole`: the complete act is a valid response. `reasons`: failover reasons that the act allows,
+    besides deadlines. `turns`: failover is required while a model is left; `turns_unless_byte`:
+    unless the client commits at the first byte.
     """
 
     kind: str
@@ -69,11 +69,11 @@ class Act:
 
     @property
     def wire_size(self) -> int:
-        """All bytes there are to say."""
+        """The number of bytes in all parts."""
         return sum(len(step.wire) for step in self.steps if isinstance(step, Part))
 
     def body(self, sent: int) -> bytes:
-        """The part of the body that is in the first `sent` bytes on the wire."""
+        """Return the part of the body within the first `sent` bytes on the wire."""
         found = []
         for step in self.steps:
             if isinstance(step, Part) and sent > 0:
@@ -90,7 +90,10 @@ def head(
     *fields: str,
     chunked: bool = True,
 ) -> Part:
-    """A response head that says whose answer it is; chunked unless it has a length or is told."""
+    """Return a response head that identifies the response.
+
+    It is chunked unless `length` is given or `chunked` is false.
+    """
     lines = [f"HTTP/1.1 {status} Soak", f"Content-Type: {kind}", *fields]
     lines += [f"{MODEL_FIELD}: {speech.model}", f"{NONCE_FIELD}: {speech.nonce}"]
     if length is not None:
@@ -101,18 +104,18 @@ def head(
 
 
 def chunk(data: bytes) -> Part:
-    """One chunk of a chunked body."""
+    """Return one chunk of a chunked body."""
     size = b"%x\r\n" % len(data)
     return Part(size + data + b"\r\n", data, len(size))
 
 
 def raw(data: bytes) -> Part:
-    """Bytes of a body that is not chunked."""
+    """Return bytes of a body that is not chunked."""
     return Part(data, data)
 
 
 def paced(parts: Iterable[Step], pause: float) -> tuple[Step, ...]:
-    """The parts with a pause before each but the first."""
+    """Return the parts with a pause before each but the first."""
     found: list[Step] = []
     for part in parts:
         found += [pause, part] if found and pause else [part]
@@ -120,7 +123,7 @@ def paced(parts: Iterable[Step], pause: float) -> tuple[Step, ...]:
 
 
 def cut(steps: Sequence[Step], at: int) -> tuple[Step, ...]:
-    """The first `at` bytes of what was to be said."""
+    """Return the steps up to the first `at` bytes."""
     kept: list[Step] = []
     for step in steps:
         if isinstance(step, Part):

@@ -1,4 +1,4 @@
-"""What a run says at its end: for people, for programs, and as an exit status for both."""
+"""The result of a run: for people, for programs, and as an exit status for both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMORY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that has to be so when all clients are gone."""
+    """A condition that must hold after all clients have left."""
 
     what: str
     ok: bool
@@ -30,7 +30,7 @@ class Check:
 
 @dataclass(slots=True)
 class Outcome:
-    """All that is known of a run. The tally counts requests by outcome and upstream act."""
+    """The results of a run. The tally counts requests by outcome and upstream act."""
 
     seed: int
     seconds: float
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the router did nothing wrong, and anything at all."""
+        """Whether the router handled requests, and handled all correctly."""
         return not self.violated and all(c.ok for c in self.checks) and bool(self.tally)
 
 
@@ -82,7 +82,7 @@ def _json(outcome: Outcome) -> dict[str, Any]:
 
 
 def markdown(outcome: Outcome) -> str:
-    """The report for people."""
+    """Return the report for people."""
     parts = [
         "# Soak",
         f"**{_verdict(outcome)}** Repeat with `--seed {outcome.seed}`.",
@@ -94,7 +94,7 @@ def markdown(outcome: Outcome) -> str:
             ((c.what, c.found, "ok" if c.ok else "**failed**") for c in outcome.checks),
         ),
         _MEMORY,
-        "## Requests by how they ended and what the upstream asked last had done",
+        "## Requests by how they ended and what the last upstream did",
         _tally(outcome.tally),
     ]
     for name, counter in outcome.counts.items():
@@ -105,7 +105,7 @@ def markdown(outcome: Outcome) -> str:
 
 
 def terminal(outcome: Outcome) -> str:
-    """The verdict and its figures, for people who wait for them."""
+    """Return the verdict and its figures for a terminal."""
     lines = [f"{name}: {value}" for name, value in outcome.figures.items()]
     ended: Counter[str] = Counter()
     for (how, _), count in outcome.tally.items():
@@ -119,7 +119,7 @@ def terminal(outcome: Outcome) -> str:
 
 
 def checks_of_memory(samples: Sequence[Sample], seconds: float) -> Check:
-    """Whether memory stood still."""
+    """Return the check that memory did not grow."""
     memory = memory_of(samples, seconds)
     found = " → ".join(f"{each / MB:.1f}" for each in memory.quarters) + " MB by quarters"
     found += f", at most {memory.allowed / MB:.1f} allowed" if memory.judged else ", not judged"
@@ -128,7 +128,7 @@ def checks_of_memory(samples: Sequence[Sample], seconds: float) -> Check:
 
 def _verdict(outcome: Outcome) -> str:
     if outcome.ok:
-        return "Every answer was accounted for."
+        return "Every response was correct."
     failed = sum(not each.ok for each in outcome.checks)
     return f"{outcome.violated} violations, {failed} failed checks (seed {outcome.seed})."
 

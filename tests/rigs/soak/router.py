@@ -1,4 +1,4 @@
-"""The router under test: its process, its log as it grows, and what the system says of it."""
+"""The router under test: its process, its log, and its resources in `/proc`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ERROR_BODY_TIMEOUT_MS": "500",
     "COOLDOWN_MS": "2000",
     "LIST_RETRY_MS": "2000",
-    # Full long before the second half of a run, so that memory may stand still.
+    # Bounded stores fill up before the second half of a run, so that memory can be constant.
     "STICKY_MAX_ENTRIES": "500",
     "STICKY_TTL_SECS": "60",
     "MODELS_REFRESH_MS": "1500",
@@ -47,43 +47,43 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CLIENT_BODY_TIMEOUT_MS": "3000",
     "DRAIN_TIMEOUT_MS": "5000",
 }
-"""Deadlines of seconds, so that a run of minutes meets all of them often."""
+"""Deadlines of a few seconds, so that a run of minutes reaches each of them often."""
 
 _LOUD: Final = frozenset({"error", "critical"})
 
 
 def times(**disturbances: Any) -> Times:
-    """What the judge has to know of these settings."""
+    """Return the parts of the settings that the judge needs."""
     return Times(FAILOVER_AFTER, IDLE, TOTAL, MAX_ATTEMPTS, **disturbances)
 
 
 class SoakedRouter(RouterProcess):
-    """A router with the settings of the soak; its open files and memory are read from `/proc`."""
+    """A router with the settings of the soak test; `/proc` shows its open files and memory."""
 
     def __init__(self, folder: Path, upstream_port: int) -> None:
         super().__init__("router", folder, upstream_port, SETTINGS)
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
     def descriptors(self) -> int:
-        """How many files it has open."""
+        """Return the number of open files."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def resident(self) -> int:
-        """Bytes of memory it holds."""
+        """Return the resident memory in bytes."""
         return memory([self.pid])
 
     def processor(self) -> float:
-        """Seconds of processor time it has had."""
+        """Return the processor time in seconds."""
         return cpu_seconds([self.pid])
 
 
 class LogReading:
-    """Reads the log as it grows: records go to the ledger, whatever is wrong is a violation."""
+    """Follows the log: records go to the ledger, anything unexpected is a violation."""
 
     def __init__(self, path: Path, ledger: Ledger) -> None:
         self._path = path
@@ -93,7 +93,7 @@ class LogReading:
         self.levels: Counter[str] = Counter()
 
     def read(self) -> None:
-        """Read what is new, up to the last whole line."""
+        """Read the new lines, up to the last complete one."""
         with self._path.open("rb") as log:
             log.seek(self._at)
             text = log.read()
@@ -103,13 +103,13 @@ class LogReading:
             self.line(line)
 
     def line(self, line: bytes) -> None:
-        """One line: JSON, and not an error."""
+        """Process one line: it must be JSON, and not an error."""
         self.lines += 1
         try:
             event = json.loads(line)
             level, logger = str(event["level"]), str(event["logger"])
         except (ValueError, KeyError, TypeError):
-            self._ledger.violation("log", f"a line that is not a log line: {line[:300]!r}")
+            self._ledger.violation("log", f"an invalid line in the log: {line[:300]!r}")
             return
         self.levels[level] += 1
         if logger == "autopilot.requests" and "req_id" in event:

@@ -1,4 +1,4 @@
-"""One run: upstream, router, clients, samples; then the end, and what there is to say of it."""
+"""One run: upstream, router, clients and samples, then the final checks and the report."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _WARM_UP: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is to be.
+    """The options of a run.
 
-    `faulty`: how many faults, 1 being a bad day. `last_answers`: seconds after which whoever still
-    waits for an answer leaves; `think`: between two visits of a client.
+    `faulty`: a factor on the frequency of faults. `last_answers`: seconds after which waiting
+    clients disconnect; `think`: the mean of the seconds between two visits of a client.
     """
 
     seconds: float
@@ -46,7 +46,7 @@ class Soak:
     """The parts of one run."""
 
     def __init__(self, options: Options, say: Callable[[Sample, Sequence[str]], None]) -> None:
-        """`say` is told every sample, and the violations so far."""
+        """`say` receives every sample, and the violations so far."""
         self._options = options
         self._say = say
         self._disturbances = Disturbances()
@@ -64,7 +64,7 @@ class Soak:
         self._samples: list[Sample] = []
 
     async def run(self) -> Outcome:
-        """From the first process to the last."""
+        """Run all processes, and stop them."""
         await self._upstream.open()
         watching = asyncio.create_task(self._disturbances.watch())
         try:
@@ -88,7 +88,7 @@ class Soak:
         return self._outcome(checks, lasted, share)
 
     async def _traffic(self) -> Check:
-        """Clients and faults for as long as was asked for, and the last answers."""
+        """Run clients and faults for the requested time, then wait for the last responses."""
         options = self._options
         weather = Weather(self._upstream, options.seed, min(10.0, options.seconds / 3))
         raining = asyncio.create_task(weather.live())
@@ -111,7 +111,7 @@ class Soak:
         return Check("all clients are gone", not pending, f"{len(done)} of {len(clients)}")
 
     async def _sample(self, at: float) -> None:
-        """Look at the router, and judge what is ripe."""
+        """Sample the router, and judge complete cases."""
         self._log.read()
         self._ledger.settle()
         try:
@@ -160,8 +160,8 @@ class Soak:
             "idle connections closed by the upstream": self._upstream.idle_closed,
             "upstream connections": self._upstream.accepted,
             "connections the router refused": self._crowd.unreachable,
-            "times the soak was held up": self._disturbances.stalls,
-            "longest of these (s)": round(self._disturbances.longest_stall, 2),
+            "stalls of the soak test": self._disturbances.stalls,
+            "longest stall (s)": round(self._disturbances.longest_stall, 2),
             "violations": ledger.violated,
         }
         counts = {

@@ -1,4 +1,4 @@
-"""What is measured once a second, and what the measurements of a whole run say."""
+"""Measurements taken every second, and the assessment of memory over a run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 
 MB: Final = 1024 * 1024
 SETTLING: Final = 240.0
-"""Runs shorter than this many seconds say nothing about growth: memory is still being filled."""
+"""In a run shorter than this many seconds, caches still fill, so growth is not assessed."""
 
 TOLERANCE: Final = 0.02
-"""The median of the last quarter may be above that of the third by this share, and 1 MB."""
+"""The median of the last quarter may exceed that of the third by this share, and 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment. `requests`, `attempts` and `failures` are totals since the start."""
+    """One measurement. `requests`, `attempts` and `failures` are totals since the start."""
 
     at: float
     rss: int
@@ -37,17 +37,17 @@ class Memory:
 
     @property
     def allowed(self) -> float:
-        """What the last quarter may hold at most."""
+        """The maximum allowed for the last quarter."""
         return self.quarters[2] * (1 + TOLERANCE) + MB
 
     @property
     def grows(self) -> bool:
-        """Whether it still grew in the second half."""
+        """Whether memory grew in the second half."""
         return self.judged and self.quarters[3] > self.allowed
 
 
 def memory_of(samples: Sequence[Sample], seconds: float) -> Memory:
-    """Judge the memory of a run, of which there must be a sample."""
+    """Assess the memory of a run with at least one sample."""
     quarter = len(samples) // 4
     parts = [samples[n * quarter : (n + 1) * quarter] or samples for n in range(3)]
     parts.append(samples[3 * quarter :])

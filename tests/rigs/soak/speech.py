@@ -1,4 +1,4 @@
-"""What a model says to a nonce: whoever knows both can say it again, byte by byte."""
+"""A model's response to a nonce, which nonce and model determine byte for byte."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from random import Random
 from typing import Final
 
 NONCE: Final = re.compile(rb"soak-[0-9a-f]+-\d+")
-"""Finds every nonce in an answer, its own and those that have no business there."""
+"""Matches every nonce in a response, including those of other requests."""
 
 DONE: Final = b"data: [DONE]\n\n"
 BARE_ERROR: Final = b'{"error":"Unhandled exception during response stream: soak"}'
 
-# Never repeats within a piece, so that a byte too few or too many shows.
+# The pattern does not repeat within a piece, so that a missing or surplus byte shows.
 _FILL: Final = " ".join(map(str, range(10_000, 21_000)))
 
 
 def nonce(seed: int, number: int) -> str:
-    """The nonce of a request; no other request of the run has it."""
+    """Return the nonce of a request, unique within the run."""
     return f"soak-{seed:x}-{number}"
 
 
 def filling(rng: Random, size: int) -> str:
-    """A text of so many bytes that looks like no other."""
+    """Return a pseudo-random text of this size."""
     start = rng.randrange(5_000)
     text = _FILL[start : start + size]
     while len(text) < size:
@@ -35,7 +35,7 @@ def filling(rng: Random, size: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """One model's answer to one nonce: `tokens` pieces of about `width` bytes."""
+    """One model's response to one nonce: `tokens` pieces of about `width` bytes."""
 
     nonce: str
     model: str
@@ -48,29 +48,29 @@ class Speech:
             yield f"{self.nonce} {place} é€ {filling(rng, rng.randint(0, 2 * self.width))}"
 
     def opening(self) -> bytes:
-        """The event that only names the role."""
+        """Return the event that contains only the role."""
         return self._event({"role": "assistant", "content": ""}, None)
 
     def content(self) -> list[bytes]:
-        """An event for each piece."""
+        """Return an event for each piece."""
         return [self._event({"content": piece}, None) for piece in self._pieces()]
 
     def events(self) -> list[bytes]:
-        """The whole stream, its terminator included."""
+        """Return the whole stream, including its terminator."""
         return [self.opening(), *self.content(), self._event({}, "stop"), DONE]
 
     def body(self) -> bytes:
-        """The whole answer to one who asked for no stream."""
+        """Return the unary response."""
         message = {"role": "assistant", "content": "".join(self._pieces())}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
         return self._json({"object": "chat.completion", "choices": choices})
 
     def error(self, text: str) -> bytes:
-        """An error body in the platform's envelope."""
+        """Return an error body in the platform's format."""
         return json.dumps({"detail": text, "nonce": self.nonce}).encode()
 
     def error_event(self) -> bytes:
-        """The engine's own error, as an event."""
+        """Return the engine's error event."""
         return b'data: {"object":"error","message":"soak","code":500,"nonce":"%b"}\n\n' % (
             self.nonce.encode()
         )

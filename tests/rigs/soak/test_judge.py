@@ -1,4 +1,4 @@
-"""What the judge finds nothing wrong with, and what it finds wrong upstream and in the log."""
+"""Cases that the judge accepts, and cases that it rejects because of upstream or log."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from tests.rigs.soak.replies import Ending
 
 
 class RightTests(JudgeTestCase):
-    """What a good router does."""
+    """Cases of a correct router."""
 
     def test_whole(self) -> None:
-        """A whole answer, streamed or not."""
+        """A complete response, streamed and unary."""
         for act in (streamed(speech()), plain(speech())):
             self.assert_right(case(ask(), attempt(act)), "whole")
 
     def test_cut(self) -> None:
-        """A cut stream with its error event, a cut body without, at each byte of the wire."""
+        """A truncated stream with its error event, a truncated body without, at each byte."""
         for act, outcome in ((streamed(speech()), "cut, told"), (plain(speech()), "cut")):
             first = len(act.steps[0].wire)  # type: ignore[union-attr]
             for behind in range(1, act.wire_size - first):
@@ -50,7 +50,7 @@ class RightTests(JudgeTestCase):
                 self.assert_right(found, outcome)
 
     def test_reset(self) -> None:
-        """Of what a reset follows, the end may be lost."""
+        """The end of a response may be lost before a reset."""
         act = broken(streamed(speech()), 30, Ending.RESET)
         said = attempt(act).said
         for size in range(len(said)):
@@ -59,7 +59,7 @@ class RightTests(JudgeTestCase):
             self.assert_right(case(ask(), attempt(act), body=body), "cut, told")
 
     def test_failover(self) -> None:
-        """A failure, a silence that lasted, a reused connection that was closed: then an answer."""
+        """A failure, a timeout, or a reused connection that closed; then a response."""
         good = attempt(streamed(speech(TWO)), TWO, began=3.0)
         seen: dict[str, Any] = {"first_byte": 3.1, "ended": 3.2}
         for first, reasons in (
@@ -76,20 +76,20 @@ class RightTests(JudgeTestCase):
         self.assertEqual(judge(found, refusing).complaints, ())
 
     def test_own_error(self) -> None:
-        """Nobody was left."""
+        """An error of the router after the last candidate has failed."""
         tried = [attempt(failing("connection_lost")), attempt(failing("connection_lost"), TWO)]
         reasons = ("connection_lost",) * 2
         found = own_error(ask(), "upstream_connect_error", 502, *tried, failovers=reasons)
         self.assert_right(found, "own upstream_connect_error")
 
     def test_refused(self) -> None:
-        """What has to be refused."""
+        """Requests that the router must refuse."""
         asked = ask(refused=Refused(400, "invalid_json"))
         found = own_error(asked, "invalid_json", 400, failovers=())
         self.assert_right(found, "refused 400")
 
     def test_left(self) -> None:
-        """A client that went has seen the first bytes of the answer, or none."""
+        """A client that disconnected has received a prefix of the response, or nothing."""
         said = attempt(streamed(speech())).said
         for size in (0, 1, 300):
             found = case(
@@ -97,7 +97,7 @@ class RightTests(JudgeTestCase):
             )
             self.assert_right(found, "left")
         self.assert_right(Case(ask(), [], Seen(1.0, 1.1, left=True, sent=False)), "left")
-        for behind in (40, 26):  # within an event, and behind one
+        for behind in (40, 26):  # within an event, and after one
             cut = attempt(broken(streamed(speech()), behind))
             told = case(ask(), cut).seen
             assert told is not None
@@ -106,43 +106,43 @@ class RightTests(JudgeTestCase):
 
 
 class WrongAttemptTests(JudgeTestCase):
-    """What no upstream may see, and no log may say."""
+    """Attempts that are wrong, and records that disagree."""
 
     def test_duplicate(self) -> None:
-        """The same model twice, unless a reused connection was closed before any byte."""
+        """The same model receives a request twice, although no reused connection had closed."""
         cut = broken(streamed(speech()), 40)
         again = attempt(streamed(speech()), began=1.2)
         found = case(ask(), attempt(cut), again, failovers=("connection_lost",))
         self.assert_wrong(found, "a duplicate generation")
 
     def test_after_first_byte(self) -> None:
-        """A second model although the client already had bytes."""
+        """A second model receives the request after the client's first byte."""
         second = attempt(streamed(speech(TWO)), TWO, began=1.6)
         found = case(ask(), attempt(failing()), second, failovers=("status_503",))
         self.assert_wrong(found, "after the first byte")
 
     def test_two_at_a_time(self) -> None:
-        """A second model long before the first was let go of."""
+        """A second model receives the request long before the first attempt ends."""
         first = attempt(silent(), ended=9.0, by_router=True)
         second = attempt(streamed(speech(TWO)), TWO, began=2.0)
         found = case(ask(), first, second, failovers=("failover_after",), first_byte=2.1)
         self.assert_wrong(found, "two attempts at a time")
 
     def test_never_let_go(self) -> None:
-        """An attempt that stays, whoever has left."""
+        """An attempt stays open after its client has left."""
         good = attempt(streamed(speech()))
-        self.assert_wrong(case(ask(), replace(good, ended=None)), "never let go")
+        self.assert_wrong(case(ask(), replace(good, ended=None)), "never closed")
         gone = case(ask(), replace(good, ended=20.0), left=True, whole=False)
         self.assert_wrong(gone, "outlived its client")
 
     def test_other_request(self) -> None:
-        """Bytes of the request were changed; another model was asked than was asked for."""
+        """The request was changed, or reached a model that it does not name."""
         good = attempt(streamed(speech()))
         self.assert_wrong(case(ask(), replace(good, intact=False)), "other bytes than were sent")
-        self.assert_wrong(case(ask(candidates=(TWO,)), good), "was not asked for")
+        self.assert_wrong(case(ask(candidates=(TWO,)), good), "was not requested")
 
     def test_unexplained(self) -> None:
-        """Turned away from a model that had done nothing, or for what it had not done."""
+        """A failover without a failure, or for a reason that did not occur."""
         second = attempt(streamed(speech(TWO)), TWO, began=1.2)
         for first, reason in (
             (attempt(streamed(speech())), "connection_lost"),
@@ -157,7 +157,7 @@ class WrongAttemptTests(JudgeTestCase):
         self.assertEqual(judge(found, refusing).complaints, ())
 
     def test_records(self) -> None:
-        """No record, two of them, and one that says something else."""
+        """No record, two records, and a record that disagrees."""
         good = attempt(streamed(speech()))
         right = case(ask(), good)
         record = right.records[0]

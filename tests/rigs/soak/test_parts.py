@@ -1,4 +1,4 @@
-"""The parts of the soak that everything else rests on: bytes, framing, log lines and samples."""
+"""The building blocks of the soak test: acts, framing, log lines and samples."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _OK = b"HTTP/1.1 200 OK\r\n"
 
 
 def wire_of(act: Act) -> bytes:
-    """All bytes of an act."""
+    """Return all bytes of an act."""
     return b"".join(step.wire for step in act.steps if isinstance(step, Part))
 
 
 class ActTests(SynchronousTestCase):
-    """What acts say of themselves is what is in their bytes."""
+    """The description of an act agrees with its bytes."""
 
     def test_bodies(self) -> None:
-        """Read strictly, each whole act is the body it claims, at whichever byte it is cut."""
+        """A strict parser reads the declared body from each complete act, however it is split."""
         rng, made = Random(4), 0
         while made < 60:
             act = faults.choose(speech(), rng.random() < 0.5, rng, faults.weights())
@@ -49,7 +49,7 @@ class ActTests(SynchronousTestCase):
                 self.assertEqual(kept, wire[:at])
 
     def test_the_same_again(self) -> None:
-        """A seed stands for the same requests and the same acts."""
+        """A seed determines the requests and the acts."""
         first, second = Asks(7, 3), Asks(7, 3)
         asks = [(first.next(), second.next()) for _ in range(20)]
         self.assertTrue(all(one == other for one, other in asks))
@@ -59,10 +59,10 @@ class ActTests(SynchronousTestCase):
 
 
 class ReadingTests(SynchronousTestCase):
-    """The client's parser takes no half-truths."""
+    """The client's parser is strict."""
 
     def test_not_http(self) -> None:
-        """Framing that is wrong or doubtful."""
+        """Invalid or ambiguous framing is rejected."""
         for wire in (
             b"HTTP/1.0 200 OK\r\n\r\n",
             b"HTTP/1.1 103 Early\r\n\r\n",
@@ -79,7 +79,7 @@ class ReadingTests(SynchronousTestCase):
                 ResponseReading().feed(wire)
 
     def test_rest(self) -> None:
-        """What follows a response is kept for the next one."""
+        """The bytes after a response are kept for the next one."""
         reading = ResponseReading()
         for byte in _OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n":
             self.assertFalse(reading.whole)
@@ -89,10 +89,10 @@ class ReadingTests(SynchronousTestCase):
 
 
 class LedgerTests(SynchronousTestCase):
-    """Notes that come too late, twice or from nowhere."""
+    """Observations that are late, duplicated or unknown."""
 
     def setUp(self) -> None:
-        """A ledger with one judged case in it."""
+        """Create a ledger with one judged case."""
         self.now = 0.0
         self.ledger = Ledger(TIMES, lambda: self.now)
         done = case(ask(), attempt(streamed(speech())))
@@ -109,15 +109,15 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual((self.ledger.open, self.ledger.violated), (0, 0))
 
     def test_too_late(self) -> None:
-        """A generation, and a record, of what was over."""
+        """An attempt or a record after the case was judged is a violation."""
         self.ledger.attempted(OWN, attempt(streamed(speech())))
         self.ledger.recorded(self.record)
         first, second = self.ledger.violations
-        self.assertIn("when all was over", first)
-        self.assertIn("a record too many", second)
+        self.assertIn("that had ended", first)
+        self.assertIn("a surplus record", second)
 
     def test_log(self) -> None:
-        """Lines that are records, harmless, errors, tracebacks, or no lines of a log at all."""
+        """Lines of the log: records, harmless entries, errors, tracebacks, and garbage."""
         fine = {"level": "info", "logger": "autopilot", "message": "well"}
         path = Path(self.mktemp())
         log = LogReading(path, self.ledger)
@@ -148,17 +148,17 @@ class LedgerTests(SynchronousTestCase):
 
 
 class SampleTests(SynchronousTestCase):
-    """Growth, disturbances and the plot."""
+    """Growth of memory, disturbances and the plot."""
 
     def samples(self, *megabytes: float) -> list[Sample]:
-        """Samples of these sizes, a second apart."""
+        """Return samples with these sizes, a second apart."""
         return [
             Sample(float(at), int(size * MB), 20, 5, 10 * at, 9 * at, at)
             for at, size in enumerate(megabytes)
         ]
 
     def test_memory(self) -> None:
-        """Growth in the first half is none; in the second it is, beyond the tolerance."""
+        """Growth in the first half is ignored; growth in the second counts beyond the tolerance."""
         still = self.samples(*range(50, 90), *[90.0] * 40)
         self.assertFalse(memory_of(still, 600).grows)
         growing = self.samples(*[90.0] * 40, *(90 + n / 4 for n in range(40)))
@@ -166,14 +166,14 @@ class SampleTests(SynchronousTestCase):
         self.assertFalse(memory_of(growing, 30).grows)
 
     def test_plot(self) -> None:
-        """An SVG file with a line for each measure."""
+        """The plot is an SVG file with a line for each measure."""
         text = svg(self.samples(1, 2, 3, 4), "soak")
         self.assertTrue(text.endswith("</svg>\n"))
         self.assertEqual(text.count("<polyline"), 5)
         self.assertEqual(text.count("<text"), text.count("</text>"))
 
     def test_disturbances(self) -> None:
-        """A time is disturbed if it meets one of the spans, whichever."""
+        """An interval is disturbed if it overlaps any of the spans."""
         found = Disturbances()
         for start in range(0, 100, 10):
             found.refused(start, start + 2)

@@ -1,4 +1,4 @@
-"""A soak of a few seconds, as it is run: router, upstream, clients and all."""
+"""A soak test of a few seconds, with router, upstream and clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunTests(SynchronousTestCase):
     """The command."""
 
     def test_short_run(self) -> None:
-        """It ends with status 0, and its report accounts for requests of many kinds."""
+        """It exits with status 0, and its report counts requests of many kinds."""
         if not Path("/proc/self/fd").exists():
             raise SkipTest("open files are counted in /proc")
         folder = Path(self.mktemp()).absolute()
@@ -37,5 +37,5 @@ class RunTests(SynchronousTestCase):
         self.assertEqual((report["ok"], report["violations"]), (True, []))
         self.assertGreater(report["figures"]["requests"], 20)
         self.assertGreater(len(report["tally"]), 5)
-        self.assertIn("Every answer was accounted for", (folder / "report.md").read_text())
+        self.assertIn("Every response was correct", (folder / "report.md").read_text())
         self.assertIn("<polyline", (folder / "soak.svg").read_text())

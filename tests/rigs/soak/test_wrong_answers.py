@@ -1,4 +1,4 @@
-"""Each single thing that can be wrong with an answer, and what the judge says of it."""
+"""Each single fault of a response, and the judge's complaint about it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tests.rigs.soak.notes import Case, Seen
 
 
 class WrongAnswerTests(JudgeTestCase):
-    """Answers no client may get."""
+    """Responses that no client may receive."""
 
     def test_faked_end(self) -> None:
-        """A cut answer that ends as if it were whole."""
+        """A truncated response with a clean end."""
         for act in (streamed(speech()), plain(speech())):
             cut = attempt(broken(act, 40))
             found = case(ask(), cut, whole=True, body=cut.said)
-            self.assert_wrong(found, "a clean end of a cut answer")
+            self.assert_wrong(found, "a clean end of a truncated response")
 
     def test_foreign_bytes(self) -> None:
-        """Somebody else's answer, whole or by its head, and one event of it."""
+        """A response to another request, by its head or in one event."""
         foreign = speech(nonce=FOREIGN)
         body = b"".join(foreign.events())
         good = attempt(streamed(speech()))
@@ -47,16 +47,16 @@ class WrongAnswerTests(JudgeTestCase):
         found = case(ask(), good)
         assert found.seen is not None
         fields = {**found.seen.fields, "x-soak-nonce": [FOREIGN]}
-        self.assert_wrong(case(ask(), good, fields=fields), f"the answer to {FOREIGN}")
+        self.assert_wrong(case(ask(), good, fields=fields), f"the response to {FOREIGN}")
 
     def test_other_models_bytes(self) -> None:
-        """An answer of which one event is another model's."""
+        """A response with one event of another model."""
         said = attempt(streamed(speech())).said
         mixed = said.replace(speech().content()[1], speech(TWO).content()[1])
         self.assert_wrong(case(ask(), attempt(streamed(speech())), body=mixed), "different from")
 
     def test_bytes_lost_or_doubled(self) -> None:
-        """A byte too few, an event too many, anywhere; in a whole answer and in a cut one."""
+        """A missing byte or a surplus event, in complete and in truncated responses."""
         good, cut = attempt(streamed(speech())), attempt(broken(streamed(speech()), 40))
         event = speech().content()[1]
         for at in range(0, len(cut.said), 17):
@@ -69,27 +69,30 @@ class WrongAnswerTests(JudgeTestCase):
         self.assert_wrong(case(ask(), good, body=good.said * 2), "different from byte")
 
     def test_no_error_event(self) -> None:
-        """A cut stream that does not say so; and one said to be cut that was not, or after DONE."""
+        """A truncated stream without an error event; a superfluous error event."""
         cut = attempt(broken(streamed(speech()), 40))
         self.assert_wrong(case(ask(), cut, body=cut.said), "no error event")
         self.assert_wrong(case(ask(), cut, body=cut.said + EVENT), "inside another event")
         done = attempt(broken(streamed(speech()), 1))
-        self.assert_wrong(case(ask(), done, body=done.said + EVENT), "behind [DONE]")
+        self.assert_wrong(case(ask(), done, body=done.said + EVENT), "after [DONE]")
         good = attempt(streamed(speech()))
-        self.assert_wrong(case(ask(), good, body=good.said + EVENT, whole=False), "whole answer")
+        self.assert_wrong(
+            case(ask(), good, body=good.said + EVENT, whole=False),
+            "complete response was truncated",
+        )
         plain_cut = attempt(broken(plain(speech()), 9))
         told = plain_cut.said + b"\n\n" + EVENT
         self.assert_wrong(case(ask(), plain_cut, body=told), "different from byte")
 
     def test_lost_before_the_event(self) -> None:
-        """A blank line that was the answer's own is not taken for the router's."""
+        """The response's own blank line does not count as the router's."""
         said = b"data: 1\n\ndata: 2\n\n"
         self.assertTrue(cut_stream(said[:-2] + EVENT, said, lossy=False))
         self.assertTrue(cut_stream(said + b"\n\n" + EVENT, said, lossy=False))
         self.assertFalse(cut_stream(said + EVENT, said, lossy=False))
 
     def test_left(self) -> None:
-        """Nothing but the first bytes of the answer, and of an error event where there is one."""
+        """A disconnected client has a prefix of the response, and perhaps of an error event."""
         good, cut = attempt(streamed(speech())), attempt(broken(streamed(speech()), 40))
         for tried, body in (
             (good, good.said[:300] + EVENT[:20]),
@@ -101,19 +104,19 @@ class WrongAnswerTests(JudgeTestCase):
             self.assert_wrong(found, "different from byte")
 
     def test_complete(self) -> None:
-        """Whoever asked for complete answers only sees no cut one."""
+        """A client that requested complete responses receives no truncated one."""
         cut = attempt(broken(streamed(speech()), 40))
-        self.assert_wrong(case(ask(commit="complete"), cut), "it was to be complete")
+        self.assert_wrong(case(ask(commit="complete"), cut), "commit was `complete`")
 
     def test_let_go(self) -> None:
-        """The router ends an answer that was still coming."""
+        """The router ends a response that was still arriving."""
         act = streamed(speech())
         early = attempt(act, sent=act.wire_size // 2, played=False, by_router=True)
-        self.assert_wrong(case(ask(), early), "still coming")
+        self.assert_wrong(case(ask(), early), "still arriving")
         self.assert_right(case(ask(), replace(early, ended=4.0)), "cut, told")
 
     def test_own_error(self) -> None:
-        """An error with a candidate left, for another reason than it says, or of no kind at all."""
+        """An error with a candidate left, with the wrong reason, or of an unknown kind."""
         tried = attempt(failing("connection_lost"))
         lost = ("connection_lost",)
         for code, status, complaint in (
@@ -126,7 +129,7 @@ class WrongAnswerTests(JudgeTestCase):
             self.assert_wrong(found, complaint)
 
     def test_failure_relayed(self) -> None:
-        """A failure the client sees although another model was left."""
+        """A failure relayed although another model was left."""
         self.assert_wrong(case(ask(), attempt(failing())), "relayed with candidates left")
 
     def test_fields(self) -> None:
@@ -144,7 +147,7 @@ class WrongAnswerTests(JudgeTestCase):
             self.assertTrue(judge(case(ask(), good, fields=fields), TIMES).complaints, name)
 
     def test_refused(self) -> None:
-        """What has to be refused gets another error, or reaches the upstream."""
+        """A refused request gets another error, or reaches the upstream."""
         asked = ask(refused=Refused(400, "invalid_json"))
         other = own_error(asked, "unknown_model", 400, failovers=())
         self.assert_wrong(other, "expected 400 invalid_json")
@@ -152,7 +155,7 @@ class WrongAnswerTests(JudgeTestCase):
         self.assert_wrong(passed, "reached the upstream")
 
     def test_nothing(self) -> None:
-        """No answer, none that ends, and none that is HTTP."""
-        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0)), "without an answer")
-        self.assert_wrong(Case(ask(), [], Seen(1.0, 60.0, late=True)), "reasonable time")
-        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0, wrong="?")), "no HTTP")
+        """No response, one that never ends, and one that is not HTTP."""
+        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0)), "without a response")
+        self.assert_wrong(Case(ask(), [], Seen(1.0, 60.0, late=True)), "did not end in time")
+        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0, wrong="?")), "not HTTP")

@@ -1,4 +1,4 @@
-"""The upstream: a server that plays an act for each request and notes what it did."""
+"""The upstream: performs an act for each request and records what it did."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BACKLOG: Final = 1024
 
 
 class Upstream:
-    """Listens on one port, now and then not at all. Its acts follow from seed, nonce and model."""
+    """Listens on one port, with outages. Its acts depend on seed, nonce and model."""
 
     def __init__(
         self, port: int, seed: int, ledger: Ledger, disturbances: Disturbances, faulty: float
@@ -45,7 +45,7 @@ class Upstream:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Take connections."""
+        """Accept connections."""
         listening = socket.create_server((HOST, self.port), backlog=_BACKLOG)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
@@ -53,7 +53,7 @@ class Upstream:
         )
 
     async def refuse(self, seconds: float) -> None:
-        """Take no connections for so long."""
+        """Refuse connections for some seconds."""
         began = monotonic()
         self.refusals += 1
         self._stop()
@@ -62,7 +62,7 @@ class Upstream:
         self._disturbances.refused(began, monotonic())
 
     def close(self) -> None:
-        """End, and every connection with it."""
+        """Stop listening and close every connection."""
         self._stop()
         for each in list(self.connections):
             each.drop()
@@ -74,7 +74,7 @@ class Upstream:
 
 
 class Connection(asyncio.Protocol):
-    """One connection of the router's: requests one after another, an act for each."""
+    """One connection of the router: an act for each request, one after the other."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._full = False
         self._requests = 0
 
-    # -- what asyncio calls
+    # -- callbacks of asyncio
 
     def connection_made(self, transport: Any) -> None:
         """See `asyncio.Protocol`."""
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._full = False
         if self._timer is None and self._act is not None:
-            # Not from within: a transport closed while it reports this is closed twice.
+            # Not synchronously: closing a transport within this callback closes it twice.
             self._timer = asyncio.get_running_loop().call_soon(self._play)
 
     def data_received(self, data: bytes) -> None:
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
             self._generate(body)
 
     def _generate(self, body: bytes) -> None:
-        """Answer as the model that is named, to the nonce that is named."""
+        """Respond as the requested model, to the nonce in the request."""
         ledger = self._upstream.ledger
         try:
             asked = json.loads(body)
@@ -172,11 +172,11 @@ class Connection(asyncio.Protocol):
         self._play()
 
     def _play(self) -> None:
-        """Say what is to be said, up to the next pause or until no more can be taken."""
+        """Send the act up to the next pause, or until the transport is full."""
         self._timer = None
         while self._steps and not self._full:
             if self._transport.is_closing():
-                return  # the router has gone
+                return  # the router has closed
             step = self._steps.popleft()
             if not isinstance(step, Part):
                 self._timer = asyncio.get_running_loop().call_later(step, self._play)
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
                 self._rest()
 
     def _rest(self) -> None:
-        """Wait for another request, on a bad day not for long."""
+        """Wait for another request; while faults are active, sometimes not for long."""
         if self._received:
             self._read()
             return

@@ -1,4 +1,4 @@
-"""The bad day itself: when the upstream refuses connections, and when all is well again."""
+"""Outages of the upstream during a run, and their end."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tests.rigs.soak.upstream import Upstream
 
 
 class Weather:
-    """Lets the upstream refuse connections for moments; `clear` ends that and mends the feeds."""
+    """Interrupts the upstream at random times; `clear` ends that and restores the feeds."""
 
     def __init__(self, upstream: Upstream, seed: int, every: float) -> None:
-        """`every`: seconds between two such moments, on average."""
+        """`every` is the mean of the seconds between two outages."""
         self._upstream = upstream
         self._rng = Random(f"weather/{seed}")
         self._every = every
         self._clear = asyncio.Event()
 
     async def live(self) -> None:
-        """Until it is clear."""
+        """Cause outages until cleared."""
         self._upstream.feeds.calm = False
         while not self._clear.is_set():
             with suppress(TimeoutError):
@@ -32,5 +32,5 @@ class Weather:
         self._upstream.feeds.calm = True
 
     def clear(self) -> None:
-        """The day is over."""
+        """Stop causing outages."""
         self._clear.set()
