@@ -1,6 +1,6 @@
-"""The live check: what the platform does now, beside what the stand-in says it does.
+"""The live check: compares the platform with the stub backend.
 
-`python -m tests.rigs.live` (or `make live`) makes a few dozen slow, tiny calls with the key in
-`CHUTES_API_KEY`, plays each of them on the stand-in too, and leaves redacted captures and the
-differences in `logs/live/`. Without a key it says what it would do and touches no network.
+`python -m tests.rigs.live` (or `make live`) makes a few dozen slow, small calls with the key in
+`CHUTES_API_KEY`, repeats each on the stub, and writes redacted captures and the differences to
+`logs/live/`. Without a key it prints the planned calls and uses no network.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.live`: the live check; without a key, what it would do."""
+"""`python -m tests.rigs.live`: runs the live check, or prints its plan if there is no key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Do it, or say it; the exit status."""
+    """Run the check or print the plan; return the exit status."""
     options, dry_run = parse(arguments)
     try:
         key = take_key(os.environ)
@@ -33,7 +33,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _play(options: Options, key: Key) -> int:
-    """Do it. Twisted is imported no earlier: who only asks what would be done needs no reactor."""
+    """Run the check.
+
+    Twisted is imported only here, because the plan needs no reactor.
+    """
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 

@@ -1,4 +1,4 @@
-"""One request, as a value that can be sent to the platform and to the stand-in alike."""
+"""A request as a value, which can be sent to the platform and to the stub alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIELDS: Mapping[str, str] = {"/v1/responses": "max_output_tokens"}
 
 
 class Host(StrEnum):
-    """Who is asked."""
+    """The host to which a request is sent."""
 
     LLM = "llm"
     API = "api"
@@ -24,7 +24,7 @@ class Host(StrEnum):
 
 
 class Auth(StrEnum):
-    """Who one says one is."""
+    """The kind of credentials."""
 
     KEY = "key"
     NONE = "none"
@@ -37,7 +37,7 @@ class Auth(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """`path` may have gaps that `fill` fills; a capture shows the gaps."""
+    """A request. `path` may have placeholders, which `fill` replaces; a capture shows them."""
 
     host: Host = Host.LLM
     method: str = "POST"
@@ -50,11 +50,11 @@ class Ask:
 
     @property
     def target(self) -> str:
-        """The path and query that are sent."""
+        """The path and query to send."""
         return self.path.format(**self.fill)
 
     def as_json(self) -> dict[str, Any]:
-        """For a capture: no value of the request's, and no id."""
+        """Return the request for a capture, without values of the body and without ids."""
         return {
             "host": self.host.value,
             "method": self.method,
@@ -66,7 +66,10 @@ class Ask:
 
 
 def tiny(model: Any, *, path: str = CHAT, stream: bool | None = False, **members: Any) -> bytes:
-    """A request for a few tokens. The same at every call: equal requests are billed less."""
+    """Return a request for a few tokens.
+
+    It is the same at each call, because the platform bills repeated requests less.
+    """
     body: dict[str, Any] = {"model": model}
     if path == "/v1/completions":
         body["prompt"] = "Say OK."

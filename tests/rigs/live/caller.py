@@ -1,4 +1,4 @@
-"""Makes calls, with treq. Everything that leaves this program for a platform leaves it here."""
+"""Makes calls with treq. Every byte sent to a platform passes through this module."""
 
 from __future__ import annotations
 
@@ -33,15 +33,18 @@ _BAD_CREDENTIALS: Mapping[Auth, str] = {
 
 
 class BadBaseError(ValueError):
-    """An address that a key must not be sent to."""
+    """An address to which a key must not be sent."""
 
 
 class NoAnswerError(Exception):
-    """The call came to nothing; the text names the kind of failure and nothing else."""
+    """A call without a response; the text names only the kind of failure."""
 
 
 def checked_base(text: str) -> str:
-    """An origin to send a key to: https, or this machine. Raises BadBaseError."""
+    """Return the origin; a key may be sent to https, or to this machine.
+
+    Raise BadBaseError for anything else.
+    """
     parts = urlsplit(text)
     local = parts.hostname in _LOOPBACK
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
@@ -52,12 +55,12 @@ def checked_base(text: str) -> str:
 
 
 def is_local(base: str) -> bool:
-    """Whether a base is on this machine."""
+    """Return whether a base URL refers to this machine."""
     return urlsplit(base).hostname in _LOOPBACK
 
 
 class Caller:
-    """Asks one side: `bases` says where its hosts are, `key` is sent to those and to no other."""
+    """Makes calls to one side. `bases` are its hosts; only they receive `key`."""
 
     def __init__(
         self, reactor: Any, bases: Mapping[Host, str], key: Key, admission: Admission
@@ -68,11 +71,11 @@ class Caller:
         self.admission = admission
 
     def add(self, host: Host, base: str) -> None:
-        """Know one more host."""
+        """Add a host."""
         self._bases[host] = checked_base(base)
 
     async def ask(self, ask: Ask, seconds: float = CALL_SECONDS) -> Reply:
-        """The answer, when its turn has come. Raises ClosedError, NoAnswerError."""
+        """Make a call when it is admitted. Raise ClosedError or NoAnswerError."""
         return await self.admission.run(lambda: self._call(ask, seconds))
 
     async def _call(self, ask: Ask, seconds: float) -> Reply:
@@ -131,7 +134,7 @@ class Caller:
 
 @implementer(IAgent)
 class _PlainAgent:
-    """An agent that keeps the head as it came: treq hides what it decodes."""
+    """An agent that keeps the head as received, where treq hides a content encoding."""
 
     def __init__(self, reactor: Any, seconds: float, encoding: bytes) -> None:
         pool = HTTPConnectionPool(reactor, persistent=False)
@@ -146,7 +149,7 @@ class _PlainAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        """Send it as it is, but for the encodings that are asked for."""
+        """Send the request with the requested content encodings only."""
         headers = Headers() if headers is None else headers.copy()
         headers.setRawHeaders(b"accept-encoding", [self._encoding])
         return self._agent.request(method, uri, headers, bodyProducer).addCallback(self._note)
@@ -157,7 +160,7 @@ class _PlainAgent:
 
 
 class _Body(Protocol):
-    """Gathers a body up to a limit; `over` fires with how it ended."""
+    """Collects a body up to a limit; `over` fires with the way it ended."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -165,7 +168,7 @@ class _Body(Protocol):
         self.over: Deferred[str] = Deferred(lambda _: None)
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep it, unless it is too much."""
+        """Add data, up to the limit."""
         self._size += len(data)
         if self._size <= LARGEST:
             self._pieces.append(data)
@@ -173,7 +176,7 @@ class _Body(Protocol):
             self.over.callback(self.give_up("too long"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The end, one way or another."""
+        """Report how the body ended."""
         if self.over.called:
             return
         if reason.check(ResponseDone):
@@ -184,21 +187,21 @@ class _Body(Protocol):
             self.over.callback("cut")
 
     def give_up(self, how: str) -> str:
-        """Stop listening to it, at once: what is not read is still paid for."""
+        """Abort the connection at once, because unread tokens are billed too."""
         transport: Any = self.transport
-        # The transport that a body gets cannot abort; what it stands for can.
+        # The transport of a body protocol cannot abort; the one behind it can.
         transport = getattr(transport, "_producer", transport)
         if transport is not None:
             getattr(transport, "abortConnection", transport.loseConnection)()
         return how
 
     def data(self) -> bytes:
-        """What came."""
+        """The data received."""
         return b"".join(self._pieces)
 
 
 def _kinds(problem: BaseException) -> str:
-    """The names of what went wrong: texts of errors may quote what was sent."""
+    """Return the types of the failures only: the texts of errors may quote what was sent."""
     reasons = getattr(problem, "reasons", ())
     inner = [type(each.value).__name__ for each in reasons if isinstance(each, Failure)]
     return ", ".join((type(problem).__name__, *inner))

@@ -1,4 +1,4 @@
-"""Which models play which part. Names are never written here: they come from the catalog."""
+"""Selects a model for each role. Names are never in the code; they come from the catalog."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ NO_CHUTE = "00000000-0000-5000-8000-000000000000"
 
 
 class NoSuchModelError(Exception):
-    """The catalog has nobody for a part; the text says which."""
+    """The catalog has no model for a role; the text names the role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One entry of the catalog, with what the utilization feed says of it."""
+    """A catalog entry, with its record in the utilization feed."""
 
     name: str
     chute_id: str
@@ -31,9 +31,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """The models of one side, those that will most likely answer first.
+    """The models of one side, those most likely to respond first.
 
-    `alone`: there is but one, and it plays every part.
+    `alone`: the only model, which takes every role.
     """
 
     models: tuple[Model, ...]
@@ -41,33 +41,33 @@ class Cast:
     alone: bool = False
 
     def usual(self) -> Model:
-        """The model that is asked when it does not matter which."""
+        """The default model."""
         return self._first("any model", lambda _: True)
 
     def second(self) -> Model:
-        """Another model than the usual one."""
+        """Return a model other than the default."""
         if len(self.models) < 2:
             raise NoSuchModelError("the catalog has no second model")
         return self.models[1]
 
     def by(self, engine: str) -> Model:
-        """A model that runs on this engine."""
+        """Return a model that runs on this engine."""
         return self._first(f"a model on {engine}", lambda each: each.engine == engine)
 
     def tee(self) -> Model:
-        """A model of confidential compute."""
+        """Return a model in a TEE."""
         return self._first("a TEE model", lambda each: each.tee)
 
     def not_tee(self) -> Model:
-        """A model without it."""
+        """Return a model that is not in a TEE."""
         return self._first("a model that is not TEE", lambda each: not each.tee)
 
     def played_by(self, model: Model) -> Cast:
-        """A cast in which one model plays every part."""
+        """Return a cast in which one model takes every role."""
         return Cast((model, model), self.nonce, alone=True)
 
     def named(self, name: str) -> Model:
-        """The model of that name."""
+        """Return the model with this name."""
         return self._first("a model of that name", lambda each: each.name == name)
 
     def _first(self, part: str, fits: Callable[[Model], bool]) -> Model:
@@ -78,7 +78,10 @@ class Cast:
 
 
 def cast_from(catalog: Any, utilization: Any, nonce: str) -> Cast:
-    """The cast of a catalog. Models with free slots come first, cheap ones before dear ones."""
+    """Return the cast of a catalog.
+
+    Models with free slots come first, and cheap ones before expensive ones.
+    """
     loads = {each["chute_id"]: each for each in _objects(utilization) if "chute_id" in each}
     entries = catalog.get("data") if isinstance(catalog, dict) else None
     models = [_model(each, loads) for each in _objects(entries) if isinstance(each.get("id"), str)]
@@ -87,7 +90,7 @@ def cast_from(catalog: Any, utilization: Any, nonce: str) -> Cast:
 
 
 def _unlikely(model: Model) -> int:
-    """0 for a model that will most likely answer, 2 for one that will most likely not."""
+    """Return 0 for a model that will probably respond, up to 2 for one that will probably not."""
     if model.instances == 0:
         return 2
     return int(model.busy > 0.8)

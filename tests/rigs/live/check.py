@@ -1,4 +1,4 @@
-"""One thing to look at: which request, and what it costs."""
+"""One check: its request, and what it costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tests.rigs.live.ask import Ask
 from tests.rigs.live.cast import Cast
 
-# Scenarios of good answers: any model may run on either engine, and think or not.
+# Scenarios with valid responses: a model may run on either engine, with reasoning or without.
 ANY_MODEL = ("ok", "ok-vllm", "reasoning", "reasoning-vllm")
 
 
@@ -27,8 +27,9 @@ class Cost(StrEnum):
 class Check:
     """One call to the platform.
 
-    `likes`: scenarios of the stand-in whose answer would be as good as the usual one. `facts`:
-    what else the parsed answer tells, in numbers and our own words. `on_request`: only with --only.
+    `likes`: stub scenarios whose response is accepted as well as the usual one. `facts`: derives
+    further facts from the parsed response, as numbers and fixed text. `on_request`: runs only with
+    --only.
     """
 
     id: str

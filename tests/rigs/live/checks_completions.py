@@ -1,4 +1,4 @@
-"""Checks that make a model say a few tokens."""
+"""Checks that make a model generate a few tokens."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _both(cast: Cast) -> str:
 
 
 def _without_suffix(cast: Cast) -> str:
-    """A TEE model's name without its suffix, if nobody is called so."""
+    """Return a TEE model's name without its suffix, if no model has that name."""
     if cast.alone:
         return cast.usual().name
     names = {each.name for each in cast.models}

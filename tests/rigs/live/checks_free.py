@@ -15,12 +15,12 @@ NONCE = "?nonce={nonce}"
 
 
 def catalog(_cast: Cast, *, query: str = "", auth: Auth = Auth.NONE) -> Ask:
-    """The catalog, with compression welcome."""
+    """Return a request for the catalog that accepts compression."""
     return Ask(method="GET", path=MODELS + query, auth=auth, compressed=True)
 
 
 def feed(_cast: Cast) -> Ask:
-    """The utilization feed, with compression welcome."""
+    """Return a request for the utilization feed that accepts compression."""
     return Ask(
         host=Host.API, method="GET", path="/chutes/utilization", auth=Auth.NONE, compressed=True
     )

@@ -1,4 +1,4 @@
-"""Checks that the platform refuses before any model says a word."""
+"""Checks that the platform refuses requests before a model generates a token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONG_PROMPT = 160_000
 
 
 def _chat(cast: Cast, *, auth: Auth = Auth.KEY, stream: bool = False, **members: Any) -> Ask:
-    """The usual request with some members changed."""
+    """Return the usual request with some members changed."""
     return Ask(auth=auth, body=tiny(cast.usual().name, stream=stream, **members))
 
 
@@ -25,7 +25,7 @@ def _null_stream(cast: Cast) -> Ask:
 
 
 def _for(_cast: Cast, *, model: Any, path: str = CHAT) -> Ask:
-    """The usual request for a model of any kind."""
+    """Return the usual request for a model of some kind."""
     return Ask(path=path, body=tiny(model, path=path))
 
 
@@ -50,7 +50,7 @@ def _overlong(cast: Cast) -> Ask:
 
 
 def _root(cast: Cast) -> Ask:
-    """The name of a model's weights, where nobody is called so."""
+    """Return the name of a model's weights, if no model has that name."""
     names = {each.name for each in cast.models}
     root = next((each.root for each in cast.models if each.root not in names), None)
     if root is None:
@@ -66,7 +66,7 @@ CHECKS: tuple[Check, ...] = (
     _refused("auth-wrong", "a bearer that is neither key nor JWT", partial(_chat, auth=Auth.WRONG)),
     _refused("auth-malformed", "a key without its parts", partial(_chat, auth=Auth.MALFORMED),
              on_request=True),
-    _refused("auth-unknown", "a key that nobody has", partial(_chat, auth=Auth.UNKNOWN),
+    _refused("auth-unknown", "a key of no account", partial(_chat, auth=Auth.UNKNOWN),
              likes=("401-unknown",), on_request=True),
     _refused("unknown-model", "a model that does not exist", partial(_for, model=NOBODY)),
     _refused("unknown-list", "a list of models that do not exist",
@@ -98,7 +98,7 @@ CHECKS: tuple[Check, ...] = (
           build=_overlong, likes=("400-context", "400-context-sglang"), on_request=True),
 )  # fmt: skip
 
-# Probably answered by the edge, and the last call of a run: the edge's limit ends it.
+# The edge probably answers this call, and its rate limit ends the run, so it comes last.
 LAST: tuple[Check, ...] = (
     _refused("anonymous", "a call without a key", partial(_chat, auth=Auth.NONE)),
 )

@@ -1,4 +1,4 @@
-"""Checks through a router of ours: what a client of it sees when the platform is the real one."""
+"""Checks through the router: what its client receives from the real platform."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def _both(cast: Cast) -> str:
 
 
 def _alias(cast: Cast) -> str:
-    """The alias; with one model for every part that model, since the alias would take another."""
+    """Return a request for the alias, or for the model that takes every role, if there is one."""
     return cast.usual().name if cast.alone else ALIAS
 
 
 def _tee_only(cast: Cast) -> Ask:
-    """The alias among TEE models; one model for every part need not be one."""
+    """Return a request for the alias among TEE models, even if one model takes every role."""
     headers = () if cast.alone else (("X-TEE-Only", "true"),)
     return Ask(host=Host.ROUTER, headers=headers, body=tiny(_alias(cast)))
 
@@ -61,5 +61,6 @@ CHECKS: tuple[Check, ...] = (
           build=_tee_only, likes=ANY_MODEL),
     _relayed("engine-error", "the engine's own error", _usual, cost=Cost.REFUSED,
              members={"temperature": -5}, likes=("400-engine-object",)),
-    _relayed("auth-wrong", "a bearer that is no key", _usual, cost=Cost.REFUSED, auth=Auth.WRONG),
+    _relayed("auth-wrong", "a bearer token that is not a key", _usual, cost=Cost.REFUSED,
+             auth=Auth.WRONG),
 )  # fmt: skip

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def parse(arguments: Sequence[str]) -> tuple[Options, bool]:
-    """The options, and whether to say only what would be done; exits for a bad command line."""
+    """Return the options, and whether to print the plan only; exit on an invalid command line."""
     parser = _parser()
     given = parser.parse_args(arguments)
     bases = _bases(given)
@@ -39,7 +39,10 @@ def parse(arguments: Sequence[str]) -> tuple[Options, bool]:
 
 
 def _bases(given: argparse.Namespace) -> dict[Host, str]:
-    """Where the hosts are. One that is given stands for all: no key goes to two places."""
+    """Return the base URLs.
+
+    A given one replaces all of them, so that a key is never sent to two platforms.
+    """
     usual = Settings()
     return {
         Host.LLM: given.base_url or usual.backend_base_url,
@@ -61,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ID",
-        help="play this check, or those of this row; repeatable",
+        help="run this check, or those of this row; repeatable",
     )
-    add("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    add("--dry-run", action="store_true", help="print the plan and exit")
     add("--calls", type=_calls, default=HARD_CAP, help=f"at most; never more than {HARD_CAP}")
     add("--pace", type=_seconds, default=PACE, help="seconds between two calls")
     for name, what in (

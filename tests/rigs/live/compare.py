@@ -1,4 +1,4 @@
-"""What the platform did otherwise than the stand-in. Both are looked at only after redaction."""
+"""Compares the platform's response with the stub's, both already redacted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tests.rigs.live.events import COMMENT, DONE, Stream
 from tests.rigs.live.observe import Observation
 from tests.rigs.live.skeleton import Facts, Skeleton, merged
 
-# Of the connection, of the way to the platform, or of the stand-in itself.
+# Headers of the connection, of proxies on the path, or of the stub itself.
 NOT_COMPARED = frozenset({
     "age", "alt-svc", "connection", "content-encoding", "content-length", "date", "keep-alive",
     "server", "strict-transport-security", "transfer-encoding", "vary", "via",
     "x-stub-body-sha256", "x-stub-model", "x-request-id",
 })  # fmt: skip
-# A model has something to say or thinks first, as it likes; some say their role apart.
+# A model may generate content or reasoning first; some send the role in an event of its own.
 BY_CHANCE = frozenset({"content", "reasoning", "tool call", "empty", COMMENT})
 TEXTS = frozenset({"detail", "error", "message", "msg", "object"})
 MEMBER_PATHS = "body"
@@ -23,7 +23,7 @@ MEMBER_PATHS = "body"
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One difference: where, what the stand-in says, what was seen."""
+    """One difference: its place, the stub's value, and the platform's."""
 
     field: str
     stub: str
@@ -31,7 +31,7 @@ class Delta:
 
 
 def compare(seen: Observation, expected: Sequence[Observation]) -> list[Delta]:
-    """The differences between an answer and what the stand-in may answer to the same."""
+    """Return the differences between a response and the stub's possible responses."""
     first = expected[0]
     found = list(_heads(seen, first))
     if (seen.status < 400) != (first.status < 400):
@@ -62,7 +62,7 @@ def _heads(seen: Observation, stub: Observation) -> Iterator[Delta]:
 
 
 def _said_instead(seen: Observation) -> Iterator[Delta]:
-    """Of an answer of quite another kind only what it is, and what it says."""
+    """Describe a response of another kind by its kind and its text only."""
     yield Delta("body", "another kind of answer", seen.body)
     detail = seen.skeleton.get("$.detail")
     if detail is not None and detail.texts:
@@ -75,7 +75,7 @@ def _texts(seen: str | None, stub: str | None) -> Iterator[Delta]:
 
 
 def shape_deltas(where: str, seen: Skeleton, stub: Skeleton) -> Iterator[Delta]:
-    """New members, members gone for good, types and texts that the stand-in does not know."""
+    """Return new members, missing members, and types and texts that the stub does not have."""
     odd: list[str] = []
     for path in sorted(seen.keys() | stub.keys()):
         if any(path.startswith((f"{each}.", f"{each}[")) for each in odd):
@@ -103,7 +103,7 @@ def _facts(where: str, path: str, seen: Facts, stub: Facts) -> Iterator[Delta]:
 
 
 def _reached(path: str, other: Skeleton) -> bool:
-    """Whether the other side has what this path is a part of, so that it could have had it."""
+    """Return whether the other side has the parent of this path."""
     if path == "$":
         return True
     if path.endswith("[]"):
@@ -131,7 +131,7 @@ def _streams(seen: Stream, stubs: Sequence[Stream]) -> Iterator[Delta]:
 
 
 def _sure(kinds: Sequence[str]) -> list[str]:
-    """The kinds that do not depend on what the model felt like."""
+    """Return the kinds that do not depend on the model's choice."""
     return [kind for kind in kinds if kind not in BY_CHANCE]
 
 

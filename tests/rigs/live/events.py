@@ -1,4 +1,4 @@
-"""A stream as a sequence of kinds of events, each kind with its skeleton."""
+"""A stream as a sequence of kinds of events, with a skeleton of each kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMENT = "comment"
 
 @dataclass(slots=True)
 class Stream:
-    """`kinds` in order, repeats told once; `shapes` by kind; `ids` is how many chunk ids came."""
+    """`kinds` in order, without repetitions; `shapes` by kind; `ids` is the number of chunk ids."""
 
     kinds: list[str] = field(default_factory=list)
     shapes: dict[str, Skeleton] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Stream:
 
 
 def read_stream(body: bytes, redactor: Redactor) -> Stream:
-    """What kinds of events a stream was made of."""
+    """Return the kinds of events in a stream."""
     stream = Stream()
     values: dict[str, list[Any]] = {}
     ids: set[str] = set()
@@ -50,7 +50,7 @@ def read_stream(body: bytes, redactor: Redactor) -> Stream:
 
 
 def blocks(body: bytes) -> Iterator[tuple[str, str]]:
-    """The `event` name and the data of each block; comments and bare text have marks for names."""
+    """Yield the name and the data of each block; comments and bare text have special names."""
     text = body.decode("utf-8", "replace").replace("\r\n", "\n")
     for block in text.split("\n\n"):
         lines = [each for each in block.split("\n") if each]
@@ -81,7 +81,7 @@ def _read(name: str, data: str) -> tuple[str, Any]:
 
 
 def chunk_kind(value: Any) -> str:
-    """What one chunk of a completion is there for."""
+    """Return the purpose of a completion chunk."""
     if not isinstance(value, dict):
         return "other"
     if "error" in value:

@@ -1,4 +1,4 @@
-"""What else an answer tells, as numbers in sentences of ours: never a word of the answer's."""
+"""Further facts about a response: numbers in fixed sentences, without any text of the response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RATIOS = ("utilization_current", "utilization_5m", "utilization_15m", "utilizat
 
 
 def catalog_facts(value: Any, _cast: Cast) -> list[str]:
-    """How many models of which kind there are."""
+    """Count the models of each kind."""
     entries = _objects(value.get("data") if isinstance(value, dict) else None)
     names = [str(each.get("id", "")) for each in entries]
     tee = [each for each in entries if each.get("confidential_compute") is True]
@@ -32,7 +32,7 @@ def catalog_facts(value: Any, _cast: Cast) -> list[str]:
 
 
 def feed_facts(value: Any, cast: Cast, now: datetime | None = None) -> list[str]:
-    """How old the feed is, and how it keeps to its ranges."""
+    """Report the age of the feed, and values outside their ranges."""
     records = _objects(value)
     stamps = sorted({str(each.get("timestamp")) for each in records})
     ratios = [each.get(name) for each in records for name in _RATIOS]
@@ -49,7 +49,7 @@ def feed_facts(value: Any, cast: Cast, now: datetime | None = None) -> list[str]
 
 
 def evidence_facts(value: Any, _cast: Cast) -> list[str]:
-    """How many instances gave evidence."""
+    """Count the instances with evidence."""
     if not isinstance(value, dict):
         return []
     given, failed = _objects(value.get("evidence")), value.get("failed_instance_ids")
@@ -61,7 +61,7 @@ def evidence_facts(value: Any, _cast: Cast) -> list[str]:
 
 
 def _quote_kind(quote: Any) -> str:
-    """What the first eight bytes of a quote say it is."""
+    """Return the kind of a quote from its first eight bytes."""
     try:
         head = base64.b64decode(str(quote)[:12], validate=True)[:8]
         version, key, tee = struct.unpack("<HHI", head)
@@ -71,14 +71,14 @@ def _quote_kind(quote: Any) -> str:
 
 
 def served_facts(value: Any, cast: Cast) -> list[str]:
-    """Which of the models asked for has answered."""
+    """Report which requested model has responded."""
     parts = {cast.usual().name: "the head of the list", cast.second().name: "the second model"}
     served = value.get("model") if isinstance(value, dict) else None
     return [f"served by {parts.get(str(served), 'another model')}"]
 
 
 def stream_facts(body: bytes) -> list[str]:
-    """How usage came, and where the reasoning was."""
+    """Report how the stream delivered usage and reasoning."""
     kinds: list[str] = []
     with_usage = members = 0
     for _, data in blocks(body):

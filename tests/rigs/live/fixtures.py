@@ -1,4 +1,4 @@
-"""What the tests of the live check share: a key that is nobody's, and platforms that deviate."""
+"""Shared parts of the live check's tests: a fake key, and platforms that deviate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.rigs.live.key import Key
 from tests.rigs.live.run import LiveRun, Options
 from tests.rigs.live.table import chosen
 
-# The shape of a key, and plainly nobody's; put together here, so that no scanner takes it for one.
+# Has the format of a key; it is assembled here, so that no secret scanner reports it.
 PARTS = ("00fa4e00" * 4, "0acc0127" * 4, "n0tAR3al" * 4)
 FAKE = "cpk_" + ".".join(PARTS)
 
@@ -29,12 +29,12 @@ Answer = Callable[[Request], bytes | None]
 
 
 def stub_like_the_stand_in() -> Stub:
-    """A platform that differs in nothing."""
+    """Return a platform without differences."""
     return site(reactor, StubOptions(require_auth=True, token_delay=0.0, time_scale=0.01))
 
 
 class Deviating(Resource):
-    """The stand-in as a platform, but for what `answer` says; it answers None to go on as usual."""
+    """The stub as a platform, except where `answer` returns a response instead of None."""
 
     isLeaf = True
 
@@ -45,7 +45,7 @@ class Deviating(Resource):
         self._answer = answer
 
     def render(self, request: Request) -> Any:
-        """Deviate, or do as the stand-in."""
+        """Deviate, or respond like the stub."""
         self.asked.append(f"{request.method.decode()} {request.uri.decode()}")
         own = self._answer(request)
         if own is None:
@@ -54,7 +54,7 @@ class Deviating(Resource):
 
 
 def model_of(request: Request) -> Any:
-    """The `model` of a request, whatever else it is."""
+    """Return the `model` of any request."""
     content: Any = request.content
     content.seek(0)
     try:
@@ -67,14 +67,14 @@ def model_of(request: Request) -> Any:
 
 
 def said(request: Request, status: int, content_type: str, body: bytes) -> bytes:
-    """Answer with these."""
+    """Set the status, headers and body of a response; return the body."""
     request.setResponseCode(status)
     request.setHeader("content-type", content_type)
     return body
 
 
 class InProcess:
-    """A live run against a resource, in this process."""
+    """A live run in this process, against a resource."""
 
     def __init__(self, folder: str, resource: Resource) -> None:
         self.logs = Path(folder)
@@ -83,7 +83,7 @@ class InProcess:
         self._site = StubSite(resource, reactor, 5.0)
 
     def play(self, *only: str, calls: int = 40) -> Deferred[None]:
-        """Play some checks, or the usual ones."""
+        """Run some checks, or the usual ones."""
         return Deferred.fromCoroutine(self._play(only, calls))
 
     async def _play(self, only: tuple[str, ...], calls: int) -> None:
@@ -103,23 +103,23 @@ class InProcess:
             await port.stopListening()
 
     def report(self) -> dict[str, Any]:
-        """`report.json`."""
+        """Return `report.json`."""
         report: dict[str, Any] = json.loads((self.logs / "report.json").read_text())
         return report
 
     def check(self, name: str) -> dict[str, Any]:
-        """One check of the report."""
+        """Return one check of the report."""
         found: dict[str, Any] = next(e for e in self.report()["checks"] if e["check"] == name)
         return found
 
     def written(self) -> bytes:
-        """Every byte that was written, names included."""
+        """Return every byte that was written, file names included."""
         files = sorted(self.logs.glob("**/*")) if self.logs.exists() else []
         return b"\n".join(each.name.encode() + each.read_bytes() for each in files)
 
 
 def leaks(data: bytes) -> list[str]:
-    """What of the fake key stands in `data`; written without looking at how the gate does it."""
+    """Return the fragments of the fake key in `data`, with a search independent of the gate's."""
     found = []
     squeezed = "".join(c for c in data.decode("latin-1").lower() if c.isascii() and c.isalnum())
     for part in PARTS:

@@ -1,8 +1,8 @@
-"""In which shapes a secret could stand in a file, and how a file is looked at to find them.
+"""The encodings in which a secret may occur in a file, and how a file is searched for them.
 
-Every shape is known by short windows of it: a part of a secret is as bad as the whole. Files are
-looked at with everything but letters and digits removed, so that dashes, blanks, quotes, line ends
-or escapes between two characters hide nothing.
+Each encoding is represented by short substrings, because a part of a secret must not leak either.
+Files are searched with everything but letters and digits removed, so that dashes, blanks, quotes,
+line ends and escapes between two characters hide nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ESCAPE = re.compile(rb"\\(?:u00([0-9a-fA-F]{2})|x([0-9a-fA-F]{2})|[nrtbf\"/\\])
 
 
 def dense(data: bytes) -> bytes:
-    """Letters and digits alone."""
+    """Return the letters and digits only."""
     return _NOT_ALPHANUMERIC.sub(b"", data)
 
 
 def views(data: bytes) -> Iterator[bytes]:
-    """The bytes as they are, and with each usual kind of escape undone."""
+    """Return the bytes as they are, and with each common escaping undone."""
     yield data
     unescaped = _ESCAPE.sub(_character, data)
     yield unescaped
@@ -40,7 +40,7 @@ def _character(match: re.Match[bytes]) -> bytes:
 
 
 class Needles:
-    """Everything by which some secrets are known."""
+    """The substrings by which some secrets are recognized."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._folded: set[bytes] = set()
@@ -49,7 +49,7 @@ class Needles:
             self._watch(secret)
 
     def found(self, data: bytes) -> bool:
-        """Whether any of the secrets, or a part of one, is in there in any shape."""
+        """Return whether the data contain a secret, or a part of one, in any encoding."""
         return any(self._in(view) for view in views(data))
 
     def _in(self, view: bytes) -> bool:
@@ -71,7 +71,7 @@ class Needles:
             self._folded.add(str(int.from_bytes(raw, "big")).encode())
 
     def _spelt(self, text: bytes) -> None:
-        """Each character written as a number."""
+        """Return the characters, each encoded as a number."""
         for start in range(max(1, len(text) - WINDOW + 1)):
             piece = text[start : start + WINDOW]
             for form in ("{:02x}", "x{:02x}", "u{:04x}", "{:d}", "{:o}", "{:08b}"):
@@ -82,13 +82,13 @@ class Needles:
 
 
 def _windows(text: bytes, width: int, step: int = 1) -> Iterator[bytes]:
-    """Every part of that width, or the whole when it is shorter."""
+    """Return every substring of that width, or the whole value if it is shorter."""
     for start in range(0, max(1, len(text) - width + 1), step):
         yield text[start : start + width]
 
 
 def _base64(data: bytes) -> Iterator[bytes]:
-    """Parts of every Base64 of something that holds these bytes, wherever in it they begin."""
+    """Return the part of the Base64 encoding that does not depend on the bytes before and after."""
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data)
         inner = encoded[4 if before else 0 : len(encoded) // 4 * 4 - 4]
@@ -99,7 +99,7 @@ def _base64(data: bytes) -> Iterator[bytes]:
 
 
 def _binary(secret: str) -> Iterator[bytes]:
-    """The bytes that a hexadecimal secret stands for, in both orders that UUIDs know."""
+    """Return the bytes of a hexadecimal secret in both byte orders of UUIDs."""
     if re.fullmatch(r"[0-9a-fA-F]{32}", secret):
         yield bytes.fromhex(secret)
         yield uuid.UUID(secret).bytes_le

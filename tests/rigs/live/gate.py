@@ -1,4 +1,4 @@
-"""The last gate: the one place that writes captures, and that looks at every byte of them first."""
+"""The last gate: the only code that writes captures, after it has checked every byte."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEAST_NOTED = 8
 _LONG_NUMBER = 9
 _KEPT_ENDS = 64
 
-# What must not stand in a capture whoever it belongs to. A capture has no use for any of it.
+# Patterns that must not occur in a capture, whoever owns the value; a capture needs none of them.
 PATTERNS: Mapping[str, re.Pattern[bytes]] = {
     "something like a key": re.compile(rb"(?i)\bc[pa]k_[a-z0-9]"),
     "something like a bearer token": re.compile(rb"(?i)bearer\s+(?:(?=\S*\d)\S{6,}|\S{20,})"),
@@ -23,7 +23,7 @@ PATTERNS: Mapping[str, re.Pattern[bytes]] = {
     ),
     "a long hexadecimal number": re.compile(rb"(?i)(?<![a-z0-9])(?=[a-f]*[0-9])[0-9a-f]{16,}"),
     "an ss58 address": re.compile(rb"(?<![A-Za-z0-9])[1-9A-HJ-NP-Za-km-z]{46,50}(?![A-Za-z0-9])"),
-    "a long run without meaning": re.compile(
+    "a long random-looking string": re.compile(
         rb"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])[A-Za-z0-9+=]{20,}"
     ),
     "an e-mail address": re.compile(rb"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+\.[A-Za-z]{2,}"),
@@ -36,17 +36,17 @@ PATTERNS: Mapping[str, re.Pattern[bytes]] = {
 
 
 class LeakError(Exception):
-    """Something must not be written. Says where and of what kind it is, never what it is."""
+    """A file must not be written. The message names the place and kind, never the value."""
 
     def __init__(self, name: str, kind: str) -> None:
         super().__init__(f"{name}: {kind} would have been written; nothing was")
 
 
 class Gate:
-    """Knows every secret of a run and lets none of them through.
+    """Holds the secrets of a run and rejects files that contain one.
 
-    `own_words` is what the run says before its first call: what stands there is no secret, unless
-    it belongs to the key.
+    `own_words` are texts of the run from before its first call. They are not secrets, except for
+    parts of the key.
     """
 
     def __init__(self, key: Key | None, folder: Path, own_words: str = "") -> None:
@@ -56,14 +56,14 @@ class Gate:
         self._noted: set[bytes] = set()
 
     def note(self, hidden: str) -> None:
-        """Something was held to be secret: from now on it is one, in every file."""
+        """Add a value that was classified as secret; every later file is checked for it."""
         data = hidden.encode("utf-8", "surrogatepass").lower()
         for piece in (data,) if len(data) <= 2 * _KEPT_ENDS else _ends(data):
-            if _telling(piece) and piece not in self._own_words:
+            if _is_distinctive(piece) and piece not in self._own_words:
                 self._noted.add(piece)
 
     def inspect(self, name: str, data: bytes) -> None:
-        """Raises LeakError when `data` must not be seen; `name` is where it would have been."""
+        """Raise LeakError if `data` must not be written; `name` is the name of the file."""
         if self._key.found(data):
             raise LeakError(name, "the key or a part of it")
         folded = data.lower()
@@ -71,18 +71,18 @@ class Gate:
         for hidden in self._noted:
             bare = dense(hidden)
             if hidden in folded or (len(bare) >= 12 and bare in solid):
-                raise LeakError(name, "a value classed as secret")
+                raise LeakError(name, "a value classified as secret")
         for kind, pattern in PATTERNS.items():
             if pattern.search(data):
                 raise LeakError(name, kind)
 
     def clear(self, names: Iterable[str]) -> None:
-        """Remove these files of an earlier run: they would be taken for this one's."""
+        """Delete these files of an earlier run, which could be mistaken for this run's."""
         for name in names:
             (self._folder / name).unlink(missing_ok=True)
 
     def write(self, name: str, data: bytes) -> Path:
-        """Write a file of the run, after a last look; raises LeakError and writes nothing."""
+        """Check and write a file of the run; if the check raises LeakError, write nothing."""
         self.inspect(name, data)
         self.inspect(name, name.encode())
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -95,8 +95,8 @@ def _ends(data: bytes) -> tuple[bytes, bytes]:
     return data[:_KEPT_ENDS], data[-_KEPT_ENDS:]
 
 
-def _telling(piece: bytes) -> bool:
-    """Whether it is long enough to be told from an ordinary word or number."""
+def _is_distinctive(piece: bytes) -> bool:
+    """Return whether the value is long enough to differ from an ordinary word or number."""
     if len(piece) < LEAST_NOTED:
         return False
     digits = sum(48 <= byte <= 57 for byte in piece)

@@ -1,4 +1,4 @@
-"""The account's key, kept so that nothing shows it by accident."""
+"""The account's key, guarded against accidental output."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import NoReturn
 
 VARIABLE = "CHUTES_API_KEY"
 
-# The shape of a key, and nobody's.
+# The format of a key.
 NOBODYS = "cpk_" + ".".join("0" * 32 for _ in range(3))
 
 _SHAPE = re.compile(r"cpk_[A-Za-z0-9]{16,}(?:\.[A-Za-z0-9]{16,}){2}")
 
 
 class NotAKeyError(ValueError):
-    """What was given cannot be a key; it is not repeated here."""
+    """The value cannot be a key; the message does not repeat it."""
 
 
 class Key:
-    """A bearer token. What gives it away is asked for by name."""
+    """A bearer token, which only the named accessors reveal."""
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
         text = text.strip()
         if not _SHAPE.fullmatch(text):
-            # Of anything else nobody knows where the account stands in it, to keep that out too.
+            # In other formats the account id cannot be located, so it could not be redacted.
             raise NotAKeyError(f"{VARIABLE} is not of the form cpk_….….…")
         self._text = text
 
     def bearer(self) -> str:
-        """The value of an `Authorization` header."""
+        """Return the value of an `Authorization` header."""
         return f"Bearer {self._text}"
 
     def other_scheme(self) -> str:
-        """The same with another word before the key."""
+        """Return that value with another scheme."""
         return f"Token {self._text}"
 
     def api_key(self) -> str:
-        """The value of an `X-API-Key` header."""
+        """Return the value of an `X-API-Key` header."""
         return self._text
 
     def parts(self) -> tuple[str, ...]:
-        """The whole and its three parts; the second is the account's id."""
+        """Return the key and its three parts; the second is the account id."""
         return (self._text, *self._text.removeprefix("cpk_").split("."))
 
     def __repr__(self) -> str:
@@ -59,9 +59,9 @@ class Key:
 
 
 def take_key(environ: MutableMapping[str, str]) -> Key | None:
-    """The key from the environment, which then holds it no longer; None when there is none.
+    """Take the key from the environment and remove it there; return None if there is none.
 
-    Raises NotAKeyError.
+    Raise NotAKeyError if it is invalid.
     """
     text = environ.pop(VARIABLE, "")
     return Key(text) if text.strip() else None

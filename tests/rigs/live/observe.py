@@ -1,4 +1,4 @@
-"""One answer, as it may be kept: nothing in here is what was received, only what it was like."""
+"""A redacted response: its properties, without any received value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HTML = "text/html"
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Status, head and body of one answer, redacted. `end` is how the body ended."""
+    """Status, head and body of one response, redacted. `end` is the way the body ended."""
 
     status: int
     content_type: str
@@ -34,7 +34,7 @@ class Observation:
     total_ms: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """For a capture."""
+        """Return the observation for a capture."""
         told: dict[str, Any] = {
             "status": self.status,
             "content_type": self.content_type,
@@ -58,7 +58,7 @@ class Observation:
 
 
 def observe(reply: Reply, redactor: Redactor) -> Observation:
-    """What may be kept of a reply."""
+    """Return the redacted observation of a reply."""
     media = reply.media_type
     headers = {
         redactor.name(name.lower()): redactor.header(name, value) for name, value in reply.headers
@@ -79,7 +79,7 @@ def observe(reply: Reply, redactor: Redactor) -> Observation:
 
 
 def page_kind(body: bytes) -> str:
-    """Whose page it is; the words on it are of no interest."""
+    """Return whose HTML page it is; its text is ignored."""
     if b"<center>nginx" in body:
         return "page of the ingress"
     return "page of the front end" if body.lstrip()[:1] == b"<" else "text"

@@ -1,4 +1,4 @@
-"""Plays one check on both sides and says what came of it."""
+"""Runs one check on both sides and returns its result."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ EDGE = "the edge limits this caller"
 
 
 class Outcome(StrEnum):
-    """What came of a check."""
+    """The outcome of a check."""
 
     AS_KNOWN = "as known"
     DIFFERS = "differs"
     UNAVAILABLE = "the model was not available"
-    NO_MODEL = "nobody to play it"
+    NO_MODEL = "no model for it"
     NOT_PLAYED = "not played"
     NO_ANSWER = "no answer"
     WITHHELD = "withheld"
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one check; nothing in it is raw."""
+    """The redacted result of one check."""
 
     check: Check
     outcome: Outcome
@@ -50,7 +50,7 @@ class Result:
 
 
 async def play(check: Check, platform: Side, stub: Side) -> tuple[Result, Reply | None]:
-    """The result, and the raw reply for those checks that later ones build on."""
+    """Run a check; return the result, and the raw reply for later checks that need it."""
     try:
         ask = check.build(platform.cast)
     except NoSuchModelError as nobody:
@@ -76,7 +76,7 @@ async def play(check: Check, platform: Side, stub: Side) -> tuple[Result, Reply 
 
 
 def closing_reason(ask: Ask, reply: Reply) -> str | None:
-    """Why no further call should be made after this answer, if so."""
+    """Return the reason to make no further calls after this response, or None."""
     if reply.status == 429 and (reply.media_type == HTML or reply.body.lstrip()[:1] != b"{"):
         return EDGE
     if reply.status == 403 and reply.media_type == HTML:
@@ -89,10 +89,10 @@ def closing_reason(ask: Ask, reply: Reply) -> str | None:
 async def _expected(
     check: Check, seen: Observation, stub: Side
 ) -> tuple[Outcome, str, list[Observation]]:
-    """What the stand-in answers to the same; to a failure of the moment, the same failure."""
+    """Return the stub's response to the request; for a temporary failure, the same failure."""
     answers = [await _answer(each, stub) for each in _asks(check, stub)]
     if not answers:
-        return Outcome.NO_MODEL, "the stand-in has nobody for it", [seen]
+        return Outcome.NO_MODEL, "the stand-in has no model for it", [seen]
     alike = [each for each in answers if each.status == seen.status]
     if not alike and check.cost is Cost.TINY:
         scenario = likeness(seen)
@@ -119,7 +119,7 @@ async def _answer(ask: Ask, stub: Side) -> Observation:
 
 
 def likeness(seen: Observation) -> str | None:
-    """The stand-in's scenario that is like a failure of the moment."""
+    """Return the stub scenario that corresponds to a temporary failure."""
     said = " ".join(seen.skeleton["$.detail"].texts) if "$.detail" in seen.skeleton else ""
     page = seen.content_type == HTML
     by_status = {
@@ -147,7 +147,7 @@ def _facts(check: Check, reply: Reply, platform: Side) -> Iterator[str]:
 
 
 def parsed(body: bytes) -> Any:
-    """A body as JSON, or None."""
+    """Return a body as JSON, or None."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

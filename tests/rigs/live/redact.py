@@ -1,7 +1,7 @@
-"""What of an answer may be told. Everything that is not allowed here is hidden.
+"""Redaction by an allow-list: everything in a response that is not allowed is hidden.
 
-Words may be told, in the few places where words are expected. What has a digit in it, or looks
-like nothing in a dictionary, is hidden: ids, addresses, amounts, times and keys all do.
+Words are allowed in the few places that contain words. A text with a digit, or unlike any
+dictionary word, is hidden: ids, addresses, amounts, times and keys all are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ HIDDEN = "<hidden>"
 MODEL = "{model}"
 LONGEST_TEXT = 300
 
-# Headers whose values say nothing about anybody.
+# Headers with values that identify no account.
 HARMLESS = frozenset({
     "access-control-allow-credentials", "access-control-allow-headers",
     "access-control-allow-methods", "allow", "cache-control", "connection", "content-encoding",
@@ -21,7 +21,7 @@ HARMLESS = frozenset({
     "www-authenticate", "x-accel-buffering", "x-chutes-autopilot-attempts",
     "x-chutes-invoice-billing", "x-content-type-options", "x-frame-options", "x-should-retry",
 })  # fmt: skip
-# Not told either, but no secret: noting them would make secrets of our own dates and lengths.
+# Hidden as well, but not secret: noting them would turn dates and lengths into secrets.
 DULL = frozenset({"age", "content-length", "date", "expires", "last-modified", "retry-after"})
 
 _VALUE = re.compile(r"(?!.*\d\.\d+\.\d+\.)[A-Za-z0-9 ,;=*/._-]{0,80}")
@@ -32,14 +32,14 @@ _SPAN = re.compile(r"[a-z]{0,4}[0-9]{1,3}[a-z]{0,2}|")
 
 
 def plain_word(word: str) -> bool:
-    """Whether these are letters in an order of which words are made."""
+    """Return whether the letters look like a word."""
     return bool(len(word) <= 20 and _CAMEL.fullmatch(word) and not _HEXADECIMAL.fullmatch(word))
 
 
 class Redactor:
-    """Tells what may be told of one side's answers, and hands what it hides to `note`.
+    """Redacts the responses of one side, and passes hidden values to `note`.
 
-    `names` are those of the models: a public matter, but not the same on both sides.
+    `names` are names of models: public, but different on the two sides.
     """
 
     def __init__(self, note: Callable[[str], None], names: Iterable[str] = ()) -> None:
@@ -48,19 +48,19 @@ class Redactor:
         self.know(names)
 
     def know(self, names: Iterable[str]) -> None:
-        """Write each of these names as the same mark."""
+        """Replace each of these names by the same placeholder."""
         longest = sorted(filter(None, names), key=len, reverse=True)
         self._models = re.compile("|".join(map(re.escape, longest))) if longest else None
 
     def text(self, text: str) -> str:
-        """A sentence with everything but its words hidden."""
+        """Return a sentence with everything but its words hidden."""
         pieces = self._models.split(text) if self._models else [text]
         told = MODEL.join(_TOKEN.sub(self._token, each) for each in pieces)
         shown = "".join(each if " " <= each <= "~" else "?" for each in told)
         return shown if len(shown) <= LONGEST_TEXT else shown[:LONGEST_TEXT] + "…"
 
     def name(self, name: str) -> str:
-        """A member's or header's name, when it is made of words."""
+        """Return a member's or header's name if it consists of words."""
         words = re.split(r"[_.-]", name)
         if all(plain_word(each) or _SPAN.fullmatch(each) for each in words) and len(name) <= 60:
             return name
@@ -68,7 +68,7 @@ class Redactor:
         return HIDDEN
 
     def header(self, name: str, value: str) -> str:
-        """A header's value, or what kind of value it is."""
+        """Return a header's value, or the kind of its value."""
         lower = name.lower()
         if lower in HARMLESS and _VALUE.fullmatch(value) and self._words_only(value):
             return value
@@ -80,7 +80,7 @@ class Redactor:
         return f"<redacted {_kind(value)}, {len(value)} characters>"
 
     def hide(self, value: str) -> None:
-        """Hold a value to be secret: each part of it that is not a word."""
+        """Note a value as secret: each part of it that is not a word."""
         for match in _TOKEN.finditer(value):
             if not self._words(match[0].strip(".-/")):
                 self._note(match[0])
@@ -97,7 +97,7 @@ class Redactor:
         return all(plain_word(each) for each in re.split(r"[-/._]", token))
 
     def _words_only(self, value: str) -> bool:
-        """Whether a harmless header's value is made of words and short numbers."""
+        """Return whether a harmless header's value consists of words and short numbers."""
         return all(
             plain_word(piece) or len(piece) <= 4 for piece in re.split(r"[^A-Za-z0-9]+", value)
         )

@@ -1,4 +1,4 @@
-"""What came back from a call, raw: it is looked at by `observe` and by nothing that writes."""
+"""The raw response of a call; only `observe` reads it, and no code that writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One response. `end` says how its body ended: whole, cut, timed out, too long."""
+    """One response. `end` is the way its body ended: complete, truncated, timed out or too long."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(repr=False)
@@ -17,10 +17,10 @@ class Reply:
     total_seconds: float = 0.0
 
     def header(self, name: str) -> str | None:
-        """The first value of a header."""
+        """Return the first value of a header."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
     @property
     def media_type(self) -> str:
-        """The content type without parameters, or `none`."""
+        """Return the content type without parameters, or `none`."""
         return (self.header("content-type") or "none").partition(";")[0].strip().lower()

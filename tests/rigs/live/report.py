@@ -1,4 +1,4 @@
-"""What the run says: a capture for each check, a table of proposed changes, the same as JSON."""
+"""The report: a capture for each check, a table of proposed changes, the same as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS_PER_CALL = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished run, all of it."""
+    """A finished run."""
 
     day: str
     calls: int
@@ -26,7 +26,7 @@ class Run:
 
 
 def plan(checks: Sequence[Check], pace: float) -> str:
-    """What a run would do."""
+    """Return the plan of a run."""
     width = max(len(each.id) for each in checks)
     lines = [f"{'check':<{width}}  calls  costs"]
     lines += [f"{each.id:<{width}}      1  {each.cost}: {each.what}" for each in checks]
@@ -40,7 +40,7 @@ def plan(checks: Sequence[Check], pace: float) -> str:
 
 
 def capture(result: Result) -> bytes:
-    """One check's file."""
+    """Return the capture of one check."""
     told: dict[str, Any] = {
         **_summary(result),
         "request": result.ask.as_json() if result.ask is not None else None,
@@ -51,7 +51,7 @@ def capture(result: Result) -> bytes:
 
 
 def line(result: Result, width: int) -> str:
-    """One line for a result, and one more for each difference."""
+    """Return a line for a result, followed by one for each difference."""
     status = "-" if result.seen is None else str(result.seen.status)
     head = f"{result.check.id:<{width}}  {status:>4}  {result.outcome}"
     why = f": {result.why}" if result.why else ""
@@ -64,7 +64,7 @@ def line(result: Result, width: int) -> str:
 
 
 def as_json(run: Run) -> bytes:
-    """The whole report for machines."""
+    """Return the whole report as JSON."""
     return _json(
         {
             "day": run.day,
@@ -77,7 +77,7 @@ def as_json(run: Run) -> bytes:
 
 
 def as_markdown(run: Run) -> bytes:
-    """The whole report for people."""
+    """Return the whole report for people."""
     return "\n".join(_paragraphs(run)).encode()
 
 

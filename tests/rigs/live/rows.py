@@ -1,4 +1,4 @@
-"""Which rows of `research/COVERAGE_MATRIX.md` each check can confirm or correct."""
+"""The rows of `research/COVERAGE_MATRIX.md` that each check can confirm or correct."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ ROWS: Mapping[str, tuple[str, ...]] = {
 
 
 def rows_of(check: str) -> tuple[str, ...]:
-    """The rows that a check is about."""
+    """Return the rows of a check."""
     return ROWS.get(check, ())

@@ -1,4 +1,4 @@
-"""The run: both sides, the checks one after the other, the captures, the report."""
+"""The run: both sides, all checks in order, the captures and the report."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.rigs.live.table import CHECKS
 from tests.rigs.live.turns import Turns
 
 COMPLETE, INCOMPLETE, LEAKY = 0, 1, 3
-# What our requests say and every server sends: that it came hidden in some header makes no secret
-# of it.
+# Words in our requests and in every server's headers: hiding them in a header does not make them
+# secret.
 _COMMON = (
     "application/json text/event-stream text/html text/plain charset=utf-8 no-cache nginx "
     "/v1/chat/completions /v1/completions /v1/messages /v1/responses /v1/embeddings /v1/models "
@@ -36,7 +36,7 @@ _COMMON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line says."""
+    """The options of the command line."""
 
     checks: Sequence[Check]
     bases: dict[Host, str]
@@ -69,7 +69,7 @@ class LiveRun:
         self._width = max(len(each.id) for each in options.checks)
 
     async def run(self) -> int:
-        """Play everything; the exit status."""
+        """Run all checks; return the exit status."""
         started = self._reactor.seconds()
         self._gate.clear([*(f"{each.id}.json" for each in CHECKS), "report.json", "report.md"])
         self._say(report.plan(self._options.checks, self._options.pace).splitlines()[-1])
@@ -94,8 +94,10 @@ class LiveRun:
             if reply is not None:
                 self._learn(check, reply)
         except Exception as problem:  # noqa: BLE001  the others are played all the same
-            # Its name only: what an error says may be what was received.
-            result = Result(check, Outcome.NO_ANSWER, f"a fault of ours: {type(problem).__name__}")
+            # Only its type: the text of an error may quote what was received.
+            result = Result(
+                check, Outcome.NO_ANSWER, f"an error in this program: {type(problem).__name__}"
+            )
         try:
             self._gate.write(f"{check.id}.json", report.capture(result))
             self._say(report.line(result, self._width))
@@ -105,7 +107,7 @@ class LiveRun:
         return result
 
     def _learn(self, check: Check, reply: Reply) -> None:
-        """Keep the feeds: the later checks and the router need them."""
+        """Keep the feeds, which later checks and the router need."""
         side = self._platform
         if check.id == "catalog":
             side.catalog = reply.body
@@ -141,7 +143,7 @@ class LiveRun:
 
 
 async def _cast_stub(stub: Side) -> None:
-    """Who plays which part on the stand-in."""
+    """Return the cast of the stub."""
     stub.catalog = (await stub.caller.ask(catalog(stub.cast))).body
     stub.feed = (await stub.caller.ask(feed(stub.cast))).body
     stub.know(cast_from(parsed(stub.catalog), parsed(stub.feed), secrets.token_hex(32)))

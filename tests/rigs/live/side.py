@@ -1,4 +1,4 @@
-"""The two sides of every check, the platform and the stand-in, each with a router of ours."""
+"""The two sides of every check, the platform and the stub, each with a router in front."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READY_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Side:
-    """Who answers, how it is asked, and who plays which part there."""
+    """One side: its name, its caller, and its cast of models."""
 
     caller: Caller
     redactor: Redactor
@@ -35,31 +35,31 @@ class Side:
     feed: bytes = b"[]"
 
     def know(self, cast: Cast) -> None:
-        """Cast the models."""
+        """Select the models."""
         self.cast = cast
         names = {each.name for each in cast.models}
         self.redactor.know(names | {each.removesuffix("-TEE") for each in names})
 
 
 class Closing:
-    """What was opened during the run, to be closed at its end in the opposite order."""
+    """Cleanup of a run, in reverse order of registration."""
 
     def __init__(self) -> None:
         self._steps: list[Callable[[], Any]] = []
 
     def later(self, step: Callable[[], Any]) -> None:
-        """Do this at the end."""
+        """Register a cleanup function."""
         self._steps.append(step)
 
     async def close(self) -> None:
-        """Do it all; a step that fails keeps no other from being done."""
+        """Run all cleanup functions, even if one of them raises."""
         while self._steps:
             done: Deferred[Any] = maybeDeferred(self._steps.pop())
             await done.addErrback(lambda _: None)
 
 
 def stand_in(reactor: Any, closing: Closing) -> Side:
-    """The stand-in, in this process, on a port of its own."""
+    """Run the stub in this process, on a port of its own."""
     stub = site(reactor, StubOptions(require_auth=True, token_delay=0.0, time_scale=0.01))
     base = _listen(reactor, closing, stub.site)
     bases: dict[Host, str] = {host: base for host in Host if host is not Host.ROUTER}
@@ -68,9 +68,9 @@ def stand_in(reactor: Any, closing: Closing) -> Side:
 
 
 async def add_router(reactor: Any, closing: Closing, side: Side) -> None:
-    """Start a router in front of a side. One call to it is one call to the platform, at most.
+    """Start a router in front of a side, which makes at most one attempt for each call.
 
-    It gets the feeds as this run has them: it fetches nothing by itself.
+    It receives the feeds that this run has fetched, and fetches nothing itself.
     """
     from autopilot.service.lifecycle import AutopilotService
     from autopilot.settings import Settings
@@ -103,7 +103,7 @@ async def add_router(reactor: Any, closing: Closing, side: Side) -> None:
 
 
 async def _ready(reactor: Any, base: str) -> None:
-    """Wait until a router is ready, or long enough."""
+    """Wait until a router is ready, or until a time limit."""
     caller = Caller(reactor, {Host.ROUTER: base}, Key(NOBODYS), Unlimited())
     ask = Ask(host=Host.ROUTER, method="GET", path="/readyz", auth=Auth.NONE)
     end = reactor.seconds() + _READY_SECONDS
@@ -112,7 +112,7 @@ async def _ready(reactor: Any, base: str) -> None:
 
 
 class _Page(Resource):
-    """JSON that is known already."""
+    """A fixed JSON document."""
 
     isLeaf = True
 
@@ -121,13 +121,13 @@ class _Page(Resource):
         self._body = body
 
     def render_GET(self, request: Request) -> bytes:
-        """All of it."""
+        """Return the whole document."""
         request.setHeader("content-type", "application/json")
         return self._body
 
 
 def _feeds(side: Side) -> Resource:
-    """Both feeds as they were fetched."""
+    """Return both feeds as fetched."""
     root = Resource()
     for branch, leaf, body in (
         (b"v1", b"models", side.catalog),

@@ -1,7 +1,7 @@
-"""JSON without what it says: which members there are, of which types, how long, and how sure.
+"""JSON without its values: the members, their types, lengths and frequencies.
 
 A skeleton maps paths such as `$.choices[].delta.role` to what was found there. It is built from an
-allow-list: of strings only those under a few names are told, and those only as words.
+allow-list: strings are kept under a few names only, and only as words.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_PATHS = 400
 
 @dataclass(slots=True)
 class Facts:
-    """What was found at one path. `times` counts it, `parents` the objects it could stand in."""
+    """The findings at one path: `times` is their number, `parents` that of the possible objects."""
 
     types: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
@@ -32,11 +32,11 @@ class Facts:
 
     @property
     def always(self) -> bool:
-        """Whether every object that could have it had it."""
+        """Whether every object that could have the member has it."""
         return self.times >= self.parents
 
     def note_length(self, length: int) -> None:
-        """Widen the range of lengths."""
+        """Extend the range of lengths."""
         low, high = self.lengths or (length, length)
         self.lengths = min(low, length), max(high, length)
 
@@ -53,7 +53,7 @@ Skeleton = dict[str, Facts]
 
 
 def skeleton_of(values: Iterable[Any], redactor: Redactor) -> Skeleton:
-    """One skeleton of several values of the same kind."""
+    """Return one skeleton for several values of the same kind."""
     found = _Builder(redactor)
     for value in values:
         found.walk("$", value, "", 0)
@@ -61,7 +61,7 @@ def skeleton_of(values: Iterable[Any], redactor: Redactor) -> Skeleton:
 
 
 def merged(skeletons: Iterable[Skeleton]) -> Skeleton:
-    """What any of several skeletons holds; `always` only where all agree."""
+    """Merge skeletons; `always` remains only if it holds in all."""
     given = list(skeletons)
     whole: Skeleton = {}
     for path in {path for each in given for path in each}:
@@ -85,7 +85,7 @@ def _add(facts: Facts, more: Facts | None) -> None:
 
 
 class _Builder:
-    """Walks values and counts what it finds."""
+    """Walks values and counts the findings."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -93,7 +93,7 @@ class _Builder:
         self._objects: dict[str, int] = {}
 
     def walk(self, path: str, value: Any, name: str, depth: int) -> None:
-        """Add one value found under a member's name."""
+        """Add a value of the member with this name."""
         if path not in self._facts and len(self._facts) >= MOST_PATHS:
             return
         facts = self._facts.setdefault(path, Facts())
@@ -111,7 +111,7 @@ class _Builder:
                 self.walk(f"{path}.{self._redactor.name(key)}", each, key, depth + 1)
 
     def finished(self) -> Skeleton:
-        """Everything found, with the number of places where it could have been."""
+        """Return all findings, with the number of places in which each could have occurred."""
         for path, facts in self._facts.items():
             parent = path.rpartition(".")[0]
             facts.parents = self._objects.get(parent, 0) if not path.endswith("]") else 0

@@ -1,5 +1,4 @@
-"""All checks in the order in which they are played: what is free comes first, what may end the run
-comes last."""
+"""All checks in order: those without cost first, those that may end the run last."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from tests.rigs.live import checks_completions, checks_free, checks_refusals, ch
 from tests.rigs.live.check import Check
 from tests.rigs.live.rows import rows_of
 
-# Everything else needs to know which models there are, and how busy they are.
+# All other checks need the list of models and their load.
 FIRST = ("catalog", "feed")
 
 CHECKS: tuple[Check, ...] = (
@@ -22,13 +21,13 @@ CHECKS: tuple[Check, ...] = (
 
 
 class NoSuchCheckError(ValueError):
-    """A check was asked for that there is not."""
+    """There is no check with the requested name."""
 
 
 def chosen(only: Sequence[str]) -> list[Check]:
-    """The checks of a run: those of these ids or rows and what they need, or the usual ones.
+    """Return the checks with these ids or rows and those they need, or the usual ones.
 
-    Raises NoSuchCheckError.
+    Raise NoSuchCheckError for an unknown name.
     """
     if not only:
         return [each for each in CHECKS if not each.on_request]

@@ -1,4 +1,4 @@
-"""Calls: what is sent where, and how an answer without an end is ended."""
+"""Calls: where they are sent, and how an endless response is ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CallerTests(TestCase):
     timeout = 30
 
     def setUp(self) -> None:
-        """Let the platform listen."""
+        """Start the platform."""
         self.heads: list[dict[str, str]] = []
         self.platform = Deviating(self.answer)
         port = reactor.listenTCP(0, self.platform.stub.site, interface="127.0.0.1")
@@ -31,13 +31,13 @@ class CallerTests(TestCase):
         self.caller = Caller(reactor, bases, Key(FAKE), Unlimited())
 
     def answer(self, request: Request) -> bytes | None:
-        """Keep the head, and do as the stand-in."""
+        """Record the head, and respond like the stub."""
         fields = request.requestHeaders.getAllRawHeaders()
         self.heads.append({name.decode().lower(): b",".join(v).decode() for name, v in fields})
         return said(request, 200, "application/json", b"{}") if request.path == b"/ok" else None
 
     async def test_credentials(self) -> None:
-        """The key is in the one header where it belongs, and only when it is to be there."""
+        """The key is in the one right header, and only if the check requires it."""
         for auth in Auth:
             await self.caller.ask(Ask(method="GET", path="/ok", auth=auth))
         keyed = [[n for n, value in head.items() if FAKE in value] for head in self.heads]
@@ -47,13 +47,13 @@ class CallerTests(TestCase):
         self.assertNotIn("authorization", self.heads[list(Auth).index(Auth.NONE)])
 
     async def test_encoding(self) -> None:
-        """Compression is asked for where that is the question, and nowhere else."""
+        """Compression is requested only by the checks about it."""
         await self.caller.ask(Ask(method="GET", path="/ok"))
         await self.caller.ask(Ask(method="GET", path="/ok", compressed=True))
         self.assertEqual([each["accept-encoding"] for each in self.heads], ["identity", "gzip"])
 
     async def test_silence(self) -> None:
-        """A head that does not come is no answer; a body that stops is cut off at our end too."""
+        """A head that never arrives is no reply; a body that stalls is aborted by the caller."""
         silent = Ask(body=tiny("stub/hang-head"))
         with self.assertRaises(NoAnswerError):
             await self.caller.ask(silent, 0.2)
@@ -70,25 +70,25 @@ class CallerTests(TestCase):
         await self.all_left()
 
     async def test_cut(self) -> None:
-        """A body without its end is known as one."""
+        """A truncated body is recognized."""
         reply = await self.caller.ask(Ask(body=tiny("stub/drop-mid-stream", stream=True)))
         self.assertEqual((reply.status, reply.end), (200, "cut"))
 
     async def test_no_one_there(self) -> None:
-        """Nobody listens: the name of the failure, without an address."""
+        """A refused connection is reported by the type of its failure, without an address."""
         nobody = Caller(reactor, {Host.LLM: "http://127.0.0.1:1"}, Key(FAKE), Unlimited())
         with self.assertRaises(NoAnswerError) as caught:
             await nobody.ask(Ask())
         self.assertEqual(str(caught.exception), "ConnectionRefusedError")
 
     def test_only_safe_hosts(self) -> None:
-        """No caller is made for a host to which a key would go in the clear."""
+        """A caller refuses hosts to which the key would be sent unencrypted."""
         bases = {Host.LLM: "http://platform.example"}
         self.assertRaises(BadBaseError, Caller, reactor, bases, Key(FAKE), Unlimited())
         self.assertRaises(BadBaseError, self.caller.add, Host.API, bases[Host.LLM])
 
     async def all_left(self) -> None:
-        """Wait until the platform has noticed that nobody listens to it any more."""
+        """Wait until the caller has closed every connection to the platform."""
         while self.platform.stub.connections["open"]:
             pause: Deferred[None] = deferLater(reactor, 0.01)
             await pause

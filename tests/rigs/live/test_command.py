@@ -1,4 +1,4 @@
-"""The command line: what is refused, and where a key would go."""
+"""The command line: refused options, and the hosts that receive the key."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LOCAL = "http://127.0.0.1:9"
 
 
 class CommandTests(SynchronousTestCase):
-    """Options in, options out."""
+    """Parsing of options."""
 
     def refused(self, *arguments: str) -> str:
-        """What is said to a bad command line."""
+        """Return the message for an invalid command line."""
         said = io.StringIO()
         with redirect_stderr(said), self.assertRaises(SystemExit) as ended:
             parse(arguments)
@@ -32,7 +32,7 @@ class CommandTests(SynchronousTestCase):
         return said.getvalue()
 
     def test_defaults(self) -> None:
-        """The platform's hosts, two seconds, the cap."""
+        """The defaults are the platform's hosts, two seconds, and the cap."""
         options, dry_run = parse(())
         self.assertEqual((options.pace, options.calls, dry_run), (2.0, HARD_CAP, False))
         self.assertTrue(all(base.startswith("https://") for base in options.bases.values()))
@@ -40,14 +40,14 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(options.logs.parts[-2:], ("logs", "live"))
 
     def test_one_base_for_all(self) -> None:
-        """With a platform of one's own no host of the real one is left."""
+        """A given base URL replaces all hosts of the real platform."""
         options, _ = parse(("--base-url", LOCAL))
         self.assertEqual(set(options.bases.values()), {LOCAL})
         options, _ = parse(("--base-url", LOCAL, "--api-url", LOCAL + "9"))
         self.assertEqual(options.bases[Host.API], LOCAL + "9")
 
     def test_refused(self) -> None:
-        """Too fast, too many, nobody's check, an address in the clear."""
+        """A pace too fast, too many calls, an unknown check and an http address are refused."""
         self.assertIn("--pace", self.refused("--pace", "1"))
         self.assertIn("--pace", self.refused("--pace", "0", "--base-url", "https://a.example"))
         self.assertIn("--pace", self.refused("--pace", "-1", "--base-url", LOCAL))
@@ -57,7 +57,7 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("--base-url", self.refused("--base-url", "http://a.example"))
 
     def test_a_bad_key(self) -> None:
-        """It ends the program before anything else, and is not repeated."""
+        """An invalid key ends the program first of all, and is not printed."""
         said = io.StringIO()
         self.patch(os, "environ", {"CHUTES_API_KEY": "not of that form"})
         with redirect_stderr(said), redirect_stdout(said):
@@ -67,10 +67,10 @@ class CommandTests(SynchronousTestCase):
 
 
 class TableTests(SynchronousTestCase):
-    """The checks themselves."""
+    """The table of checks."""
 
     def test_ids(self) -> None:
-        """Each has its own, fit for a file name; the feeds come first, who ends the run last."""
+        """Ids are unique and valid file names; the order of the checks is as documented."""
         ids = [each.id for each in CHECKS]
         self.assertEqual(len(set(ids)), len(ids))
         for each in ids:
@@ -83,13 +83,13 @@ class TableTests(SynchronousTestCase):
         self.assertLessEqual(len(chosen(())), HARD_CAP)
 
     def test_chosen(self) -> None:
-        """By an id, or by a row of the matrix; the feeds are always needed."""
+        """A check is selected by its id or by a row of the matrix, and includes the feeds."""
         self.assertEqual([each.id for each in chosen(["context"])], [*FIRST, "context"])
         by_row = [each.id for each in chosen(["STREAM-8"])]
         self.assertEqual(by_row, [*FIRST, "text-stream", "text-plain"])
 
     def test_rows(self) -> None:
-        """Every check belongs to a row of the matrix, and no row is given to a check of old."""
+        """Every check belongs to a row of the matrix, and every row to an existing check."""
         self.assertEqual(set(ROWS), {each.id for each in CHECKS})
 
     def test_rows_exist(self) -> None:

@@ -1,4 +1,4 @@
-"""Which differences are told, and which are none."""
+"""Comparison: which differences are reported, and which are ignored."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ SSE = (("content-type", "text/event-stream"),)
 def seen(
     body: Any, status: int = 200, headers: Sequence[tuple[str, str]] = HEADERS, end: str = "whole"
 ) -> Observation:
-    """An answer with a JSON body."""
+    """Return an observation with a JSON body."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return observe(Reply(status, tuple(headers), data, end), Redactor(lambda _: None, ["acme/one"]))
 
 
 def stream(*events: Any, end: str = "[DONE]") -> Observation:
-    """An answer with these events."""
+    """Return an observation with these events."""
     data = [f"data: {json.dumps(each)}\n\n" for each in events] + [f"data: {end}\n\n"] * bool(end)
     return seen("".join(data).encode(), headers=SSE)
 
 
 def chunk(number: str = "a", /, **delta: Any) -> dict[str, Any]:
-    """A chunk of a completion."""
+    """Return a chunk of a completion."""
     return {"id": number, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
 
 
@@ -42,21 +42,21 @@ USAGE = {"id": "a", "choices": [], "usage": {"total_tokens": 1}}
 
 
 class WholeTests(SynchronousTestCase):
-    """Answers in one piece."""
+    """Unary responses."""
 
     def assert_deltas(
         self, one: Observation, other: Observation, *expected: tuple[str, ...]
     ) -> None:
-        """`one` was seen where the stand-in says `other`: these are the differences."""
+        """Assert the differences, where `one` is the platform's response and `other` the stub's."""
         self.assertEqual(compare(one, [other]), [Delta(*each) for each in expected])
 
     def test_nothing(self) -> None:
-        """Other values of the same types are no difference; nor are the connection's fields."""
+        """Other values of the same types are no difference, nor are fields of the connection."""
         one = seen({"id": "a1", "n": 7, "list": [1, 2]}, headers=(*HEADERS, ("Date", "x")))
         self.assert_deltas(one, seen({"id": "b", "n": 1, "list": [3]}))
 
     def test_status_and_type(self) -> None:
-        """Both are told, and the body of another kind once."""
+        """A different status and type are both reported, and the body once."""
         page = seen(b"<html><center>nginx</center>", 429, (("content-type", "text/html"),))
         self.assert_deltas(
             page, seen({"detail": "No."}, 401),
@@ -66,7 +66,7 @@ class WholeTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_another_kind_of_answer(self) -> None:
-        """A refusal where a success was expected is told as such, and not member by member."""
+        """A refusal in place of a success is reported as such, not member by member."""
         refusal = seen({"detail": "No."}, 400, (*HEADERS, ("Retry-After", "1")))
         success = seen({"choices": [], "usage": {}}, 200, (*HEADERS, ("X-Chutes-RL-User", "60")))
         self.assert_deltas(
@@ -78,7 +78,7 @@ class WholeTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_headers(self) -> None:
-        """Names that are new or gone; values only of those that are harmless."""
+        """New and missing header names are reported, values only if they are harmless."""
         one = seen({}, headers=(*HEADERS, ("Retry-After", "30"), ("X-Trace-Id", "8f0b8f0b8f0b")))
         other = seen({}, headers=(*HEADERS, ("X-Chutes-RL-User", "60")))
         self.assert_deltas(
@@ -89,7 +89,7 @@ class WholeTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_members(self) -> None:
-        """New ones, those gone for good, other types; of a new object only the object."""
+        """New and missing members and other types are reported; a new object only as a whole."""
         one = seen({"a": "x", "new": {"deep": 1}, "list": [{"here": 1}, {"here": None}]})
         other = seen({"a": 1, "gone": [1], "list": [{"here": 2, "seldom": 1}, {"here": 2}]})
         self.assert_deltas(
@@ -101,7 +101,7 @@ class WholeTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_texts(self) -> None:
-        """The words of an error are compared, with names, numbers and ids left out."""
+        """Error texts are compared without names, numbers and ids."""
         known = seen({"detail": "model not found: acme/one, code 7"}, 404)
         same = seen({"detail": "model not found: acme/one, code 12"}, 404)
         self.assert_deltas(same, known)
@@ -113,20 +113,20 @@ class WholeTests(SynchronousTestCase):
         )  # fmt: skip
 
     def test_detail_of_another_type(self) -> None:
-        """An object where a string was."""
+        """An object in place of a string is reported."""
         self.assert_deltas(
             seen({"detail": {"message": "No."}}, 402), seen({"detail": "No."}, 402),
             ("body $.detail", "string", "object"),
         )  # fmt: skip
 
     def test_end(self) -> None:
-        """A body that was cut."""
+        """A truncated body is reported."""
         self.assert_deltas(
             seen({"a": 1}, end="cut"), seen({"a": 1}), ("end of the body", "whole", "cut")
         )
 
     def test_integers_are_numbers(self) -> None:
-        """A counter that happens to be whole is still a number; the other way round it is not."""
+        """An integer is accepted where the stub has a number, but not the reverse."""
         self.assert_deltas(seen({"count": 0}), seen({"count": 0.5}))
         self.assert_deltas(
             seen({"count": 0.5}), seen({"count": 0}), ("body $.count", "integer", "number")
@@ -137,7 +137,7 @@ class StreamTests(SynchronousTestCase):
     """Streams."""
 
     def test_chance(self) -> None:
-        """How many tokens, and whether of reasoning, is a matter of chance."""
+        """The number of tokens, and of reasoning tokens, may vary."""
         one = stream(ROLE, chunk(content="a"), chunk(content="b"), FINISH, USAGE)
         other = stream(ROLE, chunk(reasoning_content="a"), chunk(content="b"), FINISH, USAGE)
         self.assertEqual(compare(one, [other]), [])
@@ -146,14 +146,14 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((delta.field, delta.seen), ("reasoning event", "present"))
 
     def test_order(self) -> None:
-        """A missing usage event, and events in another order."""
+        """A missing usage event and another order of events are reported."""
         known = stream(ROLE, chunk(content="a"), FINISH, USAGE)
         [delta] = compare(stream(ROLE, chunk(content="a"), FINISH), [known])
         self.assertEqual(delta.field, "order of events")
         self.assertEqual(delta.seen, "role → finish → [DONE]")
 
     def test_end(self) -> None:
-        """Without its end mark, with an error, with bare JSON."""
+        """A missing end mark, an error event and bare JSON are reported."""
         known = stream(ROLE, FINISH)
         self.assertEqual(
             compare(stream(ROLE, FINISH, end=""), [known])[0],
@@ -171,13 +171,13 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(fields, ["chunk ids in one stream", "order of events"])
 
     def test_shapes_of_events(self) -> None:
-        """Members are compared for each kind of event."""
+        """Members are compared separately for each kind of event."""
         one = stream(ROLE, chunk(content="a") | {"usage": None}, FINISH)
         other = stream(ROLE, chunk(content="a"), FINISH)
         self.assertEqual(compare(one, [other]), [Delta("content event $.usage", "absent", "null")])
 
     def test_line_ends_and_comments(self) -> None:
-        """Neither CRLF nor a comment changes what the events are."""
+        """Neither CRLF nor a comment changes the kinds of events."""
         plain = stream(ROLE, FINISH)
         text = (
             f": ping\n\ndata: {json.dumps(ROLE)}\n\ndata: {json.dumps(FINISH)}\n\ndata: [DONE]\n\n"

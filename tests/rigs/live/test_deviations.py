@@ -1,4 +1,4 @@
-"""A platform that does not do as the stand-in says: the run tells, goes on, or stops."""
+"""A platform that differs from the stub: the run reports it, continues, or stops."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class DeviationTests(TestCase):
     timeout = 60
 
     def run_of(self, deviating: Deviating, *only: str, **more: Any) -> Deferred[InProcess]:
-        """A run against such a platform."""
+        """Run the checks against such a platform."""
         run = InProcess(self.mktemp(), deviating)
         return run.play(*only, **more).addCallback(lambda _: run)
 
     async def test_status_text_and_header(self) -> None:
-        """An unknown model: another status, other words, one more header."""
+        """An unknown model gives another status, another text and one more header."""
 
         def answer(request: Request) -> bytes | None:
             if model_of(request) is None or "no-such" not in str(model_of(request)):
@@ -60,7 +60,7 @@ class DeviationTests(TestCase):
         self.assertIn("FIND-1, HEAD-5, OPEN-13: status: the stand-in says 404; seen 400", printed)
 
     async def test_stream(self) -> None:
-        """A stream whose chunks have one member more, and that ends without its mark."""
+        """A stream has chunks with an additional member, and lacks the end mark."""
 
         def answer(request: Request) -> bytes | None:
             if request.method != b"POST":
@@ -76,7 +76,7 @@ class DeviationTests(TestCase):
             self.assertIn("header x-chutes-invocationid", fields)
 
     async def test_a_header_that_repeats_our_words(self) -> None:
-        """What we said ourselves is no secret when a header says it."""
+        """A header with a word of the request does not make that word secret."""
 
         def answer(request: Request) -> bytes | None:
             for value in (request.uri, b"application/json", b"HTTP/1.1"):
@@ -89,7 +89,7 @@ class DeviationTests(TestCase):
             self.assertEqual(fields, ["header x-matched"], name)
 
     async def test_catalog(self) -> None:
-        """A catalog with a new member, and without one that was always there."""
+        """A catalog has a new member, and lacks one that was always present."""
 
         def answer(request: Request) -> bytes | None:
             if request.path != b"/v1/models":
@@ -102,19 +102,19 @@ class DeviationTests(TestCase):
         fields = {each["field"] for each in run.check("catalog")["deltas"]}
         self.assertIn("body $.data[].new", fields)
         self.assertIn("body $.data[].chute_id", fields)
-        self.assertEqual(run.check("evidence")["outcome"], "nobody to play it")
+        self.assertEqual(run.check("evidence")["outcome"], "no model for it")
         self.assertIn("3 models, 0 of them TEE, 0 of those with the suffix",
                       run.check("catalog")["facts"])  # fmt: skip
 
     async def test_no_platform(self) -> None:
-        """Garbage for feeds: the run ends as one that could not be made."""
+        """Invalid feeds end the run with an error."""
         deviating = Deviating(lambda request: said(request, 200, JSON, b'{"data": ['))
         run = await self.run_of(deviating, "catalog", "unknown-model", "chat-plain-vllm")
         self.assertEqual(run.check("catalog")["deltas"][0]["field"], "body")
-        self.assertEqual(run.check("chat-plain-vllm")["outcome"], "nobody to play it")
+        self.assertEqual(run.check("chat-plain-vllm")["outcome"], "no model for it")
 
     async def test_full_model(self) -> None:
-        """A model that is full is compared with a full model of the stand-in's."""
+        """A response without capacity is compared with the stub's response without capacity."""
 
         def answer(request: Request) -> bytes | None:
             return said(request, 429, JSON, CAPACITY) if request.method == b"POST" else None
@@ -128,7 +128,7 @@ class DeviationTests(TestCase):
         self.assertEqual((run.status, run.report()["stopped"]), (0, None))
 
     async def test_the_edge_stops_the_run(self) -> None:
-        """After its page not one call more is made, wherever it came."""
+        """After an error page of the edge no further call is made, whichever call received it."""
         page = nginx_page("429 Too Many Requests")
         for path in (b"POST", b"/chutes/utilization"):
 
@@ -145,11 +145,11 @@ class DeviationTests(TestCase):
             last = len(deviating.asked)
             self.assertEqual(len(outcomes), len(_SOME))
             after = set(outcomes[last:])
-            self.assertTrue(after <= {"not played", "nobody to play it"}, after)
+            self.assertTrue(after <= {"not played", "no model for it"}, after)
             self.assertEqual(run.check("list")["why"], "the edge limits this caller")
 
     async def test_the_edge_through_the_router(self) -> None:
-        """The router passes the page on, and no second call is made of it."""
+        """The router relays the edge's page and makes no second call."""
         page = nginx_page("429 Too Many Requests")
         deviating = Deviating(
             lambda r: said(r, 429, "text/html", page) if r.method == b"POST" else None
@@ -160,7 +160,7 @@ class DeviationTests(TestCase):
         self.assertEqual(run.check("relay-list")["why"], "the edge limits this caller")
 
     async def test_a_refused_key_stops_the_run(self) -> None:
-        """Without a key that is good for anything there is nothing more to learn."""
+        """A refused key ends the run, because no further call could succeed."""
         for status, why in ((401, "the key is refused"), (402, "the account cannot pay")):
 
             def answer(request: Request, status: int = status) -> bytes | None:
@@ -173,7 +173,7 @@ class DeviationTests(TestCase):
             self.assertEqual((run.report()["stopped"], len(posts)), (why, 2))
 
     async def test_cap(self) -> None:
-        """No more calls than were allowed, those through the router counted like the others."""
+        """The cap applies to all calls, including those through the router."""
         deviating = Deviating(lambda _: None)
         run = await self.run_of(deviating, "chat-plain-vllm", "relay-plain", "list", calls=4)
         self.assertEqual((len(deviating.asked), run.report()["calls"]), (4, 4))
@@ -181,7 +181,7 @@ class DeviationTests(TestCase):
         self.assertEqual(run.status, 1)
 
     async def test_redirect(self) -> None:
-        """A redirect is looked at, not followed: the key stays where it was sent."""
+        """A redirect is recorded but not followed, so that the key is not sent elsewhere."""
         elsewhere = Deviating(lambda request: said(request, 200, JSON, b"{}"))
         port = reactor.listenTCP(0, Site(elsewhere), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
@@ -200,7 +200,7 @@ class DeviationTests(TestCase):
         self.assertEqual(leaks(run.written()), [])
 
     async def test_no_answer(self) -> None:
-        """A connection that closes without a word is told by the name of its failure."""
+        """A connection that closes without a response is reported by the type of its failure."""
         stub = stub_like_the_stand_in()
         for model in [each.name for each in stub.population.chat]:
             stub.script(model, (), then="close")
@@ -212,12 +212,12 @@ class DeviationTests(TestCase):
 
 
 class TelltaleTests(TestCase):
-    """A platform that says the key and the account's id wherever it can."""
+    """A platform that repeats the key and the account id wherever possible."""
 
     timeout = 60
 
     def telltale(self) -> Deviating:
-        """Such a platform."""
+        """Return such a platform."""
         said_of = dict.fromkeys(("detail", "message", "id", "object", "role", "account"), FAKE)
         told = said_of | {PARTS[1]: {FAKE: PARTS[2]}, "user": [PARTS[1], FAKE[::-1]]}
 
@@ -240,7 +240,7 @@ class TelltaleTests(TestCase):
         return Deviating(answer)
 
     async def test_nothing_gets_out(self) -> None:
-        """No file and no line has any of it, and what was looked at is told all the same."""
+        """No file and no printed line contains a part of them, and yet the checks are reported."""
         run = InProcess(self.mktemp(), self.telltale())
         await run.play(*_SOME, "not-json", "messages", "relay-alias", "evidence")
         self.assertEqual(leaks(run.written()), [])
@@ -251,7 +251,7 @@ class TelltaleTests(TestCase):
         self.assertEqual(run.status, 0, run.lines)
 
     async def test_without_redaction(self) -> None:
-        """Should redaction fail, the gate stays shut: nothing that tells is written."""
+        """Without redaction, the gate writes no file with a secret."""
         self.patch(Redactor, "text", lambda _self, text: text)
         self.patch(Redactor, "name", lambda _self, name: name)
         self.patch(Redactor, "header", lambda _self, _name, value: value)

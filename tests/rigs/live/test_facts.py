@@ -1,4 +1,4 @@
-"""What else is told of an answer: numbers, in our own words."""
+"""Further facts about a response: numbers in fixed sentences."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ NOW = datetime(2026, 2, 18, 6, 0, tzinfo=UTC)
 
 
 def record(chute: str, **members: Any) -> dict[str, Any]:
-    """A record of the feed."""
+    """Return a record of the feed."""
     usual = {"timestamp": "2026-02-18T05:30:00.5", "utilization_current": 0.2}
     return {"chute_id": chute, "active_instance_count": 2, **usual, **members}
 
 
 def entry(name: str, **members: Any) -> dict[str, Any]:
-    """An entry of the catalog."""
+    """Return an entry of the catalog."""
     return {"id": name, "chute_id": name, "owned_by": "vllm", **members}
 
 
 class FactsTests(SynchronousTestCase):
-    """Each kind."""
+    """The facts of each kind of response."""
 
     def test_feed(self) -> None:
-        """Ages, and how the ranges are kept."""
+        """Ages, and values outside their ranges."""
         old = record("c", timestamp="2026-02-18T05:00:00", utilization_5m=None)
         told = feed_facts([record("a"), record("b", utilization_1h=1.5), old], NOBODY, NOW)
         self.assertEqual(told[0], "3 records, 2 different timestamps")
@@ -49,7 +49,7 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(zoned[1], "a timestamp has a zone")
 
     def test_catalog(self) -> None:
-        """How many of which kind."""
+        """The number of models of each kind."""
         entries = [entry("a/b-TEE", confidential_compute=True), entry("c", owned_by="chutes")]
         told = catalog_facts({"data": entries}, NOBODY)
         self.assertEqual(told[0], "2 models, 1 of them TEE, 1 of those with the suffix")
@@ -57,7 +57,7 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(told[2], "1 names without an organisation")
 
     def test_evidence(self) -> None:
-        """How many instances, and what their quotes say they are."""
+        """The number of instances, and the kinds of their quotes."""
         quote = base64.b64encode(struct.pack("<HHI", 4, 2, 0x81) + b"rest").decode()
         given = [{"quote": quote, "gpu_evidence": [{}, {}]}, {"quote": None}]
         told = evidence_facts({"evidence": given, "failed_instance_ids": ["x"]}, NOBODY)
@@ -66,13 +66,13 @@ class FactsTests(SynchronousTestCase):
         self.assertIn("quotes: unreadable", told)
 
     def test_stream(self) -> None:
-        """How usage came."""
+        """The position of usage in a stream."""
         body = b'data: {"choices":[],"usage":{}}\n\ndata: {"choices":[]}\n\ndata: [DONE]\n\n'
         self.assertEqual(stream_facts(body), ["2 chunks, 1 with usage, 0 with reasoning"])
         self.assertEqual(stream_facts(b"data: [DONE]\n\n"), [])
 
     def test_nonsense(self) -> None:
-        """Anything else tells nothing, and harms nothing."""
+        """Unexpected JSON gives no facts and raises nothing."""
         odd: list[Any] = [None, 7, "x", [], {}, [7], {"data": 7}, {"evidence": {}}, [[]]]
         for value in (*odd, {"data": [7]}):
             for facts in (catalog_facts, evidence_facts, feed_facts):
@@ -80,10 +80,10 @@ class FactsTests(SynchronousTestCase):
 
 
 class CastTests(SynchronousTestCase):
-    """Who plays which part."""
+    """Selection of models for the roles."""
 
     def test_preferred(self) -> None:
-        """Free slots first, then the price; names decide nothing but a draw."""
+        """Free slots count first, then the price; names only break ties."""
         catalog = {"data": [
             entry("dear", pricing={"completion": 3.0}), entry("busy", pricing={"completion": 0.1}),
             entry("cold", pricing={"completion": 0.0}), entry("cheap", pricing={"completion": 0.2}),
@@ -101,7 +101,7 @@ class CastTests(SynchronousTestCase):
         self.assertEqual(served_facts({"model": "nobody"}, cast), ["served by another model"])
 
     def test_nobody(self) -> None:
-        """A part that nobody can play is named."""
+        """A role without a model is reported."""
         cast = cast_from({"data": [entry("a")]}, [], "00")
         for part in (cast.tee, cast.second):
             self.assertRaises(NoSuchModelError, part)
@@ -111,7 +111,7 @@ class CastTests(SynchronousTestCase):
             self.assertRaises(NoSuchModelError, cast_from(nothing, nothing, "00").usual)
 
     def test_one_for_all(self) -> None:
-        """A model that plays every part plays those too that it is not made for."""
+        """A model for all roles takes those too for which it is unsuited."""
         model = Model("one", "id", "vllm", tee=False)
         alone = NOBODY.played_by(model)
         for part in (alone.usual, alone.second, alone.tee, alone.not_tee):

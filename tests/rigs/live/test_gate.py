@@ -1,4 +1,4 @@
-"""The last gate lets no part of a key through, however it came to stand there."""
+"""The gate rejects every part of a key, in every encoding."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.rigs.live.ways import ACCOUNT, SECRETS, WAYS
 
 
 class KeyTests(SynchronousTestCase):
-    """The key, its parts, and the account's id."""
+    """The key, its parts, and the account id."""
 
     def setUp(self) -> None:
-        """A gate that knows the fake key."""
+        """Create a gate that knows the fake key."""
         self.folder = Path(self.mktemp())
         self.gate = Gate(Key(FAKE), self.folder)
 
     def refused(self, data: bytes) -> bool:
-        """Whether it is, and nothing of it is written or repeated."""
+        """Return whether the data are refused, without being written or quoted."""
         try:
             self.gate.write("name.json", data)
         except LeakError as leak:
@@ -40,20 +40,20 @@ class KeyTests(SynchronousTestCase):
         return False
 
     def test_every_way(self) -> None:
-        """Each secret in each way, alone and among other things."""
+        """Each secret is found in each encoding, alone and within other data."""
         for secret in SECRETS:
             for way, write in WAYS.items():
                 data = f'{{"text": "before {write(secret)} after"}}'.encode()
                 self.assertTrue(self.refused(data), f"{secret} {way}")
 
     def test_a_quarter_of_it(self) -> None:
-        """Eight characters are enough to be known, wherever they were cut out."""
+        """Any eight consecutive characters of a secret are recognized."""
         for part in PARTS:
             for start in range(len(part) - 7):
                 self.assertTrue(self.refused(b"cut: " + part[start : start + 8].encode()), start)
 
     def test_account_as_uuid(self) -> None:
-        """The account's id as platforms like to write it, and as its bytes."""
+        """The account id is recognized as a UUID and as its bytes."""
         account = uuid.UUID(ACCOUNT)
         for form in (
             str(account), str(account).upper(), account.urn, f"{{{account}}}", str(account.int),
@@ -63,11 +63,11 @@ class KeyTests(SynchronousTestCase):
             self.assertTrue(self.refused(form.encode()), form)
 
     def test_names_of_files(self) -> None:
-        """A file is not named after a secret either."""
+        """A file's name must not contain a secret either."""
         self.assertRaises(LeakError, self.gate.write, f"{ACCOUNT}.json", b"{}")
 
     def test_what_is_harmless(self) -> None:
-        """What a capture is made of passes."""
+        """Ordinary contents of a capture pass."""
         for text in (
             '{"$.choices[].delta.content": "string of 6..95", "header x-chutes-rl-user": "absent"}',
             "text/event-stream; charset=utf-8", "<redacted hexadecimal, 64 characters>",
@@ -83,7 +83,7 @@ class KeyTests(SynchronousTestCase):
     def test_among_anything(
         self, secret: str, ways: list[str], before: bytes, after: bytes
     ) -> None:
-        """No surroundings hide a secret."""
+        """No surrounding text hides a secret."""
         text = secret
         for way in ways:
             text = WAYS[way](text)
@@ -92,14 +92,14 @@ class KeyTests(SynchronousTestCase):
 
 
 class NotedTests(SynchronousTestCase):
-    """Values that were held to be secret during the run."""
+    """Values that the run has classified as secret."""
 
     def setUp(self) -> None:
-        """A gate without a key, which says a word of its own."""
+        """Create a gate without a key, but with a text of its own."""
         self.gate = Gate(None, Path(self.mktemp()), "the scenario late-2026 of the run")
 
     def refused(self, text: str) -> bool:
-        """Whether it is."""
+        """Return whether the data are refused."""
         try:
             self.gate.inspect("name", text.encode())
         except LeakError:
@@ -107,27 +107,27 @@ class NotedTests(SynchronousTestCase):
         return False
 
     def test_noted(self) -> None:
-        """From then on they pass nowhere, in any case."""
+        """A noted value is refused in every file, in upper and lower case."""
         self.assertFalse(self.refused("an Inv-17x-Zq9 id"))
         self.gate.note("inv-17x-zq9")
         self.assertTrue(self.refused("an Inv-17x-Zq9 id"))
         self.assertFalse(self.refused("an Inv-17x-Zq8 id"))
 
     def test_long_ones(self) -> None:
-        """Of a long one its beginning and its end are known."""
+        """Of a long value the beginning and the end are recognized."""
         value = "".join(f"{number:02x}g" for number in range(200))
         self.gate.note(value)
         self.assertTrue(self.refused(f"… {value[:64]} …"))
         self.assertTrue(self.refused(f"… {value[-64:]} …"))
 
     def test_own_words(self) -> None:
-        """What the run itself says is no secret because an answer said it too."""
+        """A text of the run does not become secret because a response repeats it."""
         self.gate.note("late-2026")
         self.gate.note("404")
         self.assertFalse(self.refused("late-2026, 404"))
 
     def test_patterns(self) -> None:
-        """What looks like somebody's is refused, whoever it belongs to."""
+        """Values that look like a secret are refused, whoever owns them."""
         for text in (
             "key cpk_x", "CAK_abc", "Authorization: Bearer abc123def", "eyJhbGciOi.x",
             str(uuid.UUID(int=7**40)), uuid.UUID(int=7**40).hex,
@@ -139,10 +139,10 @@ class NotedTests(SynchronousTestCase):
 
 
 class EntitiesTests(SynchronousTestCase):
-    """The ways of this file are ways: each can be undone."""
+    """The encodings that the tests use can all be decoded."""
 
     def test_undone(self) -> None:
-        """A few by their usual decoders."""
+        """Common decoders undo some of them."""
         self.assertEqual(html.unescape(WAYS["entities"](FAKE)), FAKE)
         self.assertEqual(urllib.parse.unquote(WAYS["percent"](FAKE)), FAKE)
         self.assertEqual(json.loads('"' + WAYS["JSON escapes"](FAKE) + '"'), FAKE)

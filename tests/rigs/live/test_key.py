@@ -1,4 +1,4 @@
-"""A key is not shown, not copied, and not sent anywhere but where it was meant to go."""
+"""A key is not printed, not copied, and sent only to its destination."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from tests.rigs.live.reply import Reply
 
 
 class KeyTests(SynchronousTestCase):
-    """What a key says of itself."""
+    """The representations of a key."""
 
     def test_shown(self) -> None:
-        """No way to print it prints it."""
+        """No conversion to text contains the key."""
         key = Key(FAKE)
         for shown in (repr(key), str(key), f"{key}", f"{key!r}", repr([key])):
             self.assertEqual(shown.strip("[]"), "<Key>")
         self.assertFalse(hasattr(key, "__dict__"))
 
     def test_stored(self) -> None:
-        """It can be neither pickled nor copied."""
+        """A key can be neither pickled nor copied."""
         for store in (pickle.dumps, copy.copy, copy.deepcopy):
             self.assertRaises(TypeError, store, Key(FAKE))
 
     def test_parts(self) -> None:
-        """The whole and all three parts, the account's id among them."""
+        """The parts are the whole key and its three parts, including the account id."""
         self.assertEqual(Key(FAKE).parts(), (FAKE, *PARTS))
         self.assertEqual(Key(f" {FAKE}\n").bearer(), f"Bearer {FAKE}")
 
     def test_no_key(self) -> None:
-        """What has another shape is refused, and not repeated."""
+        """A value in another format is refused, and not quoted."""
         for text in ("sk-" + PARTS[0], FAKE.replace(".", "-"), FAKE + " x", "cpk_a.b.c", "é" * 40):
             with self.assertRaises(NotAKeyError) as caught:
                 Key(text)
@@ -43,7 +43,7 @@ class KeyTests(SynchronousTestCase):
             self.assertNotIn(text, told)
 
     def test_taken(self) -> None:
-        """The environment has it no longer; an empty one is none."""
+        """Taking the key removes it from the environment; an empty value counts as missing."""
         environ = {VARIABLE: FAKE}
         self.assertIsInstance(take_key(environ), Key)
         self.assertEqual(environ, {})
@@ -51,22 +51,22 @@ class KeyTests(SynchronousTestCase):
         self.assertIsNone(take_key({VARIABLE: "  "}))
 
     def test_reply_shown(self) -> None:
-        """What came back is not shown either."""
+        """A reply is not printed either."""
         reply = Reply(200, (("x-echo", FAKE),), FAKE.encode(), "whole")
         self.assertEqual(leaks(repr(reply).encode()), [])
 
 
 class BaseTests(SynchronousTestCase):
-    """Where a key may be sent."""
+    """The hosts to which a key may be sent."""
 
     def test_allowed(self) -> None:
-        """TLS, or this machine."""
+        """https, and this machine, are allowed."""
         for base in ("https://a.example", "https://a.example:8443/x", "http://127.0.0.1:1",
                      "http://localhost:1", "http://[::1]:1"):  # fmt: skip
             self.assertEqual(checked_base(base + "/"), base)
 
     def test_refused(self) -> None:
-        """Anything that could be read on the way, or is no origin."""
+        """Unencrypted addresses, and URLs that are not origins, are refused."""
         for base in ("http://a.example", "http://127.0.0.1.a.example", "ftp://127.0.0.1", "",
                      "https://", "https://user:pass@a.example", "https://a.example/?x=1",
                      "a.example", "http://10.0.0.1", "//a.example", "https://a.example/#x",

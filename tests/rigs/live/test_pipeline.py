@@ -1,4 +1,4 @@
-"""From an answer to a file: whatever a platform sends, no file has a part of the key in it."""
+"""From a response to the files: whatever a platform sends, no file contains a part of the key."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ replies = st.builds(
 
 
 class PipelineTests(SynchronousTestCase):
-    """Any answer, all the way to the disk."""
+    """Arbitrary responses, processed up to the files."""
 
     def play(self, seen: Reply, known: Reply) -> tuple[bytes, int]:
-        """What is written of a check with such an answer, and how many files of three."""
+        """Run a check with such a response; return what is written, and how many of three files."""
         with tempfile.TemporaryDirectory() as name:
             gate = Gate(Key(FAKE), Path(name))
             one = observe(seen, Redactor(gate.note))
@@ -98,13 +98,13 @@ class PipelineTests(SynchronousTestCase):
 
     @given(replies, replies)
     def test_nothing_gets_to_the_disk(self, seen: Reply, known: Reply) -> None:
-        """Neither the secrets nor what looks like anybody's."""
+        """Neither the secrets nor values that look like secrets are written."""
         written, _ = self.play(seen, known)
         self.assertEqual(written_in_some_way(written), [])
         self.assertEqual(leaks(written), [])
 
     def test_redaction_is_enough(self) -> None:
-        """The gate is the last resort: an answer full of secrets is redacted, and so written."""
+        """Redaction alone suffices: a response full of secrets is redacted and written."""
         value = {"detail": f"no {FAKE}", "id": FAKE, "user": {"key": [FAKE]}, FAKE: FAKE}
         fields = (("content-type", "application/json"), ("x-key", FAKE), ("via", FAKE))
         reply = Reply(404, fields, json.dumps(value).encode(), "whole")
@@ -113,7 +113,7 @@ class PipelineTests(SynchronousTestCase):
         self.assertIn(b"no <hidden>", written)
 
     def test_the_oracle(self) -> None:
-        """What looks for leaks here would find one."""
+        """The search for leaks in these tests would find one."""
         for secret in SECRETS[1:]:
             for way, write in WAYS.items():
                 found = written_in_some_way(b"x " + write(secret).encode() + b" y")
@@ -122,8 +122,8 @@ class PipelineTests(SynchronousTestCase):
         self.assertTrue(leaks(FAKE.encode()))
 
 
-# Base64 and base32 of a part begin otherwise than those of the whole; the gate's own tests and
-# the pattern for long runs look for them.
+# The Base64 and base32 encodings of a part begin differently from those of the whole; the gate's
+# own tests and its pattern for long strings cover them.
 _NOT_CUT_EVENLY = {each for each in WAYS if each.startswith("base") or each in ("lines",)} | {
     "dashed", "JSON of lines",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What may be told of an answer is an allow-list, and everything else is hidden."""
+"""Redaction: allowed parts of a response are kept, everything else is hidden."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tests.rigs.live.skeleton import skeleton_of
 
 
 class RedactorTests(SynchronousTestCase):
-    """Texts, names, headers."""
+    """Texts, names and headers."""
 
     def setUp(self) -> None:
-        """A redactor that knows one model."""
+        """Create a redactor that knows one model."""
         self.hidden: list[str] = []
         self.redactor = Redactor(self.hidden.append, ["acme/Model-9-TEE", "acme/Model-9"])
 
     def test_texts(self) -> None:
-        """The platform's own sentences stay readable; ids, amounts and addresses go."""
+        """The platform's sentences remain readable without ids, amounts and addresses."""
         for text, told in (
             ("Authentication required.", "Authentication required."),
             ("Infrastructure is at maximum capacity, try again later",) * 2,
@@ -37,11 +37,11 @@ class RedactorTests(SynchronousTestCase):
         self.assertNotIn("acme/Model-9-TEE", self.hidden)
 
     def test_length(self) -> None:
-        """A sentence has an end."""
+        """A long sentence is truncated."""
         self.assertEqual(len(self.redactor.text("word " * 1000)), 301)
 
     def test_names(self) -> None:
-        """Names made of words and spans are told, others hidden and noted."""
+        """Names made of words, and spans, are kept; others are hidden and noted."""
         for name in ("x-chutes-rl-user", "completed_requests_15m", "prompt_sha256",
                      "utilization_1h", "retry-after", "e2e_pubkey"):  # fmt: skip
             self.assertEqual(self.redactor.name(name), name)
@@ -52,7 +52,7 @@ class RedactorTests(SynchronousTestCase):
         self.assertEqual(len(self.hidden), 6)
 
     def test_headers(self) -> None:
-        """Only harmless ones have their value, and only a harmless value."""
+        """Only harmless headers keep a value, and only a harmless one."""
         for name, value, told in (
             ("Content-Type", "text/html; charset=utf-8", "text/html; charset=utf-8"),
             ("Via", "1.1 google", "1.1 google"),
@@ -69,7 +69,7 @@ class RedactorTests(SynchronousTestCase):
         self.assertNotIn("authorization", HARMLESS)
 
     def test_skeletons(self) -> None:
-        """Of strings only those under a few names are told, and then as texts."""
+        """Strings are kept under a few names only, and redacted."""
         value = {"id": "cmpl-1", "object": "chat.completion", "usage": {"n": 1}, "x": ["y1" * 9]}
         told = {path: str(facts) for path, facts in skeleton_of([value], self.redactor).items()}
         self.assertEqual(told["$.id"], "string of 6..6")
@@ -79,7 +79,7 @@ class RedactorTests(SynchronousTestCase):
         self.assertIn("y1" * 9, self.hidden)
 
     def test_deep_and_wide(self) -> None:
-        """An answer without end has a skeleton with one."""
+        """The skeleton of a huge response is limited."""
         deep: object = "end"
         for _ in range(200):
             deep = {"deeper": [deep]}

@@ -1,4 +1,4 @@
-"""The real command, as a process, against the stand-in as another."""
+"""The command as a process, against the stub as another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE = 120.0
 
 
 def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    """The command's end, with nothing of this process' own environment but its paths."""
+    """Run the command with nothing but the paths of this process's environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
         (sys.executable, "-m", "tests.rigs.live", *arguments),
@@ -33,7 +33,7 @@ def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[by
 
 
 class AgainstTheStandInTests(SynchronousTestCase):
-    """A platform that is the stand-in differs from it in nothing."""
+    """The stub, used as the platform, does not differ from itself."""
 
     def setUp(self) -> None:
         """Start a platform."""
@@ -45,7 +45,7 @@ class AgainstTheStandInTests(SynchronousTestCase):
         self.logs = self.folder / "logs"
 
     def live(self, *arguments: str) -> str:
-        """Play, with the fake key; what was printed."""
+        """Run the checks with the fake key; return the output."""
         base = f"http://127.0.0.1:{self.stub.port}"
         given = ("--base-url", base, "--pace", "0", "--logs", str(self.logs), *arguments)
         ended = command(*given, CHUTES_API_KEY=FAKE)
@@ -54,7 +54,7 @@ class AgainstTheStandInTests(SynchronousTestCase):
         return ended.stdout.decode()
 
     def assert_no_delta(self, *wanted: str) -> None:
-        """Every check was played, and none found anything."""
+        """Assert that every check ran and that none found a difference."""
         report = json.loads((self.logs / "report.json").read_text())
         outcomes = {each["check"]: each["outcome"] for each in report["checks"]}
         self.assertEqual(outcomes, dict.fromkeys(wanted, "as known"))
@@ -67,11 +67,11 @@ class AgainstTheStandInTests(SynchronousTestCase):
             self.assertEqual(leaks(path.read_bytes()), [], path.name)
 
     def markdown(self) -> str:
-        """The report for people."""
+        """Return the report for people."""
         return (self.logs / "report.md").read_text()
 
     def test_the_usual_checks(self) -> None:
-        """All are played, within the cap, each call counted by the platform too."""
+        """The usual checks all run, within the cap; the platform counts the same calls."""
         wanted = [each.id for each in chosen(())]
         self.live()
         self.assert_no_delta(*wanted)
@@ -79,20 +79,20 @@ class AgainstTheStandInTests(SynchronousTestCase):
         self.assertEqual(len(self.stub_log()), len(wanted))
 
     def test_the_checks_on_request(self) -> None:
-        """Those that cost more or teach less are played when they are named."""
+        """Checks that cost more or reveal less run only when named."""
         wanted = [each.id for each in CHECKS if each.on_request]
         self.live(*(word for each in wanted for word in ("--only", each)))
         self.assert_no_delta("catalog", "feed", *wanted)
 
     def stub_log(self) -> list[object]:
-        """What the platform was asked."""
+        """Return the platform's log of requests."""
         from tests.rigs.smoke.client import fetch_json
 
         asked: list[object] = fetch_json(self.stub.port, "/stub/log")["requests"]
         return asked
 
     def test_what_the_platform_gets(self) -> None:
-        """Tiny completions only; the key in one header and nowhere else, where it is needed."""
+        """The platform receives small completions only, with the key in one header."""
         self.live("--only", "chat-plain-vllm", "--only", "relay-plain", "--only", "anonymous")
         until("the log is complete", lambda: len(self.stub_log()) >= 5)
         for asked in self.stub_log():
@@ -107,10 +107,10 @@ class AgainstTheStandInTests(SynchronousTestCase):
 
 
 class WithoutAKeyTests(SynchronousTestCase):
-    """The command says what it would do, and no more."""
+    """The command without a key, which prints its plan and exits."""
 
     def dry(self, *arguments: str, **variables: str) -> str:
-        """What is printed; a program that touches the network would fail."""
+        """Return the output; a process that touches the network would fail."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         (folder / "sitecustomize.py").write_text(_NO_NETWORK)
@@ -122,7 +122,7 @@ class WithoutAKeyTests(SynchronousTestCase):
         return ended.stdout.decode()
 
     def test_the_plan(self) -> None:
-        """Each check with its cost; the number of calls; the time."""
+        """The plan lists each check with its cost, the number of calls, and the time."""
         told = self.dry()
         usual = chosen(())
         for each in usual:
@@ -133,13 +133,13 @@ class WithoutAKeyTests(SynchronousTestCase):
         self.assertIn("CHUTES_API_KEY is not set: nothing was sent", told)
 
     def test_dry_run(self) -> None:
-        """The same with a key, which is not told."""
+        """The plan with a key is the same, and does not contain the key."""
         told = self.dry("--dry-run", "--only", "context", CHUTES_API_KEY=FAKE)
         self.assertIn("3 calls", told)
         self.assertEqual(leaks(told.encode()), [])
 
     def test_that_the_network_would_be_noticed(self) -> None:
-        """What watches the two tests above does so."""
+        """The detection of network access in the two tests above works."""
         with self.assertRaises(AssertionError) as caught:
             self.dry("--only", "catalog", CHUTES_API_KEY=FAKE)
         self.assertIn("no network", str(caught.exception))

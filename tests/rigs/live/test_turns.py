@@ -1,4 +1,4 @@
-"""The one place that every call passes: it counts, it waits, it closes."""
+"""Admission of calls: count, pace and closing."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from tests.rigs.live.turns import HARD_CAP, ClosedError, Turns
 
 
 class TurnsTests(SynchronousTestCase):
-    """Calls that take as long as the test wants."""
+    """Calls that last as long as the test wants."""
 
     def setUp(self) -> None:
-        """Nothing called yet."""
+        """Start with no call."""
         self.clock = Clock()
         self.begun: list[float] = []
         self.running: list[Deferred[str]] = []
 
     def call(self) -> Awaitable[str]:
-        """A call that goes on until the test ends it."""
+        """Make a call that lasts until the test ends it."""
         self.begun.append(self.clock.seconds())
         self.running.append(Deferred())
         return self.running[-1]
 
     def take(self, turns: Turns) -> Deferred[str]:
-        """Ask for a turn."""
+        """Request admission."""
         return Deferred.fromCoroutine(turns.run(self.call))
 
     def end(self) -> None:
-        """End the call under way."""
+        """End the current call."""
         self.running.pop().callback("said")
 
     def test_pace(self) -> None:
-        """From the end of a call to the beginning of the next are as many seconds as were set."""
+        """The pause runs from the end of a call to the beginning of the next."""
         turns = Turns(self.clock, pace=2.0)
         first, second = self.take(turns), self.take(turns)
         self.clock.advance(10.0)
@@ -50,7 +50,7 @@ class TurnsTests(SynchronousTestCase):
         self.successResultOf(second)
 
     def test_a_late_call_does_not_wait(self) -> None:
-        """Who comes after the pause begins at once."""
+        """A request for admission after the pause is admitted at once."""
         turns = Turns(self.clock, pace=2.0)
         self.take(turns)
         self.end()
@@ -59,7 +59,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(self.begun, [0.0, 5.0])
 
     def test_never_two_at_once(self) -> None:
-        """However long a call takes, the others wait for its end."""
+        """A call never begins before the previous one has ended."""
         turns = Turns(self.clock, pace=0.0)
         waiting = [self.take(turns) for _ in range(3)]
         self.clock.advance(100.0)
@@ -69,7 +69,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertNoResult(waiting[2])
 
     def test_a_failed_call_counts(self) -> None:
-        """It is counted, it is waited for, and it frees the way."""
+        """A failed call is counted, delays the next, and admits it afterwards."""
         turns = Turns(self.clock, pace=2.0)
         failed = self.take(turns)
         self.running.pop().errback(OSError("broken"))
@@ -80,7 +80,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual((turns.taken, self.begun), (2, [0.0, 2.0]))
 
     def test_cap(self) -> None:
-        """After so many calls there are no more."""
+        """No call is admitted beyond the cap."""
         turns = Turns(self.clock, pace=0.0, calls=2)
         for _ in range(2):
             self.take(turns)
@@ -90,7 +90,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual((turns.taken, len(self.begun)), (2, 2))
 
     def test_no_one_raises_the_hard_cap(self) -> None:
-        """A larger number is no more than the hard cap."""
+        """A larger number is limited to the hard cap."""
         turns = Turns(self.clock, pace=0.0, calls=10 * HARD_CAP)
         for _ in range(HARD_CAP):
             self.take(turns)
@@ -99,7 +99,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(len(self.begun), HARD_CAP)
 
     def test_closing_stops_those_who_wait(self) -> None:
-        """Nobody begins after the first reason, neither in the queue nor in the pause."""
+        """Once closed, no waiting call is admitted."""
         turns = Turns(self.clock, pace=2.0)
         self.take(turns)
         in_the_pause, in_the_queue = self.take(turns), self.take(turns)
@@ -113,7 +113,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(self.begun, [0.0])
 
     def test_time(self) -> None:
-        """No call begins when the run's time is up."""
+        """No call is admitted after the time limit of the run."""
         turns = Turns(self.clock, pace=2.0, seconds=10.0)
         self.take(turns)
         self.clock.advance(8.5)

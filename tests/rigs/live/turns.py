@@ -1,7 +1,7 @@
-"""Whose turn it is: the one place that every call to the platform has to pass.
+"""Admission of calls, which every call to the platform must pass.
 
-It counts, waits, lets one call through at a time, and closes for good when the run has had its
-share or the edge has complained. More calls after an edge limit make the ban longer.
+It counts, paces and serializes the calls, and closes permanently at the cap, or after an error page
+of the edge. Further calls after an edge limit would prolong the ban.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ RUN_SECONDS = 900.0
 
 
 class ClosedError(Exception):
-    """No further call is made; the text says why."""
+    """No further call is admitted; the text gives the reason."""
 
 
 class Admission(Protocol):
-    """Lets calls through, or not."""
+    """Admits calls, or refuses them."""
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make the call when its turn has come; raises ClosedError when it never will."""
+        """Make the call once it is admitted; raise ClosedError if it is refused."""
 
     def close(self, reason: str) -> None:
-        """Let no further call through."""
+        """Admit no further call."""
 
 
 class Turns:
-    """At most `calls` calls, never two at once, `pace` seconds between them, for `seconds`."""
+    """Admits at most `calls` calls in `seconds`, one at a time, `pace` seconds apart."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Turns:
         self.closed: str | None = None
 
     def close(self, reason: str) -> None:
-        """Let no further call through; the first reason stays."""
+        """Admit no further call; the first reason is kept."""
         self.closed = self.closed or reason
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make the call when its turn has come; raises ClosedError when it never will."""
+        """Make the call once it is admitted; raise ClosedError if it is refused."""
         await self._lock.acquire()
         try:
             await self._admit()
@@ -84,11 +84,11 @@ class Turns:
 
 
 class Unlimited:
-    """For the stand-in, which is ours."""
+    """Admits every call; for the stub, which has no limits."""
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make the call."""
         return await call()
 
     def close(self, reason: str) -> None:
-        """Nothing closes."""
+        """Do nothing; this admission never closes."""

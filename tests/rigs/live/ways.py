@@ -1,4 +1,4 @@
-"""How a secret may be written: what the tests of the gate and of redaction hide in answers."""
+"""Encodings of a secret, which the tests of the gate and of redaction hide in responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.rigs.live.fixtures import FAKE, PARTS
 
 ACCOUNT = PARTS[1]
 
-# How a text may be written; the first ones are those that a platform or its edge might use.
+# The encodings of a text; a platform or its edge might well use the first ones.
 WAYS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "upper case": str.upper,
@@ -48,7 +48,7 @@ SECRETS = (FAKE, *PARTS)
 
 
 def written_in_some_way(data: bytes, length: int = 12) -> list[str]:
-    """Which fragments of secrets stand in `data`, and in which way."""
+    """Return the fragments of secrets in `data`, each with its encoding."""
     text = data.decode("utf-8", "replace")
     return [
         f"{secret[at : at + length]} {way}"
