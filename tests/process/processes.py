@@ -25,9 +25,9 @@ _START = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twi
 
 
 class Platform:
-    """Feeds that answer, and chats that send one token and go on when ``go_on`` is set.
+    """Feeds, and chats that send one token and continue once ``go_on`` is set.
 
-    Blocking sockets, one thread for each connection: nothing of it shares code with what it tests.
+    It uses blocking sockets and a thread per connection, and shares no code with the router.
     """
 
     def __init__(self, rest: bytes) -> None:
@@ -64,19 +64,19 @@ class Platform:
                 connection.sendall(self._rest)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self.go_on.set()
         self._socket.close()
 
 
 class Router:
-    """One ``twistd autopilot``; its log is read from its standard output."""
+    """A process of ``twistd autopilot``, whose log is read from its standard output."""
 
     launcher: tuple[str, ...] = ()
-    """A command that becomes the router, with these descriptors open in it."""
+    """A command that executes the router, with these descriptors open."""
     descriptors: tuple[int, ...] = ()
     options: tuple[str, ...] = ()
-    """More for ``twistd``."""
+    """Further options for ``twistd``."""
 
     def __init__(self, folder: str, platform_port: int, **variables: str) -> None:
         os.makedirs(folder)
@@ -111,11 +111,11 @@ class Router:
 
     @property
     def log(self) -> str:
-        """What it logged so far."""
+        """The log so far."""
         return self._path.read_text()
 
     def port(self) -> int:
-        """Where it listens, once it does."""
+        """The port, once the router listens."""
         until(lambda: self.process.poll() is not None or "starting on" in self.log)
         found = re.search(r"AutopilotSite starting on (\d+)", self.log)
         assert found is not None, self.log
@@ -126,11 +126,11 @@ class Router:
         self.process.send_signal(number)
 
     def ends(self) -> int:
-        """Its exit status."""
+        """Wait for the process to exit; return its status."""
         return self.process.wait(PATIENCE)
 
     def close(self) -> None:
-        """End it if need be."""
+        """Kill the process if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -138,7 +138,7 @@ class Router:
 
 
 def until(true: Callable[[], Any]) -> None:
-    """Wait for something to become true."""
+    """Poll until the condition is true."""
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "waited in vain"
@@ -146,7 +146,7 @@ def until(true: Callable[[], Any]) -> None:
 
 
 def received(client: socket.socket, wanted: bytes = b"") -> bytes:
-    """What a client receives up to and with ``wanted``, or to the end."""
+    """Read from the socket up to and including ``wanted``, or to the end."""
     got = b""
     while not wanted or wanted not in got:
         data = client.recv(65536)

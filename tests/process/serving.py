@@ -1,4 +1,4 @@
-"""Test cases that share a stand-in and routers as processes."""
+"""Test cases that share a stub and routers as processes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.smoke.processes import RouterProcess, StubProcess
 
-# Tests share the models, so none cools down.
+# Tests share the models, so failures must not cool them.
 _USUAL = {"LOG_LEVEL": "warn", "COOLDOWN_FAILURES": "100"}
 
 
 class ServedTestCase(SynchronousTestCase):
-    """One stand-in, and a router for each line of `routers`: its name and its settings.
+    """A stub, and a router for each entry of `routers`: its name and its settings.
 
-    They serve all tests of a class; under trial, which knows no set-up of classes, each test has
-    its own.
+    All tests of a class share them; under trial, which has no class-level set-up here, each test
+    has its own.
     """
 
     routers: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({"router": {}})
@@ -32,12 +32,12 @@ class ServedTestCase(SynchronousTestCase):
 
     @classmethod
     def reason_to_skip(cls) -> str | None:
-        """What is missing for these tests."""
+        """Return why these tests cannot run, or None."""
         return None
 
     @classmethod
     def setUpClass(cls) -> None:
-        """Start the processes, unless something is missing."""
+        """Start the processes, unless a requirement is missing."""
         missing = cls.reason_to_skip()
         if missing is not None:
             raise SkipTest(missing)
@@ -61,18 +61,18 @@ class ServedTestCase(SynchronousTestCase):
 
     @classmethod
     def tearDownClass(cls) -> None:
-        """End them."""
+        """Stop the processes."""
         if cls._open is not None:
             cls._open.close()
             cls._open = None
 
     def setUp(self) -> None:
-        """Start them now if nobody has."""
+        """Start the processes if the class has not."""
         if self._open is None:
             self.setUpClass()
             self.addCleanup(self.tearDownClass)
         self.stub.reset()
 
     def address(self, name: str = "router") -> str:
-        """Where a router is."""
+        """Return the base URL of a router."""
         return f"http://127.0.0.1:{self.served[name].port}"

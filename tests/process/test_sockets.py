@@ -1,4 +1,4 @@
-"""What only real sockets show: refusals while the client still sends, half-closes, silence."""
+"""Behaviour that only real sockets show: early refusals, half-closes, silence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIMIT = 1_000_000
 
 
 class SocketTests(SynchronousTestCase):
-    """One router for each test, with little patience."""
+    """A router per test, with short deadlines."""
 
     def setUp(self) -> None:
         """Start platform and router."""
@@ -36,17 +36,17 @@ class SocketTests(SynchronousTestCase):
 
     @contextlib.contextmanager
     def client(self) -> Iterator[socket.socket]:
-        """A connection."""
+        """Return a connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
             yield client
 
     def answer(self, client: socket.socket) -> Response:
-        """The one answer on a connection that then ends."""
+        """Return the only response on a connection that then ends."""
         (response,) = responses(received(client))
         return response
 
     def test_too_large(self) -> None:
-        """A client that sends on regardless still gets to read why it is refused."""
+        """A client that keeps sending can still read why its request was refused."""
         declared = request(CHAT, b"Content-Length: %d" % (50 * _LIMIT))
         chunked = request(CHAT, b"Transfer-Encoding: chunked")
         piece = b"x" * 65536
@@ -59,13 +59,13 @@ class SocketTests(SynchronousTestCase):
         self.assertNotIn("Traceback", self.router.log)
 
     def test_exactly_the_limit(self) -> None:
-        """A body of exactly the limit is read."""
+        """A body of exactly the limit is accepted."""
         with self.client() as client:
             client.sendall(request(CHAT, b"Connection: close", body=b"x" * _LIMIT))
             self.assertEqual(self.answer(client).error[::2], (400, "invalid_json"))
 
     def test_too_slow(self) -> None:
-        """Silent, slow with the head, slow with the body: each is let go in time."""
+        """Silence, a slow head and a slow body each end in time."""
         for sent, status in (
             (b"", None),
             (b"GET / HTTP/1.1\r\n", 408),
@@ -79,7 +79,7 @@ class SocketTests(SynchronousTestCase):
                 self.assertGreater(time.monotonic() - began, 0.3)
 
     def test_half_close(self) -> None:
-        """A client that closes its sending side counts as gone: nothing more is sent to it."""
+        """A client that closes its sending half counts as disconnected."""
         until(lambda: self.ready())
         with self.client() as client:
             client.sendall(request(body=ask()))
@@ -89,13 +89,13 @@ class SocketTests(SynchronousTestCase):
         until(lambda: "client_gone" in self.router.log)
 
     def ready(self) -> bool:
-        """Whether the feeds are there."""
+        """Return whether the feeds have been fetched."""
         with self.client() as client:
             client.sendall(request(b"/readyz", b"Connection: close", method=b"GET"))
             return self.answer(client).status == 200
 
     def test_chunks_arrive_at_once(self) -> None:
-        """What the platform sends is there before it sends more; pipelined requests follow."""
+        """Each chunk arrives before the platform sends the next; pipelined requests follow."""
         until(lambda: self.ready())
         with self.client() as client:
             last = request(b"/healthz", b"Connection: close", method=b"GET")

@@ -1,1 +1,1 @@
-"""Real faults with real sockets."""
+"""Real faults on real sockets."""

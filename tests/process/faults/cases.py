@@ -1,4 +1,4 @@
-"""What all fault tests start from: a router process before an upstream that fails."""
+"""The base of all fault tests: a router process in front of an upstream that fails."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.unit.web.browsers import CHAT, ask, request
 from tests.unit.web.responses import Response, responses
 
 GOOD = head() + b"".join(map(chunk, (ROLE, TOKEN, STOP, DONE, b"")))
-"""A stream from its first byte to its last."""
+"""A complete stream."""
 PLAIN = b'{"id":"1","choices":[{"index":0,"message":{"role":"assistant","content":"hi"}}]}'
 SECOND = b'{"id":"2"}'
-"""What the second model answers; no other says so."""
+"""The response of the second model only."""
 
 
 class FaultTestCase(SynchronousTestCase):
-    """The second model always answers; what the first one does is the test's."""
+    """The second model always responds; each test scripts the first."""
 
     def start(self, backend: str = "", **settings: str) -> None:
-        """Start both; the backend may be somewhere else than the feeds."""
+        """Start upstream and router; the backend may differ from the host of the feeds."""
         self.upstream = Upstream(two=says(whole(200, SECOND)))
         self.addCleanup(self.upstream.close)
-        # Nothing that was learned from one case may spare the next one its fault.
+        # Nothing learned in one case may prevent the fault of the next.
         variables = {"COOLDOWN_FAILURES": "1000", "STICKY_TTL_SECS": "0", **settings}
         if backend:
             variables["BACKEND_BASE_URL"] = backend
@@ -37,15 +37,15 @@ class FaultTestCase(SynchronousTestCase):
         until(lambda: self.exchange(request(b"/readyz", method=b"GET")).status == 200)
 
     def does(self, script: Script) -> None:
-        """What the first model does from now on."""
+        """Script the first model."""
         self.upstream.scripts["one"] = script
 
     def client(self) -> socket.socket:
-        """A connection to the router."""
+        """Return a connection to the router."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def exchange(self, sent: bytes) -> Response:
-        """The one answer to a request, read until it is whole or the connection ends."""
+        """Send a request; return its response once it is complete or the connection ends."""
         with self.client() as client:
             client.sendall(sent)
             got = b""
@@ -57,25 +57,26 @@ class FaultTestCase(SynchronousTestCase):
         return response
 
     def ask(self, model: str, *, stream: bool = True) -> Response:
-        """The answer to a chat request."""
+        """Send a chat request and return the response."""
         return self.exchange(request(CHAT, body=ask(model, stream=stream)))
 
     def assert_falls_over(self, *, stream: bool = True) -> None:
-        """The first model is asked, then the second, and nothing of the first is to be seen."""
+        """Check that the first model fails, and that the client receives the second's response."""
         self.upstream.asked.clear()
         answer = self.ask(BOTH, stream=stream)
-        # On a connection that was used before, silence may mean only that it had become stale.
+        # If a reused connection closes without a response, the router repeats the request on a new
+        # one.
         self.assertIn(self.upstream.asked, ([ONE, TWO], [ONE, ONE, TWO]))
         self.assertEqual(answer.value(b"x-chutes-autopilot-attempts"), b"2")
         self.assert_served_by_second(answer)
 
     def assert_served_by_second(self, answer: Response) -> None:
-        """The second model answered."""
+        """Check that the response is the second model's."""
         self.assertEqual((answer.status, answer.body, answer.whole), (200, SECOND, True))
         self.assertEqual(answer.value(b"x-chutes-autopilot-selected"), TWO.encode())
 
     def assert_well(self) -> None:
-        """The router serves on, has nothing under way and nothing to complain of."""
+        """Check that the router serves, has no active request and has logged no traceback."""
         self.assert_served_by_second(self.ask(f"{TWO},{TWO}"))
         until(
             lambda: (
@@ -85,5 +86,5 @@ class FaultTestCase(SynchronousTestCase):
         self.assertNotIn("Traceback", self.router.log)
 
     def descriptors(self) -> int:
-        """Files that the router has open."""
+        """Return the number of the router's open files."""
         return len(list(Path(f"/proc/{self.router.process.pid}/fd").iterdir()))

@@ -1,4 +1,4 @@
-"""Clients that stand in the middle of their answers, one or hundreds of them."""
+"""Clients that have received part of their response."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.unit.web.responses import Response, responses
 WORDS = head() + chunk(ROLE) + chunk(TOKEN)
 """The beginning of a stream."""
 REST = chunk(STOP) + chunk(DONE) + chunk(b"")
-"""All that follows it."""
+"""The rest of that stream."""
 
 
 class Midway:
-    """A client that has got a part of its answer."""
+    """A client that has received part of its response."""
 
     def __init__(self, client: socket.socket, got: bytes) -> None:
         self.client = client
         self.got = got
 
     def rest(self) -> Response:
-        """The answer, read to the end of the connection, however that comes."""
+        """Read to the end of the connection, clean or not; return the response."""
         with self.client, suppress(ConnectionError):
             while data := self.client.recv(65536):
                 self.got += data
@@ -35,7 +35,7 @@ class Midway:
 
 
 def narrow(port: int) -> socket.socket:
-    """A connection on which little is on the way: what is not read stays with the router."""
+    """Return a connection with a small receive buffer, so that unread bytes stay in the router."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(PATIENCE)
@@ -44,24 +44,24 @@ def narrow(port: int) -> socket.socket:
 
 
 class CrowdTestCase(FaultTestCase):
-    """The first model finishes its streams when ``go_on`` is set, the second one never does."""
+    """The first model completes its streams once ``go_on`` is set, the second never does."""
 
     def crowd(self, **settings: str) -> None:
-        """Start, with these scripts."""
+        """Start with these scripts."""
         self.start(**settings)
         self.go_on = Event()
         self.addCleanup(self.go_on.set)
         self.upstream.scripts.update(one=self._finishes, two=self._lingers)
 
     def midway(self, model: str) -> Midway:
-        """A client that has got the first token of a stream."""
+        """Return a client that has received the first token of a stream."""
         client = self.client()
         self.addCleanup(client.close)
         client.sendall(request(CHAT, body=ask(model)))
         return Midway(client, received(client, TOKEN))
 
     def refuses(self) -> bool:
-        """Whether the router takes no more connections."""
+        """Return whether the router refuses connections."""
         try:
             self.client().close()
         except ConnectionRefusedError:
@@ -69,12 +69,12 @@ class CrowdTestCase(FaultTestCase):
         return False
 
     def assert_complete(self, answer: Response) -> None:
-        """All of the stream is there, with its end."""
+        """Check that the stream is complete, including its end."""
         self.assertEqual((answer.status, answer.whole), (200, True))
         self.assertEqual(answer.body, ROLE + TOKEN + STOP + DONE)
 
     def assert_interrupted(self, answer: Response) -> None:
-        """The stream says that it broke off, and has no clean end."""
+        """Check that the stream ends with an error event, and not cleanly."""
         self.assertEqual((answer.status, answer.whole), (200, False))
         self.assertTrue(answer.body.startswith(ROLE + TOKEN))
         self.assertEqual(answer.body.count(b"upstream_stream_interrupted"), 1)

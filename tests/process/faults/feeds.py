@@ -1,4 +1,4 @@
-"""Both feeds on a port of their own, each of which does what its script says, and a router."""
+"""A router, and both feeds on a port of their own, each controlled by a script."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ QUICK = {
     "CONTROL_PLANE_TIMEOUT_MS": "500",
 }
 Fault: TypeAlias = Callable[[bytes], Script]
-"""Makes a script out of what the feed would answer."""
+"""Derives a script from the regular response of a feed."""
 GOOD: dict[str, Script] = {name: says(whole(200, body)) for name, body in BODIES.items()}
 
 
 class Feeds(Upstream):
-    """``fetched`` lists what was asked for, in order."""
+    """Both feeds; ``fetched`` lists the requests in order."""
 
     def __init__(self) -> None:
         self.fetched: list[str] = []
@@ -40,16 +40,16 @@ class Feeds(Upstream):
 
     @property
     def urls(self) -> dict[str, str]:
-        """The settings that lead here."""
+        """The settings with the URLs of the feeds."""
         base = f"http://127.0.0.1:{self.port}"
         return {"MODELS_URL": f"{base}/models", "UTILIZATION_URL": f"{base}/utilization"}
 
     def do(self, make: Callable[[bytes], Script]) -> None:
-        """What both do from now on, made of what each would answer."""
+        """Set the scripts of both feeds, derived from their regular responses."""
         self.scripts.update({name: make(body) for name, body in BODIES.items()})
 
     def recover(self) -> None:
-        """Both are good again."""
+        """Restore both feeds."""
         self.scripts.update(GOOD)
 
     def _answer(self, connection: socket.socket, line: bytes, body: bytes) -> None:
@@ -59,32 +59,32 @@ class Feeds(Upstream):
 
 
 class FeedTestCase(FaultTestCase):
-    """A router with feeds on a port of their own."""
+    """A router whose feeds have a port of their own."""
 
     def feed(self, **settings: str) -> None:
-        """Start, with good feeds."""
+        """Start with working feeds."""
         self.feeds = Feeds()
         self.addCleanup(self.feeds.close)
         self.start(**{**QUICK, **self.feeds.urls, **settings})
         self.upstream.scripts["one"] = says(whole(200, SECOND))
 
     def page(self, path: bytes) -> Response:
-        """One page."""
+        """Return the response of a page."""
         return self.exchange(request(path, method=b"GET"))
 
     def reports(self) -> dict[str, dict[str, object]]:
-        """What is known of each feed."""
+        """Return the state of each feed."""
         found: dict[str, dict[str, object]] = self.page(b"/readyz").json["feeds"]
         return found
 
     def outcomes(self) -> dict[tuple[str, str], int]:
-        """How often the refresh of a feed came to what."""
+        """Return the number of refreshes by feed and outcome."""
         line = rb'^chutes_autopilot_feed_refresh_total\{feed="(\w+)",outcome="(\w+)"\} (\d+)'
         found = re.findall(line, self.page(b"/metrics").body, re.MULTILINE)
         return {(feed.decode(), what.decode()): int(times) for feed, what, times in found}
 
     def assert_survives(self, fault: Fault, outcome: str) -> None:
-        """Both feeds do this: it is counted and told, and all goes on with what was there."""
+        """Check that the fault is counted and reported, and that the router serves old data."""
         before = self.outcomes()
         self.feeds.do(fault)
 
@@ -103,14 +103,14 @@ class FeedTestCase(FaultTestCase):
         until(lambda: not any(each["last_error"] for each in self.reports().values()))
 
     def assert_serves(self) -> None:
-        """A model of the catalog is known, another is not, and the alias has candidates."""
+        """Check that a known model and the alias are served, and an unknown model is not."""
         for model in (TWO, ALIAS):
             answer = self.ask(model)
             self.assertEqual((answer.status, answer.body), (200, SECOND))
         self.assertEqual(self.ask("acme/none").error[::2], (400, "unknown_model"))
 
     def assert_quiet(self) -> None:
-        """However often it failed, the log is short and has no mistake in it."""
+        """Check that the log has no traceback and is short, however often the feeds failed."""
         log = self.router.log
         self.assertNotIn("Traceback", log)
         self.assertLess(log.count("autopilot.feeds"), 60)

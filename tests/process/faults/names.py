@@ -1,4 +1,4 @@
-"""A resolver, for a router process, that answers for some names and hangs on others."""
+"""A resolver for a router process, in which lookups of one name hang."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ socket.getaddrinfo = getaddrinfo
 
 
 class HangingResolver:
-    """Lookups of ``HANGS`` hang until `go_on`, those of ``WORKS`` succeed; both lead to here."""
+    """Resolves ``WORKS`` at once and ``HANGS`` after `go_on`, both to this machine."""
 
     def __init__(self, folder: Path) -> None:
-        """The process under test must be started with `path` as its ``PYTHONPATH``."""
+        """Write the module; the router must be started with `path` as its ``PYTHONPATH``."""
         folder.mkdir()
         self._folder = folder.absolute()
-        # Python imports a module of this name at its start.
+        # Python imports a module of this name when it starts.
         (self._folder / "sitecustomize.py").write_text(_SITE)
 
     @property
     def path(self) -> str:
-        """Where Python looks for modules."""
+        """The folder that must be on Python's path."""
         return f"{self._folder}:{ROOT}"
 
     @property
     def hanging(self) -> int:
-        """Lookups that hang, or did."""
+        """The number of lookups of ``HANGS``."""
         asked = self._folder / "asked"
         return len(asked.read_text()) if asked.exists() else 0
 
     def go_on(self) -> None:
-        """Answer."""
+        """Answer the lookups that hang."""
         (self._folder / "go-on").touch()

@@ -1,4 +1,4 @@
-"""An upstream in a process of its own, which can be made to stand still."""
+"""An upstream in a process of its own, which a test can stop and continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START = "from tests.process.faults.standing import serve; serve()"
 
 
 class SeparateUpstream:
-    """Both models answer at once, as long as ``process`` runs."""
+    """An upstream whose two models respond at once, while ``process`` runs."""
 
     def __init__(self, folder: str) -> None:
         Path(folder).mkdir()
@@ -27,13 +27,13 @@ class SeparateUpstream:
         self.port = int(told.read_text())
 
     def close(self) -> None:
-        """End it."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
 
 
 def serve() -> None:
-    """What the process does: say where it listens, and answer."""
+    """Run the upstream: print its port, then respond."""
     answers = says(whole(200, SECOND))
     print(Upstream(one=answers, two=answers).port, flush=True)
     while True:

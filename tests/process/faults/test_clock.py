@@ -1,6 +1,6 @@
-"""The wall clock is set by an hour while the router runs: no timer and no age goes by it.
+"""The wall clock changes by an hour: no timer and no age depends on it.
 
-The clock is faked with libfaketime; ``apt-get install libfaketime`` where it is missing.
+libfaketime fakes the clock; ``apt-get install libfaketime`` installs it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _FAKER = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 _HOUR = 3600
 _DEADLINE = 0.8
 _SLACK = 3.0
-"""Seconds that a busy machine may be late; a deadline by the wall clock would be an hour late."""
+"""The tolerance in seconds for a busy machine; a deadline on the wall clock is an hour late."""
 _INTERVAL = 0.3
 _STEPS = (_HOUR, 0, -_HOUR)
-"""Where the wall clock is set to, in seconds from the true time: a step up, and two down."""
+"""The offsets of the clock from the true time, in seconds: a step forward, and two backward."""
 
 
 @skipUnless(_FAKER, "libfaketime is not installed (Debian's package libfaketime)")
@@ -53,7 +53,7 @@ class ClockTests(FaultTestCase):
         self.does(self.upstream.waits)
 
     def test_deadlines(self) -> None:
-        """What waits when the clock is set is given up at its time: not at once, nor in an hour."""
+        """Deadlines that were running when the clock changed expire on time."""
         for offset in _STEPS:
             self.upstream.asked.clear()
             with self.subTest(offset=offset), self.client() as silent, self.client() as asking:
@@ -70,7 +70,7 @@ class ClockTests(FaultTestCase):
                 self.assertTrue(_DEADLINE - 0.1 < taken < _DEADLINE + _SLACK, taken)
 
     def test_ages(self) -> None:
-        """Ages stay the feeds' own, and the feeds are fetched no more often than before."""
+        """The ages of the feeds stay correct, and the feeds are fetched no more often."""
         for offset in _STEPS:
             self.set(offset)
             self.feeds.fetched.clear()
@@ -86,7 +86,7 @@ class ClockTests(FaultTestCase):
         self.assert_well()
 
     def set(self, offset: int) -> None:
-        """Set the clock, and see that the router goes by it where it says what time it is."""
+        """Set the clock, and check that the router reports the new time."""
         self._offset.write_text(f"{offset:+d}")
         expected = datetime.now(UTC) + timedelta(seconds=offset)
         until(lambda: abs(self._date() - expected) < timedelta(minutes=5))
@@ -97,5 +97,5 @@ class ClockTests(FaultTestCase):
         return parsedate_to_datetime(date.decode())
 
     def page(self, path: bytes) -> Response:
-        """One page."""
+        """Return a page."""
         return self.exchange(request(path, method=b"GET"))

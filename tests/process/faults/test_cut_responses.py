@@ -1,4 +1,4 @@
-"""A response cut at each of its points, by an end or a reset, and what the client makes of it."""
+"""Responses that are truncated at each point, by an end or a reset, as the client receives them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def _cut(response: bytes, at: int, how: Script) -> Script:
 
 
 class CutResponseTests(FaultTestCase):
-    """One upstream that breaks off, and a second one."""
+    """Two models, the first of which truncates its response."""
 
     def setUp(self) -> None:
-        """Start."""
+        """Start router and upstream."""
         self.start()
 
     def test_before_the_commit_point(self) -> None:
-        """Cut before it said anything, the next model answers."""
+        """If the response is truncated before the commit point, the next model responds."""
         for how in (ends, resets):
             for place, at in _BEFORE.items():
                 self.does(_cut(GOOD, at, how))
@@ -55,7 +55,7 @@ class CutResponseTests(FaultTestCase):
         self.assert_well()
 
     def test_no_other_candidate(self) -> None:
-        """With nobody else to ask, the client learns that it was the upstream."""
+        """Without another candidate, the client receives an upstream error."""
         for how in (ends, resets):
             for place, at in list(_BEFORE.items())[:4]:
                 self.does(_cut(GOOD, at, how))
@@ -65,7 +65,7 @@ class CutResponseTests(FaultTestCase):
         self.assert_well()
 
     def test_after_the_commit_point(self) -> None:
-        """Cut behind its first token, a stream ends with an error event and no clean end."""
+        """A stream that is truncated after its first token ends with an error event, uncleanly."""
         for how in (ends, resets):
             for place, at in _AFTER.items():
                 self.upstream.asked.clear()
@@ -80,7 +80,7 @@ class CutResponseTests(FaultTestCase):
         self.assert_well()
 
     def test_behind_the_terminator(self) -> None:
-        """Cut between its own last word and its last chunk: all is there, but no end is made up."""
+        """If only the last chunk is missing, the stream has its [DONE] but ends uncleanly."""
         for how in (ends, resets):
             self.does(_cut(GOOD, _DONE_END, how))
             with self.subTest(how=how.__name__):
@@ -90,7 +90,7 @@ class CutResponseTests(FaultTestCase):
         self.assert_well()
 
     def test_plain_answers(self) -> None:
-        """A body of a known length: nothing of it yet, and another answers; else it is cut."""
+        """A unary response is replaced before its first body byte, and truncated after it."""
         body = _PLAIN.index(PLAIN)
         for how in (ends, resets):
             for place, at in (("before it", body), ("inside the head", body - 5)):

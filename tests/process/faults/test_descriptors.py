@@ -1,6 +1,6 @@
-"""No file descriptor is left: what runs goes on, who comes waits or is turned away, then all heals.
+"""The limit of open files is reached: streams continue, clients wait, and the router recovers.
 
-The limit is lowered under a running process, so that a few connections meet what thousands do.
+The limit is lowered in the running process, so that few connections suffice.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class DescriptorTests(CrowdTestCase):
     """A router that may open no more files."""
 
     def setUp(self) -> None:
-        """Start; every call opens an upstream connection of its own."""
+        """Start; each call opens an upstream connection of its own."""
         self.crowd(UPSTREAM_POOL_IDLE_MS="0")
         self.pid = self.router.process.pid
 
     def test_clients(self) -> None:
-        """More clients than descriptors: streams go on, the process rests, the log stays short."""
+        """If clients exceed the descriptors, streams continue, and the process idles."""
         self.upstream.scripts["one"] = self._ticks
         self.upstream.scripts["two"] = says(whole(200, SECOND))
         before = settled(self.pid)
@@ -69,7 +69,7 @@ class DescriptorTests(CrowdTestCase):
         connection.sendall(chunk(b""))
 
     def _tries(self, stack: ExitStack, *, keep: bool) -> None:
-        """One more client, who says nothing; it may be taken, left waiting or turned away."""
+        """Connect a silent client; the router may accept it, leave it waiting or refuse it."""
         client = self.client()
         if keep:
             stack.enter_context(client)
@@ -87,7 +87,7 @@ class DescriptorTests(CrowdTestCase):
             return False
 
     def test_upstreams(self) -> None:
-        """None left for the way to the upstream: an error in time, and the client may ask again."""
+        """If no descriptor is left for the upstream, the client receives a retriable error."""
         self.upstream.scripts["one"] = says(whole(200, SECOND))
         stream = self.midway(TWO)
         with self.client() as client:

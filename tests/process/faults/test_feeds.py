@@ -1,4 +1,4 @@
-"""Feeds that hang, speak nonsense or break: the last good data stays in use, and is dated."""
+"""Feeds that hang, are invalid or break: the last good data stay in use, with their age."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _JSON = b"application/json"
 
 
 def _cut(answer: Callable[[bytes], bytes], how: Script) -> Fault:
-    """Send this much, and then do that."""
+    """Return a script that sends this much and then ends in this way."""
 
     def fault(good: bytes) -> Script:
         def script(connection: socket.socket) -> None:
@@ -31,15 +31,15 @@ def _cut(answer: Callable[[bytes], bytes], how: Script) -> Fault:
 
 
 def _whole(answer: Callable[[bytes], bytes], status: int = 200, *fields: bytes) -> Fault:
-    """Answer with this, in good order."""
+    """Return a script that sends a complete response."""
     return lambda good: says(whole(status, answer(good), _JSON, *fields))
 
 
 class FeedFaultTests(FeedTestCase):
-    """A feed that answers badly, or not at all."""
+    """A feed that fails in every way."""
 
     def assert_survives_each(self, faults: Mapping[str, tuple[Fault, str]]) -> None:
-        """One after the other."""
+        """Check each fault in turn."""
         self.feed()
         for name, (fault, outcome) in faults.items():
             with self.subTest(fault=name):
@@ -47,7 +47,7 @@ class FeedFaultTests(FeedTestCase):
         self.assert_quiet()
 
     def test_connection(self) -> None:
-        """It breaks off, sooner or later."""
+        """The connection breaks, at different points."""
         self.assert_survives_each(
             {
                 "closed": (_cut(lambda _: b"", ends), "network"),
@@ -68,7 +68,7 @@ class FeedFaultTests(FeedTestCase):
         )
 
     def test_silence(self) -> None:
-        """It takes the request and never finishes its answer."""
+        """The response is never completed."""
         self.feed()
         waits = self.feeds.waits
         for fault in (
@@ -80,7 +80,7 @@ class FeedFaultTests(FeedTestCase):
         self.assert_quiet()
 
     def test_status(self) -> None:
-        """It has moved, or is at fault; a redirect is not followed."""
+        """The feed redirects or fails; the router does not follow the redirect."""
         elsewhere = Feeds()
         self.addCleanup(elsewhere.close)
         places = [b"Location: " + url.encode() for url in elsewhere.urls.values()]
@@ -97,7 +97,7 @@ class FeedFaultTests(FeedTestCase):
         self.assertEqual(elsewhere.fetched, [])
 
     def test_nonsense(self) -> None:
-        """It answers with something else."""
+        """The response has unexpected content."""
         self.assert_survives_each(
             {
                 "a page": (_whole(lambda _: b"<html>hello</html>"), "json"),
@@ -116,18 +116,18 @@ class FeedFaultTests(FeedTestCase):
 
 
 class StaleFeedTests(FeedTestCase):
-    """Feeds that stay away: readiness says since when, and requests go on."""
+    """Feeds that stay away: readiness reports their age, and requests are served."""
 
     def test_stale_snapshot(self) -> None:
-        """Loads past their limit are told as such."""
+        """The state of old loads is `stale`."""
         self.assert_told(UTILIZATION, "READYZ_MAX_SNAPSHOT_AGE_MS", "stale_snapshot")
 
     def test_stale_catalog(self) -> None:
-        """A catalog past its limit is told as such."""
+        """The state of an old catalog is `stale`."""
         self.assert_told(CATALOG, "READYZ_MAX_ALLOWLIST_AGE_MS", "stale_allowlist")
 
     def assert_told(self, feed: str, limit: str, code: str) -> None:
-        """Past its limit a feed is stale and the router not ready, until the feed is back."""
+        """Check that the feed becomes stale, and the router unready, until the feed recovers."""
         self.feed(**{limit: "1200"})
         self.feeds.scripts[feed] = ends
         until(lambda: self.page(b"/readyz").status == 503)
@@ -144,7 +144,7 @@ class StaleFeedTests(FeedTestCase):
         self.assertLess(self.page(b"/readyz").json["feeds"][feed]["age_ms"], 1200)
 
     def test_never_there(self) -> None:
-        """Without a first fetch it serves names as they are, and says that it is not ready."""
+        """Without a first fetch, the router serves any model name and is not ready."""
         self.feeds = Feeds()
         self.addCleanup(self.feeds.close)
         self.feeds.do(lambda _: resets)

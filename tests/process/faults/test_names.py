@@ -1,4 +1,4 @@
-"""Name lookups that hang: they cost their own requests, in time, and nobody else's."""
+"""Hanging name lookups: only requests to that name fail, and they fail in time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.unit.web.responses import Response
 
 _TIMEOUT = 0.5
 _MANY = 40
-"""Requests at once: several times the threads that look names up."""
+"""The number of concurrent requests: several times the number of resolver threads."""
 _SLACK = 5.0
-"""Seconds that a busy machine may add."""
+"""The tolerance in seconds for a busy machine."""
 _BY_NAME, _BY_ADDRESS = b"/v1/messages", b"/v1/responses"
 
 
@@ -27,7 +27,7 @@ class HangingLookupTests(FaultTestCase):
     """Chats go to a name that hangs, messages to one that works, responses to an address."""
 
     def setUp(self) -> None:
-        """Start, with nothing looked up yet."""
+        """Start, with no name resolved yet."""
         self.backend = Upstream(one=says(whole(200, SECOND)), two=says(whole(200, SECOND)))
         self.addCleanup(self.backend.close)
         self.names = HangingResolver(Path(self.mktemp()))
@@ -42,11 +42,11 @@ class HangingLookupTests(FaultTestCase):
         )
 
     def post(self, path: bytes) -> Response:
-        """One call."""
+        """Make one call."""
         return self.exchange(request(path, body=ask(TWO, stream=False)))
 
     def hang(self) -> list[tuple[Response, float]]:
-        """Many requests at once to the name that hangs: each one's answer and time."""
+        """Send concurrent requests to the hanging name; return each response and its duration."""
         with ThreadPoolExecutor(_MANY) as pool:
             return list(pool.map(lambda _: self._timed(), range(_MANY)))
 
@@ -56,7 +56,7 @@ class HangingLookupTests(FaultTestCase):
         return answer, time.monotonic() - began
 
     def test_in_time(self) -> None:
-        """The deadline for connecting covers the lookup; afterwards the name works again."""
+        """The connect timeout covers the lookup; later requests to the name succeed."""
         for answer, taken in self.hang():
             self.assertEqual(answer.error, (502, "server_error", "upstream_connect_error"))
             self.assertNotIn(HANGS.encode(), answer.body)
@@ -67,7 +67,7 @@ class HangingLookupTests(FaultTestCase):
         self.assertNotIn("Traceback", self.router.log)
 
     def test_other_origins(self) -> None:
-        """Calls elsewhere go on: to an address, to a name connected before, and to a new one."""
+        """Calls to an address, to a resolved name, and to a new name are not delayed."""
         self.hang()
         self.assertEqual(self.post(_BY_ADDRESS).body, SECOND)
         self.assertEqual(self.post(_BY_NAME).body, SECOND, "a name that works was not looked up")
@@ -76,7 +76,7 @@ class HangingLookupTests(FaultTestCase):
         self.assertEqual(self.exchange(request(b"/readyz", method=b"GET")).status, 200)
 
     def test_shutdown(self) -> None:
-        """The process ends although lookups still hang."""
+        """The process exits although lookups still hang."""
         self.hang()
         began = time.monotonic()
         self.router.signals(signal.SIGTERM)
@@ -85,7 +85,7 @@ class HangingLookupTests(FaultTestCase):
         self.assertNotIn("Traceback", self.router.log)
 
     def test_shutdown_with_requests(self) -> None:
-        """So it does while requests still wait for a lookup."""
+        """The process exits although requests still wait for a lookup."""
         with self.client() as client:
             client.sendall(request(body=ask(ONE)))
             until(lambda: self.names.hanging)

@@ -1,4 +1,4 @@
-"""SIGHUP as a process takes it: a new file of settings, a bad one, and one that comes too late."""
+"""SIGHUP in a real process: a valid file, an invalid file, and a signal during the drain."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.unit.web.responses import responses
 
 
 class ReloadTests(CrowdTestCase):
-    """A router with a stream under way."""
+    """A router with an open stream."""
 
     def file(self, text: str) -> None:
-        """Write the router's `.env`, and tell it."""
+        """Write the router's `.env` file, and send SIGHUP."""
         Path(f"/proc/{self.router.process.pid}/cwd", ".env").write_text(text)
         self.router.signals(signal.SIGHUP)
 
     def says(self, text: str) -> None:
-        """Wait for a line of the log."""
+        """Wait for a line in the log."""
         until(lambda: text in self.router.log)
 
     def test_reload(self) -> None:
-        """New requests go by the new file, the stream under way by the old one."""
+        """New requests use the new settings; the open stream keeps the old ones."""
         self.crowd()
         stream = self.midway(ONE)
         self.file(
@@ -41,7 +41,7 @@ class ReloadTests(CrowdTestCase):
         self.router.signals(signal.SIGHUP)
         self.file("")
         self.says(": Settings changed: UPSTREAM_IDLE_TIMEOUT_MS, MAX_REQUEST_BYTES, LOG_FORMAT")
-        # The environment wins: STICKY_TTL_SECS was given there.
+        # The environment, which sets STICKY_TTL_SECS, takes precedence over the file.
         self.assertNotIn("STICKY_TTL_SECS", self.router.log)
         self.go_on.set()
         stream.got += received(stream.client, b"0\r\n\r\n")
@@ -49,7 +49,7 @@ class ReloadTests(CrowdTestCase):
         self.assertNotIn("Traceback", self.router.log)
 
     def test_draining(self) -> None:
-        """It comes too late for a router that is stopping, and is no reason to stop sooner."""
+        """A SIGHUP during the drain is ignored, and does not shorten the drain."""
         self.crowd()
         stream = self.midway(ONE)
         self.router.signals(signal.SIGTERM)

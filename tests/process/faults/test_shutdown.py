@@ -1,4 +1,4 @@
-"""How the process ends under load: whole answers, announced breaks, and nothing in between."""
+"""Shutdown under load: each response is complete or has an error event."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from tests.unit.web.browsers import CHAT, ask, request
 from tests.unit.web.responses import Response, responses
 
 _SLACK = 5.0
-"""Seconds that a busy machine may add to a limit."""
-_LAST_WORDS = 1.0
-"""Seconds that clients have to take the router's last words."""
+"""The tolerance in seconds for a busy machine."""
+_FINAL_WRITE_SECONDS = 1.0
+"""The seconds that clients have to read the final error event."""
 
 
 class ShutdownTestCase(CrowdTestCase):
-    """A router that is told to stop while clients are in the middle of their answers."""
+    """A router that is stopped while clients receive their responses."""
 
     def stop(self, number: signal.Signals) -> float:
-        """Send the signal and wait until the port is closed; the time of the signal."""
+        """Send the signal and wait until the port is closed; return the time of the signal."""
         began = time.monotonic()
         self.router.signals(number)
         until(self.refuses)
         return began
 
     def half_sent(self, model: str) -> tuple[socket.socket, bytes]:
-        """A connection with half a request on it that the router has read, and the other half."""
+        """Return a connection with half a request, which the router has read, and the rest."""
         sent = request(CHAT, body=ask(model))
         client = self.client()
         self.addCleanup(client.close)
-        # In one piece with a request whose answer shows that both have arrived.
+        # In one piece with another request, whose response shows that both have arrived.
         client.sendall(request(b"/healthz", method=b"GET") + sent[:-9])
         received(client, b"ok\n")
         return client, sent[-9:]
 
     def assert_ended(self, number: signal.Signals) -> None:
-        """The process is gone as the signal has it, and complained of nothing."""
+        """Check that the process exited by the signal and logged no error."""
         self.assertEqual(self.router.ends(), -number)
         for bad in ("Traceback", "Unhandled", "ReactorNotRunning"):
             self.assertNotIn(bad, self.router.log)
 
     def assert_draining(self, client: socket.socket) -> None:
-        """The answer is that the router takes nothing new, and the connection ends behind it."""
+        """Check for the error of a draining router, and for the end of the connection."""
         (answer,) = responses(received(client))
         self.assertEqual(answer.error, (503, "server_error", "draining"))
         self.assertEqual(answer.value(b"connection"), b"close")
@@ -55,10 +55,10 @@ class ShutdownTestCase(CrowdTestCase):
 
 
 class StreamsTests(ShutdownTestCase):
-    """Two hundred streams, of which half finish by themselves."""
+    """Two hundred streams, half of which complete by themselves."""
 
     def test_terminated(self) -> None:
-        """Each is complete, or says that it broke off; none just ends."""
+        """Each stream is complete or ends with an error event."""
         drain = 2.0
         self.crowd(DRAIN_TIMEOUT_MS=str(int(drain * 1000)))
         finishing = [self.midway(ONE) for _ in range(100)]
@@ -71,17 +71,17 @@ class StreamsTests(ShutdownTestCase):
             self.assert_interrupted(each.rest())
         self.assertGreater(time.monotonic() - began, drain - 0.1)
         self.assert_ended(signal.SIGTERM)
-        self.assertLess(time.monotonic() - began, drain + _LAST_WORDS + _SLACK)
+        self.assertLess(time.monotonic() - began, drain + _FINAL_WRITE_SECONDS + _SLACK)
 
     def test_stalled_clients(self) -> None:
-        """Clients that read nothing do not keep the process, and get no clean end either."""
+        """Clients that do not read do not delay the exit, and receive no clean end."""
         self.crowd(DRAIN_TIMEOUT_MS="300")
         self.upstream.scripts["one"] = self._talks
         stalled = [self._stalled() for _ in range(20)]
         until(lambda: len(self.upstream.asked) == len(stalled))
         began = self.stop(signal.SIGTERM)
         self.assert_ended(signal.SIGTERM)
-        self.assertLess(time.monotonic() - began, 0.3 + _LAST_WORDS + _SLACK)
+        self.assertLess(time.monotonic() - began, 0.3 + _FINAL_WRITE_SECONDS + _SLACK)
         for client in stalled:
             self.assertFalse(Midway(client, b"").rest().whole)
 
@@ -98,16 +98,16 @@ class StreamsTests(ShutdownTestCase):
 
 
 class CallsTests(ShutdownTestCase):
-    """Calls without a stream: nothing of an answer yet, half of one, or all of it in time."""
+    """Unary calls: with no response byte yet, with half a response, or completed in time."""
 
     def test_terminated(self) -> None:
-        """What has begun is cut without an end, what has not is refused, the rest is whole."""
+        """Partial responses are truncated, and calls without a response are refused."""
         self.crowd(DRAIN_TIMEOUT_MS="1500")
         answer, half = whole(200, PLAIN), PLAIN[: len(PLAIN) // 2]
-        begun = self._asked(self._after(answer[: len(half) - len(PLAIN)]), 25)
-        begun += self._asked(self._after(head(200, JSON) + chunk(half)), 25)
-        silent = self._asked(self._after(b""), 50)
-        finishing = self._asked(self._in_time(answer), 50)
+        begun = self._waiting_clients(self._after(answer[: len(half) - len(PLAIN)]), 25)
+        begun += self._waiting_clients(self._after(head(200, JSON) + chunk(half)), 25)
+        silent = self._waiting_clients(self._after(b""), 50)
+        finishing = self._waiting_clients(self._in_time(answer), 50)
         for each in begun:
             each.got = received(each.client, b"\r\n\r\n")
         began = self.stop(signal.SIGTERM)
@@ -120,15 +120,15 @@ class CallsTests(ShutdownTestCase):
         for each in silent:
             self.assert_draining(each.client)
         self.assert_ended(signal.SIGTERM)
-        self.assertLess(time.monotonic() - began, 1.5 + _LAST_WORDS + _SLACK)
+        self.assertLess(time.monotonic() - began, 1.5 + _FINAL_WRITE_SECONDS + _SLACK)
 
     def _told_close(self, each: Midway) -> tuple[int, bytes, bool]:
         answer: Response = each.rest()
         self.assertEqual(answer.value(b"connection"), b"close")
         return answer.status, answer.body, answer.whole
 
-    def _asked(self, script: Script, number: int) -> list[Midway]:
-        """So many clients whose requests have reached this script."""
+    def _waiting_clients(self, script: Script, number: int) -> list[Midway]:
+        """Return clients whose requests have reached this script."""
         begun: list[socket.socket] = []
 
         def counted(connection: socket.socket) -> None:
@@ -161,10 +161,10 @@ class CallsTests(ShutdownTestCase):
 
 
 class SignalTests(ShutdownTestCase):
-    """Which signal, how often, and what clients of a process that was killed see."""
+    """Each signal, repeated signals, and what clients observe when the process is killed."""
 
     def test_kept_connections(self) -> None:
-        """Idle connections close at once; a request that was arriving is told to go elsewhere."""
+        """Idle connections close at once; a request that was arriving is refused."""
         self.crowd()
         stream = self.midway(ONE)
         idle = self.client()
@@ -186,29 +186,29 @@ class SignalTests(ShutdownTestCase):
         self.assert_patient(signal.SIGTERM, signal.SIGTERM)
 
     def test_terminated_and_interrupted(self) -> None:
-        """Neither does a SIGINT."""
+        """A SIGINT after the SIGTERM does not either."""
         self.assert_patient(signal.SIGTERM, signal.SIGINT)
 
     def test_interrupted_twice(self) -> None:
-        """SIGINT drains as SIGTERM does, and a second one changes nothing."""
+        """SIGINT drains like SIGTERM, and a second SIGINT has no effect."""
         self.assert_patient(signal.SIGINT, signal.SIGINT)
 
     def assert_patient(self, first: signal.Signals, second: signal.Signals) -> None:
-        """The stream under way still finishes after both."""
+        """Check that the open stream completes after both signals."""
         self.crowd()
         stream = self.midway(ONE)
         half, other_half = self.half_sent(TWO)
         self.stop(first)
         self.router.signals(second)
         half.sendall(other_half)
-        self.assert_draining(half)  # by a router that has met the second signal
+        self.assert_draining(half)  # the router has handled the second signal by then
         self.assertIsNone(self.router.process.poll())
         self.go_on.set()
         self.assert_complete(stream.rest())
         self.assert_ended(first)
 
     def test_hung_up(self) -> None:
-        """What a closed terminal or a log rotation sends harms nothing."""
+        """Signals of a closing terminal or of log rotation are harmless."""
         self.crowd()
         stream = self.midway(ONE)
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGUSR1):
@@ -222,7 +222,7 @@ class SignalTests(ShutdownTestCase):
         self.assert_ended(signal.SIGTERM)
 
     def test_killed(self) -> None:
-        """Of a process that is killed clients see a broken connection, and another takes over."""
+        """When the process is killed, connections break, and another process can take over."""
         self.crowd()
         streams = [self.midway(ONE) for _ in range(20)]
         calls = [self.midway(TWO) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""Upstreams that fall silent, and those that cannot be reached: each phase has its deadline."""
+"""Upstreams that stop sending, and unreachable ones: each phase has a deadline."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _UNREACHABLE = {"UPSTREAM_CONNECT_TIMEOUT_MS": _SHORT}
 
 
 class SilenceTests(FaultTestCase):
-    """An upstream that takes the request and then says nothing, or nothing more."""
+    """An upstream that stops sending at some point after the request."""
 
     def setUp(self) -> None:
         """Start with short deadlines."""
         self.start(**_DEADLINES)
 
     def falls_silent(self, *after: bytes) -> Script:
-        """A script that does so after these bytes."""
+        """Return a script that stops after these bytes."""
 
         def script(connection: socket.socket) -> None:
             connection.sendall(b"".join(after))
@@ -40,7 +40,7 @@ class SilenceTests(FaultTestCase):
         return script
 
     def test_next_candidate(self) -> None:
-        """Silent before its first token, in whatever phase, it is given up for the next one."""
+        """An upstream that stops before its first token is replaced by the next, in every phase."""
         for said in ((), (head(),), (head(), chunk(ROLE))):
             self.upstream.left.clear()
             self.does(self.falls_silent(*said))
@@ -50,7 +50,7 @@ class SilenceTests(FaultTestCase):
         self.assert_well()
 
     def test_no_other_candidate(self) -> None:
-        """With nobody else to ask, the error says which phase took too long."""
+        """Without another candidate, the error names the phase that took too long."""
         for stream, said, code in (
             (True, (), "upstream_header_timeout"),
             (False, (), "upstream_header_timeout"),
@@ -64,7 +64,7 @@ class SilenceTests(FaultTestCase):
         self.assert_well()
 
     def test_in_the_stream(self) -> None:
-        """Silent in the middle, the stream ends with an error event and no clean end."""
+        """A stream that stops after its first token ends with an error event, and uncleanly."""
         self.does(self.falls_silent(head(), chunk(ROLE), chunk(TOKEN)))
         answer = self.ask(BOTH)
         self.assertFalse(answer.whole)
@@ -74,7 +74,7 @@ class SilenceTests(FaultTestCase):
         self.assert_well()
 
     def test_nothing_is_left_open(self) -> None:
-        """Of many requests that were given up no descriptor stays."""
+        """Aborted attempts leave no descriptor open."""
         self.does(says(whole(200, b"{}")))
         self.ask(ONE)
         before = self.settled()
@@ -84,7 +84,7 @@ class SilenceTests(FaultTestCase):
         self.assertEqual(self.settled(), before)
 
     def settled(self) -> int:
-        """Descriptors once idle upstream connections have been let go."""
+        """Return the open descriptors after idle upstream connections have closed."""
         counts: list[int] = []
 
         def same_for_a_while() -> bool:
@@ -96,10 +96,10 @@ class SilenceTests(FaultTestCase):
 
 
 class UnreachableTests(FaultTestCase):
-    """A backend that cannot be connected to."""
+    """A backend to which no connection can be made."""
 
     def assert_unreachable(self, place: str) -> None:
-        """Every candidate fails in time, and the error tells nothing of the place."""
+        """Check that each candidate fails in time, and that the error hides the address."""
         answer = self.ask(BOTH)
         self.assertEqual(answer.error, (502, "server_error", "upstream_connect_error"))
         self.assertNotIn(place.encode(), answer.body)
@@ -108,7 +108,7 @@ class UnreachableTests(FaultTestCase):
         self.assertNotIn("Traceback", self.router.log)
 
     def test_refused(self) -> None:
-        """Nobody listens there."""
+        """The port is closed."""
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             port = nobody.getsockname()[1]
@@ -116,7 +116,7 @@ class UnreachableTests(FaultTestCase):
             self.assert_unreachable(str(port))
 
     def test_black_hole(self) -> None:
-        """The place takes no more connections and does not say so: its queue is full."""
+        """The listener's queue is full, so that connection attempts time out."""
         with contextlib.ExitStack() as stack:
             full = stack.enter_context(socket.socket())
             full.bind(("127.0.0.1", 0))
@@ -130,24 +130,24 @@ class UnreachableTests(FaultTestCase):
             self.assert_unreachable(str(address[1]))
 
     def test_no_such_name(self) -> None:
-        """The name cannot be resolved (RFC 6761, section 6.4)."""
+        """The name does not resolve (RFC 6761 §6.4)."""
         self.start("http://router-test.invalid:81", **_UNREACHABLE)
         self.assert_unreachable("router-test")
 
     def test_no_tls(self) -> None:
-        """Behind the TLS port somebody speaks plainly."""
+        """The TLS port sends plain text."""
         self.assert_no_tls(says(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
     def test_hung_up(self) -> None:
-        """Behind the TLS port somebody hangs up."""
+        """The TLS port closes the connection."""
         self.assert_no_tls(_hang_up)
 
     def test_no_handshake(self) -> None:
-        """Behind the TLS port somebody listens and says nothing."""
+        """The TLS port accepts and sends nothing."""
         self.assert_no_tls(_wait)
 
     def assert_no_tls(self, script: Script) -> None:
-        """A backend that does this instead of a handshake cannot be reached."""
+        """Check that a backend without a TLS handshake counts as unreachable."""
         server = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(close_listener, server)
         _serve(server, script)
@@ -157,11 +157,11 @@ class UnreachableTests(FaultTestCase):
 
 
 def _hang_up(connection: socket.socket) -> None:
-    """Say goodbye first."""
+    """Close with a FIN."""
 
 
 def _wait(connection: socket.socket) -> None:
-    """Keep it open until the other side goes."""
+    """Keep the connection open until the router closes it."""
     while connection.recv(65536):
         pass
 

@@ -1,4 +1,4 @@
-"""Thousands of clients connect and say nothing. ``SILENT_CLIENTS`` sets how many."""
+"""Thousands of clients that connect and send nothing; ``SILENT_CLIENTS`` sets their number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BYTES_EACH = 16384
 
 @skipIf(_HARD < _NEEDED, "this user may not open so many files")
 class SilentCrowdTests(FaultTestCase):
-    """One router and a crowd, within the limit for open files of both processes."""
+    """One router and many clients, within the limits of open files of both processes."""
 
     def setUp(self) -> None:
         """Raise the limit, which the router inherits."""
@@ -34,7 +34,7 @@ class SilentCrowdTests(FaultTestCase):
         )
 
     def test_others_are_served(self) -> None:
-        """Calls are answered while all are there; then all are let go, and nothing stays."""
+        """Calls are served meanwhile; then all silent clients are disconnected, without leaks."""
         pid = self.router.process.pid
         at_rest, memory = settled(pid), resident(pid)
         with ExitStack() as stack:
@@ -57,7 +57,7 @@ class SilentCrowdTests(FaultTestCase):
         self.assertLess(slowest, 2.0)
 
     def _served(self) -> float:
-        """How long one call took."""
+        """Make one call; return its duration."""
         began = time.monotonic()
         self.assert_served_by_second(self.ask(f"{TWO},{TWO}"))
         return time.monotonic() - began

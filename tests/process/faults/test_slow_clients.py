@@ -1,4 +1,4 @@
-"""Clients that are slow in every way: each is let go in time, and nobody else waits for them."""
+"""Clients that are slow in every way: each is disconnected in time, and delays no other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MIB = 1 << 20
 
 
 class _Slow(NamedTuple):
-    """What a client sends, how much of it at once, when it is let go, and with which status."""
+    """What a slow client sends, in which portions, its deadline, and the expected status."""
 
     sends: bytes
     at_once: int
@@ -41,10 +41,10 @@ _KINDS = (
 
 
 class DrippingTests(FaultTestCase):
-    """A byte now and then keeps no connection open for longer than its deadline."""
+    """Single bytes at intervals do not extend a connection beyond its deadline."""
 
     def test_many_at_once(self) -> None:
-        """Heads, bodies and nothing at all: each is let go in time, and others are served."""
+        """Slow heads, slow bodies and silence end in time, while other clients are served."""
         self.start(
             CLIENT_HEADER_TIMEOUT_MS="1000",
             CLIENT_BODY_TIMEOUT_MS="1500",
@@ -60,10 +60,10 @@ class DrippingTests(FaultTestCase):
                 slow[client] = kind
             drips = 0
             while slow:
-                self.assertLess(time.monotonic() - began, PATIENCE, "some are never let go")
+                self.assertLess(time.monotonic() - began, PATIENCE, "some clients stay connected")
                 self.assert_served_by_second(self.ask(f"{TWO},{TWO}"))
                 for client in select.select(list(slow), [], [], 0.02)[0]:
-                    self._let_go(client, slow.pop(client), began)
+                    self._is_disconnected(client, slow.pop(client), began)
                 for client, kind in slow.items():
                     with contextlib.suppress(ConnectionError):
                         client.send(kind.sends[kind.at_once + drips :][:1])
@@ -71,20 +71,20 @@ class DrippingTests(FaultTestCase):
         self.assert_well()
         self.assertTrue(released(self.router.process.pid, at_rest))
 
-    def _let_go(self, client: socket.socket, kind: _Slow, began: float) -> None:
-        """The router has something to say to this client, or closes."""
+    def _is_disconnected(self, client: socket.socket, kind: _Slow, began: float) -> None:
+        """Return whether the router has sent a response or closed."""
         self.assertGreater(time.monotonic() - began, kind.due - 0.1)
         got = responses(client.recv(65536))
         self.assertEqual([each.status for each in got], [kind.status] if kind.status else [])
 
 
 class NotReadingTests(FaultTestCase):
-    """Clients that ask for a great deal and then do not read it."""
+    """Clients that request a large response and do not read it."""
 
     clients = 10
 
     def setUp(self) -> None:
-        """The first model says far more than all buffers on the way hold."""
+        """Make the first model send more than all buffers on the path hold."""
         self.start(UPSTREAM_IDLE_TIMEOUT_MS="1500", UPSTREAM_POOL_IDLE_MS="0")
         self.sent = 0
         self.broken = Event()
@@ -102,14 +102,14 @@ class NotReadingTests(FaultTestCase):
             self.sent += len(piece)
 
     def test_upstream_waits(self) -> None:
-        """The upstream is paused, memory stays as it was, and in the end both sides are let go."""
+        """The upstream is paused, memory stays constant, and the deadline ends both connections."""
         pid = self.router.process.pid
         at_rest, memory = settled(pid), resident(pid)
         with ExitStack() as stack:
             stalled = [stack.enter_context(self._stalls()) for _ in range(self.clients)]
             until(lambda: len(self.upstream.asked) == self.clients)
             sent = -1
-            while sent != self.sent:  # it goes on until everything on the way is full
+            while sent != self.sent:  # It sends until everything on the path is full.
                 sent = self.sent
                 self.assert_served_by_second(self.ask(f"{TWO},{TWO}"))
                 time.sleep(0.1)
@@ -129,10 +129,10 @@ class NotReadingTests(FaultTestCase):
 
 
 class HalfCloseTests(FaultTestCase):
-    """A client that closes its sending side counts as gone, before the answer too."""
+    """A client that closes its sending half counts as disconnected, even before the response."""
 
     def test_before_the_answer(self) -> None:
-        """The upstream, whose answer nobody waits for, is let go at once."""
+        """The upstream attempt, whose response has no reader, is aborted at once."""
         self.start()
         self.does(self.upstream.waits)
         for stream in (True, False):
@@ -148,7 +148,7 @@ class HalfCloseTests(FaultTestCase):
 
 
 def _rest(client: socket.socket) -> bytes:
-    """The end of what a connection still holds, however it ends."""
+    """Read the rest of a connection, however it ends."""
     got = b""
     with contextlib.suppress(ConnectionError):
         while data := client.recv(65536):

@@ -1,4 +1,4 @@
-"""Upstream connections that are no longer what they seem: just closed, half open, or of nobody."""
+"""Upstream connections that have just closed, or whose peer has vanished."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.unit.web.responses import Response
 
 _ANSWER = whole(200, SECOND)
 _TCP_REPAIR = 19
-"""Linux: a socket under repair is closed without a word to the other side."""
+"""Linux option: closing a socket in repair mode sends nothing to the peer."""
 
 
 def _may_repair() -> bool:
@@ -36,7 +36,7 @@ def _may_repair() -> bool:
 
 
 class _Calls(dict[str, Script]):
-    """A script for whatever model is named; notes which were answered."""
+    """A script for any model; records which calls it answered."""
 
     def __init__(self, then: Script) -> None:
         super().__init__()
@@ -55,20 +55,20 @@ class _Calls(dict[str, Script]):
 
 
 class ClosingUpstreamTests(FaultTestCase):
-    """An upstream that closes connections at the moment at which they are used again."""
+    """An upstream that closes connections just as the router reuses them."""
 
     keep_alive = 0.02
     clients = 4
 
     def begin(self, then: Script) -> None:
-        """Start; after each answer the upstream does this with the connection."""
+        """Start; the upstream ends each connection in this way after a response."""
         self.start(UNKNOWN_MODELS="forward")
         self.calls = _Calls(then)
         self.upstream.scripts = self.calls
         self.closed = 0
 
     def assert_each_once(self, calls: int, pause: Callable[[], float]) -> None:
-        """Every call is answered, some at a time with a pause between; none was answered twice."""
+        """Check that each call is answered exactly once; some run concurrently, after a pause."""
         names = [f"acme/{number}" for number in range(calls)]
         answers: list[Response] = []
         with ThreadPoolExecutor(self.clients) as pool:
@@ -85,7 +85,7 @@ class ClosingUpstreamTests(FaultTestCase):
         return self.ask(model, stream=False)
 
     def test_at_its_keep_alive(self) -> None:
-        """Calls come just when the upstream closes what was idle for too long."""
+        """Calls arrive just when the upstream closes idle connections."""
         self.begin(self._closes_when_idle)
         self.assert_each_once(400, lambda: self.keep_alive * random.uniform(0.8, 1.2))
         self.assertGreater(self.closed, 20)
@@ -100,7 +100,7 @@ class ClosingUpstreamTests(FaultTestCase):
         connection.settimeout(None)
 
     def test_with_the_call_under_way(self) -> None:
-        """The call has arrived, and the upstream closes all the same, without reading it."""
+        """The upstream closes with the call in its buffer, unread."""
         self.begin(self._closes_upon_use)
         self.assert_each_once(200, lambda: 0.0)
         self.assertGreater(self.closed, 20)
@@ -112,7 +112,7 @@ class ClosingUpstreamTests(FaultTestCase):
             raise ConnectionError
 
     def test_never_twice(self) -> None:
-        """Once the upstream has said anything, the same call is not sent to it again."""
+        """After any response byte, the call is not repeated on the same model."""
         self.start()
         for said in (b"H", b"HTTP/1.1 200 OK\r\n", head()):
             self.does(says(_ANSWER))
@@ -137,7 +137,7 @@ def _says_and_closes(said: bytes) -> Script:
 
 @skipUnless(_may_repair(), "sockets cannot be made to vanish without CAP_NET_ADMIN")
 class VanishedPeerTests(FaultTestCase):
-    """The other side is gone and nobody said so: no end, no reset, ever."""
+    """The peer has vanished without a FIN or reset."""
 
     def setUp(self) -> None:
         """Start with short deadlines."""
@@ -150,14 +150,14 @@ class VanishedPeerTests(FaultTestCase):
         self.at_rest = settled(self.router.process.pid)
 
     def test_before_the_answer(self) -> None:
-        """Its deadline ends the attempt, and the next model answers."""
+        """The attempt ends at its deadline, and the next model responds."""
         for said in (b"", head(), head() + chunk(ROLE)):
             self.does(_vanishes(said))
             self.assert_falls_over()
         self.assert_nothing_left()
 
     def test_in_the_answer(self) -> None:
-        """The stream ends with the error event, and without an end."""
+        """The stream ends with an error event, and uncleanly."""
         self.does(_vanishes(head() + chunk(ROLE) + chunk(TOKEN)))
         answer = self.ask(BOTH)
         self.assertFalse(answer.whole)
@@ -165,7 +165,7 @@ class VanishedPeerTests(FaultTestCase):
         self.assert_nothing_left()
 
     def test_while_idle(self) -> None:
-        """A kept connection that leads to nobody costs a second try and nothing else."""
+        """An idle connection to a vanished peer costs one more attempt, nothing else."""
         for _ in range(5):
             vanished = Event()
             self.does(_vanishes(_ANSWER, vanished))
@@ -176,7 +176,7 @@ class VanishedPeerTests(FaultTestCase):
         self.assert_nothing_left()
 
     def assert_nothing_left(self) -> None:
-        """The descriptors are released."""
+        """Check that the descriptors are released."""
         self.assert_well()
         self.assertTrue(released(self.router.process.pid, self.at_rest))
 
@@ -194,10 +194,10 @@ def _vanishes(said: bytes, vanished: Event | None = None) -> Script:
 
 
 class StoppedUpstreamTests(FaultTestCase):
-    """A whole upstream stands still: its kernel takes connections and data, and nobody answers."""
+    """A stopped upstream process: its kernel accepts connections and data, but nothing responds."""
 
     def test_stopped_and_continued(self) -> None:
-        """Every call ends at its deadline and leaves nothing; afterwards all is as before."""
+        """Each call ends at its deadline without leaks; a continued upstream serves again."""
         upstream = SeparateUpstream(self.mktemp())
         self.addCleanup(upstream.close)
         self.start(

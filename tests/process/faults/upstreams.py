@@ -1,6 +1,6 @@
-"""An upstream that fails on purpose, in threads and blocking sockets of its own.
+"""An upstream that fails on request, with threads and blocking sockets.
 
-The feeds always answer. What a chat request meets is a script, chosen by the model that it names.
+The feeds always respond. The model of a chat request selects the script that answers it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Script = Callable[[socket.socket], None]
 
 
 class Upstream:
-    """``scripts`` says what each model does; ``asked`` which were asked for, in order.
+    """An upstream; ``scripts`` has a script for each model, ``asked`` lists the requested models.
 
-    ``left`` is set when the router has closed a connection on which a script still waited.
+    ``left`` is set when the router closes a connection on which a script waits.
     """
 
     def __init__(self, **scripts: Script) -> None:
@@ -38,11 +38,11 @@ class Upstream:
         Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         close_listener(self._socket)
 
     def waits(self, connection: socket.socket) -> None:
-        """Say nothing more, until the router goes."""
+        """Send nothing more until the router closes."""
         connection.settimeout(PATIENCE)
         try:
             gone = connection.recv(1) == b""
@@ -82,42 +82,42 @@ class Upstream:
 
 
 def close_listener(listener: socket.socket) -> None:
-    """Close it, and wake the thread that waits on it: closing alone leaves that waiting."""
+    """Close the listener and wake the thread in `accept`, which closing alone does not do."""
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
 
 def says(*pieces: bytes) -> Script:
-    """A script that answers with these bytes and keeps the connection."""
+    """Return a script that sends these bytes and keeps the connection."""
     return lambda connection: connection.sendall(b"".join(pieces))
 
 
 def ends(connection: socket.socket) -> None:
-    """Close in good order, whatever had been promised."""
+    """Close with a FIN, even if the response is incomplete."""
     connection.shutdown(socket.SHUT_RDWR)
     connection.close()
 
 
 def resets(connection: socket.socket) -> None:
-    """Break the connection off; what was sent before has arrived first, as far as can be told."""
+    """Reset the connection after the peer has received the bytes sent so far."""
     until_taken(connection)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def until_taken(connection: socket.socket) -> None:
-    """Wait until the other side has acknowledged what was sent: a reset throws the rest away."""
+    """Wait until the peer has acknowledged all bytes, because a reset discards the others."""
     end = monotonic() + PATIENCE
     while monotonic() < end:
         unsent = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
         if struct.unpack("i", unsent)[0] == 0:
-            sleep(0.05)  # acknowledged is not yet read
+            sleep(0.05)  # acknowledged bytes may still be unread
             return
         sleep(0.001)
 
 
 def _request(connection: socket.socket) -> tuple[bytes, bytes] | None:
-    """Request line and body of the next request; nothing when there is none."""
+    """Read the next request; return its first line and body, or None at the end."""
     data = b""
     while b"\r\n\r\n" not in data:
         received = connection.recv(65536)

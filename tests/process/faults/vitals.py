@@ -1,4 +1,4 @@
-"""What a process uses, as the kernel counts it."""
+"""Resource usage of a process, from the kernel."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from tests.process.processes import until
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time used so far."""
+    """Return the processor time used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory in use."""
+    """Return the resident memory in bytes."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * resource.getpagesize()
 
 
 def peak(pid: int) -> int:
-    """Bytes of memory in use when they were most."""
+    """Return the peak of the resident memory in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise AssertionError("this kernel does not say")
+    raise AssertionError("this kernel does not report it")
 
 
 def leave_room(pid: int, room: int) -> None:
-    """Let the process open so many files more, wherever there are gaps between those it has."""
+    """Limit the open files of a process so that it can open only this many more."""
     used = {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
     free = (number for number in count() if number not in used)
     limit = next(islice(free, room, None))
@@ -40,7 +40,7 @@ def leave_room(pid: int, room: int) -> None:
 
 
 def settled(pid: int) -> int:
-    """How many files the process has open, once that no longer changes."""
+    """Return the number of open files once it no longer changes."""
     counts: list[int] = []
 
     def same_for_a_while() -> bool:
@@ -52,7 +52,7 @@ def settled(pid: int) -> int:
 
 
 def released(pid: int, at_rest: int) -> bool:
-    """Wait until the process has no more files open than at rest."""
+    """Wait until the process has no more open files than when idle."""
     until(lambda: _open_files(pid) <= at_rest)
     return True
 
