@@ -1,1 +1,1 @@
-"""What clients, upstream and operator trust the router with comes out nowhere."""
+"""Secrets of clients, upstream and operator do not leak from the router."""

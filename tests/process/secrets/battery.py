@@ -1,4 +1,4 @@
-"""Everything a router can meet, one after the other: feeds, calls, refusals, bugs, the end."""
+"""Everything that can happen to a router: feeds, calls, refusals, bugs, the exit."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _FEEDS = {
     "garbage": (JSON, JSON),
     "empty": (OK, SHAPE),
 }
-"""Modes of both feeds, and what catalog and utilization come to: the first alone may be empty."""
+"""The modes of both feeds, with their outcomes for catalog and utilization."""
 _REFUSED = "refused: "
 _SLOW = "refused: request_timeout"
 
 
 class Battery:
-    """Runs everything on one stage, or only what takes little time."""
+    """Runs everything on one stage, or only the quick parts."""
 
     def __init__(self, stage: Stage, *, brief: bool) -> None:
         self._stage = stage
@@ -41,7 +41,7 @@ class Battery:
         self._brief = brief
 
     def run(self) -> None:
-        """From before the start to after the end."""
+        """Run all parts, from before the start to after the exit."""
         self._begin()
         self._pages()
         self._call()
@@ -53,24 +53,24 @@ class Battery:
         self._end()
 
     def run_without_feeds(self) -> None:
-        """A router that cannot even reach its feeds."""
+        """Run a router that cannot reach its feeds."""
         self._stage.start()
         self._await_feeds(NETWORK, TIMEOUT)
         self._client.send("alias", self._asking.chat(ALIAS, _CLOSE))
         self._pages()
 
     def _metrics(self) -> str:
-        """What the router has counted so far."""
+        """Return the router's metrics."""
         return self._client.send("metrics", self._asking.get(b"/metrics")).body.decode()
 
     def _has_counted(self, what: str) -> bool:
         return what in self._metrics()
 
     def _await_feeds(self, *outcomes: str) -> None:
-        """Wait until the catalog and the utilization have come to these outcomes."""
+        """Wait until catalog and utilization have these outcomes."""
         for feed, outcome in zip(("catalog", "utilization"), outcomes, strict=True):
             counted = f'feed_refresh_total{{feed="{feed}",outcome="{outcome}"}}'
-            until(f"{feed} comes to {outcome}", partial(self._has_counted, counted))
+            until(f"outcome {outcome} of {feed}", partial(self._has_counted, counted))
 
     def _idle(self) -> None:
         until("no request is under way", partial(self._has_counted, "requests_active 0.0"))
@@ -78,7 +78,7 @@ class Battery:
     # -- the parts
 
     def _begin(self) -> None:
-        """Feeds that fail in every way, and requests meanwhile."""
+        """Let the feeds fail in every way, with requests meanwhile."""
         stage, asking, send = self._stage, self._asking, self._client.send
         stage.stub.feeds(models="500", utilization="500")
         stage.start()
@@ -97,7 +97,7 @@ class Battery:
             self._client.send(f"page {path.decode()}", self._asking.get(path))
 
     def _call(self) -> None:
-        """All calls, and all that is refused, together."""
+        """Run all calls and all refusals concurrently."""
         best = self._client.send("", self._asking.get(b"/status.json")).json["ranking"][0]["name"]
         self._stage.stub.script(best, ["404-model", "400-context"])
         wires = [*self._good(), *self._unreachable(), *self._bad()]
@@ -108,7 +108,7 @@ class Battery:
                 assert b'"%b"' % code in answer.body, (wire, answer)
 
     def _good(self) -> Iterator[tuple[str, bytes]]:
-        """Each scenario as the only model of a plain call, and as the first of a stream's list."""
+        """Run each scenario as the model of a unary call, and as the first of a streamed list."""
         chat = self._asking.chat
         yield "alias", chat(ALIAS, _CLOSE)
         for name in (*SCENARIOS, *(each.name for each in MORE_ERRORS)):
@@ -120,7 +120,7 @@ class Battery:
                 yield f"complete {name}", chat(f"{model},stub/ok", _CLOSE, complete)
 
     def _unreachable(self) -> Iterator[tuple[str, bytes]]:
-        """A port where nobody listens, and one where nobody answers."""
+        """Call a closed port, and one that never accepts."""
         for path in (b"/v1/messages", b"/v1/responses"):
             wire = self._asking.chat("stub/ok", _CLOSE, path=path)
             yield "refused: upstream_connect_error", wire
@@ -132,7 +132,7 @@ class Battery:
             yield _SLOW, wire
 
     def _leave(self) -> None:
-        """Clients that go away: in the request, before the answer, within it."""
+        """Disconnect in the request, before the response and within it."""
         asking = self._asking
         for wire, wanted in (
             (asking.chat("stub/ok")[:-9], b""),
@@ -156,7 +156,7 @@ class Battery:
         assert answer.error[2] == "internal_error", answer
 
     def _overload(self) -> None:
-        """As many streams as are allowed, and one more."""
+        """Open as many streams as allowed, and one more."""
         streaming = [self._stream() for _ in range(MAX_ACTIVE)]
         answer = self._client.send("overloaded", self._asking.chat(ALIAS, _CLOSE))
         assert answer.error[2] == "overloaded", answer
@@ -165,14 +165,14 @@ class Battery:
         self._idle()
 
     def _stream(self) -> socket.socket:
-        """A client in the middle of a stream."""
+        """Return a client that has received part of a stream."""
         client = self._stage.connect()
         client.sendall(self._asking.chat("stub/drip"))
         read_until(client, b"data: ")
         return client
 
     def _end(self) -> None:
-        """The drain, with one stream under way and a request that comes too late."""
+        """Drain, with one open stream and a request that comes too late."""
         stage = self._stage
         streaming, late, kept = self._stream(), stage.connect(), stage.connect()
         whole = self._asking.chat(ALIAS)
@@ -189,7 +189,7 @@ class Battery:
         assert stage.router.wait() == -signal.SIGTERM
 
     def _ask_until_closed(self, client: socket.socket) -> None:
-        """Ask for the readiness until the port closes, and the connection with it."""
+        """Request `/readyz` until the port closes, and the connection with it."""
         again = self._asking.get(b"/readyz").replace(_CLOSE, b"A: b")
         with contextlib.suppress(ConnectionError, ValueError):
             while True:

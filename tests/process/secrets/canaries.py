@@ -1,8 +1,8 @@
-"""Canaries: made-up secrets, and how one is recognised in whatever shape it comes out.
+"""Canaries: invented secrets, and their detection in any form.
 
-What leaks is seldom the secret as it was: it is cut, quoted, encoded, or hashed. Each canary has a
-core of letters that occur in no other word, number or digest; any fifteen of them in a row are
-found, in the usual encodings too, and so are the usual digests of the whole.
+A leaked secret is often truncated, quoted, encoded or hashed. Each canary has a core of letters
+that occurs in no other word, number or digest. The scanner finds any fifteen of these letters in a
+row, also in the usual encodings, and the usual digests of the whole.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 
 from autopilot.routing.identity import Hasher
 
-_LETTERS = "ghjkmnpqrstvwxyz"  # none of them is a digit of a hexadecimal number
+_LETTERS = "ghjkmnpqrstvwxyz"  # none of them is a hexadecimal digit
 _CORE = 24
 _WINDOW = 8
-_DIGEST = 8  # bytes of its beginning by which a digest is known
+_DIGEST = 8  # the number of leading bytes by which a digest is recognized
 _random = random.SystemRandom()
 
 
 @dataclass(frozen=True)
 class Canary:
-    """One secret; ``core`` is the part of it that makes it unmistakable."""
+    """One secret; ``core`` is its distinctive part."""
 
     kind: str
     text: str
@@ -33,19 +33,19 @@ class Canary:
 
 
 def canary(kind: str, dress: str = "canary-{}") -> Canary:
-    """A new secret that looks as fake as it is; ``dress`` says what stands around its core."""
+    """Return a new, visibly fake secret; ``dress`` is the text around its core."""
     core = "".join(_random.choice(_LETTERS) for _ in range(_CORE))
     return Canary(kind, dress.format(f"{kind}-{core}"), core)
 
 
 def loopback(kind: str) -> Canary:
-    """An address of this machine that nobody else uses."""
+    """Return a loopback address that no other test uses."""
     text = f"127.{_random.randint(64, 250)}.{_random.randint(64, 250)}.{_random.randint(64, 250)}"
     return Canary(kind, text, text)
 
 
 def encodings(text: str) -> Iterator[tuple[str, bytes]]:
-    """A text in its usual disguises, none of which is the text itself."""
+    """Yield the text in the usual encodings, other than its own."""
     data = text.encode()
     yield "hex", data.hex().encode()
     yield "percent", "".join(f"%{byte:02x}" for byte in data).encode()
@@ -57,14 +57,14 @@ def encodings(text: str) -> Iterator[tuple[str, bytes]]:
 
 
 def base64_forms(text: str) -> Iterator[bytes]:
-    """What is the same in every Base64 of something that holds ``text``, wherever it begins."""
+    """Yield the part of the Base64 encoding that does not depend on the bytes before and after."""
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + text.encode())
         yield encoded[4 if before else 0 : len(encoded) // 4 * 4 - 4]
 
 
 def digests(text: str, hash_keys: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
-    """The usual digests of ``text``, and those that the router itself makes under these keys."""
+    """Yield the usual digests of ``text``, and the router's keyed ones."""
     data = text.encode()
     for name in ("md5", "sha1", "sha256", "sha512", "blake2b", "blake2s", "sha3_256"):
         yield name, hashlib.new(name, data, usedforsecurity=False).digest()
@@ -78,7 +78,7 @@ def digests(text: str, hash_keys: Iterable[bytes]) -> Iterator[tuple[str, bytes]
 
 
 class Scanner:
-    """Looks for some canaries in all their shapes."""
+    """Searches for canaries in all their forms."""
 
     def __init__(self, canaries: Iterable[Canary], hash_keys: Iterable[bytes] = ()) -> None:
         keys = tuple(hash_keys)
@@ -108,7 +108,7 @@ class Scanner:
             self._exact[form[:12]] = f"{what} in base64"
 
     def found(self, output: bytes) -> list[str]:
-        """Which canaries stand in ``output`` and how, each with its surroundings."""
+        """Return the canaries in ``output``, with their form and context."""
         hits = [
             f"{what}: {text[max(0, at - 60) : at + 60]!r}"
             for needles, text in ((self._in_any_case, output.lower()), (self._exact, output))
@@ -118,7 +118,7 @@ class Scanner:
 
 
 class Needles:
-    """Many texts of at least eight bytes, looked for all at once; each has a meaning."""
+    """Searches for many texts of at least eight bytes at once; each has a meaning."""
 
     def __init__(self) -> None:
         self._by_start: defaultdict[int, dict[bytes, str]] = defaultdict(dict)
@@ -128,7 +128,7 @@ class Needles:
         self._by_start[start][needle] = meaning
 
     def found(self, text: bytes) -> Iterator[tuple[str, int]]:
-        """The meaning and the place of each that is in there."""
+        """Yield the meaning and position of each text that occurs."""
         for start in self._by_start.keys() & _eights(text):
             for needle, meaning in self._by_start[start].items():
                 if needle in text:
@@ -136,7 +136,10 @@ class Needles:
 
 
 def _eights(text: bytes) -> set[int]:
-    """Any eight bytes in a row, as numbers: a look at these is quicker than thousands at all."""
+    """Return all sequences of eight bytes, as numbers.
+
+    One set intersection is faster than thousands of searches.
+    """
     eights: set[int] = set()
     for start in range(8):
         end = start + max(0, len(text) - start) // 8 * 8
@@ -145,7 +148,10 @@ def _eights(text: bytes) -> set[int]:
 
 
 def _windows(core: str) -> Iterator[str]:
-    """Pieces one of which is in every long enough part; an address makes sense only whole."""
+    """Yield substrings such that every long enough part contains one.
+
+    An address counts only as a whole.
+    """
     if not core.isalpha():
         yield core
         return

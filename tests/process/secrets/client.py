@@ -1,4 +1,4 @@
-"""A client that sends any bytes, and keeps every answer for the search."""
+"""A client that sends arbitrary bytes, and keeps every response for the search."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _PARALLEL = 20
 
 
 class Client:
-    """Asks the router of one stage."""
+    """A client of one stage's router."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
     def send(self, cause: str, wire: bytes) -> Response:
-        """Send all of it, and keep the one answer."""
+        """Send the bytes and keep the response."""
         with self._stage.connect() as client:
             client.sendall(wire)
             return self.answer(cause, client)
 
     def send_all(self, wires: Sequence[tuple[str, bytes]]) -> list[Response]:
-        """The same, many at a time."""
+        """Send each of these on a connection of its own, concurrently."""
         with ThreadPoolExecutor(_PARALLEL) as pool:
             return list(pool.map(lambda each: self.send(*each), wires))
 
     def answer(self, cause: str, client: socket.socket) -> Response:
-        """The next answer on a connection, or as much of it as comes."""
+        """Return the next response on a connection, possibly incomplete."""
         got = b""
         while not (found := _complete(got)):
             try:
@@ -47,18 +47,18 @@ class Client:
 
 
 def _complete(got: bytes) -> list[Response]:
-    """The response in these bytes, once it is whole."""
+    """Return the response in these bytes if it is complete."""
     if b"\r\n\r\n" not in got:
         return []
     try:
         found = responses(got)
-    except (AssertionError, ValueError):  # the size of a chunk is cut in two
+    except (AssertionError, ValueError):  # a chunk size was truncated
         return []
     return found if found[0].whole else []
 
 
 def read_until(client: socket.socket, wanted: bytes) -> None:
-    """Read until these bytes, in lower case, have come."""
+    """Read until these bytes arrive; the comparison is in lower case."""
     got = b""
     while wanted not in got.lower():
         data = client.recv(65536)
@@ -67,5 +67,5 @@ def read_until(client: socket.socket, wanted: bytes) -> None:
 
 
 def relayed(answer: Response) -> bool:
-    """Whether the platform gave this answer."""
+    """Return whether the response is the platform's."""
     return answer.value(MARK) is not None

@@ -1,8 +1,8 @@
-"""A router with bugs, each of which holds a request in its hands when it goes off.
+"""A router with bugs, each of which raises while it holds a request.
 
-Run as ``python -m tests.process.secrets.mistakes`` with the arguments of ``twistd``. A request with
-the field ``x-mistake`` sets one off. All of them put the whole request into the text of the
-exception and into local variables, as real bugs do with a piece of it.
+``python -m tests.process.secrets.mistakes`` takes the arguments of ``twistd``. The field
+``x-mistake`` of a request triggers a bug. Each bug puts the whole request into the text of an
+exception and into local variables, as real bugs do with parts of it.
 """
 
 from __future__ import annotations
@@ -33,58 +33,58 @@ _for_the_page: list[str] = []
 
 
 class MistakeError(Exception):
-    """A bug."""
+    """The exception of a bug."""
 
 
 def _all_of(inbound: ClientRequest) -> str:
-    """Everything that should not come out."""
+    """Return everything that must not leak."""
     return f"{[*inbound.headers.fields]} {inbound.query!r} {inbound.body!r} {inbound.peer}"
 
 
-def _fail(told: str) -> NoReturn:
-    held = {"in a local variable": told}
+def _fail(secret_text: str) -> NoReturn:
+    held = {"in a local variable": secret_text}
     raise MistakeError(f"cannot handle {held}")
 
 
 def _go_wrong(name: str, inbound: ClientRequest) -> None:
-    """Set off what goes off while a request is taken in."""
-    told = _all_of(inbound)
+    """Trigger a bug while a request is parsed."""
+    secret_text = _all_of(inbound)
     match name:
         case "text":
-            _fail(told)
+            _fail(secret_text)
         case "key":
-            raise KeyError(told)
+            raise KeyError(secret_text)
         case "chained":
             try:
-                _fail(told)
+                _fail(secret_text)
             except MistakeError as cause:
-                raise MistakeError(f"{told} again") from cause
+                raise MistakeError(f"{secret_text} again") from cause
         case "noted":
             noted = MistakeError("see the note")
-            noted.add_note(told)
+            noted.add_note(secret_text)
             raise noted
         case "nested":
-            raise ExceptionGroup(told, [MistakeError(told), KeyError(told)])
+            raise ExceptionGroup(secret_text, [MistakeError(secret_text), KeyError(secret_text)])
         case "event":
-            _log.error("a request as a field: {inbound} {inbound!r}", inbound=inbound)
-            _log.failure("with it: {inbound}", Failure(MistakeError(told)), inbound=inbound)
+            _log.error("A request as a field: {inbound} {inbound!r}", inbound=inbound)
+            _log.failure("With it: {inbound}", Failure(MistakeError(secret_text)), inbound=inbound)
         case "late":
             forgotten: Deferred[None] = Deferred()
-            forgotten.errback(MistakeError(told))
-            _call_later(told)
+            forgotten.errback(MistakeError(secret_text))
+            _call_later(secret_text)
         case "page":
-            _for_the_page.append(told)
+            _for_the_page.append(secret_text)
 
 
-def _call_later(told: str) -> None:
+def _call_later(secret_text: str) -> None:
     from twisted.internet import reactor
 
     cast_reactor: Any = reactor
-    cast_reactor.callLater(0, _fail, told)
+    cast_reactor.callLater(0, _fail, secret_text)
 
 
 def _plant_in_intake() -> None:
-    """Bugs while a request is read and taken in."""
+    """Install the bugs in the parsing of requests."""
     admit = Proxy._plan
 
     def mistaken_admit(self: Proxy, inbound: ClientRequest, *given: Any) -> Any:
@@ -102,7 +102,7 @@ def _plant_in_intake() -> None:
 
 
 def _plant_in_answers() -> None:
-    """Bugs when an answer begins, and within it."""
+    """Install the bugs in the beginning and the body of a response."""
     steps = {state: dict(rows) for state, rows in Exchange._steps.items()}
 
     def mistaken(name: str, step: Callable[..., State]) -> Callable[..., State]:
@@ -131,7 +131,7 @@ def _plant_in_answers() -> None:
 
 
 def _plant_in_pages() -> None:
-    """A bug behind a page, which has got hold of a request somehow."""
+    """Install a bug in a page, which has obtained a request."""
     judge = readiness.readiness
 
     def mistaken_readiness(*given: Any) -> Any:

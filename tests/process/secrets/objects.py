@@ -1,4 +1,4 @@
-"""The router's objects while it works: those in anybody's hands, and those that stay behind."""
+"""Inspection of the router's objects: those in use, and those still reachable afterwards."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LEAVES = (type, ModuleType, FrameType, str, bytes, int, float, type(None))
 
 
 def is_ours(value: object) -> bool:
-    """Whether this is an object of one of the project's own classes."""
+    """Return whether the object's class belongs to the project."""
     return str(type(value).__module__).startswith(_OURS)
 
 
 class Watch:
-    """Looks at each object of the project that one of its functions holds as it returns.
+    """Inspects each object of the project that one of its functions holds when it returns.
 
-    ``shown`` says what the text of an object gives away, by its class; ``seen`` are all classes.
+    ``shown`` maps classes to the secret texts of their objects; ``seen`` has all classes.
     """
 
     def __init__(self, canaries: tuple[Canary, ...], hashes: tuple[bytes, ...] = ()) -> None:
@@ -48,7 +48,7 @@ class Watch:
                 self.look(value)
 
     def look(self, value: object) -> None:
-        """Look at one object, or at those that a plain container holds."""
+        """Inspect an object, or the items of a plain container."""
         if is_ours(value):
             self._read(value)
         elif type(value) in (list, tuple, set, frozenset):
@@ -65,16 +65,16 @@ class Watch:
         self.seen.add(name)
         try:
             text = f"{value!r} {value!s}"
-        except AttributeError:  # it is being made
+        except AttributeError:  # the object is under construction
             return
         if any(each in text for each in self._wanted):
             self.shown[name] = text[:300]
 
 
 def reachable(*roots: object) -> Iterator[object]:
-    """Everything that can be reached from here within the router, with what is stored in modules.
+    """Yield every object that is reachable within the router, including the values of modules.
 
-    Tests stay outside, or a test would find what it holds itself.
+    Objects of tests are skipped, or a test would find what it holds itself.
     """
     met: dict[int, object] = {}
     todo = list(roots)
@@ -88,12 +88,15 @@ def reachable(*roots: object) -> Iterator[object]:
 
 
 def modules() -> list[Mapping[str, object]]:
-    """What the project's modules hold."""
+    """Return the namespaces of the project's modules."""
     return [vars(module) for name, module in sys.modules.items() if name.startswith(_OURS)]
 
 
 def _within(value: object) -> list[Any]:
-    """What an object leads to; classes, modules and what functions see of theirs lead nowhere."""
+    """Return what an object refers to.
+
+    Classes, modules and global namespaces are not followed.
+    """
     if isinstance(value, _LEAVES):
         return []
     if isinstance(value, FunctionType):
@@ -102,13 +105,13 @@ def _within(value: object) -> list[Any]:
         return [value.__self__]
     if isinstance(value, partial):
         return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, Struct):  # most of them keep out of the collector's sight
+    if isinstance(value, Struct):  # Most structs are not tracked by the garbage collector.
         return [getattr(value, name) for name in value.__struct_fields__]
     return gc.get_referents(value)
 
 
 def texts(*roots: object) -> Iterator[bytes]:
-    """Every text and every string of bytes among what can be reached."""
+    """Yield every text and byte string that is reachable."""
     for each in reachable(*roots):
         if isinstance(each, str):
             yield each.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Requests full of canaries: good ones, and every kind that is refused."""
+"""Requests full of canaries: valid ones, and every kind that is refused."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _TOO_MUCH: Mapping[str, object] = {
 
 
 class Asking:
-    """Makes requests with one client's secrets in all of their parts."""
+    """Creates requests with one client's secrets in every part."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     def fields(self) -> list[bytes]:
-        """Header fields, each with a secret of its own."""
+        """Return header fields, each with its own secret."""
         secrets = self._secrets
         texts = (
             f"Authorization: Bearer {secrets.bearer.text}",
@@ -46,22 +46,22 @@ class Asking:
     def body(
         self, model: object, *, stream: bool = True, also: Mapping[str, object] = _NOTHING
     ) -> bytes:
-        """A body with a secret in its prompt and in a member's name."""
+        """Return a body with a secret in its prompt and in a member's name."""
         secrets = self._secrets
         messages = [{"role": "user", "content": secrets.prompt.text}]
         value = {"model": model, "stream": stream, "messages": messages, **also}
         return json.dumps({**value, secrets.member.text: secrets.prompt.text}).encode()
 
     def chat(self, model: object, *also: bytes, stream: bool = True, path: bytes = CHAT) -> bytes:
-        """A whole request."""
+        """Return a whole chat request."""
         return self.post(self.body(model, stream=stream), *also, path=path)
 
     def post(self, body: bytes, *also: bytes, path: bytes = CHAT) -> bytes:
-        """A request with this body."""
+        """Return a request with this body."""
         return request(self._target(path), *self.fields(), *also, host=self._host, body=body)
 
     def get(self, path: bytes, method: bytes = b"GET") -> bytes:
-        """A request for a page; the connection closes after it."""
+        """Return a request for a page, after which the connection closes."""
         fields = (*self.fields(), b"Connection: close")
         return request(self._target(path), *fields, method=method, host=self._host)
 
@@ -72,10 +72,10 @@ class Asking:
     def _target(self, path: bytes) -> bytes:
         return path + b"?key=" + self._secrets.query.text.encode()
 
-    # -- what is refused
+    # -- refused requests
 
     def refusals(self) -> Iterator[tuple[bytes, str]]:
-        """Requests, and the code of the error that each gets."""
+        """Return requests with the code of each one's error."""
         unknown, close = self._secrets.model.text, b"Connection: close"
         for body, code in (
             (self.body(ALIAS)[:-3], "invalid_json"),
@@ -111,7 +111,7 @@ class Asking:
         yield self.get(b"/v1/models/" + unknown.encode()), "unknown_model"
 
     def malformed(self) -> Iterator[tuple[bytes, str]]:
-        """Bytes that are no good request, and the code of the error that they get."""
+        """Return malformed requests with the code of each one's error."""
         good = self.chat("stub/ok")
         head, _, body = good.partition(b"\r\n\r\n")
         secret = self._secrets.custom.text.encode()
@@ -137,7 +137,7 @@ class Asking:
         yield self.post(b"", b"Transfer-Encoding: chunked") + secret + b"\r\n", BAD_REQUEST
 
     def unfinished(self) -> Iterator[bytes]:
-        """Requests that stop in the middle."""
+        """Return truncated requests."""
         good = self.chat("stub/ok")
         head, _, _ = good.partition(b"\r\n\r\n")
         yield head

@@ -1,4 +1,4 @@
-"""A router and its platform as processes, full of canaries, and everything they put out."""
+"""A router and its platform as processes, full of canaries, and all their output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TIMES = {
     "DRAIN_TIMEOUT_MS": "300",
     "COOLDOWN_MS": "0",
 }
-# Of these models everything is known, so that one can ask for more than any of them can.
+# Everything is known about these models, so that a request can exceed their limits.
 _ONLY_SCENARIOS = ("--models=0", "--other-chutes=0", "--private-chutes=0")
 MAX_ACTIVE = 24
 MAX_BODY = 50_000
@@ -42,7 +42,7 @@ MAX_BODY = 50_000
 
 @dataclass(frozen=True)
 class Secrets:
-    """One of each kind, made up for this run."""
+    """One secret of each kind, invented for this run."""
 
     bearer: Canary = field(default_factory=lambda: canary("bearer", "canary-{}/+="))
     api_key: Canary = field(default_factory=lambda: canary("api-key"))
@@ -66,28 +66,28 @@ class Secrets:
 
     @property
     def all(self) -> tuple[Canary, ...]:
-        """Every one of them."""
+        """Return all secrets."""
         return tuple(vars(self).values())
 
     @property
     def everywhere(self) -> Scanner:
-        """Finds any of them."""
+        """Return a scanner for all secrets."""
         return Scanner(self.all, (self.hash_key.text.encode(),))
 
     @property
     def in_answers(self) -> Scanner:
-        """Finds those that not even a client's own relayed answer may hold.
+        """Return a scanner for the secrets that even a relayed response must not contain.
 
-        The rest the platform was told, and may say again.
+        The platform receives the other secrets and may repeat them.
         """
         known = (self.client, self.forwarded, self.cookie, self.hash_key)
         return Scanner((*known, self.feed_path, self.nowhere))
 
 
 class Stage:
-    """The processes, and what they have said so far; ``answers`` are kept by their cause.
+    """The processes and their output; ``answers`` are kept by their cause.
 
-    Without ``feeds`` those are looked for where nobody listens, and where nobody answers.
+    Without ``feeds`` the URL of one feed is a closed port, the other a port that never accepts.
     """
 
     def __init__(self, folder: Path, *twistd: str, feeds: bool = True, **settings: str) -> None:
@@ -155,7 +155,7 @@ class Stage:
         return False
 
     def connect(self, port: int = 0) -> socket.socket:
-        """A connection from the client's address; it is closed at the end if not before."""
+        """Return a connection from the client's address; the end of the stage closes it."""
         where = (self.secrets.client.text, 0)
         to = (HERE, port or self.port)
         client = socket.create_connection(to, PATIENCE, source_address=where)
@@ -163,22 +163,22 @@ class Stage:
         return client
 
     def output(self) -> dict[str, bytes]:
-        """All the router has written: standard output and error, logs, any other file."""
+        """Return everything the router has written: standard output and error, and all files."""
         files = (path for path in self.folder.rglob("*") if path.is_file())
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
 
     def log(self) -> bytes:
-        """The same as one text."""
+        """Return the output as text."""
         return b"\n".join(self.output().values())
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """Stop the processes that still run."""
         self._open.close()
 
 
 @contextlib.contextmanager
 def black_hole(address: str) -> Iterator[int]:
-    """A port on which connecting takes for ever: it listens, and its queue is full."""
+    """Return a port whose queue is full, so that connection attempts never complete."""
     with socket.socket() as listening, contextlib.ExitStack() as queue:
         listening.bind((address, 0))
         listening.listen(0)
@@ -191,6 +191,6 @@ def black_hole(address: str) -> Iterator[int]:
 
 
 def reset(client: socket.socket) -> None:
-    """Leave without a word."""
+    """Reset the connection."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()

@@ -1,8 +1,8 @@
-"""The stub as a platform that cannot keep anything to itself.
+"""The stub backend as a platform that repeats every secret it receives.
 
-Run as ``python -m tests.process.secrets.telltale``. Every scenario answers as ever, but each head
-quotes the client's key and sets cookies, each body quotes what the client sent, errors too, and
-what is no HTTP quotes it as well. Its own secrets, from the environment, stand beside it.
+``python -m tests.process.secrets.telltale`` runs it. The scenarios respond as usual. In addition
+each head quotes the client's key and sets cookies, and each body, of errors and invalid responses
+too, quotes what the client sent. Secrets of the platform's own, from the environment, are added.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from stub_backend.scenario import HTML, JSON, Scenario, streamed
 from stub_backend.steps import Head, Headers, Raw, Send, Step, Steps
 
 NOTE = "CANARY_NOTE"
-"""Names the variable with the text that the platform adds to everything."""
+"""Names the variable with the text that the platform adds to every response."""
 
 FEED_PATH = "CANARY_FEED_PATH"
-"""Names the variable with a path under which the catalog can be had as well."""
+"""Names the variable with a second path of the catalog."""
 
-_IN_FULL = 4  # steps of an answer; later ones say the note alone, or there would be megabytes
+_IN_FULL = 4  # Later steps quote only the note, because the responses would reach megabytes.
 
 MARK = b"x-upstream-note"
-"""A field of every head from here, and of none that the router makes."""
+"""A field of each of this platform's heads, which the router never creates."""
 
 _ENGINE_ERROR = b'{"error":{"message":"The engine cannot go on","type":"EngineError"}}'
 
@@ -46,18 +46,18 @@ MORE_ERRORS: tuple[Scenario, ...] = (
     paged("429-engine", JSON, _ENGINE_ERROR, "the engine's own error: too busy"),
     paged("500-engine", JSON, _ENGINE_ERROR, "the engine's own error: it failed"),
 )
-"""Errors that are reasons to fail over, and that the stub itself has no scenarios of."""
+"""Errors that cause failover, and for which the stub has no scenarios."""
 
 
 def drip(call: Call) -> Steps:
-    """A stream that goes on for as long as anybody listens."""
+    """Stream for as long as the client reads."""
     events = call.dialect.stream(call.generation())
     tokens = list(events.tokens)
     return streamed(call, chain(events.opening, tokens, repeat(tokens[-1], 2000)), pause=0.02)
 
 
 def quoting(answer: Callable[[Call], Steps], note: str) -> Callable[[Call], Steps]:
-    """The same answer, with what the client sent in all of its parts."""
+    """Return the response with everything that the client sent quoted in it."""
 
     def quoted(call: Call) -> Steps:
         sent = " ".join(f"{name}={value}" for name, value in call.headers)
@@ -97,16 +97,16 @@ def _quote(step: Step, text: str, fields: Headers) -> Step:
 
 
 def _said(data: bytes, text: str) -> bytes:
-    """The body with ``text`` in it: a member of its first object, else behind a page."""
+    """Return the body with ``text``: as a member of its first object, or after an HTML page."""
     member = b'{"quoted":%b,"' % json.dumps(text).encode()
     quoted = data.replace(b'{"', member, 1)
-    # The one error text that the router itself passes on, in an event of its own.
+    # The only error text that the router copies into an event of its own.
     quoted = quoted.replace(b"response stream: ", b"response stream: " + text.encode()[:40], 1)
     return quoted + text.encode() if data.lstrip().startswith(b"<") else quoted
 
 
 def _plant(note: str, feed_path: str) -> None:
-    """Make the stub of this process such a platform."""
+    """Replace the stub's scenarios in this process."""
     shapes.BIG_EVENT_BYTES = 100_000
     table = cast("dict[str, Scenario]", scenarios.SCENARIOS)
     for added in (Scenario("drip", "a stream without an end", drip), *MORE_ERRORS):

@@ -1,4 +1,4 @@
-"""The scanner finds what was planted, in every disguise, and nothing else."""
+"""The scanner finds planted secrets in every form, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ KEY = b"a key of the test"
 
 
 def around(text: str) -> bytes:
-    """A line of a log with something in its middle."""
+    """Return a log line with this text in its middle."""
     return b"2026-01-01T00:00:00.000Z info x: before " + text.encode() + b" after\n"
 
 
 class ScannerTests(SynchronousTestCase):
-    """Planted leaks."""
+    """Planted secrets."""
 
     def setUp(self) -> None:
-        """Some canaries, and who looks for them."""
+        """Create canaries and a scanner."""
         self.token = canary("token")
         self.prompt = canary("prompt", 'say "{}"\n\u00e9')
         self.address = loopback("address")
         self.scanner = Scanner((self.token, self.prompt, self.address), (KEY,))
 
     def assert_found(self, output: bytes, kind: str) -> None:
-        """The scanner says that one of this kind is in there."""
+        """Assert that the scanner finds this kind."""
         found = self.scanner.found(output)
         self.assertTrue(found, output)
         self.assertTrue(any(each.startswith(kind) for each in found), found)
 
     def test_nothing(self) -> None:
-        """What is harmless is not found, however much of it there is."""
+        """Harmless text gives no finding, however long it is."""
         other = Scanner((canary("token"),), (b"other",))
         text = "\n".join(
             f"{uuid.uuid4()} {hashlib.sha256(b'%d' % n).hexdigest()}" for n in range(999)
@@ -56,20 +56,20 @@ class ScannerTests(SynchronousTestCase):
         self.assertEqual(other.found(around(self.token.text)), [])
 
     def test_as_it_is(self) -> None:
-        """The text itself, in any case, at either end and in the middle."""
+        """The text itself is found in any case, at both ends and in the middle."""
         for text in (self.token.text, self.token.text.upper(), self.token.core):
             self.assert_found(around(text), "token")
             self.assert_found(text.encode(), "token")
         self.assert_found(around(self.address.text), "address")
 
     def test_cut(self) -> None:
-        """Any fifteen letters of it are enough."""
+        """Any fifteen of its letters suffice."""
         core = self.token.core
         for start in range(len(core) - 14):
             self.assert_found(around(core[start : start + 15]), "token")
 
     def test_quoted(self) -> None:
-        """As URLs, JSON, Python and HTML quote it."""
+        """The text is found as quoted by URLs, JSON, Python and HTML."""
         for each in (self.token, self.prompt):
             for quoted in (
                 quote(each.text, safe=""),
@@ -81,7 +81,7 @@ class ScannerTests(SynchronousTestCase):
                 self.assert_found(around(quoted), each.kind)
 
     def test_encoded(self) -> None:
-        """In every encoding the scanner knows, of the whole or of a part."""
+        """The text and its parts are found in every encoding that the scanner knows."""
         for each in (self.token, self.address):
             for text in (each.core, f"x{each.core}y"):
                 for _, form in encodings(text):
@@ -89,7 +89,7 @@ class ScannerTests(SynchronousTestCase):
                     self.assert_found(b"a " + form.upper() + b" b", each.kind)
 
     def test_base64(self) -> None:
-        """In Base64, wherever it begins within what was encoded."""
+        """The text is found in Base64 at any offset."""
         for before in range(7):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 data = b"Bearer "[:before] + self.token.text.encode() + b"!"
@@ -97,7 +97,7 @@ class ScannerTests(SynchronousTestCase):
         self.assertEqual(len(set(base64_forms(self.token.core))), 3)
 
     def test_digests(self) -> None:
-        """As a digest, the router's own keyed one included, in full or cut."""
+        """Digests are found, whole or truncated, including the router's keyed one."""
         text = self.token.text
         for digest in (
             hashlib.sha256(text.encode()).digest(),
@@ -120,15 +120,15 @@ class ScannerTests(SynchronousTestCase):
         self.assertEqual(self.scanner.found(around(Hasher(b"other").token(text).hex())), [])
 
     def test_surroundings(self) -> None:
-        """A finding shows where it was, so that it can be repaired."""
+        """A finding shows its context, so that the leak can be located."""
         self.assertIn("info x: before", self.scanner.found(around(self.token.text))[0])
 
 
 class CanaryTests(SynchronousTestCase):
-    """What the canaries are like."""
+    """The canaries themselves."""
 
     def test_made_anew(self) -> None:
-        """No two are alike, and each says that it is fake."""
+        """Every canary is different, and visibly fake."""
         several = [canary("key") for _ in range(100)]
         self.assertEqual(len({each.core for each in several}), 100)
         self.assertTrue(all(each.text == f"canary-key-{each.core}" for each in several))

@@ -1,4 +1,4 @@
-"""What the command itself prints: the effective settings, and complaints about bad ones."""
+"""Output of the command: effective settings, and complaints about invalid ones."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ URLS = (
 
 
 class CommandTests(SynchronousTestCase):
-    """Real processes that end by themselves."""
+    """Real processes that exit by themselves."""
 
     def setUp(self) -> None:
-        """A secret, and an empty directory to work in."""
+        """Create a secret, and an empty working directory."""
         self.key = canary("key")
         self.folder = self.mktemp()
         os.makedirs(self.folder)
 
     def assert_silent(self, done: subprocess.CompletedProcess[str]) -> None:
-        """It printed no secret, and left none in a file."""
+        """Check that the process printed no secret, and wrote none to a file."""
         left = b"".join(
             path.read_bytes() for path in Path(self.folder).iterdir() if path.name != ".env"
         )
@@ -39,7 +39,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(Scanner((self.key,)).found(printed + left), [])
 
     def test_check_config(self) -> None:
-        """A key is hidden, wherever it comes from."""
+        """A key is hidden, whether it comes from a file or the environment."""
         text = self.key.text
         for arguments, variables, in_file in (
             ((f"--sticky-hash-key={text}",), {}, ""),
@@ -54,7 +54,7 @@ class CommandTests(SynchronousTestCase):
             self.assert_silent(done)
 
     def test_bad_urls(self) -> None:
-        """A URL that holds a secret is refused without repeating it."""
+        """An invalid URL with a secret is refused without being quoted."""
         text = self.key.text
         for url in (
             f"https://me:{text}@host/",
@@ -67,7 +67,7 @@ class CommandTests(SynchronousTestCase):
             self.assert_silent(done)
 
     def test_bad_key(self) -> None:
-        """So is a key that is too long, or no text; and an option nobody knows."""
+        """A key that is too long or not text is refused likewise, and so is an unknown option."""
         text = self.key.text
         for arguments, variables in (
             ((), {"STICKY_HASH_KEY": text * 3}),

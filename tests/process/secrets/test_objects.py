@@ -1,4 +1,4 @@
-"""No object of the router's shows a secret that it holds, and none keeps one longer than needed."""
+"""No object of the router shows a secret in its text, or keeps one longer than needed."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ HELD = {
     "autopilot.relay.proxy._PlannedRequest",
     "autopilot.routing.router_error.RouterError",
 }
-"""Classes known to hold secrets: a run that met none of their objects would prove nothing."""
+"""Classes known to hold secrets; a run without objects of these classes would prove nothing."""
 
 
 class ObjectTestCase(SiteTestCase):
-    """A router whose every object is looked at."""
+    """A router whose objects are all inspected."""
 
     def setUp(self) -> None:
-        """Make the secrets; the model is none: it is named in errors and records."""
+        """Create the secrets; the model is not secret, because errors and records name it."""
         super().setUp()
         self.secrets = Secrets()
         self.asking = Asking(self.secrets)
@@ -55,7 +55,7 @@ class ObjectTestCase(SiteTestCase):
 
     @contextmanager
     def watched(self) -> Iterator[Watch]:
-        """Nothing in anybody's hands meanwhile shows a secret, nor what lives on afterwards."""
+        """Check that no object in use shows a secret, and none that remains."""
         watch = Watch(self.told, self.hashes)
         with watch:
             yield watch
@@ -64,25 +64,25 @@ class ObjectTestCase(SiteTestCase):
         self.assertEqual(watch.shown, {})
 
     def says(self, kind: bytes = SSE, status: int = 200) -> bytes:
-        """A head of the upstream's with secrets of its own."""
+        """Return a response head with secrets of the upstream."""
         note = self.secrets.note.text.encode()
         key = self.secrets.bearer.text.encode()
         return head(status, kind, b"X-Note: " + note, b"Set-Cookie: a=" + note, b"X-Key: " + key)
 
     def event(self, member: bytes = b"x") -> bytes:
-        """An event that quotes the client."""
+        """Return an event that quotes the client."""
         note = self.secrets.note.text.encode()
         quoting = TOKEN.replace(b'{"id"', b'{"%b":"%b","id"' % (member, note), 1)
         return quoting.replace(b'"hi"', b'"%b"' % note)
 
     def asked(self, wire: bytes) -> Browser:
-        """A client that has asked this."""
+        """Return a client that has sent this request."""
         browser = self.browser()
         browser.sends(wire)
         return browser
 
     def afresh(self, guard: GuardLevel) -> None:
-        """Another router, once nothing is left of the one before."""
+        """Create another router, after the previous one has been collected."""
         for browser in self.browsers:
             browser.leaves()
         self.pool.close()
@@ -92,10 +92,10 @@ class ObjectTestCase(SiteTestCase):
 
 
 class ObjectTestsMixin(ObjectTestCase):
-    """What holds on every channel."""
+    """Tests for both channels."""
 
     def test_answers(self) -> None:
-        """Answers of all kinds, whole and in the middle, and failures that come before them."""
+        """Responses of all kinds, complete and partial, and failures before them, show nothing."""
         with self.watched() as watch:
             self.asked(self.asking.chat("a", stream=False))
             self.wire.says(whole(200, b'{"x":"%b"}' % self.secrets.note.text.encode()))
@@ -113,7 +113,7 @@ class ObjectTestsMixin(ObjectTestCase):
         self.assertEqual(HELD - watch.seen - {"autopilot.request.json_scan.Member"}, set())
 
     def test_waiting(self) -> None:
-        """Requests that wait for an answer, or are answered, show nothing of themselves."""
+        """Requests that wait for a response, or receive one, show nothing."""
         with self.watched() as watch:
             self.asked(self.asking.chat(ALIAS))
             self.asked(self.asking.chat("a,b"))
@@ -127,7 +127,7 @@ class ObjectTestsMixin(ObjectTestCase):
         self.assertIn("autopilot.upstream.types.UpstreamCall", watch.seen)
 
     def test_refusals(self) -> None:
-        """Nor does what is refused."""
+        """Refused requests show nothing."""
         with self.watched() as watch:
             for wire, _ in (*self.asking.refusals(), *self.asking.malformed()):
                 self.asked(wire)
@@ -136,7 +136,7 @@ class ObjectTestsMixin(ObjectTestCase):
         self.assertIn("autopilot.request.json_scan.Member", watch.seen)
 
     def test_nothing_is_kept(self) -> None:
-        """When a client has been answered and has left, nothing of what it said is left."""
+        """When a client has its response and has disconnected, nothing it sent is kept."""
         for number, model in enumerate((ALIAS, "a,b", "b", ALIAS)):
             browser = self.asked(self.asking.chat(model, stream=bool(number % 2)))
             self.wire.says(self.says(), chunk(self.event()), chunk(DONE), chunk(b""))
@@ -146,7 +146,7 @@ class ObjectTestsMixin(ObjectTestCase):
         self.asked(self.asking.chat("a")).leaves()
         self.clock.advance(0)
         gc.collect()
-        # The names of hosts are remembered, for nearly all clients of a router say the same.
+        # Host names are cached, because nearly all clients of a router send the same one.
         secrets = self.secrets
         gone = [each for each in self.told if each is not secrets.host]
         left = list(texts(self.site, self.proxy, self.pool, *modules()))
@@ -156,7 +156,7 @@ class ObjectTestsMixin(ObjectTestCase):
         self.assertGreater(len(left), 100)
 
     def test_something_is_kept_until_then(self) -> None:
-        """The search above does find what a request under way needs."""
+        """The search finds the data of an active request."""
         self.asked(self.asking.chat("a"))
         left = b"\n".join(texts(self.site, self.proxy, self.pool))
         for each in (self.secrets.bearer, self.secrets.prompt, self.secrets.query):
@@ -164,11 +164,11 @@ class ObjectTestsMixin(ObjectTestCase):
 
 
 class OwnChannelTests(ObjectTestsMixin):
-    """On the router's own channel."""
+    """The router's own channel."""
 
 
 class TwistedChannelTests(ObjectTestsMixin):
-    """On Twisted's channel, where requests are Twisted's as well."""
+    """Twisted's channel, with Twisted's request objects."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""
@@ -176,10 +176,10 @@ class TwistedChannelTests(ObjectTestsMixin):
 
 
 class PagesTests(ObjectTestCase):
-    """Requests that Twisted answers on the router's own channel."""
+    """Requests that Twisted handles on the router's own channel."""
 
     def test_pages(self) -> None:
-        """A request for a page does not show its query, nor who asks."""
+        """A page's request shows neither its query nor its client."""
         with self.watched() as watch:
             for path in (b"/healthz", b"/readyz", b"/v1/models/x", CHAT, b"/none", b"/status"):
                 self.asked(self.asking.get(path))
@@ -193,7 +193,7 @@ class SettingsTests(SiteTestCase):
     """Objects that hold the operator's secret."""
 
     def test_settings(self) -> None:
-        """Settings, and what they were read from, do not show the key."""
+        """Settings, and the sources they were read from, do not show the key."""
         key = canary("key")
         watch = Watch((key,))
         texts_of = {"STICKY_HASH_KEY": key.text}

@@ -1,8 +1,8 @@
-"""Proof on a real process: whatever happens to it, no secret is in anything it puts out.
+"""A real process leaks no secret, whatever happens to it.
 
-One router for each way to log goes through everything that can happen to requests and feeds, every
-part of which holds a canary; bugs are put into it as well. Then all that it has written (standard
-output and error, log files, any other file) and all that it has answered is searched.
+One router for each way to log goes through everything that can happen to requests and feeds, each
+part of which contains a canary. Bugs are installed as well. Then all that it wrote (standard output
+and error, and all files) and all its responses are searched.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ class ProcessTests(SynchronousTestCase):
     """One run for each way to log."""
 
     def stage(self, *twistd: str, feeds: bool = True, **settings: str) -> Stage:
-        """A router with these settings."""
+        """Return a stage for a router with these settings."""
         stage = Stage(Path(self.mktemp()).absolute(), *twistd, feeds=feeds, **settings)
         self.addCleanup(stage.close)
         return stage
 
     def assert_tight(self, stage: Stage) -> None:
-        """Nothing came out of it, whatever happened; and its bugs did happen."""
+        """Check that no secret leaked, and that the bugs were triggered."""
         self.assert_silent(stage)
         self.assert_answers(stage)
         self.assertGreaterEqual(stage.log().count(b"MistakeError"), len(mistakes.NAMES))
 
     def assert_silent(self, stage: Stage) -> None:
-        """Nothing it wrote holds a canary."""
+        """Check that its output contains no canary."""
         scanner = stage.secrets.everywhere
         for name, written in stage.output().items():
             self.assertEqual(scanner.found(written), [], name)
 
     def assert_answers(self, stage: Stage) -> None:
-        """No answer of its own holds one, but for the unknown model that the client has named.
+        """Check that its own responses contain no canary, except for an unknown model's name.
 
-        An answer of the platform's holds what the platform said, and nothing that only the router
-        can know.
+        Responses of the platform may contain what the platform sent, but nothing that only the
+        router knows.
         """
         everywhere, in_answers = stage.secrets.everywhere, stage.secrets.in_answers
         model = stage.secrets.model.core.encode()
@@ -61,7 +61,7 @@ class ProcessTests(SynchronousTestCase):
             self.assertEqual(scanner.found(head + b"\r\n" + body), [], cause)
 
     def assert_thorough(self, stage: Stage, policy: Policy) -> None:
-        """All of it did happen: answers of both kinds, and every reason to fail over."""
+        """Check that everything happened: responses of both kinds, and every failover reason."""
         of_platform = {cause for cause, answer in stage.answers if relayed(answer)}
         self.assertGreater(len(of_platform), 100)
         metrics = [answer.body.decode() for cause, answer in stage.answers if cause == "metrics"]
@@ -69,7 +69,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(possible - set(_REASON.findall(metrics[-1])), set())
 
     def test_text(self) -> None:
-        """As text on standard output, with everything there is to say."""
+        """Text on standard output, at the most verbose level."""
         stage = self.stage(LOG_LEVEL="debug", LOG_FORMAT="text")
         Battery(stage, brief=False).run()
         self.assert_tight(stage)
@@ -77,7 +77,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertGreater(stage.log().count(b" autopilot.requests: "), 200)
 
     def test_json(self) -> None:
-        """As JSON in a file, with everything there is to say."""
+        """JSON in a file, at the most verbose level."""
         how = "--logfile=router.log"
         stage = self.stage(how, LOG_LEVEL="debug", LOG_FORMAT="json", FAILOVER_POLICY="open")
         Battery(stage, brief=False).run()
@@ -87,28 +87,28 @@ class ProcessTests(SynchronousTestCase):
         self.assertGreater(written.count(b'"logger":"autopilot.requests"'), 200)
 
     def assert_all_tight(self, *stages: Stage) -> None:
-        """The same for several at once, with what takes little time."""
+        """Check several routers at once, with the quick parts only."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda stage: Battery(stage, brief=True).run(), stages))
         for stage in stages:
             self.assert_tight(stage)
 
     def test_info_and_warn(self) -> None:
-        """At levels at which less is said, with what changes streams on and off."""
+        """The levels info and warn, with stream usage on and off."""
         self.assert_all_tight(
             self.stage(LOG_LEVEL="info", LOG_FORMAT="json", SSE_GUARD="strict"),
             self.stage(LOG_LEVEL="warn", LOG_FORMAT="text", SSE_GUARD="off"),
         )
 
     def test_error_and_critical(self) -> None:
-        """At levels at which hardly anything is said, and that is of bugs."""
+        """The levels error and critical, at which bugs are logged and little else."""
         self.assert_all_tight(
             self.stage(LOG_LEVEL="error", LOG_FORMAT="json", COMMIT="byte"),
             self.stage(LOG_LEVEL="critical", LOG_FORMAT="text"),
         )
 
     def test_unreachable_feeds(self) -> None:
-        """Where feeds are not to be found is said neither in the log nor on a page."""
+        """The URLs of unreachable feeds appear neither in the log nor on a page."""
         stage = self.stage(feeds=False, LOG_LEVEL="debug")
         Battery(stage, brief=True).run_without_feeds()
         self.assertIn(b"Feed catalog not refreshed", stage.log())
@@ -117,5 +117,5 @@ class ProcessTests(SynchronousTestCase):
 
 
 def _names_it(answer: Response) -> bool:
-    """Whether it is the error that says which model is unknown."""
+    """Return whether the response is the error that names the unknown model."""
     return answer.status == 400 and b'"unknown_model"' in answer.body

@@ -1,4 +1,4 @@
-"""What the log says of a failure: where it was and of what kind, and not one word of its text."""
+"""The log of a failure contains its place and type, but not its text."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ FORMATS = ("text", "json")
 
 
 class Held(NamedTuple):
-    """Plain data inside, and yet an object with a text of its own."""
+    """A plain object with a text of its own."""
 
     token: str
 
 
 class TracebackTests(SynchronousTestCase):
-    """Failures that hold a secret wherever one can be held."""
+    """Failures that hold a secret in every place that can hold one."""
 
     def setUp(self) -> None:
-        """Make the secret."""
+        """Create the secret."""
         self.secret = canary("secret")
         self.scanner = Scanner((self.secret,))
 
     def failures(self) -> list[Failure]:
-        """One of each kind, raised with its variables."""
+        """Return one failure of each kind, raised with its variables."""
         text = self.secret.text
         noted, chained = ValueError("see the note"), ValueError("again")
         noted.add_note(text)
@@ -55,7 +55,7 @@ class TracebackTests(SynchronousTestCase):
         return [self.failure(error, [text]) for error in errors]
 
     def failure(self, error: BaseException, held: list[str]) -> Failure:
-        """A failure as it is caught, with what was at hand."""
+        """Return a failure as caught, with its frame's variables."""
         try:
             raise error
         except BaseException:  # noqa: BLE001  whatever it is
@@ -63,7 +63,7 @@ class TracebackTests(SynchronousTestCase):
             return Failure(captureVars=True)
 
     def written(self, log_format: str, failure: Failure) -> str:
-        """What each way to log a failure writes."""
+        """Return the output of each way to log a failure."""
         sink = StringIO()
         publisher = LogPublisher(line_observer(sink, log_format, "debug"))
         Logger(namespace="x", observer=publisher).failure("it failed", failure)
@@ -72,7 +72,7 @@ class TracebackTests(SynchronousTestCase):
         return sink.getvalue()
 
     def test_no_word_of_it(self) -> None:
-        """The kind and the place are there, what it says is not."""
+        """The type and the place are logged, the text is not."""
         for log_format in FORMATS:
             for failure in self.failures():
                 written = self.written(log_format, failure)
@@ -81,7 +81,7 @@ class TracebackTests(SynchronousTestCase):
                 self.assertGreaterEqual(written.count(type(failure.value).__qualname__), 2)
 
     def test_what_the_system_says(self) -> None:
-        """The system's own word for an error number is no secret, and says what to do."""
+        """The system's text for an error number is logged, because it is harmless and useful."""
         for log_format in FORMATS:
             missing = OSError(errno.ENOSPC, self.secret.text)
             written = self.written(log_format, self.failure(missing, ["x"]))
@@ -89,7 +89,7 @@ class TracebackTests(SynchronousTestCase):
             self.assertEqual(self.scanner.found(written.encode()), [])
 
     def test_fields(self) -> None:
-        """Nor is the text of an object that is a field, be it a tuple or a list by birth."""
+        """The text of an object in a log field is not logged, not even a tuple's or a list's."""
         text = self.secret.text
         fields = (
             Held(text),
