@@ -1,1 +1,1 @@
-"""What a hostile client or upstream tries, and what becomes of it."""
+"""Attacks by a hostile client or upstream."""

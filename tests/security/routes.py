@@ -1,4 +1,4 @@
-"""All routes there are, as the code has them: a rule must hold on each, also on those to come."""
+"""All routes in the code, so that tests cover future routes too."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"
 
 
 def relayed() -> list[tuple[bytes, Dialect, Origin]]:
-    """The routes that lead upstream, and where each leads."""
+    """Return the relayed routes with their upstream paths."""
     return [(path, dialect, ORIGINS[dialect]) for path, dialect in RELAYED.items()]
 
 
 def pages() -> dict[bytes, frozenset[bytes]]:
-    """The routes that are answered here, an example of each, and by which methods."""
+    """Yield each route that the router answers itself, with an example and its methods."""
     found: dict[bytes, frozenset[bytes]] = {}
     for rule in WebApp.app.url_map.iter_rules():
         path = rule.rule.replace("<path:name>", "plain").encode()
-        assert b"<" not in path, f"give {rule.rule} an example"
+        assert b"<" not in path, f"{rule.rule} needs an example"
         methods = frozenset(method.encode() for method in rule.methods or ())
         found[path] = found.get(path, frozenset()) | methods
     return found
 
 
 def every() -> list[bytes]:
-    """An example of each route."""
+    """Yield an example of each route."""
     return [*RELAYED, *pages()]

@@ -1,4 +1,4 @@
-"""Bodies that are meant to break a parser, to be read in two ways, or to become something else."""
+"""Bodies that try to break the parser, to be ambiguous, or to become a different request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAD_VALUES = (
     *(b"[" * 45_000, b'[{"a":' * 15_000, b"[" * 45_000 + b"]" * 45_000),
     b'{"a":' * 15_000 + b"1" + b"}" * 15_000,
 )
-"""None of them is JSON, and each would stand where a value should, but for the deep ones."""
+"""Each is invalid JSON in place of a value, except for the deeply nested ones."""
 
 GOOD = ask("a").decode()
 BAD_BODIES = (
@@ -42,7 +42,7 @@ VALUES = (
     *(b'"\xe2\x80\xa8"', b'"' + rb"\u0000" * 15_000 + b'"', b"[" * 64 + b"]" * 64),
     *(b'{"a":1,"a":2,"\\u0061":3}', b'{"model":"evil","stream":false}', b" [ 1 ,\t2\r\n] "),
 )
-"""JSON that parsers read in different ways, or not at all; the router is not to touch it."""
+"""Valid JSON on which parsers differ or fail; the router must not change it."""
 
 MEMBERS = (
     *(b'"stream":"true"', b'"stream":1', b'"stream":[]', b'"n":1e9', b'"n":-1', b'"":0'),
@@ -51,7 +51,7 @@ MEMBERS = (
     *(b'"temperature":"hot"', b'"messages":null', b'"stream_options":[]', b'"input":0'),
     *(b'"__proto__":{}', b'"max_tokens":1e99'),
 )
-"""Members that make no sense; whether they do is the platform's to say."""
+"""Members with invalid values, which only the platform may judge."""
 
 CODINGS = (b"gzip", b"x-gzip", b"br", b"zstd", b"deflate", b"compress", b"GZIP", b"gzip, gzip")
 TYPES = (b"text/plain", b"application/x-www-form-urlencoded", b"application/xml", b"")
@@ -60,10 +60,10 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\na\r\n--x--\r
 
 
 class BodyTestsMixin(SiteTestCase):
-    """On every channel and route."""
+    """Tests for every channel and route."""
 
     def refuses(self, wire: bytes, status: int, *codes: str) -> None:
-        """This request gets a short error of the usual shape, and nobody upstream hears of it."""
+        """Check that the request gets a short error in the usual format, and is not forwarded."""
         before = len(self.upstreams.origins)
         browser = self.browser()
         browser.sends(wire)
@@ -75,7 +75,7 @@ class BodyTestsMixin(SiteTestCase):
         browser.leaves()
 
     def sent(self, body: bytes, *fields: bytes, path: bytes = CHAT) -> bytes:
-        """The body that goes up for this one."""
+        """Return the upstream body for this body."""
         browser = self.browser()
         browser.sends(request(path, *fields, body=body))
         sent = self.wire.value().partition(b"\r\n\r\n")[2]
@@ -86,7 +86,7 @@ class BodyTestsMixin(SiteTestCase):
         return bytes(sent)
 
     def test_no_json(self) -> None:
-        """What is not JSON is a 400, be it in one place or as a whole."""
+        """Invalid JSON gets status 400, whether one value or the whole body is invalid."""
         for path, _, _ in routes.relayed():
             for value in BAD_VALUES:
                 for body in (b'{"model":"a","x":%b}' % value, b'{"x":%b,"model":"a"}' % value):
@@ -95,14 +95,14 @@ class BodyTestsMixin(SiteTestCase):
                 self.refuses(request(path, body=body), 400, "invalid_json")
 
     def test_in_pieces(self) -> None:
-        """Nor does it become JSON by arriving in another way."""
+        """Invalid JSON stays invalid however it arrives."""
         for body in (b'{"model":"a","x":NaN}', ask("a") + b"x", b"[" * 20_000):
             chunks = b"".join(b"%x\r\n%b\r\n" % (1, body[at : at + 1]) for at in range(len(body)))
             wire = request(CHAT, b"Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
             self.refuses(wire, 400, "invalid_json")
 
     def test_as_it_is(self) -> None:
-        """What is JSON goes up byte for byte, however odd."""
+        """Valid JSON is forwarded byte for byte, however unusual."""
         for path, _, _ in routes.relayed():
             for value in VALUES:
                 for body in (b'{"model":"a","x":%b}' % value, b'{"x":%b,"model":"a"}' % value):
@@ -112,7 +112,7 @@ class BodyTestsMixin(SiteTestCase):
                     self.assertEqual(self.sent(body, path=path), body)
 
     def test_one_model(self) -> None:
-        """Of several models in one body the platform sees the one that the router chose by."""
+        """Of several `model` members the platform receives only the one that the router used."""
         for body in (
             b'{"model":"nobody","model":"a"}',
             b'{"model":["nobody"],"x":1,"mod\\u0065l":"a"}',
@@ -124,7 +124,7 @@ class BodyTestsMixin(SiteTestCase):
             self.refuses(request(body=body), 400, "unknown_model", "missing_model")
 
     def test_bad_models(self) -> None:
-        """A name of odd characters is an unknown one; what is no text, or over 64 KiB, is none."""
+        """An odd name is unknown; a name that is not text, or over 64 KiB, is invalid."""
         longest, too_long = "x" * 65536, "x" * (MAX_BODY - len(ask("")))
         for name in ("a\r\nX: y", "a\0", "a\x1b[2J", "\u202ea", " \u00a0", "a\u2028", longest):
             self.refuses(request(body=ask(name)), 400, "unknown_model")
@@ -135,7 +135,7 @@ class BodyTestsMixin(SiteTestCase):
         self.refuses(request(body=b'{"model":"\\ud800"}'), 400, "invalid_model")
 
     def test_compressed(self) -> None:
-        """A compressed body is refused, also where nothing is compressed but its name."""
+        """A compressed body is refused, and so is one that is only declared as compressed."""
         for path, _, _ in routes.relayed():
             for coding in CODINGS:
                 wire = request(path, b"Content-Encoding: " + coding, body=ask("a"))
@@ -146,7 +146,7 @@ class BodyTestsMixin(SiteTestCase):
             self.refuses(wire, 415, "unsupported_content_encoding")
 
     def test_other_types(self) -> None:
-        """What a body is, it says itself: a type makes no JSON of it, nor anything else."""
+        """The content type does not decide whether a body is JSON."""
         for path, _, _ in routes.relayed():
             for each in TYPES:
                 field = b"Content-Type: " + each
@@ -154,30 +154,30 @@ class BodyTestsMixin(SiteTestCase):
                 self.assertEqual(self.sent(ask("a"), field, path=path), ask("a"))
 
     def test_too_many_members(self) -> None:
-        """A body of nothing but members is refused, and quickly."""
+        """A body with too many members is refused, and quickly."""
         body = b'{"model":"a"' + b',"a":1' * 16_000 + b"}"
         self.refuses(request(body=body), 400, "invalid_body")
 
 
 class OwnChannelTests(BodyTestsMixin):
-    """On the router's own channel."""
+    """The router's own channel."""
 
     def test_multipart(self) -> None:
-        """Forms in parts are not looked into, whatever their boundary."""
+        """Multipart forms are not parsed, whatever their boundary."""
         for path, _, _ in routes.relayed():
             self.refuses(request(path, MULTIPART, body=FORM), 400, "invalid_json")
             self.assertEqual(self.sent(ask("a"), MULTIPART, path=path), ask("a"))
 
 
 class TwistedChannelTests(BodyTestsMixin):
-    """On Twisted's channel, as an embedding application has it."""
+    """Twisted's channel, as in an embedding application."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""
         return Site(resource, reactor=self.clock)
 
     def test_multipart(self) -> None:
-        """Twisted's channel reads forms in parts itself; a bad one comes to nobody upstream."""
+        """Twisted's channel parses multipart forms itself; an invalid one is not forwarded."""
         for path, _, _ in routes.relayed():
             browser = self.browser()
             browser.sends(request(path, MULTIPART, body=FORM))

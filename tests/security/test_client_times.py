@@ -1,4 +1,4 @@
-"""How long a client may take: the last moment that is in time, and the first that is not."""
+"""Client timeouts: the last moment in time, and the first too late."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.unit.web.browsers import CHAT, MAX_BODY, Browser, SiteTestCase, ask, 
 HEAD = 10.0
 BODY = 60.0
 TICK = 1 / 1024
-"""About a millisecond, and exact where times are floating-point numbers."""
+"""About a millisecond, and exact as a floating-point number."""
 
 
 class ClientTimeTests(SiteTestCase):
@@ -18,7 +18,7 @@ class ClientTimeTests(SiteTestCase):
     limits = Limits(head_timeout=HEAD, body_timeout=BODY, body_bytes=MAX_BODY)
 
     def finishes(self, begun: bytes, rest: bytes, seconds: float, browser: Browser) -> int:
-        """The status that a client gets which stops in the middle for so long."""
+        """Return the status for a client that pauses this long in the middle of its request."""
         before = len(browser.got)
         browser.sends(begun)
         self.clock.advance(seconds)
@@ -31,7 +31,7 @@ class ClientTimeTests(SiteTestCase):
         return got.status
 
     def test_head(self) -> None:
-        """A head is in time until its limit has passed, be it the connection's first or not."""
+        """A head may take its whole limit, on a new and on a reused connection."""
         wire = request(b"/healthz", method=b"GET")
         for seconds, status in ((HEAD - TICK, 200), (HEAD, 408), (HEAD + TICK, 408)):
             for begun in (1, len(wire) - 1):
@@ -45,7 +45,7 @@ class ClientTimeTests(SiteTestCase):
                 self.assertEqual(got, status, seconds)
 
     def test_body(self) -> None:
-        """So is a body, whatever its framing, and however late its head has been.
+        """A body may take its whole limit, with either framing, and after a late head.
 
         The bytes that arrived extend the limit by less than a tick.
         """
@@ -61,7 +61,7 @@ class ClientTimeTests(SiteTestCase):
                 self.assertEqual(got, status, seconds)
 
     def test_bytes_prolong_a_body_by_their_rate(self) -> None:
-        """Bytes that come steadily win no time in a head, and in a body 1/65536 s each."""
+        """Each body byte extends the limit by 1/65536 s; bytes of a head do not."""
         for wire, limit in (
             (request(b"/healthz", b"A: " + b"x" * 99, method=b"GET"), HEAD),
             (request(CHAT, b"Content-Length: 99"), BODY),
@@ -79,7 +79,7 @@ class ClientTimeTests(SiteTestCase):
             self.assertEqual(browser.response.status, 408)
 
     def test_twenty_at_once(self) -> None:
-        """Each has its own time; those that are late hold nobody up."""
+        """Each client has its own limit; a late client does not delay the others."""
         browsers = []
         for number in range(20):
             browsers.append(self.browser())

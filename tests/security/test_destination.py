@@ -1,4 +1,4 @@
-"""Where a request goes is the operator's decision alone, on every route."""
+"""Only the operator's settings decide where a request is sent, on every route."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ MEMBERS: dict[str, Any] = {
 
 
 class DestinationTestsMixin(SiteTestCase):
-    """On every channel."""
+    """Tests for every channel."""
 
     def relayed_to(self, origin: Origin, target: bytes, wire: bytes) -> None:
-        """This request becomes one to there, and to nowhere else."""
+        """Check that the request is sent to this address, and only there."""
         before = len(self.upstreams.origins)
         browser = self.browser()
         browser.sends(wire)
@@ -106,34 +106,34 @@ class DestinationTestsMixin(SiteTestCase):
         self.assertEqual(browser.response.status, 200)
 
     def refuses(self, wire: bytes, *statuses: int) -> None:
-        """This request gets an error, and nobody upstream hears of it."""
+        """Check that the request gets an error and is not forwarded."""
         browser = self.browser()
         browser.sends(wire)
         self.assertIn(browser.response.status, statuses, wire)
         self.assertEqual(self.upstreams.origins, [], wire)
 
     def test_header_fields(self) -> None:
-        """No field changes the way: one by one, and all of them together."""
+        """No header field changes the destination, alone or together with all others."""
         for path, _, origin in routes.relayed():
             for fields in (*((field,) for field in FIELDS), FIELDS):
                 self.relayed_to(origin, path, request(path, *fields, body=ask("a")))
 
     def test_queries(self) -> None:
-        """Nor does a query, which goes up as it came."""
+        """A query does not change the destination; it is forwarded unchanged."""
         for path, _, origin in routes.relayed():
             for query in QUERIES:
                 target = path + b"?" + query
                 self.relayed_to(origin, target, request(target, body=ask("a")))
 
     def test_members(self) -> None:
-        """Nor does anything in a body."""
+        """No member of the body changes the destination."""
         for path, _, origin in routes.relayed():
             alone = [{name: value} for name, value in MEMBERS.items()]
             for members in (*alone, MEMBERS):
                 self.relayed_to(origin, path, request(path, body=ask("a", **members)))
 
     def test_redirects(self) -> None:
-        """Where an answer points is for the client to know: nobody here goes there."""
+        """A redirect is relayed to the client, and not followed."""
         for path, _, origin in routes.relayed():
             for status in (300, 301, 302, 303, 305, 307, 308):
                 before = len(self.upstreams.origins)
@@ -148,7 +148,7 @@ class DestinationTestsMixin(SiteTestCase):
                 self.assertEqual(got.value(b"location"), b"http://evil.test/x")
 
     def test_override_is_no_route(self) -> None:
-        """What a field says of path or method makes no other request of this one."""
+        """A field that names another path or method does not change the request."""
         for path, _, _ in routes.relayed():
             for method in (b"GET", b"PUT"):
                 fields = (b"X-HTTP-Method-Override: POST", b"X-Method-Override: POST")
@@ -158,7 +158,7 @@ class DestinationTestsMixin(SiteTestCase):
                 self.refuses(request(b"/healthz", name + path, body=ask("a")), 405)
 
     def test_other_spellings(self) -> None:
-        """A path that is not exactly a route's leads nowhere."""
+        """A path that differs from every route gets an error."""
         for path, _, _ in routes.relayed():
             for other in (
                 b"/" + path,
@@ -187,10 +187,10 @@ class DestinationTestsMixin(SiteTestCase):
 
 
 class OwnChannelTests(DestinationTestsMixin):
-    """On the router's own channel, which is stricter."""
+    """The router's own channel, which is stricter."""
 
     def test_absolute_targets(self) -> None:
-        """Of a whole URL the path counts; whatever host it names, the destination is the same."""
+        """The path of an absolute URL is used; its host does not change the destination."""
         for path, _, origin in routes.relayed():
             for host in (EVIL, b"router.test", b"169.254.169.254", b"[::1]:22"):
                 for field in (host, b"router.test"):
@@ -198,7 +198,7 @@ class OwnChannelTests(DestinationTestsMixin):
                     self.relayed_to(origin, path, wire)
 
     def test_other_targets(self) -> None:
-        """What is no path, and no URL without a user, is refused."""
+        """A target is refused if it is neither a path nor a URL without a user."""
         for path, _, _ in routes.relayed():
             for target in (
                 EVIL + b":443",
@@ -213,7 +213,7 @@ class OwnChannelTests(DestinationTestsMixin):
                 self.refuses(request(target, body=ask("a")), 400)
 
     def test_hosts(self) -> None:
-        """A ``Host`` that is none is refused on every route; another one changes nothing."""
+        """An invalid ``Host`` is refused on every route; another valid one changes nothing."""
         for path in routes.every():
             for host in (
                 b"a/x?",
@@ -238,7 +238,7 @@ class OwnChannelTests(DestinationTestsMixin):
 
 
 class TwistedChannelTests(DestinationTestsMixin):
-    """On Twisted's channel, as an embedding application has it."""
+    """Twisted's channel, as in an embedding application."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""

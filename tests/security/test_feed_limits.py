@@ -1,4 +1,4 @@
-"""How much of a feed is read: 16 MiB, and not one byte more, whatever the framing."""
+"""The size limit of a feed: exactly 16 MiB, whatever the framing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ FRAMINGS = ("declared", "chunked", "until it closes")
 
 
 def padded(body: bytes, size: int) -> bytes:
-    """The same JSON, with blanks behind it."""
+    """Return the JSON padded with blanks."""
     return body + b" " * (size - len(body))
 
 
 class FeedLimitTests(ServiceTestCase):
-    """A router whose platform sends as much as it likes."""
+    """A router whose platform sends more than it should."""
 
     def feed(self, wire: Wire, body: bytes, framing: str) -> int:
-        """Send one feed until the router has had enough; how many bytes of it went out."""
+        """Send a feed until the router closes; return the number of bytes sent."""
         if framing == "declared":
             wire.says(head(200, JSON, b"Content-Length: %d" % len(body)))
         elif framing == "chunked":
@@ -42,7 +42,7 @@ class FeedLimitTests(ServiceTestCase):
         return sent
 
     def accepted(self, size: int, framing: str) -> bool:
-        """Whether a router takes feeds of this size."""
+        """Return whether the router accepts feeds of this size."""
         service = self.service()
         service.startService()
         while self.reactor.tcpClients:
@@ -56,7 +56,7 @@ class FeedLimitTests(ServiceTestCase):
             )
             sent = self.feed(wire, padded(body, size), framing)
             if framing == "declared" and size > MAX_BYTES:
-                self.assertEqual(sent, 0)  # it was known from the head
+                self.assertEqual(sent, 0)  # the head declared it
         browser = self.browser(-1)
         browser.sends(request(b"/readyz", method=b"GET"))
         browser.leaves()
@@ -68,7 +68,7 @@ class FeedLimitTests(ServiceTestCase):
         return ready
 
     def test_sizes(self) -> None:
-        """One byte less than the limit, exactly the limit, one byte more."""
+        """One byte less than the limit, exactly the limit, and one byte more."""
         self.assertEqual(MAX_BYTES, 16 * 1024 * 1024)
         for framing in FRAMINGS:
             for size, taken in ((MAX_BYTES - 1, True), (MAX_BYTES, True), (MAX_BYTES + 1, False)):

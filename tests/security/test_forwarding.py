@@ -1,4 +1,4 @@
-"""Fields that end here, in both directions, and whose word counts about who the client is."""
+"""Header fields that are not forwarded, in both directions, and the client's identity."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ SPOOFED = (
 
 
 def _names(head: bytes) -> list[bytes]:
-    """The names of the fields of a head, in lower case."""
+    """Return the names of the fields of a head, in lower case."""
     lines = head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
     return [line.partition(b":")[0].lower() for line in lines]
 
 
 class FieldTestsMixin(SiteTestCase):
-    """On every channel and route."""
+    """Tests for every channel and route."""
 
     def sent(self, path: bytes, *fields: bytes) -> bytes:
-        """The request that goes up for one with these fields."""
+        """Return the upstream request for a request with these fields."""
         browser = self.browser()
         browser.sends(request(path, *fields, body=ask("a")))
         sent = self.wire.value()
@@ -49,7 +49,7 @@ class FieldTestsMixin(SiteTestCase):
         return bytes(sent)
 
     def test_spoofed(self) -> None:
-        """Nothing that could tell the platform where a request comes from goes up."""
+        """Fields that would tell the platform the client's address are not forwarded."""
         spoofed = [name + b": 1.2.3.4" for name in SPOOFED if name != b"Cookie_"]
         for path, _, _ in routes.relayed():
             sent = self.sent(path, *spoofed, b"X-Kept: 1")
@@ -58,7 +58,7 @@ class FieldTestsMixin(SiteTestCase):
             self.assertEqual(_names(sent), expected)
 
     def test_expectation(self) -> None:
-        """An expectation is met here, and nobody upstream is asked to meet it again."""
+        """The router answers an expectation, and does not forward it."""
         for path, _, _ in routes.relayed():
             browser = self.browser()
             browser.sends(request(path, b"Expect: 100-continue", body=ask("a")))
@@ -68,7 +68,7 @@ class FieldTestsMixin(SiteTestCase):
             self.assertEqual(browser.got[-1].status, 200)
 
     def test_nominated_by_the_client(self) -> None:
-        """What the client's ``Connection`` names stays here; what the router writes does not."""
+        """Fields nominated by the client's ``Connection`` are dropped; the router's own remain."""
         named = (
             b"Connection: X-Hop, Host, Content-Length, Accept-Encoding, Authorization, x-api-key"
         )
@@ -82,7 +82,7 @@ class FieldTestsMixin(SiteTestCase):
             self.assertIn(b"\r\nContent-Length: ", sent)
 
     def test_nominated_by_the_upstream(self) -> None:
-        """What the upstream's names stays here; what the router adds to answers does not."""
+        """Fields nominated by the upstream are dropped, those that the router adds are not."""
         nominated = (
             b"Connection: X-Hop, x-request-id, X-Chutes-Autopilot-Selected, Content-Type-X",
             b"Connection: x-chutes-autopilot-attempts, content-length, date, x-should-retry",
@@ -112,11 +112,11 @@ class FieldTestsMixin(SiteTestCase):
 
 
 class OwnChannelTests(FieldTestsMixin):
-    """On the router's own channel."""
+    """The router's own channel."""
 
 
 class TwistedChannelTests(FieldTestsMixin):
-    """On Twisted's channel, as an embedding application has it."""
+    """Twisted's channel, as in an embedding application."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""
@@ -127,10 +127,10 @@ del FieldTestsMixin
 
 
 class ClientTests(ServiceTestCase):
-    """Who counts as the same client; every one of these comes from 192.0.2.7."""
+    """Identity of clients; all requests come from 192.0.2.7."""
 
     def clients(self, trusted: str, *requests: tuple[bytes, ...], believing: bool = True) -> int:
-        """How many clients these requests are from, as far as the router can tell."""
+        """Return how many different clients the router sees in these requests."""
         settings: dict[str, Any] = {}
         if trusted:
             networks = (ip_network(trusted),)
@@ -151,18 +151,18 @@ class ClientTests(ServiceTestCase):
         self.assert_at_rest()
 
     def test_untrusted_peer(self) -> None:
-        """From a peer that is no trusted proxy, no field makes another client of it."""
+        """Fields of an untrusted peer do not change the client's identity."""
         spoofs = [(name + b": 1.2.3.%d" % number,) for number, name in enumerate(SPOOFED)]
         self.assertEqual(self.clients("", (), *spoofs), 1)
         self.assertEqual(self.clients("10.0.0.0/8", (), *spoofs), 1)
 
     def test_not_switched_on(self) -> None:
-        """Nor from a known proxy, as long as nobody has said that its word counts."""
+        """Fields of a known proxy do not either, unless the setting trusts it."""
         spoofs = [(name + b": 1.2.3.%d" % number,) for number, name in enumerate(SPOOFED)]
         self.assertEqual(self.clients("192.0.2.0/24", (), *spoofs, believing=False), 1)
 
     def test_trusted_peer(self) -> None:
-        """From a trusted proxy the right-most entry that is not trusted is the client."""
+        """From a trusted proxy, the client is the right-most address that is not trusted."""
         found = self.clients(
             "192.0.2.0/24",
             (b"X-Forwarded-For: 1.2.3.4",),
@@ -177,19 +177,19 @@ class ClientTests(ServiceTestCase):
         self.assertEqual(found, 2)
 
     def test_malformed(self) -> None:
-        """A trusted proxy that says nothing usable is taken for the client itself."""
+        """A trusted proxy without a valid field counts as the client itself."""
         values = (b"unknown", b"1.2.3.4, x", b"1.2.3.4, [::1", b"\xff\xfe", b",,", b"a" * 9000)
         malformed = [(b"X-Forwarded-For: " + value,) for value in values]
         self.assertEqual(self.clients("192.0.2.0/24", (), *malformed), 1)
 
     def test_other_fields_are_no_address(self) -> None:
-        """Only X-Forwarded-For is asked, also of a trusted proxy."""
+        """Only X-Forwarded-For is used, from a trusted proxy too."""
         names = (b"Forwarded: for=", b"X-Real-IP: ", b"X_Forwarded_For: ", b"X-Client-IP: ")
         fields = [(name + b"1.2.3.4",) for name in names]
         self.assertEqual(self.clients("192.0.2.0/24", (), *fields), 1)
 
     def test_a_token_counts_first(self) -> None:
-        """Who has a token is the same client wherever it comes from."""
+        """A token identifies the client, whatever its address."""
         token = b"Authorization: Bearer t"
         found = self.clients(
             "192.0.2.0/24",
@@ -201,5 +201,5 @@ class ClientTests(ServiceTestCase):
 
 
 def _sticky(service: AutopilotService) -> int:
-    """How many clients are remembered."""
+    """Return the number of stored clients."""
     return len(service._parts.tables.affinity)

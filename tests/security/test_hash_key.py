@@ -1,4 +1,4 @@
-"""The hash that stands for a client: keyed, nothing else kept, and alike where the key is."""
+"""Hashes of clients: keyed, the only thing stored, and equal for equal keys."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _PROGRAM = (
 
 
 class TableTests(ServiceTestCase):
-    """What a router remembers of its clients."""
+    """The table of clients in a router."""
 
     def remembered(self, key: bytes | None, *fields: bytes) -> list[AffinityKey]:
-        """What one router with this key remembers of clients with these fields."""
+        """Return what a router with this key stores about clients with these fields."""
         service = self.running(sticky_hash_key=key)
         browser = self.browser(-1)
         for each in fields:
@@ -44,7 +44,7 @@ class TableTests(ServiceTestCase):
         return keys
 
     def assert_only_hashes(self, service: AutopilotService, fields: tuple[bytes, ...]) -> None:
-        """The table holds digests of 16 bytes and selectors, and no client's word or address."""
+        """Check that the table contains digests of 16 bytes and selectors only."""
         stickiness = service._parts.tables.affinity
         for digest, selector in stickiness._entries:
             self.assertEqual((type(digest), len(digest)), (bytes, 16))
@@ -54,7 +54,7 @@ class TableTests(ServiceTestCase):
             self.assertNotIn(each.split(b" ")[-1], held)
 
     def test_same_key(self) -> None:
-        """Two routers with one key name a client alike, so that several can share clients."""
+        """Routers with the same key compute equal hashes, so that they can share clients."""
         fields = (
             b"Authorization: Bearer some-token",
             b"X-Api-Key: some-key",
@@ -65,7 +65,7 @@ class TableTests(ServiceTestCase):
         self.assertEqual(len(set(first)), 3)
 
     def test_other_keys(self) -> None:
-        """With other keys, or without any, they do not."""
+        """Routers with different keys, or without one, compute different hashes."""
         fields = (
             b"Authorization: Bearer some-token",
             b"X-Api-Key: some-key",
@@ -76,17 +76,17 @@ class TableTests(ServiceTestCase):
         self.assertEqual(len(set(found)), len(keys) * len(fields))
 
     def test_no_key_is_the_empty_key(self) -> None:
-        """Without a key there is a random one; nobody can compute the hashes from outside."""
+        """Without a key, a random one is used, so that hashes cannot be computed from outside."""
         (client, _selector), *_ = self.remembered(None, b"Authorization: Bearer some-token")
         for guess in (b"", b"\0" * 32, b"None"):
             self.assertNotEqual(client, Hasher(guess).token("some-token"))
 
 
 class ProcessTests(SynchronousTestCase):
-    """Nothing of a process goes into the hash."""
+    """The hash does not depend on the process."""
 
     def test_processes_agree(self) -> None:
-        """Two processes with one key and other hash seeds name a client alike."""
+        """Two processes with the same key and different hash seeds compute equal hashes."""
         found = {
             subprocess.run(
                 (sys.executable, "-c", _PROGRAM, "one key", "some-token"),
@@ -101,10 +101,10 @@ class ProcessTests(SynchronousTestCase):
 
 
 class SettingTests(SynchronousTestCase):
-    """Which keys are taken."""
+    """Valid keys."""
 
     def test_length(self) -> None:
-        """One to 64 bytes: hashes never leave the process, so a short key gives nothing away."""
+        """A key has 1 to 64 bytes; a short key is safe, because hashes never leave the process."""
         for size in (1, 63, 64):
             self.assertEqual(Settings(sticky_hash_key=b"k" * size).sticky_hash_key, b"k" * size)
         for size in (0, 65):

@@ -1,4 +1,4 @@
-"""Texts that try to become something else: a header, a line of the log, a page."""
+"""Texts that try to become a header field, a log line or HTML."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODELS = (
     "\u560a\u560d",
     "../../etc/passwd",
     "a b\tc",
-    "x" * 65536,  # as long as one may be
+    "x" * 65536,  # the maximum length
     SCRIPT.decode(),
     '"}{"',
     "{0.__class__} %s ${jndi:ldap://x} {{7*7}}",
@@ -41,10 +41,10 @@ MODELS = (
 
 
 class ModelNameTests(ServiceTestCase):
-    """Names of models that nobody has checked, because unknown ones are to be forwarded."""
+    """Unchecked names of models: the router forwards unknown names."""
 
     def setUp(self) -> None:
-        """Start a router that keeps its records."""
+        """Start a router that logs records."""
         super().setUp()
         self.records: list[RequestRecord] = []
         self.router = AutopilotService(
@@ -56,14 +56,14 @@ class ModelNameTests(ServiceTestCase):
         self.platform.take()
 
     def tearDown(self) -> None:
-        """Stop it."""
+        """Stop the router."""
         for browser in self.browsers:
             browser.leaves()
         self.successResultOf(self.router.stopService())
         self.assert_at_rest()
 
     def served(self, selector: str, model: str) -> None:
-        """A request for ``selector`` goes up as one for ``model``, and comes back in order."""
+        """Check that a request for ``selector`` is sent for ``model``, with a valid response."""
         browser = self.browser()
         browser.sends(request(body=ask(selector)))
         sent = self.platform.wire.value()
@@ -83,7 +83,7 @@ class ModelNameTests(ServiceTestCase):
         browser.leaves()
 
     def test_names(self) -> None:
-        """They become neither a field of either side nor the beginning of a line of the log."""
+        """Names add no header field on either side, and no log line."""
         for model in MODELS:
             self.served(model, model.strip(ASCII_BLANKS))
             if "," not in model and len(model) < 65536:
@@ -97,7 +97,7 @@ class ModelNameTests(ServiceTestCase):
                 self.assertLess(len(line), 4000)
 
     def test_status_page(self) -> None:
-        """On the page for people names are text."""
+        """The status page shows names as text."""
         self.served(SCRIPT.decode(), SCRIPT.decode())
         browser = self.browser()
         browser.sends(request(b"/status", method=b"GET"))
@@ -109,7 +109,7 @@ class ModelNameTests(ServiceTestCase):
         self.assertNotIn(b"unsafe", policy)
 
     def test_metrics(self) -> None:
-        """No name makes a series, nor a line, of the metrics."""
+        """Names add no series and no line to the metrics."""
         for model in MODELS:
             self.served(model, model.strip(ASCII_BLANKS))
         browser = self.browser()
@@ -125,10 +125,10 @@ class ModelNameTests(ServiceTestCase):
 
 
 class ResponseTestsMixin(SiteTestCase):
-    """What comes from upstream, on every channel."""
+    """Responses from upstream, on every channel."""
 
     def test_heads_are_not_split(self) -> None:
-        """A head that could be read as two is a failed attempt; the client sees nothing of it."""
+        """An ambiguous head is a failed attempt; the client receives none of it."""
         for line in (
             b"X: a\rSet-Cookie: evil=1",
             b"X: a\nSet-Cookie: evil=1",
@@ -154,7 +154,7 @@ class ResponseTestsMixin(SiteTestCase):
             self.assertNotIn(b"evil", browser.wire)
 
     def test_reasons_are_not_split(self) -> None:
-        """Nor does a reason phrase become a field."""
+        """A reason phrase does not become a header field."""
         for reason in (b"OK\rX: evil", b"OK\nX: evil", b"OK\0evil", b"\x1b[2Jevil", b"evil\x7f"):
             browser = self.browser()
             browser.sends(request(body=ask("a")))
@@ -163,7 +163,7 @@ class ResponseTestsMixin(SiteTestCase):
             self.assertNotIn(b"evil", browser.wire)
 
     def test_control_bytes_end_here(self) -> None:
-        """A request with a control byte in a field or in its target goes to nobody."""
+        """A request with a control byte in a field or in its target is not forwarded."""
         for byte in (*range(9), *range(10, 32), 127):
             if byte in b"\r\n":
                 continue
@@ -179,7 +179,7 @@ class ResponseTestsMixin(SiteTestCase):
         self.assertEqual(self.upstreams.origins, [])
 
     def test_pages_are_not_ours(self) -> None:
-        """Whatever a request says, no answer of the router's is a page with it in it."""
+        """No response of the router is HTML that contains a part of the request."""
         fields = (b"X-Request-Id: " + SCRIPT, b"User-Agent: " + SCRIPT, b"Referer: " + SCRIPT)
         targets = [*routes.every(), b"/" + SCRIPT.replace(b" ", b""), b"/v1/models/" + SCRIPT]
         for target in targets:
@@ -196,13 +196,13 @@ class ResponseTestsMixin(SiteTestCase):
                             self.assertEqual(got.value(b"content-type"), b"application/json", wire)
 
     def test_unknown_model_is_json(self) -> None:
-        """The one thing that is repeated, the name of an unknown model, is within JSON."""
+        """The router repeats only an unknown model's name, within JSON."""
         got = self.post(ask(SCRIPT.decode())).response
         self.assertEqual(got.value(b"content-type"), b"application/json")
         self.assertIn("<script>", got.json["error"]["message"])
 
     def test_any_bytes_in_any_field(self) -> None:
-        """Fields that are no text are refused or passed over, and break nothing."""
+        """Fields with arbitrary bytes are refused or ignored, and break nothing."""
         names = (b"X-Request-Id", b"Accept", b"Accept-Language", b"Authorization", b"Cookie")
         for name in (*names, b"Content-Type", b"Range", b"If-None-Match", b"X-Forwarded-Proto"):
             for value in (b"\xe9", b"\xff\xfe", b"\xc3\xa9", b"\xed\xa0\x80"):
@@ -215,11 +215,11 @@ class ResponseTestsMixin(SiteTestCase):
 
 
 class OwnChannelTests(ResponseTestsMixin):
-    """On the router's own channel."""
+    """The router's own channel."""
 
 
 class TwistedChannelTests(ResponseTestsMixin):
-    """On Twisted's channel, as an embedding application has it."""
+    """Twisted's channel, as in an embedding application."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""

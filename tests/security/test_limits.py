@@ -1,4 +1,4 @@
-"""Limits one below, at, and one above, where `test_channel_limits` and others do not go."""
+"""Limits that `test_channel_limits` does not cover: one below, at, and one above."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EMPTY = b"data: {}\n\n"
 
 
 class UpstreamLimitTests(RouterTestCase):
-    """How much of an answer is taken in before it is the client's."""
+    """Limits on the part of a response that is read before the commit."""
 
     def test_head_bytes(self) -> None:
-        """The words of a response head may take 64 KiB, and not one byte more."""
+        """A response head may have 64 KiB."""
         bare = b"HTTP/1.1 200 OK\r\nX: \r\nContent-Length: 0\r\n\r\n"
         words = len(b"OKXContent-Length0")
         for size, attempts in ((65535, 1), (65536, 1), (65537, 2)):
@@ -30,7 +30,7 @@ class UpstreamLimitTests(RouterTestCase):
         self.assertEqual(MAX_HEAD_BYTES, 65536)
 
     def test_head_fields(self) -> None:
-        """Two hundred and fifty-six fields, one less, and one more."""
+        """A response head may have 256 fields."""
         for count, attempts in ((255, 1), (256, 1), (257, 2)):
             self.build()
             self.ask("a,b")
@@ -40,7 +40,7 @@ class UpstreamLimitTests(RouterTestCase):
         self.assertEqual(MAX_HEAD_FIELDS, 256)
 
     def test_error_body(self) -> None:
-        """An error is read to decide up to 64 KiB; what comes then is the client's anyway."""
+        """64 KiB of an error body are read to classify it; the rest is relayed."""
         for size, decided in ((65535, False), (65536, True), (65537, True)):
             self.build()
             client = self.ask("a,b")
@@ -52,7 +52,7 @@ class UpstreamLimitTests(RouterTestCase):
         self.assertEqual(MAX_DECIDING_BYTES, 65536)
 
     def test_held_events(self) -> None:
-        """Sixty-four events without content are enough, sixty-three are not."""
+        """After 64 events without content, a stream is committed."""
         for count, committed in ((63, False), (64, True), (65, True)):
             self.build()
             client = self.ask("a,b")
@@ -61,7 +61,7 @@ class UpstreamLimitTests(RouterTestCase):
         self.assertEqual(MAX_HELD_EVENTS, 64)
 
     def test_held_bytes(self) -> None:
-        """256 KiB are held, and relayed as they were when one more comes."""
+        """256 KiB are held back; one more byte commits, and all are relayed."""
         for size, committed in ((262143, False), (262144, False), (262145, True)):
             self.build()
             client = self.ask("a,b")
@@ -73,7 +73,7 @@ class UpstreamLimitTests(RouterTestCase):
         self.assertEqual(MAX_HELD_BYTES, 262144)
 
     def test_commit_max_bytes(self) -> None:
-        """COMMIT_MAX_BYTES are held for a complete answer, and not one more."""
+        """COMMIT_MAX_BYTES are held back for a complete response."""
         limit = 1000
         for kind in (b"text/event-stream", JSON):
             for size, committed in ((limit - 1, False), (limit, False), (limit + 1, True)):
@@ -83,7 +83,7 @@ class UpstreamLimitTests(RouterTestCase):
                 self.assertEqual(client.down.head is not None, committed, (kind, size))
 
     def test_concurrent_requests(self) -> None:
-        """As many as MAX_CONCURRENT_REQUESTS are under way; one more is refused, later another."""
+        """MAX_CONCURRENT_REQUESTS are admitted; one more is refused until a slot is free."""
         self.build(max_active=3)
         clients = [self.ask("a") for _ in range(3)]
         self.assertEqual(self.proxy.active, 3)
@@ -94,7 +94,7 @@ class UpstreamLimitTests(RouterTestCase):
         self.assert_refused(self.ask("a"), 503, "overloaded")
 
     def test_list_items(self) -> None:
-        """MAX_MODEL_LIST_ITEMS names are a list; one more is not, unless it is there already."""
+        """A list may have MAX_MODEL_LIST_ITEMS different names."""
         self.snapshot = type(self.snapshot)(ranking=self.snapshot.ranking)
         names = [f"m{number}" for number in range(9)]
         for count in (7, 8):
@@ -104,10 +104,10 @@ class UpstreamLimitTests(RouterTestCase):
 
 
 class ClientLimitTests(SiteTestCase):
-    """What is too large is refused the moment that this is known."""
+    """An excess is refused as soon as it is known."""
 
     def test_head_with_a_body_behind(self) -> None:
-        """A head counts by itself, also where the same read brings what follows it."""
+        """The limit of a head applies to the head alone, even if a read contains more."""
         bare = request(CHAT, b"A: ", body=ask("a"))
         length = bare.index(b"\r\n\r\n") + 4
         for size, status in ((65535, 200), (65536, 200), (65537, 431)):
@@ -121,7 +121,7 @@ class ClientLimitTests(SiteTestCase):
                 self.assertEqual(browser.response.status, status, (size, piece))
 
     def test_chunked_at_its_size(self) -> None:
-        """Of a chunked body not one byte over the limit is kept, whatever its chunks are like."""
+        """A chunked body is refused at the first byte over the limit, whatever its chunks."""
         good = ask("a", pad="x" * (MAX_BODY - len(ask("a", pad=""))))
         self.assertEqual(len(good), MAX_BODY)
         for size in (1, 4096, MAX_BODY):
@@ -138,7 +138,7 @@ class ClientLimitTests(SiteTestCase):
                 self.assertEqual(browser.response.status, status)
 
     def test_declared_at_its_size(self) -> None:
-        """A declared body is refused by its head alone, before a byte of it."""
+        """A declared length over the limit is refused at the head, before the body."""
         for size, refused in ((MAX_BODY - 1, False), (MAX_BODY, False), (MAX_BODY + 1, True)):
             browser = self.browser()
             browser.sends(request(CHAT, b"Content-Length: %d" % size))

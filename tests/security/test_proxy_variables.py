@@ -1,4 +1,4 @@
-"""The variables by which other programs are told to use a proxy, and the field that forges them."""
+"""The environment variables that select a proxy, and the header field that forges them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.unit.web.browsers import ask, request
 
 
 class ProxyVariableTests(ServiceTestCase):
-    """A service in an environment full of them."""
+    """A service in an environment with all of these variables."""
 
     def test_ignored(self) -> None:
-        """Calls and feeds go where the settings say, whatever the environment says."""
+        """Calls and feeds use the addresses in the settings, whatever the environment."""
         names = ("http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY")
         with patch.dict(os.environ, dict.fromkeys(names, "http://192.0.2.99:3128")):
             service = self.service()

@@ -1,4 +1,4 @@
-"""Limits as an operator sets them: each gets to where it is enforced, in its own unit."""
+"""Limits as settings: each takes effect, in its own unit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.unit.web.browsers import CHAT, Browser, ask, request
 
 
 class SettingTests(ServiceTestCase):
-    """One setting, one below it, at it, and one above it."""
+    """Each setting, tested below, at and above its limit."""
 
     @contextmanager
     def router(self, **given: Any) -> Iterator[AutopilotService]:
-        """A router with these settings, of which nothing is left."""
+        """Start a router with these settings, in place of the previous one."""
         service = self.running(**given)
         yield service
         for browser in self.browsers:
@@ -27,18 +27,18 @@ class SettingTests(ServiceTestCase):
         self.assert_at_rest()
 
     def posts(self, body: bytes, *fields: bytes) -> Browser:
-        """A client that sends this to the router started last."""
+        """Return a client that has sent this to the current router."""
         browser = self.browser(-1)
         browser.sends(request(CHAT, *fields, body=body))
         return browser
 
     def calls(self) -> int:
-        """Calls the platform got so far."""
+        """The number of upstream calls so far."""
         self.platform.take()
         return sum(wire.value().count(b"POST ") for wire in self.platform.wires)
 
     def test_max_request_bytes(self) -> None:
-        """MAX_REQUEST_BYTES, by the declared length and by the running count."""
+        """MAX_REQUEST_BYTES limits the declared length and the received bytes."""
         limit = 200
         for size, status in ((limit - 1, 400), (limit, 400), (limit + 1, 413)):
             body = b"x" * size
@@ -50,10 +50,10 @@ class SettingTests(ServiceTestCase):
                 self.assertEqual(browser.response.status, status)
                 browser = self.browser(-1)
                 browser.sends(request(CHAT, b"Content-Length: %d" % size))
-                self.assertEqual(browser.closed, status == 413)  # by the head alone
+                self.assertEqual(browser.closed, status == 413)  # the head suffices
 
     def test_max_concurrent_requests(self) -> None:
-        """MAX_CONCURRENT_REQUESTS counts those that are being answered, and no others."""
+        """MAX_CONCURRENT_REQUESTS counts active requests only."""
         limit = 3
         with self.router(max_concurrent_requests=limit):
             idle = [self.posts(b"{}") for _ in range(5)]
@@ -69,7 +69,7 @@ class SettingTests(ServiceTestCase):
             self.assertEqual(self.posts(ask()).response.status, 503)
 
     def test_max_model_list_items(self) -> None:
-        """MAX_MODEL_LIST_ITEMS."""
+        """MAX_MODEL_LIST_ITEMS limits a list."""
         for limit, status in ((3, 200), (2, 200), (1, 400)):
             with self.router(max_model_list_items=limit):
                 browser = self.posts(ask(",".join(NAMES)))
@@ -89,7 +89,7 @@ class SettingTests(ServiceTestCase):
                 self.assertEqual(browser.response.status, 408)
 
     def test_commit_max_bytes(self) -> None:
-        """COMMIT_MAX_BYTES are held of an answer that is to be complete."""
+        """COMMIT_MAX_BYTES are held back for a complete response."""
         limit = 100
         for size, committed in ((limit - 1, False), (limit, False), (limit + 1, True)):
             with self.router(commit="complete", commit_max_bytes=limit):
@@ -98,7 +98,7 @@ class SettingTests(ServiceTestCase):
                 self.assertEqual(browser.wire != b"", committed, size)
 
     def test_max_attempts(self) -> None:
-        """MAX_ATTEMPTS, of two models that both fail."""
+        """MAX_ATTEMPTS limits the attempts if both of two models fail."""
         for limit, tried in ((1, 1), (2, 2), (3, 2)):
             with self.router(max_attempts=limit):
                 before = self.calls()
@@ -110,7 +110,7 @@ class SettingTests(ServiceTestCase):
                 self.assertEqual(browser.response.status, 503)
 
     def test_sticky_max_entries(self) -> None:
-        """STICKY_MAX_ENTRIES clients are remembered, and not one more."""
+        """STICKY_MAX_ENTRIES clients are stored."""
         limit = 3
         with self.router(sticky_max_entries=limit) as service:
             for number in range(1, limit + 2):

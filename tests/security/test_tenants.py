@@ -1,4 +1,4 @@
-"""Many clients at once over the same connections: what is one's never gets to another."""
+"""Concurrent clients on shared upstream connections: no client receives another's data."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.unit.web.browsers import Browser, SiteTestCase, ask, request
 TENANTS = 12
 STEPS = 400
 UPSTREAM_IDLE = 4.1
-"""Seconds after which no connection that was left idle is there any more."""
+"""Seconds after which all idle upstream connections have closed."""
 
 
 @dataclass(eq=False)
 class Tenant:
-    """One client; ``asked`` are the nonces of its requests on the connection it has now."""
+    """One client; ``asked`` are the nonces of the requests on its current connection."""
 
     name: str
     browser: Browser
@@ -30,13 +30,13 @@ class Tenant:
 
     @property
     def token(self) -> str:
-        """What it authorises itself with; some have none."""
+        """The token in its requests; some clients have none."""
         return "" if self.name.endswith("0") else f"token-of-{self.name}"
 
 
 @dataclass(eq=False)
 class Upstream:
-    """One request that the upstream has read and not answered in full."""
+    """An upstream request whose response is incomplete."""
 
     wire: Wire
     nonce: str
@@ -44,10 +44,10 @@ class Upstream:
 
 
 class TenantTestsMixin(SiteTestCase):
-    """On every channel."""
+    """Tests for every channel."""
 
     def setUp(self) -> None:
-        """No tenant yet."""
+        """Start without a tenant."""
         super().setUp()
         self.random = Random(0)
         self.count = 0
@@ -56,11 +56,11 @@ class TenantTestsMixin(SiteTestCase):
         self.owners: dict[str, str] = {}
 
     def tenant(self, number: int) -> Tenant:
-        """Connect one."""
+        """Connect a tenant."""
         return Tenant(f"tenant-{number}", self.browser())
 
     def asks(self, tenant: Tenant) -> None:
-        """Send one more request, which nobody else has sent."""
+        """Send a request with a new nonce."""
         self.count += 1
         nonce = f"nonce-{self.count:05}-{tenant.name}-"
         self.owners[nonce] = tenant.name
@@ -73,7 +73,7 @@ class TenantTestsMixin(SiteTestCase):
         self.listen()
 
     def listen(self) -> None:
-        """Let the upstream read what has arrived; key, field and body are of one request."""
+        """Parse the new upstream requests; check that the parts of each belong together."""
         for wire in self.upstreams.wires:
             for text in bytes(wire.value())[self.read.get(wire, 0) :].split(b"POST ")[1:]:
                 lines, _, body = text.partition(b"\r\n\r\n")
@@ -89,7 +89,7 @@ class TenantTestsMixin(SiteTestCase):
         self.open = [each for each in self.open if each.wire.alive]
 
     def answers(self, upstream: Upstream) -> None:
-        """Send a piece of the answer, which only its client may see, and perhaps the end."""
+        """Send a part of the response, which only its client may receive, and perhaps the end."""
         said = json.dumps({"choices": [{"index": 0, "delta": {"content": upstream.nonce}}]})
         event = chunk(f"data: {said}\n\n".encode())
         if not upstream.begun:
@@ -107,7 +107,7 @@ class TenantTestsMixin(SiteTestCase):
         self.listen()
 
     def leaves(self, tenant: Tenant) -> None:
-        """Go away, and come back on another connection."""
+        """Disconnect, and connect again."""
         self.check(tenant)
         tenant.browser.leaves()
         self.clock.advance(0)
@@ -115,13 +115,13 @@ class TenantTestsMixin(SiteTestCase):
         self.listen()
 
     def check(self, tenant: Tenant) -> None:
-        """All it got are answers to what it has asked."""
+        """Check that the client received responses to its own requests only."""
         got = tenant.browser.wire.decode()
         for nonce in (word for word in self.owners if word in got):
             self.assertIn(nonce, tenant.asked)
 
     def test_isolation(self) -> None:
-        """In any order of asking, answering, breaking and leaving."""
+        """Requests, responses, failures and disconnections may occur in any order."""
         for seed in range(3):
             self.random = Random(seed)
             tenants = [self.tenant(number) for number in range(TENANTS)]
@@ -141,7 +141,7 @@ class TenantTestsMixin(SiteTestCase):
         self.assertGreater(self.count, 300)
 
     def test_nothing_is_kept(self) -> None:
-        """Neither keys nor cookies, nor anything else of a tenant, outlive its connections."""
+        """No data of a tenant outlive its connections, in particular no keys and cookies."""
         tenants = [self.tenant(number) for number in range(1, 4)]
         for tenant in tenants:
             self.asks(tenant)
@@ -156,7 +156,7 @@ class TenantTestsMixin(SiteTestCase):
         self.assertEqual([each for each in said if each.encode() in kept], [])
 
     def test_no_credentials_of_others(self) -> None:
-        """Who has none gets nobody's, also on a connection that has just carried somebody's."""
+        """A request without a token gets none, even on a connection that has just carried one."""
         with_key, without = self.tenant(1), self.tenant(10)
         for tenant in (with_key, without, with_key, without):
             self.asks(tenant)
@@ -170,11 +170,11 @@ class TenantTestsMixin(SiteTestCase):
 
 
 class OwnChannelTests(TenantTestsMixin):
-    """On the router's own channel."""
+    """The router's own channel."""
 
 
 class TwistedChannelTests(TenantTestsMixin):
-    """On Twisted's channel, as an embedding application has it."""
+    """Twisted's channel, as in an embedding application."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""

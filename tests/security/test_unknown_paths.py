@@ -1,4 +1,4 @@
-"""What other routers answer and this one does not: no administration, no tests, no evaluation."""
+"""Paths of other routers that this one lacks: administration, tests and evaluation."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ ELSEWHERE = (
 
 
 class NothingThereTestsMixin(SiteTestCase):
-    """On every channel."""
+    """Tests for every channel."""
 
     def assert_error(self, wire: bytes, method: bytes, status: int, code: str) -> None:
-        """The answer is this error as JSON, and nobody upstream hears of the request."""
+        """Check that the response is this error in JSON, and that nothing is forwarded."""
         browser = self.browser()
         browser.sends(wire)
         (got,) = responses(browser.wire, head_only=method == b"HEAD")
@@ -48,7 +48,7 @@ class NothingThereTestsMixin(SiteTestCase):
         browser.leaves()
 
     def test_nothing_there(self) -> None:
-        """No path of theirs is one of ours, by any method, with or without a body."""
+        """None of these paths exists, for any method, with or without a body."""
         for path in ELSEWHERE:
             for method in routes.METHODS:
                 body = ask("a") if method in (b"POST", b"PUT", b"PATCH") else b""
@@ -56,7 +56,7 @@ class NothingThereTestsMixin(SiteTestCase):
                 self.assert_error(wire, method, 404, "not_found")
 
     def test_other_methods(self) -> None:
-        """What a route does not answer is a 405 that says what it does."""
+        """An unsupported method gets status 405 with the supported ones."""
         answered = {path: frozenset({b"POST"}) for path, _, _ in routes.relayed()}
         answered.update(routes.pages())
         for path, methods in answered.items():
@@ -68,7 +68,7 @@ class NothingThereTestsMixin(SiteTestCase):
                 self.assert_error(wire, method, 405, "method_not_allowed")
 
     def test_all_routes(self) -> None:
-        """These are the routes there are; whoever adds one has to look at this list."""
+        """The list of all routes; a new route must be added here after a review."""
         self.assertEqual(
             set(routes.every()),
             {
@@ -93,7 +93,7 @@ class NothingThereTestsMixin(SiteTestCase):
             self.assertLessEqual(methods, {b"GET", b"HEAD"})
 
     def test_pages_stay_here(self) -> None:
-        """No page is fetched from upstream."""
+        """Pages cause no upstream request."""
         for path, methods in routes.pages().items():
             for method in methods:
                 browser = self.browser()
@@ -104,11 +104,11 @@ class NothingThereTestsMixin(SiteTestCase):
 
 
 class OwnChannelTests(NothingThereTestsMixin):
-    """On the router's own channel."""
+    """The router's own channel."""
 
 
 class TwistedChannelTests(NothingThereTestsMixin):
-    """On Twisted's channel, as an embedding application has it."""
+    """Twisted's channel, as in an embedding application."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""

@@ -1,4 +1,4 @@
-"""What the router is built on: versions without known holes, and nothing that it does not need."""
+"""Dependencies: no version with a known vulnerability, and no unnecessary module."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tools.resolve import included
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FLOORS = {"twisted": (26, 10, 0), "pyopenssl": (26, 0, 0)}
-"""The first versions without the holes that concern this router."""
+"""The first versions without the vulnerabilities that concern this router."""
 
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _IMPORTED = "import autopilot.service.lifecycle, sys; print(*sys.modules)"
@@ -32,22 +32,22 @@ _RESOLVER = (
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """The numbers of a version."""
+    """Return the numbers of a version."""
     found = _NUMBERS.search(text)
     assert found is not None, text
     return tuple(map(int, found.group().split(".")))
 
 
 class FloorTests(SynchronousTestCase):
-    """The least versions."""
+    """Minimum versions."""
 
     def test_installed(self) -> None:
-        """What runs here is new enough."""
+        """The installed versions are new enough."""
         for name, floor in FLOORS.items():
             self.assertGreaterEqual(numbers(version(name)), floor, name)
 
     def test_declared(self) -> None:
-        """An older one cannot be installed with the router."""
+        """Older versions cannot be installed with the router."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         for name, floor in FLOORS.items():
             (line,) = (each for each in project["dependencies"] if each.startswith(name))
@@ -55,7 +55,7 @@ class FloorTests(SynchronousTestCase):
             self.assertGreaterEqual(numbers(line.partition(">=")[2]), floor, line)
 
     def test_locked(self) -> None:
-        """The locks pin none that is older, and everything in them has a hash."""
+        """The locks pin no older version, and everything in them has a hash."""
         for lock in ("runtime", "development"):
             text = "\n".join(included(lock))
             for name, floor in FLOORS.items():
@@ -66,15 +66,15 @@ class FloorTests(SynchronousTestCase):
 
 
 class NotUsedTests(SynchronousTestCase):
-    """What is not there cannot be attacked."""
+    """Code that is not loaded cannot be attacked."""
 
     def test_no_http_2(self) -> None:
-        """Without these, Twisted's sites do not speak it."""
+        """Without these modules, Twisted's sites do not support HTTP/2."""
         for name in ("h2", "priority"):
             self.assertRaises(PackageNotFoundError, version, name)
 
     def test_nothing_runs_at_startup(self) -> None:
-        """What is installed has no file that Python runs by itself, wherever it is started."""
+        """No installed file runs automatically at the start of Python."""
         shipped = [
             path.name for part in ("autopilot", "twisted") for path in (ROOT / part).rglob("*")
         ]
@@ -83,7 +83,7 @@ class NotUsedTests(SynchronousTestCase):
         self.assertFalse({"sitecustomize.py", "usercustomize.py"} & set(shipped))
 
     def test_modules(self) -> None:
-        """The whole router loads no resolver, proxy, template or second HTTP client."""
+        """The router loads no resolver, proxy, template engine or second HTTP client."""
         run = (sys.executable, "-c", _IMPORTED)
         done = subprocess.run(run, cwd=ROOT, capture_output=True, check=True, text=True)
         loaded = set(done.stdout.split())
@@ -92,17 +92,17 @@ class NotUsedTests(SynchronousTestCase):
         self.assertEqual(loaded & (unwanted | {"orjson", "requests", "aiohttp", "urllib3"}), set())
 
     def test_resolver(self) -> None:
-        """Names are looked up by the system, not by Twisted's resolver."""
+        """The system resolves names, not Twisted's resolver."""
         run = (sys.executable, "-c", _RESOLVER)
         done = subprocess.run(run, cwd=ROOT, capture_output=True, check=True, text=True)
         self.assertEqual(done.stdout.strip(), "GAIResolver")
 
 
 class HelloTests(ServiceTestCase):
-    """What the router offers to whom it calls."""
+    """The TLS parameters that the router offers to upstreams."""
 
     def test_only_http_1(self) -> None:
-        """Over TLS it offers HTTP/1.1 and nothing else, to calls and to feeds alike."""
+        """ALPN offers HTTP/1.1 only, for calls and feeds alike."""
         endpoints = VerifiedEndpoints(self.reactor, trust_root(None))
         endpoints(Origin("https", "llm.test", 443)).connect(Factory.forProtocol(Protocol))
         (_host, _port, wrapping, _timeout, _bind) = self.reactor.tcpClients[0]
@@ -111,7 +111,7 @@ class HelloTests(ServiceTestCase):
         protocol.makeConnection(wire)
         hello = wire.value()
         self.assertEqual(hello[:1], b"\x16")
-        # The extension in full: its number, its length, that of its list, and the list.
+        # The whole extension: type, length, length of the list, and the list.
         self.assertIn(b"\x00\x10\x00\x0b\x00\x09\x08http/1.1", hello)
         self.assertNotIn(b"\x02h2", hello)
         protocol.connectionLost(None)
