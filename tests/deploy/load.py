@@ -1,4 +1,4 @@
-"""Clients that ask without a pause, and take down whatever is not a whole good answer."""
+"""Clients that send requests without a pause, and record every response that is not complete."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.process.processes import PATIENCE
 from tests.unit.web.responses import responses
 
 _AT_ONCE = 0.5
-"""Seconds within which a client has to ask on a connection that it has."""
+"""Seconds within which a client must send its request on an open connection."""
 
 
 class Load:
-    """Clients in threads, each with its request: some connect anew for each, others do not.
+    """Clients in threads, each with its request; some open a connection for each request.
 
-    ``good`` counts whole answers; ``bad`` says what happened instead. A kept connection may end
-    only behind an answer that said so.
+    ``good`` counts complete responses; ``bad`` lists failures. A kept connection may end only after
+    a response that announced it.
     """
 
     def __init__(self, port: int, *, fresh: list[bytes], keeping: list[bytes]) -> None:
@@ -35,7 +35,7 @@ class Load:
             each.start()
 
     def stop(self) -> None:
-        """Let each client finish, and wait for that."""
+        """Let each client finish, and wait for all."""
         self._enough.set()
         for each in self._threads:
             each.join(PATIENCE)
@@ -48,7 +48,7 @@ class Load:
                 self.bad.append(repr(refused))
 
     def _client(self, asked: bytes, keeps: bool) -> None:
-        """All requests on one connection."""
+        """Make all requests of one client."""
         with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE) as client:
             goes_on = True
             while goes_on and not self._enough.is_set():
@@ -63,17 +63,17 @@ class Load:
                     sent, wrong, goes_on = monotonic(), repr(broken), False
                 if not wrong:
                     self.good += 1
-                elif sent - idle < _AT_ONCE:  # else the machine held us up, and we came too late
+                elif sent - idle < _AT_ONCE:  # otherwise the machine delayed the request
                     self.bad.append(wrong)
                     return
 
 
 def _answer(client: socket.socket) -> tuple[bool, str]:
-    """Read one answer: whether another may be asked for, and what is wrong with this one."""
+    """Read one response; return whether the connection continues, and the error."""
     got = b""
     while data := client.recv(65536):
         got += data
-        with suppress(AssertionError):  # of half a head nothing can be told
+        with suppress(AssertionError):  # half a head shows nothing
             (answer,) = responses(got)
             if answer.whole:
                 wrong = "" if answer.status == 200 else repr(got[:200])

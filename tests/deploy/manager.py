@@ -1,4 +1,4 @@
-"""A stand-in for systemd: opens sockets, passes them to router processes, hears what they tell."""
+"""A stand-in for systemd: passes sockets to router processes, and receives their notifications."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ for number, descriptor in enumerate(passed, 3):
 os.environ.update(LISTEN_FDS=str(len(passed)), LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""The last step before the program, done by systemd's fork: it alone knows the process's number."""
+"""Runs between fork and exec, as in systemd, where the process id is known."""
 
 
 class Activated(Router):
-    """A router that is passed these sockets, from descriptor 3 upwards."""
+    """A router to which these sockets are passed, from descriptor 3 upwards."""
 
     options = ("--reactor=autopilot",)
 
@@ -43,7 +43,7 @@ class Activated(Router):
 
 
 class Hearer:
-    """The socket that processes tell their state to, at a path or, with ``@``, outside of all."""
+    """The socket for notifications, at a path or, with ``@``, at an abstract address."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -52,30 +52,30 @@ class Hearer:
         self._socket.settimeout(PATIENCE)
 
     def next(self) -> dict[str, str]:
-        """What was told next."""
+        """Return the next notification."""
         told = self._socket.recv(4096).decode()
         return dict(line.split("=", 1) for line in told.split("\n"))
 
     def until(self, name: str) -> dict[str, str]:
-        """The next of what is told that has this in it."""
+        """Return the next notification that contains this variable."""
         end = monotonic() + PATIENCE
         while monotonic() < end:
             if name in (told := self.next()):
                 return told
-        raise AssertionError(f"{name} was never told")
+        raise AssertionError(f"no notification of {name}")
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the socket."""
         self._socket.close()
 
 
 def listening() -> socket.socket:
-    """A socket as systemd opens it."""
+    """Return a listening socket like systemd's."""
     return socket.create_server(("127.0.0.1", 0), backlog=1024)
 
 
 def free_port() -> int:
-    """A port for programs that must be given one; none that the system gives to connections."""
+    """Return a free port outside the system's range of ephemeral ports."""
     for port in sample(range(20_000, 32_000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port

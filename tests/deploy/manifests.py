@@ -1,4 +1,4 @@
-"""Manifests as the tests see them: what is in them, and what a schema says of them."""
+"""Manifests for the tests: their contents, and their validation by a schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WITH_DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
 class Manifests:
-    """Some files, read and checked in one go."""
+    """Some files, read and validated together."""
 
     def __init__(self, *paths: Path) -> None:
         if find_spec("kubernetes_validate") is None:
@@ -33,12 +33,12 @@ class Manifests:
         self._documents = {Path(path).name: each["documents"] for path, each in checked.items()}
 
     def __getitem__(self, name: str) -> Any:
-        """The one document of a file."""
+        """Return the only document of a file."""
         (document,) = self._documents[name]
         return document
 
     def of_kind(self, kind: str) -> Any:
-        """The one object of a kind."""
+        """Return the only object of a kind."""
         every = (each for documents in self._documents.values() for each in documents)
         (found,) = (each for each in every if each.get("kind") == kind)
         return found
@@ -46,28 +46,28 @@ class Manifests:
 
 @cache
 def kubernetes() -> Manifests:
-    """All manifests for Kubernetes, read once and to be left as they are."""
+    """Return all manifests for Kubernetes, read once; callers must not change them."""
     return Manifests(*sorted(KUBERNETES.glob("*.yaml")))
 
 
 @cache
 def compose() -> Manifests:
-    """The compose file, read once and to be left as it is."""
+    """Return the compose file, read once; callers must not change it."""
     return Manifests(COMPOSE)
 
 
 def by_default(text: Any) -> str:
-    """What a value of the compose file is when no variable is set."""
+    """Return a value of the compose file with no variable set."""
     return _WITH_DEFAULT.sub(r"\1", str(text))
 
 
 def seconds(text: str) -> float:
-    """A duration such as ``45s``."""
+    """Return the seconds of a duration such as ``45s``."""
     return float(text.removesuffix("s"))
 
 
 def dockerfile() -> str:
-    """The recipe of the image that the manifests run."""
+    """Return the Dockerfile of the image that the manifests run."""
     recipe = ROOT / "Dockerfile"
     if not recipe.exists():
         raise SkipTest("there is no Dockerfile yet")

@@ -1,4 +1,4 @@
-"""Socket activation: no restart refuses, loses or breaks off what a client has begun."""
+"""Socket activation: no restart refuses, loses or interrupts a client's request."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _ALIVE = request(b"/healthz", b"Connection: close", method=b"GET")
 _METRICS = request(b"/metrics", b"Connection: close", method=b"GET")
 
 _TRIES = 5
-"""A test that has to be quick gets so many, as the machine may hold it up."""
+"""The attempts of a test that depends on speed, because the machine may be busy."""
 
 
 def closed(router: Router) -> bool:
-    """Whether it has stopped to accept connections."""
+    """Return whether the port refuses connections."""
     return "(TCP Port" in router.log and "Closed)" in router.log
 
 
 class ActivationTestCase(SynchronousTestCase):
-    """A platform, and a socket that stays open whatever becomes of the routers."""
+    """A platform, and a socket that stays open while routers come and go."""
 
     def setUp(self) -> None:
         """Open both."""
@@ -43,26 +43,26 @@ class ActivationTestCase(SynchronousTestCase):
         self.socket = self.listening()
 
     def listening(self) -> socket.socket:
-        """Another socket to pass."""
+        """Return another socket to pass."""
         opened = listening()
         self.addCleanup(opened.close)
         return opened
 
     def router(self, *sockets: socket.socket, **variables: str) -> Activated:
-        """A router that is passed the sockets."""
+        """Return a router to which the sockets are passed."""
         passed = sockets or (self.socket,)
         router = Activated(self.mktemp(), self.upstream.port, *passed, **variables)
         self.addCleanup(router.close)
         return router
 
     def client(self, opened: socket.socket | None = None) -> socket.socket:
-        """A connection to a socket."""
+        """Return a connection to a socket."""
         client = socket.create_connection((opened or self.socket).getsockname(), timeout=PATIENCE)
         self.addCleanup(client.close)
         return client
 
     def exchange(self, sent: bytes, opened: socket.socket | None = None) -> Response:
-        """The answer to a request that is the last on its connection."""
+        """Return the response to a request that is the last on its connection."""
         client = self.client(opened)
         client.sendall(sent)
         (answer,) = responses(received(client))
@@ -73,7 +73,7 @@ class ActivationTestCase(SynchronousTestCase):
         until(lambda: self.exchange(_READY).status == 200)
 
     def assert_ended(self, router: Router) -> None:
-        """It ended by the signal and complained of nothing."""
+        """Check that the router exited by the signal and logged no error."""
         self.assertEqual(router.ends(), -signal.SIGTERM)
         for bad in ("Traceback", "Unhandled", "ReactorNotRunning"):
             self.assertNotIn(bad, router.log)
@@ -83,7 +83,7 @@ class RestartTests(ActivationTestCase):
     """One router after the other on the same socket."""
 
     def test_before_the_start(self) -> None:
-        """Who connects and asks while nothing runs is answered once something does."""
+        """A request sent while no router runs is answered when one starts."""
         early = self.client()
         early.sendall(_ALIVE)
         router = self.router()
@@ -92,14 +92,14 @@ class RestartTests(ActivationTestCase):
         self.assertEqual(router.port(), self.socket.getsockname()[1])
 
     def test_under_load(self) -> None:
-        """Two restarts, and every request of every client gets its whole answer."""
+        """During two restarts every request of every client gets a complete response."""
         self.upstream.scripts["one"] = says(whole(200, PLAIN))
-        router = self.router(UNKNOWN_MODELS="forward")  # so that none waits for its feeds
+        router = self.router(UNKNOWN_MODELS="forward")  # so that no request waits for feeds
         self.ready()
         load = Load(
             self.socket.getsockname()[1],
             fresh=[request(CHAT, body=ask(TWO))] * 4,
-            # Of a stream's end nobody is told that its connection ends too.
+            # The head of a stream cannot announce that its connection will end.
             keeping=[request(CHAT, body=ask(ONE, stream=False))] * 4,
         )
         self.addCleanup(load.stop)
@@ -113,7 +113,7 @@ class RestartTests(ActivationTestCase):
         self.assertEqual(load.bad, [])
 
     def test_while_streaming(self) -> None:
-        """The old router ends its stream; a client that comes meanwhile waits for the new one."""
+        """The old router completes its stream; a new client waits for the new router."""
         go_on = Event()
         self.addCleanup(go_on.set)
 
@@ -132,7 +132,7 @@ class RestartTests(ActivationTestCase):
         idle.sendall(request(b"/healthz", method=b"GET"))
         received(idle, b"ok\n")
         old.signals(signal.SIGTERM)
-        self.assertEqual(received(idle), b"")  # the drain is past the point of taking requests
+        self.assertEqual(received(idle), b"")  # the draining router accepts no more requests
         waiting = self.client()
         waiting.sendall(_ALIVE)
         self.assertIsNone(old.process.poll())
@@ -148,7 +148,7 @@ class RestartTests(ActivationTestCase):
         self.assertEqual(answer.body, b"ok\n")
 
     def test_connected_and_silent(self) -> None:
-        """A client that got in before the stop and asks just after it is answered, and let go."""
+        """A client that connected before the stop and then sends its request gets a response."""
         self.upstream.scripts["one"] = says(whole(200, PLAIN))
         asked = request(CHAT, body=ask(ONE, stream=False))
         answers: list[Response | None] = [None]
@@ -158,7 +158,7 @@ class RestartTests(ActivationTestCase):
             late = self.client()
             kept = self.client()
             kept.sendall(request(b"/healthz", method=b"GET"))
-            received(kept, b"ok\n")  # accepted after `late`, so `late` is too
+            received(kept, b"ok\n")  # the router has accepted it before `late`
             router.signals(signal.SIGTERM)
             until(partial(closed, router))
             answers = [self._answered(client, asked) for client in (late, kept)]
@@ -171,7 +171,7 @@ class RestartTests(ActivationTestCase):
             self.assertEqual(answer.value(b"connection"), b"close")
 
     def _answered(self, client: socket.socket, asked: bytes) -> Response | None:
-        """The answer, if the connection was still open for the request."""
+        """Return the response if the connection was still open for the request."""
         try:
             client.sendall(asked)
             got = received(client)
@@ -180,16 +180,16 @@ class RestartTests(ActivationTestCase):
         return responses(got)[0] if got else None
 
     def _serves_more(self, load: Load) -> None:
-        """Wait until the router that runs now has answered many, or one was answered badly."""
+        """Wait until the current router has answered many requests, or one failed."""
         before = load.good
         until(lambda: load.good >= before + 100 or load.bad)
 
 
 class PassingTests(ActivationTestCase):
-    """What is passed, and what becomes of the settings' addresses."""
+    """The passed sockets, and their effect on the addresses in the settings."""
 
     def test_in_place_of_the_address(self) -> None:
-        """The address of the settings is not listened on; several sockets serve alike."""
+        """Passed sockets replace the address in the settings; all of them serve."""
         with listening() as taken:
             other = self.listening()
             port = taken.getsockname()[1]
@@ -199,7 +199,7 @@ class PassingTests(ActivationTestCase):
                 self.assertEqual(self.exchange(_METRICS, each).status, 200)
 
     def test_operators(self) -> None:
-        """A socket named admin is for operators, and takes their pages off the others."""
+        """A socket named admin serves the operator pages, which the other sockets then lack."""
         admin = self.listening()
         self.router(self.socket, admin, LISTEN_FDNAMES="http:admin")
         self.assertEqual(self.exchange(_METRICS, admin).status, 200)
@@ -207,7 +207,7 @@ class PassingTests(ActivationTestCase):
         self.assertEqual(self.exchange(request(CHAT, b"Connection: close"), admin).status, 404)
 
     def test_meant_for_another(self) -> None:
-        """What was passed to another process is left alone."""
+        """Descriptors that were passed to another process are ignored."""
         router = Router(
             self.mktemp(), self.upstream.port, LISTEN_FDS="1", LISTEN_PID=str(os.getpid())
         )
@@ -215,7 +215,7 @@ class PassingTests(ActivationTestCase):
         self.assertNotEqual(router.port(), self.socket.getsockname()[1])
 
     def test_unusable(self) -> None:
-        """What cannot be listened on ends the start, with one line that says what to do."""
+        """A descriptor that is not a listening socket is an error, with the remedy on one line."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wrong:
             router = self.router(self.socket, wrong)
             self.assertEqual(router.ends(), 1)
@@ -223,7 +223,7 @@ class PassingTests(ActivationTestCase):
         self.assertNotIn("Traceback", router.log)
 
     def test_let_go(self) -> None:
-        """The router that ended holds nothing: closed by its owner, the socket is free."""
+        """A router that has exited holds no copy of the socket; its owner can free the port."""
         router = self.router(DRAIN_TIMEOUT_MS="0")
         self.ready()
         router.signals(signal.SIGTERM)
@@ -234,7 +234,7 @@ class PassingTests(ActivationTestCase):
             self.assertRaises(ConnectionRefusedError, client.connect, address)
 
     def test_draining(self) -> None:
-        """While it drains it holds the socket no more: its owner alone decides about it."""
+        """A draining router has closed its copy of the socket."""
         go_on = Event()
         self.addCleanup(go_on.set)
 

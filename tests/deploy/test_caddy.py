@@ -1,4 +1,4 @@
-"""The real Caddy with our Caddyfile before a real router, on loopback."""
+"""The real Caddy with our Caddyfile in front of a real router, on loopback."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CADDYFILE = ROOT / "deploy" / "caddy" / "Caddyfile"
 _EVENTS = 5
 
 request = partial(named_request, host=b"127.0.0.1")
-"""A request for the site's own name; Caddy answers others itself, with nothing."""
+"""A request with the site's name; Caddy gives an empty response to other names."""
 
 
 class Caddy:
-    """One Caddy process, listening where the test says."""
+    """A Caddy process that listens on the given port."""
 
     def __init__(self, folder: str, site: str, router: int) -> None:
         program = shutil.which("caddy")
@@ -61,17 +61,17 @@ class Caddy:
         )
 
     def close(self) -> None:
-        """End it."""
+        """Stop the process."""
         self.process.terminate()
         self.process.wait(PATIENCE)
         self._log.close()
 
 
 class CaddyTestCase(FaultTestCase):
-    """A client talks to Caddy, Caddy to the router, the router to a platform."""
+    """A client connects to Caddy, Caddy to the router, the router to a platform."""
 
     def behind_caddy(self, **settings: str) -> None:
-        """Start the three; ``front`` is Caddy's port."""
+        """Start all three; ``front`` is Caddy's port."""
         self.start(**settings)
         self.upstream.scripts["one"] = says(whole(200, PLAIN))
         self.front = free_port()
@@ -85,30 +85,30 @@ class CaddyTestCase(FaultTestCase):
 
     @contextlib.contextmanager
     def before(self, source: str = "127.0.0.1") -> Iterator[socket.socket]:
-        """A connection to Caddy, from this address."""
+        """Return a connection to Caddy from this address."""
         to, here = ("127.0.0.1", self.front), (source, 0)
         with socket.create_connection(to, timeout=PATIENCE, source_address=here) as client:
             yield client
 
     def through(self, sent: bytes, source: str = "127.0.0.1") -> Response:
-        """The answer to a request that is the last on its connection."""
+        """Return the response to a request that is the last on its connection."""
         with self.before(source) as client:
             client.sendall(sent)
             (answer,) = responses(received(client))
         return answer
 
     def metric(self, name: str) -> float:
-        """The value of a metric without labels."""
+        """Return the value of a metric without labels."""
         text = self.exchange(request(b"/metrics", method=b"GET")).body.decode()
         (line,) = (each for each in text.splitlines() if each.startswith(f"{name} "))
         return float(line.split()[1])
 
 
 class StreamingTests(CaddyTestCase):
-    """Streams pass through Caddy as if it were not there."""
+    """Streams through Caddy, without added delay."""
 
     def test_unbuffered(self) -> None:
-        """Each event is with the client before the platform sends the next."""
+        """The client receives each event before the platform sends the next."""
         self.behind_caddy()
         arrived = Semaphore(0)
 
@@ -123,7 +123,7 @@ class StreamingTests(CaddyTestCase):
 
         self.upstream.scripts["two"] = one_by_one
         with self.before() as client:
-            # The first event has no content; the router holds it unless it is told not to.
+            # The first event has no content, so the router would hold it back by default.
             fields = (b"X-Autopilot-Commit: byte", b"Connection: close")
             client.sendall(request(CHAT, *fields, body=ask(TWO)))
             got = received(client, b'"role"')
@@ -141,7 +141,7 @@ class StreamingTests(CaddyTestCase):
         self.assertEqual(answer.value(b"content-type"), b"text/event-stream")
 
     def test_client_leaves(self) -> None:
-        """Who goes in the middle of a stream ends it at the platform."""
+        """A client that disconnects during a stream ends the upstream request."""
         self.behind_caddy()
 
         def lingers(connection: socket.socket) -> None:
@@ -157,10 +157,10 @@ class StreamingTests(CaddyTestCase):
 
 
 class ConfigurationTests(SynchronousTestCase):
-    """What Caddy makes of the file, by the variables it is given."""
+    """The configuration that results from the variables."""
 
     def adapted(self, **variables: str) -> dict[str, Any]:
-        """Caddy's own form of the configuration."""
+        """Return the adapted JSON configuration."""
         program = shutil.which("caddy")
         if program is None:
             raise SkipTest("caddy is not installed")
@@ -170,7 +170,7 @@ class ConfigurationTests(SynchronousTestCase):
         return config
 
     def test_domain(self) -> None:
-        """With a domain: port 443, and the certificate is Caddy's business."""
+        """With a domain, Caddy listens on port 443 and manages the certificate."""
         (server,) = self.adapted(AUTOPILOT_SITE="llm.example.com")["apps"]["http"][
             "servers"
         ].values()
@@ -179,7 +179,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertNotIn("automatic_https", server)
 
     def test_alone(self) -> None:
-        """Without one: plain HTTP on port 80, to the router that compose names so."""
+        """Without a domain, Caddy listens on port 80 and connects to the router's compose name."""
         config = self.adapted()
         self.assertEqual(config["admin"], {"disabled": True})
         (server,) = config["apps"]["http"]["servers"].values()
@@ -188,16 +188,16 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertIn(f'{{"dial": "router:{port}"}}', json.dumps(server))
 
     def test_keep_alive(self) -> None:
-        """Caddy lets go of an idle connection before the router does: no request meets its end."""
+        """Caddy closes an idle connection before the router does, so that no request is lost."""
         (seconds,) = re.findall(r"keepalive (\d+)s", CADDYFILE.read_text())
         self.assertLess(int(seconds), Limits().idle_timeout)
 
 
 class OutsideTests(CaddyTestCase):
-    """What the outside gets to see, and what of it the router believes."""
+    """The paths that are public, and the client addresses that the router trusts."""
 
     def test_paths(self) -> None:
-        """The API and that it lives; nothing that is for operators, however it is written."""
+        """The API and the liveness page are public; operator pages are not, in any spelling."""
         self.behind_caddy()
         for path, status in (
             (b"/healthz", 200),
@@ -218,7 +218,7 @@ class OutsideTests(CaddyTestCase):
             self.assertNotIn(b"utilization", answer.body)
 
     def test_addresses(self) -> None:
-        """Clients without a key are told apart by the address that Caddy saw, not by their word."""
+        """The router identifies clients without a key by the address that Caddy saw."""
         self.behind_caddy(
             TRUST_PROXY_HEADERS="true", TRUSTED_PROXY_CIDRS="127.0.0.1", STICKY_TTL_SECS="60"
         )

@@ -1,4 +1,4 @@
-"""What a service manager hears from a real process, and the real systemd's part in passing."""
+"""Notifications of a real process to a service manager, including the real systemd."""
 
 from __future__ import annotations
 
@@ -18,75 +18,75 @@ from tests.unit.web.responses import responses
 
 
 class NotifyTests(FaultTestCase):
-    """Ready, alive, stopping, at both kinds of address."""
+    """Ready, watchdog and stopping, at both kinds of address."""
 
-    def hearer(self, address: str) -> Hearer:
-        """The manager's ear."""
-        hearer = Hearer(address)
-        self.addCleanup(hearer.close)
-        return hearer
+    def manager(self, address: str) -> Hearer:
+        """Return the manager's socket."""
+        manager = Hearer(address)
+        self.addCleanup(manager.close)
+        return manager
 
     def test_path(self) -> None:
-        """At a path of the file system, whose names may not be long."""
+        """A path in the file system, which must be short."""
         folder = mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
-        self.assert_told(self.hearer(f"{folder}/notify"))
+        self.assert_notified(self.manager(f"{folder}/notify"))
 
     def test_abstract(self) -> None:
-        """At a name that is in no file system."""
-        self.assert_told(self.hearer(f"@autopilot-{os.getpid()}"))
+        """An abstract address."""
+        self.assert_notified(self.manager(f"@autopilot-{os.getpid()}"))
 
-    def assert_told(self, hearer: Hearer) -> None:
-        """It is ready when it listens, though no feed is; stopping takes what the drain may."""
+    def assert_notified(self, manager: Hearer) -> None:
+        """Check that the router is ready without feeds, and extends its timeout for the drain."""
         router = Router(
             self.mktemp(),
-            9,  # where nothing answers
-            NOTIFY_SOCKET=hearer.address,
+            9,  # where no server responds
+            NOTIFY_SOCKET=manager.address,
             DRAIN_DELAY_MS="60000",
             DRAIN_TIMEOUT_MS="200000",
         )
         self.addCleanup(router.close)
-        self.assertEqual(hearer.next()["READY"], "1")
+        self.assertEqual(manager.next()["READY"], "1")
         self.port = router.port()
         self.assertEqual(self.exchange(request(b"/readyz", method=b"GET")).status, 503)
         router.signals(signal.SIGTERM)
-        told = hearer.next()
+        told = manager.next()
         self.assertIsNone(router.process.poll())
         self.assertEqual(told["STOPPING"], "1")
         self.assertGreater(int(told["EXTEND_TIMEOUT_USEC"]), 260e6)
         self.assertNotIn("Could not notify", router.log)
 
     def test_watchdog(self) -> None:
-        """Signs of life come for as long as the process lives, the drain included."""
-        hearer = self.hearer(f"@autopilot-watched-{os.getpid()}")
+        """Watchdog notifications continue until the process exits, even during the drain."""
+        manager = self.manager(f"@autopilot-watched-{os.getpid()}")
         router = Router(
             self.mktemp(),
             9,
-            NOTIFY_SOCKET=hearer.address,
+            NOTIFY_SOCKET=manager.address,
             WATCHDOG_USEC="100000",
             DRAIN_DELAY_MS="60000",
         )
         self.addCleanup(router.close)
-        hearer.until("READY")
-        hearer.until("WATCHDOG")
-        hearer.until("WATCHDOG")
+        manager.until("READY")
+        manager.until("WATCHDOG")
+        manager.until("WATCHDOG")
         router.signals(signal.SIGTERM)
-        hearer.until("STOPPING")
-        hearer.until("WATCHDOG")
+        manager.until("STOPPING")
+        manager.until("WATCHDOG")
         self.assertIsNone(router.process.poll())
 
     def test_nobody_there(self) -> None:
-        """A manager that does not listen is worth a line, not the service."""
+        """A missing manager is logged, and does not stop the service."""
         self.start(NOTIFY_SOCKET="/nonexistent/notify")
         self.assertIn("Could not notify the service manager of READY=1", self.router.log)
         self.assertNotIn("Traceback", self.router.log)
 
 
 class RealActivationTests(ActivationTestCase):
-    """The program that ships with systemd for trying socket activation."""
+    """systemd's tool for testing socket activation."""
 
     def test_socket_activate(self) -> None:
-        """It opens the socket, waits for a client, and becomes the router that serves it."""
+        """The tool opens the socket, waits for a client, and executes the router."""
         activate = shutil.which("systemd-socket-activate")
         if activate is None:
             raise SkipTest("systemd-socket-activate is not installed")
@@ -100,7 +100,7 @@ class RealActivationTests(ActivationTestCase):
         self.assertEqual(router.port(), port)
 
     def _connected(self, port: int) -> socket.socket:
-        """A connection, as soon as the program has opened its socket."""
+        """Connect as soon as the tool has opened its socket."""
         client = socket.socket()
         self.addCleanup(client.close)
         client.settimeout(PATIENCE)
@@ -109,7 +109,7 @@ class RealActivationTests(ActivationTestCase):
 
 
 class _Activated(Router):
-    """A router behind ``systemd-socket-activate``, which hands on only what it is told to."""
+    """A router behind ``systemd-socket-activate``, which passes only selected variables."""
 
     def __init__(self, folder: str, platform_port: int, activate: str, port: int) -> None:
         kept = ("PYTHONPATH", "BACKEND_BASE_URL", "MODELS_URL", "UTILIZATION_URL", "API_BASE_URL")

@@ -1,4 +1,4 @@
-"""The systemd units: correct in systemd's eyes, tight, livable, and in step with the code."""
+"""The systemd units: valid, hardened, sufficient, and consistent with the code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PROGRAM = re.compile(r"^(Exec\w+=)/\S+", re.M)
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What systemd says of units."""
+    """Return the output of systemd-analyze for the units."""
     program = shutil.which("systemd-analyze")
     if program is None:
         raise SkipTest("systemd-analyze is not installed")
@@ -42,10 +42,10 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class CorrectTests(SynchronousTestCase):
-    """What systemd itself finds."""
+    """Checks by systemd itself."""
 
     def verified(self, spoil: str = "") -> str:
-        """The complaints about all units, as if their programs were installed."""
+        """Return the complaints about all units, with their programs present."""
         folder = Path(mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         copies = []
@@ -57,15 +57,15 @@ class CorrectTests(SynchronousTestCase):
         return checked.stderr + ("" if checked.returncode == 0 else "failed")
 
     def test_verify(self) -> None:
-        """It knows every key and value."""
+        """systemd knows every key and value."""
         self.assertEqual(self.verified(), "")
 
     def test_verify_complains(self) -> None:
-        """And it would complain of one that it does not know."""
+        """systemd would report an unknown key."""
         self.assertIn("NoNewPrivilege", self.verified("NoNewPrivilege=yes"))
 
     def test_exposure(self) -> None:
-        """Of 10 points of exposure at most 1.5 are left: the network has to be reached."""
+        """The exposure is at most 1.5 of 10 points, which the network access requires."""
         checked = analyze("security", "--offline=true", "--threshold=15", str(UNITS / SERVICE))
         self.assertEqual(checked.returncode, 0, checked.stdout[-200:])
 
@@ -74,7 +74,7 @@ class InStepTests(SynchronousTestCase):
     """Facts of the code that the units repeat."""
 
     def test_command(self) -> None:
-        """The command is that of the README: in the foreground, with our reactor and plugin."""
+        """The command is the README's: in the foreground, with our reactor and plugin."""
         (command,) = unit(SERVICE)["ExecStart"]
         _, _, arguments = command.partition(" ")
         self.assertEqual(arguments, "--nodaemon --pidfile= --reactor=autopilot autopilot")
@@ -82,7 +82,7 @@ class InStepTests(SynchronousTestCase):
         self.assertIn('Reactor(\n    "autopilot"', plugin)
 
     def test_sockets(self) -> None:
-        """The port is the default one, the names are those the router goes by, as is the queue."""
+        """Port, queue length and socket names are those of the router."""
         first = unit("chutes-autopilot.socket")
         admin = unit("chutes-autopilot-admin.socket")
         (listened,) = first["ListenStream"]
@@ -93,24 +93,24 @@ class InStepTests(SynchronousTestCase):
         self.assertEqual(admin["Service"], [SERVICE])
 
     def test_times(self) -> None:
-        """There is time to stop with the default settings, before the router even asks for it."""
+        """The stop timeout covers the default settings."""
         settings = Settings()
         (limit,) = unit(SERVICE)["TimeoutStopSec"]
         drain = (settings.drain_delay_ms + settings.drain_timeout_ms) / 1000
         self.assertGreater(int(limit.removesuffix("s")), drain + 5)
 
     def test_limits(self) -> None:
-        """There are descriptors for all requests that the settings admit, two for each."""
+        """The descriptors suffice for all admitted requests, with two for each."""
         (limit,) = unit(SERVICE)["LimitNOFILE"]
         self.assertGreater(int(limit), 2 * Settings().max_concurrent_requests)
         self.assertLessEqual(int(limit), MAX_DESCRIPTORS)
 
 
 class LivableTests(FaultTestCase):
-    """The router lives with what the unit forbids, over TLS, from its start to its drain."""
+    """The router works within the unit's restrictions, over TLS, up to its exit."""
 
     def sandboxed(self, **changes: object) -> None:
-        """Start a router that asks its platform over TLS, shut in as by systemd."""
+        """Start a router with a TLS platform, restricted as by systemd."""
         if shutil.which("systemd-analyze") is None:
             raise SkipTest("systemd-analyze, which knows the sets of system calls, is missing")
         authority = trustme.CA()
@@ -129,7 +129,7 @@ class LivableTests(FaultTestCase):
         self.addCleanup(self.router.close)
 
     def test_serves(self) -> None:
-        """Feeds, a stream and the drain: nothing of it needs what is forbidden."""
+        """Feeds, a stream and the drain need no forbidden system call."""
         self.sandboxed()
         self.port = self.router.port()
         until(lambda: self.exchange(request(b"/readyz", method=b"GET")).status == 200)
@@ -141,7 +141,7 @@ class LivableTests(FaultTestCase):
         self.assertNotIn("Traceback", self.router.log)
 
     def test_would_show(self) -> None:
-        """With too little allowed it would not come up: the sandbox is a real one."""
+        """With too few permissions the router fails to start, so the sandbox is effective."""
         calls = allowed(unit(SERVICE)["SystemCallFilter"]) - {"epoll_create1", "epoll_create"}
         self.sandboxed(calls=sorted(calls))
         self.assertNotEqual(self.router.ends(), 0)

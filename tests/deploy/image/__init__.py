@@ -1,1 +1,1 @@
-"""The image: two builds are one, it runs without rights, and what is wrong is refused."""
+"""The image: reproducible, without privileges, and with clear errors if a build cannot work."""

@@ -1,4 +1,4 @@
-"""Archives of images, made by hand."""
+"""Image archives for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOME_TIME = 1_700_000_000
 
 
 def file(path: str, content: bytes = b"", **attributes: Any) -> tuple[tarfile.TarInfo, bytes]:
-    """A member of a layer; attributes as of ``TarInfo``."""
+    """Return a member of a layer; attributes as of ``TarInfo``."""
     member = tarfile.TarInfo(path)
     member.size, member.mtime, member.mode = len(content), SOME_TIME, 0o644
     for name, value in attributes.items():
@@ -22,7 +22,7 @@ def file(path: str, content: bytes = b"", **attributes: Any) -> tuple[tarfile.Ta
 
 
 def layer(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
-    """A layer of these members."""
+    """Return a layer of these members."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for member, content in members:
@@ -31,14 +31,14 @@ def layer(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
 
 
 def docker(path: Path, layers: Iterable[bytes], **config: Any) -> Path:
-    """An archive as ``docker save`` writes it."""
+    """Return an archive in the format of ``docker save``."""
     named = {f"{number}.tar": each for number, each in enumerate(layers)}
     manifest = [{"Config": "config.json", "Layers": list(named)}]
     return _archive(path, named, manifest=manifest, config=config)
 
 
 def oci(path: Path, layers: Iterable[bytes], **config: Any) -> Path:
-    """An archive of OCI's layout; the digests are names, not true."""
+    """Return an archive in the OCI layout; the digests are names only."""
     named = {f"blobs/sha256/{number}": each for number, each in enumerate(layers)}
     blobs = {
         "blobs/sha256/manifest": {

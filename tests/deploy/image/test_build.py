@@ -1,4 +1,4 @@
-"""What refuses to be built says why; with an engine of Docker, Docker builds."""
+"""The build script: errors state their cause, and Docker builds if it is selected."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ printf '%s\\n' "$@" >>"$CALLS"
 
 
 class BuildTests(SynchronousTestCase):
-    """``deploy/image/build.sh`` in a copy of what it reads; the engine only writes down."""
+    """``deploy/image/build.sh`` in a copy of its inputs; the engine only logs its calls."""
 
     def setUp(self) -> None:
-        """Lay out the copy, and the engine."""
+        """Prepare the copy and the engine."""
         self.folder = Path(self.mktemp()).absolute()
         for each in _NEEDED:
             target = self.folder / each
@@ -41,7 +41,7 @@ class BuildTests(SynchronousTestCase):
         self.calls = self.folder / "calls"
 
     def build(self, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Build with these variables."""
+        """Run the build with these variables."""
         kept = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PYTHON": sys.executable}
         return subprocess.run(
             ["sh", "deploy/image/build.sh"],
@@ -53,7 +53,7 @@ class BuildTests(SynchronousTestCase):
         )
 
     def refused(self, line: str, **variables: str) -> None:
-        """Expect a refusal with this one line, before anything is built."""
+        """Expect an error with this one line, before anything is built."""
         done = self.build(**variables)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         (said,) = done.stderr.splitlines()
@@ -61,11 +61,11 @@ class BuildTests(SynchronousTestCase):
         self.assertFalse(self.calls.exists())
 
     def test_values(self) -> None:
-        """A value that is none."""
+        """Invalid values are refused."""
         self.refused("TARGET=rooter is neither router nor stub", TARGET="rooter")
         self.refused("FORMAT=zip is neither docker nor oci", FORMAT="zip")
         self.refused("LAYERS=1 is neither yes nor no", LAYERS="1")
-        self.refused("USER_ID=nobody is not a number", USER_ID="nobody")
+        self.refused("USER_ID=operator is not a number", USER_ID="operator")
         self.refused("GROUP_ID=-1 is not a number", GROUP_ID="-1")
         self.refused(
             "USER_ID=0 is root's; choose a number above 0, because the router does not run as root",
@@ -74,7 +74,7 @@ class BuildTests(SynchronousTestCase):
         self.refused("CA_FILE=/nowhere cannot be read", CA_FILE="/nowhere")
 
     def test_missing_lock(self) -> None:
-        """Each of the locks that the image is made from."""
+        """A missing lock is an error, for each lock of the image."""
         for name in ("locks/runtime.txt", "locks/build.txt"):
             there = (self.folder / name).read_bytes()
             (self.folder / name).unlink()
@@ -82,7 +82,7 @@ class BuildTests(SynchronousTestCase):
             (self.folder / name).write_bytes(there)
 
     def test_modified_lock(self) -> None:
-        """A lock that `make locks` did not write so."""
+        """A modified lock is an error."""
         lock = self.folder / "locks" / "runtime.txt"
         lock.write_text(lock.read_text() + "six==1.17.0\n")
         done = self.build()
@@ -91,7 +91,7 @@ class BuildTests(SynchronousTestCase):
         self.assertFalse(self.calls.exists())
 
     def test_docker(self) -> None:
-        """Everything that is chosen reaches the engine."""
+        """All options reach the engine."""
         done = self.build(
             BASE="debian:bookworm-slim@sha256:0", USER_ID="5", GROUP_ID="6", TARGET="stub"
         )
@@ -104,7 +104,7 @@ class BuildTests(SynchronousTestCase):
         self.assertTrue(words[words.index("--tag") + 1].startswith("chutes-autopilot-stub:"))
 
     def test_secret(self) -> None:
-        """An authority reaches the build as a secret, so that it is not part of the image."""
+        """A certificate authority is passed as a build secret, and so stays out of the image."""
         authority = self.folder / "authority.pem"
         authority.write_text("an authority\n")
         self.build(CA_FILE=str(authority))
@@ -113,10 +113,10 @@ class BuildTests(SynchronousTestCase):
 
 
 class StepsTests(SynchronousTestCase):
-    """The scripts of the Dockerfile look for themselves: not every build is ours."""
+    """The scripts of the Dockerfile check their inputs, for builds without the build script."""
 
     def test_user(self) -> None:
-        """Before anything is installed."""
+        """An invalid user is refused before anything is installed."""
         done = subprocess.run(
             ["sh", str(ROOT / "deploy/image/system.sh"), "install"],
             env={"PATH": "/nowhere", "USER_ID": "me", "GROUP_ID": "1"},

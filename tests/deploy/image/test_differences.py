@@ -1,4 +1,4 @@
-"""Two images are the same, or the first difference is told."""
+"""Comparison of two images: equal, or the first difference."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CODE = (file("opt/a.py", b"pass\n"), file("opt/b.py", b"pass\n"))
 
 
 class DifferencesTests(SynchronousTestCase):
-    """Both formats, one planted difference each."""
+    """Both formats, with one planted difference each."""
 
     def between(self, *, made: Callable[..., Path] = docker, **others: Any) -> str | None:
-        """The first difference between an image and another with these layers and configuration."""
+        """Return the first difference to an image with these layers and configuration."""
         folder = Path(self.mktemp())
         folder.mkdir()
         usual: dict[str, Any] = {"layers": [_BASE, layer(*_CODE)], "config": {"User": "1:1"}}
@@ -31,7 +31,7 @@ class DifferencesTests(SynchronousTestCase):
         return differences.first(read(one), read(other))
 
     def differs(self, *members: tuple[tarfile.TarInfo, bytes]) -> str | None:
-        """The same in a second layer of these members."""
+        """Assert the first difference for a second layer with these members."""
         found = self.between(layers=[_BASE, layer(*members)])
         self.assertEqual(self.between(layers=[_BASE, layer(*members)], made=oci), found)
         return found
@@ -42,17 +42,17 @@ class DifferencesTests(SynchronousTestCase):
         self.assertIsNone(self.between(made=oci))
 
     def test_compressed(self) -> None:
-        """A layer is what it holds, compressed or not."""
+        """Compression of a layer is no difference."""
         layers = [gzip.compress(_BASE), layer(*_CODE)]
         self.assertIsNone(self.between(made=oci, layers=layers))
 
     def test_content(self) -> None:
-        """Other bytes in a file."""
+        """A file has different bytes."""
         found = self.differs(_CODE[0], file("opt/b.py", b"pas \n"))
         self.assertIn("layer 2: opt/b.py: content is ", found or "")
 
     def test_attributes(self) -> None:
-        """Another mode, owner, time, kind or target."""
+        """Mode, owner, time, kind or target differ."""
         for attributes, expected in (
             ({"mode": 0o600}, "mode is 0644 in the first, 0600 in the second"),
             ({"gid": 7}, "owner is 0:0 in the first, 0:7 in the second"),
@@ -63,7 +63,7 @@ class DifferencesTests(SynchronousTestCase):
             self.assertEqual(found, f"layer 2: opt/b.py: {expected}")
 
     def test_link(self) -> None:
-        """The same link to something else."""
+        """A link has a different target."""
         one, other = (
             layer(file("opt/c", type=tarfile.SYMTYPE, linkname=target)) for target in "ab"
         )
@@ -74,36 +74,36 @@ class DifferencesTests(SynchronousTestCase):
         self.assertEqual(found, "layer 1: opt/c: link is a in the first, b in the second")
 
     def test_missing_and_added(self) -> None:
-        """A path that only one of them has."""
+        """Only one image has a path."""
         self.assertEqual(self.differs(_CODE[0]), "layer 2: opt/b.py is only in the first")
         more = self.differs(*_CODE, file("opt/__pycache__/a.pyc"))
         self.assertEqual(more, "layer 2: opt/__pycache__/a.pyc is only in the second")
 
     def test_order(self) -> None:
-        """The same entries in another order are another layer."""
+        """The order of entries differs."""
         found = self.differs(*reversed(_CODE))
         self.assertEqual(found, "layer 2: opt/a.py comes where opt/b.py comes in the second")
 
     def test_bytes(self) -> None:
-        """What no entry shows."""
+        """The bytes differ although no entry does."""
         found = self.between(layers=[_BASE, layer(*_CODE) + bytes(512)])
         self.assertEqual(found, "layer 2: the same entries, and yet other bytes")
 
     def test_layers(self) -> None:
-        """Another number of them."""
+        """The number of layers differs."""
         self.assertEqual(self.between(layers=[_BASE]), "2 layers, and 1")
 
     def test_configuration(self) -> None:
-        """Another way to be run."""
+        """The configuration differs."""
         found = self.between(config={"User": "0:0"})
         self.assertEqual(found, "config.config.User is '1:1' in the first, '0:0' in the second")
 
 
 class UnpackTests(SynchronousTestCase):
-    """A root filesystem is its layers, one upon the other."""
+    """A root filesystem is its layers, applied in order."""
 
     def test_whiteouts(self) -> None:
-        """What an upper layer takes away is gone, what it replaces is replaced."""
+        """An upper layer deletes and replaces files."""
         folder = Path(self.mktemp())
         folder.mkdir()
         lower = layer(file("etc/a", b"1"), file("var/log/b", b"1"), file("c", b"1"))

@@ -1,7 +1,6 @@
-"""The image that was built, run: not as root, nothing writable, no capability, no compiler.
+"""The built image at run time: no root, nothing writable, no capability, no compiler.
 
-``make image-test`` builds it and names its archive in ``AUTOPILOT_IMAGE``; without that there is
-nothing here to run.
+``make image-test`` builds it and sets ``AUTOPILOT_IMAGE``; without that these tests are skipped.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _QUICK = {
 
 
 class ContainedRouter(RouterProcess):
-    """The router of a root filesystem, run by runc."""
+    """A router in a root filesystem, run by runc."""
 
     def __init__(
         self, folder: Path, root: Path, image: dict[str, Any], stub_port: int, **settings: str
@@ -48,23 +47,23 @@ class ContainedRouter(RouterProcess):
         self._health = image["Healthcheck"]["Test"][1:]
 
     def inside(self, *command: str) -> tuple[int, str]:
-        """The status and the output of a command in the container."""
+        """Run a command in the container; return its status and output."""
         done = container.inside(self._bundle, self._id, *command)
         return done.returncode, done.stdout + done.stderr
 
     def healthy(self) -> bool:
-        """What the image's own health check says."""
+        """Return the result of the image's own health check."""
         return self.inside(*self._health)[0] == 0
 
     def close(self) -> None:
-        """End it: runc hands a SIGTERM on, but not a SIGKILL."""
+        """Kill the processes in the container: runc forwards SIGTERM, but not SIGKILL."""
         if self.status is None:
             self.inside("python", "-c", "import os, signal; os.kill(-1, signal.SIGKILL)")
             self.wait()
 
 
 class RunningTests(SynchronousTestCase):
-    """One root filesystem for all; each test runs a container of its own."""
+    """One root filesystem for all tests; each test runs its own container."""
 
     archive: ClassVar[Path]
     root: ClassVar[Path]
@@ -77,7 +76,7 @@ class RunningTests(SynchronousTestCase):
         if not archive:
             raise SkipTest("there is no image to run: make image-test builds one")
         if shutil.which("runc") is None or os.getuid() != 0:
-            raise SkipTest("to run an image without Docker takes runc, and root")
+            raise SkipTest("running an image without Docker requires runc and root")
         cls.archive = Path(archive).absolute()
         cls.image = configuration(cls.archive)["config"]
         cls.root = Path(tempfile.mkdtemp(prefix="image-"))
@@ -86,7 +85,7 @@ class RunningTests(SynchronousTestCase):
         unpack(cls.archive, cls.root)
 
     def setUp(self) -> None:
-        """Start the stand-in for the platform."""
+        """Start the stub backend."""
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
         self.stub = StubProcess("stub", self.folder, ())
@@ -94,7 +93,7 @@ class RunningTests(SynchronousTestCase):
         self.addCleanup(self.stub.kill)
 
     def router(self, *, user: str = "", **settings: str) -> ContainedRouter:
-        """A container that runs, as the image's user or another."""
+        """Return a running container, as the image's user or another."""
         image = self.image | ({"User": user} if user else {})
         made = ContainedRouter(self.folder, self.root, image, self.stub.port, **settings)
         self.addCleanup(made.close)
@@ -102,7 +101,7 @@ class RunningTests(SynchronousTestCase):
         return made
 
     def test_rights(self) -> None:
-        """Neither root nor on the way to it, and nowhere to write."""
+        """The process has no root rights, cannot obtain any, and cannot write files."""
         router = self.router()
         status, text = router.inside("cat", "/proc/1/status")
         self.assertEqual(status, 0, text)
@@ -132,7 +131,7 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(get(router.port, "/readyz").finish().status, 503)
 
     def test_drain(self) -> None:
-        """SIGTERM during a stream: the stream goes on to its end, and then the container ends."""
+        """On SIGTERM the container exits after the open stream is complete."""
         router = self.router(DRAIN_TIMEOUT_MS="20000")
         router.wait_ready()
         body = completion("stub/slow", stream=True)
@@ -149,13 +148,13 @@ class RunningTests(SynchronousTestCase):
         self.assertNotIn(b"Traceback", router.output())
 
     def test_any_user(self) -> None:
-        """A platform may choose a user of its own, whom the image does not know."""
+        """A platform may choose a user that the image does not know."""
         router = self.router(user="234567:0")
         router.wait_ready()
         self.assertTrue(router.healthy())
 
     def test_bad_setting(self) -> None:
-        """One line says which, and the container ends."""
+        """An invalid setting is named on one line, and the container exits."""
         router = ContainedRouter(
             self.folder, self.root, self.image, self.stub.port, MAX_ATTEMPTS="none"
         )
@@ -164,7 +163,7 @@ class RunningTests(SynchronousTestCase):
         self.assertTrue(router.output().splitlines()[-1].startswith(b"MAX_ATTEMPTS: "))
 
     def test_nothing_to_build_with(self) -> None:
-        """No pip, no compiler; nothing that is set-user-ID came with the router."""
+        """There is no pip and no compiler, and the router added no set-user-ID file."""
         for name in ("pip", "pip3", "gcc", "cc", "make", "curl"):
             for place in ("opt/autopilot/bin", "usr/bin", "bin"):
                 self.assertFalse((self.root / place / name).exists(), f"{place}/{name}")
@@ -174,7 +173,7 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual([each for each in owned if each.stat().st_uid or _writable(each)], [])
 
     def test_labels(self) -> None:
-        """It says what it is, where it listens and how it is stopped."""
+        """The configuration has labels, ports and the stop signal."""
         labels = self.image["Labels"]
         self.assertEqual(labels["org.opencontainers.image.title"], "chutes-autopilot")
         self.assertNotIn("unknown", labels.values())
@@ -184,17 +183,17 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(self.image["StopSignal"], "SIGTERM")
 
     def test_licences(self) -> None:
-        """Whatever came from Debian has its copyright file, or a link to another package's."""
+        """Every Debian package has its copyright file, or a link to another package's."""
         for name in ("python3.11-minimal", "libssl3", "tini", "libexpat1"):
             found = list(self.root.glob(f"usr/share/doc/{name}/copyright"))
             self.assertEqual(len(found), 1, name)
 
     def test_size(self) -> None:
-        """What is laid over the base stays small."""
+        """The layers above the base are small."""
         base, *ours = layer_sizes(self.archive)
         self.assertLessEqual(sum(ours), _MOST_BYTES, f"over a base of {base} bytes")
 
 
 def _writable(path: Path) -> bool:
-    """Whether others than its owner may write to it."""
+    """Return whether users other than the owner may write to the file."""
     return bool(path.stat().st_mode & 0o022)

@@ -1,1 +1,1 @@
-"""What Prometheus and Grafana make of the router: its metrics, alert rules and dashboard."""
+"""Prometheus and Grafana: the router's metrics, alert rules and dashboard."""

@@ -1,4 +1,4 @@
-"""Every metric the router exports, with its type and its labels."""
+"""Every metric that the router exports, with its type and its labels."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from autopilot.observability.metrics import Gauges, Metrics
 from tests.unit.observability.records import record
 
-# What Prometheus itself adds to each sample, and the sample that it makes of each scrape.
+# The labels that Prometheus adds to each sample, and the sample that it adds for each scrape.
 _OF_THE_SCRAPE = frozenset({"job", "instance"})
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What an expression may ask of a name: ``kind`` is its type, ``labels`` those it can have."""
+    """A sample that expressions may use: ``kind`` is its type, ``labels`` its possible labels."""
 
     kind: str
     labels: frozenset[str]
 
 
 def page() -> str:
-    """A page of metrics on which each is there with all of its labels."""
+    """Return a metrics page that has each metric with all of its labels."""
     metrics = Metrics("1.2.3")
     metrics.watch(Gauges(*(lambda: 1.0,) * 7))
     broken = record(outcome="upstream_broken", failovers=("status_503",))
@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def samples() -> dict[str, Sample]:
-    """By name; the parts of a histogram by theirs."""
+    """Return the samples by name; a histogram has one for each of its parts."""
     up = Sample("gauge", _OF_THE_SCRAPE)
     return {"up": up} | dict(_of(text_string_to_metric_families(page())))
 

@@ -1,7 +1,7 @@
-"""What an expression of PromQL asks for, as far as a few patterns can tell.
+"""A check of PromQL expressions by a few patterns.
 
-promtool reads the grammar; these look for names that do not exist and functions that do not fit,
-which no grammar knows.
+promtool checks the grammar. The patterns find names that do not exist and functions that do not fit
+the type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WHOLE_RANGES = re.compile(r"\b(?:rate|irate|increase|changes)\s*\(\s*\w+(?:\{[^
 
 
 def mistakes(expression: str, known: Mapping[str, Sample]) -> list[str]:
-    """What is wrong with it, in words."""
+    """Return the mistakes in an expression, as text."""
     return list(_mistakes(expression, known))
 
 

@@ -1,4 +1,4 @@
-"""Prometheus' own checks, where it is installed."""
+"""Prometheus's own checks, if it is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RULES = ROOT / "deploy" / "prometheus"
 
 
 def promtool(*arguments: str, text: str = "") -> tuple[int, str]:
-    """Exit status and output."""
+    """Run promtool; return its exit status and output."""
     program = shutil.which("promtool")
     if program is None:
         raise SkipTest("promtool (Debian's package prometheus) is not installed")

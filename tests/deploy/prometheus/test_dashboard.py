@@ -1,4 +1,4 @@
-"""The dashboard for Grafana: it asks for what there is, and no panel lies upon another."""
+"""The Grafana dashboard: its queries use existing metrics, and its panels do not overlap."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class DashboardTests(SynchronousTestCase):
     """``deploy/grafana``."""
 
     def setUp(self) -> None:
-        """Read it."""
+        """Read the dashboard."""
         self.dashboard: dict[str, Any] = json.loads(_FILE.read_text())
         self.panels = [each for each in self.dashboard["panels"] if each["type"] != "row"]
 
     def expressions(self) -> list[tuple[str, str]]:
-        """Each with the title of its panel, variables filled in."""
+        """Return each expression with the title of its panel, and with variables replaced."""
         pairs = []
         for panel in self.panels:
             for target in panel["targets"]:
@@ -38,20 +38,20 @@ class DashboardTests(SynchronousTestCase):
         return pairs
 
     def test_expressions(self) -> None:
-        """They ask for metrics and labels that exist, and every variable is known."""
+        """Expressions use existing metrics and labels, and known variables."""
         for title, expression in self.expressions():
             self.assertEqual(mistakes(expression, samples()), [], title)
             self.assertNotIn("$", expression)
 
     def test_complete(self) -> None:
-        """Every metric of the router's is somewhere on it."""
+        """The dashboard uses every metric of the router."""
         text = " ".join(expression for _, expression in self.expressions())
         ours = {name for name in samples() if name.startswith("chutes_autopilot_")}
         stems = {re.sub("_(bucket|count|sum)$", "", name) for name in ours}
         self.assertEqual({stem for stem in stems if stem not in text}, set())
 
     def test_grammar(self) -> None:
-        """Prometheus can read each expression."""
+        """Prometheus can parse each expression."""
         rules = [
             f"      - record: dashboard:panel:{number}\n        expr: {json.dumps(expression)}"
             for number, (_, expression) in enumerate(self.expressions())
@@ -63,7 +63,7 @@ class DashboardTests(SynchronousTestCase):
         self.assertEqual(status, 0, said)
 
     def test_panels(self) -> None:
-        """Each has an id of its own, a title, a description, a unit and a place of its own."""
+        """Each panel has its own id and place, a title, a description and a unit."""
         every = self.dashboard["panels"]
         self.assertEqual(len({panel["id"] for panel in every}), len(every))
         for panel in self.panels:
@@ -78,7 +78,7 @@ class DashboardTests(SynchronousTestCase):
         )
 
     def test_variables(self) -> None:
-        """What the expressions use is asked for, and nothing is tied to one installation."""
+        """The variables in expressions are defined, and independent of an installation."""
         names = [each["name"] for each in self.dashboard["templating"]["list"]]
         self.assertEqual(names, ["datasource", "job", "instance"])
         self.assertNotIn("id", self.dashboard)

@@ -1,6 +1,6 @@
-"""The metrics of a router that has seen everything, read as Prometheus reads them.
+"""The metrics of a router with every outcome, as Prometheus reads them.
 
-Real processes: the stub plays each way of failing, and hostile clients try to make series.
+Real processes: the stub fails in every way, and hostile clients try to create series.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from tests.rigs.smoke.processes import RouterProcess, StubProcess
 from tests.rigs.smoke.stage import CHAT, completion
 from tests.rigs.smoke.waiting import until
 
-# The names are older than the advice, and dashboards use them.
+# The names are older than the rule, and dashboards use them.
 _KNOWN_COMPLAINTS = {
     "chutes_autopilot_ready_allowlist_age_ms metric names should not contain abbreviated units",
     "chutes_autopilot_ready_snapshot_age_ms metric names should not contain abbreviated units",
 }
 _HOSTILE = 1500
-# What so many requests may add: a status that was not met before, and no name of anybody's.
+# The series that many requests may add: new statuses, but no name from a client.
 _MOST_NEW = 12
 
 
 class ExpositionTests(SynchronousTestCase):
-    """One router for all."""
+    """One router for all tests."""
 
     folder: ClassVar[tempfile.TemporaryDirectory[str]]
     stub: ClassVar[StubProcess]
@@ -52,29 +52,29 @@ class ExpositionTests(SynchronousTestCase):
         cls.router.wait_ready()
 
     def page(self) -> str:
-        """The metrics now."""
+        """Return the current metrics."""
         return get(self.router.port, "/metrics").finish().body.decode()
 
     def ask(self, model: str, *, stream: bool = True) -> None:
-        """One completion, however it ends."""
+        """Make one completion request; its result does not matter."""
         body = completion(model, stream=stream)
         head = post_head(CHAT, [("Content-Length", str(len(body)))])
         Exchange(self.router.port, head + body).finish()
 
     def send(self, request: bytes) -> None:
-        """Something, whatever becomes of it."""
+        """Send arbitrary bytes; the response does not matter."""
         try:
             Exchange(self.router.port, request, limit=5.0).finish()
         except (NoAnswerError, OSError):
             return
 
     def series(self) -> set[str]:
-        """Every series of the router's own."""
+        """Return all series of the router."""
         lines = self.page().splitlines()
         return {line.rpartition(" ")[0] for line in lines if line.startswith("chutes_autopilot_")}
 
     def test_read(self) -> None:
-        """After every kind of outcome Prometheus' linter has nothing new to say."""
+        """After every kind of outcome Prometheus's linter reports nothing new."""
         for model in ("chutesai/AutoPilot", "stub/503-cold,stub/ok", "stub/close,stub/ok"):
             self.ask(model)
         for model in ("stub/503-cold", "stub/429-account", "stub/nobody", "stub/reset-mid-stream"):
@@ -92,7 +92,7 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(status, 3)
 
     def test_hostile(self) -> None:
-        """Whatever clients send, series are made of what the router and the catalog know."""
+        """Series consist of names from the router and the catalog, whatever clients send."""
         self.ask("stub/ok")
         before = self.series()
         chance = random.Random(5)

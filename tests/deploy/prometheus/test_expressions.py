@@ -25,15 +25,15 @@ _WRONG = (
 
 
 class ExpressionTests(SynchronousTestCase):
-    """Right ones and wrong ones."""
+    """Correct and incorrect expressions."""
 
     def test_right(self) -> None:
-        """Nothing to say."""
+        """No mistake is reported."""
         for each in _RIGHT:
             self.assertEqual(mistakes(each, samples()), [], each)
 
     def test_wrong(self) -> None:
-        """One thing to say."""
+        """One mistake is reported."""
         for each, expected in _WRONG:
             (said,) = mistakes(each, samples())
             self.assertIn(expected, said)

@@ -1,4 +1,4 @@
-"""The alert rules: Prometheus takes them, they ask for what there is, and each was seen to fire."""
+"""The alert rules: valid for Prometheus, based on existing metrics, and each tested."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TRIED = re.compile(r"alertname: (\w+)\n +exp_alerts:( \[\])?")
 
 
 def alerts() -> dict[str, str]:
-    """Each alert's expression."""
+    """Return each alert's expression."""
     return dict(_ALERT.findall((RULES / "alerts.yaml").read_text()))
 
 
@@ -28,19 +28,19 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(len(alerts()), (RULES / "alerts.yaml").read_text().count("- alert:"))
 
     def test_expressions(self) -> None:
-        """They ask for metrics and labels that exist."""
+        """The rules use metrics and labels that exist."""
         for name, expression in alerts().items():
             self.assertEqual(mistakes(expression, samples()), [], name)
 
     def test_tried(self) -> None:
-        """Each is expected where it belongs, and not where it does not."""
+        """The tests have each alert firing in one case and silent in another."""
         tried = _TRIED.findall((RULES / "alerts.test.yaml").read_text())
         self.assertEqual({name for name, quiet in tried if not quiet}, alerts().keys())
         unlike = {name for name, quiet in tried if quiet}
         self.assertEqual(alerts().keys() - unlike, {"AutopilotUnreadableRecords"})
 
     def test_runbooks(self) -> None:
-        """Each links to a section of its own."""
+        """Each alert links to its own section of the documentation."""
         text = (RULES / "alerts.yaml").read_text()
         sections = re.findall(r"^## (Autopilot\w+)$", _page("alerts.md").read_text(), re.MULTILINE)
         self.assertEqual(set(sections), alerts().keys())
@@ -48,7 +48,7 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(linked, [name.lower() for name in alerts()])
 
     def test_thresholds(self) -> None:
-        """Staleness is that of the default settings."""
+        """The thresholds of stale feeds are those of the default settings."""
         example = (ROOT / ".env.example").read_text()
         expression = alerts()["AutopilotNotReady"]
         for name in ("READYZ_MAX_SNAPSHOT_AGE_MS", "READYZ_MAX_ALLOWLIST_AGE_MS"):
@@ -57,13 +57,13 @@ class RulesTests(SynchronousTestCase):
             self.assertIn(f"> {found.group(1)}", expression)
 
     def test_accepted(self) -> None:
-        """By Prometheus, with the example of its configuration."""
+        """Prometheus accepts the rules and the example configuration."""
         status, said = promtool("check", "config", "deploy/prometheus/prometheus.yaml")
         self.assertEqual(status, 0, said)
         self.assertIn(f"{len(alerts())} rules found", said)
 
     def test_fire(self) -> None:
-        """When they should and only then, as Prometheus evaluates them."""
+        """Prometheus evaluates the tests: alerts fire when they should, and only then."""
         status, said = promtool("test", "rules", "deploy/prometheus/alerts.test.yaml")
         self.assertEqual(status, 0, said)
 
