@@ -1,6 +1,6 @@
-"""What pytest adds to the tests: those on the real reactor have to leave it as they found it.
+"""Hooks for pytest: marks, and checks that tests leave nothing on the real reactor.
 
-Trial does this for its own test cases; pytest-twisted does not do it for its functions.
+Trial checks this for its own test cases, but pytest-twisted does not for its functions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _GRACE = 3.0
 
 
 def _is_trial_test(request: pytest.FixtureRequest) -> bool:
-    """Whether trial could run the test as well."""
+    """Return whether trial could run the test as well."""
     return request.cls is not None and issubclass(request.cls, TestCase)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the items, and put first those that run the reactor: pytest-twisted keeps it running."""
+    """Mark the items, and put those first that run the reactor, because it keeps running."""
     for item in items:
         for name in _marks(item):
             item.add_marker(name)
@@ -51,7 +51,7 @@ def _turns_the_reactor(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One directory for all the files that ``TestCase.mktemp`` names."""
+    """Create the directory for all files that ``TestCase.mktemp`` names."""
     return tmp_path_factory.mktemp("trial")
 
 
@@ -59,14 +59,14 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _works_elsewhere(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _scratch: Path
 ) -> None:
-    """Run test cases in a scratch directory, as trial does: ``mktemp`` paths are relative."""
+    """Run test cases in a scratch directory, because ``mktemp`` paths are relative."""
     if _is_trial_test(request):
         monkeypatch.chdir(_scratch)
 
 
 @pytest.fixture
 def logged_failures() -> Iterator[list[Failure]]:
-    """Failures logged so far in this test; a test that expects some clears the list."""
+    """Return the failures logged so far in this test; a test that expects some clears the list."""
     failures: list[Failure] = []
 
     @provider(ILogObserver)
@@ -95,7 +95,7 @@ def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _watched() -> set[object]:
-    """The timers and descriptors that the reactor holds, less those with which it wakes itself."""
+    """Return the timers and descriptors of the reactor, except those of its waker."""
     from twisted.internet import reactor
 
     held = {*reactor.getDelayedCalls(), *reactor.getReaders(), *reactor.getWriters()}
@@ -103,7 +103,7 @@ def _watched() -> set[object]:
 
 
 def _left_after_grace(before: set[object]) -> list[str]:
-    """What is watched now and was not before; closing sockets get a few turns of the reactor."""
+    """Return what the test has left; closing sockets get a few turns of the reactor."""
     from twisted.internet import reactor
 
     until = monotonic() + _GRACE

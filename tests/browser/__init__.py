@@ -1,3 +1,3 @@
-"""The status page in a real browser; `make browser`, or skipped where there is none."""
+"""The status page in a real browser (`make browser`); skipped if there is none."""
 
 MARKS = ("process",)

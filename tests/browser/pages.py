@@ -1,4 +1,4 @@
-"""Pages for a browser, served from an origin of their own, and what their scripts report."""
+"""Pages of an origin of their own for a browser, and the reports of their scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Pages:
-    """One page at every path; its script posts what it found to where it came from."""
+    """Serves one page at every path; its script posts a report to the server."""
 
     def __init__(self, script: str) -> None:
         self._page = f"<!doctype html><title>t</title><script type=module>{script}</script>"
@@ -18,14 +18,14 @@ class Pages:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            """GET a page, POST a report."""
+            """Handles GET of the page and POST of a report."""
 
             def do_GET(self) -> None:
-                """The page."""
+                """Send the page."""
                 self._say("text/html", outer._page.encode())
 
             def do_POST(self) -> None:
-                """A report."""
+                """Store a report."""
                 length = int(self.headers["Content-Length"])
                 outer._reports.put(json.loads(self.rfile.read(length)))
                 self._say("text/plain", b"ok")
@@ -38,7 +38,7 @@ class Pages:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -46,13 +46,13 @@ class Pages:
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def report(self, seconds: float) -> Any:
-        """The next report; none in time is an error."""
+        """Return the next report; fail if none arrives in time."""
         try:
             return self._reports.get(timeout=seconds)
         except Empty:
             raise AssertionError("the page reported nothing") from None
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()

@@ -1,4 +1,4 @@
-"""A page of another origin in Chromium: it streams where it may, and nowhere else."""
+"""A page of another origin in Chromium: it can read streams if its origin is allowed."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ class CorsTests(SynchronousTestCase):
         self.addCleanup(browser.terminate)
 
     def report(self) -> Any:
-        """What the page reports next."""
+        """Return the next report of the page."""
         return self.pages.report(_PATIENCE)
 
     def test_allowed(self) -> None:
-        """Error codes, header fields and each piece of a stream as it comes."""
+        """An allowed page reads error codes, header fields and each event as it arrives."""
         self.browse(CORS_ALLOW_ORIGINS=f"http://localhost:{self.pages.port}")
         first = self.report()
         self.assertNotIn("error", first)
@@ -106,11 +106,11 @@ class CorsTests(SynchronousTestCase):
         self.assertTrue(last["rest"].endswith("data: [DONE]\n\n"), json.dumps(last))
 
     def test_not_allowed(self) -> None:
-        """The browser keeps everything from a page of another origin."""
+        """The browser hides every response from a page of another origin."""
         self.browse(CORS_ALLOW_ORIGINS="https://chat.example")
         self.assertEqual(self.report(), {"error": "TypeError"})
 
     def test_off(self) -> None:
-        """So it does when nothing is set."""
+        """The browser does the same if no origin is set."""
         self.browse()
         self.assertEqual(self.report(), {"error": "TypeError"})

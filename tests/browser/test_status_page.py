@@ -1,4 +1,4 @@
-"""The status page in Chromium, against a router and a stand-in of the platform as processes."""
+"""The status page in Chromium, with a router and the stub backend as processes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ CONTRAST = {"rules": {"color-contrast-enhanced": {"enabled": False}}}
 
 
 def reason_to_skip() -> str | None:
-    """What is missing for these tests."""
+    """Return why these tests cannot run, or None."""
     if find_spec("playwright") is None or find_spec("axe_playwright_python") is None:
-        return "Playwright is not installed here; `make venv` brings it along"
+        return "Playwright is not installed here; `make venv` installs it"
     if CHROMIUM is None:
         return "there is no chromium here; on Debian: apt-get install chromium"
     return None
 
 
 def until(true: Callable[[], Any]) -> None:
-    """Wait for something to become true."""
+    """Poll until the condition is true."""
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "waited in vain"
@@ -46,7 +46,7 @@ def until(true: Callable[[], Any]) -> None:
 
 
 class StatusPageTests(SynchronousTestCase):
-    """One browser and one router for all; a context of its own for each test."""
+    """One browser and one router for all tests; each test has its own browser context."""
 
     folder: Path
     stub: Process
@@ -56,7 +56,7 @@ class StatusPageTests(SynchronousTestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        """Start stand-in, router and browser, and give the page something to show."""
+        """Start stub, router and browser, and make requests for the page to show."""
         missing = reason_to_skip()
         if missing is not None:
             raise SkipTest(missing)
@@ -65,14 +65,14 @@ class StatusPageTests(SynchronousTestCase):
         for model in ("chutesai/AutoPilot", "chutesai/AutoPilot", "nobody/nothing"):
             _ask(cls.router.port, model)
         cls.playwright = import_module("playwright.sync_api").sync_playwright().start()
-        # A sandbox needs a user other than root.
+        # Chromium's sandbox does not work for root.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         cls.chromium = cls.playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
         PICTURES.mkdir(parents=True, exist_ok=True)
 
     @classmethod
     def tearDownClass(cls) -> None:
-        """End them."""
+        """Stop them."""
         cls.chromium.close()
         cls.playwright.stop()
         cls.router.end()
@@ -80,7 +80,7 @@ class StatusPageTests(SynchronousTestCase):
         shutil.rmtree(cls.folder)
 
     def open(self, **options: Any) -> Any:
-        """The page in a new context, watched: complaints and strangers fail the test."""
+        """Open the page in a new context; console messages and foreign requests fail the test."""
         self.complaints: list[str] = []
         self.addresses: set[str] = set()
         context = self.chromium.new_context(**options)
@@ -94,24 +94,24 @@ class StatusPageTests(SynchronousTestCase):
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://{HOST}:{self.router.port}/status"
 
     def live(self, **options: Any) -> Any:
-        """The page, once it is kept current."""
+        """Open the page and wait until it updates itself."""
         page = self.open(**options)
         page.wait_for_selector("#live[data-state=live]", timeout=PATIENCE_MS)
         return page
 
     def assert_clean(self) -> None:
-        """Nothing was asked of anybody else, and the browser had nothing to complain of."""
+        """Check that the page requested no other host, and that the console is empty."""
         self.assertEqual(self.complaints, [])
         for address in self.addresses:
             self.assertTrue(address.startswith(self.address), address)
         self.assertTrue(any("page.css" in each for each in self.addresses))
 
     def test_live(self) -> None:
-        """A request appears without a reload; focus and an opened disclosure stay as they are."""
+        """The page shows a request without a reload, and keeps focus and open disclosures."""
         page = self.live()
         page.click("#models-more > summary")
         page.focus("[aria-labelledby=models-first-caption]")
@@ -125,7 +125,7 @@ class StatusPageTests(SynchronousTestCase):
         self.assert_clean()
 
     def test_ages_tick(self) -> None:
-        """The ages of feeds that hang go on; as soon as the feeds are back they begin anew."""
+        """Ages increase while feeds hang, and restart when the feeds respond again."""
         page = self.live()
         fetch_json(self.stub.port, "/stub/feeds", {"models": "hang", "utilization": "hang"})
         try:
@@ -134,7 +134,7 @@ class StatusPageTests(SynchronousTestCase):
             fetch_json(self.stub.port, "/stub/reset", {})
 
     def test_without_script(self) -> None:
-        """The page is complete without JavaScript, and says how to get the next moment."""
+        """Without JavaScript the page is complete, and says how to update it."""
         page = self.open(java_script_enabled=False)
         self.assertIn("reload it", page.inner_text("#live"))
         self.assertEqual(page.locator("#models-first-caption").count(), 1)
@@ -143,7 +143,7 @@ class StatusPageTests(SynchronousTestCase):
         self.assert_clean()
 
     def test_looks(self) -> None:
-        """From phone to desk, light and dark: nothing overflows and axe finds nothing."""
+        """No overflow and no finding of axe, on phones and desktops, light and dark."""
         axe = import_module("axe_playwright_python.sync_playwright").Axe()
         for width in (360, 1440):
             for scheme in ("light", "dark"):
@@ -151,13 +151,13 @@ class StatusPageTests(SynchronousTestCase):
                     viewport={"width": width, "height": 900},
                     color_scheme=scheme,
                     reduced_motion="reduce",
-                    # Axe is brought in by script, which the page's own policy rightly forbids.
+                    # The test injects axe as a script, which the page's own policy rightly forbids.
                     bypass_csp=True,
                 )
                 inner = page.evaluate("document.documentElement.scrollWidth")
                 self.assertLessEqual(inner, width)
                 page.screenshot(path=PICTURES / f"status-{width}-{scheme}.png", full_page=True)
-                # All but the many further models, whose rows are like the first.
+                # All except the further models, whose rows are like the first.
                 for each in page.locator("details:not(#models-more)").all():
                     each.evaluate("each => { each.open = true }")
                 violations = axe.run(page, options=CONTRAST).response["violations"]
@@ -171,7 +171,7 @@ class StatusPageTests(SynchronousTestCase):
                 self.assertEqual(dark, scheme == "dark")
 
     def test_keyboard(self) -> None:
-        """Tab leads to everything there is to reach, visibly, and Enter opens what is closed."""
+        """Tab reaches every control, visibly, and Enter opens a disclosure."""
         page = self.live(viewport={"width": 1440, "height": 900})
         page.keyboard.press("Tab")
         self.assertEqual(page.evaluate("document.activeElement.textContent"), "Skip to the ranking")
@@ -194,7 +194,7 @@ class StatusPageTests(SynchronousTestCase):
         self.assertEqual(reached[-3:], ["status.json", "metrics", "readyz"])
 
     def test_lost(self) -> None:
-        """When the router goes the page says that it stands still, and since when."""
+        """If the router stops, the page says since when it has not been updated."""
         folder = self.folder / "other"
         folder.mkdir()
         other = router(folder, self.stub.port)
@@ -222,7 +222,7 @@ def _processes(folder: Path) -> tuple[Process, Process]:
 
 
 def _requests(page: Any) -> int:
-    """How many requests of the last half hour the page tells of."""
+    """Return the number of requests in the last half hour, as shown on the page."""
     return int(page.inner_text("#requests h2 small").split()[0])
 
 
@@ -238,7 +238,7 @@ def _serves(port: int) -> bool:
 
 
 def _ask(port: int, model: str) -> None:
-    """One request, to its end."""
+    """Make one request and read its response."""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "?"}]})
     connection = HTTPConnection(HOST, port, timeout=PATIENCE)
     connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})

@@ -1,3 +1,3 @@
-"""The documentation is held to the code: what is made of it, and whether what it shows works."""
+"""Consistency of documentation and code: generated parts, and examples that work."""
 
 MARKS = ("untraced",)

@@ -1,4 +1,4 @@
-"""What the documentation shows is run: commands and programs against a router and a stand-in."""
+"""The commands and programs in the documentation, run against a router and the stub."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TARGET = re.compile(r"^make ([a-z-]+)", re.MULTILINE)
 
 
 class BlockTests(SynchronousTestCase):
-    """Each block that can be run."""
+    """Each block that can be checked."""
 
     def test_languages(self) -> None:
-        """Every block says what it is, so that none is skipped by mistake."""
+        """Every block states its language, so that none is skipped by mistake."""
         self.assertEqual([each for each in blocks() if each.language not in LANGUAGES], [])
 
     def test_settings(self) -> None:
-        """Files of settings are read, every line of them."""
+        """Every line of the settings files is valid."""
         for each in blocks("dotenv"):
             path = Path(self.mktemp())
             path.write_text(each.text)
@@ -39,12 +39,12 @@ class BlockTests(SynchronousTestCase):
             SettingsSources({}, {}, env_file).load()
 
     def test_json(self) -> None:
-        """What is called JSON is."""
+        """JSON blocks are valid."""
         for each in blocks("json"):
             json.loads(each.text)
 
     def test_targets(self) -> None:
-        """What make is asked for is there."""
+        """The targets of make commands exist."""
         targets = [name for each in blocks("sh") for name in _TARGET.findall(each.text)]
         self.assertIn("demo", targets)
         done = subprocess.run(
@@ -54,7 +54,7 @@ class BlockTests(SynchronousTestCase):
 
 
 class RunningTests(SynchronousTestCase):
-    """Blocks that talk to a router."""
+    """Blocks that send requests to a router."""
 
     def setUp(self) -> None:
         """Start a platform and a router."""
@@ -70,7 +70,7 @@ class RunningTests(SynchronousTestCase):
         self.router.wait_ready()
 
     def run_block(self, block: Block, *command: str) -> str:
-        """Run a block where the router is not on the port that people would use."""
+        """Run a block, with the router's port replaced."""
         text = block.text.replace("127.0.0.1:8080", f"127.0.0.1:{self.router.port}")
         paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         done = subprocess.run(
@@ -80,7 +80,7 @@ class RunningTests(SynchronousTestCase):
                 "PATH": paths,
                 "HOME": str(self.folder),
                 "PYTHONPATH": str(ROOT),
-                "CHUTES_API_KEY": "a key of the tests",
+                "CHUTES_API_KEY": "a test key",
             },
             capture_output=True,
             text=True,
@@ -92,7 +92,7 @@ class RunningTests(SynchronousTestCase):
         return done.stdout
 
     def test_commands(self) -> None:
-        """Each ends well, and those that ask for a completion get one."""
+        """Each command succeeds, and completions are received."""
         said = [
             self.run_block(each, "bash", "-euo", "pipefail", "-c")
             for each in blocks("sh")
@@ -105,7 +105,7 @@ class RunningTests(SynchronousTestCase):
         self.assertTrue(any(each.startswith("LISTEN_ADDR=") for each in said))
 
     def test_programs(self) -> None:
-        """Each runs to its end; what it promises it asserts itself."""
+        """Each program runs to its end; it asserts what the text promises."""
         for each in blocks("python"):
             said = self.run_block(each, sys.executable, "-W", "error::SyntaxWarning", "-c")
             if "OpenAI(" in each.text:

@@ -1,4 +1,4 @@
-"""What is made from the code stands in the pages, and what goes wrong with it is noticed."""
+"""The parts of pages that are generated from the code, and their errors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tools.docs.site import problems
 
 
 class PageTests(SynchronousTestCase):
-    """Pages and what fills them."""
+    """Pages and their generated parts."""
 
     def test_everything_generated_is_shown(self) -> None:
-        """Each piece stands in exactly one page, and each page can be filled."""
+        """Each part is in exactly one page, and each page can be generated."""
         written = [path.read_text("utf-8") for path in pages()]
         for name in GENERATED:
             places = sum(text.count(f"{{{{ {name} }}}}") for text in written)
@@ -29,11 +29,11 @@ class PageTests(SynchronousTestCase):
             self.assertNotIn("{{", filled(text))
 
     def test_unknown_places(self) -> None:
-        """A place that nothing fills is an error, not a gap."""
+        """An unknown placeholder is an error."""
         self.assertRaises(UnknownPlaceError, filled, "{{ nonsense }}")
 
     def test_settings(self) -> None:
-        """Every setting has its heading, its default and when it changes."""
+        """Every setting has its heading, its default and the moment it takes effect."""
         shown = tables.settings()
         for each in DECLARED:
             about = shown.partition(f"## `{each.name}`\n")[2].partition("\n## ")[0]
@@ -41,19 +41,19 @@ class PageTests(SynchronousTestCase):
             self.assertIn("*Live.*" if each.live else "Needs a restart.", about)
 
     def test_failures(self) -> None:
-        """Every reason to turn to another model is named."""
+        """Every failover reason is described."""
         shown = tables.failover_rules() + tables.failures_without_a_response()
         for reason in FailureReason:
             self.assertIn(f"`{reason}`", shown)
 
     def test_metrics(self) -> None:
-        """Names as Prometheus shows them, with their labels."""
+        """Metrics have their Prometheus names and labels."""
         shown = tables.metrics()
         self.assertIn("| `chutes_autopilot_requests_total` | counter | `status` |", shown)
         self.assertIn("`chutes_autopilot_requests_active` | gauge | –", shown)
 
     def test_refusals(self) -> None:
-        """Codes from all over the code, also where a message is made up of parts."""
+        """The codes of all errors are found, even if a message is composed."""
         shown = tables.refusals()
         for code in ("unknown_model", "overloaded", "request_too_large", "origin_not_allowed"):
             self.assertIn(f"`{code}`", shown)
@@ -61,7 +61,7 @@ class PageTests(SynchronousTestCase):
         self.assertNotIn("| … |", shown)
 
     def test_refusals_that_cannot_be_read(self) -> None:
-        """One whose code is not written where it is made is an error: the page would lack it."""
+        """An error whose code is not a literal is an error, because the page would lack it."""
         path = Path(self.mktemp())
         path.write_text("RouterError(status, code, 'x')")
         self.assertRaises(refusals.UnreadableError, list, refusals._made_in(path))
@@ -75,13 +75,13 @@ class PageTests(SynchronousTestCase):
             self.assertRaises(records.UndescribedError, records.record_fields)
 
     def test_clients(self) -> None:
-        """A client that no lock has is an error, not a gap."""
+        """A client that is in no lock is an error."""
         self.assertIn("| `litellm`, Python |", clients.clients())
         with patch.object(clients, "_PYTHON", ("telepathy",)):
             self.assertRaises(clients.UnpinnedError, clients.clients)
 
     def test_example(self) -> None:
-        """The worked example shows what its text says of it."""
+        """The worked example shows what its text describes."""
         first, second, third, last = deciding.ranking()
         self.assertEqual((first.name, last.name), ("acme/large-TEE", "acme/busy"))
         self.assertGreater(first.util, max(second.util, third.util))
@@ -93,10 +93,10 @@ class PageTests(SynchronousTestCase):
 
 
 class SiteTests(SynchronousTestCase):
-    """The look at a built site."""
+    """The check of a built site."""
 
     def site(self, **pages: str) -> list[str]:
-        """What is wrong with these pages."""
+        """Return the errors in these pages."""
         folder = Path(self.mktemp())
         folder.mkdir()
         for name, text in pages.items():
@@ -104,7 +104,7 @@ class SiteTests(SynchronousTestCase):
         return list(problems(folder))
 
     def test_good(self) -> None:
-        """Links to pages, anchors, files and other sites."""
+        """Links to pages, anchors, files and other sites are accepted."""
         links = ["b.html", "b.html#x", "#y", "c.css", "https://elsewhere.example/"]
         page = "".join(f"<a href='{link}'>l</a>" for link in links)
         self.assertEqual(
@@ -117,7 +117,7 @@ class SiteTests(SynchronousTestCase):
         )
 
     def test_bad(self) -> None:
-        """Links that lead nowhere, and whatever is loaded from elsewhere."""
+        """Broken links and resources of other sites are reported."""
         found = self.site(
             a_html="<a href=no.html></a><a href='#no'></a><img src=no.png>"
             "<script src=https://cdn.example/x.js></script>",

@@ -1,3 +1,3 @@
-"""What the research pages say, held to the code."""
+"""Consistency of the research pages with the code."""
 
 MARKS = ("untraced",)

@@ -32,13 +32,13 @@ class Row:
 
 
 def read(text: str) -> list[Row]:
-    """The rows of the page, in order. Raises ValueError for one that has not all cells."""
+    """Return the rows of the page in order. Raise ValueError if one lacks a cell."""
     lines = text.partition(_STUB_ONLY)[0].splitlines()
     return [_row(line) for line in lines if re.match(r"\| [A-Z0-9]+-[0-9]+ ", line)]
 
 
 def stub_only(text: str) -> list[str]:
-    """The scenarios that mirror nothing of the platform."""
+    """Return the scenarios that mirror no behaviour of the platform."""
     return re.findall(r"^\* `([^`]+)`: ", text.partition(_STUB_ONLY)[2], re.MULTILINE)
 
 
@@ -60,14 +60,14 @@ def _row(line: str) -> Row:
 
 
 def _listed(cell: str) -> tuple[str, ...]:
-    """The quoted texts of a cell that holds nothing else, or only the sign for nothing."""
+    """Return the quoted texts of a cell, which has nothing else, or the sign for none."""
     if _QUOTED.sub("", cell).strip(", ") not in ("", NONE):
         raise ValueError(f"more than names: {cell}")
     return tuple(_QUOTED.findall(cell))
 
 
 def missing(test: str) -> str | None:
-    """What of a test's name does not exist; None if all does."""
+    """Return the part of a test's name that does not exist, or None."""
     path, _, name = test.partition("::")
     if not path.startswith("tests/") or not (ROOT / path).is_file():
         return path
@@ -79,9 +79,9 @@ def missing(test: str) -> str | None:
 
 @cache
 def _tests(file: Path) -> frozenset[str]:
-    """The classes with tests in a file, and the tests in them as `Class.test`.
+    """Return the test classes in a file, and their tests as `Class.test`.
 
-    A class may have its tests from a base, or from a machine that is run as one.
+    A class may inherit its tests, or be a state machine.
     """
     found = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:

@@ -1,4 +1,4 @@
-"""The coverage matrix and the code speak of the same things."""
+"""The coverage matrix agrees with the code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.rigs.live.rows import ROWS as LIVE_ROWS
 GRADES = frozenset({"F", "L", "S", "?"})
 _FEED = "feed:"
 _REFERENCE = re.compile(r"\b[A-Z][A-Z0-9]{1,7}-[0-9]+\b(?!-)")
-# Not ids of rows, though they look like it.
+# Texts that look like ids of rows.
 _OTHERS = frozenset({"SHA-256"})
 
 
@@ -29,7 +29,7 @@ class MatrixTests(SynchronousTestCase):
         self.ids = {row.id for row in self.rows}
 
     def test_rows(self) -> None:
-        """There are many, each with an id of its own, numbered through within each family."""
+        """There are many rows with unique ids, numbered consecutively within each family."""
         self.assertGreater(len(self.rows), 150)
         self.assertEqual([i for i, n in Counter(row.id for row in self.rows).items() if n > 1], [])
         families = Counter(row.id.rpartition("-")[0] for row in self.rows)
@@ -37,14 +37,14 @@ class MatrixTests(SynchronousTestCase):
         self.assertEqual(self.ids, wanted)
 
     def test_every_line_of_a_table_is_read(self) -> None:
-        """No row is lost by the way it is written."""
+        """The parser skips no row."""
         before = self.text.partition("## Stub only")[0].partition("\n## ")[2]
         lines = [line for line in before.splitlines() if line.startswith("| ")]
         titles = [line for line in lines if line.startswith("| id | ")]
         self.assertEqual(len(lines) - len(titles), len(self.rows))
 
     def test_grades(self) -> None:
-        """Of the fixed set, with a source; what is only claimed is left to a live call."""
+        """Grades are valid and have a source; a claimed behaviour refers to a live call."""
         for row in self.rows:
             self.assertTrue(row.grades, row.id)
             self.assertTrue(set(row.grades) <= GRADES, row.id)
@@ -52,7 +52,7 @@ class MatrixTests(SynchronousTestCase):
             self.assertNotIn(NONE, (row.behaviour, row.what_we_do), row.id)
 
     def test_live(self) -> None:
-        """A row without a test of its own says that a live call decides, or what is not done."""
+        """A row without a test says that a live call decides, or what is missing."""
         for row in self.rows:
             self.assertTrue(row.live == NONE or row.live.startswith(LIVE_ONLY), row.id)
             if not row.tests:
@@ -63,7 +63,7 @@ class MatrixTests(SynchronousTestCase):
                 self.assertEqual(row.grades, ("?",), row.id)
 
     def test_scenarios_exist(self) -> None:
-        """Each named scenario and each named state of a feed is in the stub's own table."""
+        """Each named scenario and each state of a feed exists in the stub."""
         models = {each.model for each in SCENARIOS.values()}
         models |= {each.model for each in EVIDENCE_SCENARIOS.values()}
         states = {_FEED + mode.value for mode in FeedMode}
@@ -71,7 +71,7 @@ class MatrixTests(SynchronousTestCase):
             self.assertEqual(set(row.stub) - models - states, set(), row.id)
 
     def test_scenarios_are_used(self) -> None:
-        """Each scenario mirrors some behaviour, or is listed as the stub's own; never both."""
+        """Each scenario mirrors a behaviour or is listed as the stub's own, never both."""
         own = stub_only(self.text)
         used = {name for row in self.rows for name in row.stub}
         models = {each.model for each in SCENARIOS.values()}
@@ -83,23 +83,23 @@ class MatrixTests(SynchronousTestCase):
         self.assertEqual({_FEED + mode.value for mode in FeedMode} - used, set())
 
     def test_tests_exist(self) -> None:
-        """Each named test is there."""
+        """Each named test exists."""
         for row in self.rows:
             for test in row.tests:
                 self.assertIsNone(missing(test), f"{row.id}: {test}")
 
     def test_references(self) -> None:
-        """Rows that are spoken of exist, here and in what `make live` reports on."""
+        """Referenced rows exist, here and in the table of `make live`."""
         spoken = set(_REFERENCE.findall(self.text)) - _OTHERS
         self.assertEqual(spoken - self.ids, set())
         self.assertEqual({name for names in LIVE_ROWS.values() for name in names} - self.ids, set())
 
 
 class ReadingTests(SynchronousTestCase):
-    """A matrix with a mistake in it is noticed."""
+    """A mistake in the matrix is reported."""
 
     def test_cells(self) -> None:
-        """A row without all its cells, and a cell with more than names."""
+        """A row lacks a cell, or a cell contains more than names."""
         for line in (
             "| A-1 | b | S | s | d | – | – |",
             "| A-1 | b | S | s | d |  | – | – |",
@@ -108,7 +108,7 @@ class ReadingTests(SynchronousTestCase):
             self.assertRaises(ValueError, read, line)
 
     def test_missing(self) -> None:
-        """A test, a class or a file that is not there; one that is."""
+        """A test, a class or a file does not exist; another does."""
         here = "tests/research/test_matrix.py"
         self.assertIsNone(missing(f"{here}::ReadingTests.test_missing"))
         self.assertIsNone(missing(f"{here}::ReadingTests"))

@@ -1,4 +1,4 @@
-"""No model of the platform is named in the router: names come and go, the router stays."""
+"""The code contains no name of a model, because names change."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 _CODE = Path(__file__).parents[2] / "autopilot"
-# The router's own name for "whichever is best", which its default alias has; and what is no name.
+# The router's own name, which its default alias has, and a text that is not a name.
 _OWN = frozenset({"chutesai/autopilot", "status/events", "tokens/s"})
-# An organisation that was renamed: the platform accepts both names of it (contract §3).
+# A renamed organisation: the platform accepts both names (contract §3).
 _ORGANISATIONS = frozenset({"thudm/", "zai-org/"})
 _FAMILIES = re.compile(
     r"qwen|deepseek|glm|kimi|moonshot|mistral|gemma|llama|hermes|nous|nemotron|mimo|minimax"
@@ -24,7 +24,7 @@ _MEDIA = re.compile(r"(application|text|image|audio|video|multipart|http)/", re.
 
 
 def named(source: str) -> Iterator[str]:
-    """The texts in a module, docstrings apart, that are or could be the name of a model."""
+    """Yield the texts in a module, except docstrings, that could be a model's name."""
     tree = ast.parse(source)
     told = set()
     for node in ast.walk(tree):
@@ -49,7 +49,7 @@ class NamesTests(SynchronousTestCase):
     """The whole package."""
 
     def test_none(self) -> None:
-        """No text of the code is a model's name."""
+        """No text in the code is a model's name."""
         files = sorted(_CODE.rglob("*.py"))
         self.assertGreater(len(files), 50)
         for file in files:
@@ -57,6 +57,6 @@ class NamesTests(SynchronousTestCase):
             self.assertEqual(found, [], file.name)
 
     def test_would_be_found(self) -> None:
-        """Names, whole and in parts, as text and as bytes; media types and docstrings are none."""
+        """Names are found, whole and in parts, in text and in bytes; media types are not."""
         source = '"""Of acme/doc."""\nA = "acme/Model-9"\nB = b"x GLM y"\nC = "text/html"\n'
         self.assertEqual(list(named(source)), ["acme/Model-9", "x GLM y"])

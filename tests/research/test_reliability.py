@@ -1,4 +1,4 @@
-"""RELIABILITY.md names tests that exist, and corpus files that exist."""
+"""RELIABILITY.md refers to existing tests and corpus files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CASES = re.compile(r"`((?:requests|responses)/[\w*]+)`")
 
 
 def classes(path: Path) -> dict[str, set[str]]:
-    """The classes of a module, with the names of their methods, inherited ones included."""
+    """Return the classes of a module with the names of their methods, including inherited ones."""
     found: dict[str, set[str]] = {}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ClassDef):
@@ -31,7 +31,7 @@ def classes(path: Path) -> dict[str, set[str]]:
 
 
 def missing(text: str) -> list[str]:
-    """What a text names that there is not."""
+    """Return the names in a text that do not exist."""
     wrong = []
     for match in _TEST.finditer(text):
         path, name, method = match.groups()
@@ -52,7 +52,7 @@ def missing(text: str) -> list[str]:
 
 
 class ReliabilityTests(SynchronousTestCase):
-    """The page that promises."""
+    """The page of guarantees."""
 
     def test_named_tests_exist(self) -> None:
         """Every test and corpus file that the page names exists, and it names many."""
@@ -61,7 +61,7 @@ class ReliabilityTests(SynchronousTestCase):
         self.assertGreater(len(_TEST.findall(text)), 100)
 
     def test_rows(self) -> None:
-        """Every row of every table has three cells, and names what holds the router to it."""
+        """Every row of every table has three cells, and names a test."""
         rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
         for row in rows:
             cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -71,7 +71,7 @@ class ReliabilityTests(SynchronousTestCase):
                 self.assertRegex(cells[2], r"`(tests/|make |requests/|responses/)")
 
     def test_what_is_missing(self) -> None:
-        """What is not there is found out."""
+        """A missing name is reported."""
         for text in (
             "`tests/none.py`",
             "`tests/research/test_reliability.py::NoTests`",
