@@ -108,30 +108,31 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Parse more bytes, unless an earlier request was rejected."""
-        if self.error is not None:
+        while self.error is None:
+            in_head, body_read = self.phase is not _BODY, self.body_read
+            self._reading = len(data)
+            self._head_at_most += len(data)
+            try:
+                self._parser.feed_data(data)
+            except HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                self._decline_upgrade()
+                continue
+            except HttpParserInvalidMethodError:
+                self._reject(_UNKNOWN_METHOD)
+            except HttpParserCallbackError:
+                if self.error is None:
+                    self._log.failure("The request parser failed")
+                    self._reject(error_bodies.INTERNAL)
+            except HttpParserError:
+                self._reject(_NOT_HTTP)
+            if in_head and self.phase is not _BODY and not self.arrived:
+                self._head_read += len(data)
+                if self._head_read > self.limits.head_bytes:
+                    self._reject(_HEAD_TOO_LARGE)
+            elif self.phase is _BODY:
+                self._count_framing(0 if self.body_read > body_read else len(data))
             return
-        in_head, body_read = self.phase is not _BODY, self.body_read
-        self._reading = len(data)
-        self._head_at_most += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
-            return
-        except HttpParserInvalidMethodError:
-            self._reject(_UNKNOWN_METHOD)
-        except HttpParserCallbackError:
-            if self.error is None:
-                self._log.failure("The request parser failed")
-                self._reject(error_bodies.INTERNAL)
-        except HttpParserError:
-            self._reject(_NOT_HTTP)
-        if in_head and self.phase is not _BODY and not self.arrived:
-            self._head_read += len(data)
-            if self._head_read > self.limits.head_bytes:
-                self._reject(_HEAD_TOO_LARGE)
-        elif self.phase is _BODY:
-            self._count_framing(0 if self.body_read > body_read else len(data))
 
     def _count_framing(self, read: int) -> None:
         """Bound the bytes between body bytes: chunk extensions and trailers (RFC 9112 §7.1).
@@ -142,12 +143,12 @@ class RequestParser:
         if self._framing_read > self.limits.head_bytes:
             self._reject(_NOT_HTTP)
 
-    def _decline_upgrade(self, rest: bytes) -> None:
+    def _decline_upgrade(self) -> None:
         """Continue in HTTP/1.1 after a request with an ``Upgrade`` field.
 
         A server may ignore the field (RFC 9110 §7.8), but llhttp stops at the end of the head and
         leaves the rest to the other protocol. A new parser receives a made-up head with the same
-        framing and no ``Upgrade``, then the rest.
+        framing and no ``Upgrade``; the rest follows.
         """
         framing = b"Content-Length: 0\r\n"
         for name in (b"content-length", b"transfer-encoding"):
@@ -155,7 +156,6 @@ class RequestParser:
                 framing = b"%b: %b\r\n" % (name, value)
         self._parser = HttpRequestParser(self)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
-        self.feed(rest)
 
     def _reject(self, error: RouterError) -> _RejectedError:
         if self.error is None:

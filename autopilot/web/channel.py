@@ -31,7 +31,7 @@ from autopilot.web.channel_response import ChannelResponse, error_response
 from autopilot.web.endpoint import RELAYED
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.server import Request
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 _LINGER = 5.0
 """Seconds for which a rejected client may go on sending before its connection is closed."""
+
+_PIECE = 8192
+"""Bytes that the parser receives at once, while they may hold many requests."""
 
 _TOO_SLOW = RouterError(408, "request_timeout", "The request took too long to arrive.")
 
@@ -68,8 +71,10 @@ class Channel(HTTPChannel):
     """One client connection.
 
     Responses must have the order of the requests (RFC 9112 §9.3.2), so one request is handled at a
-    time. The channel buffers the bytes that a pipelining client sends meanwhile, stops reading at a
-    limit, and parses them after the response. Further requests of the same read wait in the parser.
+    time. The channel buffers the bytes that a pipelining client sends meanwhile, and stops reading
+    at a limit. It handles the next request in a later turn of the reactor, so that a pipeline of
+    any length delays other clients by one request at a time, and not before the client has read
+    enough of the earlier responses.
     """
 
     site: ChannelSite
@@ -78,7 +83,7 @@ class Channel(HTTPChannel):
         super().__init__()
         self._discarding = False
         self._lost = False
-        self._dispatching = False
+        self._next_turn: IDelayedCall | None = None
         self._reading_paused = False
         self._body_due = inf
         self._peer_host = ""
@@ -100,6 +105,9 @@ class Channel(HTTPChannel):
         """See `IProtocol`."""
         self._discarding = self._lost = True
         self.deadline.close()
+        turn, self._next_turn = self._next_turn, None
+        if turn is not None:
+            turn.cancel()
         try:
             super().connectionLost(reason)
         finally:
@@ -123,7 +131,12 @@ class Channel(HTTPChannel):
     @property
     def idle(self) -> bool:
         """Whether the connection is between two requests."""
-        return not self.requests and self._parser.phase is Phase.IDLE
+        return self._parser.phase is Phase.IDLE and not (self.requests or self._has_pipelined)
+
+    @property
+    def _has_pipelined(self) -> bool:
+        """Whether requests, or bytes of them, wait for the end of an earlier one."""
+        return bool(self._parser.arrived or self._dataBuffer or self._next_turn is not None)
 
     @property
     def expecting(self) -> bool:
@@ -150,15 +163,10 @@ class Channel(HTTPChannel):
         """See `IProtocol`."""
         if self._discarding:
             return
-        if self._handlingRequest:
+        if self._handlingRequest or self._next_turn is not None or self._waitingForTransport:
             self._keep(data)
-            return
-        parser = self._parser
-        before = parser.phase
-        if before is Phase.IDLE:
-            parser.limits = self.site.limits  # a reload may have replaced them
-        parser.feed(data)
-        self._dispatch(before)
+        else:
+            self._parse(data)
 
     def _keep(self, data: bytes) -> None:
         """Keep bytes that arrived during a response, and stop reading at the limit."""
@@ -168,41 +176,49 @@ class Channel(HTTPChannel):
             self._reading_paused = True
             self._networkProducer.pauseProducing()
 
-    # -- requests, one at a time
+    def _parse(self, data: bytes) -> None:
+        """Parse up to the end of a request, handle it, and keep the rest.
 
-    def _dispatch(self, before: Phase | None) -> None:
-        """Handle complete requests until one is still in progress, then wait for more.
-
-        A response that ends at once calls this again from `requestDone`; the outer call then
-        continues its loop, so that a pipeline of any length needs constant stack. ``before`` is the
-        previous phase of the parser, ``None`` after a response.
+        The parser cannot stop behind a request, so it receives heads in pieces of a few kilobytes:
+        one read can hold thousands of requests.
         """
-        if self._dispatching:
-            return
-        self._dispatching = True
-        arrived = self._parser.arrived
-        try:
-            while arrived and not self._handlingRequest and not self._discarding:
-                before = None
-                request = arrived.popleft()
-                self._handlingRequest = True
-                self.deadline.due = inf  # `Deadline.rest`, inlined, while the request is handled
-                self.persistent = request.persistent and not self.site.draining
-                endpoint = self.site.endpoints.get(request.path)
-                try:
-                    if endpoint is None or request.method != b"POST":
-                        self._serve(request)
-                    else:
-                        self._relay(request, endpoint)
-                except Exception:  # noqa: BLE001  a bug, which must not affect earlier responses
-                    self._fail()
-        finally:
-            self._dispatching = False
-        if not (self._handlingRequest or self._discarding):
+        parser = self._parser
+        before = parser.phase
+        if before is Phase.IDLE:
+            parser.limits = self.site.limits  # a reload may have replaced them
+        while len(data) > _PIECE and parser.phase is not Phase.BODY:
+            parser.feed(data[:_PIECE])
+            data = data[_PIECE:]
+            if parser.arrived or parser.error is not None:
+                self._dataBuffer.append(data)
+                break
+        else:
+            parser.feed(data)
+        if parser.arrived:
+            self._handle(parser.arrived.popleft())
+        else:
             self._await(before)
 
+    # -- requests, one at a time
+
+    def _handle(self, request: ArrivedRequest) -> None:
+        self._handlingRequest = True
+        self.deadline.due = inf  # `Deadline.rest`, inlined, while the request is handled
+        self.persistent = request.persistent and not self.site.draining
+        endpoint = self.site.endpoints.get(request.path)
+        try:
+            if endpoint is None or request.method != b"POST":
+                self._serve(request)
+            else:
+                self._relay(request, endpoint)
+        except Exception:  # noqa: BLE001  a bug, which must not affect earlier responses
+            self._fail()
+
     def _await(self, before: Phase | None) -> None:
-        """Set the deadline for the rest of the next request, or respond to a rejected one."""
+        """Set the deadline for the rest of the next request, or respond to a rejected one.
+
+        ``before`` is the previous phase of the parser, ``None`` after a response.
+        """
         parser = self._parser
         if parser.error is not None:
             self._reject(parser.error)
@@ -271,20 +287,38 @@ class Channel(HTTPChannel):
             deadline.set(self.site.limits.idle_timeout)  # the usual case
             return
         deadline.set(self._time_limit)
+        self._schedule_turn()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`: the client reads again."""
+        super().resumeProducing()
+        if not self._handlingRequest and self._has_pipelined:
+            self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
+        """Continue with what the client has pipelined, unless it does not read its responses."""
+        if self._next_turn is None and not (self._waitingForTransport or self._discarding):
+            self._next_turn = self.site.reactor.callLater(0, self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Handle what a pipelining client sent during the previous response."""
+        self._next_turn = None
+        if self._waitingForTransport:  # since the turn was scheduled; `resumeProducing` continues
+            return
         try:
-            self._continue_pipeline()
+            if self._reading_paused:
+                self._reading_paused = False
+                self._networkProducer.resumeProducing()
+            parser = self._parser
+            if parser.arrived:
+                self._handle(parser.arrived.popleft())
+            elif self._dataBuffer:
+                data, self._dataBuffer = b"".join(self._dataBuffer), []
+                self._parse(data)
+            else:
+                self._await(None)
         except Exception:  # noqa: BLE001  a bug, which must not affect the complete response
             self._fail()
-
-    def _continue_pipeline(self) -> None:
-        """Handle what a pipelining client sent during the previous response."""
-        if self._reading_paused and not self._waitingForTransport:
-            self._reading_paused = False
-            self._networkProducer.resumeProducing()
-        self._dispatch(None)
-        while self._dataBuffer and not self._handlingRequest and not self._discarding:
-            data, self._dataBuffer = b"".join(self._dataBuffer), []
-            self.dataReceived(data)
 
     @property
     def _time_limit(self) -> float:
@@ -315,8 +349,8 @@ class Channel(HTTPChannel):
     def _too_slow(self) -> None:
         if self._discarding:
             self.forceAbortClient()
-        elif self.idle:
-            self.loseConnection()
+        elif self.idle or self._has_pipelined:
+            self.loseConnection()  # in the second case the client does not read its responses
         else:
             self._reject(_TOO_SLOW)
 

@@ -91,6 +91,7 @@ class RequestCorpus(SiteTestCase):
             for wire in waiting:
                 self.told[id(wire)] = self.told.get(id(wire), 0) + 1
                 wire.says(whole(200, b'{"answer":%d}' % sum(self.told.values())))
+                self.browser_at_hand.turn()
 
     def unanswered(self) -> list[Any]:
         """The upstream connections on which a request waits for its answer."""

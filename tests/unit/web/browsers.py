@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import MethodType
 from typing import cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -79,6 +81,7 @@ class Browser:
     def __init__(self, site: Site, peer: Peer | None = None) -> None:
         protocol = site.buildProtocol(None)
         assert protocol is not None
+        self.site = site
         self.protocol = cast(IProtocol, protocol)
         self.peer = Peer() if peer is None else peer
         self.lost = False
@@ -90,6 +93,14 @@ class Browser:
         for start in range(0, len(data), step):
             if not self.closed:
                 self.protocol.dataReceived(data[start : start + step])
+                self.turn()
+
+    def turn(self) -> None:
+        """Let the reactor turn until nothing is due: requests of a pipeline take one turn each."""
+        site = cast(AutopilotSite, self.site)
+        clock = cast(Clock, cast(MethodType, site.reactor.callLater).__self__)  # below its queue
+        while any(call.getTime() <= clock.seconds() for call in clock.getDelayedCalls()):
+            clock.advance(0)
 
     @property
     def wire(self) -> bytes:
@@ -98,7 +109,8 @@ class Browser:
 
     @property
     def got(self) -> list[Response]:
-        """The responses received so far."""
+        """The responses received once the reactor has nothing left to do."""
+        self.turn()
         return responses(self.wire)
 
     @property

@@ -67,6 +67,7 @@ class ChannelFaultTests(SiteTestCase):
         browser.sends(request(body=ask("a", stream=False)) * 2)
         with patch.object(Channel, "_relay", side_effect=FAULT):
             self.wire.says(whole(200, b"{}"))
+            browser.turn()
         self.assertEqual([each.status for each in browser.got], [200, 500])
         self.assertEqual([record.outcome for record in self.records], ["completed"])
         self.assertEqual(self.logged(), 1)

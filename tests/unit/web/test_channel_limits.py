@@ -166,6 +166,7 @@ class DeadlineTests(ChannelTestCase):
             browser.sends(request(body=ask("a")) + begun)
             self.clock.advance(5.0)
             self.wire.says(whole(200, b"{}"))
+            browser.turn()
             self.clock.advance(seconds - 0.1)
             self.assertEqual(len(browser.got), 1)
             self.clock.advance(0.2)

@@ -373,6 +373,7 @@ class RequestTestsMixin(SiteTestCase):
         browser.sends(page * (20_000 // len(page)))
         self.assertEqual(browser.peer.producerState, "paused")
         self.wire.says(whole(200, b"{}"))
+        browser.turn()
         self.assertEqual(browser.peer.producerState, "producing")
         self.assertEqual(len(browser.got), 1 + 20_000 // len(page))
         browser.sends(page)
