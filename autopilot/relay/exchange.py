@@ -242,7 +242,7 @@ class Exchange(ExchangeMachine):
         attempt.ended = True
         if body:
             attempt.hold(body)
-        decision = retry_policy.at_head(reply(head), self._config.policy, self._plan.mode)
+        decision = self._at_head(attempt, head)
         if decision.action is RetryAction.READ:
             return self._decide(attempt, now)
         return self._follow(attempt, decision, now)
@@ -261,13 +261,19 @@ class Exchange(ExchangeMachine):
             return State.HOLDING
         if body:
             attempt.hold(body)
-        decision = retry_policy.at_head(reply(head), self._config.policy, self._plan.mode)
+        decision = self._at_head(attempt, head)
         if decision.action is not RetryAction.READ:
             return self._follow(attempt, decision, now)
         if attempt.held_bytes >= MAX_DECIDING_BYTES:
             return self._decide(attempt, now)
         self._arm(attempt)
         return State.READING
+
+    def _at_head(self, attempt: Attempt, head: ResponseHead) -> RetryDecision:
+        """Apply the retry policy to the head of an error response."""
+        assert attempt.call is not None
+        seen = reply(head, reused=attempt.call.reused)
+        return retry_policy.at_head(seen, self._config.policy, self._plan.mode)
 
     def _judge_error(self, now: float, error: UpstreamError) -> State:
         """Handle a broken attempt; repeat the request if an idle connection had been closed.
@@ -343,11 +349,13 @@ class Exchange(ExchangeMachine):
         return catalog.larger_context(model)
 
     def _follow(self, attempt: Attempt, decision: RetryDecision, now: float) -> State:
-        """Relay an error response, pause, or try the next candidate; relay the last one's."""
-        if decision.action is RetryAction.COMMIT:
+        """Relay an error response, repeat the request, pause, or turn to the next candidate."""
+        model = attempt.candidate.model
+        if decision.action is RetryAction.REPEAT and self._candidates.try_again(model):
+            return self._repeat(attempt, now)
+        if decision.action is not RetryAction.NEXT:
             return self._commit(attempt, now)
         assert decision.reason is not None
-        model = attempt.candidate.model
         if decision.again is not None and self._candidates.try_again(model):
             # Not a failure yet: it is one together with the next try, if that fails as well.
             if self._trace is not None:
@@ -357,6 +365,20 @@ class Exchange(ExchangeMachine):
         if decision.pause is not None and self._candidates.pause_on(model):
             return self._pause(attempt, decision.pause, Expiry.PAUSE, now)
         return self._commit(attempt, now) if attempt.last else self._try_next(now)
+
+    def _repeat(self, attempt: Attempt, now: float) -> State:
+        """Send the request once more on a new connection: the old one had been idle for too long.
+
+        That says nothing of the model, so it is neither an attempt nor a failure (contract §6).
+        """
+        attempt.drop_call()
+        if now >= self._total_due:
+            return self._refuse(OUT_OF_TIME, now)
+        again = self.attempt = Attempt(
+            self, attempt.candidate, attempt.last, attempt.started, attempt.allowance
+        )
+        again.replayed = True
+        return self._send(again)
 
     def _pause(self, attempt: Attempt, seconds: float, expiry: Expiry, now: float) -> State:
         """Wait before the same model is tried again, at most until the total deadline."""

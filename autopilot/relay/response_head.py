@@ -22,10 +22,14 @@ _OWN_WITH_RETRY = _OWN | {SHOULD_RETRY}
 _FIRST_ERROR_STATUS = 400
 
 
-def reply(head: ResponseHead) -> Reply:
-    """Return the retry policy's view of a head; only errors have a ``Retry-After`` in it."""
+def reply(head: ResponseHead, *, reused: bool = False) -> Reply:
+    """Return the retry policy's view of a head; only errors have a ``Retry-After`` in it.
+
+    ``reused``: it came on a connection that had carried another request.
+    """
     is_error = head.status >= _FIRST_ERROR_STATUS
-    return Reply(head.status, head.content_type, head.field(b"retry-after") if is_error else None)
+    retry_after = head.field(b"retry-after") if is_error else None
+    return Reply(head.status, head.content_type, retry_after, reused)
 
 
 def tried_models(failovers: Sequence[Failover]) -> bytes:

@@ -41,11 +41,16 @@ class Policy(StrEnum):
 
 
 class RetryAction(StrEnum):
-    """COMMIT: relay the response (a 2xx: up to its commit point). READ: its body decides."""
+    """The next step after an upstream response.
+
+    COMMIT: relay the response (a 2xx: up to its commit point). NEXT: turn to the next candidate.
+    READ: the body decides. REPEAT: send the request to the same model at once, on a new connection.
+    """
 
     COMMIT = "commit"
     NEXT = "next"
     READ = "read"
+    REPEAT = "repeat"
 
 
 class RetryDecision(Struct, frozen=True, gc=False):
@@ -63,11 +68,15 @@ class RetryDecision(Struct, frozen=True, gc=False):
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """The head of an upstream response; ``content_type`` in lower case, without parameters."""
+    """The head of an upstream response; ``content_type`` in lower case, without parameters.
+
+    ``reused``: it came on a connection that had carried another request.
+    """
 
     status: int
     content_type: str
     retry_after: str | None = None
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,7 @@ _TABLE: tuple[Row, ...] = (
 
 _COMMIT = RetryDecision(RetryAction.COMMIT)
 _READ = RetryDecision(RetryAction.READ)
+_REPEAT = RetryDecision(RetryAction.REPEAT)
 _FIRST_ERROR_STATUS = 400
 _MAX_PAUSE = 5
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -163,6 +173,10 @@ def at_head(reply: Reply, policy: Policy, mode: Mode) -> RetryDecision:
     """
     if reply.status < _FIRST_ERROR_STATUS:
         return _COMMIT
+    # The 408 by which a server closes an idle connection may cross a request that it never read
+    # (RFC 9110 §15.5.9), as in a connection that closes without a response.
+    if reply.status == 408 and reply.reused and policy is not Policy.STRICT:
+        return _REPEAT
     for row in _TABLE:
         if not _fits(row, reply.status, policy, mode):
             continue

@@ -51,7 +51,6 @@ class Connection(protocol.Protocol):
         self.owner = owner
         self._parser = ResponseParser()
         self._call: UpstreamCall | None = None
-        self._reused = False
         self._received = False
         self._paused = False
         self._owes_request = False
@@ -81,7 +80,7 @@ class Connection(protocol.Protocol):
         self._parser.expect()
         self._received = False
         self._call = call
-        self._reused = reused
+        call.reused = reused
         call.transport = self
         # Released, because it may be large: a call is sent once, and a repetition is a new call.
         payload, call.payload = call.payload, b""
@@ -191,7 +190,7 @@ class Connection(protocol.Protocol):
             call.handler.end(b"")
         else:
             # An idle connection that the server closed: safe to repeat (RFC 9112 §9.3.1).
-            stale = self._reused and not self._received
+            stale = call.reused and not self._received
             call.handler.broken(UpstreamError(FailureReason.CONNECTION_LOST, stale=stale))
 
 

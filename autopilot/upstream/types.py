@@ -63,15 +63,17 @@ class UpstreamCall:
     """One upstream request, and the handle to pause or abort it.
 
     ``handler`` may be replaced while the call is open: at commit the stream takes over, so that the
-    rest of the response does not pass through the state machine.
+    rest of the response does not pass through the state machine. ``reused``: the connection carried
+    another call before.
     """
 
-    __slots__ = ("handler", "payload", "transport")
+    __slots__ = ("handler", "payload", "reused", "transport")
 
     def __init__(self, payload: bytes, handler: ResponseHandler) -> None:
         self.payload = payload
         self.handler: ResponseHandler = handler
         self.transport: Transport | None = None
+        self.reused = False
 
     def abort(self) -> None:
         """Abort the call and close its connection; the handler receives nothing more.

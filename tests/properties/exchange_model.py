@@ -180,11 +180,31 @@ class Request:
         if 200 <= reply.status < 300:
             self.phase = Phase.HOLDING
             return
+        if reply.status == 408 and attempt.reused and terms.policy != "strict" and self._again():
+            self._repeat(now)
+            return
         verdict = rules.at_head(reply, terms.policy, terms.mode == "direct")
         if verdict is rules.READ:
             self.phase = Phase.READING
         else:
             self._follow(verdict, now)
+
+    def _again(self) -> bool:
+        """The same model may be asked once more, uncounted: once a model, twice a request."""
+        model = self.attempt.model
+        if model in self.tried_again or len(self.tried_again) >= 2:
+            return False
+        self.tried_again.add(model)
+        return True
+
+    def _repeat(self, now: float) -> None:
+        """The connection had been idle for too long: the same once more, on a new one."""
+        if now >= self._total_at:
+            self.refuse(504, "upstream_header_timeout", now)
+            return
+        before = self.attempt
+        self.attempt = Attempt(before.model, before.last, before.started, replayed=True)
+        self.phase, self.owes = Phase.WAITING, before.model
 
     def _body(self, read: Read, now: float) -> None:
         attempt = self.attempt
@@ -253,12 +273,7 @@ class Request:
         if verdict.word == "answer":
             self._commit(now)
             return
-        if (
-            verdict.again is not None
-            and model not in self.tried_again
-            and len(self.tried_again) < 2
-        ):
-            self.tried_again.add(model)
+        if verdict.again is not None and self._again():
             self.resume_at, self.phase = now + verdict.again, Phase.PAUSING
             self.goes_on = True
             return

@@ -132,6 +132,8 @@ REPLIES = {
     "401": Reply(401, JSON, _OTHER),
     "404": Reply(404, HTML, _PAGE),
     "404 model not found": Reply(404, JSON, b'{"detail":"model not found: a"}', "model not found"),
+    "408": Reply(408, HTML, _PAGE),
+    "408, and closes": Reply(408, JSON, _OTHER, keep=False),
     "429": Reply(429, HTML, _PAGE),
     "429 at capacity": Reply(429, JSON, _CAPACITY, "at capacity"),
     "429 at capacity, at length": Reply(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.unit.relay.routers import ALIAS, RouterTestCase, snapshot
-from tests.unit.relay.upstreams import JSON, whole
+from autopilot.routing.retry_policy import Policy
+from tests.unit.relay.routers import ALIAS, Client, RouterTestCase, snapshot
+from tests.unit.relay.upstreams import JSON, chunk, head, whole
 
 CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
 EXHAUSTED = b'{"detail":"exhausted all available targets to no avail"}'
@@ -48,6 +49,77 @@ class AttemptTests(RouterTestCase):
         self.wire.closes()
         self.assert_refused(client, 502, "upstream_connect_error")
         self.assertEqual([each.reason for each in self.records[2].failovers], ["connection_lost"])
+
+    def reuse(self, selector: str = "a", kind: bytes = b"text/plain") -> Client:
+        """A request on a used connection, which gets a 408 by which the server closes it."""
+        self.ask("a")
+        self.streams()
+        client = self.ask(selector)
+        self.wire.says(whole(408, b"Request Timeout", kind, b"Connection: close"))
+        return client
+
+    def test_idle_for_too_long(self) -> None:
+        """After a 408 on a reused connection the request goes out at once on a new one."""
+        for selector, attempts in (("a", None), ("a,b", b"1"), (ALIAS, b"1")):
+            self.build()
+            client = self.reuse(selector)
+            self.assertEqual((self.models, len(self.upstreams.wires)), (["a", "a", "a"], 2))
+            self.assertTrue(self.upstreams.wires[0].aborted)
+            body = self.streams()
+            self.assertEqual((client.down.body, client.down.ended), (body, "finish"))
+            self.assertEqual(client.down.field(b"x-chutes-autopilot-attempts"), attempts)
+            self.assertEqual((self.records[1].attempts, self.records[1].failovers), (1, ()))
+            self.assertEqual(dict(self.tables.breaker.of_clients), {})
+
+    def test_idle_for_too_long_in_pieces(self) -> None:
+        """The head suffices; what follows it on the old connection is dropped."""
+        self.ask("a")
+        self.streams()
+        client = self.ask("a,b")
+        self.wire.says(head(408, b"text/plain"), chunk(b"Request Timeout"))
+        self.assertEqual((self.models, len(self.upstreams.wires)), (["a", "a", "a"], 2))
+        body = self.streams()
+        self.assertEqual((client.down.body, self.records[1].failovers), (body, ()))
+
+    def test_408_on_a_new_connection(self) -> None:
+        """On a new connection a 408 is the client's, also behind one on a reused connection."""
+        client = self.ask("a,b")
+        self.wire.says(whole(408, b"no", b"text/plain"))
+        self.assertEqual((self.models, client.down.status), (["a"], 408))
+        self.build()
+        client = self.reuse("a,b")
+        self.wire.says(whole(408, b"no", b"text/plain"))
+        self.assertEqual((self.models, client.down.status), (["a", "a", "a"], 408))
+        self.assertEqual((self.records[1].attempts, self.records[1].failovers), (1, ()))
+
+    def test_408_under_strict(self) -> None:
+        """The policy that repeats nothing relays it."""
+        self.build(policy=Policy.STRICT)
+        self.assertEqual(self.reuse("a,b").down.status, 408)
+        self.assertEqual(self.models, ["a", "a"])
+
+    def test_408_without_time(self) -> None:
+        """At the total deadline there is no time for another try."""
+        self.build(total=5.0)
+        self.ask("a")
+        self.streams()
+        client = self.ask("a,b")
+        self.clock.rightNow += 5.0  # before the timer has a turn
+        self.wire.says(whole(408, b"no", b"text/plain"))
+        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assertEqual(self.models, ["a", "a"])
+
+    def test_408_once_a_model(self) -> None:
+        """The try is the one that a model has uncounted: there is none after another."""
+        self.ask("a"), self.ask("a")
+        for wire in self.upstreams.wires:
+            wire.says(whole(200, b"{}"))
+        client = self.ask("a")
+        used = self.upstreams.wires[1]
+        used.says(whole(500, b'{"error":{"message":"busy"}}'))
+        self.clock.advance(0.25)
+        used.says(whole(408, b"no", b"text/plain"))
+        self.assertEqual((client.down.status, len(self.upstreams.wires)), (408, 2))
 
     def test_lost(self) -> None:
         """A fresh connection lost before its response, or in its head, is a failure."""

@@ -148,6 +148,16 @@ class RowTests(SynchronousTestCase):
         ):
             self.assertEqual(_judge(status, detail, policy, mode), COMMIT, (status, detail))
 
+    def test_a_timeout_of_a_reused_connection(self) -> None:
+        """A 408 there says only that the connection was idle for too long."""
+        for policy, mode, kind in product(Policy, Mode, ("", "text/plain", "application/json")):
+            decision = at_head(Reply(408, kind, "1", reused=True), policy, mode)
+            expected = COMMIT if policy is STRICT else RetryDecision(RetryAction.REPEAT)
+            self.assertEqual(decision, expected)
+            self.assertEqual(at_head(Reply(408, kind, "1"), policy, mode), COMMIT)
+            for status in (200, 401, 409, 422):
+                self.assertEqual(at_head(Reply(status, kind, None, True), policy, mode), COMMIT)
+
     def test_a_success_is_committed(self) -> None:
         """A 2xx or 3xx is committed, whatever its body."""
         for status, policy, mode in product((200, 201, 204, 302, 399), Policy, Mode):

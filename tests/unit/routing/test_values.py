@@ -63,7 +63,7 @@ class ValueTests(SynchronousTestCase):
             ("alias list direct", Mode),
             ("given latency throughput", Order),
             ("strict standard open", Policy),
-            ("commit next read", RetryAction),
+            ("commit next read repeat", RetryAction),
         ):
             assert issubclass(kind, StrEnum)
             self.assertEqual(" ".join(kind), words)

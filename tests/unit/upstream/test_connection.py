@@ -115,6 +115,7 @@ class HandleTests(SynchronousTestCase):
                 later.heard, [("broken", UpstreamError(FailureReason.CONNECTION_LOST, stale=stale))]
             )
             self.assertIsNone(call.transport)
+            self.assertEqual(call.reused, reused)
 
     def test_idle_data(self) -> None:
         """Bytes on an idle connection end it; so does the server."""
