@@ -38,7 +38,10 @@ _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: the model, the dialect, and the request."""
+    """One call: the model, the dialect, and the request.
+
+    `reused`: its connection carried another request before.
+    """
 
     chute: Chute
     dialect: Dialect
@@ -49,6 +52,7 @@ class Call:
     number: int
     options: StubOptions
     engine: str
+    reused: bool = False
 
     def has_flag(self, header: str) -> bool:
         """Return whether the header of this lower-case name is "true"."""

@@ -16,7 +16,8 @@ class Received:
     """One received request, and the state of its response.
 
     `at` is in seconds of the stub's clock. `body` is empty for bodies over 4 MiB; the hash and
-    the size always cover every byte. `aborted`: the client disconnected before the end.
+    the size always cover every byte. `aborted`: the client disconnected before the end. `reused`:
+    the connection carried another request before.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Received:
     status: int | None = None
     ended: bool = False
     aborted: bool = False
+    reused: bool = False
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header; the name is case-insensitive."""
@@ -56,6 +58,7 @@ class Received:
             "status": self.status,
             "ended": self.ended,
             "aborted": self.aborted,
+            "reused": self.reused,
         }
 
 
@@ -64,12 +67,23 @@ class Log(list[Received]):
 
     _count = 0
 
-    def note(self, at: float, method: str, path: str, headers: Headers, body: bytes) -> Received:
+    def note(
+        self,
+        at: float,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        reused: bool = False,
+    ) -> Received:
         """Append the record of a request that has just arrived."""
         self._count += 1
         kept = body if len(body) <= KEPT_BODY_BYTES else b""
         digest = hashlib.sha256(body).hexdigest()
-        record = Received(self._count, at, method, path, headers, kept, len(body), digest)
+        record = Received(
+            self._count, at, method, path, headers, kept, len(body), digest, reused=reused
+        )
         self.append(record)
         return record
 

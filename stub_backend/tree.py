@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
@@ -66,7 +66,14 @@ class Tree(Resource):
             self._play(request, self._control.answer(method, path, body), None)
             return NOT_DONE_YET
         target = request.uri.decode("latin-1")
-        record = self._log.note(self._clock.seconds(), method, target, _headers(request), body)
+        record = self._log.note(
+            self._clock.seconds(),
+            method,
+            target,
+            _headers(request),
+            body,
+            reused=_reused(request),
+        )
         self._play(request, self._answer(record, path, body), record.number)
         return NOT_DONE_YET
 
@@ -144,6 +151,7 @@ class Tree(Resource):
             number=record.number,
             options=self._options,
             engine=chute.engine or "sglang",
+            reused=record.reused,
         )
         return scenario.answer(call)
 
@@ -164,6 +172,14 @@ def _refuse(problem: Problem, record: Received) -> Steps:
     own = (("x-stub-body-sha256", record.body_sha256),)
     yield body_head(problem.status, content_type, len(body), own)
     yield Send(body)
+
+
+def _reused(request: Request) -> bool:
+    """Return whether the request's connection carried another one before."""
+    channel: Any = request.channel
+    reused: bool = getattr(channel, "carried", False)
+    channel.carried = True
+    return reused
 
 
 def _whole_body(request: Request) -> bytes:

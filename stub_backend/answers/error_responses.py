@@ -45,6 +45,12 @@ def paged(name: str, content_type: str, page: bytes, summary: str) -> Scenario:
     return _row(name, summary, content_type, lambda _call: page, (), USUAL_LENGTH)
 
 
+def engine_error(name: str, kind: str, message: str, summary: str) -> Scenario:
+    """Return an error of the engine that the platform passed on: `error`, and no `detail`."""
+    error = {"message": message, "type": kind, "param": None, "code": int(name[:3])}
+    return _row(name, summary, JSON, lambda _call: compact({"error": error}), (), USUAL_LENGTH)
+
+
 def _row(
     name: str, summary: str, content_type: str, body: MakeBody, extra: Headers, length: int
 ) -> Scenario:

@@ -98,6 +98,16 @@ class ConductTests(SynchronousTestCase):
             self.assertEqual((failovers, seen.status), ([], 200), name)
             self.assert_cut(seen, self.said(f"stub/{name}"), name)
 
+    def test_idle_for_too_long(self) -> None:
+        """The 408 by which a server closes a kept connection never reaches a client."""
+        self.ask(_OK)
+        seen, failovers = self.ask("stub/408-reused")
+        self.assertEqual((seen.status, seen.tokens, failovers), (200, _TOKENS, []))
+        calls = self.served.calls("stub/408-reused")
+        self.assertEqual(
+            [(each.status, each.reused) for each in calls], [(408, True), (200, False)]
+        )
+
     def test_all_failed(self) -> None:
         """With no candidate left the client learns what was tried, and not to try it again."""
         for name, reason in NEXT.items():

@@ -103,12 +103,27 @@ class BodyTests(SynchronousTestCase):
             self.assertIsInstance(answer.json()["detail"], kind, name)
 
     def test_every_detail(self) -> None:
-        """Every JSON error has a `detail`, except that of the edge's validator."""
+        """Every JSON error has a `detail`, except those of the edge's validator and of engines."""
+        others = {"400-edge-error", "429-engine", "500-engine"}
         for scenario in SCENARIOS.values():
             if (scenario.status or 0) >= 400 and scenario.content_type == "application/json":
                 members = set(json.loads(self.body(scenario.model)))
-                envelope = "error" if scenario.name == "400-edge-error" else "detail"
+                envelope = "error" if scenario.name in others else "detail"
                 self.assertEqual(members, {envelope}, scenario.name)
+
+    def test_reused(self) -> None:
+        """A 408 comes on a connection that carried a request before, whatever that was."""
+        exchange = Exchange()
+        self.assertEqual(exchange.fetch("GET", "/v1/models").status, 200)
+        self.assertFalse(exchange.last.reused)
+        answer = exchange.ask("stub/408-reused")
+        assert answer is not None
+        self.assertEqual((answer.status, exchange.last.reused), (408, True))
+        self.assertTrue(exchange.transport.disconnecting)
+        for stream in (False, True):
+            answer = exchange.another().ask("stub/408-reused", stream=stream)
+            assert answer is not None
+            self.assertEqual(answer.status, 200)
 
     def test_names_are_filled_in(self) -> None:
         """A detail names the requested model or chute."""

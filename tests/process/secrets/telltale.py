@@ -18,11 +18,9 @@ from typing import Any, cast
 from stub_backend import feeds, scenarios, tree
 from stub_backend.__main__ import main
 from stub_backend.answers import shapes
-from stub_backend.answers.error_responses import paged
-from stub_backend.answers.pages import front_end_page
 from stub_backend.call import Call
 from stub_backend.feeds import FeedMode, Feeds
-from stub_backend.scenario import HTML, JSON, Scenario, streamed
+from stub_backend.scenario import Scenario, streamed
 from stub_backend.steps import Head, Headers, Raw, Send, Step, Steps
 
 NOTE = "CANARY_NOTE"
@@ -35,18 +33,6 @@ _IN_FULL = 4  # Later steps quote only the note, because the responses would rea
 
 MARK = b"x-upstream-note"
 """A field of each of this platform's heads, which the router never creates."""
-
-_ENGINE_ERROR = b'{"error":{"message":"The engine cannot go on","type":"EngineError"}}'
-
-MORE_ERRORS: tuple[Scenario, ...] = (
-    *(
-        paged(str(status), HTML, front_end_page(status, "Error", "No answer."), "the edge's own")
-        for status in (520, 521, 522, 523, 524, 529)
-    ),
-    paged("429-engine", JSON, _ENGINE_ERROR, "the engine's own error: too busy"),
-    paged("500-engine", JSON, _ENGINE_ERROR, "the engine's own error: it failed"),
-)
-"""Errors that cause failover, and for which the stub has no scenarios."""
 
 
 def drip(call: Call) -> Steps:
@@ -109,9 +95,8 @@ def _plant(note: str, feed_path: str) -> None:
     """Replace the stub's scenarios in this process."""
     shapes.BIG_EVENT_BYTES = 100_000
     table = cast("dict[str, Scenario]", scenarios.SCENARIOS)
-    for added in (Scenario("drip", "a stream without an end", drip), *MORE_ERRORS):
-        assert added.name not in table
-        table[added.name] = added
+    assert "drip" not in table
+    table["drip"] = Scenario("drip", "a stream without an end", drip)
     for name, scenario in table.items():
         table[name] = replace(scenario, answer=quoting(scenario.answer, note))
     tree.FEED_PATHS[feed_path] = "models"
