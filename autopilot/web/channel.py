@@ -160,28 +160,16 @@ class Channel(HTTPChannel):
     # -- bytes
 
     def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol`."""
-        if self._discarding:
-            return
-        if self._handlingRequest or self._next_turn is not None or self._waitingForTransport:
-            self._keep(data)
-        else:
-            self._parse(data)
-
-    def _keep(self, data: bytes) -> None:
-        """Keep bytes that arrived during a response, and stop reading at the limit."""
-        self._dataBuffer.append(data)
-        size = sum(map(len, self._dataBuffer))
-        if size > self._optimisticEagerReadSize:
-            self._reading_paused = True
-            self._networkProducer.pauseProducing()
-
-    def _parse(self, data: bytes) -> None:
-        """Parse up to the end of a request, handle it, and keep the rest.
+        """Parse up to the end of a request and handle it; keep the rest for later turns.
 
         The parser cannot stop behind a request, so it receives heads in pieces of a few kilobytes:
         one read can hold thousands of requests.
         """
+        if self._discarding:
+            return
+        if self._handlingRequest or self._next_turn is not None or self._waitingForTransport:
+            self._keep(data)
+            return
         parser = self._parser
         before = parser.phase
         if before is Phase.IDLE:
@@ -198,6 +186,14 @@ class Channel(HTTPChannel):
             self._handle(parser.arrived.popleft())
         else:
             self._await(before)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep bytes that arrived too early, and stop reading at the limit."""
+        self._dataBuffer.append(data)
+        size = sum(map(len, self._dataBuffer))
+        if size > self._optimisticEagerReadSize:
+            self._reading_paused = True
+            self._networkProducer.pauseProducing()
 
     # -- requests, one at a time
 
@@ -314,7 +310,7 @@ class Channel(HTTPChannel):
                 self._handle(parser.arrived.popleft())
             elif self._dataBuffer:
                 data, self._dataBuffer = b"".join(self._dataBuffer), []
-                self._parse(data)
+                self.dataReceived(data)
             else:
                 self._await(None)
         except Exception:  # noqa: BLE001  a bug, which must not affect the complete response
