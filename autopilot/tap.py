@@ -37,6 +37,7 @@ from autopilot.settings import (
     choose,
     effective_settings,
     load_settings,
+    settings_warnings,
 )
 from autopilot.settings.sources import EnvFile, SettingsSources
 
@@ -118,6 +119,8 @@ class Options(UsageOptions):
             chosen = choose(options, self.environ, env_file)
             for each in effective_settings(self.settings, chosen):
                 print(f"{each.name}={each.value}  # {each.origin}")  # noqa: T201
+            for warning in settings_warnings(self.settings):
+                print(f"Warning: {warning}", file=sys.stderr)  # noqa: T201
             raise SystemExit(0)
 
 

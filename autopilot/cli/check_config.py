@@ -17,6 +17,7 @@ from autopilot.settings import (
     choose,
     effective_settings,
     load_settings,
+    settings_warnings,
 )
 
 _CHECK: Final = "config"
@@ -62,9 +63,11 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
     count = sum(map(len, set_by.values()))
     where = "".join(f"; by {origin}: {', '.join(names)}" for origin, names in set_by.items())
     detail = f"{len(effective)} settings are valid, {count} of them set{where}"
-    return Configuration(
-        (CheckResult(_CHECK, "", CheckState.OK, detail), *warnings), settings, effective
+    defeated = (
+        CheckResult(_CHECK, "", CheckState.WARN, text) for text in settings_warnings(settings)
     )
+    results = CheckResult(_CHECK, "", CheckState.OK, detail), *defeated, *warnings
+    return Configuration(results, settings, effective)
 
 
 def _network_settings(

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.process.systemd.sockets import Sockets, family_of
-from autopilot.settings import Settings, split_address
+from autopilot.settings import Settings, settings_warnings, split_address
 from autopilot.settings.reload import Change, change
 from autopilot.web.listener import Listener, PassedListener
 from autopilot.wiring.parts import Parts
@@ -155,6 +155,13 @@ class AutopilotService(Service):
             )
         if not (result.changed or result.waiting):
             self._log.info("Settings reloaded: nothing changed")
+        else:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Log what defeats a purpose of the router although each setting is valid."""
+        for warning in settings_warnings(self.settings):
+            self._log.warn("{warning}", warning=warning)
 
     def privilegedStartService(self) -> None:
         """Listen, before ``twistd`` gives up root privileges.
@@ -167,6 +174,7 @@ class AutopilotService(Service):
     def startService(self) -> None:
         """Start the feeds, and listen unless `privilegedStartService` already did."""
         super().startService()
+        self._warn()
         self.privilegedStartService()
         self._parts.control.start()
         self._parts.attestation.start()

@@ -13,6 +13,7 @@ from autopilot.settings.loading import (
     load_settings,
     split_address,
 )
+from autopilot.settings.warnings import settings_warnings
 
 __all__ = [
     "DECLARED",
@@ -25,5 +26,6 @@ __all__ = [
     "choose",
     "effective_settings",
     "load_settings",
+    "settings_warnings",
     "split_address",
 ]

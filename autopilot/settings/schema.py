@@ -230,7 +230,10 @@ class Settings:
         8, 1, 100, "Largest number of upstream attempts per request.", live=True
     )
     total_deadline_ms: int = _ms(
-        600_000, "Time for all attempts together until the response begins.", live=True
+        900_000,
+        "Time for all attempts together until the response begins. Keep it longer than one attempt"
+        " may take, so that another can follow.",
+        live=True,
     )
     failover_after_ms: int = _ms(
         12_000,
@@ -269,7 +272,10 @@ class Settings:
         60_000, "Time from the response head to the first byte of the body.", live=True
     )
     upstream_idle_timeout_ms: int = _ms(
-        120_000, "Longest pause of the upstream within a response that has begun.", live=True
+        45_000,
+        "Longest pause of the upstream within a response that has begun. For a model that often"
+        " pauses it grows, to 2 minutes at most.",
+        live=True,
     )
     error_body_timeout_ms: int = _ms(
         2_000, "Time for reading an error's body before the router decides without it.", live=True

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from unittest.mock import Mock
@@ -151,6 +151,16 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("MAX_ATTEMPTS=8  # default", lines)
         self.assertIn("ADMIN_LISTEN_ADDR=  # default", lines)
         self.assertNotIn("hunter2", printed.getvalue())
+
+    def test_check_config_warns(self) -> None:
+        """``--check-config`` warns on standard error of settings that defeat the failover."""
+        printed, said = StringIO(), StringIO()
+        with redirect_stdout(printed), redirect_stderr(said):
+            left = self.assertRaises(SystemExit, self.options, "--check-config", "--max-attempts=1")
+        self.assertEqual(left.code, 0)
+        self.assertEqual(len(printed.getvalue().splitlines()), len(DECLARED))
+        (line,) = said.getvalue().splitlines()
+        self.assertTrue(line.startswith("Warning: MAX_ATTEMPTS=1 leaves no room"), line)
 
     def test_shown_config_can_be_read(self) -> None:
         """What ``--check-config`` prints is a valid ``.env`` file with the same meaning."""

@@ -80,6 +80,14 @@ class ConfigTests(CheckTestCase):
         self.assertNotIn("fixture-secret", str(found))
         self.assertEqual(len(self.stub.log), 0)
 
+    def test_defeated(self) -> None:
+        """Valid settings that leave no room for a second attempt are a warning."""
+        self.environ["TOTAL_DEADLINE_MS"] = "10000"
+        self.environ["UPSTREAM_UNARY_TIMEOUT_MS"] = "9999"
+        status, found = self.checked("--only", "config")
+        self.assertEqual((status, [each[0] for each in found]), (0, ["ok", "warn"]))
+        self.assertIn("FAILOVER_AFTER_MS=12000 leaves no room", found[1][3])
+
     def test_misspelt(self) -> None:
         """A misspelt name in the file is a warning, not a failure."""
         Path(".env").write_text("LISTEN_ADR=127.0.0.1:1\nPATH_TO=x\n")

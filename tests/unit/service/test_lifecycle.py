@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +17,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import EventLoggingObserver, StringTransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI
 from zope.interface.verify import verifyObject
@@ -87,6 +88,24 @@ class RunningTests(ServiceTestCase):
         for name in (b"snapshot", b"allowlist"):
             self.assertIn(b"chutes_autopilot_ready_%b_age_ms -1.0" % name, before)
             self.assertIn(b"chutes_autopilot_ready_%b_age_ms 2000.0" % name, after)
+
+    def test_warns(self) -> None:
+        """A start and a reload warn of settings that leave no room for a second attempt."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+        def warned() -> list[str]:
+            texts = [formatEvent(event) for event in observer if event["log_level"].name == "warn"]
+            return [text.partition(" ")[0] for text in texts if "second attempt" in text]
+
+        service = self.running(max_attempts=1)
+        self.assertEqual(warned(), ["MAX_ATTEMPTS=1"])
+        service.reload(service.settings)
+        self.assertEqual(warned(), ["MAX_ATTEMPTS=1"])
+        service.reload(replace(service.settings, max_attempts=2, total_deadline_ms=11_000))
+        self.assertEqual(len(warned()), 3)
+        self.successResultOf(service.stopService())
 
     def test_feeds_are_quiet(self) -> None:
         """A successful fetch logs nothing."""

@@ -80,7 +80,7 @@ class UndisturbedTests(ReloadTestCase):
             max_concurrent_requests=1,
             aliases=("other",),
         )
-        self.reactor.advance(100)
+        self.reactor.advance(40)
         self.assertFalse(before.closed)
         wire.breaks()
         self.assertIn(b"upstream_stream_interrupted", before.response.body)
