@@ -1,1 +1,1 @@
-"""What builds, checks and packages the project."""
+"""Programs that build, check and package the project."""

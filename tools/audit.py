@@ -1,8 +1,8 @@
-"""Asks an OSV service about known vulnerabilities of what a lock pins.
+"""Queries an OSV service for known vulnerabilities of the packages in a lock.
 
-Exit status: 0 none is known; 1 some are; 2 the command is wrong, or the lock; 3 there was no full
-answer, which is not a verdict. `make audit` names it in its last line ("Error 3") and ends with 2
-itself.
+Exit status: 0 none is known; 1 some are; 2 the command or the lock is invalid; 3 the answer was
+incomplete, so there is no verdict. `make audit` shows the status in its last line ("Error 3") and
+exits with 2 itself.
 """
 
 import argparse
@@ -30,7 +30,7 @@ class NotAskedError(Exception):
 
 
 def call(url: str, patience: float, question: object = None) -> Any:
-    """Get the JSON at a URL, or what it answers to a question."""
+    """Return the JSON at a URL, or the response to a posted query."""
     body = None if question is None else json.dumps(question).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
     until = time.monotonic() + patience
@@ -54,7 +54,7 @@ def call(url: str, patience: float, question: object = None) -> Any:
 
 
 def known(locked: tuple[Pin, ...], answer: object) -> Iterator[tuple[Pin, list[str], bool]]:
-    """Give what is known of each package, and whether that goes on; a partial answer is none."""
+    """Return the known identifiers of each package; raise if the answer is incomplete."""
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(results, list) or len(results) != len(locked):
         raise NotAskedError(f"its answer is not one result for each of {len(locked)} packages")
@@ -68,7 +68,7 @@ def known(locked: tuple[Pin, ...], answer: object) -> Iterator[tuple[Pin, list[s
 
 
 def advice(pin: Pin, identifier: str, told: object) -> str | None:
-    """Put it into a line: what it is and what fixes it; a withdrawn one is none."""
+    """Return a vulnerability as one line with its fix; None if it was withdrawn."""
     if not isinstance(told, dict):
         told = {}
     if told.get("withdrawn"):
@@ -88,7 +88,7 @@ def advice(pin: Pin, identifier: str, told: object) -> str | None:
 
 
 def audit(url: str, locked: tuple[Pin, ...], patience: float) -> list[str]:
-    """Ask about all packages at once, then about what was found."""
+    """Query all packages at once, and then each vulnerability."""
     queries = [
         {"package": {"name": pin.name, "ecosystem": "PyPI"}, "version": pin.version}
         for pin in locked
@@ -109,12 +109,12 @@ def _line(url: str, pin: Pin, identifier: str, patience: float) -> str | None:
         told = call(f"{url}/v1/vulns/{quote(identifier, safe='')}", patience)
         return advice(pin, identifier, told)
     except (NotAskedError, AttributeError, TypeError):
-        # That there is one was said already; of what kind is for a person to look up.
+        # The identifier suffices for the verdict; a person can look up the details.
         return advice(pin, identifier, None)
 
 
 def main(arguments: list[str]) -> int:
-    """Ask, and say what came of it."""
+    """Run the audit; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

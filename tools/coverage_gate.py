@@ -1,7 +1,7 @@
-"""Refuses a coverage run in which a gated folder has too few lines or too few branches covered.
+"""Fails if the line or the branch coverage of a gated folder is too low.
 
-``coverage report`` adds lines and branches up, which lets many covered lines hide missing
-branches; here each has to reach the limit on its own, in each folder.
+``coverage report`` adds lines and branches up, so that many covered lines hide missing branches.
+Here each must reach the limit in each folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def measured(folder: str) -> dict[str, Any]:
-    """The totals that ``coverage json`` computes for one folder of ``autopilot``."""
+    """Return the totals of ``coverage json`` for one folder of ``autopilot``."""
     with TemporaryDirectory() as scratch:
         report = Path(scratch, "coverage.json")
         command = ("json", "-q", "-o", str(report), "--include", f"autopilot/{folder}/*")
@@ -26,12 +26,12 @@ def measured(folder: str) -> dict[str, Any]:
 
 
 def percent(covered: int, total: int) -> float:
-    """The part that is covered; all of nothing is covered."""
+    """Return the covered share in percent; 100 of nothing."""
     return 100.0 * covered / total if total else 100.0
 
 
 def main(arguments: list[str]) -> int:
-    """Print a row for each folder; 1 if any is below the limit."""
+    """Print a row for each folder; return 1 if one is below the limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--at-least", type=float, default=95.0)
     parser.add_argument("folders", nargs="+")

@@ -1,7 +1,7 @@
-"""Builds wheel and sdist from a commit, so that one commit always gives the same bytes.
+"""Builds wheel and sdist from a commit, reproducibly.
 
-What is built is what was committed: a file that lies about in the checkout cannot slip in, and the
-time in the archives is the commit's.
+The input is the commit: uncommitted files are not included, and the times in the archives are the
+commit's.
 """
 
 import argparse
@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class NoCommitError(Exception):
-    """Git does not know the commit, or there is no git repository here."""
+    """Git does not know the commit, or this is not a git repository."""
 
 
 def git(*arguments: str, root: Path = ROOT) -> bytes:
-    """Ask git, and say in a line why it has no answer."""
+    """Run git; raise NoCommitError, with git's reason in one line, if it fails."""
     try:
         asked = subprocess.run(("git", *arguments), cwd=root, capture_output=True, check=True)
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def git(*arguments: str, root: Path = ROOT) -> bytes:
 
 
 def export(commit: str, folder: Path, root: Path) -> int:
-    """Write the files of a commit into a folder, and give the commit's time."""
+    """Write the files of a commit to a folder; return the commit's time."""
     with tarfile.open(
         fileobj=io.BytesIO(git("archive", "--format=tar", commit, root=root))
     ) as files:
@@ -52,7 +52,7 @@ def build(source: Path, folder: Path, epoch: int, environment: Mapping[str, str]
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
-    """Build from a commit into the folder that was named."""
+    """Build a commit into the given folder; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the two files go")
     parser.add_argument("--commit", default="HEAD", help="what to build; the last one unless said")

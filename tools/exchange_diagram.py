@@ -1,8 +1,8 @@
 """Diagram of an exchange's states, drawn from its transition table.
 
 ``python -m tools.exchange_diagram`` writes docs/design/exchange.svg. Inputs, steps and destinations
-come from the table; places are set by hand, because seven states and two dozen arrows need a layout
-that a person has looked at. A pair of states without a place is an error.
+come from the table. Positions are constants, because seven states and two dozen arrows need a
+layout that a person has checked. A pair of states without a position is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autopilot.relay.exchange_states import TRANSITIONS, Input, State, Transitio
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "design" / "exchange.svg"
 
-# They end an exchange from every state inside the frame, which has one arrow for all of them.
+# These inputs end an exchange in every state inside the frame, so one arrow represents them.
 FRAMED = (State.ATTEMPTING, State.READING, State.PAUSING, State.HOLDING)
 LEAVING = (Input.CLIENT_GONE, Input.SHUT_DOWN)
 
@@ -28,11 +28,11 @@ _LINE = 15
 
 
 class LayoutError(Exception):
-    """The table and the layout disagree: a place has to be set or removed by hand."""
+    """The table and the layout disagree: a position must be added or removed."""
 
 
 class Anchor(Enum):
-    """Which end of a label its place gives."""
+    """The end of a label at its position."""
 
     START = "start"
     MIDDLE = "middle"
@@ -40,7 +40,7 @@ class Anchor(Enum):
 
 
 class Box(NamedTuple):
-    """A state's place, and what it means in a few words."""
+    """A state's position, and a short description of it."""
 
     x: int
     y: int
@@ -50,7 +50,7 @@ class Box(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """A path from one state to another, and the place of its label's first line."""
+    """A path from one state to another, and the position of its label's first line."""
 
     path: str
     x: int
@@ -97,7 +97,7 @@ _ARROWS = {
 }
 _FRAME = Box(186, 34, 614, 440, ("before commit: nothing has been written to the client",))
 _FRAME_ARROW = Arrow("M400 474V570", 408, 526, stacked=False)
-# Where each state's steps are listed, below the diagram.
+# The positions of the lists of steps, below the diagram.
 _LISTS = {
     State.PLANNED: (20, 672),
     State.PAUSING: (20, 724),
@@ -169,10 +169,10 @@ def _opening() -> Iterator[str]:
     yield "<!-- Written by `python -m tools.exchange_diagram`. -->"
     yield '<title id="title">States of an exchange</title>'
     yield (
-        '<desc id="desc">A state diagram. An exchange goes from planned to attempting, and by way'
-        " of reading, holding, pausing and further attempts to streaming and over. Arrows carry the"
-        " inputs that may lead from state to state; below, each state's inputs and their steps are"
-        " listed.</desc>"
+        '<desc id="desc">A state diagram. An exchange goes from planned to attempting, then'
+        " through reading, holding, pausing and further attempts to streaming and over. Arrows"
+        " carry the inputs that may lead from state to state; below, each state's inputs and their steps"
+        " are listed.</desc>"
     )
     yield f"<style>\n{_STYLE}\n</style>"
     yield (

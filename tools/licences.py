@@ -1,9 +1,9 @@
-"""The licence of each package that comes with the router, and whether it was agreed to.
+"""The licence of each package in the image, and whether it is allowed.
 
-A package states its licence in its own metadata: as an SPDX expression, or as older ones do, in
-words. The list is docs/licences.md; `make licences` writes it.
+A package states its licence in its metadata: as an SPDX expression, or in older ones as words.
+`make licences` writes the list to docs/licences.md.
 
-Exit status: 0 all were agreed to, 1 one was not, or cannot be found out.
+Exit status: 0 all are allowed; 1 one is not, or is unknown.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from typing import cast
 
 from tools.locked import Pin, in_image, pins
 
-# They ask for their text to be kept, and nothing of the code that uses them. MPL-2.0 asks that
-# changes to its own files be published; nothing is changed.
+# They require that their text is kept, and nothing of the code that uses them. MPL-2.0 requires
+# that changes to its own files are published; the image contains no such change.
 AGREED = frozenset(
     {
         "Apache-2.0",
@@ -29,7 +29,7 @@ AGREED = frozenset(
         "ZPL-2.1",
     }
 )
-# Words that packages without an expression use.
+# Statements of packages without an expression.
 _IN_WORDS = {
     "Apache License, Version 2.0": "Apache-2.0",
     "License :: OSI Approved :: MIT License": "MIT",
@@ -49,11 +49,11 @@ packages in the image are not among them.
 
 
 class UnknownError(Exception):
-    """What is installed here does not tell about what is locked."""
+    """The metadata of the installed packages does not match the lock."""
 
 
 def licence_of(stated: Message) -> str:
-    """Read the expression; else the words, else the classifiers, when they name one licence."""
+    """Return the SPDX expression; otherwise the words or classifiers, if they name one licence."""
     expression = stated.get("License-Expression")
     if expression:
         return str(expression)
@@ -69,9 +69,9 @@ def licence_of(stated: Message) -> str:
 
 
 def agreed(expression: str) -> bool:
-    """Tell whether one alternative asks only for licences agreed to; one in brackets never does.
+    """Return whether an alternative of the expression consists of allowed licences only.
 
-    What stands in brackets is for a person to read, who then may add the whole expression.
+    Brackets are not parsed: a person must add such an expression as a whole.
     """
     if expression in AGREED:
         return True
@@ -82,7 +82,7 @@ def agreed(expression: str) -> bool:
 
 
 def installed(pin: Pin) -> metadata.Distribution:
-    """Find what is locked among what is installed here; another version says nothing about it."""
+    """Return the metadata of a locked package, which must be installed in the locked version."""
     try:
         found = metadata.distribution(pin.name)
     except metadata.PackageNotFoundError:
@@ -97,22 +97,22 @@ def installed(pin: Pin) -> metadata.Distribution:
 
 
 def about(pin: Pin) -> Message:
-    """Give what the package says of itself."""
+    """Return what a package states about itself."""
     return cast("Message", installed(pin).metadata)
 
 
 def licences(lock: Path) -> list[tuple[Pin, str]]:
-    """Give the licence of each package of a lock that the image installs."""
+    """Return the licence of each package of a lock that the image installs."""
     return [(pin, licence_of(about(pin))) for pin in pins(lock) if in_image(pin.marker)]
 
 
 def page(listed: list[tuple[Pin, str]]) -> str:
-    """Write the list as a page of the documentation."""
+    """Return the list as a page of the documentation."""
     return _HEAD + "".join(f"| {pin.name} | {pin.version} | {what} |\n" for pin, what in listed)
 
 
 def main(arguments: list[str]) -> int:
-    """List them, and say which were not agreed to."""
+    """Write the list, and report packages that are not allowed; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lock", type=Path, help="a requirements lock, installed here")
     parser.add_argument("page", type=Path, help="where the list goes")

@@ -1,4 +1,4 @@
-"""What a requirements lock pins."""
+"""The pins of a requirements lock."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _PIN = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)"
     r"(?: ; (?P<marker>.+?))?(?P<hashes>(?: +--hash=sha256:[0-9a-f]{64})+)"
 )
-# Where the image runs. A fixed place, so that every machine makes the same of the same lock.
+# The platform of the image, as a constant, so that every machine reads a lock in the same way.
 _IMAGE = {
     "implementation_name": "cpython",
     "implementation_version": "3.11.2",
@@ -28,7 +28,7 @@ _IMAGE = {
 
 @dataclass(frozen=True)
 class Pin:
-    """One version of one package, and the digests of the files it may come in."""
+    """One version of one package, and the digests of its files."""
 
     name: str
     version: str
@@ -37,14 +37,14 @@ class Pin:
 
 
 def in_image(marker: Marker | str | None, extra: str = "") -> bool:
-    """Tell whether a marker holds where the image runs."""
+    """Return whether a marker is true in the image."""
     if marker is None:
         return True
     return Marker(str(marker)).evaluate({**_IMAGE, "extra": extra})
 
 
 def pins(lock: Path) -> tuple[Pin, ...]:
-    """Read a lock in its order; to have no line is an error, or one that is no pin with hashes."""
+    """Return the pins of a lock in order; raise if there are none, or one has no hashes."""
     text = lock.read_text("utf-8").replace("\\\n", " ")
     lines = [line.strip() for line in text.splitlines()]
     return _read([line for line in lines if line and not line.startswith("#")], lock)

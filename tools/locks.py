@@ -1,7 +1,7 @@
-"""Check that the locks are complete, unmodified, described, and made from pyproject.toml as it is.
+"""Checks that the locks are complete, unmodified, and made from the current pyproject.toml.
 
-`make locks` records a digest of each lock and of what it was resolved from; comparing needs no
-network and no installed package.
+`make locks` records a digest of each lock and of its inputs; the comparison needs no network and no
+installed package.
 """
 
 import argparse
@@ -26,7 +26,7 @@ LOCK_DIGEST = "chutes-autopilot:locks/runtime.txt:sha256"
 
 
 def asked_for(pyproject: str) -> str:
-    """Digest what decides a resolution, so that other edits of pyproject.toml need no new lock."""
+    """Return a digest of the inputs of a resolution, a part of pyproject.toml."""
     read = tomllib.loads(pyproject)
     project = read["project"]
     wanted = ("dependencies", "optional-dependencies", "requires-python")
@@ -35,7 +35,7 @@ def asked_for(pyproject: str) -> str:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Digest the inputs and those locks that are there."""
+    """Return digests of the inputs and of the existing locks."""
     found = {ASKED: asked_for((root / ASKED).read_text("utf-8"))}
     for name in LOCKS:
         if (root / name).is_file():
@@ -44,7 +44,7 @@ def digests(root: Path) -> dict[str, str]:
 
 
 def described(root: Path) -> str | None:
-    """Give the digest of the lock that the bill of materials was made from."""
+    """Return the digest of the lock in the bill of materials."""
     try:
         stated = json.loads((root / SBOM).read_text("utf-8"))["metadata"]["properties"]
         return {str(each["name"]): str(each["value"]) for each in stated}.get(LOCK_DIGEST)
@@ -53,7 +53,7 @@ def described(root: Path) -> str | None:
 
 
 def complaints(root: Path) -> list[str]:
-    """Say in a line each what is missing or was modified."""
+    """Return a line for each missing or modified file."""
     now = digests(root)
     said = [
         f"{name} is missing: restore it, or run `make locks`" for name in LOCKS if name not in now
@@ -77,7 +77,7 @@ def complaints(root: Path) -> list[str]:
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
-    """Compare, or with --record write down what is there; 1 when something is wrong."""
+    """Compare, or with --record write the digests; return 1 on a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true", help="the locks were made anew")
     if parser.parse_args(arguments).record:

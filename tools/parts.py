@@ -1,4 +1,4 @@
-"""The parts of a command, each a target of the Makefile: run side by side, with the time of each.
+"""The parts of a command, each a target of the Makefile, run concurrently and timed.
 
 `python -m tools.parts [--jobs N] PART ...` starts the parts in the given order, prints the output
 of each when it ends, and at the end a line for each part. Exit status: 0, or 1 if any part failed.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A part that ended: what it printed, its exit status, and how long it took."""
+    """A finished part: its output, exit status, and duration."""
 
     part: str
     output: str
@@ -31,7 +31,7 @@ class Done:
 
 
 def make(part: str) -> Done:
-    """Run one target; no flags of a make around this one reach it."""
+    """Run one target, without the flags of an enclosing make."""
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     started = time.monotonic()
     done = subprocess.run(
@@ -47,7 +47,7 @@ def make(part: str) -> Done:
 
 
 def run(parts: Iterable[str], jobs: int, runner: Callable[[str], Done] = make) -> list[Done]:
-    """Run the parts, so many at a time, and print each as it ends."""
+    """Run the parts, at most `jobs` at a time, and print each as it ends."""
     ended = []
     with ThreadPoolExecutor(jobs) as pool:
         for future in as_completed([pool.submit(runner, part) for part in parts]):
@@ -58,7 +58,7 @@ def run(parts: Iterable[str], jobs: int, runner: Callable[[str], Done] = make) -
 
 
 def main(arguments: list[str], runner: Callable[[str], Done] = make) -> int:
-    """Run the parts, and print their times."""
+    """Run the parts, and print their times; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.parts", description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="at a time [%(default)s]")
     parser.add_argument("parts", nargs="+", metavar="PART")

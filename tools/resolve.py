@@ -1,7 +1,7 @@
-"""The resolution behind `make locks`: every file of `locks/`, from what pyproject.toml asks for.
+"""The resolution behind `make locks`: every file of `locks/`, from pyproject.toml.
 
-A lock that stands on another one includes it by `-r` and pins only what comes on top, so that no
-package is pinned in two files that are installed together.
+A lock that extends another one includes it by `-r` and pins additional packages only, so that no
+package is pinned in two files of one environment.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _UV: Final = (
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--no-header"),
     *("--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-annotate"),
 )
-# A pin, and the lines with its hashes.
+# Matches a pin and the lines with its hashes.
 _PIN: Final = re.compile(r"^\S.*(?:\n .*)*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """One file: what it is resolved from, what it stands on, and whose versions it takes over."""
+    """A lock, with its inputs, the lock that it extends, and the one whose versions it adopts."""
 
     name: str
     asked: tuple[str, ...]
@@ -39,7 +39,7 @@ WANTED: Final = (
     Lock("runtime", ("pyproject.toml",)),
     Lock("tracing", ("--extra=otel", "pyproject.toml"), on="runtime"),
     Lock("development", ("--group=dev", "--extra=otel", "pyproject.toml"), on="tracing"),
-    # The image's build stage installs nothing but the build backend.
+    # The image's build stage installs the build backend only.
     Lock("build", ("--group=build",), like="development"),
     # LiteLLM caps the versions of openai, websockets and others.
     Lock("litellm", ("--group=litellm",)),
@@ -47,13 +47,13 @@ WANTED: Final = (
 
 
 def blocks(text: str) -> list[str]:
-    """Return the pins of a lock, each with its hashes; comments and includes are none."""
+    """Return the pins of a lock, each with its hashes, without comments and includes."""
     found = (each.group().rstrip("\n") for each in _PIN.finditer(text))
     return [each for each in found if not each.startswith(("#", "-"))]
 
 
 def included(name: str | None, folder: Path = LOCKS) -> list[str]:
-    """Return all pins that installing a lock comes to."""
+    """Return all pins of a lock, including those of the locks that it extends."""
     if name is None or not (path := folder / f"{name}.txt").exists():
         return []
     text = path.read_text("utf-8")
@@ -62,7 +62,7 @@ def included(name: str | None, folder: Path = LOCKS) -> list[str]:
 
 
 def layered(lock: Lock, resolved: str, folder: Path = LOCKS) -> str:
-    """Return the text of a lock, without what the lock below it pins already."""
+    """Return the text of a lock without the pins of the lock that it extends."""
     below = set(included(lock.on, folder))
     pins = [each for each in blocks(resolved) if each not in below]
     include = f"-r {lock.on}.txt\n" if lock.on else ""
@@ -70,7 +70,7 @@ def layered(lock: Lock, resolved: str, folder: Path = LOCKS) -> str:
 
 
 def resolve(lock: Lock, options: list[str], uv: Path) -> None:
-    """Resolve one lock; versions stay as they are unless the options say otherwise."""
+    """Resolve one lock; versions change only if the options say so."""
     with TemporaryDirectory() as scratch:
         output, below = Path(scratch, "resolved.txt"), Path(scratch, "below.txt")
         output.write_text("".join(f"{each}\n" for each in included(lock.name)), "utf-8")
@@ -84,7 +84,7 @@ def resolve(lock: Lock, options: list[str], uv: Path) -> None:
 
 
 def main(options: list[str]) -> int:
-    """Resolve all of them in their order; the options go to uv."""
+    """Resolve all locks in order; the options are passed to uv."""
     for lock in WANTED:
         try:
             resolve(lock, options, Path(sys.executable).with_name("uv"))

@@ -1,7 +1,7 @@
-"""Writes what the image installs as a CycloneDX document: digests, licences, what needs what.
+"""Writes a CycloneDX document of the packages in the image: digests, licences, dependencies.
 
-It is made from locks/runtime.txt, and from the metadata of those versions as installed here.
-Nothing in it depends on time, machine or run, so that one lock gives one document.
+Its inputs are locks/runtime.txt and the metadata of those versions as installed here. It depends on
+no time or machine, so that one lock gives one document.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tools.locks import LOCK_DIGEST, ROOT, SBOM
 
 
 def document(root: Path = ROOT) -> str:
-    """Describe the lock of a checkout."""
+    """Return the document for the lock of a checkout."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     lock = root / "locks" / "runtime.txt"
     pinned = {pin.name: pin for pin in pins(lock) if in_image(pin.marker)}
@@ -74,7 +74,7 @@ def document(root: Path = ROOT) -> str:
 def dependencies(
     roots: Iterable[Requirement], requires: Callable[[str], Iterable[Requirement]]
 ) -> defaultdict[str, set[str]]:
-    """Follow what each package asks for, extras included; the name of the root is empty."""
+    """Return the dependencies of each package, extras included; the root has an empty name."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     todo = [("", "", each) for each in roots]
     seen = set()
@@ -96,7 +96,7 @@ def _purl(name: str, version: str) -> str:
 
 
 def licence(stated: str) -> list[dict[str, Any]]:
-    """Put a licence as CycloneDX does: as one of SPDX, as an expression of these, or as words."""
+    """Return a licence for CycloneDX: an SPDX id, an SPDX expression, or words."""
     if stated == UNSTATED:
         return []
     declared = {"acknowledgement": "declared"}
@@ -129,7 +129,7 @@ def _component(pin: Pin) -> dict[str, Any]:
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
-    """Write it."""
+    """Write the document; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", default=ROOT / SBOM, help="where it goes")
     asked = parser.parse_args(arguments)

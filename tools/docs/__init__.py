@@ -1,1 +1,1 @@
-"""What of the documentation is made from the code, and the check of the built site."""
+"""The generated parts of the documentation, and the check of the built site."""

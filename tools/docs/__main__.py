@@ -1,4 +1,4 @@
-"""``python -m tools.docs FOLDER``: look at every link of the built site; status 1 if any is bad."""
+"""``python -m tools.docs FOLDER``: checks the links of the built site; exits with 1 on an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.docs.site import problems
 
 
 def main(folder: Path) -> int:
-    """Print what is wrong; the exit status."""
+    """Print the errors; return the exit status."""
     pages = len(list(folder.rglob("*.html")))
     found = list(problems(folder))
     print(*found, sep="\n", end="\n" if found else "")

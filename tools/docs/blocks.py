@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-# What `sh`, `python`, `dotenv` and `json` blocks say is tried; the others are only to be looked at.
+# Tests run the `sh`, `python`, `dotenv` and `json` blocks; other languages are only displayed.
 LANGUAGES: Final = frozenset({"sh", "python", "dotenv", "json", "text", "console"})
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# The tests of the recipes try its blocks.
+# The tests of the recipes run the blocks of this page.
 RECIPES: Final = ROOT / "docs" / "recipes.md"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: where it begins, in what language, and what it says."""
+    """One block: its position, language and text."""
 
     where: str
     language: str
@@ -26,19 +26,19 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """All pages."""
+    """Return all pages."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language: str | None = None) -> Iterator[Block]:
-    """All blocks that are tried here, or those in one language."""
+    """Return all blocks that these tests run, or those in one language."""
     for path in pages():
         if path != RECIPES:
             yield from blocks_of(path, language)
 
 
 def blocks_of(path: Path, language: str | None = None) -> Iterator[Block]:
-    """The blocks of one page."""
+    """Return the blocks of one page."""
     text = path.read_text("utf-8")
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start()) + 1

@@ -1,4 +1,4 @@
-"""Which versions of the clients the recipes were tried with, and by whom."""
+"""The versions of the clients with which the recipes were tested, and how."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UnpinnedError(Exception):
 
 
 def clients() -> str:
-    """The clients, their versions, and how each was tried."""
+    """Return a table of the clients, their versions, and how each was tested."""
     python = dict(_PINNED.findall(PYTHON_LOCK.read_text()))
     packages = json.loads(_NODE_LOCK.read_text())["packages"]
     node = {name: packages.get(f"node_modules/{name}", {}).get("version") for name in _NODE}

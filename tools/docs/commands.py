@@ -1,4 +1,4 @@
-"""The help of the `autopilot` command, as it prints it."""
+"""The help of the `autopilot` command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autopilot.cli import entry
 
 
 def command_help() -> str:
-    """The help of the command and of each sub-command."""
+    """Return the help of the command and of each subcommand."""
     whole = entry.parser()
     (subs,) = (each for each in whole._actions if isinstance(each, argparse._SubParsersAction))
     parts = [

@@ -1,4 +1,4 @@
-"""The worked example of "How it decides": numbers made up, everything else computed."""
+"""The worked example of "How it decides": invented inputs, computed results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CATALOG: Final = Catalog.of(
 
 
 def ranking() -> tuple[Ranked, ...]:
-    """The example's ranking."""
+    """Return the example's ranking."""
     return rank(_LOADS, _CATALOG)
 
 
@@ -75,7 +75,7 @@ def loads() -> str:
 
 
 def scores() -> str:
-    """The ranking that follows from it."""
+    """Return the ranking as a table with its scores."""
     return table(
         ("", "model", "util", "free", "bonus", "penalty", "score"),
         (
@@ -94,7 +94,7 @@ def scores() -> str:
 
 
 def plans() -> str:
-    """The candidates of a few requests."""
+    """Return a table with the candidates of some requests."""
     snapshot = Snapshot(_CATALOG, ranking(), 0.0, 0.0)
     first = ranking()[0].name
     rows = (

@@ -1,4 +1,4 @@
-"""Hooks for mkdocs: fill pages from the code, and take the findings of `research` into the site."""
+"""Hooks for mkdocs: generated parts of pages, and the findings of `research` as pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FINDINGS = ("research/RELIABILITY.md", "research/COVERAGE_MATRIX.md")
 
 
 def on_config(config: Any) -> Any:
-    """Leave out pages of the navigation that are not written yet."""
+    """Remove pages from the navigation that do not exist."""
     docs = Path(config.docs_dir)
     there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
     config.nav = _written(config.nav, there | set(_FINDINGS))
@@ -20,7 +20,7 @@ def on_config(config: Any) -> Any:
 
 
 def _written(nav: list[Any], there: set[str]) -> list[Any]:
-    """The entries of a navigation whose pages are there."""
+    """Return the entries of a navigation whose pages exist."""
     kept: list[Any] = []
     for entry in nav:
         ((title, what),) = entry.items()
@@ -32,7 +32,7 @@ def _written(nav: list[Any], there: set[str]) -> list[Any]:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Take in the findings."""
+    """Add the findings to the site."""
     from mkdocs.structure.files import File
 
     for path in _FINDINGS:
@@ -41,7 +41,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Fill a page; in the repository the findings lie beside the pages, in the site below them."""
+    """Fill in a page, and adapt its links to the findings' place in the site."""
     if page.file.src_uri in _FINDINGS:
         return markdown
     return filled(markdown).replace("](../research/", "](research/")

@@ -1,4 +1,4 @@
-"""What stands for `{{ name }}` in a page of the documentation."""
+"""The text for each placeholder `{{ name }}` in a page of the documentation."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
 
 
 class UnknownPlaceError(Exception):
-    """A page asks for something that nothing makes."""
+    """A page contains an unknown placeholder."""
 
 
 def filled(markdown: str) -> str:
-    """A page with everything in it that is made from the code."""
+    """Return a page with all placeholders replaced."""
 
     def fill(place: re.Match[str]) -> str:
         if place[1] not in GENERATED:

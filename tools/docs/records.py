@@ -1,4 +1,4 @@
-"""What the documentation says of request records."""
+"""The documentation of request records."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _MEANINGS: Final = {
 
 
 class UndescribedError(Exception):
-    """Fields and descriptions are not the same."""
+    """Fields and descriptions do not match."""
 
 
 def record_fields() -> str:
-    """Every field of a record."""
+    """Return a table of every field of a record."""
     known = facts(_EXAMPLE)
     if known.keys() != _MEANINGS.keys():
         raise UndescribedError(", ".join(sorted(known.keys() ^ _MEANINGS.keys())))
@@ -60,5 +60,5 @@ def record_fields() -> str:
 
 
 def record_lines() -> str:
-    """One record in both formats."""
+    """Return one record in both formats."""
     return f"```text\n{text_of(_EXAMPLE, _MOMENT)}```\n\n```json\n{json_of(_EXAMPLE, _MOMENT)}```"

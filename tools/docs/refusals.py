@@ -1,4 +1,4 @@
-"""Every `RouterError` that the code can return, found by reading the source."""
+"""Every `RouterError` in the code, found by parsing the source."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _VARYING = "…"
 
 
 class UnreadableError(Exception):
-    """A refusal whose status or code is not written in its module: the page would lack it."""
+    """A status or code that is not a literal, so that the page would lack the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One place that makes a refusal; what varies in its message is an ellipsis."""
+    """One expression that creates an error; an ellipsis replaces variable parts of its message."""
 
     status: int
     code: str
@@ -25,7 +25,7 @@ class Said:
 
 
 def said() -> list[Said]:
-    """All of them, by file."""
+    """Return all of them, by file."""
     return [each for path in sorted(_CODE.rglob("*.py")) for each in _made_in(path)]
 
 
@@ -59,7 +59,7 @@ def _constant(node: ast.expr | None, texts: dict[str, ast.expr]) -> object:
 
 
 def _text(node: ast.expr | None, texts: dict[str, ast.expr]) -> str:
-    """A message as far as it is known before it is sent."""
+    """Return the constant parts of a message."""
     match node:
         case ast.Constant(value=str(text)):
             return text

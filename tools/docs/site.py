@@ -1,4 +1,4 @@
-"""Whether a built site holds together: links lead somewhere, nothing is loaded from outside."""
+"""Check of a built site: links have targets, and no resource is loaded from another site."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _FETCHED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "link": "href"}
-# Named, and never fetched by a browser.
+# Attributes with URLs that browsers do not fetch.
 _NAMES = frozenset({"canonical", "next", "prev"})
 _IN_STYLES = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s;]+)""")
 
 
 class Page(HTMLParser):
-    """The links, anchors and parts of one page."""
+    """The links, anchors and resources of one page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def problems(folder: Path) -> Iterator[str]:
     pages = {path: Page(path.read_text("utf-8")) for path in sorted(folder.rglob("*.html"))}
     for path, page in pages.items():
         name = path.relative_to(folder)
-        if name.name == "404.html":  # its links are made for a server's root
+        if name.name == "404.html":  # its links are relative to the server's root
             continue
         for link in page.links:
             if not _is_outside(link) and not _leads_somewhere(link, path, pages):
@@ -59,7 +59,7 @@ def _is_outside(link: str) -> bool:
 
 
 def _target(link: str, path: Path) -> Path:
-    """The file that a relative link on a page means."""
+    """Return the file that a relative link refers to."""
     named = unquote(urlsplit(link).path)
     return (path.parent / named).resolve() if named else path.resolve()
 

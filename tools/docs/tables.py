@@ -1,6 +1,6 @@
-"""Tables of the documentation, made from the code that they are about.
+"""Tables of the documentation, generated from the code.
 
-Each function gives the Markdown that stands for its name in a page.
+Each function returns the Markdown for the placeholder of its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tools.docs.refusals import Said, said
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; what stands between bars in a cell stays in its cell."""
+    """Return a Markdown table; bars within cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
         f"| {' | '.join(each.replace('|', '&#124;') for each in row)} |" for row in lines
@@ -29,12 +29,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """Text as code; nothing as a dash."""
+    """Return a text as code, and an empty one as a dash."""
     return f"`{text}`" if text else "–"
 
 
 def settings() -> str:
-    """Every setting, each under a heading of its own."""
+    """Return every setting with a heading of its own."""
     return "\n\n".join(
         f"## `{each.name}`\n\n{each.help}\n\n"
         f"Values: {each.kind.expected}. Default: {code(each.default)}. {_changes(each)}"
@@ -48,12 +48,12 @@ def _changes(setting: Setting) -> str:
 
 
 def live_settings() -> str:
-    """The names of the settings that can change while the router runs."""
+    """Return the names of the settings that can change at run time."""
     return ", ".join(f"[`{each.name}`](settings.md#{each.field})" for each in DECLARED if each.live)
 
 
 def refusals() -> str:
-    """Every error that the router makes itself."""
+    """Return a table of every error that the router creates itself."""
     by_code: dict[str, list[Said]] = {}
     for each in said():
         by_code.setdefault(each.code, []).append(each)
@@ -113,7 +113,7 @@ def _policies(row: retry_policy.Row) -> str:
 
 
 def failures_without_a_response() -> str:
-    """The other reasons to turn to the next candidate."""
+    """Return the failover reasons without a response."""
     without_a_response = set(FailureReason) - {row.reason for row in retry_policy._TABLE}
     return ", ".join(f"`{reason}`" for reason in sorted(without_a_response))
 
@@ -124,7 +124,7 @@ def outcomes() -> str:
 
 
 def metrics() -> str:
-    """Every metric, as a router that was just built would show it."""
+    """Return every metric, as exported by a new router."""
     from autopilot.service.lifecycle import AutopilotService
 
     reactor: Any = MemoryReactorClock()

@@ -1,1 +1,1 @@
-"""What must not be in the repository: secrets, and files that a run leaves behind."""
+"""Checks for secrets and for generated files in the repository."""

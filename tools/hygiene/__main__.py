@@ -1,7 +1,7 @@
-"""`make secrets`: looks for secrets in the working tree, in the whole history and in its messages.
+"""`make secrets`: searches the working tree, the history and its messages for secrets.
 
-Exit status: 0 nothing new, 1 something that may be a secret, 2 no answer. With --record what was
-done and found goes to logs/secrets.md.
+Exit status: 0 nothing new, 1 a possible secret, 2 the scan failed. With --record the scan and its
+results are written to logs/secrets.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ tools/hygiene/baseline.json with rule, file, digest and reason."""
 
 
 def main(arguments: list[str]) -> int:
-    """Scan and tell; never the secret itself."""
+    """Scan and report, without the secrets themselves; return the exit status."""
     try:
         scanner, baseline = Scanner(GITLEAKS), Baseline()
         done = _scan(scanner)

@@ -1,4 +1,4 @@
-"""What gitleaks finds, without the secret itself; and which of it is known."""
+"""Findings of gitleaks without the secrets themselves, and the baseline of known ones."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MEMBERS = {"rule", "file", "digest", "reason"}
 
 
 class BaselineError(Exception):
-    """The list of what is known cannot be used."""
+    """The baseline is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A text that looks like a secret. ``digest`` stands for it and tells nothing of it.
+    """A text that looks like a secret; ``digest`` identifies it without revealing it.
 
-    ``commit`` is empty for what is in the working tree.
+    ``commit`` is empty for the working tree.
     """
 
     rule: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def of_report(report: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
-    """The findings in a report of gitleaks that is not redacted."""
+    """Return the findings in an unredacted report of gitleaks."""
     return tuple(
         Finding(
             rule=each["RuleID"],
@@ -52,10 +52,10 @@ def of_report(report: Iterable[dict[str, Any]]) -> tuple[Finding, ...]:
 
 
 class Baseline:
-    """Texts that look like secrets and are none, each in one file and with a reason.
+    """Texts that only look like secrets, each in one file and with a reason.
 
-    Neither lines nor commits: a text stays the same when what stands around it changes, and in
-    a repository whose history was rewritten.
+    Entries name neither lines nor commits, so they survive edits around the text and a rewritten
+    history.
     """
 
     def __init__(self, path: Path = BASELINE) -> None:

@@ -1,4 +1,4 @@
-"""What a run left behind: git must not see it, and `make clean` must find it.
+"""Files that a run left behind: git must ignore them, and `make clean` must remove them.
 
 `python -m tools.hygiene.left` is the last step of CI. Exit status: 0, or 1 with the paths.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tools.hygiene.scan import ROOT, is_repository
 
-# A person's own, which no run makes and none removes.
+# Files of a developer, which no run creates or removes.
 _KEPT = (".env",)
 
 
@@ -60,7 +60,7 @@ def _status(root: Path, *options: str) -> list[str]:
 
 
 def main(root: Path = ROOT) -> int:
-    """Look, and tell."""
+    """Check and report; return the exit status."""
     if not is_repository(root):
         print("no git repository: there is no record of what was here before")
         return 0

@@ -1,4 +1,4 @@
-"""logs/secrets.md: when was looked, with what, and what came of it."""
+"""logs/secrets.md: the time, the tool and the result of a scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans of a repository by gitleaks: what is in it now, all that ever was, and what commits say."""
+"""Scans of a repository by gitleaks: its files, its history, and the messages of commits."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 from tools.hygiene.findings import Finding, of_report
 
 ROOT = Path(__file__).resolve().parents[2]
-# Beside the interpreter that has the rest of locks/development.txt.
+# In the same environment as the other packages of locks/development.txt.
 GITLEAKS = Path(sys.executable).with_name("gitleaks")
 CONFIG = ROOT / ".gitleaks.toml"
-# Where there is no git to say what belongs to the project.
+# Used without git, which would list the files of the project.
 _NOT_OURS = {".venv", "build", "dist", "node_modules", "__pycache__"}
 
 
 class ScanError(Exception):
-    """The scan gave no result, which differs from finding nothing."""
+    """The scan failed, which differs from finding nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What was looked at, in words, and what was found there."""
+    """What was scanned, as text, and the findings."""
 
     what: str
     findings: tuple[Finding, ...]
@@ -47,7 +47,7 @@ class Scanner:
         return self._run(["version"], ROOT).strip()
 
     def tree(self, root: Path) -> Scanned:
-        """The files as they are: tracked, and not tracked but not ignored either."""
+        """Scan the files: tracked ones, and untracked ones that are not ignored."""
         names = _files(root)
         with tempfile.TemporaryDirectory() as copy:
             for name in names:
@@ -59,7 +59,7 @@ class Scanner:
         return Scanned(f"working tree: {len(names)} files", found)
 
     def history(self, root: Path) -> Scanned:
-        """Every change of every commit that any name leads to."""
+        """Scan all changes of all commits that any reference reaches."""
         found = self._report(["git", "--log-opts=--all", "."], root)
         what = f"history: {_git(root, 'rev-list', '--all', '--count')} commits"
         if _git(root, "rev-parse", "--is-shallow-repository") == "true":
@@ -75,11 +75,12 @@ class Scanner:
         return Scanned("messages of commits and tags", self._report(["stdin"], root, text))
 
     def _report(self, command: Sequence[str], folder: Path, text: str = "") -> tuple[Finding, ...]:
-        """The report never becomes a file: the secrets are in it."""
+        """Run gitleaks and return its report, which no file may contain: it has the secrets."""
         options = (
             *("--config", str(self._config), "--no-banner", "--log-level=error"),
             *("--report-format=json", "--report-path=-", "--exit-code=0"),
-            "--ignore-gitleaks-allow",  # an exception is one of the baseline, or none
+            # no comment in a file may suppress a finding; only the baseline can
+            "--ignore-gitleaks-allow",
         )
         written = self._run([*command, *options], folder, text)
         try:

@@ -1,1 +1,1 @@
-"""Images built without Docker: can that be done here, how do they run, and are two of them one."""
+"""Images without Docker: requirements, execution and comparison."""

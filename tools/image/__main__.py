@@ -1,7 +1,7 @@
 """`make image-check`: builds the image of this commit twice, and compares the two file by file.
 
-Neither build knows anything of the other: each has its own copy of the commit, its own storage, its
-own base, and its own ways (umask, time zone, language, folder), which must not show in the image.
+The builds are independent: each has its own copy of the commit, storage and base image, and another
+environment (umask, time zone, language, folder), which must not affect the image.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """What a builder's machine is like."""
+class Environment:
+    """The environment of a builder."""
 
     folder: str
     umask: int
@@ -30,18 +30,20 @@ class Ways:
 
 
 WAYS = (
-    Ways("one", 0o022, "UTC", "C.UTF-8"),
-    Ways("another/one", 0o077, "Asia/Kathmandu", "C"),
+    Environment("one", 0o022, "UTC", "C.UTF-8"),
+    Environment("another/one", 0o077, "Asia/Kathmandu", "C"),
 )
 
 
 def main() -> int:
-    """Build, compare, tell; 1 when there is a difference, 2 when there is no image to compare."""
+    """Build, compare and report; return 1 if the images differ, 2 if one was not built."""
     if _git("status", "--porcelain"):
         print("what is not committed is not part of what is compared", flush=True)
     with tempfile.TemporaryDirectory(prefix="image-check-") as work:
         try:
-            one, other = (_built(Path(work, ways.folder), ways) for ways in WAYS)
+            one, other = (
+                _built(Path(work, environment.folder), environment) for environment in WAYS
+            )
         except subprocess.CalledProcessError as error:
             print(f"image-check: the build ended with status {error.returncode}", file=sys.stderr)
             return 2
@@ -55,23 +57,23 @@ def main() -> int:
     return 0
 
 
-def _built(work: Path, ways: Ways) -> Image:
-    """The image that these ways give."""
+def _built(work: Path, environment: Environment) -> Image:
+    """Return the image that is built in this environment."""
     source = work / "source"
-    os.umask(ways.umask)
+    os.umask(environment.umask)
     source.mkdir(parents=True)
     tree = subprocess.Popen(["git", "archive", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE)
-    # Without --no-same-permissions the umask would not count: this is root.
+    # As root, tar would otherwise restore the permissions and hide the umask.
     subprocess.run(
         ["tar", "-x", "--no-same-permissions"], cwd=source, stdin=tree.stdout, check=True
     )
     made = {
-        "FORMAT": "oci",  # Docker's carries the name of a container that was there for the build
-        "LANG": ways.language,
+        "FORMAT": "oci",  # Docker's configuration contains the name of a container of the build.
+        "LANG": environment.language,
         "PYTHON": sys.executable,
         "REVISION": _git("rev-parse", "HEAD"),
         "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct"),
-        "TZ": ways.timezone,
+        "TZ": environment.timezone,
         "WORK": str(work / "made"),
     }
     subprocess.run(["sh", "deploy/image/build.sh"], cwd=source, env=os.environ | made, check=True)

@@ -1,8 +1,6 @@
 """Whether an image can be built and run here without Docker.
 
-`python -m tools.image.able` tells.
-
-Exit status: 0 it can, 1 it cannot.
+`python -m tools.image.able` exits with 0 if it can, and with 1 and a message if it cannot.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ def obstacle() -> str | None:
 
 
 def _smallest(root: Path) -> None:
-    """A root filesystem with one program, and what that needs."""
+    """Create a root filesystem with one program and its libraries."""
     loads = subprocess.run(["ldd", _PROGRAM], capture_output=True, text=True, check=False).stdout
     for path in {_PROGRAM, *re.findall(r"(/\S+) \(", loads)}:
         copy = root / path[1:]
@@ -61,7 +59,7 @@ def _smallest(root: Path) -> None:
 
 
 def main() -> int:
-    """Say so."""
+    """Print the obstacle, if any; return the exit status."""
     reason = obstacle()
     if reason is not None:
         print(f"the image is neither built nor run here: {reason}")

@@ -1,4 +1,4 @@
-"""Images as their archives have them: a configuration, and layers of entries."""
+"""Images in archives: a configuration, and layers of entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a layer says of one path. ``content`` is the SHA-256 of a file's bytes."""
+    """A path in a layer. ``content`` is the SHA-256 of a file's bytes."""
 
     path: str
     kind: str
@@ -32,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The entries of a layer in their order; ``digest`` is the SHA-256 of all of its bytes."""
+    """The entries of a layer in order; ``digest`` is the SHA-256 of the whole layer."""
 
     digest: str
     entries: tuple[Entry, ...]
@@ -40,33 +40,33 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What is run, and how."""
+    """The configuration and the layers of an image."""
 
     config: dict[str, Any]
     layers: tuple[Layer, ...]
 
 
 def read(archive: Path) -> Image:
-    """The image in an archive, of Docker's format or OCI's."""
+    """Return the image in an archive of Docker's format or OCI's."""
     with tarfile.open(archive) as outer:
         config, names = _contents(outer)
         return Image(config, tuple(_layer(outer, name) for name in names))
 
 
 def configuration(archive: Path) -> dict[str, Any]:
-    """Only what the image says of itself: ``config`` has its user, command and health check."""
+    """Return the configuration only; ``config`` has user, command and health check."""
     with tarfile.open(archive) as outer:
         return _contents(outer)[0]
 
 
 def layer_sizes(archive: Path) -> list[int]:
-    """The bytes of each layer from the lowest up, not compressed."""
+    """Return the uncompressed sizes of the layers, the lowest first."""
     with tarfile.open(archive) as outer:
         return [_size(outer, name) for name in _contents(outer)[1]]
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Make the image's root filesystem, as root, in an empty folder."""
+    """Create the image's root filesystem, as root, in an empty folder."""
     with tarfile.open(archive) as outer:
         for name in _contents(outer)[1]:
             with _uncompressed(outer, name) as layer, tarfile.open(fileobj=layer) as inner:
@@ -74,7 +74,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _lay(layer: tarfile.TarFile, folder: Path) -> None:
-    """One layer over those below: an entry that starts with ``.wh.`` says what is gone."""
+    """Apply one layer; an entry that starts with ``.wh.`` deletes a file."""
     for member in layer:
         path = Path(member.name)
         if path.name.startswith(".wh."):
@@ -96,7 +96,7 @@ def _remove(path: Path) -> None:
 
 
 def _contents(outer: tarfile.TarFile) -> tuple[dict[str, Any], list[str]]:
-    """The configuration, and the names of the layers from the lowest up."""
+    """Return the configuration, and the names of the layers, the lowest first."""
     if "index.json" not in outer.getnames():
         (manifest,) = _json(outer, "manifest.json")
         return _json(outer, manifest["Config"]), list(manifest["Layers"])
@@ -124,7 +124,7 @@ def _member(outer: tarfile.TarFile, name: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _uncompressed(outer: tarfile.TarFile, name: str) -> Iterator[IO[bytes]]:
-    """A layer's tar: OCI's may be compressed."""
+    """Return a layer as an uncompressed tar; OCI's may be compressed."""
     with _member(outer, name) as file:
         compressed = file.read(2) == _GZIP
         file.seek(0)

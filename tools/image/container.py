@@ -1,4 +1,4 @@
-"""An image's root filesystem run by runc, with fewer rights than any engine would give it."""
+"""Runs an image's root filesystem with runc, with fewer rights than any engine gives."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _DEV = {
 
 
 def bundle(folder: Path, root: Path, image: Mapping[str, Any], **variables: str) -> None:
-    """Return the configuration for runc: the command as its user, nothing writable but ``/dev``.
+    """Return the configuration for runc: the image's command and user, and only ``/dev`` writable.
 
-    It shares the network of this machine, so that the stand-in for the platform can be reached.
+    The container shares the network of this machine, so that it can connect to the stub.
     """
     user, _, group = image["User"].partition(":")
     process = {
@@ -49,7 +49,7 @@ def bundle(folder: Path, root: Path, image: Mapping[str, Any], **variables: str)
 
 
 def run_command(folder: Path, name: str) -> tuple[str, ...]:
-    """The command that runs a bundle as this container; it hands on signals and the status."""
+    """Return the command that runs a bundle; it forwards signals and returns the exit status."""
     return (*_runc(folder), "run", "--bundle", str(folder), name)
 
 

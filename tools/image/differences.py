@@ -1,4 +1,4 @@
-"""The first difference between two images, in words."""
+"""The first difference between two images, as text."""
 
 from __future__ import annotations
 
