@@ -114,7 +114,7 @@ def read_request_headers(fields: Sequence[Field]) -> RequestHeaders:
     named: dict[bytes, list[bytes]] = {}
     lines: list[bytes] = []
     for name, value in fields:
-        # `classify`, inlined: this loop runs for every field of every request.
+        # An inline copy of `classify`: this loop runs for every field of every request.
         kind = _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
         lower = kind.lower
         if lower in named:

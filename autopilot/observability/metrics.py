@@ -169,7 +169,7 @@ class Metrics:
             if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
                 model = _OTHER
             selections[model, status] += 1
-        # `Histogram.observe`, inlined: it would cost each request three calls.
+        # An inline copy of `Histogram.observe`, which saves three calls per request.
         if record.ttfb_ms is not None:
             histogram, value = self._first_byte, record.ttfb_ms / 1000.0
             histogram.counts[bisect_left(histogram.bounds, value)] += 1

@@ -63,7 +63,7 @@ def meaning(event: Event, dialect: Dialect) -> Meaning:
     value = value_of(event.data)
     if not isinstance(value, dict):
         return Meaning.EMPTY
-    if value.get("error") or value.get("object") == "error":  # `_reports_error`, inlined
+    if value.get("error") or value.get("object") == "error":  # as `_reports_error`
         return Meaning.ERROR
     return _READERS[dialect](value)
 

@@ -199,7 +199,7 @@ class Channel(HTTPChannel):
 
     def _handle(self, request: ArrivedRequest) -> None:
         self._handlingRequest = True
-        self.deadline.due = inf  # `Deadline.rest`, inlined, while the request is handled
+        self.deadline.due = inf  # as `Deadline.rest`, without a call
         self.persistent = request.persistent and not self.site.draining
         endpoint = self.site.endpoints.get(request.path)
         try:
