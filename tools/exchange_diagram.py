@@ -171,8 +171,8 @@ def _opening() -> Iterator[str]:
     yield (
         '<desc id="desc">A state diagram. An exchange goes from planned to attempting, then'
         " through reading, holding, pausing and further attempts to streaming and over. Arrows"
-        " carry the inputs that may lead from state to state; below, each state's inputs and their steps"
-        " are listed.</desc>"
+        " carry the inputs that may lead from state to state; below, each state's inputs and"
+        " their steps are listed.</desc>"
     )
     yield f"<style>\n{_STYLE}\n</style>"
     yield (
