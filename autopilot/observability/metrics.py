@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
 from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector
-from autopilot.observability.records import Outcome, RequestRecord
+from autopilot.observability.records import (
+    BROKEN,
+    CLIENT_LEFT,
+    OWN_ERRORS,
+    RequestRecord,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -27,9 +32,6 @@ _OTHER = "other"
 # Series by model and status. A catalog has some dozens of models; one that keeps changing must not
 # fill the memory.
 _MOST_SELECTIONS = 2000
-# The router responded with its own error.
-_OWN_ERRORS = frozenset({Outcome.REFUSED, Outcome.FAILED})
-_CLIENT_LEFT = frozenset({Outcome.CLIENT_GONE, Outcome.CLIENT_STALLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Metrics:
         self._requests.values[status,] += 1
         for failover in record.failovers:
             self._failovers.values[failover.reason,] += 1
-        if status and record.model is not None and record.outcome not in _OWN_ERRORS:
+        if status and record.model is not None and record.outcome not in OWN_ERRORS:
             model = record.model if record.model in known_models else _OTHER
             selections = self._selection.values
             if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
@@ -183,13 +185,12 @@ class Metrics:
             histogram.sum += record.attempts
         self._relayed.values[()] += record.bytes
         outcome = record.outcome
-        if outcome is Outcome.COMPLETED or outcome in _OWN_ERRORS:
-            if not record.terminated:
-                self._unterminated.values[()] += 1
-        elif outcome in _CLIENT_LEFT:
-            self._disconnects.values[()] += 1
-        else:
+        if outcome in BROKEN:
             self._interruptions.values[outcome,] += 1
+        elif outcome in CLIENT_LEFT:
+            self._disconnects.values[()] += 1
+        elif not record.terminated:
+            self._unterminated.values[()] += 1
 
     def rejected_head(self, status: int) -> None:
         """Count a request that was rejected before its head was complete and valid."""

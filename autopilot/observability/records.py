@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -12,9 +12,16 @@ from autopilot.routing.failure_reason import FailureReason
 
 
 class Outcome(StrEnum):
-    """How an exchange ended (contract §10)."""
+    """How an exchange ended (contract §10).
+
+    RELAYED_ERROR: the answer is the upstream's own error. REFUSED, FAILED: it is the router's;
+    a request is refused by its own fault or because the router has no room for it, and fails
+    because the upstream or the router failed. CLIENT_STALLED: the client read nothing for too long.
+    UPSTREAM_EMPTY: the answer said nothing. The others are responses that broke after commit.
+    """
 
     COMPLETED = "completed"
+    RELAYED_ERROR = "relayed_error"
     REFUSED = "refused"
     FAILED = "failed"
     CLIENT_GONE = "client_gone"
@@ -22,8 +29,40 @@ class Outcome(StrEnum):
     UPSTREAM_BROKEN = "upstream_broken"
     UPSTREAM_IDLE = "upstream_idle"
     UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_EMPTY = "upstream_empty"
     UPSTREAM_SPLICED = "upstream_spliced"
     SHUT_DOWN = "shut_down"
+
+
+FAILURES: Final = frozenset(Outcome) - {Outcome.COMPLETED}
+"""The outcomes that are no success: their records are always logged."""
+
+CLIENT_LEFT: Final = frozenset({Outcome.CLIENT_GONE, Outcome.CLIENT_STALLED})
+"""The outcomes for which the client is the cause."""
+
+OWN_ERRORS: Final = frozenset({Outcome.REFUSED, Outcome.FAILED})
+"""The outcomes with an error of the router as the response."""
+
+UPSTREAM_FAULTS: Final = frozenset(
+    {
+        Outcome.UPSTREAM_BROKEN,
+        Outcome.UPSTREAM_IDLE,
+        Outcome.UPSTREAM_ERROR,
+        Outcome.UPSTREAM_EMPTY,
+        Outcome.UPSTREAM_SPLICED,
+    }
+)
+"""The outcomes after commit for which the upstream is the cause."""
+
+BROKEN: Final = UPSTREAM_FAULTS | {Outcome.SHUT_DOWN}
+"""The outcomes of responses that did not end as they should have, though the client stayed."""
+
+_FAILED_STATUSES = (500, 502, 504)
+
+
+def own_error(status: int) -> Outcome:
+    """Return the outcome of a request whose response is an error of the router."""
+    return Outcome.FAILED if status in _FAILED_STATUSES else Outcome.REFUSED
 
 
 class Failover(Struct, frozen=True, gc=False):

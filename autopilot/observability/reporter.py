@@ -15,7 +15,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from autopilot.observability.logs import SHORT_MESSAGE
-from autopilot.observability.records import Outcome, RequestRecord, facts, reasons
+from autopilot.observability.records import FAILURES, RequestRecord, facts, reasons
 
 NAMESPACE = "autopilot.requests"
 
@@ -53,13 +53,8 @@ class Reporter:
 
     def report(self, record: RequestRecord) -> None:
         """Write the record, unless it is a success that the sample leaves out."""
-        quiet = (
-            record.outcome is Outcome.COMPLETED
-            and not record.failovers
-            and record.terminated
-            and (record.status or 0) < 400
-        )
-        if quiet and self._random() >= self.sample:
+        clean = record.outcome not in FAILURES and not record.failovers and record.terminated
+        if clean and self._random() >= self.sample:
             return
         self._write(record)
 

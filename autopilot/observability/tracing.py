@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvid
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from autopilot.observability.records import reasons
+from autopilot.observability.records import BROKEN, OWN_ERRORS, Outcome, reasons
 
 if TYPE_CHECKING:
     from autopilot.observability.log_rate_limit import FailureLog
@@ -28,8 +28,6 @@ _PARENT, _STATE = b"traceparent", b"tracestate"
 _PROVIDER: Final = "chutes"
 _OPERATIONS: Final = {b"/v1/completions": "text_completion"}
 _MAX_MODEL_NAME: Final = 256
-_CLIENT_LEFT: Final = frozenset({"client_gone", "client_stalled"})
-_NO_ERROR: Final = frozenset({"completed", "refused"}) | _CLIENT_LEFT
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -215,18 +213,21 @@ def parent(named: Mapping[bytes, Sequence[bytes]]) -> Context:
 def _error_type(record: RequestRecord) -> str | None:
     """Return the ``error.type`` of a request, or None.
 
-    A 5xx or a broken response is an error; a client that disconnects is not.
+    A 5xx or a broken response is an error; a client that disconnects is not. An outcome says more
+    than the status only where the status was sent before the failure.
     """
-    if record.outcome not in _NO_ERROR:
+    if record.outcome in BROKEN:
         return str(record.outcome)
     status = record.status
-    return str(status) if status is not None and status >= 500 else None
+    if status is not None and status >= 500:
+        return str(status)
+    return str(record.outcome) if record.outcome is Outcome.FAILED else None
 
 
 def _attributes(record: RequestRecord) -> dict[str, str | int | float | bool]:
     known: dict[str, str | int | float | bool | None] = {
         "http.response.status_code": record.status,
-        "gen_ai.response.model": record.model if record.outcome != "refused" else None,
+        "gen_ai.response.model": None if record.outcome in OWN_ERRORS else record.model,
         "gen_ai.response.time_to_first_chunk": None
         if record.ttfb_ms is None
         else record.ttfb_ms / 1000.0,

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import field_lines, sent_up
 from autopilot.observability.records import (
+    UPSTREAM_FAULTS,
     Failover,
     Outcome,
     RequestRecord,
     milliseconds,
+    own_error,
 )
 from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.commit import CommitDecision, commit_policy
@@ -60,14 +62,6 @@ if TYPE_CHECKING:
 MAX_DECIDING_BYTES = 65536
 # Records are kept and logged, and a client may send a name as long as its request allows.
 _LONGEST_NAME = 256
-_UPSTREAM_FAULTS = frozenset(
-    {
-        Outcome.UPSTREAM_BROKEN,
-        Outcome.UPSTREAM_IDLE,
-        Outcome.UPSTREAM_ERROR,
-        Outcome.UPSTREAM_SPLICED,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +277,7 @@ class Exchange(ExchangeMachine):
         """
         attempt = self._current
         if error.internal:
-            return self._refuse(INTERNAL, now, Outcome.FAILED)
+            return self._refuse(INTERNAL, now)
         if not error.stale:
             headless = attempt.response is None
             return self._fail(error.reason if headless else FailureReason.BROKEN_STREAM, now)
@@ -483,7 +477,8 @@ class Exchange(ExchangeMachine):
                 tables.ended(model, attempt.first_content, 0, 0.0, now)
         self._response.whole(committed, body)
         self._responded = True
-        return self._conclude(_COMPLETED, now, sent=len(body))
+        outcome = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR
+        return self._conclude(outcome, now, sent=len(body))
 
     def _committed_head(
         self, attempt: Attempt, head: ResponseHead, now: float, *, rechunk: bool
@@ -515,13 +510,13 @@ class Exchange(ExchangeMachine):
         """Return what to say of the failed attempts; under a direct name nothing."""
         return None if self._plan.mode is DIRECT else tried_models(self._failovers)
 
-    def _refuse(self, error: RouterError, now: float, outcome: Outcome = Outcome.REFUSED) -> State:
+    def _refuse(self, error: RouterError, now: float) -> State:
         """Respond with an error of the router."""
         self._release()
         self._status, self._first_byte_at = error.status, now
         self._response.refuse(error)
         self._responded = True
-        return self._conclude(outcome, now)
+        return self._conclude(own_error(error.status), now)
 
     def _refuse_to_wait(self, now: float) -> State:
         return self._refuse(SHUTTING_DOWN, now)
@@ -551,13 +546,15 @@ class Exchange(ExchangeMachine):
         # Only an answer says anything about its model, and only when it is over (contract §6).
         if 200 <= attempt.response.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
-            if outcome in _UPSTREAM_FAULTS:
+            if outcome in UPSTREAM_FAULTS:
                 tables.broke(self._client(), self._key, model, now, now - attempt.started)
             else:
-                if outcome is Outcome.COMPLETED:
+                if outcome is _COMPLETED:
                     self._note_success(model)
                 seconds = now - stream.began
                 tables.ended(model, attempt.first_content, stream.tokens, seconds, now)
+        if outcome is _COMPLETED and attempt.response.status >= 400:
+            outcome = Outcome.RELAYED_ERROR
         return self._conclude(outcome, now, sent=stream.sent, terminated=stream.guard.done)
 
     def _conclude(

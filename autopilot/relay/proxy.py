@@ -16,7 +16,13 @@ from twisted.logger import Logger
 
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.observability.log_rate_limit import FailureLog
-from autopilot.observability.records import Outcome, RequestRecord, age_ms, milliseconds
+from autopilot.observability.records import (
+    Outcome,
+    RequestRecord,
+    age_ms,
+    milliseconds,
+    own_error,
+)
 from autopilot.relay.errors import OVERLOADED, SHUTTING_DOWN
 from autopilot.relay.exchange import Collaborators, Exchange
 from autopilot.relay.exchange_states import Input
@@ -245,7 +251,7 @@ class Proxy:
         now: float,
     ) -> None:
         """Respond with an error before any attempt, and leave the record."""
-        outcome = Outcome.FAILED if error is INTERNAL else Outcome.REFUSED
+        outcome = own_error(error.status)
         try:
             response.refuse(error)
         except Exception:  # noqa: BLE001  see `accept`

@@ -117,7 +117,7 @@ class Request:
     def refuse(self, status: int, code: str, now: float) -> None:
         """The router answers with an error of its own."""
         self.refusal = status, code
-        self._over("refused", now)
+        self._over("failed" if status in (500, 502, 504) else "refused", now)
 
     def shut_down(self, now: float) -> None:
         """The time for what is under way has run out."""
@@ -329,7 +329,7 @@ class Request:
         if fault:
             self._over(fault, now)
         elif attempt.ended:
-            self._over("completed", now)
+            self._over("completed" if attempt.reply.status < 400 else "relayed_error", now)
 
     def _over(self, outcome: str, now: float) -> None:
         self.phase, self.outcome, self.over_at, self.owes = Phase.OVER, outcome, now, None

@@ -55,7 +55,7 @@ def _check_head(request: Request, seen: Seen) -> None:
 def _check_body(request: Request, seen: Seen) -> None:
     if request.outcome == "client_gone":
         assert request.attempt.body.startswith(seen.body)
-    elif request.outcome == "completed":
+    elif request.outcome in ("completed", "relayed_error"):
         assert (seen.end, seen.body) == ("clean", request.attempt.body)
     elif request.outcome in _BROKEN:
         assert seen.end == "cut", "a broken response looks whole"

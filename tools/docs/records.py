@@ -43,6 +43,21 @@ _MEANINGS: Final = {
     "terminated": "Whether an event stream carried its own terminator.",
 }
 
+_OUTCOMES: Final = {
+    "completed": "The client has the whole answer.",
+    "relayed_error": "The client has the upstream's own 4xx or 5xx.",
+    "refused": "The client has a 4xx or 503 of the router.",
+    "failed": "The client has a 500, 502 or 504 of the router, or a response broken by its fault.",
+    "client_gone": "The client left before the end.",
+    "client_stalled": "The client read nothing for too long.",
+    "upstream_broken": "The upstream broke off its answer.",
+    "upstream_idle": "The upstream fell silent within its answer.",
+    "upstream_error": "The upstream reported an error, or gave up, within its answer.",
+    "upstream_empty": "The upstream's answer said nothing, and no candidate was left.",
+    "upstream_spliced": "A second answer began within the first (`SSE_GUARD=strict`).",
+    "shut_down": "The router stopped before the end.",
+}
+
 
 class UndescribedError(Exception):
     """Fields and descriptions do not match."""
@@ -57,6 +72,13 @@ def record_fields() -> str:
         ("field", "meaning", "example"),
         ((code(name), _MEANINGS[name], code(json.dumps(value))) for name, value in known.items()),
     )
+
+
+def outcomes() -> str:
+    """Return the outcomes of an exchange in records and metrics."""
+    if _OUTCOMES.keys() != set(Outcome):
+        raise UndescribedError(", ".join(sorted(_OUTCOMES.keys() ^ set(Outcome))))
+    return table(("outcome", "meaning"), ((code(each), _OUTCOMES[each]) for each in Outcome))
 
 
 def record_lines() -> str:

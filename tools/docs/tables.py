@@ -12,7 +12,6 @@ from prometheus_client import Metric
 from twisted.internet.testing import MemoryReactorClock
 
 from autopilot.feeds import readiness
-from autopilot.observability.records import Outcome
 from autopilot.routing import retry_policy
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.selector import Mode
@@ -116,11 +115,6 @@ def failures_without_a_response() -> str:
     """Return the failover reasons without a response."""
     without_a_response = set(FailureReason) - {row.reason for row in retry_policy._TABLE}
     return ", ".join(f"`{reason}`" for reason in sorted(without_a_response))
-
-
-def outcomes() -> str:
-    """Return the outcomes of an exchange in records and metrics."""
-    return ", ".join(f"`{each.value}`" for each in Outcome)
 
 
 def metrics() -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from autopilot.observability.records import FAILURES
 from autopilot.web.status.charts import charts
 from autopilot.web.status.formatting import (
     NONE,
@@ -204,7 +205,7 @@ def _requests(report: StatusReport) -> Markup:
 def _request(record: Mapping[str, Any]) -> list[Child]:
     reasons = ", ".join(str(each).replace("_", " ") for each in record["failovers"])
     outcome = str(record["outcome"])
-    good = outcome == "completed" and (record["status"] or 0) < 400
+    good = record["outcome"] not in FAILURES
     return [
         record["model"] or "none",
         el("span", outcome.replace("_", " "), class_="badge good" if good else "badge bad"),

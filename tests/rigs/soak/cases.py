@@ -95,7 +95,8 @@ def case(
         fields["x-chutes-autopilot-selected"] = [chosen.model]
         fields["x-chutes-autopilot-attempts"] = [str(count)]
     seen = Seen(0.9, 2.0, 1.5, chosen.act.status, fields, body, whole)
-    outcome = "completed" if whole else "upstream_broken"
+    relayed = "completed" if (chosen.act.status or 0) < 400 else "relayed_error"
+    outcome = relayed if whole else "upstream_broken"
     size = len(split_event(body)[0])
     record = Record(
         asked.nonce, outcome, chosen.act.status, count, len(asked.candidates), failovers, size
@@ -110,8 +111,9 @@ def own_error(
     body = b'{"error":{"type":"server_error","message":"No.","param":null,"code":"%b"}}'
     fields = {"x-request-id": [asked.nonce]}
     seen = Seen(0.9, 2.0, 1.5, status, fields, body % code.encode(), whole=True)
+    outcome = "failed" if status in (500, 502, 504) else "refused"
     record = Record(
-        asked.nonce, "refused", status, len(failovers), len(asked.candidates), failovers, 0
+        asked.nonce, outcome, status, len(failovers), len(asked.candidates), failovers, 0
     )
     return Case(asked, list(attempts), seen, [record])
 

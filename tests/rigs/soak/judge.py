@@ -250,10 +250,12 @@ def _record(case: Case, seen: Seen, record: Record, times: Times) -> Iterator[st
     if record.status != seen.status and seen.status is not None:
         yield f"the record says status {record.status}"
     if seen.value(NONCE_FIELD) is None:
-        if record.outcome not in ("refused", "client_stalled"):
+        own = "failed" if seen.status in (500, 502, 504) else "refused"
+        if record.outcome not in (own, "client_stalled"):
             yield f"the record says {record.outcome}"
         return
-    if seen.whole and (record.outcome, record.size) != ("completed", len(seen.body)):
+    relayed = "completed" if (seen.status or 0) < 400 else "relayed_error"
+    if seen.whole and (record.outcome, record.size) != (relayed, len(seen.body)):
         yield f"the record says {record.outcome} and {record.size} bytes, not {len(seen.body)}"
     if not seen.whole and record.outcome not in _BROKEN and not case.ask.tardy:
         yield f"the record says {record.outcome} of a truncated response"
