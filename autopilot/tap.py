@@ -23,6 +23,7 @@ from twisted.python.usage import UsageError
 from autopilot._version import __version__
 from autopilot.observability.access_log import RecordLines, records_to_lines
 from autopilot.observability.logs import LineObserver, Sink, line_observer
+from autopilot.process.log_pipe import log_pipe
 from autopilot.process.malloc import keep_freed_memory
 from autopilot.process.rlimits import use_all_descriptors
 from autopilot.process.systemd.notify import Notifier, watchdog_seconds
@@ -203,14 +204,23 @@ def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:
     return log_file
 
 
+def _unblocked(sink: Sink | None, reactor: Any) -> Sink | None:
+    """Return a sink that never waits for the reader of standard output, in its place."""
+    pipe = log_pipe(sys.stdout, reactor) if sink is sys.stdout else None
+    if pipe is None:
+        return sink
+    sys.stdout.flush()
+    reactor.addSystemEventTrigger("after", "shutdown", pipe.close)
+    return pipe
+
+
 def _log_outputs(
-    twistd: Mapping[str, Any], settings: Settings
+    sink: Sink | None, twistd: Mapping[str, Any], settings: Settings
 ) -> tuple[LineObserver | None, RecordLines | None]:
     """Return the observer that writes the log and the fast path that writes request records.
 
     Under another ``--logger``, records become log events instead.
     """
-    sink = _log_sink(twistd)
     if sink is None:
         return None, None
     arguments = (sink, settings.log_format, settings.log_level)
@@ -234,7 +244,8 @@ def makeService(options: Options) -> IService:
     keep_freed_memory()
     use_all_descriptors()
     settings = options.settings
-    observer, records = _log_outputs(getattr(options, "parent", None) or {}, settings)
+    twistd = getattr(options, "parent", None) or {}
+    observer, records = _log_outputs(_unblocked(_log_sink(twistd), reactor), twistd, settings)
     router = AutopilotService(settings, records=records, passed=options.passed)
     router.followers += [
         _follow_log_settings(each) for each in (observer, records) if each is not None

@@ -78,6 +78,9 @@ class Router:
     options: tuple[str, ...] = ()
     """Further options for ``twistd``."""
 
+    output: int | None = None
+    """The descriptor of the standard output, in place of the file of the log."""
+
     def __init__(self, folder: str, platform_port: int, **variables: str) -> None:
         os.makedirs(folder)
         base = f"http://127.0.0.1:{platform_port}"
@@ -104,7 +107,7 @@ class Router:
             ),
             cwd=folder,
             env=environ,
-            stdout=log,
+            stdout=log if self.output is None else self.output,
             stderr=subprocess.STDOUT,
             pass_fds=self.descriptors,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -123,3 +124,32 @@ class SocketTests(SynchronousTestCase):
                 client.sendall(more)
                 (response,) = responses(began + received(client))
             self.assertEqual((response.status, response.whole), (200, True))
+
+
+class UnreadLogTests(SynchronousTestCase):
+    """A router whose standard output is a pipe that its reader has stopped reading."""
+
+    def test_every_request_is_answered(self) -> None:
+        """Requests whose records would fill the pipe several times over are answered."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        platform = Platform(chunk(DONE) + chunk(b""))
+        self.addCleanup(platform.close)
+        self.patch(Router, "output", writing)
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            port = held.getsockname()[1]
+        address = f"127.0.0.1:{port}"
+        router = Router(self.mktemp(), platform.port, LISTEN_ADDR=address, LOG_FORMAT="json")
+        self.addCleanup(router.close)
+        os.close(writing)
+        until(lambda: self.connects(port))
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+            for _ in range(20):
+                client.sendall(request(body=b"{}") * 99 + request(b"/healthz", method=b"GET"))
+                self.assertIn(b"ok\n", received(client, b"ok\n"))
+
+    def connects(self, port: int) -> bool:
+        """Return whether a router listens on the port."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        return False

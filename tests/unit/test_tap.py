@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import tap
 from autopilot.observability.logs import line_observer
+from autopilot.process.log_pipe import LogPipe
 from autopilot.settings import DECLARED, Settings
 from tests.unit.observability.records import record
 
@@ -205,9 +206,8 @@ class LoggingTests(SynchronousTestCase):
     def test_records(self) -> None:
         """Records bypass the log, unless the operator named another ``--logger``."""
         sink = StringIO()
-        self.patch(sys, "stdout", sink)
         in_front = {"nodaemon": True, "logfile": None}
-        observer, write = tap._log_outputs(in_front, Settings(log_format="json"))
+        observer, write = tap._log_outputs(sink, in_front, Settings(log_format="json"))
         assert observer is not None
         assert write is not None
         observer({"log_format": "first", "log_time": 0.0})
@@ -215,8 +215,25 @@ class LoggingTests(SynchronousTestCase):
         first, second = (json.loads(line) for line in sink.getvalue().splitlines())
         self.assertEqual(first["message"], "first")
         self.assertEqual((second["message"], second["req_id"]), ("Request finished", "r1"))
-        for other in ({}, {**in_front, "syslog": True}, {**in_front, "logger": list}):
-            self.assertIsNone(tap._log_outputs(other, Settings())[1])
+        self.assertIsNone(tap._log_outputs(None, in_front, Settings())[1])
+        self.assertIsNone(tap._log_outputs(sink, {**in_front, "logger": list}, Settings())[1])
+
+    def test_pipe(self) -> None:
+        """Standard output is never waited for if it is a pipe; other sinks stay as they are."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        reactor = Mock()
+        with os.fdopen(writing, "w") as stream:
+            self.patch(sys, "stdout", stream)
+            pipe = tap._unblocked(stream, reactor)
+            self.assertIsInstance(pipe, LogPipe)
+            reactor.addSystemEventTrigger.assert_called_once()
+            other = StringIO()
+            self.assertIs(tap._unblocked(other, reactor), other)
+        with open(self.mktemp(), "w", encoding="utf-8") as file:
+            self.patch(sys, "stdout", file)
+            self.assertIs(tap._unblocked(file, reactor), file)
+        self.assertIsNone(tap._unblocked(None, reactor))
 
 
 class CommandTests(SynchronousTestCase):
