@@ -18,6 +18,12 @@ SLOW_SECONDS = 5.0
 SHRUNK_TO = 3
 
 
+_MAKERS: Mapping[str, Callable[[Population], bytes]] = {
+    "models": catalog,
+    "utilization": utilization,
+}
+
+
 class FeedMode(StrEnum):
     """A feed's response to a fetch."""
 
@@ -39,22 +45,26 @@ class Feeds:
 
     def __init__(self, population: Population, options: StubOptions) -> None:
         self._options = options
-        self._bodies: Mapping[str, bytes] = {
-            "models": catalog(population),
-            "utilization": utilization(population),
-        }
-        self.modes: dict[str, FeedMode] = dict.fromkeys(self._bodies, FeedMode.OK)
+        self._population = population
+        self._bodies: dict[str, bytes] = {}
+        self.modes: dict[str, FeedMode] = dict.fromkeys(_MAKERS, FeedMode.OK)
 
     def behave(self, **modes: str) -> None:
         """Set the modes of `models` and `utilization`, or raise ValueError and change neither."""
-        unknown = modes.keys() - self._bodies.keys()
+        unknown = modes.keys() - _MAKERS.keys()
         if unknown:
             raise ValueError(f"unknown feed: {', '.join(sorted(unknown))}")
         self.modes.update({feed: FeedMode(mode) for feed, mode in modes.items()})
 
     def answer(self, feed: str) -> Steps:
         """Return the response to one fetch of a feed."""
-        return _ANSWERS[self.modes[feed]](feed, self._bodies[feed], self._options)
+        return _ANSWERS[self.modes[feed]](feed, self._body(feed), self._options)
+
+    def _body(self, feed: str) -> bytes:
+        """Return a feed's body, which is made for its first fetch: that takes a while."""
+        if feed not in self._bodies:
+            self._bodies[feed] = _MAKERS[feed](self._population)
+        return self._bodies[feed]
 
 
 def _ok(_feed: str, body: bytes, _options: StubOptions) -> Steps:

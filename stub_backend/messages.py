@@ -79,7 +79,10 @@ def _kinds(generation: Generation) -> list[Kind]:
 def messages_events(generation: Generation) -> Events:
     """Return a message as a stream of typed events."""
     start = {"type": "message_start", "message": _message(generation, [], None, 1)}
-    stop = {"stop_reason": _STOP_REASONS[generation.finish], "stop_sequence": None}
+    stop = {
+        "stop_reason": _STOP_REASONS.get(generation.finish, generation.finish),
+        "stop_sequence": None,
+    }
     last = {
         "type": "message_delta",
         "delta": stop,
@@ -100,7 +103,12 @@ def messages_events(generation: Generation) -> Events:
 def messages_whole(generation: Generation) -> dict[str, Any]:
     """Return a message as one JSON object."""
     content = [_block(generation, kind, generation.text(kind)) for kind in _kinds(generation)]
-    return _message(generation, content, _STOP_REASONS[generation.finish], len(generation.pieces))
+    return _message(
+        generation,
+        content,
+        _STOP_REASONS.get(generation.finish, generation.finish),
+        len(generation.pieces),
+    )
 
 
 def error_event(message: str) -> bytes:

@@ -16,6 +16,16 @@ _DELTA_TYPES = {
 }
 
 
+# By OpenAI's finish reason, where a response did not complete.
+_STATUSES = {
+    "abort": "cancelled",
+    "cancelled": "cancelled",
+    "error": "failed",
+    "network_error": "failed",
+}
+_FAILED = {"code": "server_error", "message": "The engine gave up."}
+
+
 def _usage(generation: Generation) -> dict[str, Any]:
     output = len(generation.pieces)
     return {
@@ -34,7 +44,7 @@ def _response(generation: Generation, status: str, output: list[Any]) -> dict[st
         "object": "response",
         "created_at": CREATED,
         "status": status,
-        "error": None,
+        "error": _FAILED if status == "failed" else None,
         "incomplete_details": None,
         "instructions": None,
         "model": generation.model,
@@ -145,7 +155,8 @@ def _closing(generation: Generation, numbered: _Numbered) -> Iterator[bytes]:
 
 
 def _done(generation: Generation, numbered: _Numbered) -> Iterator[bytes]:
-    yield numbered.event("response.completed", response=responses_whole(generation))
+    whole = responses_whole(generation)
+    yield numbered.event(f"response.{whole['status']}", response=whole)
 
 
 def responses_events(generation: Generation) -> Events:
@@ -169,7 +180,7 @@ def responses_whole(generation: Generation) -> dict[str, Any]:
     output = [
         _item(generation, kind, generation.text(kind), "completed") for kind in _kinds(generation)
     ]
-    return _response(generation, "completed", output)
+    return _response(generation, _STATUSES.get(generation.finish, "completed"), output)
 
 
 def error_event(message: str) -> bytes:

@@ -73,8 +73,8 @@ def _beat_events(call: Call) -> tuple[bytes, ...]:
 
 
 def _beating(call: Call, count: int) -> Iterator[bytes]:
-    opening = call.dialect.stream(call.generation()).opening
-    return chain(opening, islice(cycle(_beat_events(call)), count))
+    opening = b"".join(call.dialect.stream(call.generation()).opening)
+    return chain((opening,), islice(cycle(_beat_events(call)), count))
 
 
 def heartbeats(call: Call) -> Steps:

@@ -13,6 +13,7 @@ from stub_backend.scenario import (
     SSE,
     Ending,
     Scenario,
+    answered,
     body_head,
     healthy,
     streamed,
@@ -29,6 +30,14 @@ _MORE = b'data: {"choices":[{"index":0,"delta":{"content":"more"}}]}\n\n'
 def end_mid_stream(call: Call) -> Steps:
     """Half of the tokens, then the clean end of the body."""
     return streamed(call, first_events(call)) if call.stream else healthy(call)
+
+
+def _gives_up(reason: str) -> Callable[[Call], Steps]:
+    def answer(call: Call) -> Steps:
+        half = call.pieces()[: max(1, call.options.tokens // 2)]
+        return answered(call, call.generate(half, finish=reason))
+
+    return answer
 
 
 def _behind(call: Call, *steps: Step) -> Steps:
@@ -50,7 +59,8 @@ def done_reset(call: Call) -> Steps:
 
 def done_held(call: Call) -> Steps:
     """The whole answer, then neither the last chunk nor the connection's end."""
-    return _behind(call, Hang())
+    # A plain answer's length ends it: the connection is free for the next request.
+    return _behind(call, Hang()) if call.stream else healthy(call)
 
 
 def done_late(call: Call) -> Steps:
@@ -143,7 +153,10 @@ def _row(
     return Scenario(name, summary, answer, ending=ending)
 
 
+REASONS = ("abort", "error", "network_error", "cancelled")
 ENDINGS: tuple[Scenario, ...] = (
+    *(_row(f"gave-up-{reason}", f"half of the tokens, then the finish reason {reason}",
+           _gives_up(reason)) for reason in REASONS),
     _row("end-mid-stream", "half of the tokens, then a clean end", end_mid_stream),
     _row("done-reset", "a whole answer, then RST", done_reset, Ending.RESET),
     _row("done-held", "a whole answer whose body never ends", done_held, Ending.HANG),

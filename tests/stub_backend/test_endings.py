@@ -8,6 +8,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from stub_backend.answers.bare import FORMS
+from stub_backend.answers.endings import REASONS
 from stub_backend.call import DIALECTS
 from tests.stub_backend.exchange import QUICK, Answer, Exchange
 
@@ -54,6 +55,21 @@ class EndingTests(SynchronousTestCase):
         self.assertIn(b'"finish_reason":"stop"', ask("finish-cut").body)
         self.assertIn(b'"stop_reason":"end_turn"', ask("finish-cut", _MESSAGES).body)
         self.assertTrue(ask("end-mid-stream").complete)
+
+    def test_given_up(self) -> None:
+        """The engine's own reason stands where each API has it, streamed and plain."""
+        for reason in REASONS:
+            status = "failed" if "error" in reason else "cancelled"
+            for path, sign in (
+                (_CHAT, f'"finish_reason":"{reason}"'),
+                ("/v1/completions", f'"finish_reason":"{reason}"'),
+                (_MESSAGES, f'"stop_reason":"{reason}"'),
+                (_RESPONSES, f'"status":"{status}"'),
+            ):
+                for stream in (True, False):
+                    body = ask(f"gave-up-{reason}", path, stream=stream).body
+                    self.assertEqual(body.count(sign.encode()), 1, (reason, path, stream))
+        self.assertIn(b"event: response.failed", ask("gave-up-error", _RESPONSES).body)
 
     def test_within_an_event(self) -> None:
         """No blank line behind the last bytes."""
