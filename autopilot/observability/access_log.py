@@ -104,6 +104,7 @@ def _message(record: RequestRecord) -> str:
         record.mode,
         f"model={model}" if model else None,
         None if status is None else f"status={status}",
+        None if record.code is None else f"code={record.code}",
         f"attempts={record.attempts}/{record.candidates}",
         f"failovers={reasons(record)}" if record.failovers else None,
         None if first is None else f"ttfb={first}ms",

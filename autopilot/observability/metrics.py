@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
@@ -18,7 +19,11 @@ from autopilot.observability.records import (
     CLIENT_LEFT,
     OWN_ERRORS,
     RequestRecord,
+    own_error,
 )
+
+if TYPE_CHECKING:
+    from autopilot.routing.router_error import RouterError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,6 +60,17 @@ class Metrics:
             "chutes_autopilot_requests_total",
             "Requests answered, by status; 0 if the client disconnected before the response.",
             "status",
+        )
+        self._responses = Counter(
+            "chutes_autopilot_responses_total",
+            "Requests answered, by endpoint, mode, status and code of the router's own error.",
+            "endpoint",
+            "mode",
+            "status",
+            "code",
+        )
+        self._outcomes = Counter(
+            "chutes_autopilot_outcomes_total", "Requests, by how they ended.", "outcome"
         )
         self._selection = Counter(
             "chutes_autopilot_selection_total",
@@ -111,6 +127,8 @@ class Metrics:
         registry.register(
             InstrumentCollector(
                 self._requests,
+                self._responses,
+                self._outcomes,
                 self._selection,
                 self._failovers,
                 self._first_byte,
@@ -161,11 +179,13 @@ class Metrics:
 
     def request(self, record: RequestRecord, known_models: Container[str]) -> None:
         """Count one finished request."""
-        status = record.status or 0
+        status, outcome = record.status or 0, record.outcome
         self._requests.values[status,] += 1
+        self._responses.values[record.endpoint, record.mode, status, record.code or "none"] += 1
+        self._outcomes.values[outcome,] += 1
         for failover in record.failovers:
             self._failovers.values[failover.reason,] += 1
-        if status and record.model is not None and record.outcome not in OWN_ERRORS:
+        if status and record.model is not None and outcome not in OWN_ERRORS:
             model = record.model if record.model in known_models else _OTHER
             selections = self._selection.values
             if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
@@ -184,7 +204,6 @@ class Metrics:
             histogram.counts[bisect_left(histogram.bounds, record.attempts)] += 1
             histogram.sum += record.attempts
         self._relayed.values[()] += record.bytes
-        outcome = record.outcome
         if outcome in BROKEN:
             self._interruptions.values[outcome,] += 1
         elif outcome in CLIENT_LEFT:
@@ -192,9 +211,11 @@ class Metrics:
         elif not record.terminated:
             self._unterminated.values[()] += 1
 
-    def rejected_head(self, status: int) -> None:
-        """Count a request that was rejected before its head was complete and valid."""
-        self._requests.values[status,] += 1
+    def rejected(self, endpoint: str, error: RouterError) -> None:
+        """Count a request that was rejected without a record, most at an invalid head."""
+        self._requests.values[error.status,] += 1
+        self._responses.values[endpoint or "none", "none", error.status, error.code] += 1
+        self._outcomes.values[own_error(error.status),] += 1
 
     def refresh(self, feed: str, outcome: str, rejected: int) -> None:
         """Count a refresh of a feed."""

@@ -82,6 +82,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
 
     Times are in milliseconds, rounded to a tenth; None if the event did not happen. ``bytes`` is
     the number of body bytes relayed to the client; ``terminated``: a stream had its terminator.
+    ``endpoint`` is the path; ``code`` that of the router's own error, if the client got one.
     """
 
     req_id: str
@@ -98,6 +99,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     bytes: int
     outcome: Outcome
     terminated: bool = True
+    endpoint: str = ""
+    code: str | None = None
 
 
 def milliseconds(seconds: float) -> float:

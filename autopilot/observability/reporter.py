@@ -29,6 +29,7 @@ _PIECES = (
     ("mode", "{mode}"),
     ("model", "model={model}"),
     ("status", "status={status}"),
+    ("code", "code={code}"),
     ("attempts", "attempts={attempts}/{candidates}"),
     (_REASONS, f"failovers={{{_REASONS}}}"),
     ("ttfb_ms", "ttfb={ttfb_ms}ms"),

@@ -91,6 +91,7 @@ class Exchange(ExchangeMachine):
     __slots__ = (
         "_attempts",
         "_candidates",
+        "_code",
         "_concluded",
         "_config",
         "_expiring",
@@ -147,6 +148,7 @@ class Exchange(ExchangeMachine):
         self._stream: Stream | None = None
         self._model: str | None = None
         self._status: int | None = None
+        self._code: str | None = None
         self._first_byte_at: float | None = None
         self._failovers: tuple[Failover, ...] = ()
         self._timer = response.timer(self.expired)
@@ -513,7 +515,7 @@ class Exchange(ExchangeMachine):
     def _refuse(self, error: RouterError, now: float) -> State:
         """Respond with an error of the router."""
         self._release()
-        self._status, self._first_byte_at = error.status, now
+        self._status, self._code, self._first_byte_at = error.status, error.code, now
         self._response.refuse(error)
         self._responded = True
         return self._conclude(own_error(error.status), now)
@@ -593,6 +595,8 @@ class Exchange(ExchangeMachine):
                 sent,
                 outcome,
                 terminated,
+                self._target.path,
+                self._code,
             )
             try:
                 self._shared.record(record)
@@ -645,7 +649,8 @@ class Exchange(ExchangeMachine):
         if response.committed:
             response.abort()
         else:
-            self._status, self._first_byte_at = INTERNAL.status, self._shared.seconds()
+            self._status, self._code = INTERNAL.status, INTERNAL.code
+            self._first_byte_at = self._shared.seconds()
             response.refuse(INTERNAL)
 
     # -- state tables

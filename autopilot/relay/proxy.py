@@ -273,6 +273,8 @@ class Proxy:
             duration_ms=duration,
             bytes=0,
             outcome=outcome,
+            endpoint=request.path.decode("ascii"),
+            code=error.code,
         )
         try:
             self._shared.record(record)

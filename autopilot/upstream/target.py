@@ -13,6 +13,7 @@ class RequestTarget(Struct, frozen=True, gc=False):
     """An origin and a path, encoded once per endpoint instead of once per request."""
 
     origin: Origin
+    path: str
     start: bytes
     rest: bytes
 
@@ -25,6 +26,7 @@ class RequestTarget(Struct, frozen=True, gc=False):
         """
         return cls(
             origin,
+            path.decode("ascii"),
             b"POST %b%b" % (origin.base_path.encode("ascii"), path),
             b" HTTP/1.1\r\nHost: %b\r\nAccept-Encoding: identity\r\n" % origin.host_field,
         )

@@ -57,7 +57,7 @@ class ChannelSite(Protocol):
     endpoints: Mapping[bytes, Endpoint]
     key_gate: KeyGate
     draining: bool
-    refused: Callable[[int], None]
+    refused: Callable[[str, RouterError], None]
     failures: FailureLog
 
     def opened(self, channel: Channel) -> None:
@@ -356,7 +356,8 @@ class Channel(HTTPChannel):
         self.requests.clear()
         cast("Any", self.transport).write(self._rejection(error))
         self._close_in_steps(_LINGER)
-        self.site.refused(error.status)
+        path = self._parser.path
+        self.site.refused(path.decode("ascii") if path in self.site.endpoints else "", error)
 
     def _close_in_steps(self, patience: float) -> None:
         """Close the sending side, and the socket when the client closes its own (RFC 9112 §9.6).

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from autopilot.http.limits import Limits
+    from autopilot.routing.router_error import RouterError
     from autopilot.web.endpoint import Endpoint
 
 
@@ -46,8 +47,9 @@ class AutopilotSite(Site):
         resource: IResource,
         reactor: Any,
         limits: Limits,
-        refused: Callable[[int], None] = lambda status: None,
+        refused: Callable[[str, RouterError], None] = lambda endpoint, error: None,
     ) -> None:
+        """Call ``refused`` for a request rejected without an exchange, with its path if relayed."""
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.timeOut = None  # the channel's own deadlines replace Twisted's idle timer
         self.limits = limits

@@ -166,7 +166,7 @@ class Parts:
     def site(self, tree: RootResource) -> AutopilotSite:
         """Return one of the router's own sites, which serves ``tree``."""
         limits = mapping.limits(self.settings)
-        site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected_head)
+        site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected)
         self._sites.append(site)
         return site
 

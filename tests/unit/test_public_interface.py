@@ -52,6 +52,8 @@ _RECORD: Final = {
     "bytes": "int",
     "outcome": "Outcome",
     "terminated": "bool",
+    "endpoint": "str",
+    "code": "str | None",
 }
 _ATTRIBUTES: Final = ("followers", "ports", "resource", "settings", "stopping")
 

@@ -25,6 +25,7 @@ _EXAMPLE: Final = RequestRecord(
     duration_ms=9500.0,
     bytes=18_432,
     outcome=Outcome.COMPLETED,
+    endpoint="/v1/chat/completions",
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
@@ -41,6 +42,8 @@ _MEANINGS: Final = {
     "bytes": "Body bytes relayed.",
     "outcome": "How it ended.",
     "terminated": "Whether an event stream carried its own terminator.",
+    "endpoint": "The path of the request.",
+    "code": "The `error.code` of the router's own error; null if the client got none.",
 }
 
 _OUTCOMES: Final = {

@@ -23,6 +23,7 @@ _PLAIN: dict[str, Any] = {
     "duration_ms": 2000.0,
     "bytes": 42,
     "outcome": Outcome.COMPLETED,
+    "endpoint": "/v1/chat/completions",
 }
 
 
@@ -50,6 +51,7 @@ def refused(**changes: Any) -> RequestRecord:
         "ttfb_ms": None,
         "bytes": 0,
         "outcome": Outcome.REFUSED,
+        "code": "unknown_model",
     }
     return record(**{**nothing, **changes})
 
@@ -83,5 +85,7 @@ anything = st.builds(
     bytes=st.integers(0, 2**63),
     outcome=st.sampled_from(tuple(Outcome)),
     terminated=st.booleans(),
+    endpoint=st.sampled_from(("/v1/chat/completions", "/v1/messages")),
+    code=st.none() | st.just("unknown_model"),
 )
 """Records with arbitrary text."""

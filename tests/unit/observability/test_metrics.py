@@ -9,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.records import Outcome, RequestRecord
+from autopilot.routing.router_error import RouterError
 from tests.unit.observability.records import record, refused
 
+TOO_LARGE = RouterError(431, "head_too_large", "Too large.")
 PREFIX = "chutes_autopilot_"
 KEPT_FOR_DASHBOARDS = {
     "requests_active",
@@ -26,6 +28,8 @@ NEW = {
     "time_to_first_byte_seconds_bucket",
     "request_duration_seconds_bucket",
     "attempts_bucket",
+    "responses_total",
+    "outcomes_total",
     "relayed_bytes_total",
     "client_disconnects_total",
     "stream_interruptions_total",
@@ -101,9 +105,26 @@ class MetricsTests(SynchronousTestCase):
     def test_requests(self) -> None:
         """Requests are counted by status, with 0 for clients that disconnected before it."""
         self.count(record(), record(), refused(), record(status=None, outcome=Outcome.CLIENT_GONE))
-        self.metrics.rejected_head(431)
+        self.metrics.rejected("", TOO_LARGE)
         for status, count in (("200", 2), ("400", 1), ("0", 1), ("431", 1)):
             self.assertEqual(self.value("requests_total", status=status), count, status)
+
+    def test_responses(self) -> None:
+        """Responses are counted by endpoint, mode, status and code of the router's own error."""
+        chat, messages = "/v1/chat/completions", "/v1/messages"
+        gone = record(status=None, outcome=Outcome.CLIENT_GONE)
+        self.count(record(), record(), refused(endpoint=messages), gone)
+        self.metrics.rejected("", TOO_LARGE)
+        self.metrics.rejected(chat, RouterError(401, "missing_key", "No key."))
+        for endpoint, mode, status, code, count in (
+            (chat, "alias", "200", "none", 2),
+            (messages, "none", "400", "unknown_model", 1),
+            (chat, "alias", "0", "none", 1),
+            ("none", "none", "431", "head_too_large", 1),
+            (chat, "none", "401", "missing_key", 1),
+        ):
+            labels = {"endpoint": endpoint, "mode": mode, "status": status, "code": code}
+            self.assertEqual(self.value("responses_total", **labels), count, labels)
 
     def test_selection(self) -> None:
         """Relayed responses are counted by model and status; other requests are not."""
@@ -164,6 +185,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("client_disconnects_total"), 2)
         self.assertEqual(self.value("stream_interruptions_total", cause="upstream_idle"), 1)
         self.assertEqual(self.value("unterminated_streams_total"), 1)
+        for outcome, count in (
+            ("completed", 2),
+            ("refused", 1),
+            ("client_gone", 1),
+            ("client_stalled", 1),
+            ("upstream_idle", 1),
+        ):
+            self.assertEqual(self.value("outcomes_total", outcome=outcome), count, outcome)
 
     def test_feeds(self) -> None:
         """Refreshes are counted by outcome, and rejected records by feed."""

@@ -54,7 +54,7 @@ class ReporterTests(SynchronousTestCase):
         """Unknown facts are not in the text."""
         self.assertEqual(
             self.message(refused()),
-            "r1 none status=400 attempts=0/0 duration=2000.0ms bytes=0 refused",
+            "r1 none status=400 code=unknown_model attempts=0/0 duration=2000.0ms bytes=0 refused",
         )
         gone = record(status=None, ttfb_ms=None, outcome=Outcome.CLIENT_GONE, bytes=0)
         self.assertNotIn("None", self.message(gone))
@@ -88,6 +88,8 @@ class ReporterTests(SynchronousTestCase):
                 "bytes": 42,
                 "outcome": "completed",
                 "terminated": True,
+                "endpoint": "/v1/chat/completions",
+                "code": None,
             },
         )
         (event,) = self.report(refused())
@@ -135,5 +137,7 @@ class ReporterTests(SynchronousTestCase):
                 "bytes",
                 "outcome",
                 "terminated",
+                "endpoint",
+                "code",
             },
         )

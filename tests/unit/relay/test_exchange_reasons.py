@@ -155,6 +155,7 @@ ENDINGS = (
     Ending(Outcome.UPSTREAM_SPLICED, _begins_again),
     Ending(Outcome.SHUT_DOWN, _is_stopped),
 )
+NOT_PLANNED = (_refused, _no_room, _draining)
 NOT_YET = {Outcome.UPSTREAM_EMPTY: "no exchange ends so yet"}
 
 
@@ -168,6 +169,17 @@ class OutcomeTests(ReasonTestCase):
             ending.does(self)
             where = (ending.outcome, ending.does.__name__)
             self.assertEqual((self.record.outcome, self.record.status), ending[::2], where)
+            self.assertEqual(self.counted("outcomes_total", outcome=ending.outcome), 1, where)
+            refusal = self.clients[-1].down.refusal
+            code = None if refusal is None else refusal.code
+            self.assertEqual(self.record.code, code, where)
+            responses = {
+                "endpoint": "/v1/chat/completions",
+                "mode": "none" if ending.does in NOT_PLANNED else "direct",
+                "status": str(ending.status or 0),
+                "code": code or "none",
+            }
+            self.assertEqual(self.counted("responses_total", **responses), 1, where)
 
     def test_closed(self) -> None:
         """No outcome is missing from the table."""

@@ -21,7 +21,9 @@ from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.polling import FeedStatus
 from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.http.limits import Limits
+from autopilot.observability.metrics import Metrics
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.router_error import RouterError
 from autopilot.web.app import PageSources, WebApp
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
@@ -141,6 +143,7 @@ class SiteTestCase(RouterTestCase):
         """Build the router and its site."""
         super().setUp()
         self.refused = []
+        self.counted = Metrics("0")
         self.browsers: list[Browser] = []
         self.catalog: Catalog | None = Catalog.of(
             [
@@ -155,7 +158,11 @@ class SiteTestCase(RouterTestCase):
 
     def make_site(self, resource: IResource) -> Site:
         """Return the site under test."""
-        return AutopilotSite(resource, self.clock, self.limits, self.refused.append)
+        return AutopilotSite(resource, self.clock, self.limits, self._refuses)
+
+    def _refuses(self, endpoint: str, error: RouterError) -> None:
+        self.refused.append(error.status)
+        self.counted.rejected(endpoint, error)
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
         """Return the router's resources."""
