@@ -16,7 +16,7 @@ import msgspec
 from twisted.logger import Logger
 
 from autopilot.observability.logs import Sink, utc, visible
-from autopilot.observability.records import RequestRecord, facts, reasons
+from autopilot.observability.records import RequestRecord, facts, quoted, reasons
 from autopilot.observability.reporter import MESSAGE, NAMESPACE
 
 _WRITTEN_LEVELS = frozenset({"debug", "info"})
@@ -100,9 +100,9 @@ def _message(record: RequestRecord) -> str:
     """Return the message of a record, equal to the formatted event of ``records_to_log``."""
     model, status, first = record.model, record.status, record.ttfb_ms
     pieces = (
-        record.req_id,
+        quoted(record.req_id),
         record.mode,
-        f"model={model}" if model else None,
+        f"model={quoted(model)}" if model else None,
         None if status is None else f"status={status}",
         None if record.code is None else f"code={record.code}",
         f"attempts={record.attempts}/{record.candidates}",

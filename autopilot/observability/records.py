@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +35,8 @@ class Outcome(StrEnum):
     UPSTREAM_SPLICED = "upstream_spliced"
     SHUT_DOWN = "shut_down"
 
+
+_BARE = re.compile(r'[^\s"=]*')
 
 FAILURES: Final = frozenset(Outcome) - {Outcome.COMPLETED}
 """The outcomes that are no success: their records are always logged."""
@@ -119,6 +123,14 @@ def age_ms(at: float | None, now: float) -> float | None:
 def reasons(record: RequestRecord) -> str:
     """Return the reasons of the failed attempts, joined by commas."""
     return ",".join([failover.reason for failover in record.failovers])
+
+
+def quoted(text: str) -> str:
+    """Return a value for a line of ``name=value`` pairs, which it can neither end nor forge.
+
+    Clients choose request ids and, in part, the names of models.
+    """
+    return text if _BARE.fullmatch(text) else encode_basestring_ascii(text)
 
 
 def facts(record: RequestRecord) -> dict[str, Any]:

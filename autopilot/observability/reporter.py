@@ -15,19 +15,19 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from autopilot.observability.logs import SHORT_MESSAGE
-from autopilot.observability.records import FAILURES, RequestRecord, facts, reasons
+from autopilot.observability.records import FAILURES, RequestRecord, facts, quoted, reasons
 
 NAMESPACE = "autopilot.requests"
 
 MESSAGE = "Request finished"
 """The message of a JSON line, in which every fact of the record has its own member."""
 
-_REASONS = "log_reasons"
+_REASONS, _REQ_ID, _MODEL = "log_reasons", "log_req_id", "log_model"
 # The parts of a line in order, each with the field that it needs.
 _PIECES = (
-    ("req_id", "{req_id}"),
+    ("req_id", f"{{{_REQ_ID}}}"),
     ("mode", "{mode}"),
-    ("model", "model={model}"),
+    ("model", f"model={{{_MODEL}}}"),
     ("status", "status={status}"),
     ("code", "code={code}"),
     ("attempts", "attempts={attempts}/{candidates}"),
@@ -65,7 +65,8 @@ def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]
     logger = log or Logger(namespace=NAMESPACE)
 
     def write(record: RequestRecord) -> None:
-        fields = {**facts(record), _REASONS: reasons(record)}
+        quoting = {_REQ_ID: quoted(record.req_id), _MODEL: quoted(record.model or "")}
+        fields = {**facts(record), **quoting, _REASONS: reasons(record)}
         line = " ".join(text for name, text in _PIECES if fields[name] not in (None, ""))
         logger.info(line, **fields, **{SHORT_MESSAGE: MESSAGE})
 

@@ -93,6 +93,16 @@ class LineTests(SynchronousTestCase):
             " attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42 completed\n",
         )
 
+    def test_forged(self) -> None:
+        """A request id or a model's name that holds a blank, a quote or a = is quoted."""
+        for value in ("a status=200", "a=b", 'say "so"', "a\nb", "a\u2028b", "a\tb"):
+            line = written(record(req_id=value, model=value), "text", "info", 0.25)
+            quoted = json.dumps(value)
+            self.assertIn(f"autopilot.requests: {quoted} alias model={quoted} status=200", line)
+            self.assertEqual(len(line.splitlines()), 1)
+        line = written(record(req_id="a,b", model="org/x-1.5:THINKING"), "text", "info", 0.25)
+        self.assertIn(" a,b alias model=org/x-1.5:THINKING status", line)
+
     def test_json(self) -> None:
         """In JSON, numbers are numbers and unknown facts are null."""
         line = json.loads(written(refused(), "json", "info", 0.25))

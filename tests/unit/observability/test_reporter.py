@@ -62,7 +62,7 @@ class ReporterTests(SynchronousTestCase):
     def test_braces_in_values(self) -> None:
         """A client's text is a value, never part of the format."""
         text = self.message(record(req_id="{log_source}", model="{0!r}\n\x1b[31m"))
-        self.assertIn("{log_source} alias model={0!r}", text)
+        self.assertIn(r'{log_source} alias model="{0!r}\n\u001b[31m" status', text)
         self.assertNotIn("\x1b", text)
 
     def test_json(self) -> None:
