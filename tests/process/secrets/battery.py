@@ -120,7 +120,7 @@ class Battery:
                 yield f"complete {name}", chat(f"{model},stub/ok", _CLOSE, complete)
 
     def _unreachable(self) -> Iterator[tuple[str, bytes]]:
-        """Call a closed port, and one that never accepts."""
+        """Call the two servers to which no connection can be opened."""
         for path in (b"/v1/messages", b"/v1/responses"):
             wire = self._asking.chat("stub/ok", _CLOSE, path=path)
             yield "refused: upstream_connect_error", wire

@@ -7,6 +7,7 @@ exception and into local variables, as real bugs do with parts of it.
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from autopilot.relay.downstream import ClientRequest
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.proxy import Proxy
+from tests.process.secrets.stage import UNKNOWN
 
 FIELD = b"x-mistake"
 NAMES = ("text", "key", "chained", "noted", "nested", "read", "head", "stream", "event", "late")
@@ -130,6 +132,18 @@ def _plant_in_answers() -> None:
     _replace(Exchange, "_commit", mistaken_commit)
 
 
+def _plant_in_lookups() -> None:
+    """Let lookups of certain names fail at once, without a name server, and say the name."""
+    look_up = socket.getaddrinfo
+
+    def mistaken_lookup(host: Any, *given: Any, **named: Any) -> Any:
+        if str(host).endswith(UNKNOWN):
+            raise socket.gaierror(socket.EAI_NONAME, f"no such name: {host}")
+        return look_up(host, *given, **named)
+
+    _replace(socket, "getaddrinfo", mistaken_lookup)
+
+
 def _plant_in_pages() -> None:
     """Install a bug in a page, which has obtained a request."""
     judge = readiness.readiness
@@ -149,6 +163,7 @@ def _replace(place: Any, name: str, bug: object) -> None:
 if __name__ == "__main__":
     _plant_in_intake()
     _plant_in_answers()
+    _plant_in_lookups()
     _plant_in_pages()
     sys.argv[0] = "twistd"
     run()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import socketserver
 import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 from tests.process.secrets import telltale
 from tests.process.secrets.canaries import Canary, Scanner, canary, loopback
@@ -18,6 +20,8 @@ from tests.unit.web.responses import Response
 
 HERE = "127.0.0.1"
 PATIENCE = 20.0
+UNKNOWN = ".unknown.test"
+"""The end of names for which the router's process finds no address."""
 _TIMES = {
     "MODELS_REFRESH_MS": "100",
     "UTILIZATION_REFRESH_MS": "100",
@@ -88,9 +92,18 @@ class Stage:
     """The processes and their output; ``answers`` are kept by their cause.
 
     Without ``feeds`` the URL of one feed is a closed port, the other a port that never accepts.
+    Two other base URLs are such ports, too; with ``named`` one is a port without TLS, the other a
+    name without an address.
     """
 
-    def __init__(self, folder: Path, *twistd: str, feeds: bool = True, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *twistd: str,
+        feeds: bool = True,
+        named: bool = False,
+        **settings: str,
+    ) -> None:
         self.secrets = Secrets()
         self.folder = folder / "router"
         self.temporary = self.folder / "tmp"
@@ -99,7 +112,7 @@ class Stage:
         self._open = contextlib.ExitStack()
         self.stub = self._stub(folder)
         self.port = free_port()
-        self.router = self._router(twistd, feeds, settings)
+        self.router = self._router(twistd, feeds, named, settings)
 
     def _stub(self, folder: Path) -> StubProcess:
         secrets = self.secrets
@@ -118,17 +131,22 @@ class Stage:
         until("the platform listens", lambda: self._serves(stub.port))
         return stub
 
-    def _router(self, twistd: tuple[str, ...], feeds: bool, settings: dict[str, str]) -> Child:
+    def _router(
+        self, twistd: tuple[str, ...], feeds: bool, named: bool, settings: dict[str, str]
+    ) -> Child:
         secrets = self.secrets
         base = f"http://{secrets.upstream.text}:{self.stub.port}"
         hole = self._open.enter_context(black_hole(secrets.nowhere.text))
         closed = f"http://{secrets.nowhere.text}:{free_port()}"
         silent = f"http://{secrets.nowhere.text}:{hole}"
+        port = self._open.enter_context(without_tls(secrets.nowhere.text))
+        plain = f"https://{secrets.nowhere.text}:{port}"
+        nameless = f"http://{secrets.nowhere.text}{UNKNOWN}"
         own = {
             "LISTEN_ADDR": f"{HERE}:{self.port}",
             "BACKEND_BASE_URL": base,
-            "MESSAGES_BASE_URL": closed,
-            "RESPONSES_BASE_URL": silent,
+            "MESSAGES_BASE_URL": plain if named else closed,
+            "RESPONSES_BASE_URL": nameless if named else silent,
             "API_BASE_URL": base if feeds else silent,
             "MODELS_URL": f"{base if feeds else closed}/{secrets.feed_path.text}",
             "UTILIZATION_URL": f"{base if feeds else silent}/chutes/utilization",
@@ -188,6 +206,21 @@ def black_hole(address: str) -> Iterator[int]:
             waiting.setblocking(False)
             waiting.connect_ex((address, port))
         yield port
+
+
+@contextlib.contextmanager
+def without_tls(address: str) -> Iterator[int]:
+    """Return a port whose server answers everything with a line of text."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.wfile.write(b"220 Hello\r\n")
+
+    with socketserver.ThreadingTCPServer((address, 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def reset(client: socket.socket) -> None:
