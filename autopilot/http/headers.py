@@ -8,7 +8,6 @@ duplicates and values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
@@ -65,16 +64,21 @@ _LONGEST_CACHED_NAME = 64
 
 
 class FieldName(Struct, frozen=True, gc=False):
-    """A field name in lower case, and whether the router forwards it upstream and to the client."""
+    """A field name in lower case, and whether the router forwards it upstream and to the client.
+
+    ``start`` begins its line: the name as it is spelled, a colon and a space.
+    """
 
     lower: bytes
+    start: bytes
     up: bool
     down: bool
 
 
-def _classify(name: bytes) -> FieldName:
+def classify(name: bytes) -> FieldName:
+    """Return the classification of a field name, in any case."""
     lower = name.lower()
-    return FieldName(lower, _goes_up(lower), lower not in _NOT_SENT_DOWN)
+    return FieldName(lower, name + b": ", _goes_up(lower), lower not in _NOT_SENT_DOWN)
 
 
 def _goes_up(lower: bytes) -> bool:
@@ -84,14 +88,24 @@ def _goes_up(lower: bytes) -> bool:
     return not (twin in _NOT_SENT_UP or twin.startswith(_NOT_SENT_UP_PREFIX))
 
 
-# A hit costs no Python call, and every field of every message asks. The cache is bounded in entries
-# and in the length of a name, because a peer can send any name.
-_cached = lru_cache(maxsize=_MAX_CACHED_NAMES)(_classify)
+class _FieldNames(dict[bytes, FieldName]):
+    """The classifications of the field names met lately, by their spelling.
+
+    ``names[name]`` is what `classify` returns. Every field of every message asks, and a known name
+    costs one look-up, a quarter of a call of an `lru_cache`. The cache is bounded in entries and in
+    the length of a name, because a peer can send any name.
+    """
+
+    def __missing__(self, name: bytes) -> FieldName:
+        kind = classify(name)
+        if len(name) <= _LONGEST_CACHED_NAME:
+            if len(self) >= _MAX_CACHED_NAMES:
+                self.clear()
+            self[name] = kind
+        return kind
 
 
-def classify(name: bytes) -> FieldName:
-    """Return the classification of a field name, in any case."""
-    return _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
+_field_names = _FieldNames()
 
 
 class RequestHeaders(Struct, frozen=True, gc=False):
@@ -111,21 +125,19 @@ class RequestHeaders(Struct, frozen=True, gc=False):
 
 def read_request_headers(fields: Sequence[Field]) -> RequestHeaders:
     """Return ``fields`` by name, with the lines of those to forward."""
-    named: dict[bytes, list[bytes]] = {}
+    named: dict[bytes, tuple[bytes, ...]] = {}
     lines: list[bytes] = []
     for name, value in fields:
-        # An inline copy of `classify`: this loop runs for every field of every request.
-        kind = _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
+        kind = _field_names[name]
         lower = kind.lower
         if lower in named:
-            named[lower].append(value)
+            named[lower] += (value,)
         else:
-            named[lower] = [value]
+            named[lower] = (value,)
         if kind.up:
-            lines += (name, b": ", value, b"\r\n")
-    for value in named.get(b"connection", ()):
-        if value not in _NOMINATES_NOTHING:
-            return RequestHeaders(fields, named, field_lines(sent_up(fields)))
+            lines += (kind.start, value, b"\r\n")
+    if b"connection" in named and not _NOMINATES_NOTHING.issuperset(named[b"connection"]):
+        return RequestHeaders(fields, named, field_lines(sent_up(fields)))
     return RequestHeaders(fields, named, b"".join(lines))
 
 
@@ -167,7 +179,7 @@ def sent_up(fields: Iterable[Field]) -> list[Field]:
     kept: list[Field] = []
     nominating: list[Field] = []
     for field in fields:
-        kind = classify(field[0])
+        kind = _field_names[field[0]]
         if kind.up:
             kept.append(field)
         elif kind.lower == b"connection" and field[1] not in _NOMINATES_NOTHING:
@@ -191,8 +203,7 @@ def sent_down(fields: Iterable[Field], own: frozenset[bytes] = frozenset()) -> l
     kept: list[Field] = []
     nominating: list[Field] = []
     for field in fields:
-        name = field[0]
-        kind = _cached(name) if len(name) <= _LONGEST_CACHED_NAME else _classify(name)
+        kind = _field_names[field[0]]
         if kind.down:
             if kind.lower not in own:
                 kept.append(field)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
@@ -21,19 +20,20 @@ from autopilot.routing.router_error import RouterError
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 
+_MAX_KNOWN_HOSTS = 256
+_LONGEST_KNOWN_HOST = 256
+_known_hosts: set[bytes] = set()
+"""Valid ``Host`` values; most requests to a router share one."""
+
 
 class Head(Struct, frozen=True, gc=False):
-    """The facts of a valid head that later steps need.
-
-    ``target`` is in origin form. ``length`` is the declared body length, None for a chunked body.
-    """
+    """The facts of a valid head that later steps need; ``target`` is in origin form."""
 
     target: bytes
-    length: int | None
     continue_expected: bool
 
     def __repr__(self) -> str:
-        return f"Head(length={self.length}, continue_expected={self.continue_expected})"
+        return f"Head(continue_expected={self.continue_expected})"
 
 
 def check(
@@ -55,7 +55,8 @@ def check(
     if target is None:
         return _bad("the request target is not a path")
     hosts = named.get(b"host", ())
-    if (len(hosts) != 1 or not _is_host(hosts[0])) and (error := _host_error(version, hosts)):
+    usual = len(hosts) == 1 and hosts[0] in _known_hosts
+    if not usual and (error := _host_error(version, hosts)) is not None:
         return error
     length = _length(version, named)
     if isinstance(length, RouterError):
@@ -66,7 +67,7 @@ def check(
         return too_large(max_body)
     expect = named.get(b"expect")
     if expect is None:
-        return Head(target, length, False)
+        return Head(target, False)
     return _expecting(target, length, version, expect)
 
 
@@ -78,7 +79,7 @@ def _expecting(
         return RouterError(417, "bad_request", "The only supported expectation is 100-continue.")
     # An HTTP/1.0 client's expectation is ignored, and without a body 100 (Continue) may be omitted
     # (RFC 9110 §10.1.1).
-    return Head(target, length, version == b"HTTP/1.1" and length != 0)
+    return Head(target, version == b"HTTP/1.1" and length != 0)
 
 
 def _origin_form(target: bytes) -> bytes | None:
@@ -97,15 +98,14 @@ def _host_error(version: bytes, hosts: Sequence[bytes]) -> RouterError | None:
     """Return an error unless there is exactly one valid ``Host`` field (RFC 9112 §3.2)."""
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         return _bad("it must have exactly one Host field")
-    if hosts and not _is_host(hosts[0]):
-        return _bad("its Host field is not a host")
+    for host in hosts:
+        if _HOST.match(host.strip()) is None:
+            return _bad("its Host field is not a host")
+        if len(host) <= _LONGEST_KNOWN_HOST:
+            if len(_known_hosts) >= _MAX_KNOWN_HOSTS:
+                _known_hosts.clear()
+            _known_hosts.add(host)
     return None
-
-
-@lru_cache(maxsize=256)
-def _is_host(value: bytes) -> bool:
-    """Return whether a ``Host`` value is valid; cached, as most requests to a router share it."""
-    return _HOST.match(value.strip()) is not None
 
 
 def _length(version: bytes, named: Named) -> int | RouterError | None:
@@ -115,7 +115,7 @@ def _length(version: bytes, named: Named) -> int | RouterError | None:
     therefore rejected (RFC 9112 §6.1 and §6.3).
     """
     lengths = named.get(b"content-length", ())
-    codings = named.get(b"transfer-encoding")
+    codings = named.get(b"transfer-encoding", ())
     if codings:
         if lengths or version != b"HTTP/1.1" or len(codings) > 1:
             return _bad("its framing is ambiguous")

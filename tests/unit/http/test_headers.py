@@ -119,14 +119,14 @@ class KnownNamesTests(SynchronousTestCase):
         for number in range(3000):
             name = b"x-%d" % number
             self.assertEqual(sent_up([(name, b""), (b"Cookie", b"")]), [(name, b"")])
-            self.assertLessEqual(headers._cached.cache_info().currsize, 1024)
+            self.assertLessEqual(len(headers._field_names), 1024)
 
     def test_long_names_are_not_kept(self) -> None:
         """A name of unusual length is looked at each time."""
-        name, kept = b"Cookie" + b"x" * 60, headers._cached.cache_info().currsize
+        name, kept = b"Cookie" + b"x" * 60, len(headers._field_names)
         for _ in range(2):
             self.assertEqual(sent_down([(name, b"1")]), [(name, b"1")])
-        self.assertEqual(headers._cached.cache_info().currsize, kept)
+        self.assertEqual(len(headers._field_names), kept)
         self.assertEqual(sent_up([(b"X-Forwarded-" + b"x" * 60, b"")]), [])
 
 
