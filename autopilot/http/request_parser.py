@@ -47,7 +47,7 @@ class Phase(Enum):
 
 
 # Looking a member up through its enum costs more than all else in a callback.
-_HEAD, _BODY = Phase.HEAD, Phase.BODY
+_IDLE, _HEAD, _BODY = Phase.IDLE, Phase.HEAD, Phase.BODY
 
 
 class ArrivedRequest(Struct, frozen=True, gc=False):
@@ -98,7 +98,7 @@ class RequestParser:
         self.fields: list[Field] = []
         self.arrived: deque[ArrivedRequest] = deque()
         self.error: RouterError | None = None
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.continue_expected = False
 
     @property
@@ -231,7 +231,7 @@ class RequestParser:
         """See `HttpRequestParser`."""
         if self._declining:  # llhttp stops at an upgrade as if the message ended there
             return
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         body, self._body = self._body, []
         path, _, query = self._target.partition(b"?")
         # Close after every HTTP/1.0 request, also with `keep-alive`: such a client cannot read

@@ -42,7 +42,7 @@ class ExchangeMachine(ABC):
         self._busy = False
         self._late: list[tuple[Input, Attempt | None, tuple[Any, ...]]] = []
         self.attempt: Attempt | None = None
-        self.state = State.PLANNED
+        self.state = _PLANNED
 
     def expired(self) -> None:
         """Handle the expiry of the nearest deadline."""
@@ -88,5 +88,6 @@ def _illegal(machine: ExchangeMachine, *_: Any) -> State:
     raise IllegalTransitionError(f"an input has no row in {machine.state}")
 
 
-_OVER = State.OVER  # a look-up through the enum would cost as much as a call
+# Looked up once: through their enum, these would cost as much as a call.
+_PLANNED, _OVER = State.PLANNED, State.OVER
 _ILLEGAL: _Step = (_illegal, frozenset())

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 
 _log = Logger()
+_START = Input.START  # a look-up through the enum would cost as much as a call
 _NONE: frozenset[str] = frozenset()
 _NOTHING: tuple[str | None, frozenset[str], str | None] = (None, _NONE, None)
 
@@ -164,7 +165,7 @@ class Proxy:
             self._refuse(exchange, request, response, snapshot, trace, now)
             return None
         self._exchanges.add(exchange)
-        exchange.take(Input.START, None)
+        exchange.take(_START, None)
         return exchange
 
     def shut_down(self) -> None:
