@@ -116,11 +116,13 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
         if fields.response_format and (output := _format(fields.response_format)):
             needed[output] = True
         for limit in (fields.max_completion_tokens, fields.max_tokens, fields.max_output_tokens):
+            if not limit:
+                continue
             digits = bytes(limit)
             if digits.isdigit() and len(digits) < _MOST_DIGITS:  # the usual case
                 needed["completion_tokens"] = int(digits)
                 break
-            if digits and type(tokens := value_of(limit)) is int:
+            if type(tokens := value_of(limit)) is int:
                 needed["completion_tokens"] = tokens
                 break
         # A word has at least two bytes, with its blank, so a shorter body holds fewer words.

@@ -75,8 +75,8 @@ class EligibleModels:
             needs.json_mode,
             # Two numbers that lie between the same two model limits exclude the same models, so
             # the cache is keyed by that interval, not by the client's number.
-            bisect_left(self._output_limits, needs.completion_tokens or 0),
-            bisect_left(self._context_limits, needs.prompt_tokens or 0),
+            bisect_left(self._output_limits, output) if (output := needs.completion_tokens) else 0,
+            bisect_left(self._context_limits, prompt) if (prompt := needs.prompt_tokens) else 0,
         )
         result = self._cache.get(cache_key)
         if result is None:
