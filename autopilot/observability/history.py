@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import inf
 from typing import Any, Final
 
 from autopilot.observability.records import RequestRecord
@@ -74,18 +75,25 @@ class History:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._ring = [_Counts() for _ in range(INTERVALS)]
+        self._counts = self._ring[0]
+        self._until = -inf
 
     def add(self, record: RequestRecord) -> None:
         """Count one finished request."""
-        number = int(self._seconds() / INTERVAL)
-        counts = self._ring[number % INTERVALS]
-        if counts.number != number:
-            counts = self._ring[number % INTERVALS] = _Counts(number)
+        now = self._seconds()
+        if now >= self._until:
+            self._begin(int(now / INTERVAL))
+        counts = self._counts
         counts.requests += 1
         counts.failovers += len(record.failovers)
         counts.outcomes[record.outcome] += 1
         if record.ttfb_ms is not None:
             counts.buckets[bisect_left(_BOUNDS, record.ttfb_ms / 1000.0)] += 1
+
+    def _begin(self, number: int) -> None:
+        """Begin an interval, in the place of one that the half hour no longer includes."""
+        self._counts = self._ring[number % INTERVALS] = _Counts(number)
+        self._until = (number + 1) * INTERVAL
 
     def window(self) -> HistoryWindow:
         """Return the figures of the half hour that ends now."""

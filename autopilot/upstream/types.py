@@ -59,7 +59,7 @@ class Transport(Protocol):
         """Resume reading from the upstream."""
 
 
-class UpstreamCall:
+class UpstreamCall(Struct, eq=False):
     """One upstream request, and the handle to pause or abort it.
 
     ``handler`` may be replaced while the call is open: at commit the stream takes over, so that the
@@ -67,13 +67,13 @@ class UpstreamCall:
     another call before.
     """
 
-    __slots__ = ("handler", "payload", "reused", "transport")
+    payload: bytes
+    handler: ResponseHandler
+    transport: Transport | None = None
+    reused: bool = False
 
-    def __init__(self, payload: bytes, handler: ResponseHandler) -> None:
-        self.payload = payload
-        self.handler: ResponseHandler = handler
-        self.transport: Transport | None = None
-        self.reused = False
+    def __repr__(self) -> str:
+        return f"UpstreamCall(open={self.transport is not None})"
 
     def abort(self) -> None:
         """Abort the call and close its connection; the handler receives nothing more.

@@ -237,14 +237,10 @@ class Channel(HTTPChannel):
     def _relay(self, request: ArrivedRequest, endpoint: Endpoint) -> None:
         headers = request.headers
         identity = request_id(headers.named.get(REQUEST_ID, ()))
-        response = ChannelResponse(
-            self,
-            endpoint.dialect,
-            identity,
-            modern=request.version == b"HTTP/1.1",
-            closing=not self.persistent,
-            sharing=None if endpoint.cors is None else endpoint.sharing(headers.named),
-        )
+        modern, closing = request.version == b"HTTP/1.1", not self.persistent
+        sharing = None if endpoint.cors is None else endpoint.sharing(headers.named)
+        # By position: with keywords, the interpreter would build a dictionary for each request.
+        response = ChannelResponse(self, endpoint.dialect, identity, modern, closing, sharing)
         self.requests.append(response)
         exchange = endpoint.accept(
             response, request.query, headers, request.body, self._peer_host, identity

@@ -85,7 +85,6 @@ class ChannelResponse:
         channel: ClientChannel,
         dialect: Dialect,
         request_id: str,
-        *,
         modern: bool,
         closing: bool,
         sharing: Sequence[Field] | None = None,
