@@ -61,7 +61,7 @@ class Connection(protocol.Protocol):
     def connectionMade(self) -> None:
         """Prepare the transport; over TLS the peer is not verified yet."""
         transport: Any = self.transport
-        immediate_write.enable(_innermost(transport))
+        immediate_write.enable(innermost(transport))
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -97,12 +97,12 @@ class Connection(protocol.Protocol):
     def pause(self) -> None:
         """Stop reading, so that TCP flow control stops the upstream."""
         self._paused = True
-        _innermost(self.transport).pauseProducing()
+        innermost(self.transport).pauseProducing()
 
     def resume(self) -> None:
         """Resume reading."""
         self._paused = False
-        _innermost(self.transport).resumeProducing()
+        innermost(self.transport).resumeProducing()
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`: request bytes wait in the transport's buffer."""
@@ -180,7 +180,7 @@ class Connection(protocol.Protocol):
         closed it in order; a reset is never a clean end.
         """
         self.closing = True
-        immediate_write.disable(_innermost(self.transport))
+        immediate_write.disable(innermost(self.transport))
         self.owner.lost(self)
         call, self._call = self._call, None
         if call is None:
@@ -208,7 +208,7 @@ class _Over:
     pause = resume = abort
 
 
-def _innermost(transport: Any) -> Any:
+def innermost(transport: Any) -> Any:
     """Return the transport that owns the socket, below TLS: only it stops reading the socket."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport

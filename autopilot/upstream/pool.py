@@ -23,7 +23,7 @@ from twisted.internet.protocol import Factory
 
 from autopilot.http.timers import Deadline
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.upstream.connection import Connection
+from autopilot.upstream.connection import Connection, innermost
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
@@ -270,12 +270,13 @@ class _Opening:
 
     def _connected(self, _: object) -> None:
         self._connecting = None
-        # Twisted's endpoints wrap the protocol to learn that it connected. Bypass the wrapper now:
-        # it would cost a call for each read.
+        # Twisted's endpoints wrap the protocol, TLS or the connection itself, to learn that it
+        # connected. Bypass the wrapper now: it would cost a call for each read.
         connection = self.connection
-        transport: Any = None if connection is None else connection.transport
-        if isinstance(getattr(transport, "protocol", None), _WrappingProtocol):
-            transport.protocol = connection
+        transport: Any = None if connection is None else innermost(connection.transport)
+        wrapper = getattr(transport, "protocol", None)
+        if isinstance(wrapper, _WrappingProtocol):
+            transport.protocol = wrapper._wrappedProtocol
 
     def _failed(self, failure: Failure) -> None:
         # The look-up, the connection or TLS failed, or `_stop` cancelled it. Only the reason is
