@@ -99,6 +99,15 @@ class CatalogTests(SynchronousTestCase):
         catalog = Catalog.of(map(Model, ("zai-org/y", "THUDM/y-TEE")))
         self.assertIsNone(catalog.find("thudm/Y"))
 
+    def test_larger_context(self) -> None:
+        """Only models with a known larger context are larger than a known one."""
+        lengths = {"a": 5, "b": 5, "c": 6, "d": None, "e": 4, "f": 7}
+        catalog = Catalog.of(Model(name, context_length=n) for name, n in lengths.items())
+        self.assertEqual(catalog.larger_context("a"), {"c", "f"})
+        self.assertEqual(catalog.larger_context("e"), {"a", "b", "c", "f"})
+        for name in ("d", "f", "unlisted"):
+            self.assertEqual(catalog.larger_context(name), frozenset())
+
     def test_larger_or_unknown(self) -> None:
         """Models that are known to read as little, and the model itself, are left out."""
         lengths = {"a": 5, "b": 5, "c": 6, "d": None, "e": 4}

@@ -205,3 +205,4 @@ class KeyTests(SynchronousTestCase):
         """Non-ASCII header values, lone surrogates included, can be hashed."""
         self.assertNotEqual(_key("Bearer \udc80"), _key("Bearer \udc81"))
         self.assertNotEqual(_key("Bearer é"), _key("Bearer e"))
+        self.assertNotEqual(_key(None, "\udc80"), _key(None, "\udc81"))
