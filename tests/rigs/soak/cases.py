@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.soak.answers import split_event
-from tests.rigs.soak.asks import ALIAS, MODELS, Ask
-from tests.rigs.soak.explaining import Times
+from tests.rigs.soak.acts import LAST_CHUNK, SSE, Act, Ending, Part, chunk, cut, head, raw
+from tests.rigs.soak.comparison import split_event
+from tests.rigs.soak.failovers import Times
+from tests.rigs.soak.generation import Speech
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.notes import Attempt, Case, Record, Seen
-from tests.rigs.soak.replies import LAST_CHUNK, SSE, Act, Ending, Part, chunk, cut, head, raw
-from tests.rigs.soak.speech import Speech
+from tests.rigs.soak.observations import Attempt, Case, Record, Seen
+from tests.rigs.soak.requests import ALIAS, MODELS, Ask
 
 OWN, FOREIGN = "soak-1-1", "soak-1-2"
 ONE, TWO = MODELS[:2]

@@ -10,10 +10,10 @@ from time import monotonic
 from typing import Final
 from weakref import WeakSet
 
-from tests.rigs.soak.asks import Ask, Asks
 from tests.rigs.soak.connections import ClientConnection
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.notes import Seen
+from tests.rigs.soak.observations import Seen
+from tests.rigs.soak.requests import Ask, Asks
 
 _SMALL_WINDOW: Final = 4_096
 _LARGE, _TOO_LARGE = 1_000_000, 8_000_000

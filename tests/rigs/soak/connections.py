@@ -11,10 +11,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
-from tests.rigs.soak.asks import Ask
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.notes import Seen
-from tests.rigs.soak.reading import NotHttpError, ResponseReading
+from tests.rigs.soak.observations import Seen
+from tests.rigs.soak.requests import Ask
+from tests.rigs.soak.response_parser import NotHttpError, ResponseReading
 
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 45.0

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, TypeAlias
 
-from tests.rigs.soak import odd_streams, refusals
-from tests.rigs.soak.good import framed, good
-from tests.rigs.soak.replies import (
+from tests.rigs.soak import error_responses, odd_streams
+from tests.rigs.soak.acts import (
     JSON,
     LAST_CHUNK,
     SSE,
@@ -21,7 +20,8 @@ from tests.rigs.soak.replies import (
     head,
     raw,
 )
-from tests.rigs.soak.speech import Speech
+from tests.rigs.soak.generation import Speech
+from tests.rigs.soak.valid_responses import framed, good
 
 Make: TypeAlias = Callable[[Speech, bool, Random], Act]
 
@@ -67,7 +67,7 @@ def _cut(kind: str, ending: Ending) -> Make:
 
 def _malformed_head(speech: Speech, stream: bool, rng: Random) -> Act:
     """Return an invalid response."""
-    wire = rng.choice(refusals.MALFORMED)
+    wire = rng.choice(error_responses.MALFORMED)
     return Act("malformed head", (Part(wire),), None, False, Ending.HANG, False, _MALFORMED)
 
 
@@ -130,7 +130,7 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault(20, odd_streams.empty),
     Fault(10, odd_streams.no_done),
     Fault(10, odd_streams.json_error),
-    *(Fault(each.weight, each.make) for each in refusals.REFUSALS),
+    *(Fault(each.weight, each.make) for each in error_responses.REFUSALS),
 )
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from random import Random
 from typing import Final
 
-from tests.rigs.soak.asks import MODELS
-from tests.rigs.soak.replies import JSON, Act, Ending, Part
+from tests.rigs.soak.acts import JSON, Act, Ending, Part
+from tests.rigs.soak.requests import MODELS
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
 
 CATALOG: Final = "/v1/models"

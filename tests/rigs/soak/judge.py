@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tests.rigs.soak.answers import began_event, cut_stream, differs
-from tests.rigs.soak.explaining import Times, closed_unheard, explain
-from tests.rigs.soak.notes import Attempt, Case, Record, Seen, error_code
-from tests.rigs.soak.replies import MODEL_FIELD, NONCE_FIELD, Ending
+from tests.rigs.soak.acts import MODEL_FIELD, NONCE_FIELD, Ending
+from tests.rigs.soak.comparison import began_event, cut_stream, differs
+from tests.rigs.soak.failovers import Times, closed_unheard, explain
+from tests.rigs.soak.observations import Attempt, Case, Record, Seen, error_code
 
 GRACE: Final = 3.0
 """Seconds by which an attempt may seem to outlast the router's close, on a busy machine."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from tests.rigs.soak.asks import Ask
-from tests.rigs.soak.explaining import Times
+from tests.rigs.soak.failovers import Times
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.notes import Attempt, Case, Record, Seen
+from tests.rigs.soak.observations import Attempt, Case, Record, Seen
+from tests.rigs.soak.requests import Ask
 
 _RIPENING: Final = 1.5
 """Seconds after its response in which a request may still show a fault."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from tests.rigs.soak.good import good
-from tests.rigs.soak.replies import JSON, LAST_CHUNK, SSE, Act, Part, chunk, head, raw
-from tests.rigs.soak.speech import BARE_ERROR, DONE, Speech
+from tests.rigs.soak.acts import JSON, LAST_CHUNK, SSE, Act, Part, chunk, head, raw
+from tests.rigs.soak.generation import BARE_ERROR, DONE, Speech
+from tests.rigs.soak.valid_responses import good
 
 
 def _some(speech: Speech, rng: Random) -> list[Part]:

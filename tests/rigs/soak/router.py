@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from benchmarks.accounting import cpu_seconds, memory
 from tests.rigs.smoke.processes import RouterProcess
-from tests.rigs.soak.asks import MAX_BODY
-from tests.rigs.soak.explaining import Times
+from tests.rigs.soak.failovers import Times
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.notes import Record
+from tests.rigs.soak.observations import Record
+from tests.rigs.soak.requests import MAX_BODY
 
 FAILOVER_AFTER: Final = 0.8
 IDLE: Final = 2.0

@@ -10,15 +10,15 @@ from time import monotonic
 from typing import Any, Final
 
 from tests.rigs.smoke.processes import free_port
-from tests.rigs.soak.afterwards import active, descriptors, end, examine
-from tests.rigs.soak.crowd import Crowd
+from tests.rigs.soak.client_group import Crowd
 from tests.rigs.soak.disturbances import Disturbances
+from tests.rigs.soak.final_checks import active, descriptors, end, examine
 from tests.rigs.soak.ledger import Ledger
+from tests.rigs.soak.outages import Weather
 from tests.rigs.soak.report import Check, Outcome, checks_of_memory
 from tests.rigs.soak.router import LogReading, SoakedRouter, times
 from tests.rigs.soak.sampling import MB, Sample
 from tests.rigs.soak.upstream import Upstream
-from tests.rigs.soak.weather import Weather
 
 _FINE: Final = frozenset({"good", "slow", "interim"})
 _LEAVING: Final = 10.0

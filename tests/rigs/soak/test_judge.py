@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.rigs.soak.asks import Refused
+from tests.rigs.soak.acts import Ending
 from tests.rigs.soak.cases import (
     EVENT,
     ONE,
@@ -25,8 +25,8 @@ from tests.rigs.soak.cases import (
     streamed,
 )
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.notes import Case, Record, Seen
-from tests.rigs.soak.replies import Ending
+from tests.rigs.soak.observations import Case, Record, Seen
+from tests.rigs.soak.requests import Refused
 
 
 class RightTests(JudgeTestCase):

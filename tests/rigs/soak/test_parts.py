@@ -9,14 +9,14 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.soak import faults
-from tests.rigs.soak.asks import Asks
+from tests.rigs.soak.acts import Act, Part, cut
 from tests.rigs.soak.cases import ONE, OWN, TIMES, ask, attempt, case, speech, streamed
 from tests.rigs.soak.disturbances import Disturbances
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.notes import Record
+from tests.rigs.soak.observations import Record
 from tests.rigs.soak.plot import svg
-from tests.rigs.soak.reading import NotHttpError, ResponseReading
-from tests.rigs.soak.replies import Act, Part, cut
+from tests.rigs.soak.requests import Asks
+from tests.rigs.soak.response_parser import NotHttpError, ResponseReading
 from tests.rigs.soak.router import LogReading
 from tests.rigs.soak.sampling import MB, Sample, memory_of
 

@@ -13,12 +13,12 @@ from time import monotonic
 from typing import Any, Final
 
 from tests.rigs.soak import faults
+from tests.rigs.soak.acts import Act, Ending, Part, Step
 from tests.rigs.soak.disturbances import Disturbances
 from tests.rigs.soak.feeds import Feeds
+from tests.rigs.soak.generation import Speech
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.notes import Attempt
-from tests.rigs.soak.replies import Act, Ending, Part, Step
-from tests.rigs.soak.speech import Speech
+from tests.rigs.soak.observations import Attempt
 
 HOST: Final = "127.0.0.1"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)

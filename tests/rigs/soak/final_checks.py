@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from tests.rigs.soak.reading import ResponseReading
 from tests.rigs.soak.report import Check
+from tests.rigs.soak.response_parser import ResponseReading
 from tests.rigs.soak.router import SoakedRouter
 
 _PATIENCE: Final = 15.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from tests.rigs.soak.replies import (
+from tests.rigs.soak.acts import (
     JSON,
     LAST_CHUNK,
     SSE,
@@ -18,7 +18,7 @@ from tests.rigs.soak.replies import (
     paced,
     raw,
 )
-from tests.rigs.soak.speech import Speech
+from tests.rigs.soak.generation import Speech
 
 
 def good(speech: Speech, stream: bool, rng: Random) -> Act:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.rigs.soak.answers import cut_stream
-from tests.rigs.soak.asks import Refused
 from tests.rigs.soak.cases import (
     EVENT,
     FOREIGN,
@@ -22,8 +20,10 @@ from tests.rigs.soak.cases import (
     speech,
     streamed,
 )
+from tests.rigs.soak.comparison import cut_stream
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.notes import Case, Seen
+from tests.rigs.soak.observations import Case, Seen
+from tests.rigs.soak.requests import Refused
 
 
 class WrongAnswerTests(JudgeTestCase):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
-from tests.rigs.soak.speech import Speech
+from tests.rigs.soak.generation import Speech
 
 SSE: Final = "text/event-stream"
 JSON: Final = "application/json"

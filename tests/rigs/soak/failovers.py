@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.rigs.soak.notes import Attempt
+from tests.rigs.soak.observations import Attempt
 
 TIMEOUTS: Final = frozenset(
     {"header_timeout", "first_body_byte_timeout", "failover_after", "idle_timeout"}

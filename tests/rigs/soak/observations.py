@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.rigs.soak.asks import Ask
-from tests.rigs.soak.replies import Act
+from tests.rigs.soak.acts import Act
+from tests.rigs.soak.requests import Ask
 
 
 @dataclass(slots=True)

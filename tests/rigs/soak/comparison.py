@@ -6,8 +6,8 @@ import re
 from itertools import takewhile
 from typing import Final
 
-from tests.rigs.soak.notes import error_code
-from tests.rigs.soak.speech import NONCE
+from tests.rigs.soak.generation import NONCE
+from tests.rigs.soak.observations import error_code
 
 _EVENT: Final = re.compile(rb'data: (\{"error":\{[^\n]*\}\})\n\n\Z')
 _BEGINNING: Final = b'data: {"error":{'

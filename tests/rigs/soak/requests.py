@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.rigs.soak.speech import Speech, filling, nonce
+from tests.rigs.soak.generation import Speech, filling, nonce
 
 ALIAS: Final = "chutesai/AutoPilot"
 MODELS: Final = tuple(f"acme/soak-{number}" for number in range(10))

@@ -10,8 +10,8 @@ from typing import Final
 from stub_backend.answers.breaks import NO_TARGETS
 from stub_backend.answers.errors import AT_CAPACITY
 from stub_backend.answers.pages import front_end_page, nginx_page
-from tests.rigs.soak.replies import HTML, JSON, LAST_CHUNK, Act, Ending, Step, chunk, cut, head, raw
-from tests.rigs.soak.speech import Speech
+from tests.rigs.soak.acts import HTML, JSON, LAST_CHUNK, Act, Ending, Step, chunk, cut, head, raw
+from tests.rigs.soak.generation import Speech
 
 _EVIL: Final = b"4\r\nevil\r\n0\r\n\r\n"
 MALFORMED: Final[Sequence[bytes]] = (
