@@ -57,14 +57,14 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._told = 0
+        self._printed = 0
 
     def __call__(self, sample: Sample, violations: Sequence[str]) -> None:
         """Print the sample of a second, and the new violations."""
         terminal = sys.stdout.isatty()
-        for each in violations[self._told : _SHOWN]:
+        for each in violations[self._printed : _SHOWN]:
             print(f"{chr(13) if terminal else ''}VIOLATION {each}", flush=True)
-        self._told = len(violations)
+        self._printed = len(violations)
         line = (
             f"{sample.at:5.0f} s  {sample.requests} requests, {sample.failures} failures,"
             f" {sample.active} active, {sample.descriptors} descriptors,"

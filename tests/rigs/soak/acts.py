@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
-from tests.rigs.soak.generation import Speech
+from tests.rigs.soak.generation import Generation
 
 SSE: Final = "text/event-stream"
 JSON: Final = "application/json"
@@ -83,7 +83,7 @@ class Act:
 
 
 def head(
-    speech: Speech,
+    generation: Generation,
     status: int = 200,
     kind: str = JSON,
     length: int | None = None,
@@ -95,7 +95,7 @@ def head(
     It is chunked unless `length` is given or `chunked` is false.
     """
     lines = [f"HTTP/1.1 {status} Soak", f"Content-Type: {kind}", *fields]
-    lines += [f"{MODEL_FIELD}: {speech.model}", f"{NONCE_FIELD}: {speech.nonce}"]
+    lines += [f"{MODEL_FIELD}: {generation.model}", f"{NONCE_FIELD}: {generation.nonce}"]
     if length is not None:
         lines.append(f"Content-Length: {length}")
     elif chunked:

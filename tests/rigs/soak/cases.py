@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rigs.soak.acts import LAST_CHUNK, SSE, Act, Ending, Part, chunk, cut, head, raw
 from tests.rigs.soak.comparison import split_event
 from tests.rigs.soak.failovers import Times
-from tests.rigs.soak.generation import Speech
+from tests.rigs.soak.generation import Generation
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.observations import Attempt, Case, Record, Seen
-from tests.rigs.soak.requests import ALIAS, MODELS, Ask
+from tests.rigs.soak.observations import Attempt, Case, Observed, Record
+from tests.rigs.soak.requests import ALIAS, MODELS, SoakRequest
 
 OWN, FOREIGN = "soak-1-1", "soak-1-2"
 ONE, TWO = MODELS[:2]
@@ -23,25 +23,25 @@ EVENT = (
 )
 
 
-def ask(**changes: object) -> Ask:
+def request(**changes: object) -> SoakRequest:
     """Return a streamed request with a list of models."""
-    usual = Ask(OWN, f"{ONE}, {TWO}", (ONE, TWO), stream=True)
+    usual = SoakRequest(OWN, f"{ONE}, {TWO}", (ONE, TWO), stream=True)
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-def speech(model: str = ONE, nonce: str = OWN) -> Speech:
+def generation(model: str = ONE, nonce: str = OWN) -> Generation:
     """Return that model's response."""
-    return Speech(nonce, model, 5)
+    return Generation(nonce, model, 5)
 
 
-def streamed(said: Speech) -> Act:
+def streamed(answer: Generation) -> Act:
     """Return a complete stream."""
-    return Act("good", (head(said, 200, SSE), *map(chunk, said.events()), LAST_CHUNK), sse=True)
+    return Act("good", (head(answer, 200, SSE), *map(chunk, answer.events()), LAST_CHUNK), sse=True)
 
 
-def plain(said: Speech) -> Act:
+def plain(answer: Generation) -> Act:
     """Return a complete unary response."""
-    return Act("good", (head(said, 200, length=len(said.body())), raw(said.body())))
+    return Act("good", (head(answer, 200, length=len(answer.body())), raw(answer.body())))
 
 
 def broken(act: Act, behind: int, ending: Ending = Ending.CLOSE) -> Act:
@@ -58,7 +58,7 @@ def broken(act: Act, behind: int, ending: Ending = Ending.CLOSE) -> Act:
 
 def failing(reason: str = "status_503", model: str = ONE) -> Act:
     """Return an act that requires failover."""
-    wire = head(speech(model), 503, length=0)
+    wire = head(generation(model), 503, length=0)
     return Act("503", (wire,), 503, reasons=frozenset({reason}), turns=True)
 
 
@@ -75,14 +75,14 @@ def attempt(act: Act, model: str = ONE, began: float = 1.0, **changes: object) -
 
 
 def case(
-    asked: Ask, *attempts: Attempt, failovers: tuple[str, ...] = (), **changes: object
+    asked: SoakRequest, *attempts: Attempt, failovers: tuple[str, ...] = (), **changes: object
 ) -> Case:
     """Return a case in which the client received the last attempt's response, with its record.
 
     A truncated stream gets its error event. `changes` apply to what the client observed.
     """
     chosen = attempts[-1]
-    body, whole = chosen.said, chosen.whole
+    body, whole = chosen.sent_body, chosen.whole
     if not whole and chosen.act.sse:
         body += (b"" if not body or body.endswith(b"\n\n") else b"\n\n") + EVENT
     fields = {
@@ -94,7 +94,7 @@ def case(
     if not asked.direct:
         fields["x-chutes-autopilot-selected"] = [chosen.model]
         fields["x-chutes-autopilot-attempts"] = [str(count)]
-    seen = Seen(0.9, 2.0, 1.5, chosen.act.status, fields, body, whole)
+    seen = Observed(0.9, 2.0, 1.5, chosen.act.status, fields, body, whole)
     relayed = "completed" if (chosen.act.status or 0) < 400 else "relayed_error"
     outcome = relayed if whole else "upstream_broken"
     size = len(split_event(body)[0])
@@ -105,12 +105,12 @@ def case(
 
 
 def own_error(
-    asked: Ask, code: str, status: int, *attempts: Attempt, failovers: tuple[str, ...]
+    asked: SoakRequest, code: str, status: int, *attempts: Attempt, failovers: tuple[str, ...]
 ) -> Case:
     """Return a case with an error of the router."""
     body = b'{"error":{"type":"server_error","message":"No.","param":null,"code":"%b"}}'
     fields = {"x-request-id": [asked.nonce]}
-    seen = Seen(0.9, 2.0, 1.5, status, fields, body % code.encode(), whole=True)
+    seen = Observed(0.9, 2.0, 1.5, status, fields, body % code.encode(), whole=True)
     outcome = "failed" if status in (500, 502, 504) else "refused"
     record = Record(
         asked.nonce, outcome, status, len(failovers), len(asked.candidates), failovers, 0
@@ -118,7 +118,7 @@ def own_error(
     return Case(asked, list(attempts), seen, [record])
 
 
-ALIASED = ask(selector=ALIAS, candidates=MODELS)
+ALIASED = request(selector=ALIAS, candidates=MODELS)
 
 
 class JudgeTestCase(SynchronousTestCase):

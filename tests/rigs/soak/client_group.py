@@ -9,7 +9,7 @@ from tests.rigs.soak.clients import Client
 from tests.rigs.soak.ledger import Ledger
 
 
-class Crowd:
+class ClientGroup:
     """Concurrent clients: call `live` once, then `stop`, then `leave` to end the waiting ones."""
 
     def __init__(self, size: int, port: int, seed: int, ledger: Ledger, think: float) -> None:
@@ -30,9 +30,9 @@ class Crowd:
             each.leave()
 
     @property
-    def asked(self) -> int:
+    def request_count(self) -> int:
         """The number of requests so far."""
-        return sum(each.asked for each in self._clients)
+        return sum(each.request_count for each in self._clients)
 
     @property
     def unreachable(self) -> int:

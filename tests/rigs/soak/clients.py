@@ -12,8 +12,8 @@ from weakref import WeakSet
 
 from tests.rigs.soak.connections import ClientConnection
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.observations import Seen
-from tests.rigs.soak.requests import Ask, Asks
+from tests.rigs.soak.observations import Observed
+from tests.rigs.soak.requests import RequestGenerator, SoakRequest
 
 _SMALL_WINDOW: Final = 4_096
 _LARGE, _TOO_LARGE = 1_000_000, 8_000_000
@@ -30,7 +30,7 @@ class Client:
         """`think` is the mean of the seconds between two visits."""
         self._port = port
         self._ledger = ledger
-        self._asks = Asks(seed, number)
+        self._requests = RequestGenerator(seed, number)
         self._rng = Random(f"clients/{seed}/{number}")
         self._think = think
         self._stopped = False
@@ -49,9 +49,9 @@ class Client:
         }
 
     @property
-    def asked(self) -> int:
+    def request_count(self) -> int:
         """The number of requests so far."""
-        return self._asks.made
+        return self._requests.made
 
     def stop(self) -> None:
         """Start no further visit."""
@@ -86,81 +86,81 @@ class Client:
         async with self._connection() as connection:
             for _ in range(self._rng.randint(1, 8)):
                 if connection.open and not self._stopped:
-                    await connection.ask(self._asks.next())
+                    await connection.request(self._requests.next())
 
     async def _one(self) -> None:
         async with self._connection() as connection:
-            await connection.ask(self._asks.next(closing=self._rng.random() < 0.5))
+            await connection.request(self._requests.next(closing=self._rng.random() < 0.5))
 
     async def _wrong(self) -> None:
         async with self._connection() as connection:
-            await connection.ask(self._asks.wrong())
+            await connection.request(self._requests.wrong())
 
     async def _pipelining(self) -> None:
         """Send several requests at once; one of them may be refused."""
         count = self._rng.randint(2, 4)
-        asks = [self._asks.next(small=True) for _ in range(count)]
+        requests = [self._requests.next(small=True) for _ in range(count)]
         async with self._connection() as connection:
-            began = self._begin(*asks)
-            await connection.send(b"".join(each.request() for each in asks))
-            for each in asks:
+            began = self._begin(*requests)
+            await connection.send(b"".join(each.encode() for each in requests))
+            for each in requests:
                 await connection.receive(each, began)
 
     # -- visits that do not
 
     async def _leaving(self) -> None:
         """Disconnect in the request, before the response or within it; or close one half."""
-        ask, rng = self._asks.next(), self._rng
-        request, kind = ask.request(), rng.random()
+        request, rng = self._requests.next(), self._rng
+        encoded, kind = request.encode(), rng.random()
         async with self._connection() as connection:
-            began = self._begin(ask)
+            began = self._begin(request)
             if kind < 0.2:
-                await connection.send(request[: rng.randrange(len(request))])
+                await connection.send(encoded[: rng.randrange(len(encoded))])
                 await asyncio.sleep(rng.choice((0.0, 0.02)))
                 connection.leave(reset=rng.random() < 0.5)
-                self._left(connection, ask, began, sent=False)
+                self._left(connection, request, began, sent=False)
             elif kind < 0.5:
-                await connection.send(request)
+                await connection.send(encoded)
                 await asyncio.sleep(rng.choice((0.0, 0.01, 0.3)))
                 connection.leave(reset=rng.random() < 0.5)
-                self._left(connection, ask, began)
+                self._left(connection, request, began)
             elif kind < 0.6:
-                await connection.send(request)
+                await connection.send(encoded)
                 connection.half_close()
-                await connection.receive(ask, began, left=True)
+                await connection.receive(request, began, left=True)
             else:
-                await connection.send(request)
-                await connection.receive(ask, began, leave_at=rng.randint(1, 4_000))
+                await connection.send(encoded)
+                await connection.receive(request, began, leave_at=rng.randint(1, 4_000))
                 connection.leave(reset=rng.random() < 0.5)
 
-    def _begin(self, *asks: Ask) -> float:
-        for each in asks:
-            self._ledger.asked(each)
+    def _begin(self, *requests: SoakRequest) -> float:
+        for each in requests:
+            self._ledger.opened(each)
         return monotonic()
 
     def _left(
-        self, connection: ClientConnection, ask: Ask, began: float, *, sent: bool = True
+        self, connection: ClientConnection, request: SoakRequest, began: float, *, sent: bool = True
     ) -> None:
-        connection.note(ask, Seen(began, monotonic(), left=True, sent=sent))
+        connection.note(request, Observed(began, monotonic(), left=True, sent=sent))
 
     # -- slow visits
 
     async def _slow(self) -> None:
         """Read a large response in small portions."""
-        ask = self._asks.next(tardy=_LARGE)
+        request = self._requests.next(slow_client=_LARGE)
         async with self._connection(_SMALL_WINDOW * 4) as connection:
-            began = self._begin(ask)
-            await connection.send(ask.request())
-            await connection.receive(ask, began, pace=lambda: self._rng.choice((0, 0, 0.005)))
+            began = self._begin(request)
+            await connection.send(request.encode())
+            await connection.receive(request, began, pace=lambda: self._rng.choice((0, 0, 0.005)))
 
     async def _stalling(self) -> None:
         """Read the beginning of a large response, then pause longer than the router allows."""
-        ask = self._asks.next(tardy=_TOO_LARGE)
+        request = self._requests.next(slow_client=_TOO_LARGE)
         async with self._connection(_SMALL_WINDOW) as connection:
-            began = self._begin(ask)
-            await connection.send(ask.request())
+            began = self._begin(request)
+            await connection.send(request.encode())
             pauses = iter((0.0, 0.0, 3.5))
-            await connection.receive(ask, began, pace=lambda: next(pauses, 0.0))
+            await connection.receive(request, began, pace=lambda: next(pauses, 0.0))
 
     async def _silent(self) -> None:
         """Send nothing, or an incomplete request; the router must close."""

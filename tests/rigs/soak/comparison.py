@@ -23,15 +23,15 @@ def split_event(body: bytes) -> tuple[bytes, bool]:
     return body[: found.start()], True
 
 
-def cut_stream(body: bytes, said: bytes, *, lossy: bool) -> str:
+def cut_stream(body: bytes, sent_body: bytes, *, lossy: bool) -> str:
     """Return what is wrong with a stream that did not end cleanly, or an empty string.
 
     With `lossy`, the end of the stream may be missing.
     """
-    rest, told = split_event(body)
-    if not told:
+    rest, has_event = split_event(body)
+    if not has_event:
         if _is_done(body):  # nothing may follow [DONE]
-            return differs(body, said, lossy=lossy)
+            return differs(body, sent_body, lossy=lossy)
         return "no error event at the end of a cut stream"
     if _is_done(rest):
         return "an error event after [DONE]"
@@ -40,38 +40,40 @@ def cut_stream(body: bytes, said: bytes, *, lossy: bool) -> str:
         candidates.append(rest[:-2])  # the router added the blank line
     if not candidates:
         return "an error event inside another event"
-    complaints = [differs(each, said, lossy=lossy) for each in candidates]
+    complaints = [differs(each, sent_body, lossy=lossy) for each in candidates]
     return complaints[-1] if all(complaints) else ""
 
 
-def began_event(body: bytes, said: bytes, *, lossy: bool) -> bool:
+def ends_in_event(body: bytes, sent_body: bytes, *, lossy: bool) -> bool:
     """Return whether the bytes end in the beginning of an error event."""
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(body, said, strict=False)))
+    same = sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(body, sent_body, strict=False))
+    )
     # The last equal bytes may already belong to the event.
     for at in range(same, max(-1, same - len(_BEGINNING) - 2), -1):
         event = _BEGINNING if _at_boundary(body[:at]) else b"\n\n" + _BEGINNING
         begun = event.startswith(body[at:]) or body[at:].startswith(event)
-        if begun and (lossy or at == len(said)):
+        if begun and (lossy or at == len(sent_body)):
             return True
     return False
 
 
-def differs(body: bytes, said: bytes, *, lossy: bool = False) -> str:
+def differs(body: bytes, sent_body: bytes, *, lossy: bool = False) -> str:
     """Describe how the bytes differ from those sent, or return an empty string.
 
     With `lossy`, a prefix is enough. Bytes of another request are reported as such.
     """
-    if said.startswith(body) if lossy else body == said:
+    if sent_body.startswith(body) if lossy else body == sent_body:
         return ""
-    own = set(NONCE.findall(said[:2_000]))
+    own = set(NONCE.findall(sent_body[:2_000]))
     foreign = set(NONCE.findall(body)) - own
     if own and foreign:
         return f"bytes of another request: {sorted(foreign)[:3]}"
-    at = next((n for n, (a, b) in enumerate(zip(body, said, strict=False)) if a != b), None)
-    at = min(len(body), len(said)) if at is None else at
+    at = next((n for n, (a, b) in enumerate(zip(body, sent_body, strict=False)) if a != b), None)
+    at = min(len(body), len(sent_body)) if at is None else at
     return (
-        f"{len(body)} bytes instead of {len(said)}, different from byte {at} on:"
-        f" got {bytes(body[at : at + _SHOWN])!r}, expected {bytes(said[at : at + _SHOWN])!r}"
+        f"{len(body)} bytes instead of {len(sent_body)}, different from byte {at} on:"
+        f" got {bytes(body[at : at + _SHOWN])!r}, expected {bytes(sent_body[at : at + _SHOWN])!r}"
     )
 
 

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.observations import Seen
-from tests.rigs.soak.requests import Ask
-from tests.rigs.soak.response_parser import NotHttpError, ResponseReading
+from tests.rigs.soak.observations import Observed
+from tests.rigs.soak.requests import SoakRequest
+from tests.rigs.soak.response_parser import NotHttpError, ResponseParser
 
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 45.0
@@ -88,31 +88,31 @@ class ClientConnection:
         except OSError:
             return
 
-    async def ask(self, ask: Ask) -> Seen:
+    async def request(self, request: SoakRequest) -> Observed:
         """Send one request and read its response."""
-        self._ledger.asked(ask)
+        self._ledger.opened(request)
         began = monotonic()
         async with asyncio.TaskGroup() as tasks:
             # The response may arrive before the request is sent, and must be read then.
-            tasks.create_task(self.send(ask.request()))
-            receiving = tasks.create_task(self.receive(ask, began))
+            tasks.create_task(self.send(request.encode()))
+            receiving = tasks.create_task(self.receive(request, began))
         return receiving.result()
 
     async def receive(
         self,
-        ask: Ask,
+        request: SoakRequest,
         began: float,
         *,
         leave_at: int | None = None,
         pace: Callable[[], float] | None = None,
         left: bool = False,
-    ) -> Seen:
+    ) -> Observed:
         """Read the response to a request and report it; with `leave_at`, only that many bytes.
 
         `pace` gives the seconds to wait before each read. `left`: the client counts as
         disconnected.
         """
-        reading, first, total, wrong, late = ResponseReading(), None, 0, "", False
+        reading, first, total, wrong, late = ResponseParser(), None, 0, "", False
         data, self._rest = self._rest, b""
         orphan = not (self.open or self._gone.is_set())
         try:
@@ -138,8 +138,8 @@ class ClientConnection:
         if reading.whole and "close" in reading.fields.get("connection", ()):
             self.open = False
         return self.note(
-            ask,
-            Seen(
+            request,
+            Observed(
                 began,
                 monotonic(),
                 first,
@@ -154,9 +154,9 @@ class ClientConnection:
             ),
         )
 
-    def note(self, ask: Ask, seen: Seen) -> Seen:
+    def note(self, request: SoakRequest, seen: Observed) -> Observed:
         """Report an observation to the ledger."""
-        self._ledger.seen(ask.nonce, seen)
+        self._ledger.seen(request.nonce, seen)
         return seen
 
     async def _read(self, pace: Callable[[], float] | None, most: int | None) -> bytes:
@@ -170,7 +170,7 @@ class ClientConnection:
 
     async def closes(self) -> bool:
         """Return whether the router closes, after at most an error that explains why."""
-        reading = ResponseReading()
+        reading = ResponseParser()
         try:
             async with asyncio.timeout(PATIENCE):
                 while data := await self._reader.read(_READ):

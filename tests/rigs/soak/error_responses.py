@@ -11,7 +11,7 @@ from stub_backend.answers.breaks import NO_TARGETS
 from stub_backend.answers.errors import AT_CAPACITY
 from stub_backend.answers.pages import front_end_page, nginx_page
 from tests.rigs.soak.acts import HTML, JSON, LAST_CHUNK, Act, Ending, Step, chunk, cut, head, raw
-from tests.rigs.soak.generation import Speech
+from tests.rigs.soak.generation import Generation
 
 _EVIL: Final = b"4\r\nevil\r\n0\r\n\r\n"
 MALFORMED: Final[Sequence[bytes]] = (
@@ -37,13 +37,15 @@ class Refusal:
     """The weight of an error response, of about a thousand in all, and a function that makes it."""
 
     weight: int
-    make: Callable[[Speech, bool, Random], Act]
+    make: Callable[[Generation, bool, Random], Act]
 
 
-def _whole(kind: str, status: int, body: bytes, speech: Speech, rng: Random) -> tuple[Step, ...]:
+def _whole(
+    kind: str, status: int, body: bytes, generation: Generation, rng: Random
+) -> tuple[Step, ...]:
     if rng.random() < 0.7:
-        return (head(speech, status, kind, len(body)), raw(body))
-    return (head(speech, status, kind), chunk(body), LAST_CHUNK)
+        return (head(generation, status, kind, len(body)), raw(body))
+    return (head(generation, status, kind), chunk(body), LAST_CHUNK)
 
 
 def _row(
@@ -52,12 +54,12 @@ def _row(
     """Return an error in JSON, or as an HTML page of the edge."""
     reasons = frozenset({reason} if reason else ())
 
-    def make(speech: Speech, stream: bool, rng: Random) -> Act:
+    def make(generation: Generation, stream: bool, rng: Random) -> Act:
         kind = HTML if isinstance(text, bytes) else JSON
-        body = text if isinstance(text, bytes) else speech.error(text)
+        body = text if isinstance(text, bytes) else generation.error(text)
         return Act(
             f"{status} {reason or 'final'}",
-            _whole(kind, status, body, speech, rng),
+            _whole(kind, status, body, generation, rng),
             status,
             reasons=reasons,
             turns=bool(reason) if turns is None else turns,
@@ -66,10 +68,10 @@ def _row(
     return Refusal(weight, make)
 
 
-def _broken(speech: Speech, stream: bool, rng: Random) -> Act:
+def _broken(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send an error that is itself truncated or falls silent; its content must not matter."""
     status, text = rng.choice(((429, AT_CAPACITY), (500, NO_TARGETS), (400, "No.")))
-    steps = _whole(JSON, status, speech.error(text), speech, rng)
+    steps = _whole(JSON, status, generation.error(text), generation, rng)
     size = Act("", steps).wire_size
     ending = rng.choice((Ending.CLOSE, Ending.RESET, Ending.HANG))
     return Act(

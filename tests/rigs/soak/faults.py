@@ -20,10 +20,10 @@ from tests.rigs.soak.acts import (
     head,
     raw,
 )
-from tests.rigs.soak.generation import Speech
+from tests.rigs.soak.generation import Generation
 from tests.rigs.soak.valid_responses import framed, good
 
-Make: TypeAlias = Callable[[Speech, bool, Random], Act]
+Make: TypeAlias = Callable[[Generation, bool, Random], Act]
 
 _LOST: Final = frozenset({"connection_lost", "broken_before_commit"})
 _MALFORMED: Final = _LOST | {"protocol_error"}
@@ -31,14 +31,14 @@ _EXTRA: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 _INTERIM: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </soak>\r\n\r\n"
 
 
-def _slow(speech: Speech, stream: bool, rng: Random) -> Act:
+def _slow(generation: Generation, stream: bool, rng: Random) -> Act:
     """Insert pauses, each below every deadline."""
-    return _delayed("slow", good(speech, stream, rng), rng, 0.05, 0.5, 4)
+    return _delayed("slow", good(generation, stream, rng), rng, 0.05, 0.5, 4)
 
 
-def _late(speech: Speech, stream: bool, rng: Random) -> Act:
+def _late(generation: Generation, stream: bool, rng: Random) -> Act:
     """Wait longer than the router waits while other models are left."""
-    act = good(speech, stream, rng)
+    act = good(generation, stream, rng)
     return replace(act, kind="late", steps=(rng.uniform(0.9, 1.6), *act.steps))
 
 
@@ -52,8 +52,8 @@ def _delayed(kind: str, act: Act, rng: Random, low: float, high: float, times: i
 def _cut(kind: str, ending: Ending) -> Make:
     """Return a maker of responses that stop at any byte, including the first."""
 
-    def make(speech: Speech, stream: bool, rng: Random) -> Act:
-        steps = framed(speech, stream, rng)
+    def make(generation: Generation, stream: bool, rng: Random) -> Act:
+        steps = framed(generation, stream, rng)
         act = Act(kind, steps, sse=stream, ending=ending, whole=False, reasons=_LOST)
         place = rng.random()
         if place < 0.15:
@@ -65,40 +65,40 @@ def _cut(kind: str, ending: Ending) -> Make:
     return make
 
 
-def _malformed_head(speech: Speech, stream: bool, rng: Random) -> Act:
+def _malformed_head(generation: Generation, stream: bool, rng: Random) -> Act:
     """Return an invalid response."""
     wire = rng.choice(error_responses.MALFORMED)
     return Act("malformed head", (Part(wire),), None, False, Ending.HANG, False, _MALFORMED)
 
 
-def _bad_chunk(speech: Speech, stream: bool, rng: Random) -> Act:
+def _bad_chunk(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send an invalid chunk size between two chunks."""
-    data = speech.events() if stream else [speech.body()]
+    data = generation.events() if stream else [generation.body()]
     kept = [chunk(each) for each in data[: rng.randint(0, len(data))]]
-    steps = (head(speech, 200, SSE if stream else JSON), *kept, Part(b"zz\r\nsoak\r\n"))
+    steps = (head(generation, 200, SSE if stream else JSON), *kept, Part(b"zz\r\nsoak\r\n"))
     return Act("bad chunk", steps, 200, stream, Ending.HANG, False, _MALFORMED)
 
 
-def _too_short(speech: Speech, stream: bool, rng: Random) -> Act:
+def _too_short(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send fewer bytes than Content-Length declares."""
-    body = b"".join(speech.events()) if stream else speech.body()
+    body = b"".join(generation.events()) if stream else generation.body()
     length = len(body) + rng.randint(1, 100)
-    steps = (head(speech, 200, SSE if stream else JSON, length), raw(body))
+    steps = (head(generation, 200, SSE if stream else JSON, length), raw(body))
     return Act("too short", steps, 200, stream, Ending.CLOSE, False, _LOST)
 
 
-def _too_long(speech: Speech, stream: bool, rng: Random) -> Act:
+def _too_long(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send a second response, which was not requested, after a complete one."""
     if stream:
-        data = [head(speech, 200, SSE), *map(chunk, speech.events())]
+        data = [head(generation, 200, SSE), *map(chunk, generation.events())]
         return Act("surplus", (*data, Part(LAST_CHUNK.wire + _EXTRA)), sse=True)
-    body = speech.body()
-    return Act("surplus", (head(speech, 200, JSON, len(body)), Part(body + _EXTRA, body)))
+    body = generation.body()
+    return Act("surplus", (head(generation, 200, JSON, len(body)), Part(body + _EXTRA, body)))
 
 
-def _interim(speech: Speech, stream: bool, rng: Random) -> Act:
+def _interim(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send interim responses first; the client must not receive any."""
-    act = good(speech, stream, rng)
+    act = good(generation, stream, rng)
     first = [Part(_INTERIM)] * rng.randint(1, 3)
     return replace(act, kind="interim", steps=(*first, *act.steps))
 
@@ -134,10 +134,10 @@ FAULTS: Final[Sequence[Fault]] = (
 )
 
 
-def choose(speech: Speech, stream: bool, rng: Random, weights: Sequence[int]) -> Act:
+def choose(generation: Generation, stream: bool, rng: Random, weights: Sequence[int]) -> Act:
     """Return an act for one request; `weights` correspond to `FAULTS`."""
     (fault,) = rng.choices(FAULTS, weights)
-    return fault.make(speech, stream, rng)
+    return fault.make(generation, stream, rng)
 
 
 def weights(share_of_faults: float = 1.0) -> list[int]:

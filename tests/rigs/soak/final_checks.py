@@ -11,17 +11,17 @@ from time import monotonic
 from typing import Final
 
 from tests.rigs.soak.report import Check
-from tests.rigs.soak.response_parser import ResponseReading
-from tests.rigs.soak.router import SoakedRouter
+from tests.rigs.soak.response_parser import ResponseParser
+from tests.rigs.soak.router import RouterUnderTest
 
 _PATIENCE: Final = 15.0
 _PAUSE: Final = 0.1
 _LOOKS: Final = 6
 
 
-async def page(port: int, path: str) -> ResponseReading:
+async def page(port: int, path: str) -> ResponseParser:
     """Request a page of the router on a new connection."""
-    reading = ResponseReading()
+    reading = ResponseParser()
     async with asyncio.timeout(_PATIENCE):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -39,7 +39,7 @@ async def active(port: int) -> int:
     return int(json.loads(reading.body)["requests_active"])
 
 
-async def descriptors(router: SoakedRouter) -> int:
+async def descriptors(router: RouterUnderTest) -> int:
     """Return the open files of an idle router: the minimum of several counts."""
     found = []
     for _ in range(_LOOKS):
@@ -48,7 +48,7 @@ async def descriptors(router: SoakedRouter) -> int:
     return min(found)
 
 
-async def examine(router: SoakedRouter, open_before: int) -> list[Check]:
+async def examine(router: RouterUnderTest, open_before: int) -> list[Check]:
     """Return the checks of a router without clients."""
 
     async def none_active() -> tuple[bool, str]:
@@ -70,7 +70,7 @@ async def examine(router: SoakedRouter, open_before: int) -> list[Check]:
     ]
 
 
-async def end(router: SoakedRouter) -> Check:
+async def end(router: RouterUnderTest) -> Check:
     """Stop the router with SIGTERM, and check its exit."""
     began = monotonic()
     router.signal(signal.SIGTERM)

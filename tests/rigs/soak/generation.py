@@ -34,7 +34,7 @@ def filling(rng: Random, size: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class Generation:
     """One model's response to one nonce: `tokens` pieces of about `width` bytes."""
 
     nonce: str

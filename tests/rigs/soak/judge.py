@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.rigs.soak.acts import MODEL_FIELD, NONCE_FIELD, Ending
-from tests.rigs.soak.comparison import began_event, cut_stream, differs
+from tests.rigs.soak.comparison import cut_stream, differs, ends_in_event
 from tests.rigs.soak.failovers import Times, closed_unheard, explain
-from tests.rigs.soak.observations import Attempt, Case, Record, Seen, error_code
+from tests.rigs.soak.observations import Attempt, Case, Observed, Record, error_code
 
 GRACE: Final = 3.0
 """Seconds by which an attempt may seem to outlast the router's close, on a busy machine."""
@@ -57,7 +57,7 @@ def judge(case: Case, times: Times) -> Verdict:
 # -- the upstream
 
 
-def _attempts(case: Case, seen: Seen, times: Times) -> Iterator[str]:
+def _attempts(case: Case, seen: Observed, times: Times) -> Iterator[str]:
     """Check that attempts are sequential, unique, in time, and that requests arrive unchanged."""
     if len({each.model for each in case.attempts}) > times.max_attempts:
         yield f"more than {times.max_attempts} attempts"
@@ -66,7 +66,7 @@ def _attempts(case: Case, seen: Seen, times: Times) -> Iterator[str]:
     for each in case.attempts:
         if not each.intact:
             yield f"the request reached {each.model} with other bytes than were sent"
-        if each.model not in case.ask.candidates:
+        if each.model not in case.request.candidates:
             yield f"{each.model} was not requested"
         if each.model in tried and not closed_unheard(tried[each.model]):
             yield f"a duplicate generation: {each.model} received it twice"
@@ -85,7 +85,7 @@ def _attempts(case: Case, seen: Seen, times: Times) -> Iterator[str]:
 # -- the client
 
 
-def _outcome(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
+def _outcome(case: Case, seen: Observed, times: Times) -> tuple[str, list[str]]:
     """Return the outcome of the request, and complaints about the response."""
     if seen.late:
         return "never ended", ["the response did not end in time"]
@@ -93,8 +93,10 @@ def _outcome(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
         return "no HTTP", [f"the response is not HTTP: {seen.wrong}"]
     if seen.status is None:
         return _no_answer(case, seen)
-    complaints = [] if seen.value("x-request-id") == case.ask.nonce else ["a foreign x-request-id"]
-    if case.ask.refused is not None:
+    complaints = (
+        [] if seen.value("x-request-id") == case.request.nonce else ["a foreign x-request-id"]
+    )
+    if case.request.refused is not None:
         return f"refused {seen.status}", [*complaints, *_refused(case, seen)]
     if seen.value(NONCE_FIELD) is None:
         code = error_code(seen.body) if seen.whole else ""
@@ -105,21 +107,21 @@ def _outcome(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
     return outcome, [*complaints, *more]
 
 
-def _no_answer(case: Case, seen: Seen) -> tuple[str, list[str]]:
+def _no_answer(case: Case, seen: Observed) -> tuple[str, list[str]]:
     if seen.left:
         return "left", []
     if seen.orphan:
         return "orphaned", [
             "a request after the end of the connection was forwarded"
         ] if case.attempts else []
-    if case.ask.tardy and any(each.outcome == "client_stalled" for each in case.records):
+    if case.request.slow_client and any(each.outcome == "client_stalled" for each in case.records):
         return "stalled", []
     return "no answer", ["the connection ended without a response"]
 
 
-def _refused(case: Case, seen: Seen) -> Iterator[str]:
+def _refused(case: Case, seen: Observed) -> Iterator[str]:
     """Check a request that the router must refuse."""
-    wanted = case.ask.refused
+    wanted = case.request.refused
     assert wanted is not None
     if case.attempts:
         yield "a request that had to be refused reached the upstream"
@@ -128,7 +130,7 @@ def _refused(case: Case, seen: Seen) -> Iterator[str]:
         yield f"expected {wanted.status} {wanted.code}, got {got}"
 
 
-def _own(case: Case, seen: Seen, code: str, times: Times) -> Iterator[str]:
+def _own(case: Case, seen: Observed, code: str, times: Times) -> Iterator[str]:
     """Check an error of the router: it must match the last failure, with no candidates left."""
     if _STATUSES.get(code) != seen.status:
         yield f"an error that is not allowed here: {seen.status} {seen.body[:200]!r}"
@@ -148,9 +150,9 @@ def _own(case: Case, seen: Seen, code: str, times: Times) -> Iterator[str]:
             yield f"gave up after {record.attempts} attempts with {record.candidates} candidates"
 
 
-def _relayed(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
+def _relayed(case: Case, seen: Observed, times: Times) -> tuple[str, list[str]]:
     """Check a relayed response: it must be the last attempt's, byte for byte."""
-    if seen.value(NONCE_FIELD) != case.ask.nonce:
+    if seen.value(NONCE_FIELD) != case.request.nonce:
         return "foreign", [f"the response to {seen.value(NONCE_FIELD)}"]
     if not case.attempts:
         return "foreign", ["a response without an attempt"]
@@ -162,55 +164,55 @@ def _relayed(case: Case, seen: Seen, times: Times) -> tuple[str, list[str]]:
     if seen.whole:
         if not chosen.whole:
             complaints.append(f"a clean end of a truncated response ({chosen.act.kind})")
-        complaints.append(differs(seen.body, chosen.said))
+        complaints.append(differs(seen.body, chosen.sent_body))
         return "whole", [each for each in complaints if each]
     if seen.left:
-        wrong = differs(seen.body, chosen.said, lossy=True)
+        wrong = differs(seen.body, chosen.sent_body, lossy=True)
         lossy = chosen.act.ending is Ending.RESET
-        told = chosen.act.sse and not chosen.whole
-        if told and began_event(seen.body, chosen.said, lossy=lossy):
+        has_event = chosen.act.sse and not chosen.whole
+        if has_event and ends_in_event(seen.body, chosen.sent_body, lossy=lossy):
             wrong = ""
         return "left", [*complaints, *filter(None, [wrong])]
     outcome, wrong = _cut(case, seen, chosen, times)
     return outcome, [*complaints, *filter(None, [wrong])]
 
 
-def _head(case: Case, seen: Seen, chosen: Attempt) -> Iterator[str]:
+def _head(case: Case, seen: Observed, chosen: Attempt) -> Iterator[str]:
     if seen.value(MODEL_FIELD) != chosen.model:
         yield f"{seen.value(MODEL_FIELD)} answered, but {chosen.model} received the last request"
     if seen.status != chosen.act.status:
         yield f"status {seen.status} instead of {chosen.act.status}"
     selected = seen.value("x-chutes-autopilot-selected")
-    if selected != (None if case.ask.direct else chosen.model):
+    if selected != (None if case.request.direct else chosen.model):
         yield f"x-chutes-autopilot-selected is {selected}"
     attempts = seen.value("x-chutes-autopilot-attempts")
     for record in case.records:
-        if attempts != (None if case.ask.direct else str(record.attempts)):
+        if attempts != (None if case.request.direct else str(record.attempts)):
             yield f"x-chutes-autopilot-attempts is {attempts}, the record says {record.attempts}"
 
 
 def _turns(case: Case, chosen: Attempt) -> bool:
-    return chosen.act.turns or (chosen.act.turns_unless_byte and case.ask.commit != "byte")
+    return chosen.act.turns or (chosen.act.turns_unless_byte and case.request.commit != "byte")
 
 
 def _candidates_left(record: Record, times: Times) -> bool:
     return record.attempts < min(record.candidates, times.max_attempts)
 
 
-def _cut(case: Case, seen: Seen, chosen: Attempt, times: Times) -> tuple[str, str]:
+def _cut(case: Case, seen: Observed, chosen: Attempt, times: Times) -> tuple[str, str]:
     """Check a truncated response: only the upstream or a slow client may be the cause."""
-    if case.ask.tardy and any(each.outcome == "client_stalled" for each in case.records):
-        return "stalled", differs(seen.body, chosen.said, lossy=True)
+    if case.request.slow_client and any(each.outcome == "client_stalled" for each in case.records):
+        return "stalled", differs(seen.body, chosen.sent_body, lossy=True)
     if chosen.whole:
         return "cut", "a complete response was truncated"
     if not chosen.played and not _fell_silent(chosen, times):
         return "cut", "the router aborted a response that was still arriving"
-    if case.ask.commit == "complete" and chosen.act.status == 200:
+    if case.request.commit == "complete" and chosen.act.status == 200:
         return "cut", "a truncated response, although commit was `complete`"
     lossy = chosen.act.ending is Ending.RESET
     if chosen.act.sse:
-        return "cut, told", cut_stream(seen.body, chosen.said, lossy=lossy)
-    return "cut", differs(seen.body, chosen.said, lossy=lossy)
+        return "cut, with event", cut_stream(seen.body, chosen.sent_body, lossy=lossy)
+    return "cut", differs(seen.body, chosen.sent_body, lossy=lossy)
 
 
 def _fell_silent(chosen: Attempt, times: Times) -> bool:
@@ -221,7 +223,7 @@ def _fell_silent(chosen: Attempt, times: Times) -> bool:
 # -- the log
 
 
-def _records(case: Case, seen: Seen, times: Times) -> Iterator[str]:
+def _records(case: Case, seen: Observed, times: Times) -> Iterator[str]:
     """Check that there is one record, which agrees with both ends."""
     wanted = _wanted_records(case, seen)
     if len(case.records) not in wanted:
@@ -230,9 +232,9 @@ def _records(case: Case, seen: Seen, times: Times) -> Iterator[str]:
         yield from _record(case, seen, record, times)
 
 
-def _wanted_records(case: Case, seen: Seen) -> tuple[int, ...]:
-    if case.ask.refused is not None:
-        return (int(case.ask.refused.recorded),)
+def _wanted_records(case: Case, seen: Observed) -> tuple[int, ...]:
+    if case.request.refused is not None:
+        return (int(case.request.refused.recorded),)
     if case.attempts or seen.status is not None:
         return (1,)
     if seen.orphan or not seen.sent:
@@ -240,7 +242,7 @@ def _wanted_records(case: Case, seen: Seen) -> tuple[int, ...]:
     return (0, 1) if seen.left else (1,)
 
 
-def _record(case: Case, seen: Seen, record: Record, times: Times) -> Iterator[str]:
+def _record(case: Case, seen: Observed, record: Record, times: Times) -> Iterator[str]:
     explained = explain(record.failovers, case.attempts, times, seen.began, seen.ended)
     if explained.left is None or len(explained.left) > 1:
         acts = [f"{each.act.kind} {each.seconds:.2f} s" for each in case.attempts]
@@ -257,5 +259,5 @@ def _record(case: Case, seen: Seen, record: Record, times: Times) -> Iterator[st
     relayed = "completed" if (seen.status or 0) < 400 else "relayed_error"
     if seen.whole and (record.outcome, record.size) != (relayed, len(seen.body)):
         yield f"the record says {record.outcome} and {record.size} bytes, not {len(seen.body)}"
-    if not seen.whole and record.outcome not in _BROKEN and not case.ask.tardy:
+    if not seen.whole and record.outcome not in _BROKEN and not case.request.slow_client:
         yield f"the record says {record.outcome} of a truncated response"

@@ -9,8 +9,8 @@ from typing import Final
 
 from tests.rigs.soak.failovers import Times
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.observations import Attempt, Case, Record, Seen
-from tests.rigs.soak.requests import Ask
+from tests.rigs.soak.observations import Attempt, Case, Observed, Record
+from tests.rigs.soak.requests import SoakRequest
 
 _RIPENING: Final = 1.5
 """Seconds after its response in which a request may still show a fault."""
@@ -43,14 +43,14 @@ class Ledger:
         """The number of judged cases."""
         return len(self._judged)
 
-    def asked(self, ask: Ask) -> None:
+    def opened(self, request: SoakRequest) -> None:
         """Open a case; the client is about to send the request."""
-        self._open[ask.nonce] = Case(ask)
+        self._open[request.nonce] = Case(request)
 
-    def ask(self, nonce: str) -> Ask | None:
+    def request(self, nonce: str) -> SoakRequest | None:
         """Return the request with this nonce, unless it has been judged."""
         case = self._open.get(nonce)
-        return None if case is None else case.ask
+        return None if case is None else case.request
 
     def attempted(self, nonce: str, attempt: Attempt) -> None:
         """Record that a request has reached the upstream."""
@@ -61,7 +61,7 @@ class Ledger:
         else:
             case.attempts.append(attempt)
 
-    def seen(self, nonce: str, seen: Seen) -> None:
+    def seen(self, nonce: str, seen: Observed) -> None:
         """Record what the client observed of the whole response."""
         self._open[nonce].seen = seen
 
@@ -98,21 +98,21 @@ class Ledger:
         verdict = judge(case, self._times)
         self.tally[verdict.outcome, verdict.fault] += 1
         for complaint in verdict.complaints:
-            self.violation(nonce, f"{complaint} [{_told(case)}]")
+            self.violation(nonce, f"{complaint} [{_describe(case)}]")
 
 
 def _ripe(case: Case, limit: float) -> bool:
     seen = case.seen
     if seen is None or seen.ended > limit or not case.settled:
         return False
-    refused = case.ask.refused
+    refused = case.request.refused
     expected = refused.recorded if refused is not None else bool(case.attempts or seen.status)
     return bool(case.records) or not expected
 
 
-def _told(case: Case) -> str:
+def _describe(case: Case) -> str:
     """Describe the case in one line."""
-    ask, seen = case.ask, case.seen
+    request, seen = case.request, case.seen
     assert seen is not None
     acts = [
         f"{each.model}: {each.act.kind}, {each.sent}/{each.act.wire_size} B, {each.seconds:.2f} s"
@@ -122,7 +122,8 @@ def _told(case: Case) -> str:
     record = case.records[0] if case.records else None
     logged = f"{record.outcome} {record.failovers}" if record else "no record"
     return (
-        f"requested {ask.selector!r}, stream={ask.stream}, commit={ask.commit or 'default'};"
+        f"requested {request.selector!r}, stream={request.stream},"
+        f" commit={request.commit or 'default'};"
         f" upstream: {acts}; received {seen.status}, {len(seen.body)} B, whole={seen.whole},"
         f" left={seen.left}, {seen.ended - seen.began:.2f} s; logged: {logged}"
     )

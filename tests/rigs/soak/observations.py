@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.rigs.soak.acts import Act
-from tests.rigs.soak.requests import Ask
+from tests.rigs.soak.requests import SoakRequest
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Attempt:
     ended: float | None = None
 
     @property
-    def said(self) -> bytes:
+    def sent_body(self) -> bytes:
         """The part of the body that has been sent."""
         return self.act.body(self.sent)
 
@@ -52,7 +52,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observed:
     """What the client observed.
 
     `whole`: the framing showed the end of the response. `left`: the client disconnected. `orphan`:
@@ -114,9 +114,9 @@ class Record:
 class Case:
     """All observations of one request."""
 
-    ask: Ask
+    request: SoakRequest
     attempts: list[Attempt] = field(default_factory=list)
-    seen: Seen | None = None
+    seen: Observed | None = None
     records: list[Record] = field(default_factory=list)
 
     @property

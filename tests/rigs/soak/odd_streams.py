@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from random import Random
 
 from tests.rigs.soak.acts import JSON, LAST_CHUNK, SSE, Act, Part, chunk, head, raw
-from tests.rigs.soak.generation import BARE_ERROR, DONE, Speech
+from tests.rigs.soak.generation import BARE_ERROR, DONE, Generation
 from tests.rigs.soak.valid_responses import good
 
 
-def _some(speech: Speech, rng: Random) -> list[Part]:
+def _some(generation: Generation, rng: Random) -> list[Part]:
     """Return the beginning of a stream, with content."""
-    pieces = speech.content()
-    return [chunk(speech.opening()), *map(chunk, pieces[: rng.randint(1, len(pieces))])]
+    pieces = generation.content()
+    return [chunk(generation.opening()), *map(chunk, pieces[: rng.randint(1, len(pieces))])]
 
 
 def _stream(
     kind: str,
-    speech: Speech,
+    generation: Generation,
     parts: Sequence[Part],
     *reasons: str,
     whole: bool = True,
@@ -26,7 +26,7 @@ def _stream(
 ) -> Act:
     return Act(
         kind,
-        (head(speech, 200, SSE), *parts, LAST_CHUNK),
+        (head(generation, 200, SSE), *parts, LAST_CHUNK),
         sse=True,
         whole=whole,
         reasons=frozenset(reasons),
@@ -34,55 +34,59 @@ def _stream(
     )
 
 
-def bare_tail(speech: Speech, stream: bool, rng: Random) -> Act:
+def bare_tail(generation: Generation, stream: bool, rng: Random) -> Act:
     """End a response with an error outside an event; none of it may reach the client as is."""
     if not stream:
-        return json_error(speech, stream, rng)
+        return json_error(generation, stream, rng)
     tail = Part(chunk(BARE_ERROR).wire)
-    parts = [*_some(speech, rng), tail]
-    return _stream("bare tail", speech, parts, "error_event", whole=False)
+    parts = [*_some(generation, rng), tail]
+    return _stream("bare tail", generation, parts, "error_event", whole=False)
 
 
-def bare_first(speech: Speech, stream: bool, rng: Random) -> Act:
+def bare_first(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send nothing but such an error."""
     if not stream:
-        return json_error(speech, stream, rng)
+        return json_error(generation, stream, rng)
     tail = Part(chunk(BARE_ERROR).wire)
-    return _stream("bare first", speech, [tail], "error_event", whole=False, turns_unless_byte=True)
+    return _stream(
+        "bare first", generation, [tail], "error_event", whole=False, turns_unless_byte=True
+    )
 
 
-def error_first(speech: Speech, stream: bool, rng: Random) -> Act:
+def error_first(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send nothing but the engine's error event."""
     if not stream:
-        return json_error(speech, stream, rng)
-    parts = [chunk(speech.error_event())]
-    return _stream("error first", speech, parts, "error_event", turns_unless_byte=True)
+        return json_error(generation, stream, rng)
+    parts = [chunk(generation.error_event())]
+    return _stream("error first", generation, parts, "error_event", turns_unless_byte=True)
 
 
-def error_middle(speech: Speech, stream: bool, rng: Random) -> Act:
+def error_middle(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send the engine's error event after some content, and end cleanly."""
     if not stream:
-        return json_error(speech, stream, rng)
-    parts = [*_some(speech, rng), chunk(speech.error_event())]
-    return _stream("error middle", speech, parts, "error_event")
+        return json_error(generation, stream, rng)
+    parts = [*_some(generation, rng), chunk(generation.error_event())]
+    return _stream("error middle", generation, parts, "error_event")
 
 
-def empty(speech: Speech, stream: bool, rng: Random) -> Act:
+def empty(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send a valid head, perhaps a role, and end cleanly."""
     if not stream:
-        return Act("empty", (head(speech, 200, JSON, 0),))
-    parts = [chunk(speech.opening())] if rng.random() < 0.5 else []
-    return _stream("empty", speech, parts, "empty_stream", turns_unless_byte=True)
+        return Act("empty", (head(generation, 200, JSON, 0),))
+    parts = [chunk(generation.opening())] if rng.random() < 0.5 else []
+    return _stream("empty", generation, parts, "empty_stream", turns_unless_byte=True)
 
 
-def no_done(speech: Speech, stream: bool, rng: Random) -> Act:
+def no_done(generation: Generation, stream: bool, rng: Random) -> Act:
     """Omit the terminator, and end the response cleanly."""
     if not stream:
-        return good(speech, stream, rng)
-    return _stream("no done", speech, [chunk(each) for each in speech.events() if each != DONE])
+        return good(generation, stream, rng)
+    return _stream(
+        "no done", generation, [chunk(each) for each in generation.events() if each != DONE]
+    )
 
 
-def json_error(speech: Speech, stream: bool, rng: Random) -> Act:
+def json_error(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send status 200 and an error as JSON."""
-    body = speech.error("exhausted all available targets to no avail")
-    return Act("json 200", (head(speech, 200, JSON, len(body)), raw(body)))
+    body = generation.error("exhausted all available targets to no avail")
+    return Act("json 200", (head(generation, 200, JSON, len(body)), raw(body)))

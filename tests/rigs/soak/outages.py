@@ -9,13 +9,13 @@ from random import Random
 from tests.rigs.soak.upstream import Upstream
 
 
-class Weather:
+class Outages:
     """Interrupts the upstream at random times; `clear` ends that and restores the feeds."""
 
     def __init__(self, upstream: Upstream, seed: int, every: float) -> None:
         """`every` is the mean of the seconds between two outages."""
         self._upstream = upstream
-        self._rng = Random(f"weather/{seed}")
+        self._rng = Random(f"outages/{seed}")
         self._every = every
         self._clear = asyncio.Event()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.rigs.soak.generation import Speech, filling, nonce
+from tests.rigs.soak.generation import Generation, filling, nonce
 
 ALIAS: Final = "chutesai/AutoPilot"
 MODELS: Final = tuple(f"acme/soak-{number}" for number in range(10))
@@ -19,7 +19,7 @@ _MOST: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ExpectedError:
     """The router's error for an invalid request; `recorded`: the router logs a record."""
 
     status: int
@@ -28,11 +28,11 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SoakRequest:
     """One request. `candidates` are the models that may receive it.
 
     `padding` is the size of filler in the body; `tokens` and `width` set the size of the response.
-    `tardy`: the client reads so slowly that the router may abort the response.
+    `slow_client`: the client reads so slowly that the router may abort the response.
     """
 
     nonce: str
@@ -47,19 +47,19 @@ class Ask:
     model_last: bool = False
     closing: bool = False
     client: int = 0
-    tardy: bool = False
+    slow_client: bool = False
     raw_body: bytes = b""
     fields: tuple[str, ...] = ()
-    refused: Refused | None = None
+    refused: ExpectedError | None = None
 
     @property
     def direct(self) -> bool:
         """Whether the request names exactly one model."""
         return self.selector in MODELS
 
-    def speech(self, model: str) -> Speech:
+    def generation(self, model: str) -> Generation:
         """Return a model's response to the request."""
-        return Speech(self.nonce, model, self.tokens, self.width)
+        return Generation(self.nonce, model, self.tokens, self.width)
 
     def body(self, model: str) -> bytes:
         """Return the body with this `model`: as sent by the client, or as expected upstream."""
@@ -75,7 +75,7 @@ class Ask:
         ordered = (*members, name) if self.model_last else (name, *members)
         return f"{{{','.join(ordered)}}}".encode()
 
-    def request(self) -> bytes:
+    def encode(self) -> bytes:
         """Return the whole request as bytes."""
         body = self.body(self.selector)
         lines = [
@@ -101,7 +101,7 @@ def _chunks(body: bytes, size: int = 9_000) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
 
 
-class Asks:
+class RequestGenerator:
     """Generates the requests of one client, which depend on `seed` and its number alone."""
 
     def __init__(self, seed: int, client: int = 0) -> None:
@@ -110,12 +110,14 @@ class Asks:
         self._first = client * _MOST
         self.made = 0
 
-    def next(self, *, tardy: int = 0, small: bool = False, closing: bool = False) -> Ask:
-        """Return a valid request; for a `tardy` client, with a response of that many bytes."""
+    def next(
+        self, *, slow_client: int = 0, small: bool = False, closing: bool = False
+    ) -> SoakRequest:
+        """Return a valid request; for a slow client, with a response of that many bytes."""
         rng = self._rng
         selector, candidates = self._selector()
-        tokens, width = self._length(tardy=tardy, small=small)
-        return Ask(
+        tokens, width = self._length(slow_client=slow_client, small=small)
+        return SoakRequest(
             self._nonce(),
             selector,
             candidates,
@@ -128,21 +130,24 @@ class Asks:
             rng.random() < 0.3,
             closing,
             rng.randrange(_TOKENS),
-            bool(tardy),
+            bool(slow_client),
         )
 
-    def wrong(self) -> Ask:
+    def wrong(self) -> SoakRequest:
         """Return a request that the router must refuse."""
         kinds = (
-            ({"raw_body": b'{"model":'}, Refused(400, "invalid_json")),
-            ({"raw_body": b'{"stream":true}'}, Refused(400, "missing_model")),
-            ({"raw_body": b"[]"}, Refused(400, "invalid_body")),
-            ({"selector": "acme/nobody"}, Refused(400, "unknown_model")),
+            ({"raw_body": b'{"model":'}, ExpectedError(400, "invalid_json")),
+            ({"raw_body": b'{"stream":true}'}, ExpectedError(400, "missing_model")),
+            ({"raw_body": b"[]"}, ExpectedError(400, "invalid_body")),
+            ({"selector": "acme/nobody"}, ExpectedError(400, "unknown_model")),
             ({"selector": ",".join(f"acme/{n}" for n in range(9))}, _LIST),
             ({"selector": " , ,"}, _LIST),
-            ({"fields": ("Content-Encoding: gzip",)}, Refused(415, "unsupported_content_encoding")),
-            ({"commit": "never"}, Refused(400, "invalid_commit")),
-            ({"padding": MAX_BODY}, Refused(413, "request_too_large", recorded=False)),
+            (
+                {"fields": ("Content-Encoding: gzip",)},
+                ExpectedError(415, "unsupported_content_encoding"),
+            ),
+            ({"commit": "never"}, ExpectedError(400, "invalid_commit")),
+            ({"padding": MAX_BODY}, ExpectedError(413, "request_too_large", recorded=False)),
         )
         changes, refused = self._rng.choice(kinds)
         values: dict[str, object] = {
@@ -152,7 +157,7 @@ class Asks:
             "closing": not refused.recorded,
             **changes,
         }
-        return Ask(self._nonce(), candidates=(), refused=refused, **values)  # type: ignore[arg-type]
+        return SoakRequest(self._nonce(), candidates=(), refused=refused, **values)  # type: ignore[arg-type]
 
     def _nonce(self) -> str:
         self.made += 1
@@ -170,13 +175,13 @@ class Asks:
         chosen = tuple(rng.sample(MODELS, rng.randint(2, 5)))
         return ", ".join(chosen) + order, chosen
 
-    def _length(self, *, tardy: int, small: bool) -> tuple[int, int]:
+    def _length(self, *, slow_client: int, small: bool) -> tuple[int, int]:
         """Return the number of tokens in a response, and their length."""
-        if tardy:
-            return 200, tardy // 200
+        if slow_client:
+            return 200, slow_client // 200
         if small:
             return 3, 12
         return self._rng.choices(((3, 12), (20, 12), (60, 60), (40, 4_000)), (40, 40, 15, 5))[0]
 
 
-_LIST: Final = Refused(400, "invalid_model_list")
+_LIST: Final = ExpectedError(400, "invalid_model_list")

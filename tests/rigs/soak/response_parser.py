@@ -14,7 +14,7 @@ class NotHttpError(Exception):
     """The bytes are not an HTTP response."""
 
 
-class ResponseReading:
+class ResponseParser:
     """One response, possibly incomplete.
 
     `whole`: its framing shows that it has ended; `rest` holds the bytes after it.

@@ -57,7 +57,7 @@ def times(**disturbances: Any) -> Times:
     return Times(FAILOVER_AFTER, IDLE, TOTAL, MAX_ATTEMPTS, **disturbances)
 
 
-class SoakedRouter(RouterProcess):
+class RouterUnderTest(RouterProcess):
     """A router with the settings of the soak test; `/proc` shows its open files and memory."""
 
     def __init__(self, folder: Path, upstream_port: int) -> None:
@@ -82,7 +82,7 @@ class SoakedRouter(RouterProcess):
         return cpu_seconds([self.pid])
 
 
-class LogReading:
+class LogReader:
     """Follows the log: records go to the ledger, anything unexpected is a violation."""
 
     def __init__(self, path: Path, ledger: Ledger) -> None:

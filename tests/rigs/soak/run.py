@@ -10,13 +10,13 @@ from time import monotonic
 from typing import Any, Final
 
 from tests.rigs.smoke.processes import free_port
-from tests.rigs.soak.client_group import Crowd
+from tests.rigs.soak.client_group import ClientGroup
 from tests.rigs.soak.disturbances import Disturbances
 from tests.rigs.soak.final_checks import active, descriptors, end, examine
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.outages import Weather
+from tests.rigs.soak.outages import Outages
 from tests.rigs.soak.report import Check, Outcome, checks_of_memory
-from tests.rigs.soak.router import LogReading, SoakedRouter, times
+from tests.rigs.soak.router import LogReader, RouterUnderTest, times
 from tests.rigs.soak.sampling import MB, Sample
 from tests.rigs.soak.upstream import Upstream
 
@@ -55,10 +55,10 @@ class Soak:
         self._upstream = Upstream(
             free_port(), options.seed, self._ledger, found, faulty=options.faulty
         )
-        self._router = SoakedRouter(options.folder, self._upstream.port)
+        self._router = RouterUnderTest(options.folder, self._upstream.port)
         self._router.log.unlink(missing_ok=True)
-        self._log = LogReading(self._router.log, self._ledger)
-        self._crowd = Crowd(
+        self._log = LogReader(self._router.log, self._ledger)
+        self._crowd = ClientGroup(
             options.clients, self._router.port, options.seed, self._ledger, options.think
         )
         self._samples: list[Sample] = []
@@ -90,8 +90,8 @@ class Soak:
     async def _traffic(self) -> Check:
         """Run clients and faults for the requested time, then wait for the last responses."""
         options = self._options
-        weather = Weather(self._upstream, options.seed, min(10.0, options.seconds / 3))
-        raining = asyncio.create_task(weather.live())
+        outages = Outages(self._upstream, options.seed, min(10.0, options.seconds / 3))
+        outage_task = asyncio.create_task(outages.live())
         clients = self._crowd.live()
         began = monotonic()
         while (at := monotonic() - began) < options.seconds:
@@ -106,8 +106,8 @@ class Soak:
             each.result()
         for each in pending:
             each.cancel()
-        weather.clear()
-        await raining
+        outages.clear()
+        await outage_task
         return Check("all clients are gone", not pending, f"{len(done)} of {len(clients)}")
 
     async def _sample(self, at: float) -> None:
@@ -126,7 +126,7 @@ class Soak:
             rss=self._router.resident(),
             descriptors=self._router.descriptors(),
             active=under_way,
-            requests=self._crowd.asked,
+            requests=self._crowd.request_count,
             attempts=attempts,
             failures=attempts
             - sum(acts[kind] for kind in _FINE)

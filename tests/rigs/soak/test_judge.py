@@ -13,20 +13,20 @@ from tests.rigs.soak.cases import (
     TIMES,
     TWO,
     JudgeTestCase,
-    ask,
     attempt,
     broken,
     case,
     failing,
+    generation,
     own_error,
     plain,
+    request,
     silent,
-    speech,
     streamed,
 )
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.observations import Case, Record, Seen
-from tests.rigs.soak.requests import Refused
+from tests.rigs.soak.observations import Case, Observed, Record
+from tests.rigs.soak.requests import ExpectedError
 
 
 class RightTests(JudgeTestCase):
@@ -34,75 +34,84 @@ class RightTests(JudgeTestCase):
 
     def test_whole(self) -> None:
         """A complete response, streamed and unary."""
-        for act in (streamed(speech()), plain(speech())):
-            self.assert_right(case(ask(), attempt(act)), "whole")
+        for act in (streamed(generation()), plain(generation())):
+            self.assert_right(case(request(), attempt(act)), "whole")
 
     def test_cut(self) -> None:
         """A truncated stream with its error event, a truncated body without, at each byte."""
-        for act, outcome in ((streamed(speech()), "cut, told"), (plain(speech()), "cut")):
+        for act, outcome in (
+            (streamed(generation()), "cut, with event"),
+            (plain(generation()), "cut"),
+        ):
             first = len(act.steps[0].wire)  # type: ignore[union-attr]
             for behind in range(1, act.wire_size - first):
-                found = case(ask(), attempt(broken(act, behind)))
-                said = found.attempts[0].said
-                if said.rstrip().endswith(b"[DONE]"):
+                found = case(request(), attempt(broken(act, behind)))
+                sent_body = found.attempts[0].sent_body
+                if sent_body.rstrip().endswith(b"[DONE]"):
                     assert found.seen is not None
-                    found.seen = replace(found.seen, body=said)
+                    found.seen = replace(found.seen, body=sent_body)
                 self.assert_right(found, outcome)
 
     def test_reset(self) -> None:
         """The end of a response may be lost before a reset."""
-        act = broken(streamed(speech()), 30, Ending.RESET)
-        said = attempt(act).said
-        for size in range(len(said)):
-            body = said[:size]
+        act = broken(streamed(generation()), 30, Ending.RESET)
+        sent_body = attempt(act).sent_body
+        for size in range(len(sent_body)):
+            body = sent_body[:size]
             body += EVENT if not body or body.endswith(b"\n\n") else b"\n\n" + EVENT
-            self.assert_right(case(ask(), attempt(act), body=body), "cut, told")
+            self.assert_right(case(request(), attempt(act), body=body), "cut, with event")
 
     def test_failover(self) -> None:
         """A failure, a timeout, or a reused connection that closed; then a response."""
-        good = attempt(streamed(speech(TWO)), TWO, began=3.0)
+        good = attempt(streamed(generation(TWO)), TWO, began=3.0)
         seen: dict[str, Any] = {"first_byte": 3.1, "ended": 3.2}
         for first, reasons in (
             (attempt(failing()), ("status_503",)),
             (attempt(silent(), ended=2.0, by_router=True), ("failover_after",)),
         ):
-            self.assert_right(case(ask(), first, good, failovers=reasons, **seen), "whole")
+            self.assert_right(case(request(), first, good, failovers=reasons, **seen), "whole")
         closed = attempt(replace(silent(), ending=Ending.CLOSE), reused=True)
-        again = attempt(streamed(speech()), began=3.0)
-        self.assert_right(case(ask(), closed, again, **seen), "whole")
-        self.assert_wrong(case(ask(), closed, good, **seen), "not what the upstream did")
+        again = attempt(streamed(generation()), began=3.0)
+        self.assert_right(case(request(), closed, again, **seen), "whole")
+        self.assert_wrong(case(request(), closed, good, **seen), "not what the upstream did")
         refusing = replace(TIMES, refusing=lambda start, end: True)
-        found = case(ask(), closed, good, failovers=("connect_refused",), **seen)
+        found = case(request(), closed, good, failovers=("connect_refused",), **seen)
         self.assertEqual(judge(found, refusing).complaints, ())
 
     def test_own_error(self) -> None:
         """An error of the router after the last candidate has failed."""
         tried = [attempt(failing("connection_lost")), attempt(failing("connection_lost"), TWO)]
         reasons = ("connection_lost",) * 2
-        found = own_error(ask(), "upstream_connect_error", 502, *tried, failovers=reasons)
+        found = own_error(request(), "upstream_connect_error", 502, *tried, failovers=reasons)
         self.assert_right(found, "own upstream_connect_error")
 
     def test_refused(self) -> None:
         """Requests that the router must refuse."""
-        asked = ask(refused=Refused(400, "invalid_json"))
+        asked = request(refused=ExpectedError(400, "invalid_json"))
         found = own_error(asked, "invalid_json", 400, failovers=())
         self.assert_right(found, "refused 400")
 
     def test_left(self) -> None:
         """A client that disconnected has received a prefix of the response, or nothing."""
-        said = attempt(streamed(speech())).said
+        sent_body = attempt(streamed(generation())).sent_body
         for size in (0, 1, 300):
             found = case(
-                ask(), attempt(streamed(speech())), body=said[:size], whole=False, left=True
+                request(),
+                attempt(streamed(generation())),
+                body=sent_body[:size],
+                whole=False,
+                left=True,
             )
             self.assert_right(found, "left")
-        self.assert_right(Case(ask(), [], Seen(1.0, 1.1, left=True, sent=False)), "left")
+        self.assert_right(Case(request(), [], Observed(1.0, 1.1, left=True, sent=False)), "left")
         for behind in (40, 26):  # within an event, and after one
-            cut = attempt(broken(streamed(speech()), behind))
-            told = case(ask(), cut).seen
-            assert told is not None
-            for size in range(len(cut.said), len(told.body)):
-                self.assert_right(case(ask(), cut, body=told.body[:size], left=True), "left")
+            cut = attempt(broken(streamed(generation()), behind))
+            observed = case(request(), cut).seen
+            assert observed is not None
+            for size in range(len(cut.sent_body), len(observed.body)):
+                self.assert_right(
+                    case(request(), cut, body=observed.body[:size], left=True), "left"
+                )
 
 
 class WrongAttemptTests(JudgeTestCase):
@@ -110,56 +119,58 @@ class WrongAttemptTests(JudgeTestCase):
 
     def test_duplicate(self) -> None:
         """The same model receives a request twice, although no reused connection had closed."""
-        cut = broken(streamed(speech()), 40)
-        again = attempt(streamed(speech()), began=1.2)
-        found = case(ask(), attempt(cut), again, failovers=("connection_lost",))
+        cut = broken(streamed(generation()), 40)
+        again = attempt(streamed(generation()), began=1.2)
+        found = case(request(), attempt(cut), again, failovers=("connection_lost",))
         self.assert_wrong(found, "a duplicate generation")
 
     def test_after_first_byte(self) -> None:
         """A second model receives the request after the client's first byte."""
-        second = attempt(streamed(speech(TWO)), TWO, began=1.6)
-        found = case(ask(), attempt(failing()), second, failovers=("status_503",))
+        second = attempt(streamed(generation(TWO)), TWO, began=1.6)
+        found = case(request(), attempt(failing()), second, failovers=("status_503",))
         self.assert_wrong(found, "after the first byte")
 
     def test_two_at_a_time(self) -> None:
         """A second model receives the request long before the first attempt ends."""
         first = attempt(silent(), ended=9.0, by_router=True)
-        second = attempt(streamed(speech(TWO)), TWO, began=2.0)
-        found = case(ask(), first, second, failovers=("failover_after",), first_byte=2.1)
+        second = attempt(streamed(generation(TWO)), TWO, began=2.0)
+        found = case(request(), first, second, failovers=("failover_after",), first_byte=2.1)
         self.assert_wrong(found, "two attempts at a time")
 
     def test_never_let_go(self) -> None:
         """An attempt stays open after its client has left."""
-        good = attempt(streamed(speech()))
-        self.assert_wrong(case(ask(), replace(good, ended=None)), "never closed")
-        gone = case(ask(), replace(good, ended=20.0), left=True, whole=False)
+        good = attempt(streamed(generation()))
+        self.assert_wrong(case(request(), replace(good, ended=None)), "never closed")
+        gone = case(request(), replace(good, ended=20.0), left=True, whole=False)
         self.assert_wrong(gone, "outlived its client")
 
     def test_other_request(self) -> None:
         """The request was changed, or reached a model that it does not name."""
-        good = attempt(streamed(speech()))
-        self.assert_wrong(case(ask(), replace(good, intact=False)), "other bytes than were sent")
-        self.assert_wrong(case(ask(candidates=(TWO,)), good), "was not requested")
+        good = attempt(streamed(generation()))
+        self.assert_wrong(
+            case(request(), replace(good, intact=False)), "other bytes than were sent"
+        )
+        self.assert_wrong(case(request(candidates=(TWO,)), good), "was not requested")
 
     def test_unexplained(self) -> None:
         """A failover without a failure, or for a reason that did not occur."""
-        second = attempt(streamed(speech(TWO)), TWO, began=1.2)
+        second = attempt(streamed(generation(TWO)), TWO, began=1.2)
         for first, reason in (
-            (attempt(streamed(speech())), "connection_lost"),
+            (attempt(streamed(generation())), "connection_lost"),
             (attempt(failing()), "capacity_429"),
             (attempt(silent()), "failover_after"),
         ):
-            found = case(ask(), first, second, failovers=(reason,))
+            found = case(request(), first, second, failovers=(reason,))
             self.assert_wrong(found, "not what the upstream did")
-        found = case(ask(), second, failovers=("connect_refused",))
+        found = case(request(), second, failovers=("connect_refused",))
         self.assert_wrong(found, "not what the upstream did")
         refusing = replace(TIMES, refusing=lambda start, end: True)
         self.assertEqual(judge(found, refusing).complaints, ())
 
     def test_records(self) -> None:
         """No record, two records, and a record that disagrees."""
-        good = attempt(streamed(speech()))
-        right = case(ask(), good)
+        good = attempt(streamed(generation()))
+        right = case(request(), good)
         record = right.records[0]
         for records, complaint in (
             ([], "0 records"),
@@ -168,8 +179,8 @@ class WrongAttemptTests(JudgeTestCase):
             ([replace(record, outcome="upstream_idle")], "upstream_idle"),
             ([replace(record, status=503)], "status 503"),
         ):
-            self.assert_wrong(Case(ask(), [good], right.seen, records), complaint)
-        unsent = Case(ask(), [], Seen(1.0, 1.1, left=True, sent=False))
+            self.assert_wrong(Case(request(), [good], right.seen, records), complaint)
+        unsent = Case(request(), [], Observed(1.0, 1.1, left=True, sent=False))
         unsent.records.append(Record(OWN, "client_gone", None, 0, 2, (), 0))
         self.assert_wrong(unsent, "1 records")
-        self.assertEqual(right.ask.candidates, (ONE, TWO))
+        self.assertEqual(right.request.candidates, (ONE, TWO))

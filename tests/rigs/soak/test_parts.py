@@ -10,14 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.soak import faults
 from tests.rigs.soak.acts import Act, Part, cut
-from tests.rigs.soak.cases import ONE, OWN, TIMES, ask, attempt, case, speech, streamed
+from tests.rigs.soak.cases import ONE, OWN, TIMES, attempt, case, generation, request, streamed
 from tests.rigs.soak.disturbances import Disturbances
 from tests.rigs.soak.ledger import Ledger
 from tests.rigs.soak.observations import Record
 from tests.rigs.soak.plot import svg
-from tests.rigs.soak.requests import Asks
-from tests.rigs.soak.response_parser import NotHttpError, ResponseReading
-from tests.rigs.soak.router import LogReading
+from tests.rigs.soak.requests import RequestGenerator
+from tests.rigs.soak.response_parser import NotHttpError, ResponseParser
+from tests.rigs.soak.router import LogReader
 from tests.rigs.soak.sampling import MB, Sample, memory_of
 
 _OK = b"HTTP/1.1 200 OK\r\n"
@@ -35,13 +35,13 @@ class ActTests(SynchronousTestCase):
         """A strict parser reads the declared body from each complete act, however it is split."""
         rng, made = Random(4), 0
         while made < 60:
-            act = faults.choose(speech(), rng.random() < 0.5, rng, faults.weights())
+            act = faults.choose(generation(), rng.random() < 0.5, rng, faults.weights())
             wire = wire_of(act)
             if not act.whole or act.kind in ("interim", "surplus") or b"close" in wire[:200]:
                 continue
             made += 1
             for at in {*rng.sample(range(len(wire)), 20), len(wire)}:
-                reading = ResponseReading()
+                reading = ResponseParser()
                 reading.feed(wire[:at])
                 self.assertEqual((reading.body, reading.rest), (act.body(at), b""), act.kind)
                 self.assertEqual(reading.whole, at == len(wire), act.kind)
@@ -50,12 +50,12 @@ class ActTests(SynchronousTestCase):
 
     def test_the_same_again(self) -> None:
         """A seed determines the requests and the acts."""
-        first, second = Asks(7, 3), Asks(7, 3)
+        first, second = RequestGenerator(7, 3), RequestGenerator(7, 3)
         asks = [(first.next(), second.next()) for _ in range(20)]
         self.assertTrue(all(one == other for one, other in asks))
         self.assertEqual(len({one.nonce for one, _ in asks}), 20)
         for one, other in asks:
-            self.assertEqual(one.speech(ONE).events(), other.speech(ONE).events())
+            self.assertEqual(one.generation(ONE).events(), other.generation(ONE).events())
 
 
 class ReadingTests(SynchronousTestCase):
@@ -76,11 +76,11 @@ class ReadingTests(SynchronousTestCase):
             _OK + b"X : y\r\nContent-Length: 0\r\n\r\n",
         ):
             with self.subTest(wire=wire), self.assertRaises(NotHttpError):
-                ResponseReading().feed(wire)
+                ResponseParser().feed(wire)
 
     def test_rest(self) -> None:
         """The bytes after a response are kept for the next one."""
-        reading = ResponseReading()
+        reading = ResponseParser()
         for byte in _OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n":
             self.assertFalse(reading.whole)
             reading.feed(bytes([byte]))
@@ -95,10 +95,10 @@ class LedgerTests(SynchronousTestCase):
         """Create a ledger with one judged case."""
         self.now = 0.0
         self.ledger = Ledger(TIMES, lambda: self.now)
-        done = case(ask(), attempt(streamed(speech())))
+        done = case(request(), attempt(streamed(generation())))
         assert done.seen is not None
         self.record = done.records[0]
-        self.ledger.asked(done.ask)
+        self.ledger.opened(done.request)
         self.ledger.attempted(OWN, done.attempts[0])
         self.ledger.seen(OWN, done.seen)
         self.ledger.recorded(self.record)
@@ -110,7 +110,7 @@ class LedgerTests(SynchronousTestCase):
 
     def test_too_late(self) -> None:
         """An attempt or a record after the case was judged is a violation."""
-        self.ledger.attempted(OWN, attempt(streamed(speech())))
+        self.ledger.attempted(OWN, attempt(streamed(generation())))
         self.ledger.recorded(self.record)
         first, second = self.ledger.violations
         self.assertIn("that had ended", first)
@@ -120,7 +120,7 @@ class LedgerTests(SynchronousTestCase):
         """Lines of the log: records, harmless entries, errors, tracebacks, and garbage."""
         fine = {"level": "info", "logger": "autopilot", "message": "well"}
         path = Path(self.mktemp())
-        log = LogReading(path, self.ledger)
+        log = LogReader(path, self.ledger)
         path.write_text(json.dumps(fine) + "\n" + json.dumps(fine)[:9])
         log.read()
         self.assertEqual((log.lines, self.ledger.violated), (1, 0))

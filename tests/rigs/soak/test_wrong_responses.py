@@ -10,20 +10,20 @@ from tests.rigs.soak.cases import (
     TIMES,
     TWO,
     JudgeTestCase,
-    ask,
     attempt,
     broken,
     case,
     failing,
+    generation,
     own_error,
     plain,
-    speech,
+    request,
     streamed,
 )
 from tests.rigs.soak.comparison import cut_stream
 from tests.rigs.soak.judge import judge
-from tests.rigs.soak.observations import Case, Seen
-from tests.rigs.soak.requests import Refused
+from tests.rigs.soak.observations import Case, Observed
+from tests.rigs.soak.requests import ExpectedError
 
 
 class WrongAnswerTests(JudgeTestCase):
@@ -31,89 +31,91 @@ class WrongAnswerTests(JudgeTestCase):
 
     def test_faked_end(self) -> None:
         """A truncated response with a clean end."""
-        for act in (streamed(speech()), plain(speech())):
+        for act in (streamed(generation()), plain(generation())):
             cut = attempt(broken(act, 40))
-            found = case(ask(), cut, whole=True, body=cut.said)
+            found = case(request(), cut, whole=True, body=cut.sent_body)
             self.assert_wrong(found, "a clean end of a truncated response")
 
     def test_foreign_bytes(self) -> None:
         """A response to another request, by its head or in one event."""
-        foreign = speech(nonce=FOREIGN)
+        foreign = generation(nonce=FOREIGN)
         body = b"".join(foreign.events())
-        good = attempt(streamed(speech()))
-        self.assert_wrong(case(ask(), good, body=body), f"another request: [b'{FOREIGN}']")
-        mixed = good.said.replace(speech().content()[2], foreign.content()[2])
-        self.assert_wrong(case(ask(), good, body=mixed), "bytes of another request")
-        found = case(ask(), good)
+        good = attempt(streamed(generation()))
+        self.assert_wrong(case(request(), good, body=body), f"another request: [b'{FOREIGN}']")
+        mixed = good.sent_body.replace(generation().content()[2], foreign.content()[2])
+        self.assert_wrong(case(request(), good, body=mixed), "bytes of another request")
+        found = case(request(), good)
         assert found.seen is not None
         fields = {**found.seen.fields, "x-soak-nonce": [FOREIGN]}
-        self.assert_wrong(case(ask(), good, fields=fields), f"the response to {FOREIGN}")
+        self.assert_wrong(case(request(), good, fields=fields), f"the response to {FOREIGN}")
 
     def test_other_models_bytes(self) -> None:
         """A response with one event of another model."""
-        said = attempt(streamed(speech())).said
-        mixed = said.replace(speech().content()[1], speech(TWO).content()[1])
-        self.assert_wrong(case(ask(), attempt(streamed(speech())), body=mixed), "different from")
+        sent_body = attempt(streamed(generation())).sent_body
+        mixed = sent_body.replace(generation().content()[1], generation(TWO).content()[1])
+        self.assert_wrong(
+            case(request(), attempt(streamed(generation())), body=mixed), "different from"
+        )
 
     def test_bytes_lost_or_doubled(self) -> None:
         """A missing byte or a surplus event, in complete and in truncated responses."""
-        good, cut = attempt(streamed(speech())), attempt(broken(streamed(speech()), 40))
-        event = speech().content()[1]
-        for at in range(0, len(cut.said), 17):
-            lost = good.said[:at] + good.said[at + 1 :]
-            self.assert_wrong(case(ask(), good, body=lost), "different from byte")
-            rest = cut.said[:at] + cut.said[at + 1 :] + b"\n\n" + EVENT
-            self.assertTrue(judge(case(ask(), cut, body=rest), TIMES).complaints, at)
-        doubled = good.said.replace(event, event * 2)
-        self.assert_wrong(case(ask(), good, body=doubled), "different from byte")
-        self.assert_wrong(case(ask(), good, body=good.said * 2), "different from byte")
+        good, cut = attempt(streamed(generation())), attempt(broken(streamed(generation()), 40))
+        event = generation().content()[1]
+        for at in range(0, len(cut.sent_body), 17):
+            lost = good.sent_body[:at] + good.sent_body[at + 1 :]
+            self.assert_wrong(case(request(), good, body=lost), "different from byte")
+            rest = cut.sent_body[:at] + cut.sent_body[at + 1 :] + b"\n\n" + EVENT
+            self.assertTrue(judge(case(request(), cut, body=rest), TIMES).complaints, at)
+        doubled = good.sent_body.replace(event, event * 2)
+        self.assert_wrong(case(request(), good, body=doubled), "different from byte")
+        self.assert_wrong(case(request(), good, body=good.sent_body * 2), "different from byte")
 
     def test_no_error_event(self) -> None:
         """A truncated stream without an error event; a superfluous error event."""
-        cut = attempt(broken(streamed(speech()), 40))
-        self.assert_wrong(case(ask(), cut, body=cut.said), "no error event")
-        self.assert_wrong(case(ask(), cut, body=cut.said + EVENT), "inside another event")
-        done = attempt(broken(streamed(speech()), 1))
-        self.assert_wrong(case(ask(), done, body=done.said + EVENT), "after [DONE]")
-        good = attempt(streamed(speech()))
+        cut = attempt(broken(streamed(generation()), 40))
+        self.assert_wrong(case(request(), cut, body=cut.sent_body), "no error event")
+        self.assert_wrong(case(request(), cut, body=cut.sent_body + EVENT), "inside another event")
+        done = attempt(broken(streamed(generation()), 1))
+        self.assert_wrong(case(request(), done, body=done.sent_body + EVENT), "after [DONE]")
+        good = attempt(streamed(generation()))
         self.assert_wrong(
-            case(ask(), good, body=good.said + EVENT, whole=False),
+            case(request(), good, body=good.sent_body + EVENT, whole=False),
             "complete response was truncated",
         )
-        plain_cut = attempt(broken(plain(speech()), 9))
-        told = plain_cut.said + b"\n\n" + EVENT
-        self.assert_wrong(case(ask(), plain_cut, body=told), "different from byte")
+        plain_cut = attempt(broken(plain(generation()), 9))
+        observed = plain_cut.sent_body + b"\n\n" + EVENT
+        self.assert_wrong(case(request(), plain_cut, body=observed), "different from byte")
 
     def test_lost_before_the_event(self) -> None:
         """The response's own blank line does not count as the router's."""
-        said = b"data: 1\n\ndata: 2\n\n"
-        self.assertTrue(cut_stream(said[:-2] + EVENT, said, lossy=False))
-        self.assertTrue(cut_stream(said + b"\n\n" + EVENT, said, lossy=False))
-        self.assertFalse(cut_stream(said + EVENT, said, lossy=False))
+        sent_body = b"data: 1\n\ndata: 2\n\n"
+        self.assertTrue(cut_stream(sent_body[:-2] + EVENT, sent_body, lossy=False))
+        self.assertTrue(cut_stream(sent_body + b"\n\n" + EVENT, sent_body, lossy=False))
+        self.assertFalse(cut_stream(sent_body + EVENT, sent_body, lossy=False))
 
     def test_left(self) -> None:
         """A disconnected client has a prefix of the response, and perhaps of an error event."""
-        good, cut = attempt(streamed(speech())), attempt(broken(streamed(speech()), 40))
+        good, cut = attempt(streamed(generation())), attempt(broken(streamed(generation()), 40))
         for tried, body in (
-            (good, good.said[:300] + EVENT[:20]),
-            (good, good.said[:300] + good.said[301:320]),
-            (cut, cut.said[:-1] + b"\n\n" + EVENT[:30]),
-            (cut, cut.said + EVENT[10:30]),
+            (good, good.sent_body[:300] + EVENT[:20]),
+            (good, good.sent_body[:300] + good.sent_body[301:320]),
+            (cut, cut.sent_body[:-1] + b"\n\n" + EVENT[:30]),
+            (cut, cut.sent_body + EVENT[10:30]),
         ):
-            found = case(ask(), tried, body=body, whole=False, left=True)
+            found = case(request(), tried, body=body, whole=False, left=True)
             self.assert_wrong(found, "different from byte")
 
     def test_complete(self) -> None:
         """A client that requested complete responses receives no truncated one."""
-        cut = attempt(broken(streamed(speech()), 40))
-        self.assert_wrong(case(ask(commit="complete"), cut), "commit was `complete`")
+        cut = attempt(broken(streamed(generation()), 40))
+        self.assert_wrong(case(request(commit="complete"), cut), "commit was `complete`")
 
     def test_let_go(self) -> None:
         """The router ends a response that was still arriving."""
-        act = streamed(speech())
+        act = streamed(generation())
         early = attempt(act, sent=act.wire_size // 2, played=False, by_router=True)
-        self.assert_wrong(case(ask(), early), "still arriving")
-        self.assert_right(case(ask(), replace(early, ended=4.0)), "cut, told")
+        self.assert_wrong(case(request(), early), "still arriving")
+        self.assert_right(case(request(), replace(early, ended=4.0)), "cut, with event")
 
     def test_own_error(self) -> None:
         """An error with a candidate left, with the wrong reason, or of an unknown kind."""
@@ -125,17 +127,17 @@ class WrongAnswerTests(JudgeTestCase):
             ("upstream_connect_error", 500, "not allowed here"),
             ("overloaded", 503, "not allowed here"),
         ):
-            found = own_error(ask(), code, status, tried, failovers=lost)
+            found = own_error(request(), code, status, tried, failovers=lost)
             self.assert_wrong(found, complaint)
 
     def test_failure_relayed(self) -> None:
         """A failure relayed although another model was left."""
-        self.assert_wrong(case(ask(), attempt(failing())), "relayed with candidates left")
+        self.assert_wrong(case(request(), attempt(failing())), "relayed with candidates left")
 
     def test_fields(self) -> None:
         """Fields that name another request, model or number of attempts."""
-        good = attempt(streamed(speech()))
-        right = case(ask(), good).seen
+        good = attempt(streamed(generation()))
+        right = case(request(), good).seen
         assert right is not None
         for name, value in (
             ("x-request-id", FOREIGN),
@@ -144,11 +146,11 @@ class WrongAnswerTests(JudgeTestCase):
             ("x-chutes-autopilot-attempts", "2"),
         ):
             fields = {**right.fields, name: [value]}
-            self.assertTrue(judge(case(ask(), good, fields=fields), TIMES).complaints, name)
+            self.assertTrue(judge(case(request(), good, fields=fields), TIMES).complaints, name)
 
     def test_refused(self) -> None:
         """A refused request gets another error, or reaches the upstream."""
-        asked = ask(refused=Refused(400, "invalid_json"))
+        asked = request(refused=ExpectedError(400, "invalid_json"))
         other = own_error(asked, "unknown_model", 400, failovers=())
         self.assert_wrong(other, "expected 400 invalid_json")
         passed = own_error(asked, "invalid_json", 400, attempt(failing()), failovers=())
@@ -156,6 +158,8 @@ class WrongAnswerTests(JudgeTestCase):
 
     def test_nothing(self) -> None:
         """No response, one that never ends, and one that is not HTTP."""
-        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0)), "without a response")
-        self.assert_wrong(Case(ask(), [], Seen(1.0, 60.0, late=True)), "did not end in time")
-        self.assert_wrong(Case(ask(), [], Seen(1.0, 2.0, wrong="?")), "not HTTP")
+        self.assert_wrong(Case(request(), [], Observed(1.0, 2.0)), "without a response")
+        self.assert_wrong(
+            Case(request(), [], Observed(1.0, 60.0, late=True)), "did not end in time"
+        )
+        self.assert_wrong(Case(request(), [], Observed(1.0, 2.0, wrong="?")), "not HTTP")

@@ -16,7 +16,7 @@ from tests.rigs.soak import faults
 from tests.rigs.soak.acts import Act, Ending, Part, Step
 from tests.rigs.soak.disturbances import Disturbances
 from tests.rigs.soak.feeds import Feeds
-from tests.rigs.soak.generation import Speech
+from tests.rigs.soak.generation import Generation
 from tests.rigs.soak.ledger import Ledger
 from tests.rigs.soak.observations import Attempt
 
@@ -153,11 +153,13 @@ class Connection(asyncio.Protocol):
             ledger.violation("unknown", f"an unreadable request upstream: {body[:200]!r}")
             self.drop()
             return
-        ask = ledger.ask(nonce)
-        speech = ask.speech(model) if ask is not None else Speech(nonce, model, 3)
+        request = ledger.request(nonce)
+        generation = (
+            request.generation(model) if request is not None else Generation(nonce, model, 3)
+        )
         rng = Random(f"{self._upstream.seed}/{nonce}/{model}")
-        act = faults.choose(speech, stream, rng, self._upstream.weights)
-        intact = ask is not None and body == ask.body(model)
+        act = faults.choose(generation, stream, rng, self._upstream.weights)
+        intact = request is not None and body == request.body(model)
         now = monotonic()
         attempt = Attempt(model, act, now, reused=self._requests > 1, intact=intact, spoke=now)
         ledger.attempted(nonce, attempt)

@@ -18,30 +18,30 @@ from tests.rigs.soak.acts import (
     paced,
     raw,
 )
-from tests.rigs.soak.generation import Speech
+from tests.rigs.soak.generation import Generation
 
 
-def good(speech: Speech, stream: bool, rng: Random) -> Act:
+def good(generation: Generation, stream: bool, rng: Random) -> Act:
     """Return a valid response in one of the framings, without pauses."""
     if rng.random() < 0.05:
-        return _until_close(speech, stream)
-    return Act("good", framed(speech, stream, rng), sse=stream)
+        return _until_close(generation, stream)
+    return Act("good", framed(generation, stream, rng), sse=stream)
 
 
-def framed(speech: Speech, stream: bool, rng: Random) -> tuple[Step, ...]:
+def framed(generation: Generation, stream: bool, rng: Random) -> tuple[Step, ...]:
     """Return a response whose framing shows its end."""
     if not stream:
-        body = speech.body()
+        body = generation.body()
         if rng.random() < 0.7:
-            return (head(speech, 200, JSON, len(body)), raw(body))
-        return (head(speech), *_chunks([body], rng), LAST_CHUNK)
-    events = speech.events()
+            return (head(generation, 200, JSON, len(body)), raw(body))
+        return (head(generation), *_chunks([body], rng), LAST_CHUNK)
+    events = generation.events()
     if rng.random() < 0.05:
         text = b"".join(events)
-        return (head(speech, 200, SSE, len(text)), raw(text))
+        return (head(generation, 200, SSE, len(text)), raw(text))
     pause = rng.choice((0.0, 0.002, 0.01)) if len(events) < 100 else 0.0
     parts = _chunks(events, rng) if rng.random() < 0.3 else list(map(chunk, events))
-    return paced((head(speech, 200, SSE), *parts, LAST_CHUNK), pause)
+    return paced((head(generation, 200, SSE), *parts, LAST_CHUNK), pause)
 
 
 def _chunks(texts: Sequence[bytes], rng: Random) -> list[Part]:
@@ -55,8 +55,8 @@ def _chunks(texts: Sequence[bytes], rng: Random) -> list[Part]:
     return found
 
 
-def _until_close(speech: Speech, stream: bool) -> Act:
-    body = b"".join(speech.events()) if stream else speech.body()
+def _until_close(generation: Generation, stream: bool) -> Act:
+    body = b"".join(generation.events()) if stream else generation.body()
     kind = SSE if stream else JSON
-    steps = (head(speech, 200, kind, None, "Connection: close", chunked=False), raw(body))
+    steps = (head(generation, 200, kind, None, "Connection: close", chunked=False), raw(body))
     return Act("good", steps, sse=stream, ending=Ending.CLOSE)
