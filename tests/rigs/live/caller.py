@@ -17,10 +17,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from tests.rigs.live.ask import Ask, Auth, Host
+from tests.rigs.live.admission import Admission
 from tests.rigs.live.key import NOBODYS, Key
 from tests.rigs.live.reply import Reply
-from tests.rigs.live.turns import Admission
+from tests.rigs.live.request import Ask, Auth, Host
 
 CALL_SECONDS = 90.0
 LARGEST = 32 * 1024 * 1024

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tests.rigs.live.ask import Ask
-from tests.rigs.live.cast import Cast
+from tests.rigs.live.model_choice import Cast
+from tests.rigs.live.request import Ask
 
 # Scenarios with valid responses: a model may run on either engine, with reasoning or without.
 ANY_MODEL = ("ok", "ok-vllm", "reasoning", "reasoning-vllm")

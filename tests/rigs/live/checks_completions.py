@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.rigs.live.ask import CHAT, Ask, Auth, Host, tiny
-from tests.rigs.live.cast import Cast, Model, NoSuchModelError
 from tests.rigs.live.check import ANY_MODEL, Check, Cost
 from tests.rigs.live.facts import served_facts
+from tests.rigs.live.model_choice import Cast, Model, NoSuchModelError
+from tests.rigs.live.request import CHAT, Ask, Auth, Host, tiny
 
 TEXT = "/v1/completions"
 MESSAGES = "/v1/messages"

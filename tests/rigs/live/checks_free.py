@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.rigs.live.ask import Ask, Auth, Host
-from tests.rigs.live.cast import NO_CHUTE, Cast
 from tests.rigs.live.check import Check, Cost
 from tests.rigs.live.facts import catalog_facts, evidence_facts, feed_facts
+from tests.rigs.live.model_choice import NO_CHUTE, Cast
+from tests.rigs.live.request import Ask, Auth, Host
 
 MODELS = "/v1/models"
 EVIDENCE = "/chutes/{chute}/evidence"

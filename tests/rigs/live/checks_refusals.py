@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.rigs.live.ask import CHAT, Ask, Auth, tiny
-from tests.rigs.live.cast import NO_CHUTE, NOBODY, NOBODY_EITHER, Cast, NoSuchModelError
 from tests.rigs.live.check import Check, Cost
+from tests.rigs.live.model_choice import NO_CHUTE, NOBODY, NOBODY_EITHER, Cast, NoSuchModelError
+from tests.rigs.live.request import CHAT, Ask, Auth, tiny
 
 _LONG_PROMPT = 160_000
 

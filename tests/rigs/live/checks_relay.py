@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.rigs.live.ask import Ask, Auth, Host, tiny
-from tests.rigs.live.cast import Cast
 from tests.rigs.live.check import ANY_MODEL, Check, Cost
+from tests.rigs.live.model_choice import Cast
+from tests.rigs.live.request import Ask, Auth, Host, tiny
 
 ALIAS = "chutesai/AutoPilot"
 

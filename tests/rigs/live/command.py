@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autopilot.settings import Settings
-from tests.rigs.live.ask import Host
+from tests.rigs.live.admission import HARD_CAP, PACE, RUN_SECONDS
 from tests.rigs.live.caller import checked_base, is_local
+from tests.rigs.live.request import Host
 from tests.rigs.live.run import Options
 from tests.rigs.live.table import chosen
-from tests.rigs.live.turns import HARD_CAP, PACE, RUN_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 

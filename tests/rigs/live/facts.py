@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.rigs.live.cast import Cast
 from tests.rigs.live.events import blocks, chunk_kind
+from tests.rigs.live.model_choice import Cast
 
 _RATIOS = ("utilization_current", "utilization_5m", "utilization_15m", "utilization_1h",
            "rate_limit_ratio_5m", "rate_limit_ratio_15m", "rate_limit_ratio_1h")  # fmt: skip

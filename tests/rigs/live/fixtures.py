@@ -14,9 +14,9 @@ from twisted.web.server import Request
 
 from stub_backend import Stub, StubOptions, site
 from stub_backend.stub import StubSite
-from tests.rigs.live.ask import Host
 from tests.rigs.live.gate import PATTERNS
 from tests.rigs.live.key import Key
+from tests.rigs.live.request import Host
 from tests.rigs.live.run import LiveRun, Options
 from tests.rigs.live.table import chosen
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.rigs.live.check import Check, Cost
-from tests.rigs.live.play import Outcome, Result
+from tests.rigs.live.checking import Outcome, Result
 from tests.rigs.live.rows import rows_of
 
 SECONDS_PER_CALL = 3.0

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.rigs.live import report
-from tests.rigs.live.ask import Host
+from tests.rigs.live.admission import Turns
 from tests.rigs.live.caller import Caller
-from tests.rigs.live.cast import cast_from
 from tests.rigs.live.check import Check
+from tests.rigs.live.checking import Outcome, Result, parsed, play
 from tests.rigs.live.checks_free import catalog, feed
 from tests.rigs.live.gate import Gate, LeakError
 from tests.rigs.live.key import Key
-from tests.rigs.live.play import Outcome, Result, parsed, play
+from tests.rigs.live.model_choice import cast_from
 from tests.rigs.live.redact import HARMLESS, Redactor
 from tests.rigs.live.reply import Reply
+from tests.rigs.live.request import Host
 from tests.rigs.live.side import Closing, Side, add_router, stand_in
 from tests.rigs.live.table import CHECKS
-from tests.rigs.live.turns import Turns
 
 COMPLETE, INCOMPLETE, LEAKY = 0, 1, 3
 # Words in our requests and in every server's headers: hiding them in a header does not make them

@@ -12,12 +12,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from stub_backend import StubOptions, site
-from tests.rigs.live.ask import Ask, Auth, Host
+from tests.rigs.live.admission import Unlimited
 from tests.rigs.live.caller import Caller
-from tests.rigs.live.cast import Cast
 from tests.rigs.live.key import NOBODYS, Key
+from tests.rigs.live.model_choice import Cast
 from tests.rigs.live.redact import Redactor
-from tests.rigs.live.turns import Unlimited
+from tests.rigs.live.request import Ask, Auth, Host
 
 _LOCAL = "127.0.0.1"
 _READY_SECONDS = 10.0

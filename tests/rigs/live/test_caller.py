@@ -8,11 +8,11 @@ from twisted.trial.unittest import TestCase
 from twisted.web.server import Request
 
 from tests.rigs.live import caller
-from tests.rigs.live.ask import Ask, Auth, Host, tiny
+from tests.rigs.live.admission import Unlimited
 from tests.rigs.live.caller import BadBaseError, Caller, NoAnswerError
 from tests.rigs.live.fixtures import FAKE, Deviating, reactor, said
 from tests.rigs.live.key import Key
-from tests.rigs.live.turns import Unlimited
+from tests.rigs.live.request import Ask, Auth, Host, tiny
 
 
 class CallerTests(TestCase):

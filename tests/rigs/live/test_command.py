@@ -11,11 +11,11 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.live import __main__
-from tests.rigs.live.ask import Host
+from tests.rigs.live.admission import HARD_CAP
 from tests.rigs.live.command import ROOT, parse
+from tests.rigs.live.request import Host
 from tests.rigs.live.rows import ROWS
 from tests.rigs.live.table import CHECKS, FIRST, chosen
-from tests.rigs.live.turns import HARD_CAP
 
 LOCAL = "http://127.0.0.1:9"
 

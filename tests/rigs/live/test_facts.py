@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.live.cast import Cast, Model, NoSuchModelError, cast_from
 from tests.rigs.live.facts import (
     catalog_facts,
     evidence_facts,
@@ -17,6 +16,7 @@ from tests.rigs.live.facts import (
     served_facts,
     stream_facts,
 )
+from tests.rigs.live.model_choice import Cast, Model, NoSuchModelError, cast_from
 
 NOBODY = Cast(())
 NOW = datetime(2026, 2, 18, 6, 0, tzinfo=UTC)

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.rigs.live.encodings import ACCOUNT, SECRETS, WAYS
 from tests.rigs.live.fixtures import FAKE, PARTS
 from tests.rigs.live.gate import Gate, LeakError
 from tests.rigs.live.key import Key
-from tests.rigs.live.ways import ACCOUNT, SECRETS, WAYS
 
 
 class KeyTests(SynchronousTestCase):

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.live.ask import Ask
+from tests.rigs.live.checking import Outcome, Result
 from tests.rigs.live.compare import compare
+from tests.rigs.live.encodings import SECRETS, WAYS, written_in_some_way
 from tests.rigs.live.fixtures import FAKE, leaks
 from tests.rigs.live.gate import Gate, LeakError
 from tests.rigs.live.key import Key
 from tests.rigs.live.observe import observe
-from tests.rigs.live.play import Outcome, Result
 from tests.rigs.live.redact import HARMLESS, Redactor
 from tests.rigs.live.reply import Reply
 from tests.rigs.live.report import Run, as_json, as_markdown, capture, line
+from tests.rigs.live.request import Ask
 from tests.rigs.live.skeleton import TOLD
 from tests.rigs.live.table import CHECKS
-from tests.rigs.live.ways import SECRETS, WAYS, written_in_some_way
 
 secrets = st.builds(
     lambda secret, way, before, after: before + WAYS[way](secret) + after,

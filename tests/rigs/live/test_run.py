@@ -10,9 +10,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.rigs.live.admission import HARD_CAP
 from tests.rigs.live.fixtures import FAKE, leaks
 from tests.rigs.live.table import CHECKS, chosen
-from tests.rigs.live.turns import HARD_CAP
 from tests.rigs.smoke.processes import ROOT, StubProcess
 from tests.rigs.smoke.waiting import until
 

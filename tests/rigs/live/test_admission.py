@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.live.turns import HARD_CAP, ClosedError, Turns
+from tests.rigs.live.admission import HARD_CAP, ClosedError, Turns
 
 
 class TurnsTests(SynchronousTestCase):

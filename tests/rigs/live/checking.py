@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tests.rigs.live.ask import Ask, Auth, Host
+from tests.rigs.live.admission import ClosedError
 from tests.rigs.live.caller import NoAnswerError
-from tests.rigs.live.cast import NoSuchModelError
 from tests.rigs.live.check import Check, Cost
 from tests.rigs.live.compare import Delta, compare
 from tests.rigs.live.facts import stream_facts
+from tests.rigs.live.model_choice import NoSuchModelError
 from tests.rigs.live.observe import HTML, SSE, Observation, observe
 from tests.rigs.live.reply import Reply
+from tests.rigs.live.request import Ask, Auth, Host
 from tests.rigs.live.side import Side
-from tests.rigs.live.turns import ClosedError
 
 EDGE = "the edge limits this caller"
 
