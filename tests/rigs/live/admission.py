@@ -34,7 +34,7 @@ class Admission(Protocol):
         """Admit no further call."""
 
 
-class Turns:
+class CallAdmission:
     """Admits at most `calls` calls in `seconds`, one at a time, `pace` seconds apart."""
 
     def __init__(

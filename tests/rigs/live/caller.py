@@ -18,9 +18,9 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from tests.rigs.live.admission import Admission
-from tests.rigs.live.key import NOBODYS, Key
+from tests.rigs.live.key import FAKE_KEY, Key
 from tests.rigs.live.reply import Reply
-from tests.rigs.live.request import Ask, Auth, Host
+from tests.rigs.live.request import Auth, Host, LiveRequest
 
 CALL_SECONDS = 90.0
 LARGEST = 32 * 1024 * 1024
@@ -28,7 +28,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _BAD_CREDENTIALS: Mapping[Auth, str] = {
     Auth.WRONG: "Bearer not-a-key",
     Auth.MALFORMED: "Bearer cpk_malformed",
-    Auth.UNKNOWN: f"Bearer {NOBODYS}",
+    Auth.UNKNOWN: f"Bearer {FAKE_KEY}",
 }
 
 
@@ -74,22 +74,22 @@ class Caller:
         """Add a host."""
         self._bases[host] = checked_base(base)
 
-    async def ask(self, ask: Ask, seconds: float = CALL_SECONDS) -> Reply:
+    async def send(self, request: LiveRequest, seconds: float = CALL_SECONDS) -> Reply:
         """Make a call when it is admitted. Raise ClosedError or NoAnswerError."""
-        return await self.admission.run(lambda: self._call(ask, seconds))
+        return await self.admission.run(lambda: self._call(request, seconds))
 
-    async def _call(self, ask: Ask, seconds: float) -> Reply:
+    async def _call(self, request: LiveRequest, seconds: float) -> Reply:
         clock: IReactorTime = self._reactor
         started = clock.seconds()
-        agent = _PlainAgent(self._reactor, seconds, b"gzip" if ask.compressed else b"identity")
+        agent = _PlainAgent(self._reactor, seconds, b"gzip" if request.compressed else b"identity")
         try:
             response = await (
                 HTTPClient(agent)
                 .request(
-                    ask.method,
-                    self._bases[ask.host] + ask.target,
-                    headers=self._headers(ask),
-                    data=ask.body or None,
+                    request.method,
+                    self._bases[request.host] + request.target,
+                    headers=self._headers(request),
+                    data=request.body or None,
                     allow_redirects=False,
                     unbuffered=True,
                 )
@@ -115,19 +115,19 @@ class Caller:
             clock.seconds() - started,
         )
 
-    def _headers(self, ask: Ask) -> Headers:
+    def _headers(self, request: LiveRequest) -> Headers:
         headers = Headers({b"user-agent": [b"chutes-autopilot-live-check"]})
-        if ask.body:
+        if request.body:
             headers.addRawHeader(b"content-type", b"application/json")
-        if ask.auth is Auth.KEY:
+        if request.auth is Auth.KEY:
             headers.addRawHeader("authorization", self._key.bearer())
-        elif ask.auth is Auth.OTHER_SCHEME:
+        elif request.auth is Auth.OTHER_SCHEME:
             headers.addRawHeader("authorization", self._key.other_scheme())
-        elif ask.auth is Auth.API_KEY:
+        elif request.auth is Auth.API_KEY:
             headers.addRawHeader("x-api-key", self._key.api_key())
-        elif ask.auth in _BAD_CREDENTIALS:
-            headers.addRawHeader("authorization", _BAD_CREDENTIALS[ask.auth])
-        for name, value in ask.headers:
+        elif request.auth in _BAD_CREDENTIALS:
+            headers.addRawHeader("authorization", _BAD_CREDENTIALS[request.auth])
+        for name, value in request.headers:
             headers.addRawHeader(name, value)
         return headers
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tests.rigs.live.model_choice import Cast
-from tests.rigs.live.request import Ask
+from tests.rigs.live.model_choice import ModelChoice
+from tests.rigs.live.request import LiveRequest
 
 # Scenarios with valid responses: a model may run on either engine, with reasoning or without.
 ANY_MODEL = ("ok", "ok-vllm", "reasoning", "reasoning-vllm")
@@ -27,7 +27,7 @@ class Cost(StrEnum):
 class Check:
     """One call to the platform.
 
-    `likes`: stub scenarios whose response is accepted as well as the usual one. `facts`: derives
+    `accepted`: stub scenarios whose response is accepted as well as the usual one. `facts`: derives
     further facts from the parsed response, as numbers and fixed text. `on_request`: runs only with
     --only.
     """
@@ -35,7 +35,7 @@ class Check:
     id: str
     what: str
     cost: Cost
-    build: Callable[[Cast], Ask]
-    likes: tuple[str, ...] = ()
-    facts: Callable[[Any, Cast], list[str]] | None = None
+    build: Callable[[ModelChoice], LiveRequest]
+    accepted: tuple[str, ...] = ()
+    facts: Callable[[Any, ModelChoice], list[str]] | None = None
     on_request: bool = False

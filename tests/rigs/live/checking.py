@@ -17,7 +17,7 @@ from tests.rigs.live.facts import stream_facts
 from tests.rigs.live.model_choice import NoSuchModelError
 from tests.rigs.live.observe import HTML, SSE, Observation, observe
 from tests.rigs.live.reply import Reply
-from tests.rigs.live.request import Ask, Auth, Host
+from tests.rigs.live.request import Auth, Host, LiveRequest
 from tests.rigs.live.side import Side
 
 EDGE = "the edge limits this caller"
@@ -42,28 +42,28 @@ class Result:
     check: Check
     outcome: Outcome
     why: str = ""
-    ask: Ask | None = None
+    request: LiveRequest | None = None
     seen: Observation | None = None
     expected: tuple[Observation, ...] = ()
     deltas: tuple[Delta, ...] = ()
     facts: tuple[str, ...] = ()
 
 
-async def play(check: Check, platform: Side, stub: Side) -> tuple[Result, Reply | None]:
+async def run_check(check: Check, platform: Side, stub: Side) -> tuple[Result, Reply | None]:
     """Run a check; return the result, and the raw reply for later checks that need it."""
     try:
-        ask = check.build(platform.cast)
+        request = check.build(platform.choice)
     except NoSuchModelError as nobody:
         return Result(check, Outcome.NO_MODEL, str(nobody)), None
-    if ask.host not in platform.bases:
-        return Result(check, Outcome.NOT_PLAYED, "the run was stopped before", ask), None
+    if request.host not in platform.bases:
+        return Result(check, Outcome.NOT_PLAYED, "the run was stopped before", request), None
     try:
-        reply = await platform.caller.ask(ask)
+        reply = await platform.caller.send(request)
     except ClosedError as closed:
-        return Result(check, Outcome.NOT_PLAYED, str(closed), ask), None
+        return Result(check, Outcome.NOT_PLAYED, str(closed), request), None
     except NoAnswerError as problem:
-        return Result(check, Outcome.NO_ANSWER, str(problem), ask), None
-    reason = closing_reason(ask, reply)
+        return Result(check, Outcome.NO_ANSWER, str(problem), request), None
+    reason = closing_reason(request, reply)
     if reason is not None:
         platform.caller.admission.close(reason)
     seen = observe(reply, platform.redactor)
@@ -72,16 +72,16 @@ async def play(check: Check, platform: Side, stub: Side) -> tuple[Result, Reply 
     if outcome is Outcome.AS_KNOWN and deltas:
         outcome = Outcome.DIFFERS
     facts = tuple(_facts(check, reply, platform))
-    return Result(check, outcome, why, ask, seen, tuple(expected), deltas, facts), reply
+    return Result(check, outcome, why, request, seen, tuple(expected), deltas, facts), reply
 
 
-def closing_reason(ask: Ask, reply: Reply) -> str | None:
+def closing_reason(request: LiveRequest, reply: Reply) -> str | None:
     """Return the reason to make no further calls after this response, or None."""
     if reply.status == 429 and (reply.media_type == HTML or reply.body.lstrip()[:1] != b"{"):
         return EDGE
     if reply.status == 403 and reply.media_type == HTML:
         return "the edge refuses this caller"
-    if ask.auth is Auth.KEY and ask.host in (Host.LLM, Host.ROUTER):
+    if request.auth is Auth.KEY and request.host in (Host.LLM, Host.ROUTER):
         return {401: "the key is refused", 402: "the account cannot pay"}.get(reply.status)
     return None
 
@@ -102,20 +102,20 @@ async def _expected(
     return Outcome.AS_KNOWN, "", alike or answers[:1]
 
 
-def _asks(check: Check, stub: Side) -> Iterator[Ask]:
+def _asks(check: Check, stub: Side) -> Iterator[LiveRequest]:
     with suppress(NoSuchModelError):
-        yield check.build(stub.cast)
-    for scenario in check.likes:
+        yield check.build(stub.choice)
+    for scenario in check.accepted:
         with suppress(NoSuchModelError):
             yield _ask_of(check, stub, scenario)
 
 
-def _ask_of(check: Check, stub: Side, scenario: str) -> Ask:
-    return check.build(stub.cast.played_by(stub.cast.named(f"stub/{scenario}")))
+def _ask_of(check: Check, stub: Side, scenario: str) -> LiveRequest:
+    return check.build(stub.choice.as_every_role(stub.choice.named(f"stub/{scenario}")))
 
 
-async def _answer(ask: Ask, stub: Side) -> Observation:
-    return observe(await stub.caller.ask(ask), stub.redactor)
+async def _answer(request: LiveRequest, stub: Side) -> Observation:
+    return observe(await stub.caller.send(request), stub.redactor)
 
 
 def likeness(seen: Observation) -> str | None:
@@ -143,7 +143,7 @@ def _facts(check: Check, reply: Reply, platform: Side) -> Iterator[str]:
     if check.facts is not None and reply.status == 200:
         value = parsed(reply.body)
         if value is not None:
-            yield from check.facts(value, platform.cast)
+            yield from check.facts(value, platform.choice)
 
 
 def parsed(body: bytes) -> Any:

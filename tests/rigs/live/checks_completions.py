@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.rigs.live.check import ANY_MODEL, Check, Cost
 from tests.rigs.live.facts import served_facts
-from tests.rigs.live.model_choice import Cast, Model, NoSuchModelError
-from tests.rigs.live.request import CHAT, Ask, Auth, Host, tiny
+from tests.rigs.live.model_choice import Model, ModelChoice, NoSuchModelError
+from tests.rigs.live.request import CHAT, Auth, Host, LiveRequest, tiny
 
 TEXT = "/v1/completions"
 MESSAGES = "/v1/messages"
@@ -25,7 +25,7 @@ _TOOL = {
 def _call(
     name: str,
     what: str,
-    model: Callable[[Cast], str],
+    model: Callable[[ModelChoice], str],
     *,
     path: str = CHAT,
     host: Host = Host.LLM,
@@ -35,9 +35,9 @@ def _call(
     members: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Check:
-    def build(cast: Cast) -> Ask:
-        body = tiny(model(cast), path=path, stream=stream, **(members or {}))
-        return Ask(host=host, path=path, auth=auth, headers=headers, body=body)
+    def build(choice: ModelChoice) -> LiveRequest:
+        body = tiny(model(choice), path=path, stream=stream, **(members or {}))
+        return LiveRequest(host=host, path=path, auth=auth, headers=headers, body=body)
 
     return Check(id=name, what=what, cost=Cost.TINY, build=build, **more)
 
@@ -47,26 +47,26 @@ def _on(engine: str, *, stream: bool) -> Check:
     return _call(
         f"chat-{how}-{engine}",
         f"a chat on {engine}, {'streamed' if stream else 'in one piece'}",
-        lambda cast: cast.by(engine).name,
+        lambda choice: choice.by(engine).name,
         stream=stream,
-        likes=(THINKING[engine], "extra-keys") if stream else (THINKING[engine],),
+        accepted=(THINKING[engine], "extra-keys") if stream else (THINKING[engine],),
     )
 
 
-def _usual(cast: Cast) -> str:
-    return cast.usual().name
+def _usual(choice: ModelChoice) -> str:
+    return choice.usual().name
 
 
-def _both(cast: Cast) -> str:
-    return f"{cast.usual().name},{cast.second().name}"
+def _both(choice: ModelChoice) -> str:
+    return f"{choice.usual().name},{choice.second().name}"
 
 
-def _without_suffix(cast: Cast) -> str:
+def _without_suffix(choice: ModelChoice) -> str:
     """Return a TEE model's name without its suffix, if no model has that name."""
-    if cast.alone:
-        return cast.usual().name
-    names = {each.name for each in cast.models}
-    stems = (each.name.removesuffix("-TEE") for each in cast.models if each.name.endswith("-TEE"))
+    if choice.alone:
+        return choice.usual().name
+    names = {each.name for each in choice.models}
+    stems = (each.name.removesuffix("-TEE") for each in choice.models if each.name.endswith("-TEE"))
     stem = next((each for each in stems if each not in names), None)
     if stem is None:
         raise NoSuchModelError("the catalog has no name with the suffix -TEE")
@@ -83,28 +83,28 @@ CHECKS: tuple[Check, ...] = (
     _on("vllm", stream=True),
     _on("vllm", stream=False),
     _call("text-stream", "a text completion, streamed", _usual, path=TEXT, stream=True,
-          likes=ANY_MODEL),
+          accepted=ANY_MODEL),
     _call("text-plain", "a text completion in one piece", _usual, path=TEXT,
-          likes=ANY_MODEL, on_request=True),
+          accepted=ANY_MODEL, on_request=True),
     _call("list", "a list of two models", _both, facts=served_facts,
-          likes=ANY_MODEL),
-    _call("list-latency", "a list ordered by latency", lambda cast: _both(cast) + ":latency",
-          facts=served_facts, likes=ANY_MODEL),
-    _call("throughput", "one model with :throughput", lambda cast: _usual(cast) + ":throughput",
-          likes=ANY_MODEL, on_request=True),
-    _call("premium", "one model with :premium", lambda cast: _usual(cast) + ":premium"),
-    _call("thinking", "one model with :THINKING", lambda cast: _usual(cast) + ":THINKING",
-          likes=ANY_MODEL, on_request=True),
-    _call("chute-id", "a model by its chute id", lambda cast: _id(cast.usual()),
-          likes=ANY_MODEL),
+          accepted=ANY_MODEL),
+    _call("list-latency", "a list ordered by latency", lambda choice: _both(choice) + ":latency",
+          facts=served_facts, accepted=ANY_MODEL),
+    _call("throughput", "one model with :throughput", lambda choice: _usual(choice) + ":throughput",
+          accepted=ANY_MODEL, on_request=True),
+    _call("premium", "one model with :premium", lambda choice: _usual(choice) + ":premium"),
+    _call("thinking", "one model with :THINKING", lambda choice: _usual(choice) + ":THINKING",
+          accepted=ANY_MODEL, on_request=True),
+    _call("chute-id", "a model by its chute id", lambda choice: _id(choice.usual()),
+          accepted=ANY_MODEL),
     _call("name-without-tee", "a TEE model without its suffix", _without_suffix,
-          likes=(*ANY_MODEL, "404-model")),
+          accepted=(*ANY_MODEL, "404-model")),
     _call("scheme-word", "a key behind another word than Bearer", _usual,
-          auth=Auth.OTHER_SCHEME, likes=ANY_MODEL, on_request=True),
+          auth=Auth.OTHER_SCHEME, accepted=ANY_MODEL, on_request=True),
     _call("tool-call", "a tool that must be called", _usual, stream=True, members=_TOOL,
-          likes=("tool-call", "tool-call-vllm"), on_request=True),
+          accepted=("tool-call", "tool-call-vllm"), on_request=True),
     _call("trace", "a chat with X-Chutes-Trace", _usual, stream=True,
-          headers=(("X-Chutes-Trace", "true"),), likes=("trace-envelope",), on_request=True),
+          headers=(("X-Chutes-Trace", "true"),), accepted=("trace-envelope",), on_request=True),
     _call("messages", "Anthropic's API on its own host", _usual, path=MESSAGES,
           host=Host.MESSAGES, stream=True),
     _call("responses", "the Responses API on its own host", _usual, path=RESPONSES,

@@ -6,63 +6,65 @@ from functools import partial
 
 from tests.rigs.live.check import Check, Cost
 from tests.rigs.live.facts import catalog_facts, evidence_facts, feed_facts
-from tests.rigs.live.model_choice import NO_CHUTE, Cast
-from tests.rigs.live.request import Ask, Auth, Host
+from tests.rigs.live.model_choice import NO_CHUTE, ModelChoice
+from tests.rigs.live.request import Auth, Host, LiveRequest
 
 MODELS = "/v1/models"
 EVIDENCE = "/chutes/{chute}/evidence"
 NONCE = "?nonce={nonce}"
 
 
-def catalog(_cast: Cast, *, query: str = "", auth: Auth = Auth.NONE) -> Ask:
+def catalog(_cast: ModelChoice, *, query: str = "", auth: Auth = Auth.NONE) -> LiveRequest:
     """Return a request for the catalog that accepts compression."""
-    return Ask(method="GET", path=MODELS + query, auth=auth, compressed=True)
+    return LiveRequest(method="GET", path=MODELS + query, auth=auth, compressed=True)
 
 
-def feed(_cast: Cast) -> Ask:
+def feed(_cast: ModelChoice) -> LiveRequest:
     """Return a request for the utilization feed that accepts compression."""
-    return Ask(
+    return LiveRequest(
         host=Host.API, method="GET", path="/chutes/utilization", auth=Auth.NONE, compressed=True
     )
 
 
-def _head(_cast: Cast) -> Ask:
-    return Ask(method="HEAD", path=MODELS)
+def _head(_cast: ModelChoice) -> LiveRequest:
+    return LiveRequest(method="HEAD", path=MODELS)
 
 
-def _entry(cast: Cast) -> Ask:
-    return Ask(method="GET", path=MODELS + "/{model}", fill={"model": cast.usual().name})
+def _entry(choice: ModelChoice) -> LiveRequest:
+    return LiveRequest(method="GET", path=MODELS + "/{model}", fill={"model": choice.usual().name})
 
 
-def _evidence(chute: str, nonce: str | None) -> Ask:
+def _evidence(chute: str, nonce: str | None) -> LiveRequest:
     query = "" if nonce is None else NONCE
     fill = {"chute": chute, "nonce": nonce or ""}
-    return Ask(host=Host.API, method="GET", path=EVIDENCE + query, fill=fill, auth=Auth.NONE)
+    return LiveRequest(
+        host=Host.API, method="GET", path=EVIDENCE + query, fill=fill, auth=Auth.NONE
+    )
 
 
-def _of_tee(cast: Cast) -> Ask:
-    return _evidence(cast.tee().chute_id, cast.nonce)
+def _of_tee(choice: ModelChoice) -> LiveRequest:
+    return _evidence(choice.tee().chute_id, choice.nonce)
 
 
-def _of_other(cast: Cast) -> Ask:
-    return _evidence(cast.not_tee().chute_id, cast.nonce)
+def _of_other(choice: ModelChoice) -> LiveRequest:
+    return _evidence(choice.not_tee().chute_id, choice.nonce)
 
 
-def _of_nobody(cast: Cast) -> Ask:
-    return _evidence(NO_CHUTE, cast.nonce)
+def _of_unknown(choice: ModelChoice) -> LiveRequest:
+    return _evidence(NO_CHUTE, choice.nonce)
 
 
-def _stats(_cast: Cast) -> Ask:
-    return Ask(host=Host.API, method="GET", path="/invocations/stats/llm", auth=Auth.NONE)
+def _stats(_cast: ModelChoice) -> LiveRequest:
+    return LiveRequest(host=Host.API, method="GET", path="/invocations/stats/llm", auth=Auth.NONE)
 
 
-def _aliases(_cast: Cast) -> Ask:
-    return Ask(host=Host.API, method="GET", path="/model_aliases/")
+def _aliases(_cast: ModelChoice) -> LiveRequest:
+    return LiveRequest(host=Host.API, method="GET", path="/model_aliases/")
 
 
-def _instances(cast: Cast) -> Ask:
-    fill = {"chute": cast.tee().chute_id}
-    return Ask(host=Host.API, method="GET", path="/e2e/instances/{chute}", fill=fill)
+def _instances(choice: ModelChoice) -> LiveRequest:
+    fill = {"chute": choice.tee().chute_id}
+    return LiveRequest(host=Host.API, method="GET", path="/e2e/instances/{chute}", fill=fill)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -79,17 +81,17 @@ CHECKS: tuple[Check, ...] = (
     Check(id="catalog-entry", what="one entry of the catalog by its name",
           cost=Cost.NOTHING, build=_entry, on_request=True),
     Check(id="evidence-no-nonce", what="evidence without a nonce", cost=Cost.NOTHING,
-          build=lambda cast: _evidence(cast.tee().chute_id, None),
-          likes=("evidence-edge-nonce",)),
+          build=lambda choice: _evidence(choice.tee().chute_id, None),
+          accepted=("evidence-edge-nonce",)),
     Check(id="evidence-short-nonce", what="evidence with a short nonce",
-          cost=Cost.NOTHING, build=lambda cast: _evidence(cast.tee().chute_id, "abcde")),
+          cost=Cost.NOTHING, build=lambda choice: _evidence(choice.tee().chute_id, "abcde")),
     Check(id="evidence", what="evidence of a TEE model with a fresh nonce",
           cost=Cost.NOTHING, build=_of_tee, facts=evidence_facts,
-          likes=("evidence-partial", "evidence-all-failed", "evidence-400-outdated")),
+          accepted=("evidence-partial", "evidence-all-failed", "evidence-400-outdated")),
     Check(id="evidence-no-tee", what="evidence of a model that is not TEE",
           cost=Cost.NOTHING, build=_of_other),
     Check(id="evidence-nobody", what="evidence of a chute that does not exist",
-          cost=Cost.NOTHING, build=_of_nobody, on_request=True),
+          cost=Cost.NOTHING, build=_of_unknown, on_request=True),
     Check(id="stats", what="the public daily statistics", cost=Cost.NOTHING, build=_stats,
           on_request=True),
     Check(id="aliases", what="the account's aliases, of which only the shape is kept",

@@ -12,7 +12,7 @@ from tests.rigs.live.fixtures import FAKE, PARTS
 ACCOUNT = PARTS[1]
 
 # The encodings of a text; a platform or its edge might well use the first ones.
-WAYS: dict[str, Callable[[str], str]] = {
+ENCODINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "upper case": str.upper,
     "lower case": str.lower,
@@ -47,13 +47,13 @@ WAYS: dict[str, Callable[[str], str]] = {
 SECRETS = (FAKE, *PARTS)
 
 
-def written_in_some_way(data: bytes, length: int = 12) -> list[str]:
+def encoded_fragments(data: bytes, length: int = 12) -> list[str]:
     """Return the fragments of secrets in `data`, each with its encoding."""
     text = data.decode("utf-8", "replace")
     return [
         f"{secret[at : at + length]} {way}"
         for secret in PARTS
         for at in range(0, len(secret) - length + 1, 4)
-        for way, write in WAYS.items()
+        for way, write in ENCODINGS.items()
         if write(secret[at : at + length]) in text
     ]

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.rigs.live.events import blocks, chunk_kind
-from tests.rigs.live.model_choice import Cast
+from tests.rigs.live.model_choice import ModelChoice
 
 _RATIOS = ("utilization_current", "utilization_5m", "utilization_15m", "utilization_1h",
            "rate_limit_ratio_5m", "rate_limit_ratio_15m", "rate_limit_ratio_1h")  # fmt: skip
 
 
-def catalog_facts(value: Any, _cast: Cast) -> list[str]:
+def catalog_facts(value: Any, _cast: ModelChoice) -> list[str]:
     """Count the models of each kind."""
     entries = _objects(value.get("data") if isinstance(value, dict) else None)
     names = [str(each.get("id", "")) for each in entries]
@@ -31,7 +31,7 @@ def catalog_facts(value: Any, _cast: Cast) -> list[str]:
     ]
 
 
-def feed_facts(value: Any, cast: Cast, now: datetime | None = None) -> list[str]:
+def feed_facts(value: Any, choice: ModelChoice, now: datetime | None = None) -> list[str]:
     """Report the age of the feed, and values outside their ranges."""
     records = _objects(value)
     stamps = sorted({str(each.get("timestamp")) for each in records})
@@ -39,16 +39,16 @@ def feed_facts(value: Any, cast: Cast, now: datetime | None = None) -> list[str]
     numbers = [each for each in ratios if isinstance(each, int | float)]
     above, below = sum(each > 1 for each in numbers), sum(each < 0 for each in numbers)
     known = {each.get("chute_id") for each in records}
-    found = sum(each.chute_id in known for each in cast.models)
+    found = sum(each.chute_id in known for each in choice.models)
     return [
         f"{len(records)} records, {len(stamps)} different timestamps",
         *_ages(stamps, now or datetime.now(UTC)),
         f"ratios: {sum(each is None for each in ratios)} null, {above} above 1, {below} below 0",
-        f"{found} of {len(cast.models)} models of the catalog are in it",
+        f"{found} of {len(choice.models)} models of the catalog are in it",
     ]
 
 
-def evidence_facts(value: Any, _cast: Cast) -> list[str]:
+def evidence_facts(value: Any, _cast: ModelChoice) -> list[str]:
     """Count the instances with evidence."""
     if not isinstance(value, dict):
         return []
@@ -70,9 +70,9 @@ def _quote_kind(quote: Any) -> str:
     return f"version {version}, kind of key {key}, kind of TEE {tee}"
 
 
-def served_facts(value: Any, cast: Cast) -> list[str]:
+def served_facts(value: Any, choice: ModelChoice) -> list[str]:
     """Report which requested model has responded."""
-    parts = {cast.usual().name: "the head of the list", cast.second().name: "the second model"}
+    parts = {choice.usual().name: "the head of the list", choice.second().name: "the second model"}
     served = value.get("model") if isinstance(value, dict) else None
     return [f"served by {parts.get(str(served), 'another model')}"]
 

@@ -28,7 +28,7 @@ reactor: Any = installed
 Answer = Callable[[Request], bytes | None]
 
 
-def stub_like_the_stand_in() -> Stub:
+def stub_as_platform() -> Stub:
     """Return a platform without differences."""
     return site(reactor, StubOptions(require_auth=True, token_delay=0.0, time_scale=0.01))
 
@@ -40,7 +40,7 @@ class Deviating(Resource):
 
     def __init__(self, answer: Answer, stub: Stub | None = None) -> None:
         super().__init__()
-        self.stub = stub or stub_like_the_stand_in()
+        self.stub = stub or stub_as_platform()
         self.asked: list[str] = []
         self._answer = answer
 

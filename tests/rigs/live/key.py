@@ -9,7 +9,7 @@ from typing import NoReturn
 VARIABLE = "CHUTES_API_KEY"
 
 # The format of a key.
-NOBODYS = "cpk_" + ".".join("0" * 32 for _ in range(3))
+FAKE_KEY = "cpk_" + ".".join("0" * 32 for _ in range(3))
 
 _SHAPE = re.compile(r"cpk_[A-Za-z0-9]{16,}(?:\.[A-Za-z0-9]{16,}){2}")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-NOBODY = "autopilot-live/no-such-model"
-NOBODY_EITHER = "autopilot-live/no-such-model-either"
+UNKNOWN_MODEL = "autopilot-live/no-such-model"
+OTHER_UNKNOWN_MODEL = "autopilot-live/no-such-model-either"
 NO_CHUTE = "00000000-0000-5000-8000-000000000000"
 
 
@@ -30,7 +30,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class ModelChoice:
     """The models of one side, those most likely to respond first.
 
     `alone`: the only model, which takes every role.
@@ -62,9 +62,9 @@ class Cast:
         """Return a model that is not in a TEE."""
         return self._first("a model that is not TEE", lambda each: not each.tee)
 
-    def played_by(self, model: Model) -> Cast:
-        """Return a cast in which one model takes every role."""
-        return Cast((model, model), self.nonce, alone=True)
+    def as_every_role(self, model: Model) -> ModelChoice:
+        """Return a choice in which one model takes every role."""
+        return ModelChoice((model, model), self.nonce, alone=True)
 
     def named(self, name: str) -> Model:
         """Return the model with this name."""
@@ -77,8 +77,8 @@ class Cast:
         return found
 
 
-def cast_from(catalog: Any, utilization: Any, nonce: str) -> Cast:
-    """Return the cast of a catalog.
+def choose_models(catalog: Any, utilization: Any, nonce: str) -> ModelChoice:
+    """Return the choice of a catalog.
 
     Models with free slots come first, and cheap ones before expensive ones.
     """
@@ -86,7 +86,7 @@ def cast_from(catalog: Any, utilization: Any, nonce: str) -> Cast:
     entries = catalog.get("data") if isinstance(catalog, dict) else None
     models = [_model(each, loads) for each in _objects(entries) if isinstance(each.get("id"), str)]
     ranked = sorted(models, key=lambda each: (_unlikely(each), each.price, each.busy, each.name))
-    return Cast(tuple(ranked), nonce)
+    return ModelChoice(tuple(ranked), nonce)
 
 
 def _unlikely(model: Model) -> int:

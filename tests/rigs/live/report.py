@@ -43,7 +43,7 @@ def capture(result: Result) -> bytes:
     """Return the capture of one check."""
     told: dict[str, Any] = {
         **_summary(result),
-        "request": result.ask.as_json() if result.ask is not None else None,
+        "request": result.request.as_json() if result.request is not None else None,
         "seen": result.seen.as_json() if result.seen is not None else None,
         "stub": [each.as_json() for each in result.expected],
     }

@@ -36,7 +36,7 @@ class Auth(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class LiveRequest:
     """A request. `path` may have placeholders, which `fill` replaces; a capture shows them."""
 
     host: Host = Host.LLM

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.rigs.live import report
-from tests.rigs.live.admission import Turns
+from tests.rigs.live.admission import CallAdmission
 from tests.rigs.live.caller import Caller
 from tests.rigs.live.check import Check
-from tests.rigs.live.checking import Outcome, Result, parsed, play
+from tests.rigs.live.checking import Outcome, Result, parsed, run_check
 from tests.rigs.live.checks_free import catalog, feed
 from tests.rigs.live.gate import Gate, LeakError
 from tests.rigs.live.key import Key
-from tests.rigs.live.model_choice import cast_from
+from tests.rigs.live.model_choice import choose_models
 from tests.rigs.live.redact import HARMLESS, Redactor
 from tests.rigs.live.reply import Reply
 from tests.rigs.live.request import Host
-from tests.rigs.live.side import Closing, Side, add_router, stand_in
+from tests.rigs.live.side import Cleanup, Side, add_router, start_stub
 from tests.rigs.live.table import CHECKS
 
 COMPLETE, INCOMPLETE, LEAKY = 0, 1, 3
@@ -60,12 +60,12 @@ class LiveRun:
             *(each.what for each in options.checks), *Outcome,
         ))  # fmt: skip
         self._gate = Gate(key, options.logs, own_words)
-        self._turns = Turns(
+        self._turns = CallAdmission(
             reactor, calls=options.calls, pace=options.pace, seconds=options.seconds
         )
         caller = Caller(reactor, options.bases, key, self._turns)
         self._platform = Side(caller, Redactor(self._gate.note), dict(options.bases))
-        self._closing = Closing()
+        self._cleanup = Cleanup()
         self._width = max(len(each.id) for each in options.checks)
 
     async def run(self) -> int:
@@ -75,11 +75,11 @@ class LiveRun:
         self._say(report.plan(self._options.checks, self._options.pace).splitlines()[-1])
         results: list[Result] = []
         try:
-            stub = stand_in(self._reactor, self._closing)
+            stub = start_stub(self._reactor, self._cleanup)
             await _cast_stub(stub)
             results += [await self._play(each, stub) for each in self._options.checks]
         finally:
-            await self._closing.close()
+            await self._cleanup.close()
         seconds = self._reactor.seconds() - started
         day = datetime.now(UTC).date().isoformat()
         cut_short = any(each.outcome is Outcome.NOT_PLAYED for each in results)
@@ -90,7 +90,7 @@ class LiveRun:
         try:
             if check.id.startswith("relay-") and self._turns.closed is None:
                 await self._routers(stub)
-            result, reply = await play(check, self._platform, stub)
+            result, reply = await run_check(check, self._platform, stub)
             if reply is not None:
                 self._learn(check, reply)
         except Exception as problem:  # noqa: BLE001  the others are played all the same
@@ -115,12 +115,12 @@ class LiveRun:
             side.feed = reply.body
         else:
             return
-        side.know(cast_from(parsed(side.catalog), parsed(side.feed), secrets.token_hex(32)))
+        side.know(choose_models(parsed(side.catalog), parsed(side.feed), secrets.token_hex(32)))
 
     async def _routers(self, stub: Side) -> None:
         for side in (self._platform, stub):
             if Host.ROUTER not in side.bases:
-                await add_router(self._reactor, self._closing, side)
+                await add_router(self._reactor, self._cleanup, side)
 
     def _report(self, run: report.Run) -> int:
         try:
@@ -143,7 +143,7 @@ class LiveRun:
 
 
 async def _cast_stub(stub: Side) -> None:
-    """Return the cast of the stub."""
-    stub.catalog = (await stub.caller.ask(catalog(stub.cast))).body
-    stub.feed = (await stub.caller.ask(feed(stub.cast))).body
-    stub.know(cast_from(parsed(stub.catalog), parsed(stub.feed), secrets.token_hex(32)))
+    """Return the choice of the stub."""
+    stub.catalog = (await stub.caller.send(catalog(stub.choice))).body
+    stub.feed = (await stub.caller.send(feed(stub.choice))).body
+    stub.know(choose_models(parsed(stub.catalog), parsed(stub.feed), secrets.token_hex(32)))

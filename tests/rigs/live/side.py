@@ -14,10 +14,10 @@ from twisted.web.server import Request, Site
 from stub_backend import StubOptions, site
 from tests.rigs.live.admission import Unlimited
 from tests.rigs.live.caller import Caller
-from tests.rigs.live.key import NOBODYS, Key
-from tests.rigs.live.model_choice import Cast
+from tests.rigs.live.key import FAKE_KEY, Key
+from tests.rigs.live.model_choice import ModelChoice
 from tests.rigs.live.redact import Redactor
-from tests.rigs.live.request import Ask, Auth, Host
+from tests.rigs.live.request import Auth, Host, LiveRequest
 
 _LOCAL = "127.0.0.1"
 _READY_SECONDS = 10.0
@@ -25,29 +25,29 @@ _READY_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Side:
-    """One side: its name, its caller, and its cast of models."""
+    """One side: its name, its caller, and its choice of models."""
 
     caller: Caller
     redactor: Redactor
     bases: dict[Host, str]
-    cast: Cast = field(default_factory=lambda: Cast(()))
+    choice: ModelChoice = field(default_factory=lambda: ModelChoice(()))
     catalog: bytes = b'{"object":"list","data":[]}'
     feed: bytes = b"[]"
 
-    def know(self, cast: Cast) -> None:
+    def know(self, choice: ModelChoice) -> None:
         """Select the models."""
-        self.cast = cast
-        names = {each.name for each in cast.models}
+        self.choice = choice
+        names = {each.name for each in choice.models}
         self.redactor.know(names | {each.removesuffix("-TEE") for each in names})
 
 
-class Closing:
+class Cleanup:
     """Cleanup of a run, in reverse order of registration."""
 
     def __init__(self) -> None:
         self._steps: list[Callable[[], Any]] = []
 
-    def later(self, step: Callable[[], Any]) -> None:
+    def register(self, step: Callable[[], Any]) -> None:
         """Register a cleanup function."""
         self._steps.append(step)
 
@@ -58,16 +58,16 @@ class Closing:
             await done.addErrback(lambda _: None)
 
 
-def stand_in(reactor: Any, closing: Closing) -> Side:
+def start_stub(reactor: Any, cleanup: Cleanup) -> Side:
     """Run the stub in this process, on a port of its own."""
     stub = site(reactor, StubOptions(require_auth=True, token_delay=0.0, time_scale=0.01))
-    base = _listen(reactor, closing, stub.site)
+    base = _listen(reactor, cleanup, stub.site)
     bases: dict[Host, str] = {host: base for host in Host if host is not Host.ROUTER}
-    caller = Caller(reactor, bases, Key(NOBODYS), Unlimited())
+    caller = Caller(reactor, bases, Key(FAKE_KEY), Unlimited())
     return Side(caller, Redactor(lambda _: None), bases)
 
 
-async def add_router(reactor: Any, closing: Closing, side: Side) -> None:
+async def add_router(reactor: Any, cleanup: Cleanup, side: Side) -> None:
     """Start a router in front of a side, which makes at most one attempt for each call.
 
     It receives the feeds that this run has fetched, and fetches nothing itself.
@@ -75,7 +75,7 @@ async def add_router(reactor: Any, closing: Closing, side: Side) -> None:
     from autopilot.service.lifecycle import AutopilotService
     from autopilot.settings import Settings
 
-    feeds = _listen(reactor, closing, Site(_feeds(side)))
+    feeds = _listen(reactor, cleanup, Site(_feeds(side)))
     settings = Settings(
         listen_addr=f"{_LOCAL}:0",
         backend_base_url=side.bases[Host.LLM],
@@ -95,7 +95,7 @@ async def add_router(reactor: Any, closing: Closing, side: Side) -> None:
     )
     service = AutopilotService(settings, reactor=reactor, records=lambda _record: None)
     service.startService()
-    closing.later(service.stopService)
+    cleanup.register(service.stopService)
     base = f"http://{_LOCAL}:{service.ports[0]}"
     side.bases[Host.ROUTER] = base
     side.caller.add(Host.ROUTER, base)
@@ -104,10 +104,10 @@ async def add_router(reactor: Any, closing: Closing, side: Side) -> None:
 
 async def _ready(reactor: Any, base: str) -> None:
     """Wait until a router is ready, or until a time limit."""
-    caller = Caller(reactor, {Host.ROUTER: base}, Key(NOBODYS), Unlimited())
-    ask = Ask(host=Host.ROUTER, method="GET", path="/readyz", auth=Auth.NONE)
+    caller = Caller(reactor, {Host.ROUTER: base}, Key(FAKE_KEY), Unlimited())
+    request = LiveRequest(host=Host.ROUTER, method="GET", path="/readyz", auth=Auth.NONE)
     end = reactor.seconds() + _READY_SECONDS
-    while (await caller.ask(ask)).status != 200 and reactor.seconds() < end:
+    while (await caller.send(request)).status != 200 and reactor.seconds() < end:
         await deferLater(reactor, 0.05)
 
 
@@ -139,7 +139,7 @@ def _feeds(side: Side) -> Resource:
     return root
 
 
-def _listen(reactor: Any, closing: Closing, served: Any) -> str:
+def _listen(reactor: Any, cleanup: Cleanup, served: Any) -> str:
     port = reactor.listenTCP(0, served, interface=_LOCAL)
-    closing.later(port.stopListening)
+    cleanup.register(port.stopListening)
     return f"http://{_LOCAL}:{port.getHost().port}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.rigs.live.redact import Redactor
 
-TOLD = frozenset({
+KEPT = frozenset({
     "code", "detail", "error", "finish_reason", "message", "msg", "object", "owned_by", "role",
     "status", "stop_reason", "type",
 })  # fmt: skip
@@ -119,7 +119,7 @@ class _Builder:
 
     def _string(self, facts: Facts, value: str, name: str) -> None:
         facts.note_length(len(value))
-        if name in TOLD:
+        if name in KEPT:
             facts.texts.add(self._redactor.text(value))
         else:
             self._redactor.hide(value)

@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.live.admission import HARD_CAP, ClosedError, Turns
+from tests.rigs.live.admission import HARD_CAP, CallAdmission, ClosedError
 
 
-class TurnsTests(SynchronousTestCase):
+class AdmissionTests(SynchronousTestCase):
     """Calls that last as long as the test wants."""
 
     def setUp(self) -> None:
@@ -26,7 +26,7 @@ class TurnsTests(SynchronousTestCase):
         self.running.append(Deferred())
         return self.running[-1]
 
-    def take(self, turns: Turns) -> Deferred[str]:
+    def take(self, turns: CallAdmission) -> Deferred[str]:
         """Request admission."""
         return Deferred.fromCoroutine(turns.run(self.call))
 
@@ -36,7 +36,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_pace(self) -> None:
         """The pause runs from the end of a call to the beginning of the next."""
-        turns = Turns(self.clock, pace=2.0)
+        turns = CallAdmission(self.clock, pace=2.0)
         first, second = self.take(turns), self.take(turns)
         self.clock.advance(10.0)
         self.assertEqual(self.begun, [0.0])
@@ -51,7 +51,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_a_late_call_does_not_wait(self) -> None:
         """A request for admission after the pause is admitted at once."""
-        turns = Turns(self.clock, pace=2.0)
+        turns = CallAdmission(self.clock, pace=2.0)
         self.take(turns)
         self.end()
         self.clock.advance(5.0)
@@ -60,7 +60,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_never_two_at_once(self) -> None:
         """A call never begins before the previous one has ended."""
-        turns = Turns(self.clock, pace=0.0)
+        turns = CallAdmission(self.clock, pace=0.0)
         waiting = [self.take(turns) for _ in range(3)]
         self.clock.advance(100.0)
         self.assertEqual(len(self.begun), 1)
@@ -70,7 +70,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_a_failed_call_counts(self) -> None:
         """A failed call is counted, delays the next, and admits it afterwards."""
-        turns = Turns(self.clock, pace=2.0)
+        turns = CallAdmission(self.clock, pace=2.0)
         failed = self.take(turns)
         self.running.pop().errback(OSError("broken"))
         self.failureResultOf(failed, OSError)
@@ -81,7 +81,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_cap(self) -> None:
         """No call is admitted beyond the cap."""
-        turns = Turns(self.clock, pace=0.0, calls=2)
+        turns = CallAdmission(self.clock, pace=0.0, calls=2)
         for _ in range(2):
             self.take(turns)
             self.end()
@@ -91,7 +91,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_no_one_raises_the_hard_cap(self) -> None:
         """A larger number is limited to the hard cap."""
-        turns = Turns(self.clock, pace=0.0, calls=10 * HARD_CAP)
+        turns = CallAdmission(self.clock, pace=0.0, calls=10 * HARD_CAP)
         for _ in range(HARD_CAP):
             self.take(turns)
             self.end()
@@ -100,7 +100,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_closing_stops_those_who_wait(self) -> None:
         """Once closed, no waiting call is admitted."""
-        turns = Turns(self.clock, pace=2.0)
+        turns = CallAdmission(self.clock, pace=2.0)
         self.take(turns)
         in_the_pause, in_the_queue = self.take(turns), self.take(turns)
         self.end()
@@ -114,7 +114,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_time(self) -> None:
         """No call is admitted after the time limit of the run."""
-        turns = Turns(self.clock, pace=2.0, seconds=10.0)
+        turns = CallAdmission(self.clock, pace=2.0, seconds=10.0)
         self.take(turns)
         self.clock.advance(8.5)
         self.end()

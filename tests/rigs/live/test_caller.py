@@ -12,7 +12,7 @@ from tests.rigs.live.admission import Unlimited
 from tests.rigs.live.caller import BadBaseError, Caller, NoAnswerError
 from tests.rigs.live.fixtures import FAKE, Deviating, reactor, said
 from tests.rigs.live.key import Key
-from tests.rigs.live.request import Ask, Auth, Host, tiny
+from tests.rigs.live.request import Auth, Host, LiveRequest, tiny
 
 
 class CallerTests(TestCase):
@@ -39,7 +39,7 @@ class CallerTests(TestCase):
     async def test_credentials(self) -> None:
         """The key is in the one right header, and only if the check requires it."""
         for auth in Auth:
-            await self.caller.ask(Ask(method="GET", path="/ok", auth=auth))
+            await self.caller.send(LiveRequest(method="GET", path="/ok", auth=auth))
         keyed = [[n for n, value in head.items() if FAKE in value] for head in self.heads]
         expected = {Auth.KEY: ["authorization"], Auth.OTHER_SCHEME: ["authorization"],
                     Auth.API_KEY: ["x-api-key"]}  # fmt: skip
@@ -48,37 +48,39 @@ class CallerTests(TestCase):
 
     async def test_encoding(self) -> None:
         """Compression is requested only by the checks about it."""
-        await self.caller.ask(Ask(method="GET", path="/ok"))
-        await self.caller.ask(Ask(method="GET", path="/ok", compressed=True))
+        await self.caller.send(LiveRequest(method="GET", path="/ok"))
+        await self.caller.send(LiveRequest(method="GET", path="/ok", compressed=True))
         self.assertEqual([each["accept-encoding"] for each in self.heads], ["identity", "gzip"])
 
     async def test_silence(self) -> None:
         """A head that never arrives is no reply; a body that stalls is aborted by the caller."""
-        silent = Ask(body=tiny("stub/hang-head"))
+        silent = LiveRequest(body=tiny("stub/hang-head"))
         with self.assertRaises(NoAnswerError):
-            await self.caller.ask(silent, 0.2)
-        stalled = await self.caller.ask(Ask(body=tiny("stub/hang-first-byte", stream=True)), 0.2)
+            await self.caller.send(silent, 0.2)
+        stalled = await self.caller.send(
+            LiveRequest(body=tiny("stub/hang-first-byte", stream=True)), 0.2
+        )
         self.assertEqual((stalled.status, stalled.end), (200, "timed out"))
         await self.all_left()
 
     async def test_endless(self) -> None:
         """A body that is too long is not read to its end."""
         self.patch(caller, "LARGEST", 100_000)
-        reply = await self.caller.ask(Ask(body=tiny("stub/huge")))
+        reply = await self.caller.send(LiveRequest(body=tiny("stub/huge")))
         self.assertEqual(reply.end, "too long")
         self.assertLessEqual(len(reply.body), 100_000)
         await self.all_left()
 
     async def test_cut(self) -> None:
         """A truncated body is recognized."""
-        reply = await self.caller.ask(Ask(body=tiny("stub/drop-mid-stream", stream=True)))
+        reply = await self.caller.send(LiveRequest(body=tiny("stub/drop-mid-stream", stream=True)))
         self.assertEqual((reply.status, reply.end), (200, "cut"))
 
     async def test_no_one_there(self) -> None:
         """A refused connection is reported by the type of its failure, without an address."""
-        nobody = Caller(reactor, {Host.LLM: "http://127.0.0.1:1"}, Key(FAKE), Unlimited())
+        unreachable = Caller(reactor, {Host.LLM: "http://127.0.0.1:1"}, Key(FAKE), Unlimited())
         with self.assertRaises(NoAnswerError) as caught:
-            await nobody.ask(Ask())
+            await unreachable.send(LiveRequest())
         self.assertEqual(str(caught.exception), "ConnectionRefusedError")
 
     def test_only_safe_hosts(self) -> None:

@@ -20,7 +20,7 @@ from tests.rigs.live.fixtures import (
     model_of,
     reactor,
     said,
-    stub_like_the_stand_in,
+    stub_as_platform,
 )
 from tests.rigs.live.redact import Redactor
 
@@ -201,7 +201,7 @@ class DeviationTests(TestCase):
 
     async def test_no_answer(self) -> None:
         """A connection that closes without a response is reported by the type of its failure."""
-        stub = stub_like_the_stand_in()
+        stub = stub_as_platform()
         for model in [each.name for each in stub.population.chat]:
             stub.script(model, (), then="close")
         run = await self.run_of(Deviating(lambda _: None, stub), "chat-plain-vllm", "auth-wrong")

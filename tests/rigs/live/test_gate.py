@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.live.encodings import ACCOUNT, SECRETS, WAYS
+from tests.rigs.live.encodings import ACCOUNT, ENCODINGS, SECRETS
 from tests.rigs.live.fixtures import FAKE, PARTS
 from tests.rigs.live.gate import Gate, LeakError
 from tests.rigs.live.key import Key
@@ -42,7 +42,7 @@ class KeyTests(SynchronousTestCase):
     def test_every_way(self) -> None:
         """Each secret is found in each encoding, alone and within other data."""
         for secret in SECRETS:
-            for way, write in WAYS.items():
+            for way, write in ENCODINGS.items():
                 data = f'{{"text": "before {write(secret)} after"}}'.encode()
                 self.assertTrue(self.refused(data), f"{secret} {way}")
 
@@ -77,7 +77,8 @@ class KeyTests(SynchronousTestCase):
             self.assertFalse(self.refused(text.encode()), text)
 
     @given(
-        st.sampled_from(SECRETS), st.lists(st.sampled_from(sorted(WAYS)), min_size=1, max_size=1),
+        st.sampled_from(SECRETS),
+        st.lists(st.sampled_from(sorted(ENCODINGS)), min_size=1, max_size=1),
         st.binary(max_size=60), st.binary(max_size=60),
     )  # fmt: skip
     def test_among_anything(
@@ -86,7 +87,7 @@ class KeyTests(SynchronousTestCase):
         """No surrounding text hides a secret."""
         text = secret
         for way in ways:
-            text = WAYS[way](text)
+            text = ENCODINGS[way](text)
         with self.assertRaises(LeakError):
             self.gate.inspect("anything", before + b" " + text.encode() + b" " + after)
 
@@ -143,7 +144,7 @@ class EntitiesTests(SynchronousTestCase):
 
     def test_undone(self) -> None:
         """Common decoders undo some of them."""
-        self.assertEqual(html.unescape(WAYS["entities"](FAKE)), FAKE)
-        self.assertEqual(urllib.parse.unquote(WAYS["percent"](FAKE)), FAKE)
-        self.assertEqual(json.loads('"' + WAYS["JSON escapes"](FAKE) + '"'), FAKE)
-        self.assertEqual(base64.b64decode(WAYS["base64"](FAKE)).decode(), FAKE)
+        self.assertEqual(html.unescape(ENCODINGS["entities"](FAKE)), FAKE)
+        self.assertEqual(urllib.parse.unquote(ENCODINGS["percent"](FAKE)), FAKE)
+        self.assertEqual(json.loads('"' + ENCODINGS["JSON escapes"](FAKE) + '"'), FAKE)
+        self.assertEqual(base64.b64decode(ENCODINGS["base64"](FAKE)).decode(), FAKE)

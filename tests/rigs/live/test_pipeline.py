@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.live.checking import Outcome, Result
 from tests.rigs.live.compare import compare
-from tests.rigs.live.encodings import SECRETS, WAYS, written_in_some_way
+from tests.rigs.live.encodings import ENCODINGS, SECRETS, encoded_fragments
 from tests.rigs.live.fixtures import FAKE, leaks
 from tests.rigs.live.gate import Gate, LeakError
 from tests.rigs.live.key import Key
@@ -22,20 +22,20 @@ from tests.rigs.live.observe import observe
 from tests.rigs.live.redact import HARMLESS, Redactor
 from tests.rigs.live.reply import Reply
 from tests.rigs.live.report import Run, as_json, as_markdown, capture, line
-from tests.rigs.live.request import Ask
-from tests.rigs.live.skeleton import TOLD
+from tests.rigs.live.request import LiveRequest
+from tests.rigs.live.skeleton import KEPT
 from tests.rigs.live.table import CHECKS
 
 secrets = st.builds(
-    lambda secret, way, before, after: before + WAYS[way](secret) + after,
+    lambda secret, way, before, after: before + ENCODINGS[way](secret) + after,
     st.sampled_from(SECRETS),
-    st.sampled_from(sorted(WAYS)),
+    st.sampled_from(sorted(ENCODINGS)),
     st.sampled_from(["", "id ", "Bearer ", "https://a.example/", '"', "user="]),
     st.sampled_from(["", " refused", "/x", '"', "."]),
 )
 words = st.sampled_from(["message", "error", "stop", "assistant", "a b c", "No.", ""])
 strings = st.one_of(secrets, words, st.text(max_size=12))
-names = st.one_of(st.sampled_from(sorted(TOLD)), strings)
+names = st.one_of(st.sampled_from(sorted(KEPT)), strings)
 trees: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), strings),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
@@ -81,7 +81,7 @@ class PipelineTests(SynchronousTestCase):
             other = observe(known, Redactor(lambda _: None))
             deltas = tuple(compare(one, [other]))
             check = CHECKS[0]
-            result = Result(check, Outcome.DIFFERS, "", Ask(), one, (other,), deltas, ())
+            result = Result(check, Outcome.DIFFERS, "", LiveRequest(), one, (other,), deltas, ())
             run = Run("2026-11-23", 1, 1.0, None, [result])
             produce: dict[str, Callable[[], bytes]] = {
                 "capture.json": lambda: capture(result),
@@ -100,7 +100,7 @@ class PipelineTests(SynchronousTestCase):
     def test_nothing_gets_to_the_disk(self, seen: Reply, known: Reply) -> None:
         """Neither the secrets nor values that look like secrets are written."""
         written, _ = self.play(seen, known)
-        self.assertEqual(written_in_some_way(written), [])
+        self.assertEqual(encoded_fragments(written), [])
         self.assertEqual(leaks(written), [])
 
     def test_redaction_is_enough(self) -> None:
@@ -115,8 +115,8 @@ class PipelineTests(SynchronousTestCase):
     def test_the_oracle(self) -> None:
         """The search for leaks in these tests would find one."""
         for secret in SECRETS[1:]:
-            for way, write in WAYS.items():
-                found = written_in_some_way(b"x " + write(secret).encode() + b" y")
+            for way, write in ENCODINGS.items():
+                found = encoded_fragments(b"x " + write(secret).encode() + b" y")
                 if way not in _NOT_CUT_EVENLY:
                     self.assertTrue(found, f"{secret} {way}")
         self.assertTrue(leaks(FAKE.encode()))
@@ -124,6 +124,6 @@ class PipelineTests(SynchronousTestCase):
 
 # The Base64 and base32 encodings of a part begin differently from those of the whole; the gate's
 # own tests and its pattern for long strings cover them.
-_NOT_CUT_EVENLY = {each for each in WAYS if each.startswith("base") or each in ("lines",)} | {
+_NOT_CUT_EVENLY = {each for each in ENCODINGS if each.startswith("base") or each in ("lines",)} | {
     "dashed", "JSON of lines",
 }  # fmt: skip
