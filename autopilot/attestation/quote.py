@@ -1,7 +1,7 @@
-"""Parser of the Intel TDX quote fields that mean something without verification.
+"""Parser of the Intel TDX quote fields that are meaningful without verification.
 
 A quote consists of a header, a TD report and a signature over both. This module ignores the
-signature: its caller learns what the quote claims, not whether that is true.
+signature: the result is what the quote claims, not whether it is true.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DEBUG: Final = 1
 
 _HEADER: Final = Struct("<HHI")
 _REPORT: Final = 48
-"""Offset of the TD report, behind the header."""
+"""Offset of the TD report, after the header."""
 _ATTRIBUTES: Final = _REPORT + 120
 _REPORT_DATA: Final = _REPORT + 520
 _SIGNATURE_SIZE: Final = Struct("<I")

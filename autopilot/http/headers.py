@@ -89,11 +89,11 @@ def _goes_up(lower: bytes) -> bool:
 
 
 class _FieldNames(dict[bytes, FieldName]):
-    """The classifications of the field names met lately, by their spelling.
+    """A cache of field-name classifications, by spelling.
 
-    ``names[name]`` is what `classify` returns. Every field of every message asks, and a known name
-    costs one look-up, a quarter of a call of an `lru_cache`. The cache is bounded in entries and in
-    the length of a name, because a peer can send any name.
+    ``names[name]`` is what `classify` returns. Every field of every message is looked up, and a hit
+    costs a quarter of a call of an `lru_cache`. The cache is bounded in entries and in the length
+    of a name, because a peer can send any name.
     """
 
     def __missing__(self, name: bytes) -> FieldName:
@@ -227,7 +227,7 @@ def field_lines(fields: Iterable[Field]) -> bytes:
 
 
 def printable(value: str) -> bytes | None:
-    """Return ``value`` as a header value, or ``None`` if it holds anything but printable ASCII."""
+    """Return ``value`` as a header value, or ``None`` unless it is printable ASCII."""
     if value and value.isascii() and value.isprintable() and value.strip() == value:
         return value.encode("ascii")
     return None

@@ -1,7 +1,8 @@
-"""The check that a request has an API key, made at its head (contract §2).
+"""The check of a request head for an API key (contract §2).
 
-The platform's edge answers requests without a key with a ban that grows, and that hits every client
-behind the router. What a key is, chutes-api says; whether it is valid, only the platform knows.
+The platform's edge answers requests without a key with a growing ban, which affects every client of
+the router. The gate follows chutes-api in what counts as a key; only the platform can tell whether
+a key is valid.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ _MISSING_KEY = RouterError(
 )
 _SIGNATURE = (b"x-chutes-hotkey", b"x-chutes-signature", b"x-chutes-nonce")
 _MESSAGES = b"/v1/messages"
-_SPACE = ord(" ")  # a number, which `in` finds at a third of the cost
-# One word is a key without a scheme, which the platform reads too, unless it is a bare scheme.
+_SPACE = ord(" ")  # an int: `in` finds it in bytes at a third of the cost
+# A single word is a key without a scheme, which the platform accepts too, unless it is the name of
+# a scheme.
 _SCHEMES = frozenset({b"bearer", b"basic"})
 
 

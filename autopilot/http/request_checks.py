@@ -19,7 +19,7 @@ from autopilot.routing.router_error import RouterError
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
-_HASH = ord("#")  # a number, which `in` finds at a third of the cost
+_HASH = ord("#")  # an int: `in` finds it in bytes at a third of the cost
 
 _MAX_KNOWN_HOSTS = 256
 _LONGEST_KNOWN_HOST = 256

@@ -185,7 +185,7 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """See `HttpRequestParser`."""
-        if self._declining:  # the made-up head of `_decline_upgrade`
+        if self._declining:  # the artificial head of `_decline_upgrade`
             self._declining = False
             return
         limits, parser = self.limits, self._parser

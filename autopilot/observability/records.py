@@ -16,10 +16,10 @@ from autopilot.routing.failure_reason import FailureReason
 class Outcome(StrEnum):
     """How an exchange ended (contract §10).
 
-    RELAYED_ERROR: the answer is the upstream's own error. REFUSED, FAILED: it is the router's;
-    a request is refused by its own fault or because the router has no room for it, and fails
-    because the upstream or the router failed. CLIENT_STALLED: the client read nothing for too long.
-    UPSTREAM_EMPTY: the answer said nothing. The others are responses that broke after commit.
+    RELAYED_ERROR: the response is the upstream's own error. REFUSED, FAILED: it is the router's. A
+    request is refused because of the request itself or of a limit; it fails because of the upstream
+    or the router. CLIENT_STALLED: the client did not read for too long. UPSTREAM_EMPTY: the
+    response had no answer. The others are responses that broke after commit.
     """
 
     COMPLETED = "completed"

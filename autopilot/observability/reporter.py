@@ -1,8 +1,8 @@
-"""The log of finished requests: one event each, of which ``LOG_SAMPLE`` thins the successes.
+"""The log of finished requests: one event each; ``LOG_SAMPLE`` reduces those of successes.
 
-The event's text contains only the facts that are known. Its fields contain all of them, as numbers
-where possible, for observers that write JSON. Of the client's own data there are the request id,
-if the client chose it, and the model's name.
+The event's text contains only the known facts. Its fields contain all of them, as numbers if
+possible, for observers that write JSON. Of the client's own data it contains the request id, if the
+client chose it, and the model's name.
 
 Under ``twistd autopilot``, ``autopilot.observability.access_log`` formats the same lines directly
 from the records, without events, at a tenth of the cost.

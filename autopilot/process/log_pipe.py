@@ -1,9 +1,9 @@
-"""Standard output as a log that may not be read: writing to it never waits.
+"""Standard output as a log whose reader may stop reading: writing to it never blocks.
 
 If the reader of a pipe stops reading, a write blocks as soon as the pipe is full, and with it the
-reactor. The descriptor cannot be made non-blocking, because other processes share it. So each write
-asks first whether the kernel has room, and what it has no room for waits in memory, up to a limit;
-lines beyond that are lost, and counted.
+reactor. The descriptor cannot be made non-blocking, because other processes share it. Each write
+therefore first asks the kernel whether there is room. Lines without room wait in memory, up to a
+limit; further lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 PIECE = 4096
-"""Bytes that a pipe which is ready takes without blocking (PIPE_BUF of pipe(7))."""
+"""The bytes that a writable pipe accepts without blocking (PIPE_BUF of pipe(7))."""
 
 _PATIENCE = 0.1
 _SECONDS_BETWEEN_WARNINGS = 60.0
@@ -37,8 +37,8 @@ class Clock(Protocol):
 class LogPipe:
     """Writes lines to a descriptor without waiting for its reader.
 
-    ``room``: bytes that wait in memory while the reader does not read. ``lost``: the lines that
-    were dropped. `write` raises `OSError` if the reader has gone.
+    ``room`` is the number of bytes that may wait in memory while the reader does not read. ``lost``
+    counts the dropped lines. `write` raises `OSError` if the reader has closed the pipe.
     """
 
     def __init__(self, descriptor: int, clock: Clock, room: int = 1 << 20) -> None:
@@ -54,7 +54,7 @@ class LogPipe:
         self._log = Logger()
 
     def write(self, text: str, /) -> None:
-        """Write one line, now or when the reader has read enough; drop it if too much waits."""
+        """Write one line, at once or later; drop it if too many bytes are waiting."""
         data = text.encode("utf-8", "backslashreplace")
         if self._waiting:
             self._write_waiting()
@@ -67,10 +67,10 @@ class LogPipe:
             self._write_waiting()
 
     def flush(self) -> None:
-        """Do nothing: `write` leaves nothing behind that could be written now."""
+        """Do nothing: `write` has already written what can be written now."""
 
     def close(self) -> None:
-        """Give the reader a last moment for what is waiting."""
+        """Wait briefly for the reader to read the waiting bytes."""
         while self._waiting and self._poll.poll(_PATIENCE * 1000):
             self._write_piece()
 
@@ -86,7 +86,7 @@ class LogPipe:
     def _write_piece(self) -> None:
         try:
             written = os.write(self._descriptor, self._waiting[:PIECE])
-        except OSError:  # the reader has gone
+        except OSError:  # the reader has closed the pipe
             self.lost += self._waiting.count(b"\n")
             self._waiting.clear()
             raise
@@ -112,7 +112,7 @@ def log_pipe(stream: Any, clock: Clock) -> LogPipe | None:
     try:
         descriptor = stream.fileno()
         mode = os.fstat(descriptor).st_mode
-    except (OSError, ValueError, AttributeError):  # no stream of the operating system
+    except (OSError, ValueError, AttributeError):  # not a stream of the operating system
         return None
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)):
         return None

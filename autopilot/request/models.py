@@ -1,6 +1,6 @@
 """The ``models`` member of a request body: a preference list as an array (contract §3).
 
-Such a list means what the same names mean in ``model``, joined by commas.
+The list is equivalent to a ``model`` of the same names, joined by commas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import MAX_BYTES, TOO_LONG, Order, split_order
 
 _LIST = msgspec.json.Decoder(list[str] | None)
-# A list of so many bytes of JSON is longer than a selector may be, unless it is mostly blanks.
+# A longer JSON list exceeds the limit of a selector, unless it consists mostly of blanks.
 _MAX_RAW_BYTES = 16 * MAX_BYTES
 _NOT_TEXTS = RouterError(
     400, "invalid_model_list", "'models' must be a list of strings.", param="models"
@@ -21,7 +21,7 @@ _NOT_TEXTS = RouterError(
 
 
 def read_models(raw: bytes) -> Sequence[str] | RouterError:
-    """Return the texts of ``models``, none for null; or the error if it is no list of texts."""
+    """Return the names in ``models``, none for null; or the error if its type is wrong."""
     if len(raw) > _MAX_RAW_BYTES and raw.startswith(b"["):
         return TOO_LONG
     try:
@@ -38,5 +38,5 @@ def join_models(model: str, models: Sequence[str]) -> str:
     first, order = split_order(model)
     text = ",".join((first, *models) if first else models)
     if "," not in text:
-        text = "," + text  # a list of one is a list still
+        text = "," + text  # a list of one name is still a list
     return text if order is Order.GIVEN else f"{text}:{order.value}"

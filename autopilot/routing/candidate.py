@@ -1,4 +1,4 @@
-"""A place that one attempt of a request may go to."""
+"""The destination of one attempt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from msgspec import Struct
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """One model, and what of its call differs from the endpoint's usual one.
+    """One model, with deviations from the endpoint's usual call.
 
-    None means the usual: the endpoint's own ``origin``, the client's own ``key``, any ``instance``.
+    None means the usual value: the endpoint's own ``origin``, the client's own ``key``, any
+    ``instance``.
     """
 
     model: str

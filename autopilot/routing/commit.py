@@ -1,4 +1,4 @@
-"""When a response becomes the client's: the commit points of contract §6."""
+"""The commit points of contract §6, at which a response is released to the client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Commit(StrEnum):
-    """How much of a 2xx response must be there before the client sees any of it."""
+    """How much of a 2xx response must have arrived before the client receives any of it."""
 
     BYTE = "byte"
     CONTENT = "content"

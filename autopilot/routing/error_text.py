@@ -58,7 +58,7 @@ def texts(body: bytes) -> Texts:
 
 
 def detail_is_text(body: bytes) -> bool:
-    """Return whether ``detail`` is a text: an exception's words, as the platform reports them."""
+    """Return whether ``detail`` is a string, as in the platform's reports of exceptions."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):  # see `texts`
@@ -69,7 +69,7 @@ def detail_is_text(body: bytes) -> bool:
 def error_is_the_engines(body: bytes) -> bool:
     """Return whether the body has an ``error`` object and no ``detail``.
 
-    The platform says everything in ``detail``, so such an error is the engine's own.
+    The platform always uses ``detail``, so such an error comes from the engine.
     """
     try:
         value = json.loads(body)

@@ -1,4 +1,4 @@
-"""What a client's spelling of a model means, and the name that goes up for it (contract §3)."""
+"""The model that a client's spelling refers to, and the name to forward (contract §3)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _THINKING = ":THINKING"
 
 
 class Named(NamedTuple):
-    """A model that a client named: its own name, what follows it, and the name that goes up.
+    """A model named by a client: its name, its suffix, and the name to forward.
 
-    Two names that differ in neither ``model`` nor ``suffix`` are the same candidate.
+    Two names with equal ``model`` and ``suffix`` are the same candidate.
     """
 
     model: str
@@ -23,9 +23,9 @@ class Named(NamedTuple):
 
 
 def resolve(name: str, catalog: Catalog, mode: Mode = Mode.DIRECT) -> Named | None:
-    """Return the model that ``name`` means, None if the catalog has none.
+    """Return the model that ``name`` refers to, None if the catalog has none.
 
-    A chute's id goes up as it is, and so does the suffix that the platform strips from a name:
+    A chute's id is forwarded unchanged, and so is the suffix that the platform strips from a name:
     ``:THINKING`` and, from a direct name only, the order. The rest becomes the catalog's name.
     """
     for base in _bases(name, mode):
@@ -37,7 +37,7 @@ def resolve(name: str, catalog: Catalog, mode: Mode = Mode.DIRECT) -> Named | No
 
 
 def catalog_name(name: str, catalog: Catalog) -> str:
-    """Return the catalog's name for what the platform reads in ``name``; else ``name`` itself."""
+    """Return the catalog's name for ``name`` as the platform interprets it; otherwise ``name``."""
     if name in catalog.models:
         return name
     named = resolve(name, catalog)

@@ -104,7 +104,7 @@ def _listed(
 ) -> tuple[Candidate, ...] | RouterError:
     """Return the models that the client named, and those of an alias at the end of its list."""
     names, catalog = selector.names, EMPTY if snapshot.catalog is None else snapshot.catalog
-    # Most clients spell names as the catalog does, and then nothing has to be looked up.
+    # Most clients use the catalog's spelling, so that no look-up is needed.
     if selector.alias_last or selector.misplaced or not catalog.models.keys() >= set(names):
         return _looked_up(selector, needs, tee_only, snapshot, rules)
     kept = confidential(names, catalog) if tee_only else names
@@ -162,7 +162,7 @@ def _ordered(
     if selector.order is not GIVEN:
         candidates = _by_measurement(candidates, selector.order, state)
     remembered, cooling = state.remembered, state.cooling
-    # Most remembered models are the first already, and then nothing has to be done.
+    # Most remembered models are first already, so that no reordering is needed.
     if remembered is not None and remembered not in cooling and remembered != candidates[0].model:
         candidates = _remembered_first(Candidate(remembered), candidates, selector.mode, state)
     elif remembered is None and state.broken is not None and selector.mode is Mode.LIST:
@@ -191,9 +191,9 @@ def _remembered_first(
 def _successor_first(
     broken: str, candidates: tuple[Candidate, ...], cooling: frozenset[str]
 ) -> tuple[Candidate, ...]:
-    """Move the candidate behind a broken one to the front (contract §5).
+    """Move the candidate after a broken one to the front (contract §5).
 
-    A break after commit leaves nothing remembered that would lead around the broken model.
+    After a break no model is remembered, so stickiness alone would select the broken one again.
     """
     models = [each.model for each in candidates]
     if broken not in models:

@@ -159,7 +159,7 @@ class AutopilotService(Service):
             self._warn()
 
     def _warn(self) -> None:
-        """Log what defeats a purpose of the router although each setting is valid."""
+        """Log combinations of valid settings that defeat a purpose of the router."""
         for warning in settings_warnings(self.settings):
             self._log.warn("{warning}", warning=warning)
 
@@ -185,7 +185,7 @@ class AutopilotService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        """Take every step of the stop; one that fails is logged, and the others follow."""
+        """Run every step of the stop; a step that fails is logged, and the others follow."""
         parts = self._parts
         # /readyz reports 503 from here on; load balancers stop sending before the port closes.
         parts.draining = True

@@ -64,7 +64,7 @@ class CircuitBreaker:
         self.opened: set[str] = set()
         """Models whose shared breaker is open; to be read, not written. Usually empty."""
         self.of_clients: OrderedDict[tuple[Client, str], _ClientBreaker] = OrderedDict()
-        """What failed for which client since it last succeeded; to be read, not written."""
+        """Failures by model and client since the last success; to be read, not written."""
         self.opened_for: dict[Client, set[str]] = {}
         """Models whose breaker is open for one client; to be read, not written. Usually empty."""
 
