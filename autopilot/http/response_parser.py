@@ -19,6 +19,7 @@ from autopilot.http.headers import BODILESS, Field
 
 MAX_HEAD_BYTES = 65536
 MAX_HEAD_FIELDS = 256
+_NO_CODING = frozenset({b"", b"identity"})
 _VERSIONS = frozenset({"1.1", "1.0"})
 # llhttp rejects control bytes in fields but accepts them in a reason phrase, where RFC 9112 §4
 # allows only HTAB.
@@ -29,7 +30,8 @@ class ResponseHead(Struct, frozen=True, gc=False):
     """A final response head, its fields in wire order and spelling.
 
     ``length`` is the declared body length in bytes, ``None`` if the body is chunked or ends with
-    the connection. ``content_type`` is lower case and without parameters.
+    the connection. ``content_type`` is lower case and without parameters. ``coded``: the body has a
+    content coding, although none was asked for.
     """
 
     status: int
@@ -37,6 +39,7 @@ class ResponseHead(Struct, frozen=True, gc=False):
     fields: Sequence[Field]
     content_type: str
     length: int | None
+    coded: bool = False
 
     def __repr__(self) -> str:
         return f"ResponseHead({self.status}, {self.content_type!r}, length={self.length})"
@@ -192,6 +195,7 @@ class ResponseParser:
         length: int | None = None
         chunked = False
         content_type = ""
+        coded = False
         for name, value in self._fields:
             lower = name.lower()
             if lower == b"content-length":
@@ -202,7 +206,9 @@ class ResponseParser:
                 chunked = True
             elif lower == b"content-type":
                 content_type = value.partition(b";")[0].strip().lower().decode("latin-1")
+            elif lower == b"content-encoding":
+                coded = coded or value.strip().lower() not in _NO_CODING
         if status in BODILESS:
             length = 0
         self.until_close = length is None and not chunked
-        return ResponseHead(status, self._reason, self._fields, content_type, length)
+        return ResponseHead(status, self._reason, self._fields, content_type, length, coded)

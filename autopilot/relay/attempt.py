@@ -10,6 +10,7 @@ from autopilot.routing.failure_reason import FailureReason
 
 if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
+    from autopilot.relay.body_kind import BodyKind
     from autopilot.relay.commit import CommitPolicy
     from autopilot.relay.config import Timeouts
     from autopilot.routing.candidate import Candidate
@@ -27,6 +28,7 @@ class Expiry(StrEnum):
     FIRST_BODY_BYTE = FailureReason.FIRST_BODY_BYTE_TIMEOUT
     IDLE = FailureReason.IDLE_TIMEOUT
     FAILOVER_AFTER = FailureReason.FAILOVER_AFTER
+    STALLED = FailureReason.STALLED
 
 
 # Read through their enums, these would cost each request as much as a call.
@@ -45,9 +47,10 @@ class Attempt:
 
     It passes each event on together with itself, so that a second attempt could run at the same
     time. ``last``: no further candidate remains. ``allowance``: seconds until the first part of the
-    answer if another candidate remains. ``replayed``: the request has been repeated on a new
-    connection. ``ended`` and ``error`` record how the response ended while its bytes were still
-    ``held``. ``failed``: it led to another candidate, or would have if one had remained.
+    answer, and between bytes while it is held, if another candidate remains. ``replayed``: the
+    request has been repeated on a new connection. ``kind`` is the kind of a 2xx's body. ``ended``
+    and ``error`` record how the response ended while its bytes were still ``held``. ``failed``: it
+    led to another candidate, or would have if one had remained.
     ``first_content``: seconds until the first part of a streamed answer, once it has arrived. Times
     are clock times in seconds.
     """
@@ -66,6 +69,7 @@ class Attempt:
         "heard_at",
         "held",
         "held_bytes",
+        "kind",
         "last",
         "replayed",
         "response",
@@ -89,6 +93,7 @@ class Attempt:
         self.call: UpstreamCall | None = None
         self.response: ResponseHead | None = None
         self.head_at = self.heard_at = 0.0
+        self.kind: BodyKind | None = None
         self.commit_policy: CommitPolicy | None = None
         self.held: list[bytes] = []
         self.held_bytes = 0
@@ -153,7 +158,9 @@ class Attempt:
             due = self.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
         else:
             due = self.heard_at + timeouts.idle, Expiry.IDLE
-        policy = self.commit_policy
-        if self.allowance is None or (policy is not None and policy.answered):
+        if self.allowance is None:
             return due
+        policy = self.commit_policy
+        if policy is not None and policy.answered:
+            return min(due, (self.heard_at + self.allowance, Expiry.STALLED))
         return min(due, (self.started + self.allowance, Expiry.FAILOVER_AFTER))

@@ -1,40 +1,63 @@
-"""Commit policies, which decide when a 2xx response can be relayed (contract §6).
+"""Commit policies: when enough of a 2xx response has arrived to relay it (contract §6).
 
-Until then the exchange holds its bytes, and another candidate can still replace it. Afterwards the
-exchange relays them verbatim. A decision depends on the bytes only, never on the boundaries of
-chunks.
+Until then its bytes are held and another candidate can still answer. The exchange holds them and
+relays them verbatim; a policy only decides. Its decision depends on the bytes alone, never on how
+they were cut into chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import Meaning, meaning
+from autopilot.relay.body_kind import BodyKind
+from autopilot.relay.dialect import Meaning, plain_meaning, read_event
 from autopilot.relay.sse import Event, Events
 from autopilot.routing.commit import Commit
 
 MAX_HELD_EVENTS = 64
 MAX_HELD_BYTES = 262144
+MAX_HELD_PLAIN = 1 << 20
 
 
 class CommitDecision(Enum):
-    """A decision about the bytes held so far."""
+    """What to do with the bytes held so far."""
 
     HOLD = "wait for more"
     COMMIT = "relay them"
     ERROR = "the response reports an error"
-    EMPTY = "the response ended without an answer"
+    GAVE_UP = "the engine gave the answer up"
+    INVALID = "an event cannot be read"
+    UNTERMINATED = "the response ended before its terminator"
+    EMPTY = "the response ended whole, without an answer"
+
+
+_DECISIONS: Mapping[Meaning, CommitDecision] = {
+    Meaning.EMPTY: CommitDecision.HOLD,
+    Meaning.INVALID: CommitDecision.HOLD,
+    Meaning.CONTENT: CommitDecision.COMMIT,
+    Meaning.FINISH: CommitDecision.COMMIT,
+    Meaning.COMPLETED: CommitDecision.COMMIT,
+    Meaning.DONE: CommitDecision.EMPTY,
+    Meaning.ERROR: CommitDecision.ERROR,
+    Meaning.OWN_ERROR: CommitDecision.COMMIT,
+    Meaning.GAVE_UP: CommitDecision.GAVE_UP,
+}
+"""What the first event that is not empty decides; a whole plain answer is decided likewise."""
 
 
 class CommitPolicy(Protocol):
-    """Inspects a 2xx response as its body arrives, and decides when to relay it."""
+    """Judges a 2xx response as its body arrives."""
 
     @property
     def answered(self) -> bool:
         """Whether part of the answer has arrived, even if it is still held."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the answer has been seen, so that even a break would end it well."""
 
     def feed(self, data: bytes) -> CommitDecision:
         """Inspect more body bytes, and decide."""
@@ -44,9 +67,12 @@ class CommitPolicy(Protocol):
 
 
 class FirstByte:
-    """Commits at the first body byte, or at a clean end without one."""
+    """Commits at the first body byte; at a clean end without one ``at_end`` decides."""
 
-    answered = False
+    answered = whole = False
+
+    def __init__(self, at_end: CommitDecision = CommitDecision.COMMIT) -> None:
+        self._at_end = at_end
 
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""
@@ -54,7 +80,7 @@ class FirstByte:
 
     def end(self) -> CommitDecision:
         """See `CommitPolicy`."""
-        return CommitDecision.COMMIT
+        return self._at_end
 
 
 class FirstContent:
@@ -64,17 +90,19 @@ class FirstContent:
     events or `MAX_HELD_BYTES` bytes is committed as well, to bound memory and delay.
     """
 
+    whole = False
+
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._events = Events(MAX_HELD_BYTES)
-        self._event_count = 0
+        self._seen = 0
         self._room = MAX_HELD_BYTES
         self.answered = False
 
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""
         room, self._room = self._room, self._room - len(data)
-        decision = self._decide(self._events.feed(data[:room]))
+        decision = self._judge(self._events.feed(data[:room]))
         return (
             CommitDecision.COMMIT
             if decision is CommitDecision.HOLD and self._room < 0
@@ -83,89 +111,141 @@ class FirstContent:
 
     def end(self) -> CommitDecision:
         """See `CommitPolicy`."""
-        decision = self._decide(self._events.close())
-        return CommitDecision.EMPTY if decision is CommitDecision.HOLD else decision
+        decision = self._judge(self._events.close())
+        return CommitDecision.UNTERMINATED if decision is CommitDecision.HOLD else decision
 
-    def _decide(self, events: Iterable[Event]) -> CommitDecision:
+    def _judge(self, events: Iterable[Event]) -> CommitDecision:
         for event in events:
-            self._event_count += 1
-            match meaning(event, self._dialect):
-                case Meaning.ERROR:
-                    return CommitDecision.ERROR
-                case Meaning.DONE:
-                    return CommitDecision.EMPTY
-                case Meaning.CONTENT | Meaning.FINISH:
-                    self.answered = True
-                    return CommitDecision.COMMIT
-            if self._event_count >= MAX_HELD_EVENTS:
+            self._seen += 1
+            meant = read_event(event, self._dialect).meaning
+            decision = _DECISIONS[meant]
+            if decision is not CommitDecision.HOLD:
+                self.answered = decision is CommitDecision.COMMIT and meant is not Meaning.OWN_ERROR
+                return decision
+            if self._seen >= MAX_HELD_EVENTS:
                 return CommitDecision.COMMIT
         return CommitDecision.HOLD
 
 
 class WholeStream:
-    """Commits at the clean end of a stream with a finish reason, or beyond ``max_bytes``."""
+    """Commits at a stream's terminator, or beyond ``max_bytes``.
 
-    def __init__(self, dialect: Dialect, max_bytes: int) -> None:
+    A clean end without one will do once all ``choices`` of the answer have a finish reason. An
+    event that cannot be read may have held anything, so that the answer is not whole.
+    """
+
+    def __init__(self, dialect: Dialect, max_bytes: int, choices: int) -> None:
         self._dialect = dialect
         self._events = Events(max_bytes)
         self._room = max_bytes
-        self._finished = False
+        self._choices = choices
+        self._finished: set[int] = set()
         self.answered = False
+
+    @property
+    def whole(self) -> bool:
+        """See `CommitPolicy`."""
+        return len(self._finished) >= self._choices
 
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""
         room, self._room = self._room, self._room - len(data)
-        if self._has_error(self._events.feed(data[:room])):
-            return CommitDecision.ERROR
-        return CommitDecision.COMMIT if self._room < 0 else CommitDecision.HOLD
+        decision = self._judge(self._events.feed(data[:room]))
+        return (
+            CommitDecision.COMMIT
+            if decision is CommitDecision.HOLD and self._room < 0
+            else decision
+        )
 
     def end(self) -> CommitDecision:
         """See `CommitPolicy`."""
-        if self._has_error(self._events.close()):
-            return CommitDecision.ERROR
-        return CommitDecision.COMMIT if self._finished else CommitDecision.EMPTY
+        decision = self._judge(self._events.close())
+        if decision is not CommitDecision.HOLD:
+            return decision
+        return CommitDecision.COMMIT if self.whole else CommitDecision.UNTERMINATED
 
-    def _has_error(self, events: Iterable[Event]) -> bool:
-        """Inspect ``events``, and return whether one of them reports an error."""
+    def _judge(self, events: Iterable[Event]) -> CommitDecision:
         for event in events:
-            match meaning(event, self._dialect):
-                case Meaning.ERROR:
-                    return True
+            reading = read_event(event, self._dialect)
+            match reading.meaning:
                 case Meaning.CONTENT:
                     self.answered = True
-                case Meaning.FINISH | Meaning.DONE:
-                    self.answered = self._finished = True
-        return False
+                case Meaning.FINISH:
+                    self.answered = True
+                    self._finished |= reading.finished
+                case Meaning.COMPLETED:
+                    self.answered = True
+                    return CommitDecision.COMMIT
+                case Meaning.DONE if self.answered:
+                    return CommitDecision.COMMIT
+                case Meaning.INVALID:
+                    return CommitDecision.INVALID
+                case Meaning.EMPTY:
+                    pass
+                case meant:
+                    return _DECISIONS[meant]
+        return CommitDecision.HOLD
 
 
 class WholeBody:
-    """Commits at the clean end of a response that is not a stream, or beyond ``max_bytes``."""
+    """Commits at the clean end of a response that is not a stream, or beyond ``max_bytes``.
 
-    def __init__(self, max_bytes: int) -> None:
+    ``judged``: the whole is JSON, and may turn out to be no answer.
+    """
+
+    whole = False
+
+    def __init__(self, max_bytes: int, judged: bool) -> None:
         self._room = max_bytes
+        self._parts: list[bytes] | None = [] if judged else None
         self.answered = False
 
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""
-        self.answered = True
         self._room -= len(data)
+        if self._parts is not None:
+            self._parts.append(data)
+        self.answered = True
         return CommitDecision.COMMIT if self._room < 0 else CommitDecision.HOLD
 
     def end(self) -> CommitDecision:
         """See `CommitPolicy`."""
-        return CommitDecision.COMMIT
+        if self._parts is None:
+            return CommitDecision.COMMIT if self.answered else CommitDecision.EMPTY
+        return judge_plain(b"".join(self._parts))
 
 
 def commit_policy(
-    commit: Commit, dialect: Dialect, max_bytes: int, is_stream: bool, last: bool
+    commit: Commit, dialect: Dialect, max_bytes: int, choices: int, kind: BodyKind, last: bool
 ) -> CommitPolicy:
-    """Return the policy for one response.
+    """Return the policy for one response; ``choices`` is how many answers the request asks for.
 
     The last candidate commits at its first byte even under ``content``, since none could replace
     it; only ``complete`` still waits, as the client asked for an answer in full or none.
     """
     if commit is Commit.COMPLETE:
-        return WholeStream(dialect, max_bytes) if is_stream else WholeBody(max_bytes)
-    if commit is Commit.CONTENT and is_stream and not last:
-        return FirstContent(dialect)
+        if kind is BodyKind.STREAM:
+            return WholeStream(dialect, max_bytes, choices)
+        return WholeBody(max_bytes, judged=kind is BodyKind.JSON)
+    if commit is Commit.CONTENT and not last:
+        if kind is BodyKind.STREAM:
+            return FirstContent(dialect)
+        if kind is BodyKind.JSON:
+            return WholeBody(MAX_HELD_PLAIN, judged=True)
+        return FirstByte(CommitDecision.EMPTY)
     return FirstByte()
+
+
+def judge_plain(body: bytes) -> CommitDecision:
+    """Return the decision on a JSON document, or on nothing, that is there as a whole."""
+    # Nearly every answer lacks all of these, and then need not be parsed.
+    if body and not (
+        b"error" in body
+        or b"detail" in body
+        or b"abort" in body
+        or b"cancelled" in body
+        or b"failed" in body
+    ):
+        return CommitDecision.COMMIT
+    decision = _DECISIONS[plain_meaning(body)]
+    return CommitDecision.EMPTY if decision is CommitDecision.HOLD else decision

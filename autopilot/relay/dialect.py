@@ -1,14 +1,18 @@
-"""Meaning of the server-sent events of each streaming dialect.
+"""What one event of a stream, or one plain answer, means: the tables of contract §6, as data.
 
 OpenAI's chat and text completions, Anthropic's messages and OpenAI's responses all stream
-server-sent events. They differ in the events that precede the answer and that end it.
+server-sent events; they differ in which events are part of the answer and which end it. Whatever no
+row names, such as start-up events, heartbeats, rate limits and events still to be invented, is
+empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.sse import Event
@@ -16,15 +20,49 @@ from autopilot.request.json_scan import value_of
 
 
 class Meaning(Enum):
-    """The meaning of an event for the answer."""
+    """What an event says about the answer."""
 
-    EMPTY = "nothing of the answer yet"
+    EMPTY = "nothing of the answer"
+    INVALID = "nothing, for its data is neither JSON nor a terminator"
     CONTENT = "part of the answer"
-    FINISH = "the answer is complete"
+    FINISH = "a choice of the answer is complete"
+    COMPLETED = "the last part of the answer; the stream is over"
     DONE = "the stream is over"
     ERROR = "there will be no answer"
+    OWN_ERROR = "the request is refused; that is the answer, and the stream is over"
+    GAVE_UP = "the engine gave the answer up"
 
 
+TERMINATORS = frozenset({Meaning.COMPLETED, Meaning.DONE, Meaning.OWN_ERROR})
+FAILURES = frozenset({Meaning.ERROR, Meaning.GAVE_UP})
+
+
+class Reading(Struct, frozen=True, gc=False):
+    """The meaning of an event; ``finished`` are the indexes of the choices that it completes."""
+
+    meaning: Meaning
+    finished: frozenset[int] = frozenset()
+
+
+# -- the tables
+
+_TERMINATOR = b"[DONE]"
+_TYPED_EVENTS: Mapping[str, Meaning] = {
+    "content_block_delta": Meaning.CONTENT,
+    "message_stop": Meaning.DONE,
+    "response.completed": Meaning.COMPLETED,
+    "response.incomplete": Meaning.COMPLETED,
+}
+_ANSWERING_SUFFIXES = (".delta", ".done", ".partial_image")
+# Tuples, for what is looked up in them may be of any type, hashable or not.
+_ERROR_TYPES = ("error", "response.failed")
+_GIVE_UP_REASONS = ("abort", "error", "network_error", "cancelled")
+_GIVE_UP_STATUSES = ("failed", "cancelled")
+# An error beside one of these is a remark on an answer.
+_TOP_LEVEL_ANSWERS = ("choices", "content", "output")
+# Errors that are the request's own fault: another model would refuse it as well.
+_OWN_CODES = (400, 413, 422, "400", "413", "422")
+_OWN_TYPES = ("invalid_request_error", "BadRequestError")
 ANSWER_MEMBERS = (
     "content",
     "reasoning_content",
@@ -34,90 +72,174 @@ ANSWER_MEMBERS = (
     "refusal",
     "audio",
 )
-"""The members of a chat completion's ``delta`` that carry part of the answer."""
+"""The members of a chat completion's ``delta`` by which the splice guard knows an answer."""
+_NOTHING: tuple[object, ...] = (None, "", [], {})
 
-_PRELIMINARY = frozenset(
-    {
-        "message_start",
-        "ping",
-        "content_block_start",
-        "response.created",
-        "response.queued",
-        "response.in_progress",
-        "response.output_item.added",
-        "response.content_part.added",
-    }
-)
-_FINISHED = frozenset({"message_stop", "response.completed", "response.incomplete"})
-_FAILED = frozenset({"error", "response.failed"})
+
+# -- one event
+
+_EMPTY = Reading(Meaning.EMPTY)
+_INVALID = Reading(Meaning.INVALID)
+_DONE = Reading(Meaning.DONE)
+_CONTENT = Reading(Meaning.CONTENT)
+_GAVE_UP = Reading(Meaning.GAVE_UP)
+_ERROR = Reading(Meaning.ERROR)
+_OWN_ERROR = Reading(Meaning.OWN_ERROR)
+
+
+def read_event(event: Event, dialect: Dialect) -> Reading:
+    """Return what ``event`` means in ``dialect``."""
+    data = event.data
+    value = value_of(data)
+    if (
+        dialect is Dialect.COMPLETIONS
+        and not (event.bare or event.name)
+        and isinstance(value, dict)
+        and value.get("choices")
+        and value.get("object") != "error"
+        and "type" not in value
+    ):  # the usual event, which can be none of what follows
+        return _read_completions(value)
+    if event.bare:
+        return _error(value) if _reports_bare_error(value) else _EMPTY
+    if event.name == b"error" or _reports_error(value):
+        return _error(value)
+    if value is None:
+        text = data.strip()
+        return _DONE if text == _TERMINATOR else _EMPTY if text == b"null" else _INVALID
+    return _READERS[dialect](value) if isinstance(value, dict) else _EMPTY
 
 
 def meaning(event: Event, dialect: Dialect) -> Meaning:
-    """Return the meaning of an event; ``EMPTY`` if it cannot be parsed."""
-    if event.bare:
-        return Meaning.ERROR if is_error(event.data) else Meaning.EMPTY
-    if event.name == b"error":
-        return Meaning.ERROR
-    if event.data.strip() == b"[DONE]":
-        return Meaning.DONE
-    value = value_of(event.data)
-    if not isinstance(value, dict):
-        return Meaning.EMPTY
-    if value.get("error") or value.get("object") == "error":  # as `_reports_error`
-        return Meaning.ERROR
-    return _READERS[dialect](value)
+    """Return what ``event`` means, whichever choices it completes."""
+    return read_event(event, dialect).meaning
 
 
-def is_error(data: bytes) -> bool:
-    """Return whether ``data`` is a JSON object that reports an error."""
-    return _reports_error(_object(data))
-
-
-def error_text(data: bytes) -> str | None:
-    """Return the message of an error object, from any of its usual members; None without one."""
-    value = _object(data)
-    error = value.get("error")
-    if isinstance(error, dict):
-        error = error.get("message")
-    text = error if isinstance(error, str) else value.get("message")
-    return text if isinstance(text, str) else None
-
-
-def _reports_error(value: dict[str, Any]) -> bool:
-    # OpenAI and Anthropic have a member `error`; vLLM sends the error's own object.
-    return bool(value.get("error")) or value.get("object") == "error"
-
-
-def _of_completions(value: dict[str, Any]) -> Meaning:
-    choices = value.get("choices")
-    result = Meaning.EMPTY
+def _read_completions(value: dict[str, Any]) -> Reading:
+    """A choice says something by a text, or by any member of a delta or message but the role."""
+    says, finished, choices = False, set[int](), value.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):
             continue
-        if choice.get("finish_reason"):
-            return Meaning.FINISH
-        delta = choice.get("delta")
-        if choice.get("text") or (isinstance(delta, dict) and any(map(delta.get, ANSWER_MEMBERS))):
-            result = Meaning.CONTENT
-    return result
+        if reason := choice.get("finish_reason"):
+            if reason in _GIVE_UP_REASONS:
+                return _GAVE_UP
+            index = choice.get("index")
+            finished.add(index if isinstance(index, int) else 0)
+        says = says or choice.get("text") not in _NOTHING
+        for part in (choice.get("delta"), choice.get("message")):
+            if not says and isinstance(part, dict):
+                for name, member in part.items():
+                    says = says or (name != "role" and member not in _NOTHING)
+    if finished:
+        return Reading(Meaning.FINISH, frozenset(finished))
+    return _CONTENT if says else _EMPTY
 
 
-def _of_typed_events(value: dict[str, Any]) -> Meaning:
+def _read_typed(value: dict[str, Any]) -> Reading:
+    """An event of Anthropic's messages or OpenAI's responses says by its type what it is."""
     kind = value.get("type")
-    if not isinstance(kind, str) or kind in _PRELIMINARY:
-        return Meaning.EMPTY
-    if kind in _FAILED:
-        return Meaning.ERROR
-    return Meaning.FINISH if kind in _FINISHED else Meaning.CONTENT
+    if not isinstance(kind, str):
+        return _EMPTY
+    if kind == "message_delta":
+        delta = value.get("delta")
+        reason = delta.get("stop_reason") if isinstance(delta, dict) else None
+        return _GAVE_UP if reason in _GIVE_UP_REASONS else _CONTENT if reason else _EMPTY
+    response = value.get("response")
+    if isinstance(response, dict) and response.get("status") in _GIVE_UP_STATUSES:
+        return _GAVE_UP
+    if kind.endswith(_ANSWERING_SUFFIXES):
+        return _CONTENT
+    return Reading(_TYPED_EVENTS.get(kind, Meaning.EMPTY))
 
 
-_READERS: dict[Dialect, Callable[[dict[str, Any]], Meaning]] = {
-    Dialect.COMPLETIONS: _of_completions,
-    Dialect.MESSAGES: _of_typed_events,
-    Dialect.RESPONSES: _of_typed_events,
+_READERS: Mapping[Dialect, Callable[[dict[str, Any]], Reading]] = {
+    Dialect.COMPLETIONS: _read_completions,
+    Dialect.MESSAGES: _read_typed,
+    Dialect.RESPONSES: _read_typed,
 }
 
 
-def _object(data: bytes) -> dict[str, Any]:
-    value = value_of(data)
-    return value if isinstance(value, dict) else {}
+# -- one plain answer
+
+
+def plain_meaning(body: bytes) -> Meaning:
+    """Return what a plain 2xx means as a whole; what is no JSON object is an answer."""
+    if not body:
+        return Meaning.EMPTY
+    value = value_of(body)
+    if not isinstance(value, dict):
+        return Meaning.CONTENT
+    if _reports_error(value) or _reports_detail(value):
+        return _error(value).meaning
+    reasons = [choice.get("finish_reason") for choice in _dicts(value.get("choices"))]
+    gave_up = (
+        any(reason in _GIVE_UP_REASONS for reason in (*reasons, value.get("stop_reason")))
+        or value.get("status") in _GIVE_UP_STATUSES
+    )
+    return Meaning.GAVE_UP if gave_up else Meaning.CONTENT
+
+
+# -- errors
+
+
+def is_error(data: bytes) -> bool:
+    """Return whether bytes that stand outside events are JSON that reports an error."""
+    return _reports_bare_error(value_of(data))
+
+
+def error_text(data: bytes) -> str | None:
+    """Return the text of an error, in whichever of the usual places it stands."""
+    for value in _errors(value_of(data)):
+        for text in (value.get("message"), value.get("error"), value.get("detail")):
+            if isinstance(text, str):
+                return text
+    return None
+
+
+def _reports_bare_error(value: object) -> bool:
+    """Return whether JSON outside events reports an error; some APIs put theirs in a list."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return _reports_error(value) or _reports_detail(value)
+
+
+def _reports_error(value: object) -> bool:
+    """Return whether an object is an error in one of the shapes that engines write."""
+    if not isinstance(value, dict):
+        return False
+    if value.get("object") == "error" or value.get("type") in _ERROR_TYPES:
+        return True
+    return bool(value.get("error")) and not _holds_answer(value)
+
+
+def _reports_detail(value: object) -> bool:
+    """Return whether an object is an error of the platform's, which says all in ``detail``."""
+    return isinstance(value, dict) and bool(value.get("detail")) and not _holds_answer(value)
+
+
+def _holds_answer(value: dict[str, Any]) -> bool:
+    return any(value.get(name) not in _NOTHING for name in _TOP_LEVEL_ANSWERS)
+
+
+def _error(value: object) -> Reading:
+    """Return an error as this request's own, or as one that another model may not have."""
+    for error in _errors(value):
+        if error.get("code") in _OWN_CODES or error.get("type") in _OWN_TYPES:
+            return _OWN_ERROR
+    return _ERROR
+
+
+def _errors(value: object) -> Iterator[dict[str, Any]]:
+    """Yield the objects in which an error's code, type and text may stand, innermost first."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, dict):
+        response = value.get("response")
+        inner = response.get("error") if isinstance(response, dict) else None
+        yield from _dicts([inner, value.get("error"), value])
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    """Return the objects in a list; none in anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -26,17 +26,19 @@ from autopilot.observability.records import (
     own_error,
 )
 from autopilot.relay.attempt import Attempt, Expiry
-from autopilot.relay.commit import CommitDecision, commit_policy
+from autopilot.relay.body_kind import CODED_OPENINGS, EVENT_STREAM, BodyKind, body_kind
+from autopilot.relay.commit import CommitDecision, commit_policy, judge_plain
 from autopilot.relay.errors import OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import Input, State
-from autopilot.relay.response_head import EVENT_STREAM, committed_head, reply, tried_models
+from autopilot.relay.response_head import committed_head, reply, tried_models
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
 from autopilot.routing.allowance import first_content_allowance
 from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.catalog import EMPTY
+from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode
@@ -60,6 +62,13 @@ if TYPE_CHECKING:
     from autopilot.upstream.target import RequestTarget
 
 MAX_DECIDING_BYTES = 65536
+_REASONS = {
+    CommitDecision.ERROR: FailureReason.ERROR_EVENT,
+    CommitDecision.GAVE_UP: FailureReason.GAVE_UP,
+    CommitDecision.INVALID: FailureReason.INVALID_EVENT,
+    CommitDecision.UNTERMINATED: FailureReason.NO_TERMINATOR,
+    CommitDecision.EMPTY: FailureReason.EMPTY,
+}
 # Records are kept and logged, and a client may send a name as long as its request allows.
 _LONGEST_NAME = 256
 
@@ -154,7 +163,11 @@ class Exchange(ExchangeMachine):
         self._timer = response.timer(self.expired)
         self._expiring = _TOTAL
         self._new_policy = partial(
-            commit_policy, parsed.commit, request.dialect, config.commit_max_bytes
+            commit_policy,
+            parsed.commit,
+            request.dialect,
+            config.commit_max_bytes,
+            1 if not parsed.body.fields.n else parsed.body.choices,
         )
         self._responded = self._concluded = False
 
@@ -229,12 +242,21 @@ class Exchange(ExchangeMachine):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            if head.content_type == EVENT_STREAM:
-                attempt.commit_policy = self._new_policy(True, attempt.last)
-                return self._hold_end(now, body)
-            if self._parsed.body.stream:
-                attempt.first_content = now - attempt.started
-            return self._commit_whole(attempt, head, body, now)
+            attempt.kind = body_kind(head)
+            if attempt.kind is BodyKind.JSON:
+                commit = self._parsed.commit
+                if commit is Commit.COMPLETE or (commit is Commit.CONTENT and not attempt.last):
+                    judged = judge_plain(body)
+                    if judged is not CommitDecision.COMMIT:
+                        attempt.ended = True
+                        if body:
+                            attempt.hold(body)
+                        return self._follow_policy(attempt, judged, now)
+                if self._parsed.body.stream:
+                    attempt.first_content = now - attempt.started
+                return self._commit_whole(attempt, head, body, now)
+            attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
+            return self._hold_end(now, body)
         attempt.ended = True
         if body:
             attempt.hold(body)
@@ -249,8 +271,8 @@ class Exchange(ExchangeMachine):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            is_stream = head.content_type == EVENT_STREAM
-            attempt.commit_policy = self._new_policy(is_stream, attempt.last)
+            attempt.kind = body_kind(head)
+            attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
             if body:
                 return self._hold_body(now, body)
             self._arm(attempt)
@@ -281,8 +303,9 @@ class Exchange(ExchangeMachine):
         if error.internal:
             return self._refuse(INTERNAL, now)
         if not error.stale:
-            headless = attempt.response is None
-            return self._fail(error.reason if headless else FailureReason.BROKEN_STREAM, now)
+            if attempt.response is None:
+                return self._fail(error.reason, now)
+            return self._break_off(attempt, FailureReason.CUT, now)
         if now >= self._total_due:
             return self._refuse(OUT_OF_TIME, now)
         attempt.replayed = True
@@ -294,7 +317,14 @@ class Exchange(ExchangeMachine):
             return self._refuse(OUT_OF_TIME, now)
         if self._expiring is Expiry.ERROR_BODY:
             return self._decide(self._current, now)
-        return self._fail(FailureReason(self._expiring.value), now)
+        return self._break_off(self._current, FailureReason(self._expiring.value), now)
+
+    def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
+        """No more will come of a response: if its answer is whole without, that ends it well."""
+        if attempt.commit_policy is not None and attempt.commit_policy.whole:
+            attempt.ended = True
+            return self._commit(attempt, now)
+        return self._fail(reason, now)
 
     # -- the body of an error
 
@@ -396,6 +426,9 @@ class Exchange(ExchangeMachine):
     def _hold_body(self, now: float, data: bytes) -> State:
         attempt = self.attempt
         assert attempt is not None
+        if not attempt.held and data[0] in CODED_OPENINGS:
+            attempt.kind = BodyKind.OPAQUE
+            attempt.commit_policy = self._new_policy(BodyKind.OPAQUE, attempt.last)
         policy = attempt.commit_policy
         assert policy is not None
         attempt.held.append(data)
@@ -420,16 +453,13 @@ class Exchange(ExchangeMachine):
         return self._follow_policy(attempt, attempt.commit_policy.end(), now)
 
     def _follow_policy(self, attempt: Attempt, decision: CommitDecision, now: float) -> State:
-        match decision:
-            case CommitDecision.HOLD:
-                self._arm(attempt)
-                return State.HOLDING
-            case CommitDecision.COMMIT:
-                return self._commit(attempt, now)
-            case CommitDecision.ERROR:
-                return self._fail(FailureReason.ERROR_EVENT, now)
-            case CommitDecision.EMPTY:
-                return self._fail(FailureReason.EMPTY_STREAM, now)
+        if decision is CommitDecision.HOLD:
+            self._arm(attempt)
+            return State.HOLDING
+        # An answer that says nothing is still what there is, if it ended whole.
+        if decision is CommitDecision.COMMIT or (decision is CommitDecision.EMPTY and attempt.last):
+            return self._commit(attempt, now)
+        return self._fail(_REASONS[decision], now)
 
     # -- the ends
 
@@ -440,7 +470,7 @@ class Exchange(ExchangeMachine):
         policy = attempt.commit_policy
         if policy is not None and not policy.answered and self._parsed.body.stream:
             attempt.first_content = now - attempt.started
-        is_stream = head.content_type == EVENT_STREAM
+        is_stream = head.content_type == EVENT_STREAM and attempt.kind is not BodyKind.OPAQUE
         if attempt.ended and not is_stream:
             return self._commit_whole(attempt, head, attempt.release_held(), now)
         guard = self._config.guard
@@ -504,7 +534,7 @@ class Exchange(ExchangeMachine):
         attempt = self._current
         self._note_failure(attempt, reason, now)
         if attempt.last:
-            error = given_up(reason, began=bool(attempt.held))
+            error = given_up(reason, began=attempt.response is not None)
             return self._refuse(replace(error, tried=self._tried()), now)
         return self._try_next(now)
 

@@ -9,10 +9,9 @@ from autopilot.http.error_bodies import SHOULD_RETRY, TRIED, tried_fields
 from autopilot.http.request_id import REQUEST_ID
 from autopilot.http.response_parser import ResponseHead
 from autopilot.observability.records import Failover
+from autopilot.relay.body_kind import EVENT_STREAM
 from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.retry_policy import Reply, is_edge_limit
-
-EVENT_STREAM = "text/event-stream"
 
 _SELECTED = b"x-chutes-autopilot-selected"
 _ATTEMPTS = b"x-chutes-autopilot-attempts"

@@ -98,6 +98,12 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
     template: BodyTemplate
     fields: BodyFields
 
+    @property
+    def choices(self) -> int:
+        """How many answers the request asks for (``n``); one where it says nothing that counts."""
+        wanted = value_of(self.fields.n) if self.fields.n else 1
+        return wanted if type(wanted) is int and wanted > 0 else 1
+
     def needs(self, least_context: int | None = None) -> Needs:
         """Return the capabilities that a model needs for this request.
 

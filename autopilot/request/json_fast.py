@@ -43,6 +43,7 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
     max_completion_tokens: Raw = _ABSENT
     max_tokens: Raw = _ABSENT
     max_output_tokens: Raw = _ABSENT
+    n: Raw = _ABSENT
 
     @classmethod
     def of(cls, values: Mapping[str, bytes]) -> BodyFields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, islice
 
 from stub_backend.call import Call
@@ -23,6 +24,7 @@ NO_TARGETS = "exhausted all available targets to no avail"
 BARE_ERROR = compact({"error": f"Unhandled exception during response stream: {NO_TARGETS}"})
 # RST discards queued data; this delay lets the bytes before it reach the client.
 FLUSH_SECONDS = 0.05
+TOO_LONG = "The prompt is longer than this engine allows."
 
 
 def _half(call: Call) -> int:
@@ -105,6 +107,23 @@ def error_event_mid(call: Call) -> Steps:
     return _replaced(call, chain(beginning, [call.dialect.error_event(NO_TARGETS)]))
 
 
+def error_event_400(call: Call) -> Steps:
+    """The opening events, then an error by which the engine blames the request."""
+    error = {"type": "invalid_request_error", "message": TOO_LONG, "param": None, "code": 400}
+    refused = data_event({"type": "error", "error": error})
+    if not call.stream:
+        yield body_head(200, JSON, len(refused) - 8, success_headers(call))
+        yield Send(refused[6:-2])
+        return
+    yield from streamed(call, chain(_first(call, 0, call.options.tokens), [refused]))
+
+
+def gave_up(call: Call) -> Steps:
+    """Half of the tokens, then a finish reason by which the engine says that it stopped short."""
+    generation = call.generate(call.pieces()[: max(1, _half(call))])
+    return answered(call, replace(generation, finish="abort"))
+
+
 def error_json_200(call: Call) -> Steps:
     """200 with a JSON error as the body, for streaming and plain calls."""
     yield body_head(200, JSON, len(BARE_ERROR), success_headers(call))
@@ -182,6 +201,9 @@ BREAKS: tuple[Scenario, ...] = (
     Scenario("bare-json-first", "an error as bare JSON and nothing else", bare_json_first),
     Scenario("error-event-first", "an error event and nothing else", error_event_first),
     Scenario("error-event-mid", "half of the tokens, then an error event", error_event_mid),
+    Scenario("error-event-400", "the opening events, then an error that blames the request",
+             error_event_400),
+    Scenario("gave-up", "half of the tokens, then the finish reason abort", gave_up),
     Scenario("error-json-200", "200 application/json with an error", error_json_200,
              content_type=JSON),
     Scenario("role-only-then-end", "the opening events, then a clean end", role_only_then_end),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from itertools import chain, repeat
 
@@ -11,6 +12,7 @@ from stub_backend.dialect import compact
 from stub_backend.generation import Blocks, Generation, Kind, Piece
 from stub_backend.scenario import (
     JSON,
+    SSE,
     Scenario,
     answered,
     body_head,
@@ -125,6 +127,17 @@ def chunked_plain(call: Call) -> Steps:
         yield Wait(0.0)
 
 
+def coded(call: Call) -> Steps:
+    """The usual response under gzip, although the caller did not ask for it."""
+    generation = call.generation()
+    streams = call.stream
+    usual = b"".join(call.dialect.stream(generation)) if streams else None
+    body = gzip.compress(usual or compact(call.dialect.whole(generation)), mtime=0)
+    coding = (("content-encoding", "gzip"),)
+    yield body_head(200, SSE if streams else JSON, len(body), success_headers(call), coding)
+    yield Send(body)
+
+
 def redirect_302(call: Call) -> Steps:
     """A redirect that must not be followed."""
     target = (("location", "http://127.0.0.1:9/stolen"),)
@@ -193,6 +206,7 @@ SHAPES: tuple[Scenario, ...] = (
     Scenario("many-empty-events", "a hundred empty events before the first token",
              many_empty_events),
     Scenario("chunked-plain", "a plain response without a length", chunked_plain),
+    Scenario("coded", "a response under gzip", coded),
     Scenario("redirect-302", "a redirect to somewhere else", redirect_302, 302, JSON),
     Scenario("set-cookie", "a successful response that sets cookies", set_cookie),
     Scenario("hop-by-hop", "hop-by-hop headers, one named by Connection", hop_by_hop),

@@ -16,7 +16,7 @@ RELAYED: frozenset[str] = frozenset(
         *("many-empty-events", "chunked-plain", "redirect-302", "set-cookie", "hop-by-hop"),
         *("connection-close", "echo-headers", "no-prefill", "no-length", "early-hints-103"),
         *("trailing-bytes", "slow-head", "slow", "no-done", "broken-json-event"),
-        *("error-event-mid", "error-json-200", "spliced", "spliced-role"),
+        *("error-event-mid", "error-event-400", "gave-up", "coded", "spliced", "spliced-role"),
         *("400-content-policy", "400-engine-object", "400-json", "400-file", "400-regex"),
         *("400-tool-arguments", "400-images", "400-edge-error", "413", "422-list"),
         *("401", "401-anonymous", "401-expired", "401-malformed", "401-unknown"),
@@ -85,11 +85,12 @@ NEXT: Mapping[str, str] = {
     "late-first-token": "failover_after",
     "bare-json-first": "error_event",
     "error-event-first": "error_event",
-    "role-only-then-end": "empty_stream",
-    "role-only-then-drop": "broken_before_commit",
-    "empty-stream": "empty_stream",
+    "error-json-200": "error_event",
+    "role-only-then-end": "no_terminator",
+    "role-only-then-drop": "cut",
+    "empty-stream": "no_terminator",
     # Nothing in an envelope is an answer that a client could read.
-    "trace-envelope": "empty_stream",
+    "trace-envelope": "no_terminator",
 }
 
 # Asked on its own, a model that never answers leaves the router's own error.

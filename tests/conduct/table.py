@@ -79,6 +79,8 @@ def _second_from(at: float) -> Conduct:
     return replace(SECOND, seconds=at + ANSWER)
 
 
+UNREADABLE = replace(_second_from((1 + 30) * TOKEN_DELAY), first_aborted=True)
+
 ROWS = (
     # An account's limit: another model would not help, and more calls would harm.
     Row("429 with Retry-After once", ["429-retry-after"], "ok", _refused(429), _refused(429)),
@@ -96,10 +98,12 @@ ROWS = (
         [],
         "stall-after-20",
         _cut(20, _STALL_OVER_AT),
-        _second_from(_STALL_OVER_AT),
+        replace(_second_from(20 * TOKEN_DELAY + PATIENCE), first_aborted=True),
     ),
     # The router repairs nothing: the one bad event and the missing mark reach the client as sent.
-    Row("broken JSON in one event", [], "broken-json-event", BROKEN_JSON, BROKEN_JSON),
+    # An answer that is to be complete has no event that cannot be read.
+    Row("broken JSON in one event", [], "broken-json-event", BROKEN_JSON, UNREADABLE),
+    Row("200 with a JSON error", [], "error-json-200", SECOND, SECOND),
     Row("no [DONE]", [], "no-done", NO_DONE, NO_DONE),
     Row("400 context exceeded", [], "400-context", SECOND, SECOND, first="stub/400-context"),
     Row("400 content policy", [], "400-content-policy", _refused(400), _refused(400)),

@@ -122,7 +122,10 @@ class Attempt:
         times = terms.times
         assert self.reply is not None
         answered = rules.answered(self.reply, len(self.body), self.events, terms.most_held)
-        patience = [] if answered else self._patience(terms)
+        patience = self._patience(terms)
+        if answered and patience:
+            wait = patience[0].at - self.started
+            patience = [Due(self.body_at + wait, "stalled")]
         if not self.body:
             limit = Due(self.head_at + times.first_body_byte, "first_body_byte_timeout")
         else:

@@ -161,7 +161,7 @@ class Request:
             case "idle":
                 self._over("client_stalled" if self.stalled else "upstream_idle", now)
             case reason:
-                self._fail(reason, now)
+                self._break(reason, now)
 
     # -- what follows before commit
 
@@ -236,7 +236,17 @@ class Request:
             case Phase.READING:
                 self._decide(now)
             case _:
-                self._fail(reason if attempt.reply is None else "broken_before_commit", now)
+                self._break(reason if attempt.reply is None else "cut", now)
+
+    def _break(self, reason: str, now: float) -> None:
+        """No more will come of an attempt; what is held may be whole without."""
+        attempt, terms = self.attempt, self.terms
+        whole = rules.all_finished(attempt.events, terms.most_held)
+        if self.phase is Phase.HOLDING and terms.commit == "complete" and whole:
+            attempt.ended, attempt.broken = True, False
+            self._commit(now)
+        else:
+            self._fail(reason, now)
 
     def _decide(self, now: float) -> None:
         attempt, terms = self.attempt, self.terms
@@ -291,7 +301,7 @@ class Request:
     def _fail(self, reason: str, now: float) -> None:
         self.failovers.append(reason)
         if self.attempt.last:
-            self.refuse(*rules.given_up(reason, bool(self.attempt.body)), now)
+            self.refuse(*rules.given_up(reason, self.attempt.reply is not None), now)
         else:
             self._next(now)
 

@@ -23,6 +23,9 @@ class Means(Enum):
     FINISH = "the answer is complete"
     DONE = "the stream is over"
     ERROR = "an event that reports an error"
+    OWN_ERROR = "an event that blames the request"
+    GAVE_UP = "the engine gave up"
+    INVALID = "an event that cannot be read"
     BARE_ERROR = "an error outside of any event"
 
 
@@ -55,6 +58,9 @@ COMMON = {
 RARE = {
     "comment": (Piece(b": ping\n\n", Means.NOTHING),),
     "failed": (Piece(b'data: {"error":{"message":"out of memory"}}\n\n', Means.ERROR),),
+    "refused": (Piece(b'data: {"error":{"message":"long","code":400}}\n\n', Means.OWN_ERROR),),
+    "abort": (Piece(upstreams.STOP.replace(b'"stop"', b'"abort"'), Means.GAVE_UP, "1"),),
+    "odd": (Piece(b"data: {\n\n", Means.INVALID),),
     "foreign": (Piece(upstreams.TOKEN.replace(b'"1"', b'"2"'), Means.CONTENT, "2"),),
     "note": (Piece(b'{"fine":true}\n', Means.EMPTY),),
     "bare error": (Piece(b'{"error":"boom"}\n', Means.BARE_ERROR),),
@@ -81,14 +87,15 @@ class Framing(Enum):
 class Reply(NamedTuple):
     """A response head, and the whole body of what is not a stream.
 
-    ``says`` is what the document says, in the contract's words; ``keep``: the connection may be
-    used again.
+    ``says`` is what the document says, in the contract's words; ``fails`` why a document is no
+    answer; ``keep``: the connection may be used again.
     """
 
     status: int
     kind: bytes
     document: bytes = b""
     says: str = ""
+    fails: str = ""
     retry_after: int | None = None
     framing: Framing = Framing.CHUNKED
     keep: bool = True
@@ -125,6 +132,12 @@ _PAGE = b"<html>no</html>"
 REPLIES = {
     "stream": Reply(200, SSE),
     "document": Reply(200, JSON, b'{"choices":[{"message":{"content":"hi"}}]}'),
+    "failed document": Reply(200, JSON, b'{"error":"boom"}', fails="error_event"),
+    "aborted document": Reply(
+        200, JSON, b'{"choices":[{"finish_reason":"abort"}]}', fails="gave_up"
+    ),
+    "page": Reply(200, HTML, b"<html>yes</html>"),
+    "nothing": Reply(200, JSON),
     "204": Reply(204, HTML, framing=Framing.LENGTH),
     "302": Reply(302, HTML, _PAGE),
     "400": Reply(400, JSON, _OTHER),

@@ -14,6 +14,7 @@ from tests.unit.relay.upstreams import JSON
 
 MOST_DECIDING = 65536
 MOST_HELD = 262144
+MOST_HELD_PLAIN = 1 << 20
 MOST_HELD_EVENTS = 64
 LONGEST_PAUSE = 5
 
@@ -91,9 +92,14 @@ def commit_point(
 ) -> str:
     """What becomes of a 2xx of which so much has arrived: ``HOLD``, ``COMMIT`` or a reason."""
     if commit == "complete":
-        return _whole(reply, size, events, ended=ended, most=most)
-    if commit == "content" and reply.streams and not last:
-        return _first_content(size, events, ended=ended)
+        if not reply.streams:
+            return _whole_plain(reply, size, ended=ended, last=last, most=most)
+        return _whole(size, events, ended=ended, last=last, most=most)
+    if commit == "content" and not last:
+        if reply.streams:
+            return _first_content(size, events, ended=ended)
+        if reply.kind == JSON or not size:
+            return _whole_plain(reply, size, ended=ended, last=last, most=MOST_HELD_PLAIN)
     return COMMIT if size or ended else HOLD
 
 
@@ -105,36 +111,69 @@ def _first_content(size: int, events: Sequence[Event], *, ended: bool) -> str:
         match event.piece.means:
             case Means.ERROR | Means.BARE_ERROR:
                 return "error_event"
+            case Means.GAVE_UP:
+                return "gave_up"
             case Means.DONE:
-                return "empty_stream"
-            case Means.CONTENT | Means.FINISH:
+                return "empty"
+            case Means.CONTENT | Means.FINISH | Means.OWN_ERROR:
                 return COMMIT
-            case Means.EMPTY:
+            case Means.EMPTY | Means.INVALID:
                 empty += 1
         if empty == MOST_HELD_EVENTS:
             return COMMIT
     if size > MOST_HELD:
         return COMMIT
-    return "empty_stream" if ended else HOLD
+    return "no_terminator" if ended else HOLD
 
 
-def _whole(reply: Reply, size: int, events: Sequence[Event], *, ended: bool, most: int) -> str:
-    meanings = [event.piece.means for event in events if event.end <= most]
-    if Means.ERROR in meanings or Means.BARE_ERROR in meanings:
-        return "error_event"
+_FAILING = {
+    Means.ERROR: "error_event",
+    Means.BARE_ERROR: "error_event",
+    Means.GAVE_UP: "gave_up",
+    Means.INVALID: "invalid_event",
+}
+
+
+def _whole(size: int, events: Sequence[Event], *, ended: bool, last: bool, most: int) -> str:
+    said = False
+    for event in events:
+        if event.end > most:
+            break
+        means = event.piece.means
+        if means in _FAILING:
+            return _FAILING[means]
+        said = said or means in (Means.CONTENT, Means.FINISH)
+        if means is Means.OWN_ERROR or (means is Means.DONE and (said or last)):
+            return COMMIT
+        if means is Means.DONE:
+            return "empty"
     if size > most:
         return COMMIT
     if not ended:
         return HOLD
-    finished = not reply.streams or Means.FINISH in meanings or Means.DONE in meanings
-    return COMMIT if finished else "empty_stream"
+    return COMMIT if all_finished(events, most) else "no_terminator"
+
+
+def _whole_plain(reply: Reply, size: int, *, ended: bool, last: bool, most: int) -> str:
+    if size > most:
+        return COMMIT
+    if not ended:
+        return HOLD
+    if not size:
+        return COMMIT if last else "empty"
+    return reply.fails or COMMIT
+
+
+def all_finished(events: Sequence[Event], most: int) -> bool:
+    """Whether all choices are complete (the one that was asked for): a break ends them well."""
+    return any(event.piece.means is Means.FINISH for event in events if event.end <= most)
 
 
 def answered(reply: Reply, size: int, events: Sequence[Event], most: int) -> bool:
     """Whether part of the answer has arrived, even if it is still held."""
     if not reply.streams:
         return size > 0
-    telling = (Means.CONTENT, Means.FINISH, Means.DONE)
+    telling = (Means.CONTENT, Means.FINISH)
     return any(event.piece.means in telling for event in events if event.end <= most)
 
 
@@ -184,9 +223,8 @@ def _fault(guard: str, events: Sequence[Event]) -> Event | None:
 
 def given_up(reason: str, began: bool) -> tuple[int, str]:
     """Status and code for a client to whom no response can be relayed."""
-    if began:
-        return 502, "upstream_stream_interrupted"
+    interrupted = "upstream_stream_interrupted" if began else "upstream_connect_error"
     return {
         "header_timeout": (504, "upstream_header_timeout"),
         "first_body_byte_timeout": (504, "upstream_first_body_byte_timeout"),
-    }.get(reason, (502, "upstream_connect_error"))
+    }.get(reason, (502, interrupted))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
+from autopilot.relay.body_kind import BodyKind
 from autopilot.relay.commit import (
     MAX_HELD_BYTES,
     CommitDecision,
@@ -27,13 +28,20 @@ _EVENTS = [
     b"data: broken {\n\n",
     b'event: ping\rdata: {"type":"ping"}\r\r',
     b'data: {"type":"message_stop"}\n\n',
+    b'data: {"type":"response.completed","response":{"status":"completed"}}\n\n',
+    b'data: {"id":"a","choices":[{"index":1,"delta":{},"finish_reason":"length"}]}\n\n',
     b"\n{\n",
     b'\n{"fine":true}\n',
     b"data: unfinished",
 ]
+_FAILURES = [
+    b'data: {"id":"a","choices":[{"index":0,"delta":{},"finish_reason":"abort"}]}\n\n',
+    b'data: {"type":"message_delta","delta":{"stop_reason":"cancelled"}}\n\n',
+    b'data: {"error":{"message":"too long","code":400}}\n\n',
+]
 _ERRORS = [b'data: {"error":{"message":"no"}}\n\n', b'{"error":"no"}\n', b'\n{"error":"no"}']
 _HEALTHY = st.lists(st.sampled_from(_EVENTS), max_size=12).map(b"".join)
-_ANY = st.lists(st.sampled_from(_EVENTS + _ERRORS), max_size=12).map(b"".join)
+_ANY = st.lists(st.sampled_from(_EVENTS + _ERRORS + _FAILURES), max_size=12).map(b"".join)
 _DIALECTS = st.sampled_from(list(Dialect))
 _COMMITS = st.sampled_from(list(Commit))
 
@@ -57,22 +65,29 @@ class DialProperties(SynchronousTestCase):
     """Every dial, every dialect."""
 
     @settings(max_examples=200)
-    @given(_ANY, _COMMITS, _DIALECTS, st.booleans(), st.sampled_from([0, 90, 4096]), places(700))
+    @given(
+        _ANY,
+        _COMMITS,
+        _DIALECTS,
+        st.sampled_from(BodyKind),
+        st.sampled_from([0, 90, 4096]),
+        st.integers(1, 2),
+        places(700),
+    )
     def test_split(
         self,
         stream: bytes,
         commit: Commit,
         dialect: Dialect,
-        is_stream: bool,
+        kind: BodyKind,
         max_bytes: int,
+        choices: int,
         where: list[int],
     ) -> None:
         """The verdict depends on the bytes, not on the chunks."""
 
         def judge() -> CommitPolicy:
-            return commit_policy(
-                commit, is_stream=is_stream, dialect=dialect, last=False, max_bytes=max_bytes
-            )
+            return commit_policy(commit, dialect, max_bytes, choices, kind, last=False)
 
         whole = _judged(judge(), cut(stream, []))
         self.assertEqual(_judged(judge(), cut(stream, where)), whole)
@@ -87,11 +102,7 @@ class DialProperties(SynchronousTestCase):
 
         def judge() -> CommitPolicy:
             return commit_policy(
-                Commit.CONTENT,
-                is_stream=True,
-                dialect=Dialect.COMPLETIONS,
-                last=False,
-                max_bytes=0,
+                Commit.CONTENT, Dialect.COMPLETIONS, 0, 1, BodyKind.STREAM, last=False
             )
 
         self.assertEqual(_judged(judge(), cut(stream, where)), _judged(judge(), [stream]))

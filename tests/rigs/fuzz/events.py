@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from autopilot.http.dialect import Dialect
+from autopilot.relay.body_kind import BodyKind
 from autopilot.relay.commit import CommitDecision, CommitPolicy, commit_policy
 from autopilot.relay.sse import Event, Events
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
@@ -45,7 +46,7 @@ def events(data: bytes) -> None:
 
 
 def _commit_policy(commit: Commit, dialect: Dialect, room: int) -> CommitPolicy:
-    return commit_policy(commit, is_stream=True, dialect=dialect, last=False, max_bytes=room)
+    return commit_policy(commit, dialect, room, 1, BodyKind.STREAM, last=False)
 
 
 def _check_same(results: Sequence[object]) -> None:

@@ -66,7 +66,7 @@ def _bare_tail(stage: Stage) -> None:
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "list, cut before the first token",
-        partial(_before, failing="stub/role-only-then-drop", reason="broken_before_commit"),
+        partial(_before, failing="stub/role-only-then-drop", reason="cut"),
     ),
     Scenario(
         "list, error before the first token",

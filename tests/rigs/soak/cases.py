@@ -52,7 +52,7 @@ def broken(act: Act, behind: int, ending: Ending = Ending.CLOSE) -> Act:
         steps=cut(act.steps, act.wire_size - behind),
         ending=ending,
         whole=False,
-        reasons=frozenset({"connection_lost", "broken_before_commit"}),
+        reasons=frozenset({"connection_lost", "cut"}),
     )
 
 

@@ -25,7 +25,7 @@ from tests.rigs.soak.valid_responses import framed, good
 
 Make: TypeAlias = Callable[[Generation, bool, Random], Act]
 
-_LOST: Final = frozenset({"connection_lost", "broken_before_commit"})
+_LOST: Final = frozenset({"connection_lost", "cut"})
 _MALFORMED: Final = _LOST | {"protocol_error"}
 _EXTRA: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 _INTERIM: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </soak>\r\n\r\n"

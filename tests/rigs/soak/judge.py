@@ -19,12 +19,11 @@ _LAST_REASONS: Final = {
     "upstream_first_body_byte_timeout": {"first_body_byte_timeout"},
     "upstream_connect_error": {
         *("connect_refused", "connect_error", "connect_timeout"),
-        *("connection_lost", "protocol_error"),
-        *("error_event", "empty_stream", "broken_before_commit", "idle_timeout"),
+        *("connection_lost", "protocol_error", "idle_timeout"),
     },
     "upstream_stream_interrupted": {
-        *("error_event", "empty_stream", "broken_before_commit", "idle_timeout"),
-        *("protocol_error", "connection_lost"),
+        *("error_event", "gave_up", "no_terminator", "invalid_event", "empty", "cut"),
+        *("stalled", "idle_timeout", "protocol_error", "connection_lost"),
     },
 }
 _STATUSES: Final = {

@@ -72,9 +72,11 @@ def error_middle(generation: Generation, stream: bool, rng: Random) -> Act:
 def empty(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send a valid head, perhaps a role, and end cleanly."""
     if not stream:
-        return Act("empty", (head(generation, 200, JSON, 0),))
+        reasons = frozenset({"empty"})
+        steps = (head(generation, 200, JSON, 0),)
+        return Act("empty", steps, reasons=reasons, turns_unless_byte=True)
     parts = [chunk(generation.opening())] if rng.random() < 0.5 else []
-    return _stream("empty", generation, parts, "empty_stream", turns_unless_byte=True)
+    return _stream("empty", generation, parts, "no_terminator", turns_unless_byte=True)
 
 
 def no_done(generation: Generation, stream: bool, rng: Random) -> Act:
@@ -89,4 +91,5 @@ def no_done(generation: Generation, stream: bool, rng: Random) -> Act:
 def json_error(generation: Generation, stream: bool, rng: Random) -> Act:
     """Send status 200 and an error as JSON."""
     body = generation.error("exhausted all available targets to no avail")
-    return Act("json 200", (head(generation, 200, JSON, len(body)), raw(body)))
+    parts = (head(generation, 200, JSON, len(body)), raw(body))
+    return Act("json 200", parts, reasons=frozenset({"error_event"}), turns_unless_byte=True)

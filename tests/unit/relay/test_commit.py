@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
+from autopilot.relay.body_kind import BodyKind
 from autopilot.relay.commit import (
     MAX_HELD_BYTES,
+    MAX_HELD_PLAIN,
     CommitDecision,
     CommitPolicy,
     commit_policy,
+    judge_plain,
 )
 from autopilot.routing.commit import Commit
 from tests.unit.relay.chunks import cut
@@ -39,6 +42,8 @@ FINISH = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 USAGE = event({"choices": [], "usage": {"total_tokens": 3}})
 DONE = b"data: [DONE]\n\n"
 ERROR = event({"error": {"message": "no"}})
+OWN_ERROR = event({"error": {"message": "too long", "code": 400}})
+GAVE_UP = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "abort"}]})
 BARE = b'{"error":"Unhandled exception"}'
 
 
@@ -46,13 +51,12 @@ def _dial(
     commit: Commit = Commit.CONTENT,
     *,
     dialect: Dialect = COMPLETIONS,
-    is_stream: bool = True,
+    kind: BodyKind = BodyKind.STREAM,
     last: bool = False,
     max_bytes: int = 1000,
+    choices: int = 1,
 ) -> CommitPolicy:
-    return commit_policy(
-        commit, is_stream=is_stream, dialect=dialect, last=last, max_bytes=max_bytes
-    )
+    return commit_policy(commit, dialect, max_bytes, choices, kind, last)
 
 
 def _fed(made: CommitPolicy, *chunks: bytes) -> CommitDecision:
@@ -71,7 +75,8 @@ class ByteTests(SynchronousTestCase):
         """Whatever it is, and also a clean end without one."""
         for made in (
             _dial(Commit.BYTE),
-            _dial(is_stream=False),
+            _dial(kind=BodyKind.OPAQUE),
+            _dial(kind=BodyKind.JSON, last=True),
             _dial(last=True),
             _dial(Commit.BYTE, last=True),
         ):
@@ -104,11 +109,13 @@ class ContentTests(SynchronousTestCase):
             (ERROR, CommitDecision.ERROR),
             (event({"x": 1}, "error"), CommitDecision.ERROR),
             (BARE, CommitDecision.ERROR),
+            (OWN_ERROR, CommitDecision.COMMIT),
             (BARE + b"\n", CommitDecision.ERROR),
+            (GAVE_UP, CommitDecision.GAVE_UP),
             (DONE, CommitDecision.EMPTY),
-            (b"", CommitDecision.EMPTY),
-            (b"data: half an event", CommitDecision.EMPTY),
-            (b'{"not":"an error"}', CommitDecision.EMPTY),
+            (b"", CommitDecision.UNTERMINATED),
+            (b"data: half an event", CommitDecision.UNTERMINATED),
+            (b'{"not":"an error"}', CommitDecision.UNTERMINATED),
         ):
             made = _dial()
             self.assertIs(_fed(made, ROLE, failure), verdict, failure)
@@ -144,7 +151,7 @@ class ContentTests(SynchronousTestCase):
             CommitDecision.ERROR,
         )
         self.assertIs(
-            _dial(dialect=MESSAGES).feed(event({"type": "message_stop"})), CommitDecision.COMMIT
+            _dial(dialect=MESSAGES).feed(event({"type": "message_stop"})), CommitDecision.EMPTY
         )
 
     def test_responses(self) -> None:
@@ -165,8 +172,8 @@ class CompleteTests(SynchronousTestCase):
     """Commit at the clean end."""
 
     def test_stream(self) -> None:
-        """A stream is complete when it said so, by a finish reason or its terminator."""
-        for tail in (FINISH + DONE, FINISH, DONE):
+        """A stream is complete at its terminator, or at its end behind a finish reason."""
+        for tail in (FINISH + DONE, FINISH, DONE, OWN_ERROR):
             made = _dial(Commit.COMPLETE, last=True)
             self.assertIs(made.feed(ROLE), CommitDecision.HOLD)
             self.assertFalse(made.answered)
@@ -176,10 +183,33 @@ class CompleteTests(SynchronousTestCase):
 
     def test_cut_stream(self) -> None:
         """A clean end without that is a cut."""
-        self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT), CommitDecision.EMPTY)
+        self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT), CommitDecision.UNTERMINATED)
+
+    def test_terminator(self) -> None:
+        """It is not waited for longer than its terminator; one that follows nothing is no end."""
+        self.assertIs(_dial(Commit.COMPLETE).feed(CONTENT + DONE), CommitDecision.COMMIT)
+        self.assertIs(_dial(Commit.COMPLETE).feed(ROLE + DONE), CommitDecision.EMPTY)
+
+    def test_all_choices(self) -> None:
+        """Without a terminator every choice that was asked for needs a finish reason."""
+        second = event({"choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]})
+        for tail, whole in ((FINISH, False), (FINISH * 2, False), (FINISH + second, True)):
+            made = _dial(Commit.COMPLETE, choices=2)
+            made.feed(CONTENT + tail)
+            self.assertEqual(made.whole, whole)
+            ended = CommitDecision.COMMIT if whole else CommitDecision.UNTERMINATED
+            self.assertIs(made.end(), ended)
+
+    def test_invalid(self) -> None:
+        """An event that is neither JSON nor a terminator may have held anything."""
+        for data in (b"data: {\n\n", b"data: text\n\n", b"data:\n\n"):
+            made = _dial(Commit.COMPLETE)
+            self.assertIs(made.feed(CONTENT + data), CommitDecision.INVALID, data)
+        self.assertIs(_dial(Commit.COMPLETE).feed(b"data: null\n\n"), CommitDecision.HOLD)
 
     def test_errors(self) -> None:
-        """An error anywhere in the stream."""
+        """An error anywhere in the stream; and the engine may give up."""
+        self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT, GAVE_UP + DONE), CommitDecision.GAVE_UP)
         for error in (ERROR, BARE, BARE + b"\n"):
             self.assertIs(_fed(_dial(Commit.COMPLETE), CONTENT, error), CommitDecision.ERROR, error)
 
@@ -191,16 +221,47 @@ class CompleteTests(SynchronousTestCase):
 
     def test_plain(self) -> None:
         """A plain response is complete at its end or past the limit, and answers at once."""
-        made = _dial(Commit.COMPLETE, is_stream=False, max_bytes=3)
+        made = _dial(Commit.COMPLETE, kind=BodyKind.OPAQUE, max_bytes=3)
         self.assertFalse(made.answered)
         self.assertIs(made.feed(b"abc"), CommitDecision.HOLD)
         self.assertTrue(made.answered)
         self.assertIs(made.end(), CommitDecision.COMMIT)
         self.assertIs(made.feed(b"d"), CommitDecision.COMMIT)
 
+    def test_json(self) -> None:
+        """A plain answer is held until it is whole, and may be none."""
+        for body, decision in (
+            (b'{"choices":[{"finish_reason":"stop"}]}', CommitDecision.COMMIT),
+            (b'{"error":{"code":400}}', CommitDecision.COMMIT),
+            (b'{"error":{"code":500}}', CommitDecision.ERROR),
+            (b'{"choices":[{"finish_reason":"abort"}]}', CommitDecision.GAVE_UP),
+            (b"", CommitDecision.EMPTY),
+        ):
+            for commit in (Commit.CONTENT, Commit.COMPLETE):
+                made = _dial(commit, kind=BodyKind.JSON, max_bytes=1000)
+                for part in cut(body, range(1, len(body), 5)) if body else ():
+                    self.assertIs(made.feed(part), CommitDecision.HOLD)
+                self.assertIs(made.end(), decision, body)
+            self.assertIs(judge_plain(body), decision, body)
+
+    def test_json_limit(self) -> None:
+        """More than 1 MiB of it is relayed as it comes."""
+        made = _dial(kind=BodyKind.JSON)
+        self.assertIs(made.feed(b" " * MAX_HELD_PLAIN), CommitDecision.HOLD)
+        self.assertIs(made.feed(b" "), CommitDecision.COMMIT)
+
+    def test_nothing(self) -> None:
+        """An empty body is no answer, whatever its type, while a candidate is left."""
+        self.assertIs(_dial(kind=BodyKind.OPAQUE).end(), CommitDecision.EMPTY)
+        self.assertIs(_dial(kind=BodyKind.OPAQUE, last=True).end(), CommitDecision.COMMIT)
+        empty = _dial(Commit.COMPLETE, kind=BodyKind.OPAQUE, last=True)
+        self.assertIs(empty.end(), CommitDecision.EMPTY)
+
 
 _pieces = st.lists(
-    st.sampled_from([ROLE, USAGE, b": ping\n\n", CONTENT, FINISH, DONE, ERROR, BARE + b"\n"]),
+    st.sampled_from(
+        [ROLE, USAGE, b": ping\n\n", CONTENT, FINISH, DONE, ERROR, OWN_ERROR, GAVE_UP, BARE]
+    ),
     max_size=6,
 )
 

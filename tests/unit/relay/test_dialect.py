@@ -7,7 +7,14 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import Meaning, error_text, is_error, meaning
+from autopilot.relay.dialect import (
+    Meaning,
+    error_text,
+    is_error,
+    meaning,
+    plain_meaning,
+    read_event,
+)
 from autopilot.relay.sse import Event
 
 CHAT, MESSAGES, RESPONSES = Dialect.COMPLETIONS, Dialect.MESSAGES, Dialect.RESPONSES
@@ -38,6 +45,7 @@ class CompletionsTests(SynchronousTestCase):
             _choice(delta=None),
             _choice(delta="x"),
             _choice(text=""),
+            _choice(delta={"content": {}, "audio": []}, message={"role": "assistant"}),
             {"choices": [], "usage": {"total_tokens": 9}},
             {"choices": None},
             {"choices": {"0": 1}},
@@ -47,6 +55,13 @@ class CompletionsTests(SynchronousTestCase):
             [],
             None,
             1,
+            b"null ",
+        )
+
+    def test_invalid(self) -> None:
+        """What is neither JSON nor the terminator cannot be read, and says nothing."""
+        self.assert_means(
+            Meaning.INVALID,
             b"",
             b"{",
             b"ping",
@@ -68,6 +83,12 @@ class CompletionsTests(SynchronousTestCase):
             _choice(delta={"refusal": "no"}),
             _choice(delta={"audio": {"data": "x"}}),
             _choice(text="Hi"),
+            _choice(delta={"thinking": "hm"}),
+            _choice(delta={"role": "assistant", "thinking_blocks": [{"thinking": "hm"}]}),
+            _choice(delta={"reasoning_details": [{}], "images": []}),
+            _choice(delta={"annotations": [{"type": "url"}]}),
+            _choice(message={"role": "assistant", "content": "Hi"}),
+            {"choices": [{"delta": {"content": "x"}}], "error": {"message": "a remark"}},
             {"choices": [{"delta": {}}, {"index": 1, "delta": {"content": "x"}}]},
         )
 
@@ -97,7 +118,41 @@ class CompletionsTests(SynchronousTestCase):
             {"error": "no"},
             {"error": {"message": "no"}, "choices": []},
             {"object": "error", "message": "no", "code": 500},
+            {"type": "error", "message": "no"},
+            {"error": {"message": "no", "type": "server_error", "code": None}},
+            {"error": {"message": "no", "code": []}},
         )
+
+    def test_own_error(self) -> None:
+        """An error that blames the request is this request's answer."""
+        self.assert_means(
+            Meaning.OWN_ERROR,
+            {"error": {"message": "no", "code": 400}},
+            {"error": {"message": "no", "code": "422"}},
+            {"error": {"message": "no", "code": 413}, "choices": []},
+            {"error": {"message": "no", "type": "invalid_request_error"}},
+            {"object": "error", "message": "no", "type": "BadRequestError", "code": None},
+        )
+
+    def test_gave_up(self) -> None:
+        """Reasons by which an engine says that it stopped short, in any choice."""
+        for reason in ("abort", "error", "network_error", "cancelled"):
+            self.assert_means(
+                Meaning.GAVE_UP,
+                _choice(delta={"content": "x"}, finish_reason=reason),
+                {"choices": [{"finish_reason": "stop"}, {"finish_reason": reason}]},
+            )
+
+    def test_finished(self) -> None:
+        """Which choices are complete."""
+        for choices, finished in (
+            ([{"finish_reason": "stop"}, {"index": 1, "finish_reason": "length"}], {0, 1}),
+            ([{"index": 3, "finish_reason": "stop"}, {"index": 1, "delta": {}}], {3}),
+            ([{"index": "x", "finish_reason": "stop"}], {0}),
+            ([{"index": 0, "delta": {"content": "x"}}], set()),
+        ):
+            event = Event(json.dumps({"choices": choices}).encode())
+            self.assertEqual(read_event(event, CHAT).finished, finished)
         for data in (b"{}", b"boom", b"[DONE]", b""):
             self.assertIs(meaning(Event(data, b"error"), CHAT), Meaning.ERROR, data)
 
@@ -105,6 +160,10 @@ class CompletionsTests(SynchronousTestCase):
         """A bare line is an error or nothing, never an answer."""
         for data, expected in (
             (b'{"error":"no"}', Meaning.ERROR),
+            (b'{"detail":"no"}', Meaning.ERROR),
+            (b'[{"error":{"code":500}}]', Meaning.ERROR),
+            (b'{"error":{"code":400}}', Meaning.OWN_ERROR),
+            (b"[]", Meaning.EMPTY),
             (b'{"error":null}', Meaning.EMPTY),
             (b'{"choices":[{"delta":{"content":"x"}}]}', Meaning.EMPTY),
             (b"{", Meaning.EMPTY),
@@ -122,8 +181,10 @@ class TypedEventsTests(SynchronousTestCase):
             (MESSAGES, "ping", Meaning.EMPTY),
             (MESSAGES, "content_block_start", Meaning.EMPTY),
             (MESSAGES, "content_block_delta", Meaning.CONTENT),
-            (MESSAGES, "message_delta", Meaning.CONTENT),
-            (MESSAGES, "message_stop", Meaning.FINISH),
+            (MESSAGES, "content_block_stop", Meaning.EMPTY),
+            (MESSAGES, "message_delta", Meaning.EMPTY),
+            (MESSAGES, "message_stop", Meaning.DONE),
+            (MESSAGES, "vendor_event", Meaning.EMPTY),
             (MESSAGES, "error", Meaning.ERROR),
             (RESPONSES, "response.created", Meaning.EMPTY),
             (RESPONSES, "response.queued", Meaning.EMPTY),
@@ -131,13 +192,78 @@ class TypedEventsTests(SynchronousTestCase):
             (RESPONSES, "response.output_item.added", Meaning.EMPTY),
             (RESPONSES, "response.content_part.added", Meaning.EMPTY),
             (RESPONSES, "response.output_text.delta", Meaning.CONTENT),
-            (RESPONSES, "response.completed", Meaning.FINISH),
-            (RESPONSES, "response.incomplete", Meaning.FINISH),
+            (RESPONSES, "response.output_text.done", Meaning.CONTENT),
+            (RESPONSES, "response.image_generation_call.partial_image", Meaning.CONTENT),
+            (RESPONSES, "response.completed", Meaning.COMPLETED),
+            (RESPONSES, "response.incomplete", Meaning.COMPLETED),
+            (RESPONSES, "keepalive", Meaning.EMPTY),
+            (RESPONSES, "response.keep_alive", Meaning.EMPTY),
+            (RESPONSES, "response.metadata", Meaning.EMPTY),
+            (RESPONSES, "codex.rate_limits", Meaning.EMPTY),
             (RESPONSES, "response.failed", Meaning.ERROR),
             (RESPONSES, 5, Meaning.EMPTY),
         ):
             data = json.dumps({"type": kind, "response": {"error": None}}).encode()
             self.assertIs(meaning(Event(data), dialect), expected, kind)
+
+    def assert_means(self, dialect: Dialect, expected: Meaning, value: object) -> None:
+        """One value, as an event's data."""
+        self.assertIs(meaning(Event(json.dumps(value).encode()), dialect), expected, value)
+
+    def test_stop_reasons(self) -> None:
+        """A stop reason is part of the answer, or says that the engine gave up."""
+        for delta, expected in (
+            ({"stop_reason": "end_turn"}, Meaning.CONTENT),
+            ({"stop_reason": None}, Meaning.EMPTY),
+            ({"stop_reason": "abort"}, Meaning.GAVE_UP),
+            (None, Meaning.EMPTY),
+        ):
+            self.assert_means(MESSAGES, expected, {"type": "message_delta", "delta": delta})
+
+    def test_statuses(self) -> None:
+        """A response that failed is an error; one that was cancelled, or says so late, gave up."""
+        for kind, status, expected in (
+            ("response.failed", "failed", Meaning.ERROR),
+            ("response.cancelled", "cancelled", Meaning.GAVE_UP),
+            ("response.completed", "failed", Meaning.GAVE_UP),
+            ("response.completed", "completed", Meaning.COMPLETED),
+        ):
+            value = {"type": kind, "response": {"status": status, "error": None}}
+            self.assert_means(RESPONSES, expected, value)
+
+    def test_own_errors(self) -> None:
+        """Wherever the code or the type stands."""
+        for dialect, value in (
+            (MESSAGES, {"type": "error", "error": {"type": "invalid_request_error"}}),
+            (RESPONSES, {"type": "error", "code": "400", "message": "no"}),
+            (RESPONSES, {"type": "response.failed", "response": {"error": {"code": 422}}}),
+        ):
+            self.assert_means(dialect, Meaning.OWN_ERROR, value)
+
+
+class PlainTests(SynchronousTestCase):
+    """Whole plain answers."""
+
+    def test_meaning(self) -> None:
+        """Errors, give-ups and nothing are no answers; what is no object of ours is one."""
+        for value, expected in (
+            ({"choices": [{"finish_reason": "stop"}]}, Meaning.CONTENT),
+            ({"choices": [{"message": {"content": "an error"}}]}, Meaning.CONTENT),
+            ({"choices": [{"finish_reason": "stop"}], "error": "aside"}, Meaning.CONTENT),
+            ({"output": [], "status": "failed"}, Meaning.GAVE_UP),
+            ({"output": [1], "status": "cancelled", "error": None}, Meaning.GAVE_UP),
+            ({"content": [], "stop_reason": "abort"}, Meaning.GAVE_UP),
+            ({"choices": [{"finish_reason": "network_error"}]}, Meaning.GAVE_UP),
+            ({"detail": "no"}, Meaning.ERROR),
+            ({"detail": [{"msg": "no"}], "choices": []}, Meaning.ERROR),
+            ({"type": "error", "error": {"type": "api_error"}}, Meaning.ERROR),
+            ({"error": {"code": 413}}, Meaning.OWN_ERROR),
+            ([{"error": 1}], Meaning.CONTENT),
+            ("failed", Meaning.CONTENT),
+        ):
+            self.assertIs(plain_meaning(json.dumps(value).encode()), expected, value)
+        self.assertIs(plain_meaning(b""), Meaning.EMPTY)
+        self.assertIs(plain_meaning(b'{"error'), Meaning.CONTENT)
 
 
 class ErrorTests(SynchronousTestCase):
@@ -156,6 +282,8 @@ class ErrorTests(SynchronousTestCase):
             (b'{"error":"x"}', "x"),
             (b'{"error":{"message":"x"}}', "x"),
             (b'{"object":"error","message":"x"}', "x"),
+            (b'{"detail":"x"}', "x"),
+            (b'[{"error":{"message":"x"}}]', "x"),
             (b'{"error":{"message":5}}', None),
             (b'{"error":[]}', None),
             (b"nonsense", None),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from autopilot.http.dialect import Dialect
 from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
-from tests.unit.relay.upstreams import DONE, ROLE, SSE, STOP, TOKEN, chunk, head, whole
+from tests.unit.relay.upstreams import DONE, JSON, ROLE, SSE, STOP, TOKEN, chunk, head, whole
 
 CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
 EXHAUSTED = b'{"detail":"exhausted all available targets to no avail"}'
 CONTEXT = b'{"error":{"message":"This model\'s maximum context length is 10 tokens"}}'
 NOT_FOUND = b'{"detail":"model not found: a"}'
 CLOSE = b"Connection: close"
+GAVE_UP = STOP.replace(b'"stop"', b'"abort"')
 
 
 class CommitTests(RouterTestCase):
@@ -52,9 +53,10 @@ class CommitTests(RouterTestCase):
         for says, reason in (
             ((chunk(b'data: {"error":{"message":"x"}}\n\n'),), "error_event"),
             ((chunk(b'{"error":"x"}\n'),), "error_event"),
-            ((chunk(ROLE + DONE),), "empty_stream"),
-            ((chunk(ROLE), chunk(b"")), "empty_stream"),
-            ((chunk(ROLE), b"zz\r\n"), "broken_before_commit"),
+            ((chunk(ROLE + GAVE_UP),), "gave_up"),
+            ((chunk(ROLE + DONE),), "empty"),
+            ((chunk(ROLE), chunk(b"")), "no_terminator"),
+            ((chunk(ROLE), b"zz\r\n"), "cut"),
         ):
             self.build()
             client = self.ask()
@@ -77,11 +79,11 @@ class CommitTests(RouterTestCase):
         self.assertIsNone(client.down.head)
 
     def test_complete(self) -> None:
-        """`complete`: nothing before the clean end, then everything."""
+        """`complete`: nothing before the terminator or clean end, then everything."""
         client = self.dialled("complete")
-        self.wire.says(head(), chunk(TOKEN), chunk(STOP + DONE))
+        self.wire.says(head(), chunk(TOKEN), chunk(STOP))
         self.assertIsNone(client.down.head)
-        self.wire.says(chunk(b""))
+        self.wire.says(chunk(DONE), chunk(b""))
         self.assertEqual((client.down.body, client.down.ended), (TOKEN + STOP + DONE, "finish"))
         self.assertTrue(self.record.terminated)
 
@@ -93,6 +95,70 @@ class CommitTests(RouterTestCase):
         self.assertEqual(client.down.body, b"")
         body = self.streams()
         self.assertEqual((client.down.body, self.models), (body, ["a", "b"]))
+
+    def test_complete_refuses(self) -> None:
+        """So is one that the engine gave up, or of which an event cannot be read."""
+        for says, reason in ((GAVE_UP + DONE, "gave_up"), (b"data: {\n\n", "invalid_event")):
+            self.build()
+            client = self.dialled("complete")
+            self.wire.says(head(), chunk(TOKEN), chunk(says))
+            self.clock.advance(0)
+            body = self.streams()
+            self.assertEqual((client.down.body, self.reasons), (body, (reason,)))
+
+    def test_complete_without_terminator(self) -> None:
+        """All choices complete are a whole answer, whatever ends the stream behind them."""
+        for end in ("closes", "falls silent", "says the last chunk"):
+            self.build()
+            client = self.dialled("complete", model="a")
+            self.wire.says(head(), chunk(TOKEN), chunk(STOP))
+            if end == "closes":
+                self.wire.closes()
+            elif end == "falls silent":
+                self.clock.advance(120)
+            else:
+                self.wire.says(chunk(b""))
+            self.assertEqual((client.down.body, client.down.ended), (TOKEN + STOP, "finish"))
+            self.assertEqual(self.record.failovers, ())
+
+    def test_complete_with_several_choices(self) -> None:
+        """One of two choices is half an answer."""
+        client = self.ask("a", (b"X-Autopilot-Commit", b"complete"), n=2)
+        self.wire.says(head(), chunk(TOKEN), chunk(STOP), chunk(b""))
+        self.assert_refused(client, 502, "upstream_stream_interrupted")
+
+    def test_complete_says_nothing(self) -> None:
+        """With nothing left, an answer that says nothing and ended whole is what there is."""
+        client = self.dialled("complete", model="a")
+        self.wire.says(head(), chunk(ROLE + DONE), chunk(b""))
+        self.assertEqual((client.down.body, client.down.ended), (ROLE + DONE, "finish"))
+        client = self.dialled("complete", model="a", stream=False)
+        self.wire.says(b"HTTP/1.1 204 Gone Well\r\n\r\n")
+        self.assertEqual((client.down.status, client.down.ended), (204, "finish"))
+
+    def test_own_error(self) -> None:
+        """An error that blames the request is its answer: no other model is asked."""
+        refused = b'data: {"error":{"message":"too long","code":400}}\n\n'
+        for point in ("content", "complete"):
+            client = self.dialled(point)
+            self.wire.says(head(), chunk(ROLE + refused), chunk(b""))
+            self.assertEqual((client.down.body, client.down.ended), (ROLE + refused, "finish"))
+        self.assertEqual(self.models, ["a"] * 2)
+
+    def test_coded(self) -> None:
+        """A coded stream is passed on unread, labelled or not, and `complete` is its length."""
+        coded = b"\x1f\x8b\x08" + b"x" * 20
+        for fields, body in (((), coded), ((b"Content-Encoding: br",), b"data: x")):
+            client = self.ask()
+            self.wire.says(head(200, SSE, *fields), chunk(body[:1]))
+            self.assertEqual(client.down.body, body[:1])
+            self.wire.resets()
+            self.assertEqual((client.down.body, client.down.ended), (body[:1], "cut"))
+            client = self.dialled("complete")
+            self.wire.says(head(200, SSE, *fields), chunk(body))
+            self.assertIsNone(client.down.head)
+            self.wire.says(chunk(b""))
+            self.assertEqual((client.down.body, client.down.ended), (body, "finish"))
 
     def test_complete_with_nothing_left(self) -> None:
         """With nothing left a broken stream becomes an error, as does one without a finish."""
@@ -121,18 +187,57 @@ class CommitTests(RouterTestCase):
         self.assertEqual((client.down.body, client.down.ended), (b"{}", "finish"))
 
     def test_plain(self) -> None:
-        """A plain answer commits at its first byte, with its declared length."""
-        client = self.ask(stream=False)
+        """A plain answer of the last model commits at its first byte, with its declared length."""
+        client = self.ask("a", stream=False)
         self.wire.says(whole(200, b'{"a":1}')[:-3])
         assert client.down.head is not None
         self.assertFalse(client.down.head.rechunk)
         self.assertEqual((client.down.body, client.down.field(b"content-length")), (b'{"a"', b"7"))
 
     def test_no_content(self) -> None:
-        """A 204 is relayed as it is."""
-        client = self.ask()
+        """A 204 is relayed as it is, with nobody left to ask."""
+        client = self.ask("a")
         self.wire.says(b"HTTP/1.1 204 Gone Well\r\nX-A: 1\r\n\r\n")
         self.assertEqual((client.down.status, client.down.ended), (204, "finish"))
+
+    def test_plain_held(self) -> None:
+        """While a candidate is left a plain answer is held until it is whole."""
+        client = self.ask(stream=False)
+        self.wire.says(head(200, JSON), chunk(b'{"a"'))
+        self.assertIsNone(client.down.head)
+        self.wire.says(chunk(b":1}"), chunk(b""))
+        self.assertEqual((client.down.body, client.down.ended), (b'{"a":1}', "finish"))
+
+    def test_plain_fails_over(self) -> None:
+        """A plain answer that is empty, an error, given up or cut is none, streamed or not."""
+        gave_up = b'{"choices":[{"finish_reason":"abort"}]}'
+        for says, reason in (
+            ((b"HTTP/1.1 204 No Content\r\n\r\n",), "empty"),
+            ((whole(200, b""),), "empty"),
+            ((head(200, b"text/html"), chunk(b"")), "empty"),
+            ((whole(200, b'{"error":"no"}'),), "error_event"),
+            ((head(200, JSON), chunk(b'{"detail":'), chunk(b'"no"}'), chunk(b"")), "error_event"),
+            ((whole(200, gave_up),), "gave_up"),
+            ((head(200, JSON), chunk(b'{"a":'), b"zz\r\n"), "cut"),
+        ):
+            for stream in (True, False):
+                for point in ("content", "complete"):
+                    self.build()
+                    client = self.dialled(point, stream=stream)
+                    self.wire.says(*says)
+                    self.clock.advance(0)
+                    body = self.streams()
+                    self.assertEqual((client.down.body, self.reasons), (body, (reason,)), says)
+
+    def test_plain_with_nothing_left(self) -> None:
+        """With nobody left it is relayed as it came; cut before its first byte it is a 502."""
+        client = self.ask("a", stream=False)
+        self.wire.says(whole(200, b'{"error":"no"}'))
+        self.assertEqual((client.down.body, client.down.ended), (b'{"error":"no"}', "finish"))
+        client = self.ask("a", stream=False)
+        self.wire.says(head(200, JSON))
+        self.wire.resets()
+        self.assert_refused(client, 502, "upstream_stream_interrupted")
 
 
 class HeadTests(RouterTestCase):

@@ -368,3 +368,10 @@ class NeedsTests(_IntakeTests):
             self.assertIn(self.needs(messages=messages), (Needs(), Needs(images=True)))
         surrogate = b'{"model":"m","messages":[{"content":[{"type":"image_url"},"\\ud800"]}]}'
         self.assertEqual(self.ask(surrogate).needs(), Needs(images=True))
+
+    def test_choices(self) -> None:
+        """How many answers are asked for; what is no such number counts as one."""
+        for wanted, choices in ((None, 1), (2, 2), (0, 1), (-1, 1), (True, 1), ("2", 1), (2.0, 1)):
+            body = self.ask(json.dumps({"model": "m", "n": wanted}).encode())
+            self.assertEqual(body.choices, choices, wanted)
+        self.assertEqual(self.ask(b'{"model":"m"}').choices, 1)

@@ -315,9 +315,9 @@ class ReasonTests(SynchronousTestCase):
         """The set is complete and unchanged, as dashboards depend on it."""
         network = {
             *("dns_error", "connect_refused", "connect_error", "connect_timeout", "tls_error"),
-            *("connection_lost", "header_timeout"),
-            *("first_body_byte_timeout", "failover_after", "broken_before_commit"),
-            *("error_event", "empty_stream", "idle_timeout", "protocol_error"),
+            *("connection_lost", "header_timeout", "protocol_error"),
+            *("first_body_byte_timeout", "failover_after", "idle_timeout", "stalled"),
+            *("error_event", "gave_up", "no_terminator", "cut", "invalid_event", "empty"),
         }
         responses = {
             *("status_503", "status_502", "status_504", "capacity_429", "exhausted_500"),
