@@ -30,6 +30,9 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
 }
 
+# The dialects with an event that ends a stream as failed, behind which a clean end is no lie.
+CLEAN_AFTER_ERROR = frozenset({Dialect.RESPONSES})
+
 NOT_FOUND = RouterError(404, "not_found", "No resource exists at this path.")
 INTERNAL = RouterError(
     500,
@@ -72,7 +75,14 @@ def error_body(error: RouterError, dialect: Dialect | None = None) -> bytes:
 
 
 def error_event(error: RouterError, dialect: Dialect) -> bytes:
-    """Return the error as the last event of a stream."""
+    """Return the error as the last event of a stream.
+
+    Codex shows the words of a response that failed, and of nothing else (contract §7).
+    """
+    if dialect is Dialect.RESPONSES:
+        failed = {"object": "response", "status": "failed", **error_object(error)}
+        event = msgspec.json.encode({"type": "response.failed", "response": failed})
+        return b"event: response.failed\ndata: %b\n\n" % event
     name = b"event: error\n" if dialect is Dialect.MESSAGES else b""
     return b"%bdata: %b\n\n" % (name, error_body(error, dialect))
 

@@ -2,7 +2,8 @@
 
 The web layer implements it over its channel and over Twisted requests; tests implement it in
 memory. ``whole``, ``commit`` or ``refuse`` is the first call that writes. After ``whole``,
-``finish``, ``cut``, ``abort``, ``refuse`` or the client's disconnection no method may be called.
+``finish``, ``cut``, ``announce``, ``abort``, ``refuse`` or the client's disconnection no method may
+be called.
 """
 
 from __future__ import annotations
@@ -90,8 +91,12 @@ class Downstream(Protocol):
     def refuse(self, error: RouterError) -> None:
         """Write a complete error response."""
 
-    def error_event(self, error: RouterError) -> bytes:
-        """Return the error as a server-sent event in the dialect of the endpoint."""
+    def announce(self, error: RouterError) -> None:
+        """End an event stream by the error as its last event, then as the dialect has it.
+
+        Only OpenAI's responses have an event that ends a stream as failed: their end is clean then,
+        any other a cut (contract §7).
+        """
 
     def produce(self, producer: IPushProducer) -> None:
         """Register ``producer``, to pause while the client does not read."""

@@ -21,6 +21,7 @@ _MAX_BARE = 65536
 _MAX_EVENT = 262144
 _BRACE = 0x7B
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_DONE_LINES = (b"\ndata: [DONE]", b"\ndata:[DONE]", b"\rdata: [DONE]", b"\rdata:[DONE]")
 
 
 class GuardLevel(StrEnum):
@@ -52,7 +53,10 @@ class StreamGuard(Protocol):
 
     @property
     def said_done(self) -> bool:
-        """Whether ``[DONE]`` has been relayed, after which nothing may follow."""
+        """Whether the bytes relayed so far end with the whole event ``[DONE]``.
+
+        Nothing may follow it, and nothing that breaks behind it takes anything from the answer.
+        """
 
     def feed(self, data: bytes) -> bytes:
         """Return the bytes to relay now; none after a fault."""
@@ -107,7 +111,9 @@ class BareErrorGuard:
     @property
     def said_done(self) -> bool:
         """See `StreamGuard`."""
-        return bool(self._terminator) and self.done
+        if not (self._terminator and self.at_boundary):
+            return False
+        return self._tail.rstrip().endswith(_DONE_LINES)
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""

@@ -208,7 +208,8 @@ class Stream:
         """Abort the upstream call after the client's disconnection: its tokens cost money."""
         if self.open:
             self.close()
-            self._over(Outcome.CLIENT_GONE)
+            done = self._is_sse and self.guard.said_done
+            self._over(Outcome.COMPLETED if done else Outcome.CLIENT_GONE)
 
     def shut_down(self) -> None:
         """Break the response at the end of a shutdown's grace period."""
@@ -256,21 +257,23 @@ class Stream:
     def _break(self, outcome: Outcome, message: str) -> None:
         """Send an error event where possible, then cut: the answer must not look complete.
 
-        After ``[DONE]`` no event may follow (contract §7). An event in the middle of another would
-        corrupt both, so a blank line ends the unfinished one first.
+        SDKs fail with an error that is not their own if anything follows half an event, so a break
+        inside one is only a cut. After ``[DONE]`` the answer is complete, and ends as such
+        (contract §7).
         """
         if not self.open:
             return
         try:
             self.close()
-            if self._is_sse and not self.guard.said_done:
-                event = self._response.error_event(
-                    RouterError(
-                        502, "upstream_stream_interrupted", f"The answer is incomplete: {message}."
-                    )
-                )
-                self._response.write(event if self.guard.at_boundary else b"\n\n" + event)
-            self._response.cut()
+            if self._is_sse and self.guard.said_done:
+                outcome = Outcome.COMPLETED
+                self._response.finish(b"")
+            elif self._is_sse and self.guard.at_boundary:
+                text = f"The answer is incomplete: {message}."
+                error = RouterError(502, "upstream_stream_interrupted", text)
+                self._response.announce(error)
+            else:
+                self._response.cut()
         except Exception:  # noqa: BLE001  see `body`
             self._fail()
         else:

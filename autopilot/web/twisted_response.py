@@ -174,9 +174,14 @@ class TwistedResponse:
         if not self.gone:
             refuse(self._request, error, self._dialect)
 
-    def error_event(self, error: RouterError) -> bytes:
+    def announce(self, error: RouterError) -> None:
         """See `Downstream`."""
-        return error_bodies.error_event(error, self._dialect)
+        event = error_bodies.error_event(error, self._dialect)
+        if self._dialect in error_bodies.CLEAN_AFTER_ERROR:
+            self.finish(event)
+        else:
+            self.write(event)
+            self.cut()
 
     def produce(self, producer: IPushProducer) -> None:
         """See `Downstream`."""

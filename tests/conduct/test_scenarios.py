@@ -8,7 +8,7 @@ from stub_backend.scenarios import OF_EACH_API
 from stub_backend.scenarios import SCENARIOS as ALL
 from tests.conduct.expected import ALONE, CUT, NEXT, RELAYED
 from tests.conduct.seen import CUT as CUT_END
-from tests.conduct.seen import Seen
+from tests.conduct.seen import WHOLE, Seen
 from tests.conduct.served import Served, direct
 
 # Those that each API has in a form of its own have a table of their own: endings.py.
@@ -19,7 +19,9 @@ _OK = "stub/ok"
 _ECHO = "echo-headers"
 # The one broken stream whose last line is replaced and not only followed.
 _BARE = "bare-json-tail"
-# Broken behind its end mark, which nothing may follow.
+# Broken inside an event, in which nothing can be said.
+_INSIDE = "cut-mid-event"
+# Broken behind its end mark, where nothing is missing any more.
 _SAID_DONE = "wrong-length"
 _BREAK_OFF = {"bare-json-first", "role-only-then-drop", _BARE}
 # What two ends of one connection say of themselves and not of the answer.
@@ -68,7 +70,10 @@ class ConductTests(SynchronousTestCase):
         if name == "bare-json-first":
             came = b""
         if name == _SAID_DONE:
-            self.assertEqual((seen.body, seen.end), (said.body, "cut after [DONE]"))
+            self.assertEqual((seen.body, seen.end), (said.body, WHOLE))
+            return
+        if name == _INSIDE:
+            self.assertEqual((seen.body, seen.end), (said.body, "cut"))
             return
         self.assertTrue(seen.body.startswith(came), name)
         self.assertEqual(seen.end, CUT_END, name)

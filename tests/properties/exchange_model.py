@@ -40,7 +40,7 @@ class Request:
         self.waited_for: set[str] = set()
         self.tried_again: set[str] = set()
         self.narrowed = False
-        self.client_waits = self.stalled = False
+        self.client_waits = self.stalled = self.left_early = False
 
     def start(self) -> None:
         """The request was taken in: its first candidate is due."""
@@ -107,6 +107,7 @@ class Request:
     def leaves(self, now: float) -> None:
         """The client is gone."""
         if not self.over:
+            self.left_early = True
             self._over("client_gone", now)
 
     def waits(self, now: float, *, client: bool) -> None:
@@ -342,4 +343,13 @@ class Request:
             self._over("completed" if attempt.reply.status < 400 else "relayed_error", now)
 
     def _over(self, outcome: str, now: float) -> None:
+        if self.phase is Phase.RELAYING and outcome != "client_stalled" and self._said_all:
+            outcome = "completed"
         self.phase, self.outcome, self.over_at, self.owes = Phase.OVER, outcome, now, None
+
+    @property
+    def _said_all(self) -> bool:
+        """Whether what has passed ends with the terminator: what breaks behind it takes nothing."""
+        attempt, terms = self.attempt, self.terms
+        assert attempt.reply is not None
+        return rules.said_all(terms.guard, attempt.reply, attempt.body[: self.least])

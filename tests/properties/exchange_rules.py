@@ -206,6 +206,11 @@ def passed(
     return Passed(line if waits else size, size, "")
 
 
+def said_all(guard: str, reply: Reply, passed: bytes) -> bool:
+    """Whether a guarded stream has said its terminator, and nothing after it."""
+    return reply.streams and guard != "off" and passed.endswith(b"data: [DONE]\n\n")
+
+
 def _fault(guard: str, events: Sequence[Event]) -> Event | None:
     """The first event from which on nothing may pass: a bare error, or a second generation."""
     generation, spoken = "", False

@@ -59,7 +59,7 @@ _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (sse_guard.BareErrorGuard, ("feed", "end")),
     (stream, ("answer_tokens", "count_events")),
     (Pool, ("dispatch",)),
-    (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "error_event")),
+    (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "announce")),
     (Exchange, ("_conclude", "_commit", "_begin", "_send", "_fail", "_refuse")),
 )
 

@@ -59,6 +59,13 @@ class ErrorTests(SynchronousTestCase):
         named = error_bodies.error_event(refusal(502), Dialect.MESSAGES)
         self.assertTrue(named.startswith(b'event: error\ndata: {"type":"error"'))
         self.assertTrue(named.endswith(b"}\n\n"))
+        failed = error_bodies.error_event(refusal(502), Dialect.RESPONSES)
+        self.assertTrue(failed.startswith(b"event: response.failed\ndata: {"))
+        event = json.loads(failed.partition(b"data: ")[2])
+        self.assertEqual(event["type"], "response.failed")
+        response = {"object": "response", "status": "failed"}
+        error = {"type": "server_error", **FACTS}
+        self.assertEqual(event["response"], {**response, "error": error})
 
     def test_fields(self) -> None:
         """A 429 and a 503 have a Retry-After, of one second unless the error has another."""

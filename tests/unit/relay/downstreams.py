@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
-from twisted.internet.task import Clock
 
 from autopilot.http.timers import Deadline
 from autopilot.relay.downstream import CommittedHead
@@ -81,9 +80,10 @@ class RecordingDownstream:
         self.refusal, self.ended = error, "refuse"
         self._deadline.close()
 
-    def error_event(self, error: RouterError) -> bytes:
+    def announce(self, error: RouterError) -> None:
         """See `Downstream`."""
-        return b"data: %b\n\n" % json.dumps({"error": {"code": error.code}}).encode()
+        self.write(announcement(error))
+        self.cut()
 
     def produce(self, producer: IPushProducer) -> None:
         """See `Downstream`."""
@@ -119,6 +119,9 @@ class RecordingDownstream:
         self._deadline.close()
 
 
-INTERRUPTED = RecordingDownstream(Clock()).error_event(
-    RouterError(502, "upstream_stream_interrupted", "")
-)
+def announcement(error: RouterError) -> bytes:
+    """Return the event by which an error is announced."""
+    return b"data: %b\n\n" % json.dumps({"error": {"code": error.code}}).encode()
+
+
+INTERRUPTED = announcement(RouterError(502, "upstream_stream_interrupted", ""))

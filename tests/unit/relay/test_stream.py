@@ -33,7 +33,7 @@ class StreamTestCase(RouterTestCase):
         self.wire.says(head(), chunk(TOKEN), *map(chunk, says))
         return client
 
-    def ended(self, client: Client, how: str, outcome: str, body: bytes) -> None:
+    def ended(self, client: Client, how: str | None, outcome: str, body: bytes) -> None:
         """The response ended so, with these bytes, and the upstream is let go."""
         self.assertEqual((client.down.ended, client.down.body), (how, body))
         self.assertEqual((self.record.outcome, self.record.status), (outcome, 200))
@@ -43,12 +43,26 @@ class StreamTestCase(RouterTestCase):
 class AfterDoneTests(StreamTestCase):
     """A break behind the stream's own terminator."""
 
-    def test_nothing_follows(self) -> None:
-        """The connection is cut, but no event follows ``[DONE]``."""
+    def test_nothing_is_missing(self) -> None:
+        """The answer is whole, whatever becomes of the upstream then."""
         for guard in (GuardLevel.ON, GuardLevel.STRICT):
-            client = self.streaming(guard, STOP + DONE)
-            self.wire.resets()
-            self.ended(client, "cut", "upstream_broken", TOKEN + STOP + DONE)
+            for breaks in ("resets", "closes", "falls silent", "client leaves"):
+                client = self.streaming(guard, STOP + DONE)
+                if breaks == "falls silent":
+                    self.clock.advance(120)
+                elif breaks == "client leaves":
+                    client.leaves()
+                else:
+                    getattr(self.wire, breaks)()
+                how = None if breaks == "client leaves" else "finish"
+                self.assertEqual(client.down.ended, how)
+                self.ended(client, client.down.ended, "completed", TOKEN + STOP + DONE)
+
+    def test_shut_down(self) -> None:
+        """So is one that the router ends."""
+        client = self.streaming(GuardLevel.ON, STOP + DONE)
+        self.proxy.shut_down()
+        self.ended(client, "finish", "completed", TOKEN + STOP + DONE)
 
 
 class FlowTests(StreamTestCase):
@@ -159,7 +173,7 @@ class FlowTests(StreamTestCase):
         client = self.streaming()
         client.leaves()
         self.assertFalse(self.wire.alive)
-        self.ended(client, None, "client_gone", TOKEN)  # type: ignore[arg-type]
+        self.ended(client, None, "client_gone", TOKEN)
 
 
 class BreakTests(StreamTestCase):
@@ -173,10 +187,10 @@ class BreakTests(StreamTestCase):
             self.ended(client, "cut", "upstream_broken", TOKEN + INTERRUPTED)
 
     def test_inside_an_event(self) -> None:
-        """After a break inside an event a blank line comes first."""
+        """A break inside an event is a cut, and nothing is said in the middle of it."""
         client = self.streaming(GuardLevel.ON, TOKEN[:9])
         self.wire.resets()
-        self.ended(client, "cut", "upstream_broken", TOKEN + TOKEN[:9] + b"\n\n" + INTERRUPTED)
+        self.ended(client, "cut", "upstream_broken", TOKEN + TOKEN[:9])
 
     def test_bad_chunk(self) -> None:
         """Broken framing is a break."""
