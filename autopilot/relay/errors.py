@@ -32,5 +32,5 @@ _BY_REASON = {
 
 
 def given_up(reason: FailureReason, began: bool) -> RouterError:
-    """Return the error for the last attempt's failure; ``began``: its response's head arrived."""
-    return _BY_REASON.get(reason, _INCOMPLETE if began else _NO_CONNECTION)
+    """Return the error for the last attempt's failure; ``began``: part of its body arrived."""
+    return _INCOMPLETE if began else _BY_REASON.get(reason, _NO_CONNECTION)

@@ -534,7 +534,7 @@ class Exchange(ExchangeMachine):
         attempt = self._current
         self._note_failure(attempt, reason, now)
         if attempt.last:
-            error = given_up(reason, began=attempt.response is not None)
+            error = given_up(reason, began=bool(attempt.held))
             return self._refuse(replace(error, tried=self._tried()), now)
         return self._try_next(now)
 

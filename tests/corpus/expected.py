@@ -100,6 +100,8 @@ class Verdict:
     status: int
     code: str | None = None
     error_event: bool = False
+    alone: bool = False
+    """Whether that is so only with nobody left: no answer, while there is another candidate."""
 
     @classmethod
     def of(cls, text: str) -> Verdict:
@@ -107,6 +109,8 @@ class Verdict:
         match text.split(" ", 2):
             case ["answered" | "cut" as fate, status]:
                 return cls(Fate(fate), _status(status))
+            case ["answered" | "cut" as fate, status, "alone"]:
+                return cls(Fate(fate), _status(status), alone=True)
             case ["cut", status, "with error event"]:
                 return cls(Fate.CUT, _status(status), error_event=True)
             case ["failed", status, code]:
