@@ -184,7 +184,8 @@ class ResponseParser:
         """See `HttpResponseParser`; also called after an interim response."""
         if self.head is not None and not self.complete:
             self.complete, self.flowing = True, False
-            self.reusable = self._parser.should_keep_alive()
+            # A body that a faulty server sends behind one of these would be the next response.
+            self.reusable = self._parser.should_keep_alive() and self.head.status not in BODILESS
 
     def _read_head(self, status: int) -> ResponseHead:
         """Return the head if its framing is unambiguous (RFC 9112 §6.3)."""

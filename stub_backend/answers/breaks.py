@@ -148,6 +148,15 @@ def empty_stream(call: Call) -> Steps:
         yield body_head(200, JSON, 0, success_headers(call))
 
 
+def nothing_said(call: Call) -> Steps:
+    """The opening events and the terminator, with nothing between; a plain call gets no body."""
+    if call.stream:
+        events = call.dialect.stream(call.generation())
+        yield from streamed(call, chain(events.opening, events.done))
+    else:
+        yield body_head(200, JSON, 0, success_headers(call))
+
+
 def no_done(call: Call) -> Steps:
     """The whole stream except the terminator."""
     generation = call.generation()
@@ -210,6 +219,7 @@ BREAKS: tuple[Scenario, ...] = (
     Scenario("role-only-then-drop", "the opening events, then FIN, body incomplete",
              role_only_then_drop, ending=Ending.CUT),
     Scenario("empty-stream", "a valid head and a clean end, with an empty body", empty_stream),
+    Scenario("nothing-said", "the opening events, then the terminator", nothing_said),
     Scenario("no-done", "a complete stream without its terminator", no_done),
     Scenario("broken-json-event", "one event with truncated JSON, the others valid",
              broken_json_event),

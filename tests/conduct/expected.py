@@ -89,6 +89,7 @@ NEXT: Mapping[str, str] = {
     "role-only-then-end": "no_terminator",
     "role-only-then-drop": "cut",
     "empty-stream": "no_terminator",
+    "nothing-said": "empty",
     # Nothing in an envelope is an answer that a client could read.
     "trace-envelope": "no_terminator",
 }

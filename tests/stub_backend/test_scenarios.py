@@ -173,6 +173,8 @@ class BodyTests(SynchronousTestCase):
         self.assertIn(b'"choices":[{"i\n\n', self.body("stub/broken-json-event"))
         self.assertEqual(self.body("stub/empty-stream"), b"")
         self.assertEqual(self.body("stub/role-only-then-end").count(b"data: "), 1)
+        said = self.body("stub/nothing-said")
+        self.assertEqual((said.count(b"data: "), said.endswith(b"[DONE]\n\n")), (2, True))
 
     def test_line_ends_and_comments(self) -> None:
         """CRLF line ends, and comments before the first event."""

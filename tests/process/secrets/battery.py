@@ -118,6 +118,7 @@ class Battery:
             if not self._brief:
                 complete = b"X-Autopilot-Commit: complete"
                 yield f"complete {name}", chat(f"{model},stub/ok", _CLOSE, complete)
+                yield f"complete {name} alone", chat(model, _CLOSE, complete)
 
     def _unreachable(self) -> Iterator[tuple[str, bytes]]:
         """Call the two servers to which no connection can be opened."""

@@ -251,7 +251,7 @@ class CompleteTests(SynchronousTestCase):
         self.assertIs(made.feed(b" "), CommitDecision.COMMIT)
 
     def test_nothing(self) -> None:
-        """An empty body is no answer, whatever its type, while a candidate is left."""
+        """An empty body does not answer, whatever its type, while a candidate is left."""
         self.assertIs(_dial(kind=BodyKind.OPAQUE).end(), CommitDecision.EMPTY)
         self.assertIs(_dial(kind=BodyKind.OPAQUE, last=True).end(), CommitDecision.COMMIT)
         empty = _dial(Commit.COMPLETE, kind=BodyKind.OPAQUE, last=True)

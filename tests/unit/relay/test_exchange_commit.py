@@ -195,7 +195,7 @@ class CommitTests(RouterTestCase):
         self.assertEqual((client.down.body, client.down.field(b"content-length")), (b'{"a"', b"7"))
 
     def test_no_content(self) -> None:
-        """A 204 is relayed as it is, with nobody left to ask."""
+        """A 204 is relayed as it is, with no candidate left."""
         client = self.ask("a")
         self.wire.says(b"HTTP/1.1 204 Gone Well\r\nX-A: 1\r\n\r\n")
         self.assertEqual((client.down.status, client.down.ended), (204, "finish"))
@@ -230,7 +230,7 @@ class CommitTests(RouterTestCase):
                     self.assertEqual((client.down.body, self.reasons), (body, (reason,)), says)
 
     def test_plain_with_nothing_left(self) -> None:
-        """With nobody left it is relayed as it came."""
+        """With no candidate left it is relayed as it came."""
         client = self.ask("a", stream=False)
         self.wire.says(whole(200, b'{"error":"no"}'))
         self.assertEqual((client.down.body, client.down.ended), (b'{"error":"no"}', "finish"))
