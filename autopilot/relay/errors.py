@@ -20,6 +20,18 @@ _NO_CONNECTION = RouterError(
     "No upstream could be reached, or it broke off before answering.",
 )
 _BY_REASON = {
+    **dict.fromkeys(
+        (
+            FailureReason.DNS_ERROR,
+            FailureReason.CONNECT_REFUSED,
+            FailureReason.CONNECT_ERROR,
+            FailureReason.CONNECT_TIMEOUT,
+            FailureReason.TLS_ERROR,
+            FailureReason.CONNECTION_LOST,
+            FailureReason.PROTOCOL_ERROR,
+        ),
+        _NO_CONNECTION,
+    ),
     FailureReason.HEADER_TIMEOUT: RouterError(
         504, "upstream_header_timeout", "The upstream sent no response head in time."
     ),
@@ -31,6 +43,6 @@ _BY_REASON = {
 }
 
 
-def given_up(reason: FailureReason, began: bool) -> RouterError:
-    """Return the error for the last attempt's failure; ``began``: part of its body arrived."""
-    return _INCOMPLETE if began else _BY_REASON.get(reason, _NO_CONNECTION)
+def given_up(reason: FailureReason) -> RouterError:
+    """Return the error for the reason for which the last attempt failed."""
+    return _BY_REASON.get(reason, _INCOMPLETE)

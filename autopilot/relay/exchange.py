@@ -534,8 +534,8 @@ class Exchange(ExchangeMachine):
         attempt = self._current
         self._note_failure(attempt, reason, now)
         if attempt.last:
-            error = given_up(reason, began=bool(attempt.held))
-            return self._refuse(replace(error, tried=self._tried()), now)
+            error = replace(given_up(reason), tried=self._tried())
+            return self._refuse(error, now)
         return self._try_next(now)
 
     def _tried(self) -> bytes | None:

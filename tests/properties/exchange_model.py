@@ -302,7 +302,7 @@ class Request:
     def _fail(self, reason: str, now: float) -> None:
         self.failovers.append(reason)
         if self.attempt.last:
-            self.refuse(*rules.given_up(reason, bool(self.attempt.body)), now)
+            self.refuse(*rules.given_up(reason), now)
         else:
             self._next(now)
 

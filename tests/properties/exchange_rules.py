@@ -226,10 +226,11 @@ def _fault(guard: str, events: Sequence[Event]) -> Event | None:
     return None
 
 
-def given_up(reason: str, began: bool) -> tuple[int, str]:
+def given_up(reason: str) -> tuple[int, str]:
     """Status and code for a client to whom no response can be relayed."""
-    interrupted = "upstream_stream_interrupted" if began else "upstream_connect_error"
+    if reason.startswith(("dns_", "connect", "tls_")) or reason == "protocol_error":
+        return 502, "upstream_connect_error"
     return {
         "header_timeout": (504, "upstream_header_timeout"),
         "first_body_byte_timeout": (504, "upstream_first_body_byte_timeout"),
-    }.get(reason, (502, interrupted))
+    }.get(reason, (502, "upstream_stream_interrupted"))

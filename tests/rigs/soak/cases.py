@@ -79,12 +79,14 @@ def case(
 ) -> Case:
     """Return a case in which the client received the last attempt's response, with its record.
 
-    A truncated stream gets its error event. `changes` apply to what the client observed.
+    A stream truncated after an event gets its error event, one truncated after `[DONE]` a clean
+    end. `changes` apply to what the client observed.
     """
     chosen = attempts[-1]
     body, whole = chosen.sent_body, chosen.whole
     if not whole and chosen.act.sse:
-        body += (b"" if not body or body.endswith(b"\n\n") else b"\n\n") + EVENT
+        whole = body.endswith(b"[DONE]\n\n")
+        body += EVENT if not whole and (not body or body.endswith(b"\n\n")) else b""
     fields = {
         "x-request-id": [asked.nonce],
         "x-soak-nonce": [asked.nonce],

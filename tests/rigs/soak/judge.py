@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.rigs.soak.acts import MODEL_FIELD, NONCE_FIELD, Ending
-from tests.rigs.soak.comparison import cut_stream, differs, ends_in_event
+from tests.rigs.soak.comparison import cut_stream, differs, ends_in_event, is_done
 from tests.rigs.soak.failovers import Times, closed_unheard, explain
 from tests.rigs.soak.observations import Attempt, Case, Observed, Record, error_code
 
@@ -19,11 +19,11 @@ _LAST_REASONS: Final = {
     "upstream_first_body_byte_timeout": {"first_body_byte_timeout"},
     "upstream_connect_error": {
         *("connect_refused", "connect_error", "connect_timeout"),
-        *("connection_lost", "protocol_error", "idle_timeout"),
+        *("connection_lost", "protocol_error"),
     },
     "upstream_stream_interrupted": {
         *("error_event", "gave_up", "no_terminator", "invalid_event", "empty", "cut"),
-        *("stalled", "idle_timeout", "protocol_error", "connection_lost"),
+        *("stalled", "idle_timeout"),
     },
 }
 _STATUSES: Final = {
@@ -161,7 +161,7 @@ def _relayed(case: Case, seen: Observed, times: Times) -> tuple[str, list[str]]:
     if _turns(case, chosen) and left:
         complaints.append(f"{chosen.act.kind} was relayed with candidates left")
     if seen.whole:
-        if not chosen.whole:
+        if not (chosen.whole or (chosen.act.sse and is_done(seen.body))):
             complaints.append(f"a clean end of a truncated response ({chosen.act.kind})")
         complaints.append(differs(seen.body, chosen.sent_body))
         return "whole", [each for each in complaints if each]
@@ -202,7 +202,7 @@ def _cut(case: Case, seen: Observed, chosen: Attempt, times: Times) -> tuple[str
     """Check a truncated response: only the upstream or a slow client may be the cause."""
     if case.request.slow_client and any(each.outcome == "client_stalled" for each in case.records):
         return "stalled", differs(seen.body, chosen.sent_body, lossy=True)
-    if chosen.whole:
+    if chosen.whole or (chosen.act.sse and chosen.sent_body.endswith(b"[DONE]\n\n")):
         return "cut", "a complete response was truncated"
     if not chosen.played and not _fell_silent(chosen, times):
         return "cut", "the router aborted a response that was still arriving"

@@ -72,11 +72,18 @@ class WrongAnswerTests(JudgeTestCase):
 
     def test_no_error_event(self) -> None:
         """A truncated stream without an error event; a superfluous error event."""
-        cut = attempt(broken(streamed(generation()), 40))
+        cut = attempt(broken(streamed(generation()), 26))
         self.assert_wrong(case(request(), cut, body=cut.sent_body), "no error event")
-        self.assert_wrong(case(request(), cut, body=cut.sent_body + EVENT), "inside another event")
+        inside = attempt(broken(streamed(generation()), 40))
+        body = inside.sent_body + EVENT
+        self.assert_wrong(case(request(), inside, body=body), "inside another event")
+        body = inside.sent_body + b"\n\n" + EVENT
+        self.assert_wrong(case(request(), inside, body=body), "different from byte")
         done = attempt(broken(streamed(generation()), 1))
-        self.assert_wrong(case(request(), done, body=done.sent_body + EVENT), "after [DONE]")
+        self.assert_wrong(case(request(), done, whole=False), "complete response was truncated")
+        body = done.sent_body + EVENT
+        self.assert_wrong(case(request(), done, body=body), "different from byte")
+        self.assertIn("after [DONE]", cut_stream(body, done.sent_body, lossy=False))
         good = attempt(streamed(generation()))
         self.assert_wrong(
             case(request(), good, body=good.sent_body + EVENT, whole=False),
