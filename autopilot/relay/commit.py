@@ -144,8 +144,8 @@ class WholeStream:
 
     @property
     def whole(self) -> bool:
-        """See `CommitPolicy`."""
-        return len(self._finished) >= self._choices
+        """See `CommitPolicy`; half an event behind the answer would have to be relayed as well."""
+        return len(self._finished) >= self._choices and self._events.at_boundary
 
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""

@@ -243,6 +243,7 @@ class Request:
         """No more will come of an attempt; what is held may be whole without."""
         attempt, terms = self.attempt, self.terms
         whole = rules.all_finished(attempt.events, terms.most_held)
+        whole = whole and rules.at_boundary(attempt.body)
         if self.phase is Phase.HOLDING and terms.commit == "complete" and whole:
             attempt.ended, attempt.broken = True, False
             self._commit(now)

@@ -169,6 +169,11 @@ def all_finished(events: Sequence[Event], most: int) -> bool:
     return any(event.piece.means is Means.FINISH for event in events if event.end <= most)
 
 
+def at_boundary(body: bytes) -> bool:
+    """Whether no event has begun of which the rest is missing."""
+    return not body or body.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+
+
 def answered(reply: Reply, size: int, events: Sequence[Event], most: int) -> bool:
     """Whether part of the answer has arrived, even if it is still held."""
     if not reply.streams:

@@ -200,6 +200,15 @@ class CompleteTests(SynchronousTestCase):
             ended = CommitDecision.COMMIT if whole else CommitDecision.UNTERMINATED
             self.assertIs(made.end(), ended)
 
+    def test_half_an_event(self) -> None:
+        """A break is no end of an answer if half an event would have to be relayed behind it."""
+        for half in (b"data: {", b'{"error":"boom"}', b": ping\n"):
+            made = _dial(Commit.COMPLETE)
+            made.feed(CONTENT + FINISH)
+            self.assertTrue(made.whole)
+            made.feed(half)
+            self.assertFalse(made.whole, half)
+
     def test_invalid(self) -> None:
         """An event that is neither JSON nor a terminator may have held anything."""
         for data in (b"data: {\n\n", b"data: text\n\n", b"data:\n\n"):
