@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from autopilot.routing.candidate import Candidate
 from autopilot.routing.plan import pick
 
 _MAX_AGAIN = 2
 
 
-class CandidateQueue:
-    """Hands out the candidates of a plan, for at most ``max_attempts`` attempts in all."""
+class CandidateQueue(Struct, eq=False):
+    """Hands out the candidates of a plan, for at most as many attempts in all as are left."""
 
-    __slots__ = ("_again", "_attempts_left", "_left", "_narrowed", "_paused_on", "exhausted")
+    _left: Sequence[Candidate]
+    _attempts_left: int
+    _paused_on: frozenset[str] = frozenset()
+    _again: tuple[str, ...] = ()
+    _narrowed: bool = False
 
-    def __init__(self, candidates: Sequence[Candidate], max_attempts: int) -> None:
-        self._left = candidates
-        self._attempts_left = max_attempts
-        self._paused_on: frozenset[str] = frozenset()
-        self._again: tuple[str, ...] = ()
-        self._narrowed = False
-        self.exhausted = not candidates or max_attempts <= 0
+    @property
+    def exhausted(self) -> bool:
         """Whether no candidate is left to turn to (contract §6)."""
+        return not self._left or self._attempts_left <= 0
 
     def take(self, cooling: frozenset[str]) -> Candidate:
         """Return the next candidate, for one attempt; there must be one."""
@@ -33,7 +35,6 @@ class CandidateQueue:
         else:
             self._left = [each for each in left if each is not candidate]
         self._attempts_left -= 1
-        self.exhausted = not self._left or self._attempts_left <= 0
         return candidate
 
     def pause_on(self, model: str) -> bool:
@@ -42,7 +43,6 @@ class CandidateQueue:
             return False
         self._paused_on |= {model}
         self._attempts_left -= 1
-        self.exhausted = not self._left or self._attempts_left <= 0
         return True
 
     def try_again(self, model: str) -> bool:
@@ -65,4 +65,3 @@ class CandidateQueue:
         """Keep only the models in ``larger``: the others could not read the request either."""
         self._narrowed = True
         self._left = [each for each in self._left if each.model in larger]
-        self.exhausted = not self._left or self._attempts_left <= 0
