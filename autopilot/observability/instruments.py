@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -33,6 +33,36 @@ class Counter:
         for labels, value in self.values.items():
             family.add_metric([str(label) for label in labels], value)
         return family
+
+
+class Sums:
+    """A counter whose values are sums of another's, computed at each scrape.
+
+    Its ``labels`` are some of the other's, by their positions there. Only values whose last label
+    is in ``last`` are summed; all are, if it is None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        of: Counter,
+        labels: Mapping[str, int],
+        last: Container[object] | None = None,
+    ) -> None:
+        self._counter = Counter(name, text, *labels)
+        self._of = of
+        self._places = tuple(labels.values())
+        self._last = last
+
+    def family(self) -> CounterMetricFamily:
+        """Return the current sums."""
+        sums = self._counter.values
+        sums.update(dict.fromkeys(sums, 0))
+        for labels, value in self._of.values.items():
+            if self._last is None or labels[-1] in self._last:
+                sums[tuple(labels[place] for place in self._places)] += value
+        return self._counter.family()
 
 
 class Histogram:
@@ -60,7 +90,7 @@ class Histogram:
 class InstrumentCollector(Collector):
     """Exports instruments to a registry, in the order given."""
 
-    def __init__(self, *instruments: Counter | Histogram) -> None:
+    def __init__(self, *instruments: Counter | Sums | Histogram) -> None:
         self._instruments = instruments
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
-from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector
+from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector, Sums
 from autopilot.observability.records import (
     BROKEN,
     CLIENT_LEFT,
@@ -56,21 +56,41 @@ class Metrics:
     """The counters, histograms and gauges of one router, in a registry of its own."""
 
     def __init__(self, version: str) -> None:
-        self._requests = Counter(
-            "chutes_autopilot_requests_total",
-            "Requests answered, by status; 0 if the client disconnected before the response.",
-            "status",
-        )
-        self._responses = Counter(
-            "chutes_autopilot_responses_total",
-            "Requests answered, by endpoint, mode, status and code of the router's own error.",
-            "endpoint",
-            "mode",
-            "status",
-            "code",
-        )
-        self._outcomes = Counter(
-            "chutes_autopilot_outcomes_total", "Requests, by how they ended.", "outcome"
+        # One count for each request; the metrics that differ only in their labels are its sums.
+        self._ends = Counter("", "", "endpoint", "mode", "status", "code", "outcome")
+        self._sums = (
+            Sums(
+                "chutes_autopilot_requests_total",
+                "Requests answered, by status; 0 if the client disconnected before the response.",
+                self._ends,
+                {"status": 2},
+            ),
+            Sums(
+                "chutes_autopilot_responses_total",
+                "Requests answered, by endpoint, mode, status and code of the router's own error.",
+                self._ends,
+                {"endpoint": 0, "mode": 1, "status": 2, "code": 3},
+            ),
+            Sums(
+                "chutes_autopilot_outcomes_total",
+                "Requests, by how they ended.",
+                self._ends,
+                {"outcome": 4},
+            ),
+            Sums(
+                "chutes_autopilot_client_disconnects_total",
+                "Clients that disconnected before their response was complete.",
+                self._ends,
+                {},
+                last=CLIENT_LEFT,
+            ),
+            Sums(
+                "chutes_autopilot_stream_interruptions_total",
+                "Responses that broke after their first byte, by cause.",
+                self._ends,
+                {"cause": 4},
+                last=BROKEN,
+            ),
         )
         self._selection = Counter(
             "chutes_autopilot_selection_total",
@@ -95,15 +115,6 @@ class Metrics:
             "chutes_autopilot_attempts", "Upstream attempts per request.", _ATTEMPTS
         )
         self._relayed = Counter("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
-        self._disconnects = Counter(
-            "chutes_autopilot_client_disconnects_total",
-            "Clients that disconnected before their response was complete.",
-        )
-        self._interruptions = Counter(
-            "chutes_autopilot_stream_interruptions_total",
-            "Responses that broke after their first byte, by cause.",
-            "cause",
-        )
         self._unterminated = Counter(
             "chutes_autopilot_unterminated_streams_total",
             "Event streams that ended cleanly without their terminator.",
@@ -126,17 +137,13 @@ class Metrics:
         registry = CollectorRegistry()
         registry.register(
             InstrumentCollector(
-                self._requests,
-                self._responses,
-                self._outcomes,
+                *self._sums,
                 self._selection,
                 self._failovers,
                 self._first_byte,
                 self._duration,
                 self._attempts,
                 self._relayed,
-                self._disconnects,
-                self._interruptions,
                 self._unterminated,
                 self._refreshes,
                 self._rejected,
@@ -180,9 +187,7 @@ class Metrics:
     def request(self, record: RequestRecord, known_models: Container[str]) -> None:
         """Count one finished request."""
         status, outcome = record.status or 0, record.outcome
-        self._requests.values[status,] += 1
-        self._responses.values[record.endpoint, record.mode, status, record.code or "none"] += 1
-        self._outcomes.values[outcome,] += 1
+        self._ends.values[record.endpoint, record.mode, status, record.code or "none", outcome] += 1
         for failover in record.failovers:
             self._failovers.values[failover.reason,] += 1
         if status and record.model is not None and outcome not in OWN_ERRORS:
@@ -204,18 +209,13 @@ class Metrics:
             histogram.counts[bisect_left(histogram.bounds, record.attempts)] += 1
             histogram.sum += record.attempts
         self._relayed.values[()] += record.bytes
-        if outcome in BROKEN:
-            self._interruptions.values[outcome,] += 1
-        elif outcome in CLIENT_LEFT:
-            self._disconnects.values[()] += 1
-        elif not record.terminated:
+        if not record.terminated and outcome not in BROKEN and outcome not in CLIENT_LEFT:
             self._unterminated.values[()] += 1
 
     def rejected(self, endpoint: str, error: RouterError) -> None:
         """Count a request that was rejected without a record, most at an invalid head."""
-        self._requests.values[error.status,] += 1
-        self._responses.values[endpoint or "none", "none", error.status, error.code] += 1
-        self._outcomes.values[own_error(error.status),] += 1
+        status = error.status
+        self._ends.values[endpoint or "none", "none", status, error.code, own_error(status)] += 1
 
     def refresh(self, feed: str, outcome: str, rejected: int) -> None:
         """Count a refresh of a feed."""

@@ -11,13 +11,13 @@ from prometheus_client import Counter as LibraryCounter
 from prometheus_client import Histogram as LibraryHistogram
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector
+from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector, Sums
 
 BOUNDS = (0.05, 1, 2.5, 600)
 values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10))
 
 
-def by_us(*counted: Counter | Histogram) -> str:
+def by_us(*counted: Counter | Sums | Histogram) -> str:
     """Return the exposition of the router's instruments."""
     registry = CollectorRegistry()
     registry.register(InstrumentCollector(*counted))
@@ -50,6 +50,25 @@ class CountingTests(SynchronousTestCase):
                 theirs.labels(of, status).inc(number)
 
         self.assertEqual(by_us(ours), by_the_library(count))
+
+    @given(st.lists(st.tuples(st.text(max_size=1), st.integers(0, 9), st.integers(0, 9))))
+    def test_sums(self, counted: list[tuple[str, int, int]]) -> None:
+        """Sums over labels, over some values, and over all, at every scrape."""
+        of = Counter("ends_total", "Ends.", "of", "status")
+        by_status = Sums("statuses_total", "Ends.", of, {"as": 1})
+        small = Sums("small_total", "Small.", of, {}, last=range(3))
+        for name, status, number in [("", 0, 0), *counted]:
+            by_us(by_status, small)
+            of.values[name, status] += number
+
+        def count(registry: CollectorRegistry) -> None:
+            statuses = LibraryCounter("statuses_total", "Ends.", ["as"], registry=registry)
+            few = LibraryCounter("small_total", "Small.", registry=registry)
+            for _, status, number in [("", 0, 0), *counted]:
+                statuses.labels(status).inc(number)
+                few.inc(number if status < 3 else 0)
+
+        self.assertEqual(by_us(by_status, small), by_the_library(count))
 
     @given(st.lists(st.integers(0, 2**40)))
     def test_unlabelled(self, counted: list[int]) -> None:
