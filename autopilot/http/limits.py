@@ -12,7 +12,7 @@ class Limits:
     ``head_timeout`` runs from the connection, or from the first byte of a further head, to the end
     of the head; ``body_timeout`` from there to the end of the body, extended for each byte that has
     arrived by its time at ``body_rate`` bytes per second; ``idle_timeout`` between two requests.
-    ``flush_timeout`` is how long a closing connection waits for the client to read what
+    ``flush_timeout`` is how long a closing connection waits while the client reads nothing of what
     was written.
     """
 

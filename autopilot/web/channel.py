@@ -26,6 +26,7 @@ from autopilot.http.headers import by_name
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
 from autopilot.http.timers import Deadline
+from autopilot.http.unsent import unsent_bytes
 from autopilot.routing.router_error import RouterError
 from autopilot.web.channel_response import ChannelResponse, error_response
 from autopilot.web.endpoint import RELAYED
@@ -89,6 +90,7 @@ class Channel(HTTPChannel):
         self._next_turn: IDelayedCall | None = None
         self._reading_paused = False
         self._body_due = inf
+        self._unsent: int | None = None
         self._peer_host = ""
 
     # -- the connection
@@ -119,10 +121,14 @@ class Channel(HTTPChannel):
             self.site.closed(self)
 
     def loseConnection(self) -> None:
-        """Close after the written bytes have been sent, or abort after `flush_timeout`."""
+        """Close after the written bytes have been sent.
+
+        Abort if the client receives none of them in `flush_timeout`.
+        """
         if self._lost:
             return
         self._discarding = True
+        self._unsent = unsent_bytes(self.transport)
         self.deadline.expired = self._too_slow
         self.deadline.set(self.site.limits.flush_timeout)
         super().loseConnection()
@@ -343,7 +349,12 @@ class Channel(HTTPChannel):
 
     def _too_slow(self) -> None:
         if self._discarding:
-            self.forceAbortClient()
+            unsent, before = unsent_bytes(self.transport), self._unsent
+            if unsent is not None and before is not None and unsent < before:
+                self._unsent = unsent
+                self.deadline.set(self.site.limits.flush_timeout)
+            else:
+                self.forceAbortClient()
         elif self.idle or self._has_pipelined:
             self.loseConnection()  # in the second case the client does not read its responses
         else:
@@ -377,6 +388,7 @@ class Channel(HTTPChannel):
             self._reading_paused = False
             self._networkProducer.resumeProducing()
         transport.unregisterProducer()  # else a full transport never half-closes
+        self._unsent = unsent_bytes(transport)
         transport.loseWriteConnection()
         self.deadline.expired = self._too_slow
         self.deadline.set(patience)

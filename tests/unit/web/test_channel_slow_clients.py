@@ -23,7 +23,7 @@ ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
 _PART = b"data: " + b"x" * 65_000 + b"\n\n"
 
 
-class SlowClientTests(SiteTestCase):
+class SlowClientTestCase(SiteTestCase):
     """A client whose own buffer is small, and which the kernel's buffer hides from the router."""
 
     if sys.platform != "linux":
@@ -81,6 +81,10 @@ class SlowClientTests(SiteTestCase):
         """Let the longest pause pass, in which a client may read nothing."""
         self.clock.advance(TIMEOUTS.idle)
 
+
+class SlowClientTests(SlowClientTestCase):
+    """The router's own channel."""
+
     def test_slow(self) -> None:
         """A client that takes a little in each interval is kept, however long that lasts."""
         for _ in range(4):
@@ -97,6 +101,34 @@ class SlowClientTests(SiteTestCase):
         self.idle()
         self.assertTrue(self.aborted)
         self.assertEqual([each.outcome for each in self.records], ["client_stalled"])
+
+
+class ClosingTests(SlowClientTestCase):
+    """A connection that is to close behind what was written."""
+
+    def setUp(self) -> None:
+        """Break the stream, which leaves much that is written and unread."""
+        super().setUp()
+        self.wire.resets()
+        self.assertEqual([each.outcome for each in self.records], ["upstream_broken"])
+
+    def flush(self) -> None:
+        """Let the time pass in which a client may read nothing of the rest."""
+        self.clock.advance(self.limits.flush_timeout)
+
+    def test_slow(self) -> None:
+        """As long as the client reads it is not cut, and it gets every byte."""
+        for _ in range(4):
+            self.reads(64 * 1024)
+            self.flush()
+            self.assertFalse(self.aborted)
+        self.flush()
+        self.assertTrue(self.aborted)
+
+    def test_stalled(self) -> None:
+        """A client that reads nothing is cut after one interval."""
+        self.flush()
+        self.assertTrue(self.aborted)
 
 
 class EmbeddedTests(SlowClientTests):
