@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.conduct.faults import FAULTS, PRIMARY, Judged, try_fault
+from tests.conduct.faults import FALLBACK, FAULTS, PRIMARY, Judged, try_fault
 from tests.conduct.judge import Verdict
 
 # What has begun for the client cannot be exchanged, only cut so that the client notices.
@@ -26,9 +26,11 @@ class FaultTests(SynchronousTestCase):
             self.assertIs(judged.verdict, Verdict.PASS, f"{number}: {judged}")
 
     def test_broken_event(self) -> None:
-        """An event that is no JSON passes as it came."""
+        """An event that is no JSON passes as it came, unless the answer is to be complete."""
         answer = try_fault(FAULTS[9], "content").answer
         self.assertEqual((len(answer.words), answer.broken, answer.models), (59, 1, {PRIMARY}))
+        answer = try_fault(FAULTS[9], "complete").answer
+        self.assertEqual((len(answer.words), answer.broken, answer.models), (60, 0, {FALLBACK}))
 
     def judged(self, commit: str) -> dict[int, Judged]:
         """Try all, by their numbers."""
