@@ -21,6 +21,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from autopilot.http import immediate_write
+from autopilot.http.client_socket import has_hung_up
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import by_name
 from autopilot.http.request_id import REQUEST_ID, request_id
@@ -49,6 +50,9 @@ _PIECE = 8192
 
 # Looked up once: through its enum, a member costs as much as a call.
 _IDLE = Phase.IDLE
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks for the end of a connection that is not read."""
 
 _TOO_SLOW = RouterError(408, "request_timeout", "The request took too long to arrive.")
 
@@ -88,6 +92,7 @@ class Channel(HTTPChannel):
         self._discarding = False
         self._lost = False
         self._next_turn: IDelayedCall | None = None
+        self._watching: IDelayedCall | None = None
         self._reading_paused = False
         self._body_due = inf
         self._unsent: int | None = None
@@ -110,9 +115,10 @@ class Channel(HTTPChannel):
         """See `IProtocol`."""
         self._discarding = self._lost = True
         self.deadline.close()
-        turn, self._next_turn = self._next_turn, None
-        if turn is not None:
-            turn.cancel()
+        for call in (self._next_turn, self._watching):
+            if call is not None:
+                call.cancel()
+        self._next_turn = self._watching = None
         try:
             super().connectionLost(reason)
         finally:
@@ -200,9 +206,26 @@ class Channel(HTTPChannel):
         """Keep bytes that arrived too early, and stop reading at the limit."""
         self._dataBuffer.append(data)
         size = sum(map(len, self._dataBuffer))
-        if size > self._optimisticEagerReadSize:
+        if size > self._optimisticEagerReadSize and not self._reading_paused:
             self._reading_paused = True
             self._networkProducer.pauseProducing()
+            self._watch_client()
+
+    def _watch_client(self) -> None:
+        """Look now and then for the end of a connection that is not read, and then abort it.
+
+        Otherwise the upstream call of a client that has left would go on until its own end.
+        """
+        if not self._reading_paused or self._lost:
+            return
+        if has_hung_up(self.transport):
+            self.forceAbortClient()
+        elif self._watching is None:
+            self._watching = self.site.reactor.callLater(_LOOK_EVERY, self._look_again)
+
+    def _look_again(self) -> None:
+        self._watching = None
+        self._watch_client()
 
     # -- requests, one at a time
 

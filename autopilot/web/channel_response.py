@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.web.http import datetimeToString
 
 from autopilot.http import error_bodies
+from autopilot.http.client_socket import unsent_bytes
 from autopilot.http.headers import BODILESS
 from autopilot.http.request_id import REQUEST_ID
-from autopilot.http.unsent import unsent_bytes
 from autopilot.web.cors import shared
 
 if TYPE_CHECKING:

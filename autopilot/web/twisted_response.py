@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.web.http_headers import Headers
 
 from autopilot.http import error_bodies
+from autopilot.http.client_socket import unsent_bytes
 from autopilot.http.headers import BODILESS
 from autopilot.http.timers import Deadline
-from autopilot.http.unsent import unsent_bytes
 from autopilot.web.cors import shared
 
 if TYPE_CHECKING:

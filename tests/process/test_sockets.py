@@ -108,6 +108,15 @@ class SocketTests(SynchronousTestCase):
         self.assertTrue(stream.whole)
         self.assertEqual(page.body, b"ok\n")
 
+    def test_leaves_behind_a_pipeline(self) -> None:
+        """A client that leaves is noticed, although what it pipelined has not been read."""
+        until(lambda: self.ready())
+        with self.client() as client:
+            client.sendall(request(body=ask()))
+            self.assertIn(TOKEN, received(client, TOKEN))
+            client.sendall(request(b"/healthz", method=b"GET") * 2000)
+        until(lambda: "client_gone" in self.router.log)
+
     def test_last_response_arrives(self) -> None:
         """A client that sends more behind its last request still receives the whole response."""
         until(lambda: self.ready())

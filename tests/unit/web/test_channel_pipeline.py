@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from autopilot.web import channel as channel_module
 from tests.unit.relay.upstreams import whole
 from tests.unit.web.browsers import CHAT, Browser, SiteTestCase, ask, request
 from tests.unit.web.responses import responses
@@ -126,3 +127,42 @@ class PipelineTests(SiteTestCase):
         self.send(browser, PAGE + last + PAGE)
         self.assertEqual(len(browser.got), 2)
         self.assertTrue(browser.closed)
+
+
+class HangUpTests(SiteTestCase):
+    """A client that leaves while what it pipelined is not read."""
+
+    def test_noticed(self) -> None:
+        """Its upstream call ends within a second, and no call of the reactor is left."""
+        left = False
+        self.patch(channel_module, "has_hung_up", lambda transport: left)
+        browser = self.post(ask("a"))
+        browser.sends(PAGE * 1000)
+        self.assertEqual(browser.peer.producerState, "paused")
+        self.clock.advance(5.0)
+        self.assertFalse(browser.peer.aborted)
+        left = True
+        self.clock.advance(1.0)
+        self.assertTrue(browser.peer.aborted)
+        browser.leaves()
+        self.assertEqual([record.outcome for record in self.records], ["client_gone"])
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_not_while_reading(self) -> None:
+        """Once the channel reads again, the transport notices by itself."""
+        looks: list[object] = []
+
+        def look(transport: object) -> bool:
+            looks.append(transport)
+            return False
+
+        self.patch(channel_module, "has_hung_up", look)
+        browser = self.post(ask("a", stream=False))
+        browser.sends(PAGE * 1000)
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual(len(browser.got), 1001)
+        self.clock.advance(2.0)
+        looks.clear()
+        self.clock.advance(5.0)
+        self.assertEqual(looks, [])

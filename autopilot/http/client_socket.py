@@ -1,12 +1,14 @@
-"""The number of bytes written to a client that the client has not yet acknowledged.
+"""What the kernel knows of a client's socket, and a transport does not report.
 
 A transport reports room in its socket only when much of the kernel's buffer is free, a megabyte or
 more. Until then a client that reads slowly looks like one that reads nothing; the kernel's count of
-what it still holds tells them apart.
+what it still holds tells them apart. And a transport that does not read, because enough is waiting
+already, does not notice the end of the connection either.
 """
 
 from __future__ import annotations
 
+import select
 import struct
 import sys
 from typing import Any
@@ -15,6 +17,8 @@ if sys.platform == "linux":  # the only system on which the request exists for s
     from fcntl import ioctl
     from termios import TIOCOUTQ
 
+# The client has closed its sending side, or the connection is lost (poll(2)).
+_LOST = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
 _MOST_LAYERS = 4
 """Channels, TLS and proxy protocols: layers that may lie above a socket."""
 
@@ -37,3 +41,16 @@ def unsent_bytes(transport: Any) -> int | None:
     except (AttributeError, OSError, TypeError, ValueError):  # closed, or a transport of a test
         return None
     return count + held
+
+
+def has_hung_up(transport: Any) -> bool:
+    """Return whether the client has closed the connection, or its side of it, behind unread bytes.
+
+    False also if that is unknown: the transport is closed, or not one of the operating system's.
+    """
+    try:
+        poll = select.poll()
+        poll.register(transport.fileno(), _LOST)
+        return bool(poll.poll(0))
+    except (AttributeError, OSError, TypeError, ValueError):
+        return False

@@ -1,8 +1,9 @@
-"""Tests of the count of the bytes that a client has not yet received, over real sockets."""
+"""Tests of what the kernel knows of a client, over real sockets."""
 
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +13,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.http.unsent import unsent_bytes
+from autopilot.http.client_socket import has_hung_up, unsent_bytes
 from tests.unit.http.test_immediate_write import Poll
 
 _MIB = 1 << 20
@@ -97,3 +98,20 @@ class UnsentTests(SynchronousTestCase):
             self.assertIsNone(unsent_bytes(self.transport))
         self.transport.socket.close()
         self.assertIsNone(unsent_bytes(self.transport))
+
+    def test_hung_up(self) -> None:
+        """The end of a connection is seen behind bytes that nobody has read."""
+        self.theirs.sendall(b"unread")
+        self.assertFalse(has_hung_up(self.transport))
+        self.theirs.shutdown(socket.SHUT_WR)
+        self.assertTrue(has_hung_up(self.transport))
+
+    def test_reset(self) -> None:
+        """So is a reset."""
+        self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.theirs.close()
+        self.assertTrue(has_hung_up(self.transport))
+
+    def test_no_socket(self) -> None:
+        """Of a transport in memory nothing is known."""
+        self.assertFalse(has_hung_up(StringTransport()))
