@@ -21,13 +21,12 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from autopilot.http import immediate_write
-from autopilot.http.client_socket import has_hung_up
+from autopilot.http.client_socket import has_hung_up, unsent_bytes
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import by_name
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
 from autopilot.http.timers import Deadline
-from autopilot.http.unsent import unsent_bytes
 from autopilot.routing.router_error import RouterError
 from autopilot.web.channel_response import ChannelResponse, error_response
 from autopilot.web.endpoint import RELAYED
@@ -212,7 +211,7 @@ class Channel(HTTPChannel):
             self._watch_client()
 
     def _watch_client(self) -> None:
-        """Look now and then for the end of a connection that is not read, and then abort it.
+        """Look periodically for the end of a connection that is not read, and then abort it.
 
         Otherwise the upstream call of a client that has left would go on until its own end.
         """

@@ -100,7 +100,7 @@ class UnsentTests(SynchronousTestCase):
         self.assertIsNone(unsent_bytes(self.transport))
 
     def test_hung_up(self) -> None:
-        """The end of a connection is seen behind bytes that nobody has read."""
+        """The end of a connection is seen behind bytes that have not been read."""
         self.theirs.sendall(b"unread")
         self.assertFalse(has_hung_up(self.transport))
         self.theirs.shutdown(socket.SHUT_WR)
