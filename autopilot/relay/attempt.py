@@ -50,9 +50,9 @@ class Attempt:
     answer, and between bytes while it is held, if another candidate remains. ``replayed``: the
     request has been repeated on a new connection. ``kind`` is the kind of a 2xx's body. ``ended``
     and ``error`` record how the response ended while its bytes were still ``held``. ``failed``: it
-    led to another candidate, or would have if one had remained.
-    ``first_content``: seconds until the first part of a streamed answer, once it has arrived. Times
-    are clock times in seconds.
+    led to another candidate, or would have if one had remained. ``settled``: it is an error that is
+    relayed as soon as its body has been read. ``first_content``: seconds until the first part of a
+    streamed answer, once it has arrived. Times are clock times in seconds.
     """
 
     __slots__ = (
@@ -73,6 +73,7 @@ class Attempt:
         "last",
         "replayed",
         "response",
+        "settled",
         "started",
     )
 
@@ -97,7 +98,7 @@ class Attempt:
         self.commit_policy: CommitPolicy | None = None
         self.held: list[bytes] = []
         self.held_bytes = 0
-        self.ended = self.failed = False
+        self.ended = self.failed = self.settled = False
         self.error: UpstreamError | None = None
         self.first_content: float | None = None
 

@@ -34,12 +34,16 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """The rules for admission, attempts and relaying. Sizes are in bytes."""
+    """The rules for admission, attempts and relaying. Sizes are in bytes.
+
+    ``shape_errors``: the platform's JSON errors get the ``error`` member that SDKs read.
+    """
 
     parsing: ParseConfig
     timeouts: Timeouts
     policy: Policy
     guard: GuardLevel
+    shape_errors: bool
     max_attempts: int
     commit_max_bytes: int
     max_active: int

@@ -21,20 +21,17 @@ if TYPE_CHECKING:
 MAX_SHAPED_BYTES = 65536
 _FIRST_ERROR_STATUS = 400
 _BLANKS = b" \t\r\n"
-_NOT_CODED = ("", "identity")
 
 
-def may_lack_error(head: ResponseHead, begun: bytes) -> bool:
+def may_lack_error(head: ResponseHead, begun: bytes, size: int) -> bool:
     """Return whether the whole body of an error might get an ``error`` member.
 
-    ``begun`` is the part of the body that has arrived. If the result is false, the rest is
-    not worth waiting for.
+    ``begun`` is its first piece, ``size`` the number of bytes that have arrived. If the result is
+    false, the rest is not worth waiting for.
     """
-    if head.status < _FIRST_ERROR_STATUS or not is_json(head.content_type):
+    if head.status < _FIRST_ERROR_STATUS or head.coded or not is_json(head.content_type):
         return False
-    if max(head.length or 0, len(begun)) > MAX_SHAPED_BYTES:
-        return False
-    if (head.field(b"content-encoding") or "").strip().lower() not in _NOT_CODED:
+    if max(head.length or 0, size) > MAX_SHAPED_BYTES:
         return False
     start = begun.lstrip(_BLANKS)[:1]
     return not start or start == b"{"

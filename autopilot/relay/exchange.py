@@ -28,10 +28,11 @@ from autopilot.observability.records import (
 from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, EVENT_STREAM, BodyKind, body_kind
 from autopilot.relay.commit import CommitDecision, commit_policy, judge_plain
+from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import Input, State
-from autopilot.relay.response_head import committed_head, reply, tried_models
+from autopilot.relay.response_head import committed_head, reply, resized, tried_models
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
@@ -313,10 +314,10 @@ class Exchange(ExchangeMachine):
 
     def _expire(self, now: float) -> State:
         """Handle the expiry of the total deadline, of an error's body, or of the attempt."""
+        if self._expiring is Expiry.ERROR_BODY or self._current.settled:
+            return self._decide(self._current, now)
         if self._expiring is Expiry.TOTAL:
             return self._refuse(OUT_OF_TIME, now)
-        if self._expiring is Expiry.ERROR_BODY:
-            return self._decide(self._current, now)
         return self._break_off(self._current, FailureReason(self._expiring.value), now)
 
     def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
@@ -332,9 +333,9 @@ class Exchange(ExchangeMachine):
         """Collect body bytes, up to the number that suffices to decide."""
         attempt = self._current
         attempt.hold(data)
-        return (
-            self._decide(attempt, now) if attempt.held_bytes >= MAX_DECIDING_BYTES else self.state
-        )
+        if attempt.settled or attempt.held_bytes >= MAX_DECIDING_BYTES:
+            return self._decide(attempt, now)
+        return State.READING
 
     def _read_end(self, now: float, body: bytes) -> State:
         attempt = self._current
@@ -351,6 +352,8 @@ class Exchange(ExchangeMachine):
 
     def _decide(self, attempt: Attempt, now: float) -> State:
         """Apply the retry policy to the body of an error response, complete or not."""
+        if attempt.settled:
+            return self._relay_error(attempt, now)
         assert attempt.response is not None
         larger = self._larger_than(attempt.candidate.model)
         decision = retry_policy.on_body(
@@ -380,7 +383,7 @@ class Exchange(ExchangeMachine):
         if decision.action is RetryAction.REPEAT and self._candidates.try_again(model):
             return self._repeat(attempt, now)
         if decision.action is not RetryAction.NEXT:
-            return self._commit(attempt, now)
+            return self._relay_error(attempt, now)
         assert decision.reason is not None
         if decision.again is not None and self._candidates.try_again(model):
             # Not a failure yet: it is one together with the next try, if that fails as well.
@@ -390,7 +393,24 @@ class Exchange(ExchangeMachine):
         self._note_failure(attempt, decision.reason, now)
         if decision.pause is not None and self._candidates.pause_on(model):
             return self._pause(attempt, decision.pause, Expiry.PAUSE, now)
-        return self._commit(attempt, now) if attempt.last else self._try_next(now)
+        return self._relay_error(attempt, now) if attempt.last else self._try_next(now)
+
+    def _relay_error(self, attempt: Attempt, now: float) -> State:
+        """Relay an error response, once it is whole if it may lack an ``error`` (contract §7)."""
+        head = attempt.response
+        assert head is not None
+        begun = attempt.held[0] if attempt.held else b""
+        if not (self._config.shape_errors and may_lack_error(head, begun, attempt.held_bytes)):
+            return self._commit(attempt, now)
+        if attempt.ended:
+            body = with_error(attempt.release_held(), head.status, self._request.dialect)
+            return self._commit_whole(attempt, resized(head, len(body)), body, now)
+        due = min(attempt.head_at + self._config.timeouts.error_body, self._total_due)
+        if attempt.error is not None or now >= due:
+            return self._commit(attempt, now)
+        attempt.settled = True
+        self._arm(attempt)
+        return State.READING
 
     def _repeat(self, attempt: Attempt, now: float) -> State:
         """Send the request once more on a new connection: the old one had been idle for too long.

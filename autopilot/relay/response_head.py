@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from autopilot.http import headers
 from autopilot.http.error_bodies import SHOULD_RETRY, TRIED, tried_fields
 from autopilot.http.request_id import REQUEST_ID
@@ -29,6 +31,17 @@ def reply(head: ResponseHead, *, reused: bool = False) -> Reply:
     is_error = head.status >= _FIRST_ERROR_STATUS
     retry_after = head.field(b"retry-after") if is_error else None
     return Reply(head.status, head.content_type, retry_after, reused)
+
+
+def resized(head: ResponseHead, length: int) -> ResponseHead:
+    """Return the head of a whole response whose body has got another length."""
+    if head.length is None:
+        return head
+    value = b"%d" % length
+    fields = [
+        (name, value if name.lower() == b"content-length" else old) for name, old in head.fields
+    ]
+    return structs.replace(head, fields=fields, length=length)
 
 
 def tried_models(failovers: Sequence[Failover]) -> bytes:

@@ -226,6 +226,13 @@ class Settings:
         " unchanged; strict also ends a stream into which a second response was spliced.",
         live=True,
     )
+    error_shape: Literal["openai", "upstream"] = _setting(
+        "openai",
+        Choice("openai", "upstream"),
+        "Form of the platform's JSON errors, which say in detail only what is wrong. openai adds"
+        " the error member that SDKs read (Anthropic's on /v1/messages); upstream adds nothing.",
+        live=True,
+    )
     max_attempts: int = _count(
         8, 1, 100, "Largest number of upstream attempts per request.", live=True
     )

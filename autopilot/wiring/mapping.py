@@ -137,6 +137,7 @@ def relay(settings: Settings) -> RelayConfig:
         ),
         policy=Policy(settings.failover_policy),
         guard=GuardLevel(settings.sse_guard),
+        shape_errors=settings.error_shape == "openai",
         max_attempts=settings.max_attempts,
         commit_max_bytes=settings.commit_max_bytes,
         max_active=settings.max_concurrent_requests,

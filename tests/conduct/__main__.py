@@ -55,7 +55,7 @@ def _print_faults() -> None:
 def _what(row: Row, played: Played) -> str:
     seen = played.seen
     if seen.status != 200:
-        same = "as" if seen.body == played.said.body else "not as"
+        same = "as" if seen.given == played.said.body else "not as"
         return f"{seen.status}, {same} the model sent it"
     who = {row.first: "first", row.second: "second"}
     by = " and ".join(who.get(model, model) for model in sorted(seen.models))

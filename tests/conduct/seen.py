@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 WHOLE = "whole"
 NO_MARK = "whole, no [DONE]"
 CUT = "cut, error event"
+_ADDED = b',"error":{"type":'
 _MARK = b"data: [DONE]\n\n"
 _WORD = re.compile(rb'"content":"[^"]')
 
@@ -39,6 +40,12 @@ class Seen:
     headers: dict[str, str]
     body: bytes = field(repr=False)
     first_word: float | None = None
+
+    @property
+    def given(self) -> bytes:
+        """The body without the `error` that the router adds to an error with `detail`."""
+        before, found, _ = self.body.partition(_ADDED)
+        return before + b"}" if found and before.startswith(b'{"detail":') else self.body
 
 
 class Client(Protocol):

@@ -58,7 +58,9 @@ class ConductTests(SynchronousTestCase):
     def assert_passed(self, seen: Seen, said: Seen, name: str) -> None:
         """Status, body and fields are as the stub gave them."""
         if name != _ECHO:
-            self.assertEqual((seen.status, seen.body), (said.status, said.body), name)
+            self.assertEqual((seen.status, seen.given), (said.status, said.body), name)
+            is_platform_error = said.status >= 400 and said.body.startswith(b'{"detail":')
+            self.assertEqual(seen.body != seen.given, is_platform_error, name)
         self.assertEqual(seen.end, said.end, name)
         passed = {n: v for n, v in said.headers.items() if n not in _OWN | _NOT_PASSED}
         self.assertEqual(passed, {n: seen.headers.get(n) for n in passed}, name)

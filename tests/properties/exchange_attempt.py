@@ -15,7 +15,7 @@ class Phase(Enum):
     """How far a request has come."""
 
     WAITING = "a model was asked"
-    READING = "it answered with an error whose body decides"
+    READING = "it answered with an error whose body is read"
     HOLDING = "it answered with a 2xx that is held back"
     PAUSING = "it asked for a moment"
     RELAYING = "its response is committed"
@@ -48,6 +48,7 @@ class Terms:
     commit: str
     policy: str
     guard: str
+    shapes: bool
     body_size: int
     max_attempts: int
     most_held: int
@@ -78,7 +79,11 @@ class Due(NamedTuple):
 
 @dataclass
 class Attempt:
-    """``last``: nobody is left to turn to. ``dialled``: since when a connection is being opened."""
+    """One model's turn.
+
+    ``last``: nobody is left to turn to. ``dialled``: since when a connection is being opened.
+    ``settled``: its error is the client's, and only the rest of its body is waited for.
+    """
 
     model: str
     last: bool
@@ -94,6 +99,7 @@ class Attempt:
     events: list[Event] = field(default_factory=list)
     ended: bool = False
     broken: bool = False
+    settled: bool = False
 
     @property
     def ends_with_connection(self) -> bool:

@@ -40,6 +40,7 @@ SETUPS = st.builds(
     Setup,
     policy=st.sampled_from((*Policy, Policy.OPEN)),
     guard=st.sampled_from(GuardLevel),
+    shape_errors=st.sampled_from((True, True, False)),
     max_attempts=st.sampled_from((8, 2)),
     most_held=st.sampled_from((1 << 20, 400)),
     times=st.sampled_from((PATIENT, HASTY)),

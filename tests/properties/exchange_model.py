@@ -150,6 +150,8 @@ class Request:
     def expire(self, now: float) -> None:
         """The nearest deadline has passed."""
         match self.due.reason:
+            case "total_deadline" if self.phase is Phase.READING and self.attempt.settled:
+                self._answer(now)
             case "total_deadline":
                 self.refuse(504, "upstream_header_timeout", now)
             case "error_body":
@@ -212,7 +214,7 @@ class Request:
         attempt.body += read.body
         attempt.events += read.events
         attempt.body_at = self.quiet_since = now
-        self._look(now, enough=len(attempt.body) >= rules.MOST_DECIDING)
+        self._look(now, enough=attempt.settled or len(attempt.body) >= rules.MOST_DECIDING)
 
     def _end(self, now: float) -> None:
         self.attempt.ended = True
@@ -254,6 +256,9 @@ class Request:
         attempt, terms = self.attempt, self.terms
         reply = attempt.reply
         assert reply is not None
+        if attempt.settled:
+            self._answer(now)
+            return
         said = reply.says if attempt.body == reply.document else ""
         larger = terms.larger[attempt.model]
         can_narrow = not (self.narrowed or attempt.last or larger.isdisjoint(self.left))
@@ -283,7 +288,7 @@ class Request:
     def _follow(self, verdict: rules.Verdict, now: float) -> None:
         model = self.attempt.model
         if verdict.word == "answer":
-            self._commit(now)
+            self._answer(now)
             return
         if verdict.again is not None and self._again():
             self.resume_at, self.phase = now + verdict.again, Phase.PAUSING
@@ -296,9 +301,25 @@ class Request:
             self.resume_at = now + verdict.pause
             self.phase = Phase.PAUSING
         elif self.attempt.last:
-            self._commit(now)
+            self._answer(now)
         else:
             self._next(now)
+
+    def _answer(self, now: float) -> None:
+        """An error is the client's; what may lack ``error`` is read to its end first."""
+        attempt, terms = self.attempt, self.terms
+        reply = attempt.reply
+        assert reply is not None
+        if not (terms.shapes and rules.may_be_shaped(reply, len(attempt.body))):
+            self._commit(now)
+        elif attempt.ended:
+            if attempt.body == reply.document:
+                attempt.body = reply.shaped
+            self._commit(now)
+        elif attempt.broken or now >= min(attempt.head_at + terms.times.error_body, self._total_at):
+            self._commit(now)
+        else:
+            attempt.settled, self.phase = True, Phase.READING
 
     def _fail(self, reason: str, now: float) -> None:
         self.failovers.append(reason)

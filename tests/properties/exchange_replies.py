@@ -5,6 +5,7 @@ Nothing here is parsed: the machine knows the meaning of bytes because it chose 
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from typing import NamedTuple
 
@@ -104,6 +105,18 @@ class Reply(NamedTuple):
     def streams(self) -> bool:
         """Whether its body is a stream of events."""
         return self.kind == SSE
+
+    @property
+    def shaped(self) -> bytes:
+        """The document as a client can read it: the words of ``detail`` in an ``error`` as well."""
+        if not self.document.startswith(b'{"detail":') or len(self.document) > 65536:
+            return self.document
+        kind = {401: "authentication_error", 429: "rate_limit_error"}.get(
+            self.status, "server_error" if self.status >= 500 else "invalid_request_error"
+        )
+        words = json.loads(self.document)["detail"]
+        member = b',"error":{"type":"%b","message":"%b","param":null,"code":null}}'
+        return self.document[:-1] + member % (kind.encode(), words.encode())
 
     @property
     def wire(self) -> bytes:

@@ -51,6 +51,7 @@ class Setup:
 
     policy: Policy
     guard: GuardLevel
+    shape_errors: bool
     max_attempts: int
     most_held: int
     times: Times
@@ -69,6 +70,7 @@ class Setup:
             commit,
             self.policy.value,
             self.guard.value,
+            self.shape_errors,
             size,
             self.max_attempts,
             self.most_held,
@@ -95,6 +97,7 @@ class Setup:
             ),
             policy=self.policy,
             guard=self.guard,
+            shape_errors=self.shape_errors,
             max_attempts=self.max_attempts,
             commit_max_bytes=self.most_held,
             max_active=MOST_ACTIVE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.properties.exchange_replies import Event, Means, Reply
+from tests.properties.exchange_replies import Event, Framing, Means, Reply
 from tests.unit.relay.upstreams import JSON
 
 MOST_DECIDING = 65536
@@ -78,6 +78,12 @@ def _at_last(reply: Reply, policy: str) -> Verdict:
     after = reply.retry_after
     pause = after if after is not None and after <= LONGEST_PAUSE else None
     return Verdict("next", "status_429" if reply.status == 429 else "status_5xx", pause)
+
+
+def may_be_shaped(reply: Reply, size: int) -> bool:
+    """Whether an error of which so much has arrived may lack what SDKs read."""
+    declared = len(reply.document) if reply.framing is Framing.LENGTH else 0
+    return reply.status >= 400 and reply.kind == JSON and max(size, declared) <= MOST_DECIDING
 
 
 def commit_point(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autopilot.http.response_parser import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
 from autopilot.relay.commit import MAX_HELD_BYTES, MAX_HELD_EVENTS
+from autopilot.relay.error_shape import MAX_SHAPED_BYTES
 from autopilot.relay.exchange import MAX_DECIDING_BYTES
 from autopilot.routing.commit import Commit
 from tests.unit.relay.routers import RouterTestCase
@@ -42,7 +43,7 @@ class UpstreamLimitTests(RouterTestCase):
     def test_error_body(self) -> None:
         """64 KiB of an error body are read to classify it; the rest is relayed."""
         for size, decided in ((65535, False), (65536, True), (65537, True)):
-            self.build()
+            self.build(shape_errors=False)
             client = self.ask("a,b")
             body = b"{" + b" " * (size - 1)
             self.wire.says(head(500, JSON), chunk(body))
@@ -50,6 +51,19 @@ class UpstreamLimitTests(RouterTestCase):
             self.wire.says(chunk(b"}"), chunk(b""))
             self.assertEqual(client.down.body, body + b"}")
         self.assertEqual(MAX_DECIDING_BYTES, 65536)
+
+    def test_error_to_be_shaped(self) -> None:
+        """64 KiB of an error body are held for its `error` member; beyond that it is relayed."""
+        for size, relayed in ((65535, False), (65536, False), (65537, True)):
+            self.build()
+            client = self.ask("a,b")
+            body = b'{"detail":"no"' + b" " * (size - 14)
+            self.wire.says(head(401, JSON), chunk(body))
+            self.assertEqual(client.down.head is not None, relayed, size)
+            self.wire.says(chunk(b"}"), chunk(b""))
+            changed = client.down.body != body + b"}"
+            self.assertEqual(changed, size < MAX_SHAPED_BYTES, size)
+        self.assertEqual(MAX_SHAPED_BYTES, 65536)
 
     def test_held_events(self) -> None:
         """After 64 events without content, a stream is committed."""

@@ -27,7 +27,14 @@ def expect_relayed(
         stage.expect("content-type", reply.header("content-type"), kind)
     if calls:
         expected = stage.bench.replay.body(calls[-1])
-        stage.expect("sha256 of the response", _sha256(reply.body), _sha256(expected))
+        given = reply.body if status < 400 else _without_error(reply.body)
+        stage.expect("sha256 of the response", _sha256(given), _sha256(expected))
+
+
+def _without_error(body: bytes) -> bytes:
+    """Return an error of the platform without the `error` that the router adds for SDKs."""
+    before, found, _ = body.partition(b',"error":{"type":')
+    return before + b"}" if found and before.startswith(b'{"detail":') else body
 
 
 def expect_headers(stage: Stage, reply: Reply, *models: str, direct: bool = False) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.soak.acts import LAST_CHUNK, SSE, Act, Ending, Part, chunk, cut, head, raw
-from tests.rigs.soak.comparison import split_event
+from tests.rigs.soak.comparison import shaped_error, split_event
 from tests.rigs.soak.failovers import Times
 from tests.rigs.soak.generation import Generation
 from tests.rigs.soak.judge import judge
@@ -79,11 +79,13 @@ def case(
 ) -> Case:
     """Return a case in which the client received the last attempt's response, with its record.
 
-    A stream truncated after an event gets its error event, one truncated after `[DONE]` a clean
-    end. `changes` apply to what the client observed.
+    A complete error has the `error` for SDKs. A stream truncated after an event gets its error
+    event, one truncated after `[DONE]` a clean end. `changes` apply to what the client observed.
     """
     chosen = attempts[-1]
     body, whole = chosen.sent_body, chosen.whole
+    if whole:
+        body = shaped_error(body, chosen.act.status)
     if not whole and chosen.act.sse:
         whole = body.endswith(b"[DONE]\n\n")
         body += EVENT if not whole and (not body or body.endswith(b"\n\n")) else b""

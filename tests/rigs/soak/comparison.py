@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import takewhile
 from typing import Final
@@ -70,6 +71,26 @@ def differs(body: bytes, sent_body: bytes, *, lossy: bool = False) -> str:
         f"{len(body)} bytes instead of {len(sent_body)}, different from byte {at} on:"
         f" got {bytes(body[at : at + _SHOWN])!r}, expected {bytes(sent_body[at : at + _SHOWN])!r}"
     )
+
+
+def shaped_error(body: bytes, status: int | None) -> bytes:
+    """Return an error of the platform with the `error` that the router adds, else the body."""
+    if (
+        status is None
+        or status < 400
+        or not body.startswith(b'{"detail": ')
+        or not body.endswith(b"}")
+    ):
+        return body
+    usual = "server_error" if status >= 500 else "invalid_request_error"
+    error = {
+        "type": "rate_limit_error" if status == 429 else usual,
+        "message": json.loads(body)["detail"],
+        "param": None,
+        "code": None,
+    }
+    member = json.dumps(error, ensure_ascii=False, separators=(",", ":")).encode()
+    return b'%b,"error":%b}' % (body[:-1], member)
 
 
 def is_done(body: bytes) -> bool:

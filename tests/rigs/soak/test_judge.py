@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from tests.rigs.soak.acts import Ending
@@ -24,6 +25,7 @@ from tests.rigs.soak.cases import (
     silent,
     streamed,
 )
+from tests.rigs.soak.error_responses import REFUSALS
 from tests.rigs.soak.judge import judge
 from tests.rigs.soak.observations import Case, Observed, Record
 from tests.rigs.soak.requests import ExpectedError
@@ -52,6 +54,26 @@ class RightTests(JudgeTestCase):
                 sent_body = found.attempts[0].sent_body
                 is_done = sent_body.endswith(b"[DONE]\n\n")
                 self.assert_right(found, "whole" if is_done else outcome)
+
+    def test_error(self) -> None:
+        """An error has an `error` for SDKs, or is as it was sent; anything else is wrong."""
+        refusals = [each.make(generation(), True, Random(1)) for each in REFUSALS]
+        for act in refusals:
+            if not act.whole or act.turns or act.status == 404:
+                continue
+            found = case(request(), attempt(act))
+            self.assert_right(found, "whole")
+            assert found.seen is not None
+            sent = found.attempts[0].sent_body
+            changed = replace(found.records[0], size=len(sent))
+            self.assert_right(
+                Case(found.request, found.attempts, replace(found.seen, body=sent), [changed]),
+                "whole",
+            )
+            if found.seen.body != sent:
+                body = found.seen.body.replace(b"_error", b"_errer")
+                wrong = replace(found.seen, body=body)
+                self.assert_wrong(replace(found, seen=wrong), "different from byte")
 
     def test_reset(self) -> None:
         """The end of a response may be lost before a reset."""

@@ -119,6 +119,7 @@ class RouterTestCase(SynchronousTestCase):
         max_active: int = 100,
         commit_max_bytes: int = 1 << 20,
         threshold: int = 3,
+        shape_errors: bool = True,
         tables: StateTables | None = None,
         **timeouts: float,
     ) -> None:
@@ -137,6 +138,7 @@ class RouterTestCase(SynchronousTestCase):
             timeouts=replace(TIMEOUTS, **timeouts),
             policy=policy,
             guard=guard,
+            shape_errors=shape_errors,
             max_attempts=max_attempts,
             commit_max_bytes=commit_max_bytes,
             max_active=max_active,

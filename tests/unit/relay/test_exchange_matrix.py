@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.unit.relay.downstreams import INTERRUPTED
 from tests.unit.relay.routers import ALIAS, CONNECT_TIMEOUT, RouterTestCase
-from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
+from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, shaped, whole
 
 CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
 OTHER_429 = b'{"detail":"You have too many requests"}'
@@ -72,6 +72,7 @@ def _is_good(test: MatrixTests) -> None:
 
 
 CONNECT_ERROR = "upstream_connect_error"
+LIMITED = shaped(CAPACITY, "rate_limit_error")
 
 BEFORE = (
     Row("connect timeout", _hangs, "connect_timeout", 502, CONNECT_ERROR),
@@ -86,10 +87,28 @@ BEFORE = (
         "upstream_first_body_byte_timeout",
     ),
     Row("503", _answers(whole(503, b"no")), "status_503", 503, b"no"),
-    Row("429 capacity", _answers(whole(429, CAPACITY)), "capacity_429", 429, CAPACITY),
-    Row("429 other", _answers(whole(429, OTHER_429)), None, 429, OTHER_429),
-    Row("500 platform", _answers(whole(500, EXHAUSTED)), "exhausted_500", 500, EXHAUSTED),
-    Row("500 other", _answers(whole(500, OTHER_500)), "status_500", 500, OTHER_500),
+    Row("429 capacity", _answers(whole(429, CAPACITY)), "capacity_429", 429, LIMITED),
+    Row(
+        "429 other",
+        _answers(whole(429, OTHER_429)),
+        None,
+        429,
+        shaped(OTHER_429, "rate_limit_error"),
+    ),
+    Row(
+        "500 platform",
+        _answers(whole(500, EXHAUSTED)),
+        "exhausted_500",
+        500,
+        shaped(EXHAUSTED, "server_error"),
+    ),
+    Row(
+        "500 other",
+        _answers(whole(500, OTHER_500)),
+        "status_500",
+        500,
+        shaped(OTHER_500, "server_error"),
+    ),
     Row("200", _is_good, None, 200, GOOD),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autopilot.routing.retry_policy import Policy
 from tests.unit.relay.routers import ALIAS, RouterTestCase
-from tests.unit.relay.upstreams import JSON, chunk, head, whole
+from tests.unit.relay.upstreams import JSON, chunk, head, shaped, whole
 
 CAPACITY = b'{"detail":"Infrastructure is at maximum capacity, try again later"}'
 EXHAUSTED = b'{"detail":"exhausted all available targets to no avail"}'
@@ -82,15 +82,18 @@ class VerdictTests(RouterTestCase):
         self.assertIsNone(client.down.field(b"x-should-retry"))
 
     def test_last_response(self) -> None:
-        """When candidates run out the last response is relayed, whatever it was."""
+        """When candidates run out the last response is relayed, in a form that SDKs can read."""
         client = self.ask("a,b")
         self.wire.says(whole(503, b"first", b"text/plain", CLOSE))
         self.wire.says(whole(429, CAPACITY))
-        self.assertEqual((client.down.status, client.down.body), (429, CAPACITY))
+        self.assertEqual(
+            (client.down.status, client.down.body), (429, shaped(CAPACITY, "rate_limit_error"))
+        )
         self.assertEqual(client.down.field(b"x-chutes-autopilot-selected"), b"b")
 
     def test_large_error(self) -> None:
         """Deciding reads 64 KiB; then everything is relayed byte for byte, as it comes."""
+        self.build(shape_errors=False)
         client = self.ask("a,b")
         self.wire.says(head(500, JSON), chunk(b"{" + b" " * 65534))
         self.assertIsNone(client.down.head)

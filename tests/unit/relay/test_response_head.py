@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.http.headers import Field
 from autopilot.http.response_parser import ResponseHead
 from autopilot.observability.records import Failover
-from autopilot.relay.response_head import committed_head, reply, tried_models
+from autopilot.relay.response_head import committed_head, reply, resized, tried_models
 from autopilot.routing.failure_reason import FailureReason
 
 
@@ -24,6 +24,22 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(reply(_head(503, "text/html", again)).retry_after, "3")
         self.assertIsNone(reply(_head(503, "text/html")).retry_after)
         self.assertIsNone(reply(_head(200, "text/html", again)).retry_after)
+
+
+class ResizedTests(SynchronousTestCase):
+    """The head of a body that has grown."""
+
+    def test_length(self) -> None:
+        """Only the length differs; where there was none, there still is none."""
+        fields = ((b"X-A", b"1"), (b"content-LENGTH", b"9"), (b"X-A", b"9"))
+        head = ResponseHead(401, b"Why", fields, "application/json", 9)
+        longer = resized(head, 120)
+        self.assertEqual(
+            longer.fields, [(b"X-A", b"1"), (b"content-LENGTH", b"120"), (b"X-A", b"9")]
+        )
+        self.assertEqual((longer.length, longer.status, longer.reason), (120, 401, b"Why"))
+        chunked = _head(401, "application/json", (b"X-A", b"1"))
+        self.assertEqual(resized(chunked, 120), chunked)
 
 
 class CommittedHeadTests(SynchronousTestCase):

@@ -57,6 +57,13 @@ def whole(status: int, body: bytes, kind: bytes = JSON, *fields: bytes) -> bytes
     return head(status, kind, b"Content-Length: %d" % len(body), *fields) + body
 
 
+def shaped(body: bytes, kind: str) -> bytes:
+    """A platform's error with a text as its detail, as the client receives it."""
+    member = b',"error":{"type":"%b","message":%b,"param":null,"code":null}}'
+    words = json.dumps(json.loads(body)["detail"])
+    return body[:-1] + member % (kind.encode(), words.encode())
+
+
 @implementer(ITCPTransport)
 class Wire(StringTransport):
     """The upstream's view of one connection."""

@@ -90,6 +90,15 @@ class RoutingTests(ReloadTestCase):
             wire.breaks()
             self.assertEqual(b"upstream_stream_interrupted" in browser.wire, said)
 
+    def test_error_shape(self) -> None:
+        """The platform's errors get the member that SDKs read, or nothing."""
+        self.start()
+        for shape, added in (("openai", True), ("upstream", False)):
+            self.change(error_shape=shape)
+            browser = self.ask(stream=False)
+            self.platform.wire.says(whole(401, b'{"detail":"no"}'))
+            self.assertEqual(b'"error":{"type":"authentication_error"' in browser.wire, added)
+
     def test_max_attempts(self) -> None:
         """Only one attempt is made."""
         self.start()
