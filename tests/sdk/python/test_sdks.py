@@ -69,6 +69,10 @@ class SdkTests(ServedTestCase):
         """``anthropic`` on the messages endpoint."""
         self.run_file("test_anthropic.py")
 
+    def test_words(self) -> None:
+        """Both official packages, with every error of the platform."""
+        self.run_file("test_words.py")
+
     def test_bytes(self) -> None:
         """``httpx`` and ``aiohttp``."""
         self.run_file("test_bytes.py")
