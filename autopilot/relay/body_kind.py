@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
 
 EVENT_STREAM = "text/event-stream"
+# Types that servers give to streams as well, or by default.
+_UNLABELLED = frozenset({"", "text/plain", "application/octet-stream"})
+_FIELDS = (b"data", b"event", b"id", b"retry", b":")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MAX_BLANKS = 4096
 # The first bytes of gzip and zstd (RFC 1952 §2.3.1, RFC 8878 §3.1.1); neither JSON nor a line of an
 # event stream begins with one of them.
 CODED_OPENINGS = frozenset(b"\x1f\x28")
@@ -22,14 +27,38 @@ class BodyKind(Enum):
     STREAM = "server-sent events"
     JSON = "a JSON document, or nothing at all"
     OPAQUE = "bytes that are passed on unread: another type, or coded"
+    UNLABELLED = "one of these; the first bytes tell which"
 
 
-def body_kind(head: ResponseHead) -> BodyKind:
-    """Return the kind of a body by its response's head."""
+def body_kind(head: ResponseHead, *, stream: bool = False) -> BodyKind:
+    """Return the kind of a body by its response's head; ``stream``: a stream was asked for."""
     if head.coded:
         return BodyKind.OPAQUE
     if head.content_type == EVENT_STREAM:
         return BodyKind.STREAM
     kind = head.content_type
-    plain = kind == "application/json" or head.length == 0 or is_json(kind)
-    return BodyKind.JSON if plain else BodyKind.OPAQUE
+    if kind == "application/json" or head.length == 0 or is_json(kind):
+        return BodyKind.JSON
+    return BodyKind.UNLABELLED if stream and kind in _UNLABELLED else BodyKind.OPAQUE
+
+
+def opening_kind(opening: bytes) -> BodyKind | None:
+    """Return the kind of an unlabelled body by its first bytes; None if they are too few.
+
+    What begins with a field or a comment is an event stream; a blank line may stand before it.
+    """
+    if opening[:1] and opening[0] in CODED_OPENINGS:
+        return BodyKind.OPAQUE
+    text = opening.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if not text or _BYTE_ORDER_MARK.startswith(opening):
+        return None if len(opening) <= _MAX_BLANKS else BodyKind.OPAQUE
+    if text.startswith((b"{", b"[")):
+        return BodyKind.JSON
+    for field in _FIELDS:
+        if text.startswith(field):
+            if field == b":" or text[len(field) : len(field) + 1] in (b":", b"\r", b"\n"):
+                return BodyKind.STREAM
+            return BodyKind.OPAQUE if len(text) > len(field) else None
+        if field.startswith(text):
+            return None
+    return BodyKind.OPAQUE

@@ -26,7 +26,7 @@ from autopilot.observability.records import (
     own_error,
 )
 from autopilot.relay.attempt import Attempt, Expiry
-from autopilot.relay.body_kind import CODED_OPENINGS, EVENT_STREAM, BodyKind, body_kind
+from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
 from autopilot.relay.commit import CommitDecision, commit_policy, judge_plain
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import OUT_OF_TIME, SHUTTING_DOWN, given_up
@@ -243,7 +243,7 @@ class Exchange(ExchangeMachine):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            attempt.kind = body_kind(head)
+            attempt.kind = body_kind(head, stream=self._parsed.body.stream)
             if attempt.kind is BodyKind.JSON:
                 commit = self._parsed.commit
                 if commit is Commit.COMPLETE or (commit is Commit.CONTENT and not attempt.last):
@@ -272,7 +272,7 @@ class Exchange(ExchangeMachine):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            attempt.kind = body_kind(head)
+            attempt.kind = body_kind(head, stream=self._parsed.body.stream)
             attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
             if body:
                 return self._hold_body(now, body)
@@ -449,10 +449,17 @@ class Exchange(ExchangeMachine):
         if not attempt.held and data[0] in CODED_OPENINGS:
             attempt.kind = BodyKind.OPAQUE
             attempt.commit_policy = self._new_policy(BodyKind.OPAQUE, attempt.last)
-        policy = attempt.commit_policy
-        assert policy is not None
         attempt.held.append(data)
         attempt.heard_at = now
+        if attempt.kind is BodyKind.UNLABELLED:
+            data = b"".join(attempt.held)
+            kind = opening_kind(data)
+            if kind is None:
+                self._arm(attempt)
+                return State.HOLDING
+            attempt.kind, attempt.commit_policy = kind, self._new_policy(kind, attempt.last)
+        policy = attempt.commit_policy
+        assert policy is not None
         answered = policy.answered
         decision = policy.feed(data)
         if policy.answered and not answered and self._parsed.body.stream:
@@ -468,6 +475,10 @@ class Exchange(ExchangeMachine):
                 self._stream.end(b"")
             return state
         attempt = self._current
+        if attempt.kind is BodyKind.UNLABELLED and attempt.held:
+            # Blank lines, or part of a field: at most the beginning of a stream.
+            attempt.kind = BodyKind.STREAM
+            attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
         assert attempt.commit_policy is not None
         attempt.ended = True
         return self._follow_policy(attempt, attempt.commit_policy.end(), now)
@@ -490,7 +501,7 @@ class Exchange(ExchangeMachine):
         policy = attempt.commit_policy
         if policy is not None and not policy.answered and self._parsed.body.stream:
             attempt.first_content = now - attempt.started
-        is_stream = head.content_type == EVENT_STREAM and attempt.kind is not BodyKind.OPAQUE
+        is_stream = attempt.kind is BodyKind.STREAM
         if attempt.ended and not is_stream:
             return self._commit_whole(attempt, head, attempt.release_held(), now)
         guard = self._config.guard

@@ -85,5 +85,5 @@ def committed_head(
     if framed and (rechunk or status in headers.BODILESS):
         fields = [field for field in fields if field[0].lower() != b"content-length"]
         framed = False
-    streams = head.content_type == EVENT_STREAM
+    streams = rechunk or head.content_type == EVENT_STREAM
     return CommittedHead(status, head.reason, fields, framed, streams, rechunk)

@@ -11,13 +11,20 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from autopilot.request.json_scan import value_of
+
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANKS = b" \t"
 _FIELD, _END = b"data: ", b"\n\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BARE_OPENINGS = (b"{", b"[")
+# The bytes with which a further line of JSON can begin; no field's name begins with one of them.
+_BARE_GOES_ON = frozenset(b' \t"{}[],-0123456789tfn')
+_MAX_DECODES = 64
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One event, or (``bare``) a line of JSON in place of a field, which SSE parsers ignore.
+    """One event, or (``bare``) JSON in place of fields, which SSE parsers ignore.
 
     ``start`` is the offset of its first byte in all bytes fed so far.
     """
@@ -35,7 +42,8 @@ class Events:
     """Parses chunks, and yields each event once its blank line has arrived.
 
     To bound memory, only the first ``limit`` bytes of an event are kept; a longer event is yielded
-    truncated.
+    truncated. Bare JSON may be indented and have several lines; it is yielded once it is complete,
+    or as soon as a line cannot belong to it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -44,6 +52,8 @@ class Events:
         self._after_cr = False
         self._line = bytearray()
         self._line_start = 0
+        self._bare = bytearray()
+        self._bare_start = self._decodes = 0
         self._start: int | None = None
         self._data: list[bytes] = []
         self._data_size = 0
@@ -56,7 +66,7 @@ class Events:
             and data.startswith(_FIELD)
             and data.endswith(_END)
             and self._start is None
-            and not (self._line or self._after_cr)
+            and not (self._line or self._after_cr or self._bare)
             and b"\r" not in data
         ):
             pieces = data[len(_FIELD) : -len(_END)].split(_END + _FIELD)
@@ -87,27 +97,32 @@ class Events:
     @property
     def at_boundary(self) -> bool:
         """Whether the bytes so far end with a complete event."""
-        return self._start is None and not self._line and not self._after_cr
+        return self._start is None and not (self._line or self._after_cr or self._bare)
 
     def skip(self, size: int) -> None:
         """Advance over complete events without parsing them; valid only at a boundary."""
         self._offset += size
 
     def close(self) -> Iterator[Event]:
-        """Yield a final line of bare JSON that lacks its line end; drop an incomplete event.
+        """Yield bare JSON whose last line lacks its end; drop an incomplete event.
 
         The specification discards an event without its blank line.
         """
-        if self._line.startswith(b"{"):
-            yield Event(bytes(self._line), bare=True, start=self._line_start)
+        line = bytes(self._line)
         self._line.clear()
+        if self._line_start == 0:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if self._bare or line.lstrip(_BLANKS).startswith(_BARE_OPENINGS):
+            if line:
+                yield from self._take_bare(line, self._line_start)
+            yield from self._end_bare()
 
     def _keep(self, piece: bytes) -> None:
         """Add to the current line within the limit, but always its first byte.
 
         A line without any byte would count as blank and end the event.
         """
-        room = self._limit - self._data_size - len(self._line)
+        room = self._limit - self._data_size - len(self._bare) - len(self._line)
         self._line += piece[: max(room, 0 if self._line else 1)]
 
     def _end_line(self, start: int) -> Iterator[Event]:
@@ -115,12 +130,37 @@ class Events:
         self._line.clear()
         if start == 0:
             line = line.removeprefix(_BYTE_ORDER_MARK)
+        if self._bare:
+            # A blank line may stand in JSON, but ends an event that has begun before it.
+            if line[0] in _BARE_GOES_ON if line else self._start is None:
+                yield from self._take_bare(line, start)
+                return
+            yield from self._end_bare()
         if not line:
             yield from self._dispatch()
-        elif line.startswith(b"{"):
-            yield Event(line, bare=True, start=start)
+        elif line.lstrip(_BLANKS).startswith(_BARE_OPENINGS):
+            yield from self._take_bare(line, start)
         else:
             self._take_field(line, start)
+
+    def _take_bare(self, line: bytes, start: int) -> Iterator[Event]:
+        """Add a line to bare JSON, and yield it if that completes it."""
+        if not self._bare:
+            self._bare_start, self._decodes = start, 0
+            self._bare += line
+        elif len(self._bare) < self._limit:
+            self._bare += b"\n" + line
+        if line.rstrip(_BLANKS).endswith((b"}", b"]")) and self._decodes < _MAX_DECODES:
+            self._decodes += 1
+            if value_of(bytes(self._bare)) is not None:
+                yield from self._end_bare()
+
+    def _end_bare(self) -> Iterator[Event]:
+        """Yield what there is of bare JSON."""
+        bare = bytes(self._bare)
+        self._bare.clear()
+        if bare:
+            yield Event(bare, bare=True, start=self._bare_start)
 
     def _take_field(self, line: bytes, start: int) -> None:
         if self._start is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.response_parser import ResponseHead
-from autopilot.relay.body_kind import BodyKind, body_kind
+from autopilot.relay.body_kind import BodyKind, body_kind, opening_kind
 
 
 class BodyKindTests(SynchronousTestCase):
@@ -26,3 +26,48 @@ class BodyKindTests(SynchronousTestCase):
         ):
             head = ResponseHead(200, b"", (), content_type, length, coded)
             self.assertIs(body_kind(head), expected, head)
+
+    def test_unlabelled(self) -> None:
+        """Where a stream was asked for, types that say nothing leave it to the first bytes."""
+        for content_type, coded, expected in (
+            ("", False, BodyKind.UNLABELLED),
+            ("text/plain", False, BodyKind.UNLABELLED),
+            ("application/octet-stream", False, BodyKind.UNLABELLED),
+            ("text/plain", True, BodyKind.OPAQUE),
+            ("text/html", False, BodyKind.OPAQUE),
+            ("application/json", False, BodyKind.JSON),
+            ("text/event-stream", False, BodyKind.STREAM),
+        ):
+            head = ResponseHead(200, b"", (), content_type, None, coded)
+            self.assertIs(body_kind(head, stream=True), expected, head)
+        nothing = ResponseHead(200, b"", (), "", 0)
+        self.assertIs(body_kind(nothing, stream=True), BodyKind.JSON)
+
+    def test_openings(self) -> None:
+        """The first bytes tell a stream and JSON from everything else, or are too few."""
+        mark = b"\xef\xbb\xbf"
+        for openings, expected in (
+            ((b"data: x", b"data:", b"data\n", b": ping", b":", b"event: e", b"id:1"), "STREAM"),
+            ((b"\r\n\ndata: x", mark + b"data: x", b"retry: 1", b"event\r"), "STREAM"),
+            ((b"{", b' [{"error"', mark + b"\n{"), "JSON"),
+            (
+                (b"<html>", b"Internal", b"database", b"evening", b"datas:", b"\x1f", b"\x28"),
+                "OPAQUE",
+            ),
+            ((b"\n" * 5000, b"\xef\xbbx", b"\xff"), "OPAQUE"),
+        ):
+            for opening in openings:
+                self.assertIs(opening_kind(opening), BodyKind[expected], opening)
+        for opening in (
+            b"",
+            b"d",
+            b"dat",
+            b"data",
+            b"ev",
+            b"i",
+            b"\n ",
+            mark[:1],
+            mark,
+            mark + b"re",
+        ):
+            self.assertIsNone(opening_kind(opening), opening)

@@ -22,6 +22,11 @@ _LINES = st.sampled_from(
         b"retry: 1",
         b"nonsense",
         b'{"error":"bare"}',
+        b"{",
+        b'  "error": 1',
+        b"  }",
+        b"[",
+        b"]",
         b"",
         b"",
         b"data: \xc3\xa9 \xff",
@@ -81,6 +86,48 @@ class EventsTests(SynchronousTestCase):
             )
         for stream in (b"data: x", b"data: x\n", b"event: e\n\n", b"", b"\n\n"):
             self.assertEqual(_parse([stream]), [], stream)
+
+    def test_bare_json_in_lines(self) -> None:
+        """Bare JSON may be indented, a list, behind a byte order mark, and have several lines."""
+        mark = b"\xef\xbb\xbf"
+        for lines in (
+            [b"{", b'  "error": {', b'    "code": 400', b"  }", b"}"],
+            [b"[", b' {"error":', b"", b'  "x"}', b"]"],
+            [b'  {"error":"x"}'],
+            [b'\t[{"detail":"x"}]  '],
+            [mark + b"{", b'"detail": "x" }'],
+        ):
+            for end in (b"\n", b"\r\n", b"\r"):
+                bare = b"\n".join(lines).removeprefix(mark)
+                stream = end.join([*lines, b"data: y", b"", b""])
+                after = len(end.join([*lines, b""]))
+                expected = [Event(bare, bare=True), Event(b"y", start=after)]
+                for chunks in halves(stream):
+                    self.assertEqual(_parse(chunks), expected, chunks)
+                for rest in (b"", end):
+                    found = _parse([end.join(lines) + rest])
+                    self.assertEqual(found, [Event(bare, bare=True)], rest)
+
+    def test_bare_json_that_is_none(self) -> None:
+        """What cannot belong to JSON any more ends it, and so does the blank line of an event."""
+        for stream, expected in (
+            (b"{\n\ndata: y\n\n", [Event(b"{\n", bare=True), Event(b"y", start=3)]),
+            (
+                b"{ no\nevent: e\ndata: y\n\n",
+                [Event(b"{ no", bare=True), Event(b"y", b"e", start=5)],
+            ),
+            (b"data: y\n{\n\n}\n", [Event(b"{", bare=True, start=8), Event(b"y")]),
+            (b"[1,\n", [Event(b"[1,", bare=True)]),
+            (b"} ]\n", []),
+        ):
+            for chunks in halves(stream):
+                self.assertEqual(_parse(chunks), expected, chunks)
+
+    def test_bare_json_is_bounded(self) -> None:
+        """Decoding is not tried at each of many lines, and no more than the limit is kept."""
+        stream = b"[\n" + b"[],\n{},\n[]\n" * 4000
+        (found,) = _parse([stream], limit=1000)
+        self.assertEqual((found.bare, len(found.data) < 1010), (True, True))
 
     def test_empty_chunk(self) -> None:
         """Nothing changes nothing, not even between CR and LF."""
