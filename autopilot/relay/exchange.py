@@ -363,7 +363,7 @@ class Exchange(ExchangeMachine):
             self._plan.mode,
             self._candidates.leads_to(larger),
         )
-        if decision.reason == FailureReason.CONTEXT_EXCEEDED:
+        if decision.reason == FailureReason.CONTEXT:
             self._candidates.narrow(larger)
         return self._follow(attempt, decision, now)
 

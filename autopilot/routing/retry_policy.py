@@ -83,15 +83,16 @@ class Reply(Struct, frozen=True, gc=False):
 class Row:
     """A kind of response that leads to the next candidate.
 
-    ``says`` tests the strings of the JSON body; None means that the status suffices. ``pauses``: a
-    short ``Retry-After`` is honoured first. ``to_larger``: the row applies only while a candidate
-    that may have a larger context is left. ``detail``: the row applies if the ``detail`` of the
-    JSON body is a text, whatever it says. ``again``: the row applies if the JSON body is the
-    engine's own error, and the same model is tried once more after so many seconds, or after a
-    short ``Retry-After``.
+    A ``reason`` of None stands for ``status_`` and the status of the response. ``says`` tests the
+    strings of the JSON body; None means that the status suffices. ``pauses``: a short
+    ``Retry-After`` is honoured first. ``to_larger``: the row applies only while a candidate that
+    may have a larger context is left. ``detail``: the row applies if the ``detail`` of the JSON
+    body is a text, whatever it says. ``again``: the row applies if the JSON body is the engine's
+    own error, and the same model is tried once more after so many seconds, or after a short
+    ``Retry-After``.
     """
 
-    reason: FailureReason
+    reason: FailureReason | None
     statuses: range
     policies: frozenset[Policy]
     modes: frozenset[Mode] = frozenset(Mode)
@@ -111,9 +112,9 @@ _ALL_POLICIES = frozenset(Policy)
 _STANDARD_AND_OPEN = frozenset({Policy.STANDARD, Policy.OPEN})
 _OPEN = frozenset({Policy.OPEN})
 _SEVERAL = frozenset({Mode.ALIAS, Mode.LIST})
-# The statuses by which Cloudflare (520 to 524) and other intermediaries (529) report that the
-# backend is unreachable, too slow or overloaded.
-_EDGE_STATUSES = (520, 521, 522, 523, 524, 529)
+# The statuses by which gateways (502, 504), Cloudflare (520 to 524) and other intermediaries (529)
+# report that the backend is unreachable, too slow or overloaded.
+_GATEWAY_STATUSES = (502, 504, 520, 521, 522, 523, 524, 529)
 
 
 def _only(status: int) -> range:
@@ -124,34 +125,29 @@ def _only(status: int) -> range:
 # The first row that applies decides. Statuses that blame the request (401, 402, 403, 413, 422, and
 # 400 except for an exceeded context) have no row: contract §6 never retries them.
 _TABLE: tuple[Row, ...] = (
-    Row(FailureReason.STATUS_503, _only(503), _ALL_POLICIES),
-    Row(FailureReason.STATUS_502, _only(502), _STANDARD_AND_OPEN),
-    Row(FailureReason.STATUS_504, _only(504), _STANDARD_AND_OPEN),
-    *(
-        Row(FailureReason(f"status_{status}"), _only(status), _STANDARD_AND_OPEN)
-        for status in _EDGE_STATUSES
-    ),
-    Row(FailureReason.AT_CAPACITY, _only(429), _STANDARD_AND_OPEN, says=at_capacity),
-    Row(FailureReason.EXHAUSTED, _only(500), _STANDARD_AND_OPEN, says=no_target_left),
-    Row(FailureReason.STATUS_500, _only(500), _STANDARD_AND_OPEN, detail=True),
-    Row(FailureReason.STATUS_429, _only(429), _STANDARD_AND_OPEN, again=1.0),
-    Row(FailureReason.STATUS_500, _only(500), _STANDARD_AND_OPEN, again=0.25),
+    Row(None, _only(503), _ALL_POLICIES),
+    *(Row(None, _only(status), _STANDARD_AND_OPEN) for status in _GATEWAY_STATUSES),
+    Row(FailureReason.CAPACITY, _only(429), _STANDARD_AND_OPEN, says=at_capacity),
+    Row(None, _only(500), _STANDARD_AND_OPEN, says=no_target_left),
+    Row(None, _only(500), _STANDARD_AND_OPEN, detail=True),
+    Row(None, _only(429), _STANDARD_AND_OPEN, again=1.0),
+    Row(None, _only(500), _STANDARD_AND_OPEN, again=0.25),
     Row(
-        FailureReason.MODEL_NOT_FOUND,
+        FailureReason.NOT_FOUND,
         _only(404),
         _STANDARD_AND_OPEN,
         modes=_SEVERAL,
         says=model_not_found,
     ),
     Row(
-        FailureReason.CONTEXT_EXCEEDED,
+        FailureReason.CONTEXT,
         _only(400),
         _STANDARD_AND_OPEN,
         says=context_exceeded,
         to_larger=True,
     ),
-    Row(FailureReason.STATUS_429, _only(429), _OPEN, pauses=True),
-    Row(FailureReason.STATUS_5XX, range(500, 600), _OPEN, pauses=True),
+    Row(None, _only(429), _OPEN, pauses=True),
+    Row(None, range(500, 600), _OPEN, pauses=True),
 )
 
 _COMMIT = RetryDecision(RetryAction.COMMIT)
@@ -238,9 +234,9 @@ def _next(row: Row, reply: Reply) -> RetryDecision:
     again = row.again
     if again is not None and reply.status == 429 and reply.retry_after is not None:
         again = _pause(reply.retry_after)
-    return RetryDecision(
-        RetryAction.NEXT, row.reason, _pause(reply.retry_after) if row.pauses else None, again
-    )
+    reason = row.reason or FailureReason(f"status_{reply.status}")
+    pause = _pause(reply.retry_after) if row.pauses else None
+    return RetryDecision(RetryAction.NEXT, reason, pause, again)
 
 
 def _pause(retry_after: str | None) -> int | None:

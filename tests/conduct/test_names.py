@@ -106,9 +106,7 @@ class AliasTests(SynchronousTestCase):
         served.stub.script(best, ["404-model"])
         seen = served.ask(ALIAS, "another")
         self.assertEqual((seen.status, seen.end), (200, WHOLE))
-        self.assertEqual(
-            [each.reason for each in served.records[-1].failovers], ["model_not_found"]
-        )
+        self.assertEqual([each.reason for each in served.records[-1].failovers], ["not_found"])
 
     def test_feed_without_records(self) -> None:
         """A utilization feed that is empty once takes no alias request down."""

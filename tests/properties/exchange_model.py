@@ -263,7 +263,7 @@ class Request:
         larger = terms.larger[attempt.model]
         can_narrow = not (self.narrowed or attempt.last or larger.isdisjoint(self.left))
         verdict = rules.at_body(reply, said, terms.policy, terms.mode == "direct", can_narrow)
-        if verdict.reason == "context_exceeded":
+        if verdict.reason == "context":
             self.narrowed = True
             self.left = [model for model in self.left if model in larger]
         self._follow(verdict, now)

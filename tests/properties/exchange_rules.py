@@ -53,9 +53,9 @@ def at_body(reply: Reply, said: str, policy: str, direct: bool, larger_left: boo
     """The verdict when the body was read; ``said`` is empty when it could not be understood."""
     match reply.status, said:
         case 429, "at capacity":
-            return Verdict("next", "capacity_429")
+            return Verdict("next", "capacity")
         case 500, "no target left":
-            return Verdict("next", "exhausted_500")
+            return Verdict("next", "status_500")
         case 429, "an error of its own":
             after = 1 if reply.retry_after is None else reply.retry_after
             again = after if after <= LONGEST_PAUSE else None
@@ -65,9 +65,9 @@ def at_body(reply: Reply, said: str, policy: str, direct: bool, larger_left: boo
         case 500, "something in its detail":
             return Verdict("next", "status_500")
         case 404, "model not found" if not direct:
-            return Verdict("next", "model_not_found")
+            return Verdict("next", "not_found")
         case 400, "context exceeded" if larger_left:
-            return Verdict("next", "context_exceeded")
+            return Verdict("next", "context")
     return _at_last(reply, policy)
 
 
@@ -77,7 +77,7 @@ def _at_last(reply: Reply, policy: str) -> Verdict:
         return ANSWER
     after = reply.retry_after
     pause = after if after is not None and after <= LONGEST_PAUSE else None
-    return Verdict("next", "status_429" if reply.status == 429 else "status_5xx", pause)
+    return Verdict("next", f"status_{reply.status}", pause)
 
 
 def may_be_shaped(reply: Reply, size: int) -> bool:

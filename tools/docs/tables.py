@@ -81,10 +81,15 @@ def failover_rules() -> str:
     return table(
         ("reason", "status", "what else", "policies"),
         (
-            (code(row.reason), _statuses(row), _condition(row), _policies(row))
+            (code(_reason(row)), _statuses(row), _condition(row), _policies(row))
             for row in retry_policy._TABLE
         ),
     )
+
+
+def _reason(row: retry_policy.Row) -> str:
+    status = str(row.statuses[0]) if len(row.statuses) == 1 else "NNN"
+    return row.reason or f"status_{status}"
 
 
 def _statuses(row: retry_policy.Row) -> str:
@@ -113,8 +118,12 @@ def _policies(row: retry_policy.Row) -> str:
 
 def failures_without_a_response() -> str:
     """Return the failover reasons without a response."""
-    without_a_response = set(FailureReason) - {row.reason for row in retry_policy._TABLE}
-    return ", ".join(f"`{reason}`" for reason in sorted(without_a_response))
+    of_responses = {row.reason for row in retry_policy._TABLE}
+    return ", ".join(
+        f"`{reason}`"
+        for reason in sorted(set(FailureReason) - of_responses)
+        if not reason.startswith("status_")
+    )
 
 
 def metrics() -> str:

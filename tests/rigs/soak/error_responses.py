@@ -81,21 +81,21 @@ def _broken(generation: Generation, stream: bool, rng: Random) -> Act:
         ending=ending,
         whole=False,
         # If only the last chunk is missing, the content is complete and may be classified.
-        reasons=frozenset({"connection_lost", "capacity_429", "exhausted_500"}),
+        reasons=frozenset({"connection_lost", "capacity", "status_500"}),
     )
 
 
 REFUSALS: Final[Sequence[Refusal]] = (
     _row(40, 503, "No healthy instances.", "status_503"),
     _row(10, 503, nginx_page("503 Service Temporarily Unavailable"), "status_503"),
-    _row(40, 429, AT_CAPACITY, "capacity_429"),
+    _row(40, 429, AT_CAPACITY, "capacity"),
     _row(15, 429, nginx_page("429 Too Many Requests")),
     _row(10, 429, "Rate limit exceeded for this account."),
-    _row(25, 500, NO_TARGETS, "exhausted_500"),
+    _row(25, 500, NO_TARGETS, "status_500"),
     _row(15, 500, "Internal error.", "status_500"),
     _row(10, 502, nginx_page("502 Bad Gateway"), "status_502"),
     _row(10, 504, front_end_page(504, "Gateway Timeout", "Too late."), "status_504"),
-    _row(10, 404, "model not found: soak", "model_not_found", turns=False),
+    _row(10, 404, "model not found: soak", "not_found", turns=False),
     _row(10, 400, "Invalid request: no."),
     _row(5, 402, "Quota exceeded."),
     Refusal(15, _broken),

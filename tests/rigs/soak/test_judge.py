@@ -180,7 +180,7 @@ class WrongAttemptTests(JudgeTestCase):
         second = attempt(streamed(generation(TWO)), TWO, began=1.2)
         for first, reason in (
             (attempt(streamed(generation())), "connection_lost"),
-            (attempt(failing()), "capacity_429"),
+            (attempt(failing()), "capacity"),
             (attempt(silent()), "failover_after"),
         ):
             found = case(request(), first, second, failovers=(reason,))

@@ -155,7 +155,7 @@ class AttemptTests(RouterTestCase):
         self.assertEqual(self.models, ["a", "c"])
         self.wire.says(whole(400, CONTEXT, JSON, CLOSE))
         self.assertEqual((client.down.status, client.down.body), (400, CONTEXT))
-        self.assertEqual(self.reasons, ("context_exceeded",))
+        self.assertEqual(self.reasons, ("context",))
 
     def test_context_once(self) -> None:
         """The second model that says so is believed, though a larger one is left."""

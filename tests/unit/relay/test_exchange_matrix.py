@@ -87,7 +87,7 @@ BEFORE = (
         "upstream_first_body_byte_timeout",
     ),
     Row("503", _answers(whole(503, b"no")), "status_503", 503, b"no"),
-    Row("429 capacity", _answers(whole(429, CAPACITY)), "capacity_429", 429, LIMITED),
+    Row("429 capacity", _answers(whole(429, CAPACITY)), "capacity", 429, LIMITED),
     Row(
         "429 other",
         _answers(whole(429, OTHER_429)),
@@ -98,7 +98,7 @@ BEFORE = (
     Row(
         "500 platform",
         _answers(whole(500, EXHAUSTED)),
-        "exhausted_500",
+        "status_500",
         500,
         shaped(EXHAUSTED, "server_error"),
     ),

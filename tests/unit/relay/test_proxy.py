@@ -271,7 +271,9 @@ class RecordTests(RouterTestCase):
         record = self.record
         self.assertEqual((record.req_id, record.mode, record.candidates), ("req-1", "alias", 3))
         self.assertEqual((record.model, record.attempts), ("b", 2))
-        self.assertEqual(record.failovers, (Failover("a", FailureReason.STATUS_503, 503, 1000.0),))
+        self.assertEqual(
+            record.failovers, (Failover("a", FailureReason("status_503"), 503, 1000.0),)
+        )
         self.assertEqual(record.status, 200)
         self.assertEqual((record.snapshot_age_ms, record.catalog_age_ms), (5000.0, 10_000.0))
         self.assertEqual((record.ttfb_ms, record.duration_ms), (3000.0, 7000.0))

@@ -90,7 +90,7 @@ class CommittedHeadTests(SynchronousTestCase):
     def test_tried_models(self) -> None:
         """Each failed attempt in order, but none whose name a header could not hold."""
         names = ("org/a", "a\r\nb", "é", "", "org/b")
-        failovers = [Failover(name, FailureReason.STATUS_503, 503, 1.0) for name in names]
+        failovers = [Failover(name, FailureReason("status_503"), 503, 1.0) for name in names]
         self.assertEqual(tried_models(failovers), b"org/a=status_503,org/b=status_503")
         self.assertEqual(tried_models(()), b"")
 
