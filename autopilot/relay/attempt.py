@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class Expiry(StrEnum):
-    """The deadlines of an exchange. The value of those that fail an attempt is the reason."""
+    """The deadlines of an exchange."""
 
-    TOTAL = "total_deadline"
-    ERROR_BODY = "error_body_timeout"
+    TOTAL = "total"
+    ERROR_BODY = "error body"
     PAUSE = "pause"
     AGAIN = "again"
-    HEADER = FailureReason.HEADER_TIMEOUT
-    FIRST_BODY_BYTE = FailureReason.FIRST_BODY_BYTE_TIMEOUT
-    IDLE = FailureReason.IDLE_TIMEOUT
-    FAILOVER_AFTER = FailureReason.FAILOVER_AFTER
-    STALLED = FailureReason.STALLED
+    HEADER = "header"
+    FIRST_BODY_BYTE = "first body byte"
+    IDLE = "idle"
+    FAILOVER_AFTER = "failover after"
+    STALLED = "stalled"
 
 
 # Read through their enums, these would cost each request as much as a call.
@@ -146,6 +146,19 @@ class Attempt:
     def status(self) -> int | None:
         """The status of the response, if it has a head."""
         return None if self.response is None else self.response.status
+
+    @property
+    def lateness(self) -> FailureReason:
+        """The reason for which the attempt fails if a deadline of its own expires now.
+
+        It says how far the response is, not which deadline it was (contract §10).
+        """
+        if self.response is None:
+            return FailureReason.HEADER_TIMEOUT
+        policy = self.commit_policy
+        if policy is not None and policy.answered:
+            return FailureReason.STALLED
+        return FailureReason.FIRST_BODY_BYTE_TIMEOUT
 
     def nearest(self, timeouts: Timeouts, *, stream: bool) -> tuple[float, Expiry]:
         """Return the nearest deadline before commit, with its clock time."""

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 
-OUT_OF_TIME = RouterError(
-    504, "upstream_header_timeout", "No upstream answered within the time allowed in total."
-)
 # Another router, or the next process at this address, may accept a retry at once.
 SHUTTING_DOWN = RouterError(
     503, "draining", "The router is shutting down; try again.", retry_after=1
 )
 OVERLOADED = RouterError(503, "overloaded", "The router is at its limit; try again.", retry_after=1)
-_INCOMPLETE = RouterError(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")
-_NO_CONNECTION = RouterError(
-    502,
-    "upstream_connect_error",
-    "No upstream could be reached, or it broke off before answering.",
+OUT_OF_TIME = RouterError(
+    504, "upstream_total_timeout", "No upstream answered within the time allowed in total."
 )
-_BY_REASON = {
-    **dict.fromkeys(
-        (
-            FailureReason.DNS_ERROR,
-            FailureReason.CONNECT_REFUSED,
-            FailureReason.CONNECT_ERROR,
-            FailureReason.CONNECT_TIMEOUT,
-            FailureReason.TLS_ERROR,
-            FailureReason.CONNECTION_LOST,
-            FailureReason.PROTOCOL_ERROR,
-        ),
-        _NO_CONNECTION,
+_INCOMPLETE = RouterError(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")
+
+# The texts contain no name or address of an upstream.
+BY_REASON: Final[Mapping[FailureReason, RouterError]] = {
+    FailureReason.DNS_ERROR: RouterError(
+        502, "upstream_connect_error", "The name of the upstream could not be resolved."
+    ),
+    FailureReason.CONNECT_REFUSED: RouterError(
+        502, "upstream_connect_error", "The upstream refused the connection."
+    ),
+    FailureReason.CONNECT_ERROR: RouterError(
+        502, "upstream_connect_error", "The upstream could not be reached."
+    ),
+    FailureReason.CONNECT_TIMEOUT: RouterError(
+        502, "upstream_connect_error", "The connection to the upstream could not be opened in time."
+    ),
+    FailureReason.TLS_ERROR: RouterError(
+        502,
+        "upstream_connect_error",
+        "The connection to the upstream could not be secured with TLS.",
+    ),
+    FailureReason.CONNECTION_LOST: RouterError(
+        502, "upstream_connect_error", "The upstream closed the connection before it responded."
+    ),
+    FailureReason.PROTOCOL_ERROR: RouterError(
+        502, "upstream_connect_error", "The upstream's response is not valid HTTP."
     ),
     FailureReason.HEADER_TIMEOUT: RouterError(
         504, "upstream_header_timeout", "The upstream sent no response head in time."
@@ -38,11 +49,38 @@ _BY_REASON = {
     FailureReason.FIRST_BODY_BYTE_TIMEOUT: RouterError(
         504,
         "upstream_first_body_byte_timeout",
-        "The upstream sent a head but no body in time.",
+        "The upstream sent a response head but no part of an answer in time.",
     ),
+    FailureReason.STALLED: RouterError(
+        502, "upstream_stream_interrupted", "The upstream's answer stalled before it was complete."
+    ),
+    FailureReason.ERROR_EVENT: RouterError(
+        502, "upstream_stream_interrupted", "The upstream reported an error within its answer."
+    ),
+    FailureReason.GAVE_UP: RouterError(
+        502, "upstream_stream_interrupted", "The model gave the answer up before it was complete."
+    ),
+    FailureReason.NO_TERMINATOR: RouterError(
+        502, "upstream_stream_interrupted", "The upstream's answer ended before it was complete."
+    ),
+    FailureReason.CUT: RouterError(
+        502,
+        "upstream_stream_interrupted",
+        "The connection to the upstream was lost before its answer was complete.",
+    ),
+    FailureReason.INVALID_EVENT: RouterError(
+        502,
+        "upstream_stream_interrupted",
+        "The upstream's answer has an event that is not valid JSON.",
+    ),
+    FailureReason.TOTAL_DEADLINE: OUT_OF_TIME,
 }
+"""The error if an attempt fails for this reason and no candidate is left (contract §10).
+
+For any other reason the upstream's own response is relayed.
+"""
 
 
 def given_up(reason: FailureReason) -> RouterError:
     """Return the error for the reason for which the last attempt failed."""
-    return _BY_REASON.get(reason, _INCOMPLETE)
+    return BY_REASON.get(reason, _INCOMPLETE)

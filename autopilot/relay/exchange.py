@@ -181,7 +181,7 @@ class Exchange(ExchangeMachine):
     def _try_next(self, now: float) -> State:
         """Try the next candidate, unless the total deadline has passed."""
         if now >= self._total_due:  # its timer may expire in the same turn as another
-            return self._refuse(OUT_OF_TIME, now)
+            return self._run_out(now)
         self._current.drop_call()
         cooling = self._shared.tables.breaker.cooling(self._client(), now)
         return self._begin(self._candidates.take(cooling), now)
@@ -308,7 +308,7 @@ class Exchange(ExchangeMachine):
                 return self._fail(error.reason, now)
             return self._break_off(attempt, FailureReason.CUT, now)
         if now >= self._total_due:
-            return self._refuse(OUT_OF_TIME, now)
+            return self._run_out(now)
         attempt.replayed = True
         return self._send(attempt)
 
@@ -317,8 +317,8 @@ class Exchange(ExchangeMachine):
         if self._expiring is Expiry.ERROR_BODY or self._current.settled:
             return self._decide(self._current, now)
         if self._expiring is Expiry.TOTAL:
-            return self._refuse(OUT_OF_TIME, now)
-        return self._break_off(self._current, FailureReason(self._expiring.value), now)
+            return self._run_out(now)
+        return self._break_off(self._current, self._current.lateness, now)
 
     def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
         """No more will come of a response: if its answer is whole without, that ends it well."""
@@ -419,7 +419,7 @@ class Exchange(ExchangeMachine):
         """
         attempt.drop_call()
         if now >= self._total_due:
-            return self._refuse(OUT_OF_TIME, now)
+            return self._run_out(now)
         again = self.attempt = Attempt(
             self, attempt.candidate, attempt.last, attempt.started, attempt.allowance
         )
@@ -436,7 +436,7 @@ class Exchange(ExchangeMachine):
     def _resume(self, now: float) -> State:
         """Try the same model again after the pause, unless the total deadline has passed."""
         if self._expiring is Expiry.TOTAL or now >= self._total_due:
-            return self._refuse(OUT_OF_TIME, now)
+            return self._run_out(now)
         if self._expiring is Expiry.AGAIN:
             self._attempts -= 1  # the next try belongs to the same attempt
         return self._begin(self._current.candidate, now)
@@ -568,6 +568,13 @@ class Exchange(ExchangeMachine):
             error = replace(given_up(reason), tried=self._tried())
             return self._refuse(error, now)
         return self._try_next(now)
+
+    def _run_out(self, now: float) -> State:
+        """End at the total deadline; the attempt that it ends counts against no model."""
+        attempt = self._current
+        if not attempt.failed:
+            self._note_failover(attempt, FailureReason.TOTAL_DEADLINE, now)
+        return self._refuse(replace(OUT_OF_TIME, tried=self._tried()), now)
 
     def _tried(self) -> bytes | None:
         """Return what to say of the failed attempts; under a direct name nothing."""
@@ -717,13 +724,20 @@ class Exchange(ExchangeMachine):
     # -- state tables
 
     def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
+        """Note a failure that counts against its model."""
+        took = self._note_failover(attempt, reason, now)
+        model, status = attempt.candidate.model, attempt.status
+        self._shared.tables.failed(self._client(), self._key, model, status, now, took)
+
+    def _note_failover(self, attempt: Attempt, reason: FailureReason, now: float) -> float:
+        """Note for the record that an attempt ended without an answer; return how long it took."""
         model, status = attempt.candidate.model, attempt.status
         attempt.failed = True
         took = now - attempt.started
         self._failovers += (Failover(model[:_LONGEST_NAME], reason, status, milliseconds(took)),)
-        self._shared.tables.failed(self._client(), self._key, model, status, now, took)
         if self._trace is not None:
             self._trace.failed(reason, status)
+        return took
 
     def _note_proof(self) -> None:
         """Count the attempt as a success: its stream has flowed for long enough."""

@@ -100,6 +100,7 @@ class Attempt:
     ended: bool = False
     broken: bool = False
     settled: bool = False
+    failed: bool = False
 
     @property
     def ends_with_connection(self) -> bool:
@@ -135,12 +136,14 @@ class Attempt:
         if not self.body:
             limit = Due(self.head_at + times.first_body_byte, "first_body_byte_timeout")
         else:
-            limit = Due(self.body_at + times.idle, "idle_timeout")
+            reason = "stalled" if answered else "first_body_byte_timeout"
+            limit = Due(self.body_at + times.idle, reason)
         return [*patience, limit]
 
     def _patience(self, terms: Terms) -> list[Due]:
         """While another candidate is left a stream has less time until its first content."""
         if self.last or not terms.streams:
             return []
+        reason = "header_timeout" if self.reply is None else "first_body_byte_timeout"
         allowance = terms.times.failover_after + terms.body_size / 8000
-        return [Due(self.started + allowance, "failover_after")]
+        return [Due(self.started + allowance, reason)]

@@ -153,7 +153,7 @@ class Request:
             case "total_deadline" if self.phase is Phase.READING and self.attempt.settled:
                 self._answer(now)
             case "total_deadline":
-                self.refuse(504, "upstream_header_timeout", now)
+                self._run_out(now)
             case "error_body":
                 self._decide(now)
             case "pause":
@@ -203,7 +203,7 @@ class Request:
     def _repeat(self, now: float) -> None:
         """The connection had been idle for too long: the same once more, on a new one."""
         if now >= self._total_at:
-            self.refuse(504, "upstream_header_timeout", now)
+            self._run_out(now)
             return
         before = self.attempt
         self.attempt = Attempt(before.model, before.last, before.started, replayed=True)
@@ -294,7 +294,7 @@ class Request:
             self.resume_at, self.phase = now + verdict.again, Phase.PAUSING
             self.goes_on = True
             return
-        self.failovers.append(verdict.reason)
+        self._note(verdict.reason)
         if verdict.pause is not None and self.budget > 0 and model not in self.waited_for:
             self.waited_for.add(model)
             self.budget -= 1
@@ -322,7 +322,7 @@ class Request:
             attempt.settled, self.phase = True, Phase.READING
 
     def _fail(self, reason: str, now: float) -> None:
-        self.failovers.append(reason)
+        self._note(reason)
         if self.attempt.last:
             self.refuse(*rules.given_up(reason), now)
         else:
@@ -334,9 +334,19 @@ class Request:
 
     def _turn_in_time(self, model: str, now: float) -> None:
         if now >= self._total_at:
-            self.refuse(504, "upstream_header_timeout", now)
+            self._run_out(now)
         else:
             self._turn(model, now)
+
+    def _run_out(self, now: float) -> None:
+        """The total deadline ends an attempt that has not failed by itself."""
+        if not self.attempt.failed:
+            self._note("total_deadline")
+        self.refuse(504, "upstream_total_timeout", now)
+
+    def _note(self, reason: str) -> None:
+        self.attempt.failed = True
+        self.failovers.append(reason)
 
     # -- and after it
 

@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from twisted.internet.testing import MemoryReactorClock
 
 from autopilot.feeds import readiness
+from autopilot.relay.errors import BY_REASON
 from autopilot.routing import retry_policy
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.selector import Mode
@@ -117,13 +118,23 @@ def _policies(row: retry_policy.Row) -> str:
 
 
 def failures_without_a_response() -> str:
-    """Return the failover reasons without a response."""
+    """Return the other reasons for a failed attempt, with the errors if no candidate is left."""
     of_responses = {row.reason for row in retry_policy._TABLE}
-    return ", ".join(
-        f"`{reason}`"
-        for reason in sorted(set(FailureReason) - of_responses)
-        if not reason.startswith("status_")
+    return table(
+        ("reason", "where no candidate is left"),
+        (
+            (code(reason), _last_error(reason))
+            for reason in FailureReason
+            if reason not in of_responses and not reason.startswith("status_")
+        ),
     )
+
+
+def _last_error(reason: FailureReason) -> str:
+    error = BY_REASON.get(reason)
+    if error is None:
+        return "the response as it came"
+    return f"{error.status} [`{error.code}`](errors.md#{error.code}): {error.message}"
 
 
 def metrics() -> str:

@@ -85,14 +85,20 @@ class ProcessTests(SynchronousTestCase):
         stage = self.stage(LOG_LEVEL="debug", LOG_FORMAT="text")
         Battery(stage, brief=False).run()
         self.assert_tight(stage)
-        self.assert_thorough(stage, *_NAMED)
+        self.assert_thorough(stage, *_NAMED, FailureReason.TOTAL_DEADLINE)
         self.assertGreater(stage.log().count(b" autopilot.requests: "), 200)
 
     def test_json(self) -> None:
         """JSON in a file, at the most verbose level."""
         how = "--logfile=router.log"
         stage = self.stage(
-            how, named=True, LOG_LEVEL="debug", LOG_FORMAT="json", FAILOVER_POLICY="open"
+            how,
+            named=True,
+            LOG_LEVEL="debug",
+            LOG_FORMAT="json",
+            FAILOVER_POLICY="open",
+            # Shorter than the pause before a model is tried again after its engine's own 429.
+            TOTAL_DEADLINE_MS="950",
         )
         Battery(stage, brief=False).run()
         self.assert_tight(stage)

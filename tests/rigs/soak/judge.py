@@ -23,7 +23,7 @@ _LAST_REASONS: Final = {
     },
     "upstream_stream_interrupted": {
         *("error_event", "gave_up", "no_terminator", "invalid_event", "empty", "cut"),
-        *("stalled", "idle_timeout"),
+        "stalled",
     },
 }
 _STATUSES: Final = {
@@ -31,6 +31,7 @@ _STATUSES: Final = {
     "upstream_first_body_byte_timeout": 504,
     "upstream_connect_error": 502,
     "upstream_stream_interrupted": 502,
+    "upstream_total_timeout": 504,
 }
 _BROKEN: Final = frozenset({"upstream_broken", "upstream_idle", "upstream_error"})
 
@@ -137,10 +138,9 @@ def _own(case: Case, seen: Observed, code: str, times: Times) -> Iterator[str]:
     if not seen.whole:
         yield "a truncated error of the router"
     for record in case.records:
-        out_of_time = code == "upstream_header_timeout" and (
-            seen.ended - seen.began >= 0.9 * times.total
-        )
-        if out_of_time:
+        if code == "upstream_total_timeout":
+            if seen.ended - seen.began < 0.9 * times.total:
+                yield f"{code} after {seen.ended - seen.began:.1f} s"
             continue
         last = record.failovers[-1] if record.failovers else "nothing"
         if last not in _LAST_REASONS[code]:

@@ -90,7 +90,7 @@ class RightTests(JudgeTestCase):
         seen: dict[str, Any] = {"first_byte": 3.1, "ended": 3.2}
         for first, reasons in (
             (attempt(failing()), ("status_503",)),
-            (attempt(silent(), ended=2.0, by_router=True), ("failover_after",)),
+            (attempt(silent(), ended=2.0, by_router=True), ("header_timeout",)),
         ):
             self.assert_right(case(request(), first, good, failovers=reasons, **seen), "whole")
         closed = attempt(replace(silent(), ending=Ending.CLOSE), reused=True)
@@ -157,7 +157,7 @@ class WrongAttemptTests(JudgeTestCase):
         """A second model receives the request long before the first attempt ends."""
         first = attempt(silent(), ended=9.0, by_router=True)
         second = attempt(streamed(generation(TWO)), TWO, began=2.0)
-        found = case(request(), first, second, failovers=("failover_after",), first_byte=2.1)
+        found = case(request(), first, second, failovers=("header_timeout",), first_byte=2.1)
         self.assert_wrong(found, "two attempts at a time")
 
     def test_never_let_go(self) -> None:
@@ -181,7 +181,7 @@ class WrongAttemptTests(JudgeTestCase):
         for first, reason in (
             (attempt(streamed(generation())), "connection_lost"),
             (attempt(failing()), "capacity"),
-            (attempt(silent()), "failover_after"),
+            (attempt(silent()), "header_timeout"),
         ):
             found = case(request(), first, second, failovers=(reason,))
             self.assert_wrong(found, "not what the upstream did")

@@ -102,5 +102,5 @@ class AgainTests(RouterTestCase):
         client = self.ask("a,b")
         self.wire.says(LIMITED)
         self.clock.advance(0.5)
-        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assert_refused(client, 504, "upstream_total_timeout")
         self.assertEqual(self.record.attempts, 1)

@@ -106,7 +106,7 @@ class AttemptTests(RouterTestCase):
         client = self.ask("a,b")
         self.clock.rightNow += 5.0  # before the timer has a turn
         self.wire.says(whole(408, b"no", b"text/plain"))
-        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assert_refused(client, 504, "upstream_total_timeout")
         self.assertEqual(self.models, ["a", "a"])
 
     def test_408_once_a_model(self) -> None:

@@ -99,7 +99,7 @@ class DeadlineTests(RouterTestCase):
         self.wire.says(head(), chunk(TOKEN))
         self.clock.advance(120)
         self.assert_refused(client, 502, "upstream_stream_interrupted")
-        self.assertEqual(self.reasons, ("stalled", "idle_timeout"))
+        self.assertEqual(self.reasons, ("stalled", "stalled"))
 
     def test_total_deadline(self) -> None:
         """All attempts together have the total time, in every state before commit."""
@@ -109,8 +109,16 @@ class DeadlineTests(RouterTestCase):
             self.clock.advance(12)
             self.wire.says(*says)
             self.clock.advance(8)
-            self.assert_refused(client, 504, "upstream_header_timeout")
+            self.assert_refused(client, 504, "upstream_total_timeout")
             self.assertEqual(self.upstreams.alive, [])
+
+    def test_total_deadline_counts_against_no_model(self) -> None:
+        """It says nothing of the model, which may have had little of the time."""
+        self.build(threshold=1, total=5.0)
+        self.ask(ALIAS)
+        self.clock.advance(5)
+        self.assertEqual(self.reasons, ("total_deadline",))
+        self.assertEqual(dict(self.tables.breaker.of_clients), {})
 
     def test_error_body_outlives_failover_after(self) -> None:
         """A client's error whose body is slow is never turned into another attempt."""
@@ -135,7 +143,7 @@ class DeadlineTests(RouterTestCase):
         self.build(header=5.0, total=20.0)
         client = self.ask(ALIAS)
         self.clock.advance(30)
-        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assert_refused(client, 504, "upstream_total_timeout")
         self.assertEqual((self.models, self.reasons), (["a"], ("header_timeout",)))
 
     def test_held_up_in_a_pause(self) -> None:
@@ -144,5 +152,5 @@ class DeadlineTests(RouterTestCase):
         client = self.ask(ALIAS)
         self.wire.says(whole(429, b"", JSON, b"Retry-After: 5"))
         self.clock.advance(30)
-        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assert_refused(client, 504, "upstream_total_timeout")
         self.assertEqual((self.models, self.reasons), (["a"], ("status_429",)))

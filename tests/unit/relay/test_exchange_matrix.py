@@ -78,11 +78,11 @@ BEFORE = (
     Row("connect timeout", _hangs, "connect_timeout", 502, CONNECT_ERROR),
     Row("refused", _refuses, "connect_refused", 502, CONNECT_ERROR),
     Row("reset", _resets, "connection_lost", 502, CONNECT_ERROR),
-    Row("header timeout", _is_silent, "failover_after", 504, "upstream_header_timeout"),
+    Row("header timeout", _is_silent, "header_timeout", 504, "upstream_header_timeout"),
     Row(
         "first-byte timeout",
         _sends_a_head_only,
-        "failover_after",
+        "first_body_byte_timeout",
         504,
         "upstream_first_body_byte_timeout",
     ),

@@ -6,14 +6,22 @@ from collections.abc import Callable
 from typing import NamedTuple
 from unittest.mock import patch
 
+from OpenSSL import SSL
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRouteError
 
+from autopilot.http.error_bodies import TRIED
 from autopilot.observability.metrics import Metrics
 from autopilot.observability.records import Outcome
+from autopilot.relay.errors import BY_REASON
 from autopilot.relay.sse_guard import GuardLevel
-from tests.unit.relay.routers import RouterTestCase
+from autopilot.routing.commit import Commit
+from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.retry_policy import Policy
+from tests.unit.relay.routers import CONNECT_TIMEOUT, RouterTestCase, snapshot
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, chunk, head, whole
 
+HTML = b"text/html"
 ERROR = b'{"error":{"message":"out of memory"}}'
 
 
@@ -30,6 +38,153 @@ class ReasonTestCase(RouterTestCase):
             for sample in family.samples
             if sample.name == f"chutes_autopilot_{name}" and sample.labels == labels
         )
+
+
+def _refuses(error: Exception) -> Callable[[ReasonTests], None]:
+    def does(test: ReasonTests) -> None:
+        test.upstreams.refusing, test.upstreams.refusal = 1, error
+        test.ask("a,b")
+
+    return does
+
+
+def _answers(*pieces: bytes, ends: str = "") -> Callable[[ReasonTests], None]:
+    """Return a first attempt with this response, after which the connection ``ends``."""
+
+    def does(test: ReasonTests) -> None:
+        test.ask("a,b")
+        test.wire.says(*pieces)
+        if ends:
+            getattr(test.wire, ends)()
+
+    return does
+
+
+def _answers_in_full(*pieces: bytes, ends: str = "") -> Callable[[ReasonTests], None]:
+    """Return the same for a client that wants its answer in full or not at all."""
+
+    def does(test: ReasonTests) -> None:
+        test.build(commit=Commit.COMPLETE)
+        _answers(*pieces, ends=ends)(test)
+
+    return does
+
+
+def _is_too_late(*pieces: bytes) -> Callable[[ReasonTests], None]:
+    """Return a first attempt with this response, and nothing more until its time is over."""
+
+    def does(test: ReasonTests) -> None:
+        _answers_in_full(*pieces)(test)
+        test.clock.advance(13)
+
+    return does
+
+
+def _never_connects(test: ReasonTests) -> None:
+    test.upstreams.hanging = True
+    test.ask("a,b")
+    test.upstreams.hanging = False
+    test.clock.advance(CONNECT_TIMEOUT)
+
+
+def _has_no_time(test: ReasonTests) -> None:
+    test.build(total=5.0)
+    test.ask("a,b")
+    test.clock.advance(5)
+
+
+def _in_open_policy(status: int) -> Callable[[ReasonTests], None]:
+    def does(test: ReasonTests) -> None:
+        test.build(policy=Policy.OPEN)
+        _answers(whole(status, b"no", HTML))(test)
+
+    return does
+
+
+def _detail(text: str) -> bytes:
+    return b'{"detail":"%b"}' % text.encode()
+
+
+REASONS: tuple[tuple[str, Callable[[ReasonTests], None]], ...] = (
+    ("dns_error", _refuses(DNSLookupError())),
+    ("connect_refused", _refuses(ConnectionRefusedError())),
+    ("connect_error", _refuses(NoRouteError())),
+    ("connect_timeout", _never_connects),
+    ("tls_error", _refuses(SSL.Error())),
+    ("connection_lost", _answers(ends="resets")),
+    ("connection_lost", _answers(b"HTTP/1.1 200", ends="closes")),
+    ("protocol_error", _answers(b"SSH-2.0-x\r\n")),
+    ("header_timeout", _is_too_late()),
+    ("first_body_byte_timeout", _is_too_late(head())),
+    ("first_body_byte_timeout", _is_too_late(head(), chunk(ROLE))),
+    ("stalled", _is_too_late(head(), chunk(TOKEN))),
+    ("error_event", _answers(head(), chunk(b"data: " + ERROR + b"\n\n"))),
+    ("error_event", _answers(whole(200, ERROR, JSON))),
+    (
+        "gave_up",
+        _answers(head(), chunk(TOKEN.replace(b'"delta"', b'"finish_reason":"abort","delta"'))),
+    ),
+    ("no_terminator", _answers(head(), chunk(ROLE), chunk(b""))),
+    ("cut", _answers(head(), chunk(ROLE), ends="resets")),
+    ("invalid_event", _answers_in_full(head(), chunk(b"data: {\n\n"))),
+    ("empty", _answers(head(), chunk(ROLE + DONE))),
+    ("empty", _answers(whole(200, b"", JSON))),
+    ("status_503", _answers(whole(503, b"no", HTML))),
+    ("status_429", _in_open_policy(429)),
+    ("status_500", _answers(whole(500, _detail("boom"), JSON))),
+    *((f"status_{status}", _in_open_policy(status)) for status in range(500, 600)),
+    ("capacity", _answers(whole(429, _detail("Infrastructure is at maximum capacity"), JSON))),
+    ("context", _answers(whole(400, _detail("maximum context length is 1000 tokens"), JSON))),
+    ("not_found", _answers(whole(404, _detail("model not found: a"), JSON))),
+    ("total_deadline", _has_no_time),
+)
+
+
+class ReasonTests(ReasonTestCase):
+    """Why an attempt failed."""
+
+    def test_each(self) -> None:
+        """The record, the metric, and the field for the client have the same text."""
+        for reason, does in REASONS:
+            self.build()
+            self.snapshot = snapshot(a=1000, b=2000)
+            does(self)
+            if self.clients[-1].down.ended is None:
+                self.wire.says(whole(503, b"no", HTML))
+            with self.subTest(reason):
+                self.assertEqual(self.record.failovers[0].reason, reason)
+                self.assertEqual(self.tried[0], f"a={reason}")
+                again = sum(each.reason == reason for each in self.record.failovers)
+                self.assertEqual(self.counted("failover_reason_total", reason=reason), again)
+
+    @property
+    def tried(self) -> list[str]:
+        """Return the items of ``x-chutes-autopilot-tried``."""
+        down = self.clients[-1].down
+        field = down.field(TRIED) if down.refusal is None else down.refusal.tried
+        assert field is not None
+        return field.decode().split(",")
+
+    def test_closed(self) -> None:
+        """No reason is missing from the table."""
+        self.assertEqual({reason for reason, _ in REASONS}, set(FailureReason))
+
+    def test_errors(self) -> None:
+        """With no candidate left the client gets the error of the reason, or the response."""
+        codes = {
+            "upstream_connect_error": (
+                *("dns_error", "connect_refused", "connect_error", "connect_timeout"),
+                *("tls_error", "connection_lost", "protocol_error"),
+            ),
+            "upstream_header_timeout": ("header_timeout",),
+            "upstream_first_body_byte_timeout": ("first_body_byte_timeout",),
+            "upstream_stream_interrupted": (
+                *("stalled", "error_event", "gave_up", "no_terminator", "cut", "invalid_event"),
+            ),
+            "upstream_total_timeout": ("total_deadline",),
+        }
+        expected = {reason: code for code, reasons in codes.items() for reason in reasons}
+        self.assertEqual({reason: error.code for reason, error in BY_REASON.items()}, expected)
 
 
 class Ending(NamedTuple):

@@ -160,4 +160,4 @@ class VerdictTests(RouterTestCase):
         client = self.ask("a,b")
         self.wire.says(whole(500, b"", b"text/plain", b"Retry-After: 5", CLOSE))
         self.clock.advance(3)
-        self.assert_refused(client, 504, "upstream_header_timeout")
+        self.assert_refused(client, 504, "upstream_total_timeout")

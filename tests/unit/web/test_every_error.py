@@ -95,6 +95,7 @@ LATER = {
     (503, "overloaded"),
     (504, "upstream_first_body_byte_timeout"),
     (504, "upstream_header_timeout"),
+    (504, "upstream_total_timeout"),
 }
 
 
@@ -223,6 +224,13 @@ class EveryErrorTests(SiteTestCase):
             self.clock.advance(60)
             row = Asked(504, "upstream_first_body_byte_timeout", b"")
             self.check(browser.response, path, row)
+            self.build(total=2.0)
+            self.site = self.make_site(self.tree())
+            browser = self.begun(path)
+            self.clock.advance(2)
+            self.check(browser.response, path, Asked(504, "upstream_total_timeout", b""))
+            self.build()
+            self.site = self.make_site(self.tree())
             browser = self.post(ask("a"), MINE, b"X-Autopilot-Commit: complete", path=path)
             self.wire.says(head(), chunk(TOKEN))
             self.wire.resets()

@@ -33,7 +33,7 @@ class TimeTests(ReloadTestCase):
     def test_total_deadline_ms(self) -> None:
         """The deadline of all attempts together."""
         self.platform_is_silent()
-        self.assert_shortened("total_deadline_ms", "upstream_header_timeout")
+        self.assert_shortened("total_deadline_ms", "upstream_total_timeout")
 
     def test_upstream_header_timeout_ms(self) -> None:
         """The timeout of a stream's head."""
