@@ -30,6 +30,9 @@ class BodyKind(Enum):
     UNLABELLED = "one of these; the first bytes tell which"
 
 
+_JSON = BodyKind.JSON  # a look-up through the enum would cost as much as a call
+
+
 def body_kind(head: ResponseHead, *, stream: bool = False) -> BodyKind:
     """Return the kind of a body by its response's head; ``stream``: a stream was asked for."""
     if head.coded:
@@ -38,7 +41,7 @@ def body_kind(head: ResponseHead, *, stream: bool = False) -> BodyKind:
         return BodyKind.STREAM
     kind = head.content_type
     if kind == "application/json" or head.length == 0 or is_json(kind):
-        return BodyKind.JSON
+        return _JSON
     return BodyKind.UNLABELLED if stream and kind in _UNLABELLED else BodyKind.OPAQUE
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.body_kind import BodyKind
-from autopilot.relay.dialect import Meaning, plain_meaning, read_event
+from autopilot.relay.dialect import Meaning, is_usual_answer, plain_meaning, read_event
 from autopilot.relay.sse import Event, Events
 from autopilot.routing.commit import Commit
 
@@ -46,6 +46,9 @@ _DECISIONS: Mapping[Meaning, CommitDecision] = {
     Meaning.GAVE_UP: CommitDecision.GAVE_UP,
 }
 """What the first event that is not empty decides; a whole plain answer is decided likewise."""
+
+# Looked up once: through their enums, these would cost each request as much as a call.
+_CONTENT, _COMMIT = Meaning.CONTENT, CommitDecision.COMMIT
 
 
 class CommitPolicy(Protocol):
@@ -238,14 +241,7 @@ def commit_policy(
 
 def judge_plain(body: bytes) -> CommitDecision:
     """Return the decision on a JSON document, or on nothing, that is there as a whole."""
-    # Nearly every answer lacks all of these, and then need not be parsed.
-    if body and not (
-        b"error" in body
-        or b"detail" in body
-        or b"abort" in body
-        or b"cancelled" in body
-        or b"failed" in body
-    ):
-        return CommitDecision.COMMIT
+    if is_usual_answer(body):
+        return _COMMIT
     decision = _DECISIONS[plain_meaning(body)]
     return CommitDecision.EMPTY if decision is CommitDecision.HOLD else decision

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from autopilot.http.dialect import Dialect
@@ -161,6 +162,44 @@ _READERS: Mapping[Dialect, Callable[[dict[str, Any]], Reading]] = {
 
 
 # -- one plain answer
+
+
+class _Choice(Struct, gc=False):
+    finish_reason: str | None = None
+
+
+class _UsualAnswer(Struct, gc=False):
+    """The members by which a plain answer could be something else, in the types of an answer."""
+
+    object: str = ""
+    type: str = ""
+    error: None = None
+    detail: None = None
+    status: str | None = None
+    stop_reason: str | None = None
+    choices: tuple[_Choice, ...] = ()
+
+
+_usual_answer = msgspec.json.Decoder(_UsualAnswer)
+
+
+def is_usual_answer(body: bytes) -> bool:
+    """Return whether `plain_meaning` is ``CONTENT`` at first sight, as that of nearly every answer.
+
+    The decoder creates no object for the members that do not matter here.
+    """
+    try:
+        answer = _usual_answer.decode(body)
+    except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
+        return False
+    if answer.object == "error" or answer.type in _ERROR_TYPES:
+        return False
+    if answer.status in _GIVE_UP_STATUSES or answer.stop_reason in _GIVE_UP_REASONS:
+        return False
+    for choice in answer.choices:  # noqa: SIM110  `all` would cost each request two more calls
+        if choice.finish_reason in _GIVE_UP_REASONS:
+            return False
+    return True
 
 
 def plain_meaning(body: bytes) -> Meaning:

@@ -93,6 +93,8 @@ class Collaborators:
 # Read through their enums, these would cost each request as much as a call.
 _ATTEMPTING, _OVER = State.ATTEMPTING, State.OVER
 _COMPLETED, _TOTAL = Outcome.COMPLETED, Expiry.TOTAL
+_JSON, _COMMIT = BodyKind.JSON, CommitDecision.COMMIT
+_AT_CONTENT, _AT_COMPLETE = Commit.CONTENT, Commit.COMPLETE
 
 
 class Exchange(ExchangeMachine):
@@ -244,11 +246,11 @@ class Exchange(ExchangeMachine):
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
             attempt.kind = body_kind(head, stream=self._parsed.body.stream)
-            if attempt.kind is BodyKind.JSON:
+            if attempt.kind is _JSON:
                 commit = self._parsed.commit
-                if commit is Commit.COMPLETE or (commit is Commit.CONTENT and not attempt.last):
+                if commit is _AT_COMPLETE or (commit is _AT_CONTENT and not attempt.last):
                     judged = judge_plain(body)
-                    if judged is not CommitDecision.COMMIT:
+                    if judged is not _COMMIT:
                         attempt.ended = True
                         if body:
                             attempt.hold(body)

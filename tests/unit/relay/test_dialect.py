@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
@@ -11,11 +13,20 @@ from autopilot.relay.dialect import (
     Meaning,
     error_text,
     is_error,
+    is_usual_answer,
     meaning,
     plain_meaning,
     read_event,
 )
 from autopilot.relay.sse import Event
+
+_reasons: st.SearchStrategy[object] = st.sampled_from(
+    ["stop", "abort", "error", "failed", "cancelled", "x", None, 1, [], {}]
+)
+_members = st.sampled_from(
+    ["object", "type", "error", "detail", "status", "stop_reason", "choices"]
+)
+_values = _reasons | st.lists(_reasons | st.dictionaries(st.just("finish_reason"), _reasons))
 
 CHAT, MESSAGES, RESPONSES = Dialect.COMPLETIONS, Dialect.MESSAGES, Dialect.RESPONSES
 
@@ -262,8 +273,34 @@ class PlainTests(SynchronousTestCase):
             ("failed", Meaning.CONTENT),
         ):
             self.assertIs(plain_meaning(json.dumps(value).encode()), expected, value)
+            self.assert_agree(json.dumps(value).encode())
         self.assertIs(plain_meaning(b""), Meaning.EMPTY)
         self.assertIs(plain_meaning(b'{"error'), Meaning.CONTENT)
+
+    def assert_agree(self, body: bytes) -> None:
+        """At first sight nothing is an answer that is none by its meaning."""
+        if is_usual_answer(body):
+            self.assertIs(plain_meaning(body), Meaning.CONTENT, body)
+
+    @given(st.dictionaries(_members, _values), st.dictionaries(_members, _values))
+    def test_first_sight(self, one: dict[str, object], other: dict[str, object]) -> None:
+        """Members of every kind, and members that stand twice."""
+        self.assert_agree(json.dumps(one).encode())
+        self.assert_agree(
+            b"%b,%b" % (json.dumps(one).encode()[:-1], json.dumps(other).encode()[1:])
+        )
+
+    def test_usual(self) -> None:
+        """Usual answers of each dialect are seen at first sight; a broken one is not."""
+        for value in (
+            {"object": "chat.completion", "choices": [{"message": {}, "finish_reason": "stop"}]},
+            {"choices": [{"text": "an error", "finish_reason": None}], "usage": {"detail": 1}},
+            {"type": "message", "content": [{"type": "text"}], "stop_reason": "end_turn"},
+            {"object": "response", "status": "completed", "error": None, "output": [1]},
+        ):
+            body = json.dumps(value).encode()
+            self.assertTrue(is_usual_answer(body), value)
+            self.assertFalse(is_usual_answer(body[:-1]), value)
 
 
 class ErrorTests(SynchronousTestCase):
