@@ -75,10 +75,21 @@ class FieldName(Struct, frozen=True, gc=False):
     down: bool
 
 
+# The classifications of the names met lately, by their spelling. Every field of every message asks,
+# so the loops below look here first: a call, even of an `lru_cache`, would cost five times as much.
+# Bounded in entries and in the length of a name, because a peer can send any name.
+_field_names: dict[bytes, FieldName] = {}
+
+
 def classify(name: bytes) -> FieldName:
-    """Return the classification of a field name, in any case."""
+    """Return the classification of a field name, in any case, and remember it."""
     lower = name.lower()
-    return FieldName(lower, name + b": ", _goes_up(lower), lower not in _NOT_SENT_DOWN)
+    kind = FieldName(lower, name + b": ", _goes_up(lower), lower not in _NOT_SENT_DOWN)
+    if len(name) <= _LONGEST_CACHED_NAME:
+        if len(_field_names) >= _MAX_CACHED_NAMES:
+            _field_names.clear()
+        _field_names[name] = kind
+    return kind
 
 
 def _goes_up(lower: bytes) -> bool:
@@ -86,26 +97,6 @@ def _goes_up(lower: bytes) -> bool:
     # in a field that is removed under its usual spelling.
     twin = lower.replace(b"_", b"-")
     return not (twin in _NOT_SENT_UP or twin.startswith(_NOT_SENT_UP_PREFIX))
-
-
-class _FieldNames(dict[bytes, FieldName]):
-    """A cache of field-name classifications, by spelling.
-
-    ``names[name]`` is what `classify` returns. Every field of every message is looked up, and a hit
-    costs a quarter of a call of an `lru_cache`. The cache is bounded in entries and in the length
-    of a name, because a peer can send any name.
-    """
-
-    def __missing__(self, name: bytes) -> FieldName:
-        kind = classify(name)
-        if len(name) <= _LONGEST_CACHED_NAME:
-            if len(self) >= _MAX_CACHED_NAMES:
-                self.clear()
-            self[name] = kind
-        return kind
-
-
-_field_names = _FieldNames()
 
 
 class RequestHeaders(Struct, frozen=True, gc=False):
@@ -128,7 +119,10 @@ def read_request_headers(fields: Sequence[Field]) -> RequestHeaders:
     named: dict[bytes, tuple[bytes, ...]] = {}
     lines: list[bytes] = []
     for name, value in fields:
-        kind = _field_names[name]
+        try:
+            kind = _field_names[name]
+        except KeyError:
+            kind = classify(name)
         lower = kind.lower
         if lower in named:
             named[lower] += (value,)
@@ -179,7 +173,7 @@ def sent_up(fields: Iterable[Field]) -> list[Field]:
     kept: list[Field] = []
     nominating: list[Field] = []
     for field in fields:
-        kind = _field_names[field[0]]
+        kind = _field_names.get(field[0]) or classify(field[0])
         if kind.up:
             kept.append(field)
         elif kind.lower == b"connection" and field[1] not in _NOMINATES_NOTHING:
@@ -203,7 +197,10 @@ def sent_down(fields: Iterable[Field], own: frozenset[bytes] = frozenset()) -> l
     kept: list[Field] = []
     nominating: list[Field] = []
     for field in fields:
-        kind = _field_names[field[0]]
+        try:
+            kind = _field_names[field[0]]
+        except KeyError:
+            kind = classify(field[0])
         if kind.down:
             if kind.lower not in own:
                 kept.append(field)

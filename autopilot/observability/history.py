@@ -7,7 +7,7 @@ to the first byte are counted in a histogram, from which quantiles are computed 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -57,7 +57,7 @@ class _Counts:
     requests: int = 0
     failovers: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def interval(self) -> Interval:
         return Interval(
@@ -156,7 +156,8 @@ def _sum(counted: Iterable[_Counts]) -> _Counts:
     for counts in counted:
         whole.requests += counts.requests
         whole.failovers += counts.failovers
-        whole.outcomes.update(counts.outcomes)
+        for outcome, number in counts.outcomes.items():
+            whole.outcomes[outcome] += number
         if counts.requests:
             whole.buckets = [
                 one + other for one, other in zip(whole.buckets, counts.buckets, strict=True)
