@@ -102,19 +102,23 @@ test("the model list has the alias first, and each model can be retrieved", asyn
   assert.equal((await client.models.retrieve(models[1])).id, models[1]);
 });
 
-test("errors become the right exceptions after one call", async () => {
+test("errors become the right exceptions with the platform's words, after one call", async () => {
   const expected = {
-    "400-context": OpenAI.BadRequestError,
-    401: OpenAI.AuthenticationError,
-    "402-quota": OpenAI.APIError,
-    "403-scope": OpenAI.PermissionDeniedError,
-    "404-model": OpenAI.NotFoundError,
-    "422-list": OpenAI.UnprocessableEntityError,
-    "429-edge-html": OpenAI.RateLimitError, // whose ban grows with every call: the router says not to retry
+    "400-context": [OpenAI.BadRequestError, "Invalid request: Invalid request: This model's maximum context"],
+    401: [OpenAI.AuthenticationError, "Invalid token."],
+    "402-quota": [OpenAI.APIError, "Quota exceeded and account balance is $0.0"],
+    "403-scope": [OpenAI.PermissionDeniedError, "Token does not have permission for this resource"],
+    "404-model": [OpenAI.NotFoundError, "model not found: stub/404-model"],
+    "422-list": [OpenAI.UnprocessableEntityError, "Field required"],
+    "429-edge-html": [OpenAI.RateLimitError, ""], // whose ban grows with every call: the router says not to retry
   };
-  for (const [scenario, error] of Object.entries(expected)) {
+  for (const [scenario, [error, words]] of Object.entries(expected)) {
     const { caller, client } = made();
-    await assert.rejects(client.chat.completions.create({ model: `stub/${scenario}`, messages }), error);
+    await assert.rejects(client.chat.completions.create({ model: `stub/${scenario}`, messages }), (thrown) => {
+      assert.ok(thrown instanceof error, scenario);
+      assert.ok(thrown.message.startsWith(`${scenario.slice(0, 3)} ${words}`), thrown.message);
+      return true;
+    });
     assert.equal((await caller.models()).length, 1, scenario);
   }
 });
