@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from stub_backend.auth import signature
 from tests.conduct.asking import ALIAS, body, code, detail
 from tests.conduct.seen import CUT, WHOLE, Seen
-from tests.conduct.served import QUESTION, Served
+from tests.conduct.served import QUESTION, Served, direct
 
 
 class CredentialTests(SynchronousTestCase):
@@ -156,6 +157,61 @@ class BodyTests(SynchronousTestCase):
         for key in ("fixture", "fixture", "another"):
             self.served.post(body("stub/ok,stub/ok-vllm", stream=True, seed=1), key=key)
         self.assertEqual(len({call.body_sha256 for call in self.served.stub.calls()}), 1)
+
+
+class ErrorShapeTests(SynchronousTestCase):
+    """What SDKs read of the platform's errors, byte for byte (`ERROR_SHAPE`)."""
+
+    kinds = (
+        ("401", "authentication_error", "authentication_error"),
+        ("402-quota", "invalid_request_error", "invalid_request_error"),
+        ("404-chute", "invalid_request_error", "not_found_error"),
+        ("422-list", "invalid_request_error", "invalid_request_error"),
+        ("429-account", "rate_limit_error", "rate_limit_error"),
+        ("500-exhausted", "server_error", "api_error"),
+        ("503-engine", "server_error", "overloaded_error"),
+        ("503-cold", "server_error", "overloaded_error"),
+    )
+
+    def test_every_api(self) -> None:
+        """Each API has its own types; streamed or plain, whatever `COMMIT` says, it is the same."""
+        served = Served(tokens=4)
+        for path in ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"):
+            for name, kind, anthropic in self.kinds:
+                wanted = (anthropic if path == "/v1/messages" else kind).encode()
+                for stream in (False, True):
+                    for commit in (b"byte", b"content", b"complete"):
+                        asked = body(f"stub/{name}", stream=stream, prompt=QUESTION)
+                        seen = served.post(asked, b"X-Autopilot-Commit: " + commit, path=path)
+                        said = direct(served.calls(f"stub/{name}")[-1])
+                        where = f"{path} {name} {stream} {commit!r}"
+                        self.assertEqual(seen.body, _with_error(said.body, wanted), where)
+                        self.assertEqual((seen.status, seen.end), (said.status, WHOLE), where)
+                        self.assertEqual(seen.headers["content-length"], str(len(seen.body)))
+
+    def test_last_of_a_list(self) -> None:
+        """The last candidate's error has it as well."""
+        served = Served(tokens=4)
+        seen = served.ask("stub/502-html,stub/503-cold")
+        said = direct(served.calls("stub/503-cold")[-1])
+        self.assertEqual(seen.body, _with_error(said.body, b"server_error"))
+
+    def test_upstream(self) -> None:
+        """With `upstream` every error comes as it was said."""
+        served = Served(tokens=4, error_shape="upstream")
+        for name, _, _ in self.kinds:
+            seen, said = served.ask(f"stub/{name}"), direct(served.calls(f"stub/{name}")[-1])
+            self.assertEqual((seen.status, seen.body), (said.status, said.body), name)
+
+
+def _with_error(said: bytes, kind: bytes) -> bytes:
+    """An error of the platform with the member that it lacks."""
+    told = json.loads(said)["detail"]
+    if isinstance(told, list):
+        told = told[0]["msg"]
+    words = json.dumps(told["message"] if isinstance(told, dict) else told).encode()
+    member = b'"error":{"type":"%b","message":%b,"param":null,"code":null}' % (kind, words)
+    return said[:-1] + b"," + member + b"}"
 
 
 class StrictGuardTests(SynchronousTestCase):
