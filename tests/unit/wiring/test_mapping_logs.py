@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from io import StringIO
 
 from twisted.logger import LogLevel
@@ -25,10 +24,7 @@ class LogTests(ReloadTestCase):
         super().setUp()
         self.sink = StringIO()
         self.start()
-        self.patch(sys, "stdout", self.sink)
-        self.observer, self.write = tap._log_outputs(
-            {"nodaemon": True, "logfile": None}, Settings()
-        )
+        self.observer, self.write = tap._log_outputs(self.sink, {}, Settings())
         assert self.observer is not None
         assert self.write is not None
         self.router.followers += [
