@@ -110,6 +110,7 @@ def _message(record: RequestRecord) -> str:
         None if first is None else f"ttfb={first}ms",
         f"duration={record.duration_ms}ms",
         f"bytes={record.bytes}",
+        None if record.reason is None else f"reason={record.reason}",
         record.outcome,
     )
     return " ".join(filter(None, pieces))

@@ -34,7 +34,7 @@ _FIRST_BYTE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.
 _DURATION = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _ATTEMPTS = (1, 2, 3, 4, 6, 8)
 _OTHER = "other"
-# Series by model and status. A catalog has some dozens of models; one that keeps changing must not
+# Series of a metric by model. A catalog has some dozens of models; one that keeps changing must not
 # fill the memory.
 _MOST_SELECTIONS = 2000
 
@@ -98,6 +98,12 @@ class Metrics:
             "model",
             "status",
         )
+        self._broken = Counter(
+            "chutes_autopilot_broken_streams_total",
+            "Answers that broke after their first byte because of the upstream, by model and why.",
+            "model",
+            "reason",
+        )
         self._failovers = Counter(
             "chutes_autopilot_failover_reason_total", "Failed attempts, by reason.", "reason"
         )
@@ -139,6 +145,7 @@ class Metrics:
             InstrumentCollector(
                 *self._sums,
                 self._selection,
+                self._broken,
                 self._failovers,
                 self._first_byte,
                 self._duration,
@@ -196,6 +203,11 @@ class Metrics:
             if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
                 model = _OTHER
             selections[model, status] += 1
+            if record.reason is not None:
+                broken = self._broken.values
+                if len(broken) >= _MOST_SELECTIONS and (model, record.reason) not in broken:
+                    model = _OTHER
+                broken[model, record.reason] += 1
         # An inline copy of `Histogram.observe`, which saves three calls per request.
         if record.ttfb_ms is not None:
             histogram, value = self._first_byte, record.ttfb_ms / 1000.0

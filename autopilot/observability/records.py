@@ -87,6 +87,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     Times are in milliseconds, rounded to a tenth; None if the event did not happen. ``bytes`` is
     the number of body bytes relayed to the client; ``terminated``: a stream had its terminator.
     ``endpoint`` is the path; ``code`` that of the router's own error, if the client got one.
+    ``reason`` says why the upstream's answer broke after commit, in the words of failed attempts.
     """
 
     req_id: str
@@ -105,6 +106,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     terminated: bool = True
     endpoint: str = ""
     code: str | None = None
+    reason: FailureReason | None = None
 
 
 def milliseconds(seconds: float) -> float:

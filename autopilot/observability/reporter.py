@@ -35,6 +35,7 @@ _PIECES = (
     ("ttfb_ms", "ttfb={ttfb_ms}ms"),
     ("duration_ms", "duration={duration_ms}ms"),
     ("bytes", "bytes={bytes}"),
+    ("reason", "reason={reason}"),
     ("outcome", "{outcome}"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 
@@ -79,6 +80,17 @@ BY_REASON: Final[Mapping[FailureReason, RouterError]] = {
 
 For any other reason the upstream's own response is relayed.
 """
+
+
+BREAKS: Final[Mapping[Outcome, FailureReason]] = {
+    Outcome.UPSTREAM_BROKEN: FailureReason.CUT,
+    Outcome.UPSTREAM_IDLE: FailureReason.STALLED,
+    Outcome.UPSTREAM_ERROR: FailureReason.ERROR_EVENT,
+    Outcome.UPSTREAM_EMPTY: FailureReason.EMPTY,
+    # The first of the two answers was cut; the platform began another behind it.
+    Outcome.UPSTREAM_SPLICED: FailureReason.CUT,
+}
+"""Why an answer broke after commit, unless the stream knows it more exactly."""
 
 
 def given_up(reason: FailureReason) -> RouterError:

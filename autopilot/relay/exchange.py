@@ -29,7 +29,7 @@ from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
 from autopilot.relay.commit import CommitDecision, commit_policy, judge_plain
 from autopilot.relay.error_shape import may_lack_error, with_error
-from autopilot.relay.errors import OUT_OF_TIME, SHUTTING_DOWN, given_up
+from autopilot.relay.errors import BREAKS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.response_head import committed_head, reply, resized, tried_models
@@ -627,10 +627,16 @@ class Exchange(ExchangeMachine):
                 tables.ended(model, attempt.first_content, stream.tokens, seconds, now)
         if outcome is _COMPLETED and attempt.response.status >= 400:
             outcome = Outcome.RELAYED_ERROR
-        return self._conclude(outcome, now, sent=stream.sent, terminated=stream.guard.done)
+        done, reason = stream.guard.done, BREAKS.get(outcome)
+        return self._conclude(outcome, now, sent=stream.sent, terminated=done, reason=reason)
 
     def _conclude(
-        self, outcome: Outcome, now: float, sent: int = 0, terminated: bool = True
+        self,
+        outcome: Outcome,
+        now: float,
+        sent: int = 0,
+        terminated: bool = True,
+        reason: FailureReason | None = None,
     ) -> State:
         """Leave the record, then release the exchange's slot, exactly once.
 
@@ -667,6 +673,7 @@ class Exchange(ExchangeMachine):
                 terminated,
                 self._target.path,
                 self._code,
+                reason,
             )
             try:
                 self._shared.record(record)

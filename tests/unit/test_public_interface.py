@@ -54,6 +54,7 @@ _RECORD: Final = {
     "terminated": "bool",
     "endpoint": "str",
     "code": "str | None",
+    "reason": "FailureReason | None",
 }
 _ATTRIBUTES: Final = ("followers", "ports", "resource", "settings", "stopping")
 

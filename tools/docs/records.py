@@ -44,6 +44,7 @@ _MEANINGS: Final = {
     "terminated": "Whether an event stream carried its own terminator.",
     "endpoint": "The path of the request.",
     "code": "The `error.code` of the router's own error; null if the client got none.",
+    "reason": "Why the upstream's answer broke after its first byte, as in `failovers`.",
 }
 
 _OUTCOMES: Final = {

@@ -27,7 +27,7 @@ def page() -> str:
     """Return a metrics page that has each metric with all of its labels."""
     metrics = Metrics("1.2.3")
     metrics.watch(Gauges(*(lambda: 1.0,) * 7))
-    broken = record(outcome="upstream_broken", failovers=("status_503",))
+    broken = record(outcome="upstream_broken", reason="cut", failovers=("status_503",))
     for each in (record(), record(terminated=False), record(outcome="client_gone"), broken):
         metrics.request(each, ("m",))
     metrics.refresh("catalog", "ok", 1)

@@ -87,5 +87,6 @@ anything = st.builds(
     terminated=st.booleans(),
     endpoint=st.sampled_from(("/v1/chat/completions", "/v1/messages")),
     code=st.none() | st.just("unknown_model"),
+    reason=st.none() | st.just(FailureReason.CUT),
 )
 """Records with arbitrary text."""

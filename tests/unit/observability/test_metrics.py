@@ -9,10 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.records import Outcome, RequestRecord
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 from tests.unit.observability.records import record, refused
 
 TOO_LARGE = RouterError(431, "head_too_large", "Too large.")
+BROKEN = {"outcome": Outcome.UPSTREAM_BROKEN, "reason": FailureReason.CUT}
 PREFIX = "chutes_autopilot_"
 KEPT_FOR_DASHBOARDS = {
     "requests_active",
@@ -30,6 +32,7 @@ NEW = {
     "attempts_bucket",
     "responses_total",
     "outcomes_total",
+    "broken_streams_total",
     "relayed_bytes_total",
     "client_disconnects_total",
     "stream_interruptions_total",
@@ -79,9 +82,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """All names exist, those of existing dashboards included (contract §10)."""
-        self.count(
-            record(failovers=("status_503",)), record(outcome=Outcome.UPSTREAM_BROKEN), refused()
-        )
+        self.count(record(failovers=("status_503",)), record(**BROKEN), refused())
         self.metrics.refresh("models", "ok", 2)
         names = {name for name, _ in self.samples()}
         self.assertEqual((KEPT_FOR_DASHBOARDS | NEW) - names, set())
@@ -156,6 +157,15 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("selection_total", model="other", status="200"), 3000)
         self.metrics.request(record(model="m-0"), {"m-0"})
         self.assertEqual(self.value("selection_total", model="m-0", status="200"), 2)
+
+    def test_broken_streams(self) -> None:
+        """Broken answers are counted by model and reason, and their number of series is bounded."""
+        self.count(record(**BROKEN), record(model="made up", **BROKEN), record())
+        for model in ("m", "other"):
+            self.assertEqual(self.value("broken_streams_total", model=model, reason="cut"), 1)
+        for number in range(3000):
+            self.metrics.request(record(model=f"m-{number}", **BROKEN), {f"m-{number}"})
+        self.assertLess(len(self.samples()), 4200)
 
     def test_failovers(self) -> None:
         """Failed attempts are counted by reason."""

@@ -11,6 +11,7 @@ from zope.interface import provider
 from autopilot.observability.logs import json_line, text_line
 from autopilot.observability.records import Outcome, RequestRecord
 from autopilot.observability.reporter import NAMESPACE, Reporter, records_to_log
+from autopilot.routing.failure_reason import FailureReason
 from tests.unit.observability.records import record, refused
 
 
@@ -49,6 +50,11 @@ class ReporterTests(SynchronousTestCase):
             "attempts=2/3 failovers=status_503,connect_error ",
             self.message(record(attempts=2, failovers=("status_503", "connect_error"))),
         )
+
+    def test_break(self) -> None:
+        """The text of a broken answer says why it broke."""
+        broken = record(outcome=Outcome.UPSTREAM_BROKEN, reason=FailureReason.CUT)
+        self.assertTrue(self.message(broken).endswith(" bytes=42 reason=cut upstream_broken"))
 
     def test_no_none(self) -> None:
         """Unknown facts are not in the text."""
@@ -90,6 +96,7 @@ class ReporterTests(SynchronousTestCase):
                 "terminated": True,
                 "endpoint": "/v1/chat/completions",
                 "code": None,
+                "reason": None,
             },
         )
         (event,) = self.report(refused())
@@ -139,5 +146,6 @@ class ReporterTests(SynchronousTestCase):
                 "terminated",
                 "endpoint",
                 "code",
+                "reason",
             },
         )

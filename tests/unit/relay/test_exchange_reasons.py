@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRou
 from autopilot.http.error_bodies import TRIED
 from autopilot.observability.metrics import Metrics
 from autopilot.observability.records import Outcome
-from autopilot.relay.errors import BY_REASON
+from autopilot.relay.errors import BREAKS, BY_REASON
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
@@ -335,6 +335,11 @@ class OutcomeTests(ReasonTestCase):
                 "code": code or "none",
             }
             self.assertEqual(self.counted("responses_total", **responses), 1, where)
+            reason = BREAKS.get(ending.outcome)
+            self.assertEqual(self.record.reason, reason, where)
+            if reason is not None:
+                labels = {"model": "a", "reason": reason}
+                self.assertEqual(self.counted("broken_streams_total", **labels), 1, where)
 
     def test_closed(self) -> None:
         """No outcome is missing from the table."""
