@@ -1,7 +1,7 @@
-"""Stickiness and cooldown, seen from outside: which model is asked, after whatever has happened.
+"""Stickiness and cooldown: the model that receives each request after any history.
 
-Requests of several clients go through the real proxy, overlap, and succeed or fail in every way
-that matters; a model of plain dicts (`memory_model`) says whom each of them has to ask next.
+Requests of several clients overlap in the real proxy, and succeed or fail in every relevant way. A
+model of plain dicts (`memory_model`) predicts the next candidate of each.
 """
 
 from __future__ import annotations
@@ -46,15 +46,17 @@ MOST_KEYS = 3
 TTL = 40.0
 LIST_RETRY = 10.0
 PERIOD = 15.0
+# Its first byte is committed; JSON is held until it is whole while a candidate is left.
+TEXT = b"text/plain"
 
-# What an upstream may answer, and what that says: it serves, it begins an answer (which may end or
-# break later), it breaks one, it fails, it fails with a 4xx (which says nothing against the model),
-# or it says something to the client alone.
+# The responses of an upstream and their meaning: it serves, begins an answer (which may end or
+# break later), breaks one, fails, fails with a 4xx (no failure of the model), or responds to the
+# client alone.
 ANSWERS = {
     "200": (whole(200, b"{}", JSON, CLOSE), "serves"),
-    "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "serves"),
-    "200 that begins": (head(200, JSON, CLOSE) + chunk(b"{"), "begins"),
-    "200 that breaks": (head(200, JSON, CLOSE) + chunk(b"{"), "breaks"),
+    "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "serves if last"),
+    "200 that begins": (head(200, TEXT, CLOSE) + chunk(b"{"), "begins"),
+    "200 that breaks": (head(200, TEXT, CLOSE) + chunk(b"{"), "breaks"),
     "503": (whole(503, b"", JSON, CLOSE), "fails"),
     "502": (whole(502, b"", JSON, CLOSE), "fails"),
     "200 without HTTP": (b"junk", "fails"),
@@ -73,7 +75,7 @@ _ANSWERS = st.sampled_from(("200", "503", "reset", "429 at capacity", *ANSWERS))
 
 @dataclass(eq=False)
 class Open:
-    """A request under way: who is asked, over which connection, and who else could be."""
+    """An active request: its model, its connection, and its other candidates."""
 
     key: plain.Key
     left: list[str]
@@ -82,10 +84,10 @@ class Open:
     asked: str = ""
     wire: Wire | None = None
     began: float | None = None
-    """When its answer was committed, until that has counted as a success."""
+    """The time of the commit, until it has counted as a success."""
     answered: bool = False
     tried_at: float = 0.0
-    """When the attempt began that is under way."""
+    """The start of the current attempt."""
 
 
 class MemoryMachine(RuleBasedStateMachine):
@@ -93,7 +95,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @initialize(ttl=st.sampled_from((TTL, TTL, 0.0)), failures=st.sampled_from((2, 3, 0)))
     def build(self, ttl: float, failures: int) -> None:
-        """Start a router that forgets soon."""
+        """Start a router with short memory."""
         self.router = RouterTestCase("finish")  # for its set-up and its checks
         self.router.setUp()
         tables = StateTables(
@@ -114,7 +116,7 @@ class MemoryMachine(RuleBasedStateMachine):
         """The time."""
         return self.router.clock.seconds()
 
-    # -- what happens
+    # -- events
 
     @rule(
         client=st.sampled_from("xxyz"),
@@ -122,7 +124,7 @@ class MemoryMachine(RuleBasedStateMachine):
         answers=st.lists(_ANSWERS, max_size=3),
     )
     def client_asks(self, client: str, selector: str, answers: list[str]) -> None:
-        """A request begins, and so many models have answered it before anything else happens."""
+        """Begin a request; let several models respond to it before other events."""
         names = self.ranking if selector == ALIAS else selector.split(",")
         key = client, selector
         left = [selector]
@@ -157,9 +159,9 @@ class MemoryMachine(RuleBasedStateMachine):
     def client_comes_back(
         self, client: str, selector: str, first: list[str], gaps: list[float], late: bool
     ) -> None:
-        """A client whose first model failed asks again and again, and is served.
+        """Let a client whose first model failed make further requests, which succeed.
 
-        ``late``: before the last time the oldest request under way is answered, whosever it is.
+        ``late``: before the last one the oldest active request gets a response.
         """
         self.client_asks(client, selector, first)
         for gap in gaps:
@@ -172,13 +174,13 @@ class MemoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(which=st.integers(0, 3), answer=_ANSWERS)
     def upstream_answers(self, which: int, answer: str) -> None:
-        """The model that was asked answers, or breaks off."""
+        """Respond to a request, or break off."""
         self._answer(self.open[which % len(self.open)], answer)
 
     @precondition(lambda self: any(request.answered for request in self.open))
     @rule(which=st.integers(0, 3), how=st.sampled_from(("flows", "ends", "breaks")))
     def answer_goes_on(self, which: int, how: str) -> None:
-        """An answer that has begun brings another piece, its end, or breaks off."""
+        """Continue an answer, end it, or break it off."""
         flowing = [request for request in self.open if request.answered]
         request = flowing[which % len(flowing)]
         assert request.wire is not None
@@ -206,6 +208,8 @@ class MemoryMachine(RuleBasedStateMachine):
             request.wire.says(says)
         if request.wire.alive and meaning not in ("tells the client", "begins"):
             request.wire.resets()
+        if meaning == "serves if last":  # an empty answer
+            meaning = "fails" if request.left else "serves"
         if meaning == "fails mildly among others":
             meaning = "tells the client" if request.key[1] in MODELS else "fails mildly"
         self._learn(request, meaning)
@@ -213,28 +217,28 @@ class MemoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(which=st.integers(0, 3))
     def client_leaves(self, which: int) -> None:
-        """The client goes away, which says nothing about anybody."""
+        """Disconnect a client, which says nothing about a model."""
         request = self.open.pop(which % len(self.open))
         request.down.lost()
         request.exchange.client_gone()
 
     @rule(seconds=st.sampled_from((1.0, 4.0, 5.0, 10.0, 15.0, 39.0)))
     def time_passes(self, seconds: float) -> None:
-        """Time passes."""
+        """Advance the time."""
         self.router.clock.advance(seconds)
 
     @rule(ranking=st.permutations(MODELS).flatmap(lambda all: st.sampled_from((all, all[:3]))))
     def models_rank(self, ranking: tuple[str, ...]) -> None:
-        """The ranking is another one, and a model may be gone from it."""
+        """Change the ranking, perhaps without one of the models."""
         self.ranking = tuple(ranking)
         known = snapshot(**dict.fromkeys(MODELS, 1000))
         ranked = snapshot(**dict.fromkeys(self.ranking, 1000)).ranking
         self.router.snapshot = Snapshot(known.catalog, ranked, 990.0, 995.0)
 
-    # -- what follows
+    # -- consequences
 
     def _turn(self, request: Open) -> None:
-        """The next model has to be asked; that it is, is checked at once."""
+        """Check that the router sends the request to the next model."""
         client = request.key[0]
         expected = plain.next_of(request.left, self.cooldown.cooling(client, self.now))
         request.wire = self.router.wire
@@ -274,11 +278,11 @@ class MemoryMachine(RuleBasedStateMachine):
         self.open.remove(request)
         assert request.down.ended is not None
 
-    # -- what holds
+    # -- invariants
 
     @invariant()
     def tables_agree(self) -> None:
-        """The same models cool, and so many clients are remembered, never more than allowed."""
+        """Check that the same models cool, and that the number of stored clients is right."""
         tables = self.router.proxy.tables
         for client in "xyz":
             cooling = tables.breaker.cooling(_HASHER.token(client), self.now)
@@ -288,13 +292,13 @@ class MemoryMachine(RuleBasedStateMachine):
         assert len(tables.affinity) == len(self.sticky.used) <= MOST_KEYS
 
     @invariant()
-    def nobody_is_left_without(self) -> None:
-        """However many models cool, every open request has one that was asked."""
+    def every_request_has_an_attempt(self) -> None:
+        """Check that every open request has an attempt, however many models cool."""
         assert self.router.proxy.active == len(self.open)
         assert all(request.wire is not None and request.wire.alive for request in self.open)
 
     def teardown(self) -> None:
-        """Everybody leaves; every request has left its record."""
+        """Disconnect all clients; every request must have its record."""
         if hasattr(self, "router"):
             while self.open:
                 request = self.open.pop()
@@ -322,5 +326,5 @@ class MemoryMachineTests(SynchronousTestCase):
     """The machine, for both test runners."""
 
     def test_any_order(self) -> None:
-        """Whatever happened before, the right model is asked."""
+        """The right model receives the request after any history."""
         run_state_machine_as_test(MemoryMachine, settings=bounds(150, 50))
