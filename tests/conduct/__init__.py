@@ -1,3 +1,3 @@
-"""How the router conducts itself when a model misbehaves, in virtual time."""
+"""The router's behaviour when a model misbehaves, in virtual time."""
 
 MARKS = ("untraced",)

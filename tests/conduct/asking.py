@@ -1,4 +1,4 @@
-"""Requests of any shape, and what the errors that come back say."""
+"""Requests of any form, and accessors for their errors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _SAID = [{"role": "user", "content": QUESTION}]
 
 
 def body(model: object, **members: Any) -> bytes:
-    """A chat request."""
+    """Return the body of a chat request."""
     return json.dumps({"model": model, "messages": _SAID, **members}).encode()
 
 
 def detail(seen: Seen) -> object:
-    """What the platform's own error says."""
+    """Return the detail of an error of the platform."""
     return json.loads(seen.body)["detail"]
 
 
 def code(seen: Seen) -> object:
-    """The code of the router's own error."""
+    """Return the code of an error of the router."""
     return json.loads(seen.body)["error"]["code"]

@@ -1,7 +1,7 @@
 """Sixteen faults of the first of two models, neither of which the catalog has.
 
-Every answer has 60 words within about a second; the fallback is always well. A verdict says what
-the client is left with (judge.py), and each fault may demand more than a whole answer.
+Every answer has 60 words within about a second; the fallback always works. A verdict states what
+the client receives (judge.py); a fault may require more than a complete answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.conduct.seen import Seen
 from tests.conduct.served import Served, question
 
 PRIMARY, FALLBACK = "primary", "fallback"
-# They count their tokens in different members.
+# They report their token counts in different members.
 ENGINES = {PRIMARY: "sglang", FALLBACK: "vllm"}
 WORDS = 60
 _PACE = 1 / WORDS
@@ -35,7 +35,7 @@ _REQUESTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How one request went: what its client saw, and the calls of either model."""
+    """The result of one request: the client's view, and the calls of both models."""
 
     seen: Seen
     primary: Sequence[Received]
@@ -43,12 +43,12 @@ class Course:
 
     @property
     def calls(self) -> int:
-        """The calls of both."""
+        """The number of calls of both models."""
         return len(self.primary) + len(self.fallback)
 
     @property
     def answered_by(self) -> str:
-        """The model that the response names, empty if it names none or two."""
+        """The model that the response names; empty if it names none or two."""
         return next(iter(self.seen.models)) if len(self.seen.models) == 1 else ""
 
 
@@ -57,7 +57,7 @@ Rule = Callable[[Course], bool]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: the primary plays ``script`` and then ``then``; ``rule`` is demanded as well."""
+    """One fault: the first model performs ``script``, then ``then``; ``rule`` must hold too."""
 
     name: str
     then: str | Scenario
@@ -70,7 +70,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict on a fault, and the facts that it is about."""
+    """The verdict on a fault, with its facts."""
 
     verdict: Verdict
     answer: Answer
@@ -90,7 +90,7 @@ def _error(status: int, error: dict[str, Any], extra: Headers = ()) -> Scenario:
 
 
 def _broken_event(call: Call) -> Steps:
-    """Cut the JSON of the thirtieth word's event short; the others are well."""
+    """Truncate the JSON of the thirtieth word's event."""
     events = call.dialect.stream(call.generation())
     tokens = iter(events.tokens)
     before, event = list(islice(tokens, 29)), next(tokens)
@@ -189,9 +189,9 @@ FAULTS: tuple[Fault, ...] = (
 _MANY = FAULTS[14]
 
 
-@cache  # it comes to the same each time: no clock and no chance takes part
+@cache  # the result is always the same, because no clock or random number is involved
 def try_fault(fault: Fault, commit: str) -> Judged:
-    """Play one fault under ``commit``, "content" or "complete"."""
+    """Run one fault under ``commit``, "content" or "complete"."""
     served = Served(tokens=WORDS, token_delay=_PACE, unknown_models="forward", commit=commit)
     for name, engine in ENGINES.items():
         served.stub.population.add_unlisted(name, engine)
@@ -216,7 +216,7 @@ def _one(fault: Fault, served: Served, text: str) -> Judged:
 
 
 def _outage(fault: Fault, served: Served) -> Judged:
-    """Send twenty requests of one client, one each 4 s; the outage ends after 60 s."""
+    """Send twenty requests of one client, one every 4 s; the outage ends after 60 s."""
     began, judged, over = served.network.seconds(), list[Judged](), 0
     for number in range(_REQUESTS):
         served.network.pass_time(began + number * _EVERY - served.network.seconds())

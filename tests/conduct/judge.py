@@ -1,4 +1,4 @@
-"""Judges a streamed chat answer by what its client is left with."""
+"""Judges a streamed chat answer as its client receives it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DONE = b"[DONE]"
 
 
 class Verdict(StrEnum):
-    """From the best to the worst."""
+    """The verdicts, from best to worst."""
 
     PASS = "pass"
     PARTIAL = "partial"
@@ -29,11 +29,11 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client has at the end.
+    """The response as received.
 
-    ``status`` is None if no response came. ``ended``: the body ended as its framing demands.
-    ``done``, ``error``, ``finished``: the terminator, an error event and a finish reason were among
-    the events. ``broken`` counts the events that are no JSON.
+    ``status`` is None if there was no response. ``ended``: the body ended as its framing requires.
+    ``done``, ``error``, ``finished``: the events included the terminator, an error event, a finish
+    reason. ``broken`` counts events with invalid JSON.
     """
 
     status: int | None
@@ -47,12 +47,12 @@ class Answer:
 
     @property
     def looks_whole(self) -> bool:
-        """Whether a client takes it for a whole answer: clients stop reading at the terminator."""
+        """Whether a client considers it complete; clients stop reading at the terminator."""
         return self.status == 200 and not self.error and (self.done or self.ended)
 
 
 def read(seen: Seen | None) -> Answer:
-    """Return what a client makes of a response, None for one that never came."""
+    """Parse a response; return None if there was none."""
     if seen is None:
         return Answer(None)
     words: list[str] = []
@@ -86,9 +86,9 @@ def read(seen: Seen | None) -> Answer:
 
 
 def is_whole(answer: Answer, texts: Mapping[str, Sequence[str]], lost: int = 0) -> bool:
-    """Return whether an answer is all that one model says.
+    """Return whether an answer is complete and from one model.
 
-    ``texts`` are the words of each model. ``lost`` words may be missing where as many events are
+    ``texts`` are the words of each model. ``lost`` words may be missing if as many events are
     broken, which clients notice.
     """
     if not (answer.looks_whole and answer.finished) or len(answer.models) != 1:
@@ -108,8 +108,8 @@ def judge(
 ) -> Verdict:
     """Return the verdict.
 
-    ``by_the_rule``: what a fault demands beyond a whole answer was kept. ``status`` is what the
-    client has to get; another one than 200 passes as it is.
+    ``by_the_rule``: the fault's own rule holds. ``status`` is the expected status; a status other
+    than 200 passes unchanged.
     """
     if answer.looks_whole:
         if not is_whole(answer, texts, lost):

@@ -1,7 +1,7 @@
-"""A reactor whose network is memory and whose clock the test moves: connections take no time.
+"""A reactor with a network in memory and a virtual clock: connections take no time.
 
 Everything above the transport is real: the router's channel, engine and pool on one side of each
-connection, the stub's site on the other. So durations are exact, and a minute costs nothing.
+connection, the stub's site on the other. Durations are therefore exact, and a minute costs nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ADDRESS = IPv4Address("TCP", "192.0.2.1", 80)
 
 
 class Network(Clock):
-    """A clock that is also a reactor: whoever connects is connected to ``server``."""
+    """A clock that is also a reactor: every connection attempt reaches ``server``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,9 +45,9 @@ class Network(Clock):
         client.makeConnection(near)
 
     def run(self, until: Callable[[], bool], limit: float) -> None:
-        """Let time pass, from event to event, until a condition holds.
+        """Advance the time from event to event until a condition holds.
 
-        Raises ``AssertionError`` when it does not within ``limit`` virtual seconds.
+        Raise ``AssertionError`` if it does not within ``limit`` virtual seconds.
         """
         end = self.seconds() + limit
         while not until():
@@ -57,7 +57,7 @@ class Network(Clock):
             self.advance(max(0.0, at - self.seconds()))
 
     def pass_time(self, seconds: float) -> None:
-        """Let exactly so much time pass."""
+        """Advance the time by exactly this much."""
         end = self.seconds() + seconds
         self.callLater(seconds, lambda: None)
         self.run(lambda: self.seconds() >= end, seconds + 1)
@@ -65,7 +65,7 @@ class Network(Clock):
 
 @implementer(ITCPTransport)
 class _Side:
-    """One side of a connection. What is written arrives in the next turn."""
+    """One side of a connection. Written bytes arrive in the next turn."""
 
     disconnecting = False
     disconnected = False
@@ -79,7 +79,7 @@ class _Side:
         self._producer: Any = None
         self.other: _Side
 
-    # -- what the protocol above does
+    # -- calls of the protocol
 
     def write(self, data: bytes) -> None:
         """See `ITransport`."""
@@ -104,7 +104,7 @@ class _Side:
         self._network.callLater(0, self.other.end, ConnectionLost())
 
     def loseWriteConnection(self) -> None:
-        """See `IHalfCloseableDescriptor`: nobody here goes on after it."""
+        """See `IHalfCloseableDescriptor`; both sides close after a half-close."""
         self.loseConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -148,15 +148,15 @@ class _Side:
 
     getTcpKeepAlive = getTcpNoDelay
 
-    # -- what the other side does
+    # -- events of the other side
 
     def arrive(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Receive bytes."""
         self._arrived.append(data)
         self._deliver()
 
     def end(self, why: Exception) -> None:
-        """The connection has ended, behind whatever has arrived."""
+        """End the connection after the bytes in transit."""
         self._ending = self._ending or why
         self._deliver()
 

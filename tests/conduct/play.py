@@ -1,4 +1,4 @@
-"""Plays rows of the conduct table."""
+"""Runs rows of the conduct table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FIRST, SECOND = "stub/ok-vllm", "stub/ok"
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of one row.
+    """The result of one row.
 
-    ``said`` is what the upstream said to the call that the client got its answer from; ``sent``
-    what was sent up in every call, with the model's name taken out again; ``left`` what was still
-    there after the router stopped.
+    ``said`` is what the upstream sent in the call whose response the client received; ``sent`` are
+    the bodies of all calls, without the model's name; ``left`` is what remained after the router
+    stopped.
     """
 
     seen: Seen
@@ -34,7 +34,7 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What came of a model that answered 503 for 60 s; times in virtual seconds."""
+    """The result of a model's outage (503 for 60 s); times in virtual seconds."""
 
     requests: int
     served: int
@@ -44,7 +44,7 @@ class Outage:
 
 
 def play(row: Row, commit: str) -> Played:
-    """One request for "first,second"."""
+    """Make one request for "first,second"."""
     served = Served(commit=commit)
     if row.first != f"stub/{row.then}":
         served.stub.script(row.first, list(row.script), then=row.then)
@@ -58,14 +58,14 @@ def play(row: Row, commit: str) -> Played:
 
 
 def asked(row: Row) -> bytes:
-    """What the client of a row sends."""
+    """Return the request of a row."""
     return question(f"{row.first},{row.second}")
 
 
 def play_outage(commit: str, key: Callable[[int], str]) -> Outage:
-    """A request each second, from the beginning of the outage until a minute after its end.
+    """Send a request every second, from the start of the outage until a minute after its end.
 
-    ``key`` is the client's key by the number of its request.
+    ``key`` returns the client's key for the number of a request.
     """
     served = Served(tokens=2, commit=commit)
     served.stub.script(FIRST, [], then="503-cold")
@@ -88,12 +88,12 @@ def play_outage(commit: str, key: Callable[[int], str]) -> Outage:
 
 
 def one_client(_number: int) -> str:
-    """Every request is the same client's."""
+    """Return the same client for every request."""
     return "fixture"
 
 
 def new_clients(number: int) -> str:
-    """Every request is another client's, of whom nothing is remembered."""
+    """Return another, unknown client for every request."""
     return f"fixture-{number}"
 
 

@@ -1,4 +1,4 @@
-"""The judge finds what is wrong with an answer."""
+"""The judge detects each fault of an answer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FINISH = {"choices": [{"delta": {}, "finish_reason": "stop"}], "model": "one"}
 
 
 def event(value: dict[str, Any]) -> bytes:
-    """An event of a stream."""
+    """Return an event of a stream."""
     return b"data: %b\n\n" % json.dumps(value).encode()
 
 
 def words(model: str, *some: str) -> bytes:
-    """The events of some words of a model."""
+    """Return the events of some words of a model."""
     return b"".join(
         event({"model": model, "choices": [{"delta": {"content": word}}]}) for word in some
     )
@@ -32,7 +32,7 @@ WHOLE = words("one", *TEXTS["one"]) + event(FINISH) + DONE
 
 
 def response(body: bytes, *, ended: bool = True, status: int = 200, kind: str = "") -> Seen:
-    """A response as it comes over the wire."""
+    """Return a response as sent on the wire."""
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind or 'text/event-stream'}\r\n"
     chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
     end = b"0\r\n\r\n" if ended else b""
@@ -47,7 +47,7 @@ class JudgeTests(SynchronousTestCase):
         return judge(read(response(body, ended=ended)), TEXTS, **rules)
 
     def test_whole(self) -> None:
-        """All words of one model, its finish reason, and an end that clients take for one."""
+        """All words of one model, with its finish reason and an end that clients accept."""
         self.assertIs(self.verdict(WHOLE), Verdict.PASS)
         self.assertIs(self.verdict(WHOLE.removesuffix(DONE)), Verdict.PASS)
         self.assertIs(self.verdict(WHOLE, ended=False), Verdict.PASS)
@@ -55,12 +55,12 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(self.verdict(WHOLE.replace(b"\n", b"\r\n")), Verdict.PASS)
 
     def test_against_the_rule(self) -> None:
-        """A whole answer that came too late, or in the place of another."""
+        """A complete answer that came too late, or from the wrong model."""
         self.assertIs(self.verdict(WHOLE, by_the_rule=False), Verdict.PARTIAL)
         self.assertIs(self.verdict(WHOLE, status=400), Verdict.PARTIAL)
 
     def test_told(self) -> None:
-        """Half an answer whose client notices that it is one."""
+        """A partial answer that its client can recognize."""
         half = words("one", "I")
         self.assertIs(self.verdict(half, ended=False), Verdict.SAFE)
         self.assertIs(self.verdict(half + ERROR, ended=False), Verdict.SAFE)
@@ -71,7 +71,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(self.verdict(b"", ended=False), Verdict.SAFE)
 
     def test_truncated(self) -> None:
-        """Half an answer that looks whole."""
+        """A partial answer that looks complete."""
         half = words("one", "I", " say")
         for body in (half, half + DONE, half + event(FINISH), half + event(FINISH) + DONE):
             self.assertIs(self.verdict(body), Verdict.FAIL)
@@ -80,7 +80,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(self.verdict(WHOLE.replace(event(FINISH), b"")), Verdict.FAIL)
 
     def test_mixed(self) -> None:
-        """The words of two models, or one's under the name of the other."""
+        """The words of two models, or those of one under the other's name."""
         mixed = words("one", "I", " say") + words("two", " that") + event(FINISH) + DONE
         self.assertIs(self.verdict(mixed), Verdict.FAIL)
         wrong = words("one", *TEXTS["two"]) + event(FINISH) + DONE
@@ -97,7 +97,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(self.verdict(DONE), Verdict.FAIL)
 
     def test_broken_event(self) -> None:
-        """One word may be lost where an event is broken, and nowhere else."""
+        """A word may be missing only if an event is broken."""
         broken = words("one", "I") + b'data: {"cho\n\n' + words("one", " this")
         body = broken + event(FINISH) + DONE
         self.assertIs(self.verdict(body, lost=1), Verdict.PASS)
@@ -108,7 +108,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(self.verdict(turned, lost=1), Verdict.FAIL)
 
     def test_statuses(self) -> None:
-        """An error is told; one that has to come passes, whole and by the rule."""
+        """An error is visible; an expected one passes if the rule holds."""
         error = b'{"error":{"message":"no"}}'
         answer = read(response(error, status=400, kind="application/json"))
         self.assertIs(judge(answer, TEXTS), Verdict.SAFE)
@@ -119,22 +119,22 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(judge(cut, TEXTS, status=400), Verdict.SAFE)
 
     def test_error_under_the_status_of_an_answer(self) -> None:
-        """JSON in the place of a stream: a client that waits for events sees none."""
+        """JSON in place of a stream: a client that expects events receives none."""
         plain = response(b'{"error":{"message":"no"}}', kind="application/json")
         self.assertIs(judge(read(plain), TEXTS), Verdict.FAIL)
 
     def test_worst(self) -> None:
-        """Of several, the one furthest from a pass."""
+        """The worst of several verdicts is the furthest from a pass."""
         self.assertIs(worst([Verdict.PASS, Verdict.SAFE, Verdict.PARTIAL]), Verdict.SAFE)
         self.assertIs(worst(list(Verdict)), Verdict.FAIL)
         self.assertIs(worst([Verdict.PASS]), Verdict.PASS)
 
 
 class ClientTests(SynchronousTestCase):
-    """When a client has its first word."""
+    """The time of the first word."""
 
     def test_first_word(self) -> None:
-        """With the first content that is not empty."""
+        """The first word is the first content that is not empty."""
         times = iter([1.0, 2.0])
         client = Client(lambda: next(times))
         client.dataReceived(b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n')

@@ -1,4 +1,4 @@
-"""What only this platform does, seen by a client with the router in between."""
+"""Behaviour of this platform, as a client receives it through the router."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.conduct.served import QUESTION, Served, direct
 
 
 class CredentialTests(SynchronousTestCase):
-    """The platform looks at credentials; the router passes them and its answers on."""
+    """The platform checks credentials; the router relays them and the responses."""
 
     def setUp(self) -> None:
-        """A platform that asks for keys."""
+        """Start a platform that requires keys."""
         self.served = Served(tokens=4, require_auth=True)
 
     def ask(self, key: str, model: str = f"{ALIAS}", *fields: bytes) -> Seen:
-        """One call with a key."""
+        """Make one call with a key."""
         return self.served.post(body(model, stream=True), *fields, key=key)
 
     def test_family(self) -> None:
-        """Each refusal comes unchanged, after one attempt, and never as another model's."""
+        """Each refusal is relayed unchanged after one attempt, without failover."""
         for key, status, said in (
             ("nonsense", 401, "Invalid token."),
             ("eyJh.fixture.fixture", 401, "Token expired."),
@@ -40,13 +40,13 @@ class CredentialTests(SynchronousTestCase):
         self.assertEqual(self.ask("cpk_a.b.c").status, 200)
 
     def test_api_key_header_is_not_turned_into_another(self) -> None:
-        """`X-API-Key` goes up as it is: where it means nothing, the platform says so."""
+        """`X-API-Key` is forwarded as it is; the platform responds that it means nothing."""
         seen = self.ask("", ALIAS, b"X-API-Key: cpk_a.b.c")
         self.assertEqual(detail(seen), "Authentication required.")
         self.assertEqual(self.served.stub.calls()[-1].header("x-api-key"), "cpk_a.b.c")
 
     def test_required(self) -> None:
-        """Where a key is required, a call without one never reaches the platform."""
+        """If a key is required, a call without one is not forwarded."""
         served = Served(tokens=4, require_auth=True, require_key="on")
         seen = served.post(body("stub/ok", stream=True), b"X-API-Key: cpk_a.b.c", key="")
         self.assertEqual((seen.status, code(seen)), (401, "missing_key"))
@@ -55,7 +55,7 @@ class CredentialTests(SynchronousTestCase):
         self.assertEqual(served.post(body("stub/ok"), key="cpk_a.b.c").status, 200)
 
     def test_signed_bodies(self) -> None:
-        """A signature covers the body: a named model's stays whole, the alias's cannot."""
+        """A signature covers the body: a named model's body is unchanged, the alias's cannot be."""
         for model, status in (("stub/ok", 200), (ALIAS, 401)):
             request = body(model, stream=True)
             signed = signature("fixture", "1", request).encode()
@@ -65,30 +65,30 @@ class CredentialTests(SynchronousTestCase):
 
 
 class HeaderTests(SynchronousTestCase):
-    """Request headers that change what the platform does."""
+    """Request headers that affect the platform."""
 
     def setUp(self) -> None:
-        """One router."""
+        """Start one router."""
         self.served = Served(tokens=4)
 
     def test_trace(self) -> None:
-        """A client that asks for a trace gets an answer that its SDK understands."""
+        """A client that requests a trace receives an answer that its SDK understands."""
         seen = self.served.post(body("stub/ok", stream=True), b"X-Chutes-Trace: true")
         self.assertEqual((seen.end, seen.tokens), (WHOLE, 4))
         self.assertIsNone(self.served.stub.calls()[-1].header("x-chutes-trace"))
 
     def test_thinking(self) -> None:
-        """The switch for reasoning goes up."""
+        """The header for reasoning is forwarded."""
         seen = self.served.post(body("stub/ok", stream=True), b"X-Enable-Thinking: true")
         self.assertIn(b"thought6", seen.body)
 
     def test_host(self) -> None:
-        """The platform recognises its host by name: it is given its own, not the router's."""
+        """The platform identifies its host by name, so it receives its own, not the router's."""
         self.served.ask("stub/ok")
         self.assertEqual(self.served.stub.calls()[-1].header("host"), "192.0.2.1")
 
     def test_tee(self) -> None:
-        """Where the platform would refuse the first of a list, the router leaves it out."""
+        """The router skips the first model of a list that the platform would refuse."""
         tee = next(each.name for each in self.served.stub.population.chat if each.tee)
         only = b"X-TEE-Only: true"
         self.assertEqual(code(self.served.post(body("stub/ok"), only)), "tee_required")
@@ -101,7 +101,7 @@ class HeaderTests(SynchronousTestCase):
         return [each for each in self.served.stub.population.chat if each.tee]
 
     def test_success_headers(self) -> None:
-        """Of answers they reach the client, a limit that is no number too; errors have none."""
+        """The client receives them with answers only, including a limit that is not a number."""
         seen = self.served.ask("stub/unlimited")
         self.assertEqual(seen.headers["x-chutes-rl-user"], "inf")
         self.assertIn("x-chutes-invocationid", seen.headers)
@@ -111,7 +111,7 @@ class HeaderTests(SynchronousTestCase):
             self.assertEqual([n for n in names if n.startswith("x-chutes-i")], [], model)
 
     def test_edge_limit(self) -> None:
-        """The edge's own limit tells SDKs to stop; nothing else of it changes."""
+        """A limit of the edge is relayed with a field that stops SDKs from retrying."""
         limited = self.served.ask("stub/429-edge-html,stub/ok").headers
         self.assertEqual(limited["x-should-retry"], "false")
         self.assertNotIn("retry-after", limited)
@@ -119,14 +119,14 @@ class HeaderTests(SynchronousTestCase):
 
 
 class BodyTests(SynchronousTestCase):
-    """Bodies that the platform trips over."""
+    """Bodies that the platform handles badly."""
 
     def setUp(self) -> None:
-        """One router."""
+        """Start one router."""
         self.served = Served(tokens=4)
 
     def test_disarmed(self) -> None:
-        """What a valid request may hold and the platform does not take is left out."""
+        """Members that are valid but that the platform rejects are removed."""
         for members in (
             {"stream": None},
             {"stream": True, "stream_options": None},
@@ -135,7 +135,7 @@ class BodyTests(SynchronousTestCase):
             self.assertEqual(self.served.post(body("stub/ok", **members)).status, 200, members)
 
     def test_refused_here(self) -> None:
-        """What is no valid request has the router's own answer, and costs no upstream call."""
+        """An invalid request gets an error of the router, without an upstream call."""
         for request, expected in (
             (b'{"messages":[]}', "missing_model"),
             (body(None), "missing_model"),
@@ -148,12 +148,12 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(self.served.stub.calls(), [])
 
     def test_left_alone(self) -> None:
-        """What only the client can mend is passed, and so is what the platform says."""
+        """A request that only its client can correct is forwarded, and the response relayed."""
         seen = self.served.post(body("stub/ok", stream="true"))
         self.assertEqual((seen.status, detail(seen)), (404, "No matching cord found!"))
 
     def test_same_bytes(self) -> None:
-        """Equal requests are equal upstream, whoever asks: that is how rerolls are recognised."""
+        """Equal requests are equal upstream: the platform recognizes repetitions by them."""
         for key in ("fixture", "fixture", "another"):
             self.served.post(body("stub/ok,stub/ok-vllm", stream=True, seed=1), key=key)
         self.assertEqual(len({call.body_sha256 for call in self.served.stub.calls()}), 1)
@@ -215,10 +215,10 @@ def _with_error(said: bytes, kind: bytes) -> bytes:
 
 
 class StrictGuardTests(SynchronousTestCase):
-    """`SSE_GUARD=strict`: a second answer behind the first is not passed."""
+    """`SSE_GUARD=strict`: a second generation is not passed."""
 
     def test_spliced(self) -> None:
-        """By its id, and by its role where the id is the same."""
+        """The second generation is recognized by its id, or by its role under the same id."""
         served = Served(sse_guard="strict")
         for name in ("spliced", "spliced-role"):
             seen = served.ask(f"stub/{name}")
@@ -227,10 +227,10 @@ class StrictGuardTests(SynchronousTestCase):
 
 
 class DialectTests(SynchronousTestCase):
-    """The other endpoints, each as its own proxy of the platform answers."""
+    """The other endpoints, each with the platform's responses."""
 
     def test_paths(self) -> None:
-        """An answer of each API comes as it was said."""
+        """An answer of each API is relayed unchanged."""
         served = Served(tokens=4)
         for path, last in (
             ("/v1/completions", b"[DONE]"),
@@ -243,7 +243,7 @@ class DialectTests(SynchronousTestCase):
             self.assertIn(last, seen.body[-2000:], path)
 
     def test_not_served(self) -> None:
-        """What the platform has on other hosts the router does not offer."""
+        """The router does not serve the endpoints of the platform's other hosts."""
         served = Served(tokens=4)
         for path in ("/v1/embeddings", "/tokenize", "/e2e/invoke", "/v1/messages/count_tokens"):
             self.assertEqual(code(served.post(body("stub/ok"), path=path)), "not_found", path)

@@ -1,46 +1,45 @@
-r"""The corpus of raw bytes: one file for each thing that somebody may try on the wire.
+r"""The corpus of raw bytes: one file for each case, written by hand.
 
-A file is printable ASCII. First come lines ``key: value``, then sections, each begun by a line
-``--- name``. The lines of a section are its bytes in order, and nothing but its bytes: the end of a
-line in the file stands for nothing, so every line of the message ends with a visible ``\r\n``.
+A file is printable ASCII. Lines ``key: value`` are followed by sections, each of which begins with
+a line ``--- name``. The lines of a section are its bytes in order. The end of a line in the file
+does not count, so every line of the message ends with a visible ``\r\n``.
 
 ===================  =============================================================================
 ``\r \n \t \\``      carriage return, line feed, tab, backslash
-``\xHH``             any byte; a blank at the end of a line is written so, lest an editor eats it
-``@repeat N piece``  ``piece``, written as above, N times
-``@read``            what follows comes in a separate read
-``@close``           the sender closes in good order; only at the end
-``@reset``           the sender breaks the connection off; only at the end
+``\xHH``             any byte; necessary for a blank at the end of a line
+``@repeat N piece``  ``piece``, in this notation, N times
+``@read``            the following bytes arrive in a separate read
+``@close``           the sender closes with a FIN; only at the end
+``@reset``           the sender resets the connection; only at the end
 ===================  =============================================================================
 
-Every file says what it ``tries``, its ``source`` and the ``outcome``. Anything that is not
-understood is an error of the file.
+Every file states what it ``tries``, its ``source`` and the ``outcome``. Unknown text is an error.
 
-**Requests** have a section ``client sends`` and, where anything is relayed, ``upstream gets``: the
-exact bytes. The outcome is a list of answers in order and, last, what becomes of the connection:
+**Requests** have a section ``client sends`` and, if anything is relayed, ``upstream gets``: the
+exact bytes. The outcome is a list of responses in order and, last, the state of the connection:
 
-* ``relayed`` (the upstream's answer arrived), ``answered STATUS [CODE]`` (by the router itself),
-  ``refused STATUS [CODE]`` (the same, and closed: always the last word), ``continue`` (a 100),
-  ``abandoned`` (went upstream, and was aborted there when the client left);
+* ``relayed`` (the upstream's response arrived), ``answered STATUS [CODE]`` (by the router itself),
+  ``refused STATUS [CODE]`` (likewise, and closed: always last), ``continue`` (a 100), ``abandoned``
+  (forwarded, and aborted when the client disconnected);
 * ``kept`` (the next request on the connection is served), ``waiting`` (for the rest of this one),
   ``closed`` (by the router), ``left`` (by the client).
 
-``twisted`` is the outcome over Twisted's own channel, and ``upstream gets over twisted`` what goes
-up there, where they differ. With ``platform: silent`` the upstream does not answer. A file sends
-one request, and may come to one answer, unless it says how many ``requests`` follow one another.
+``twisted`` is the outcome over Twisted's own channel, and ``upstream gets over twisted`` the
+upstream request there, if they differ. With ``platform: silent`` the upstream does not respond. A
+file has one request and at most one response, unless ``requests`` states another number.
 
-**Responses** have a section ``upstream sends`` and, but for failures, ``client gets``: the exact
-body. With ``request: stream`` the client asks for a stream. The outcome is one of
+**Responses** have a section ``upstream sends`` and, except for failures, ``client gets``: the exact
+body. With ``request: stream`` the client requests a stream. The outcome is one of
 
-* ``answered STATUS``: the client gets a whole response; ``reused`` says whether the connection
-  carries another request after it (``yes``, ``no``, or ``either`` where it does no harm);
-* ``cut STATUS [with error event]``: it gets one whose end is missing;
-* ``failed STATUS CODE``: with one candidate it gets this error of the router's own, with two the
-  answer of the second one.
+* ``answered STATUS``: the client gets a complete response; ``reused`` says whether the connection
+  carries another request afterwards (``yes``, ``no``, or ``either`` if both are harmless);
+* ``cut STATUS [with error event]``: the client gets a truncated response;
+* ``failed STATUS CODE``: with one candidate the client gets this error of the router, with two the
+  response of the second one.
 
-``two`` is the outcome where a second candidate is left, should it differ. ``field`` is a line that
-the client's head must have exactly once, ``absent`` the name of a field that it must not have; both
-may be repeated.
+``two`` is the outcome with a second candidate, if it differs. ``field`` is a line that the client's
+head must have exactly once, ``absent`` the name of a field that it must not have; both may be
+repeated.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ _REQUIRED = frozenset({"tries", "source", "outcome"})
 
 
 class CorpusError(Exception):
-    """A file of the corpus that cannot be read; it says where."""
+    """A file of the corpus that cannot be parsed; the message names it."""
 
 
 class Ending(Enum):
@@ -76,14 +75,14 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Section:
-    """Bytes in the reads that they come in."""
+    """Bytes, divided into reads."""
 
     reads: tuple[bytes, ...]
     ending: Ending
 
     @property
     def whole(self) -> bytes:
-        """All of them."""
+        """All bytes."""
         return b"".join(self.reads)
 
 
@@ -96,13 +95,13 @@ class Case:
     sections: Mapping[str, Section]
 
     def fact(self, key: str, default: str = "") -> str:
-        """The value of a key that stands at most once."""
+        """Return the value of a key that occurs at most once."""
         return self.facts.get(key, (default,))[0]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the files of one folder may hold. ``sends`` is the section that is played."""
+    """The permitted contents of the files in one folder. ``sends`` is the section to replay."""
 
     folder: str
     keys: frozenset[str]
@@ -110,12 +109,12 @@ class Kind:
     others: frozenset[str]
 
     def cases(self) -> list[Case]:
-        """All of the folder, by name."""
+        """Return all cases of a folder by name."""
         paths = sorted((_ROOT / self.folder).iterdir())
         return [self.read(path.name, path.read_bytes()) for path in paths]
 
     def read(self, file_name: str, data: bytes) -> Case:
-        """Read one file, or raise a `CorpusError`."""
+        """Parse one file, or raise a `CorpusError`."""
         name, dot, suffix = file_name.partition(".")
         where = f"{self.folder}/{file_name}"
         if not _NAME.match(name) or f"{dot}{suffix}" != ".case":
@@ -172,7 +171,7 @@ RESPONSES = Kind(
 
 
 def small_reads(data: bytes) -> range:
-    """Where to cut ``data`` for reads of single bytes; of what is long, of a few."""
+    """Return where to cut ``data`` into single bytes, or long data into a few reads."""
     return range(1, len(data), 1 + len(data) // _LONG)
 
 

@@ -1,7 +1,8 @@
-"""What the upstream gets, read by the letter of RFC 9110 and 9112 and by nothing of the router's.
+"""A strict parser of upstream requests (RFC 9110, 9112), independent of the router.
 
-There is one right way to frame a relayed request: one ``Host``, one ``Content-Length``, that many
-bytes. A second parser, h11, has to see the same end: two servers must never disagree about it.
+There is one correct framing of a relayed request: one ``Host``, one ``Content-Length``, and that
+many bytes. A second parser, h11, must find the same end, because two servers must never disagree
+about it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SENTINEL = b"GET /behind HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Request(NamedTuple):
-    """One request of these very bytes."""
+    """One request with its exact bytes."""
 
     method: bytes
     target: bytes
@@ -26,13 +27,13 @@ class Request(NamedTuple):
 
     @property
     def meaning(self) -> tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]:
-        """What does not depend on the order of fields or on the spelling of their names."""
+        """The content without the order of fields and the case of their names."""
         fields = sorted((name.lower(), value) for name, value in self.fields)
         return self.method, self.target, fields, self.body
 
 
 def requests(wire: bytes) -> tuple[list[Request], bytes]:
-    """The requests that are complete, and what follows them; what is malformed is an error."""
+    """Return the complete requests and the remaining bytes; raise for malformed ones."""
     found = []
     while b"\r\n\r\n" in wire:
         head, _, rest = wire.partition(b"\r\n\r\n")
@@ -64,7 +65,7 @@ def _request(head: bytes) -> tuple[Request, int]:
 
 
 def _as_h11_reads(whole: bytes) -> bytes:
-    """The body, if h11 too takes all of ``whole`` for one request, and nothing behind it."""
+    """Return the body if h11 also parses ``whole`` as exactly one request."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     connection.receive_data(whole + _SENTINEL)
     body = b""

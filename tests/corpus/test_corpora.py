@@ -1,4 +1,4 @@
-"""The corpus itself: a file that is not understood fails, and so does one that says too little."""
+"""The corpus itself: files that cannot be parsed or that state too little are errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ GOOD = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"
 
 
 class FormatTests(SynchronousTestCase):
-    """How files are read."""
+    """Parsing of files."""
 
     def read(self, data: bytes, name: str = "a_case.case", kind: Kind = REQUESTS) -> Case:
-        """Read one file."""
+        """Parse one file."""
         return kind.read(name, data)
 
     def test_bytes(self) -> None:
-        """Every notation stands for the bytes it should."""
+        """Every notation represents the right bytes."""
         section = self.read(
             SENDS + b"a\\r\\n\n b \\\\\\t\\x00\\xff\n@repeat 3 \\n-\n@read\nc # d\n@reset\n"
         ).sections["client sends"]
@@ -30,7 +30,7 @@ class FormatTests(SynchronousTestCase):
         self.assertIs(section.ending, Ending.RESET)
 
     def test_facts(self) -> None:
-        """What a file says of itself."""
+        """The facts of a file."""
         data = b"field: A: b\nfield: C: d\nabsent: e\n" + FACTS + b"--- upstream sends\nx\n"
         case = self.read(data, kind=RESPONSES)
         self.assertEqual((case.name, case.fact("tries"), case.fact("two")), ("a_case", "x", ""))
@@ -38,7 +38,7 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual(case.sections["upstream sends"].reads, (b"x",))
 
     def test_malformed(self) -> None:
-        """Whatever is not understood is an error that names the file."""
+        """Any unknown text is an error that names the file."""
         for data in (
             b"",
             SENDS,
@@ -77,7 +77,7 @@ class FormatTests(SynchronousTestCase):
                 self.read(SENDS + b"a\n", name)
 
     def test_outcomes(self) -> None:
-        """What is expected is read exactly."""
+        """Expected outcomes are parsed exactly."""
         self.assertEqual(
             Outcome.of("continue, relayed, refused 400 bad_request"),
             Outcome(
@@ -102,16 +102,16 @@ class FormatTests(SynchronousTestCase):
 
 
 class StrictTests(SynchronousTestCase):
-    """The reader of what goes upstream has teeth."""
+    """The strict parser rejects what it should."""
 
     def test_good(self) -> None:
-        """Whole requests, and what is left behind them."""
+        """Complete requests, and the bytes after them."""
         found, rest = strict.requests(GOOD + GOOD + GOOD[:-1])
         self.assertEqual([each.body for each in found], [b"hi"] * 2)
         self.assertEqual(rest, GOOD[:-1])
 
     def test_bad(self) -> None:
-        """Whatever two servers could read differently."""
+        """Requests that two servers could parse differently."""
         for good, bad in (
             (b"Host: h\r\n", b""),
             (b"Host: h\r\n", b"Host: h\r\nhost: i\r\n"),
@@ -133,10 +133,10 @@ class StrictTests(SynchronousTestCase):
 
 
 class FilesTests(SynchronousTestCase):
-    """What every file must say."""
+    """Required contents of every file."""
 
     def test_requests(self) -> None:
-        """What goes upstream stands in the file where something does, and only there."""
+        """A file states the upstream request exactly if there is one."""
         cases = REQUESTS.cases()
         self.assertGreater(len(cases), 300)
         for case in cases:
@@ -155,7 +155,7 @@ class FilesTests(SynchronousTestCase):
             self.assertEqual(own.then is Then.LEFT, ending is not Ending.NOTHING, case.name)
 
     def test_one_request_is_one(self) -> None:
-        """No file has more answers than requests; where HTTP is broken the connection closes."""
+        """No file has more responses than requests; an HTTP error closes the connection."""
         for case in REQUESTS.cases():
             own = Outcome.of(case.fact("outcome"))
             twisted = Outcome.of(case.fact("twisted") or case.fact("outcome"))
@@ -166,7 +166,7 @@ class FilesTests(SynchronousTestCase):
                 self.assertTrue(answer.how is How.REFUSED or not malformed, case.name)
 
     def test_responses(self) -> None:
-        """What the client gets is stated unless it gets nothing of the response."""
+        """A file states the client's response unless there is none."""
         cases = RESPONSES.cases()
         self.assertGreater(len(cases), 180)
         for case in cases:

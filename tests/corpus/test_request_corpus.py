@@ -1,7 +1,7 @@
-"""Every request of the corpus, over the router's own channel and over Twisted's.
+"""Every request of the corpus, on the router's own channel and on Twisted's.
 
-Each is played as its file cuts it and in single bytes, and those of several requests also against
-an upstream that answers only when all has been sent. The outcome is the same each time.
+Each is replayed as its file divides it and in single bytes; several requests also with an upstream
+that responds only after all of them. The outcome must be the same each time.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _WAYS = (
 
 
 class RequestCorpus(SiteTestCase):
-    """Plays a case and looks at both ends."""
+    """Replays a case and checks both sides."""
 
     twisted = False
     limits = Limits(body_bytes=LIMIT)
 
     def build(self, **settings: Any) -> None:
-        """See `RouterTestCase`; the limit on bodies is small, so that the corpus can be."""
+        """See `RouterTestCase`; a small limit on bodies keeps the corpus small."""
         super().build(**settings)
         config = self.config
         parsing = ParseConfig.of(config.parsing.rules, config.parsing.commit, LIMIT)
         self.proxy.configure(replace(config, parsing=parsing))
 
     def play(self, case: Case) -> None:
-        """Play it in every way, each time with a router of its own."""
+        """Replay a case in every way, each time with a new router."""
         several = len(self.outcome(case).answers) > 1
         for how, bytewise, late in _WAYS if several else _WAYS[:2]:
             try:
@@ -58,7 +58,7 @@ class RequestCorpus(SiteTestCase):
             self.setUp()
 
     def play_once(self, case: Case, *, bytewise: bool, late: bool) -> None:
-        """Send what the client sends; then both ends must have seen what the file says."""
+        """Send the client's bytes; then check both sides against the file."""
         outcome = self.outcome(case)
         sent = case.sections["client sends"]
         self.silent = case.fact("platform") == "silent"
@@ -77,16 +77,16 @@ class RequestCorpus(SiteTestCase):
         self.check_end(browser, outcome)
 
     def sends(self, data: bytes) -> None:
-        """One read of the client's connection, if there still is one."""
+        """Deliver one read of the client's connection, if it is still open."""
         self.browser_at_hand.sends(data)
 
     @classmethod
     def outcome(cls, case: Case) -> Outcome:
-        """What has to come of it."""
+        """Return the expected outcome."""
         return Outcome.of(case.fact("outcome"))
 
     def upstream_answers(self) -> None:
-        """Answer what has arrived upstream, and then what that lets through."""
+        """Respond to the waiting upstream requests, and to those that arrive as a result."""
         while not self.silent and (waiting := self.unanswered()):
             for wire in waiting:
                 self.told[id(wire)] = self.told.get(id(wire), 0) + 1
@@ -94,17 +94,17 @@ class RequestCorpus(SiteTestCase):
                 self.browser_at_hand.turn()
 
     def unanswered(self) -> list[Any]:
-        """The upstream connections on which a request waits for its answer."""
+        """Return the upstream connections with a waiting request."""
         return [
             wire
             for wire in self.upstreams.wires
             if len(strict.requests(wire.value())[0]) > self.told.get(id(wire), 0)
         ]
 
-    # -- what both ends have seen
+    # -- checks of both sides
 
     def check_answers(self, browser: Browser, outcome: Outcome, *, head_only: bool) -> None:
-        """The answers are these and no more, each to its own request."""
+        """Check for exactly these responses, each to its own request."""
         got = responses(browser.wire, head_only=head_only)
         wanted = [each for each in outcome.answers if each.how is not How.ABANDONED]
         self.assertEqual([each.status for each in got], [each.status for each in wanted])
@@ -119,11 +119,11 @@ class RequestCorpus(SiteTestCase):
                 self.assertEqual(response.value(b"connection"), b"close")
 
     def is_bare(self, response: Response) -> bool:
-        """Whether Twisted's own channel said this, which says no more than a status."""
+        """Return whether Twisted's channel sent this response, which is only a status."""
         return self.twisted and not response.fields
 
     def check_upstream(self, case: Case, outcome: Outcome) -> None:
-        """The upstream got these very bytes, or none at all."""
+        """Check for these exact bytes upstream, or none."""
         got = b"".join(wire.value() for wire in self.upstreams.wires)
         section = case.sections.get(self.expectation(case))
         wanted = section.whole if outcome.relays and section is not None else b""
@@ -132,15 +132,15 @@ class RequestCorpus(SiteTestCase):
         self.compare(found, got, wanted)
 
     def expectation(self, case: Case) -> str:
-        """The section that says what the upstream gets."""
+        """Return the section with the upstream request."""
         return "upstream gets"
 
     def compare(self, found: list[strict.Request], got: bytes, wanted: bytes) -> None:
-        """These are the bytes."""
+        """Check the bytes."""
         self.assertEqual(got, wanted)
 
     def check_end(self, browser: Browser, outcome: Outcome) -> None:
-        """The connection is where it should be, and nothing of the case is left on it."""
+        """Check the state of the connection, and that nothing of the case remains on it."""
         self.assertEqual(browser.closed, outcome.then is Then.CLOSED)
         before = len(browser.wire), self.count()
         match outcome.then:
@@ -157,11 +157,11 @@ class RequestCorpus(SiteTestCase):
             self.assertEqual(self.upstreams.alive, [])
 
     def count(self) -> int:
-        """How many bytes went upstream."""
+        """Return the number of bytes sent upstream."""
         return sum(len(wire.value()) for wire in self.upstreams.wires)
 
     def check_next(self, browser: Browser) -> None:
-        """The next request on the connection is read from its first byte on, and answered."""
+        """Check that the next request on the connection is parsed from its start, and served."""
         answered, sent = len(browser.wire), self.count()
         self.sends(_PROBE)
         self.silent = False
@@ -174,7 +174,7 @@ class RequestCorpus(SiteTestCase):
         )
 
     def check_deaf(self, browser: Browser) -> None:
-        """A client that sends on regardless is not heard."""
+        """Check that further bytes of the client are ignored."""
         browser.protocol.dataReceived(_PROBE)
         self.upstream_answers()
 
@@ -194,11 +194,11 @@ def _code(response: Response) -> str | None:
 
 
 class OverOwnChannel(RequestCorpus):
-    """As the router serves them itself."""
+    """The router's own channel."""
 
 
 class OverTwistedsChannel(RequestCorpus):
-    """As an embedding site serves them: laxer in places, but never of two minds about an end."""
+    """Twisted's channel: more lenient in places, but never ambiguous about an end."""
 
     twisted = True
 
@@ -212,7 +212,7 @@ class OverTwistedsChannel(RequestCorpus):
         return Outcome.of(case.fact("twisted") or case.fact("outcome"))
 
     def sends(self, data: bytes) -> None:
-        """An exception out of a protocol makes a reactor drop the connection."""
+        """Drop the connection after an exception in a protocol, as a reactor does."""
         try:
             super().sends(data)
         except ValueError:
@@ -224,14 +224,14 @@ class OverTwistedsChannel(RequestCorpus):
         return own if own in case.sections else super().expectation(case)
 
     def compare(self, found: list[strict.Request], got: bytes, wanted: bytes) -> None:
-        """Twisted respells the names of fields and gathers those of one name."""
+        """Compare loosely: Twisted changes field names, and joins repeated fields."""
         self.assertEqual(
             [each.meaning for each in found],
             [each.meaning for each in strict.requests(wanted)[0]],
         )
 
     def check_deaf(self, browser: Browser) -> None:
-        """A transport that closes reads no more; the channel itself need not be deaf."""
+        """Check nothing: a closing transport reads no more."""
 
 
 def _plays(case: Case) -> Callable[[RequestCorpus], None]:

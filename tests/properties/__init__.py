@@ -1,3 +1,3 @@
-"""Properties that hold for every input, searched for counterexamples with Hypothesis."""
+"""Properties of every input; Hypothesis searches for counterexamples."""
 
 MARKS = ("untraced",)

@@ -1,6 +1,6 @@
-"""How long the state machines run: briefly and always alike, or as long as one likes.
+"""The number of examples of the state machines: few and fixed, or as many as requested.
 
-``MACHINE_EXAMPLES=20000`` in the environment makes a run of so many examples, different each time.
+``MACHINE_EXAMPLES=20000`` in the environment runs that many examples, different each time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _WANTED = os.environ.get("MACHINE_EXAMPLES", "")
 
 
 def bounds(examples: int, steps: int) -> settings:
-    """The settings of one machine; ``examples`` is for the brief run."""
+    """Return the settings of one machine; ``examples`` applies to the short run."""
     if not _WANTED:
         return settings(max_examples=examples, stateful_step_count=steps)
     return settings(

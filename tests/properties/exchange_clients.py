@@ -1,4 +1,4 @@
-"""The client side of the engine's machine: connections in memory, over which requests come in."""
+"""The client side of the exchange machine: connections in memory that carry requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.web.responses import Response, responses
 
 
 class Socket(Peer):
-    """The client's end; like a real one that is full it says so at every write."""
+    """The client's end of a connection; when full, it signals so at every write."""
 
     full = False
 
@@ -31,7 +31,7 @@ class Socket(Peer):
         self._push_back()
 
     def unregisterProducer(self) -> None:
-        """See `IConsumer`; real transports let it be called twice."""
+        """See `IConsumer`; like a real transport, it accepts repeated calls."""
         if self.producer is not None:
             super().unregisterProducer()
 
@@ -41,7 +41,7 @@ class Socket(Peer):
 
 
 class Visitor:
-    """One client connection, with the requests that came over it."""
+    """One client connection, with the requests that it carried."""
 
     def __init__(self, site: Site) -> None:
         self.names: list[str] = []
@@ -52,21 +52,21 @@ class Visitor:
 
     @property
     def waits(self) -> bool:
-        """Whether the client takes nothing for now."""
+        """Whether the client has stopped reading."""
         return self.peer.full
 
     @property
     def gone(self) -> bool:
-        """Whether the connection is over for one side or the other."""
+        """Whether either side has closed the connection."""
         return self.lost or bool(self.peer.disconnecting)
 
     @property
     def producer(self) -> object:
-        """What is registered to be told when the client stops reading."""
+        """The producer that is paused when the client stops reading."""
         return getattr(self.protocol, "_channel", self.protocol)._requestProducer
 
     def asks(self, name: str, selector: str, *, streams: bool, commit: str, size: int) -> None:
-        """Send a request whose body has ``size`` bytes, the selector not counted."""
+        """Send a request whose body has ``size`` bytes besides the selector."""
         self.names.append(name)
         members = {"model": selector, "stream": streams, "user": name, "pad": ""}
         members["pad"] = "x" * (size + len(json.dumps(selector)) - len(json.dumps(members)))
@@ -75,19 +75,19 @@ class Visitor:
         self.protocol.dataReceived(request(CHAT, *fields, body=body))
 
     def holds_up(self, waits: bool) -> None:
-        """Stop reading, or read on."""
+        """Stop or resume reading."""
         self.peer.full = waits
         producer: Any = self.peer.producer
         (producer.pauseProducing if waits else producer.resumeProducing)()
 
     def loses(self) -> None:
-        """The connection is gone."""
+        """Lose the connection."""
         if not self.lost:
             self.lost = True
             self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def sees(self, name: str, *, refused: bool) -> Seen | None:
-        """What there is of the response to a request; ``refused``: it is the router's own."""
+        """Return the received part of a response; ``refused``: the router created it."""
         got, place = responses(bytes(self.peer.value())), self.names.index(name)
         return self._seen(got[place], refused=refused) if len(got) > place else None
 

@@ -1,4 +1,4 @@
-"""The upstream side of the engine's machine: connections in memory that tape what they see."""
+"""The upstream side of the exchange machine: connections in memory that record events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.relay.upstreams import Wire
 
 
 class Line(Wire):
-    """One connection: whose request it carries, and what is being answered."""
+    """One upstream connection: its current request and response."""
 
     def __init__(self, clock: Clock, tape: list[Entry]) -> None:
         super().__init__(clock)
@@ -36,14 +36,14 @@ class Line(Wire):
 
     @property
     def reusable(self) -> bool:
-        """Whether its last response was whole and let it live."""
+        """Whether its last response was complete and allows reuse."""
         script = self.script
         if self.carries or script is None or script.pending:
             return False
         return script.reply.keep and script.reply.framing is not Framing.CLOSE
 
     def write(self, data: bytes) -> None:
-        """See `ITransport`: one request, in one piece."""
+        """See `ITransport`; each request arrives in one write."""
         super().write(data)
         self.carries, model = asked(data)
         self.script = None
@@ -51,7 +51,7 @@ class Line(Wire):
         self.used += 1
 
     def hears(self, size: int) -> None:
-        """The router is about to read so many bytes."""
+        """Record what the router is about to read."""
         if self.carries and self.script is not None:
             read = self.script.read(size)
             self._tape.append(Received(self.carries, read))
@@ -59,28 +59,28 @@ class Line(Wire):
                 self.carries = ""
 
     def ends(self, *, politely: bool) -> None:
-        """The router is about to hear that the connection is gone."""
+        """Record that the router is about to learn of the connection's end."""
         if self.carries and not self.aborted:
             tail = self.script.tail if self.script is not None else ()
             self._tape.append(Lost(self.carries, politely, tail))
         self.carries = ""
 
     def closes(self) -> None:
-        """Close in good order, behind the bytes that nobody has read yet."""
+        """Close after the unread bytes."""
         if self.producerState == "paused":
             self._fin = True
         elif self.alive:
             super().closes()
 
     def does(self, what: str) -> None:
-        """Whatever an upstream may do to a connection, by its name."""
+        """Perform a named action of an upstream on a connection."""
         if what == "closes":
             self.closes()
         elif what == "resets":
             self.resets()
 
     def garbles(self) -> bool:
-        """Say something that is no HTTP, where it cannot be taken for part of a body."""
+        """Send bytes that are not HTTP, where they cannot count as part of a body."""
         if self.script is None:
             self.script = Script.garbage(REPLIES["stream"])
         elif self.script.over or self.script.reply.framing is not Framing.CHUNKED:
@@ -97,7 +97,7 @@ class Line(Wire):
 
 
 class Tap(Protocol):
-    """Stands before the router's protocol, so that the line knows what that is told."""
+    """Wraps the router's protocol, so that the line observes its calls."""
 
     def __init__(self, line: Line, inner: IProtocol) -> None:
         self._line, self._inner = line, inner
@@ -115,7 +115,7 @@ class Tap(Protocol):
 
 @dataclass(eq=False)
 class Opening:
-    """A connection in the air."""
+    """A connection attempt in progress."""
 
     request: str
     factory: IProtocolFactory
@@ -124,7 +124,7 @@ class Opening:
 
 @implementer(IStreamClientEndpoint)
 class Network:
-    """All ways upstream. The next connections have their ``moods``; the others are made at once."""
+    """All upstream connections. The next attempts follow ``moods``; the others succeed at once."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -140,32 +140,32 @@ class Network:
 
     @property
     def alive(self) -> list[Line]:
-        """The connections that the router still wants."""
+        """The connections that the router has not closed."""
         return [line for line in self.lines if line.alive]
 
     @property
     def busy(self) -> list[Line]:
-        """Those that carry a call."""
+        """The connections with a call."""
         return [line for line in self.alive if line.carries]
 
     @property
     def idle(self) -> list[Line]:
-        """Those that wait for one."""
+        """The idle connections."""
         return [line for line in self.alive if not line.carries]
 
     @property
     def asked(self) -> list[Line]:
-        """Those on which nothing was answered yet."""
+        """The connections on which no response has begun."""
         return [line for line in self.busy if line.script is None]
 
     @property
     def stale(self) -> list[Line]:
-        """Those of them that lay idle before."""
+        """Those of them that were idle before."""
         return [line for line in self.asked if line.used > 1]
 
     @property
     def answering(self) -> list[Line]:
-        """Those on which an answer has begun."""
+        """The connections on which a response has begun."""
         return [line for line in self.busy if line.script is not None]
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -181,7 +181,7 @@ class Network:
         return connecting
 
     def answer(self, opening: Opening, *, refused: bool) -> None:
-        """A connection in the air is made or refused after all."""
+        """Complete or refuse a connection attempt."""
         self.openings.remove(opening)
         if refused:
             self.tape.append(Dialled(opening.request, True))
@@ -202,7 +202,7 @@ class Network:
 
 
 class WatchedPool(Pool):
-    """The router's pool; each call that it is given goes on the tape."""
+    """The router's pool, which records each call on the tape."""
 
     network: Network
 
@@ -221,6 +221,6 @@ class WatchedPool(Pool):
 
 
 def asked(payload: bytes) -> tuple[str, str]:
-    """Whose request this is, and which model it names."""
+    """Return the request and the model of a call."""
     body = json.loads(payload.partition(b"\r\n\r\n")[2])
     return body["user"], body["model"]

@@ -1,6 +1,6 @@
-"""What a run of the engine's machine consists of: a router, its two ends, the clock, the model.
+"""The parts of a run of the exchange machine: router, clients, upstreams, clock and model.
 
-Whatever is done goes through here, so that the model is told of all that the router sees.
+Every action goes through the rig, so that the model receives all events that the router sees.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.properties.exchange_sight import Seen
 from tests.properties.exchange_tape import Dialled, Entry, Lost, Received, Sent, Tried
 from tests.unit.relay.chunks import cut
 
-MOST_REQUESTS = 15  # fewer than make a model's speed known, which would stretch its deadlines
+MOST_REQUESTS = 15  # too few to measure a model's speed, which would extend its deadlines
 MOMENT = 1 / 4096
 _ONE_READ = 65536
 
 
 @implementer(ILogObserver)
 class Rig:
-    """Everything that a run of the machine consists of."""
+    """All parts of a run."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -46,7 +46,7 @@ class Rig:
         globalLogPublisher.addObserver(self)
 
     def __call__(self, event: LogEvent) -> None:
-        """Hear of an event of the log."""
+        """Record a log event."""
         if "log_failure" in event:
             self.failures.append(event["log_failure"])
 
@@ -57,24 +57,24 @@ class Rig:
 
     @property
     def active(self) -> list[Request]:
-        """The requests that are not over."""
+        """The active requests."""
         return [each for each in self.requests.values() if not each.over]
 
     @property
     def pausing(self) -> list[Request]:
-        """Those that wait for the moment that a model asked for."""
+        """The requests that wait for a pause requested by a model."""
         return [each for each in self.active if each.phase is Phase.PAUSING]
 
     # -- clients
 
     @property
     def connected(self) -> list[Visitor]:
-        """The clients that are there."""
+        """The connected clients."""
         return [each for each in self.visitors if not each.gone]
 
     @property
     def free_visitors(self) -> list[Visitor]:
-        """Those that could send another request."""
+        """The clients that can send another request."""
         requests = self.requests
         return [
             each
@@ -84,13 +84,13 @@ class Rig:
 
     @property
     def wants_requests(self) -> bool:
-        """Whether another request would tell anything, if only that it is one too many."""
+        """Whether another request is useful, at least to exceed the limit."""
         if self.proxy.draining or len(self.active) == MOST_ACTIVE:
             return self.refused < 2
         return len(self.requests) < MOST_REQUESTS
 
     def connect(self) -> Visitor:
-        """A client comes."""
+        """Connect a client."""
         self.visitors.append(Visitor(self.router.site))
         return self.visitors[-1]
 
@@ -104,7 +104,7 @@ class Rig:
         commit: str,
         size: int,
     ) -> None:
-        """A request comes in."""
+        """Send a request."""
         name, now = f"r{len(self.requests)}", self.now
         terms = self.setup.terms(selector, candidates, streams=streams, commit=commit, size=size)
         model = Request(terms, now)
@@ -119,25 +119,25 @@ class Rig:
         visitor.asks(name, selector, streams=streams, commit=commit, size=size)
 
     def leave(self, visitor: Visitor) -> None:
-        """A client goes away."""
+        """Disconnect a client."""
         visitor.loses()
         for name in visitor.names:
             self.requests[name].leaves(self.now)
 
     def wait(self, visitor: Visitor, waits: bool) -> None:
-        """A client stops reading, or reads on."""
+        """Stop or resume reading on a client."""
         visitor.holds_up(waits)
         if visitor.names:
             self.requests[visitor.names[-1]].waits(self.now, client=waits)
 
     def seen(self, visitor: Visitor, name: str) -> Seen | None:
-        """What a client has of the response to its request."""
+        """Return what the client has received of its response."""
         return visitor.sees(name, refused=self.requests[name].refusal is not None)
 
     # -- upstreams
 
     def deliver(self, line: Line, cuts: list[int], kept: int) -> None:
-        """What was said reaches the router, cut into reads; ``kept`` bytes are still on the way."""
+        """Deliver the sent bytes in several reads; ``kept`` bytes remain in transit."""
         script = line.script
         assert script is not None
         data = script.take(max(0, script.pending - kept))
@@ -148,7 +148,7 @@ class Rig:
     # -- time
 
     def pass_time(self, seconds: float) -> None:
-        """Time passes evenly: nothing may happen before its deadline, and all of it then."""
+        """Advance the time evenly: nothing may happen before its deadline, and everything at it."""
         self.settle()
         target = self.now + seconds
         while (due := self._due) <= target:
@@ -165,7 +165,7 @@ class Rig:
     # -- the operator
 
     def drain(self) -> None:
-        """No more requests are taken in."""
+        """Start the drain."""
 
         def empty() -> None:
             self.emptied += 1
@@ -173,19 +173,19 @@ class Rig:
         self.router.drain(empty)
 
     def shut_down(self) -> None:
-        """What is under way has to end."""
+        """End all active requests."""
         for each in self.active:
             each.shut_down(self.now)
         self.proxy.shut_down()
 
-    # -- what came of it
+    # -- results
 
     def settle(self) -> None:
-        """Let what was set off come to its end, and tell the model of it."""
+        """Run all pending events, and report them to the model."""
         self.sound = False
         self.clock.advance(0)
         for visitor in self.visitors:
-            # A connection is closed when all was taken, or at once when it is aborted.
+            # A connection closes once all bytes are written, or at once when aborted.
             if visitor.peer.aborted or (visitor.gone and not visitor.waits):
                 visitor.loses()
         tape = self.network.tape[:]
@@ -195,7 +195,7 @@ class Rig:
         for each in self.active:
             while each.due.at <= self.now and each.owes is None:
                 each.expire(self.now)
-            assert each.owes is None, f"{each.owes} was due and not asked"
+            assert each.owes is None, f"{each.owes} was due and received no request"
         self.sound = True
 
     def _tell(self, entry: Entry) -> None:
@@ -216,5 +216,5 @@ class Rig:
                 each.lost(now, politely=politely, tail=tail)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop recording."""
         globalLogPublisher.removeObserver(self)

@@ -1,4 +1,4 @@
-"""One upstream response of the engine's machine, byte by byte."""
+"""One upstream response of the exchange machine, byte by byte."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.relay.upstreams import chunk
 
 
 class Script:
-    """One response as it stands on the wire, and what each byte of it amounts to."""
+    """One response on the wire, with the meaning of each byte."""
 
     def __init__(self, reply: Reply, interim: bytes = b"") -> None:
         self.reply = reply
@@ -27,7 +27,7 @@ class Script:
 
     @classmethod
     def garbage(cls, reply: Reply) -> Script:
-        """What is no HTTP from its first byte."""
+        """Return bytes that are not HTTP from the first byte on."""
         script = cls(reply)
         script._wire, script._facts = b"", []
         script.garble()
@@ -35,33 +35,33 @@ class Script:
 
     @property
     def pending(self) -> int:
-        """How many bytes are still to be sent."""
+        """The number of bytes not yet sent."""
         return len(self._wire) - self._given
 
     def take(self, size: int) -> bytes:
-        """The next ``size`` bytes, to be sent now."""
+        """Take the next ``size`` bytes to send."""
         start, self._given = self._given, self._given + size
         return self._wire[start : self._given]
 
     @property
     def tail(self) -> tuple[Event, ...]:
-        """What only the end completes, once all before the end was read."""
+        """Return what only the end completes, once everything before it has been read."""
         return self._tail if self._at == len(self._wire) else ()
 
     def say(self, pieces: Sequence[Piece]) -> None:
-        """Part of the body."""
+        """Append a part of the body."""
         for piece in pieces:
             start, self._size = self._size, self._size + len(piece.data)
             self._body(piece.data, Read(events=(Event(start, self._size, piece),)))
 
     def document(self) -> None:
-        """The whole body of what is not a stream."""
+        """Append the whole body of a response that is not a stream."""
         self._size += len(self.reply.document)
         if self.reply.document:
             self._body(self.reply.document, Read())
 
     def end(self, tail: Piece | None = None) -> None:
-        """The body is complete, perhaps with a line that only the end completes."""
+        """End the body, perhaps with a line that only the end completes."""
         if tail is not None:
             self._tail = (Event(self._size, self._size + len(tail.data), tail),)
             self._body(tail.data, Read())
@@ -70,13 +70,13 @@ class Script:
         self._end()
 
     def garble(self) -> None:
-        """Something that is no HTTP; the first byte of it tells."""
+        """Append bytes that are not HTTP; their first byte shows it."""
         self._facts.append((len(self._wire) + 1, Read(malformed=True)))
         self._wire += b"zz\r\n"
         self.over = True
 
     def read(self, size: int) -> Read:
-        """What the next ``size`` bytes amount to, now that the router reads them."""
+        """Return the meaning of the next ``size`` bytes, which the router reads now."""
         start, self._at = self._at, self._at + size
         body = [self._wire[max(start, first) : min(self._at, last)] for first, last in self._spans]
         facts = [fact for at, fact in self._facts if at <= self._at]

@@ -1,6 +1,6 @@
-"""What the router does upstream and hears from there, as entries of a tape.
+"""The upstream events of the router, in order.
 
-The tape keeps the order of things, so that the model can be told of them one by one.
+The tape keeps their order, so that they can be reported to the model one by one.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from tests.properties.exchange_replies import Event
 
 
 class Tried(NamedTuple):
-    """The router turned to a model."""
+    """The router selected a model."""
 
     request: str
     model: str
 
 
 class Dialled(NamedTuple):
-    """It began to open a connection for that, or was refused at once."""
+    """The router started a connection attempt, or was refused at once."""
 
     request: str
     refused: bool
 
 
 class Sent(NamedTuple):
-    """The request left, over a connection that was used before or not."""
+    """The request was sent, over a new or a reused connection."""
 
     request: str
     model: str
@@ -34,16 +34,16 @@ class Sent(NamedTuple):
 
 
 class Received(NamedTuple):
-    """The router read something of the response."""
+    """The router read a part of the response."""
 
     request: str
     read: Read
 
 
 class Lost(NamedTuple):
-    """The upstream ended the connection in the middle of a call.
+    """The upstream ended the connection during a call.
 
-    ``tail`` is what that completes, if the response ends with its connection.
+    ``tail`` is completed by the end, if the connection delimits the response.
     """
 
     request: str

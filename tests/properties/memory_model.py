@@ -1,7 +1,6 @@
-"""What the router remembers between requests, as plain dicts and the time (contract: stickiness,
-cooldown).
+"""A model of the state between requests, as plain dicts (contract: stickiness, cooldown).
 
-Everything is kept as it was told and looked at anew for every question; nothing is ever tidied up.
+It keeps every event and evaluates all of them for each question; nothing expires.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 Key: TypeAlias = tuple[str, str]
-"""A client's token, and the selector as it wrote it."""
+"""A client's token, and the selector as written."""
 
 
 class Stickiness:
-    """Which model served whom, and which failed whom; ``used`` has the longest unused key first."""
+    """The models that served or failed each client; in ``used`` the longest unused key is first."""
 
     def __init__(self, *, ttl: float, most: int, list_retry: float) -> None:
         self.ttl, self.most, self.list_retry = ttl, most, list_retry
@@ -24,14 +23,14 @@ class Stickiness:
         self.used: list[Key] = []
 
     def serves(self, key: Key, model: str, now: float) -> None:
-        """A 2xx of ``model`` was committed, which may break all the same."""
+        """Record that a 2xx of ``model`` was committed; it may still break."""
         if self.ttl:
             self.served_by[key] = model, now
             self.failed_at.get(key, {}).pop(model, None)
             self._use(key)
 
     def fails(self, key: Key, model: str, now: float, took: float) -> None:
-        """``model`` failed retryably."""
+        """Record a retryable failure of ``model``."""
         if self.ttl:
             self.failed_at.setdefault(key, {})[model] = now, took
             if self.served_by.get(key, ("", 0.0))[0] == model:
@@ -39,24 +38,24 @@ class Stickiness:
             self._use(key)
 
     def breaks(self, key: Key, model: str, now: float, took: float) -> None:
-        """``model`` failed after its 2xx was committed."""
+        """Record a failure of ``model`` after the commit of its 2xx."""
         self.fails(key, model, now, took)
         self.last_broken[key] = model
 
     def broken(self, key: Key, now: float) -> str | None:
-        """The model that last broke an answer, while it is one that failed lately."""
+        """Return the model that last broke an answer, while its failure is recent."""
         model = self.last_broken.get(key)
         return model if model in self.failed_lately(key, now) else None
 
     def remembered(self, key: Key, now: float) -> str | None:
-        """The model that last served, if that is recent; to ask is to use."""
+        """Return the model that last served, if recent; the question counts as use."""
         if key in self.used:
             self._use(key)
         model, at = self.served_by.get(key, (None, 0.0))
         return model if now - at < self.ttl else None
 
     def failed_lately(self, key: Key, now: float) -> set[str]:
-        """The models whose failure still lets a list's fallback go first."""
+        """Return the models whose failure still puts a list's fallback first."""
         failed = self.failed_at.get(key, {})
         return {
             model
@@ -74,9 +73,9 @@ class Stickiness:
 
 
 class Cooldown:
-    """Everything that happened to each model, and until when it is behind all others for whom.
+    """The history of each model, and the end of its cooldown per client.
 
-    ``None`` stands for everybody.
+    ``None`` stands for all clients.
     """
 
     def __init__(self, *, failures: int, period: float) -> None:
@@ -86,18 +85,18 @@ class Cooldown:
         self.pauses: dict[tuple[str | None, str], float] = {}
 
     def is_asked(self, client: str, model: str, now: float) -> None:
-        """A request goes to ``model``; if its time is over that is the one probe of a period."""
+        """Record a request to ``model``; after the cooldown it is the only probe of a period."""
         for whose in (client, None):
             if self.cools_for(whose, model) and self.until[whose, model] <= now:
                 self.until[whose, model] = now + self.pauses[whose, model]
 
     def answers(self, client: str, model: str) -> None:
-        """A 2xx of ``model`` ended, or has flowed for a period."""
+        """Record that a 2xx of ``model`` ended, or has been streaming for a period."""
         for whose in (client, None):
             self.failed.pop((whose, model), None)
 
     def fails(self, client: str, model: str, now: float, took: float) -> None:
-        """``model`` failed retryably, and not with a 4xx, or broke its 2xx."""
+        """Record a retryable failure other than a 4xx, or a broken 2xx."""
         for whose in (client, None):
             self.failed.setdefault((whose, model), []).append(client)
             if self.cools_for(whose, model):
@@ -105,12 +104,12 @@ class Cooldown:
                 self.pauses[whose, model], self.until[whose, model] = pause, now + pause
 
     def cools_for(self, whose: str | None, model: str) -> bool:
-        """Whether the model failed too often, or too many, and has not answered since."""
+        """Return whether the model failed too often, or for too many clients."""
         failed = self.failed.get((whose, model), [])
         return 0 < self.most <= len(set(failed) if whose is None else failed)
 
     def cooling(self, client: str | None, now: float) -> set[str]:
-        """Those that are behind all others now, for this client."""
+        """Return the models that are cooling for this client."""
         return {
             model
             for (whose, model), until in self.until.items()
@@ -119,19 +118,19 @@ class Cooldown:
 
     @property
     def cooled(self) -> set[str]:
-        """Those that everybody avoids, or probes."""
+        """Return the models that cool for all clients, or are being probed."""
         return {model for _, model in self.failed if self.cools_for(None, model)}
 
 
 def longer(period: float, took: float) -> float:
-    """For how long a failure counts: for ten times as long as it took, within bounds."""
+    """Return how long a failure counts: ten times its duration, within bounds."""
     return max(period, min(10 * took, 300.0))
 
 
 def order(
     names: Sequence[str], key: Key, sticky: Stickiness, cooldown: Cooldown, now: float
 ) -> list[str]:
-    """The candidates of one request, in the order in which they have to be asked."""
+    """Return the candidates of one request in order of attempts."""
     cooling, favourite = cooldown.cooling(key[0], now), sticky.remembered(key, now)
     ordered, in_a_list = list(names), "," in key[1]
     broken = sticky.broken(key, now)
@@ -152,5 +151,5 @@ def order(
 
 
 def next_of(left: Sequence[str], cooling: set[str]) -> str:
-    """Who is asked next: a cooling one only when nobody else is left."""
+    """Return the next candidate; a cooling one only if no other is left."""
     return next((name for name in left if name not in cooling), left[0])

@@ -1,4 +1,4 @@
-"""Any JSON object goes up with every member but ``model`` as it came."""
+"""Request bodies: every member except ``model`` is forwarded unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TRICKY = ["model", "stream", "stream_options", "a", "", "\u2028", "\U0001f600",
 
 @st.composite
 def _strings(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
-    """A JSON string, some of its characters spelled as escapes."""
+    """Return a JSON string with some characters escaped."""
     spelled = []
     for character in draw(values):
         plain = character not in '"\\' and character >= " "
@@ -68,7 +68,7 @@ _KEYS = _strings(st.one_of(st.sampled_from(_TRICKY), _TEXTS, _HALVES))
 
 @st.composite
 def _bodies(draw: st.DrawFn, keys: st.SearchStrategy[str] = _KEYS) -> bytes:
-    """A JSON object with a ``model`` somewhere, blanks anywhere, and keys more than once."""
+    """Return a JSON object with a ``model`` somewhere, with blanks and repeated keys."""
     pairs = draw(st.lists(st.tuples(keys, _VALUES), max_size=6))
     named = draw(st.sampled_from(["org/Model", "a,b", "é", "x"]))
     pairs.insert(
@@ -83,17 +83,17 @@ def _bodies(draw: st.DrawFn, keys: st.SearchStrategy[str] = _KEYS) -> bytes:
 
 
 def _pairs(body: bytes) -> list[tuple[str, bytes]]:
-    """Each member's key and exact bytes."""
+    """Return each member's key and exact bytes."""
     return [(member.key, body[member.start : member.end]) for member in members(body)]
 
 
 def _decoded(body: bytes) -> Any:
-    """As a server reads it, which may not mind how long a number is."""
+    """Decode a body like a server that accepts numbers of any length."""
     return json.loads(body, parse_int=str)
 
 
 def _going_up(body: bytes) -> list[bytes]:
-    """The members that have to go up as they are: all but models and nulls nobody may see."""
+    """Return the members that must be forwarded unchanged: not models, and not certain nulls."""
     pairs = _pairs(body)
     last = dict(pairs)
     traps = ("stream", "stream_options")
@@ -106,11 +106,11 @@ def _going_up(body: bytes) -> list[bytes]:
 
 
 class BodyProperties(SynchronousTestCase):
-    """For any object."""
+    """Arbitrary objects."""
 
     @given(_bodies())
     def test_members(self, body: bytes) -> None:
-        """The members are those that the standard library finds."""
+        """The scanner finds the same members as the standard library."""
         pairs = json.loads(body, parse_int=str, object_pairs_hook=lambda found: found)
         self.assertEqual([key for key, _ in _pairs(body)], [key for key, _ in pairs])
         for member, (_, value) in zip(members(body), pairs, strict=True):
@@ -122,7 +122,7 @@ class BodyProperties(SynchronousTestCase):
     @settings(max_examples=200)
     @given(_bodies(), st.sampled_from(["org/Other-TEE", 'q"\\', "é\u2028", "\U0001f600"]))
     def test_only_model_changes(self, body: bytes, model: str) -> None:
-        """Every other member keeps its bytes and place; the one model is the new one."""
+        """Every other member keeps its bytes and position; the only model is the new one."""
         ask = parse_body(body)
         if isinstance(ask, RouterError):
             self.assertIn(ask.code, ("missing_model", "invalid_model"))
@@ -141,7 +141,7 @@ class BodyProperties(SynchronousTestCase):
 
     @given(_bodies(_strings(st.text("abc", min_size=1, max_size=1))))
     def test_all_else_equal(self, body: bytes) -> None:
-        """With one model and no null traps not a single other byte changes."""
+        """With one model and no special nulls, no other byte changes."""
         ask = parse_body(body)
         assert isinstance(ask, ParsedBody)
         place = next(member for member in members(body) if member.key == "model")
@@ -153,7 +153,7 @@ class BodyProperties(SynchronousTestCase):
 
     @given(_bodies(), st.data())
     def test_damaged(self, body: bytes, data: st.DataObject) -> None:
-        """What one wrong byte makes of it is refused exactly where the standard library refuses."""
+        """A body with one wrong byte is refused exactly if the standard library refuses it."""
         place = data.draw(st.integers(0, len(body) - 1))
         byte = data.draw(st.sampled_from(list(b'"\\,:{}[]0x \x00\n\xff')))
         damaged = body[:place] + bytes([byte]) + body[place + 1 :]
@@ -174,7 +174,7 @@ class BodyProperties(SynchronousTestCase):
     def test_a_fast_scan_finds_what_a_close_one_does(
         self, body: bytes, data: st.DataObject
     ) -> None:
-        """Where a fast scan is enough, parsing member by member finds the same."""
+        """The fast scanner, where it applies, agrees with the close one."""
         if data.draw(st.booleans()):
             place = data.draw(st.integers(0, len(body) - 1))
             body = body[:place] + data.draw(st.binary(max_size=2)) + body[place + 1 :]
@@ -190,13 +190,13 @@ class BodyProperties(SynchronousTestCase):
 
     @given(st.binary(max_size=60))
     def test_any_bytes(self, body: bytes) -> None:
-        """Whatever comes is an ask or a refusal with status 400."""
+        """Arbitrary bytes give a parsed body or a refusal with status 400."""
         ask = parse_body(body)
         self.assertTrue(isinstance(ask, ParsedBody) or ask.status == 400)
 
     @given(st.binary(max_size=9), st.binary(max_size=9), st.text(max_size=9))
     def test_hole(self, before: bytes, after: bytes, model: str) -> None:
-        """The hole takes the model's JSON and nothing else."""
+        """The template accepts the model's JSON and nothing else."""
         named = BodyTemplate.of(before + after, len(before), len(before)).naming(model)
         self.assertEqual(json.loads(named[len(before) : len(named) - len(after)]), model)
 

@@ -1,4 +1,4 @@
-"""Any error body keeps its bytes, and at most gains the ``error`` member."""
+"""Error bodies keep their bytes, and gain at most the ``error`` member."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEYS = st.sampled_from(["detail", "detail", "error", "message", "code", ""]) | 
 
 @st.composite
 def _objects(draw: st.DrawFn) -> bytes:
-    """A JSON object, with blanks anywhere between its members and keys more than once."""
+    """Return a JSON object with blanks between its members and repeated keys."""
 
     def spelled(value: object) -> str:
         return json.dumps(value, ensure_ascii=draw(st.booleans()))
@@ -40,7 +40,7 @@ def _objects(draw: st.DrawFn) -> bytes:
 
 
 def _damaged(body: bytes) -> st.SearchStrategy[bytes]:
-    """The body with a few bytes replaced, added or cut off."""
+    """Return the body with a few bytes replaced, added or removed."""
     return st.builds(
         lambda place, length, put: body[:place] + put + body[place + length :],
         st.integers(0, len(body)),
@@ -58,14 +58,14 @@ class ErrorShapeProperties(SynchronousTestCase):
     """Bodies of every kind."""
 
     def assert_inserted(self, body: bytes, shaped: bytes) -> None:
-        """Assert that the bytes are the upstream's but for one insertion."""
+        """Assert that the bytes are the upstream's except for one insertion."""
         size = len(shaped) - len(body)
         start = shaped.rindex(b',"error":{"type":')
         self.assertEqual(shaped[:start] + shaped[start + size :], body)
 
     @given(_objects(), st.sampled_from([400, 401, 429, 500, 503]), st.sampled_from([*Dialect]))
     def test_objects(self, body: bytes, status: int, dialect: Dialect) -> None:
-        """An object keeps its members; with words in its detail it gains one."""
+        """An object keeps its members, and gains one if its detail is a text."""
         shaped = with_error(body, status, dialect)
         before = _pairs(body)
         detail = dict(before).get("detail")
@@ -83,7 +83,7 @@ class ErrorShapeProperties(SynchronousTestCase):
 
     @given(st.binary(max_size=60) | _objects().flatmap(_damaged))
     def test_damaged(self, body: bytes) -> None:
-        """What is damaged stays as it came, or is JSON before and after."""
+        """A damaged body is unchanged, or was valid JSON and still is."""
         shaped = with_error(body, 500, Dialect.COMPLETIONS)
         if shaped != body:
             self.assert_inserted(body, shaped)

@@ -1,8 +1,8 @@
-"""Events in any order: the engine keeps the contract, whatever happens and whenever.
+"""The exchange machine: the router keeps the contract for any order of events.
 
-Each rule is something that clients, upstreams, the network, the operator or the clock can do. After
-each the router is compared with a model of the contract (`exchange_model`), which is told of the
-same events; the invariants are the promises.
+Each rule is an action of clients, upstreams, the network, the operator or the clock. After each,
+the router is compared with a model of the contract (`exchange_model`) that receives the same
+events.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _say(script: Script, pieces: list[str], end: str) -> None:
 
 
 class ExchangeMachine(RuleBasedStateMachine):
-    """Up to three requests at a time on one router."""
+    """Up to three concurrent requests on one router."""
 
     rig: Rig
 
@@ -84,7 +84,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     def client_asks(
         self, selector: str, streams: bool, commit: Commit, size: int, anew: bool
     ) -> None:
-        """A request begins, on a new connection or behind another one."""
+        """Begin a request, on a new or a used connection."""
         free = [] if anew else self.rig.free_visitors
         visitor = free[0] if free else self.rig.connect()
         asked = SELECTORS[selector]
@@ -93,7 +93,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rig.connected)
     @rule(which=ANY, does=st.sampled_from(("stop or read on", "stop or read on", "leave")))
     def client_does_something(self, which: int, does: str) -> None:
-        """A client goes away, takes no more for now, or takes bytes again."""
+        """Disconnect a client, or stop or resume its reading."""
         visitor = one_of(self.rig.connected, which)
         if does == "leave":
             self.rig.leave(visitor)
@@ -107,7 +107,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     def upstream_streams(
         self, which: int, how: Manner, pieces: list[str], end: str, cuts: list[int], kept: int
     ) -> None:
-        """A stream begins, and may be complete at once."""
+        """Begin a stream, perhaps a complete one."""
         line = one_of(self.rig.network.asked, which)
         framing = Framing.CLOSE if how.framing is Framing.CLOSE else Framing.CHUNKED
         reply = REPLIES["stream"]._replace(framing=framing, keep=how.keep)
@@ -118,7 +118,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rig.network.asked)
     @rule(which=ANY, how=MANNERS)
     def upstream_trickles(self, which: int, how: Manner) -> None:
-        """A stream goes on so slowly that only its bytes keep it from being idle."""
+        """Continue a stream so slowly that only its bytes prevent the idle timeout."""
         line = one_of(self.rig.network.asked, which)
         self.upstream_streams(which, how, ["token"], "not yet", [], 0)
         for _ in range(2):
@@ -132,7 +132,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     def upstream_answers(
         self, which: int, name: str, how: Manner, cuts: list[int], kept: int, then: str
     ) -> None:
-        """A document or an error arrives, or part of it, and then perhaps no more."""
+        """Send a document or an error, or a part of it."""
         line, reply = one_of(self.rig.network.asked, which), REPLIES[name]
         framing = how.framing if reply.document else reply.framing
         line.script = script = Script(reply._replace(framing=framing, keep=how.keep), how.interim)
@@ -146,13 +146,13 @@ class ExchangeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rig.network.asked and self.rig.setup.policy is Policy.OPEN)
     @rule(which=ANY, name=PAUSES, how=MANNERS)
     def upstream_asks_for_a_moment(self, which: int, name: str, how: Manner) -> None:
-        """A model says when it could be asked again, where that is listened to."""
+        """Send an error with Retry-After, where the router honours it."""
         self.upstream_answers(which, name, how, [], 0, "stays")
 
     @precondition(lambda self: self.rig.wants_requests and len(self.rig.active) < 2)
     @rule()
     def two_are_served_at_once(self) -> None:
-        """Two requests come and are answered, so that two connections would lie idle."""
+        """Serve two requests, so that two connections become idle."""
         for _ in range(2):
             self.client_asks("a", False, Commit.CONTENT, 125, True)
         while self.rig.network.asked:
@@ -163,7 +163,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     def upstream_goes_on(
         self, which: int, after: float, pieces: list[str], end: str, cuts: list[int], kept: int
     ) -> None:
-        """More of a response is said, perhaps after a while, and what was said before arrives."""
+        """Send more of a response, perhaps later, and deliver all."""
         line = one_of(self.rig.network.answering, which)
         assert line.script is not None
         self.rig.pass_time(after)
@@ -175,7 +175,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rig.network.busy)
     @rule(which=ANY, how=st.sampled_from(("closes", "resets", "garbles")))
     def upstream_breaks(self, which: int, how: str) -> None:
-        """An upstream ends the connection in the middle of a call, or says what is no HTTP."""
+        """End a connection during a call, or send bytes that are not HTTP."""
         line = one_of(self.rig.network.busy, which)
         if how != "garbles":
             line.does(how)
@@ -185,15 +185,15 @@ class ExchangeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rig.network.stale)
     @rule(which=ANY)
     def kept_connection_was_stale(self, which: int) -> None:
-        """A connection that lay idle is gone by the time that a request is sent over it."""
+        """End an idle connection just before a request is sent over it."""
         one_of(self.rig.network.stale, which).closes()
 
     @precondition(lambda self: self.rig.network.idle)
     @rule(which=ANY, speaks=st.booleans(), asked=st.booleans())
     def idle_upstream_does_something(self, which: int, speaks: bool, asked: bool) -> None:
-        """An idle connection is closed by the upstream, or brings what nobody asked for.
+        """Close an idle connection, or send unsolicited bytes on it.
 
-        ``asked``: a request comes in before the router hears that the connection is gone.
+        ``asked``: a request arrives before the router learns of the connection's end.
         """
         line = one_of(self.rig.network.idle, which)
         if speaks:
@@ -209,13 +209,13 @@ class ExchangeMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.rig.network.moods)
     @rule(moods=st.sampled_from(("refused", "hangs", "refused hangs", "open refused")))
     def network_is_bad(self, moods: str) -> None:
-        """The next connections are refused, or hang."""
+        """Make the next connection attempts fail or hang."""
         self.rig.network.moods = moods.split()
 
     @precondition(lambda self: self.rig.network.openings)
     @rule(which=ANY, refused=st.booleans())
     def connection_is_made_or_refused(self, which: int, refused: bool) -> None:
-        """A connection in the air comes about after all, or does not."""
+        """Complete a pending connection attempt, or refuse it."""
         self.rig.network.answer(one_of(self.rig.network.openings, which), refused=refused)
 
     # -- time and the operator
@@ -225,10 +225,10 @@ class ExchangeMachine(RuleBasedStateMachine):
         evenly=st.sampled_from((True, True, False)),
     )
     def time_passes(self, seconds: float, evenly: bool) -> None:
-        """Each deadline acts on its instant; or the process is held up, and finds them passed.
+        """Advance the time to the instant of each deadline, or past several at once.
 
-        While a connection is being opened two deadlines of a request could pass at once, and
-        either might act first.
+        During a connection attempt two deadlines of a request could expire at once, in either
+        order.
         """
         if evenly or self.rig.network.openings:
             self.rig.pass_time(seconds)
@@ -238,13 +238,13 @@ class ExchangeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rig.pausing and not self.rig.network.openings)
     @rule(seconds=st.sampled_from((61.0, 610.0)))
     def process_is_held_up(self, seconds: float) -> None:
-        """It finds a pause over, and perhaps all time with it."""
+        """Resume after a pause is over, and perhaps after the total time."""
         self.rig.clock.advance(seconds)
 
     @precondition(lambda self: len(self.rig.requests) >= ENOUGH_REQUESTS)
     @rule()
     def operator_stops_the_router(self) -> None:
-        """No more requests are taken in; and then the time for those under way has run out."""
+        """Stop the router; then let the drain time expire."""
         if self.rig.proxy.draining:
             self.rig.shut_down()
         else:
@@ -254,14 +254,15 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_promise_is_kept(self) -> None:
-        """After each step, when all that it set off has come to its end."""
-        self.rig.settle()  # tells the model; what is due must have been done, and nothing else
+        """Check all invariants after each step."""
+        # the model learns of all events; what is due must have been done, and nothing else
+        self.rig.settle()
         self.rig.sound = False
         all_promises(self.rig)
         self.rig.sound = True
 
     def teardown(self) -> None:
-        """Everybody leaves; when idle connections have had their time, nothing is left."""
+        """Disconnect all clients; after the idle time nothing may be left."""
         if not hasattr(self, "rig"):
             return
         self.rig.close()
@@ -281,5 +282,5 @@ class ExchangeMachineTests(SynchronousTestCase):
     """The machine, for both test runners."""
 
     def test_any_order(self) -> None:
-        """Whatever the order of events, every promise is kept."""
+        """The invariants hold for any order of events."""
         run_state_machine_as_test(ExchangeMachine, settings=bounds(300, 50))

@@ -1,4 +1,4 @@
-"""Client keys and addresses: nobody can pass for another by what he writes into a header."""
+"""Client identities: no client can assume another's by the fields it sends."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ quick = settings(deadline=None, max_examples=200)
 
 
 def _written(address: IPv4Address | IPv6Address, form: int) -> str:
-    """One of the ways in which proxies write an address."""
+    """Return an address in one of the formats of proxies."""
     if isinstance(address, IPv4Address):
         return (str(address), f"{address}:8080", f"::ffff:{address}")[form]
     return (str(address), f"[{address}]:8080", address.exploded.upper())[form]
 
 
 def _split(text: str, places: list[int]) -> list[str]:
-    """The same list, spread over several header lines."""
+    """Return the same list, split over several header lines."""
     parts = text.split(",")
     lines = []
     for place in places:
@@ -70,7 +70,7 @@ class AddressProperties(SynchronousTestCase):
         forms: list[int],
         places: list[int],
     ) -> None:
-        """Whatever the client wrote first, the first stranger from the right is the client."""
+        """The right-most untrusted address is the client, whatever the client sent."""
         entries = [
             _written(each, form) for each, form in zip([client, *chain], forms, strict=False)
         ]
@@ -79,24 +79,24 @@ class AddressProperties(SynchronousTestCase):
 
     @quick
     @given(strangers, st.lists(anything, max_size=3))
-    def test_a_stranger_is_not_believed(
+    def test_an_untrusted_peer_is_the_client(
         self, peer: IPv4Address | IPv6Address, values: list[str]
     ) -> None:
-        """A peer that is no trusted proxy is the client, whatever it sends."""
+        """An untrusted peer is the client, whatever it sends."""
         self.assertEqual(client_address(str(peer), values, TRUST), str(peer))
 
     @quick
     @given(proxies, st.lists(anything, max_size=3), st.sampled_from([Trust(), Trust(True)]))
-    def test_without_trust_nobody_is_believed(
+    def test_without_trust_no_field_counts(
         self, peer: IPv4Address | IPv6Address, values: list[str], trust: Trust
     ) -> None:
-        """No header counts while trust is off or names nobody."""
+        """No field counts if trust is off or has no network."""
         self.assertEqual(client_address(str(peer), values, trust), str(peer))
 
     @quick
     @given(anything, st.lists(anything, max_size=3))
     def test_any_input_gives_an_address_or_the_peer(self, peer: str, values: list[str]) -> None:
-        """Nothing raises; the answer is an address in canonical text, or the peer itself."""
+        """The result is an address in canonical text, or the peer itself."""
         address = client_address(peer, values, TRUST)
         if address != peer:
             self.assertEqual(address, str(ip_address(address)))
@@ -106,7 +106,7 @@ class AddressProperties(SynchronousTestCase):
     def test_a_malformed_entry_gives_the_peer(
         self, peer: IPv4Address | IPv6Address, client: IPv4Address | IPv6Address, entry: str
     ) -> None:
-        """An entry that is no address, to the right of any, makes all of them worthless."""
+        """A malformed entry on the path makes the peer the client."""
         assume(not any(char in entry for char in ",:."))
         assume(entry.strip(" \t"))
         values = [f"{client},{entry}"]
@@ -114,12 +114,12 @@ class AddressProperties(SynchronousTestCase):
 
 
 class KeyProperties(SynchronousTestCase):
-    """The hash that stands for a client."""
+    """The hash of a client."""
 
     @quick
     @given(anything, anything, secrets)
     def test_the_kinds_never_meet(self, one: str, other: str, secret: bytes) -> None:
-        """A token, an API key and an address are three clients, whatever their texts."""
+        """A token, an API key and an address are different clients, even with equal text."""
         assume(one.strip(" \t"))
         token = _key(f"Bearer {one}", None, "x", secret)
         api_key = _key(None, one, "x", secret)
@@ -133,7 +133,7 @@ class KeyProperties(SynchronousTestCase):
     def test_different_tokens_are_different_clients(
         self, one: str, other: str, secret: bytes
     ) -> None:
-        """Keys are equal exactly when the tokens are, less blanks around them."""
+        """Hashes are equal exactly if the tokens are, without surrounding blanks."""
         assume(one.strip(" \t") and other.strip(" \t"))
         same = one.strip(" \t") == other.strip(" \t")
         keys = [_key(f"bearer {text}", None, "x", secret) for text in (one, other)]
@@ -146,7 +146,7 @@ class KeyProperties(SynchronousTestCase):
     def test_a_hash_of_16_bytes_under_a_secret(
         self, authorization: str | None, api_key: str | None, address: str, one: bytes, other: bytes
     ) -> None:
-        """Any header values give 16 bytes, and another secret gives others."""
+        """Any field values give 16 bytes, and another secret gives others."""
         key = _key(authorization, api_key, address, one)
         self.assertEqual(len(key), 16)
         self.assertEqual(_key(authorization, api_key, address, one), key)

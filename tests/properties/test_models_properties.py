@@ -1,4 +1,4 @@
-"""An array of models and the list with commas are two spellings of one request."""
+"""An array of models and a list with commas are equivalent."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def _text(value: object) -> bytes:
 
 
 class ModelsProperties(SynchronousTestCase):
-    """For any names and whatever else is in the body."""
+    """Arbitrary names and other members."""
 
     @settings(max_examples=300)
     @given(items, suffixes, members, places)
     def test_alone(self, listed: list[str], suffix: str, others: list[bytes], place: int) -> None:
-        """``models`` alone is the list with commas in the place of ``models``."""
+        """``models`` alone is equivalent to the list with commas in its place."""
         array = [*listed[:-1], listed[-1] + suffix]
-        text = ",".join(["", *array])  # with a comma, however few they are
+        text = ",".join(["", *array])  # a list has a comma, even with one name
         self.assertEqual(
             _asked(_body(others, (place, b'"models" : ' + _text(array)))),
             _asked(_body(others, (place, b'"model":' + _text(text)))),
@@ -86,7 +86,7 @@ class ModelsProperties(SynchronousTestCase):
         place: int,
         models_place: int,
     ) -> None:
-        """``models`` beside ``model`` is the list of both, and leaves no trace."""
+        """``models`` beside ``model`` is the list of both, and is not forwarded."""
         model = (place, b'"model":' + _text(",".join(first) + suffix))
         both = (place, b'"model":' + _text(",".join(["", *first, *more]) + suffix))
         self.assertEqual(
@@ -96,7 +96,7 @@ class ModelsProperties(SynchronousTestCase):
 
     @given(st.sampled_from(["auto", "acme/B", "acme/C,acme/a:latency"]), members, places, places)
     def test_absent(self, model: str, others: list[bytes], place: int, models_place: int) -> None:
-        """null and an empty list leave the request what it is without them."""
+        """null and an empty list do not change the request."""
         named = (place, b'"model":' + _text(model))
         for empty in (b'"models":null', b'"models":[ ]'):
             self.assertEqual(

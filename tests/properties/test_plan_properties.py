@@ -1,4 +1,4 @@
-"""Plans, for any selector, feed and memory: a reordering of the candidates, and never empty."""
+"""Plans for any selector, feed and memory: never empty, and independent of irrelevant input."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _read(text: str) -> Selector:
 
 
 class PlanProperties(SynchronousTestCase):
-    """What holds for every plan."""
+    """Properties of every plan."""
 
     @quick
     @given(selectors, needs, st.booleans(), snapshots, rules, recalls)
@@ -84,7 +84,7 @@ class PlanProperties(SynchronousTestCase):
         rules: Rules,
         recall: RoutingState,
     ) -> None:
-        """At least one, each once, all of them asked for, cooling ones last."""
+        """Candidates are distinct and requested; cooling ones come last."""
         selector = _read(text)
         planned = plan(selector, needs, tee_only, snapshot, rules, recall)
         if isinstance(planned, RouterError):
@@ -118,7 +118,7 @@ class PlanProperties(SynchronousTestCase):
         rules: Rules,
         recall: RoutingState,
     ) -> None:
-        """What the router remembers changes the order, never who is in, and no refusal."""
+        """Memory changes the order of candidates, not their set, and no refusal."""
         selector = _read(text)
         fresh = plan(selector, needs, tee_only, snapshot, rules, RoutingState())
         planned = plan(selector, needs, tee_only, snapshot, rules, recall)
@@ -133,7 +133,7 @@ class PlanProperties(SynchronousTestCase):
     def test_tee_leaves_only_marked_models(
         self, text: str, needs: Needs, snapshot: Snapshot, rules: Rules, recall: RoutingState
     ) -> None:
-        """With TEE required no candidate is unmarked."""
+        """If TEE is required, every candidate is marked as such."""
         planned = plan(_read(text), needs, True, snapshot, rules, recall)
         if isinstance(planned, Plan):
             assert snapshot.catalog is not None
@@ -146,7 +146,7 @@ class PlanProperties(SynchronousTestCase):
     def test_the_alias_behind_a_list(
         self, items: list[str], needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
     ) -> None:
-        """The list comes first as it is alone, then the alias's plan without what was named."""
+        """The list's own plan comes first, then the alias's plan without the named models."""
 
         def planned(text: str) -> Plan | RouterError:
             return plan(_read(text), needs, tee_only, snapshot, rules, RoutingState())
@@ -169,7 +169,7 @@ class PlanProperties(SynchronousTestCase):
     def test_spelling_changes_nothing(
         self, items: list[str], snapshot: Snapshot, rules: Rules
     ) -> None:
-        """A list written from its own plan has the same plan."""
+        """A list made from its plan has the same plan."""
         written = plan(
             _read(",".join(items) + ","), Needs(), False, snapshot, rules, RoutingState()
         )
@@ -183,7 +183,7 @@ class PlanProperties(SynchronousTestCase):
     def test_the_order_behind_the_alias(
         self, text: str, snapshot: Snapshot, recall: RoutingState
     ) -> None:
-        """Cooling ones last, then the remembered one first, then by measurement, then by rank."""
+        """The order is: remembered, measured, rank; cooling models are last."""
         selector = _read(text)
         planned = plan(selector, Needs(), False, snapshot, Rules(frozenset({"auto"}), 8), recall)
         if isinstance(planned, RouterError):
@@ -211,7 +211,7 @@ class PlanProperties(SynchronousTestCase):
     def test_a_list_is_the_callers_order(
         self, items: list[str], snapshot: Snapshot, recall: RoutingState
     ) -> None:
-        """While nothing failed and nothing cools, a list is tried as it was written."""
+        """Without failures and cooldown, a list is tried as written."""
         calm = replace(recall, failed_recently=frozenset(), cooling=frozenset())
         forward = Rules(frozenset({"auto"}), 8, unknown_models="forward")
         selector = _read(",".join(items) + ",")

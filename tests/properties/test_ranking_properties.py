@@ -1,4 +1,4 @@
-"""The ranking against an independent calculation, and as an order, for any feed."""
+"""The ranking, compared with an independent calculation, for any feed."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ quick = settings(deadline=None, max_examples=200)
 
 
 def _known(*values: float | None) -> Fraction:
-    """The first value that is not null, exactly."""
+    """Return the first value that is not null, exactly."""
     return Fraction(next(value for value in values if value is not None))
 
 
 def _exact(load: Load) -> tuple[Fraction, Fraction, Fraction]:
-    """What is free, the bonus and the penalty, in fractions."""
+    """Return free capacity, bonus and penalty as fractions."""
     now, u5, u15, u1h = (
         load.utilization_current,
         load.utilization_5m,
@@ -83,7 +83,7 @@ class ScoreProperties(SynchronousTestCase):
     @quick
     @given(loads)
     def test_the_formula(self, load: Load) -> None:
-        """Every part is what exact arithmetic gives, but for a float's last digits."""
+        """Every part equals exact arithmetic, except for a float's last digits."""
         ranked = score(load)
         free, bonus, penalty = _exact(load)
         for part, exact in (
@@ -98,7 +98,7 @@ class ScoreProperties(SynchronousTestCase):
     @quick
     @given(loads, st.floats(0, 1), st.floats(0, 1))
     def test_busier_is_never_better(self, load: Load, less: float, more: float) -> None:
-        """With more load, or more refusals, a model's score does not rise."""
+        """More load, or more refusals, never raises a score."""
         less, more = sorted((less, more))
         for low, high in (
             (replace(load, utilization_5m=less), replace(load, utilization_5m=more)),
@@ -116,7 +116,7 @@ class RankProperties(SynchronousTestCase):
     def test_permutation_invariance(
         self, feed: list[Load], catalog: Catalog | None, random: Random
     ) -> None:
-        """The order of the records in the feed does not matter, also with repeats."""
+        """The order of the records does not matter, even with repetitions."""
         shuffled = list(feed)
         random.shuffle(shuffled)
         self.assertEqual(rank(feed, catalog), rank(shuffled, catalog))
@@ -124,7 +124,7 @@ class RankProperties(SynchronousTestCase):
     @quick
     @given(feeds, catalogs)
     def test_a_total_order(self, feed: list[Load], catalog: Catalog | None) -> None:
-        """Each name occurs once, and every model is strictly before the next."""
+        """Each name occurs once, and the order is strict."""
         ranking = rank(feed, catalog)
         self.assertEqual(len({ranked.name for ranked in ranking}), len(ranking))
         keys = [
@@ -143,7 +143,7 @@ class RankProperties(SynchronousTestCase):
     @quick
     @given(feeds, catalogs)
     def test_who_is_in(self, feed: list[Load], catalog: Catalog | None) -> None:
-        """Exactly the public models with an instance that the catalog has, or the -TEE names."""
+        """The ranking has exactly the public models with an instance and an admitted name."""
         expected = set()
         for load in feed:
             if load.name == PRIVATE_NAME or load.active_instance_count == 0:
@@ -161,6 +161,6 @@ class RankProperties(SynchronousTestCase):
     def test_each_entry_is_the_score_of_a_record(
         self, feed: list[Load], catalog: Catalog | None
     ) -> None:
-        """Ranking invents no numbers."""
+        """Each entry is the score of a record."""
         for ranked in rank(feed, catalog):
             self.assertIn(ranked, [score(load, ranked.name) for load in feed])

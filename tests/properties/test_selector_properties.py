@@ -1,4 +1,4 @@
-"""Lists of models: whatever the text, reading it keeps order, drops repeats and minds limits."""
+"""Lists of models: parsing keeps order, removes repetitions and applies limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ blanks = st.text(" \t\r\n\v\f", max_size=3)
 odd_blanks = st.sampled_from(["\u00a0", "\u2003", "\u3000", "\u200b", "\x1c", "\x1f", "\x85"])
 characters = st.one_of(st.sampled_from("abAB/-:. "), odd_blanks, st.characters())
 texts = st.text(st.one_of(characters, st.just(",")), max_size=40)
-# A name as it comes out of a list: not empty, no comma, no ASCII blank at its ends.
+# A name as parsed from a list: not empty, no comma, no surrounding ASCII blank.
 names = (
     st.text(characters, min_size=1, max_size=8)
     .map(lambda text: text.replace(",", "").strip(" \t\r\n\v\f"))
@@ -39,19 +39,19 @@ quick = settings(deadline=None, max_examples=200)
 
 
 def _first_of_each(items: list[str]) -> list[str]:
-    """An independent deduplication: those that did not occur before."""
+    """Return the first occurrences: an independent deduplication."""
     return [item for at, item in enumerate(items) if item not in items[:at]]
 
 
 class ListProperties(SynchronousTestCase):
-    """Reading a list."""
+    """Parsing of lists."""
 
     @quick
     @given(st.lists(st.tuples(blanks, names, blanks), min_size=2, max_size=12), suffixes)
     def test_order_and_repeats(
         self, items: list[tuple[str, str, str]], suffix: tuple[str, Order]
     ) -> None:
-        """The names come out in their order, each once, trimmed of ASCII blanks only."""
+        """Names keep their order, appear once, and lose surrounding ASCII blanks only."""
         text = ",".join(map("".join, items)) + suffix[0]
         expected = _first_of_each([name for _, name, _ in items])
         read = parse_selector(text, ALIASES, MANY)
@@ -60,7 +60,7 @@ class ListProperties(SynchronousTestCase):
     @quick
     @given(st.lists(names, min_size=1, max_size=8), st.lists(st.integers(0, 8), max_size=8))
     def test_empty_items_change_nothing(self, items: list[str], places: list[int]) -> None:
-        """Commas and blanks in between name nothing."""
+        """Additional commas and blanks have no effect."""
         padded = list(items)
         for place in places:
             padded.insert(place, " \t"[: place % 3])
@@ -71,7 +71,7 @@ class ListProperties(SynchronousTestCase):
     @quick
     @given(st.lists(names, min_size=2, max_size=8, unique=True))
     def test_reading_again_changes_nothing(self, items: list[str]) -> None:
-        """A list written from what was read is read the same."""
+        """A list made from parsed names is parsed to the same names."""
         read = parse_selector(",".join(items), ALIASES, MANY)
         assert isinstance(read, Selector)
         again = parse_selector(",".join(read.names), ALIASES, MANY)
@@ -86,7 +86,7 @@ class ListProperties(SynchronousTestCase):
         st.integers(1, 3),
     )
     def test_the_limit(self, items: list[str], limit: int, times: int) -> None:
-        """Up to the limit of different names is read, one more is refused, repeats are free."""
+        """The limit applies to different names; repetitions do not count."""
         read = parse_selector(",".join(items * times) + ",", ALIASES, limit)
         if len(items) <= limit:
             self.assertIsInstance(read, Selector)
@@ -97,7 +97,7 @@ class ListProperties(SynchronousTestCase):
     @quick
     @given(odd_blanks, names)
     def test_unicode_blanks_are_not_blanks(self, blank: str, name: str) -> None:
-        """A name with another blank at its end is another name, and the blank alone is one."""
+        """Other blanks are part of a name, and a name on their own."""
         read = parse_selector(f"{name},{name}{blank},{blank},{blank}{name}", ALIASES, MANY)
         assert isinstance(read, Selector)
         expected = _first_of_each([name, f"{name}{blank}", blank, f"{blank}{name}"])
@@ -105,12 +105,12 @@ class ListProperties(SynchronousTestCase):
 
 
 class AnyTextProperties(SynchronousTestCase):
-    """Reading anything."""
+    """Parsing of arbitrary text."""
 
     @quick
     @given(texts, st.integers(1, 4))
     def test_any_text_is_read_or_refused(self, text: str, limit: int) -> None:
-        """Nothing raises, and what is read has the shape of its mode."""
+        """The result is a refusal, or has the form of its mode."""
         read = parse_selector(text, ALIASES, limit)
         if isinstance(read, RouterError):
             self.assertEqual((read.status, read.param), (400, "model"))
@@ -137,7 +137,7 @@ class AnyTextProperties(SynchronousTestCase):
     def test_the_alias_with_blanks_and_suffix(
         self, before: str, alias: str, after: str, suffix: tuple[str, Order]
     ) -> None:
-        """ASCII blanks, another case and a suffix leave the alias what it is."""
+        """ASCII blanks, another case and a suffix do not change the alias."""
         text = f"{before}{alias}{after}{suffix[0]}"
         read = parse_selector(text, ALIASES, 1)
         self.assertEqual(read, Selector(text, Mode.ALIAS, (), suffix[1]))
@@ -147,7 +147,7 @@ class AnyTextProperties(SynchronousTestCase):
     def test_the_alias_in_a_list(
         self, items: list[str], blank: str, suffix: tuple[str, Order]
     ) -> None:
-        """Its first occurrence counts: the last item ends the list, another is misplaced."""
+        """Its first occurrence counts: as the last item it is valid, elsewhere it is misplaced."""
         text = f",{blank},".join(items) + "," + suffix[0]
         read = parse_selector(text, ALIASES, MANY)
         lowered = {each.lower() for each in ALIASES}

@@ -1,4 +1,4 @@
-"""The size limit of request bodies, about its edge, in every framing and however it arrives."""
+"""The size limit of request bodies, near its edge, in every framing and chunking."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def _body(size: int) -> bytes:
 
 
 class SizeProperties(ChannelTestCase):
-    """Up to the limit a body is answered; beyond it, it is refused and never kept."""
+    """A body up to the limit is served; a larger one is refused and not kept."""
 
     def check(self, wire: bytes, size: int, pieces: list[bytes]) -> None:
-        """Send it in these pieces."""
+        """Send a body in these pieces."""
         browser = self.browser()
         for piece in pieces:
             browser.sends(piece)
@@ -37,14 +37,14 @@ class SizeProperties(ChannelTestCase):
     @settings(max_examples=60)
     @given(_SIZES, places(2 * MAX_BODY))
     def test_declared(self, size: int, where: list[int]) -> None:
-        """With a length."""
+        """With a Content-Length."""
         wire = request(body=_body(size))
         self.check(wire, size, cut(wire, where))
 
     @settings(max_examples=60)
     @given(_SIZES, places(2 * MAX_BODY), places(2 * MAX_BODY))
     def test_chunked(self, size: int, chunks: list[int], where: list[int]) -> None:
-        """Without one, in chunks of any size."""
+        """In chunks of any size."""
         body = b"".join(map(chunk, cut(_body(size), chunks))) + chunk(b"")
         wire = request(CHAT, b"Transfer-Encoding: chunked") + body
         self.check(wire, size, cut(wire, where))

@@ -1,3 +1,3 @@
-"""The clients people use, against a router and a stand-in for the platform as processes."""
+"""Common clients, used with a router and the stub backend as processes."""
 
 MARKS = ("sdk",)

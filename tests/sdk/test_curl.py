@@ -1,4 +1,4 @@
-"""What people type: curl, plain and streamed, with errors, large bodies, and sudden ends."""
+"""curl, unary and streamed, with errors, large bodies, and disconnects."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tests.rigs.smoke.waiting import until
 _PATIENCE = 60.0
 _LIMIT = 4_000_000
 _TOLD = ("--write-out", "%{stderr}%{json}")
-# What curl says of its own end.
+# curl's exit statuses.
 _HTTP_ERROR, _PARTIAL, _TIMED_OUT = 22, 18, 28
 
 
 class CurlTests(ServedTestCase):
-    """One stand-in and one router for all."""
+    """One stub and one router for all tests."""
 
     routers: ClassVar = {"router": {"MAX_REQUEST_BYTES": str(_LIMIT)}}
 
     @classmethod
     def reason_to_skip(cls) -> str | None:
-        """Whether there is a curl."""
+        """Return why these tests cannot run, or None."""
         return None if shutil.which("curl") else "there is no curl here; apt-get install curl"
 
     def setUp(self) -> None:
-        """A client that nobody remembers."""
+        """Create a new client."""
         super().setUp()
         self.url = f"{self.address()}/v1/chat/completions"
         self.always = (
@@ -42,7 +42,7 @@ class CurlTests(ServedTestCase):
         )
 
     def curl(self, *arguments: str, given: bytes | None = None) -> tuple[int, str, dict[str, Any]]:
-        """Run curl to its end: its status, what it printed, and what it has to tell."""
+        """Run curl; return its status, output and error output."""
         done = subprocess.run(
             (*self.always, *_TOLD, *arguments),
             input=given,
@@ -55,7 +55,7 @@ class CurlTests(ServedTestCase):
         return done.returncode, done.stdout.decode(), json.loads("".join(told[1:]).split("\n")[0])
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start curl; it is killed at the end of the test if need be."""
+        """Start curl; the test kills it at its end if necessary."""
         command = (*self.always, *arguments)
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(running.communicate)
@@ -63,14 +63,14 @@ class CurlTests(ServedTestCase):
         return running
 
     def body(self, size: int) -> Path:
-        """A file with a request of so many bytes."""
+        """Return a file with a request of this size."""
         start, end = b'{"model":"stub/ok","messages":[{"role":"user","content":"', b'"}]}'
         path = Path(self.mktemp())
         path.write_bytes(start + b"x" * (size - len(start) - len(end)) + end)
         return path
 
     def left(self, *models: str) -> None:
-        """Wait until the platform has noticed that the callers of these models are gone."""
+        """Wait until the platform has recorded the disconnects of these models' callers."""
 
         def aborted() -> bool:
             return sorted(each["model"] for each in self.stub.calls() if each["aborted"]) == [
@@ -80,7 +80,7 @@ class CurlTests(ServedTestCase):
         until("the platform learns that its clients left", aborted)
 
     def test_plain(self) -> None:
-        """A whole answer; HTTP/2 is offered in vain, HTTP/1.0 is answered until the end."""
+        """A complete answer; HTTP/2 is not used, and HTTP/1.0 ends with the connection."""
         for version in ("--http1.1", "--http1.0", "--http2"):
             status, said, told = self.curl(version, "--data", _asks("stub/ok"), self.url)
             self.assertEqual((status, told["http_code"]), (0, 200), version)
@@ -88,7 +88,7 @@ class CurlTests(ServedTestCase):
             self.assertEqual(json.loads(said)["choices"][0]["finish_reason"], "stop")
 
     def test_streamed(self) -> None:
-        """Events, the end mark, and the model in the head."""
+        """Events, the terminator, and the model in the head."""
         models = "stub/503-cold,stub/ok"
         status, said, told = self.curl("--include", "--data", _asks(models, stream=True), self.url)
         self.assertEqual((status, told["http_code"]), (0, 200))
@@ -97,7 +97,7 @@ class CurlTests(ServedTestCase):
         self.assertTrue(said.endswith("\n\ndata: [DONE]\n\n"), said[-200:])
 
     def test_events_come_one_by_one(self) -> None:
-        """The first words are printed while the model is still at work."""
+        """The first event is printed before the model has finished."""
         running = self.begin("--data", _asks("stub/stall-mid-stream", stream=True), self.url)
         assert running.stdout is not None
         while b"Served by stub/stall-mid-stream" not in running.stdout.readline():
@@ -106,7 +106,7 @@ class CurlTests(ServedTestCase):
         self.assertFalse(call["ended"])
 
     def test_connection_is_kept(self) -> None:
-        """A plain answer, a stream and an error on one connection."""
+        """A unary answer, a stream and an error share one connection."""
         models = (("stub/ok", False), ("stub/ok", True), ("no/such", False))
         connected = ("--write-out", "%{stderr}%{num_connects} ", "--output", "/dev/null")
         own: list[str] = []
@@ -119,7 +119,7 @@ class CurlTests(ServedTestCase):
         self.assertEqual(done.stderr.split(), [b"1", b"0", b"0"])
 
     def test_errors(self) -> None:
-        """A script can tell them apart: its own from the model's, by status and by code."""
+        """A script can distinguish errors of the router and the model by status and code."""
         for model, http, word in (
             ("stub/okk", 400, '"code":"unknown_model"'),
             ("stub/401", 401, "Invalid token."),
@@ -134,7 +134,7 @@ class CurlTests(ServedTestCase):
                 self.assertIn(word, said)
 
     def test_broken_stream(self) -> None:
-        """A stream that breaks ends in an error of curl's, after an event that says so."""
+        """A broken stream ends with an error event and an error of curl."""
         asked = _asks("stub/drop-mid-stream,stub/ok", stream=True)
         status, said, _ = self.curl("--data", asked, self.url)
         self.assertEqual(status, _PARTIAL)
@@ -142,7 +142,7 @@ class CurlTests(ServedTestCase):
         self.assertNotIn("[DONE]", said)
 
     def test_retries(self) -> None:
-        """Its own retries go through the router like any request."""
+        """Retries of curl are ordinary requests for the router."""
         self.stub.script("stub/ok", ["503-cold"])
         status, said, told = self.curl("--retry", "2", "--data", _asks("stub/ok"), self.url)
         self.assertEqual((status, told["http_code"]), (0, 200))
@@ -150,7 +150,7 @@ class CurlTests(ServedTestCase):
         self.assertEqual(len(self.stub.calls()), 2)
 
     def test_out_of_time(self) -> None:
-        """At the end of its time the platform's work ends too, before and after the first word."""
+        """When curl times out, the upstream call ends too, before and after the first event."""
         models = ("stub/hang-head", "stub/stall-mid-stream")
         limited = ("--max-time", "1.5", "--data")
         running = [self.begin(*limited, _asks(each, stream=True), self.url) for each in models]
@@ -160,7 +160,7 @@ class CurlTests(ServedTestCase):
         self.left(*models)
 
     def test_killed(self) -> None:
-        """Interrupted in mid-stream, as by Ctrl-C, and killed."""
+        """Ctrl-C and SIGKILL during a stream."""
         for number in (signal.SIGINT, signal.SIGKILL):
             self.stub.reset()
             running = self.begin("--data", _asks("stub/stall-mid-stream", stream=True), self.url)
@@ -171,7 +171,7 @@ class CurlTests(ServedTestCase):
             self.left("stub/stall-mid-stream")
 
     def test_large_body(self) -> None:
-        """A large body waits for the router's word, and arrives whole; chunked it does as well."""
+        """A large body waits for 100 Continue and arrives complete, in chunks too."""
         path = self.body(_LIMIT)
         expect = ("--header", "Expect: 100-continue", "--include")
         status, said, told = self.curl(*expect, "--data-binary", f"@{path}", self.url)
@@ -184,7 +184,7 @@ class CurlTests(ServedTestCase):
         self.assertEqual([each["body_sha256"] for each in self.stub.calls()], [expected] * 2)
 
     def test_too_large_body(self) -> None:
-        """A byte more is refused before any of it was sent."""
+        """A body one byte over the limit is refused before it is sent."""
         expect = ("--header", "Expect: 100-continue", "--expect100-timeout", "20")
         path = self.body(_LIMIT + 1)
         status, said, told = self.curl(*expect, "--data-binary", f"@{path}", self.url)
@@ -194,6 +194,6 @@ class CurlTests(ServedTestCase):
 
 
 def _asks(model: str, *, stream: bool = False) -> str:
-    """A request for curl's `--data`."""
+    """Return a request for curl's `--data`."""
     messages = [{"role": "user", "content": "Hello"}]
     return json.dumps({"model": model, "stream": stream, "messages": messages})

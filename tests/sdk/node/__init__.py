@@ -1,1 +1,1 @@
-"""JavaScript clients against real processes; `make sdks`, or skipped without npm."""
+"""JavaScript clients with real processes (`make sdks`); skipped without npm."""

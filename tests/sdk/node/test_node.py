@@ -1,4 +1,4 @@
-"""The tests in `*.test.mjs`, run by node against a router and a stand-in as processes."""
+"""The tests in `*.test.mjs`, which node runs with a router and the stub as processes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _COUNT = re.compile(r"^# (tests|pass|fail|cancelled|skipped|todo) (\d+)$", re.MU
 
 
 class LockTests(SynchronousTestCase):
-    """What is installed."""
+    """Installed packages."""
 
     def test_lock(self) -> None:
-        """Every package is pinned by its hash; where it is fetched from is up to npm's settings."""
+        """Every package is pinned by its hash; npm's settings determine the registry."""
         lock = json.loads((HERE / "package-lock.json").read_text())
         own = lock["packages"].pop("")
         self.assertGreater(len(lock["packages"]), len(own["dependencies"]))
@@ -33,20 +33,20 @@ class LockTests(SynchronousTestCase):
             self.assertNotIn("resolved", package, name)
 
     def test_pinned(self) -> None:
-        """The clients themselves are named by version."""
+        """The clients are listed with exact versions."""
         wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
         for name, version in wanted.items():
             self.assertRegex(version, r"^\d+\.\d+\.\d+$", name)
 
 
 class NodeTests(ServedTestCase):
-    """One stand-in and two routers for all."""
+    """One stub and two routers for all tests."""
 
     routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
 
     @classmethod
     def reason_to_skip(cls) -> str | None:
-        """What is missing for these tests."""
+        """Return why these tests cannot run, or None."""
         if shutil.which("node") is None:
             return "there is no node here; on Debian: apt-get install nodejs npm"
         if not INSTALLED.exists():
@@ -54,7 +54,7 @@ class NodeTests(ServedTestCase):
         return None
 
     def run_file(self, name: str) -> None:
-        """Run one file of tests; what node says of them is what a failure shows."""
+        """Run one test file; a failure shows node's output."""
         done = subprocess.run(
             ("node", "--test", "--test-reporter=tap", name),
             cwd=HERE,

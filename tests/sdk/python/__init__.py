@@ -1,1 +1,1 @@
-"""Real clients against real processes."""
+"""Real clients with real processes."""

@@ -1,4 +1,4 @@
-"""The official ``openai`` package, unchanged but for its base URL."""
+"""The official ``openai`` package, unmodified except for its base URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIST = "stub/503-cold,stub/ok"
 
 @pytest.fixture
 def client(served: Served) -> Iterator[OpenAI]:
-    """A client as its users make it; each has its own key, so none is remembered from before."""
+    """Return a client as users create it, with its own key, so that the router does not know it."""
     with OpenAI(base_url=served.base_url, api_key=f"fixture-{uuid4()}") as client:
         yield client
 
@@ -39,20 +39,20 @@ def _stream(client: OpenAI, model: str) -> str:
 
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
 def test_plain_and_streamed(client: OpenAI, served: Served, model: str) -> None:
-    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    """Alias, list and direct name give the same text, unary and streamed."""
     plain = _ask(client, model)
     assert plain.startswith("Served by ")
     assert _stream(client, model) == plain
 
 
 def test_list_fails_over(client: OpenAI, served: Served) -> None:
-    """A list goes on to the next model, and the SDK never learns of it."""
+    """A list fails over to the next model, invisibly to the SDK."""
     assert _ask(client, LIST).startswith("Served by stub/ok")
     assert served.models_called() == ["stub/503-cold", "stub/ok"]
 
 
 def test_raw_response(client: OpenAI, served: Served) -> None:
-    """The headers say which model answered, and after how many attempts."""
+    """The headers name the model and the number of attempts."""
     raw = client.chat.completions.with_raw_response.create(
         model=LIST, messages=[{"role": "user", "content": "Hello"}]
     )
@@ -63,7 +63,7 @@ def test_raw_response(client: OpenAI, served: Served) -> None:
 
 
 def test_raw_streamed_response(client: OpenAI, served: Served) -> None:
-    """Of a stream the headers are there before its words."""
+    """The headers of a stream arrive before its text."""
     raw = client.chat.completions.with_raw_response.create(
         model=LIST, messages=[{"role": "user", "content": "Hello"}], stream=True
     )
@@ -75,7 +75,7 @@ def test_raw_streamed_response(client: OpenAI, served: Served) -> None:
 
 
 def test_async(served: Served) -> None:
-    """The asynchronous client, plain and streamed."""
+    """The asynchronous client, unary and streamed."""
 
     async def ask() -> tuple[str, str]:
         async with AsyncOpenAI(base_url=served.base_url, api_key="fixture") as client:
@@ -94,7 +94,7 @@ def test_async(served: Served) -> None:
 
 
 def test_models(client: OpenAI, served: Served) -> None:
-    """The model list has the alias first, and each model can be retrieved."""
+    """The model list begins with the alias, and each model can be retrieved."""
     models = [model.id for model in client.models.list()]
     assert models[0] == ALIAS
     assert client.models.retrieve(models[1]).id == models[1]
@@ -102,7 +102,7 @@ def test_models(client: OpenAI, served: Served) -> None:
 
 @pytest.mark.parametrize("scenario", ["drop-mid-stream", "reset-mid-stream", "bare-json-tail"])
 def test_cut_stream_is_an_error(client: OpenAI, served: Served, scenario: str) -> None:
-    """A stream that breaks never looks like a whole answer; the words before the break arrive."""
+    """A broken stream raises an exception after the text before the break."""
     stream = client.chat.completions.create(
         model=f"stub/{scenario},stub/ok",
         messages=[{"role": "user", "content": "Hello"}],
@@ -117,7 +117,7 @@ def test_cut_stream_is_an_error(client: OpenAI, served: Served, scenario: str) -
 
 
 def test_cut_async_stream_is_an_error(served: Served) -> None:
-    """The asynchronous client learns of a break as well."""
+    """The asynchronous client raises an exception too."""
 
     async def ask() -> None:
         async with AsyncOpenAI(base_url=served.base_url, api_key=f"fixture-{uuid4()}") as client:
@@ -135,7 +135,7 @@ def test_cut_async_stream_is_an_error(served: Served) -> None:
 
 
 def test_unknown_model(client: OpenAI, served: Served) -> None:
-    """A misspelt name is the caller's error, with a suggestion, and reaches no upstream."""
+    """A misspelt name gives a client error with a suggestion, and is not forwarded."""
     with pytest.raises(openai.BadRequestError) as caught:
         _ask(client, "stub/okk")
     assert caught.value.code == "unknown_model"
@@ -158,21 +158,21 @@ def test_unknown_model(client: OpenAI, served: Served) -> None:
 def test_upstream_errors(
     client: OpenAI, served: Served, scenario: str, error: type[openai.APIStatusError]
 ) -> None:
-    """The platform's own errors become the SDK's right exceptions, after one call."""
+    """The platform's errors become the right exceptions after one call."""
     with pytest.raises(error):
         _ask(client, f"stub/{scenario}")
     assert len(served.models_called()) == 1
 
 
 def test_edge_limit_is_not_retried(client: OpenAI, served: Served) -> None:
-    """The edge's ban grows with every call, so the SDK is told not to retry."""
+    """The SDK does not retry after a limit of the edge, because each call would extend the ban."""
     with pytest.raises(openai.RateLimitError):
         _ask(client, "stub/429-edge-html")
     assert len(served.models_called()) == 1
 
 
 def test_503_is_retried(client: OpenAI, served: Served) -> None:
-    """The SDK's own retries go through the router like any request."""
+    """The SDK's retries are ordinary requests for the router."""
     with pytest.raises(openai.InternalServerError) as caught:
         _ask(client, "stub/503-cold")
     assert caught.value.status_code == 503

@@ -1,1 +1,1 @@
-"""The recipes of the documentation, with the clients they are for; `make sdks`."""
+"""The recipes in the documentation, with the clients they are for (`make sdks`)."""

@@ -1,8 +1,8 @@
-"""Every block of docs/recipes.md is run as it stands, but for the router's port.
+"""Every block of docs/recipes.md, run unmodified except for the router's port.
 
-What it needs beside this process' own packages is named by variables: `CLIENTS_PYTHON`, an
-interpreter that has the Python clients, and `RECIPES_PROGRAMS`, folders with programs (aider,
-claude) as in PATH. Without them those blocks are skipped.
+Environment variables name further requirements: `CLIENTS_PYTHON`, an interpreter with the Python
+clients, and `RECIPES_PROGRAMS`, folders with programs (aider, claude) as in PATH. Without them the
+blocks that need them are skipped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PROGRAMS = ("aider", "claude")
 _TEE = "X-TEE-Only"
 _SHELL = ("bash", "-euo", "pipefail")
 _TOGETHER = Path(__file__).with_name("together.py")
-# Nobody else is asked for anything, whatever a client does by itself.
+# No other host is contacted, whatever a client does by default.
 _QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "AIDER_ANALYTICS_DISABLE": "true",
@@ -48,7 +48,7 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A block that asks by this model, with a key, and so a memory, of its own."""
+    """A block run with this model and its own key, so that the router does not know the client."""
 
     block: Block
     model: str
@@ -57,10 +57,10 @@ class Run:
 
 
 class RecipeTests(ServedTestCase):
-    """Each block by the alias, and again by a list whose first model is out of order."""
+    """Each block with the alias, and with a list whose first model fails."""
 
     def setUp(self) -> None:
-        """A folder in which JavaScript finds its packages, and two models for the list."""
+        """Prepare a folder in which JavaScript finds its packages, and two models for the list."""
         super().setUp()
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
@@ -71,7 +71,7 @@ class RecipeTests(ServedTestCase):
         self.runs: list[Run] = []
 
     def prepare(self, language: str, only: str = "") -> list[Run]:
-        """The runs of all blocks of a language, or of those for one program."""
+        """Return the runs of all blocks of a language, or of those for one program."""
         for block in blocks_of(RECIPES, language):
             if wanted(block, only):
                 text = block.text.replace(_ADDRESS, f"127.0.0.1:{self.served['router'].port}")
@@ -84,7 +84,7 @@ class RecipeTests(ServedTestCase):
         return self.runs
 
     def start(self, command: Iterable[str], given: str = "", **variables: str) -> str:
-        """Run a command that must end well; what it printed."""
+        """Run a command that must succeed; return its output."""
         programs = os.environ.get("RECIPES_PROGRAMS", "")
         paths = os.pathsep.join(filter(None, (programs, os.environ["PATH"])))
         done = subprocess.run(
@@ -102,7 +102,7 @@ class RecipeTests(ServedTestCase):
         return done.stdout
 
     def run_each(self, command: Iterable[str]) -> list[str]:
-        """Start a process for each run, and look at what it came to."""
+        """Start a process for each run, and check its result."""
         all_said = []
         for run in self.runs:
             said = self.start((*command, str(run.path)), CHUTES_API_KEY=run.key)
@@ -111,7 +111,7 @@ class RecipeTests(ServedTestCase):
         return all_said
 
     def check(self, run: Run, said: str) -> None:
-        """It got an answer, its header field went up, and the list was gone through."""
+        """Check that the client received an answer, and that its header and the list worked."""
         where = f"{run.block.where} by {run.model}: {said}"
         self.assertNotIn("Traceback", said, where)
         self.assertIn("Served by", said, where)
@@ -142,21 +142,21 @@ class RecipeTests(ServedTestCase):
         self.run_each(("node",))
 
     def test_commands(self) -> None:
-        """What is typed."""
+        """Shell commands."""
         self.prepare("sh")
         for said in self.run_each(_SHELL):
             self.assertIn("data: [DONE]", said)
 
     def test_aider(self) -> None:
-        """Aider, where somebody has put it."""
+        """Aider, if it is installed."""
         self.run_program("aider")
 
     def test_claude_code(self) -> None:
-        """Claude Code, where somebody has put it."""
+        """Claude Code, if it is installed."""
         self.run_program("claude")
 
     def run_program(self, name: str) -> None:
-        """Run the blocks for a program that is not installed with the others."""
+        """Run the blocks for a program from `RECIPES_PROGRAMS`."""
         programs = os.environ.get("RECIPES_PROGRAMS", "")
         if shutil.which(name, path=programs) is None:
             raise SkipTest(f"there is no {name} in RECIPES_PROGRAMS")
@@ -164,7 +164,7 @@ class RecipeTests(ServedTestCase):
         self.run_each(_SHELL)
 
     def test_settings(self) -> None:
-        """Files for other programs are what they are called."""
+        """Configuration files for other programs have valid syntax."""
         read = "import sys, yaml; assert yaml.safe_load(sys.stdin)"
         for each in blocks_of(RECIPES, "yaml"):
             subprocess.run((interpreter(), "-c", read), input=each.text, text=True, check=True)
@@ -173,13 +173,13 @@ class RecipeTests(ServedTestCase):
                 self.assertRegex(line, r"^[A-Z_]+=\S.*$", each.where)
 
     def test_nothing_is_left_out(self) -> None:
-        """Each block is run or read."""
+        """Every block is covered."""
         for each in blocks_of(RECIPES):
             self.assertIn(each.language, _PARSED.union(_RUN), each.where)
 
 
 def interpreter() -> str:
-    """The Python that has the clients."""
+    """Return the interpreter with the clients."""
     python = os.environ.get("CLIENTS_PYTHON")
     if python is None:
         raise SkipTest("the Python clients are not installed here; `make sdks` does it")
@@ -187,12 +187,12 @@ def interpreter() -> str:
 
 
 def wanted(block: Block, only: str) -> bool:
-    """Whether a block is for this program; without one, whether it is for none of them."""
+    """Return whether a block is for this program, or for none if there is no program."""
     lines = block.text.splitlines()
     named = [name for name in _PROGRAMS if any(line.startswith(f"{name} ") for line in lines)]
     return named == [only] if only else not named
 
 
 def _values(call: dict[str, Any]) -> list[str]:
-    """The values of a call's header fields."""
+    """Return the values of a call's header fields."""
     return [value for _, value in call["headers"]]

@@ -1,7 +1,7 @@
-"""Runs programs one after the other in one interpreter: their imports take longer than they do.
+"""Runs several programs in one interpreter, because their imports take longest.
 
-Standard input is a JSON list of paths and keys; standard output one of exit statuses and of what
-was printed. This runs where the clients are installed, and so needs nothing of the project's.
+Standard input is a JSON list of paths and keys; standard output is a list of exit statuses and
+outputs. The program runs in the clients' environment, without the project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import traceback
 
 
 def run(path: str, key: str) -> tuple[int, str]:
-    """Run one program with that key in its environment."""
+    """Run one program with this key in its environment."""
     os.environ["CHUTES_API_KEY"] = key
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

@@ -1,4 +1,4 @@
-"""Python SDKs, unchanged but for their base URL; `make sdks` runs these.
+"""Python SDKs, unmodified except for their base URL (`make sdks`).
 
-They import nothing of the router: it is a process, and so is the platform behind it.
+They import nothing of the router; router and platform are processes.
 """

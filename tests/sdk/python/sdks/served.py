@@ -1,4 +1,4 @@
-"""Where the router is, and what the platform behind it has seen of one client."""
+"""The router's address, and the platform's log of one client."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ ROUTER = os.environ.get("ROUTER_URL", "")
 STUB = os.environ.get("STUB_URL", "")
 BASE_URL = f"{ROUTER}/v1"
 NARROW_BASE_URL = f"{os.environ.get('NARROW_ROUTER_URL', '')}/v1"
-"""Of a router that serves one request at a time."""
+"""The address of a router that serves one request at a time."""
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
 class Caller:
-    """A client that nobody remembers: its key is how the platform's log tells it from others."""
+    """A new client, which the platform's log identifies by its key."""
 
     def __init__(self) -> None:
         self.key = f"fixture-{uuid4()}"
 
     def calls(self) -> list[dict[str, Any]]:
-        """Its calls that reached the platform, in order."""
+        """Return its upstream calls in order."""
         requests = httpx.get(f"{STUB}/stub/log").json()["requests"]
         return [each for each in requests if any(self.key in value for _, value in each["headers"])]
 
     def models(self) -> list[str]:
-        """The models that it asked."""
+        """Return the models of its calls."""
         return [each["model"] for each in self.calls()]
 
     def body(self) -> Any:
-        """The body of its last call as the platform read it."""
+        """Return the body of its last call as received by the platform."""
         return json.loads(self.calls()[-1]["body"])
 
     def left(self) -> None:
-        """Wait until the platform has noticed that this caller went, after one call."""
+        """Wait until the platform has recorded the caller's disconnect, after one call."""
         until(lambda: [each["aborted"] for each in self.calls()] == [True])
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait for something to become true, on however slow a machine."""
+    """Poll until the condition is true, even on a slow machine."""
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "waited in vain"
@@ -59,14 +59,14 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def script(model: str, *steps: str) -> None:
-    """Let a model play these scenarios, one for each call, and after them a good answer."""
+    """Script a model: one scenario for each call, and a valid answer for later ones."""
     wanted = {"model": model, "script": steps, "then": "ok"}
     httpx.post(f"{STUB}/stub/scenario", json=wanted).raise_for_status()
 
 
 @contextmanager
 def occupied() -> Iterator[None]:
-    """The narrow router, kept busy with a stream."""
+    """Keep the narrow router busy with a stream."""
     body = {"model": "stub/stall-mid-stream", "messages": [], "stream": True}
     with httpx.stream("POST", f"{NARROW_BASE_URL}/chat/completions", json=body) as response:
         assert response.status_code == 200

@@ -12,14 +12,14 @@ from tests.sdk.python.sdks.served import ALIAS, HELLO, LIST, ROUTER, Caller
 
 
 def made(**options: Any) -> tuple[Caller, Anthropic]:
-    """A caller, and its client."""
+    """Return a caller and its client."""
     caller = Caller()
     return caller, Anthropic(**{"base_url": ROUTER, "auth_token": caller.key} | options)
 
 
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
 def test_plain_and_streamed(model: str) -> None:
-    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    """Alias, list and direct name give the same text, unary and streamed."""
     _, client = made()
     plain: Any = client.messages.create(model=model, messages=HELLO, max_tokens=64).content[0]
     with client.messages.stream(model=model, messages=HELLO, max_tokens=64) as stream:
@@ -30,7 +30,7 @@ def test_plain_and_streamed(model: str) -> None:
 
 @pytest.mark.parametrize("name", ["auth_token", "api_key"])
 def test_keys(name: str) -> None:
-    """However the SDK was given its key, it reaches the platform."""
+    """The key reaches the platform, however it was passed to the SDK."""
     caller = Caller()
     options: Any = {name: caller.key}
     client = Anthropic(base_url=ROUTER, **options)
@@ -39,7 +39,7 @@ def test_keys(name: str) -> None:
 
 
 def test_raw_response() -> None:
-    """The headers say which model answered."""
+    """The headers name the model."""
     _, client = made()
     raw = client.messages.with_raw_response.create(model=LIST, messages=HELLO, max_tokens=9)
     assert raw.headers["x-chutes-autopilot-selected"] == "stub/ok"
@@ -64,7 +64,7 @@ def test_errors(scenario: str, error: type[Exception]) -> None:
 
 
 def test_own_refusals() -> None:
-    """The router's own errors have the shape that this SDK reads."""
+    """The SDK can parse the router's own errors."""
     caller, client = made()
     with pytest.raises(anthropic.BadRequestError) as caught:
         client.messages.create(model="stub/okk", messages=HELLO, max_tokens=9)
@@ -77,7 +77,7 @@ def test_own_refusals() -> None:
 
 
 def test_broken_stream() -> None:
-    """A stream that breaks is an exception."""
+    """A broken stream raises an exception."""
     _, client = made()
     with (
         pytest.raises(anthropic.APIError, match="incomplete"),
@@ -89,7 +89,7 @@ def test_broken_stream() -> None:
 
 
 def test_leaving() -> None:
-    """A client that leaves in mid-stream ends the platform's work."""
+    """A client that disconnects during a stream ends the upstream call."""
     caller, client = made()
     with client.messages.stream(
         model="stub/stall-mid-stream", messages=HELLO, max_tokens=64

@@ -1,4 +1,4 @@
-"""``httpx`` and ``aiohttp``, which show the bytes as they come."""
+"""``httpx`` and ``aiohttp``, which return the raw bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _URL = f"{BASE_URL}/chat/completions"
 
 
 def body(model: str, *, stream: bool = True) -> dict[str, object]:
-    """A request."""
+    """Return the body of a request."""
     return {"model": model, "messages": HELLO, "stream": stream, "seed": 5}
 
 
 def fields(caller: Caller) -> dict[str, str]:
-    """Its header."""
+    """Return its header fields."""
     return {"Authorization": f"Bearer {caller.key}"}
 
 
@@ -40,7 +40,7 @@ def _httpx(caller: Caller, model: str, *, stream: bool) -> tuple[int, bytes]:
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_same_bytes(model: str, stream: bool) -> None:
-    """Both get every byte that the platform gives whoever asks it directly for the same."""
+    """Both receive the bytes that the platform sends to a direct client."""
     one, other = Caller(), Caller()
     status, received = _httpx(one, model, stream=stream)
     assert status == 200
@@ -52,7 +52,7 @@ def test_same_bytes(model: str, stream: bool) -> None:
 
 
 def _unnamed(received: bytes) -> bytes:
-    """Without the ids that each answer has of its own."""
+    """Remove the ids, which differ between answers."""
     return re.sub(rb"[0-9a-f]{16,}", b"", received)
 
 
@@ -60,7 +60,7 @@ def _unnamed(received: bytes) -> bytes:
     ("scenario", "status"), [("400-context", 400), ("404-model", 404), ("503-cold", 503)]
 )
 def test_errors(scenario: str, status: int) -> None:
-    """Errors come as they are."""
+    """Errors are relayed unchanged."""
     for got, text in (
         _httpx(Caller(), f"stub/{scenario}", stream=True),
         asyncio.run(_aiohttp(Caller(), f"stub/{scenario}", stream=True)),
@@ -70,7 +70,7 @@ def test_errors(scenario: str, status: int) -> None:
 
 
 def test_events_come_when_they_are_sent() -> None:
-    """An event is here while the platform still holds back the rest."""
+    """An event arrives before the platform sends the next."""
     caller = Caller()
     asked = body("stub/stall-mid-stream")
     with httpx.stream("POST", _URL, json=asked, headers=fields(caller)) as response:
@@ -81,7 +81,7 @@ def test_events_come_when_they_are_sent() -> None:
 
 
 def test_leaving_aiohttp() -> None:
-    """A client that leaves in mid-stream ends the platform's work."""
+    """A client that disconnects during a stream ends the upstream call."""
     caller = Caller()
 
     async def leave() -> None:
@@ -98,7 +98,7 @@ def test_leaving_aiohttp() -> None:
 
 
 def test_cut_stream() -> None:
-    """A body that broke is no whole body."""
+    """A truncated body is not complete."""
     with pytest.raises(httpx.RemoteProtocolError):
         _httpx(Caller(), "stub/drop-mid-stream", stream=True)
     with pytest.raises(aiohttp.ClientPayloadError):
@@ -106,14 +106,14 @@ def test_cut_stream() -> None:
 
 
 def test_connections_are_kept() -> None:
-    """Several requests on one connection."""
+    """Several requests share one connection."""
     with httpx.Client(limits=httpx.Limits(max_connections=1)) as client:
         for _ in range(5):
             assert client.post(_URL, json=body("stub/ok", stream=False)).status_code == 200
 
 
 def test_compressed() -> None:
-    """What a client can unpack is still only what the platform sends."""
+    """A compressed answer is relayed only if the platform sends one."""
     direct = httpx.post(f"{STUB}/v1/chat/completions", json=body("stub/ok", stream=False))
     routed = httpx.post(_URL, json=body("stub/ok", stream=False))
     assert routed.headers.get("content-encoding") == direct.headers.get("content-encoding")

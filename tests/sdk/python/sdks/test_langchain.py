@@ -22,19 +22,19 @@ class Trip(BaseModel):
 
 
 def weather(city: str, days: int) -> str:
-    """Tell the weather."""
+    """Report the weather."""
     return f"{city}, {days} days: rain"
 
 
 def made(model: str, **options: Any) -> tuple[Caller, ChatOpenAI]:
-    """A caller, and its client."""
+    """Return a caller and its client."""
     caller = Caller()
     return caller, ChatOpenAI(model=model, base_url=BASE_URL, api_key=caller.key, **options)
 
 
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
 def test_plain_and_streamed(model: str) -> None:
-    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    """Alias, list and direct name give the same text, unary and streamed."""
     _, chat = made(model)
     plain = chat.invoke("Hello").content
     assert "".join(str(each.content) for each in chat.stream("Hello")) == plain
@@ -42,7 +42,7 @@ def test_plain_and_streamed(model: str) -> None:
 
 
 def test_async_and_batch() -> None:
-    """Asynchronously, and several at a time."""
+    """Asynchronous calls, and a batch."""
     _, chat = made(LIST)
 
     async def ask() -> str:
@@ -53,7 +53,7 @@ def test_async_and_batch() -> None:
 
 
 def test_tools() -> None:
-    """A tool call comes back as one, plain and streamed."""
+    """A tool call is parsed, unary and streamed."""
     caller, chat = made("stub/tool-call")
     bound = chat.bind_tools([tool(weather)])
     streamed: Any = None
@@ -66,7 +66,7 @@ def test_tools() -> None:
 
 
 def test_structured_output() -> None:
-    """By a schema."""
+    """Structured output with a schema."""
     _, chat = made("stub/structured")
     structured = chat.with_structured_output(Trip, method="json_schema")
     assert structured.invoke("Hello") == Trip(city="Oslo", days=3)
@@ -83,7 +83,7 @@ def test_structured_output() -> None:
     ],
 )
 def test_errors(scenario: str, error: type[Exception]) -> None:
-    """They are those of the package below it."""
+    """Exceptions are those of the underlying package."""
     caller, chat = made(f"stub/{scenario}", max_retries=0)
     with pytest.raises(error):
         chat.invoke("Hello")
@@ -91,14 +91,14 @@ def test_errors(scenario: str, error: type[Exception]) -> None:
 
 
 def test_broken_stream() -> None:
-    """A stream that breaks is an exception."""
+    """A broken stream raises an exception."""
     _, chat = made("stub/drop-mid-stream")
     with pytest.raises(openai.APIError):
         list(chat.stream("Hello"))
 
 
 def test_leaving() -> None:
-    """A client that leaves in mid-stream ends the platform's work."""
+    """A client that disconnects during a stream ends the upstream call."""
     caller, chat = made("stub/stall-mid-stream")
     stream = chat.stream("Hello")
     next(stream)

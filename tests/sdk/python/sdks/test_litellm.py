@@ -13,20 +13,20 @@ from tests.sdk.python.sdks.served import ALIAS, BASE_URL, HELLO, LIST, TRIP, Cal
 
 
 def ask(model: str, caller: Caller | None = None, **options: Any) -> Any:
-    """One completion; the first part of the name is litellm's own, and does not go up."""
+    """Make one completion; the first part of the name is litellm's and is not forwarded."""
     key = (caller or Caller()).key
     usual: dict[str, Any] = {"api_base": BASE_URL, "api_key": key, "messages": HELLO}
     return litellm.completion(model=f"openai/{model}", **(usual | {"num_retries": 0} | options))
 
 
 def words(stream: Any) -> str:
-    """The text of a stream."""
+    """Return the text of a stream."""
     return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
 
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
 def test_plain_and_streamed(model: str) -> None:
-    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    """Alias, list and direct name give the same text, unary and streamed."""
     caller = Caller()
     plain = ask(model, caller).choices[0].message.content
     assert plain.startswith("Served by ")
@@ -35,7 +35,7 @@ def test_plain_and_streamed(model: str) -> None:
 
 
 def test_async() -> None:
-    """Asynchronously, plain and streamed."""
+    """Asynchronous calls, unary and streamed."""
 
     async def both() -> tuple[str, str]:
         asked: Any = {"model": f"openai/{LIST}", "messages": HELLO}
@@ -77,13 +77,13 @@ def test_errors(scenario: str, error: type[Exception]) -> None:
 
 
 def test_broken_stream() -> None:
-    """A stream that breaks is an exception."""
+    """A broken stream raises an exception."""
     with pytest.raises(Exception, match=r"(?i)incomplete|interrupted"):
         words(ask("stub/drop-mid-stream", stream=True))
 
 
 def test_leaving() -> None:
-    """A client that leaves in mid-stream ends the platform's work."""
+    """A client that disconnects during a stream ends the upstream call."""
     caller = Caller()
     stream = ask("stub/stall-mid-stream", caller, stream=True)
     next(iter(stream))

@@ -1,4 +1,4 @@
-"""``openai``, in the version that the other SDKs use; tests/sdk/python has the newest."""
+"""``openai`` in the version that the other SDKs use; tests/sdk/python has the newest."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _TOOLS: Any = [
 
 
 class Trip(BaseModel):
-    """What structured output is to be."""
+    """The schema of the structured output."""
 
     city: str
     days: int
 
 
 def made(**options: Any) -> tuple[Caller, OpenAI]:
-    """A caller, and its client."""
+    """Return a caller and its client."""
     caller = Caller()
     return caller, OpenAI(**{"base_url": BASE_URL, "api_key": caller.key} | options)
 
 
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
 def test_plain_and_streamed(model: str) -> None:
-    """Alias, list and direct name answer plainly and streamed, and with the same words."""
+    """Alias, list and direct name give the same text, unary and streamed."""
     _, client = made()
     plain = client.chat.completions.create(model=model, messages=HELLO)
     stream = client.chat.completions.create(model=model, messages=HELLO, stream=True)
@@ -55,7 +55,7 @@ def test_plain_and_streamed(model: str) -> None:
 
 
 def test_async() -> None:
-    """The asynchronous client, many at a time."""
+    """The asynchronous client, with concurrent calls."""
 
     async def ask() -> list[str]:
         async with AsyncOpenAI(base_url=BASE_URL, api_key="fixture") as client:
@@ -67,7 +67,7 @@ def test_async() -> None:
 
 
 def test_raw_response() -> None:
-    """The headers say which model answered, after how many attempts, and the request's id."""
+    """The headers name the model, the number of attempts, and the request id."""
     caller, client = made()
     raw = client.chat.completions.with_raw_response.create(model=LIST, messages=HELLO)
     assert raw.headers["x-chutes-autopilot-selected"] == "stub/ok"
@@ -77,7 +77,7 @@ def test_raw_response() -> None:
 
 
 def test_streaming_response() -> None:
-    """Lines, as they come."""
+    """Lines arrive as they are sent."""
     _, client = made()
     create = client.chat.completions.with_streaming_response.create
     with create(model="stub/ok", messages=HELLO, stream=True) as response:
@@ -86,7 +86,7 @@ def test_streaming_response() -> None:
 
 
 def test_tools() -> None:
-    """A tool call, plain and put together from fragments."""
+    """A tool call, unary and assembled from fragments."""
     caller, client = made()
     asked: Any = {"model": "stub/tool-call", "messages": HELLO, "tools": _TOOLS}
     plain = client.chat.completions.create(**asked)
@@ -103,7 +103,7 @@ def test_tools() -> None:
 
 
 def test_structured_output() -> None:
-    """A schema goes up, and an object comes back."""
+    """A schema is forwarded, and the answer is parsed into an object."""
     caller, client = made()
     asked: Any = {"model": "stub/structured", "messages": HELLO, "response_format": Trip}
     plain = client.chat.completions.parse(**asked)
@@ -115,7 +115,7 @@ def test_structured_output() -> None:
 
 
 def test_completions_and_responses() -> None:
-    """The older API and the newer, streamed."""
+    """The completions and the responses API, streamed."""
     _, client = made()
     text = client.completions.create(model=LIST, prompt="Hello", stream=True)
     assert "".join(each.choices[0].text for each in text if each.choices)
@@ -144,7 +144,7 @@ def test_models() -> None:
     ],
 )
 def test_errors(scenario: str, error: type[openai.APIStatusError]) -> None:
-    """The platform's errors become the right exceptions, after one call, streamed or not."""
+    """The platform's errors become the right exceptions after one call, unary and streamed."""
     for stream in (False, True):
         caller, client = made()
         with pytest.raises(error) as caught:
@@ -154,7 +154,7 @@ def test_errors(scenario: str, error: type[openai.APIStatusError]) -> None:
 
 
 def test_own_refusals() -> None:
-    """The router's own errors do too; the SDK is not made to repeat what cannot help."""
+    """The router's errors do too; the SDK does not repeat calls in vain."""
     caller, client = made()
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="stub/okk", messages=HELLO)
@@ -166,7 +166,7 @@ def test_own_refusals() -> None:
 
 
 def test_retries() -> None:
-    """A 503 of the platform is tried again by the SDK, until it is over or gives up."""
+    """The SDK repeats a 503 until it succeeds or gives up."""
     caller, client = made()
     with pytest.raises(openai.InternalServerError):
         client.chat.completions.create(model="stub/503-cold", messages=HELLO)
@@ -178,7 +178,7 @@ def test_retries() -> None:
 
 
 def test_our_own_503() -> None:
-    """A router that has no room says when to come again, and the SDK does."""
+    """An overloaded router sends Retry-After, and the SDK waits."""
     caller, client = made(base_url=NARROW_BASE_URL, max_retries=0)
     with occupied():
         with pytest.raises(openai.InternalServerError) as caught:
@@ -204,7 +204,7 @@ def test_our_own_503() -> None:
     "scenario", ["drop-mid-stream", "reset-mid-stream", "bare-json-tail", "error-event-mid"]
 )
 def test_broken_stream(scenario: str) -> None:
-    """A stream that breaks is an exception; the words before the break arrive."""
+    """A broken stream raises an exception after the text before the break."""
     caller, client = made()
     stream = client.chat.completions.create(
         model=f"stub/{scenario},stub/ok", messages=HELLO, stream=True
@@ -217,7 +217,7 @@ def test_broken_stream(scenario: str) -> None:
 
 
 def test_leaving() -> None:
-    """A client that leaves in mid-stream ends the platform's work."""
+    """A client that disconnects during a stream ends the upstream call."""
     caller, client = made()
     stream = client.chat.completions.create(
         model="stub/stall-mid-stream", messages=HELLO, stream=True
@@ -228,7 +228,7 @@ def test_leaving() -> None:
 
 
 def test_leaving_async() -> None:
-    """So does a task that is cancelled, before there is a byte."""
+    """A cancelled task does so too, before the first byte."""
     caller = Caller()
 
     async def ask() -> None:
@@ -247,7 +247,7 @@ def test_leaving_async() -> None:
 
 
 def test_timeout() -> None:
-    """So does a client that has waited long enough."""
+    """A client that times out does so too."""
     caller, client = made(timeout=0.5, max_retries=0)
     with pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(model="stub/hang-head", messages=HELLO)
