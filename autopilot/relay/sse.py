@@ -11,16 +11,15 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from autopilot.request.json_scan import value_of
-
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANKS = b" \t"
 _FIELD, _END = b"data: ", b"\n\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BARE_OPENINGS = (b"{", b"[")
 # The bytes with which a further line of JSON can begin; no field's name begins with one of them.
-_BARE_GOES_ON = frozenset(b' \t"{}[],-0123456789tfn')
-_MAX_DECODES = 64
+_BARE_GOES_ON = frozenset(b"%c" % byte for byte in b' \t"{}[],-0123456789tfn')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_BRACKETS = (b"{", b"[", b"}", b"]")
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -43,7 +42,7 @@ class Events:
 
     To bound memory, only the first ``limit`` bytes of an event are kept; a longer event is yielded
     truncated. Bare JSON may be indented and have several lines; it is yielded once it is complete,
-    or as soon as a line cannot belong to it.
+    or as soon as a line cannot belong to it. Whether it is JSON at all is not checked.
     """
 
     def __init__(self, limit: int) -> None:
@@ -53,7 +52,7 @@ class Events:
         self._line = bytearray()
         self._line_start = 0
         self._bare = bytearray()
-        self._bare_start = self._decodes = 0
+        self._bare_start = self._depth = 0
         self._start: int | None = None
         self._data: list[bytes] = []
         self._data_size = 0
@@ -112,10 +111,11 @@ class Events:
         self._line.clear()
         if self._line_start == 0:
             line = line.removeprefix(_BYTE_ORDER_MARK)
-        if self._bare or line.lstrip(_BLANKS).startswith(_BARE_OPENINGS):
-            if line:
-                yield from self._take_bare(line, self._line_start)
-            yield from self._end_bare()
+        if line[:1] in _BARE_GOES_ON and (
+            self._bare or line.lstrip(_BLANKS).startswith(_BARE_OPENINGS)
+        ):
+            yield from self._take_bare(line, self._line_start)
+        yield from self._end_bare()
 
     def _keep(self, piece: bytes) -> None:
         """Add to the current line within the limit, but always its first byte.
@@ -132,7 +132,7 @@ class Events:
             line = line.removeprefix(_BYTE_ORDER_MARK)
         if self._bare:
             # A blank line may stand in JSON, but ends an event that has begun before it.
-            if line[0] in _BARE_GOES_ON if line else self._start is None:
+            if line[:1] in _BARE_GOES_ON if line else self._start is None:
                 yield from self._take_bare(line, start)
                 return
             yield from self._end_bare()
@@ -146,14 +146,14 @@ class Events:
     def _take_bare(self, line: bytes, start: int) -> Iterator[Event]:
         """Add a line to bare JSON, and yield it if that completes it."""
         if not self._bare:
-            self._bare_start, self._decodes = start, 0
+            self._bare_start, self._depth = start, 0
             self._bare += line
         elif len(self._bare) < self._limit:
             self._bare += b"\n" + line
-        if line.rstrip(_BLANKS).endswith((b"}", b"]")) and self._decodes < _MAX_DECODES:
-            self._decodes += 1
-            if value_of(bytes(self._bare)) is not None:
-                yield from self._end_bare()
+        opened, listed, closed, ended = map(_STRING.sub(b"", line).count, _BRACKETS)
+        self._depth += opened + listed - closed - ended
+        if self._depth <= 0:
+            yield from self._end_bare()
 
     def _end_bare(self) -> Iterator[Event]:
         """Yield what there is of bare JSON."""

@@ -20,6 +20,7 @@ from tests.unit.relay.chunks import cut
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _MARK = b"\xef\xbb\xbf"
+_BARE_GOES_ON = [b"%c" % byte for byte in b' \t"{}[],-0123456789tfn']
 _LIMITS = (1 << 20, 40)
 _DIALECTS = tuple(Dialect)
 _COMMITS = tuple(Commit)
@@ -59,25 +60,47 @@ def _read(reader: Events, chunks: Chunks) -> list[Event]:
 
 def _plainly(stream: bytes) -> Iterator[Event]:
     """Parse the events of a whole stream line by line."""
-    at, start, name, data = 0, -1, b"", list[bytes]()
-    while end := _LINE_END.search(stream, at):
-        line, begin, at = stream[at : end.start()], at, end.end()
-        line = line.removeprefix(_MARK) if begin == 0 else line
-        if not line:
-            if data:
-                yield Event(b"\n".join(data), name, start=start)
-            start, name, data = -1, b"", []
-        elif line.startswith(b"{"):
-            yield Event(line, bare=True, start=begin)
-        else:
-            start = begin if start < 0 else start
+    starts, name, data = list[int](), b"", list[bytes]()
+    bare, bare_starts = list[bytes](), list[int]()
+    for begin, line, complete in _lines(stream):
+        goes_on = line[:1] in _BARE_GOES_ON if line else not starts
+        if bare and not goes_on:
+            yield Event(b"\n".join(bare), bare=True, start=bare_starts[0])
+            bare, bare_starts = [], []
+        if bare or line.lstrip(b" \t").startswith((b"{", b"[")):
+            bare_starts.append(begin)
+            bare.append(line)
+            if sum(map(_depth, bare)) <= 0:
+                yield Event(b"\n".join(bare), bare=True, start=bare_starts[0])
+                bare, bare_starts = [], []
+        elif complete and line:
+            starts.append(begin)
             field, _, value = line.partition(b":")
             if field == b"data":
                 data.append(value.removeprefix(b" "))
             elif field == b"event":
                 name = value.removeprefix(b" ")
-    if stream.startswith(b"{", at):
-        yield Event(stream[at:], bare=True, start=at)
+        elif complete:
+            if data:
+                yield Event(b"\n".join(data), name, start=starts[0])
+            starts, name, data = [], b"", []
+    yield from [Event(b"\n".join(bare), bare=True, start=bare_starts[0])] if bare else []
+
+
+def _lines(stream: bytes) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield the offset of each line, its bytes, and whether its end is there."""
+    at = 0
+    while at < len(stream):
+        end = _LINE_END.search(stream, at)
+        stop, after = (len(stream), len(stream)) if end is None else end.span()
+        yield at, stream[at:stop].removeprefix(b"" if at else _MARK), end is not None
+        at = after
+
+
+def _depth(line: bytes) -> int:
+    """Return how many brackets a line of JSON opens, less those that it closes."""
+    rest = re.sub(rb'"(?:[^"\\]|\\.)*+"', b"", line)
+    return sum(rest.count(mark) for mark in (b"{", b"[")) - sum(map(rest.count, (b"}", b"]")))
 
 
 def _decision(judge: CommitPolicy, chunks: Chunks) -> tuple[CommitDecision, bool]:

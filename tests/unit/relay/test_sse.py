@@ -119,12 +119,20 @@ class EventsTests(SynchronousTestCase):
             (b"data: y\n{\n\n}\n", [Event(b"{", bare=True, start=8), Event(b"y")]),
             (b"[1,\n", [Event(b"[1,", bare=True)]),
             (b"} ]\n", []),
+            (
+                b'{"a":"}"]}\n{"error":"x"}\n',
+                [Event(b'{"a":"}"]}', bare=True), Event(b'{"error":"x"}', bare=True, start=11)],
+            ),
+            (
+                b'{"a":"\\"{"}\n[',
+                [Event(b'{"a":"\\"{"}', bare=True), Event(b"[", bare=True, start=12)],
+            ),
         ):
             for chunks in halves(stream):
                 self.assertEqual(_parse(chunks), expected, chunks)
 
     def test_bare_json_is_bounded(self) -> None:
-        """Decoding is not tried at each of many lines, and no more than the limit is kept."""
+        """No more than the limit is kept."""
         stream = b"[\n" + b"[],\n{},\n[]\n" * 4000
         (found,) = _parse([stream], limit=1000)
         self.assertEqual((found.bare, len(found.data) < 1010), (True, True))
