@@ -18,7 +18,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_BLANKS = 4096
 # The first bytes of gzip and zstd (RFC 1952 §2.3.1, RFC 8878 §3.1.1); neither JSON nor a line of an
 # event stream begins with one of them.
-CODED_OPENINGS = frozenset(b"\x1f\x28")
+CODED_OPENINGS = (b"\x1f", b"\x28\xb5")
 
 
 class BodyKind(Enum):
@@ -50,7 +50,7 @@ def opening_kind(opening: bytes) -> BodyKind | None:
 
     What begins with a field or a comment is an event stream; a blank line may stand before it.
     """
-    if opening[:1] and opening[0] in CODED_OPENINGS:
+    if opening.startswith(CODED_OPENINGS):
         return BodyKind.OPAQUE
     text = opening.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if not text or _BYTE_ORDER_MARK.startswith(opening):

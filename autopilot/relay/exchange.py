@@ -448,7 +448,7 @@ class Exchange(ExchangeMachine):
     def _hold_body(self, now: float, data: bytes) -> State:
         attempt = self.attempt
         assert attempt is not None
-        if not attempt.held and data[0] in CODED_OPENINGS:
+        if not attempt.held and data.startswith(CODED_OPENINGS):
             attempt.kind = BodyKind.OPAQUE
             attempt.commit_policy = self._new_policy(BodyKind.OPAQUE, attempt.last)
         attempt.held.append(data)

@@ -108,7 +108,13 @@ class StreamTests(RouterTestCase):
     def test_other_text(self) -> None:
         """Text and HTML inside a stream are no events: it ends without its terminator."""
         for dialect, commit in _everywhere():
-            for text in (b"Internal Server Error\n", _HTML, b'{"no":"error"}\n', b"{\n"):
+            for text in (
+                b"Internal Server Error\n",
+                b"(timeout)\n",
+                _HTML,
+                b'{"no":"error"}\n',
+                b"{\n",
+            ):
                 for first in (text, OPENINGS[dialect] + text):
                     says = [head(), chunk(first), chunk(b"")]
                     self.check_next(dialect, commit, "no_terminator", *says)

@@ -147,13 +147,14 @@ class CommitTests(RouterTestCase):
 
     def test_coded(self) -> None:
         """A coded stream is passed on unread, labelled or not, and `complete` is its length."""
-        coded = b"\x1f\x8b\x08" + b"x" * 20
-        for fields, body in (((), coded), ((b"Content-Encoding: br",), b"data: x")):
+        gzip, zstd = b"\x1f\x8b\x08" + b"x" * 20, b"\x28\xb5\x2f\xfd" + b"x" * 20
+        label = b"Content-Encoding: br"
+        for body, size, *fields in ((gzip, 1), (zstd, 2), (b"data: x", 1, label)):
             client = self.ask()
-            self.wire.says(head(200, SSE, *fields), chunk(body[:1]))
-            self.assertEqual(client.down.body, body[:1])
+            self.wire.says(head(200, SSE, *fields), chunk(body[:size]))
+            self.assertEqual(client.down.body, body[:size])
             self.wire.resets()
-            self.assertEqual((client.down.body, client.down.ended), (body[:1], "cut"))
+            self.assertEqual((client.down.body, client.down.ended), (body[:size], "cut"))
             client = self.dialled("complete")
             self.wire.says(head(200, SSE, *fields), chunk(body))
             self.assertIsNone(client.down.head)
