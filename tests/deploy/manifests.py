@@ -6,9 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import SkipTest
 
@@ -20,15 +22,19 @@ _CHECKER = Path(__file__).with_name("checker.py")
 _WITH_DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
-class Manifests:
-    """Some files, read and validated together."""
+# Mistakes in a copy of a manifest, which the schemas must find: a key and a value each.
+_MISTAKES = (
+    (KUBERNETES / "deployment.yaml", "livenessProbe", "liveProbe"),
+    (KUBERNETES / "deployment.yaml", "maxSkew: 1", "maxSkew: one"),
+    (COMPOSE, "read_only: true", "readonly: true"),
+    (COMPOSE, "retries: 3", "retries: []"),
+)
 
-    def __init__(self, *paths: Path) -> None:
-        if find_spec("kubernetes_validate") is None:
-            raise SkipTest("kubernetes-validate is not installed here: `make venv` does it")
-        command = (sys.executable, str(_CHECKER), *map(str, paths))
-        printed = subprocess.run(command, check=True, capture_output=True).stdout
-        checked = json.loads(printed)
+
+class Manifests:
+    """Some files with their contents, and with the problems that a schema reports."""
+
+    def __init__(self, checked: Mapping[str, Any]) -> None:
         self.problems = {Path(path).name: each["problems"] for path, each in checked.items()}
         self._documents = {Path(path).name: each["documents"] for path, each in checked.items()}
 
@@ -45,15 +51,39 @@ class Manifests:
 
 
 @cache
+def _checked() -> dict[str, Any]:
+    """Check all files and the copies with mistakes, in one process: its start takes longest."""
+    if find_spec("kubernetes_validate") is None:
+        raise SkipTest("kubernetes-validate is not installed here: `make venv` does it")
+    with TemporaryDirectory() as folder:
+        wrong = []
+        for number, (path, right, mistake) in enumerate(_MISTAKES):
+            wrong.append(Path(folder, f"{number}.yaml"))
+            wrong[-1].write_text(path.read_text().replace(right, mistake))
+        files = (*sorted(KUBERNETES.glob("*.yaml")), COMPOSE, *wrong)
+        command = (sys.executable, str(_CHECKER), *map(str, files))
+        printed = subprocess.run(command, check=True, capture_output=True).stdout
+    found: dict[str, Any] = json.loads(printed)
+    return found
+
+
+@cache
 def kubernetes() -> Manifests:
     """Return all manifests for Kubernetes, read once; callers must not change them."""
-    return Manifests(*sorted(KUBERNETES.glob("*.yaml")))
+    return Manifests({path: _checked()[path] for path in map(str, KUBERNETES.glob("*.yaml"))})
 
 
 @cache
 def compose() -> Manifests:
     """Return the compose file, read once; callers must not change it."""
-    return Manifests(COMPOSE)
+    return Manifests({str(COMPOSE): _checked()[str(COMPOSE)]})
+
+
+def mistakes_in(original: Path) -> list[list[str]]:
+    """Return the problems of each copy of a file with a mistake."""
+    by_name = {Path(path).name: each["problems"] for path, each in _checked().items()}
+    numbers = [number for number, (path, _, _) in enumerate(_MISTAKES) if path == original]
+    return [by_name[f"{number}.yaml"] for number in numbers]
 
 
 def by_default(text: Any) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
 from stub_backend.command import host_and_port, parse
-from tests.deploy.manifests import COMPOSE, Manifests, by_default, compose, dockerfile, seconds
+from tests.deploy.manifests import COMPOSE, by_default, compose, dockerfile, mistakes_in, seconds
 from tests.process.processes import ROOT
 
 _ROUTERS = ("router", "demo")
@@ -46,14 +43,10 @@ class SchemaTests(SynchronousTestCase):
 
     def test_would_show(self) -> None:
         """A key or a value that it does not know would be."""
-        folder = Path(mkdtemp())
-        self.addCleanup(shutil.rmtree, folder)
-        changes = (("read_only: true", "readonly: true"), ("retries: 3", "retries: []"))
-        for number, (right, wrong) in enumerate(changes):
-            (folder / f"{number}.yaml").write_text(COMPOSE.read_text().replace(right, wrong))
-        problems = Manifests(folder / "0.yaml", folder / "1.yaml").problems
-        for number in range(len(changes)):
-            self.assertNotEqual(problems[f"{number}.yaml"], [])
+        copies = mistakes_in(COMPOSE)
+        self.assertEqual(len(copies), 2)
+        for problems in copies:
+            self.assertNotEqual(problems, [])
 
 
 class HardenedTests(ComposeTestCase):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
-from tests.deploy.manifests import KUBERNETES, Manifests, dockerfile, kubernetes
+from tests.deploy.manifests import KUBERNETES, dockerfile, kubernetes, mistakes_in
 from tests.unit.service.platforms import ServiceTestCase
 from tests.unit.web.browsers import request
 
@@ -40,15 +37,10 @@ class SchemaTests(SynchronousTestCase):
 
     def test_would_show(self) -> None:
         """A key or a value that they do not know would be."""
-        folder = Path(mkdtemp())
-        self.addCleanup(shutil.rmtree, folder)
-        text = (KUBERNETES / "deployment.yaml").read_text()
-        changes = (("livenessProbe", "liveProbe"), ("maxSkew: 1", "maxSkew: one"))
-        for number, (right, wrong) in enumerate(changes):
-            (folder / f"{number}.yaml").write_text(text.replace(right, wrong))
-        problems = Manifests(folder / "0.yaml", folder / "1.yaml").problems
-        for number in range(len(changes)):
-            shown = [each for each in problems[f"{number}.yaml"] if each != NO_SCHEMA]
+        copies = mistakes_in(KUBERNETES / "deployment.yaml")
+        self.assertEqual(len(copies), 2)
+        for problems in copies:
+            shown = [each for each in problems if each != NO_SCHEMA]
             self.assertEqual(len(shown), 1)
 
 
