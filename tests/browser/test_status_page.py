@@ -157,6 +157,13 @@ class StatusPageTests(SynchronousTestCase):
                 inner = page.evaluate("document.documentElement.scrollWidth")
                 self.assertLessEqual(inner, width)
                 page.screenshot(path=PICTURES / f"status-{width}-{scheme}.png", full_page=True)
+                background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                dark = max(map(int, re.findall(r"\d+", background))) < 128
+                self.assertEqual(dark, scheme == "dark")
+                # Contrast depends on the scheme and layout on the width: two of the four runs of
+                # axe, which take most of the time, cover both schemes and both widths.
+                if (width, scheme) not in ((360, "dark"), (1440, "light")):
+                    continue
                 # All except the further models, whose rows are like the first.
                 for each in page.locator("details:not(#models-more)").all():
                     each.evaluate("each => { each.open = true }")
@@ -166,9 +173,6 @@ class StatusPageTests(SynchronousTestCase):
                     for each in violations
                 ]
                 self.assertEqual(found, [], f"{width} {scheme}")
-                background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-                dark = max(map(int, re.findall(r"\d+", background))) < 128
-                self.assertEqual(dark, scheme == "dark")
 
     def test_keyboard(self) -> None:
         """Tab reaches every control, visibly, and Enter opens a disclosure."""
