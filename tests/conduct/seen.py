@@ -1,4 +1,4 @@
-"""What a client sees of one response, from the bytes that came over its connection."""
+"""A response as a client receives it, from the bytes of its connection."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Seen:
     """One response.
 
     ``end``: ``WHOLE`` and ``NO_MARK`` ended cleanly; ``CUT`` did not, and its last event says so;
-    "cut" ended without a word, "cut after [DONE]" after claiming to be whole. ``text`` and
-    ``tokens`` are what the events say, ``models`` who says it; ``code`` is that of an error;
-    ``first_word`` is when the first of them came.
+    "cut" ended without an event, "cut after [DONE]" after its terminator. ``text`` and ``tokens``
+    are those of the events, ``models`` their models; ``code`` is that of an error; ``first_word``
+    is the time of the first token.
     """
 
     status: int
@@ -49,7 +49,7 @@ class Seen:
 
 
 class Client(Protocol):
-    """Reads one response, or its pieces."""
+    """Receives one response."""
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
         self._seconds = seconds
@@ -58,7 +58,7 @@ class Client(Protocol):
         self.first_word: float | None = None
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep it."""
+        """Keep the bytes."""
         self.received += data
         if self.first_word is None and _WORD.search(data):
             self.first_word = self._seconds()
@@ -68,12 +68,12 @@ class Client(Protocol):
         self.over = self.over or (bool(head) and whole)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """No more will come."""
+        """Record the end."""
         self.over = True
 
 
 def seen(received: bytes, seconds: float, first_word: float | None = None) -> Seen:
-    """What these bytes are to a client; there must be a response head among them."""
+    """Return the response in these bytes, which must contain its head."""
     head, _, rest = received.partition(b"\r\n\r\n")
     while head.startswith(b"HTTP/1.1 103"):
         head, _, rest = rest.partition(b"\r\n\r\n")
@@ -114,7 +114,7 @@ def _headers(head: bytes) -> dict[str, str]:
 
 
 def _dechunked(rest: bytes) -> tuple[bytes, bool]:
-    """The body so far, and whether it has its last chunk."""
+    """Return the body so far, and whether its last chunk has arrived."""
     body = b""
     while rest:
         size, _, rest = rest.partition(b"\r\n")

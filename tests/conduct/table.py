@@ -1,8 +1,8 @@
-"""The conduct table: what misbehaviours come to, each with a second model to turn to.
+"""The conduct table: misbehaviours of a model, with a second model as the fallback.
 
-Expectations follow from the rules, not from the router: at 12 s (and a little for the request's
-size) a model that has said nothing loses its turn, an answer that has begun is never exchanged, and
-an answer held until it is complete (`COMMIT=complete`) has not begun for the client.
+Expectations follow from the contract, not from the router: a model without a byte is replaced at 12
+s (and a little for the request's size); an answer that has begun is never replaced; an answer held
+until it is complete (`COMMIT=complete`) has not begun for the client.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from tests.conduct.seen import CUT, NO_MARK, WHOLE
 from tests.conduct.served import TOKEN_DELAY
 
-# An answer is an event that names the role, 60 tokens, the finish reason, the usage and `[DONE]`;
-# the first event comes at once and each other one TOKEN_DELAY after the one before it.
+# An answer consists of an event with the role, 60 tokens, the finish reason, the usage and
+# `[DONE]`. The first event comes at once, every other one TOKEN_DELAY after the previous one.
 _EVENTS = 64
 ANSWER = (_EVENTS - 1) * TOKEN_DELAY
 # `FAILOVER_AFTER_MS`, and 1 s for each 8 KB of request: these have about 0.1 KB.
@@ -26,9 +26,9 @@ _STALL_OVER_AT = 20 * TOKEN_DELAY + 30.0
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What a client sees, after how many (virtual) seconds, and the calls of either model.
+    """The client's view, its time in virtual seconds, and the calls of both models.
 
-    ``first_aborted``: the first model's call was broken off by the router.
+    ``first_aborted``: the router aborted the first model's call.
     """
 
     status: int
@@ -44,7 +44,7 @@ class Conduct:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A misbehaviour: the first model plays ``script`` and then ``then``."""
+    """A misbehaviour: the first model performs ``script`` and then ``then``."""
 
     name: str
     script: Sequence[str]
@@ -55,7 +55,7 @@ class Row:
     first: str = "stub/ok-vllm"
 
     def expected(self, commit: str) -> Conduct:
-        """What this comes to under ``commit``, "content" or "complete"."""
+        """Return the expected result under ``commit``, "content" or "complete"."""
         return self.content if commit == "content" else self.complete
 
 
@@ -82,10 +82,10 @@ def _second_from(at: float) -> Conduct:
 UNREADABLE = replace(_second_from((1 + 30) * TOKEN_DELAY), first_aborted=True)
 
 ROWS = (
-    # An account's limit: another model would not help, and more calls would harm.
+    # A limit of the account: another model would not help, and more calls would harm.
     Row("429 with Retry-After once", ["429-retry-after"], "ok", _refused(429), _refused(429)),
     Row("429 always", [], "429-account", _refused(429), _refused(429)),
-    # The model's own limit is another matter.
+    # A limit of the model is different.
     Row("429, no capacity", [], "429-capacity", SECOND, SECOND),
     Row("500 once", ["500-exhausted"], "ok", SECOND, SECOND),
     Row("503 always", [], "503-cold", SECOND, SECOND),
@@ -100,14 +100,14 @@ ROWS = (
         _cut(20, _STALL_OVER_AT),
         replace(_second_from(20 * TOKEN_DELAY + PATIENCE), first_aborted=True),
     ),
-    # The router repairs nothing: the one bad event and the missing mark reach the client as sent.
-    # An answer that is to be complete has no event that cannot be read.
+    # The router repairs nothing: the invalid event and the missing terminator reach the client as
+    # sent.
     Row("broken JSON in one event", [], "broken-json-event", BROKEN_JSON, UNREADABLE),
     Row("200 with a JSON error", [], "error-json-200", SECOND, SECOND),
     Row("no [DONE]", [], "no-done", NO_DONE, NO_DONE),
     Row("400 context exceeded", [], "400-context", SECOND, SECOND, first="stub/400-context"),
     Row("400 content policy", [], "400-content-policy", _refused(400), _refused(400)),
-    # A fallback is asked the client's own question, never to continue half an answer.
+    # A fallback receives the client's request, never one to continue a partial answer.
     Row(
         "a cut whose fallback refuses prefill",
         [],

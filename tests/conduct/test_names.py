@@ -1,4 +1,4 @@
-"""Names that only this platform knows, and names that come and go, with the router in between."""
+"""Names that only this platform knows, and names that come and go, through the router."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class NamesTests(SynchronousTestCase):
     """Names that the platform knows and its catalog does not list."""
 
     def setUp(self) -> None:
-        """Two routers: one that keeps to the catalog, one that does not."""
+        """Start two routers: one that requires the catalog's names, and one that does not."""
         self.strict, self.open = Served(tokens=4), Served(tokens=4, unknown_models="forward")
 
     def test_rewritten(self) -> None:
-        """Spellings near a catalog name mean it, alone and in lists; its own name goes up."""
+        """Similar spellings of a catalog name select it; its own name is forwarded."""
         chat = self.strict.stub.population.chat
         tee = next(each.name for each in chat if each.name.endswith("-TEE"))
         old = tee.removesuffix("-TEE")
@@ -32,7 +32,7 @@ class NamesTests(SynchronousTestCase):
                     self.assertEqual(served.stub.calls()[-1].model, tee)
 
     def test_read_as_the_platform_reads_them(self) -> None:
-        """A chute's id and the switches behind a name lead to models of the catalog."""
+        """A chute's id and suffixes select models of the catalog."""
         for served in (self.strict, self.open):
             chute = served.stub.population.find("stub/ok")
             assert chute is not None
@@ -46,7 +46,7 @@ class NamesTests(SynchronousTestCase):
                 self.assertEqual(served.stub.calls()[-1].model, asked)
 
     def test_the_alias_behind_a_list(self) -> None:
-        """These, else whatever is best: the alias takes over where the named models failed."""
+        """The alias at the end of a list serves when the named models have failed."""
         seen = self.strict.ask(f"stub/503-cold,{ALIAS.upper()}")
         self.assertEqual((seen.status, seen.end), (200, WHOLE))
         self.assertEqual(seen.headers["x-chutes-autopilot-attempts"], "2")
@@ -56,14 +56,14 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(code(self.open.ask(f"{ALIAS},stub/ok")), "unknown_model")
 
     def test_no_models(self) -> None:
-        """`default` and `:premium` are nothing to either."""
+        """`default` and `:premium` are names to neither."""
         for asked in ("default", "stub/ok:premium"):
             self.assertEqual(code(self.strict.ask(asked)), "unknown_model")
             seen = self.open.ask(asked)
             self.assertEqual(detail(seen), f"model not found: {asked}")
 
     def test_an_array_of_models(self) -> None:
-        """`models` is a list, alone and behind `model`, and the platform never sees it."""
+        """`models` is a list, alone and after `model`, and is not forwarded."""
         members: dict[str, Any]
         for members in (
             {"models": ["stub/503-cold", "stub/ok"]},
@@ -85,22 +85,22 @@ class NamesTests(SynchronousTestCase):
             self.assertEqual(code(self.strict.post(json.dumps(members).encode())), expected)
 
     def test_lists_go_up_one_by_one(self) -> None:
-        """The platform never sees a list: who is next is decided, and told, here."""
+        """The platform never receives a list, because the router chooses the next model."""
         seen = self.strict.ask("stub/503-cold,stub/404-model:latency")
         self.assertNotIn(",", "".join(call.model or "" for call in self.strict.stub.calls()))
         self.assertEqual(seen.headers["x-chutes-autopilot-attempts"], "2")
 
     def test_all_cold(self) -> None:
-        """Where the platform would say 404 of a list, the client hears what is the matter."""
+        """Where the platform responds to a list with 404, the client receives the real reason."""
         seen = self.strict.ask("stub/503-cold,stub/503-disabled")
         self.assertEqual((seen.status, detail(seen)), (503, "This chute is currently disabled."))
 
 
 class AliasTests(SynchronousTestCase):
-    """Behind the alias."""
+    """The alias."""
 
     def test_model_not_found(self) -> None:
-        """A model that left the platform since the last refresh costs the client nothing."""
+        """A model that the platform removed since the last refresh does not affect the client."""
         served = Served(tokens=4)
         best = served.ask(ALIAS).headers["x-chutes-autopilot-selected"]
         served.stub.script(best, ["404-model"])
@@ -109,7 +109,7 @@ class AliasTests(SynchronousTestCase):
         self.assertEqual([each.reason for each in served.records[-1].failovers], ["not_found"])
 
     def test_feed_without_records(self) -> None:
-        """A utilization feed that is empty once takes no alias request down."""
+        """An empty utilization feed does not fail alias requests."""
         served = Served(tokens=4)
         served.stub.feeds.behave(utilization="empty")
         served.network.pass_time(31.0)
@@ -120,7 +120,7 @@ class AliasTests(SynchronousTestCase):
         self.assertGreater(age, 30_000)
 
     def test_all_renamed(self) -> None:
-        """Every model is replaced by another overnight: the alias goes on with the new ones."""
+        """When all models are replaced, the alias uses the new ones."""
         served = Served(tokens=4)
         before = served.ask(ALIAS).headers["x-chutes-autopilot-selected"]
         served.stub.feeds.behave(models="renamed", utilization="renamed")

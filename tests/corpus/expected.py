@@ -1,4 +1,4 @@
-"""The outcomes that corpus files state, as values; `corpora` describes how they are written."""
+"""The outcomes in corpus files as values; `corpora` describes their notation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.corpus.corpora import CorpusError
 
 
 class How(StrEnum):
-    """What became of one request."""
+    """The outcome of one request."""
 
     RELAYED = "relayed"
     ANSWERED = "answered"
@@ -19,7 +19,7 @@ class How(StrEnum):
 
 
 class Then(Enum):
-    """What became of the client's connection."""
+    """The final state of the client's connection."""
 
     KEPT = "kept"
     WAITING = "waiting"
@@ -29,7 +29,7 @@ class Then(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; ``code`` is the router's own, where the case says it."""
+    """One response; ``code`` is the router's, if the case states it."""
 
     how: How
     status: int
@@ -38,19 +38,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a request case comes to."""
+    """The outcome of a request case."""
 
     answers: tuple[Answer, ...]
     then: Then
 
     @property
     def relays(self) -> int:
-        """How many requests go upstream."""
+        """The number of upstream requests."""
         return sum(each.how in (How.RELAYED, How.ABANDONED) for each in self.answers)
 
     @property
     def final(self) -> int:
-        """How many requests came to an end of their own, of whatever kind."""
+        """The number of requests with an outcome of their own."""
         return sum(each.how is not How.CONTINUE for each in self.answers)
 
     @classmethod
@@ -85,7 +85,7 @@ def _answer(text: str) -> Answer:
 
 
 class Fate(StrEnum):
-    """What becomes of an upstream response."""
+    """The fate of an upstream response."""
 
     ANSWERED = "answered"
     CUT = "cut"
@@ -94,7 +94,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a response case comes to."""
+    """The outcome of a response case."""
 
     fate: Fate
     status: int

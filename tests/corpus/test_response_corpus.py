@@ -1,7 +1,8 @@
-"""Every upstream response of the corpus: alone and as the first of two, as cut and in single bytes.
+"""Every upstream response of the corpus: alone and as the first of two, in all divisions.
 
-After each one another client asks, and must get its own answer, on the same upstream connection or
-on another one, as the case says: nothing of a response may reach the next request.
+After each one another client sends a request and must receive its own response, on the same
+upstream connection or another one, as the case says: no byte of a response may reach the next
+request.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _WAYS = (
 
 
 class ResponseCorpus(SiteTestCase):
-    """Plays a case and looks at the client, the second candidate and the next request."""
+    """Replays a case and checks the client, the second candidate and the next request."""
 
     def play(self, case: Case) -> None:
-        """Play it in every way, each time with a router of its own."""
+        """Replay a case in every way, each time with a new router."""
         for how, models, bytewise in _WAYS:
             try:
                 self.play_once(case, models=models, bytewise=bytewise)
@@ -45,7 +46,7 @@ class ResponseCorpus(SiteTestCase):
             self.setUp()
 
     def play_once(self, case: Case, *, models: str, bytewise: bool) -> None:
-        """Let the upstream answer so; the client must get what the file says."""
+        """Send the upstream's bytes; check the client's response against the file."""
         verdict = _verdict(case, models)
         browser = self.post(ask(models, stream=case.fact("request") == "stream"))
         first = self.wire
@@ -75,7 +76,7 @@ class ResponseCorpus(SiteTestCase):
         self.check_next(first, reused=reused)
 
     def check_answer(self, browser: Browser, case: Case, verdict: Verdict) -> None:
-        """A whole response, of this body and with these fields."""
+        """Check for a complete response with this body and these fields."""
         response = browser.response
         self.assertEqual((response.status, response.whole), (verdict.status, True))
         self.assertEqual(response.body, _body(case))
@@ -83,7 +84,7 @@ class ResponseCorpus(SiteTestCase):
         self.assertFalse(browser.closed)
 
     def check_cut(self, browser: Browser, case: Case, verdict: Verdict) -> None:
-        """A response without an end, on a connection that closes; perhaps it says so itself."""
+        """Check for a truncated response, perhaps with an error event, and a closed connection."""
         response = browser.response
         self.assertEqual((response.status, response.whole), (verdict.status, False))
         said = response.body[len(_body(case)) :]
@@ -98,7 +99,7 @@ class ResponseCorpus(SiteTestCase):
     def check_failure(
         self, browser: Browser, verdict: Verdict, first: Wire, *, second: bool
     ) -> None:
-        """Nothing of it reaches the client: an error of the router's own, or the next answer."""
+        """Check for an error of the router, or for the next candidate's response alone."""
         if second:
             self.assertEqual(browser.wire, b"")
             if not (verdict.alone and first.alive):  # a kept connection carries the next call
@@ -110,7 +111,7 @@ class ResponseCorpus(SiteTestCase):
         self.assertEqual(browser.response.error[::2], (verdict.status, verdict.code))
 
     def check_fields(self, browser: Browser, case: Case) -> None:
-        """These lines stand in the head once, and these fields do not."""
+        """Check that the head has these lines once, and lacks these fields."""
         lines = browser.wire.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
         for field in case.facts.get("field", ()):
             self.assertEqual(lines.count(field.encode("ascii")), 1, field)
@@ -122,7 +123,7 @@ class ResponseCorpus(SiteTestCase):
         self.assertFalse({b"content-length", b"transfer-encoding"} <= set(names))
 
     def check_next(self, first: Wire, *, reused: bool) -> None:
-        """The next request goes up as if nothing had been, and gets its own answer."""
+        """Check that the next request is forwarded normally, and receives its own response."""
         before = len(self.upstreams.wires), len(first.value())
         browser = self.post(ask("c", stream=False))
         on_first = len(first.value()) > before[1]
@@ -136,11 +137,11 @@ class ResponseCorpus(SiteTestCase):
 
 
 class OverOwnChannel(ResponseCorpus):
-    """To clients of the router itself."""
+    """Clients of the router itself."""
 
 
 class OverTwistedsChannel(ResponseCorpus):
-    """To clients of an embedding site."""
+    """Clients of an embedding site."""
 
     def make_site(self, resource: IResource) -> Site:
         """See `SiteTestCase`."""
@@ -152,7 +153,7 @@ def _verdict(case: Case, models: str) -> Verdict:
 
 
 def _is_reused(case: Case, verdict: Verdict) -> bool | None:
-    """Whether the connection carries another request; ``None`` where either does no harm."""
+    """Return whether the connection is reused; ``None`` if both are harmless."""
     if verdict.fate is not Fate.ANSWERED:
         return False
     return _REUSED[case.fact("reused")]
@@ -164,7 +165,7 @@ def _body(case: Case) -> bytes:
 
 
 def _error_code(said: bytes) -> object:
-    """The code of the error event that is all of ``said``, but for an empty line before it."""
+    """Return the code of the error event in ``said``, which may begin with an empty line."""
     event = said.removeprefix(b"\n\n")
     assert event.startswith(b"data: ") and event.endswith(b"\n\n") and event.count(b"\n") == 2
     return json.loads(event.removeprefix(b"data: "))["error"]["code"]
