@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import litellm
@@ -59,19 +60,20 @@ def test_tools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "error"),
+    ("scenario", "error", "said"),
     [
-        ("400-context", exceptions.BadRequestError),
-        ("401", exceptions.AuthenticationError),
-        ("404-model", exceptions.NotFoundError),
-        ("429-edge-html", exceptions.RateLimitError),
-        ("503-cold", exceptions.ServiceUnavailableError),
+        ("400-context", exceptions.BadRequestError, "maximum context length is 8192 tokens"),
+        ("401", exceptions.AuthenticationError, "Invalid token."),
+        # Whatever the status, litellm takes an `invalid_request_error` for a bad request.
+        ("404-model", exceptions.BadRequestError, "model not found: stub/404-model"),
+        ("429-edge-html", exceptions.RateLimitError, "429"),
+        ("503-cold", exceptions.ServiceUnavailableError, "No instances available"),
     ],
 )
-def test_errors(scenario: str, error: type[Exception]) -> None:
-    """Errors become litellm's own."""
+def test_errors(scenario: str, error: type[Exception], said: str) -> None:
+    """Errors become litellm's own, with the platform's words."""
     caller = Caller()
-    with pytest.raises(error):
+    with pytest.raises(error, match=re.escape(said)):
         ask(f"stub/{scenario}", caller, max_retries=0)
     assert caller.models() == [f"stub/{scenario}"]
 
