@@ -33,6 +33,9 @@ class Owner(Protocol):
     def idle(self, connection: Connection) -> None:
         """The connection can carry another call."""
 
+    def draining(self, connection: Connection) -> None:
+        """The rest of a response is discarded: abort the connection if that takes too long."""
+
     def lost(self, connection: Connection) -> None:
         """The connection is closed."""
 
@@ -93,6 +96,15 @@ class Connection(protocol.Protocol):
         self.closing = True
         transport: Any = self.transport
         transport.abortConnection()
+
+    def drain(self) -> None:
+        """Discard the rest of the response; `Owner.idle` or `Owner.lost` follows."""
+        if self._parser.until_close:  # never to be kept
+            self.abort()
+            return
+        if self._paused:
+            self.resume()
+        self.owner.draining(self)
 
     def pause(self) -> None:
         """Stop reading, so that TCP flow control stops the upstream."""
@@ -205,7 +217,7 @@ class _Over:
     def abort(self) -> None:
         """Do nothing: the connection is closed already."""
 
-    pause = resume = abort
+    drain = pause = resume = abort
 
 
 def innermost(transport: Any) -> Any:

@@ -41,6 +41,10 @@ _REASONS: Final[tuple[tuple[tuple[type[BaseException], ...], FailureReason], ...
 )
 
 
+# How long the rest of a response that nothing waits for may take (contract §7).
+_DRAIN_SECONDS = 2.0
+
+
 class Origin(NamedTuple):
     """A server, and the base path to which the path of a request is appended."""
 
@@ -104,6 +108,9 @@ class Pool:
         self._open: set[Connection] = set()
         self._openings: set[_Opening] = set()
         self._sweep = Deadline(clock, self._close_expired)
+        # The connections that drain, with the time at which each is aborted, the earliest first.
+        self._draining: dict[Connection, float] = {}
+        self._drain_sweep = Deadline(clock, self._close_undrained)
         self._closed = False
 
     @property
@@ -134,6 +141,7 @@ class Pool:
         """Close every connection, also those being opened; later ones close after their call."""
         self._closed = True
         self._sweep.clear()
+        self._drain_sweep.clear()
         for opening in list(self._openings):
             opening.abort()
         for connection in list(self._open):
@@ -155,10 +163,36 @@ class Pool:
     def forget(self, server: _Server, connection: Connection) -> None:
         """Remove a closed connection."""
         self._open.discard(connection)
+        if self._draining:
+            self.drained(connection)
         if server.connections.pop(connection, None) is not None:
             self._idle_count -= 1
             if self._idle_count == 0:
                 self._sweep.clear()
+
+    def drain(self, connection: Connection) -> None:
+        """Abort ``connection`` unless it becomes idle in time."""
+        if self._closed:
+            connection.abort()
+            return
+        self._draining[connection] = due = self._clock.seconds() + _DRAIN_SECONDS
+        if self._drain_sweep.due == inf:
+            self._drain_sweep.set_at(due)
+
+    def drained(self, connection: Connection) -> None:
+        """Note that a connection no longer drains, if it did."""
+        if self._draining.pop(connection, None) is not None and not self._draining:
+            self._drain_sweep.clear()
+
+    def _close_undrained(self) -> None:
+        """Abort the connections that have drained for too long."""
+        now = self._clock.seconds()
+        for connection, due in list(self._draining.items()):
+            if due > now:
+                self._drain_sweep.set_at(due)
+                break
+            del self._draining[connection]
+            connection.abort()
 
     def _close_expired(self) -> None:
         """Close connections idle for too long; those of a server are ordered by age."""
@@ -194,6 +228,8 @@ class _Server:
     def idle(self, connection: Connection) -> None:
         """See `Owner`: keep the connection for the next call, or close it."""
         pool = self._pool
+        if pool._draining:
+            pool.drained(connection)
         if pool._closed or pool._idle_count >= pool._size or pool._idle_seconds <= 0:
             connection.abort()
             return
@@ -201,6 +237,10 @@ class _Server:
         pool._idle_count += 1
         if pool._sweep.due == inf:
             pool._sweep.set(pool._idle_seconds)
+
+    def draining(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self._pool.drain(connection)
 
     def lost(self, connection: Connection) -> None:
         """See `Owner`."""
@@ -250,6 +290,9 @@ class _Opening:
     def idle(self, connection: Connection) -> None:
         """See `Owner`; never called, because the connection has not carried a call."""
 
+    def draining(self, connection: Connection) -> None:
+        """See `Owner`; never called, because the connection has not carried a call."""
+
     def lost(self, connection: Connection) -> None:
         """See `Owner`: the connection closed before it was ready, so the call fails.
 
@@ -262,6 +305,8 @@ class _Opening:
         """See `Transport`: stop opening the connection."""
         if self._detach() is not None:
             self._stop()
+
+    drain = abort
 
     def pause(self) -> None:
         """See `Transport`; nothing is read before the connection is ready."""

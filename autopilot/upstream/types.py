@@ -46,11 +46,39 @@ class ResponseHandler(Protocol):
         """Handle a failure: the response will not be complete."""
 
 
+class _Discard:
+    """Handles a response that nothing waits for."""
+
+    __slots__ = ()
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
+
+    head = whole
+
+    def body(self, data: bytes) -> None:
+        """See `ResponseHandler`."""
+
+    end = body
+
+    def broken(self, error: UpstreamError) -> None:
+        """See `ResponseHandler`."""
+
+
+_DISCARD = _Discard()
+
+
 class Transport(Protocol):
     """Carries an open call: a connection, or the opening of one."""
 
     def abort(self) -> None:
         """Close at once, without a call of the handler."""
+
+    def drain(self) -> None:
+        """Discard the rest of the response, for a short time, so that the connection can be kept.
+
+        The call's handler receives nothing more.
+        """
 
     def pause(self) -> None:
         """Stop reading from the upstream."""
@@ -83,6 +111,16 @@ class UpstreamCall(Struct, eq=False):
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.abort()
+
+    def drain(self) -> None:
+        """End the call without its rest, which the connection reads for a short time and discards.
+
+        The handler receives nothing more. Without effect once the call has ended.
+        """
+        transport, self.transport = self.transport, None
+        self.handler = _DISCARD
+        if transport is not None:
+            transport.drain()
 
     def pause(self) -> None:
         """Stop reading the response until :meth:`resume`."""

@@ -76,6 +76,10 @@ class Line:
         """See `Owner`."""
         self.notes.append("idle")
 
+    def draining(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self.notes.append("draining")
+
     def lost(self, connection: Connection) -> None:
         """See `Owner`."""
         self.notes.append("lost")

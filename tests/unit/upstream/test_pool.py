@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.pool import Origin, Pool
 from autopilot.upstream.types import UpstreamCall, UpstreamError
-from tests.unit.relay.upstreams import Upstreams, Wire, head, whole
+from tests.unit.relay.upstreams import Upstreams, Wire, chunk, head, whole
 from tests.unit.upstream.lines import Listener
 
 PLAIN = Origin("http", "llm.test", 80)
@@ -282,6 +282,79 @@ class PoolTests(SynchronousTestCase):
         self.upstreams.open(caught[0][0])
         self.assertTrue(self.upstreams.wire.aborted)
         self.assertEqual(listener.heard, [])
+
+    def drained(self, origin: Origin = PLAIN) -> tuple[Wire, Listener]:
+        """Drain a call over a new connection, after its head."""
+        call, listener = self.send(origin, fresh=True)
+        self.upstreams.wire.says(head())
+        call.drain()
+        call.drain()
+        return self.upstreams.wire, listener
+
+    def test_drain(self) -> None:
+        """The rest of a drained response is discarded, and its connection kept."""
+        wire, listener = self.drained()
+        self.clock.advance(1.9)
+        wire.says(chunk(b"abc"), chunk(b""))
+        self.assertEqual(listener.heard, [("head", 200)])
+        self.clock.advance(3)
+        self.assertTrue(wire.alive)
+        self.send()
+        self.assertEqual(self.upstreams.wires, [wire])
+
+    def test_drain_is_bounded(self) -> None:
+        """Each connection that drains for two seconds is closed; others go on."""
+        first, heard = self.drained()
+        self.clock.advance(0.5)
+        second, _ = self.drained()
+        self.clock.advance(0.5)
+        third, _ = self.drained(OTHER)
+        second.says(chunk(b""))
+        self.clock.advance(1)
+        self.assertEqual((first.alive, second.alive, third.alive), (False, True, True))
+        self.clock.advance(1)
+        self.assertEqual((second.alive, third.alive), (True, False))
+        self.clock.advance(0)
+        self.assertEqual(heard.heard, [("head", 200)])
+
+    def test_drain_is_lost(self) -> None:
+        """A connection that is lost while it drains leaves no timer."""
+        for lose in ("closes", "resets"):
+            wire, listener = self.drained()
+            getattr(wire, lose)()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.assertEqual(listener.heard, [("head", 200)])
+
+    def test_drain_when_paused(self) -> None:
+        """What was paused for a client is read again."""
+        call, _ = self.send()
+        self.upstreams.wire.says(head())
+        call.pause()
+        call.drain()
+        self.assertEqual(self.upstreams.wire.producerState, "producing")
+
+    def test_drain_until_close(self) -> None:
+        """A connection whose end is the response's end could not be kept: it is closed at once."""
+        call, _ = self.send()
+        self.upstreams.wire.says(b"HTTP/1.1 200 OK\r\n\r\n")
+        call.drain()
+        self.assertFalse(self.upstreams.wire.alive)
+
+    def test_drain_while_connecting(self) -> None:
+        """Before there is a response there is nothing to keep."""
+        self.upstreams.hanging = True
+        call, _ = self.send()
+        call.drain()
+        self.assertEqual(self.upstreams.cancelled, 1)
+
+    def test_drain_when_closed(self) -> None:
+        """A closed pool drains nothing."""
+        wire, _ = self.drained()
+        self.pool.close()
+        self.assertFalse(wire.alive)
+        self.clock.advance(0)
+        wire, _ = self.drained()
+        self.assertFalse(wire.alive)
 
     def test_close(self) -> None:
         """Closing ends busy, idle and opening connections; later ones close after their use."""
