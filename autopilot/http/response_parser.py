@@ -16,6 +16,8 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from autopilot.http.headers import BODILESS, Field
+from autopilot.http.json_end import JsonEnd
+from autopilot.routing.retry_policy import is_json
 
 MAX_HEAD_BYTES = 65536
 MAX_HEAD_FIELDS = 256
@@ -71,6 +73,7 @@ class ResponseParser:
     __slots__ = (
         "__weakref__",
         "_fields",
+        "_json",
         "_parser",
         "_reason",
         "_taken",
@@ -102,6 +105,7 @@ class ResponseParser:
         self._fields: list[Field] = []
         self._reason = b""
         self._unread = 0
+        self._json: JsonEnd | None = None
 
     def stop(self, error: Exception) -> None:
         """Handle an exception from ``parse``; no later byte of the connection can be trusted."""
@@ -112,6 +116,14 @@ class ResponseParser:
             self.failed = True
         self.malformed = not self.complete
         self.flowing = self.reusable = False
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the body is complete if the connection ends now (RFC 9112 §6.3 and §8).
+
+        Of JSON the framing does not tell that, but the document does.
+        """
+        return self.until_close and (self._json is None or self._json.reached)
 
     def take(self, read: int) -> tuple[ResponseHead | None, bytes]:
         """Return the head, once, and the body bytes that have not been taken yet.
@@ -168,7 +180,9 @@ class ResponseParser:
         size = len(self._reason) + sum(map(len, chain.from_iterable(self._fields)))
         if size > MAX_HEAD_BYTES or len(self._fields) > MAX_HEAD_FIELDS:
             raise _MalformedResponseError("head too large")
-        self.head = self._read_head(status)
+        self.head = head = self._read_head(status)
+        if self.until_close and not head.coded and is_json(head.content_type):
+            self._json = JsonEnd()
         self._unread = 0
 
     def on_body(self, data: bytes) -> None:
@@ -179,6 +193,8 @@ class ResponseParser:
         if not self.complete:
             self._unread = 0
             self.parts.append(data)
+            if self._json is not None:
+                self._json.feed(data)
 
     def on_message_complete(self) -> None:
         """See `HttpResponseParser`; also called after an interim response."""

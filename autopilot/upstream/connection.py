@@ -189,7 +189,7 @@ class Connection(protocol.Protocol):
         """Report the loss to the owner, and to the call, whose response it may end cleanly.
 
         A body without a declared length ends with the connection (RFC 9112 §6.3), if the peer
-        closed it in order; a reset is never a clean end.
+        closed it in order; a reset is never a clean end, nor is any end within JSON.
         """
         self.closing = True
         immediate_write.disable(innermost(self.transport))
@@ -198,7 +198,7 @@ class Connection(protocol.Protocol):
         if call is None:
             return
         call.transport = None
-        if self._parser.until_close and reason.check(ConnectionDone):
+        if self._parser.ends_with_connection and reason.check(ConnectionDone):
             call.handler.end(b"")
         else:
             # An idle connection that the server closed: safe to repeat (RFC 9112 §9.3.1).

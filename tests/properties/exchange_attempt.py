@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tests.properties import exchange_rules as rules
 from tests.properties.exchange_replies import Event, Reply
+from tests.unit.relay.upstreams import JSON
 
 
 class Phase(Enum):
@@ -104,8 +105,10 @@ class Attempt:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether the end of the connection is the end of the response."""
-        return self.reply is not None and self.reply.framing.name == "CLOSE"
+        """Whether the end of the connection is the end of the response: of JSON, if it is whole."""
+        if self.reply is None or self.reply.framing.name != "CLOSE":
+            return False
+        return self.reply.kind != JSON or self.body in (b"", self.reply.document)
 
     def dues(self, phase: Phase, terms: Terms) -> list[Due]:
         """The deadlines of this attempt before its commit."""

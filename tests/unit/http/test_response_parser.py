@@ -73,6 +73,25 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(self.line.listener.heard[1:], [("body", b"abc"), ("end", None)])
         self.assertFalse(self.line.kept)
 
+    def test_json_until_close(self) -> None:
+        """JSON without length that is closed before its end is broken, unless it is coded."""
+        for fields, body, last in (
+            (b"Content-Type: application/json\r\n", b'{"a":[1]}\n', ("end", None)),
+            (b"Content-Type: application/json\r\n", b'{"a":[1]', LOST),
+            (b"Content-Type: application/problem+json\r\n", b'{"a":"}', LOST),
+            (b"Content-Type: text/plain\r\n", b'{"a":[1]', ("end", None)),
+            (
+                b"Content-Type: application/json\r\nContent-Encoding: gzip\r\n",
+                b'{"a":[1]',
+                ("end", None),
+            ),
+        ):
+            self.setUp()
+            self.hears(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + body[:2], body[2:])
+            self.line.wire.closes()
+            heard = self.line.listener.heard
+            self.assertEqual(heard[1:], [("body", body[:2]), ("body", body[2:]), last])
+
     def test_until_reset(self) -> None:
         """A body without length that a reset ends is broken."""
         self.hears(b"HTTP/1.1 200 OK\r\n\r\nabc")
