@@ -42,6 +42,7 @@ _DECISIONS: Mapping[Meaning, CommitDecision] = {
     Meaning.COMPLETED: CommitDecision.COMMIT,
     Meaning.DONE: CommitDecision.EMPTY,
     Meaning.ERROR: CommitDecision.ERROR,
+    Meaning.FAILED: CommitDecision.ERROR,
     Meaning.OWN_ERROR: CommitDecision.COMMIT,
     Meaning.GAVE_UP: CommitDecision.GAVE_UP,
 }

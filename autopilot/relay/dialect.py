@@ -30,12 +30,12 @@ class Meaning(Enum):
     COMPLETED = "the last part of the answer; the stream is over"
     DONE = "the stream is over"
     ERROR = "there will be no answer"
+    FAILED = "there will be no answer; the stream is over"
     OWN_ERROR = "the request is refused; that is the answer, and the stream is over"
     GAVE_UP = "the engine gave the answer up"
 
 
-TERMINATORS = frozenset({Meaning.COMPLETED, Meaning.DONE, Meaning.OWN_ERROR})
-FAILURES = frozenset({Meaning.ERROR, Meaning.GAVE_UP})
+TERMINATORS = frozenset({Meaning.COMPLETED, Meaning.DONE, Meaning.FAILED, Meaning.OWN_ERROR})
 
 
 class Reading(Struct, frozen=True, gc=False):
@@ -48,6 +48,21 @@ class Reading(Struct, frozen=True, gc=False):
 # -- the tables
 
 _TERMINATOR = b"[DONE]"
+MARKS: Mapping[Dialect, tuple[bytes, ...]] = {
+    Dialect.COMPLETIONS: (b"error", b'finish_reason":"', b'finish_reason": "'),
+    Dialect.MESSAGES: (b"error", b"message_stop", b'stop_reason":"', b'stop_reason": "'),
+    Dialect.RESPONSES: (
+        b"error",
+        b"failed",
+        b"cancelled",
+        b"response.completed",
+        b"response.incomplete",
+    ),
+}
+"""Bytes of which an event has at least one unless it is empty or content, ``[DONE]`` excepted.
+
+Once part of an answer has been relayed, an event without any of them need not be parsed.
+"""
 _TYPED_EVENTS: Mapping[str, Meaning] = {
     "content_block_delta": Meaning.CONTENT,
     "message_stop": Meaning.DONE,
@@ -56,7 +71,8 @@ _TYPED_EVENTS: Mapping[str, Meaning] = {
 }
 _ANSWERING_SUFFIXES = (".delta", ".done", ".partial_image")
 # Tuples, for what is looked up in them may be of any type, hashable or not.
-_ERROR_TYPES = ("error", "response.failed")
+_FAILED_TYPE = "response.failed"
+_ERROR_TYPES = ("error", _FAILED_TYPE)
 _GIVE_UP_REASONS = ("abort", "error", "network_error", "cancelled")
 _GIVE_UP_STATUSES = ("failed", "cancelled")
 # An error beside one of these is a remark on an answer.
@@ -85,6 +101,7 @@ _DONE = Reading(Meaning.DONE)
 _CONTENT = Reading(Meaning.CONTENT)
 _GAVE_UP = Reading(Meaning.GAVE_UP)
 _ERROR = Reading(Meaning.ERROR)
+_FAILED = Reading(Meaning.FAILED)
 _OWN_ERROR = Reading(Meaning.OWN_ERROR)
 
 
@@ -266,7 +283,8 @@ def _error(value: object) -> Reading:
     for error in _errors(value):
         if error.get("code") in _OWN_CODES or error.get("type") in _OWN_TYPES:
             return _OWN_ERROR
-    return _ERROR
+    failed = isinstance(value, dict) and value.get("type") == _FAILED_TYPE
+    return _FAILED if failed else _ERROR
 
 
 def _errors(value: object) -> Iterator[dict[str, Any]]:

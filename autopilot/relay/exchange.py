@@ -501,7 +501,8 @@ class Exchange(ExchangeMachine):
         head = attempt.response
         assert head is not None and attempt.call is not None
         policy = attempt.commit_policy
-        if policy is not None and not policy.answered and self._parsed.body.stream:
+        body = self._parsed.body
+        if policy is not None and not policy.answered and body.stream:
             attempt.first_content = now - attempt.started
         is_stream = attempt.kind is BodyKind.STREAM
         if attempt.ended and not is_stream:
@@ -517,7 +518,13 @@ class Exchange(ExchangeMachine):
             self._shared.failures,
             self._response,
             self._timer,
-            stream_guard(guard, is_stream=is_stream, dialect=self._request.dialect),
+            stream_guard(
+                guard,
+                is_stream=is_stream,
+                dialect=self._request.dialect,
+                choices=1 if not body.fields.n else body.choices,
+                said=policy is not None and policy.answered,
+            ),
             idle=self._config.timeouts.idle,
             is_sse=guarded,
             proof=tables.breaker.period,
@@ -534,15 +541,19 @@ class Exchange(ExchangeMachine):
     def _commit_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
         """Relay a complete response in one write, and end the exchange."""
         committed = self._committed_head(attempt, head, now, rechunk=False)
+        outcome = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
             tables.committed(self._key, model, now)
-            self._note_success(model)
-            if attempt.first_content is not None:
-                tables.ended(model, attempt.first_content, 0, 0.0, now)
+            if not body:
+                outcome = Outcome.UPSTREAM_EMPTY
+                tables.broke(self._client(), self._key, model, now, now - attempt.started)
+            else:
+                self._note_success(model)
+                if attempt.first_content is not None:
+                    tables.ended(model, attempt.first_content, 0, 0.0, now)
         self._response.whole(committed, body)
         self._responded = True
-        outcome = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR
         return self._conclude(outcome, now, sent=len(body))
 
     def _committed_head(
@@ -620,7 +631,7 @@ class Exchange(ExchangeMachine):
             tables, model = self._shared.tables, attempt.candidate.model
             if outcome in UPSTREAM_FAULTS:
                 tables.broke(self._client(), self._key, model, now, now - attempt.started)
-            else:
+            elif outcome is not Outcome.RELAYED_ERROR:
                 if outcome is _COMPLETED:
                     self._note_success(model)
                 seconds = now - stream.began

@@ -1,7 +1,6 @@
 """Incremental parser of server-sent events (WHATWG HTML §9.2.6), independent of chunk boundaries.
 
-It is used before the commit point and under the strict guard. Otherwise a committed stream is not
-parsed.
+It is used before the commit point. Of a committed stream the guard has it parse single events.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from msgspec import Struct
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANKS = b" \t"
 _FIELD, _END = b"data: ", b"\n\n"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BARE_OPENINGS = (b"{", b"[")
 # The bytes with which a further line of JSON can begin; no field's name begins with one of them.
-_BARE_GOES_ON = frozenset(b"%c" % byte for byte in b' \t"{}[],-0123456789tfn')
+BARE_GOES_ON = frozenset(b"%c" % byte for byte in b' \t"{}[],-0123456789tfn')
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _BRACKETS = (b"{", b"[", b"}", b"]")
 
@@ -98,10 +97,6 @@ class Events:
         """Whether the bytes so far end with a complete event."""
         return self._start is None and not (self._line or self._after_cr or self._bare)
 
-    def skip(self, size: int) -> None:
-        """Advance over complete events without parsing them; valid only at a boundary."""
-        self._offset += size
-
     def close(self) -> Iterator[Event]:
         """Yield bare JSON whose last line lacks its end; drop an incomplete event.
 
@@ -110,8 +105,8 @@ class Events:
         line = bytes(self._line)
         self._line.clear()
         if self._line_start == 0:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        if line[:1] in _BARE_GOES_ON and (
+            line = line.removeprefix(BYTE_ORDER_MARK)
+        if line[:1] in BARE_GOES_ON and (
             self._bare or line.lstrip(_BLANKS).startswith(_BARE_OPENINGS)
         ):
             yield from self._take_bare(line, self._line_start)
@@ -129,10 +124,10 @@ class Events:
         line = bytes(self._line)
         self._line.clear()
         if start == 0:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
+            line = line.removeprefix(BYTE_ORDER_MARK)
         if self._bare:
             # A blank line may stand in JSON, but ends an event that has begun before it.
-            if line[:1] in _BARE_GOES_ON if line else self._start is None:
+            if line[:1] in BARE_GOES_ON if line else self._start is None:
                 yield from self._take_bare(line, start)
                 return
             yield from self._end_bare()

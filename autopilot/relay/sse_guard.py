@@ -1,31 +1,68 @@
-"""Guards of committed event streams, which keep a broken answer from looking complete.
+"""Guards of committed event streams, which tell a whole answer from a broken one.
 
-SSE parsers silently ignore two ways in which upstreams break a stream: a bare JSON error after the
-last event, and a second generation spliced in behind the first, which only the strict guard
-detects. A guard inspects each chunk as little as possible and passes it on unchanged (contract §7).
+A stream is whole once its terminator has been relayed or, in chat, each choice has a finish reason;
+any end before that is a break. Some breaks do not end a stream, and SSE parsers ignore them: bare
+JSON that reports an error, a finish reason by which the engine gave up, and a second generation
+spliced in behind the first, which only the strict guard detects (contract §6 and §7).
+
+A guard relays each chunk unchanged and at once, and inspects it as little as possible: a chunk of
+complete events in which none of the dialect's marks occurs costs a few searches and no parsing.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import ANSWER_MEMBERS, error_text, is_error
-from autopilot.relay.sse import Event, Events
+from autopilot.relay.dialect import (
+    ANSWER_MEMBERS,
+    MARKS,
+    TERMINATORS,
+    Meaning,
+    Reading,
+    error_text,
+    is_error,
+    read_event,
+)
+from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, Event, Events
+from autopilot.request.json_scan import value_of
 
-_TAIL = 64
+GAVE_UP = "the model gave the answer up"
 _MAX_BARE = 65536
 _MAX_EVENT = 262144
-_BRACE = 0x7B
-_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_DONE_LINES = (b"\ndata: [DONE]", b"\ndata:[DONE]", b"\rdata: [DONE]", b"\rdata:[DONE]")
+_MAX_DECODES = 64
+# Of an event over `_MAX_EVENT` only this much is read.
+_HEAD = 1024
+_FIELD = b"data: "
+_DONE_EVENT = b"data: [DONE]\n\n"
+_LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
+_EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# The beginning of JSON in place of a field, perhaps indented, or of what may still become it.
+_BARE = rb"(?:\xef\xbb\xbf|\xef\xbb?\Z)?[ \t]*+(?:[{\[]|\Z)"
+_BARE_FIRST = re.compile(_BARE)
+_BARE_LINE = re.compile(rb"[\r\n]" + _BARE)
+_MAY_GO_ON = frozenset(b"".join(BARE_GOES_ON) + b"\r\n")
+_TYPE = re.compile(rb'"type"[ \t]*+:[ \t]*+"([a-z_.]+)"')
+# What has been relayed of an answer, by the meaning of one more event; an error stays.
+_PROGRESS: Mapping[Meaning, Meaning] = {
+    Meaning.CONTENT: Meaning.CONTENT,
+    Meaning.FINISH: Meaning.CONTENT,
+    Meaning.COMPLETED: Meaning.CONTENT,
+    Meaning.ERROR: Meaning.ERROR,
+    Meaning.FAILED: Meaning.ERROR,
+    Meaning.OWN_ERROR: Meaning.OWN_ERROR,
+}
+_CONTENT = Reading(Meaning.CONTENT)
+_UNSETTLED = frozenset({Meaning.EMPTY, Meaning.CONTENT})
 
 
 class GuardLevel(StrEnum):
-    """The faults that end a stream: none, bare errors, or also a second generation."""
+    """The faults that end a stream: none, breaks, or also a second generation."""
 
     OFF = "off"
     ON = "on"
@@ -36,43 +73,50 @@ class StreamGuard(Protocol):
     """Inspects an upstream's bytes before they are relayed."""
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing more may be relayed: after the terminator, or because of a fault."""
+
+    @property
     def fault(self) -> str | None:
-        """The reason to end the stream now although bytes still arrive, or ``None``."""
+        """The reason to end the stream as broken although bytes still arrive, or ``None``."""
 
     @property
     def spliced(self) -> bool:
         """Whether the fault is a second generation in the stream."""
 
     @property
+    def done(self) -> bool:
+        """Whether the terminator has been relayed."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer is complete without its terminator, so that any end is a clean one."""
+
+    @property
     def at_boundary(self) -> bool:
         """Whether the bytes relayed so far end with a complete event."""
 
     @property
-    def done(self) -> bool:
-        """Whether the bytes relayed so far end with the terminator ``[DONE]``."""
-
-    @property
-    def said_done(self) -> bool:
-        """Whether the bytes relayed so far end with the whole event ``[DONE]``.
-
-        Nothing may follow it, and nothing that breaks behind it takes anything from the answer.
-        """
+    def meaning(self) -> Meaning:
+        """``EMPTY`` until part of an answer was relayed, then ``CONTENT``, or the error relayed."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return the bytes to relay now; none after a fault."""
+        """Return the bytes to relay now; none after the end."""
 
     def end(self) -> bytes:
-        """Return the bytes still held at a clean end of the response; may set :attr:`fault`."""
+        """Return the bytes still held at a clean end of the response; may set :attr:`ended`."""
 
 
 class Passthrough:
     """Relays every byte: for responses other than event streams, and for ``SSE_GUARD=off``."""
 
+    ended = False
     fault = None
     spliced = False
-    at_boundary = True
     done = True
-    said_done = False
+    whole = False
+    at_boundary = True
+    meaning = Meaning.CONTENT
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""
@@ -83,83 +127,249 @@ class Passthrough:
         return b""
 
 
-class BareErrorGuard:
-    """Holds a line of bare JSON until it is complete, and ends the stream if it reports an error.
+class EventGuard:
+    """Finds the end of an answer, and what ends it early although SSE parsers would not notice.
 
-    Lines over 64 KiB pass unparsed. Only chat and text completions have a terminator; streams of
-    the other dialects count as terminated.
+    ``choices`` is how many answers the request asks for; ``said``: part of an answer precedes.
+    The bytes of an incomplete event are relayed, and kept until it can be judged. Held back is only
+    a line that may be bare JSON, until it is complete; over 64 KiB it passes unparsed. Events over
+    256 KiB are judged by their beginning.
     """
 
     spliced = False
 
-    def __init__(self, dialect: Dialect = Dialect.COMPLETIONS) -> None:
-        self._tail = b"\n\n"
-        self._bare = b""
-        self._terminator = b"[DONE]" if dialect is Dialect.COMPLETIONS else b""
+    def __init__(
+        self, dialect: Dialect = Dialect.COMPLETIONS, choices: int = 1, said: bool = False
+    ) -> None:
+        self._dialect = dialect
+        self._marks = MARKS[dialect]
+        self._marks_and_done = (*self._marks, b"[DONE]")
+        self._choices = choices
+        self._finished: set[int] = set()
+        self.meaning = Meaning.CONTENT if said else Meaning.EMPTY
+        self.ended = self.done = False
         self.fault: str | None = None
+        # The current event as far as it has arrived, of which the last `_held` bytes are held back.
+        self._event = bytearray()
+        self._held = 0
+        # The held JSON is scanned up to this offset, and was decoded so often without success.
+        self._scanned = self._decodes = 0
+        # The beginning of an event that is too long to be kept.
+        self._long: bytes | None = None
+        # The offset of the event read last in its block, which may begin with stray lines.
+        self._fault_at = 0
+        # Whether a chunk without marks can be relayed without inspection.
+        self._quick = said
+
+    @property
+    def whole(self) -> bool:
+        """See `StreamGuard`."""
+        return self.meaning is Meaning.CONTENT and len(self._finished) >= self._choices
 
     @property
     def at_boundary(self) -> bool:
         """See `StreamGuard`."""
-        return self._tail.endswith(_ENDS)
-
-    @property
-    def done(self) -> bool:
-        """See `StreamGuard`."""
-        return self._tail.rstrip().endswith(self._terminator)
-
-    @property
-    def said_done(self) -> bool:
-        """See `StreamGuard`."""
-        if not (self._terminator and self.at_boundary):
-            return False
-        return self._tail.rstrip().endswith(_DONE_LINES)
+        relayed = bytes(self._event[: len(self._event) - self._held])
+        over = not relayed.strip(b"\r\n") or relayed.endswith((b"\r\r", b"\r\n\r"))
+        return over and self._long is None
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""
-        # The hot path of every guarded chunk: one search, one slice. No line of a valid event
-        # begins with a brace, so a brace at the start of a line is suspicious.
-        if self._bare or b"\n{" in data or (data[0] == _BRACE and self._tail.endswith(b"\n")):
-            return self._inspect(data)
-        self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
-        return data
+        # The hot path of every guarded chunk. Lines of other kinds than these two, events that end
+        # elsewhere than the chunk, and rare events are inspected.
+        if self._quick and data.endswith(b"}\n\n") and b"\r" not in data:
+            lines = data.count(b"\n")
+            if (
+                (lines == 2 and data.startswith(b"data: {"))
+                or (lines == 3 and data.startswith(b"event: ") and b"\ndata: {" in data)
+                or _has_only_events(data, lines)
+            ):
+                for mark in self._marks:
+                    if mark in data:
+                        break
+                else:
+                    return data
+        return self._inspect(data)
 
     def end(self) -> bytes:
         """See `StreamGuard`."""
-        if self.fault is not None or not self._bare or self._is_fault(self._bare):
+        if self.ended:
             return b""
-        return self._relayed(self._bare)
+        event = self._event
+        start = len(event) - self._held
+        if self._held and self._is_fault(bytes(event[start:])):
+            return self._stop(0, start, start)
+        rest, self._held = bytes(event[start:]), 0
+        if event.endswith(b"\r") and (found := _EVENT_END.search(event, max(0, len(event) - 3))):
+            self._ends(bytes(event[: found.end()]), usual=False)
+        return rest if self.fault is None else b""
 
     def _inspect(self, data: bytes) -> bytes:
-        """Return the bytes before an error or an incomplete line; none after an error."""
-        if self.fault is not None:
+        """Judge the events that ``data`` completes; return what may be relayed now."""
+        if self.ended:
             return b""
-        text, self._bare = self._bare + data, b""
-        at = 0 if text[0] == _BRACE and self._tail.endswith(b"\n") else text.find(b"\n{") + 1
-        # In each iteration, `at` is the offset of a brace that begins a line.
+        text = self._event
+        known = len(text)
+        relayed = known - self._held
+        text += data
+        # Offsets of the current event, of the first byte not read, and of where its end may begin.
+        at, line, near, free = 0, relayed, max(0, known - 3), relayed
         while True:
-            end = text.find(b"\n", at) + 1
-            if not end and len(text) - at <= _MAX_BARE:
-                self._bare = text[at:]
-                return self._relayed(text[:at])
-            if end and self._is_fault(text[at:end]):
-                self._bare = text[at:end]
-                return self._relayed(text[:at])
-            if not end or (at := text.find(b"\n{", end - 1) + 1) == 0:
-                return self._relayed(text)
+            found = _EVENT_END.search(text, near)
+            if found is not None and found.end() == len(text) and text.endswith(b"\r"):
+                found = None  # the blank line may end in CRLF
+            stop = len(text) if found is None else found.end()
+            block = b"" if found is None else bytes(text[at:stop])
+            # The usual event is one line, which has no room for bare JSON.
+            usual = block.startswith(_FIELD) and block.count(b"\n") == 2 and b"\r" not in block
+            if not usual:
+                free = self._read_lines(text, line, stop, complete=found is not None)
+                if self.fault is not None:
+                    return self._stop(at, relayed, free)
+                if found is None:
+                    break
+            if self._ends(block, usual):
+                return self._stop(at, relayed, stop if self.done else at + self._fault_at)
+            at = line = near = stop
+            self._long = None
+        if text.endswith(b"}\n", at) and self._gives_up(bytes(text[at:])):
+            return self._stop(at, relayed, at + self._fault_at)
+        passed = data if relayed == known and free == len(text) else bytes(text[relayed:free])
+        self._held = len(text) - free
+        self._keep(text, at)
+        self._quick = not text and self.meaning is not Meaning.EMPTY
+        return passed
 
-    def _relayed(self, data: bytes) -> bytes:
-        """Keep the tail of bytes to relay, and return them."""
-        self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
-        return data
+    def _keep(self, text: bytearray, at: int) -> None:
+        """Forget the events before ``at``, and most of one that is too long."""
+        del text[:at]
+        if len(text) > _MAX_EVENT and not self._held:
+            self._long = self._long or bytes(text[:_HEAD])
+            del text[:-3]
 
-    def _is_fault(self, line: bytes) -> bool:
-        """Return whether ``line`` reports an error, and set the fault if so."""
-        if len(line) > _MAX_BARE or not is_error(line):
+    def _stop(self, at: int, relayed: int, stop: int) -> bytes:
+        """End at the offset ``stop``, unless more than that has been relayed."""
+        self.ended, self._quick, self._held = True, False, 0
+        text = self._event
+        stop = max(relayed, stop)
+        passed = bytes(text[relayed:stop])
+        del text[stop:]
+        del text[: stop if self.done else at]
+        return passed
+
+    # -- bare JSON
+
+    def _read_lines(self, text: bytearray, line: int, stop: int, *, complete: bool) -> int:
+        """Return the offset up to which ``text`` may be relayed: JSON outside events may not yet.
+
+        ``complete``: the event ends at ``stop``, so nothing in it is still to be completed.
+        """
+        while True:
+            found = _BARE_FIRST.match(text, 0, stop) if not (line or self._long) else None
+            start = 0
+            if found is None:
+                found = _BARE_LINE.search(text, max(0, line - 1), stop)
+                if found is None:
+                    return stop
+                start = found.start() + 1
+            if found.end() == start or text[found.end() - 1] not in b"{[":
+                return stop if complete else start
+            end = self._bare_end(text, start, stop, complete)
+            if end is None or self.fault is not None:
+                return start
+            line, self._scanned, self._decodes = end, 0, 0
+
+    def _bare_end(self, text: bytearray, start: int, stop: int, complete: bool) -> int | None:
+        """Return the offset at which bare JSON ends that is no error; None if it is incomplete."""
+        for found in _LINE_END.finditer(text, start + self._scanned, stop):
+            end = found.start()
+            if end - start > _MAX_BARE:
+                return found.end()
+            if end - start > self._scanned:
+                self._scanned = end - start
+                candidate = bytes(text[start:end]).rstrip()
+                if candidate.endswith((b"}", b"]")) and self._decodes < _MAX_DECODES:
+                    self._decodes += 1
+                    if self._is_fault(candidate):
+                        return None
+                    if value_of(candidate.removeprefix(BYTE_ORDER_MARK)) is not None:
+                        return found.end()
+            if found.end() < stop and text[found.end()] not in _MAY_GO_ON:
+                return found.end()
+        return stop if complete or stop - start > _MAX_BARE else None
+
+    def _is_fault(self, bare: bytes) -> bool:
+        """Return whether bare JSON reports an error, and set the fault if so."""
+        bare = bare.strip().removeprefix(BYTE_ORDER_MARK)
+        if len(bare) > _MAX_BARE or not is_error(bare):
             return False
-        text = (error_text(line) or "").partition("\n")[0][:200]
+        text = (error_text(bare) or "").partition("\n")[0][:200]
         self.fault = f"upstream reported an error: {text}" if text else "upstream reported an error"
         return True
+
+    # -- events
+
+    def _ends(self, block: bytes, usual: bool) -> bool:
+        """Note what a complete event means, unless it can mean nothing new.
+
+        ``usual``: it consists of one line of data. Return whether it ends the stream.
+        """
+        if block == _DONE_EVENT:
+            self.ended = self.done = True
+        elif self._long is not None or len(block) > _MAX_EVENT:
+            self._note(self._read_long(self._long or block[:_HEAD]))
+        elif self.meaning is Meaning.EMPTY or any(map(block.__contains__, self._marks_and_done)):
+            for event in _events(block, usual):
+                if not event.bare:
+                    self._fault_at = event.start
+                    self._note(read_event(event, self._dialect))
+        return self.ended
+
+    def _gives_up(self, lines: bytes) -> bool:
+        """Return whether the engine gave up, by an event of which only the blank line is missing.
+
+        Some servers send that separately, and the rest would be relayed by then.
+        """
+        if any(map(lines.__contains__, self._marks)):
+            for event in Events(_MAX_EVENT).feed(lines + b"\n"):
+                reading = read_event(event, self._dialect)
+                if reading.meaning is Meaning.GAVE_UP:
+                    self._fault_at = event.start
+                    self._note(reading)
+        return self.fault is not None
+
+    def _read_long(self, head: bytes) -> Reading:
+        """Return the meaning of an event by its beginning; one so long holds part of an answer."""
+        found = None if self._dialect is Dialect.COMPLETIONS else _TYPE.search(head)
+        if found is None:
+            return _CONTENT
+        return read_event(Event(b'{"type":"%b"}' % found[1]), self._dialect)
+
+    def _note(self, reading: Reading) -> None:
+        meaning = reading.meaning
+        if meaning is Meaning.GAVE_UP:
+            self.fault = GAVE_UP
+            self.ended = True
+            self._finished.clear()
+            return
+        self._finished.update(reading.finished)
+        if self.meaning in _UNSETTLED:
+            self.meaning = _PROGRESS.get(meaning, self.meaning)
+        if meaning in TERMINATORS:
+            self.ended = self.done = True
+
+
+def _events(block: bytes, usual: bool) -> Iterable[Event]:
+    """Return the event of a block, and its lines of bare JSON if it has any."""
+    if usual:
+        return (Event(block[len(_FIELD) : -2]),)
+    return Events(_MAX_EVENT).feed(block)
+
+
+def _has_only_events(data: bytes, lines: int) -> bool:
+    """Return whether each of the ``lines`` is a field of JSON or of an event's name, or blank."""
+    fields = data.count(b"\ndata: {") + data.count(b"\nevent: ")
+    return lines == fields + data.startswith((b"data: {", b"event: ")) + data.count(b"\n\n")
 
 
 class _Choice(msgspec.Struct):
@@ -176,62 +386,20 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
 
 
-class SpliceGuard:
+class SpliceGuard(EventGuard):
     """Also ends a stream at a second generation, seen by a new ``id`` or a repeated ``role``."""
 
-    def __init__(self) -> None:
-        self._inner = BareErrorGuard()
-        self._events = Events(_MAX_EVENT)
+    def __init__(self, choices: int = 1, said: bool = False) -> None:
+        super().__init__(Dialect.COMPLETIONS, choices, said)
         self._chunk = msgspec.json.Decoder(_Chunk)
         self._id: str | None = None
         self._opening = b""
         self._with_content: set[int] = set()
         self._with_role: set[int] = set()
-        self._fed = 0
-        self.spliced = False
-
-    @property
-    def fault(self) -> str | None:
-        """See `StreamGuard`."""
-        if self.spliced:
-            return "upstream started a second answer in the same stream"
-        return self._inner.fault
-
-    @property
-    def at_boundary(self) -> bool:
-        """See `StreamGuard`."""
-        return self._inner.at_boundary
-
-    @property
-    def done(self) -> bool:
-        """See `StreamGuard`."""
-        return self._inner.done and not self.spliced
-
-    @property
-    def said_done(self) -> bool:
-        """See `StreamGuard`."""
-        return self._inner.said_done
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""
-        if self.spliced:
-            return b""
-        before = self._fed
-        self._fed += len(data)
-        if self._continues(data):
-            self._events.skip(len(data))
-            return self._inner.feed(data)
-        for event in self._events.feed(data):
-            if not event.bare and self._splices(event):
-                kept = data[: max(0, event.start - before)]
-                passed = self._inner.feed(kept) if kept else b""
-                self.spliced = self._inner.fault is None
-                return passed
-        return self._inner.feed(data)
-
-    def end(self) -> bytes:
-        """See `StreamGuard`."""
-        return b"" if self.spliced else self._inner.end()
+        return super().feed(data) if self._continues(data) else self._inspect(data)
 
     def _continues(self, data: bytes) -> bool:
         """Return whether all events certainly continue the known answer, without parsing them.
@@ -242,13 +410,21 @@ class SpliceGuard:
         return (
             0 in self._with_content
             and data.startswith(self._opening)
-            and data.endswith(b"\n\n")
             and b'"role"' not in data
             and data.count(b"\n\n") == data.count(self._opening)
             and data.count(b'"index":') == data.count(b'"index":0,')
-            and b"\r" not in data
-            and self._events.at_boundary
         )
+
+    def _ends(self, block: bytes, usual: bool) -> bool:
+        """Note what an event means, unless it belongs to another generation."""
+        for event in () if self._long else _events(block, usual):
+            if not event.bare and self._splices(event):
+                self.fault = "upstream started a second answer in the same stream"
+                self._fault_at = event.start
+                self.spliced = self.ended = True
+                self._finished.clear()
+                return True
+        return super()._ends(block, usual)
 
     def _splices(self, event: Event) -> bool:
         try:
@@ -283,10 +459,16 @@ class SpliceGuard:
         return role and again and choice.finish_reason is None
 
 
-def stream_guard(level: GuardLevel, *, is_stream: bool, dialect: Dialect) -> StreamGuard:
-    """Return the guard for one response."""
+def stream_guard(
+    level: GuardLevel, *, is_stream: bool, dialect: Dialect, choices: int = 1, said: bool = False
+) -> StreamGuard:
+    """Return the guard for one response.
+
+    ``choices`` is how many answers the request asks for; ``said``: the commit policy has seen part
+    of the answer in the bytes that it held.
+    """
     if level is GuardLevel.OFF or not is_stream:
         return Passthrough()
     if level is GuardLevel.STRICT and dialect is Dialect.COMPLETIONS:
-        return SpliceGuard()
-    return BareErrorGuard(dialect)
+        return SpliceGuard(choices, said)
+    return EventGuard(dialect, choices, said)

@@ -7,7 +7,7 @@ exactly once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from autopilot.observability.records import Outcome
+from autopilot.relay.dialect import Meaning
 from autopilot.relay.usage import answer_tokens, count_events
 from autopilot.routing.router_error import RouterError
 
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.sse_guard import StreamGuard
     from autopilot.upstream.types import UpstreamCall, UpstreamError
+
+# The outcome of a stream that ended with its terminator, by what was relayed before it.
+_TERMINATED: Mapping[Meaning, Outcome] = {
+    Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
+    Meaning.CONTENT: Outcome.COMPLETED,
+    Meaning.ERROR: Outcome.UPSTREAM_ERROR,
+    Meaning.OWN_ERROR: Outcome.RELAYED_ERROR,
+}
 
 
 @implementer(IPushProducer)
@@ -107,16 +116,14 @@ class Stream:
         self.began = now
         self._proven_at = now + self._proof
         self._timer.set_at(now + self._idle)
-        relayed = self.guard.feed(held) if held else b""
-        self.sent = len(relayed)
-        if self._is_sse:
-            plain = b"\r" not in relayed
-            self.events = relayed.count(b"\n\n") if plain else count_events(b"", relayed)
-            self._last = relayed
+        relayed = b""
+        if held:
+            relayed = self.guard.feed(held)
+            self._count(relayed)
         self._response.commit(head, relayed)
         self._response.produce(self)
-        if self.guard.fault is not None:
-            self._break_off(self.guard.fault)
+        if self.guard.ended:
+            self._end_early(b"")
 
     # -- the upstream's events
 
@@ -133,6 +140,10 @@ class Stream:
         try:
             guard = self.guard
             relayed = guard.feed(data)
+            if guard.ended:
+                self._count(relayed)
+                self._end_early(relayed)
+                return
             if relayed:
                 self.sent += len(relayed)
                 if self._is_sse:
@@ -142,9 +153,7 @@ class Stream:
                         self.events += relayed.count(b"\n\n")
                     self._last_but_one, self._last = self._last, relayed
                 self._response.write(relayed)
-            if guard.fault is not None:
-                self._break_off(guard.fault)
-            elif not self._stalled:
+            if not self._stalled:
                 # An attribute instead of a call: the timer is set, and this only postpones it.
                 now = self._seconds()
                 self._timer.due = now + self._idle
@@ -155,36 +164,43 @@ class Stream:
             self._fail()
 
     def end(self, body: bytes) -> None:
-        """End the client's response cleanly, unless the guard finds a fault at the end."""
+        """End the client's response cleanly if the answer is whole, else as a broken one."""
         if not self.open:
             return
         try:
             guard = self.guard
             rest = guard.feed(body) if body else b""
-            if guard.fault is None:
+            if not guard.ended:
                 rest += guard.end()
-            if rest:
-                self.sent += len(rest)
-                if self._is_sse:
-                    plain = b"\r" not in rest and not rest.startswith(b"\n")
-                    ends = rest.count(b"\n\n") if plain else count_events(self._last, rest)
-                    self.events += ends
-                    self._last_but_one, self._last = self._last, rest
-            if guard.fault is not None:
+            self._count(rest)
+            if guard.done and self._is_sse:
+                self._finish(rest, _TERMINATED[guard.meaning])
+            elif guard.ended:
+                self._end_early(rest)
+            elif guard.whole or not self._is_sse:
+                self._finish(rest, Outcome.COMPLETED)
+            else:
                 if rest:
                     self._response.write(rest)
-                self._break_off(guard.fault)
-                return
-            self.close()
-            self._response.finish(rest)
+                empty = guard.meaning is Meaning.EMPTY
+                self._break(
+                    Outcome.UPSTREAM_EMPTY if empty else Outcome.UPSTREAM_BROKEN,
+                    "the upstream ended the stream without its terminator",
+                )
         except Exception:  # noqa: BLE001  see `body`
             self._fail()
-        else:
-            self._over(Outcome.COMPLETED)
 
     def broken(self, error: UpstreamError) -> None:
         """Break the client's response as the upstream's broke."""
         self._break(Outcome.UPSTREAM_BROKEN, "the upstream connection was lost during the response")
+
+    def _count(self, relayed: bytes) -> None:
+        """Count bytes and events, as `body` does; ``relayed`` may be empty."""
+        self.sent += len(relayed)
+        if relayed and self._is_sse:
+            plain = b"\r" not in relayed and not relayed.startswith(b"\n")
+            self.events += relayed.count(b"\n\n") if plain else count_events(self._last, relayed)
+            self._last_but_one, self._last = self._last, relayed
 
     # -- the client's events
 
@@ -208,8 +224,7 @@ class Stream:
         """Abort the upstream call after the client's disconnection: its tokens cost money."""
         if self.open:
             self.close()
-            done = self._is_sse and self.guard.said_done
-            self._over(Outcome.COMPLETED if done else Outcome.CLIENT_GONE)
+            self._over(Outcome.CLIENT_GONE)
 
     def shut_down(self) -> None:
         """Break the response at the end of a shutdown's grace period."""
@@ -239,39 +254,64 @@ class Stream:
 
     # -- ending
 
-    def close(self) -> None:
-        """Release the timer and the call; relay nothing more."""
+    def close(self, *, drain: bool = False) -> None:
+        """Release the timer and the call; relay nothing more.
+
+        ``drain``: the upstream has only its end left to send, so its connection may be kept.
+        """
         if not self.open:  # the timer was returned, and may serve another response
             return
         self.open = False
         self._timer.rest()
         call, self._call = self._call, None
         if call is not None and call.transport is not None:
-            call.abort()
+            if drain:
+                call.drain()
+            else:
+                call.abort()
 
-    def _break_off(self, fault: str) -> None:
-        """End because of a fault that the guard found."""
-        spliced = self.guard.spliced
-        self._break(Outcome.UPSTREAM_SPLICED if spliced else Outcome.UPSTREAM_ERROR, fault)
+    def _end_early(self, rest: bytes) -> None:
+        """End as the guard says, at a terminator or a fault; ``rest`` is still to be relayed."""
+        guard = self.guard
+        if guard.fault is None:
+            self._finish(rest, _TERMINATED[guard.meaning])
+            return
+        if rest:
+            self._response.write(rest)
+        spliced = guard.spliced
+        self._break(Outcome.UPSTREAM_SPLICED if spliced else Outcome.UPSTREAM_ERROR, guard.fault)
+
+    def _finish(self, rest: bytes, outcome: Outcome) -> None:
+        """End the client's response cleanly, whatever the upstream does from now on."""
+        try:
+            self.close(drain=self._is_sse and self.guard.done)
+            self._response.finish(rest)
+        except Exception:  # noqa: BLE001  see `body`
+            self._fail()
+        else:
+            self._over(outcome)
 
     def _break(self, outcome: Outcome, message: str) -> None:
         """Send an error event where possible, then cut: the answer must not look complete.
 
         SDKs fail with an error that is not their own if anything follows half an event, so a break
-        inside one is only a cut. After ``[DONE]`` the answer is complete, and ends as such
-        (contract §7).
+        inside one is only a cut. So is a break behind an error event of the upstream, which has
+        told the client what is wrong. An answer whose choices are all finished misses nothing, and
+        ends cleanly (contract §6 and §7).
         """
         if not self.open:
             return
         try:
             self.close()
-            if self._is_sse and self.guard.said_done:
+            guard = self.guard
+            if guard.whole:
                 outcome = Outcome.COMPLETED
                 self._response.finish(b"")
-            elif self._is_sse and self.guard.at_boundary:
-                text = f"The answer is incomplete: {message}."
-                error = RouterError(502, "upstream_stream_interrupted", text)
-                self._response.announce(error)
+            elif guard.meaning is Meaning.ERROR:
+                outcome = Outcome.UPSTREAM_ERROR
+                self._response.cut()
+            elif self._is_sse and guard.at_boundary:
+                self._response.announce(_announcement(outcome, message))
             else:
                 self._response.cut()
         except Exception:  # noqa: BLE001  see `body`
@@ -296,3 +336,11 @@ class Stream:
             except Exception:  # noqa: BLE001  the next step is still to be done
                 self._failures.report("A stream could not be cleaned up")
         self._over(Outcome.FAILED)
+
+
+def _announcement(outcome: Outcome, message: str) -> RouterError:
+    """Return the error with which a broken stream ends."""
+    if outcome is Outcome.UPSTREAM_EMPTY:
+        return RouterError(502, "upstream_empty", f"The answer is empty: {message}.")
+    text = f"The answer is incomplete: {message}."
+    return RouterError(502, "upstream_stream_interrupted", text)

@@ -16,7 +16,7 @@ RELAYED: frozenset[str] = frozenset(
         *("many-empty-events", "chunked-plain", "redirect-302", "set-cookie", "hop-by-hop"),
         *("connection-close", "echo-headers", "no-prefill", "no-length", "early-hints-103"),
         *("trailing-bytes", "slow-head", "slow", "no-done", "broken-json-event"),
-        *("error-event-mid", "error-event-400", "gave-up", "coded", "spliced", "spliced-role"),
+        *("error-event-400", "coded", "spliced", "spliced-role"),
         *("400-content-policy", "400-engine-object", "400-json", "400-file", "400-regex"),
         *("400-tool-arguments", "400-images", "400-edge-error", "413", "422-list"),
         *("401", "401-anonymous", "401-expired", "401-malformed", "401-unknown"),
@@ -35,6 +35,7 @@ CUT: frozenset[str] = frozenset(
     {
         *("drop-mid-stream", "reset-mid-stream", "cut-40-of-60", "cut-mid-event"),
         *("stall-after-20", "stall-mid-stream", "bare-json-tail", "wrong-length"),
+        *("error-event-mid", "gave-up"),
     }
 )
 

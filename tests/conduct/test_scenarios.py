@@ -17,13 +17,22 @@ _TOKENS = 24
 _OK = "stub/ok"
 # Its body is the request that the router made, which no client without a router makes.
 _ECHO = "echo-headers"
-# The one broken stream whose last line is replaced and not only followed.
-_BARE = "bare-json-tail"
+# Bytes by which the last thing said is known where it is replaced and not only followed.
+_REPLACED = {
+    "bare-json-tail": b'{"error":',
+    "bare-json-first": b'{"error":',
+    "gave-up": b'"finish_reason":"abort"',
+}
 # Broken inside an event, in which nothing can be said.
 _INSIDE = "cut-mid-event"
 # Broken behind its end mark, where nothing is missing any more.
 _SAID_DONE = "wrong-length"
-_BREAK_OFF = {"bare-json-first", "role-only-then-drop", _BARE}
+# Ended by an error event of its own, to which nothing is added.
+_SAYS_IT_ITSELF = {"error-event-mid", "error-event-first"}
+# Without another model these end before anything was said, in good order or not.
+_EMPTY = {"trace-envelope", "role-only-then-end", "empty-stream"}
+_BREAK_OFF = {"bare-json-first", "role-only-then-drop"} | _SAYS_IT_ITSELF | _EMPTY
+_DONE = b"data: [DONE]\n\n"
 # What two ends of one connection say of themselves and not of the answer.
 _OWN = {"server", "date", "connection", "transfer-encoding", "content-length"}
 _NOT_PASSED = {"keep-alive", "proxy-authenticate", "alt-svc", "x-secret-hop"}
@@ -56,30 +65,35 @@ class ConductTests(SynchronousTestCase):
         return direct(self.served.calls(model)[-1], _TOKENS)
 
     def assert_passed(self, seen: Seen, said: Seen, name: str) -> None:
-        """Status, body and fields are as the stub gave them."""
+        """Status, body and fields are as the stub gave them, up to the end mark."""
         if name != _ECHO:
-            self.assertEqual((seen.status, seen.given), (said.status, said.body), name)
+            ends = said.body.find(_DONE) + len(_DONE) if _DONE in said.body else None
+            self.assertEqual((seen.status, seen.given), (said.status, said.body[:ends]), name)
             is_platform_error = said.status >= 400 and said.body.startswith(b'{"detail":')
             self.assertEqual(seen.body != seen.given, is_platform_error, name)
-        self.assertEqual(seen.end, said.end, name)
+        self.assertEqual(seen.end, WHOLE if _DONE in said.body else said.end, name)
         passed = {n: v for n, v in said.headers.items() if n not in _OWN | _NOT_PASSED}
         self.assertEqual(passed, {n: seen.headers.get(n) for n in passed}, name)
         self.assertTrue(_NOT_PASSED.isdisjoint(seen.headers), name)
 
     def assert_cut(self, seen: Seen, said: Seen, name: str) -> None:
         """What came, then a notice where that can be given, and no clean end."""
-        came = said.body.rpartition(b"\n\n")[0] + b"\n\n" if name == _BARE else said.body
-        if name == "bare-json-first":
-            came = b""
+        came = said.body
         if name == _SAID_DONE:
-            self.assertEqual((seen.body, seen.end), (said.body, WHOLE))
-            return
-        if name == _INSIDE:
-            self.assertEqual((seen.body, seen.end), (said.body, "cut"))
-            return
-        self.assertTrue(seen.body.startswith(came), name)
-        self.assertEqual(seen.end, CUT_END, name)
-        self.assertEqual(seen.code, "upstream_stream_interrupted", name)
+            self.assertEqual((seen.body, seen.end), (came, WHOLE))
+        elif name == _INSIDE:
+            self.assertEqual((seen.body, seen.end), (came, "cut"))
+        elif name in _SAYS_IT_ITSELF:
+            self.assertEqual((seen.body, seen.end), (came, CUT_END))
+        else:
+            if name in _REPLACED:
+                came = came[: came.index(_REPLACED[name])]
+                came = came[: came.rfind(b"\n\n") + 2] if b"\n\n" in came else b""
+            self.assertTrue(seen.body.startswith(came), name)
+            self.assertEqual(seen.body[len(came) :].count(b"\n\n"), 1, name)
+            self.assertEqual(seen.end, CUT_END, name)
+            code = "upstream_empty" if name in _EMPTY else "upstream_stream_interrupted"
+            self.assertEqual(seen.code, code, name)
 
     def test_relayed(self) -> None:
         """The first model's response is the client's, and nobody else is asked."""

@@ -41,6 +41,7 @@ class Request:
         self.tried_again: set[str] = set()
         self.narrowed = False
         self.client_waits = self.stalled = self.left_early = False
+        self.clean = self.drains = False
 
     def start(self) -> None:
         """The request was taken in: its first candidate is due."""
@@ -92,6 +93,8 @@ class Request:
 
     def lost(self, now: float, *, politely: bool, tail: tuple[Event, ...]) -> None:
         """The connection is gone; ``politely``: closed, not reset, which completes ``tail``."""
+        if self.over:
+            return
         attempt = self.attempt
         if attempt.reused and not attempt.heard:
             # A stale connection says nothing about the model: the same once more, on a new one.
@@ -123,7 +126,7 @@ class Request:
     def shut_down(self, now: float) -> None:
         """The time for what is under way has run out."""
         if self.phase is Phase.RELAYING:
-            self._over("shut_down", now)
+            self._breaks("shut_down", now)
         elif not self.over:
             self.refuse(503, "draining", now)
 
@@ -161,8 +164,10 @@ class Request:
                     self.attempts -= 1  # both tries are one attempt
                 self.goes_on = False
                 self._turn_in_time(self.attempt.model, now)
+            case "idle" if self.stalled:
+                self._over("client_stalled", now)
             case "idle":
-                self._over("client_stalled" if self.stalled else "upstream_idle", now)
+                self._breaks("upstream_idle", now)
             case reason:
                 self._break(reason, now)
 
@@ -235,7 +240,7 @@ class Request:
         attempt.broken = True
         match self.phase:
             case Phase.RELAYING:
-                self._over("upstream_broken", now)
+                self._breaks("upstream_broken", now)
             case Phase.READING:
                 self._decide(now)
             case _:
@@ -356,12 +361,12 @@ class Request:
         self.quiet_since, self.stalled = now, self.client_waits
         self._pass(now)
         if self.attempt.broken and not self.over:
-            self._over("upstream_broken", now)
+            self._breaks("upstream_broken", now)
 
     def _pass(self, now: float) -> None:
         attempt = self.attempt
         assert attempt.reply is not None
-        self.least, self.most, fault = rules.passed(
+        self.least, self.most, end = rules.passed(
             self.terms.guard,
             attempt.reply,
             attempt.body,
@@ -369,19 +374,19 @@ class Request:
             ended=attempt.ended,
             before=self.least,
         )
-        if fault:
-            self._over(fault, now)
+        if end is not None:
+            self.clean = self.drains = end.clean
+            self._over(end.outcome, now)
         elif attempt.ended:
-            self._over("completed" if attempt.reply.status < 400 else "relayed_error", now)
+            self._breaks(rules.CLEAN_END, now)
+
+    def _breaks(self, outcome: str, now: float) -> None:
+        """A response that is relayed goes on no more; if its answer is whole, that is no break."""
+        attempt = self.attempt
+        assert attempt.reply is not None
+        end = rules.ends(self.terms.guard, attempt.reply, attempt.body, attempt.events, outcome)
+        self.clean = end.clean
+        self._over(end.outcome, now)
 
     def _over(self, outcome: str, now: float) -> None:
-        if self.phase is Phase.RELAYING and outcome != "client_stalled" and self._said_all:
-            outcome = "completed"
         self.phase, self.outcome, self.over_at, self.owes = Phase.OVER, outcome, now, None
-
-    @property
-    def _said_all(self) -> bool:
-        """Whether what has passed ends with the terminator: what breaks behind it takes nothing."""
-        attempt, terms = self.attempt, self.terms
-        assert attempt.reply is not None
-        return rules.said_all(terms.guard, attempt.reply, attempt.body[: self.least])

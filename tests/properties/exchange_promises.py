@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.properties.exchange_rig import Rig
 from tests.properties.exchange_sight import check_client, check_record
 
+DRAIN = 2.0
+
 
 def all_promises(rig: Rig) -> None:
     """Everything that has to hold between two steps."""
@@ -23,14 +25,18 @@ def one_attempt(rig: Rig) -> None:
     for name, request in rig.requests.items():
         lines = [line for line in network.alive if line.carries == name]
         openings = [each for each in network.openings if each.request == name]
-        assert len(lines) + len(openings) <= (not request.over)
+        if request.drains and rig.now < request.over_at + DRAIN:
+            assert not openings
+        else:
+            assert len(lines) + len(openings) <= (not request.over)
         assert request.attempts <= request.terms.max_attempts
 
 
 def slow_clients_slow_down_upstreams(rig: Rig) -> None:
     """While a client takes nothing, nothing is read for it; and never else."""
     for line in rig.network.busy:
-        stalled = rig.requests[line.carries].stalled
+        request = rig.requests[line.carries]
+        stalled = request.stalled and not request.over
         assert line.producerState == ("paused" if stalled else "producing")
 
 
@@ -63,6 +69,7 @@ def everything_is_released(rig: Rig) -> None:
         if all(rig.requests[name].over for name in visitor.names):
             assert visitor.producer is None
     connected = sum(not visitor.lost for visitor in rig.visitors)
-    # One timer for each request, opening and client, and one for all idle connections.
-    most = len(rig.active) + len(rig.network.openings) + connected + 1
+    # One timer for each request, opening and client, one for all idle connections, and one for all
+    # whose last response was over before its end.
+    most = len(rig.active) + len(rig.network.openings) + connected + 2
     assert len(rig.clock.getDelayedCalls()) <= most

@@ -50,6 +50,8 @@ class Event(NamedTuple):
 _ROLE = Piece(upstreams.ROLE, Means.EMPTY, "1", role=True)
 _LONG = Piece(b":" + b"x" * 140_000 + b"\n\n", Means.NOTHING)
 
+GAVE_UP = Piece(upstreams.STOP.replace(b'"stop"', b'"abort"'), Means.GAVE_UP, "1")
+
 COMMON = {
     "token": (Piece(upstreams.TOKEN, Means.CONTENT, "1"),),
     "role": (_ROLE,),
@@ -60,7 +62,7 @@ RARE = {
     "comment": (Piece(b": ping\n\n", Means.NOTHING),),
     "failed": (Piece(b'data: {"error":{"message":"out of memory"}}\n\n', Means.ERROR),),
     "refused": (Piece(b'data: {"error":{"message":"long","code":400}}\n\n', Means.OWN_ERROR),),
-    "abort": (Piece(upstreams.STOP.replace(b'"stop"', b'"abort"'), Means.GAVE_UP, "1"),),
+    "abort": (GAVE_UP,),
     "odd": (Piece(b"data: {\n\n", Means.INVALID),),
     "foreign": (Piece(upstreams.TOKEN.replace(b'"1"', b'"2"'), Means.CONTENT, "2"),),
     "note": (Piece(b'{"fine":true}\n', Means.EMPTY),),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.properties.exchange_replies import Event, Framing, Means, Reply
+from tests.properties.exchange_replies import GAVE_UP, Event, Framing, Means, Reply
 from tests.unit.relay.upstreams import JSON
 
 MOST_DECIDING = 65536
@@ -188,15 +188,22 @@ def answered(reply: Reply, size: int, events: Sequence[Event], most: int) -> boo
     return any(event.piece.means in telling for event in events if event.end <= most)
 
 
+class End(NamedTuple):
+    """How a committed response ends: the outcome, and whether the client sees a clean end."""
+
+    outcome: str
+    clean: bool
+
+
 class Passed(NamedTuple):
     """How many bytes of a committed body have passed: some may wait until they can be judged.
 
-    ``fault`` is the outcome that ends it, if one does.
+    ``end`` is what ends it although the upstream may go on, if anything does.
     """
 
     least: int
     most: int
-    fault: str
+    end: End | None = None
 
 
 def passed(
@@ -205,36 +212,89 @@ def passed(
     """What of ``body`` the guard lets through, ``before`` bytes of which passed earlier."""
     size = len(body)
     if guard == "off" or not reply.streams:
-        return Passed(size, size, "")
-    fault = _fault(guard, events)
-    if fault is not None:
+        return Passed(size, size)
+    found = _ending(guard, body, events)
+    if found is not None:
+        event, end = found
+        if event.piece.means in _TERMINATORS:
+            return Passed(event.end, event.end, end)
         # What passed before the fault could be seen stays passed.
-        end = max(fault.start, before)
-        bare = fault.piece.means is Means.BARE_ERROR
-        return Passed(end, end, "upstream_error" if bare else "upstream_spliced")
+        stop = max(event.start, before)
+        return Passed(stop, stop, end)
     line = body.rfind(b"\n") + 1
     waits = body.startswith(b"{", line) and not ended
-    return Passed(line if waits else size, size, "")
+    return Passed(line if waits else size, size)
 
 
-def said_all(guard: str, reply: Reply, passed: bytes) -> bool:
-    """Whether a guarded stream has said its terminator, and nothing after it."""
-    return reply.streams and guard != "off" and passed.endswith(b"data: [DONE]\n\n")
+def ends(guard: str, reply: Reply, body: bytes, events: Sequence[Event], otherwise: str) -> End:
+    """The end of a committed response that goes on no more.
+
+    ``otherwise`` is the outcome if nothing in the response says that it is whole: `CLEAN_END` for
+    an upstream that ended it in good order.
+    """
+    clean = otherwise == CLEAN_END
+    if clean and reply.status >= 400:
+        return End("relayed_error", True)
+    if guard == "off" or not reply.streams:
+        empty = 200 <= reply.status < 300 and not (reply.streams or body)
+        return End(("upstream_empty" if empty else "completed") if clean else otherwise, clean)
+    if _failed(events):
+        return End("upstream_error", False)
+    if all_finished(events, len(body)):
+        return End("completed", True)
+    if not clean:
+        return End(otherwise, False)
+    return End("upstream_broken" if _said(events) else "upstream_empty", False)
 
 
-def _fault(guard: str, events: Sequence[Event]) -> Event | None:
-    """The first event from which on nothing may pass: a bare error, or a second generation."""
-    generation, spoken = "", False
-    for event in events:
+CLEAN_END = "completed"
+_TERMINATORS = (Means.DONE, Means.OWN_ERROR)
+
+
+def _ending(guard: str, body: bytes, events: Sequence[Event]) -> tuple[Event, End] | None:
+    """The first event at or behind which nothing may pass, and how the response ends there."""
+    seen: list[Event] = []
+    generation = ""
+    for event in [*events, *_early(body)]:
         piece = event.piece
-        if piece.means is Means.BARE_ERROR:
-            return event
         if guard == "strict":
             generation = generation or piece.generation
-            if piece.generation not in ("", generation) or (piece.role and spoken):
-                return event
-            spoken = spoken or piece.means is Means.CONTENT
+            again = piece.role and any(each.piece.means is Means.CONTENT for each in seen)
+            if piece.generation not in ("", generation) or again:
+                failed = _failed(seen)
+                return event, End("upstream_error" if failed else "upstream_spliced", False)
+        match piece.means:
+            case Means.BARE_ERROR:
+                whole = all_finished(seen, event.start) and not _failed(seen)
+                return event, End("completed" if whole else "upstream_error", whole)
+            case Means.GAVE_UP:
+                return event, End("upstream_error", False)
+            case Means.OWN_ERROR:
+                return event, End("upstream_error" if _failed(seen) else "relayed_error", True)
+            case Means.DONE if _failed(seen):
+                return event, End("upstream_error", True)
+            case Means.DONE:
+                return event, End("completed" if _said(seen) else "upstream_empty", True)
+        seen.append(event)
     return None
+
+
+def _early(body: bytes) -> list[Event]:
+    """An event by which the engine gave up is known before its blank line."""
+    piece = GAVE_UP
+    begun = piece.data[:-1]
+    start = len(body) - len(begun)
+    return [Event(start, len(body), piece)] if body.endswith(begun) else []
+
+
+def _failed(events: Sequence[Event]) -> bool:
+    """Whether an error event was relayed."""
+    return any(event.piece.means is Means.ERROR for event in events)
+
+
+def _said(events: Sequence[Event]) -> bool:
+    """Whether part of an answer was relayed."""
+    return any(event.piece.means in (Means.CONTENT, Means.FINISH) for event in events)
 
 
 def given_up(reason: str) -> tuple[int, str]:

@@ -56,7 +56,7 @@ _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (StateTables, ("failed", "committed", "broke", "ended")),
     (commit.FirstContent, ("feed", "end")),
     (commit.WholeStream, ("feed", "end")),
-    (sse_guard.BareErrorGuard, ("feed", "end")),
+    (sse_guard.EventGuard, ("feed", "end")),
     (stream, ("answer_tokens", "count_events")),
     (Pool, ("dispatch",)),
     (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "announce")),

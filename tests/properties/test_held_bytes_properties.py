@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+import re
+
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +16,9 @@ from autopilot.relay.commit import (
     CommitPolicy,
     commit_policy,
 )
-from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
+from autopilot.relay.dialect import TERMINATORS, Meaning, meaning
+from autopilot.relay.sse import Events
+from autopilot.relay.sse_guard import GAVE_UP, EventGuard, GuardLevel, StreamGuard, stream_guard
 from autopilot.routing.commit import Commit
 from tests.unit.relay.chunks import cut, places
 
@@ -39,9 +43,20 @@ _FAILURES = [
     b'data: {"type":"message_delta","delta":{"stop_reason":"cancelled"}}\n\n',
     b'data: {"error":{"message":"too long","code":400}}\n\n',
 ]
-_ERRORS = [b'data: {"error":{"message":"no"}}\n\n', b'{"error":"no"}\n', b'\n{"error":"no"}']
+_ERRORS = [
+    b'data: {"error":{"message":"no"}}\n\n',
+    b'{"error":"no"}\n',
+    b'\n{"error":"no"}',
+    b'\r\n  {\r\n    "error": {\r\n      "message": "no"\r\n    }\r\n  }\r\n',
+    b'\n[\n  {"detail": "no"}\n]\n',
+    b'\n\xef\xbb\xbf{"error":"no"}\r',
+    b"\n \xef\xbb {[",
+    b'data: {"type":"response.failed","response":{"error":null}}\n\n',
+    b'event: error\r\ndata: {"type":"error"}\r\n\r\n',
+]
 _HEALTHY = st.lists(st.sampled_from(_EVENTS), max_size=12).map(b"".join)
 _ANY = st.lists(st.sampled_from(_EVENTS + _ERRORS + _FAILURES), max_size=12).map(b"".join)
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _DIALECTS = st.sampled_from(list(Dialect))
 _COMMITS = st.sampled_from(list(Commit))
 
@@ -53,6 +68,17 @@ def _judged(judge: CommitPolicy, chunks: list[bytes]) -> tuple[CommitDecision, b
         if verdict is not CommitDecision.HOLD:
             return verdict, judge.answered
     return judge.end(), judge.answered
+
+
+def _read(stream: bytes, dialect: Dialect) -> tuple[int, int, Meaning]:
+    """Where the event that ends a stream begins and ends, and what it means; else the end."""
+    for event in Events(len(stream)).feed(stream):
+        meant = meaning(event, dialect)
+        if not event.bare and (meant in TERMINATORS or meant is Meaning.GAVE_UP):
+            blank = _BLANK_LINE.search(stream, event.start)
+            assert blank is not None
+            return event.start, blank.end(), meant
+    return len(stream), len(stream), Meaning.EMPTY
 
 
 def _guarded(watch: StreamGuard, chunks: list[bytes]) -> tuple[bytes, str | None, bool, bool]:
@@ -116,7 +142,9 @@ class GuardProperties(SynchronousTestCase):
     def test_healthy(
         self, stream: bytes, level: GuardLevel, dialect: Dialect, where: list[int]
     ) -> None:
-        """A stream without an error passes verbatim, byte for byte, in order."""
+        """A stream without an error passes verbatim up to its terminator, byte for byte."""
+        _, end, meant = _read(stream, dialect)
+        passed = stream if level is GuardLevel.OFF else stream[:end]
         for chunks in (cut(stream, where), cut(stream, range(len(stream)))):
             made = stream_guard(level, is_stream=True, dialect=dialect)
             if level is GuardLevel.STRICT:
@@ -124,11 +152,14 @@ class GuardProperties(SynchronousTestCase):
                 opening = stream.find(_EVENTS[1], stream.find(_EVENTS[2]) + 1)
                 if dialect is Dialect.COMPLETIONS and opening > stream.find(_EVENTS[2]) >= 0:
                     continue
-            self.assertEqual(_guarded(made, chunks)[:2], (stream, None))
+            self.assertEqual(_guarded(made, chunks)[:2], (passed, None))
+            self.assertEqual(made.done, meant in TERMINATORS or level is GuardLevel.OFF)
+            self.assertEqual(made.ended, meant in TERMINATORS and level is not GuardLevel.OFF)
 
     @given(_HEALTHY, _HEALTHY, places(700))
     def test_bare_error(self, before: bytes, after: bytes, where: list[int]) -> None:
         """What precedes a bare error passes; of itself and what follows it nothing does."""
+        assume(_read(before, Dialect.COMPLETIONS)[2] is Meaning.EMPTY)
         bare = b'{"error":"Unhandled exception"}'
         stream = before + b"\n" + bare + b"\n" + after
         for chunks in ([stream], cut(stream, where), cut(stream, range(len(stream)))):
@@ -137,13 +168,38 @@ class GuardProperties(SynchronousTestCase):
             self.assertEqual(relayed, before + b"\n")
             self.assertEqual(fault, "upstream reported an error: Unhandled exception")
 
-    @given(_ANY, places(700))
-    def test_split(self, stream: bytes, where: list[int]) -> None:
-        """What is relayed, and what is known of it, depends on the bytes alone."""
-        whole = _guarded(
-            stream_guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS),
-            cut(stream, []),
-        )
+    @settings(max_examples=400)
+    @given(_ANY, _DIALECTS, st.integers(1, 2), places(700))
+    def test_split(self, stream: bytes, dialect: Dialect, choices: int, where: list[int]) -> None:
+        """What is relayed, and what is known of it, depends on the bytes alone.
+
+        Of an event by which the engine gave up the beginning may be out before it can be read.
+        """
+        start, end, meant = _read(stream, dialect)
+        whole = stream_guard(GuardLevel.ON, is_stream=True, dialect=dialect, choices=choices)
+        passed, *known = _guarded(whole, cut(stream, []))
         for chunks in (cut(stream, where), cut(stream, range(len(stream)))):
-            made = stream_guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS)
-            self.assertEqual(_guarded(made, chunks), whole)
+            made = stream_guard(GuardLevel.ON, is_stream=True, dialect=dialect, choices=choices)
+            relayed, *told = _guarded(made, chunks)
+            if made.fault == GAVE_UP and meant is Meaning.GAVE_UP:
+                self.assertEqual((whole.fault, passed), (GAVE_UP, stream[:start]))
+                self.assertTrue(stream[:start] <= relayed < stream[:end], relayed)
+                self.assertTrue(stream.startswith(relayed))
+                same = relayed == passed
+                self.assertEqual(made.at_boundary, same and whole.at_boundary)
+            else:
+                self.assertEqual((relayed, told), (passed, known))
+            self.assertEqual(
+                (made.ended, made.whole, made.meaning), (whole.ended, whole.whole, whole.meaning)
+            )
+
+    @given(_ANY, _DIALECTS, places(700))
+    def test_uninspected(self, stream: bytes, dialect: Dialect, where: list[int]) -> None:
+        """A chunk that is relayed without inspection would have changed nothing."""
+        quick, slow = (EventGuard(dialect, said=True) for _ in range(2))
+        for part in cut(stream, where):
+            slow._quick = False
+            self.assertEqual(quick.feed(part), slow.feed(part))
+        self.assertEqual(quick.end(), slow.end())
+        for name in ("fault", "ended", "done", "whole", "meaning", "at_boundary"):
+            self.assertEqual(getattr(quick, name), getattr(slow, name), name)

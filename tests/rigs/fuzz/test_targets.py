@@ -168,4 +168,4 @@ class FailureTests(SynchronousTestCase):
 
     def test_events_guard(self) -> None:
         """A guard that drops what it held back."""
-        self.fails("events", sse_guard.BareErrorGuard, "end", lambda it: b"")
+        self.fails("events", sse_guard.EventGuard, "end", lambda it: b"")

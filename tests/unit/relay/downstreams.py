@@ -125,3 +125,4 @@ def announcement(error: RouterError) -> bytes:
 
 
 INTERRUPTED = announcement(RouterError(502, "upstream_stream_interrupted", ""))
+EMPTY = announcement(RouterError(502, "upstream_empty", ""))

@@ -211,7 +211,7 @@ class TypedEventsTests(SynchronousTestCase):
             (RESPONSES, "response.keep_alive", Meaning.EMPTY),
             (RESPONSES, "response.metadata", Meaning.EMPTY),
             (RESPONSES, "codex.rate_limits", Meaning.EMPTY),
-            (RESPONSES, "response.failed", Meaning.ERROR),
+            (RESPONSES, "response.failed", Meaning.FAILED),
             (RESPONSES, 5, Meaning.EMPTY),
         ):
             data = json.dumps({"type": kind, "response": {"error": None}}).encode()
@@ -234,7 +234,7 @@ class TypedEventsTests(SynchronousTestCase):
     def test_statuses(self) -> None:
         """A response that failed is an error; one that was cancelled, or says so late, gave up."""
         for kind, status, expected in (
-            ("response.failed", "failed", Meaning.ERROR),
+            ("response.failed", "failed", Meaning.FAILED),
             ("response.cancelled", "cancelled", Meaning.GAVE_UP),
             ("response.completed", "failed", Meaning.GAVE_UP),
             ("response.completed", "completed", Meaning.COMPLETED),

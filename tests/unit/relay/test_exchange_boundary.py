@@ -14,7 +14,7 @@ from autopilot.http.response_parser import ResponseParser
 from autopilot.relay.commit import FirstContent
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import State
-from autopilot.relay.sse_guard import BareErrorGuard
+from autopilot.relay.sse_guard import EventGuard
 from tests.unit.relay.routers import Client, RouterTestCase, snapshot
 from tests.unit.relay.upstreams import TOKEN, chunk, head, whole
 
@@ -80,7 +80,7 @@ class BoundaryTests(RouterTestCase):
         """A fault in a stream cuts it: the client must not take half an answer for whole."""
         client = self.ask()
         self.wire.says(head(), chunk(TOKEN))
-        with patch.object(BareErrorGuard, "feed", side_effect=FAULT):
+        with patch.object(EventGuard, "feed", side_effect=FAULT):
             self.wire.says(chunk(TOKEN))
         self.assertEqual((client.down.body, client.down.ended), (TOKEN, "abort"))
         self.assert_released("failed")
@@ -89,7 +89,7 @@ class BoundaryTests(RouterTestCase):
         """A fault at a stream's end cuts it, too."""
         client = self.ask()
         self.wire.says(head(), chunk(TOKEN))
-        with patch.object(BareErrorGuard, "end", side_effect=FAULT):
+        with patch.object(EventGuard, "end", side_effect=FAULT):
             self.wire.says(chunk(b""))
         self.assertEqual(client.down.ended, "abort")
         self.assert_released("failed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autopilot.http.dialect import Dialect
+from tests.unit.relay.downstreams import EMPTY
 from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, SSE, STOP, TOKEN, chunk, head, whole
 
@@ -30,7 +31,8 @@ class CommitTests(RouterTestCase):
         self.assertEqual(client.down.body, b":\n")
         client = self.dialled("byte")
         self.wire.says(head(), chunk(b""))
-        self.assertEqual((client.down.status, client.down.ended), (200, "finish"))
+        self.assertEqual((client.down.status, client.down.ended), (200, "cut"))
+        self.assertEqual(client.down.body, EMPTY)
 
     def test_byte_waits_not_for_content(self) -> None:
         """With `byte` the first byte stops the failover clock."""

@@ -93,9 +93,9 @@ class CountTests(LearningTestCase):
         """A success counts when the answer ends, not when it is committed."""
         self.build(threshold=2)
         self.breaks_off("a")
-        self.streams_from("a", STOP + DONE)
+        self.streams_from("a", STOP)
         self.assertEqual(self.failures(), {"a": 1})
-        self.wire.says(chunk(b""))
+        self.wire.says(chunk(DONE))
         self.assertEqual((self.failures(), dict(self.tables.breaker.breakers)), ({}, {}))
 
     def test_success_of_a_long_answer(self) -> None:
@@ -122,10 +122,11 @@ class CountTests(LearningTestCase):
 
     def test_samples_of_broken_answers(self) -> None:
         """An answer that breaks leaves no measurement; one that ends or is left leaves its own."""
-        for end, measured in (
-            (lambda _: self.wire.resets(), {}),
-            (lambda _: self.wire.says(chunk(b"")), {"a": 2.0}),
-            (lambda client: client.leaves(), {"a": 2.0}),
+        for end, measured, rates in (
+            (lambda _: self.wire.resets(), {}, {}),
+            (lambda _: self.wire.says(chunk(b"")), {}, {}),
+            (lambda _: self.wire.says(chunk(DONE)), {"a": 2.0}, {"a": 2.25}),
+            (lambda client: client.leaves(), {"a": 2.0}, {"a": 2.0}),
         ):
             self.build()
             client = self.ask(ALIAS)
@@ -136,7 +137,7 @@ class CountTests(LearningTestCase):
             self.assertEqual(self.tables.latency.first_content(1006.0), {})
             end(client)
             self.assertEqual(self.tables.latency.first_content(1006.0), measured)
-            self.assertEqual(self.tables.latency.throughput(1006.0), measured)
+            self.assertEqual(self.tables.latency.throughput(1006.0), rates)
 
     def test_samples_of_attempts_that_fail(self) -> None:
         """Nor does an answer that was held and broke before commit."""

@@ -12,7 +12,7 @@ from autopilot.observability.records import Failover
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.snapshot import Snapshot
 from tests.unit.relay.routers import ALIAS, RouterTestCase
-from tests.unit.relay.upstreams import DONE, TOKEN, chunk, head, whole
+from tests.unit.relay.upstreams import DONE, STOP, TOKEN, chunk, head, whole
 
 
 class RefusalTests(RouterTestCase):
@@ -145,7 +145,7 @@ class MemoryTests(RouterTestCase):
             self.clock.advance(0)
         tried = [model for wire in self.upstreams.wires[before:] for model in wire.models]
         self.wire.says(head(200, b"text/event-stream", b"Connection: close"))
-        self.wire.says(chunk(TOKEN), chunk(b""))
+        self.wire.says(chunk(TOKEN), chunk(DONE), chunk(b""))
         self.clock.advance(0)
         return tried
 
@@ -213,7 +213,7 @@ class MemoryTests(RouterTestCase):
         self.clock.advance(2)
         self.wire.says(head(), chunk(TOKEN))
         self.clock.advance(4)
-        self.wire.says(chunk(TOKEN * 7), chunk(b""))
+        self.wire.says(chunk(TOKEN * 6), chunk(DONE))
         self.assertEqual(self.tables.latency.throughput(1006.0), {"a": 2.0})
         self.assertEqual(self.tables.latency.first_content(1006.0), {"a": 2.0})
 
@@ -281,9 +281,9 @@ class RecordTests(RouterTestCase):
         self.assertTrue(record.terminated)
 
     def test_unterminated(self) -> None:
-        """A stream without its terminator is marked as such."""
+        """A stream that is whole without its terminator is marked as such."""
         self.ask("a")
-        self.wire.says(head(), chunk(TOKEN), chunk(b""))
+        self.wire.says(head(), chunk(TOKEN), chunk(STOP), chunk(b""))
         self.assertEqual((self.record.outcome, self.record.terminated), ("completed", False))
         self.assertEqual(self.record.mode, "direct")
 

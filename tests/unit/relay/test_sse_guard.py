@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.sse_guard import GuardLevel, SpliceGuard, StreamGuard, stream_guard
+from autopilot.relay.dialect import Meaning
+from autopilot.relay.sse_guard import (
+    EventGuard,
+    GuardLevel,
+    SpliceGuard,
+    StreamGuard,
+    stream_guard,
+)
 from tests.unit.relay.chunks import cut
 
 
@@ -156,16 +163,49 @@ class BareErrorTests(SynchronousTestCase):
             self.assertEqual(_relayed(made, HELLO, *chunks, HELLO), HELLO + line + HELLO)
             self.assertIsNone(made.fault)
 
-    def test_done_by_dialect(self) -> None:
-        """Only completions end with a terminator; elsewhere none is missing."""
-        for dialect, done in (
-            (Dialect.COMPLETIONS, False),
-            (Dialect.MESSAGES, True),
-            (Dialect.RESPONSES, True),
+    @given(st.lists(st.integers(0, 600), max_size=10))
+    def test_other_shapes(self, cuts: list[int]) -> None:
+        """Pretty-printed, indented, in a list, behind a byte order mark, with other line ends."""
+        pretty = json.dumps({"error": {"message": "Unhandled exception"}}, indent=2).encode()
+        for bare in (
+            pretty,
+            b" " + pretty.replace(b"\n", b"\n "),
+            pretty.replace(b"\n", b"\r\n"),
+            b"[" + pretty + b"]",
+            b"[\n" + pretty + b"\n]",
+            b"\t[" + pretty + b"]",
+            b"\xef\xbb\xbf" + pretty,
+            BARE.replace(b"\n", b""),
+            b'{"detail":"Unhandled exception"}',
         ):
-            made = _guard(dialect=dialect)
-            _relayed(made, b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
-            self.assertEqual(made.done, done, dialect)
+            for behind in (b"", b"\r", b"\r\n\r\n", b"\ndata: more\n\n"):
+                made = _guard()
+                relayed = _relayed(made, *cut(HELLO + bare + behind, cuts))
+                self.assertEqual(relayed, HELLO, bare)
+                self.assertIn("Unhandled exception", made.fault or "")
+                self.assertTrue(made.ended and made.at_boundary)
+
+    @given(st.lists(st.integers(0, 300), max_size=10))
+    def test_other_json(self, cuts: list[int]) -> None:
+        """JSON that is no error is held until it is complete, and then passes."""
+        for bare in (
+            b'{\n  "fine": [\n    {}\n  ]\n}\n',
+            b"[1,\n2]\r\n",
+            b"{\n}\n\n",
+            b"  \n",
+            b"{,\n",
+        ):
+            made = _guard()
+            stream = HELLO + bare + HELLO
+            self.assertEqual(_relayed(made, *cut(stream, cuts)), stream)
+            self.assertIsNone(made.fault)
+
+    def test_decodes_are_bounded(self) -> None:
+        """JSON that seems complete at each of its lines is decoded only so often."""
+        stream = b'{"a":[{\n' + b"},{\n}\n" * 5000
+        with patch("autopilot.relay.sse_guard.is_error", return_value=False) as decoded:
+            _relayed(_guard(), *cut(stream, range(0, len(stream), 100)))
+        self.assertLess(decoded.call_count, 70)
 
     def test_held_line_is_bounded(self) -> None:
         """A line without an end is not held indefinitely."""
@@ -190,6 +230,168 @@ class BareErrorTests(SynchronousTestCase):
             made = _guard()
             made.feed(data)
             self.assertEqual(made.at_boundary, boundary, data)
+
+
+def typed(kind: str, **members: object) -> bytes:
+    """An event whose type is its name."""
+    return b"event: %b\ndata: %b\n\n" % (
+        kind.encode(),
+        json.dumps({"type": kind, **members}).encode(),
+    )
+
+
+STOP = chunk(delta(finish_reason="stop"))
+FAILED = chunk(delta(finish_reason="network_error"))
+
+
+class EndTests(SynchronousTestCase):
+    """What ends an answer."""
+
+    def assert_ended(
+        self, made: StreamGuard, stream: bytes, relayed: bytes, *, done: bool, meaning: Meaning
+    ) -> None:
+        """Only ``relayed`` passes of a stream, and that is known of it."""
+        self.assertEqual(_relayed(made, stream), relayed)
+        self.assertEqual((made.ended, made.done, made.meaning), (True, done, meaning))
+        self.assertEqual(made.feed(HELLO), b"")
+
+    def test_terminators(self) -> None:
+        """Each dialect's own; what follows stays here."""
+        for dialect, last, meaning in (
+            (Dialect.COMPLETIONS, DONE, Meaning.CONTENT),
+            (Dialect.COMPLETIONS, b"data:[DONE]\n\n", Meaning.CONTENT),
+            (Dialect.COMPLETIONS, b"data: [DONE]\r\n\r\n", Meaning.CONTENT),
+            (Dialect.COMPLETIONS, b'data: {"error":{"code":400}}\n\n', Meaning.OWN_ERROR),
+            (Dialect.MESSAGES, typed("message_stop"), Meaning.CONTENT),
+            (Dialect.MESSAGES, b'data: {"type":"message_stop"}\n\n', Meaning.CONTENT),
+            (Dialect.RESPONSES, typed("response.completed"), Meaning.CONTENT),
+            (Dialect.RESPONSES, typed("response.incomplete"), Meaning.CONTENT),
+            (Dialect.RESPONSES, typed("response.failed"), Meaning.ERROR),
+        ):
+            made = stream_guard(GuardLevel.ON, is_stream=True, dialect=dialect, said=True)
+            self.assert_ended(made, last + HELLO, last, done=True, meaning=meaning)
+            self.assertTrue(made.at_boundary)
+
+    def test_only_events(self) -> None:
+        """Neither text of an answer nor another dialect's terminator ends it."""
+        for dialect, event in (
+            (Dialect.COMPLETIONS, chunk(delta(content="data: [DONE]\n\n"))),
+            (Dialect.COMPLETIONS, typed("message_stop")),
+            (Dialect.COMPLETIONS, b"data: [DONE]\n"),
+            (Dialect.MESSAGES, typed("content_block_delta", text="message_stop")),
+            (Dialect.RESPONSES, typed("response.output_text.delta", delta="response.completed")),
+        ):
+            made = stream_guard(GuardLevel.ON, is_stream=True, dialect=dialect, said=True)
+            self.assertEqual(_relayed(made, event), event)
+            self.assertFalse(made.ended, event)
+
+    def test_carriage_returns(self) -> None:
+        """A blank line that ends with CR may go on; it is known by what follows, or by the end."""
+        made = _guard()
+        for last in (b"data: [DONE]\r\r", b"data: [DONE]\r\n\r"):
+            made = _guard()
+            self.assertEqual(made.feed(HELLO + last), HELLO + last)
+            self.assertFalse(made.ended)
+            self.assertTrue(made.at_boundary)
+            self.assertEqual(made.end(), b"")
+            self.assertTrue(made.done)
+        made = _guard()
+        made.feed(b"data: [DONE]\r\n\r")
+        self.assertEqual((made.feed(b"\nx"), made.done), (b"\n", True))
+
+    def test_finished(self) -> None:
+        """An answer is whole once each choice has a finish reason, and goes on all the same."""
+        other = chunk(delta(1, finish_reason="stop"))
+        for choices, events, whole in (
+            (1, HELLO, False),
+            (1, STOP, True),
+            (2, STOP + STOP, False),
+            (2, STOP + other, True),
+            (2, STOP + chunk(delta(1)) + other, True),
+            (1, STOP + b'data: {"error":"no"}\n\n', False),
+        ):
+            made = stream_guard(
+                GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS, choices=choices
+            )
+            self.assertEqual(_relayed(made, events + chunk()), events + chunk())
+            self.assertEqual((made.whole, made.ended), (whole, False), events)
+
+    def test_gave_up(self) -> None:
+        """An event by which the engine gave up ends a stream that had finished, too."""
+        for before in (HELLO, HELLO + STOP):
+            for behind in (b"", DONE):
+                made = _guard()
+                self.assert_ended(
+                    made, before + FAILED + behind, before, done=False, meaning=Meaning.CONTENT
+                )
+                self.assertFalse(made.whole)
+                self.assertTrue(made.at_boundary)
+
+    def test_gave_up_without_blank_line(self) -> None:
+        """It is known before its blank line, which some servers send separately."""
+        made = _guard()
+        self.assertEqual(made.feed(HELLO + FAILED[:-1]), HELLO)
+        self.assertEqual(made.fault, "the model gave the answer up")
+
+    def test_said(self) -> None:
+        """Whether part of an answer was relayed, and whether an error was."""
+        error = b'event: error\ndata: {"message":"no"}\n\n'
+        for stream, meaning in (
+            (b"", Meaning.EMPTY),
+            (b": ping\n\n" + ROLE + chunk(), Meaning.EMPTY),
+            (ROLE + HELLO, Meaning.CONTENT),
+            (STOP, Meaning.CONTENT),
+            (error, Meaning.ERROR),
+            (HELLO + error + HELLO, Meaning.ERROR),
+            (DONE, Meaning.EMPTY),
+        ):
+            made = _guard()
+            self.assertEqual(_relayed(made, stream), stream)
+            self.assertIs(made.meaning, meaning)
+
+    def test_long_events(self) -> None:
+        """An event over 256 KiB is judged by its type, wherever it is cut."""
+        pad = "x" * 300_000
+        for dialect, event, meaning, done in (
+            (Dialect.RESPONSES, typed("response.completed", pad=pad), Meaning.CONTENT, True),
+            (Dialect.RESPONSES, typed("response.created", pad=pad), Meaning.EMPTY, False),
+            (Dialect.RESPONSES, typed("image.delta", pad=pad), Meaning.CONTENT, False),
+            (Dialect.COMPLETIONS, chunk(delta(content=pad)), Meaning.CONTENT, False),
+            (Dialect.MESSAGES, b"data: " + pad.encode() + b"\n\n", Meaning.CONTENT, False),
+        ):
+            for step in (1 << 20, 65536, 4099):
+                made = _guard(dialect=dialect)
+                stream = b": ping\n\n" + event
+                parts = cut(stream, range(0, len(stream), step))
+                self.assertEqual(_relayed(made, *parts), stream)
+                self.assertEqual((made.meaning, made.done), (meaning, done), event[:50])
+
+    def test_inside_a_long_event(self) -> None:
+        """A long event is no boundary, and little of it is kept."""
+        made = _guard()
+        assert isinstance(made, EventGuard)
+        for _ in range(40):
+            made.feed(b"data: " + b"x" * 10_000)
+        self.assertFalse(made.at_boundary)
+        self.assertLess(len(made._event), 300_000)
+        self.assertEqual(made.feed(b"\n\n" + HELLO), b"\n\n" + HELLO)
+        self.assertTrue(made.at_boundary)
+
+    def test_usual_chunks_are_not_read(self) -> None:
+        """Nearly all chunks are events of a known form: they are passed unread."""
+        for dialect, usual in (
+            (Dialect.COMPLETIONS, compact({"choices": [delta(content="x")]})),
+            (Dialect.COMPLETIONS, HELLO),
+            (Dialect.MESSAGES, typed("content_block_delta", delta={"text": "x"})),
+            (Dialect.RESPONSES, typed("response.output_text.delta", delta="x")),
+        ):
+            made = stream_guard(GuardLevel.ON, is_stream=True, dialect=dialect, said=True)
+            with patch.object(EventGuard, "_inspect", side_effect=AssertionError):
+                for count in (1, 3):
+                    self.assertEqual(made.feed(usual * count), usual * count)
+                for odd in (usual[:-1], usual + b"\r\n", b": ping\n\n" + usual, DONE, STOP):
+                    if odd is not STOP or dialect is Dialect.COMPLETIONS:
+                        self.assertRaises(AssertionError, made.feed, odd)
 
 
 class SpliceTests(SynchronousTestCase):

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
+
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from autopilot.http.dialect import Dialect
 from autopilot.http.response_parser import ResponseHead
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.records import Outcome
 from autopilot.relay.downstream import CommittedHead
-from autopilot.relay.sse_guard import BareErrorGuard, GuardLevel
+from autopilot.relay.sse_guard import EventGuard, GuardLevel
 from autopilot.relay.stream import Stream
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.types import UpstreamCall, UpstreamError
-from tests.unit.relay.downstreams import INTERRUPTED, RecordingDownstream
+from tests.unit.relay.downstreams import EMPTY, INTERRUPTED, RecordingDownstream
 from tests.unit.relay.routers import Client, RouterTestCase
-from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
+from tests.unit.relay.upstreams import (
+    DONE,
+    JSON,
+    ROLE,
+    SSE,
+    STOP,
+    TOKEN,
+    chunk,
+    head,
+    whole,
+)
 
 BARE = b'{"error":{"message":"worker died"}}'
 
@@ -40,29 +53,236 @@ class StreamTestCase(RouterTestCase):
         self.assertEqual((self.proxy.active, self.record.attempts), (0, 1))
 
 
-class AfterDoneTests(StreamTestCase):
-    """A break behind the stream's own terminator."""
+def typed(kind: str, **members: object) -> bytes:
+    """One event of Anthropic's messages or OpenAI's responses."""
+    data = json.dumps({"type": kind, **members}).encode()
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
-    def test_nothing_is_missing(self) -> None:
-        """The answer is whole, whatever becomes of the upstream then."""
+
+SPEECH = {
+    Dialect.COMPLETIONS: TOKEN,
+    Dialect.MESSAGES: typed("content_block_delta"),
+    Dialect.RESPONSES: typed("response.output_text.delta"),
+}
+LAST = (
+    (Dialect.COMPLETIONS, DONE, "completed"),
+    (Dialect.MESSAGES, typed("message_stop"), "completed"),
+    (Dialect.RESPONSES, typed("response.completed", response={"error": None}), "completed"),
+    (Dialect.RESPONSES, typed("response.incomplete"), "completed"),
+    (Dialect.RESPONSES, typed("response.failed"), "upstream_error"),
+)
+ERROR = b'data: {"error":{"message":"out of memory"}}\n\n'
+OWN_ERROR = b'data: {"error":{"message":"too long","code":400}}\n\n'
+GAVE_UP = STOP.replace(b'"stop"', b'"abort"')
+_BREAKS = ("resets", "closes", "bad chunk", "falls silent", "shut down")
+
+
+class TerminatorTests(StreamTestCase):
+    """The end of an answer that is whole, whatever the upstream does then."""
+
+    def test_ends_at_once(self) -> None:
+        """A terminator ends the response in the same write; the rest is read and discarded."""
+        for dialect, last, outcome in LAST:
+            self.build()
+            client = self.ask("a", dialect=dialect)
+            self.wire.says(head(), chunk(SPEECH[dialect]), chunk(last))
+            self.ended(client, "finish", outcome, SPEECH[dialect] + last)
+            self.assertTrue(self.record.terminated)
+            self.assertEqual(client.down.writes, [SPEECH[dialect], last])
+            self.wire.says(chunk(b": late\n\n"), chunk(b""))
+            self.assertTrue(self.wire.alive)
+            self.ask("a", dialect=dialect)
+            self.assertEqual(len(self.upstreams.wires), 1, "the connection was not kept")
+
+    def test_drain_is_bounded(self) -> None:
+        """An upstream that does not end after the terminator is cut after two seconds."""
+        for late in (b"", b": late\n\n"):
+            client = self.streaming(GuardLevel.ON, STOP + DONE)
+            self.clock.advance(1.9)
+            if late:
+                self.wire.says(chunk(late))
+            self.assertTrue(self.wire.alive)
+            self.clock.advance(0.1)
+            self.assertFalse(self.wire.alive)
+            self.ended(client, "finish", "completed", TOKEN + STOP + DONE)
+
+    def test_breaks_behind_it(self) -> None:
+        """Neither a break nor the client's leaving takes anything from the answer."""
         for guard in (GuardLevel.ON, GuardLevel.STRICT):
-            for breaks in ("resets", "closes", "falls silent", "client leaves"):
+            for breaks in (*_BREAKS, "client leaves"):
                 client = self.streaming(guard, STOP + DONE)
-                if breaks == "falls silent":
-                    self.clock.advance(120)
-                elif breaks == "client leaves":
-                    client.leaves()
-                else:
-                    getattr(self.wire, breaks)()
-                how = None if breaks == "client leaves" else "finish"
-                self.assertEqual(client.down.ended, how)
-                self.ended(client, client.down.ended, "completed", TOKEN + STOP + DONE)
+                self.happens(breaks)
+                self.ended(client, "finish", "completed", TOKEN + STOP + DONE)
 
-    def test_shut_down(self) -> None:
-        """So is one that the router ends."""
-        client = self.streaming(GuardLevel.ON, STOP + DONE)
-        self.proxy.shut_down()
-        self.ended(client, "finish", "completed", TOKEN + STOP + DONE)
+    def test_bytes_behind_it(self) -> None:
+        """What the same read has behind the terminator's blank line is not relayed."""
+        for end in (b"\n\n", b"\r\n\r\n"):
+            last = DONE.rstrip() + end
+            client = self.streaming(GuardLevel.ON, STOP + last + b"\n: late\n\n")
+            self.ended(client, "finish", "completed", TOKEN + STOP + last)
+
+    def test_in_held_bytes(self) -> None:
+        """An answer that arrived at once ends likewise."""
+        for end in ((), (chunk(b""),)):
+            self.build()
+            client = self.ask("a")
+            self.wire.says(b"".join([head(), chunk(TOKEN + STOP + DONE), *end]))
+            self.ended(client, "finish", "completed", TOKEN + STOP + DONE)
+            self.wire.says(*(() if end else (chunk(b""),)))
+            self.assertTrue(self.wire.alive)
+
+    def test_all_choices_finished(self) -> None:
+        """Nothing is missing behind the last finish reason, though more may follow."""
+        other = STOP.replace(b'"index":0', b'"index":1')
+        usage = b'data: {"id":"1","choices":[],"usage":{"total_tokens":3}}\n\n'
+        for breaks in (*_BREAKS, "last chunk"):
+            self.build()
+            client = self.ask("a", n=2)
+            self.wire.says(head(), chunk(TOKEN), chunk(STOP), chunk(other), chunk(usage))
+            self.assertIsNone(client.down.ended)
+            self.happens(breaks)
+            self.ended(client, "finish", "completed", TOKEN + STOP + other + usage)
+            self.assertFalse(self.record.terminated)
+
+    def test_not_all_choices_finished(self) -> None:
+        """One of two choices is not the answer."""
+        client = self.ask("a", n=2)
+        self.wire.says(head(), chunk(TOKEN), chunk(STOP), chunk(STOP), chunk(b""))
+        self.ended(client, "cut", "upstream_broken", TOKEN + STOP + STOP + INTERRUPTED)
+
+    def test_bare_error_behind_the_finish(self) -> None:
+        """A bare error is dropped where the answer is whole before it."""
+        client = self.streaming(GuardLevel.ON, STOP, BARE, b"")
+        self.ended(client, "finish", "completed", TOKEN + STOP)
+
+    def happens(self, what: str) -> None:
+        """One of the ways in which an upstream or its connection ends."""
+        match what:
+            case "bad chunk":
+                self.wire.says(b"zz\r\n")
+            case "last chunk":
+                self.wire.says(chunk(b""))
+            case "falls silent":
+                self.clock.advance(120)
+            case "shut down":
+                self.proxy.shut_down()
+            case "client leaves":
+                self.clients[-1].leaves()
+            case lost:
+                getattr(self.wire, lost)()
+
+
+class FailureTests(StreamTestCase):
+    """Answers that fail after commit, and what says nothing."""
+
+    def test_no_terminator(self) -> None:
+        """An end before the terminator is a break, at the boundary of events or inside one."""
+        for dialect, speech in SPEECH.items():
+            for inside, event in ((b"", INTERRUPTED), (b"data: {", b"")):
+                self.build()
+                client = self.ask("a", dialect=dialect)
+                self.wire.says(head(), chunk(speech), chunk(speech + inside), chunk(b""))
+                self.ended(client, "cut", "upstream_broken", speech * 2 + inside + event)
+
+    def test_what_is_no_event(self) -> None:
+        """Text, HTML and JSON in shapes that hide an error are no end of an answer."""
+        for says in (b"<html>\n502\n</html>\n", b"out of memory", b'"error"\n'):
+            client = self.streaming(GuardLevel.ON, says, b"")
+            self.ended(client, "cut", "upstream_broken", TOKEN + says)
+
+    def test_gave_up(self) -> None:
+        """An event by which the engine gave up is not relayed, nor what follows it."""
+        for dialect, event in (
+            (Dialect.COMPLETIONS, GAVE_UP),
+            (Dialect.MESSAGES, typed("message_delta", delta={"stop_reason": "error"})),
+            (Dialect.RESPONSES, typed("response.cancelled", response={"status": "cancelled"})),
+            (Dialect.RESPONSES, typed("response.completed", response={"status": "failed"})),
+        ):
+            for behind in (b"", SPEECH[dialect] + DONE):
+                self.build()
+                client = self.ask("a", dialect=dialect)
+                self.wire.says(head(), chunk(SPEECH[dialect]), chunk(event + behind))
+                self.ended(client, "cut", "upstream_error", SPEECH[dialect] + INTERRUPTED)
+                self.assertFalse(self.wire.alive)
+
+    def test_gave_up_in_parts(self) -> None:
+        """Of an event in two chunks the beginning is out already: what follows is only a cut."""
+        client = self.streaming(GuardLevel.ON, GAVE_UP[:30], GAVE_UP[30:])
+        self.ended(client, "cut", "upstream_error", TOKEN + GAVE_UP[:30])
+
+    def test_error_event(self) -> None:
+        """An error event is relayed as it came, with what follows it, and nothing is added."""
+        for follows, how in ((b"", "cut"), (DONE, "finish"), (TOKEN, "cut"), (STOP, "cut")):
+            client = self.streaming(GuardLevel.ON, ERROR, *filter(None, [follows]), b"")
+            self.ended(client, how, "upstream_error", TOKEN + ERROR + follows)
+
+    def test_own_error(self) -> None:
+        """An error that blames the request is its answer, and the last event."""
+        for begins in (b"", TOKEN):
+            self.build(threshold=1)
+            client = self.ask("a")
+            self.wire.says(head(), chunk(begins + OWN_ERROR + TOKEN))
+            self.ended(client, "finish", "relayed_error", begins + OWN_ERROR)
+            self.assertEqual(dict(self.tables.breaker.breakers), {})
+
+    def test_empty(self) -> None:
+        """An answer that says nothing is announced as such if it has no terminator."""
+        for says, how, body in (
+            ((b"",), "cut", EMPTY),
+            ((ROLE, b""), "cut", ROLE + EMPTY),
+            ((ROLE[:9], b""), "cut", ROLE[:9]),
+            ((ROLE, DONE), "finish", ROLE + DONE),
+        ):
+            self.build()
+            client = self.ask("a")
+            self.clock.advance(1)
+            self.wire.says(head(), *map(chunk, says))
+            self.ended(client, how, "upstream_empty", body)
+            self.assertEqual(self.tables.latency.first_content(1001.0), {})
+
+    def test_empty_but_broken(self) -> None:
+        """A connection that is lost before anything was said is a break like any other."""
+        client = self.ask("a")
+        self.wire.says(head(), chunk(ROLE))
+        self.wire.resets()
+        self.ended(client, "cut", "upstream_broken", ROLE + INTERRUPTED)
+
+    def test_empty_document(self) -> None:
+        """A plain answer of no bytes is relayed, and recorded as what it is."""
+        for says in (head(204, JSON, b"Content-Length: 0"), whole(200, b"")):
+            self.build()
+            client = self.ask("a", stream=False)
+            self.wire.says(says)
+            self.assertEqual((client.down.ended, client.down.body), ("finish", b""))
+            self.assertEqual(self.record.outcome, "upstream_empty")
+
+    def test_failures_count(self) -> None:
+        """Answers without content count against their model like those that break."""
+        self.build(threshold=1)
+        self.ask("a")
+        self.wire.says(head(), chunk(ROLE + DONE))
+        self.assertEqual([*self.tables.breaker.opened_for.values()], [{"a"}])
+
+    def test_guard_off(self) -> None:
+        """Without the guard every end is the upstream's own."""
+        for says in ((TOKEN, b""), (GAVE_UP, DONE, b""), (DONE, TOKEN, b"")):
+            client = self.streaming(GuardLevel.OFF, *says)
+            self.ended(client, "finish", "completed", TOKEN + b"".join(says))
+
+    def test_coded(self) -> None:
+        """A coded stream is opaque: it ends as it ends, and is cut without a word if it breaks."""
+        for lose, how, outcome in (
+            ("ends", "finish", "completed"),
+            ("resets", "cut", "upstream_broken"),
+        ):
+            self.build()
+            client = self.ask("a")
+            self.wire.says(head(200, SSE, b"Content-Encoding: gzip"), chunk(b"\x1f\x8b\x08"))
+            if lose == "ends":
+                self.wire.says(chunk(b""))
+            else:
+                self.wire.resets()
+            self.ended(client, how, outcome, b"\x1f\x8b\x08")
 
 
 class FlowTests(StreamTestCase):
@@ -218,6 +438,25 @@ class BreakTests(StreamTestCase):
         self.wire.resets()
         self.ended(client, "cut", "upstream_broken", b'{"a":')
 
+    def test_json_until_close(self) -> None:
+        """JSON framed by its connection's end is cut for the client if it is cut."""
+        for body, how in ((b'{"choices":[]}', "finish"), (b'{"choices":[', "cut")):
+            for status in (200, 400):
+                self.build()
+                client = self.ask("a", stream=False)
+                self.wire.says(b"HTTP/1.1 %d X\r\nContent-Type: %b\r\n\r\n" % (status, JSON), body)
+                self.wire.closes()
+                self.assertEqual((client.down.ended, client.down.body), (how, body))
+
+    def test_json_until_close_with_another_model(self) -> None:
+        """With a candidate left the next model answers."""
+        client = self.ask("a,b", stream=False)
+        self.wire.says(b"HTTP/1.1 200 X\r\nContent-Type: %b\r\n\r\n" % JSON, b'{"choices":[')
+        self.wire.closes()
+        self.assertEqual(self.models, ["a", "b"])
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual((client.down.body, self.reasons), (b"{}", ("cut",)))
+
     def test_bare_tail(self) -> None:
         """A bare JSON error at the end becomes a proper error event."""
         client = self.streaming(GuardLevel.ON, BARE, b"")
@@ -231,8 +470,8 @@ class BreakTests(StreamTestCase):
 
     def test_bare_harmless(self) -> None:
         """A bare JSON line that is no error is relayed in the end."""
-        client = self.streaming(GuardLevel.ON, b'{"a":1}', b"")
-        self.ended(client, "finish", "completed", TOKEN + b'{"a":1}')
+        client = self.streaming(GuardLevel.ON, STOP, b'{"a":1}', b"")
+        self.ended(client, "finish", "completed", TOKEN + STOP + b'{"a":1}')
 
     def test_splice(self) -> None:
         """Under the strict guard a second generation ends the stream."""
@@ -247,13 +486,20 @@ class BreakTests(StreamTestCase):
         self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
 
     def test_until_close(self) -> None:
-        """A stream without framing ends well with a close in good order, badly with a reset."""
-        for lose, how in (("closes", "finish"), ("resets", "cut")):
+        """A stream without framing ends well where its answer is whole, badly elsewhere."""
+        for says, lose, how in (
+            (TOKEN, "closes", "cut"),
+            (TOKEN, "resets", "cut"),
+            (TOKEN + STOP, "closes", "finish"),
+            (TOKEN + STOP, "resets", "finish"),
+            (TOKEN + DONE, "closes", "finish"),
+        ):
             self.build()
             client = self.ask("a")
-            self.wire.says(b"HTTP/1.1 200 OK\r\nContent-Type: " + SSE + b"\r\n\r\n" + TOKEN)
+            self.wire.says(b"HTTP/1.1 200 OK\r\nContent-Type: " + SSE + b"\r\n\r\n" + says)
             getattr(self.wire, lose)()
-            self.assertEqual(client.down.ended, how)
+            self.assertEqual(client.down.ended, how, (says, lose))
+            self.assertFalse(self.wire.alive)
 
 
 class OnceTests(SynchronousTestCase):
@@ -270,7 +516,7 @@ class OnceTests(SynchronousTestCase):
             FailureLog(Logger(), self.clock.seconds),
             self.down,
             self.down.timer(lambda: self.stream.expired()),
-            BareErrorGuard(),
+            EventGuard(),
             idle=5.0,
             is_sse=True,
             proof=2.0,
@@ -297,11 +543,12 @@ class OnceTests(SynchronousTestCase):
 
     def test_after_the_end(self) -> None:
         """Nothing follows the end."""
-        self.begin(TOKEN + TOKEN)
+        self.begin(TOKEN + STOP)
         self.stream.end(b"")
         self.late()
-        self.assertEqual((self.down.body, self.down.ended), (TOKEN * 2, "finish"))
-        self.assertEqual((self.outcomes, self.stream.sent), ([Outcome.COMPLETED], len(TOKEN) * 2))
+        sent = TOKEN + STOP
+        self.assertEqual((self.down.body, self.down.ended), (sent, "finish"))
+        self.assertEqual((self.outcomes, self.stream.sent), ([Outcome.COMPLETED], len(sent)))
 
     def test_after_a_fault(self) -> None:
         """Held bytes behind a fault are dropped with all that follows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autopilot.http.request_parser import RequestParser
-from tests.unit.relay.upstreams import SSE, TOKEN, chunk, head, whole
+from tests.unit.relay.upstreams import DONE, SSE, TOKEN, chunk, head, whole
 from tests.unit.web.browsers import CHAT, ask, request
 from tests.unit.web.rejections import ChannelTestCase
 
@@ -115,7 +115,7 @@ class DrainTests(ChannelTestCase):
         self.assertFalse(answered.closed or streamed.closed or received.closed)
         received.sends(request(body=ask("nobody"))[-5:])
         self.assertEqual(received.response.value(b"connection"), b"close")
-        self.wire.says(chunk(b""))
+        self.wire.says(chunk(DONE))
         self.upstreams.wires[0].says(whole(200, b"{}"))
         self.assertEqual(answered.response.value(b"connection"), b"close")
         self.assertTrue(streamed.response.whole)

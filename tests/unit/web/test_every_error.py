@@ -88,6 +88,7 @@ LATER = {
     (408, "request_timeout"),
     (500, "internal_error"),
     (502, "upstream_connect_error"),
+    (502, "upstream_empty"),
     (502, "upstream_stream_interrupted"),
     (503, "draining"),
     (503, "no_candidates"),
