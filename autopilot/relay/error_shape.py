@@ -1,7 +1,7 @@
-"""The ``error`` member that JSON errors of the platform lack, for the client's SDK.
+"""Adds the ``error`` member that SDKs expect to JSON errors of the platform, which lack it.
 
-The platform says in ``detail`` what is wrong; SDKs show what ``error`` says (contract §7). The
-member is inserted behind the last one, and every byte of the upstream stays.
+The platform describes an error in ``detail``, while SDKs show ``error`` (contract §7). The member
+is appended after the last one; every byte of the upstream is kept.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _BLANKS = b" \t\r\n"
 
 
 def may_lack_error(head: ResponseHead, begun: bytes, size: int) -> bool:
-    """Return whether the whole body of an error might get an ``error`` member.
+    """Return whether the complete body of an error might need an ``error`` member.
 
-    ``begun`` is its first piece, ``size`` the number of bytes that have arrived. If the result is
-    false, the rest is not worth waiting for.
+    ``begun`` is the part of the body that has arrived. If the result is false, waiting for the rest
+    is pointless.
     """
     if head.status < _FIRST_ERROR_STATUS or head.coded or not is_json(head.content_type):
         return False
@@ -38,10 +38,10 @@ def may_lack_error(head: ResponseHead, begun: bytes, size: int) -> bool:
 
 
 def with_error(body: bytes, status: int, dialect: Dialect) -> bytes:
-    """Return the body of an error with an ``error`` member, in the shape of the dialect.
+    """Return the body of an error with an ``error`` member in the dialect's format.
 
-    Anything but a JSON object with words in ``detail`` and without ``error`` stays as it came. Of
-    equal keys the last counts, as for the parsers of clients.
+    A body is unchanged unless it is a JSON object with a text in ``detail`` and without ``error``.
+    Of equal keys the last counts, as in the parsers of clients.
     """
     if len(body) > MAX_SHAPED_BYTES:
         return body
@@ -65,7 +65,7 @@ def with_error(body: bytes, status: int, dialect: Dialect) -> bytes:
 
 
 def _words(detail: object) -> str:
-    """Return what a ``detail`` says: a text, an engine's error object, or validation errors."""
+    """Return the text of a ``detail``: a string, an engine's error object, or validation errors."""
     match detail:
         case str():
             return detail

@@ -23,7 +23,7 @@ _OTHER_LETTER = ord("-")
 _NULL = Raw(b"null")
 _MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY = b'"model"', b'"stream"', b'"stream_options"'
 _BOTH_STREAM_KEYS = b'"stream'
-_BACKSLASH = ord("\\")  # a number, which `in` finds at a third of the cost
+_BACKSLASH = ord("\\")  # an int: `in` finds it in bytes at a third of the cost
 _LETTER_ESCAPE = b"\\u"  # the only escape that can spell a letter (RFC 8259 §7)
 _HANDLED_KEYS = (_MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY)
 
@@ -111,7 +111,7 @@ def _may_have_many_members(body: bytes, fields: BodyFields) -> bool:
 
 def _place_of_model(body: bytes, fields: BodyFields) -> int:
     """Return the offset of the key ``model``; -1 if a handled key may occur twice."""
-    # Each of the two alternatives is true if its first part is, which costs least.
+    # In both alternatives the first test usually suffices, and is the cheapest.
     if (
         body.count(_MODEL_KEY) == 1
         and (

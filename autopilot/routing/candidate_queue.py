@@ -1,4 +1,4 @@
-"""The candidates of one request, as its attempts use them up."""
+"""The queue of candidates for the attempts of one request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_AGAIN = 2
 
 
 class CandidateQueue(Struct, eq=False):
-    """Hands out the candidates of a plan, for at most as many attempts in all as are left."""
+    """Returns the candidates of a plan, for at most ``max_attempts`` attempts in all."""
 
     _left: Sequence[Candidate]
     _attempts_left: int
@@ -23,7 +23,7 @@ class CandidateQueue(Struct, eq=False):
 
     @property
     def exhausted(self) -> bool:
-        """Whether no candidate is left to turn to (contract §6)."""
+        """Whether no further attempt on another candidate is possible (contract §6)."""
         return not self._left or self._attempts_left <= 0
 
     def take(self, cooling: frozenset[str]) -> Candidate:
@@ -46,9 +46,9 @@ class CandidateQueue(Struct, eq=False):
         return True
 
     def try_again(self, model: str) -> bool:
-        """Return whether ``model`` may be tried again without counting it, and note that it is.
+        """Return whether ``model`` may be tried again without counting the try, and record it.
 
-        That is allowed once for each model and twice for each request (contract §6).
+        That is allowed once per model and twice per request (contract §6).
         """
         if model in self._again or len(self._again) >= _MAX_AGAIN:
             return False
@@ -56,12 +56,12 @@ class CandidateQueue(Struct, eq=False):
         return True
 
     def leads_to(self, larger: frozenset[str]) -> bool:
-        """Return whether an exceeded context may lead on, once, to a model in ``larger``."""
+        """Return whether an exceeded context permits failover, once, to a model in ``larger``."""
         if self._narrowed or self.exhausted:
             return False
         return any(each.model in larger for each in self._left)
 
     def narrow(self, larger: frozenset[str]) -> None:
-        """Keep only the models in ``larger``: the others could not read the request either."""
+        """Keep only the models in ``larger``: the others could not accept the request either."""
         self._narrowed = True
         self._left = [each for each in self._left if each.model in larger]

@@ -233,7 +233,7 @@ class ChannelResponse:
             self._producing = True
             self._channel.registerProducer(producer, True)
             if self._channel._waitingForTransport:
-                # The transport says so once, and said it before there was a producer.
+                # The transport signals this only once, and did so before there was a producer.
                 producer.pauseProducing()
 
     def unsent(self) -> int | None:

@@ -98,7 +98,7 @@ class TwistedResponse:
         return bool(self._request.startedWriting)
 
     def lost(self) -> None:
-        """The client has left."""
+        """Record the client's disconnection."""
         self.gone = True
         self._deadline.close()
 
@@ -189,7 +189,7 @@ class TwistedResponse:
             self._request.registerProducer(producer, True)
             self._producing = True
             if getattr(self._request.channel, "_waitingForTransport", False):
-                # The transport says so once, and said it before there was a producer.
+                # The transport signals this only once, and did so before there was a producer.
                 producer.pauseProducing()
 
     def unsent(self) -> int | None:
@@ -197,7 +197,7 @@ class TwistedResponse:
         return unsent_bytes(self._request.channel)  # which has a transport like any wrapper
 
     def _release(self) -> None:
-        """Let go of the timer and the producer; the response is over."""
+        """Release the timer and the producer at the end of the response."""
         self._deadline.close()
         if self._producing and not self.gone:
             self._request.unregisterProducer()
