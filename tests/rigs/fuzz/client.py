@@ -42,6 +42,9 @@ def client(data: bytes) -> None:
             made.clock.advance(0)
         made.upstream_answers()
         reader = Reader(b"".join(pieces))
+        for _ in reader.bodies:  # each pipelined request has a turn of its own
+            made.clock.advance(0)
+            made.upstream_answers()
         _check_upstream(made, reader)
         _check_answers(browser, reader)
         if not browser.lost:
