@@ -27,7 +27,7 @@ from autopilot.observability.records import (
 )
 from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
-from autopilot.relay.commit import CommitDecision, commit_policy, judge_plain
+from autopilot.relay.commit import CommitDecision, CommitPolicy, commit_policy, judge_plain
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import BREAKS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_machine import ExchangeMachine
@@ -95,6 +95,7 @@ _ATTEMPTING, _OVER = State.ATTEMPTING, State.OVER
 _COMPLETED, _TOTAL = Outcome.COMPLETED, Expiry.TOTAL
 _JSON, _COMMIT = BodyKind.JSON, CommitDecision.COMMIT
 _AT_CONTENT, _AT_COMPLETE = Commit.CONTENT, Commit.COMPLETE
+_NONE: frozenset[str] = frozenset()
 
 
 class Exchange(ExchangeMachine):
@@ -111,7 +112,6 @@ class Exchange(ExchangeMachine):
         "_first_byte_at",
         "_key",
         "_model",
-        "_new_policy",
         "_parsed",
         "_plan",
         "_request",
@@ -142,7 +142,7 @@ class Exchange(ExchangeMachine):
         trace: Trace | None,
         started: float,
     ) -> None:
-        super().__init__(shared.seconds)
+        ExchangeMachine.__init__(self, shared.seconds)  # without the object that `super` creates
         self._shared = shared
         self._config = config
         self._request = request
@@ -165,20 +165,25 @@ class Exchange(ExchangeMachine):
         self._failovers: tuple[Failover, ...] = ()
         self._timer = response.timer(self.expired)
         self._expiring = _TOTAL
-        self._new_policy = partial(
-            commit_policy,
-            parsed.commit,
-            request.dialect,
-            config.commit_max_bytes,
-            1 if not parsed.body.fields.n else parsed.body.choices,
-        )
         self._responded = self._concluded = False
+
+    def _new_policy(self, kind: BodyKind, last: bool) -> CommitPolicy:
+        """Return the commit policy for a response of the given kind."""
+        parsed, body = self._parsed, self._parsed.body
+        return commit_policy(
+            parsed.commit,
+            self._request.dialect,
+            self._config.commit_max_bytes,
+            body.choices if body.fields.n else 1,
+            kind,
+            last,
+        )
 
     # -- attempts
 
     def _try_first(self, now: float) -> State:
         # No cooling models to defer: the plan has put them last.
-        return self._begin(self._candidates.take(frozenset()), now)
+        return self._begin(self._candidates.take(_NONE), now)
 
     def _try_next(self, now: float) -> State:
         """Try the next candidate, unless the total deadline has passed."""
@@ -540,7 +545,7 @@ class Exchange(ExchangeMachine):
 
     def _commit_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
         """Relay a complete response in one write, and end the exchange."""
-        committed = self._committed_head(attempt, head, now, rechunk=False)
+        committed = self._committed_head(attempt, head, now, False)
         outcome = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
@@ -557,21 +562,17 @@ class Exchange(ExchangeMachine):
         return self._conclude(outcome, now, sent=len(body))
 
     def _committed_head(
-        self, attempt: Attempt, head: ResponseHead, now: float, *, rechunk: bool
+        self, attempt: Attempt, head: ResponseHead, now: float, rechunk: bool
     ) -> CommittedHead:
         """Return the head for the client, and note the commit."""
         model, status = attempt.candidate.model, head.status
         self._model, self._status, self._first_byte_at = model, status, now
         if self._trace is not None:
             self._trace.committed(status)
-        return committed_head(
-            head,
-            request_id=self._request.request_id,
-            selected=None if self._plan.mode is DIRECT else model,
-            attempts=self._attempts,
-            rechunk=rechunk,
-            tried=self._tried() if attempt.failed else None,
-        )
+        selected = None if self._plan.mode is DIRECT else model
+        tried = self._tried() if attempt.failed else None
+        request_id = self._request.request_id
+        return committed_head(head, request_id, selected, self._attempts, rechunk, tried)
 
     def _fail(self, reason: FailureReason, now: float) -> State:
         """Handle an attempt without a response to relay."""
@@ -672,13 +673,16 @@ class Exchange(ExchangeMachine):
                 self._attempts,
                 self._failovers,
                 self._status,
-                # Inline copies of `milliseconds` and `age_ms`, which save four calls per request.
+                # Inline copies of `milliseconds` and `age_ms`, which save four calls per request;
+                # `// 1.0` rounds down like `int`, without a call.
                 None
                 if utilization_at is None
-                else int((started - utilization_at) * 10_000.0 + 0.5) / 10.0,
-                None if catalog_at is None else int((started - catalog_at) * 10_000.0 + 0.5) / 10.0,
-                None if first is None else int((first - started) * 10_000.0 + 0.5) / 10.0,
-                int((now - started) * 10_000.0 + 0.5) / 10.0,
+                else ((started - utilization_at) * 10_000.0 + 0.5) // 1.0 / 10.0,
+                None
+                if catalog_at is None
+                else ((started - catalog_at) * 10_000.0 + 0.5) // 1.0 / 10.0,
+                None if first is None else ((first - started) * 10_000.0 + 0.5) // 1.0 / 10.0,
+                ((now - started) * 10_000.0 + 0.5) // 1.0 / 10.0,
                 sent,
                 outcome,
                 terminated,

@@ -71,19 +71,6 @@ class Feeds(Protocol):
     """Immutable; an update replaces it whole."""
 
 
-class _Targets(dict[tuple["Dialect", bytes], RequestTarget]):
-    """The upstream target of each dialect and path, made at the first request."""
-
-    def __init__(self, origins: Mapping[Dialect, Origin]) -> None:
-        super().__init__()
-        self._origins = origins
-
-    def __missing__(self, endpoint: tuple[Dialect, bytes]) -> RequestTarget:
-        dialect, path = endpoint
-        target = self[endpoint] = RequestTarget.of(self._origins[dialect], path)
-        return target
-
-
 class Proxy:
     """Turns client requests into exchanges."""
 
@@ -105,7 +92,7 @@ class Proxy:
         self.clock = clock
         self._seconds = clock.seconds
         self._origins = origins
-        self._targets = _Targets(origins)
+        self._targets: dict[tuple[Dialect, bytes], RequestTarget] = {}
         self._config = config
         self._hasher = Hasher(hash_key)
         self._feeds = feeds
@@ -149,7 +136,8 @@ class Proxy:
                     self._config,
                     request,
                     response,
-                    self._targets[request.dialect, request.path],
+                    self._targets.get((request.dialect, request.path))
+                    or self._make_target(request.dialect, request.path),
                     planned.parsed,
                     planned.plan,
                     planned.key,
@@ -232,6 +220,11 @@ class Proxy:
             self._config.trust,
             self._hasher,
         )
+
+    def _make_target(self, dialect: Dialect, path: bytes) -> RequestTarget:
+        """Return the target of a dialect and path, made at their first request."""
+        target = self._targets[dialect, path] = RequestTarget.of(self._origins[dialect], path)
+        return target
 
     def _trace(
         self, tracer: Tracer, request: ClientRequest, planned: _PlannedRequest | RouterError

@@ -52,7 +52,6 @@ def tried_models(failovers: Sequence[Failover]) -> bytes:
 
 def committed_head(
     head: ResponseHead,
-    *,
     request_id: str,
     selected: str | None,
     attempts: int,
