@@ -17,7 +17,7 @@ _OUTAGES = (
 
 
 def main() -> int:
-    """Play every row under both dials, and print what came of it."""
+    """Run every row under both commit settings, and print the results."""
     print(_LINE.format("misbehaviour", "COMMIT", "the client sees", "seconds", "calls"))
     for row in ROWS:
         for commit in ("content", "complete"):
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _print_faults() -> None:
-    """Print the verdict on each of the sixteen faults, under both dials."""
+    """Print the verdict on each of the sixteen faults, under both commit settings."""
     print()
     print(
         _FAULT_LINE.format("", "fault of the first model", "COMMIT", "verdict", "seconds", "calls")

@@ -1,13 +1,13 @@
-"""What each scenario of the stub comes to when it is the first model of two: the contract's table.
+"""The expected outcome of each stub scenario as the first of two models (the contract's table).
 
-Every scenario stands in exactly one place here, by its name.
+Every scenario is in exactly one place, by its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# An answer, or an error that another model would not mend: passed on as it came.
+# An answer, or an error that another model would not avoid: relayed unchanged.
 RELAYED: frozenset[str] = frozenset(
     {
         *("ok", "ok-vllm", "reasoning", "reasoning-vllm", "tool-call", "tool-call-vllm"),
@@ -30,7 +30,7 @@ RELAYED: frozenset[str] = frozenset(
     }
 )
 
-# A start that the client has seen, and no more: an error event and no clean end.
+# A beginning that the client has received, and no more: an error event, and an unclean end.
 CUT: frozenset[str] = frozenset(
     {
         *("drop-mid-stream", "reset-mid-stream", "cut-40-of-60", "cut-mid-event"),
@@ -39,7 +39,7 @@ CUT: frozenset[str] = frozenset(
     }
 )
 
-# The next model's turn, and why.
+# The reason for failover to the next model.
 NEXT: Mapping[str, str] = {
     "400-context": "context",
     "400-context-sglang": "context",
@@ -91,11 +91,11 @@ NEXT: Mapping[str, str] = {
     "role-only-then-drop": "cut",
     "empty-stream": "no_terminator",
     "nothing-said": "empty",
-    # Nothing in an envelope is an answer that a client could read.
+    # A client cannot read an answer in an envelope.
     "trace-envelope": "no_terminator",
 }
 
-# Asked on its own, a model that never answers leaves the router's own error.
+# Without another model, a model that never responds gives an error of the router.
 ALONE: Mapping[str, tuple[int, str]] = {
     "reset": (502, "upstream_connect_error"),
     "close": (502, "upstream_connect_error"),

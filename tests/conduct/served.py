@@ -1,4 +1,4 @@
-"""The router before the stub on one virtual network, both as they are; only the network is not."""
+"""The router and the stub, both unmodified, on one virtual network."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.conduct.seen import Client, Seen, seen
 QUESTION = "Tell me a story."
 TOKEN_DELAY = 0.05
 _HUGE = 300_000
-# The request headers that change what the stub answers.
+# The request headers that affect the stub's answer.
 _HEEDED = ("x-enable-thinking", "x-chutes-trace", "x-tee-only")
 _URL = "http://192.0.2.1"
 CHAT = "/v1/chat/completions"
-# Longer than idle upstream connections are kept (4 s) and than one fetch may take (10 s).
+# Longer than an idle upstream connection is kept (4 s) and than a fetch may take (10 s).
 _QUIET = 11.0
 
 
 class Served:
-    """A router with default settings but for those given, ready."""
+    """A ready router with default settings except for the given ones."""
 
     def __init__(
         self,
@@ -60,21 +60,21 @@ class Served:
         self.network.pass_time(1)
 
     def ask(self, model: str, key: str = "fixture") -> Seen:
-        """Stream one answer to its end."""
+        """Request a stream and read it to its end."""
         return self.post(question(model), key=key)
 
     def post(self, body: bytes, *fields: bytes, key: str = "fixture", path: str = CHAT) -> Seen:
-        """Send any body, with more fields, and let the answer come to its end."""
+        """Send a body, with further fields, and read the response to its end."""
         answer = _exchange(self.network, self._site, body, key, fields, path)
         self.network.pass_time(0.001)
         return answer
 
     def calls(self, model: str) -> list[Received]:
-        """The upstream calls of a model."""
+        """Return the upstream calls of a model."""
         return self.stub.calls(model)
 
     def left_behind(self) -> list[str]:
-        """Stop the router; what of it is then still there, connections and timers."""
+        """Stop the router; return the connections and timers that remain."""
         self.service.stopService()
         self.network.pass_time(_QUIET)
         open_connections = self.stub.connections["open"]
@@ -83,15 +83,15 @@ class Served:
 
 
 def question(model: str, text: str = QUESTION) -> bytes:
-    """The request for a streamed answer, as a client writes it."""
+    """Return a request for a streamed answer."""
     messages = [{"role": "user", "content": text}]
     return json.dumps({"model": model, "stream": True, "messages": messages}).encode()
 
 
 def direct(call: Received, tokens: int = 60) -> Seen:
-    """What the stub says to the same call without a router before it, byte for byte.
+    """Return the stub's response to the same call without a router.
 
-    Its answers depend on nothing but the number of the call and the request's bytes.
+    A response depends on the number of the call and the request's bytes only.
     """
     assert call.model is not None and call.scenario is not None
     network = Network()
@@ -111,7 +111,8 @@ def _stub(
     *,
     require_auth: bool = False,
 ) -> Stub:
-    # The size of the feeds does not matter here, and making the platform's takes most of the time.
+    # The size of the feeds does not matter here, and generating the platform's takes most of the
+    # time.
     options = StubOptions(
         other_chutes=5,
         private_chutes=20,

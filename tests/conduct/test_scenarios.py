@@ -1,4 +1,4 @@
-"""Every scenario of the stub through the router: passed on, turned from, or cut short."""
+"""Every stub scenario through the router: relayed, replaced by the next model, or truncated."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.conduct.seen import CUT as CUT_END
 from tests.conduct.seen import WHOLE, Seen
 from tests.conduct.served import Served, direct
 
-# Those that each API has in a form of its own have a table of their own: endings.py.
+# The scenarios with a form of their own in each API have their own table: endings.py.
 SCENARIOS = ALL.keys() - {each.name for each in OF_EACH_API}
 _TOKENS = 24
 _OK = "stub/ok"
-# Its body is the request that the router made, which no client without a router makes.
+# Its body contains the router's request, which a client without a router does not send.
 _ECHO = "echo-headers"
 # Bytes by which the last thing said is known where it is replaced and not only followed.
 _REPLACED = {
@@ -25,7 +25,7 @@ _REPLACED = {
 }
 # Broken inside an event, in which nothing can be said.
 _INSIDE = "cut-mid-event"
-# Broken behind its end mark, where nothing is missing any more.
+# It breaks after its terminator, which nothing may follow.
 _SAID_DONE = "wrong-length"
 # Ended by an error event of its own, to which nothing is added.
 _SAYS_IT_ITSELF = {"error-event-mid", "error-event-first"}
@@ -33,7 +33,7 @@ _SAYS_IT_ITSELF = {"error-event-mid", "error-event-first"}
 _EMPTY = {"trace-envelope", "role-only-then-end", "empty-stream"}
 _BREAK_OFF = {"bare-json-first", "role-only-then-drop"} | _SAYS_IT_ITSELF | _EMPTY
 _DONE = b"data: [DONE]\n\n"
-# What two ends of one connection say of themselves and not of the answer.
+# Fields of the connection, not of the answer.
 _OWN = {"server", "date", "connection", "transfer-encoding", "content-length"}
 _NOT_PASSED = {"keep-alive", "proxy-authenticate", "alt-svc", "x-secret-hop"}
 
@@ -42,30 +42,30 @@ class TableTests(SynchronousTestCase):
     """The table itself."""
 
     def test_complete(self) -> None:
-        """Each scenario stands in one place."""
+        """Each scenario is in one place."""
         places = [*RELAYED, *CUT, *NEXT]
         self.assertEqual(sorted(places), sorted(SCENARIOS))
         self.assertTrue(set(ALONE) <= set(NEXT))
 
 
 class ConductTests(SynchronousTestCase):
-    """What a client sees of each."""
+    """The response to each scenario."""
 
     def setUp(self) -> None:
-        """One router for all of them."""
+        """Start one router for all scenarios."""
         self.served = Served(tokens=_TOKENS)
 
     def ask(self, model: str) -> tuple[Seen, list[str]]:
-        """One streamed answer, and why other models were turned from."""
+        """Request a stream; return the response and the failover reasons."""
         seen = self.served.ask(model)
         return seen, [each.reason for each in self.served.records[-1].failovers]
 
     def said(self, model: str) -> Seen:
-        """What the stub says to the last call of a model, without a router."""
+        """Return the stub's response to the last call of a model without a router."""
         return direct(self.served.calls(model)[-1], _TOKENS)
 
     def assert_passed(self, seen: Seen, said: Seen, name: str) -> None:
-        """Status, body and fields are as the stub gave them, up to the end mark."""
+        """Check that status, body and fields are the stub's."""
         if name != _ECHO:
             ends = said.body.find(_DONE) + len(_DONE) if _DONE in said.body else None
             self.assertEqual((seen.status, seen.given), (said.status, said.body[:ends]), name)
@@ -77,7 +77,7 @@ class ConductTests(SynchronousTestCase):
         self.assertTrue(_NOT_PASSED.isdisjoint(seen.headers), name)
 
     def assert_cut(self, seen: Seen, said: Seen, name: str) -> None:
-        """What came, then a notice where that can be given, and no clean end."""
+        """Check for the bytes sent, then an error event if possible, and an unclean end."""
         came = said.body
         if name == _SAID_DONE:
             self.assertEqual((seen.body, seen.end), (came, WHOLE))
@@ -96,7 +96,7 @@ class ConductTests(SynchronousTestCase):
             self.assertEqual(seen.code, code, name)
 
     def test_relayed(self) -> None:
-        """The first model's response is the client's, and nobody else is asked."""
+        """The client receives the first model's response; no other model is called."""
         for name in sorted(RELAYED):
             seen, failovers = self.ask(f"stub/{name},{_OK}")
             self.assertEqual(failovers, [], name)
@@ -104,7 +104,7 @@ class ConductTests(SynchronousTestCase):
             self.assertEqual(seen.headers["x-chutes-autopilot-selected"], f"stub/{name}")
 
     def test_next(self) -> None:
-        """The second model answers, whole, and the reason is on record."""
+        """The second model's complete answer is relayed, and the reason is recorded."""
         for name, reason in NEXT.items():
             seen, failovers = self.ask(f"stub/{name},{_OK}")
             self.assertEqual(failovers, [reason], name)
@@ -113,7 +113,7 @@ class ConductTests(SynchronousTestCase):
             self.assertEqual(seen.headers["x-chutes-autopilot-attempts"], "2", name)
 
     def test_cut(self) -> None:
-        """A stream that breaks says so, and no second answer is put behind the first."""
+        """A broken stream ends with an error event, and without a second answer."""
         for name in sorted(CUT):
             seen, failovers = self.ask(f"stub/{name},{_OK}")
             self.assertEqual((failovers, seen.status), ([], 200), name)
@@ -130,9 +130,9 @@ class ConductTests(SynchronousTestCase):
         )
 
     def test_all_failed(self) -> None:
-        """With no candidate left the client learns what was tried, and not to try it again."""
+        """If no candidate is left, the response names the attempts and forbids a retry."""
         for name, reason in NEXT.items():
-            self.setUp()  # a model that has failed in each round would cool
+            self.setUp()  # a model that fails in each round would cool
             last = "stub/503-engine" if name == "503-cold" else "stub/503-cold"
             seen, failovers = self.ask(f"stub/{name},{last}")
             self.assertEqual(failovers, [reason, "status_503"], name)
@@ -141,7 +141,7 @@ class ConductTests(SynchronousTestCase):
             self.assertEqual(seen.headers["x-should-retry"], "false", name)
 
     def test_alone(self) -> None:
-        """Without another model: the response there was, or the router's own error."""
+        """Without another model, the client receives the response, or an error of the router."""
         for name in sorted(SCENARIOS):
             seen, failovers = self.ask(f"stub/{name}")
             self.assertEqual(failovers[1:], [], name)

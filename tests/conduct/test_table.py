@@ -1,4 +1,4 @@
-"""The conduct table, row by row, and one outage from its beginning to its end."""
+"""The conduct table row by row, and one outage from start to end."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.conduct.seen import CUT
 from tests.conduct.served import QUESTION
 from tests.conduct.table import ROWS, Conduct, Row
 
-# A request's size adds hundredths of a second to the patience with a model.
+# A request's size adds hundredths of a second to the allowance.
 _EXACT = 0.03
-# What a connection's two ends say of themselves and not of the answer.
+# Fields of the connection, not of the answer.
 _OWN = {"server", "date", "connection", "transfer-encoding"}
 
 
 class TableTests(SynchronousTestCase):
-    """Each row under both dials."""
+    """Each row under both commit settings."""
 
     def check(self, row: Row, commit: str) -> None:
-        """Play a row and compare."""
+        """Run a row and compare."""
         expected = row.expected(commit)
         played = play(row, commit)
         seen, what = played.seen, f"{row.name} ({commit}): {played}"
@@ -42,7 +42,7 @@ class TableTests(SynchronousTestCase):
         self.check_answer(played, expected, model, what)
 
     def check_answer(self, played: Played, expected: Conduct, model: str, what: str) -> None:
-        """One model's own words, and every byte of them; behind a cut its notice and no more."""
+        """Check for one model's words and bytes, and after a break for the error event only."""
         seen, said = played.seen, played.said
         if expected.status == 200:
             words = [piece.text for piece in sentence(model, QUESTION, 60)][: expected.tokens]
@@ -60,21 +60,21 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(passed, {name: seen.headers.get(name) for name in passed}, what)
 
     def test_content(self) -> None:
-        """The client sees an answer from its first token on."""
+        """The client receives an answer from its first token on."""
         for row in ROWS:
             self.check(row, "content")
 
     def test_complete(self) -> None:
-        """The client sees only whole answers."""
+        """The client receives complete answers only."""
         for row in ROWS:
             self.check(row, "complete")
 
     def test_outage(self) -> None:
-        """503 for 60 s, a request each second: all are served, few ask the dead model, and soon
-        after its recovery all are served by the first choice again.
+        """All requests during 60 s of 503 are served, and the first choice soon serves again.
 
-        One client asks the head of its list again after 10 s each time. Of new clients nothing is
-        known: three find the model dead, and then one in each 10 s of its cooldown.
+        There is a request every second, and few reach the failed model. One client tries the first
+        model again every 10 s. Of new clients nothing is known: three reach the failed model, and
+        then one every 10 s of its cooldown.
         """
         for key, most_calls in ((one_client, 6), (new_clients, 3 + 6)):
             for commit in ("content", "complete"):
@@ -86,7 +86,7 @@ class TableTests(SynchronousTestCase):
                 self.assertLessEqual(outage.back_after, 10 + 1, what)
 
     def test_printed(self) -> None:
-        """The table is printed, one line for each row under each dial."""
+        """The table is printed, one line for each row and commit setting."""
         out = io.StringIO()
         with redirect_stdout(out):
             self.assertEqual(main(), 0)

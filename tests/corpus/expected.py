@@ -101,7 +101,7 @@ class Verdict:
     code: str | None = None
     error_event: bool = False
     alone: bool = False
-    """Whether that is so only with nobody left: no answer, while there is another candidate."""
+    """Whether this applies only to the last candidate; otherwise the response is not an answer."""
 
     @classmethod
     def of(cls, text: str) -> Verdict:

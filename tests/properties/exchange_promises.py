@@ -1,4 +1,4 @@
-"""The promises of the engine's machine, checked on the router, its two ends and the records."""
+"""Invariants of the exchange machine: the router, its connections and the records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DRAIN = 2.0
 
 
 def all_promises(rig: Rig) -> None:
-    """Everything that has to hold between two steps."""
+    """Check everything that must hold between two steps."""
     one_attempt(rig)
     slow_clients_slow_down_upstreams(rig)
     client_has_what_is_promised(rig)
@@ -20,7 +20,7 @@ def all_promises(rig: Rig) -> None:
 
 
 def one_attempt(rig: Rig) -> None:
-    """A request has at most one upstream attempt alive, and none when it is over."""
+    """Check that a request has at most one open attempt, and none after its end."""
     network = rig.network
     for name, request in rig.requests.items():
         lines = [line for line in network.alive if line.carries == name]
@@ -33,7 +33,7 @@ def one_attempt(rig: Rig) -> None:
 
 
 def slow_clients_slow_down_upstreams(rig: Rig) -> None:
-    """While a client takes nothing, nothing is read for it; and never else."""
+    """Check that the router pauses an upstream exactly while its client does not read."""
     for line in rig.network.busy:
         request = rig.requests[line.carries]
         stalled = request.stalled and not request.over
@@ -41,27 +41,27 @@ def slow_clients_slow_down_upstreams(rig: Rig) -> None:
 
 
 def client_has_what_is_promised(rig: Rig) -> None:
-    """Nothing before commit, one upstream's bytes after it, and an end that does not lie."""
+    """Check the client's bytes: none before commit, then one upstream's, with an honest end."""
     for visitor in rig.visitors:
         for name in visitor.names:
             check_client(rig.requests[name], rig.seen(visitor, name))
 
 
 def one_record(rig: Rig) -> None:
-    """Each request leaves one record when it is over, which says what happened."""
+    """Check that each completed request has one correct record."""
     for name, request in rig.requests.items():
         check_record(request, [each for each in rig.records if each.req_id == name])
 
 
 def active_requests_are_counted(rig: Rig) -> None:
-    """The gauge says how many requests are open; whoever waits for none is told once."""
+    """Check the gauge of active requests, and that the drain is signalled once."""
     active = len(rig.active)
     assert rig.proxy.active == active
     assert rig.emptied == (rig.proxy.draining and not active)
 
 
 def everything_is_released(rig: Rig) -> None:
-    """No connection, timer or producer outlives what it was for."""
+    """Check that no connection, timer or producer outlives its purpose."""
     assert rig.pool.open_connections == len(rig.network.alive) + len(rig.network.openings)
     assert all(line.reusable for line in rig.network.idle)
     assert len(rig.network.idle) <= rig.setup.pool_size
@@ -69,7 +69,6 @@ def everything_is_released(rig: Rig) -> None:
         if all(rig.requests[name].over for name in visitor.names):
             assert visitor.producer is None
     connected = sum(not visitor.lost for visitor in rig.visitors)
-    # One timer for each request, opening and client, one for all idle connections, and one for all
-    # whose last response was over before its end.
+    # One timer per request, connection attempt and client, and one for all idle connections.
     most = len(rig.active) + len(rig.network.openings) + connected + 2
     assert len(rig.clock.getDelayedCalls()) <= most

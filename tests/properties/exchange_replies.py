@@ -1,6 +1,6 @@
-"""What the upstreams of the engine's machine can say, and what each piece of it means.
+"""The responses of the machine's upstreams, and the meaning of each piece.
 
-Nothing here is parsed: the machine knows the meaning of bytes because it chose them.
+Nothing is parsed: the machine knows the meaning of the bytes that it chose.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HTML = b"text/html"
 
 
 class Means(Enum):
-    """What a piece of an event stream says about the answer."""
+    """The meaning of a piece of an event stream."""
 
     NOTHING = "a comment"
     EMPTY = "an event with nothing of the answer"
@@ -31,7 +31,7 @@ class Means(Enum):
 
 
 class Piece(NamedTuple):
-    """One event, comment or stray line. ``generation`` is the id of the answer it belongs to."""
+    """One event, comment or bare line. ``generation`` is the id of its answer."""
 
     data: bytes
     means: Means
@@ -40,7 +40,7 @@ class Piece(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A piece at its place in a response body."""
+    """A piece at its position in a response body."""
 
     start: int
     end: int
@@ -68,7 +68,7 @@ RARE = {
     "note": (Piece(b'{"fine":true}\n', Means.EMPTY),),
     "bare error": (Piece(b'{"error":"boom"}\n', Means.BARE_ERROR),),
 }
-# So many empty events, and so long a comment, that holding them back has an end.
+# Enough empty events, and a comment long enough, to exceed the limit of held bytes.
 LARGE = {"many roles": (_ROLE,) * 64, "long comments": (_LONG,) * 2}
 PIECES = COMMON | RARE | LARGE
 
@@ -76,11 +76,11 @@ TAILS = {
     "error tail": Piece(b'{"error":"boom"}', Means.BARE_ERROR),
     "tail": Piece(b'{"fine":true}', Means.EMPTY),
 }
-"""Lines without a line end: only the end of the response says that they are complete."""
+"""Lines without a line end: only the end of the response completes them."""
 
 
 class Framing(Enum):
-    """What ends a response's body."""
+    """The delimiter of a response's body."""
 
     CHUNKED = "the last chunk"
     LENGTH = "its length"
@@ -88,10 +88,10 @@ class Framing(Enum):
 
 
 class Reply(NamedTuple):
-    """A response head, and the whole body of what is not a stream.
+    """A response head, and the whole body unless it is a stream.
 
-    ``says`` is what the document says, in the contract's words; ``fails`` why a document is no
-    answer; ``keep``: the connection may be used again.
+    ``says`` is the meaning of the document in the contract's terms; ``keep``: the connection may be
+    reused.
     """
 
     status: int
@@ -105,7 +105,7 @@ class Reply(NamedTuple):
 
     @property
     def streams(self) -> bool:
-        """Whether its body is a stream of events."""
+        """Whether the body is an event stream."""
         return self.kind == SSE
 
     @property
@@ -122,7 +122,7 @@ class Reply(NamedTuple):
 
     @property
     def wire(self) -> bytes:
-        """The head as it is sent."""
+        """The bytes of the head."""
         lines = [b"HTTP/1.1 %d Some Reason" % self.status]
         if self.status != 204:
             lines.append(b"Content-Type: " + self.kind)

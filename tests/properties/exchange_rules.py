@@ -1,7 +1,7 @@
-"""The contract's tables: what a response means, when it is committed to, what of it may pass.
+"""The contract's tables: classification of responses, commit, and the guard.
 
-Each is a pure function of everything that has arrived so far, so that it can be read beside the
-contract. They share nothing with the router's own code.
+Each is a pure function of everything that has arrived, for comparison with the contract. They share
+no code with the router.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMMIT = "commit"
 
 
 class Verdict(NamedTuple):
-    """What an error response leads to: ``next`` (with its reason), ``answer`` or ``read``."""
+    """The consequence of an error response: ``next`` (with its reason), ``answer`` or ``read``."""
 
     word: str
     reason: str = ""
@@ -36,7 +36,7 @@ READ = Verdict("read")
 
 
 def at_head(reply: Reply, policy: str, direct: bool) -> Verdict:
-    """The verdict on anything but a 2xx by its head; ``READ`` if the body decides."""
+    """Return the verdict on a response other than a 2xx; ``READ`` if the body decides."""
     status = reply.status
     if status == 503:
         return Verdict("next", "status_503")
@@ -50,7 +50,7 @@ def at_head(reply: Reply, policy: str, direct: bool) -> Verdict:
 
 
 def at_body(reply: Reply, said: str, policy: str, direct: bool, larger_left: bool) -> Verdict:
-    """The verdict when the body was read; ``said`` is empty when it could not be understood."""
+    """Return the verdict after the body; ``said`` is empty if the body is not understood."""
     match reply.status, said:
         case 429, "at capacity":
             return Verdict("next", "capacity")
@@ -72,7 +72,7 @@ def at_body(reply: Reply, said: str, policy: str, direct: bool, larger_left: boo
 
 
 def _at_last(reply: Reply, policy: str) -> Verdict:
-    """Under ``open`` every other 429 and 5xx is a reason too, perhaps after a pause."""
+    """Return the verdict of policy ``open``, under which every other 429 and 5xx is a reason."""
     if policy != "open" or not (reply.status == 429 or reply.status >= 500):
         return ANSWER
     after = reply.retry_after
@@ -81,7 +81,7 @@ def _at_last(reply: Reply, policy: str) -> Verdict:
 
 
 def may_be_shaped(reply: Reply, size: int) -> bool:
-    """Whether an error of which so much has arrived may lack what SDKs read."""
+    """Return whether a partial error may lack the member that SDKs read."""
     declared = len(reply.document) if reply.framing is Framing.LENGTH else 0
     return reply.status >= 400 and reply.kind == JSON and max(size, declared) <= MOST_DECIDING
 
@@ -96,7 +96,7 @@ def commit_point(
     ended: bool,
     most: int,
 ) -> str:
-    """What becomes of a 2xx of which so much has arrived: ``HOLD``, ``COMMIT`` or a reason."""
+    """Return the decision on a partial 2xx: ``HOLD``, ``COMMIT`` or a failover reason."""
     if commit == "complete":
         if not reply.streams:
             return _whole_plain(reply, size, ended=ended, last=last, most=most)
@@ -171,17 +171,17 @@ def _whole_plain(reply: Reply, size: int, *, ended: bool, last: bool, most: int)
 
 
 def all_finished(events: Sequence[Event], most: int) -> bool:
-    """Whether all choices are complete (the one that was asked for): a break ends them well."""
+    """Return whether the requested choice is complete, so that a break ends the stream well."""
     return any(event.piece.means is Means.FINISH for event in events if event.end <= most)
 
 
 def at_boundary(body: bytes) -> bool:
-    """Whether no event has begun of which the rest is missing."""
+    """Return whether the bytes end with a complete event."""
     return not body or body.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
 
 
 def answered(reply: Reply, size: int, events: Sequence[Event], most: int) -> bool:
-    """Whether part of the answer has arrived, even if it is still held."""
+    """Return whether a part of the answer has arrived, even if it is held back."""
     if not reply.streams:
         return size > 0
     telling = (Means.CONTENT, Means.FINISH)
@@ -189,16 +189,16 @@ def answered(reply: Reply, size: int, events: Sequence[Event], most: int) -> boo
 
 
 class End(NamedTuple):
-    """How a committed response ends: the outcome, and whether the client sees a clean end."""
+    """The end of a committed response: its outcome, and whether the client receives a clean end."""
 
     outcome: str
     clean: bool
 
 
 class Passed(NamedTuple):
-    """How many bytes of a committed body have passed: some may wait until they can be judged.
+    """The number of committed bytes that the guard has passed.
 
-    ``end`` is what ends it although the upstream may go on, if anything does.
+    ``fault`` is the outcome that ends the response, if any.
     """
 
     least: int
@@ -209,7 +209,7 @@ class Passed(NamedTuple):
 def passed(
     guard: str, reply: Reply, body: bytes, events: Sequence[Event], *, ended: bool, before: int
 ) -> Passed:
-    """What of ``body`` the guard lets through, ``before`` bytes of which passed earlier."""
+    """Return how much of ``body`` the guard passes, if ``before`` bytes passed earlier."""
     size = len(body)
     if guard == "off" or not reply.streams:
         return Passed(size, size)
@@ -218,7 +218,7 @@ def passed(
         event, end = found
         if event.piece.means in _TERMINATORS:
             return Passed(event.end, event.end, end)
-        # What passed before the fault could be seen stays passed.
+        # Bytes that passed before the fault was visible remain passed.
         stop = max(event.start, before)
         return Passed(stop, stop, end)
     line = body.rfind(b"\n") + 1
@@ -227,10 +227,10 @@ def passed(
 
 
 def ends(guard: str, reply: Reply, body: bytes, events: Sequence[Event], otherwise: str) -> End:
-    """The end of a committed response that goes on no more.
+    """Return the end of a committed response that has stopped.
 
-    ``otherwise`` is the outcome if nothing in the response says that it is whole: `CLEAN_END` for
-    an upstream that ended it in good order.
+    ``otherwise`` is the outcome if nothing in the response shows that it is whole: `CLEAN_END` if
+    the upstream ended it cleanly.
     """
     clean = otherwise == CLEAN_END
     if clean and reply.status >= 400:
@@ -252,7 +252,7 @@ _TERMINATORS = (Means.DONE, Means.OWN_ERROR)
 
 
 def _ending(guard: str, body: bytes, events: Sequence[Event]) -> tuple[Event, End] | None:
-    """The first event at or behind which nothing may pass, and how the response ends there."""
+    """Return the first event at or after which nothing may pass, and the end of the response."""
     seen: list[Event] = []
     generation = ""
     for event in [*events, *_early(body)]:
@@ -280,7 +280,7 @@ def _ending(guard: str, body: bytes, events: Sequence[Event]) -> tuple[Event, En
 
 
 def _early(body: bytes) -> list[Event]:
-    """An event by which the engine gave up is known before its blank line."""
+    """Return an event by which the engine gave up, which is known before its blank line."""
     piece = GAVE_UP
     begun = piece.data[:-1]
     start = len(body) - len(begun)
@@ -288,17 +288,17 @@ def _early(body: bytes) -> list[Event]:
 
 
 def _failed(events: Sequence[Event]) -> bool:
-    """Whether an error event was relayed."""
+    """Return whether an error event was relayed."""
     return any(event.piece.means is Means.ERROR for event in events)
 
 
 def _said(events: Sequence[Event]) -> bool:
-    """Whether part of an answer was relayed."""
+    """Return whether a part of an answer was relayed."""
     return any(event.piece.means in (Means.CONTENT, Means.FINISH) for event in events)
 
 
 def given_up(reason: str) -> tuple[int, str]:
-    """Status and code for a client to whom no response can be relayed."""
+    """Return the status and code if no response can be relayed."""
     if reason.startswith(("dns_", "connect", "tls_")) or reason == "protocol_error":
         return 502, "upstream_connect_error"
     return {

@@ -1,4 +1,4 @@
-"""What the client and the record show of a request, held against the model of it."""
+"""Comparison of the client's response and the record with the model of a request."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LAST_EVENT = b'data: {"error":'
 
 
 class Seen(NamedTuple):
-    """A response as its client has it: so far (``open``), with a ``clean`` end, or ``cut``.
+    """A response as received: so far (``open``), with a ``clean`` end, or ``cut``.
 
-    ``code`` is that of an error of the router's own; ``selected`` and ``attempts`` are the fields.
+    ``code`` is that of an error of the router; ``selected`` and ``attempts`` are header fields.
     """
 
     status: int
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
 
 def check_client(request: Request, seen: Seen | None) -> None:
-    """The client has what the model says, and nothing else."""
+    """Check that the client received what the model predicts, and nothing else."""
     if request.refusal is not None:
         assert seen is not None
         assert (seen.status, seen.code, seen.end) == (*request.refusal, "clean")
@@ -64,7 +64,7 @@ def _check_body(request: Request, seen: Seen) -> None:
 
 
 def _check_broken(request: Request, body: bytes) -> None:
-    """Of an event stream the error is the last event, unless the upstream has sent its own."""
+    """Check the final error event of a stream, which a stream with its own end lacks."""
     attempt = request.attempt
     assert attempt.reply is not None
     relayed, found, event = body.rpartition(_LAST_EVENT)
@@ -88,7 +88,7 @@ def _check_broken(request: Request, body: bytes) -> None:
 
 
 def _passed(request: Request, body: bytes) -> bool:
-    """Whether ``body`` is as much of the chosen response's as has to have passed."""
+    """Return whether ``body`` has as much of the chosen response as must have passed."""
     enough = request.least <= len(body) <= request.most
     return enough and request.attempt.body.startswith(body)
 
@@ -98,7 +98,7 @@ def _at_boundary(body: bytes) -> bool:
 
 
 def check_record(request: Request, records: Sequence[RequestRecord]) -> None:
-    """There is one record when a request is over and none before, and it says what happened."""
+    """Check that a completed request has one correct record, and an active one has none."""
     assert len(records) == request.over, f"{len(records)} records"
     for record in records:
         known = request.attempts > 0

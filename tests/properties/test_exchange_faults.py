@@ -1,8 +1,7 @@
-"""Anything may raise at any call: the client, the slot and every resource survive it.
+"""Any call may raise: the client gets a response, and every resource is released.
 
-Every step of an exchange and every collaborator is wired to one fuse, which blows at a call that
-Hypothesis chooses. Whatever it hits, the client gets a 500 before commit or a cut after it, there
-is one record, and nothing is left behind.
+Hypothesis selects the call of an exchange's step or collaborator that raises. The client must get a
+500 before commit or a truncated response after it, with one record.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ class FuseError(Exception):
 
 
 class Fuse:
-    """Raises once, at a call whose number is given."""
+    """Raises once, at the call with a given number."""
 
     def __init__(self, at: int) -> None:
         self._left = at
         self.blown: str | None = None
 
     def wire(self, name: str, wired: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``wired`` behind the fuse."""
+        """Return ``wired`` with the fuse before each call."""
 
         def behind(*args: Any, **kwargs: Any) -> Any:
             self._left -= 1
@@ -129,7 +128,7 @@ class FaultTests(SynchronousTestCase):
     def test_anything_may_raise(
         self, at: int, script: list[Script], stream: bool, commit_at: Commit, connects: bool
     ) -> None:
-        """Whatever raises, and whenever: one record, everything released, and an honest end."""
+        """For every fault there is one record, an honest end, and no leak."""
         case = RouterTestCase("finish")
         case.setUp()
         fuse = Fuse(at)
@@ -148,7 +147,7 @@ class FaultTests(SynchronousTestCase):
         case.finish()
 
     def _check_end(self, case: RouterTestCase, client: Client) -> None:
-        """The exchange is over, unless the fault hit what runs after it."""
+        """Check that the exchange has ended, unless the fault occurs after its end."""
         down = client.down
         self.assertEqual(case.proxy.active, 0, "a slot is kept")
         self.assertEqual(len(case.records), 1)
@@ -156,7 +155,7 @@ class FaultTests(SynchronousTestCase):
             case.upstreams.alive, [wire for wire in case.upstreams.alive if _idle(case)]
         )
         if down.ended is None:
-            # Only a client that left gets no answer.
+            # Only a disconnected client gets no response.
             self.assertEqual(case.records[0].outcome, "client_gone")
         elif down.head is None:
             self.assertEqual(down.status, 500 if down.code == "internal_error" else down.status)
@@ -168,7 +167,7 @@ def _idle(case: RouterTestCase) -> bool:
 
 @contextmanager
 def _wired(fuse: Fuse) -> Iterator[None]:
-    """Wire every place for a while."""
+    """Replace every call for the duration of the block."""
     kept = [(place, name, getattr(place, name)) for place, names in _PLACES for name in names]
     steps = Exchange._steps
     for place, name, wired in kept:

@@ -1,4 +1,4 @@
-"""Whatever the cuts: the same verdict of the dial, and the same bytes behind the guard."""
+"""Commit decisions and guarded bytes do not depend on chunk boundaries."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _COMMITS = st.sampled_from(list(Commit))
 
 
 def _judged(judge: CommitPolicy, chunks: list[bytes]) -> tuple[CommitDecision, bool]:
-    """The verdict that ends the holding, and whether an answer was seen by then."""
+    """Return the final decision, and whether part of an answer had arrived."""
     for chunk in chunks:
         verdict = judge.feed(chunk)
         if verdict is not CommitDecision.HOLD:
@@ -71,7 +71,10 @@ def _judged(judge: CommitPolicy, chunks: list[bytes]) -> tuple[CommitDecision, b
 
 
 def _read(stream: bytes, dialect: Dialect) -> tuple[int, int, Meaning]:
-    """Where the event that ends a stream begins and ends, and what it means; else the end."""
+    """Return where the event that ends a stream begins and ends, and its meaning.
+
+    Without such an event, return the end of the stream.
+    """
     for event in Events(len(stream)).feed(stream):
         meant = meaning(event, dialect)
         if not event.bare and (meant in TERMINATORS or meant is Meaning.GAVE_UP):
@@ -82,13 +85,13 @@ def _read(stream: bytes, dialect: Dialect) -> tuple[int, int, Meaning]:
 
 
 def _guarded(watch: StreamGuard, chunks: list[bytes]) -> tuple[bytes, str | None, bool, bool]:
-    """What is relayed of ``chunks``, and what is known of it."""
+    """Return the relayed bytes of ``chunks``, and the guard's findings."""
     relayed = b"".join([watch.feed(chunk) for chunk in chunks]) + watch.end()
     return relayed, watch.fault, watch.at_boundary, watch.done
 
 
 class DialProperties(SynchronousTestCase):
-    """Every dial, every dialect."""
+    """Every commit setting and dialect."""
 
     @settings(max_examples=200)
     @given(
@@ -110,7 +113,7 @@ class DialProperties(SynchronousTestCase):
         choices: int,
         where: list[int],
     ) -> None:
-        """The verdict depends on the bytes, not on the chunks."""
+        """The decision depends on the bytes, not on the chunks."""
 
         def judge() -> CommitPolicy:
             return commit_policy(commit, dialect, max_bytes, choices, kind, last=False)
@@ -123,7 +126,7 @@ class DialProperties(SynchronousTestCase):
     @settings(max_examples=25)
     @given(st.sampled_from(_EVENTS + _ERRORS), st.integers(-90, 9), places(MAX_HELD_BYTES))
     def test_split_at_the_limit(self, event: bytes, offset: int, where: list[int]) -> None:
-        """So it is where the last event ends about at the limit of what is held."""
+        """The decision is the same if the last event ends near the limit of held bytes."""
         stream = b":" + b"x" * (MAX_HELD_BYTES - 3 + offset) + b"\n\n" + event
 
         def judge() -> CommitPolicy:
@@ -135,20 +138,20 @@ class DialProperties(SynchronousTestCase):
 
 
 class GuardProperties(SynchronousTestCase):
-    """Every level, every dialect."""
+    """Every guard level and dialect."""
 
     @settings(max_examples=200)
     @given(_HEALTHY, st.sampled_from(list(GuardLevel)), _DIALECTS, places(700))
     def test_healthy(
         self, stream: bytes, level: GuardLevel, dialect: Dialect, where: list[int]
     ) -> None:
-        """A stream without an error passes verbatim up to its terminator, byte for byte."""
+        """A stream without an error passes unchanged."""
         _, end, meant = _read(stream, dialect)
         passed = stream if level is GuardLevel.OFF else stream[:end]
         for chunks in (cut(stream, where), cut(stream, range(len(stream)))):
             made = stream_guard(level, is_stream=True, dialect=dialect)
             if level is GuardLevel.STRICT:
-                # Repeating the opening event is what a splice looks like; that has its own tests.
+                # A repeated opening event looks like a second generation, which other tests cover.
                 opening = stream.find(_EVENTS[1], stream.find(_EVENTS[2]) + 1)
                 if dialect is Dialect.COMPLETIONS and opening > stream.find(_EVENTS[2]) >= 0:
                     continue
@@ -158,7 +161,7 @@ class GuardProperties(SynchronousTestCase):
 
     @given(_HEALTHY, _HEALTHY, places(700))
     def test_bare_error(self, before: bytes, after: bytes, where: list[int]) -> None:
-        """What precedes a bare error passes; of itself and what follows it nothing does."""
+        """The bytes before a bare error pass; the error and what follows do not."""
         assume(_read(before, Dialect.COMPLETIONS)[2] is Meaning.EMPTY)
         bare = b'{"error":"Unhandled exception"}'
         stream = before + b"\n" + bare + b"\n" + after
@@ -171,10 +174,7 @@ class GuardProperties(SynchronousTestCase):
     @settings(max_examples=400)
     @given(_ANY, _DIALECTS, st.integers(1, 2), places(700))
     def test_split(self, stream: bytes, dialect: Dialect, choices: int, where: list[int]) -> None:
-        """What is relayed, and what is known of it, depends on the bytes alone.
-
-        Of an event by which the engine gave up the beginning may be out before it can be read.
-        """
+        """The relayed bytes and the findings depend on the bytes alone."""
         start, end, meant = _read(stream, dialect)
         whole = stream_guard(GuardLevel.ON, is_stream=True, dialect=dialect, choices=choices)
         passed, *known = _guarded(whole, cut(stream, []))
@@ -195,7 +195,7 @@ class GuardProperties(SynchronousTestCase):
 
     @given(_ANY, _DIALECTS, places(700))
     def test_uninspected(self, stream: bytes, dialect: Dialect, where: list[int]) -> None:
-        """A chunk that is relayed without inspection would have changed nothing."""
+        """Inspecting a chunk that is relayed without inspection would not change the result."""
         quick, slow = (EventGuard(dialect, said=True) for _ in range(2))
         for part in cut(stream, where):
             slow._quick = False

@@ -1,4 +1,4 @@
-"""What a client gets is what the chosen upstream sent, whatever the cuts and the commit point."""
+"""The client receives the chosen upstream's bytes, whatever the chunks and the commit setting."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _UPSTREAM_CUTS = places(1200)
 
 
 class RelayedBytesProperties(RouterTestCase):
-    """Two candidates: one that fails before its commit point, and one that answers."""
+    """Two candidates, the first of which fails before its commit."""
 
     def says(self, wire: bytes, where: list[int]) -> None:
-        """The upstream's bytes, cut anywhere, framing included.
+        """Send the upstream's bytes, cut anywhere, including the framing.
 
-        The router may leave this connection for another one before the last of them.
+        The router may abandon this connection before the last of them.
         """
         connection = self.wire
         for piece in cut(wire, where):
@@ -56,7 +56,7 @@ class RelayedBytesProperties(RouterTestCase):
         second_cuts: list[int],
         events_cuts: list[int],
     ) -> None:
-        """Nothing of the first reaches the client, and all of the second in order, unchanged."""
+        """The client receives nothing of the first response, and all of the second."""
         self.build(commit=commit)
         client = self.ask("a,b")
         self.says(head() + b"".join(map(chunk, cut(failed, events_cuts))) + chunk(b""), first_cuts)
@@ -76,7 +76,7 @@ class RelayedBytesProperties(RouterTestCase):
     def test_of_the_only_one(
         self, commit: Commit, answer: bytes, wire_cuts: list[int], events_cuts: list[int]
     ) -> None:
-        """So with nobody to turn to; and what is not a stream is no different."""
+        """The same holds without another candidate, and for unary responses."""
         for kind in (b"text/event-stream", b"application/json"):
             self.build(commit=commit)
             client = self.ask("a")
@@ -87,10 +87,7 @@ class RelayedBytesProperties(RouterTestCase):
     @settings(max_examples=100)
     @given(st.integers(1, 400), _WHOLE, _UPSTREAM_CUTS)
     def test_of_a_broken_one(self, size: int, answer: bytes, wire_cuts: list[int]) -> None:
-        """Of a committed answer that breaks the client gets what there was, and then the error.
-
-        Nothing is missing from one that was finished.
-        """
+        """Of a committed answer that breaks, the client receives a prefix and the error."""
         self.build(commit=Commit.BYTE)
         client = self.ask("a,b")
         part = answer[:size]

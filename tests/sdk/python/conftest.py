@@ -9,24 +9,24 @@ import pytest
 
 from tests.rigs.smoke.processes import RouterProcess, StubProcess
 
-# They run where the SDKs are; test_sdks.py sees to that.
+# The tests in ``sdks`` run in the SDKs' environment; see test_sdks.py.
 collect_ignore = ["sdks"]
 
 
 @dataclass(frozen=True)
 class Served:
-    """A router that is ready, and the platform behind it."""
+    """A ready router, and the platform behind it."""
 
     router: RouterProcess
     stub: StubProcess
 
     @property
     def base_url(self) -> str:
-        """What an SDK is pointed at; the only thing that changes for it."""
+        """The base URL, the only parameter of an SDK that changes."""
         return f"http://127.0.0.1:{self.router.port}/v1"
 
     def models_called(self) -> list[str]:
-        """The models asked for upstream, in order."""
+        """Return the models of the upstream calls, in order."""
         return [call["model"] for call in self.stub.calls()]
 
 
@@ -48,6 +48,6 @@ def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def served(_processes: Served) -> Served:
-    """The processes, with an empty upstream log."""
+    """Return the processes, with an empty upstream log."""
     _processes.stub.reset()
     return _processes

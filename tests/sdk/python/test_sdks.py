@@ -1,4 +1,4 @@
-"""The tests in ``sdks``, run by the interpreter that has the SDKs: one process for each file."""
+"""The tests in ``sdks``, run by the SDKs' interpreter: one process for each file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _SKIPPED = re.compile(r"\d+ (?:skipped|xfailed|deselected)")
 
 
 class SdkTests(ServedTestCase):
-    """One stand-in and two routers for all."""
+    """One stub and two routers for all tests."""
 
     routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
 
     @classmethod
     def reason_to_skip(cls) -> str | None:
-        """What is missing for these tests."""
+        """Return why these tests cannot run, or None."""
         if "CLIENTS_PYTHON" not in os.environ:
             return "the Python clients are not installed here; `make sdks` does it"
         return None
 
     def run_file(self, name: str) -> None:
-        """Run one file of tests; what pytest says of them is what a failure shows."""
+        """Run one test file; a failure shows pytest's output."""
         done = subprocess.run(
             (str(ROOT / os.environ["CLIENTS_PYTHON"]), *_PYTEST, f"--rootdir={ROOT}", name),
             cwd=HERE / "sdks",

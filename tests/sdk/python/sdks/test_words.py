@@ -1,4 +1,4 @@
-"""Tests that both SDKs show the platform's words, for every error that the stub has."""
+"""Both SDKs show the platform's message, for every error of the stub."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _ANTHROPIC_TYPES: Mapping[int, str] = {
 
 
 class Said(NamedTuple):
-    """The platform's own error: its status, and its words if they are JSON.
+    """An error of the platform: its status, and its message if it is JSON.
 
-    ``owned``: it has an ``error`` of its own.
+    ``owned``: it already has an ``error`` member.
     """
 
     status: int
@@ -52,7 +52,7 @@ class Said(NamedTuple):
 
 
 def _errors() -> Mapping[str, Said]:
-    """The stub's errors by model, as it gives them to a client without a router."""
+    """Return the stub's errors by model, as sent to a client without a router."""
     names = [each["id"] for each in httpx.get(f"{STUB}/v1/models").json()["data"]]
     return {
         name: _said(name)
@@ -75,7 +75,7 @@ def _said(name: str) -> Said:
 
 
 def _words(body: Any) -> str:
-    """What a person should read of an error's JSON."""
+    """Return the message for people in an error's JSON."""
     told = body.get("error", body.get("detail"))
     match told:
         case str():
@@ -88,7 +88,7 @@ def _words(body: Any) -> str:
 
 
 def test_openai() -> None:
-    """Class, status, words and type, plain and streamed."""
+    """Class, status, message and type are right, unary and streamed."""
     errors = _errors()
     assert len(errors) > 50
     with openai.OpenAI(base_url=BASE_URL, api_key=Caller().key, max_retries=0) as client:
@@ -105,7 +105,7 @@ def _check_openai(error: openai.APIStatusError, said: Said, name: str) -> None:
     assert error.status_code == said.status, name
     if said.words is None:
         return
-    # The SDK quotes the body as Python writes it.
+    # The SDK quotes the body as a Python literal.
     assert repr(said.words)[1:-1] in str(error), name
     if not said.owned:
         body: Any = error.body
@@ -117,7 +117,7 @@ def _check_openai(error: openai.APIStatusError, said: Said, name: str) -> None:
 
 
 def test_anthropic() -> None:
-    """The same on the messages endpoint, in Anthropic's terms."""
+    """The same holds on the messages endpoint, in Anthropic's format."""
     with anthropic.Anthropic(base_url=ROUTER, auth_token=Caller().key, max_retries=0) as client:
         for name, said in _errors().items():
             with pytest.raises(anthropic.APIStatusError) as caught:
