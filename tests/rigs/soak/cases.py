@@ -7,7 +7,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.soak.acts import LAST_CHUNK, SSE, Act, Ending, Part, chunk, cut, head, raw
-from tests.rigs.soak.comparison import shaped_error, split_event
+from tests.rigs.soak.comparison import is_finished, shaped_error, split_event
 from tests.rigs.soak.failovers import Times
 from tests.rigs.soak.generation import Generation
 from tests.rigs.soak.judge import judge
@@ -80,14 +80,15 @@ def case(
     """Return a case in which the client received the last attempt's response, with its record.
 
     A complete error has the `error` for SDKs. A stream truncated after an event gets its error
-    event, one truncated after `[DONE]` a clean end. `changes` apply to what the client observed.
+    event, one truncated after its finish reason a clean end. `changes` apply to what the client
+    observed.
     """
     chosen = attempts[-1]
     body, whole = chosen.sent_body, chosen.whole
     if whole:
         body = shaped_error(body, chosen.act.status)
     if not whole and chosen.act.sse:
-        whole = body.endswith(b"[DONE]\n\n")
+        whole = is_finished(body)
         body += EVENT if not whole and (not body or body.endswith(b"\n\n")) else b""
     fields = {
         "x-request-id": [asked.nonce],

@@ -12,14 +12,16 @@ from tests.rigs.soak.observations import error_code
 
 _EVENT: Final = re.compile(rb'data: (\{"error":\{[^\n]*\}\})\n\n\Z')
 _BEGINNING: Final = b'data: {"error":{'
-_INTERRUPTED: Final = "upstream_stream_interrupted"
+_BROKEN: Final = frozenset({"upstream_stream_interrupted", "upstream_empty"})
+_FINISH: Final = re.compile(rb'"finish_reason":"stop"[^\n]*\n\n')
+_ENGINES_ERROR: Final = b'data: {"object":"error"'
 _SHOWN: Final = 60
 
 
 def split_event(body: bytes) -> tuple[bytes, bool]:
     """Split off the router's error event; return the rest, and whether there was one."""
     found = _EVENT.search(body, max(0, len(body) - 2_000))
-    if found is None or error_code(found.group(1)) != _INTERRUPTED:
+    if found is None or error_code(found.group(1)) not in _BROKEN:
         return body, False
     return body[: found.start()], True
 
@@ -31,11 +33,12 @@ def cut_stream(body: bytes, sent_body: bytes, *, lossy: bool) -> str:
     """
     rest, has_event = split_event(body)
     if not has_event:
-        if is_done(body) or not _at_boundary(body):  # nothing may follow [DONE], or half an event
+        # Nothing may follow the terminator, half an event, or the engine's own error.
+        if is_finished(body) or not _at_boundary(body) or _ENGINES_ERROR in body:
             return differs(body, sent_body, lossy=lossy)
         return "no error event at the end of a cut stream"
-    if is_done(rest):
-        return "an error event after [DONE]"
+    if is_finished(rest):
+        return "an error event behind a whole answer"
     if not _at_boundary(rest):
         return "an error event inside another event"
     return differs(rest, sent_body, lossy=lossy)
@@ -93,9 +96,9 @@ def shaped_error(body: bytes, status: int | None) -> bytes:
     return b'%b,"error":%b}' % (body[:-1], member)
 
 
-def is_done(body: bytes) -> bool:
-    """Return whether a body ends with the terminator, after which nothing is missing."""
-    return body.rstrip().endswith(b"[DONE]")
+def is_finished(body: bytes) -> bool:
+    """Return whether nothing of the answer is missing: `[DONE]` or a finish reason has arrived."""
+    return body.endswith(b"[DONE]\n\n") or _FINISH.search(body) is not None
 
 
 def _at_boundary(body: bytes) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.rigs.soak.acts import MODEL_FIELD, NONCE_FIELD, Ending
-from tests.rigs.soak.comparison import cut_stream, differs, ends_in_event, is_done, shaped_error
+from tests.rigs.soak.comparison import cut_stream, differs, ends_in_event, is_finished, shaped_error
 from tests.rigs.soak.failovers import Times, closed_unheard, explain
 from tests.rigs.soak.observations import Attempt, Case, Observed, Record, error_code
 
@@ -33,7 +33,7 @@ _STATUSES: Final = {
     "upstream_stream_interrupted": 502,
     "upstream_total_timeout": 504,
 }
-_BROKEN: Final = frozenset({"upstream_broken", "upstream_idle", "upstream_error"})
+_BROKEN: Final = frozenset({"upstream_broken", "upstream_idle", "upstream_error", "upstream_empty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _relayed(case: Case, seen: Observed, times: Times) -> tuple[str, list[str]]:
     shaped = shaped_error(chosen.sent_body, chosen.act.status)
     expected = shaped if shaped.startswith(seen.body) else chosen.sent_body
     if seen.whole:
-        if not (chosen.whole or (chosen.act.sse and is_done(seen.body))):
+        if not (chosen.whole or (chosen.act.sse and is_finished(seen.body))):
             complaints.append(f"a clean end of a truncated response ({chosen.act.kind})")
         complaints.append(differs(seen.body, expected))
         return "whole", [each for each in complaints if each]
@@ -205,13 +205,13 @@ def _cut(case: Case, seen: Observed, chosen: Attempt, times: Times) -> tuple[str
     """Check a truncated response: only the upstream or a slow client may be the cause."""
     if case.request.slow_client and any(each.outcome == "client_stalled" for each in case.records):
         return "stalled", differs(seen.body, chosen.sent_body, lossy=True)
-    if chosen.whole or (chosen.act.sse and chosen.sent_body.endswith(b"[DONE]\n\n")):
+    lossy = chosen.act.ending is Ending.RESET
+    if chosen.whole or (chosen.act.sse and not lossy and is_finished(chosen.sent_body)):
         return "cut", "a complete response was truncated"
     if not chosen.played and not _fell_silent(chosen, times):
         return "cut", "the router aborted a response that was still arriving"
     if case.request.commit == "complete" and chosen.act.status == 200:
         return "cut", "a truncated response, although commit was `complete`"
-    lossy = chosen.act.ending is Ending.RESET
     if chosen.act.sse:
         return "cut, with event", cut_stream(seen.body, chosen.sent_body, lossy=lossy)
     return "cut", differs(seen.body, chosen.sent_body, lossy=lossy)
@@ -259,6 +259,8 @@ def _record(case: Case, seen: Observed, record: Record, times: Times) -> Iterato
             yield f"the record says {record.outcome}"
         return
     relayed = "completed" if (seen.status or 0) < 400 else "relayed_error"
+    if seen.status == 200 and not seen.body:
+        relayed = "upstream_empty"
     if seen.whole and (record.outcome, record.size) != (relayed, len(seen.body)):
         yield f"the record says {record.outcome} and {record.size} bytes, not {len(seen.body)}"
     if not seen.whole and record.outcome not in _BROKEN and not case.request.slow_client:

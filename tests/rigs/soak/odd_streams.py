@@ -58,15 +58,17 @@ def error_first(generation: Generation, stream: bool, rng: Random) -> Act:
     if not stream:
         return json_error(generation, stream, rng)
     parts = [chunk(generation.error_event())]
-    return _stream("error first", generation, parts, "error_event", turns_unless_byte=True)
+    return _stream(
+        "error first", generation, parts, "error_event", whole=False, turns_unless_byte=True
+    )
 
 
 def error_middle(generation: Generation, stream: bool, rng: Random) -> Act:
-    """Send the engine's error event after some content, and end cleanly."""
+    """Send the engine's error event after some content, and end without the terminator."""
     if not stream:
         return json_error(generation, stream, rng)
     parts = [*_some(generation, rng), chunk(generation.error_event())]
-    return _stream("error middle", generation, parts, "error_event")
+    return _stream("error middle", generation, parts, "error_event", whole=False)
 
 
 def empty(generation: Generation, stream: bool, rng: Random) -> Act:
@@ -76,7 +78,7 @@ def empty(generation: Generation, stream: bool, rng: Random) -> Act:
         steps = (head(generation, 200, JSON, 0),)
         return Act("empty", steps, reasons=reasons, turns_unless_byte=True)
     parts = [chunk(generation.opening())] if rng.random() < 0.5 else []
-    return _stream("empty", generation, parts, "no_terminator", turns_unless_byte=True)
+    return _stream("empty", generation, parts, "no_terminator", whole=False, turns_unless_byte=True)
 
 
 def no_done(generation: Generation, stream: bool, rng: Random) -> Act:

@@ -25,6 +25,7 @@ from tests.rigs.soak.cases import (
     silent,
     streamed,
 )
+from tests.rigs.soak.comparison import is_finished
 from tests.rigs.soak.error_responses import REFUSALS
 from tests.rigs.soak.judge import judge
 from tests.rigs.soak.observations import Case, Observed, Record
@@ -42,7 +43,7 @@ class RightTests(JudgeTestCase):
     def test_cut(self) -> None:
         """A stream truncated after an event has an error event, any other response none.
 
-        Each byte of the wire is tried; after `[DONE]` nothing is missing.
+        Each byte of the wire is tried; after the finish reason nothing is missing.
         """
         for act, outcome in (
             (streamed(generation()), "cut, with event"),
@@ -52,8 +53,7 @@ class RightTests(JudgeTestCase):
             for behind in range(1, act.wire_size - first):
                 found = case(request(), attempt(broken(act, behind)))
                 sent_body = found.attempts[0].sent_body
-                is_done = sent_body.endswith(b"[DONE]\n\n")
-                self.assert_right(found, "whole" if is_done else outcome)
+                self.assert_right(found, "whole" if is_finished(sent_body) else outcome)
 
     def test_error(self) -> None:
         """An error has an `error` for SDKs, or is as it was sent; anything else is wrong."""

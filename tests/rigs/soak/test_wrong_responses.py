@@ -20,7 +20,7 @@ from tests.rigs.soak.cases import (
     request,
     streamed,
 )
-from tests.rigs.soak.comparison import cut_stream
+from tests.rigs.soak.comparison import cut_stream, is_finished
 from tests.rigs.soak.judge import judge
 from tests.rigs.soak.observations import Case, Observed
 from tests.rigs.soak.requests import ExpectedError
@@ -72,7 +72,9 @@ class WrongAnswerTests(JudgeTestCase):
 
     def test_no_error_event(self) -> None:
         """A truncated stream without an error event; a superfluous error event."""
-        cut = attempt(broken(streamed(generation()), 26))
+        ends = (attempt(broken(streamed(generation()), behind)) for behind in range(1, 1000))
+        bodies = (each for each in ends if each.sent_body.endswith(b"\n\n"))
+        cut = next(each for each in bodies if not is_finished(each.sent_body))
         self.assert_wrong(case(request(), cut, body=cut.sent_body), "no error event")
         inside = attempt(broken(streamed(generation()), 40))
         body = inside.sent_body + EVENT
@@ -83,7 +85,7 @@ class WrongAnswerTests(JudgeTestCase):
         self.assert_wrong(case(request(), done, whole=False), "complete response was truncated")
         body = done.sent_body + EVENT
         self.assert_wrong(case(request(), done, body=body), "different from byte")
-        self.assertIn("after [DONE]", cut_stream(body, done.sent_body, lossy=False))
+        self.assertIn("behind a whole answer", cut_stream(body, done.sent_body, lossy=False))
         good = attempt(streamed(generation()))
         self.assert_wrong(
             case(request(), good, body=good.sent_body + EVENT, whole=False),
