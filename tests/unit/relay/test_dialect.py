@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
+from autopilot.relay import dialect as tables
 from autopilot.relay.dialect import (
     Meaning,
     error_text,
@@ -326,3 +328,35 @@ class ErrorTests(SynchronousTestCase):
             (b"nonsense", None),
         ):
             self.assertEqual(error_text(data), text, data)
+
+
+class MarkTests(SynchronousTestCase):
+    """The bytes without which an event need not be read once an answer has begun."""
+
+    def test_events_that_matter(self) -> None:
+        """Every event that ends, finishes or fails an answer has one of its dialect's marks."""
+        reasons = ("abort", "error", "network_error", "cancelled", "stop", "length")
+        failed = [{"error": "no"}, {"object": "error"}, {"type": "error", "code": "400"}]
+        values: dict[Dialect, list[dict[str, Any]]] = {
+            CHAT: [{"choices": [{"finish_reason": reason}]} for reason in reasons],
+            MESSAGES: [
+                {"type": "message_stop"},
+                *({"type": "message_delta", "delta": {"stop_reason": each}} for each in reasons),
+            ],
+            RESPONSES: [
+                {"type": kind, "response": {"status": status}}
+                for kind in ("response.completed", "response.incomplete", "response.failed")
+                for status in ("completed", "incomplete", "failed", "cancelled")
+            ]
+            + [{"type": "response.cancelled", "response": {"status": "cancelled"}}],
+        }
+        for dialect, known in values.items():
+            for value in [*known, *failed]:
+                for separators in ((",", ":"), (", ", ": ")):
+                    data = json.dumps(value, separators=separators).encode()
+                    meant = meaning(Event(data), dialect)
+                    self.assertNotIn(meant, (Meaning.EMPTY, Meaning.INVALID), data)
+                    plain = meant is Meaning.CONTENT and dialect is not MESSAGES
+                    self.assertTrue(
+                        plain or any(mark in data for mark in tables.MARKS[dialect]), data
+                    )

@@ -269,6 +269,18 @@ class FailureTests(StreamTestCase):
             client = self.streaming(GuardLevel.OFF, *says)
             self.ended(client, "finish", "completed", TOKEN + b"".join(says))
 
+    def test_unlabelled(self) -> None:
+        """A stream without its label is guarded like any other."""
+        for kind in (b"text/plain", b"application/octet-stream"):
+            self.build()
+            client = self.ask("a")
+            self.wire.says(head(200, kind), chunk(TOKEN), chunk(b""))
+            self.ended(client, "cut", "upstream_broken", TOKEN + INTERRUPTED)
+            self.build()
+            client = self.ask("a")
+            self.wire.says(head(200, kind), chunk(TOKEN), chunk(DONE))
+            self.ended(client, "finish", "completed", TOKEN + DONE)
+
     def test_coded(self) -> None:
         """A coded stream is opaque: it ends as it ends, and is cut without a word if it breaks."""
         for lose, how, outcome in (
