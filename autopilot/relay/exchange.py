@@ -546,12 +546,12 @@ class Exchange(ExchangeMachine):
     def _commit_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
         """Relay a complete response in one write, and end the exchange."""
         committed = self._committed_head(attempt, head, now, False)
-        outcome = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR
+        outcome, reason = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR, None
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
             tables.committed(self._key, model, now)
             if not body:
-                outcome = Outcome.UPSTREAM_EMPTY
+                outcome, reason = Outcome.UPSTREAM_EMPTY, FailureReason.EMPTY
                 tables.broke(self._client(), self._key, model, now, now - attempt.started)
             else:
                 self._note_success(model)
@@ -559,7 +559,7 @@ class Exchange(ExchangeMachine):
                     tables.ended(model, attempt.first_content, 0, 0.0, now)
         self._response.whole(committed, body)
         self._responded = True
-        return self._conclude(outcome, now, sent=len(body))
+        return self._conclude(outcome, now, len(body), True, reason)
 
     def _committed_head(
         self, attempt: Attempt, head: ResponseHead, now: float, rechunk: bool
@@ -639,8 +639,9 @@ class Exchange(ExchangeMachine):
                 tables.ended(model, attempt.first_content, stream.tokens, seconds, now)
         if outcome is _COMPLETED and attempt.response.status >= 400:
             outcome = Outcome.RELAYED_ERROR
-        done, reason = stream.guard.done, BREAKS.get(outcome)
-        return self._conclude(outcome, now, sent=stream.sent, terminated=done, reason=reason)
+        reason = (stream.reason or BREAKS[outcome]) if outcome in UPSTREAM_FAULTS else None
+        done = stream.guard.done
+        return self._conclude(outcome, now, stream.sent, done, reason)
 
     def _conclude(
         self,

@@ -16,7 +16,9 @@ from zope.interface import implementer
 
 from autopilot.observability.records import Outcome
 from autopilot.relay.dialect import Meaning
+from autopilot.relay.sse_guard import GAVE_UP
 from autopilot.relay.usage import answer_tokens, count_events
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ class Stream:
     the call is released and the timer at rest. ``idle`` limits, in seconds, how long the upstream
     may send nothing, and how long the client may receive nothing. ``is_sse``: the response is a
     guarded event stream, so an error event can announce a break. The stream calls ``proven`` once,
-    when bytes arrive after more than ``proof`` seconds.
+    when bytes arrive after more than ``proof`` seconds. ``reason`` says why the answer broke, if
+    its outcome does not.
     """
 
     __slots__ = (
@@ -67,6 +70,7 @@ class Stream:
         "events",
         "guard",
         "open",
+        "reason",
         "sent",
     )
 
@@ -100,6 +104,7 @@ class Stream:
         self.open = True
         self._last = self._last_but_one = b""
         self.began = self._proven_at = 0.0
+        self.reason: FailureReason | None = None
         self.sent = 0
         self.events = 0
 
@@ -186,6 +191,7 @@ class Stream:
                 self._break(
                     Outcome.UPSTREAM_EMPTY if empty else Outcome.UPSTREAM_BROKEN,
                     "the upstream ended the stream without its terminator",
+                    FailureReason.NO_TERMINATOR,
                 )
         except Exception:  # noqa: BLE001  see `body`
             self._fail()
@@ -278,8 +284,9 @@ class Stream:
             return
         if rest:
             self._response.write(rest)
-        spliced = guard.spliced
-        self._break(Outcome.UPSTREAM_SPLICED if spliced else Outcome.UPSTREAM_ERROR, guard.fault)
+        outcome = Outcome.UPSTREAM_SPLICED if guard.spliced else Outcome.UPSTREAM_ERROR
+        gave_up = FailureReason.GAVE_UP if guard.fault == GAVE_UP else None
+        self._break(outcome, guard.fault, gave_up)
 
     def _finish(self, rest: bytes, outcome: Outcome) -> None:
         """End the client's response cleanly, whatever the upstream does from now on."""
@@ -291,13 +298,13 @@ class Stream:
         else:
             self._over(outcome)
 
-    def _break(self, outcome: Outcome, message: str) -> None:
+    def _break(self, outcome: Outcome, message: str, reason: FailureReason | None = None) -> None:
         """Send an error event where possible, then cut: the answer must not look complete.
 
         SDKs fail with an error that is not their own if anything follows half an event, so a break
         inside one is only a cut. So is a break behind an error event of the upstream, which has
         told the client what is wrong. An answer whose choices are all finished misses nothing, and
-        ends cleanly (contract §6 and §7).
+        ends cleanly (contract §6 and §7). ``reason`` is more exact than the outcome's own.
         """
         if not self.open:
             return
@@ -305,10 +312,10 @@ class Stream:
             self.close()
             guard = self.guard
             if guard.whole:
-                outcome = Outcome.COMPLETED
+                outcome, reason = Outcome.COMPLETED, None
                 self._response.finish(b"")
             elif guard.meaning is Meaning.ERROR:
-                outcome = Outcome.UPSTREAM_ERROR
+                outcome, reason = Outcome.UPSTREAM_ERROR, None
                 self._response.cut()
             elif self._is_sse and guard.at_boundary:
                 self._response.announce(_announcement(outcome, message))
@@ -317,6 +324,7 @@ class Stream:
         except Exception:  # noqa: BLE001  see `body`
             self._fail()
         else:
+            self.reason = reason
             self._over(outcome)
 
     def _guarded(self, change: Callable[[], None]) -> None:
