@@ -46,15 +46,16 @@ MOST_KEYS = 3
 TTL = 40.0
 LIST_RETRY = 10.0
 PERIOD = 15.0
-# Its first byte is committed; JSON is held until it is whole while a candidate is left.
-TEXT = b"text/plain"
+# Its first byte is committed; JSON, and what is like it under an unlabelled type, is held until it
+# is whole while a candidate is left.
+TEXT = b"text/html"
 
 # The responses of an upstream and their meaning: it serves, begins an answer (which may end or
-# break later), breaks one, fails, fails with a 4xx (no failure of the model), or responds to the
-# client alone.
+# break later), breaks one, says nothing (a break if it is the last one), fails, fails with a 4xx (no
+# failure of the model), or responds to the client alone.
 ANSWERS = {
     "200": (whole(200, b"{}", JSON, CLOSE), "serves"),
-    "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "serves if last"),
+    "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "says nothing"),
     "200 that begins": (head(200, TEXT, CLOSE) + chunk(b"{"), "begins"),
     "200 that breaks": (head(200, TEXT, CLOSE) + chunk(b"{"), "breaks"),
     "503": (whole(503, b"", JSON, CLOSE), "fails"),
@@ -208,8 +209,8 @@ class MemoryMachine(RuleBasedStateMachine):
             request.wire.says(says)
         if request.wire.alive and meaning not in ("tells the client", "begins"):
             request.wire.resets()
-        if meaning == "serves if last":  # an empty answer
-            meaning = "fails" if request.left else "serves"
+        if meaning == "says nothing":  # an empty answer
+            meaning = "fails" if request.left else "breaks"
         if meaning == "fails mildly among others":
             meaning = "tells the client" if request.key[1] in MODELS else "fails mildly"
         self._learn(request, meaning)
