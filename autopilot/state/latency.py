@@ -6,7 +6,6 @@ limits of a model that is always slow, so that it is not taken for a stalled one
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,29 +79,20 @@ class _PauseStats:
         return PAUSE_STEP
 
 
-@dataclass(slots=True)
-class _Samples:
-    """The latest times of one kind.
+def _samples() -> deque[float]:
+    """Return a series of times that keeps the latest."""
+    return deque(maxlen=_MAX_SAMPLES)
 
-    ``in_order`` of time, for dropping the oldest; ``sorted`` holds the same values by size, for the
-    percentile.
+
+def _p95(samples: deque[float]) -> float | None:
+    """Return the 95th percentile (nearest rank), or None before there are 20 samples.
+
+    It is seldom asked for: when an attempt has used up what every model has. Each answer adds a
+    sample, so they are not kept sorted.
     """
-
-    in_order: deque[float] = field(default_factory=deque)
-    sorted: list[float] = field(default_factory=list)
-
-    def add(self, seconds: float) -> None:
-        self.in_order.append(seconds)
-        insort(self.sorted, seconds)
-        if len(self.in_order) > _MAX_SAMPLES:
-            del self.sorted[bisect_left(self.sorted, self.in_order.popleft())]
-
-    def p95(self) -> float | None:
-        """Return the 95th percentile (nearest rank), or None before there are 20 samples."""
-        samples = self.sorted
-        if len(samples) < _MIN_SAMPLES:
-            return None
-        return samples[ceil(0.95 * len(samples)) - 1]
+    if len(samples) < _MIN_SAMPLES:
+        return None
+    return sorted(samples)[ceil(0.95 * len(samples)) - 1]
 
 
 @dataclass(slots=True)
@@ -130,8 +120,8 @@ class _ModelStats:
 
     first_content: _Average = field(default_factory=_Average)
     throughput: _Average = field(default_factory=_Average)
-    streams: _Samples = field(default_factory=_Samples)
-    plain: _Samples = field(default_factory=_Samples)
+    streams: deque[float] = field(default_factory=_samples)
+    plain: deque[float] = field(default_factory=_samples)
     pauses: _PauseStats = field(default_factory=_PauseStats)
 
 
@@ -148,15 +138,38 @@ class LatencyStats:
         """Record that the first content of ``model``'s answer took ``seconds``."""
         stats = self._stats(model)
         stats.first_content.add(seconds, now)
-        stats.streams.add(seconds)
+        stats.streams.append(seconds)
 
     def answered(self, model: str, seconds: float) -> None:
         """Record that an answer of ``model`` that was not a stream took ``seconds``."""
-        self._stats(model).plain.add(seconds)
+        stats = self._models.get(model)
+        if stats is None:
+            stats = self._stats(model)
+        else:  # as in `_stats`: every plain answer pays for this
+            self._models.move_to_end(model)
+        stats.plain.append(seconds)
 
     def paused(self, model: str, pauses: Pauses) -> None:
         """Record the pauses of one answer of ``model``."""
         self._stats(model).pauses.add(pauses)
+
+    def ended(
+        self,
+        model: str,
+        first_content: float | None,
+        rate: float | None,
+        pauses: Pauses | None,
+        now: float,
+    ) -> None:
+        """Record a streamed answer of ``model``, as far as it was measured: all of the above."""
+        stats = self._stats(model)
+        if first_content is not None:
+            stats.first_content.add(first_content, now)
+            stats.streams.append(first_content)
+        if rate is not None:
+            stats.throughput.add(rate, now)
+        if pauses is not None and pauses.count:
+            stats.pauses.add(pauses)
 
     def record_rate(self, model: str, per_second: float, now: float) -> None:
         """Record the rate at which ``model`` generated an answer."""
@@ -165,12 +178,12 @@ class LatencyStats:
     def p95(self, model: str) -> float | None:
         """Return the 95th percentile of the time to a stream's first content; None below 20."""
         stats = self._models.get(model)
-        return None if stats is None else stats.streams.p95()
+        return None if stats is None else _p95(stats.streams)
 
     def plain_p95(self, model: str) -> float | None:
         """Return the 95th percentile of the time to the end of a plain answer; None below 20."""
         stats = self._models.get(model)
-        return None if stats is None else stats.plain.p95()
+        return None if stats is None else _p95(stats.plain)
 
     def p99_pause(self, model: str) -> float | None:
         """Return the 99th percentile of the pauses within answers; None below 100."""

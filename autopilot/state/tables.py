@@ -6,7 +6,9 @@ What counts as a failure or a success of a model is decided here and nowhere els
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from autopilot.state.latency import Pauses
 
 if TYPE_CHECKING:
     from autopilot.state.affinity import AffinityKey, SessionAffinity
@@ -15,6 +17,20 @@ if TYPE_CHECKING:
 
 # Fewer tokens say more about the first of them than about the rate.
 _MIN_TOKENS_FOR_RATE = 8
+
+
+class GivenUp(NamedTuple):
+    """An attempt that gave way to another candidate when its allowance ran out, after ``took``.
+
+    ``plain``: the answer was not to be a stream. ``paused``: how long a stream had been silent of
+    which part had arrived. Times are in seconds.
+    """
+
+    model: str
+    status: int | None
+    took: float
+    plain: bool = False
+    paused: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,32 @@ class StateTables:
         if key is not None:
             self.affinity.failed(key, model, now, took)
 
+    def given_up(
+        self,
+        client: Client,
+        key: AffinityKey | None,
+        given_up: GivenUp,
+        answered_in: float | None,
+        now: float,
+    ) -> None:
+        """Record an attempt whose allowance ran out, once it is known what became of the request.
+
+        It failed if a later candidate answered, in ``answered_in`` seconds, within the time that it
+        had had. Otherwise a long thought is no outage, and its time is one of the model's
+        (contract §6).
+        """
+        model, took = given_up.model, given_up.took
+        if answered_in is not None and answered_in <= took:
+            self.failed(client, key, model, given_up.status, now, took)
+        elif given_up.paused is not None:
+            pauses = Pauses()
+            pauses.add(given_up.paused)
+            self.latency.paused(model, pauses)
+        elif given_up.plain:
+            self.latency.answered(model, took)
+        else:
+            self.latency.started(model, took, now)
+
     def committed(self, key: AffinityKey | None, model: str, now: float) -> None:
         """Record that the router committed to a 2xx of ``model``, which may still break."""
         if key is not None:
@@ -58,14 +100,18 @@ class StateTables:
             self.affinity.failed(key, model, now, took, committed=True)
 
     def ended(
-        self, model: str, first_content: float | None, tokens: int, seconds: float, now: float
+        self,
+        model: str,
+        first_content: float | None,
+        tokens: int,
+        seconds: float,
+        now: float,
+        pauses: Pauses | None = None,
     ) -> None:
         """Record that a streamed 2xx of ``model`` is over, and that it did not break.
 
         Its first content took ``first_content`` seconds, if that was measured; then ``tokens``
-        arrived within ``seconds``.
+        arrived within ``seconds``, with these ``pauses``.
         """
-        if first_content is not None:
-            self.latency.started(model, first_content, now)
-        if tokens >= _MIN_TOKENS_FOR_RATE and seconds > 0:
-            self.latency.record_rate(model, tokens / seconds, now)
+        rate = tokens / seconds if tokens >= _MIN_TOKENS_FOR_RATE and seconds > 0 else None
+        self.latency.ended(model, first_content, rate, pauses, now)

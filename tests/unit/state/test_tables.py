@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
-from autopilot.state.latency import LatencyStats
-from autopilot.state.tables import StateTables
+from autopilot.state.latency import LatencyStats, Pauses
+from autopilot.state.tables import GivenUp, StateTables
 
 CLIENT = b"client"
 KEY = (CLIENT, "auto")
@@ -69,6 +69,41 @@ class StateTablesTests(SynchronousTestCase):
             self.assertEqual(self.tables.breaker.cooling(None, 36), frozenset())
             self.assertEqual(self.tables.affinity.failed_recently(KEY, 35.9), {"m"})
             self.assertEqual(self.tables.affinity.failed_recently(KEY, 36), frozenset())
+
+    def test_given_up_for_a_quicker_one(self) -> None:
+        """An attempt that gave way is a failure if another answered within its time."""
+        for answered_in in (0.0, 12.0):
+            self.setUp()
+            given_up = GivenUp("m", None, 12.0)
+            self.tables.given_up(CLIENT, KEY, given_up, answered_in, 6)
+            self.assertEqual(self.tables.breaker.cooling(None, 125.9), {"m"})
+            self.assertEqual(self.tables.affinity.failed_recently(KEY, 6), {"m"})
+            self.assertEqual(self.tables.latency.first_content(6), {})
+
+    def test_given_up_for_no_quicker_one(self) -> None:
+        """Otherwise its time is one of the model's, of the kind that it waited for."""
+        for answered_in in (None, 180.1):
+            self.setUp()
+            for _ in range(20):
+                self.tables.given_up(CLIENT, KEY, GivenUp("m", None, 12.0), answered_in, 6)
+                plain = GivenUp("m", None, 180.0, plain=True)
+                self.tables.given_up(CLIENT, KEY, plain, answered_in, 6)
+            for _ in range(100):
+                stalled = GivenUp("m", 200, 12.0, paused=9.0)
+                self.tables.given_up(CLIENT, KEY, stalled, answered_in, 6)
+            known = self.tables.latency
+            self.assertEqual((known.p95("m"), known.plain_p95("m")), (12.0, 180.0))
+            self.assertEqual(known.p99_pause("m"), 9.0)
+            self.assertEqual(self.cooling(), frozenset())
+            self.assertEqual(self.tables.affinity.failed_recently(KEY, 6), frozenset())
+
+    def test_pauses(self) -> None:
+        """The pauses of an answer are remembered with its other times."""
+        pauses = Pauses()
+        for _ in range(100):
+            pauses.add(2.0)
+        self.tables.ended("m", None, 0, 0.0, 8, pauses)
+        self.assertEqual(self.tables.latency.p99_pause("m"), 2.0)
 
     def test_without_key(self) -> None:
         """If the client named one model, nothing is remembered of the client."""
