@@ -8,8 +8,8 @@ about a single client: with stickiness, that client's last model may come first.
 With --json the output is one object: "outcome" (candidates or refused), "mode", "order", "needs",
 "tee_only", "candidates" (name, tried, and if known: score, cooling, first_content_seconds,
 tokens_per_second), "dropped" (name, cause: unknown, not_confidential or lacks; and the needs),
-"limits" (max_attempts, commit, failover_policy, failover_after_ms), "error" (status, code and
-message, or null), "not_eligible" (reasons and counts).
+"limits" (max_attempts, commit, failover_policy, failover_after_ms, plain_failover_after_ms),
+"error" (status, code and message, or null), "not_eligible" (reasons and counts).
 
 Exit status: 0 with candidates, 1 if the request would be refused, 2 if the inputs could not be
 read.
@@ -52,6 +52,7 @@ _SETTINGS: Final = (
     "REQUIRE_TEE",
     "FAILOVER_POLICY",
     "FAILOVER_AFTER_MS",
+    "PLAIN_FAILOVER_AFTER_MS",
     "COMMIT",
     "COMMIT_MAX_BYTES",
     "MAX_ATTEMPTS",

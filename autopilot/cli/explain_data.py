@@ -73,6 +73,7 @@ def in_json(explained: Explanation) -> dict[str, object]:
             "commit": (request.commit if request else Commit(settings.commit)).value,
             "failover_policy": settings.failover_policy,
             "failover_after_ms": settings.failover_after_ms,
+            "plain_failover_after_ms": settings.plain_failover_after_ms,
         },
         "error": error and {"status": error.status, "code": error.code, "message": error.message},
         "not_eligible": dict(explained.not_eligible),

@@ -98,8 +98,11 @@ def _show_candidates(
         " the router retries nothing after it",
     )
     if attempts > 1:
-        seconds = settings.failover_after_ms / 1000
-        console.say(f"failover  after {seconds:g} s of a silent stream, if a candidate is left")
+        stream, plain = settings.failover_after_ms / 1000, settings.plain_failover_after_ms / 1000
+        console.say(
+            f"failover  after {stream:g} s of a silent stream or {plain:g} s without a whole answer"
+            " to a plain request, if a candidate is left"
+        )
 
 
 def _reason(each: Dropped, explained: Explanation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autopilot.relay.exchange_states import Input
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from autopilot.relay.commit import CommitPolicy
     from autopilot.relay.config import Timeouts
     from autopilot.routing.candidate import Candidate
+    from autopilot.state.latency import Pauses
     from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 
@@ -28,8 +30,12 @@ class Expiry(StrEnum):
     FIRST_BODY_BYTE = "first body byte"
     IDLE = "idle"
     FAILOVER_AFTER = "failover after"
+    PLAIN_FAILOVER_AFTER = "plain failover after"
     STALLED = "stalled"
 
+
+ALLOWANCES = frozenset({Expiry.FAILOVER_AFTER, Expiry.PLAIN_FAILOVER_AFTER, Expiry.STALLED})
+"""The deadlines that apply only while another candidate remains."""
 
 # Read through their enums, these would cost each request as much as a call.
 _WHOLE, _HEADER = Input.WHOLE, Expiry.HEADER
@@ -46,8 +52,10 @@ class Attempt:
     """One request to one candidate, and the handler of its response until commit.
 
     It passes each event on together with itself, so that a second attempt could run at the same
-    time. ``last``: no further candidate remains. ``allowance``: seconds until the first part of the
-    answer, and between bytes while it is held, if another candidate remains. ``replayed``: the
+    time. ``last``: no further candidate remains. ``allowance``: seconds until the first part of a
+    stream, or until the end of any other answer, after which the attempt gives way to another
+    candidate; ``pause_allowance``: those between the bytes of a stream of which part has arrived.
+    ``idle`` is the longest pause otherwise, ``pauses`` are those that occurred. ``replayed``: the
     request has been repeated on a new connection. ``kind`` is the kind of a 2xx's body. ``ended``
     and ``error`` record how the response ended while its bytes were still ``held``. ``failed``: it
     led to another candidate, or would have if one had remained. ``settled``: it is an error that is
@@ -69,8 +77,11 @@ class Attempt:
         "heard_at",
         "held",
         "held_bytes",
+        "idle",
         "kind",
         "last",
+        "pause_allowance",
+        "pauses",
         "replayed",
         "response",
         "settled",
@@ -83,7 +94,7 @@ class Attempt:
         candidate: Candidate,
         last: bool,
         started: float,
-        allowance: float | None = None,
+        allowance: float = inf,
     ) -> None:
         self._owner = owner
         self.candidate = candidate
@@ -101,6 +112,8 @@ class Attempt:
         self.ended = self.failed = self.settled = False
         self.error: UpstreamError | None = None
         self.first_content: float | None = None
+        self.pause_allowance = self.idle = inf
+        self.pauses: Pauses | None = None
 
     # -- events of the response
 
@@ -171,10 +184,14 @@ class Attempt:
         elif not self.held:
             due = self.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
         else:
-            due = self.heard_at + timeouts.idle, Expiry.IDLE
-        if self.allowance is None:
+            due = self.heard_at + self.idle, Expiry.IDLE
+        if self.allowance == inf:
             return due
         policy = self.commit_policy
-        if policy is not None and policy.answered:
-            return min(due, (self.heard_at + self.allowance, Expiry.STALLED))
-        return min(due, (self.started + self.allowance, Expiry.FAILOVER_AFTER))
+        if not stream:
+            allowed = self.started + self.allowance, Expiry.PLAIN_FAILOVER_AFTER
+        elif policy is not None and policy.answered:
+            allowed = self.heard_at + self.pause_allowance, Expiry.STALLED
+        else:
+            allowed = self.started + self.allowance, Expiry.FAILOVER_AFTER
+        return allowed if allowed[0] <= due[0] else due

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Timeouts:
     """The longest duration of each phase of an exchange, in seconds (contract §6, deadlines).
 
-    ``failover_after`` limits the wait for a stream's first content while another candidate remains.
+    While another candidate remains, ``failover_after`` limits the wait for a stream's first content
+    and ``plain_failover_after`` that for the end of any other answer.
     """
 
     connect: float
@@ -29,6 +30,7 @@ class Timeouts:
     idle: float
     error_body: float
     failover_after: float
+    plain_failover_after: float
     total: float
 
 

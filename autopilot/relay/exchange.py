@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from autopilot.http.error_bodies import INTERNAL
@@ -25,7 +26,7 @@ from autopilot.observability.records import (
     milliseconds,
     own_error,
 )
-from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
 from autopilot.relay.commit import CommitDecision, CommitPolicy, commit_policy, judge_plain
 from autopilot.relay.error_shape import may_lack_error, with_error
@@ -36,13 +37,20 @@ from autopilot.relay.response_head import committed_head, reply, resized, tried_
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
 from autopilot.routing import retry_policy
-from autopilot.routing.allowance import first_content_allowance
+from autopilot.routing.allowance import (
+    first_content_allowance,
+    longest_pause,
+    pause_allowance,
+    plain_allowance,
+)
 from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode
+from autopilot.state.latency import Pauses
+from autopilot.state.tables import GivenUp
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
@@ -110,6 +118,7 @@ class Exchange(ExchangeMachine):
         "_expiring",
         "_failovers",
         "_first_byte_at",
+        "_given_up",
         "_key",
         "_model",
         "_parsed",
@@ -163,6 +172,7 @@ class Exchange(ExchangeMachine):
         self._code: str | None = None
         self._first_byte_at: float | None = None
         self._failovers: tuple[Failover, ...] = ()
+        self._given_up: tuple[GivenUp, ...] = ()
         self._timer = response.timer(self.expired)
         self._expiring = _TOTAL
         self._responded = self._concluded = False
@@ -196,13 +206,13 @@ class Exchange(ExchangeMachine):
     def _begin(self, candidate: Candidate, now: float) -> State:
         """Begin an attempt with a candidate taken from the queue."""
         model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
-        allowance = None
-        if self._parsed.body.stream and not last:
-            allowance = first_content_allowance(
-                self._config.timeouts.failover_after,
-                self._parsed.body.template.size,
-                tables.latency.p95(model),
-            )
+        timeouts, allowance = self._config.timeouts, inf
+        if not last:
+            # What every model has; what this one has is computed once that has passed.
+            if self._parsed.body.stream:
+                allowance = timeouts.failover_after
+            elif not self._given_up:  # a long answer must not be thrown away twice
+                allowance = timeouts.plain_failover_after
         attempt = self.attempt = Attempt(self, candidate, last, now, allowance)
         self._attempts += 1
         self._model = model
@@ -281,6 +291,11 @@ class Exchange(ExchangeMachine):
         if 200 <= head.status < 300:
             attempt.kind = body_kind(head, stream=self._parsed.body.stream)
             attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
+            attempt.idle = self._config.timeouts.idle
+            p99 = self._shared.tables.latency.p99_pause(attempt.candidate.model)
+            if p99 is not None:
+                attempt.idle = longest_pause(attempt.idle, p99)
+            attempt.pauses = Pauses()
             if body:
                 return self._hold_body(now, body)
             self._arm(attempt)
@@ -325,11 +340,68 @@ class Exchange(ExchangeMachine):
             return self._decide(self._current, now)
         if self._expiring is Expiry.TOTAL:
             return self._run_out(now)
-        return self._break_off(self._current, self._current.lateness, now)
+        attempt = self._current
+        is_allowance = self._expiring in ALLOWANCES
+        if is_allowance and self._extend(attempt):
+            self._arm(attempt)
+            return self.state
+        if is_allowance and not _is_whole(attempt):
+            return self._give_up(attempt, now)
+        return self._break_off(attempt, attempt.lateness, now)
+
+    def _extend(self, attempt: Attempt) -> bool:
+        """Give an attempt whose allowance ran out what its request and its model add to it.
+
+        Return whether that was more (contract §6).
+        """
+        timeouts, latency = self._config.timeouts, self._shared.tables.latency
+        model, body = attempt.candidate.model, self._parsed.body
+        # Each allowance that ran out doubles the next.
+        factor = 2.0 ** len(self._given_up)
+        if self._expiring is Expiry.STALLED:
+            before = attempt.pause_allowance
+            p99 = latency.p99_pause(model)
+            after = factor * pause_allowance(timeouts.failover_after, body.template.size, p99)
+            attempt.pause_allowance = after
+        elif body.stream:
+            before = attempt.allowance
+            p95 = latency.p95(model)
+            after = factor * first_content_allowance(
+                timeouts.failover_after, body.template.size, p95
+            )
+            attempt.allowance = after
+        else:
+            before = attempt.allowance
+            p95 = latency.plain_p95(model)
+            tokens = body.completion_limit if p95 is None else None
+            after = plain_allowance(timeouts.plain_failover_after, timeouts.unary, tokens, p95)
+            attempt.allowance = after
+        return after > before
+
+    def _give_up(self, attempt: Attempt, now: float) -> State:
+        """Turn to the next candidate, as the attempt has used up its allowance.
+
+        Whether that was a failure is seen when it is known what the others needed (contract §6).
+        """
+        if now >= self._total_due:  # no candidate is left, as there is no time for one
+            return self._run_out(now)
+        paused = now - attempt.heard_at if self._expiring is Expiry.STALLED else None
+        plain = not self._parsed.body.stream
+        reason = FailureReason.PLAIN_TIMEOUT if plain else attempt.lateness
+        took = self._note_failover(attempt, reason, now)
+        given_up = GivenUp(attempt.candidate.model, attempt.status, took, plain, paused)
+        self._given_up = (*self._given_up, given_up)
+        return self._try_next(now)
+
+    def _judge_given_up(self, answered_in: float | None, now: float) -> None:
+        """Record what the attempts that were given up say of their models."""
+        given_up, self._given_up = self._given_up, ()
+        for each in given_up:
+            self._shared.tables.given_up(self._client(), self._key, each, answered_in, now)
 
     def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
         """No more will come of a response: if its answer is whole without, that ends it well."""
-        if attempt.commit_policy is not None and attempt.commit_policy.whole:
+        if _is_whole(attempt):
             attempt.ended = True
             return self._commit(attempt, now)
         return self._fail(reason, now)
@@ -456,6 +528,8 @@ class Exchange(ExchangeMachine):
         if not attempt.held and data.startswith(CODED_OPENINGS):
             attempt.kind = BodyKind.OPAQUE
             attempt.commit_policy = self._new_policy(BodyKind.OPAQUE, attempt.last)
+        if attempt.held and attempt.pauses is not None:
+            attempt.pauses.add(now - attempt.heard_at)
         attempt.held.append(data)
         attempt.heard_at = now
         if attempt.kind is BodyKind.UNLABELLED:
@@ -471,6 +545,7 @@ class Exchange(ExchangeMachine):
         decision = policy.feed(data)
         if policy.answered and not answered and self._parsed.body.stream:
             attempt.first_content = now - attempt.started
+            attempt.pause_allowance = self._config.timeouts.failover_after
         if decision is CommitDecision.COMMIT:
             return self._commit(attempt, now)
         return self._follow_policy(attempt, decision, now)
@@ -530,7 +605,8 @@ class Exchange(ExchangeMachine):
                 choices=1 if not body.fields.n else body.choices,
                 said=policy is not None and policy.answered,
             ),
-            idle=self._config.timeouts.idle,
+            idle=self._config.timeouts.idle if attempt.idle == inf else attempt.idle,
+            pauses=attempt.pauses or Pauses(),
             is_sse=guarded,
             proof=tables.breaker.period,
             proven=self._note_proof,
@@ -557,6 +633,8 @@ class Exchange(ExchangeMachine):
                 self._note_success(model)
                 if attempt.first_content is not None:
                     tables.ended(model, attempt.first_content, 0, 0.0, now)
+                elif not self._parsed.body.stream:
+                    tables.latency.answered(model, now - attempt.started)
         self._response.whole(committed, body)
         self._responded = True
         return self._conclude(outcome, now, len(body), True, reason)
@@ -567,6 +645,9 @@ class Exchange(ExchangeMachine):
         """Return the head for the client, and note the commit."""
         model, status = attempt.candidate.model, head.status
         self._model, self._status, self._first_byte_at = model, status, now
+        if self._given_up and 200 <= status < 300:
+            first = attempt.first_content
+            self._judge_given_up(now - attempt.started if first is None else first, now)
         if self._trace is not None:
             self._trace.committed(status)
         selected = None if self._plan.mode is DIRECT else model
@@ -635,8 +716,13 @@ class Exchange(ExchangeMachine):
             elif outcome is not Outcome.RELAYED_ERROR:
                 if outcome is _COMPLETED:
                     self._note_success(model)
-                seconds = now - stream.began
-                tables.ended(model, attempt.first_content, stream.tokens, seconds, now)
+                if not self._parsed.body.stream:
+                    if outcome is _COMPLETED and stream.sent:
+                        tables.latency.answered(model, now - attempt.started)
+                else:
+                    seconds = now - stream.began
+                    first, tokens = attempt.first_content, stream.tokens
+                    tables.ended(model, first, tokens, seconds, now, stream.pauses)
         if outcome is _COMPLETED and attempt.response.status >= 400:
             outcome = Outcome.RELAYED_ERROR
         reason = (stream.reason or BREAKS[outcome]) if outcome in UPSTREAM_FAULTS else None
@@ -657,6 +743,8 @@ class Exchange(ExchangeMachine):
         """
         if self._concluded:
             return _OVER
+        if self._given_up and outcome is not Outcome.CLIENT_GONE:
+            self._judge_given_up(None, now)
         self._concluded = True
         # Attempt and stream refer back to the exchange. Without this only the cyclic garbage
         # collector would free them.
@@ -791,3 +879,8 @@ class Exchange(ExchangeMachine):
     def _committed(self) -> Stream:
         assert self._stream is not None
         return self._stream
+
+
+def _is_whole(attempt: Attempt) -> bool:
+    """Return whether all of an answer has arrived, so that nothing behind it matters."""
+    return attempt.commit_policy is not None and attempt.commit_policy.whole

@@ -87,7 +87,7 @@ TRANSITIONS: Mapping[State, Mapping[Input, Transition]] = {
         Input.BODY: Transition("hold_body", _DECIDED | {State.HOLDING}),
         Input.END: Transition("hold_end", _DECIDED),
         Input.BROKEN: Transition("judge_error", _DECIDED),
-        Input.EXPIRED: Transition("expire", _DECIDED),
+        Input.EXPIRED: Transition("expire", _DECIDED | {State.HOLDING}),
         **_LEAVING,
     },
     State.PAUSING: {

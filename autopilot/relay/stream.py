@@ -20,6 +20,7 @@ from autopilot.relay.sse_guard import GAVE_UP
 from autopilot.relay.usage import answer_tokens, count_events
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
+from autopilot.state.latency import PAUSE_STEP, Pauses
 
 if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
@@ -44,7 +45,8 @@ class Stream:
 
     The stream calls ``over`` once, with the outcome, when the client's response has ended; by then
     the call is released and the timer at rest. ``idle`` limits, in seconds, how long the upstream
-    may send nothing, and how long the client may receive nothing. ``is_sse``: the response is a
+    may send nothing, and how long the client may receive nothing; the upstream's pauses are added
+    to ``pauses``. ``is_sse``: the response is a
     guarded event stream, so an error event can announce a break. The stream calls ``proven`` once,
     when bytes arrive after more than ``proof`` seconds. ``reason`` says why the answer broke, if
     its outcome does not.
@@ -70,6 +72,7 @@ class Stream:
         "events",
         "guard",
         "open",
+        "pauses",
         "reason",
         "sent",
     )
@@ -83,6 +86,7 @@ class Stream:
         guard: StreamGuard,
         *,
         idle: float,
+        pauses: Pauses,
         is_sse: bool,
         proof: float,
         proven: Callable[[], None],
@@ -94,6 +98,7 @@ class Stream:
         self._timer = timer
         self.guard = guard
         self._idle = idle
+        self.pauses = pauses
         self._is_sse = is_sse
         self._proof = proof
         self._proven = proven
@@ -160,8 +165,14 @@ class Stream:
                 self._response.write(relayed)
             if not self._stalled:
                 # An attribute instead of a call: the timer is set, and this only postpones it.
-                now = self._seconds()
-                self._timer.due = now + self._idle
+                now, timer, pauses = self._seconds(), self._timer, self.pauses
+                due = now + self._idle
+                # The timer was set when the last bytes arrived, or the client read again.
+                pause = due - timer.due
+                timer.due = due
+                pauses.count += 1
+                if pause > PAUSE_STEP:
+                    pauses.add_long(pause)
                 if now >= self._proven_at:
                     self._proven_at = inf
                     self._proven()

@@ -104,6 +104,20 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
         wanted = value_of(self.fields.n) if self.fields.n else 1
         return wanted if type(wanted) is int and wanted > 0 else 1
 
+    @property
+    def completion_limit(self) -> int | None:
+        """The most tokens that the answer may have, if the request says so."""
+        fields = self.fields
+        for limit in (fields.max_completion_tokens, fields.max_tokens, fields.max_output_tokens):
+            if not limit:
+                continue
+            digits = bytes(limit)
+            if digits.isdigit() and len(digits) < _MOST_DIGITS:  # the usual case
+                return int(digits)
+            if type(tokens := value_of(limit)) is int:
+                return tokens
+        return None
+
     def needs(self, least_context: int | None = None) -> Needs:
         """Return the capabilities that a model needs for this request.
 
@@ -121,16 +135,8 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
             needed["tools"] = True
         if fields.response_format and (output := _format(fields.response_format)):
             needed[output] = True
-        for limit in (fields.max_completion_tokens, fields.max_tokens, fields.max_output_tokens):
-            if not limit:
-                continue
-            digits = bytes(limit)
-            if digits.isdigit() and len(digits) < _MOST_DIGITS:  # the usual case
-                needed["completion_tokens"] = int(digits)
-                break
-            if type(tokens := value_of(limit)) is int:
-                needed["completion_tokens"] = tokens
-                break
+        if (tokens := self.completion_limit) is not None:
+            needed["completion_tokens"] = tokens
         # A word has at least two bytes, with its blank, so a shorter body holds fewer words.
         if least_context is not None and len(body) > 2 * least_context:
             needed["prompt_tokens"] = tokens_beyond(fields, least_context)

@@ -17,6 +17,7 @@ class FailureReason(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     HEADER_TIMEOUT = "header_timeout"
     FIRST_BODY_BYTE_TIMEOUT = "first_body_byte_timeout"
+    PLAIN_TIMEOUT = "plain_timeout"
     STALLED = "stalled"
     ERROR_EVENT = "error_event"
     GAVE_UP = "gave_up"

@@ -248,6 +248,13 @@ class Settings:
         " request body.",
         live=True,
     )
+    plain_failover_after_ms: int = _ms(
+        180_000,
+        "Time to the end of an answer that is not a stream while another model is left, plus 1 s"
+        " for each 100 tokens of the request's completion limit while little is known of the model."
+        " Once per request.",
+        live=True,
+    )
     list_retry_ms: int = _ms(
         10_000,
         "Time for which a preference list's fallback is used before its first model is tried"

@@ -25,7 +25,7 @@ def _no_second_attempt(settings: Settings) -> Iterator[str]:
         ),
         (
             "a model that is silent in a plain request",
-            ("UPSTREAM_UNARY_TIMEOUT_MS",),
+            ("PLAIN_FAILOVER_AFTER_MS", "UPSTREAM_UNARY_TIMEOUT_MS"),
         ),
     )
     total = settings.total_deadline_ms

@@ -68,10 +68,10 @@ class StateTables:
         answered_in: float | None,
         now: float,
     ) -> None:
-        """Record an attempt whose allowance ran out, once it is known what became of the request.
+        """Record an attempt whose allowance ran out, once it is known whether another answered.
 
         It failed if a later candidate answered, in ``answered_in`` seconds, within the time that it
-        had had. Otherwise a long thought is no outage, and its time is one of the model's
+        had had. Otherwise its time is a sample of the model's: a long thought is not an outage
         (contract §6).
         """
         model, took = given_up.model, given_up.took

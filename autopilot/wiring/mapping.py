@@ -133,6 +133,7 @@ def relay(settings: Settings) -> RelayConfig:
             idle=settings.upstream_idle_timeout_ms / 1000,
             error_body=settings.error_body_timeout_ms / 1000,
             failover_after=settings.failover_after_ms / 1000,
+            plain_failover_after=settings.plain_failover_after_ms / 1000,
             total=settings.total_deadline_ms / 1000,
         ),
         policy=Policy(settings.failover_policy),

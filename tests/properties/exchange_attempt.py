@@ -33,6 +33,7 @@ class Times(NamedTuple):
     idle: float
     error_body: float
     failover_after: float
+    plain_failover_after: float
     total: float
 
 
@@ -72,10 +73,14 @@ class Read(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A deadline, and what has happened when it passes."""
+    """A deadline, and what has happened when it passes.
+
+    ``allowance``: it ends an attempt only for another candidate's sake.
+    """
 
     at: float
     reason: str
+    allowance: bool = False
 
 
 @dataclass
@@ -84,11 +89,13 @@ class Attempt:
 
     ``last``: nobody is left to turn to. ``dialled``: since when a connection is being opened.
     ``settled``: its error is the client's, and only the rest of its body is waited for.
+    ``given_up``: how many attempts before this one gave way when their allowance ran out.
     """
 
     model: str
     last: bool
     started: float
+    given_up: int = 0
     dialled: float | None = None
     reused: bool = False
     replayed: bool = False
@@ -133,9 +140,9 @@ class Attempt:
         assert self.reply is not None
         answered = rules.answered(self.reply, len(self.body), self.events, terms.most_held)
         patience = self._patience(terms)
-        if answered and patience:
+        if answered and patience and terms.streams:
             wait = patience[0].at - self.started
-            patience = [Due(self.body_at + wait, "stalled")]
+            patience = [Due(self.body_at + wait, "stalled", True)]
         if not self.body:
             limit = Due(self.head_at + times.first_body_byte, "first_body_byte_timeout")
         else:
@@ -144,9 +151,15 @@ class Attempt:
         return [*patience, limit]
 
     def _patience(self, terms: Terms) -> list[Due]:
-        """While another candidate is left a stream has less time until its first content."""
-        if self.last or not terms.streams:
+        """While another candidate is left there is less time: an allowance.
+
+        One that ran out doubles the next; that of a plain answer runs out once.
+        """
+        if self.last:
             return []
+        if not terms.streams:
+            allowance = terms.times.plain_failover_after
+            return [] if self.given_up else [Due(self.started + allowance, "plain_timeout", True)]
         reason = "header_timeout" if self.reply is None else "first_body_byte_timeout"
-        allowance = terms.times.failover_after + terms.body_size / 8000
-        return [Due(self.started + allowance, reason)]
+        allowance = (terms.times.failover_after + terms.body_size / 8000) * 2**self.given_up
+        return [Due(self.started + allowance, reason, True)]

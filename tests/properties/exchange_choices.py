@@ -33,8 +33,8 @@ def _odd(*seconds: float) -> Times:
     return Times(*(each + place / 512 for place, each in enumerate(seconds, start=1)))
 
 
-PATIENT = _odd(2, 60, 600, 60, 120, 2, 12, 600)
-HASTY = _odd(2, 5, 8, 3, 4, 1, 3, 15)
+PATIENT = _odd(2, 60, 600, 60, 120, 2, 12, 180, 900)
+HASTY = _odd(2, 5, 8, 3, 4, 1, 3, 6, 15)
 
 SETUPS = st.builds(
     Setup,

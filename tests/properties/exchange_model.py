@@ -40,6 +40,7 @@ class Request:
         self.waited_for: set[str] = set()
         self.tried_again: set[str] = set()
         self.narrowed = False
+        self.given_up = 0
         self.client_waits = self.stalled = self.left_early = False
         self.clean = self.drains = False
 
@@ -168,6 +169,12 @@ class Request:
                 self._over("client_stalled", now)
             case "idle":
                 self._breaks("upstream_idle", now)
+            case reason if self.due.allowance and not self._is_whole:
+                if now < self._total_at:
+                    self.given_up += 1
+                    self._fail(reason, now)
+                else:  # no time is left for another, so the attempt is not given up for one
+                    self._run_out(now)
             case reason:
                 self._break(reason, now)
 
@@ -178,7 +185,7 @@ class Request:
 
     def _turn(self, model: str, now: float) -> None:
         last = not self.left or self.budget <= 0
-        self.attempt = Attempt(model, last, now)
+        self.attempt = Attempt(model, last, now, self.given_up)
         self.attempts += 1
         self.phase, self.owes = Phase.WAITING, model
 
@@ -248,14 +255,19 @@ class Request:
 
     def _break(self, reason: str, now: float) -> None:
         """No more will come of an attempt; what is held may be whole without."""
-        attempt, terms = self.attempt, self.terms
-        whole = rules.all_finished(attempt.events, terms.most_held)
-        whole = whole and rules.at_boundary(attempt.body)
-        if self.phase is Phase.HOLDING and terms.commit == "complete" and whole:
-            attempt.ended, attempt.broken = True, False
+        if self._is_whole:
+            self.attempt.ended, self.attempt.broken = True, False
             self._commit(now)
         else:
             self._fail(reason, now)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all of an answer that is held has arrived."""
+        attempt = self.attempt
+        whole = rules.all_finished(attempt.events, self.terms.most_held)
+        whole = whole and rules.at_boundary(attempt.body)
+        return self.phase is Phase.HOLDING and self.terms.commit == "complete" and whole
 
     def _decide(self, now: float) -> None:
         attempt, terms = self.attempt, self.terms

@@ -93,6 +93,7 @@ class Setup:
                 idle=times.idle,
                 error_body=times.error_body,
                 failover_after=times.failover_after,
+                plain_failover_after=times.plain_failover_after,
                 total=times.total,
             ),
             policy=self.policy,
@@ -110,6 +111,22 @@ class KnownFeeds:
     """Feeds that never change."""
 
     snapshot: Snapshot
+
+
+class ForgetfulStats(LatencyStats):
+    """Knows too little of every model for its times to extend a deadline."""
+
+    def p95(self, model: str) -> float | None:
+        """See `LatencyStats`."""
+        return None
+
+    def plain_p95(self, model: str) -> float | None:
+        """See `LatencyStats`."""
+        return None
+
+    def p99_pause(self, model: str) -> float | None:
+        """See `LatencyStats`."""
+        return None
 
 
 class Router:
@@ -134,7 +151,7 @@ class Router:
         tables = StateTables(
             SessionAffinity(ttl=0, max_entries=1, list_retry=0),
             CircuitBreaker(threshold=0, period=1, max_entries=1),
-            LatencyStats(),
+            ForgetfulStats(),
         )
         self.proxy = Proxy(
             time,

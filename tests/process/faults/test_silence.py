@@ -49,6 +49,18 @@ class SilenceTests(FaultTestCase):
                 self.assertTrue(self.upstream.left.wait(20), "the connection was kept")
         self.assert_well()
 
+    def test_plain_request(self) -> None:
+        """A silent model of a plain request is replaced by the next long before its full time."""
+        self.router.close()
+        self.start(PLAIN_FAILOVER_AFTER_MS=_SHORT)
+        for said in ((), (whole(200, b"{}")[:-1],)):
+            self.upstream.left.clear()
+            self.does(self.falls_silent(*said))
+            with self.subTest(said=len(said)):
+                self.assert_falls_over(stream=False)
+                self.assertTrue(self.upstream.left.wait(20), "the connection was kept")
+        self.assert_well()
+
     def test_no_other_candidate(self) -> None:
         """Without another candidate, the error names the phase that took too long."""
         for stream, said, code in (

@@ -9,7 +9,10 @@ from typing import Final
 from tests.rigs.soak.observations import Attempt
 
 TIMEOUTS: Final = frozenset(
-    {"header_timeout", "first_body_byte_timeout", "stalled", "total_deadline"}
+    {
+        *("header_timeout", "first_body_byte_timeout", "plain_timeout", "stalled"),
+        "total_deadline",
+    }
 )
 _UNSEEN: Final = frozenset(
     {"connect_refused", "connect_error", "connect_timeout", "connection_lost", "total_deadline"}

@@ -126,6 +126,7 @@ class PlanTests(ExplainTestCase):
                 "commit": "byte",
                 "failover_policy": "standard",
                 "failover_after_ms": 12000,
+                "plain_failover_after_ms": 180000,
             },
         )
         _, said = self.ask("explain", ALIAS, *header, *self.files)

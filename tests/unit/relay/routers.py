@@ -43,6 +43,7 @@ TIMEOUTS = Timeouts(
     idle=120.0,
     error_body=2.0,
     failover_after=12.0,
+    plain_failover_after=180.0,
     total=600.0,
 )
 CONNECT_TIMEOUT = TIMEOUTS.connect

@@ -18,7 +18,7 @@ from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import Policy
-from tests.unit.relay.routers import CONNECT_TIMEOUT, RouterTestCase, snapshot
+from tests.unit.relay.routers import CONNECT_TIMEOUT, TIMEOUTS, RouterTestCase, snapshot
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, chunk, head, whole
 
 HTML = b"text/html"
@@ -83,6 +83,11 @@ def _is_too_late(*pieces: bytes) -> Callable[[ReasonTests], None]:
     return does
 
 
+def _is_plain_and_silent(test: ReasonTests) -> None:
+    test.ask("a,b", stream=False)
+    test.clock.advance(TIMEOUTS.plain_failover_after)
+
+
 def _never_connects(test: ReasonTests) -> None:
     test.upstreams.hanging = True
     test.ask("a,b")
@@ -120,6 +125,7 @@ REASONS: tuple[tuple[str, Callable[[ReasonTests], None]], ...] = (
     ("header_timeout", _is_too_late()),
     ("first_body_byte_timeout", _is_too_late(head())),
     ("first_body_byte_timeout", _is_too_late(head(), chunk(ROLE))),
+    ("plain_timeout", _is_plain_and_silent),
     ("stalled", _is_too_late(head(), chunk(TOKEN))),
     ("error_event", _answers(head(), chunk(ERROR_EVENT))),
     ("error_event", _answers(whole(200, ERROR, JSON))),

@@ -18,6 +18,7 @@ from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.sse_guard import EventGuard, GuardLevel
 from autopilot.relay.stream import Stream
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.state.latency import Pauses
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.downstreams import EMPTY, INTERRUPTED, RecordingDownstream
 from tests.unit.relay.routers import Client, RouterTestCase
@@ -530,6 +531,7 @@ class OnceTests(SynchronousTestCase):
             self.down.timer(lambda: self.stream.expired()),
             EventGuard(),
             idle=5.0,
+            pauses=Pauses(),
             is_sse=True,
             proof=2.0,
             proven=lambda: self.proofs.append(self.clock.seconds()),

@@ -88,12 +88,20 @@ class TimeTests(ReloadTestCase):
             self.assertEqual(browser.wire.startswith(b"HTTP/1.1 429"), sent)
 
     def test_failover_after_ms(self) -> None:
-        """The time before a failover to another model."""
+        """The time before a stream's failover to another model."""
+        self.assert_fails_over("failover_after_ms", stream=True)
+
+    def test_plain_failover_after_ms(self) -> None:
+        """The time before the failover of another request."""
+        self.assert_fails_over("plain_failover_after_ms", stream=False)
+
+    def assert_fails_over(self, name: str, *, stream: bool) -> None:
+        """Assert that a silent model is given up only once the named time is shortened."""
         self.start()
         for patience, attempts in ((12_000, 1), (_SHORT, 2)):
-            self.change(failover_after_ms=patience)
+            self.change(**{name: patience})
             before = len(self.platform.wires)
-            self.ask()
+            self.ask(stream=stream)
             self.platform.take()
             self.reactor.advance(_SHORT / 1000 + 0.1)
             self.platform.take()
