@@ -51,8 +51,8 @@ PERIOD = 15.0
 TEXT = b"text/html"
 
 # The responses of an upstream and their meaning: it serves, begins an answer (which may end or
-# break later), breaks one, says nothing (a break if it is the last one), fails, fails with a 4xx (no
-# failure of the model), or responds to the client alone.
+# break later), breaks one, says nothing (a break if it is the last one), fails, fails with a 4xx
+# (no failure of the model), or responds to the client alone.
 ANSWERS = {
     "200": (whole(200, b"{}", JSON, CLOSE), "serves"),
     "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "says nothing"),
