@@ -184,7 +184,7 @@ class Exchange(ExchangeMachine):
             parsed.commit,
             self._request.dialect,
             self._config.commit_max_bytes,
-            body.choices if body.fields.n else 1,
+            body.choices if body.fields.n or body.fields.prompt else 1,
             kind,
             last,
         )
@@ -602,7 +602,7 @@ class Exchange(ExchangeMachine):
                 guard,
                 is_stream=is_stream,
                 dialect=self._request.dialect,
-                choices=1 if not body.fields.n else body.choices,
+                choices=body.choices if body.fields.n or body.fields.prompt else 1,
                 said=policy is not None and policy.answered,
             ),
             idle=self._config.timeouts.idle if attempt.idle == inf else attempt.idle,

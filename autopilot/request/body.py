@@ -48,6 +48,7 @@ _FORMATS = {"json_schema": "json_schema", "json_object": "json_mode"}
 # Size in bytes above which a memoryview is cheaper than a copy.
 _LARGE = 16384
 _TRUE = Raw(b"true")
+_LIST = ord("[")
 _MOST_DIGITS = 19
 
 
@@ -100,9 +101,16 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def choices(self) -> int:
-        """How many answers the request asks for (``n``); one where it says nothing that counts."""
-        wanted = value_of(self.fields.n) if self.fields.n else 1
-        return wanted if type(wanted) is int and wanted > 0 else 1
+        """How many answers the request asks for: ``n``, else one, for each prompt in its list."""
+        fields = self.fields
+        wanted = value_of(fields.n) if fields.n else 1
+        answers = wanted if type(wanted) is int and wanted > 0 else 1
+        if not fields.prompt or memoryview(fields.prompt)[0] != _LIST:
+            return answers
+        prompts = value_of(fields.prompt)
+        # A list of numbers is one prompt, as tokens.
+        several = isinstance(prompts, list) and prompts and type(prompts[0]) is not int
+        return answers * len(prompts) if several else answers
 
     @property
     def completion_limit(self) -> int | None:

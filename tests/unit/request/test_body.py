@@ -375,3 +375,12 @@ class NeedsTests(_IntakeTests):
             body = self.ask(json.dumps({"model": "m", "n": wanted}).encode())
             self.assertEqual(body.choices, choices, wanted)
         self.assertEqual(self.ask(b'{"model":"m"}').choices, 1)
+        for prompt, choices in (
+            (b'"[1"', 2),
+            (b'["a","b","c"]', 6),
+            (b"[[1,2],[3]]", 4),
+            (b"[1,2,3]", 2),
+            (b"[]", 2),
+        ):
+            body = self.ask(b'{"model":"m","n":2,"prompt":%b}' % prompt)
+            self.assertEqual(body.choices, choices, prompt)
