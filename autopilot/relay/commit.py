@@ -240,6 +240,11 @@ def commit_policy(
     return FirstByte()
 
 
+def is_own_error(body: bytes) -> bool:
+    """Return whether a plain 2xx is an error of the request itself, which is its answer."""
+    return not is_usual_answer(body) and plain_meaning(body) is Meaning.OWN_ERROR
+
+
 def judge_plain(body: bytes) -> CommitDecision:
     """Return the decision on a JSON document, or on nothing, that is there as a whole."""
     if is_usual_answer(body):

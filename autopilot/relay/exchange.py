@@ -28,7 +28,13 @@ from autopilot.observability.records import (
 )
 from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
-from autopilot.relay.commit import CommitDecision, CommitPolicy, commit_policy, judge_plain
+from autopilot.relay.commit import (
+    CommitDecision,
+    CommitPolicy,
+    commit_policy,
+    is_own_error,
+    judge_plain,
+)
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import BREAKS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_machine import ExchangeMachine
@@ -629,6 +635,8 @@ class Exchange(ExchangeMachine):
             if not body:
                 outcome, reason = Outcome.UPSTREAM_EMPTY, FailureReason.EMPTY
                 tables.broke(self._client(), self._key, model, now, now - attempt.started)
+            elif attempt.kind is _JSON and b"error" in body and is_own_error(body):
+                outcome = Outcome.RELAYED_ERROR
             else:
                 self._note_success(model)
                 if attempt.first_content is not None:

@@ -145,7 +145,19 @@ class CommitTests(RouterTestCase):
             client = self.dialled(point)
             self.wire.says(head(), chunk(ROLE + refused), chunk(b""))
             self.assertEqual((client.down.body, client.down.ended), (ROLE + refused, "finish"))
+            self.assertEqual(self.records[-1].outcome, "relayed_error")
         self.assertEqual(self.models, ["a"] * 2)
+
+    def test_plain_own_error(self) -> None:
+        """The same error in a plain 2xx, with another candidate and without."""
+        refused = b'{"error":{"message":"too long","code":400}}'
+        for model in (ALIAS, "a"):
+            for point in ("byte", "content", "complete"):
+                client = self.dialled(point, model=model, stream=False)
+                self.wire.says(whole(200, refused))
+                self.assertEqual((client.down.body, client.down.ended), (refused, "finish"))
+                self.assertEqual(self.records[-1].outcome, "relayed_error")
+        self.assertEqual(self.models, ["a"] * 6)
 
     def test_coded(self) -> None:
         """A coded stream is passed on unread, labelled or not, and `complete` is its length."""
