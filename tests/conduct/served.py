@@ -24,6 +24,8 @@ _URL = "http://192.0.2.1"
 CHAT = "/v1/chat/completions"
 # Longer than an idle upstream connection is kept (4 s) and than a fetch may take (10 s).
 _QUIET = 11.0
+# Virtual seconds, longer than anything here may take.
+_LIMIT = 700.0
 
 
 class Served:
@@ -88,10 +90,11 @@ def question(model: str, text: str = QUESTION) -> bytes:
     return json.dumps({"model": model, "stream": True, "messages": messages}).encode()
 
 
-def direct(call: Received, tokens: int = 60) -> Seen:
+def direct(call: Received, tokens: int = 60, patience: float = _LIMIT) -> Seen:
     """Return the stub's response to the same call without a router.
 
-    A response depends on the number of the call and the request's bytes only.
+    A response depends on the number of the call and the request's bytes only. One that has not
+    ended after ``patience`` virtual seconds is returned as far as it has come.
     """
     assert call.model is not None and call.scenario is not None
     network = Network()
@@ -101,7 +104,7 @@ def direct(call: Received, tokens: int = 60) -> Seen:
         pass
     own = {name.lower(): value for name, value in call.headers}
     fields = [f"{n}: {own[n]}".encode() for n in _HEEDED if n in own]
-    return _exchange(network, stub.site, call.body, "fixture", fields, call.path)
+    return _exchange(network, stub.site, call.body, "fixture", fields, call.path, patience)
 
 
 def _stub(
@@ -131,6 +134,7 @@ def _exchange(
     key: str,
     fields: Sequence[bytes] = (),
     path: str = CHAT,
+    patience: float = _LIMIT,
 ) -> Seen:
     own = [b"Authorization: Bearer " + key.encode(), *fields] if key else fields
     started = network.seconds()
@@ -141,7 +145,11 @@ def _exchange(
         b"POST %b HTTP/1.1\r\nHost: router\r\n%bContent-Length: %d\r\n\r\n%b"
         % (path.encode(), b"".join(b"%b\r\n" % field for field in own), len(body), body)
     )
-    network.run(lambda: client.over, 700)
+    timer = network.callLater(patience, lambda: None)
+    network.run(lambda: client.over or not timer.active(), patience)
+    if timer.active():
+        timer.cancel()
+    assert client.over or patience < _LIMIT, "the response never ended"
     answer = seen(client.received, network.seconds() - started, client.first_word)
     client.transport.loseConnection()
     return answer

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from stub_backend.generation import sentence
 from tests.conduct.__main__ import main
+from tests.conduct.endings import ROWS as ENDINGS
+from tests.conduct.learned import ROWS as LEARNED
 from tests.conduct.play import Played, asked, new_clients, one_client, play, play_outage
 from tests.conduct.seen import CUT
 from tests.conduct.served import QUESTION
@@ -90,11 +92,13 @@ class TableTests(SynchronousTestCase):
         out = io.StringIO()
         with redirect_stdout(out):
             self.assertEqual(main(), 0)
-        table, _, faults = out.getvalue().partition("\n\n")
+        table, learned, faults, endings, _ = out.getvalue().split("\n\n")
         for row in ROWS:
             for commit in ("content", "complete"):
                 self.assertEqual(table.count(f"{row.name:<45} {commit}"), 1, row.name)
         self.assertEqual(table.count("503 for 60 s, then healthy"), 4)
-        self.assertNotIn("not as the model sent it", table)
+        self.assertEqual(len(learned.splitlines()), 1 + 2 * len(LEARNED))
         for verdict, count in (("pass", 13 + 16), ("safe", 3), ("partial", 0), ("fail", 0)):
             self.assertEqual(faults.count(f" {verdict:<8} "), count, verdict)
+        self.assertEqual(len(endings.splitlines()), 1 + 4 * len(ENDINGS))
+        self.assertNotIn("not as", table + endings)
