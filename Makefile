@@ -63,7 +63,7 @@ demo: $(STAMP) ## run stub backend and router together, with three explained req
 JOBS ?= 2
 CHECK := unit lint types imports
 TEST := coverage processes untraced sdks around trial lint types docs imports conduct
-VERIFY := soak fuzz mutation machines cost lowest pythons image-check
+VERIFY := soak fuzz mutation machines breaks cost lowest pythons image-check
 
 .PHONY: check test verify
 check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
@@ -121,6 +121,11 @@ trial: $(STAMP) ## run the tests marked `trial` under trial
 .PHONY: machines
 machines: $(STAMP) ## run the state machines with MACHINE_EXAMPLES new examples, 5000 by default
 	MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),5000) $(PYTEST) tests/properties -k machine $(ARGS)
+
+.PHONY: breaks
+breaks: $(STAMP) $(LITELLM)/.installed ## break the streams of real SDKs after each of their bytes
+	EVERY_BYTE=1 CLIENTS_PYTHON=$(LITELLM)/bin/python $(PYTEST) -k breaks \
+		tests/sdk/python/test_sdks.py tests/sdk/python/test_openai_breaks.py $(ARGS)
 
 .PHONY: conduct
 conduct: $(STAMP) ## print what clients see when a model misbehaves, in virtual time

@@ -34,7 +34,9 @@ class Served:
 def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("clients")
     stub = StubProcess("stub", folder, ["--token-delay-ms", "1", "--time-scale", "0.01"])
-    settings = {"LOG_LEVEL": "warn", "COOLDOWN_FAILURES": "100"}  # tests share the models
+    base = f"http://127.0.0.1:{stub.port}"
+    # Tests share the models.
+    settings = {"LOG_LEVEL": "warn", "COOLDOWN_FAILURES": "100", "RESPONSES_BASE_URL": base}
     router = RouterProcess("router", folder, stub.port, settings)
     try:
         stub.start()

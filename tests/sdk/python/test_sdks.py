@@ -13,7 +13,10 @@ from tests.process.serving import ServedTestCase
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 PATIENCE = 300.0
+# Some thousand requests, one after the other.
+LONG = 3600.0
 _PYTEST = ("-m", "pytest", "--quiet", "--noconftest", "-c", "/dev/null", "-p", "no:cacheprovider")
+_EVERY_BYTE = "EVERY_BYTE"
 _SKIPPED = re.compile(r"\d+ (?:skipped|xfailed|deselected)")
 
 
@@ -43,11 +46,12 @@ class SdkTests(ServedTestCase):
                 "PYTHONPATH": str(ROOT),
                 "ROUTER_URL": self.address(),
                 "STUB_URL": f"http://127.0.0.1:{self.stub.port}",
+                **{name: "1" for name in (_EVERY_BYTE,) if name in os.environ},
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
+            timeout=LONG if _EVERY_BYTE in os.environ else PATIENCE,
             check=False,
         )
         self.assertEqual(done.returncode, 0, done.stdout)
@@ -72,6 +76,10 @@ class SdkTests(ServedTestCase):
     def test_words(self) -> None:
         """Both official packages, with every error of the platform."""
         self.run_file("test_words.py")
+
+    def test_breaks(self) -> None:
+        """``openai`` and ``anthropic`` with connections that break."""
+        self.run_file("test_breaks.py")
 
     def test_bytes(self) -> None:
         """``httpx`` and ``aiohttp``."""
