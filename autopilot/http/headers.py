@@ -223,8 +223,20 @@ def field_lines(fields: Iterable[Field]) -> bytes:
     return bytes(lines)
 
 
+# Names that are printable, as header values; every response names its model.
+_printable: dict[str, bytes] = {}
+
+
 def printable(value: str) -> bytes | None:
-    """Return ``value`` as a header value, or ``None`` unless it is printable ASCII."""
-    if value and value.isascii() and value.isprintable() and value.strip() == value:
-        return value.encode("ascii")
-    return None
+    """Return ``value`` as a header value, or ``None`` if it holds anything but printable ASCII."""
+    known = _printable.get(value)
+    if known is not None:
+        return known
+    if not (value and value.isascii() and value.isprintable() and value.strip() == value):
+        return None
+    encoded = value.encode("ascii")
+    if len(encoded) <= _LONGEST_CACHED_NAME:
+        if len(_printable) >= _MAX_CACHED_NAMES:
+            _printable.clear()
+        _printable[value] = encoded
+    return encoded

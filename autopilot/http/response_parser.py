@@ -27,6 +27,14 @@ _VERSIONS = frozenset({"1.1", "1.0"})
 # allows only HTAB.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
+# Without the calls by which `_content_type` finds the same.
+_USUAL_TYPES = {
+    b"application/json": "application/json",
+    b"application/json; charset=utf-8": "application/json",
+    b"text/event-stream": "text/event-stream",
+    b"text/event-stream; charset=utf-8": "text/event-stream",
+}
+
 
 class ResponseHead(Struct, frozen=True, gc=False):
     """A final response head, its fields in wire order and spelling.
@@ -207,7 +215,7 @@ class ResponseParser:
         """Return the head if its framing is unambiguous (RFC 9112 §6.3)."""
         if self._parser.get_http_version() not in _VERSIONS:
             raise _MalformedResponseError("another protocol")
-        if _CONTROL.search(self._reason):
+        if self._reason != b"OK" and _CONTROL.search(self._reason):
             raise _MalformedResponseError("control bytes in the reason phrase")
         length: int | None = None
         chunked = False
@@ -222,10 +230,15 @@ class ResponseParser:
                     raise _MalformedResponseError("unsupported framing")
                 chunked = True
             elif lower == b"content-type":
-                content_type = value.partition(b";")[0].strip().lower().decode("latin-1")
+                content_type = _USUAL_TYPES.get(value) or _content_type(value)
             elif lower == b"content-encoding":
                 coded = coded or value.strip().lower() not in _NO_CODING
         if status in BODILESS:
             length = 0
         self.until_close = length is None and not chunked
         return ResponseHead(status, self._reason, self._fields, content_type, length, coded)
+
+
+def _content_type(value: bytes) -> str:
+    """Return a media type in lower case and without parameters."""
+    return value.partition(b";")[0].strip().lower().decode("latin-1")

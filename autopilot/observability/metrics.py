@@ -218,7 +218,9 @@ class Metrics:
         histogram.sum += value
         if record.attempts:
             histogram = self._attempts
-            histogram.counts[bisect_left(histogram.bounds, record.attempts)] += 1
+            several = record.attempts > 1  # one belongs to the first bucket
+            bucket = bisect_left(histogram.bounds, record.attempts) if several else 0
+            histogram.counts[bucket] += 1
             histogram.sum += record.attempts
         self._relayed.values[()] += record.bytes
         if not record.terminated and outcome not in BROKEN and outcome not in CLIENT_LEFT:

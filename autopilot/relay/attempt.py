@@ -173,7 +173,7 @@ class Attempt:
             return FailureReason.STALLED
         return FailureReason.FIRST_BODY_BYTE_TIMEOUT
 
-    def nearest(self, timeouts: Timeouts, *, stream: bool) -> tuple[float, Expiry]:
+    def nearest(self, timeouts: Timeouts, stream: bool) -> tuple[float, Expiry]:
         """Return the nearest deadline before commit, with its clock time."""
         if self.response is None:
             # The platform sends the head of a stream with its first token, but that of any other

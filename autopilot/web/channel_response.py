@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autopilot.routing.router_error import RouterError
 
 _LAST_CHUNK = b"0\r\n\r\n"
+_OK = b"HTTP/1.1 200 OK\r\n"
 
 
 class ClientChannel(Protocol):
@@ -155,7 +156,9 @@ class ChannelResponse:
         """Return the lines of the head, and choose the framing of the body (RFC 9112 §6.3)."""
         status = head.status
         fields = head.fields if self._sharing is None else shared(head.fields, self._sharing)
-        written = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason or _phrase(status))]
+        reason = head.reason or _phrase(status)
+        usual = status == 200 and reason == b"OK"
+        written = [_OK if usual else b"HTTP/1.1 %d %b\r\n" % (status, reason)]
         for name, value in fields:
             written += (name, b": ", value, b"\r\n")
         # With `close` on a stream, Node's fetch takes a broken one for complete (contract §7).
