@@ -51,7 +51,7 @@ class BodyKindTests(SynchronousTestCase):
             ((b"\r\n\ndata: x", mark + b"data: x", b"retry: 1", b"event\r"), "STREAM"),
             ((b"{", b' [{"error"', mark + b"\n{"), "JSON"),
             (
-                (b"<html>", b"Internal", b"database", b"evening", b"datas:", b"\x1f", b"\x28"),
+                (b"<html>", b"Internal", b"database", b"evening", b"data2:", b"\x1f", b"\x28"),
                 "OPAQUE",
             ),
             ((b"\n" * 5000, b"\xef\xbbx", b"\xff"), "OPAQUE"),
