@@ -316,7 +316,7 @@ class ReasonTests(SynchronousTestCase):
         network = {
             *("dns_error", "connect_refused", "connect_error", "connect_timeout", "tls_error"),
             *("connection_lost", "header_timeout", "protocol_error"),
-            *("first_body_byte_timeout", "stalled", "total_deadline"),
+            *("first_body_byte_timeout", "plain_timeout", "stalled", "total_deadline"),
             *("error_event", "gave_up", "no_terminator", "cut", "invalid_event", "empty"),
         }
         responses = {"capacity", "not_found", "context", "status_429"}
