@@ -13,12 +13,12 @@ from tests.unit.relay.upstreams import JSON
 
 
 class Phase(Enum):
-    """How far a request has come."""
+    """The phase of a request."""
 
-    WAITING = "a model was asked"
-    READING = "it answered with an error whose body is read"
-    HOLDING = "it answered with a 2xx that is held back"
-    PAUSING = "it asked for a moment"
+    WAITING = "a request was sent to a model"
+    READING = "the model responded with an error whose body is read"
+    HOLDING = "the model responded with a 2xx that is held back"
+    PAUSING = "the model requested a pause"
     RELAYING = "its response is committed"
     OVER = "nothing more may happen"
 
@@ -39,9 +39,9 @@ class Times(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """What one request may expect: the settings, and what its client asked for.
+    """The settings that apply to one request, and what its client requested.
 
-    ``larger`` names the models that are known to read more than a model does.
+    ``larger`` names the models with a known larger context than a model's.
     """
 
     candidates: tuple[str, ...]
@@ -59,9 +59,9 @@ class Terms:
 
 
 class Read(NamedTuple):
-    """What one read of an upstream's socket brought of a response.
+    """The part of a response that one read of an upstream's socket returned.
 
-    ``tail`` is what only the clean end completes.
+    ``tail`` is completed only by the clean end.
     """
 
     reply: Reply | None = None
@@ -73,10 +73,7 @@ class Read(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A deadline, and what has happened when it passes.
-
-    ``allowance``: it ends an attempt only for another candidate's sake.
-    """
+    """A deadline, and the event when it expires."""
 
     at: float
     reason: str
@@ -85,11 +82,11 @@ class Due(NamedTuple):
 
 @dataclass
 class Attempt:
-    """One model's turn.
+    """One attempt.
 
-    ``last``: nobody is left to turn to. ``dialled``: since when a connection is being opened.
-    ``settled``: its error is the client's, and only the rest of its body is waited for.
-    ``given_up``: how many attempts before this one gave way when their allowance ran out.
+    ``last``: no candidate follows. ``dialled``: when the connection attempt started. ``settled``:
+    its error is relayed, and only the rest of its body is outstanding. ``given_up``: the number of
+    earlier attempts that ended when their allowance expired.
     """
 
     model: str
@@ -112,13 +109,13 @@ class Attempt:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether the end of the connection is the end of the response: of JSON, if it is whole."""
+        """Whether the connection's end is the end of the response."""
         if self.reply is None or self.reply.framing.name != "CLOSE":
             return False
         return self.reply.kind != JSON or self.body in (b"", self.reply.document)
 
     def dues(self, phase: Phase, terms: Terms) -> list[Due]:
-        """The deadlines of this attempt before its commit."""
+        """Yield the deadlines of this attempt before its commit."""
         match phase:
             case Phase.WAITING:
                 return self._dues_of_waiting(terms)
@@ -151,10 +148,7 @@ class Attempt:
         return [*patience, limit]
 
     def _patience(self, terms: Terms) -> list[Due]:
-        """While another candidate is left there is less time: an allowance.
-
-        One that ran out doubles the next; that of a plain answer runs out once.
-        """
+        """Return the time to the first content, shorter while another candidate is left."""
         if self.last:
             return []
         if not terms.streams:

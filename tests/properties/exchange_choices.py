@@ -1,4 +1,4 @@
-"""What the engine's machine may choose from: configurations, requests, responses and their cuts."""
+"""The choices of the exchange machine: configurations, requests, responses and their cuts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Each = TypeVar("_Each")
 
 
 class Manner(NamedTuple):
-    """How a response is framed, whether its connection is kept, and what precedes it."""
+    """A response's framing, the reuse of its connection, and what precedes it."""
 
     framing: Framing
     keep: bool
@@ -29,7 +29,7 @@ class Manner(NamedTuple):
 
 
 def _odd(*seconds: float) -> Times:
-    """Deadlines of which no two fall on one instant, so that their order is beyond dispute."""
+    """Return deadlines that never coincide, so that their order is defined."""
     return Times(*(each + place / 512 for place, each in enumerate(seconds, start=1)))
 
 
@@ -75,5 +75,5 @@ SECONDS = st.sampled_from((0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 13.0, 61.0, 125.0, 610
 
 
 def one_of(many: Sequence[_Each], which: int) -> _Each:
-    """The one that a number from `ANY` stands for."""
+    """Return the element for a number from `ANY`."""
     return many[which % len(many)]

@@ -1,7 +1,7 @@
-"""The contract of one request, as a model: what has to happen, whatever the order of events.
+"""A model of the contract for one request, for any order of events.
 
-The model knows no socket, parser or timer. It is told what the network, the client and the clock
-do; it says which upstream request is owed now, and what the client and the record have to show.
+The model has no socket, parser or timer. It receives the events of the network, the client and the
+clock, and predicts the next upstream request, the client's response and the record.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ _NEVER = Due(float("inf"), "")
 
 
 class Request:
-    """One request between its arrival and its record.
+    """One request from its arrival to its record.
 
-    ``owes`` is the model that has to be asked now; ``refusal`` status and code of an error of the
-    router's own; ``least`` and ``most`` say how much of the chosen body has been passed on.
+    ``owes`` is the model to which a request must be sent next; ``refusal`` is the status and code
+    of an error of the router; ``least`` and ``most`` bound how much of the committed body has been
+    passed on.
     """
 
     def __init__(self, terms: Terms, now: float) -> None:
@@ -45,41 +46,43 @@ class Request:
         self.clean = self.drains = False
 
     def start(self) -> None:
-        """The request was taken in: its first candidate is due."""
+        """Admit the request; its first candidate is due."""
         self.budget -= 1
         self._turn(self.left.pop(0), self.began)
 
     @property
     def over(self) -> bool:
-        """Whether nothing more may happen."""
+        """Whether the request has ended."""
         return self.phase is Phase.OVER
 
-    # -- what the router does
+    # -- actions of the router
 
     def tried(self, model: str) -> None:
-        """A request went upstream; it must be the one that was owed."""
-        assert self.owes == model, f"{model} was asked when {self.owes or 'nobody'} was due"
+        """Check that the router sent the request to the model that was due."""
+        assert self.owes == model, (
+            f"{model} received the request when {self.owes or 'no model'} was due"
+        )
         self.owes = None
 
-    # -- what the network does
+    # -- events of the network
 
     def dials(self, now: float) -> None:
-        """A connection is being opened."""
+        """Start the time of a connection attempt."""
         self.attempt.dialled = now
 
     def sent(self, *, reused: bool) -> None:
-        """The request left, over a connection that was used before or not."""
+        """Record that the request was sent, over a new or a reused connection."""
         attempt = self.attempt
         assert not (reused and attempt.replayed), "replayed over another used connection"
         attempt.dialled, attempt.reused, attempt.heard = None, reused, False
 
     def refused(self, now: float) -> None:
-        """No connection could be opened."""
+        """Record that no connection could be opened."""
         self.attempt.dialled = None
         self._fail("connect_refused", now)
 
     def reads(self, read: Read, now: float) -> None:
-        """Bytes of a response arrived."""
+        """Process received bytes of a response."""
         attempt = self.attempt
         attempt.heard = True
         if read.reply is not None:
@@ -93,12 +96,13 @@ class Request:
             self._lost("protocol_error", now)
 
     def lost(self, now: float, *, politely: bool, tail: tuple[Event, ...]) -> None:
-        """The connection is gone; ``politely``: closed, not reset, which completes ``tail``."""
+        """Lose the connection; ``politely``: it was closed, not reset, which completes ``tail``."""
         if self.over:
             return
         attempt = self.attempt
         if attempt.reused and not attempt.heard:
-            # A stale connection says nothing about the model: the same once more, on a new one.
+            # A stale connection says nothing about the model, so the request is repeated on a new
+            # one.
             attempt.replayed, self.owes = True, attempt.model
         elif politely and attempt.ends_with_connection:
             attempt.events += tail
@@ -106,36 +110,36 @@ class Request:
         else:
             self._lost("connection_lost", now)
 
-    # -- what the client and the operator do
+    # -- actions of the client and the operator
 
     def leaves(self, now: float) -> None:
-        """The client is gone."""
+        """Record that the client has disconnected."""
         if not self.over:
             self.left_early = True
             self._over("client_gone", now)
 
     def waits(self, now: float, *, client: bool) -> None:
-        """The client takes no more for now, or takes bytes again."""
+        """Record that the client has stopped or resumed reading."""
         self.client_waits, self.quiet_since = client, now
         self.stalled = client and self.phase is Phase.RELAYING
 
     def refuse(self, status: int, code: str, now: float) -> None:
-        """The router answers with an error of its own."""
+        """Expect an error of the router."""
         self.refusal = status, code
         self._over("failed" if status in (500, 502, 504) else "refused", now)
 
     def shut_down(self, now: float) -> None:
-        """The time for what is under way has run out."""
+        """Record that the drain time has expired."""
         if self.phase is Phase.RELAYING:
             self._breaks("shut_down", now)
         elif not self.over:
             self.refuse(503, "draining", now)
 
-    # -- what time does
+    # -- time
 
     @property
     def due(self) -> Due:
-        """The nearest deadline."""
+        """Return the nearest deadline."""
         total = Due(self._total_at, "total_deadline")
         match self.phase:
             case Phase.OVER:
@@ -152,7 +156,7 @@ class Request:
         return self.began + self.terms.times.total
 
     def expire(self, now: float) -> None:
-        """The nearest deadline has passed."""
+        """Apply the deadline that has expired."""
         match self.due.reason:
             case "total_deadline" if self.phase is Phase.READING and self.attempt.settled:
                 self._answer(now)
@@ -162,7 +166,7 @@ class Request:
                 self._decide(now)
             case "pause":
                 if self.goes_on and now < self._total_at:
-                    self.attempts -= 1  # both tries are one attempt
+                    self.attempts -= 1  # both count as one attempt
                 self.goes_on = False
                 self._turn_in_time(self.attempt.model, now)
             case "idle" if self.stalled:
@@ -178,7 +182,7 @@ class Request:
             case reason:
                 self._break(reason, now)
 
-    # -- what follows before commit
+    # -- before the commit
 
     def _concerns(self, attempt: Attempt) -> bool:
         return self.attempt is attempt and self.phase not in (Phase.OVER, Phase.PAUSING)
@@ -233,7 +237,7 @@ class Request:
         self._look(now, enough=True)
 
     def _look(self, now: float, *, enough: bool) -> None:
-        """More is known of the response; ``enough``: to decide on an error."""
+        """Evaluate the response so far; ``enough``: an error can be classified."""
         match self.phase:
             case Phase.READING if enough:
                 self._decide(now)
@@ -365,11 +369,11 @@ class Request:
         self.attempt.failed = True
         self.failovers.append(reason)
 
-    # -- and after it
+    # -- after the commit
 
     def _commit(self, now: float) -> None:
         self.phase, self.committed = Phase.RELAYING, True
-        # A client that took nothing before it had to take anything is no faster now.
+        # A client that was stalled before the limit applied is stalled no less now.
         self.quiet_since, self.stalled = now, self.client_waits
         self._pass(now)
         if self.attempt.broken and not self.over:

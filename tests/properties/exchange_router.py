@@ -1,4 +1,4 @@
-"""The router under the engine's machine: all of it is real but the clock and the way upstream."""
+"""The router of the exchange machine; only the clock and the upstream network are simulated."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ MOST_ACTIVE = 3
 
 @dataclass(frozen=True)
 class Setup:
-    """How the operator configured the router.
+    """The router's configuration.
 
-    ``own_channel``: clients come over the router's own channel, else over Twisted's. ``shared``:
-    all deadlines share one schedule, as in production, else each has a timer that can be counted.
+    ``own_channel``: clients use the router's own channel, otherwise Twisted's. ``shared``: all
+    deadlines share a queue, as in production; otherwise each has a timer that can be counted.
     """
 
     policy: Policy
@@ -62,7 +62,7 @@ class Setup:
     def terms(
         self, selector: str, candidates: tuple[str, ...], *, streams: bool, commit: str, size: int
     ) -> Terms:
-        """What one request may expect."""
+        """Return the terms that apply to one request."""
         return Terms(
             candidates,
             "alias" if selector == ALIAS else "list" if "," in selector else "direct",
@@ -80,7 +80,7 @@ class Setup:
 
     @property
     def config(self) -> RelayConfig:
-        """The same for the router itself."""
+        """Return the same configuration for the router."""
         times = self.times
         rules = Rules(frozenset({ALIAS}), max_list_items=8)
         return RelayConfig(
@@ -147,7 +147,7 @@ class Router:
             idle=POOL_IDLE,
         )
         self.pool.network = network
-        # What is remembered between requests has a machine of its own.
+        # A machine of its own tests the state that is kept between requests.
         tables = StateTables(
             SessionAffinity(ttl=0, max_entries=1, list_retry=0),
             CircuitBreaker(threshold=0, period=1, max_entries=1),
@@ -169,7 +169,7 @@ class Router:
         )
 
     def drain(self, empty: Callable[[], None]) -> None:
-        """Take in no more requests; ``empty`` hears when those under way are over."""
+        """Stop admitting requests; call ``empty`` when the active ones have ended."""
         self.proxy.draining = True
         self.proxy.when_empty(empty)
         if isinstance(self.site, AutopilotSite):
