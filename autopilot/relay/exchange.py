@@ -1,8 +1,8 @@
 """Exchange: the handling of one request from its plan to its record.
 
 `exchange_states` says which step takes an input in which state; `exchange_machine` runs the step,
-which returns the next state. Nothing is written to the client before commit, and nothing is retried
-after it (contract §6).
+which returns the next state; `exchange_base` has what the steps share. Nothing is written to the
+client before commit, and nothing is retried after it (contract §6).
 
 If a step or a collaborator raises, the client receives a 500 before commit and a broken connection
 after it; the exchange leaves one record and releases every resource.
@@ -10,8 +10,7 @@ after it; the exchange leaves one record and releases every resource.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -20,10 +19,7 @@ from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import field_lines, sent_up
 from autopilot.observability.records import (
     UPSTREAM_FAULTS,
-    Failover,
     Outcome,
-    RequestRecord,
-    milliseconds,
     own_error,
 )
 from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
@@ -31,7 +27,7 @@ from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, openi
 from autopilot.relay.commit import CommitDecision, commit_policy, is_own_error, judge_plain
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import BREAKS, OUT_OF_TIME, SHUTTING_DOWN, given_up
-from autopilot.relay.exchange_machine import ExchangeMachine
+from autopilot.relay.exchange_base import ExchangeBase
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.response_head import committed_head, reply, resized, tried_models
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
@@ -43,7 +39,6 @@ from autopilot.routing.allowance import (
     pause_allowance,
     plain_allowance,
 )
-from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
@@ -55,20 +50,9 @@ from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
-    from autopilot.observability.log_rate_limit import FailureLog
-    from autopilot.relay.config import RelayConfig
-    from autopilot.relay.downstream import ClientRequest, CommittedHead, Downstream
-    from autopilot.relay.trace import Trace
-    from autopilot.request.parse import ParsedRequest
+    from autopilot.relay.downstream import CommittedHead
     from autopilot.routing.candidate import Candidate
-    from autopilot.routing.plan import Plan
     from autopilot.routing.router_error import RouterError
-    from autopilot.routing.snapshot import Snapshot
-    from autopilot.state.affinity import AffinityKey
-    from autopilot.state.circuit_breaker import Client
-    from autopilot.state.tables import StateTables
-    from autopilot.upstream.pool import Pool
-    from autopilot.upstream.target import RequestTarget
 
 MAX_DECIDING_BYTES = 65536
 _REASONS = {
@@ -78,108 +62,18 @@ _REASONS = {
     CommitDecision.UNTERMINATED: FailureReason.NO_TERMINATOR,
     CommitDecision.EMPTY: FailureReason.EMPTY,
 }
-# Records are kept and logged, and a client may send a name as long as its request allows.
-_LONGEST_NAME = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Collaborators:
-    """The objects that all exchanges share.
-
-    ``client`` returns the hash of a request's client. An exchange calls ``released`` when it ends.
-    """
-
-    seconds: Callable[[], float]
-    pool: Pool
-    tables: StateTables
-    record: Callable[[RequestRecord], None]
-    client: Callable[[ClientRequest], Client]
-    released: Callable[[Exchange], None]
-    failures: FailureLog
-
-
 # Read through their enums, these would cost each request as much as a call.
-_ATTEMPTING, _OVER = State.ATTEMPTING, State.OVER
+_ATTEMPTING = State.ATTEMPTING
 _COMPLETED, _TOTAL = Outcome.COMPLETED, Expiry.TOTAL
 _JSON, _COMMIT = BodyKind.JSON, CommitDecision.COMMIT
 _AT_CONTENT, _AT_COMPLETE = Commit.CONTENT, Commit.COMPLETE
 _NONE: frozenset[str] = frozenset()
 
 
-class Exchange(ExchangeMachine):
-    """One exchange: the steps of the transition table, and their data."""
+class Exchange(ExchangeBase):
+    """One exchange: the steps of the transition table."""
 
-    __slots__ = (
-        "_attempts",
-        "_candidates",
-        "_code",
-        "_commit_terms",
-        "_concluded",
-        "_config",
-        "_expiring",
-        "_failovers",
-        "_first_byte_at",
-        "_given_up",
-        "_key",
-        "_model",
-        "_parsed",
-        "_plan",
-        "_request",
-        "_responded",
-        "_response",
-        "_shared",
-        "_snapshot",
-        "_started",
-        "_status",
-        "_stream",
-        "_target",
-        "_timer",
-        "_total_due",
-        "_trace",
-    )
-
-    def __init__(
-        self,
-        shared: Collaborators,
-        config: RelayConfig,
-        request: ClientRequest,
-        response: Downstream,
-        target: RequestTarget,
-        parsed: ParsedRequest,
-        plan: Plan,
-        key: AffinityKey | None,
-        snapshot: Snapshot,
-        trace: Trace | None,
-        started: float,
-    ) -> None:
-        ExchangeMachine.__init__(self, shared.seconds)  # without the object that `super` creates
-        self._shared = shared
-        self._config = config
-        self._request = request
-        self._response = response
-        self._target = target
-        self._parsed = parsed
-        self._plan = plan
-        self._key = key
-        self._snapshot = snapshot
-        self._trace = trace
-        self._started = started
-        self._total_due = started + config.timeouts.total
-        self._candidates = CandidateQueue(plan.candidates, config.max_attempts)
-        self._attempts = 0
-        self._stream: Stream | None = None
-        self._model: str | None = None
-        self._status: int | None = None
-        self._code: str | None = None
-        self._first_byte_at: float | None = None
-        self._failovers: tuple[Failover, ...] = ()
-        self._given_up: tuple[GivenUp, ...] = ()
-        self._timer = response.timer(self.expired)
-        self._expiring = _TOTAL
-        body = parsed.body
-        choices = body.choices if body.fields.n or body.fields.prompt else 1
-        self._commit_terms = parsed.commit, request.dialect, config.commit_max_bytes, choices
-        self._responded = self._concluded = False
+    __slots__ = ()
 
     # -- attempts
 
@@ -382,12 +276,6 @@ class Exchange(ExchangeMachine):
         given_up = GivenUp(attempt.candidate.model, attempt.status, took, plain, paused)
         self._given_up = (*self._given_up, given_up)
         return self._try_next(now)
-
-    def _judge_given_up(self, answered_in: float | None, now: float) -> None:
-        """Record what the attempts that were given up say of their models."""
-        given_up, self._given_up = self._given_up, ()
-        for each in given_up:
-            self._shared.tables.given_up(self._client(), self._key, each, answered_in, now)
 
     def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
         """No more will come of a response: if its answer is whole without, that ends it well."""
@@ -725,157 +613,6 @@ class Exchange(ExchangeMachine):
         reason = (stream.reason or BREAKS[outcome]) if outcome in UPSTREAM_FAULTS else None
         done = stream.guard.done
         return self._conclude(outcome, now, stream.sent, done, reason)
-
-    def _conclude(
-        self,
-        outcome: Outcome,
-        now: float,
-        sent: int = 0,
-        terminated: bool = True,
-        reason: FailureReason | None = None,
-    ) -> State:
-        """Leave the record, then release the exchange's slot, exactly once.
-
-        In this order, because a router that is stopping continues once the last slot is free.
-        """
-        if self._concluded:
-            return _OVER
-        if self._given_up and outcome is not Outcome.CLIENT_GONE:
-            self._judge_given_up(None, now)
-        self._concluded = True
-        # Attempt and stream refer back to the exchange. Without this only the cyclic garbage
-        # collector would free them.
-        if self.attempt is not None:
-            self.attempt.call = None
-        self.attempt = self._stream = None
-        try:
-            started, first, model = self._started, self._first_byte_at, self._model
-            utilization_at, catalog_at = self._snapshot.utilization_at, self._snapshot.catalog_at
-            record = RequestRecord(
-                self._request.request_id,
-                self._plan.mode,
-                len(self._plan.candidates),
-                model if model is None else model[:_LONGEST_NAME],
-                self._attempts,
-                self._failovers,
-                self._status,
-                # Inline copies of `milliseconds` and `age_ms`, which save four calls per request;
-                # `// 1.0` rounds down like `int`, without a call.
-                None
-                if utilization_at is None
-                else ((started - utilization_at) * 10_000.0 + 0.5) // 1.0 / 10.0,
-                None
-                if catalog_at is None
-                else ((started - catalog_at) * 10_000.0 + 0.5) // 1.0 / 10.0,
-                None if first is None else ((first - started) * 10_000.0 + 0.5) // 1.0 / 10.0,
-                ((now - started) * 10_000.0 + 0.5) // 1.0 / 10.0,
-                sent,
-                outcome,
-                terminated,
-                self._target.path,
-                self._code,
-                reason,
-            )
-            try:
-                self._shared.record(record)
-            except Exception:  # noqa: BLE001  an embedding application's callback
-                self._shared.failures.report("A request record could not be written")
-            if self._trace is not None:
-                self._end_trace(self._trace, record)
-        finally:
-            self._shared.released(self)
-        return _OVER
-
-    def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
-        try:
-            trace.over(record)
-        except Exception:  # noqa: BLE001  an embedding application's exporter
-            self._shared.failures.report("A trace could not be ended")
-
-    def _release(self) -> None:
-        self._timer.rest()
-        self._drop_call()
-
-    def _drop_call(self) -> None:
-        if self.attempt is not None:
-            self.attempt.drop_call()
-
-    def _fail_internally(self) -> None:
-        """End the exchange after an exception in a step, by every means that still works."""
-        shared = self._shared
-        shared.failures.report("An exchange failed because of an exception in the router")
-        self.state = State.OVER
-        steps = [self._drop_call]
-        if not self._is_response_over:  # else the timer was taken back, and may be another's
-            steps += [self._timer.rest, self._answer_fault]
-            if self._stream is not None:
-                steps.append(self._stream.close)
-        for step in steps:
-            try:
-                step()
-            except Exception:  # noqa: BLE001  the next step is still to be done
-                shared.failures.report("An exchange could not be cleaned up")
-        sent = 0 if self._stream is None else self._stream.sent
-        self._conclude(Outcome.FAILED, shared.seconds(), sent, terminated=False)
-
-    @property
-    def _is_response_over(self) -> bool:
-        return self._responded or (self._stream is not None and not self._stream.open)
-
-    def _answer_fault(self) -> None:
-        response = self._response
-        if response.committed:
-            response.abort()
-        else:
-            self._status, self._code = INTERNAL.status, INTERNAL.code
-            self._first_byte_at = self._shared.seconds()
-            response.refuse(INTERNAL)
-
-    # -- state tables
-
-    def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
-        """Note a failure that counts against its model."""
-        took = self._note_failover(attempt, reason, now)
-        model, status = attempt.candidate.model, attempt.status
-        self._shared.tables.failed(self._client(), self._key, model, status, now, took)
-
-    def _note_failover(self, attempt: Attempt, reason: FailureReason, now: float) -> float:
-        """Note for the record that an attempt ended without an answer; return how long it took."""
-        model, status = attempt.candidate.model, attempt.status
-        attempt.failed = True
-        took = now - attempt.started
-        self._failovers += (Failover(model[:_LONGEST_NAME], reason, status, milliseconds(took)),)
-        if self._trace is not None:
-            self._trace.failed(reason, status)
-        return took
-
-    def _note_proof(self) -> None:
-        """Count the attempt as a success: its stream has flowed for long enough."""
-        attempt = self._current
-        if attempt.status is not None and 200 <= attempt.status < 300:
-            self._note_success(attempt.candidate.model)
-
-    def _note_success(self, model: str) -> None:
-        """A 2xx ended whole, or has flowed for long enough."""
-        breaker = self._shared.tables.breaker
-        if breaker.of_clients or breaker.breakers:
-            breaker.succeeded(self._client(), model)
-
-    def _client(self) -> Client:
-        """Return the hash of the client; under a direct name it is needed only here."""
-        return self._shared.client(self._request) if self._key is None else self._key[0]
-
-    # -- objects that exist in certain states
-
-    @property
-    def _current(self) -> Attempt:
-        assert self.attempt is not None
-        return self.attempt
-
-    @property
-    def _committed(self) -> Stream:
-        assert self._stream is not None
-        return self._stream
 
 
 def _is_whole(attempt: Attempt) -> bool:

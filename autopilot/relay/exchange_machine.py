@@ -30,12 +30,15 @@ class ExchangeMachine(ABC):
 
     _steps: ClassVar[Mapping[State, Mapping[Input, _Step]]] = {}
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, has_steps: bool = True) -> None:
         super().__init_subclass__()
-        cls._steps = {
-            state: {given: (getattr(cls, f"_{row.step}"), row.to) for given, row in rows.items()}
-            for state, rows in TRANSITIONS.items()
-        }
+        if has_steps:
+            cls._steps = {
+                state: {
+                    given: (getattr(cls, f"_{row.step}"), row.to) for given, row in rows.items()
+                }
+                for state, rows in TRANSITIONS.items()
+            }
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds

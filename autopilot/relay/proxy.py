@@ -24,7 +24,8 @@ from autopilot.observability.records import (
     own_error,
 )
 from autopilot.relay.errors import OVERLOADED, SHUTTING_DOWN
-from autopilot.relay.exchange import Collaborators, Exchange
+from autopilot.relay.exchange import Exchange
+from autopilot.relay.exchange_base import Collaborators, ExchangeBase
 from autopilot.relay.exchange_states import Input
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
@@ -98,7 +99,7 @@ class Proxy:
         self._feeds = feeds
         self._refreshed_in = refreshed_in
         self._tracer = tracer
-        self._exchanges: set[Exchange] = set()
+        self._exchanges: set[ExchangeBase] = set()
         self._empty: Callable[[], None] | None = None
         self._failures = FailureLog(_log, clock.seconds)
         self._shared = Collaborators(
@@ -289,7 +290,7 @@ class Proxy:
         except Exception:  # noqa: BLE001  an embedding application's exporter
             self._failures.report("A trace could not be ended")
 
-    def _released(self, exchange: Exchange) -> None:
+    def _released(self, exchange: ExchangeBase) -> None:
         self._exchanges.discard(exchange)
         if self._exchanges or self._empty is None:
             return
