@@ -229,7 +229,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
 
     @property
     def _is_response_over(self) -> bool:
-        return self._responded or (self._stream is not None and not self._stream.open)
+        stream = self._stream
+        return self._responded or self._concluded or (stream is not None and not stream.open)
 
     def _answer_fault(self) -> None:
         response = self._response

@@ -37,6 +37,15 @@ class EndTests(RouterTestCase):
         self.assertEqual(client.down.status, 502)
         self.assert_no_record()
 
+    def test_record_of_a_stream_cannot_be_made(self) -> None:
+        """So is that of a stream."""
+        client = self.ask("a")
+        self.wire.says(head(), chunk(TOKEN))
+        with patch(_RECORD, side_effect=FAULT):
+            self.wire.says(chunk(STOP + DONE), chunk(b""))
+        self.assertEqual(client.down.body, TOKEN + STOP + DONE)
+        self.assert_no_record()
+
     def test_success_that_cannot_be_noted(self) -> None:
         """A table that raises at a stream's end does not keep the slot either."""
         for _ in range(2):
