@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+CR, LF = b"\r\n"
+"""The bytes as numbers: `in` finds one without the detour that it takes for a text of one byte."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANKS = b" \t"
 _FIELD, _END = b"data: ", b"\n\n"

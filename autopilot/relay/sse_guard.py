@@ -29,7 +29,7 @@ from autopilot.relay.dialect import (
     is_error,
     read_event,
 )
-from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, Event, Events
+from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, CR, Event, Events
 from autopilot.request.json_scan import value_of
 
 GAVE_UP = "the model gave the answer up"
@@ -177,15 +177,16 @@ class EventGuard:
         """See `StreamGuard`."""
         # The hot path of every guarded chunk. Lines of other kinds than these two, events that end
         # elsewhere than the chunk, and rare events are inspected.
-        if self._quick and data.endswith(b"}\n\n") and b"\r" not in data:
+        if self._quick and data.endswith(b"}\n\n") and CR not in data:
             lines = data.count(b"\n")
             if (
                 (lines == 2 and data.startswith(b"data: {"))
                 or (lines == 3 and data.startswith(b"event: ") and b"\ndata: {" in data)
                 or _has_only_events(data, lines)
             ):
+                find = data.find  # `in` would try to read each mark as a number first
                 for mark in self._marks:
-                    if mark in data:
+                    if find(mark) >= 0:
                         break
                 else:
                     return data

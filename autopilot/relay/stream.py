@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from autopilot.observability.records import Outcome
 from autopilot.relay.dialect import Meaning
+from autopilot.relay.sse import CR, LF
 from autopilot.relay.sse_guard import GAVE_UP
 from autopilot.relay.usage import answer_tokens, count_events
 from autopilot.routing.failure_reason import FailureReason
@@ -46,10 +47,9 @@ class Stream:
     The stream calls ``over`` once, with the outcome, when the client's response has ended; by then
     the call is released and the timer at rest. ``idle`` limits, in seconds, how long the upstream
     may send nothing, and how long the client may receive nothing; the upstream's pauses are added
-    to ``pauses``. ``is_sse``: the response is a
-    guarded event stream, so an error event can announce a break. The stream calls ``proven`` once,
-    when bytes arrive after more than ``proof`` seconds. ``reason`` says why the answer broke, if
-    its outcome does not.
+    to ``pauses``. ``is_sse``: the response is a guarded event stream, so an error event can
+    announce a break. The stream calls ``proven`` once, when bytes arrive after more than ``proof``
+    seconds. ``reason`` says why the answer broke, if its outcome does not.
     """
 
     __slots__ = (
@@ -157,7 +157,7 @@ class Stream:
             if relayed:
                 self.sent += len(relayed)
                 if self._is_sse:
-                    if b"\r" in relayed or relayed.startswith(b"\n"):
+                    if CR in relayed or relayed[0] == LF:
                         self.events += count_events(self._last, relayed)
                     else:  # the usual case
                         self.events += relayed.count(b"\n\n")
