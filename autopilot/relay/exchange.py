@@ -512,7 +512,7 @@ class Exchange(ExchangeBase):
             if not body:
                 outcome, reason = Outcome.UPSTREAM_EMPTY, FailureReason.EMPTY
                 tables.broke(self._client(), self._key, model, now, now - attempt.started)
-            elif attempt.kind is _JSON and b"error" in body and is_own_error(body):
+            elif attempt.kind is _JSON and body.find(b"error") >= 0 and is_own_error(body):
                 outcome = Outcome.RELAYED_ERROR
             else:
                 self._note_success(model)

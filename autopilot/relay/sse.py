@@ -67,7 +67,7 @@ class Events:
             and data.endswith(_END)
             and self._start is None
             and not (self._line or self._after_cr or self._bare)
-            and b"\r" not in data
+            and CR not in data
         ):
             pieces = data[len(_FIELD) : -len(_END)].split(_END + _FIELD)
             # The usual chunk has only events of one `data` line: no line parser is needed, which

@@ -222,7 +222,7 @@ class EventGuard:
             stop = len(text) if found is None else found.end()
             block = b"" if found is None else bytes(text[at:stop])
             # The usual event is one line, which has no room for bare JSON.
-            usual = block.startswith(_FIELD) and block.count(b"\n") == 2 and b"\r" not in block
+            usual = block.startswith(_FIELD) and block.count(b"\n") == 2 and CR not in block
             if not usual:
                 free = self._read_lines(text, line, stop, complete=found is not None)
                 if self.fault is not None:

@@ -215,7 +215,7 @@ class Stream:
         """Count bytes and events, as `body` does; ``relayed`` may be empty."""
         self.sent += len(relayed)
         if relayed and self._is_sse:
-            plain = b"\r" not in relayed and not relayed.startswith(b"\n")
+            plain = CR not in relayed and relayed[0] != LF
             self.events += relayed.count(b"\n\n") if plain else count_events(self._last, relayed)
             self._last_but_one, self._last = self._last, relayed
 
