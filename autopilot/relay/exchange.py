@@ -94,7 +94,7 @@ class Exchange(ExchangeBase):
         model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
         timeouts, allowance = self._config.timeouts, inf
         if not last:
-            # What every model has; what this one has is computed once that has passed.
+            # The base allowance; what request and model add is computed when it has run out.
             if self._parsed.body.stream:
                 allowance = timeouts.failover_after
             elif not self._given_up:  # a long answer must not be thrown away twice
@@ -234,13 +234,13 @@ class Exchange(ExchangeBase):
         return self._break_off(attempt, attempt.lateness, now)
 
     def _extend(self, attempt: Attempt) -> bool:
-        """Give an attempt whose allowance ran out what its request and its model add to it.
+        """Extend an expired base allowance by what the request and the model add to it.
 
         Return whether that was more (contract §6).
         """
         timeouts, latency = self._config.timeouts, self._shared.tables.latency
         model, body = attempt.candidate.model, self._parsed.body
-        # Each allowance that ran out doubles the next.
+        # Each allowance that expired doubles the next one (contract §6).
         factor = 2.0 ** len(self._given_up)
         if self._expiring is Expiry.STALLED:
             before = attempt.pause_allowance
@@ -263,7 +263,7 @@ class Exchange(ExchangeBase):
         return after > before
 
     def _give_up(self, attempt: Attempt, now: float) -> State:
-        """Turn to the next candidate, as the attempt has used up its allowance.
+        """Try the next candidate after the allowance of the attempt has expired.
 
         Whether that was a failure is seen when it is known what the others needed (contract §6).
         """
@@ -278,7 +278,7 @@ class Exchange(ExchangeBase):
         return self._try_next(now)
 
     def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
-        """No more will come of a response: if its answer is whole without, that ends it well."""
+        """Handle a response that will not continue: commit it if its answer is whole, else fail."""
         if _is_whole(attempt):
             attempt.ended = True
             return self._commit(attempt, now)
@@ -343,7 +343,7 @@ class Exchange(ExchangeBase):
             return self._relay_error(attempt, now)
         assert decision.reason is not None
         if decision.again is not None and self._candidates.try_again(model):
-            # Not a failure yet: it is one together with the next try, if that fails as well.
+            # Not a failure yet: if the second try fails, the two count as one failure.
             if self._trace is not None:
                 self._trace.failed(decision.reason, attempt.status)
             return self._pause(attempt, decision.again, Expiry.AGAIN, now)
@@ -370,7 +370,7 @@ class Exchange(ExchangeBase):
         return State.READING
 
     def _repeat(self, attempt: Attempt, now: float) -> State:
-        """Send the request once more on a new connection: the old one had been idle for too long.
+        """Repeat the request on a new connection, as the reused one had been idle for too long.
 
         That says nothing of the model, so it is neither an attempt nor a failure (contract §6).
         """
@@ -441,7 +441,7 @@ class Exchange(ExchangeBase):
             return state
         attempt = self._current
         if attempt.kind is BodyKind.UNLABELLED and attempt.held:
-            # Blank lines, or part of a field: at most the beginning of a stream.
+            # Only blank lines or part of a field arrived: a stream that ended early.
             attempt.kind = BodyKind.STREAM
             attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
         assert attempt.commit_policy is not None
@@ -452,7 +452,7 @@ class Exchange(ExchangeBase):
         if decision is CommitDecision.HOLD:
             self._arm(attempt)
             return State.HOLDING
-        # An answer that says nothing is still what there is, if it ended whole.
+        # With no candidate left, an empty answer that ended whole is relayed as it is.
         if decision is CommitDecision.COMMIT or (decision is CommitDecision.EMPTY and attempt.last):
             return self._commit(attempt, now)
         return self._fail(_REASONS[decision], now)
@@ -460,7 +460,7 @@ class Exchange(ExchangeBase):
     # -- the ends
 
     def _commit(self, attempt: Attempt, now: float) -> State:
-        """This response is the client's: write it, or its head and let a stream go on."""
+        """Commit to a response: relay it whole, or its head and the rest as a stream."""
         head = attempt.response
         assert head is not None and attempt.call is not None
         policy = attempt.commit_policy
@@ -557,7 +557,7 @@ class Exchange(ExchangeBase):
         return self._refuse(replace(OUT_OF_TIME, tried=self._tried()), now)
 
     def _tried(self) -> bytes | None:
-        """Return what to say of the failed attempts; under a direct name nothing."""
+        """Return the header value that lists the failed attempts; None under a direct name."""
         return None if self._plan.mode is DIRECT else tried_models(self._failovers)
 
     def _refuse(self, error: RouterError, now: float) -> State:
@@ -593,7 +593,7 @@ class Exchange(ExchangeBase):
     def _conclude_stream(self, now: float, outcome: Outcome) -> State:
         stream, attempt = self._stream, self.attempt
         assert stream is not None and attempt is not None and attempt.response is not None
-        # Only an answer says anything about its model, and only when it is over (contract §6).
+        # Only 2xx responses are measured, and only at their end (contract §6).
         if 200 <= attempt.response.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
             if outcome in UPSTREAM_FAULTS:
@@ -616,5 +616,5 @@ class Exchange(ExchangeBase):
 
 
 def _is_whole(attempt: Attempt) -> bool:
-    """Return whether all of an answer has arrived, so that nothing behind it matters."""
+    """Return whether the whole answer has arrived, so that later bytes do not matter."""
     return attempt.commit_policy is not None and attempt.commit_policy.whole

@@ -59,7 +59,7 @@ _OVER, _TOTAL = State.OVER, Expiry.TOTAL
 
 
 class ExchangeBase(ExchangeMachine, has_steps=False):
-    """The data of one exchange, its record, its end, and what it teaches the state tables."""
+    """The data of one exchange, its record, its end, and its updates of the state tables."""
 
     __slots__ = (
         "_attempts",
@@ -210,7 +210,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             self.attempt.drop_call()
 
     def _fail_internally(self) -> None:
-        """End the exchange after an exception in a step, by every means that still works."""
+        """End the exchange after an exception in a step; the clean-up itself may raise, too."""
         shared = self._shared
         shared.failures.report("An exchange failed because of an exception in the router")
         self.state = State.OVER
@@ -260,7 +260,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         return took
 
     def _judge_given_up(self, answered_in: float | None, now: float) -> None:
-        """Record what the attempts that were given up say of their models."""
+        """Update the state tables for the attempts whose allowance expired."""
         given_up, self._given_up = self._given_up, ()
         for each in given_up:
             self._shared.tables.given_up(self._client(), self._key, each, answered_in, now)
@@ -272,7 +272,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             self._note_success(attempt.candidate.model)
 
     def _note_success(self, model: str) -> None:
-        """A 2xx ended whole, or has flowed for long enough."""
+        """Count a success: a 2xx ended whole, or has flowed for long enough."""
         breaker = self._shared.tables.breaker
         if breaker.of_clients or breaker.breakers:
             breaker.succeeded(self._client(), model)

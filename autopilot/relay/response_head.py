@@ -24,7 +24,7 @@ _FIRST_ERROR_STATUS = 400
 
 
 def reply(head: ResponseHead, *, reused: bool = False) -> Reply:
-    """Return the retry policy's view of a head; only errors have a ``Retry-After`` in it.
+    """Return the part of a head that the retry policy reads; ``Retry-After`` only of errors.
 
     ``reused``: it came on a connection that had carried another request.
     """
@@ -34,7 +34,7 @@ def reply(head: ResponseHead, *, reused: bool = False) -> Reply:
 
 
 def resized(head: ResponseHead, length: int) -> ResponseHead:
-    """Return the head of a whole response whose body has got another length."""
+    """Return the head of a whole response, with the length of its changed body."""
     if head.length is None:
         return head
     value = b"%d" % length
@@ -45,7 +45,7 @@ def resized(head: ResponseHead, length: int) -> ResponseHead:
 
 
 def tried_models(failovers: Sequence[Failover]) -> bytes:
-    """Return the failed attempts as a header value; names that no header can hold are left out."""
+    """Return the failed attempts as a header value, without names that a header cannot hold."""
     names = ((headers.printable(each.model), each.reason) for each in failovers)
     return b",".join(b"%b=%b" % (name, reason.encode()) for name, reason in names if name)
 

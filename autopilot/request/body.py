@@ -101,7 +101,7 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def choices(self) -> int:
-        """How many answers the request asks for: ``n``, else one, for each prompt in its list."""
+        """The number of answers that the request asks for: ``n`` (else 1) for each prompt."""
         fields = self.fields
         wanted = value_of(fields.n) if fields.n else 1
         answers = wanted if type(wanted) is int and wanted > 0 else 1
@@ -114,7 +114,7 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def completion_limit(self) -> int | None:
-        """The most tokens that the answer may have, if the request says so."""
+        """The limit on the tokens of the answer, if the request has one."""
         fields = self.fields
         for limit in (fields.max_completion_tokens, fields.max_tokens, fields.max_output_tokens):
             if not limit:
