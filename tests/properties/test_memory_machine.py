@@ -104,7 +104,10 @@ class MemoryMachine(RuleBasedStateMachine):
             CircuitBreaker(threshold=failures, period=PERIOD, max_entries=100),
             LatencyStats(),
         )
-        self.router.build(total=1e6, unary=1e6, idle=1e6, tables=tables)
+        long = 1e6  # time passes between requests, and ends none of them
+        self.router.build(
+            total=long, unary=long, idle=long, plain_failover_after=long, tables=tables
+        )
         self.sticky = plain.Stickiness(ttl=ttl, most=MOST_KEYS, list_retry=LIST_RETRY)
         self.cooldown = plain.Cooldown(failures=failures, period=PERIOD)
         self.ranking: tuple[str, ...] = MODELS
