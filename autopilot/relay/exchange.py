@@ -273,7 +273,7 @@ class Exchange(ExchangeBase):
         plain = not self._parsed.body.stream
         reason = FailureReason.PLAIN_TIMEOUT if plain else attempt.lateness
         took = self._note_failover(attempt, reason, now)
-        given_up = GivenUp(attempt.candidate.model, attempt.status, took, plain, paused)
+        given_up = GivenUp(attempt.candidate.model, reason, took, plain, paused)
         self._given_up = (*self._given_up, given_up)
         return self._try_next(now)
 

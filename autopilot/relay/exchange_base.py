@@ -246,8 +246,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
     def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
         """Note a failure that counts against its model."""
         took = self._note_failover(attempt, reason, now)
-        model, status = attempt.candidate.model, attempt.status
-        self._shared.tables.failed(self._client(), self._key, model, status, now, took)
+        model = attempt.candidate.model
+        self._shared.tables.failed(self._client(), self._key, model, reason, now, took)
 
     def _note_failover(self, attempt: Attempt, reason: FailureReason, now: float) -> float:
         """Note for the record that an attempt ended without an answer; return how long it took."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.state.latency import Pauses
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ _MIN_TOKENS_FOR_RATE = 8
 class GivenUp(NamedTuple):
     """An attempt that gave way to another candidate when its allowance ran out, after ``took``.
 
-    ``plain``: the answer was not to be a stream. ``paused``: how long a stream had been silent of
-    which part had arrived. Times are in seconds.
+    ``reason``: that of its failover. ``plain``: the answer was not to be a stream. ``paused``: how
+    long a stream had been silent of which part had arrived. Times are in seconds.
     """
 
     model: str
-    status: int | None
+    reason: FailureReason
     took: float
     plain: bool = False
     paused: float | None = None
@@ -46,16 +47,16 @@ class StateTables:
         client: Client,
         key: AffinityKey | None,
         model: str,
-        status: int | None,
+        reason: FailureReason,
         now: float,
         took: float,
     ) -> None:
         """Record that an attempt failed in a way in which another candidate might not.
 
-        ``status`` is that of its response, if it had one; a 4xx says nothing against the model
-        (contract §6, cooldown). It ``took`` so many seconds.
+        It ``took`` so many seconds. A prompt that is too long for a model says nothing against it;
+        any other ``reason`` does, whatever the status (contract §6, cooldown).
         """
-        if status is None or status >= 500 or status < 300:
+        if reason is not FailureReason.CONTEXT:
             self.breaker.failed(client, model, now, took)
         if key is not None:
             self.affinity.failed(key, model, now, took)
@@ -76,7 +77,7 @@ class StateTables:
         """
         model, took = given_up.model, given_up.took
         if answered_in is not None and answered_in <= took:
-            self.failed(client, key, model, given_up.status, now, took)
+            self.failed(client, key, model, given_up.reason, now, took)
         elif given_up.paused is not None:
             pauses = Pauses()
             pauses.add(given_up.paused)

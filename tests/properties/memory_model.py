@@ -96,7 +96,7 @@ class Cooldown:
             self.failed.pop((whose, model), None)
 
     def fails(self, client: str, model: str, now: float, took: float) -> None:
-        """Record a retryable failure other than a 4xx, or a broken 2xx."""
+        """Record a retryable failure, or a broken 2xx."""
         for whose in (client, None):
             self.failed.setdefault((whose, model), []).append(client)
             if self.cools_for(whose, model):

@@ -51,8 +51,8 @@ PERIOD = 15.0
 TEXT = b"text/html"
 
 # The responses of an upstream and their meaning: it serves, begins an answer (which may end or
-# break later), breaks one, says nothing (a break if it is the last one), fails, fails with a 4xx
-# (no failure of the model), or responds to the client alone.
+# break later), breaks one, says nothing (a break if it is the last one), fails (some only if other
+# models are allowed), or responds to the client alone.
 ANSWERS = {
     "200": (whole(200, b"{}", JSON, CLOSE), "serves"),
     "204": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "says nothing"),
@@ -62,8 +62,8 @@ ANSWERS = {
     "502": (whole(502, b"", JSON, CLOSE), "fails"),
     "200 without HTTP": (b"junk", "fails"),
     "reset": (b"", "fails"),
-    "429 at capacity": (whole(429, CAPACITY, JSON, CLOSE), "fails mildly"),
-    "404 model not found": (whole(404, NOT_FOUND, JSON, CLOSE), "fails mildly among others"),
+    "429 at capacity": (whole(429, CAPACITY, JSON, CLOSE), "fails"),
+    "404 model not found": (whole(404, NOT_FOUND, JSON, CLOSE), "fails among others"),
     "429": (whole(429, b"{}", JSON, CLOSE), "tells the client"),
     "400": (whole(400, b"{}", JSON, CLOSE), "tells the client"),
     "500": (whole(500, b"{}", JSON, CLOSE), "tells the client"),
@@ -214,8 +214,8 @@ class MemoryMachine(RuleBasedStateMachine):
             request.wire.resets()
         if meaning == "says nothing":  # an empty answer
             meaning = "fails" if request.left else "breaks"
-        if meaning == "fails mildly among others":
-            meaning = "tells the client" if request.key[1] in MODELS else "fails mildly"
+        if meaning == "fails among others":
+            meaning = "tells the client" if request.key[1] in MODELS else "fails"
         self._learn(request, meaning)
 
     @precondition(lambda self: self.open)
@@ -274,8 +274,7 @@ class MemoryMachine(RuleBasedStateMachine):
             took = now - request.tried_at
             if sticks:
                 self.sticky.fails(request.key, model, now, took)
-            if meaning == "fails":
-                self.cooldown.fails(client, model, now, took)
+            self.cooldown.fails(client, model, now, took)
             if request.left:
                 self._turn(request)
                 return

@@ -89,6 +89,18 @@ class CountTests(LearningTestCase):
         self.clock.advance(0)
         self.assertEqual(self.failures(), {"a": 1})
 
+    def test_errors_that_lead_to_the_next_model(self) -> None:
+        """They count, though their status is a 4xx; a prompt that is too long does not."""
+        for status, words, failures in (
+            (429, b"Infrastructure is at maximum capacity", {"a": 1}),
+            (404, b"model not found: a", {"a": 1}),
+            (400, b"maximum context length is 1000 tokens", {}),
+        ):
+            self.build()
+            self.ask("a,c")
+            self.wire.says(whole(status, b'{"detail":"%b"}' % words))
+            self.assertEqual((self.models, self.failures()), (["a", "c"], failures), status)
+
     def test_success_at_the_end(self) -> None:
         """A success counts when the answer ends, not when it is committed."""
         self.build(threshold=2)

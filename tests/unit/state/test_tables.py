@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats, Pauses
@@ -29,16 +30,16 @@ class StateTablesTests(SynchronousTestCase):
         return self.tables.breaker.cooling(None, 6)
 
     def test_failures_that_count(self) -> None:
-        """Lost connections, deadlines, 5xx and a 2xx that broke count against the model."""
-        for status in (None, 500, 503, 200):
+        """Whatever leads to another model counts against this one, a 4xx too."""
+        for reason in set(FailureReason) - {FailureReason.CONTEXT}:
             self.setUp()
-            self.tables.failed(CLIENT, KEY, "m", status, 6, 0.0)
-            self.assertEqual(self.cooling(), {"m"}, status)
+            self.tables.failed(CLIENT, KEY, "m", reason, 6, 0.0)
+            self.assertEqual(self.cooling(), {"m"}, reason)
 
-    def test_client_errors_do_not_count(self) -> None:
-        """A 4xx says nothing against the model, though this client has to go elsewhere."""
+    def test_context_does_not_count(self) -> None:
+        """A long prompt says nothing against the model, though this client has to go elsewhere."""
         self.tables.affinity.served(KEY, "m", 5)
-        self.tables.failed(CLIENT, KEY, "m", 429, 6, 0.0)
+        self.tables.failed(CLIENT, KEY, "m", FailureReason.CONTEXT, 6, 0.0)
         self.assertEqual(self.cooling(), frozenset())
         self.assertIsNone(self.tables.affinity.remembered(KEY, 6))
         self.assertEqual(self.tables.affinity.failed_recently(KEY, 6), {"m"})
@@ -60,7 +61,7 @@ class StateTablesTests(SynchronousTestCase):
     def test_slow_failures(self) -> None:
         """A failure that took long counts for longer, in either table."""
         for fail in (
-            lambda: self.tables.failed(CLIENT, KEY, "m", None, 6, 3.0),
+            lambda: self.tables.failed(CLIENT, KEY, "m", FailureReason.CUT, 6, 3.0),
             lambda: self.tables.broke(CLIENT, KEY, "m", 6, 3.0),
         ):
             self.setUp()
@@ -74,7 +75,7 @@ class StateTablesTests(SynchronousTestCase):
         """An attempt that gave way is a failure if another answered within its time."""
         for answered_in in (0.0, 12.0):
             self.setUp()
-            given_up = GivenUp("m", None, 12.0)
+            given_up = GivenUp("m", FailureReason.HEADER_TIMEOUT, 12.0)
             self.tables.given_up(CLIENT, KEY, given_up, answered_in, 6)
             self.assertEqual(self.tables.breaker.cooling(None, 125.9), {"m"})
             self.assertEqual(self.tables.affinity.failed_recently(KEY, 6), {"m"})
@@ -85,11 +86,13 @@ class StateTablesTests(SynchronousTestCase):
         for answered_in in (None, 180.1):
             self.setUp()
             for _ in range(20):
-                self.tables.given_up(CLIENT, KEY, GivenUp("m", None, 12.0), answered_in, 6)
-                plain = GivenUp("m", None, 180.0, plain=True)
+                self.tables.given_up(
+                    CLIENT, KEY, GivenUp("m", FailureReason.HEADER_TIMEOUT, 12.0), answered_in, 6
+                )
+                plain = GivenUp("m", FailureReason.PLAIN_TIMEOUT, 180.0, plain=True)
                 self.tables.given_up(CLIENT, KEY, plain, answered_in, 6)
             for _ in range(100):
-                stalled = GivenUp("m", 200, 12.0, paused=9.0)
+                stalled = GivenUp("m", FailureReason.STALLED, 12.0, paused=9.0)
                 self.tables.given_up(CLIENT, KEY, stalled, answered_in, 6)
             known = self.tables.latency
             self.assertEqual((known.p95("m"), known.plain_p95("m")), (12.0, 180.0))
@@ -107,7 +110,7 @@ class StateTablesTests(SynchronousTestCase):
 
     def test_without_key(self) -> None:
         """If the client named one model, nothing is remembered of the client."""
-        self.tables.failed(CLIENT, None, "m", 503, 6, 0.0)
+        self.tables.failed(CLIENT, None, "m", FailureReason.CUT, 6, 0.0)
         self.tables.broke(CLIENT, None, "m", 6, 0.0)
         self.tables.committed(None, "m", 7)
         self.assertEqual(len(self.tables.affinity), 0)
