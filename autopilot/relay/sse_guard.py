@@ -304,6 +304,9 @@ class EventGuard:
         bare = bare.strip().removeprefix(BYTE_ORDER_MARK)
         if len(bare) > _MAX_BARE or not is_error(bare):
             return False
+        reported = read_event(Event(bare, bare=True), self._dialect).meaning
+        if reported is Meaning.OWN_ERROR and self.meaning in _UNSETTLED and not self.whole:
+            self.meaning = reported
         text = (error_text(bare) or "").partition("\n")[0][:200]
         self.fault = f"upstream reported an error: {text}" if text else "upstream reported an error"
         return True

@@ -296,6 +296,8 @@ class Stream:
         if rest:
             self._response.write(rest)
         outcome = Outcome.UPSTREAM_SPLICED if guard.spliced else Outcome.UPSTREAM_ERROR
+        if guard.meaning is Meaning.OWN_ERROR:  # bare, so that it is announced as an event
+            outcome = Outcome.RELAYED_ERROR
         gave_up = FailureReason.GAVE_UP if guard.fault == GAVE_UP else None
         self._break(outcome, guard.fault, gave_up)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from autopilot.routing.commit import Commit
+from tests.unit.relay.downstreams import INTERRUPTED
 from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
 
@@ -100,6 +102,26 @@ class CountTests(LearningTestCase):
             self.ask("a,c")
             self.wire.says(whole(status, b'{"detail":"%b"}' % words))
             self.assertEqual((self.models, self.failures()), (["a", "c"], failures), status)
+
+    def test_own_errors_outside_events(self) -> None:
+        """A bare error that is the request's own counts against no model, wherever it stands."""
+        bare = b'{"object":"error","message":"too long","type":"BadRequestError","code":400}\n'
+        for before in (b"", TOKEN):
+            for model in ("a", "a,b"):
+                for commit in Commit:
+                    self.build(commit=commit)
+                    client = self.ask(model)
+                    self.wire.says(head(), chunk(before + bare))
+                    self.assertEqual((self.models, self.failures()), (["a"], {}))
+                    self.assertEqual(client.down.body, before + INTERRUPTED)
+                    self.assertEqual(
+                        (self.record.outcome, self.record.reason), ("relayed_error", None)
+                    )
+
+    def test_errors_behind_a_whole_answer(self) -> None:
+        """Once each choice has a finish reason, a bare error takes nothing from the answer."""
+        self.streams_from("a", STOP + b'{"error":{"message":"x","code":400}}\n')
+        self.assertEqual((self.record.outcome, self.failures()), ("completed", {}))
 
     def test_success_at_the_end(self) -> None:
         """A success counts when the answer ends, not when it is committed."""
