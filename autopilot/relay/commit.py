@@ -240,14 +240,12 @@ def commit_policy(
     return FirstByte()
 
 
-def is_own_error(body: bytes) -> bool:
-    """Return whether a plain 2xx is an error of the request itself, which is its answer."""
-    return not is_usual_answer(body) and plain_meaning(body) is Meaning.OWN_ERROR
-
-
 def judge_plain(body: bytes) -> CommitDecision:
     """Return the decision on a JSON document, or on nothing, that is there as a whole."""
-    if is_usual_answer(body):
-        return _COMMIT
-    decision = _DECISIONS[plain_meaning(body)]
+    return _COMMIT if is_usual_answer(body) else decide_plain(plain_meaning(body))
+
+
+def decide_plain(meant: Meaning) -> CommitDecision:
+    """Return the decision on a whole plain answer by its meaning."""
+    decision = _DECISIONS[meant]
     return CommitDecision.EMPTY if decision is CommitDecision.HOLD else decision

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from autopilot.observability.records import Outcome
+from autopilot.relay.dialect import Meaning
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 
@@ -91,6 +92,15 @@ BREAKS: Final[Mapping[Outcome, FailureReason]] = {
     Outcome.UPSTREAM_SPLICED: FailureReason.CUT,
 }
 """Why an answer broke after commit, unless the stream knows it more exactly."""
+
+NO_ANSWERS: Final[Mapping[Meaning, tuple[Outcome, FailureReason | None]]] = {
+    Meaning.EMPTY: (Outcome.UPSTREAM_EMPTY, FailureReason.EMPTY),
+    Meaning.ERROR: (Outcome.UPSTREAM_ERROR, FailureReason.ERROR_EVENT),
+    Meaning.FAILED: (Outcome.UPSTREAM_ERROR, FailureReason.ERROR_EVENT),
+    Meaning.GAVE_UP: (Outcome.UPSTREAM_ERROR, FailureReason.GAVE_UP),
+    Meaning.OWN_ERROR: (Outcome.RELAYED_ERROR, None),
+}
+"""The outcome of a plain 2xx that is no answer, and the reason if it counts against its model."""
 
 
 def given_up(reason: FailureReason) -> RouterError:

@@ -24,9 +24,10 @@ from autopilot.observability.records import (
 )
 from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
-from autopilot.relay.commit import CommitDecision, commit_policy, is_own_error, judge_plain
+from autopilot.relay.commit import CommitDecision, commit_policy, decide_plain
+from autopilot.relay.dialect import Meaning, is_usual_answer, plain_meaning
 from autopilot.relay.error_shape import may_lack_error, with_error
-from autopilot.relay.errors import BREAKS, OUT_OF_TIME, SHUTTING_DOWN, given_up
+from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_base import ExchangeBase
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.response_head import committed_head, reply, resized, tried_models
@@ -65,7 +66,7 @@ _REASONS = {
 # Read through their enums, these would cost each request as much as a call.
 _ATTEMPTING = State.ATTEMPTING
 _COMPLETED, _TOTAL = Outcome.COMPLETED, Expiry.TOTAL
-_JSON, _COMMIT = BodyKind.JSON, CommitDecision.COMMIT
+_JSON, _CONTENT = BodyKind.JSON, Meaning.CONTENT
 _AT_CONTENT, _AT_COMPLETE = Commit.CONTENT, Commit.COMPLETE
 _NONE: frozenset[str] = frozenset()
 
@@ -146,17 +147,19 @@ class Exchange(ExchangeBase):
         if 200 <= head.status < 300:
             attempt.kind = body_kind(head, stream=self._parsed.body.stream)
             if attempt.kind is _JSON:
-                commit = self._parsed.commit
-                if commit is _AT_COMPLETE or (commit is _AT_CONTENT and not attempt.last):
-                    judged = judge_plain(body)
-                    if judged is not _COMMIT:
-                        attempt.ended = True
-                        if body:
-                            attempt.hold(body)
-                        return self._follow_policy(attempt, judged, now)
+                meant = _CONTENT if is_usual_answer(body) else plain_meaning(body)
+                if meant is not _CONTENT:
+                    commit = self._parsed.commit
+                    if commit is _AT_COMPLETE or (commit is _AT_CONTENT and not attempt.last):
+                        judged = decide_plain(meant)
+                        if judged is not CommitDecision.COMMIT:
+                            attempt.ended = True
+                            if body:
+                                attempt.hold(body)
+                            return self._follow_policy(attempt, judged, now)
                 if self._parsed.body.stream:
                     attempt.first_content = now - attempt.started
-                return self._commit_whole(attempt, head, body, now)
+                return self._commit_whole(attempt, head, body, now, meant)
             attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
             return self._hold_end(now, body)
         attempt.ended = True
@@ -361,7 +364,7 @@ class Exchange(ExchangeBase):
             return self._commit(attempt, now)
         if attempt.ended:
             body = with_error(attempt.release_held(), head.status, self._request.dialect)
-            return self._commit_whole(attempt, resized(head, len(body)), body, now)
+            return self._commit_whole(attempt, resized(head, len(body)), body, now, _CONTENT)
         due = min(attempt.head_at + self._config.timeouts.error_body, self._total_due)
         if attempt.error is not None or now >= due:
             return self._commit(attempt, now)
@@ -469,7 +472,9 @@ class Exchange(ExchangeBase):
             attempt.first_content = now - attempt.started
         is_stream = attempt.kind is BodyKind.STREAM
         if attempt.ended and not is_stream:
-            return self._commit_whole(attempt, head, attempt.release_held(), now)
+            held = attempt.release_held()
+            meant = plain_meaning(held) if attempt.kind is _JSON else _CONTENT
+            return self._commit_whole(attempt, head, held, now, meant)
         guard = self._config.guard
         guarded = is_stream and guard is not GuardLevel.OFF
         committed = self._committed_head(attempt, head, now, rechunk=guarded)
@@ -487,6 +492,7 @@ class Exchange(ExchangeBase):
                 dialect=self._request.dialect,
                 choices=body.choices if body.fields.n or body.fields.prompt else 1,
                 said=policy is not None and policy.answered,
+                is_json=attempt.kind is _JSON,
             ),
             idle=self._config.timeouts.idle if attempt.idle == inf else attempt.idle,
             pauses=attempt.pauses or Pauses(),
@@ -502,18 +508,24 @@ class Exchange(ExchangeBase):
             self._stream.broken(attempt.error)
         return State.STREAMING
 
-    def _commit_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
-        """Relay a complete response in one write, and end the exchange."""
+    def _commit_whole(
+        self, attempt: Attempt, head: ResponseHead, body: bytes, now: float, meant: Meaning
+    ) -> State:
+        """Relay a complete response in one write, and end the exchange.
+
+        ``meant`` is the meaning of a 2xx: with no candidate left, one that is no answer is relayed.
+        """
+        if self._given_up and (meant is not _CONTENT or not body):
+            self._judge_given_up(None, now)  # this is no answer that came sooner
         committed = self._committed_head(attempt, head, now, False)
         outcome, reason = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR, None
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
             tables.committed(self._key, model, now)
-            if not body:
-                outcome, reason = Outcome.UPSTREAM_EMPTY, FailureReason.EMPTY
-                tables.broke(self._client(), self._key, model, now, now - attempt.started)
-            elif attempt.kind is _JSON and body.find(b"error") >= 0 and is_own_error(body):
-                outcome = Outcome.RELAYED_ERROR
+            if meant is not _CONTENT or not body:
+                outcome, reason = NO_ANSWERS[meant if body else Meaning.EMPTY]
+                if reason is not None:
+                    tables.broke(self._client(), self._key, model, now, now - attempt.started)
             else:
                 self._note_success(model)
                 if attempt.first_content is not None:

@@ -27,6 +27,7 @@ from autopilot.relay.dialect import (
     Reading,
     error_text,
     is_error,
+    plain_meaning,
     read_event,
 )
 from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, CR, Event, Events
@@ -125,6 +126,29 @@ class Passthrough:
     def end(self) -> bytes:
         """See `StreamGuard`."""
         return b""
+
+
+class PlainGuard(Passthrough):
+    """Relays every byte of a JSON document, and tells what it meant once it has ended.
+
+    A document over `_MAX_BARE` is taken for an answer.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._room = _MAX_BARE
+
+    def feed(self, data: bytes) -> bytes:
+        """See `StreamGuard`."""
+        self._room -= len(data)
+        if self._room >= 0:
+            self._parts.append(data)
+        return data
+
+    @property
+    def meaning(self) -> Meaning:  # type: ignore[override]
+        """See `StreamGuard`; of a plain answer it may also be that the engine gave up."""
+        return plain_meaning(b"".join(self._parts)) if self._room >= 0 else Meaning.CONTENT
 
 
 class EventGuard:
@@ -464,13 +488,21 @@ class SpliceGuard(EventGuard):
 
 
 def stream_guard(
-    level: GuardLevel, *, is_stream: bool, dialect: Dialect, choices: int = 1, said: bool = False
+    level: GuardLevel,
+    *,
+    is_stream: bool,
+    dialect: Dialect,
+    choices: int = 1,
+    said: bool = False,
+    is_json: bool = False,
 ) -> StreamGuard:
-    """Return the guard for one response.
+    """Return the guard for one response: an event stream, a plain answer of JSON, or any other.
 
     ``choices`` is how many answers the request asks for; ``said``: the commit policy has seen part
     of the answer in the bytes that it held.
     """
+    if is_json:
+        return PlainGuard()
     if level is GuardLevel.OFF or not is_stream:
         return Passthrough()
     if level is GuardLevel.STRICT and dialect is Dialect.COMPLETIONS:

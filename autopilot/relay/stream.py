@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from autopilot.observability.records import Outcome
 from autopilot.relay.dialect import Meaning
+from autopilot.relay.errors import NO_ANSWERS
 from autopilot.relay.sse import CR, LF
 from autopilot.relay.sse_guard import GAVE_UP
 from autopilot.relay.usage import answer_tokens, count_events
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from autopilot.relay.sse_guard import StreamGuard
     from autopilot.upstream.types import UpstreamCall, UpstreamError
 
+_WHOLE = Outcome.COMPLETED, None
 # The outcome of a stream that ended with its terminator, by what was relayed before it.
 _TERMINATED: Mapping[Meaning, Outcome] = {
     Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
@@ -193,8 +195,11 @@ class Stream:
                 self._finish(rest, _TERMINATED[guard.meaning])
             elif guard.ended:
                 self._end_early(rest)
-            elif guard.whole or not self._is_sse:
+            elif guard.whole:
                 self._finish(rest, Outcome.COMPLETED)
+            elif not self._is_sse:
+                outcome, self.reason = NO_ANSWERS.get(guard.meaning, _WHOLE)
+                self._finish(rest, outcome)
             else:
                 if rest:
                     self._response.write(rest)
@@ -327,7 +332,7 @@ class Stream:
             if guard.whole:
                 outcome, reason = Outcome.COMPLETED, None
                 self._response.finish(b"")
-            elif guard.meaning is Meaning.ERROR:
+            elif self._is_sse and guard.meaning is Meaning.ERROR:
                 outcome, reason = Outcome.UPSTREAM_ERROR, None
                 self._response.cut()
             elif self._is_sse and guard.at_boundary:

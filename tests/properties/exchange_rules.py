@@ -236,8 +236,12 @@ def ends(guard: str, reply: Reply, body: bytes, events: Sequence[Event], otherwi
     if clean and reply.status >= 400:
         return End("relayed_error", True)
     if guard == "off" or not reply.streams:
-        empty = 200 <= reply.status < 300 and not (reply.streams or body)
-        return End(("upstream_empty" if empty else "completed") if clean else otherwise, clean)
+        if clean and 200 <= reply.status < 300 and not reply.streams:
+            if not body:
+                return End("upstream_empty", True)
+            if reply.fails:
+                return End("upstream_error", True)
+        return End(otherwise, clean)
     if _failed(events):
         return End("upstream_error", False)
     if all_finished(events, len(body)):

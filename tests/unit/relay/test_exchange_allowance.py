@@ -227,6 +227,8 @@ class CountTests(AllowanceTestCase):
             lambda: self.clock.advance(60),
             lambda: self.wire.says(UNAVAILABLE),
             lambda: self.wire.says(whole(400, b"{}", JSON, b"Connection: close")),
+            lambda: self.wire.says(whole(200, b'{"error":{"message":"x"}}', JSON)),
+            lambda: self.wire.says(whole(200, b"", JSON)),
             lambda: self.wire.resets(),
         ):
             self.build(threshold=1)

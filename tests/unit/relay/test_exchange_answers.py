@@ -251,12 +251,33 @@ class PlainTests(RouterTestCase):
                     self.assertEqual([each.reason for each in self.records[-1].failovers], [reason])
 
     def test_own_error(self) -> None:
-        """An error that blames the request is its answer."""
+        """An error that blames the request is its answer, and says nothing of the model."""
         for dialect, commit in _everywhere():
-            self.build(commit=commit)
-            client = self.ask(dialect=dialect, stream=False)
-            self.wire.says(whole(200, _OWN))
-            self.assertEqual((client.down.body, client.down.ended), (_OWN, "finish"))
+            for model in ("a", "a,b"):
+                for stream in (True, False):
+                    self.build(commit=commit)
+                    client = self.ask(model, dialect=dialect, stream=stream)
+                    self.wire.says(whole(200, _OWN))
+                    self.assertEqual((client.down.body, client.down.ended), (_OWN, "finish"))
+                    self.assertEqual(self.record.outcome, "relayed_error")
+                    self.assertEqual(self.tables.breaker.of_clients, {})
+                    self.assertEqual(self.tables.latency._models, {})
+
+    def test_no_answer_left(self) -> None:
+        """One that is relayed because no candidate is left is a failure like any other."""
+        aborted = b'{"choices":[{"finish_reason":"abort"}]}'
+        for body, reason in ((_PRETTY, "error_event"), (aborted, "gave_up")):
+            for commit in (Commit.BYTE, Commit.CONTENT):
+                for stream in (True, False):
+                    self.build(commit=commit, threshold=1)
+                    client = self.ask("a", stream=stream)
+                    self.wire.says(whole(200, body))
+                    self.assertEqual((client.down.body, client.down.ended), (body, "finish"))
+                    self.assertEqual(
+                        (self.record.outcome, self.record.reason), ("upstream_error", reason)
+                    )
+                    self.assertEqual([*self.tables.breaker.opened], ["a"])
+                    self.assertEqual(self.tables.latency._models, {})
 
     def test_nothing_left(self) -> None:
         """With no candidate left it is relayed as it came; under `complete` it is an error."""
