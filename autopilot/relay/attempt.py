@@ -174,12 +174,17 @@ class Attempt:
         return FailureReason.FIRST_BODY_BYTE_TIMEOUT
 
     def nearest(self, timeouts: Timeouts, stream: bool) -> tuple[float, Expiry]:
-        """Return the nearest deadline before commit, with its clock time."""
+        """Return the nearest deadline before commit, with its clock time.
+
+        While another candidate is left, the allowance takes the place of the limit between bytes
+        (contract §6).
+        """
+        policy = self.commit_policy
         if self.response is None:
             # The platform sends the head of a stream with its first token, but that of any other
             # response only when the response is complete (contract §6, deadlines).
             due = self.started + (timeouts.header if stream else timeouts.unary), _HEADER
-        elif self.commit_policy is None:
+        elif policy is None:
             return self.head_at + timeouts.error_body, Expiry.ERROR_BODY
         elif not self.held:
             due = self.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
@@ -187,11 +192,10 @@ class Attempt:
             due = self.heard_at + self.idle, Expiry.IDLE
         if self.allowance == inf:
             return due
-        policy = self.commit_policy
         if not stream:
             allowed = self.started + self.allowance, Expiry.PLAIN_FAILOVER_AFTER
         elif policy is not None and policy.answered:
             allowed = self.heard_at + self.pause_allowance, Expiry.STALLED
         else:
             allowed = self.started + self.allowance, Expiry.FAILOVER_AFTER
-        return allowed if allowed[0] <= due[0] else due
+        return allowed if due[1] is Expiry.IDLE or allowed[0] <= due[0] else due

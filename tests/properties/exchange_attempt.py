@@ -142,6 +142,8 @@ class Attempt:
             patience = [Due(self.body_at + wait, "stalled", True)]
         if not self.body:
             limit = Due(self.head_at + times.first_body_byte, "first_body_byte_timeout")
+        elif patience:
+            return patience
         else:
             reason = "stalled" if answered else "first_body_byte_timeout"
             limit = Due(self.body_at + times.idle, reason)
