@@ -161,7 +161,7 @@ class AutopilotService(Service):
     def _warn(self) -> None:
         """Log combinations of valid settings that defeat a purpose of the router."""
         for warning in settings_warnings(self.settings):
-            self._log.warn("{warning}", warning=warning)
+            self._log.warn("{text}", text=warning)
 
     def privilegedStartService(self) -> None:
         """Listen, before ``twistd`` gives up root privileges.
