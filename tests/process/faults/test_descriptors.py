@@ -17,7 +17,7 @@ from tests.process.faults.crowds import WORDS, CrowdTestCase
 from tests.process.faults.upstreams import ONE, TWO, says
 from tests.process.faults.vitals import cpu_seconds, leave_room, released, settled
 from tests.process.processes import received, until
-from tests.unit.relay.upstreams import TOKEN, chunk, whole
+from tests.unit.relay.upstreams import DONE, TOKEN, chunk, whole
 from tests.unit.web.browsers import CHAT, ask, request
 from tests.unit.web.responses import Response, responses
 
@@ -66,7 +66,7 @@ class DescriptorTests(CrowdTestCase):
         connection.sendall(WORDS)
         while not self.go_on.wait(0.02):
             connection.sendall(chunk(TOKEN))
-        connection.sendall(chunk(b""))
+        connection.sendall(chunk(DONE) + chunk(b""))
 
     def _tries(self, stack: ExitStack, *, keep: bool) -> None:
         """Connect a silent client; the router may accept it, leave it waiting or refuse it."""

@@ -114,13 +114,15 @@ class ClosingUpstreamTests(FaultTestCase):
     def test_never_twice(self) -> None:
         """After any response byte, the call is not repeated on the same model."""
         self.start()
-        for said in (b"H", b"HTTP/1.1 200 OK\r\n", head()):
+        lost, interrupted = "upstream_connect_error", "upstream_stream_interrupted"
+        beginnings = ((b"H", lost), (b"HTTP/1.1 200 OK\r\n", lost), (head(), interrupted))
+        for said, code in beginnings:
             self.does(says(_ANSWER))
             self.assertEqual(self.ask(ONE, stream=False).status, 200)
             self.upstream.asked.clear()
             self.does(_says_and_closes(said))
             with self.subTest(said=said):
-                self.assertEqual(self.ask(ONE).error[::2], (502, "upstream_connect_error"))
+                self.assertEqual(self.ask(ONE).error[::2], (502, code))
                 self.assertEqual(self.upstream.asked, [ONE])
         self.assert_well()
 

@@ -111,6 +111,7 @@ class Battery:
         """Run each scenario as the model of a unary call, and as the first of a streamed list."""
         chat = self._asking.chat
         yield "alias", chat(ALIAS, _CLOSE)
+        yield "silent list", chat("stub/hang-head,stub/ok", _CLOSE, stream=False)
         for name in SCENARIOS:
             model = f"stub/{name}"
             yield f"plain {name}", chat(model, _CLOSE, stream=False)
