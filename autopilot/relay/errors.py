@@ -100,7 +100,7 @@ NO_ANSWERS: Final[Mapping[Meaning, tuple[Outcome, FailureReason | None]]] = {
     Meaning.GAVE_UP: (Outcome.UPSTREAM_ERROR, FailureReason.GAVE_UP),
     Meaning.OWN_ERROR: (Outcome.RELAYED_ERROR, None),
 }
-"""The outcome of a plain 2xx that is no answer, and the reason if it counts against its model."""
+"""The outcome of a plain 2xx without an answer, and the reason if it counts against its model."""
 
 
 def given_up(reason: FailureReason) -> RouterError:

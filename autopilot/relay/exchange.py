@@ -513,10 +513,10 @@ class Exchange(ExchangeBase):
     ) -> State:
         """Relay a complete response in one write, and end the exchange.
 
-        ``meant`` is the meaning of a 2xx: with no candidate left, one that is no answer is relayed.
+        ``meant`` is the meaning of a 2xx: with no candidate left, one without an answer is relayed.
         """
         if self._given_up and (meant is not _CONTENT or not body):
-            self._judge_given_up(None, now)  # this is no answer that came sooner
+            self._judge_given_up(None, now)  # a response without an answer is not faster than one
         committed = self._committed_head(attempt, head, now, False)
         outcome, reason = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR, None
         if 200 <= head.status < 300:
