@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event, Lock
 from unittest import skipUnless
 
@@ -127,6 +128,12 @@ class ClosingUpstreamTests(FaultTestCase):
         self.assert_well()
 
 
+def _is_stopped(pid: int) -> bool:
+    """Return whether every thread of a process has stopped (proc(5))."""
+    stats = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in stats)
+
+
 def _says_and_closes(said: bytes) -> Script:
     def script(connection: socket.socket) -> None:
         connection.sendall(said)
@@ -212,6 +219,7 @@ class StoppedUpstreamTests(FaultTestCase):
         at_rest = settled(pid)
         self.assertEqual(self.ask(ONE).body, SECOND)
         upstream.process.send_signal(signal.SIGSTOP)
+        until(lambda: _is_stopped(upstream.process.pid))  # else it may answer one more call
         try:
             with ThreadPoolExecutor(20) as pool:
                 answers = list(
