@@ -16,11 +16,11 @@ GOOD = "stub/ok"
 _A_MOMENT = 0.2
 
 
-def _before(stage: Stage, failing: str, reason: str) -> None:
-    """Check that a stream is retried if it fails before its first token."""
+def _before(stage: Stage, failing: str, reason: str, *, stream: bool = True) -> None:
+    """Check that another model answers: a stream fails before its first token, or JSON is cut."""
     before = stage.bench.router.failovers()
-    reply = stage.ask(f"{failing},{GOOD}", stream=True)
-    expect_relayed(stage, reply, failing, GOOD, stream=True)
+    reply = stage.ask(f"{failing},{GOOD}", stream=stream)
+    expect_relayed(stage, reply, failing, GOOD, stream=stream)
     expect_reasons(stage, before, reason)
 
 
@@ -81,8 +81,12 @@ SCENARIOS: tuple[Scenario, ...] = (
         partial(_after, failing="stub/reset-mid-stream", stream=True, direct=False),
     ),
     Scenario(
-        "list, plain answer cut: no retry",
-        partial(_after, failing="stub/drop-mid-stream", stream=False, direct=False),
+        "list, plain answer cut",
+        partial(_before, failing="stub/drop-mid-stream", reason="cut", stream=False),
+    ),
+    Scenario(
+        "direct, plain answer cut: no retry",
+        partial(_after, failing="stub/drop-mid-stream", stream=False, direct=True),
     ),
     Scenario(
         "direct, cut mid-stream: no retry",
