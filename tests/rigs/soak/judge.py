@@ -261,6 +261,8 @@ def _record(case: Case, seen: Observed, record: Record, times: Times) -> Iterato
     relayed = "completed" if (seen.status or 0) < 400 else "relayed_error"
     if seen.status == 200 and not seen.body:
         relayed = "upstream_empty"
+    if seen.status == 200 and seen.body.startswith(b'{"detail": '):
+        relayed = "upstream_error"
     if seen.whole and (record.outcome, record.size) != (relayed, len(seen.body)):
         yield f"the record says {record.outcome} and {record.size} bytes, not {len(seen.body)}"
     if not seen.whole and record.outcome not in _BROKEN and not case.request.slow_client:
