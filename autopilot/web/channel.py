@@ -326,7 +326,8 @@ class Channel(HTTPChannel):
     def _take_turn(self) -> None:
         """Handle what a pipelining client sent during the previous response."""
         self._next_turn = None
-        if self._waitingForTransport:  # since the turn was scheduled; `resumeProducing` continues
+        # Either may have begun since the turn was scheduled; `resumeProducing` ends the second.
+        if self._discarding or self._waitingForTransport:
             return
         try:
             if self._reading_paused:

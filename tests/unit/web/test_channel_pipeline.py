@@ -120,6 +120,15 @@ class PipelineTests(SiteTestCase):
         browser.leaves()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_closed_between_turns(self) -> None:
+        """Once the connection is being closed, no further request costs an upstream call."""
+        browser = self.browser()
+        self.send(browser, PAGE + request(body=ask("a", stream=False)))
+        channel: Any = browser.protocol
+        channel.loseConnection()
+        browser.turn()
+        self.assertEqual((count(browser), len(self.upstreams.wires)), (1, 0))
+
     def test_last_of_a_pipeline(self) -> None:
         """Requests behind a request for the end of the connection are not handled."""
         browser = self.browser()
