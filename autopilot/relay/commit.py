@@ -13,7 +13,7 @@ from typing import Protocol
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.body_kind import BodyKind
-from autopilot.relay.dialect import Meaning, is_usual_answer, plain_meaning, read_event
+from autopilot.relay.dialect import Meaning, judge_document, read_event
 from autopilot.relay.sse import Event, Events
 from autopilot.routing.commit import Commit
 
@@ -47,9 +47,6 @@ _DECISIONS: Mapping[Meaning, CommitDecision] = {
     Meaning.GAVE_UP: CommitDecision.GAVE_UP,
 }
 """What the first event that is not empty decides; a whole plain answer is decided likewise."""
-
-# Looked up once: through their enums, these would cost each request as much as a call.
-_CONTENT, _COMMIT = Meaning.CONTENT, CommitDecision.COMMIT
 
 
 class CommitPolicy(Protocol):
@@ -242,7 +239,7 @@ def commit_policy(
 
 def judge_plain(body: bytes) -> CommitDecision:
     """Return the decision on a JSON document, or on nothing, that is there as a whole."""
-    return _COMMIT if is_usual_answer(body) else decide_plain(plain_meaning(body))
+    return decide_plain(judge_document(body))
 
 
 def decide_plain(meant: Meaning) -> CommitDecision:

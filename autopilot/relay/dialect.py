@@ -236,6 +236,11 @@ def plain_meaning(body: bytes) -> Meaning:
     return Meaning.GAVE_UP if gave_up else Meaning.CONTENT
 
 
+def judge_document(body: bytes) -> Meaning:
+    """Return what a plain 2xx means as a whole, without decoding all of a usual one."""
+    return Meaning.CONTENT if is_usual_answer(body) else plain_meaning(body)
+
+
 # -- errors
 
 

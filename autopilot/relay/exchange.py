@@ -25,7 +25,7 @@ from autopilot.observability.records import (
 from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
 from autopilot.relay.commit import CommitDecision, commit_policy, decide_plain
-from autopilot.relay.dialect import Meaning, is_usual_answer, plain_meaning
+from autopilot.relay.dialect import Meaning, is_usual_answer, judge_document, plain_meaning
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_base import ExchangeBase
@@ -147,6 +147,7 @@ class Exchange(ExchangeBase):
         if 200 <= head.status < 300:
             attempt.kind = body_kind(head, stream=self._parsed.body.stream)
             if attempt.kind is _JSON:
+                # As `judge_document`, without its call.
                 meant = _CONTENT if is_usual_answer(body) else plain_meaning(body)
                 if meant is not _CONTENT:
                     commit = self._parsed.commit
@@ -473,7 +474,7 @@ class Exchange(ExchangeBase):
         is_stream = attempt.kind is BodyKind.STREAM
         if attempt.ended and not is_stream:
             held = attempt.release_held()
-            meant = plain_meaning(held) if attempt.kind is _JSON else _CONTENT
+            meant = judge_document(held) if attempt.kind is _JSON else _CONTENT
             return self._commit_whole(attempt, head, held, now, meant)
         guard = self._config.guard
         guarded = is_stream and guard is not GuardLevel.OFF
@@ -490,7 +491,7 @@ class Exchange(ExchangeBase):
                 guard,
                 is_stream=is_stream,
                 dialect=self._request.dialect,
-                choices=body.choices if body.fields.n or body.fields.prompt else 1,
+                choices=self._commit_terms[-1],
                 said=policy is not None and policy.answered,
                 is_json=attempt.kind is _JSON,
             ),

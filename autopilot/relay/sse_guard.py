@@ -27,7 +27,7 @@ from autopilot.relay.dialect import (
     Reading,
     error_text,
     is_error,
-    plain_meaning,
+    judge_document,
     read_event,
 )
 from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, CR, Event, Events
@@ -135,20 +135,20 @@ class PlainGuard(Passthrough):
     """
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._room = _MAX_BARE
+        self._document: bytearray | None = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""
-        self._room -= len(data)
-        if self._room >= 0:
-            self._parts.append(data)
+        if self._document is not None:
+            self._document += data
+            if len(self._document) > _MAX_BARE:
+                self._document = None
         return data
 
     @property
     def meaning(self) -> Meaning:  # type: ignore[override]
         """See `StreamGuard`; of a plain answer it may also be that the engine gave up."""
-        return plain_meaning(b"".join(self._parts)) if self._room >= 0 else Meaning.CONTENT
+        return Meaning.CONTENT if self._document is None else judge_document(bytes(self._document))
 
 
 class EventGuard:

@@ -279,6 +279,26 @@ class PlainTests(RouterTestCase):
                     self.assertEqual([*self.tables.breaker.opened], ["a"])
                     self.assertEqual(self.tables.latency._models, {})
 
+    def test_no_answer_left_in_pieces(self) -> None:
+        """So is one that is relayed as it arrives."""
+        aborted = b'{"choices":[{"finish_reason":"abort"}]}'
+        for body, outcome in (
+            (_PRETTY, "upstream_error"),
+            (aborted, "upstream_error"),
+            (_OWN, "relayed_error"),
+            (b'{"id":"1"}', "completed"),
+        ):
+            self.build(threshold=1)
+            client = self.ask("a", stream=False)
+            self.wire.says(head(200, JSON), chunk(body[:9]))
+            self.assertEqual(client.down.body, body[:9])
+            self.wire.says(chunk(body[9:]), chunk(b""))
+            self.assertEqual((client.down.body, client.down.ended), (body, "finish"))
+            self.assertEqual(self.record.outcome, outcome)
+            failed = ["a"] if outcome == "upstream_error" else []
+            self.assertEqual([*self.tables.breaker.opened], failed)
+            self.assertEqual(bool(self.tables.latency._models), outcome == "completed")
+
     def test_nothing_left(self) -> None:
         """With no candidate left it is relayed as it came; under `complete` it is an error."""
         for body in (_PRETTY, b'{"choices":[{"finish_reason":"abort"}]}'):

@@ -15,6 +15,7 @@ from autopilot.relay.dialect import Meaning
 from autopilot.relay.sse_guard import (
     EventGuard,
     GuardLevel,
+    PlainGuard,
     SpliceGuard,
     StreamGuard,
     stream_guard,
@@ -85,6 +86,36 @@ class PassthroughTests(SynchronousTestCase):
             self.assertIsNone(made.fault)
             self.assertTrue(made.at_boundary)
             self.assertTrue(made.done)
+
+
+class PlainTests(SynchronousTestCase):
+    """JSON documents, which pass unchanged; only their meaning is kept."""
+
+    def test_meanings(self) -> None:
+        """The meaning is that of the whole, wherever the document was cut."""
+        for document, meaning in (
+            (b"", Meaning.EMPTY),
+            (b'{"choices":[{"finish_reason":"stop"}]}', Meaning.CONTENT),
+            (b'{"error":"boom"}', Meaning.ERROR),
+            (b'{"error":{"code":400}}', Meaning.OWN_ERROR),
+            (b'{"detail":"boom"}', Meaning.ERROR),
+            (b'{"choices":[{"finish_reason":"abort"}]}', Meaning.GAVE_UP),
+        ):
+            for at in range(len(document) + 1):
+                guard = PlainGuard()
+                passed = b"".join(guard.feed(part) for part in (document[:at], document[at:]))
+                self.assertEqual((passed, guard.end(), guard.ended), (document, b"", False))
+                self.assertIs(guard.meaning, meaning)
+
+    def test_bounded(self) -> None:
+        """A document over 64 KiB is taken for an answer, and no longer kept."""
+        guard = PlainGuard()
+        guard.feed(b'{"error":"')
+        for _ in range(70):
+            self.assertEqual(guard.feed(b"x" * 1000), b"x" * 1000)
+        guard.feed(b'"}')
+        self.assertIs(guard.meaning, Meaning.CONTENT)
+        self.assertIsNone(guard._document)
 
 
 class BareErrorTests(SynchronousTestCase):
