@@ -174,7 +174,7 @@ class Battery:
         return client
 
     def _end(self) -> None:
-        """Drain, with one open stream and a request that comes too late."""
+        """Drain, with one open stream and a late request."""
         stage = self._stage
         streaming, late, kept = self._stream(), stage.connect(), stage.connect()
         whole = self._asking.chat(ALIAS)
