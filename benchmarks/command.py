@@ -32,8 +32,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="PATTERN", help="measurements and probes by name")
     parser.add_argument("--rounds", type=int, help="default 3")
     parser.add_argument("--seconds", type=float, help="length of a window, default 3")
-    parser.add_argument("--proxies", help="some of direct,autopilot,nginx,caddy,litellm")
+    parser.add_argument("--proxies", help="some of direct,autopilot,before,nginx,caddy,litellm")
     parser.add_argument("--reactor", default="autopilot", help="the router's, default autopilot")
+    parser.add_argument("--before", type=Path, help="an earlier checkout, with its .venv")
     parser.add_argument("--report", action="store_true", help="report the last run once more")
     return parser.parse_args(given)
 
@@ -53,7 +54,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> Results:
-    known = proxies(options.reactor)
+    known = proxies(options.reactor, options.before)
     missing = [each.missing for each in known.values() if each.missing]
     present = {name: each for name, each in known.items() if not each.missing}
     names = options.proxies.split(",") if options.proxies else [DIRECT, *present]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.job import SILENT, STREAM, UNARY, UNARY_NEW, UPLOAD, Job
-from benchmarks.servers import AUTOPILOT, CADDY, DIRECT, LITELLM, NGINX
+from benchmarks.servers import AUTOPILOT, BEFORE, CADDY, DIRECT, LITELLM, NGINX
 
 PLAIN: Final = "plain"
 TLS: Final = "tls"
@@ -49,7 +49,8 @@ class Subject:
 NO_PROXY: Final = Subject(DIRECT)
 BEST: Final = Subject(AUTOPILOT, ALIAS)
 """The router in its main use, which is compared with the peers."""
-_PEERS: Final = (Subject(NGINX), Subject(CADDY))
+EARLIER: Final = Subject(BEFORE, ALIAS)
+_PEERS: Final = (EARLIER, Subject(NGINX), Subject(CADDY))
 _MAIN: Final = (NO_PROXY, BEST, *_PEERS)
 _WAYS: Final = (NO_PROXY, BEST, Subject(AUTOPILOT, LIST), Subject(AUTOPILOT, ONE), *_PEERS)
 _SMALL: Final = (NO_PROXY, BEST, Subject(LITELLM))

@@ -19,6 +19,8 @@ from benchmarks.accounting import cpu_seconds, memory, session_members
 from benchmarks.processes import HOST, PROJECT, Child, answers, free_port
 
 AUTOPILOT: Final = "autopilot"
+BEFORE: Final = "before"
+"""The router of another checkout, as a rule an earlier version."""
 NGINX: Final = "nginx"
 CADDY: Final = "caddy"
 LITELLM: Final = "litellm"
@@ -130,7 +132,7 @@ def _twistd() -> Path:
     return Path(sys.executable).parent / "twistd"
 
 
-def _autopilot(place: Place, reactor: str | None = None) -> Launch:
+def _autopilot(place: Place, twistd: Path, reactor: str | None = None) -> Launch:
     base = place.upstream.url
     environment = {
         "LISTEN_ADDR": f"{HOST}:{place.port}",
@@ -145,7 +147,7 @@ def _autopilot(place: Place, reactor: str | None = None) -> Launch:
     if place.upstream.ca_file is not None:
         environment["UPSTREAM_CA_FILE"] = str(place.upstream.ca_file)
     chosen = (f"--reactor={reactor}",) if reactor else ()
-    command = (str(_twistd()), "--nodaemon", "--pidfile=", *chosen, "autopilot")
+    command = (str(twistd), "--nodaemon", "--pidfile=", *chosen, "autopilot")
     return Launch(command, "/readyz", environment)
 
 
@@ -205,12 +207,19 @@ def _fill(template: str, place: Place, tls: str) -> Path:
     return written
 
 
-def proxies(reactor: str | None = None) -> dict[str, Proxy]:
-    """Return all proxies by name, the router with this reactor if one is given."""
-    known = (
-        Proxy(AUTOPILOT, _twistd(), lambda place: _autopilot(place, reactor)),
+def proxies(reactor: str | None = None, before: Path | None = None) -> dict[str, Proxy]:
+    """Return all proxies by name, the router with this reactor if one is given.
+
+    ``before`` is another checkout, whose router runs in the environment of its `make venv`.
+    """
+    own = _twistd()
+    known = [
+        Proxy(AUTOPILOT, own, lambda place: _autopilot(place, own, reactor)),
         Proxy(NGINX, "nginx", _nginx),
         Proxy(CADDY, "caddy", _caddy),
         Proxy(LITELLM, LITELLM_BIN / "litellm", _litellm),
-    )
+    ]
+    if before is not None:
+        other = before / ".venv" / "bin" / "twistd"
+        known.append(Proxy(BEFORE, other, lambda place: _autopilot(place, other, reactor)))
     return {each.name: each for each in known}

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.results import Measurement, Results
-from benchmarks.scenarios import BEST, NO_PROXY, PLAIN, TLS
+from benchmarks.scenarios import BEST, EARLIER, NO_PROXY, PLAIN, TLS
 
 OURS: Final = BEST.label
 _CLOSED, _STREAMS = "unary-closed", "stream-400"
@@ -117,6 +117,7 @@ def verdicts(results: Results) -> list[Verdict]:
         ),
         _limit("memory per silent stream", m.memory_per_stream(), 40, "KB"),
         *_against_litellm(m),
+        *_against_before(m, results),
         _limit("start to readiness", m.probe("ready after"), 1.5, "s"),
         _limit("import autopilot", m.probe("import autopilot"), 0.5, "s"),
         _limit("feed refresh, 540 records", m.probe("feed refresh"), 5, "ms"),
@@ -168,6 +169,19 @@ def _against_litellm(m: Medians) -> list[Verdict]:
             continue
         value = f"{theirs / ours:.0f} × less ({ours:.0f} against {theirs:.0f} µs)"
         found.append(Verdict(measure, limit, value, theirs >= times * ours))
+    return found
+
+
+def _against_before(m: Medians, results: Results) -> list[Verdict]:
+    """Compare with the earlier checkout, wherever it was measured."""
+    found = []
+    for each in results.scenarios:
+        for upstream in (PLAIN, TLS):
+            before = m.cpu(each.key, upstream, EARLIER.label)
+            if before is not None:
+                measure = f"CPU against the earlier checkout: {each.title}, {upstream} upstream"
+                ours = m.cpu(each.key, upstream, OURS)
+                found.append(_ratio(measure, ours, before, 1.03, "before"))
     return found
 
 

@@ -34,7 +34,7 @@ ONE = Measurement(
 
 def run(**cpu_of_subjects: tuple[float, ...]) -> Results:
     """Return a run of one scenario, from each subject's CPU seconds per 1000 requests by round."""
-    names = {"autopilot": "autopilot, alias", "direct": "no proxy"}
+    names = {"autopilot": "autopilot, alias", "before": "before, alias", "direct": "no proxy"}
     measurements = [
         replace(ONE, subject=names.get(name, name), round=number, cpu=cpu)
         for name, cpus in cpu_of_subjects.items()

@@ -32,6 +32,14 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual({each.reached for each in empty}, {None})
         self.assertEqual({each.value for each in empty}, {"not measured"})
 
+    def test_earlier_checkout(self) -> None:
+        """No scenario may cost over 3 % more than in the earlier checkout, if one was measured."""
+        name = "CPU against the earlier checkout: closed loop, plain upstream"
+        for cost, reached in ((0.103, True), (0.104, False)):
+            found = {each.measure: each for each in verdicts(run(autopilot=(cost,), before=(0.1,)))}
+            self.assertIs(found[name].reached, reached)
+        self.assertNotIn(name, {each.measure for each in verdicts(run(autopilot=(0.1,)))})
+
     def test_probes(self) -> None:
         """Single figures have an upper limit, the ratio to LiteLLM a lower one."""
         results = run()
