@@ -34,25 +34,57 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+# The fields in which proxies, balancers and CDNs write a client's address or their own trace
+# (contract §7). The router does not send the platform any address of a client, and a client must
+# not be able to forge its own.
+_ADDRESSES = frozenset(
+    {
+        b"forwarded",
+        b"client-ip",
+        b"do-connecting-ip",
+        b"fly-client-ip",
+        b"true-client-ip",
+        b"wl-proxy-client-ip",
+        b"x-amzn-trace-id",
+        b"x-appengine-user-ip",
+        b"x-client-ip",
+        b"x-cloud-trace-context",
+        b"x-cluster-client-ip",
+        b"x-envoy-external-address",
+        b"x-host-client-ip",
+        b"x-original-forwarded-for",
+        b"x-originating-ip",
+        b"x-proxyuser-ip",
+        b"x-real-ip",
+        b"x-remote-addr",
+        b"x-remote-ip",
+        b"x-vercel-forwarded-for",
+    }
+)
 # The router writes framing and target itself. The others concern only the client and this router,
-# could forge the origin of the request, or make the platform wrap its response in an envelope that
-# no SDK understands (contract §7).
-_NOT_SENT_UP = HOP_BY_HOP | {
-    b"host",
-    b"content-length",
-    b"accept-encoding",
-    b"proxy",
-    b"forwarded",
-    b"x-real-ip",
-    b"cookie",
-    b"expect",
-    b"x-chutes-trace",
-    b"http2-settings",
-}
-_NOT_SENT_UP_PREFIX = b"x-forwarded-"
+# or make the platform wrap its response in an envelope that no SDK understands (contract §7).
+_NOT_SENT_UP = (
+    HOP_BY_HOP
+    | _ADDRESSES
+    | {
+        b"host",
+        b"content-length",
+        b"accept-encoding",
+        b"proxy",
+        b"cookie",
+        b"expect",
+        b"x-chutes-trace",
+        b"http2-settings",
+    }
+)
+_NOT_SENT_UP_PREFIXES = (b"x-forwarded-", b"cf-", b"fastly-", b"x-azure-", b"x-autopilot-")
+# The credentials of Cloudflare Access, for an upstream that it protects.
+_SENT_UP_PREFIX = b"cf-access-"
 # A client's Connection field must not remove the fields without which the upstream would reject or
 # misread the request. RFC 9110 §7.6.1 forbids nominating them: they are meant for all recipients.
-_NOT_NOMINABLE = frozenset({b"authorization", b"content-type", b"content-encoding", b"x-api-key"})
+_NOT_NOMINABLE = frozenset(
+    {b"authorization", b"content-type", b"content-encoding", b"via", b"x-api-key"}
+)
 
 _NOT_SENT_DOWN = HOP_BY_HOP | {b"alt-svc", b"proxy"}
 _FRAMING = frozenset({b"content-length"})
@@ -96,7 +128,9 @@ def _goes_up(lower: bytes) -> bool:
     # Servers that pass fields to CGI variables read `_` as `-`, so a name with `_` must not smuggle
     # in a field that is removed under its usual spelling.
     twin = lower.replace(b"_", b"-")
-    return not (twin in _NOT_SENT_UP or twin.startswith(_NOT_SENT_UP_PREFIX))
+    if twin in _NOT_SENT_UP:
+        return False
+    return twin.startswith(_SENT_UP_PREFIX) or not twin.startswith(_NOT_SENT_UP_PREFIXES)
 
 
 class RequestHeaders(Struct, frozen=True, gc=False):

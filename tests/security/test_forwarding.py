@@ -10,14 +10,15 @@ from twisted.web.server import Site
 
 from autopilot import AutopilotService
 from tests.security import routes
+from tests.unit.http.test_headers import ADDRESSES
 from tests.unit.relay.routers import ALIAS
 from tests.unit.relay.upstreams import JSON, whole
 from tests.unit.service.platforms import ServiceTestCase
 from tests.unit.web.browsers import Browser, SiteTestCase, ask, request
 
 SPOOFED = (
-    *(b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Forwarded-Anything"),
-    *(b"Forwarded", b"X-Real-IP", b"Proxy", b"Proxy-Authorization", b"Proxy-Connection", b"Cookie"),
+    *ADDRESSES,
+    *(b"X-Forwarded-Proto", b"Proxy", b"Proxy-Authorization", b"Proxy-Connection", b"Cookie"),
     *(
         b"X_Forwarded_For",
         b"X_Real_IP",

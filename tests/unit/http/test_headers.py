@@ -20,7 +20,48 @@ from autopilot.http.headers import (
 from autopilot.upstream.pool import Origin
 from autopilot.upstream.target import RequestTarget
 
+ADDRESSES = (
+    b"CF-Connecting-IP",
+    b"CF-Connecting-IPv6",
+    b"CF-Pseudo-IPv4",
+    b"CF-IPCountry",
+    b"CF-Ray",
+    b"CF-Visitor",
+    b"CF-Worker",
+    b"Client-IP",
+    b"DO-Connecting-IP",
+    b"Fastly-Client-IP",
+    b"Fastly-FF",
+    b"Fly-Client-IP",
+    b"Forwarded",
+    b"True-Client-IP",
+    b"Wl-Proxy-Client-IP",
+    b"X-Amzn-Trace-Id",
+    b"X-Appengine-User-IP",
+    b"X-Azure-ClientIP",
+    b"X-Azure-FDID",
+    b"X-Azure-Ref",
+    b"X-Azure-SocketIP",
+    b"X-Client-IP",
+    b"X-Cloud-Trace-Context",
+    b"X-Cluster-Client-IP",
+    b"X-Envoy-External-Address",
+    b"X-Forwarded-Anything",
+    b"X-Forwarded-For",
+    b"X-Forwarded-Host",
+    b"X-Host-Client-IP",
+    b"X-Original-Forwarded-For",
+    b"X-Originating-IP",
+    b"X-ProxyUser-Ip",
+    b"X-Real-IP",
+    b"X-Remote-Addr",
+    b"X-Remote-IP",
+    b"X-Vercel-Forwarded-For",
+)
+"""Fields in which proxies, balancers and CDNs write a client's address or their trace."""
+
 NOT_SENT_UP = (
+    *ADDRESSES,
     b"Connection",
     b"Keep-Alive",
     b"Proxy-Authenticate",
@@ -34,14 +75,11 @@ NOT_SENT_UP = (
     b"Content-Length",
     b"Accept-Encoding",
     b"Proxy",
-    b"Forwarded",
-    b"X-Forwarded-For",
-    b"X-Forwarded-Host",
-    b"X-Forwarded-Anything",
-    b"X-Real-IP",
     b"Cookie",
     b"Expect",
     b"X-Chutes-Trace",
+    b"X-Autopilot-Commit",
+    b"X-Autopilot-Affinity",
 )
 
 
@@ -52,7 +90,15 @@ class UpTests(SynchronousTestCase):
         """What belongs to one connection, forges an origin, or is re-framed, stays here."""
         for name in NOT_SENT_UP:
             for spelling in (name, name.lower(), name.upper(), name.replace(b"-", b"_")):
-                self.assertEqual(sent_up([(spelling, b"x")]), [], spelling)
+                with self.subTest(name=spelling):
+                    self.assertEqual(sent_up([(spelling, b"x")]), [])
+                    self.assertEqual(read_request_headers([(spelling, b"x")]).upstream, b"")
+
+    def test_half_shadows(self) -> None:
+        """A name that shadows a stripped one in some of its hyphens only is stripped too."""
+        for name in (b"X_Forwarded-For", b"x-real_ip", b"CF_Connecting-IP", b"X-Azure_ClientIP"):
+            with self.subTest(name=name):
+                self.assertEqual(sent_up([(name, b"x")]), [])
 
     def test_sent(self) -> None:
         """Everything else goes up as it is, order and duplicates included."""
@@ -66,6 +112,14 @@ class UpTests(SynchronousTestCase):
             (b"X-TEE-Only", b"true"),
             (b"Content-Type", b"application/json"),
             (b"x_odd_name", b"kept"),
+            (b"CF-Access-Client-Id", b"1"),
+            (b"cf_access_client_secret", b"1"),
+            (b"CFX", b"1"),
+            (b"X-Azure", b"1"),
+            (b"Fastly", b"1"),
+            (b"X-Chutes-Hotkey", b"1"),
+            (b"Via", b"1.1 office"),
+            (b"tracestate", b"1"),
         ]
         self.assertEqual(sent_up(fields), fields)
 
@@ -85,6 +139,11 @@ class UpTests(SynchronousTestCase):
             {b"close", b"x-secret", b"x-other", b"authorization", b"content-type"},
         )
         self.assertEqual(sent_up(fields), fields[-2:])
+
+    def test_not_nominable(self) -> None:
+        """A client cannot remove the trace of the proxies before this one (RFC 9110 §7.6.1)."""
+        fields = [(b"Connection", b"Via, keep-alive"), (b"Via", b"1.1 a"), (b"via", b"1.0 b")]
+        self.assertEqual(sent_up(fields), fields[1:])
 
     def test_nominated_in_every_spelling(self) -> None:
         """A name is nominated in either of its spellings, whichever the field has."""
