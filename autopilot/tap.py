@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,27 @@ class Options(UsageOptions):
         print(f"chutes-autopilot {__version__}")  # noqa: T201
         raise SystemExit(0)
 
+    def getSynopsis(self) -> str:
+        """Return the first line of ``--help``, with both ways to start the router."""
+        return (
+            "Usage: autopilot run [options]\n   or: twistd [twistd's options] autopilot [options]"
+        )
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the command line, as Twisted's own options do.
+
+        Of an invalid one, ``twistd`` would print the explanations of all options, with the error
+        behind them. This prints the errors alone, one per line, on standard error.
+
+        :raises SystemExit: with status 1 if an option or a setting is invalid.
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            for line in str(error).splitlines():
+                print(f"autopilot: {line}", file=sys.stderr)  # noqa: T201
+            raise SystemExit(1) from None
+
     def getUsage(self, width: int | None = None) -> str:
         """Return the text of ``--help``; it needs 100 columns for long option names and URLs."""
         return str(super().getUsage(width or max(100, get_terminal_size().columns)))
@@ -98,8 +119,7 @@ class Options(UsageOptions):
     def postOptions(self) -> None:
         """Read all sources and validate every setting.
 
-        :raises UsageError: a setting is invalid; it has one line per problem, and ``twistd`` exits
-            with status 1.
+        :raises UsageError: a setting is invalid; it has one line per problem.
         """
         options = {setting.name: self[setting.option] for setting in DECLARED}
         path = self["env-file"] or _ENV_FILE
@@ -113,9 +133,9 @@ class Options(UsageOptions):
             self.settings = load_settings(options, self.environ, env_file)
             self.passed = passed_sockets(self.environ, os.getpid())
         except SettingsError as error:
-            raise UsageError("\n".join(("bad configuration", *error.problems))) from None
+            raise UsageError("\n".join(error.problems)) from None
         except SocketsError as error:
-            raise UsageError(f"bad configuration\n{error}") from None
+            raise UsageError(str(error)) from None
         if self["check-config"]:
             chosen = choose(options, self.environ, env_file)
             for each in effective_settings(self.settings, chosen):

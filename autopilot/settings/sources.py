@@ -44,6 +44,9 @@ class EnvFile:
             return {}
         if self._was_read and stat.S_ISFIFO(os.stat(self._path).st_mode):
             raise SettingsError((f"{self._name}: a pipe can be read only once",))
+        # The library would read a directory as an empty file.
+        if os.path.isdir(self._path):
+            raise SettingsError((f"{self._name}: Is a directory",))
         self._required = self._was_read = True
         try:
             return dotenv_values(self._path, interpolate=False, encoding="utf-8")

@@ -16,7 +16,6 @@ from twisted.application.service import Application, IServiceMaker
 from twisted.logger import ILogObserver
 from twisted.plugin import getPlugins
 from twisted.python.logfile import LogFile
-from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import tap
@@ -79,9 +78,14 @@ class OptionsTests(SynchronousTestCase):
         return str(path)
 
     def refused(self, *arguments: str, **variables: str) -> list[str]:
-        """Return the lines of the usage error."""
-        error = self.assertRaises(UsageError, self.options, *arguments, **variables)
-        return str(error).splitlines()
+        """Return the lines on standard error; the status is 1, and nothing else is printed."""
+        printed, said = StringIO(), StringIO()
+        with redirect_stdout(printed), redirect_stderr(said):
+            left = self.assertRaises(SystemExit, self.options, *arguments, **variables)
+        self.assertEqual((left.code, printed.getvalue()), (1, ""))
+        lines = said.getvalue().splitlines()
+        self.assertTrue(all(line.startswith("autopilot: ") for line in lines), lines)
+        return [line.removeprefix("autopilot: ") for line in lines]
 
     def test_nothing_given(self) -> None:
         """Without options, variables and file the defaults take effect."""
@@ -117,7 +121,8 @@ class OptionsTests(SynchronousTestCase):
     def test_bad_env_files(self) -> None:
         """A named file that does not exist or is not text is an error."""
         self.assertIn("does not exist", self.refused("--env-file=/no/such")[-1])
-        self.assertEqual(self.refused(f"--env-file={self.folder}")[0], "bad configuration")
+        folder = os.path.abspath(self.folder)
+        self.assertEqual(self.refused(f"--env-file={folder}"), [f"{folder}: Is a directory"])
         path = self.write("binary", b"ALIASES=\xff\xfe")
         self.assertIn("not UTF-8", self.refused(f"--env-file={path}")[-1])
 
@@ -125,13 +130,15 @@ class OptionsTests(SynchronousTestCase):
         """Each invalid setting has one line, whatever its source."""
         self.write(".env", b"COMMIT=half\n")
         lines = self.refused("--max-attempts=none", LISTEN_ADDR="8080")
-        names = [line.partition(":")[0] for line in lines[1:]]
+        names = [line.partition(":")[0] for line in lines]
         self.assertEqual(names, ["LISTEN_ADDR", "COMMIT", "MAX_ATTEMPTS"])
 
     def test_words_are_refused(self) -> None:
         """An argument that is not an option is an error."""
-        self.assertTrue(self.refused("serve"))
-        self.assertTrue(self.refused("--no-such-option"))
+        self.assertEqual(len(self.refused("serve")), 1)
+        self.assertEqual(
+            self.refused("--no-such-option"), ["option --no-such-option not recognized"]
+        )
 
     def test_check_config(self) -> None:
         """``--check-config`` shows each value and its origin, hides secrets, and exits with 0."""
@@ -255,9 +262,9 @@ class CommandTests(SynchronousTestCase):
             self.folder, "--nodaemon", "autopilot", LISTEN_ADDR="x", COMMIT="y", LOG_LEVEL="z"
         )
         self.assertEqual(done.returncode, 1)
-        last = done.stdout.splitlines()[-3:]
-        names = [line.partition(":")[0] for line in last]
+        names = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
         self.assertEqual(names, ["LISTEN_ADDR", "COMMIT", "LOG_LEVEL"])
+        self.assertEqual(done.stdout, "")
 
     def test_check_config(self) -> None:
         """``--check-config`` ends with status 0 and leaves no file behind."""
