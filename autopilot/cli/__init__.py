@@ -1,7 +1,7 @@
-"""The ``autopilot`` command, which shows operators what the router knows about the platform.
+"""The ``autopilot`` command, which runs the router and shows operators what it knows.
 
 Each sub-command is a module in this package with ``NAME``, ``HELP``, ``add_arguments`` and ``run``;
-``autopilot.cli.entry`` lists them.
+``autopilot.cli.entry`` lists them. ``start`` alone has no ``run``: it passes its arguments on.
 """
 
 from __future__ import annotations
@@ -9,16 +9,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from autopilot.cli import start
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (by default this process's own) and return its exit status."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # Container health checks run this every few seconds, so it must not import a reactor.
-        if list(words) == ["health"]:
+        if words == ["health"]:
             from autopilot.cli import health
 
             return health.ask()
+        # `twistd` parses the settings itself, and chooses the reactor.
+        if words[:1] == [start.NAME]:
+            start.start(words[1:])
+            return 0
         from autopilot.cli.entry import run
 
         return run(words)

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from autopilot._version import __version__
-from autopilot.cli import check, completion, evidence, explain, health, rank
+from autopilot.cli import check, completion, evidence, explain, health, rank, start
 from autopilot.cli.console import CommandError
 from autopilot.routing.suggest import echo, printable
 
@@ -31,14 +31,18 @@ INTERRUPTED: Final = 130
 """The status that a shell reports for a process killed by SIGINT (128 + 2)."""
 
 
-class SubCommand(Protocol):
-    """The interface of a sub-command module; it may also define ``EXAMPLES`` for its help."""
+class Described(Protocol):
+    """The module of a sub-command as the help needs it; it may also define ``EXAMPLES``."""
 
     NAME: str
     HELP: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the sub-command's arguments."""
+
+
+class SubCommand(Described, Protocol):
+    """The module of a sub-command that runs here."""
 
     def run(self, reactor: Any, given: argparse.Namespace) -> Coroutine[Deferred[Any], Any, int]:
         """Print the result and return the exit status. Raises `CommandError`."""
@@ -70,13 +74,14 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser with every sub-command."""
     whole = _Parser(
         prog="autopilot",
-        description="Inspects the platform and the router; `twistd autopilot` runs the router.",
+        description="Runs the router, and inspects the platform and running routers.",
         epilog="autopilot COMMAND --help has examples. Exit status: 0 success, 1 a negative result,"
         " 2 invalid input or no server to ask.",
     )
     whole.add_argument("--version", action="version", version=f"chutes-autopilot {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for each in SUB_COMMANDS:
+    described: tuple[Described, ...] = (start, *SUB_COMMANDS)
+    for each in described:
         examples = getattr(each, "EXAMPLES", "")
         own = commands.add_parser(
             each.NAME,
@@ -92,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _unknown_command(words: Sequence[str]) -> str | None:
     """Return the error for a first word that is neither a sub-command nor an option."""
-    names = [each.NAME for each in SUB_COMMANDS]
+    names = [start.NAME, *(each.NAME for each in SUB_COMMANDS)]
     if not words:
         return f"name a command: {', '.join(names)}; see autopilot --help"
     if words[0] in names or words[0].startswith("-"):

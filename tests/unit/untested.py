@@ -12,7 +12,7 @@ _VALUE: Final = "a value or a name without a decision of its own"
 
 REASONS: Final[dict[str, str]] = {
     "_version.py": _VALUE,
-    "cli/__main__.py": "test_entry.py runs it as a process",
+    "__main__.py": "tests of the commands run it as a process",
     "cli/check_config.py": _CHECK,
     "cli/check_feeds.py": _CHECK,
     "cli/check_key.py": _CHECK,

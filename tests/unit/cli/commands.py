@@ -18,7 +18,7 @@ def start(folder: str, *arguments: str, **variables: str) -> subprocess.Popen[st
     environ = {name: text for name, text in os.environ.items() if name not in _OURS}
     environ.update({"COLUMNS": "100", **variables}, PYTHONPATH=str(ROOT))
     return subprocess.Popen(
-        (sys.executable, "-m", "autopilot.cli", *arguments),
+        (sys.executable, "-m", "autopilot", *arguments),
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,

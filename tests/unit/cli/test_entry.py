@@ -46,9 +46,9 @@ class UsageTests(SynchronousTestCase):
             ("rnak", "did you mean rank?"),
             ("Explain", "did you mean explain?"),
             ("chekc", "did you mean check?"),
-            ("xyz", "there are rank, explain, check, "),
-            ("\x1b[31m", "there are rank, "),
-            ("x" * 10_000, "there are rank, "),
+            ("xyz", "there are run, rank, explain, check, "),
+            ("\x1b[31m", "there are run, "),
+            ("x" * 10_000, "there are run, "),
         ):
             status, output, heard = said_by(word)
             self.assertEqual((status, output), (2, ""))
@@ -221,7 +221,7 @@ class ProcessTests(SynchronousTestCase):
 
     def test_output(self) -> None:
         """A full output gives one error line, a closed one none."""
-        command = f"exec {sys.executable} -m autopilot.cli {' '.join(self.rank)}"
+        command = f"exec {sys.executable} -m autopilot {' '.join(self.rank)}"
         full = "autopilot: the output could not be written: No space left on device\n"
         for redirection, status, wanted in ((">/dev/full", 2, full), (">&-", 0, "")):
             done = subprocess.run(

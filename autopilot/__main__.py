@@ -1,4 +1,4 @@
-"""The entry point of ``python -m autopilot.cli``, which does the same as ``autopilot``."""
+"""The entry point of ``python -m autopilot``, which does the same as ``autopilot``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,36 @@
+"""Run the router in the foreground, until it receives SIGINT or SIGTERM.
+
+The options are the settings: --listen-addr=127.0.0.1:8000 is LISTEN_ADDR; `autopilot run --help`
+explains all of them. It does what `twistd --nodaemon --pidfile= autopilot` does, with the reactor
+that is best for this system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+NAME: Final = "run"
+HELP: Final = "run the router in the foreground"
+EXAMPLES: Final = """\
+  autopilot run
+  autopilot run --listen-addr=127.0.0.1:8000 --log-level=warn
+  autopilot run --env-file=/etc/autopilot.env --check-config
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments, which only `twistd` can parse."""
+    parser.add_argument("options", nargs="*", metavar="--OPTION=VALUE")
+
+
+def start(options: Sequence[str]) -> None:
+    """Run ``twistd`` in this process, which ends it."""
+    from twisted.scripts.twistd import run
+
+    reactor = "autopilot" if sys.platform == "linux" else "default"
+    own = ("--nodaemon", "--pidfile=", f"--reactor={reactor}")
+    sys.argv = ["twistd", *own, "autopilot", *options]
+    run()
