@@ -15,7 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stub_backend.demo_processes import DemoError, Process, get_json, router, stub, wait_until_ready
+from stub_backend.demo_processes import (
+    HOST,
+    DemoError,
+    Process,
+    free_port,
+    get_json,
+    router,
+    stub,
+    wait_until_ready,
+)
 from stub_backend.demo_stream import Answer, stream
 
 ALIAS = "chutesai/AutoPilot"
@@ -23,6 +32,8 @@ COLD = "stub/503-cold"
 _QUESTION = "What is a router?"
 # Seconds until the demo gives up on a router that does not become ready.
 _PATIENCE = 20.0
+# The router's default; another one if that is taken.
+_ADMIN_PORT = 8081
 
 _REASONS = {
     "status_503": "it answered 503: no instance of it is running",
@@ -55,9 +66,10 @@ class Voice:
 class Demo:
     """The three requests of the demo against a router and its stub."""
 
-    def __init__(self, voice: Voice, router_port: int, stub_port: int) -> None:
+    def __init__(self, voice: Voice, router_port: int, admin_port: int, stub_port: int) -> None:
         self._voice = voice
         self._router = router_port
+        self._admin = admin_port
         self._stub = stub_port
 
     def play(self) -> None:
@@ -105,7 +117,7 @@ class Demo:
             raise DemoError(f"expected {selected} to be selected, not {answer.selected}")
 
     def _facts(self, answer: Answer) -> None:
-        recent = get_json(self._router, "/status.json")["recent"]
+        recent = get_json(self._admin, "/status.json")["recent"]
         failed = ", ".join(recent[0]["failovers"]) if recent else ""
         self._voice.say(f"Attempts: {answer.attempts or 1}; failover reasons: {failed or 'none'}.")
         self._voice.say(
@@ -114,7 +126,7 @@ class Demo:
         )
 
     def _ranking(self) -> list[dict[str, Any]]:
-        ranking: list[dict[str, Any]] = get_json(self._router, "/status.json")["ranking"]
+        ranking: list[dict[str, Any]] = get_json(self._admin, "/status.json")["ranking"]
         if len(ranking) < 2:
             raise DemoError("the router ranks fewer than two models")
         return ranking
@@ -134,13 +146,13 @@ class Demo:
         """Print the calls from the stub's log, and why each failed or succeeded."""
         log = get_json(self._stub, "/stub/log")["requests"]
         calls = [each for each in log if each["method"] == "POST"][-2:]
-        reasons = get_json(self._router, "/status.json")["recent"][0]["failovers"]
+        reasons = get_json(self._admin, "/status.json")["recent"][0]["failovers"]
         for call, reason in zip(calls, [*reasons, None], strict=False):
             why = "it answered" if reason is None else _REASONS.get(reason, reason)
             self._voice.say(f"  {call['model']}: {why} ({call['status']})")
 
 
-def what_next(port: int, *, staying: bool) -> str:
+def what_next(port: int, admin_port: int, *, staying: bool) -> str:
     """Return what the reader can try next."""
     body = json.dumps(
         {"model": ALIAS, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
@@ -148,7 +160,7 @@ def what_next(port: int, *, staying: bool) -> str:
     curl = f"  curl -N http://127.0.0.1:{port}/v1/chat/completions -d '{body}'"
     if staying:
         lines = ["Both keep running until Ctrl-C. In another terminal:", curl,
-                 f"And in a browser: http://127.0.0.1:{port}/status"]  # fmt: skip
+                 f"And in a browser: http://127.0.0.1:{admin_port}/status"]  # fmt: skip
     else:
         lines = ['To keep both running: make demo ARGS="--stay --port 8080", and then', curl,
                  "To use the real platform with your own key: make run"]  # fmt: skip
@@ -159,7 +171,8 @@ def run(voice: Voice, port: int, *, stay: bool) -> None:
     """Start both processes, run the requests, and stop the processes. Raises DemoError."""
     with tempfile.TemporaryDirectory(prefix="autopilot-demo-") as folder:
         platform = stub(Path(folder))
-        served = router(Path(folder), platform.port, port)
+        admin_port = free_port(0 if port == _ADMIN_PORT else _ADMIN_PORT)
+        served = router(Path(folder), platform.port, port, f"{HOST}:{admin_port}")
         both: Sequence[Process] = (platform, served)
         try:
             voice.say("Starting a stub of the platform, and the router …")
@@ -168,9 +181,9 @@ def run(voice: Voice, port: int, *, stay: bool) -> None:
                 each.start()
             ready = wait_until_ready(served.port, both, _PATIENCE)
             voice.say(f"Ready after {time.monotonic() - started:.1f} s: {ready}.")
-            Demo(voice, served.port, platform.port).play()
+            Demo(voice, served.port, admin_port, platform.port).play()
             voice.heading("Try next")
-            voice.say(what_next(served.port if stay else 8080, staying=stay))
+            voice.say(what_next(served.port if stay else 8080, admin_port, staying=stay))
             if stay:
                 served.wait()
         finally:

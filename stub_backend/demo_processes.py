@@ -91,13 +91,17 @@ def stub(folder: Path) -> Process:
     return Process("the stub", folder, port, command)
 
 
-def router(folder: Path, stub_port: int, port: int = 0) -> Process:
-    """Return the process of the router under `twistd`, with the stub as its platform."""
+def router(folder: Path, stub_port: int, port: int = 0, admin: str = "-") -> Process:
+    """Return the process of the router under `twistd`, with the stub as its platform.
+
+    ``admin`` is the address of its /status page; by default it is on the port of the API.
+    """
     own = port or free_port()
     twistd = str(Path(sys.executable).parent / "twistd")
     base = f"http://{HOST}:{stub_port}"
     settings = {
         "LISTEN_ADDR": f"{HOST}:{own}",
+        "ADMIN_LISTEN_ADDR": admin,
         "BACKEND_BASE_URL": base,
         "MESSAGES_BASE_URL": base,
         "RESPONSES_BASE_URL": base,
@@ -113,10 +117,13 @@ def router(folder: Path, stub_port: int, port: int = 0) -> Process:
     return Process("the router", folder, own, command, **settings)
 
 
-def free_port() -> int:
-    """Return a port on which no process listens."""
+def free_port(preferred: int = 0) -> int:
+    """Return a port on which no process listens: the preferred one, if it is free."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        try:
+            probe.bind((HOST, preferred))
+        except OSError:
+            probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 

@@ -39,7 +39,7 @@ NAME = "explain"
 HELP = "show the candidates of a request, their order, and which models are left out and why"
 EXAMPLES = """\
   autopilot explain chutesai/AutoPilot
-  autopilot explain org/model-a,org/model-b:latency --router http://127.0.0.1:8080
+  autopilot explain org/model-a,org/model-b:latency --router http://127.0.0.1:8081
   autopilot explain chutesai/AutoPilot --body request.json --header 'X-TEE-Only: true'
   autopilot explain chutesai/AutoPilot --models models.json --utilization load.json --json
 """
@@ -81,7 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="also show the candidates beyond MAX_ATTEMPTS"
     )
-    parser.add_argument("--router", metavar="URL", help="use the state of this running router")
+    parser.add_argument(
+        "--router",
+        metavar="URL",
+        help="use the state of the running router with this address of /status (ADMIN_LISTEN_ADDR)",
+    )
     add_feed_arguments(parser)
     add_output_arguments(parser)
 

@@ -64,7 +64,10 @@ class Router:
         try:
             status = _object(await self._fetcher.get(f"{self._base}/status.json"))
         except FetchError as error:
-            raise CommandError(f"the router's /status.json could not be read: {error}") from None
+            raise CommandError(
+                f"the router's /status.json could not be read: {error}; --router takes the address"
+                " of its /status page (ADMIN_LISTEN_ADDR)"
+            ) from None
         catalog = await self._catalog(models_url)
         ranking = _value(status, "ranking", tuple[Ranked, ...], ())
         return PlanInputs(Snapshot(catalog, ranking, 0.0, 0.0), _state(status))

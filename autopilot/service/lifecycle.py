@@ -17,9 +17,15 @@ from twisted.logger import Logger
 
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.process.systemd.sockets import Sockets, family_of
-from autopilot.settings import Settings, settings_warnings, split_address
+from autopilot.settings import (
+    NO_PORT,
+    Settings,
+    UsualAddress,
+    settings_warnings,
+    split_address,
+)
 from autopilot.settings.reload import Change, change
-from autopilot.web.listener import Listener, PassedListener
+from autopilot.web.listener import Listener, PassedListener, UsualListener
 from autopilot.wiring.parts import Parts
 
 if TYPE_CHECKING:
@@ -88,27 +94,31 @@ class AutopilotService(Service):
         self._reactor = reactor
         self._parts = parts = Parts(settings, reactor, records, traces)
         passed = passed or Sockets()
-        separate = listen and bool(settings.admin_listen_addr or passed.admin)
-        tree = parts.tree(operators=not separate)
+        with_api = settings.admin_listen_addr == NO_PORT and not (listen and passed.admin)
+        tree = parts.tree(operators=with_api)
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
         self._failures = FailureLog(self._log, parts.clock.seconds)
-        self._listeners: list[Listener] = []
+        self._api: list[Listener] = []
+        self._admin: list[Listener] = []
         if listen:
-            self._listen(settings.listen_addr, passed.api, parts.site(tree))
-        if separate:
+            self._api = self._listen(settings.listen_addr, passed.api, parts.site(tree))
+        if listen and not with_api:
             operators = parts.site(parts.tree(clients=False))
-            self._listen(settings.admin_listen_addr, passed.admin, operators)
+            self._admin = self._listen(settings.admin_listen_addr, passed.admin, operators)
+        self._listeners = [*self._api, *self._admin]
 
     def _listen(
-        self, address: str | None, descriptors: tuple[int, ...], site: AutopilotSite
-    ) -> None:
-        """Prepare to serve `site` on the passed sockets if there are any, else on the address."""
-        for descriptor in descriptors:
-            passed = PassedListener(self._reactor, descriptor, family_of(descriptor), site)
-            self._listeners.append(passed)
-        if address and not descriptors:
-            self._listeners.append(Listener(self._reactor, *split_address(address), site))
+        self, address: str, descriptors: tuple[int, ...], site: AutopilotSite
+    ) -> list[Listener]:
+        """Return the listeners of `site`: the passed sockets if there are any, else the address."""
+        if descriptors:
+            return [
+                PassedListener(self._reactor, descriptor, family_of(descriptor), site)
+                for descriptor in descriptors
+            ]
+        kind = UsualListener if isinstance(address, UsualAddress) else Listener
+        return [kind(self._reactor, *split_address(address), site)]
 
     @property
     def ports(self) -> list[int]:
@@ -164,12 +174,34 @@ class AutopilotService(Service):
             self._log.warn("{text}", text=warning)
 
     def privilegedStartService(self) -> None:
-        """Listen, before ``twistd`` gives up root privileges.
+        """Listen, before ``twistd`` gives up root privileges, and log the addresses.
 
         :raises CannotListenError: a port is taken; ``twistd`` then exits with status 1.
         """
+        if any(listener.port is not None for listener in self._listeners):
+            return
         for listener in self._listeners:
             listener.open()
+        if self._listeners:
+            self._log_addresses()
+
+    def _log_addresses(self) -> None:
+        """Log where the API and the operators' pages are, and warn if a port was taken."""
+        api, admin = (
+            ", ".join(listener.address for listener in listeners)
+            for listeners in (self._api, self._admin or self._api)
+        )
+        for listener in self._admin:
+            if isinstance(listener, UsualListener) and listener.moved:
+                self._log.warn(
+                    "{usual} is taken, so that /status and /metrics are on {admin} until the next"
+                    " start; set ADMIN_LISTEN_ADDR to an address that stays the same",
+                    usual=self.settings.admin_listen_addr,
+                    admin=admin,
+                )
+        self._log.info(
+            "Listening: the API on {api}, /status and /metrics on {admin}", api=api, admin=admin
+        )
 
     def startService(self) -> None:
         """Start the feeds, and listen unless `privilegedStartService` already did."""

@@ -10,17 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from autopilot.settings.network import split_address
+from autopilot.settings.network import NO_PORT, UsualAddress, split_address
 from autopilot.settings.schema import CONTRADICTIONS, DECLARED, Setting, Settings, SettingsError
 
 __all__ = [
     "DECLARED",
     "HIDDEN",
+    "NO_PORT",
     "Chosen",
     "EffectiveSetting",
     "Setting",
     "Settings",
     "SettingsError",
+    "UsualAddress",
     "choose",
     "effective_settings",
     "load_settings",

@@ -21,6 +21,9 @@ from autopilot.settings.types import items_of, quoted
 
 Network = IPv4Network | IPv6Network
 
+NO_PORT = "-"
+"""The listen address of what shares the port of the API."""
+
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?"
 )
@@ -130,16 +133,26 @@ def split_address(text: str) -> tuple[str, int]:
     return host, int(match[3])
 
 
+class UsualAddress(str):
+    """The default of a listen address: if it is taken, another port may replace it.
+
+    It equals the same address as given by an operator, who expects that one and no other.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """An address to listen on; ``None``, if it is not required, means not to listen."""
+    """An address to listen on, or ``NO_PORT`` if a port of its own is ``optional``."""
 
-    required: bool = True
+    optional: bool = False
 
     @property
     def expected(self) -> str:
         """The forms of the address."""
-        return "host:port or [IPv6 address]:port, port 0 for any free one"
+        without = f", {NO_PORT} for no port" if self.optional else ""
+        return f"host:port or [IPv6 address]:port, port 0 for any free one{without}"
 
     def parse(self, text: str) -> object:
         """Parse as ``check`` does."""
@@ -147,8 +160,8 @@ class Listen:
 
     def check(self, value: object) -> object:
         """Accept an address that ``split_address`` accepts."""
-        if value is None and not self.required:
-            return None
+        if self.optional and value == NO_PORT:
+            return value
         try:
             if isinstance(value, str):
                 split_address(value)
@@ -160,8 +173,8 @@ class Listen:
         )
 
     def show(self, value: object) -> str:
-        """Return the address; empty if there is none."""
-        return "" if value is None else str(value)
+        """Return the address."""
+        return str(value)
 
 
 @dataclass(frozen=True, slots=True)

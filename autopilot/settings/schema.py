@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from autopilot.settings.network import Listen, Network, Networks, Origins, Url
+from autopilot.settings.network import Listen, Network, Networks, Origins, Url, UsualAddress
 from autopilot.settings.types import (
     Boolean,
     Choice,
@@ -116,11 +116,11 @@ class Settings:
         Listen(),
         "Address of the API. Sockets passed by systemd (LISTEN_FDS) replace it.",
     )
-    admin_listen_addr: str | None = _setting(
-        "",
-        Listen(required=False),
-        "Separate address for operators: if set, /metrics and /status are served there instead of"
-        " on LISTEN_ADDR. A socket passed by systemd under the name admin has the same effect.",
+    admin_listen_addr: str = _setting(
+        UsualAddress("127.0.0.1:8081"),
+        Listen(optional=True),
+        "Address of /metrics and /status, or - to serve them on LISTEN_ADDR. If it is not set and"
+        " the port is taken, they get any free port. Sockets from systemd named admin replace it.",
     )
     backend_base_url: str = _setting(
         "https://llm.chutes.ai",

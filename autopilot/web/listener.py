@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 
 from autopilot.web.accept_backoff import pause_when_exhausted
 
@@ -37,6 +38,14 @@ class Listener:
             self.port = self._listen()
             pause_when_exhausted(self.port, self._reactor)
 
+    @property
+    def address(self) -> str:
+        """The address of the open listener: ``host:port``, an IPv6 host in brackets."""
+        assert self.port is not None
+        bound: Any = self.port.getHost()
+        host = f"[{bound.host}]" if ":" in bound.host else bound.host
+        return f"{host}:{bound.port}"
+
     def close(self) -> Deferred[Any]:
         """Stop accepting connections; those already open stay open."""
         port, self.port = self.port, None
@@ -46,6 +55,23 @@ class Listener:
         host, port = self._address
         bound: IListeningPort = self._reactor.listenTCP(port, self.site, BACKLOG, host)
         return bound
+
+
+class UsualListener(Listener):
+    """The address that a listener has if none is given: if it is taken, any free port of its host.
+
+    ``moved`` says that this happened.
+    """
+
+    moved = False
+
+    def _listen(self) -> IListeningPort:
+        try:
+            return super()._listen()
+        except CannotListenError:
+            self.moved = True
+            self._address = self._address[0], 0
+            return super()._listen()
 
 
 class PassedListener(Listener):

@@ -176,7 +176,6 @@ class InStepTests(KubernetesTestCase):
 
     def test_ports(self) -> None:
         """The ports of the container are those that its settings listen on."""
-        assert self.settings.admin_listen_addr is not None
         listened = (self.settings.listen_addr, self.settings.admin_listen_addr)
         http, admin = (split_address(each)[1] for each in listened)
         self.assertEqual(self.ports, {"http": http, "admin": admin})

@@ -71,7 +71,7 @@ class RunningTests(SynchronousTestCase):
 
     def run_block(self, block: Block, *command: str) -> str:
         """Run a block, with the router's port replaced."""
-        text = block.text.replace("127.0.0.1:8080", f"127.0.0.1:{self.router.port}")
+        text = re.sub(r"127\.0\.0\.1:808[01]\b", f"127.0.0.1:{self.router.port}", block.text)
         paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         done = subprocess.run(
             (*command, text),

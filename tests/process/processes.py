@@ -90,6 +90,7 @@ class Router:
             PYTHONPATH=str(ROOT),
             PYTHONUNBUFFERED="1",
             LISTEN_ADDR="127.0.0.1:0",
+            ADMIN_LISTEN_ADDR="-",
             BACKEND_BASE_URL=base,
             MODELS_URL=f"{base}/v1/models",
             UTILIZATION_URL=f"{base}/chutes/utilization",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import signal
 import socket
 from typing import Any
@@ -88,3 +90,22 @@ class TwistdTests(SynchronousTestCase):
             router = self.router(LISTEN_ADDR=f"127.0.0.1:{other.getsockname()[1]}")
             self.assertEqual(router.ends(), 1)
         self.assertIn("CannotListenError", router.log)
+
+    def test_operators_port_taken(self) -> None:
+        """If the usual port of the operators' pages is taken, the log names the one they are on."""
+        usual = ("127.0.0.1", 8081)
+        with contextlib.ExitStack() as taken:
+            with contextlib.suppress(OSError):  # another process may have it already
+                taken.enter_context(socket.create_server(usual))
+            router = self.router(ADMIN_LISTEN_ADDR="")
+            port = router.port()
+            until(lambda: "Listening" in router.log)
+            found = re.search(r"127.0.0.1:8081 is taken, so that .* on 127.0.0.1:(\d+)", router.log)
+            assert found is not None, router.log
+            self.assertEqual(self.get(int(found[1]), b"/metrics").status, 200)
+            self.assertEqual(self.get(port, b"/metrics").status, 404)
+            self.assertIn(
+                f"Listening: the API on 127.0.0.1:{port}, /status and /metrics on"
+                f" 127.0.0.1:{found[1]}",
+                router.log,
+            )

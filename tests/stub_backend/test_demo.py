@@ -46,7 +46,7 @@ class DemoTests(SynchronousTestCase):
             started.append(_process("the stub", folder, "import time; time.sleep(60)"))
             return started[0]
 
-        def dying(folder: Path, _stub_port: int, _port: int) -> Process:
+        def dying(folder: Path, _stub_port: int, _port: int, _admin: str) -> Process:
             return _process("the router", folder, "raise SystemExit('no such setting')")
 
         told = StringIO()
@@ -78,5 +78,7 @@ class DemoTests(SynchronousTestCase):
 
     def test_what_next(self) -> None:
         """The last lines contain a command to try next."""
-        self.assertIn("curl -N http://127.0.0.1:7/v1/", demo.what_next(7, staying=True))
-        self.assertIn("make run", demo.what_next(8080, staying=False))
+        staying = demo.what_next(7, 8, staying=True)
+        self.assertIn("curl -N http://127.0.0.1:7/v1/", staying)
+        self.assertIn("http://127.0.0.1:8/status", staying)
+        self.assertIn("make run", demo.what_next(8080, 8081, staying=False))

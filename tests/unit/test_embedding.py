@@ -124,7 +124,7 @@ class EmbeddingTests(ServiceTestCase):
 
     def test_resource(self) -> None:
         """A resource in another site, on Twisted's own channel: at the root or under a prefix."""
-        service = self.running(listen=False, admin_listen_addr="127.0.0.1:9999")
+        service = self.running(listen=False)
         self.assertEqual(self.reactor.tcpServers, [])
         root = Resource()
         root.putChild(b"llm", autopilot_resource(service))
@@ -141,6 +141,21 @@ class EmbeddingTests(ServiceTestCase):
             self.assertEqual(browser.got[-1].json["id"], NAMES[0])
             browser.leaves()
         self.successResultOf(service.stopService())
+        self.assert_at_rest()
+
+    def test_resource_for_operators(self) -> None:
+        """A resource has the operators' pages only if they share the port of the API."""
+        for address, status in (("127.0.0.1:8081", 404), ("127.0.0.1:9999", 404), ("-", 200)):
+            service = self.running(listen=False, admin_listen_addr=address)
+            self.assertEqual(self.reactor.tcpServers, [])
+            browser = self.browse(Site(autopilot_resource(service), reactor=self.reactor))
+            for path in (b"/metrics", b"/status", b"/status.json"):
+                browser.sends(request(path, method=b"GET"))
+                self.assertEqual(browser.got[-1].status, status, (address, path))
+            browser.sends(request(b"/readyz", method=b"GET"))
+            self.assertEqual(browser.got[-1].status, 200)
+            browser.leaves()
+            self.successResultOf(service.stopService())
         self.assert_at_rest()
 
     def test_stop_ends_streams(self) -> None:

@@ -157,7 +157,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("COMMIT=byte  # option", lines)
         self.assertIn("STICKY_HASH_KEY=********  # environment", lines)
         self.assertIn("MAX_ATTEMPTS=8  # default", lines)
-        self.assertIn("ADMIN_LISTEN_ADDR=  # default", lines)
+        self.assertIn("ADMIN_LISTEN_ADDR=127.0.0.1:8081  # default", lines)
         self.assertNotIn("hunter2", printed.getvalue())
 
     def test_check_config_warns(self) -> None:

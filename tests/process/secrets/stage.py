@@ -145,6 +145,7 @@ class Stage:
         nameless = f"http://{secrets.nowhere.text}{UNKNOWN}"
         own = {
             "LISTEN_ADDR": f"{HERE}:{self.port}",
+            "ADMIN_LISTEN_ADDR": "-",
             "BACKEND_BASE_URL": base,
             "MESSAGES_BASE_URL": plain if named else closed,
             "RESPONSES_BASE_URL": nameless if named else silent,

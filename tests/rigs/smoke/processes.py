@@ -143,6 +143,7 @@ class RouterProcess(Child):
         base = f"http://{HOST}:{stub_port}"
         own = {
             "LISTEN_ADDR": f"{HOST}:{self.port}",
+            "ADMIN_LISTEN_ADDR": "-",
             "BACKEND_BASE_URL": base,
             "MODELS_URL": f"{base}/v1/models",
             "UTILIZATION_URL": f"{base}/chutes/utilization",

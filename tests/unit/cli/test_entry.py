@@ -246,5 +246,8 @@ class ProcessTests(SynchronousTestCase):
         """An unreachable router gives one line and status 2."""
         done = run(self.folder, "explain", "acme/x", "--router", "http://127.0.0.1:1")
         self.assertEqual((done.status, done.output), (2, ""))
-        wanted = "autopilot: the router's /status.json could not be read: connection refused\n"
+        wanted = (
+            "autopilot: the router's /status.json could not be read: connection refused; --router"
+            " takes the address of its /status page (ADMIN_LISTEN_ADDR)\n"
+        )
         self.assertEqual(done.complaint, wanted)

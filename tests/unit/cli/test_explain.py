@@ -217,7 +217,11 @@ class RouterTests(ExplainTestCase):
         """Another kind of server is an error."""
         self.join(self.stub.resource)
         said = self.refused("explain", ALIAS, "--router", "http://router.test")
-        self.assertEqual(said, "the router's /status.json could not be read: status 404")
+        self.assertEqual(
+            said,
+            "the router's /status.json could not be read: status 404; --router takes the address of"
+            " its /status page (ADMIN_LISTEN_ADDR)",
+        )
         page = Resource()
         page.putChild(b"status.json", _Says(b"[]"))
         self.join(page)

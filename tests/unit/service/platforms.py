@@ -20,8 +20,9 @@ URL = "http://192.0.2.1"
 
 
 def settings(**given: Any) -> Settings:
-    """Return settings for this platform; evidence is fetched only if ``evidence`` is given."""
+    """Return settings for this platform: no evidence, and one port for clients and operators."""
     own: dict[str, Any] = {
+        "admin_listen_addr": "-",
         "backend_base_url": f"{URL}:81",
         "messages_base_url": f"{URL}:82",
         "responses_base_url": f"{URL}:83",

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from twisted.application.service import IService
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI
 from zope.interface.verify import verifyObject
 
-from autopilot import AutopilotService, autopilot_resource, tap
+from autopilot import AutopilotService, Settings, autopilot_resource, tap
 from autopilot.http import tls_identity
 from autopilot.service.lifecycle import use_monotonic_clock
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
@@ -32,8 +33,24 @@ from tests.unit.service.platforms import NAMES, ServiceTestCase
 from tests.unit.web.browsers import CHAT, Browser, ask, request
 
 
+def _texts(observer: EventLoggingObserver) -> list[tuple[str, str]]:
+    """Return the level and text of each event that the service logged."""
+    return [
+        (event["log_level"].name, str(formatEvent(event)))
+        for event in observer
+        if event["log_namespace"].startswith("autopilot.service")
+    ]
+
+
 class RunningTests(ServiceTestCase):
     """Start, traffic, stop."""
+
+    def observed(self) -> EventLoggingObserver:
+        """Return an observer of the events logged from now on."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        return observer
 
     def test_is_a_service(self) -> None:
         """It is an ordinary Twisted service with a name."""
@@ -91,9 +108,7 @@ class RunningTests(ServiceTestCase):
 
     def test_warns(self) -> None:
         """A start and a reload warn of settings that leave no room for a second attempt."""
-        observer = EventLoggingObserver()
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        observer = self.observed()
 
         def warned() -> list[str]:
             texts = [formatEvent(event) for event in observer if event["log_level"].name == "warn"]
@@ -109,9 +124,7 @@ class RunningTests(ServiceTestCase):
 
     def test_feeds_are_quiet(self) -> None:
         """A successful fetch logs nothing."""
-        observer = EventLoggingObserver()
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        observer = self.observed()
         service = self.running()
         for _ in range(40):
             self.reactor.advance(1.0)
@@ -185,6 +198,71 @@ class RunningTests(ServiceTestCase):
         self.assertEqual([each.status for each in admin.got], [404, 200])
         admin.leaves()
         self.successResultOf(service.stopService())
+
+    def test_operators_by_default(self) -> None:
+        """Without ADMIN_LISTEN_ADDR the operators' pages have a port of the loopback interface."""
+        service = self.running(admin_listen_addr=Settings().admin_listen_addr)
+        listening = [(port, host) for port, _, _, host in self.reactor.tcpServers]
+        self.assertEqual(listening, [(8080, "0.0.0.0"), (8081, "127.0.0.1")])
+        for port, statuses in ((0, [404, 200, 200]), (1, [200, 200, 200])):
+            browser = self.browser(port)
+            for path in (b"/metrics", b"/healthz", b"/readyz"):
+                browser.sends(request(path, method=b"GET"))
+            self.assertEqual([each.status for each in browser.got], statuses)
+            browser.leaves()
+        self.successResultOf(service.stopService())
+
+    def test_operators_with_the_api(self) -> None:
+        """With a dash clients and operators share one port."""
+        service = self.running(admin_listen_addr="-")
+        self.assertEqual(len(self.reactor.tcpServers), 1)
+        browser = self.browser()
+        for path in (b"/metrics", b"/healthz", b"/v1/models"):
+            browser.sends(request(path, method=b"GET"))
+        self.assertEqual([each.status for each in browser.got], [200, 200, 200])
+        browser.leaves()
+        self.successResultOf(service.stopService())
+
+    def test_addresses_are_logged(self) -> None:
+        """The start is logged with the addresses of the API and of the operators' pages."""
+        for address, expected in (
+            ("-", "Listening: the API on 0.0.0.0:81, /status and /metrics on 0.0.0.0:81"),
+            ("[::1]:82", "Listening: the API on 0.0.0.0:81, /status and /metrics on [::1]:82"),
+        ):
+            observer = self.observed()
+            service = self.running(listen_addr="0.0.0.0:81", admin_listen_addr=address)
+            self.assertEqual(_texts(observer), [("info", expected)])
+            self.successResultOf(service.stopService())
+        observer = self.observed()
+        self.successResultOf(self.running(listen=False).stopService())
+        self.assertEqual(_texts(observer), [])
+
+    def test_usual_port_taken(self) -> None:
+        """Another port takes the place of the usual one, with a warning; a given one is an error.
+
+        Two routers of one process, or of one host, then both start.
+        """
+        listen, refused = self.reactor.listenTCP, CannotListenError("127.0.0.1", 8081, OSError())
+
+        def listen_elsewhere(port: int, factory: Any, backlog: int, host: str) -> Any:
+            if port == 8081:
+                raise refused
+            bound = listen(port or 4000, factory, backlog, host)
+            bound._hostAddress = IPv4Address("TCP", host, port or 4000)
+            return bound
+
+        with patch.object(self.reactor, "listenTCP", listen_elsewhere):
+            observer = self.observed()
+            service = self.running(admin_listen_addr=Settings().admin_listen_addr)
+            self.assertEqual(service.ports, [8080, 4000])
+            (warning, started) = _texts(observer)
+            expected = "127.0.0.1:8081 is taken, so that /status and /metrics are on 127.0.0.1:4000"
+            self.assertEqual((warning[0], warning[1].partition(" until")[0]), ("warn", expected))
+            self.assertTrue(started[1].endswith("/status and /metrics on 127.0.0.1:4000"))
+            self.successResultOf(service.stopService())
+            given = self.service(admin_listen_addr="127.0.0.1:8081")
+            self.assertRaises(CannotListenError, given.startService)
+            self.successResultOf(given.stopService())
 
     def test_port_taken(self) -> None:
         """A port that is taken is an error at once, before anything else starts."""

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Any
 
-from autopilot import AutopilotService
+from autopilot import AutopilotService, Settings
 from autopilot.process.systemd.sockets import Sockets
 from tests.unit.relay.upstreams import SSE, STOP, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import ServiceTestCase, settings
@@ -49,8 +49,8 @@ class PassedSocketsTests(ServiceTestCase):
         self.assert_at_rest()
 
     def test_operators(self) -> None:
-        """A socket for operators serves them only, whether or not the settings name an address."""
-        for named in ("127.0.0.1:8082", None):
+        """A socket for operators serves them only, whatever the settings say."""
+        for named in ("127.0.0.1:8082", "-"):
             self.reactor.adoptedPorts.clear()
             sockets = Sockets(api=(self.passed(),), admin=(self.passed(),))
             service = self.running_on(sockets, admin_listen_addr=named)
@@ -67,6 +67,14 @@ class PassedSocketsTests(ServiceTestCase):
         service = self.running_on(Sockets(admin=(self.passed(),)), listen_addr="127.0.0.1:8081")
         self.assertEqual([port for port, *_ in self.reactor.tcpServers], [8081])
         self.assertEqual(len(service.ports), 2)
+        self.successResultOf(service.stopService())
+
+    def test_only_the_api(self) -> None:
+        """If only sockets of the API are passed, the operators' pages keep their usual address."""
+        usual = Settings().admin_listen_addr
+        service = self.running_on(Sockets(api=(self.passed(),)), admin_listen_addr=usual)
+        listening = [(port, host) for port, _, _, host in self.reactor.tcpServers]
+        self.assertEqual(listening, [(8081, "127.0.0.1")])
         self.successResultOf(service.stopService())
 
     def test_last_requests(self) -> None:

@@ -17,6 +17,7 @@ from tests.unit.service.platforms import URL
 from tests.unit.wiring.cases import ReloadTestCase
 
 _SAME = {
+    "ADMIN_LISTEN_ADDR": "-",
     "BACKEND_BASE_URL": f"{URL}:81",
     "MESSAGES_BASE_URL": f"{URL}:82",
     "RESPONSES_BASE_URL": f"{URL}:83",

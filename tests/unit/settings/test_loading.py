@@ -10,14 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.settings import DECLARED, Settings, SettingsError, choose, load_settings
+from autopilot.settings import (
+    DECLARED,
+    Settings,
+    SettingsError,
+    UsualAddress,
+    choose,
+    load_settings,
+)
 from tools.env_example import env_example
 
 ROOT = Path(__file__).resolve().parents[3]
 
 DEFAULTS: dict[str, object] = {
     "LISTEN_ADDR": "0.0.0.0:8080",
-    "ADMIN_LISTEN_ADDR": None,
+    "ADMIN_LISTEN_ADDR": "127.0.0.1:8081",
     "BACKEND_BASE_URL": "https://llm.chutes.ai",
     "MESSAGES_BASE_URL": "https://claude.chutes.ai",
     "RESPONSES_BASE_URL": "https://responses.chutes.ai",
@@ -164,6 +171,7 @@ class RefusalTests(SynchronousTestCase):
         ("LISTEN_ADDR", "300.0.0.1:1"),
         ("LISTEN_ADDR", "a b:1"),
         ("ADMIN_LISTEN_ADDR", "localhost"),
+        ("LISTEN_ADDR", "-"),
         ("ADMIN_LISTEN_ADDR", "0.0.0.0:8080"),
         ("BACKEND_BASE_URL", "llm.chutes.ai"),
         ("BACKEND_BASE_URL", "ftp://llm.chutes.ai"),
@@ -262,6 +270,15 @@ class DirectTests(SynchronousTestCase):
         self.assertEqual(settings.backend_base_url, "http://localhost:8000/api")
         self.assertIsInstance(settings.log_sample, float)
         self.assertEqual(settings.cors_allow_origins, ("https://chat.example",))
+
+    def test_usual_address(self) -> None:
+        """The address of the operators' pages that is not given equals the same one given."""
+        given = load_settings({}, {"ADMIN_LISTEN_ADDR": "127.0.0.1:8081"}, {})
+        self.assertEqual(given, Settings())
+        self.assertIsInstance(Settings().admin_listen_addr, UsualAddress)
+        self.assertNotIsInstance(given.admin_listen_addr, UsualAddress)
+        changed = dataclasses.replace(Settings(), max_attempts=2)
+        self.assertIsInstance(changed.admin_listen_addr, UsualAddress)
 
     def test_wrong_types_and_ranges(self) -> None:
         """For each setting a value of the wrong type or out of range is rejected like a text."""

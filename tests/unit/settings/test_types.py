@@ -99,10 +99,12 @@ class NetworkKindTests(SynchronousTestCase):
         self.assertEqual(split_address(text), (str(address), port))
 
     def test_listen_names(self) -> None:
-        """Host names and port 0 are accepted; no address only if none is required."""
+        """Host names and port 0 are accepted; a dash only if a port of its own is optional."""
         self.assertEqual(split_address("localhost:0"), ("localhost", 0))
-        self.assertIsNone(Listen(required=False).check(None))
-        self.assertRaises(ValueError, Listen().check, None)
+        self.assertEqual(Listen(optional=True).parse("-"), "-")
+        self.assertRaises(ValueError, Listen().parse, "-")
+        for kind in (Listen(), Listen(optional=True)):
+            self.assertRaises(ValueError, kind.check, None)
 
     @given(st.lists(st.ip_addresses().map(lambda each: ip_network(each)), max_size=4, unique=True))
     def test_networks(self, networks: list[object]) -> None:
