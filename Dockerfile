@@ -41,7 +41,8 @@ COPY --from=application /build/bytecode /
 COPY --chmod=644 deploy/image/sbom.cdx.json /opt/autopilot/
 ENV PATH=/opt/autopilot/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    ADMIN_LISTEN_ADDR=0.0.0.0:8081
 WORKDIR /run/autopilot
 USER ${USER_ID}:${GROUP_ID}
 ARG VERSION=unknown
@@ -52,7 +53,7 @@ LABEL org.opencontainers.image.title="chutes-autopilot" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       chutes-autopilot.sbom="/opt/autopilot/sbom.cdx.json"
-EXPOSE 8080
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["autopilot", "health"]
 # SIGTERM reaches the router through tini, and it drains; tini hands on the exit status.

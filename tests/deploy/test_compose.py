@@ -97,7 +97,6 @@ class InStepTests(ComposeTestCase):
     def test_ports(self) -> None:
         """Published are the operators' port and Caddy's; Caddy goes where the router listens."""
         settings = self.settings("router")
-        assert settings.admin_listen_addr is not None
         _, admin = split_address(settings.admin_listen_addr)
         (published,) = self.services["router"]["ports"]
         self.assertEqual(by_default(published), f"127.0.0.1:{admin}:{admin}")
@@ -155,6 +154,13 @@ class ImageTests(ComposeTestCase):
         """The stand-in's stage is there."""
         target = self.services["platform"]["build"]["target"]
         self.assertRegex(dockerfile(), rf"(?im)^FROM .+ AS {target}$")
+
+    def test_ports(self) -> None:
+        """The image listens on the operators' port of the compose file, and exposes both ports."""
+        admin = self.settings("router").admin_listen_addr
+        self.assertIn(f"ADMIN_LISTEN_ADDR={admin}\n", dockerfile())
+        ports = " ".join(each.rpartition(":")[2] for each in (Settings().listen_addr, admin))
+        self.assertIn(f"\nEXPOSE {ports}\n", dockerfile())
 
     def test_health(self) -> None:
         """The check is the image's own."""

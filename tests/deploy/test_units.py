@@ -91,6 +91,7 @@ class InStepTests(SynchronousTestCase):
         self.assertNotEqual(first["FileDescriptorName"], [ADMIN])
         self.assertEqual(admin["FileDescriptorName"], [ADMIN])
         self.assertEqual(admin["Service"], [SERVICE])
+        self.assertEqual(admin["ListenStream"], [Settings().admin_listen_addr])
 
     def test_times(self) -> None:
         """The stop timeout covers the default settings."""

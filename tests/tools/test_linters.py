@@ -96,8 +96,8 @@ class CoverageTests(SynchronousTestCase):
         """The service and the address of the image job are those of the compose file."""
         compose = (ROOT / "docker-compose.yaml").read_text()
         self.assertIn("\n  demo:\n", compose)
-        self.assertIn("${AUTOPILOT_DEMO_PORT:-8081}:8080", compose)
-        self.assertIn("http://127.0.0.1:8081/v1/", _WORKFLOW.read_text())
+        self.assertIn("${AUTOPILOT_DEMO_PORT:-8082}:8080", compose)
+        self.assertIn("http://127.0.0.1:8082/v1/", _WORKFLOW.read_text())
 
 
 def _first_line(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.settings import Settings
 from tests.deploy.prometheus.exported import samples
 from tests.deploy.prometheus.expressions import mistakes
 from tests.deploy.prometheus.promtool import ROOT, RULES, promtool
@@ -55,6 +56,11 @@ class RulesTests(SynchronousTestCase):
             found = re.search(rf"^#{name}=(\d+)$", example, re.MULTILINE)
             assert found is not None
             self.assertIn(f"> {found.group(1)}", expression)
+
+    def test_target(self) -> None:
+        """The example scrapes the operators' port of the default settings."""
+        example = (RULES / "prometheus.yaml").read_text()
+        self.assertIn(f'targets: ["{Settings().admin_listen_addr}"]', example)
 
     def test_accepted(self) -> None:
         """Prometheus accepts the rules and the example configuration."""
