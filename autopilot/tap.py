@@ -6,14 +6,17 @@ import a reactor, and Klein imports one; the service is therefore imported late.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import IService, IServiceCollection, MultiService
+from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
@@ -150,22 +153,48 @@ class _Root(MultiService):
 
     ``twistd`` builds its application itself and asks it for an ``ILogObserver`` before anything
     starts. This service sets the observer when it joins the application. An observer named with
-    ``--logger`` takes precedence.
+    ``--logger`` takes precedence. ``pidfile`` is the file that ``twistd`` writes, or None for a
+    daemon.
     """
 
     def __init__(
-        self, observer: ILogObserver | None, sighup: SighupHandler, supervision: Supervision
+        self,
+        observer: ILogObserver | None,
+        sighup: SighupHandler,
+        supervision: Supervision,
+        router: AutopilotService | None = None,
+        pidfile: str | None = None,
     ) -> None:
         super().__init__()
         self._observer = observer
         self.sighup = sighup
         self._supervision = supervision
+        self._router = router
+        self._pidfile = pidfile
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Join `parent`; if it is an application, set its log observer."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Listen, before ``twistd`` gives up root privileges.
+
+        :raises SystemExit: with status 1, in the foreground, if an address cannot be used.
+        :raises CannotListenError: as above, in a daemon: ``twistd`` passes it to its parent.
+        """
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            if self._pidfile is None:
+                raise
+            # twistd would remove it after an exception that is no exit.
+            with suppress(OSError):
+                os.unlink(self._pidfile)
+            # Not sys.stderr, which is the log by now.
+            print(f"autopilot: {_cannot_listen(error)}", file=sys.__stderr__)
+            raise SystemExit(1) from None
 
     def startService(self) -> None:
         """Install the signal handlers, start, and notify the service manager."""
@@ -176,7 +205,7 @@ class _Root(MultiService):
 
     def stopService(self) -> Deferred[Any]:
         """Notify the service manager, drain and stop."""
-        _ignore_more_signals()
+        _ignore_more_signals(self._router)
         self._supervision.stopping()
         stopped: Deferred[Any] = super().stopService()
         return stopped.addBoth(self._stopped)
@@ -184,6 +213,22 @@ class _Root(MultiService):
     def _stopped(self, result: Any) -> Any:
         self._supervision.stopped()
         return result
+
+
+def _cannot_listen(error: CannotListenError) -> str:
+    """Return in one line why the router cannot listen on an address, and what to do."""
+    address = f"{error.interface or '0.0.0.0'}:{error.port}"
+    number = getattr(error.socketError, "errno", None)
+    if number == errno.EADDRINUSE:
+        return (
+            f"{address} is in use by another program; stop that one, or choose another address with"
+            " --listen-addr or --admin-listen-addr"
+        )
+    if number == errno.EACCES:
+        return f"{address} is not allowed for this user; choose a port of 1024 or above"
+    if number == errno.EADDRNOTAVAIL:
+        return f"{address} is not an address of this machine; 0.0.0.0 stands for all of its own"
+    return f"{address} cannot be listened on: {os.strerror(number) if number else 'unknown error'}"
 
 
 def _ignore_log_rotation() -> None:
@@ -195,18 +240,22 @@ def _ignore_log_rotation() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
-def _ignore_more_signals() -> None:
-    """Ignore further stop signals while the router stops.
+def _ignore_more_signals(router: AutopilotService | None) -> None:
+    """Ignore further stop signals while the router stops, but for a second SIGINT.
 
     The reactor would only log that it cannot stop twice. Before ``twistd`` ends the process with
     the signal it received, it restores that signal's default action, so the exit status stays the
-    same.
+    same. A second SIGINT ends the drain if a SIGINT began it (contract §11).
     """
     from twisted.internet import reactor
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if getattr(signal.getsignal(number), "__self__", None) is reactor:
             signal.signal(number, signal.SIG_IGN)
+    if router is not None and getattr(reactor, "_exitSignal", None) == signal.SIGINT:
+        end_drain = router.end_drain
+        schedule = cast("Any", reactor).callFromThread
+        signal.signal(signal.SIGINT, lambda number, frame: schedule(end_drain))
 
 
 def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:
@@ -274,7 +323,8 @@ def makeService(options: Options) -> IService:
     sighup = SighupHandler(reactor, options.sources, router)
     sighup.before_reload.append(supervision.notifier.reloading)
     sighup.after_reload.append(supervision.notifier.ready)
-    root = _Root(observer, sighup, supervision)
+    pidfile = str(twistd.get("pidfile") or "") if twistd.get("nodaemon") else None
+    root = _Root(observer, sighup, supervision, router, pidfile)
     router.setServiceParent(root)
     return root
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -99,6 +100,9 @@ class AutopilotService(Service):
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
         self._failures = FailureLog(self._log, parts.clock.seconds)
+        self._in_haste = False
+        self._waiting: Deferred[None] | None = None
+        self._late: IDelayedCall | None = None
         self._api: list[Listener] = []
         self._admin: list[Listener] = []
         if listen:
@@ -211,6 +215,14 @@ class AutopilotService(Service):
         self._parts.control.start()
         self._parts.attestation.start()
 
+    def end_drain(self) -> None:
+        """End the drain of a stopping service now, as at the end of its time (contract §11)."""
+        self._in_haste = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._late is not None and self._late.active():
+            self._late.reset(0)
+
     def stopService(self) -> Deferred[None]:
         """Report not ready, stop accepting, drain, then stop every part (contract §11)."""
         super().stopService()
@@ -246,7 +258,9 @@ class AutopilotService(Service):
         """Serve for DRAIN_DELAY_MS, in which load balancers see ``/readyz``."""
         delay = self.settings.drain_delay_ms
         if delay and self._listeners:
-            await deferLater(self._reactor, delay / 1000)
+            self._waiting = deferLater(self._reactor, delay / 1000)
+            with suppress(CancelledError):
+                await self._waiting
 
     async def _finish_handover(self) -> None:
         """Serve the last requests of clients that connected before a successor process took over.
@@ -269,16 +283,16 @@ class AutopilotService(Service):
     async def _drain(self) -> None:
         """Let requests in progress finish in DRAIN_TIMEOUT_MS, then end the rest (contract §7)."""
         self._parts.proxy.draining = True
-        seconds = self.settings.drain_timeout_ms / 1000
-        late: IDelayedCall = self._reactor.callLater(seconds, self._end_streams)
-        self._late = late
+        seconds = 0.0 if self._in_haste else self.settings.drain_timeout_ms / 1000
+        self._late = self._reactor.callLater(seconds, self._end_streams)
         sites = {listener.site for listener in self._listeners}
         emptied = [
             _fires_on_callback(self._parts.proxy.when_empty),
             *(_fires_on_callback(s.drain) for s in sites),
         ]
         await gatherResults(emptied)
-        if self._late.active():
+        # By now it may be the later call that `_end_streams` scheduled.
+        if self._late is not None and self._late.active():
             self._late.cancel()
 
     def _end_streams(self) -> None:

@@ -84,12 +84,36 @@ class TwistdTests(SynchronousTestCase):
         self.assertEqual(router.ends(), -signal.SIGINT)
         self.assertNotIn("Traceback", router.log)
 
+    def test_interrupted_twice(self) -> None:
+        """A second SIGINT ends the drain that the first began; a stream ends as after its time."""
+        router = self.router()
+        client, got = self.stream(router)
+        port = router.port()
+        router.signals(signal.SIGINT)
+        until(lambda: self._refuses(port))
+        router.signals(signal.SIGINT)
+        (response,) = responses(got + received(client))
+        self.assertIn(b"upstream_stream_interrupted", response.body)
+        self.assertFalse(response.whole)
+        self.assertEqual(router.ends(), -signal.SIGINT)
+        self.assertNotIn("Traceback", router.log)
+
+    @staticmethod
+    def _refuses(port: int) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) != 0
+
     def test_port_taken(self) -> None:
-        """If its port is taken, the process ends with status 1."""
+        """If its port is taken, one line says so and what to do, and the status is 1."""
         with socket.create_server(("127.0.0.1", 0)) as other:
-            router = self.router(LISTEN_ADDR=f"127.0.0.1:{other.getsockname()[1]}")
+            address = f"127.0.0.1:{other.getsockname()[1]}"
+            router = self.router(LISTEN_ADDR=address)
             self.assertEqual(router.ends(), 1)
-        self.assertIn("CannotListenError", router.log)
+        (line,) = (each for each in router.log.splitlines() if address in each)
+        self.assertTrue(
+            line.startswith(f"autopilot: {address} is in use by another program; "), line
+        )
+        self.assertNotIn("Traceback", router.log)
 
     def test_operators_port_taken(self) -> None:
         """If the usual port of the operators' pages is taken, the log names the one they are on."""

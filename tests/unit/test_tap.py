@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 from twisted.application.service import Application, IServiceMaker
+from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver
 from twisted.plugin import getPlugins
 from twisted.python.logfile import LogFile
@@ -241,6 +243,46 @@ class LoggingTests(SynchronousTestCase):
             self.patch(sys, "stdout", file)
             self.assertIs(tap._unblocked(file, reactor), file)
         self.assertIsNone(tap._unblocked(None, reactor))
+
+
+class AddressTests(SynchronousTestCase):
+    """An address that the router cannot listen on."""
+
+    def root(self, number: int, pidfile: str | None) -> tap._Root:
+        """Return a service whose port fails with this error number."""
+        root = tap._Root(None, Mock(), Mock(), pidfile=pidfile)
+        error = CannotListenError("127.0.0.1", 80, OSError(number, "text of the system"))
+        root.addService(Mock(privilegedStartService=Mock(side_effect=error)))
+        return root
+
+    def said(self, number: int, pidfile: str = "") -> str:
+        """Return what is written to the real standard error; the status is 1."""
+        said = StringIO()
+        self.patch(sys, "__stderr__", said)
+        root = self.root(number, pidfile)
+        self.assertEqual(self.assertRaises(SystemExit, root.privilegedStartService).code, 1)
+        return said.getvalue()
+
+    def test_reasons(self) -> None:
+        """One line gives the address, the reason, and a way out."""
+        for number, words in (
+            (errno.EADDRINUSE, "in use by another program; .* --listen-addr"),
+            (errno.EACCES, "not allowed for this user; choose a port of 1024 or above"),
+            (errno.EADDRNOTAVAIL, "not an address of this machine; 0.0.0.0 stands"),
+            (errno.EMFILE, "cannot be listened on: Too many open files"),
+        ):
+            self.assertRegex(self.said(number), rf"\Aautopilot: 127.0.0.1:80 .*{words}.*\n\Z")
+
+    def test_process_file(self) -> None:
+        """The file that ``twistd`` wrote is removed."""
+        path = Path(self.mktemp())
+        path.write_text("1")
+        self.said(errno.EADDRINUSE, str(path))
+        self.assertFalse(path.exists())
+
+    def test_daemon(self) -> None:
+        """A daemon leaves the error to ``twistd``, which passes it to the parent process."""
+        self.assertRaises(CannotListenError, self.root(1, None).privilegedStartService)
 
 
 class CommandTests(SynchronousTestCase):

@@ -431,6 +431,27 @@ class DrainTests(ServiceTestCase):
         waiting.leaves()
         self.ended(stopped)
 
+    def drain_is_ended(self, delay: int) -> None:
+        """A stream ends at once by `end_drain`, as after DRAIN_TIMEOUT_MS."""
+        service = self.running(drain_delay_ms=delay)
+        streaming = self.streaming()
+        stopped = service.stopService()
+        service.end_drain()
+        self.reactor.advance(0)
+        self.assertIn(b"upstream_stream_interrupted", streaming.response.body)
+        self.assertFalse(streaming.response.whole)
+        streaming.leaves()
+        self.ended(stopped)
+        service.end_drain()
+
+    def test_drain_is_ended(self) -> None:
+        """The drain can be ended before its time."""
+        self.drain_is_ended(0)
+
+    def test_delay_is_ended(self) -> None:
+        """So can the delay before it."""
+        self.drain_is_ended(5000)
+
     def test_deaf_clients(self) -> None:
         """A client that does not read the error event is aborted a moment later."""
         service = self.running(drain_timeout_ms=3000)
