@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import IService, IServiceCollection, MultiService
 from twisted.internet.error import CannotListenError
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as UsageOptions
@@ -41,6 +41,7 @@ from autopilot.settings import (
     choose,
     effective_settings,
     load_settings,
+    misspelled,
     settings_warnings,
 )
 from autopilot.settings.sources import EnvFile, SettingsSources
@@ -85,6 +86,7 @@ class Options(UsageOptions):
     settings: Settings
     sources: SettingsSources
     passed = Sockets()
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -134,6 +136,7 @@ class Options(UsageOptions):
         try:
             env_file = self.sources.env_file.read()
             self.settings = load_settings(options, self.environ, env_file)
+            self.warnings = tuple(f"{path}: {text}" for text in misspelled(env_file))
             self.passed = passed_sockets(self.environ, os.getpid())
         except SettingsError as error:
             raise UsageError("\n".join(error.problems)) from None
@@ -143,7 +146,7 @@ class Options(UsageOptions):
             chosen = choose(options, self.environ, env_file)
             for each in effective_settings(self.settings, chosen):
                 print(f"{each.name}={each.value}  # {each.origin}")  # noqa: T201
-            for warning in settings_warnings(self.settings):
+            for warning in (*self.warnings, *settings_warnings(self.settings)):
                 print(f"Warning: {warning}", file=sys.stderr)  # noqa: T201
             raise SystemExit(0)
 
@@ -314,11 +317,14 @@ def makeService(options: Options) -> IService:
     use_all_descriptors()
     settings = options.settings
     twistd = getattr(options, "parent", None) or {}
+    _announce_daemon(twistd)
     observer, records = _log_outputs(_unblocked(_log_sink(twistd), reactor), twistd, settings)
     router = AutopilotService(settings, records=records, passed=options.passed)
     router.followers += [
         _follow_log_settings(each) for each in (observer, records) if each is not None
     ]
+    for warning in options.warnings:
+        Logger().warn("{text}", text=warning)
     supervision = _supervision(reactor, options.environ, router)
     sighup = SighupHandler(reactor, options.sources, router)
     sighup.before_reload.append(supervision.notifier.reloading)
@@ -327,6 +333,18 @@ def makeService(options: Options) -> IService:
     root = _Root(observer, sighup, supervision, router, pidfile)
     router.setServiceParent(root)
     return root
+
+
+def _announce_daemon(twistd: Mapping[str, Any]) -> None:
+    """Print where a daemon's log goes, before its process leaves the terminal."""
+    if twistd.get("nodaemon", True):
+        return
+    log = "syslog" if twistd.get("syslog") else twistd.get("logfile") or "twistd.log"
+    print(  # noqa: T201
+        f"autopilot: starting in the background; the log goes to {log}, the process id to"
+        f" {twistd.get('pidfile') or 'no file'}. `autopilot run` stays in the foreground.",
+        file=sys.stderr,
+    )
 
 
 def _follow_log_settings(output: LineObserver | RecordLines) -> Callable[[Settings], None]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.platform import OF_PLATFORM, env_file
 from autopilot.settings import (
-    DECLARED,
     EffectiveSetting,
     Settings,
     SettingsError,
     choose,
     effective_settings,
     load_settings,
+    misspelled,
     settings_warnings,
 )
 
@@ -29,8 +28,6 @@ _NETWORK: Final = (
     "RESPONSES_BASE_URL",
     "UPSTREAM_CONNECT_TIMEOUT_MS",
 )
-_SIMILARITY: Final = 0.85
-"""`difflib` ratio above which an unknown name in ``.env`` is probably a misspelt setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,9 @@ class Configuration:
 def configuration(environ: Mapping[str, str]) -> Configuration:
     """Check the environment and the ``.env`` file. Raises `CommandError`."""
     in_file = env_file()
-    warnings = tuple(_misspelled(in_file))
+    warnings = tuple(
+        CheckResult(_CHECK, ".env", CheckState.WARN, text) for text in misspelled(in_file)
+    )
     try:
         settings = load_settings({}, environ, in_file)
     except SettingsError as wrong:
@@ -82,16 +81,3 @@ def _network_settings(
         return load_settings({}, own(environ), own(in_file))
     except SettingsError:
         return None
-
-
-def _misspelled(in_file: Mapping[str, str | None]) -> Iterator[CheckResult]:
-    """Yield a warning for each name in the file that resembles a setting's.
-
-    Other unknown names are fine: the file may be shared with other programs.
-    """
-    names = [setting.name for setting in DECLARED]
-    for name in in_file:
-        near = [] if name in names else get_close_matches(name.upper(), names, 1, _SIMILARITY)
-        if near:
-            detail = f"{name} is not a setting; did you mean {near[0]}?"
-            yield CheckResult(_CHECK, ".env", CheckState.WARN, detail)

@@ -15,7 +15,7 @@ from autopilot.settings.loading import (
     load_settings,
     split_address,
 )
-from autopilot.settings.warnings import settings_warnings
+from autopilot.settings.warnings import misspelled, settings_warnings
 
 __all__ = [
     "DECLARED",
@@ -30,6 +30,7 @@ __all__ = [
     "choose",
     "effective_settings",
     "load_settings",
+    "misspelled",
     "settings_warnings",
     "split_address",
 ]

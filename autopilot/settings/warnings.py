@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
-from autopilot.settings.schema import Settings
+from autopilot.settings.schema import DECLARED, Settings
+
+_SIMILARITY = 0.85
+"""`difflib` ratio above which an unknown name in ``.env`` is probably a misspelt setting."""
 
 
 def settings_warnings(settings: Settings) -> tuple[str, ...]:
     """Return one line for each, with the settings' names and values."""
     return tuple(_no_second_attempt(settings))
+
+
+def misspelled(names: Iterable[str]) -> tuple[str, ...]:
+    """Return one line for each name of a ``.env`` file that resembles a setting's.
+
+    Other unknown names are fine: the file may be shared with other programs.
+    """
+    known = [setting.name for setting in DECLARED]
+    return tuple(
+        f"{name} is not a setting; did you mean {near}?"
+        for name in names
+        if name not in known
+        for near in get_close_matches(name.upper(), known, 1, _SIMILARITY)
+    )
 
 
 def _no_second_attempt(settings: Settings) -> Iterator[str]:

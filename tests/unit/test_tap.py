@@ -172,6 +172,16 @@ class OptionsTests(SynchronousTestCase):
         (line,) = said.getvalue().splitlines()
         self.assertTrue(line.startswith("Warning: MAX_ATTEMPTS=1 leaves no room"), line)
 
+    def test_misspelt_names(self) -> None:
+        """A name in ``.env`` that resembles a setting is warned of; others are fine."""
+        self.write(".env", b"LISTEN_ADR=x\nOPENAI_API_KEY=y\nCOMMIT=byte\n")
+        expected = ".env: LISTEN_ADR is not a setting; did you mean LISTEN_ADDR?"
+        self.assertEqual(self.options().warnings, (expected,))
+        printed, said = StringIO(), StringIO()
+        with redirect_stdout(printed), redirect_stderr(said):
+            self.assertRaises(SystemExit, self.options, "--check-config")
+        self.assertEqual(said.getvalue(), f"Warning: {expected}\n")
+
     def test_shown_config_can_be_read(self) -> None:
         """What ``--check-config`` prints is a valid ``.env`` file with the same meaning."""
         printed = StringIO()
@@ -211,6 +221,17 @@ class LoggingTests(SynchronousTestCase):
         self.addCleanup(sink.close)
         line_observer(sink, "text", "info")({"log_format": "hello", "log_time": 0.0})
         self.assertIn("hello", path.read_text())
+
+    def test_daemon(self) -> None:
+        """A daemon says where its log goes, before it leaves; in the foreground nothing is said."""
+        said = StringIO()
+        with redirect_stderr(said):
+            tap._announce_daemon({})
+            tap._announce_daemon({"nodaemon": True})
+            self.assertEqual(said.getvalue(), "")
+            tap._announce_daemon({"nodaemon": False, "logfile": None, "pidfile": "twistd.pid"})
+        self.assertIn("the log goes to twistd.log, the process id to twistd.pid.", said.getvalue())
+        self.assertIn("`autopilot run` stays in the foreground", said.getvalue())
 
     def test_records(self) -> None:
         """Records bypass the log, unless the operator named another ``--logger``."""
