@@ -116,7 +116,8 @@ class Exchange(ExchangeBase):
         lines = request.headers.upstream
         if self._trace is not None:
             lines = field_lines(self._trace.inject(sent_up(request.headers.fields)))
-        pieces = self._parsed.body.template.pieces(attempt.candidate.model)
+        candidate = attempt.candidate
+        pieces = self._parsed.body.template.pieces(candidate.sent or candidate.model)
         call = UpstreamCall(target.request(request.query, lines, pieces), attempt)
         attempt.call = call
         self._shared.pool.dispatch(

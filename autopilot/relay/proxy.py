@@ -184,7 +184,7 @@ class Proxy:
             return parsed
         selector, key = parsed.selector, None
         if selector.mode is not DIRECT:
-            key = self._client(request), selector.text
+            key = self._client(request), selector.key
         tables, order = self.tables, selector.order
         remembered, failed, broken = _NOTHING if key is None else tables.affinity.look_up(key, now)
         breaker, cooling = tables.breaker, _NONE

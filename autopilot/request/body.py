@@ -28,6 +28,7 @@ from autopilot.request.models import join_models, read_models
 from autopilot.request.prompt_length import tokens_beyond
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.selector import MAX_BYTES, TOO_LONG
 
 # OpenAI's API treats null as absent; the platform rejects a null in these two members.
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
@@ -49,7 +50,10 @@ _FORMATS = {"json_schema": "json_schema", "json_object": "json_mode"}
 _LARGE = 16384
 _TRUE = Raw(b"true")
 _LIST = ord("[")
+_QUOTE = ord('"')
 _MOST_DIGITS = 19
+# With its quotes. A selector of escapes is refused earlier than one without.
+_MAX_RAW_MODEL = MAX_BYTES + 2
 
 
 # A non-empty list. A list that begins with a number holds no tools.
@@ -161,10 +165,12 @@ def parse_body(body: bytes) -> ParsedBody | RouterError:
     found = scan_fast(body)
     if found is None:
         return _parse_members(body)
+    start, end = found.start, found.end
+    if end - start > _MAX_RAW_MODEL and body[start] == _QUOTE:
+        return TOO_LONG
     model = _model(found.fields.model)
     if isinstance(model, RouterError):
         return model
-    start, end = found.start, found.end
     template = BodyTemplate(body, start, end, len(body) - (end - start))
     return ParsedBody(model, found.fields.stream == _TRUE, template, found.fields)
 
@@ -186,6 +192,8 @@ def _parse_members(body: bytes) -> ParsedBody | RouterError:
         return models
     kept = _kept(body, found, last, models)
     fields = BodyFields.of({member.key: _value(body, member) for member in kept})
+    if len(fields.model) > _MAX_RAW_MODEL and memoryview(fields.model)[0] == _QUOTE:
+        return TOO_LONG
     model = _model(fields.model, required=not models)
     if isinstance(model, RouterError):
         return model

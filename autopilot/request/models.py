@@ -13,8 +13,8 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import MAX_BYTES, TOO_LONG, Order, split_order
 
 _LIST = msgspec.json.Decoder(list[str] | None)
-# A longer JSON list exceeds the limit of a selector, unless it consists mostly of blanks.
-_MAX_RAW_BYTES = 16 * MAX_BYTES
+# A longer JSON list exceeds the limit of a selector, unless it consists of blanks and escapes.
+_MAX_RAW_BYTES = 2 * MAX_BYTES
 _NOT_TEXTS = RouterError(
     400, "invalid_model_list", "'models' must be a list of strings.", param="models"
 )

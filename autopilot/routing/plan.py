@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from autopilot.routing.candidate import Candidate, candidates_of
+from autopilot.routing.candidate import Candidate, candidate_of, candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.requirements import Needs
@@ -119,8 +119,10 @@ def _looked_up(
     named, unknown = look_up(selector, catalog, rules)
     if unknown:
         return unknown_model(unknown, catalog, rules.aliases, selector.mode)
-    kept = candidates_of(
-        tuple(each.sent for each in named if not tee_only or is_confidential(each.model, catalog))
+    kept = tuple(
+        candidate_of(each.sent)
+        for each in named
+        if not tee_only or is_confidential(each.model, catalog)
     )
     if not selector.alias_last:
         return kept or TEE_REQUIRED
@@ -164,7 +166,7 @@ def _ordered(
     remembered, cooling = state.remembered, state.cooling
     # Most remembered models are first already, so that no reordering is needed.
     if remembered is not None and remembered not in cooling and remembered != candidates[0].model:
-        candidates = _remembered_first(Candidate(remembered), candidates, selector.mode, state)
+        candidates = _remembered_first(remembered, candidates, selector.mode, state)
     elif remembered is None and state.broken is not None and selector.mode is Mode.LIST:
         candidates = _successor_first(state.broken, candidates, cooling)
     if not cooling:
@@ -174,12 +176,13 @@ def _ordered(
 
 
 def _remembered_first(
-    remembered: Candidate, candidates: tuple[Candidate, ...], mode: Mode, state: RoutingState
+    remembered: str, candidates: tuple[Candidate, ...], mode: Mode, state: RoutingState
 ) -> tuple[Candidate, ...]:
-    """Move the remembered candidate to the front if it is one and the mode allows it."""
-    if remembered not in candidates:
+    """Move the remembered model to the front if it is a candidate and the mode allows it."""
+    models = [each.model for each in candidates]
+    if remembered not in models:
         return candidates
-    position = candidates.index(remembered)
+    position = models.index(remembered)
     before = candidates[:position]
     # In a list the client's own order stands, unless a model before the remembered one failed
     # recently: a fallback must not outlive the outage (contract §5).

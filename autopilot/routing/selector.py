@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from hashlib import blake2b
 
 from msgspec import Struct
 
@@ -22,8 +23,10 @@ TOO_LONG = RouterError(
     400, "invalid_model", f"The model selector is longer than {MAX_BYTES} bytes.", param="model"
 )
 
+# With _LONGEST_CACHED, which counts characters: at most 4 MiB.
 _MAX_CACHED = 1024
 _LONGEST_CACHED = 256
+_KEY_BYTES = 16
 
 
 class Mode(StrEnum):
@@ -63,6 +66,29 @@ class Selector(Struct, frozen=True, gc=False):
     """Whether a list ends with the alias, which is then not one of ``names``."""
     misplaced: tuple[str, ...] = ()
     """Those of ``names`` that are the alias, which may only be the last item of a list."""
+    key: bytes = b""
+    """A digest of what the client chose, for stickiness; empty for a direct name.
+
+    State tables keep it, and a text of 64 KiB must not stay in them. Blanks, empty items, repeated
+    items and the alias's spelling make no difference, so that none of them evades stickiness.
+    """
+
+
+def selector_of(
+    text: str,
+    mode: Mode,
+    names: tuple[str, ...],
+    order: Order,
+    alias_last: bool = False,
+    misplaced: tuple[str, ...] = (),
+) -> Selector:
+    """Return a selector with its digest; none for a direct name, to which nothing sticks."""
+    if mode is Mode.DIRECT:
+        return Selector(text, mode, names, order)
+    # No name contains the comma that separates them.
+    chosen = ",".join((mode.value, order.value, str(alias_last), *names))
+    digest = blake2b(chosen.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
+    return Selector(text, mode, names, order, alias_last, misplaced, digest)
 
 
 def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Selector | RouterError:
@@ -84,9 +110,9 @@ def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | Rou
     body, order = split_order(trimmed)
     # Before the search for commas, because an alias may contain one.
     if body.lower() in aliases:
-        return Selector(text, Mode.ALIAS, (), order)
+        return selector_of(text, Mode.ALIAS, (), order)
     if "," not in body:
-        return Selector(text, Mode.DIRECT, (trimmed,), order)
+        return selector_of(text, Mode.DIRECT, (trimmed,), order)
     items: dict[str, str] = {}
     for name in _items(body):
         # The spellings of the alias are one item. The catalog distinguishes names later.
@@ -102,7 +128,7 @@ def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | Rou
     if alias_last:
         names = names[:-1]
     misplaced = tuple(name for name in names if name.lower() in aliases)
-    return Selector(text, Mode.LIST, names, order, alias_last, misplaced)
+    return selector_of(text, Mode.LIST, names, order, alias_last, misplaced)
 
 
 def is_too_long(text: str) -> bool:

@@ -7,7 +7,8 @@ search for close matches is bounded, because it blocks the reactor.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice, pairwise
+from itertools import islice
+from operator import add
 
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.router_error import RouterError
@@ -17,6 +18,7 @@ _MAX_ECHO_CHARS = 100
 _MAX_SUGGESTIONS = 3
 _MAX_EXPLAINED = 4
 _MAX_COMPARED = 500
+_MAX_PAIRS = 64
 _MIN_PART_CHARS = 3
 _MIN_SIMILARITY = 0.6
 _TEE_SUFFIX = "-tee"
@@ -78,27 +80,37 @@ def close(wanted: str, pool: Iterable[str]) -> Sequence[str]:
 
 
 class _Spelling:
-    """A name in the forms in which names are compared."""
+    """The name that a client used, in the forms in which it is compared."""
 
     def __init__(self, name: str) -> None:
         self.whole = name[:_MAX_ECHO_CHARS].casefold()
-        self.bare = self.whole.rpartition("/")[2]
+        self.bare = _bare(self.whole)
         self.plain = _plain(self.bare)
         self.pairs = _pairs(self.whole)
         self.bare_pairs = _pairs(self.bare)
 
     def nearness(self, name: str) -> tuple[int, float] | None:
         """Return the sort key of ``name``, nearest first: kind of match, then dissimilarity."""
-        other = _Spelling(name)
-        if self.whole == other.whole:
+        whole = name[:_MAX_ECHO_CHARS].casefold()
+        if self.whole == whole:
             return 0, 0.0
-        similarity = max(_dice(self.pairs, other.pairs), _dice(self.bare_pairs, other.bare_pairs))
+        bare = _bare(whole)
         # Organisation, punctuation and "-TEE" are what clients most often get wrong.
-        if self.plain and self.plain == other.plain:
-            return 1, -similarity
-        if len(self.whole) >= _MIN_PART_CHARS and self.whole in other.whole:
-            return 2, -similarity
-        return (3, -similarity) if similarity >= _MIN_SIMILARITY else None
+        if self.plain and self.plain == _plain(bare):
+            kind = 1
+        elif len(self.whole) >= _MIN_PART_CHARS and self.whole in whole:
+            kind = 2
+        elif _may_be_similar(self.pairs, whole) or _may_be_similar(self.bare_pairs, bare):
+            kind = 3
+        else:
+            return None
+        similarity = max(_dice(self.pairs, _pairs(whole)), _dice(self.bare_pairs, _pairs(bare)))
+        return None if kind == 3 and similarity < _MIN_SIMILARITY else (kind, -similarity)
+
+
+def _bare(name: str) -> str:
+    """Return a name without its organisation."""
+    return name.rpartition("/")[2]
 
 
 def _plain(name: str) -> str:
@@ -106,11 +118,19 @@ def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, name.removesuffix(_TEE_SUFFIX)))
 
 
-def _pairs(text: str) -> frozenset[tuple[str, str]]:
+def _pairs(text: str) -> frozenset[str]:
     """Return the set of adjacent character pairs."""
-    return frozenset(pairwise(text))
+    return frozenset(map(add, text[:_MAX_PAIRS], text[1:]))
 
 
-def _dice(one: frozenset[object], other: frozenset[object]) -> float:
+def _may_be_similar(pairs: frozenset[str], text: str) -> bool:
+    """Return whether ``text`` has enough of ``pairs``: a quick test that rejects most names.
+
+    Two similar sets share at least this many: the other one has no fewer than those shared.
+    """
+    return sum(map(text.__contains__, pairs)) * (2 / _MIN_SIMILARITY - 1) >= len(pairs)
+
+
+def _dice(one: frozenset[str], other: frozenset[str]) -> float:
     """Return the Sørensen–Dice coefficient of two sets, from 0 to 1."""
     return 2 * len(one & other) / ((len(one) + len(other)) or 1)

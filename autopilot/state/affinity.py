@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from autopilot.state.circuit_breaker import rest
 
-AffinityKey = tuple[bytes, str]
-"""A client's hash, and the selector as the client sent it."""
+AffinityKey = tuple[bytes, bytes]
+"""A client's hash, and the digest of its selector."""
 
 
 _NONE: frozenset[str] = frozenset()

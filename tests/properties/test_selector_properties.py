@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Order, Selector, parse_selector
+from autopilot.routing.selector import Mode, Order, Selector, parse_selector, selector_of
 
 ALIASES = frozenset({"chutesai/AutoPilot", "auto"})
 MANY = 1000
@@ -55,7 +55,7 @@ class ListProperties(SynchronousTestCase):
         text = ",".join(map("".join, items)) + suffix[0]
         expected = _first_of_each([name for _, name, _ in items])
         read = parse_selector(text, ALIASES, MANY)
-        self.assertEqual(read, Selector(text, Mode.LIST, tuple(expected), suffix[1]))
+        self.assertEqual(read, selector_of(text, Mode.LIST, tuple(expected), suffix[1]))
 
     @quick
     @given(st.lists(names, min_size=1, max_size=8), st.lists(st.integers(0, 8), max_size=8))
@@ -140,7 +140,7 @@ class AnyTextProperties(SynchronousTestCase):
         """ASCII blanks, another case and a suffix do not change the alias."""
         text = f"{before}{alias}{after}{suffix[0]}"
         read = parse_selector(text, ALIASES, 1)
-        self.assertEqual(read, Selector(text, Mode.ALIAS, (), suffix[1]))
+        self.assertEqual(read, selector_of(text, Mode.ALIAS, (), suffix[1]))
 
     @quick
     @given(st.lists(st.one_of(names, aliases), min_size=1, max_size=6), blanks, suffixes)
@@ -157,5 +157,5 @@ class AnyTextProperties(SynchronousTestCase):
         if last:
             kept.pop()
         misplaced = tuple(each for each in kept if each.lower() in lowered)
-        expected = Selector(text, Mode.LIST, tuple(kept), suffix[1], last, misplaced)
+        expected = selector_of(text, Mode.LIST, tuple(kept), suffix[1], last, misplaced)
         self.assertEqual(read, expected)

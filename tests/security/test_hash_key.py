@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import AutopilotService, Settings
 from autopilot.routing.identity import Hasher
+from autopilot.routing.selector import Mode, Order, selector_of
 from autopilot.settings import SettingsError
 from autopilot.state.affinity import AffinityKey
 from tests.process.secrets.objects import texts
@@ -44,11 +45,13 @@ class TableTests(ServiceTestCase):
         return keys
 
     def assert_only_hashes(self, service: AutopilotService, fields: tuple[bytes, ...]) -> None:
-        """Check that the table contains digests of 16 bytes and selectors only."""
+        """Check that the table contains digests of 16 bytes only: of clients and of selectors."""
         stickiness = service._parts.tables.affinity
-        for digest, selector in stickiness._entries:
-            self.assertEqual((type(digest), len(digest)), (bytes, 16))
-            self.assertEqual(selector, "chutesai/AutoPilot")
+        selector = selector_of("chutesai/AutoPilot", Mode.ALIAS, (), Order.GIVEN)
+        for client, selected in stickiness._entries:
+            self.assertEqual((type(client), len(client)), (bytes, 16))
+            self.assertEqual(selected, selector.key)
+            self.assertEqual(len(selected), 16)
         held = b"\n".join(texts(stickiness))
         for each in (*fields, b"192.0.2.7"):
             self.assertNotIn(each.split(b" ")[-1], held)

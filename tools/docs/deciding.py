@@ -127,7 +127,7 @@ def _planned(
 
 def _sticky() -> RoutingState:
     """Return what the router remembers of a client a minute after serving it."""
-    settings, key = Settings(), (b"a client", ALIAS)
+    settings, key = Settings(), (b"a client", b"its selector")
     memory = SessionAffinity(
         ttl=settings.sticky_ttl_secs,
         max_entries=settings.sticky_max_entries,

@@ -173,6 +173,42 @@ class MemoryTests(RouterTestCase):
         self.serve(ALIAS, "a")
         self.assertEqual(self.serve("a,b"), ["a"])
 
+    def test_padding_changes_nothing(self) -> None:
+        """A selector with any number of blanks or empty items is the same, and kept as a digest."""
+        self.serve(ALIAS, "a")
+        for padded in (ALIAS + " " * 60_000, "\t" * 30_000 + ALIAS, ALIAS.lower() + " \n"):
+            self.assertEqual(self.serve(padded), ["b"])
+        self.serve("c,b,a", "c")
+        for padded in ("c,b,a" + "," * 60_000, "c" + " " * 60_000 + ",b,,a", "c,b,a,c"):
+            self.assertEqual(self.serve(padded), ["b"])
+        self.assertEqual([len(key[1]) for key in self.tables.affinity._entries], [16, 16])
+
+    def test_names_of_absurd_length(self) -> None:
+        """Tables, records and headers keep no more than a short mark of a name; it goes up."""
+        self.snapshot = Snapshot()
+        first, second = "x" * 30_000, "y" * 30_000
+        for _ in range(3):
+            self.ask(first)
+            self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
+            self.clock.advance(0)
+        self.assertEqual(self.wire.models, [first])
+        self.assertEqual(self.serve(f"{first},{second}"), [second])
+        self.ask(f"{first},z")
+        self.assertEqual(self.wire.models[-1], "z")
+        tables = self.tables
+        kept = [
+            *tables.breaker.breakers,
+            *tables.breaker.opened_for[next(iter(tables.breaker.opened_for))],
+            *(model for _, model in tables.breaker.of_clients),
+            *tables.latency._models,
+            *(entry.model or "" for entry in tables.affinity._entries.values()),
+            *(model for entry in tables.affinity._entries.values() for model in entry.failed),
+            *(record.model or "" for record in self.records),
+            *(failed.model for record in self.records for failed in record.failovers),
+        ]
+        self.assertLess(max(map(len, kept)), 100)
+        self.assertIn("x" * 64, "".join(kept))
+
     def test_direct_remembers_nothing(self) -> None:
         """A direct name leaves nothing to remember."""
         self.serve("a")

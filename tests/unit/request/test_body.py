@@ -68,6 +68,18 @@ class BadInputTests(_IntakeTests):
             refusal = self.refusal(body)
             self.assertEqual((refusal.status, refusal.code), (400, code), body)
 
+    def test_a_long_model(self) -> None:
+        """A selector of more than 64 KiB is refused before it is decoded, even one of escapes."""
+        for body in (
+            b'{"model":"%b"}' % (b"a" * 65_537),
+            b'{"model":"%b"}' % (b" " * 2_000_000),
+            b'{"model":"%b"}' % (b"\\u0020" * 20_000),
+            b'{"model":"%b","models":null}' % (b"a" * 65_537),
+            b'{"models":["%b"]}' % (b"a" * 200_000),
+        ):
+            self.assertEqual(self.refusal(body).code, "invalid_model", body[:40])
+        self.assertEqual(self.ask(b'{"model":"%b"}' % (b"a" * 65_536)).model, "a" * 65_536)
+
     def test_any_depth(self) -> None:
         """However deep a body is, to the very limit, it is read or refused."""
         codes = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.candidate import Candidate, candidates_of
+from autopilot.routing.candidate import Candidate, candidate_of, candidates_of
 
 
 class CandidateTests(SynchronousTestCase):
@@ -25,3 +25,13 @@ class CandidateTests(SynchronousTestCase):
             Candidate("a", instance="i"),
         }
         self.assertEqual(len(kinds), 4)
+
+    def test_a_name_of_absurd_length(self) -> None:
+        """Tables and records keep a short mark of it; the name itself is sent."""
+        self.assertEqual(candidate_of("a" * 256), Candidate("a" * 256))
+        for name in ("a" * 257, "\U0001f600" * 60_000, "\ud800" * 300):
+            found = candidate_of(name)
+            self.assertEqual(found.sent, name)
+            self.assertEqual(found.model[:65], name[:64] + "…")
+            self.assertEqual(len(found.model), 81)
+        self.assertNotEqual(candidate_of("a" * 257).model, candidate_of("a" * 258).model)

@@ -12,6 +12,7 @@ from autopilot.routing.selector import (
     SelectorCache,
     is_too_long,
     parse_selector,
+    selector_of,
     split_order,
 )
 
@@ -28,7 +29,7 @@ class SelectorTestCase(SynchronousTestCase):
 
     def check(self, text: str, mode: Mode, names: tuple[str, ...], order: Order) -> None:
         """Assert the selector that ``text`` is parsed into."""
-        self.assertEqual(_parse(text), Selector(text, mode, names, order))
+        self.assertEqual(_parse(text), selector_of(text, mode, names, order))
 
     def check_refused(self, text: str, code: str, max_items: int = 8) -> str:
         """Assert that ``text`` is rejected, and return the message."""
@@ -169,7 +170,7 @@ class ListTests(SelectorTestCase):
             ("a,auto,Auto", ("a",), Order.GIVEN),
             ("auto,", (), Order.GIVEN),
         ):
-            expected = Selector(text, Mode.LIST, names, order, alias_last=True)
+            expected = selector_of(text, Mode.LIST, names, order, alias_last=True)
             self.assertEqual(_parse(text), expected)
 
     def test_the_alias_elsewhere(self) -> None:
@@ -180,7 +181,7 @@ class ListTests(SelectorTestCase):
             ("auto,a,AUTO", ("auto", "a"), ("auto",), False),
             ("auto,a,chutesai/AutoPilot", ("auto", "a"), ("auto",), True),
         ):
-            expected = Selector(text, Mode.LIST, names, Order.GIVEN, alias_last, misplaced)
+            expected = selector_of(text, Mode.LIST, names, Order.GIVEN, alias_last, misplaced)
             self.assertEqual(_parse(text), expected)
 
     def test_the_alias_counts_as_an_item(self) -> None:
@@ -191,7 +192,7 @@ class ListTests(SelectorTestCase):
     def test_an_alias_name_with_a_comma(self) -> None:
         """A text that equals an alias is not split at commas."""
         selector = parse_selector("a,b", frozenset({"a,b"}), 1)
-        self.assertEqual(selector, Selector("a,b", Mode.ALIAS, (), Order.GIVEN))
+        self.assertEqual(selector, selector_of("a,b", Mode.ALIAS, (), Order.GIVEN))
 
     def test_an_empty_list_is_refused(self) -> None:
         """Commas alone name no model."""
@@ -202,7 +203,7 @@ class ListTests(SelectorTestCase):
     def test_the_limit_counts_different_items(self) -> None:
         """Exactly the limit of distinct items is accepted; one more is rejected."""
         accepted = _parse("a,b,a,b,a", max_items=2)
-        self.assertEqual(accepted, Selector("a,b,a,b,a", Mode.LIST, ("a", "b"), Order.GIVEN))
+        self.assertEqual(accepted, selector_of("a,b,a,b,a", Mode.LIST, ("a", "b"), Order.GIVEN))
         message = self.check_refused("a,b,c", "invalid_model_list", max_items=2)
         self.assertEqual(message, "The list in 'model' names more than 2 different models.")
 
@@ -221,6 +222,41 @@ class ListTests(SelectorTestCase):
             most = 65536 // size
             self.assertFalse(is_too_long(character * most), size)
             self.assertTrue(is_too_long(character * (most + 1)), size)
+
+
+class KeyTests(SynchronousTestCase):
+    """The digest that stands for a selector in the state tables."""
+
+    def key(self, text: str) -> bytes:
+        """Return the digest of a selector."""
+        found = _parse(text)
+        assert isinstance(found, Selector)
+        return found.key
+
+    def test_same(self) -> None:
+        """Blanks, empty and repeated items, and the alias's spelling make no difference."""
+        for one, other in (
+            ("auto", " \t\r\n\v\fAUTO"),
+            ("auto", "chutesai/AutoPilot"),
+            ("auto:latency", "auto :LATENCY "),
+            ("a,b", " a ,, b , a"),
+            ("a,auto", "a,AUTO"),
+            ("a,b:throughput", "a,b :throughput "),
+        ):
+            self.assertEqual(self.key(one), self.key(other), one)
+            self.assertEqual(len(self.key(one)), 16)
+
+    def test_different(self) -> None:
+        """Names, their order and the suffix make a difference."""
+        texts = (
+            *("auto", "auto:latency", "auto:throughput", "a,", "a,b", "b,a", "A,b", "a,b:latency"),
+            *("a,auto", "a,b,auto", "True,", "given,", "a:THINKING,b", "\ud800,", "\ud801,"),
+        )
+        self.assertEqual(len(set(map(self.key, texts))), len(texts))
+
+    def test_direct(self) -> None:
+        """Nothing sticks to a direct name."""
+        self.assertEqual(self.key("a"), b"")
 
 
 class SplitOrderTests(SynchronousTestCase):

@@ -105,9 +105,22 @@ class SuggestionTests(SynchronousTestCase):
     def test_bounded_work(self) -> None:
         """Each catalog name is compared once, however similar the names are."""
         names = [f"abcdefgh{place:03}" for place in range(500)]
-        with patch.object(suggest, "_Spelling", wraps=suggest._Spelling) as spelled:
+        with patch.object(
+            suggest._Spelling, "nearness", autospec=True, side_effect=suggest._Spelling.nearness
+        ) as compared:
             self.assertEqual(len(close("abcdefghi" + "h" * 50_000, names)), 3)
-        self.assertEqual(spelled.call_count, 501)
+        self.assertEqual(compared.call_count, 500)
+
+    def test_pairs_of_unlike_names(self) -> None:
+        """The pairs of a name that shares too few with the wanted one are never collected."""
+        names = [f"other/{place:03}" for place in range(500)]
+        with patch.object(suggest, "_pairs", wraps=suggest._pairs) as collected:
+            self.assertEqual(close("abcdefghi", names), [])
+        self.assertEqual(collected.call_count, 2)
+
+    def test_a_long_name_is_cut(self) -> None:
+        """No more than the first 64 pairs of a name count."""
+        self.assertEqual(len(suggest._pairs("".join(map(chr, range(300))))), 64)
 
     def test_two_characters_are_no_part(self) -> None:
         """A fragment of two characters suggests nothing."""

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state.affinity import AffinityKey, SessionAffinity
 
-A: AffinityKey = (b"a", "auto")
-B: AffinityKey = (b"b", "auto")
+A: AffinityKey = (b"a", b"auto")
+B: AffinityKey = (b"b", b"auto")
 
 
 def _table(*, ttl: float = 100, max_entries: int = 2, list_retry: float = 10) -> SessionAffinity:
@@ -31,7 +31,7 @@ class RememberedTests(SynchronousTestCase):
         table.served(A, "m", 0)
         self.assertEqual(table.remembered(A, 1), "m")
         self.assertIsNone(table.remembered(B, 1))
-        self.assertIsNone(table.remembered((b"a", "x,y"), 1))
+        self.assertIsNone(table.remembered((b"a", b"x,y"), 1))
 
     def test_ttl(self) -> None:
         """An entry expires; an answer renews it, a lookup does not."""
@@ -65,7 +65,7 @@ class RememberedTests(SynchronousTestCase):
         table.served(A, "m", 0)
         table.served(B, "n", 1)
         table.remembered(A, 2)
-        table.served((b"c", "auto"), "o", 3)
+        table.served((b"c", b"auto"), "o", 3)
         self.assertEqual((len(table), table.remembered(A, 4)), (2, "m"))
         self.assertIsNone(table.remembered(B, 4))
 
@@ -121,7 +121,7 @@ class FailedRecentlyTests(SynchronousTestCase):
         self.assertEqual((len(table), table.failed_recently(A, 1)), (0, frozenset()))
 
 
-_KEYS = st.sampled_from([A, B, (b"c", "auto"), (b"a", "x,y")])
+_KEYS = st.sampled_from([A, B, (b"c", b"auto"), (b"a", b"x,y")])
 _MODELS = st.sampled_from(["m", "n", "o"])
 
 
