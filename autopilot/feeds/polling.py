@@ -189,10 +189,13 @@ class Polling:
         count = self._repeats.admit(message, now)
         self._log.emit(
             LogLevel.debug if count is None else LogLevel.warn,
-            "Feed {feed} not refreshed{again}: {error}; the last good data stays in use",
+            "Feed {feed} not refreshed{again}: {error}; {rest}",
             feed=self.status.name,
             again=f" ({count} times since it was last logged)" if count and count > 1 else "",
             error=message,
+            rest="the last good data stays in use"
+            if self.status.fetched_at is not None
+            else "there was no data yet",
         )
 
     def _log_bug(self, failure: Failure) -> None:

@@ -231,6 +231,12 @@ class AutopilotService(Service):
     async def _stop(self) -> None:
         """Run every step of the stop; a step that fails is logged, and the others follow."""
         parts = self._parts
+        if parts.proxy.active:
+            self._log.info(
+                "Stopping: requests in progress ({active}) have {seconds:g} s to finish",
+                active=parts.proxy.active,
+                seconds=(self.settings.drain_delay_ms + self.settings.drain_timeout_ms) / 1000,
+            )
         # /readyz reports 503 from here on; load balancers stop sending before the port closes.
         parts.draining = True
         steps: list[Callable[[], Awaitable[object] | None]] = [

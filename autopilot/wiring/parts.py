@@ -25,8 +25,10 @@ from autopilot.attestation.evidence_poller import EvidencePoller
 from autopilot.feeds.head_limit import limit_head
 from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.readiness import Readiness, readiness
+from autopilot.feeds.readiness_log import ReadinessLog
 from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch import FetchedResponse, Fetcher
+from autopilot.http.fetch_error import OK
 from autopilot.http.timers import TimerQueue
 from autopilot.observability.history import History, RecentRequests
 from autopilot.observability.log_rate_limit import FailureLog
@@ -106,6 +108,7 @@ class Parts:
         self.clock = TimerQueue(reactor)
         self.draining = False
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
+        self._readiness_log = ReadinessLog()
         self.metrics = Metrics(__version__)
         self.recent = RecentRequests()
         self.history = History(self.clock.seconds)
@@ -224,8 +227,15 @@ class Parts:
             settings.models_refresh_ms / 1000,
             settings.utilization_refresh_ms / 1000,
             _jitter,
-            self.metrics.refresh,
+            self._refreshed,
         )
+
+    def _refreshed(self, feed: str, outcome: str, rejected: int) -> None:
+        """Count a refresh, and log whether the router became ready by it, or ceased to be."""
+        self.metrics.refresh(feed, outcome, rejected)
+        ranking = self.control.snapshot.ranking
+        best = ranking[0].name if ranking else None
+        self._readiness_log.note(self.readiness(), best, failed=outcome != OK)
 
     def _attestation(self, reactor: Any, agent: IAgent) -> EvidencePoller:
         settings = self.settings

@@ -189,6 +189,19 @@ class FailureTests(PlaneTestCase):
         self.clock.advance(15.0)
         self.assertEqual(len(self.messages(LogLevel.warn)), 10)
 
+    def test_log_without_data(self) -> None:
+        """A failure before any success does not promise data."""
+        self.utilization.fails(FetchError(NETWORK, "connection refused"))
+        self.plane.start()
+        (rest,) = (event["rest"] for event in self.events if event["log_level"] is LogLevel.warn)
+        self.assertEqual(rest, "there was no data yet")
+        self.utilization.gives(utilization_body(record("a")))
+        self.clock.advance(15.0)
+        self.utilization.fails(FetchError(NETWORK, "connection refused"))
+        self.clock.advance(15.0)
+        rests = [event["rest"] for event in self.events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(rests[1:], ["the last good data stays in use"])
+
     def test_log_of_another_reason(self) -> None:
         """A new reason is logged at once."""
         self._started_well()

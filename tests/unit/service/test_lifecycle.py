@@ -412,6 +412,21 @@ class DrainTests(ServiceTestCase):
         streaming.leaves()
         self.ended(stopped)
 
+    def test_stop_says_what_it_waits_for(self) -> None:
+        """A stop logs how many requests have how long; without any it logs nothing."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        service = self.running(drain_timeout_ms=3000)
+        streaming = self.streaming()
+        stopped = service.stopService()
+        self.reactor.advance(3.0)
+        streaming.leaves()
+        self.ended(stopped)
+        self.assertIn(
+            ("info", "Stopping: requests in progress (1) have 3 s to finish"), _texts(observer)
+        )
+
     def test_streams_are_ended(self) -> None:
         """After DRAIN_TIMEOUT_MS a stream ends with an error event and without a clean end."""
         service = self.running(drain_timeout_ms=3000)

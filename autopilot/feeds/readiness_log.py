@@ -1,0 +1,39 @@
+"""The log's lines about readiness: one when the router becomes ready, one when it ceases to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from autopilot.feeds.readiness import Readiness
+
+
+class ReadinessLog:
+    """Logs changes of readiness. It is to be called after each refresh of a feed."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self._ready = False
+        self._reported: str | None = None
+
+    def note(self, readiness: Readiness, best: str | None, *, failed: bool) -> None:
+        """Log the readiness if it changed; ``best`` is the model that ranks first.
+
+        While the other feed's first data is still on its way, nothing is logged unless the refresh
+        ``failed``.
+        """
+        if readiness.code is None:
+            if not self._ready:
+                self._log.info(
+                    "Ready: {models} models, best {best}", models=readiness.candidates, best=best
+                )
+            self._ready, self._reported = True, None
+        elif (self._ready or failed) and readiness.code not in (self._reported, "draining"):
+            self._ready, self._reported = False, readiness.code
+            self._log.warn(
+                "Not ready: {reason} Single models and lists are relayed all the same.",
+                reason=readiness.message,
+            )
