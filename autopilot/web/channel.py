@@ -47,6 +47,9 @@ _LINGER = 5.0
 _PIECE = 8192
 """Bytes that the parser receives at once, while they may hold many requests."""
 
+_MOST_PIECES = 64
+"""Pieces of pipelined bytes above which they are joined: one of two bytes takes over forty."""
+
 # Looked up once: through its enum, a member costs as much as a call.
 _IDLE = Phase.IDLE
 
@@ -203,8 +206,11 @@ class Channel(HTTPChannel):
 
     def _keep(self, data: bytes) -> None:
         """Keep bytes that arrived too early, and stop reading at the limit."""
-        self._dataBuffer.append(data)
-        size = sum(map(len, self._dataBuffer))
+        kept = self._dataBuffer
+        kept.append(data)
+        if len(kept) > _MOST_PIECES:
+            kept[:] = (b"".join(kept),)
+        size = sum(map(len, kept))
         if size > self._optimisticEagerReadSize and not self._reading_paused:
             self._reading_paused = True
             self._networkProducer.pauseProducing()

@@ -1,0 +1,80 @@
+"""Tests of the memory that a request takes while it arrives and while its answer streams."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+from autopilot.http.limits import Limits
+from autopilot.http.request_parser import RequestParser
+from tests.unit.relay.upstreams import chunk
+from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
+
+_KIB = 1024
+_OVERHEAD = 64 * _KIB
+
+
+def _peak(run: Callable[[], object]) -> int:
+    """Return the largest number of bytes that ``run`` has allocated at a time."""
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+class ArrivalTests(SiteTestCase):
+    """Bodies in very small pieces."""
+
+    def test_small_pieces(self) -> None:
+        """A body takes a fifth more than its bytes at most, however small its pieces are."""
+        size = 256 * _KIB
+        chunks = chunk(b"xx") * 4096
+        for framing, pieces in (
+            (b"Transfer-Encoding: chunked", [*[chunks] * (size // 8192), chunk(b"")]),
+            (b"Content-Length: %d" % size, [b"xx"] * (size // 2)),
+        ):
+            parser = RequestParser(Limits())
+
+            def feed(head: bytes = request(CHAT, framing), pieces: Any = pieces) -> None:
+                parser.feed(head)  # noqa: B023  called at once
+                for piece in pieces:
+                    parser.feed(piece)  # noqa: B023
+
+            self.assertLess(_peak(feed), 1.2 * size + _OVERHEAD, framing)
+            self.assertEqual(parser.arrived.popleft().body, b"x" * size)
+
+    def test_order(self) -> None:
+        """Pieces of any number and size are joined in their order."""
+        for pieces in ((), (b"a",), (b"a", b"bc"), (b"ab", b"c", b"defg", b"h")):
+            parser = RequestParser(Limits())
+            parser.feed(request(CHAT, b"Transfer-Encoding: chunked"))
+            parser.feed(b"".join(map(chunk, pieces)) + chunk(b""))
+            self.assertEqual(parser.arrived.popleft().body, b"".join(pieces))
+
+    def test_framing(self) -> None:
+        """Extensions of chunks and trailers are not kept."""
+        extended = b"1;" + b"e" * 8000 + b"\r\nx\r\n"
+        trailers = b"0\r\n" + b"A: b\r\n" * 8000 + b"\r\n"
+        for framing in (extended * 500, trailers):
+            parser = RequestParser(Limits())
+            parser.feed(request(CHAT, b"Transfer-Encoding: chunked"))
+            pieces = [framing[at : at + 8192] for at in range(0, len(framing), 8192)]
+
+            def feed(parser: RequestParser = parser, pieces: list[bytes] = pieces) -> None:
+                for piece in pieces:
+                    parser.feed(piece)
+
+            self.assertLess(_peak(feed), _OVERHEAD)
+            self.assertIsNone(parser.error)
+
+    def test_pipelined_bytes(self) -> None:
+        """Pipelined bytes, which wait for an earlier response, are joined as well."""
+        browser = self.post(ask("a"))
+        channel: Any = browser.protocol
+        for _ in range(6000):
+            channel.dataReceived(b"\r\n")
+        self.assertLess(len(channel._dataBuffer), 100)
+        self.assertEqual(b"".join(channel._dataBuffer), b"\r\n" * 6000)
