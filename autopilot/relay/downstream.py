@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from autopilot.routing.router_error import RouterError
 
 
-class ClientRequest(Struct, frozen=True, gc=False):
+class ClientRequest(Struct, gc=False):
     """One client request, as parsed by the web layer.
 
     ``path`` is the upstream's, without the prefix under which the router is mounted; ``peer`` is
-    the address of the TCP peer.
+    the address of the TCP peer. ``body`` is empty as soon as it has been parsed.
     """
 
     dialect: Dialect

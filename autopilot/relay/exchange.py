@@ -33,6 +33,7 @@ from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.response_head import committed_head, reply, resized, tried_models
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
+from autopilot.request.body import NO_BODY
 from autopilot.routing import retry_policy
 from autopilot.routing.allowance import (
     first_content_allowance,
@@ -96,7 +97,7 @@ class Exchange(ExchangeBase):
         timeouts, allowance = self._config.timeouts, inf
         if not last:
             # The base allowance; what request and model add is computed when it has run out.
-            if self._parsed.body.stream:
+            if self._streams:
                 allowance = timeouts.failover_after
             elif not self._given_up:  # a long answer must not be thrown away twice
                 allowance = timeouts.plain_failover_after
@@ -117,7 +118,7 @@ class Exchange(ExchangeBase):
         if self._trace is not None:
             lines = field_lines(self._trace.inject(sent_up(request.headers.fields)))
         candidate = attempt.candidate
-        pieces = self._parsed.body.template.pieces(candidate.sent or candidate.model)
+        pieces = self._body.template.pieces(candidate.sent or candidate.model)
         call = UpstreamCall(target.request(request.query, lines, pieces), attempt)
         attempt.call = call
         self._shared.pool.dispatch(
@@ -130,7 +131,7 @@ class Exchange(ExchangeBase):
 
     def _arm(self, attempt: Attempt) -> None:
         """Set the timer to the nearest deadline."""
-        due, self._expiring = attempt.nearest(self._config.timeouts, self._parsed.body.stream)
+        due, self._expiring = attempt.nearest(self._config.timeouts, self._streams)
         if self._total_due <= due:
             due, self._expiring = self._total_due, _TOTAL
         self._timer.set_at(due)
@@ -146,12 +147,12 @@ class Exchange(ExchangeBase):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            attempt.kind = body_kind(head, stream=self._parsed.body.stream)
+            attempt.kind = body_kind(head, stream=self._streams)
             if attempt.kind is _JSON:
                 # As `judge_document`, without its call.
                 meant = _CONTENT if is_usual_answer(body) else plain_meaning(body)
                 if meant is not _CONTENT:
-                    commit = self._parsed.commit
+                    commit = self._commit_at
                     if commit is _AT_COMPLETE or (commit is _AT_CONTENT and not attempt.last):
                         judged = decide_plain(meant)
                         if judged is not CommitDecision.COMMIT:
@@ -159,7 +160,7 @@ class Exchange(ExchangeBase):
                             if body:
                                 attempt.hold(body)
                             return self._follow_policy(attempt, judged, now)
-                if self._parsed.body.stream:
+                if self._streams:
                     attempt.first_content = now - attempt.started
                 return self._commit_whole(attempt, head, body, now, meant)
             attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
@@ -178,7 +179,7 @@ class Exchange(ExchangeBase):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            attempt.kind = body_kind(head, stream=self._parsed.body.stream)
+            attempt.kind = body_kind(head, stream=self._streams)
             attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
             attempt.idle = self._config.timeouts.idle
             p99 = self._shared.tables.latency.p99_pause(attempt.candidate.model)
@@ -244,7 +245,7 @@ class Exchange(ExchangeBase):
         Return whether that was more (contract §6).
         """
         timeouts, latency = self._config.timeouts, self._shared.tables.latency
-        model, body = attempt.candidate.model, self._parsed.body
+        model, body = attempt.candidate.model, self._body
         # Each allowance that expired doubles the next one (contract §6).
         factor = 2.0 ** len(self._given_up)
         if self._expiring is Expiry.STALLED:
@@ -275,7 +276,7 @@ class Exchange(ExchangeBase):
         if now >= self._total_due:  # no candidate is left, as there is no time for one
             return self._run_out(now)
         paused = now - attempt.heard_at if self._expiring is Expiry.STALLED else None
-        plain = not self._parsed.body.stream
+        plain = not self._streams
         reason = FailureReason.PLAIN_TIMEOUT if plain else attempt.lateness
         took = self._note_failover(attempt, reason, now)
         given_up = GivenUp(attempt.candidate.model, reason, took, plain, paused)
@@ -431,7 +432,7 @@ class Exchange(ExchangeBase):
         assert policy is not None
         answered = policy.answered
         decision = policy.feed(data)
-        if policy.answered and not answered and self._parsed.body.stream:
+        if policy.answered and not answered and self._streams:
             attempt.first_content = now - attempt.started
             attempt.pause_allowance = self._config.timeouts.failover_after
         if decision is CommitDecision.COMMIT:
@@ -469,8 +470,7 @@ class Exchange(ExchangeBase):
         head = attempt.response
         assert head is not None and attempt.call is not None
         policy = attempt.commit_policy
-        body = self._parsed.body
-        if policy is not None and not policy.answered and body.stream:
+        if policy is not None and not policy.answered and self._streams:
             attempt.first_content = now - attempt.started
         is_stream = attempt.kind is BodyKind.STREAM
         if attempt.ended and not is_stream:
@@ -483,6 +483,9 @@ class Exchange(ExchangeBase):
         tables = self._shared.tables
         if 200 <= head.status < 300:
             tables.committed(self._key, attempt.candidate.model, now)
+        # Nothing is sent up after commit, so the body must not be held while the answer streams,
+        # nor must what the policy has seen of the answer (contract §7).
+        self._body, attempt.commit_policy = NO_BODY, None
         self._stream = Stream(
             self._shared.seconds,
             self._shared.failures,
@@ -532,7 +535,7 @@ class Exchange(ExchangeBase):
                 self._note_success(model)
                 if attempt.first_content is not None:
                     tables.ended(model, attempt.first_content, 0, 0.0, now)
-                elif not self._parsed.body.stream:
+                elif not self._streams:
                     tables.latency.answered(model, now - attempt.started)
         self._response.whole(committed, body)
         self._responded = True
@@ -615,7 +618,7 @@ class Exchange(ExchangeBase):
             elif outcome is not Outcome.RELAYED_ERROR:
                 if outcome is _COMPLETED:
                     self._note_success(model)
-                if not self._parsed.body.stream:
+                if not self._streams:
                     if outcome is _COMPLETED and stream.sent:
                         tables.latency.answered(model, now - attempt.started)
                 else:

@@ -63,8 +63,10 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
 
     __slots__ = (
         "_attempts",
+        "_body",
         "_candidates",
         "_code",
+        "_commit_at",
         "_commit_terms",
         "_concluded",
         "_config",
@@ -74,7 +76,6 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_given_up",
         "_key",
         "_model",
-        "_parsed",
         "_plan",
         "_request",
         "_responded",
@@ -84,6 +85,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_started",
         "_status",
         "_stream",
+        "_streams",
         "_target",
         "_timer",
         "_total_due",
@@ -110,7 +112,9 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._request = request
         self._response = response
         self._target = target
-        self._parsed = parsed
+        self._body = body = parsed.body
+        self._commit_at = parsed.commit
+        self._streams = body.stream
         self._plan = plan
         self._key = key
         self._snapshot = snapshot
@@ -128,7 +132,6 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._given_up: tuple[GivenUp, ...] = ()
         self._timer = response.timer(self.expired)
         self._expiring = _TOTAL
-        body = parsed.body
         choices = body.choices if body.fields.n or body.fields.prompt else 1
         self._commit_terms = parsed.commit, request.dialect, config.commit_max_bytes, choices
         self._responded = self._concluded = False

@@ -180,6 +180,7 @@ class Proxy:
         if len(self._exchanges) >= config.max_active:
             return OVERLOADED
         parsed = parse_request(request.headers.named, request.body, config.parsing)
+        request.body = b""  # the template has what is sent up, until commit
         if isinstance(parsed, RouterError):
             return parsed
         selector, key = parsed.selector, None

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 _WHOLE = Outcome.COMPLETED, None
+# The last bytes of an answer in which its token count is sought.
+_MOST_KEPT = 65536
 # The outcome of a stream that ended with its terminator, by what was relayed before it.
 _TERMINATED: Mapping[Meaning, Outcome] = {
     Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
@@ -222,7 +224,8 @@ class Stream:
         if relayed and self._is_sse:
             plain = CR not in relayed and relayed[0] != LF
             self.events += relayed.count(b"\n\n") if plain else count_events(self._last, relayed)
-            self._last_but_one, self._last = self._last, relayed
+            # What was held before commit may be large, and must not be kept (contract §7).
+            self._last_but_one, self._last = self._last, relayed[-_MOST_KEPT:]
 
     # -- the client's events
 

@@ -155,6 +155,10 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
         return Needs(**needed) if needed else NOTHING
 
 
+NO_BODY = ParsedBody("", False, BodyTemplate(b"", 0, 0, 0), BodyFields())
+"""The body of a request that needs none any more."""
+
+
 def parse_body(body: bytes) -> ParsedBody | RouterError:
     """Parse a request body, or return the error 400 with a code for each kind of invalid input.
 

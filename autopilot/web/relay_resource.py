@@ -67,11 +67,13 @@ class RelayResource(Resource):
         response = TwistedResponse(request, endpoint.dialect, endpoint.clock, sharing)
         gone = request.notifyFinish()
         assert request.content is not None
+        body = request.content.read()
+        request.content.close()  # Twisted would keep it until the end of the response
         exchange = endpoint.accept(
             response,
             request.uri.partition(b"?")[2],
             headers,
-            request.content.read(),
+            body,
             getattr(request.getClientAddress(), "host", ""),
             _identity(request),
         )

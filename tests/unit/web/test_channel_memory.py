@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+from twisted.internet.testing import StringTransport
+from twisted.web.server import Site
 
 from autopilot.http.limits import Limits
 from autopilot.http.request_parser import RequestParser
-from tests.unit.relay.upstreams import chunk
+from autopilot.request.parse import ParseConfig
+from tests.unit.relay.upstreams import JSON, SSE, TOKEN, chunk, head
 from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
 
 _KIB = 1024
@@ -78,3 +84,65 @@ class ArrivalTests(SiteTestCase):
             channel.dataReceived(b"\r\n")
         self.assertLess(len(channel._dataBuffer), 100)
         self.assertEqual(b"".join(channel._dataBuffer), b"\r\n" * 6000)
+
+
+class CommitTests(SiteTestCase):
+    """A large body after commit."""
+
+    limits = Limits(body_bytes=16 * _KIB * _KIB)
+
+    def test_streams(self) -> None:
+        """A stream holds less than 256 KiB after commit, whatever its request was (contract §7)."""
+        self.assert_released()
+
+    def test_streams_by_twisted(self) -> None:
+        """So does one on Twisted's own channel."""
+        self.site = Site(self.tree(), reactor=self.clock)
+        self.assert_released()
+
+    def test_held_answer(self) -> None:
+        """What was held of the answer is not kept after commit either."""
+        self.configure()
+        comment = chunk(b":" + b"x" * 60 * _KIB + b"\n")
+        for kind in (SSE, JSON):
+            browser = self.post(ask("a"), b"X-Autopilot-Commit: complete")
+            self.wire.says(head(200, kind))
+            before = _now()
+            self.wire.says(*[comment] * 20)
+            self.assertGreater(_now() - before, _KIB * _KIB)
+            self.assertEqual(browser.wire, b"")
+            self.wire.says(*[comment] * 20)  # with which there are more than COMMIT_MAX_BYTES
+            self.assertGreater(len(browser.wire), 2 * _KIB * _KIB)
+            browser.peer.clear()
+            self.assertLess(_now() - before, 256 * _KIB, kind)
+
+    def configure(self) -> None:
+        """Allow large bodies, and start to count memory."""
+        parsing = ParseConfig.of(self.config.parsing.rules, self.config.parsing.commit, 1 << 24)
+        config = replace(self.config, parsing=parsing, commit_max_bytes=1 << 21)
+        self.proxy.configure(config)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+
+    def assert_released(self) -> None:
+        """Count the memory of requests of 8 MiB, before and after commit."""
+        self.configure()
+        for text, members in (
+            ("x" * (8 << 20), {}),  # in place of which only the model changes
+            ("\u00e9" * (1 << 20), {"stream_options": None}),  # without a member
+            ("y" * (8 << 20), {"models": ["b"]}),
+        ):
+            before = _now()
+            browser = self.post(ask("a", messages=text, **members))
+            wire: StringTransport = self.wire
+            wire.clear()  # the test's copy of what was sent up
+            self.assertGreater(_now() - before, 5 << 20)
+            self.wire.says(head(), chunk(TOKEN))
+            self.assertEqual(browser.got[0].body, TOKEN)
+            self.assertLess(_now() - before, 256 * _KIB)
+
+
+def _now() -> int:
+    """Return the number of bytes that are allocated."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
