@@ -33,6 +33,7 @@ from autopilot.routing.identity import Hasher, client_key
 from autopilot.routing.plan import Plan, RoutingState
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, Order
+from autopilot.routing.snapshot import Snapshot
 from autopilot.upstream.target import RequestTarget
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
-    from autopilot.routing.snapshot import Snapshot
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.tables import StateTables
     from autopilot.upstream.pool import Origin, Pool
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 _log = Logger()
 _START = Input.START  # a look-up through the enum would cost as much as a call
 _NONE: frozenset[str] = frozenset()
+_NO_SNAPSHOT = Snapshot()
 _NOTHING: tuple[str | None, frozenset[str], str | None] = (None, _NONE, None)
 
 
@@ -124,8 +125,9 @@ class Proxy:
 
     def accept(self, request: ClientRequest, response: Downstream) -> Exchange | None:
         """Start the exchange of a request, or respond with an error and return ``None``."""
-        snapshot, now, trace = self._feeds.snapshot, self._seconds(), None
+        snapshot, now, trace = _NO_SNAPSHOT, self._seconds(), None
         try:
+            snapshot = self._feeds.snapshot
             planned = self._plan(request, snapshot, now)
             if self._tracer is not None:
                 trace = self._trace(self._tracer, request, planned)

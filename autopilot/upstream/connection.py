@@ -12,6 +12,7 @@ from twisted.internet import protocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
@@ -22,6 +23,8 @@ from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
+
+_log = Logger()
 
 
 class Owner(Protocol):
@@ -162,12 +165,16 @@ class Connection(protocol.Protocol):
         parser = self._parser
         complete, failed = parser.complete, parser.failed
         self._call = None
-        if not parser.reusable or self._owes_request:
+        try:
+            if not parser.reusable or self._owes_request:
+                self.abort()
+            else:
+                if self._paused:  # TLS delivers what it has decrypted even after the pause
+                    self.resume()
+                self.owner.idle(self)
+        except Exception:  # noqa: BLE001  a bug; the response is whole all the same
+            _log.failure("An upstream connection could not be kept")
             self.abort()
-        else:
-            if self._paused:  # TLS delivers what it has decrypted even after the pause
-                self.resume()
-            self.owner.idle(self)
         if complete and head is not None:
             call.transport = None
             call.handler.whole(head, body)
@@ -193,7 +200,10 @@ class Connection(protocol.Protocol):
         """
         self.closing = True
         immediate_write.disable(innermost(self.transport))
-        self.owner.lost(self)
+        try:
+            self.owner.lost(self)
+        except Exception:  # noqa: BLE001  a bug; the call must learn of the loss all the same
+            _log.failure("The loss of an upstream connection could not be noted")
         call, self._call = self._call, None
         if call is None:
             return

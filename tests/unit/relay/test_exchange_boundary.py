@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import PropertyMock, patch
 
 from autopilot.http.response_parser import ResponseParser
 from autopilot.relay.commit import FirstContent
@@ -37,6 +37,13 @@ class BoundaryTests(RouterTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), count)
         busy = [each for each in self.pool._open if each._call is not None]
         self.assertEqual((self.proxy.active, busy), (0, []))
+
+    def test_in_the_feeds(self) -> None:
+        """A fault while the snapshot is asked for; nothing is kept, and there is a record."""
+        with patch.object(type(self), "snapshot", PropertyMock(side_effect=FAULT), create=True):
+            client = self.ask()
+        self.assert_failed(client)
+        self.assertIsNone(self.record.snapshot_age_ms)
 
     def test_before_the_head(self) -> None:
         """A fault while the request is sent."""

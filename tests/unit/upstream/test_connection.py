@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.response_parser import ResponseHead
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.types import UpstreamError
 from tests.unit.relay.upstreams import chunk, head, whole
-from tests.unit.upstream.lines import Line, Listener
+from tests.unit.upstream.lines import LOST, Line, Listener
 
 
 class HandleTests(SynchronousTestCase):
@@ -125,3 +127,16 @@ class HandleTests(SynchronousTestCase):
         self.line.wire.says(whole(200, b""))
         self.line.wire.closes()
         self.assertEqual(self.line.notes, ["ready", "idle", "lost"])
+
+    def test_owner_that_raises(self) -> None:
+        """A bug in the pool keeps neither a response nor a loss from the call."""
+        fault = ZeroDivisionError("a bug")
+        with patch.object(self.line, "idle", side_effect=fault):
+            self.line.wire.says(whole(200, b"abc"))
+        self.assertEqual(self.line.listener.heard, [("head", 200), ("body", b"abc"), ("end", None)])
+        self.assertTrue(self.line.wire.aborted)
+        self.setUp()
+        with patch.object(self.line, "lost", side_effect=fault):
+            self.line.wire.closes()
+        self.assertEqual(self.line.listener.heard, [LOST])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
