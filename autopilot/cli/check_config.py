@@ -16,6 +16,7 @@ from autopilot.settings import (
     effective_settings,
     load_settings,
     misspelled,
+    only,
     settings_warnings,
 )
 
@@ -73,11 +74,7 @@ def _network_settings(
     environ: Mapping[str, str], in_file: Mapping[str, str | None]
 ) -> Settings | None:
     """Return the settings that the other checks use, or None if one of those is invalid."""
-
-    def own(texts: Mapping[str, str | None]) -> dict[str, str | None]:
-        return {name: texts.get(name) for name in _NETWORK}
-
     try:
-        return load_settings({}, own(environ), own(in_file))
+        return load_settings({}, only(environ, _NETWORK), only(in_file, _NETWORK))
     except SettingsError:
         return None

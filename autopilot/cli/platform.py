@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from dotenv import dotenv_values
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgent
 
 from autopilot.cli.console import CommandError
@@ -19,14 +18,19 @@ from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.names import catalog_name
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import unknown_model
-from autopilot.settings import Settings, SettingsError, load_settings
-from autopilot.upstream.endpoints import trust_root
+from autopilot.settings import Settings, SettingsError, load_settings, only
+from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
+from autopilot.wiring import mapping
+from autopilot.wiring.agent import PlatformAgent
 
 _ENV_FILE: Final = ".env"
 OF_PLATFORM: Final = (
     "API_BASE_URL",
     "MODELS_URL",
     "UPSTREAM_CA_FILE",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
     "CONTROL_PLANE_TIMEOUT_MS",
 )
 """The settings that every request to the platform needs."""
@@ -39,12 +43,9 @@ def platform_settings(options: Mapping[str, str | None], *also: str) -> Settings
     does not stop a sub-command that does not use it. Raises `CommandError`.
     """
     in_file = env_file()
-
-    def own(texts: Mapping[str, str | None]) -> dict[str, str | None]:
-        return {name: texts.get(name) for name in (*OF_PLATFORM, *also)}
-
+    names = (*OF_PLATFORM, *also)
     try:
-        return load_settings(options, own(os.environ), own(in_file))
+        return load_settings(options, only(os.environ, names), only(in_file, names))
     except SettingsError as wrong:
         raise CommandError("; ".join(wrong.problems)) from None
 
@@ -58,7 +59,7 @@ def env_file() -> Mapping[str, str | None]:
 
 
 def verified_agent(reactor: Any, settings: Settings) -> IAgent:
-    """Return an agent that verifies certificates as the router's own connections do.
+    """Return the agent of the router's own feeds: its verification and its proxies.
 
     Raises `CommandError`.
     """
@@ -67,7 +68,8 @@ def verified_agent(reactor: Any, settings: Settings) -> IAgent:
         trust = trust_root(Path(ca_file) if ca_file else None)
     except (OSError, ValueError):
         raise CommandError("UPSTREAM_CA_FILE: the file contains no valid certificate") from None
-    return Agent(reactor, contextFactory=BrowserLikePolicyForHTTPS(trust))
+    endpoints = VerifiedEndpoints(reactor, trust)
+    return PlatformAgent(reactor, endpoints, mapping.proxies(settings))
 
 
 async def catalog_entry(agent: IAgent, reactor: Any, settings: Settings, name: str) -> Model:

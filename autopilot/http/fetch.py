@@ -31,6 +31,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from autopilot.http.connect_proxy import ProxyError
 from autopilot.http.fetch_error import NETWORK, SHAPE, STATUS, TIMEOUT, TOO_LARGE, FetchError
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -254,6 +255,9 @@ def _explain(failure: Failure) -> NoReturn:
     if isinstance(error, FetchError | CancelledError):
         raise error
     causes = _causes(error)
+    for cause in causes:
+        if isinstance(cause, ProxyError):
+            raise FetchError(NETWORK, str(cause))
     for types, outcome, message in _NETWORK_ERRORS:
         if any(isinstance(cause, types) for cause in causes):
             raise FetchError(outcome, message)

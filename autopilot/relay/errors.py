@@ -34,6 +34,9 @@ BY_REASON: Final[Mapping[FailureReason, RouterError]] = {
     FailureReason.CONNECT_TIMEOUT: RouterError(
         502, "upstream_connect_error", "The connection to the upstream could not be opened in time."
     ),
+    FailureReason.PROXY_ERROR: RouterError(
+        502, "upstream_connect_error", "The proxy on the way to the upstream failed."
+    ),
     FailureReason.TLS_ERROR: RouterError(
         502,
         "upstream_connect_error",

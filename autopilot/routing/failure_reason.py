@@ -12,6 +12,7 @@ class FailureReason(StrEnum):
     CONNECT_REFUSED = "connect_refused"
     CONNECT_ERROR = "connect_error"
     CONNECT_TIMEOUT = "connect_timeout"
+    PROXY_ERROR = "proxy_error"
     TLS_ERROR = "tls_error"
     CONNECTION_LOST = "connection_lost"
     PROTOCOL_ERROR = "protocol_error"

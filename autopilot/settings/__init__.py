@@ -13,6 +13,7 @@ from autopilot.settings.loading import (
     choose,
     effective_settings,
     load_settings,
+    only,
     split_address,
 )
 from autopilot.settings.warnings import misspelled, settings_warnings
@@ -31,6 +32,7 @@ __all__ = [
     "effective_settings",
     "load_settings",
     "misspelled",
+    "only",
     "settings_warnings",
     "split_address",
 ]

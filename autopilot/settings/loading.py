@@ -6,11 +6,12 @@ directly. This module reads neither the environment nor a file: the caller passe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from autopilot.settings.network import NO_PORT, UsualAddress, split_address
+from autopilot.settings.proxies import ProxyUrl
 from autopilot.settings.schema import CONTRADICTIONS, DECLARED, Setting, Settings, SettingsError
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "choose",
     "effective_settings",
     "load_settings",
+    "only",
     "split_address",
 ]
 
@@ -49,21 +51,33 @@ def choose(
     """Return the text that takes effect for each variable that is set in any of the three sources.
 
     All three map variable names to texts. An option wins over the environment, and that over the
-    file. An empty text counts as not set.
+    file. An empty text counts as not set. Of a variable that has two spellings the one in lower
+    case wins over the other of the same source.
     """
     chosen: dict[str, Chosen] = {}
     for setting in DECLARED:
         for origin, texts in (("option", options), ("environment", environ), (".env", env_file)):
-            text = (texts.get(setting.name) or "").strip(" \t\r\n")
+            spelled = ((texts.get(name) or "").strip(" \t\r\n") for name in setting.spellings)
+            text = next(filter(None, spelled), "")
             if text:
                 chosen[setting.name] = Chosen(text, origin)
                 break
     return chosen
 
 
+def only(texts: Mapping[str, str | None], names: Collection[str]) -> dict[str, str | None]:
+    """Return the texts of the named settings, in every spelling."""
+    return {
+        name: texts.get(name)
+        for setting in DECLARED
+        if setting.name in names
+        for name in setting.spellings
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class EffectiveSetting:
-    """One setting as the operator sees it: its name, its value (`HIDDEN` if secret), its origin."""
+    """One setting as the operator sees it: its name, its value without secrets, its origin."""
 
     name: str
     value: str
@@ -77,10 +91,16 @@ def effective_settings(
     found = []
     for setting in DECLARED:
         value = getattr(settings, setting.field)
-        shown = HIDDEN if setting.secret and value else setting.kind.show(value)
+        shown = _without_secrets(setting, value)
         origin = chosen[setting.name].origin if setting.name in chosen else "default"
         found.append(EffectiveSetting(setting.name, shown, origin))
     return tuple(found)
+
+
+def _without_secrets(setting: Setting, value: object) -> str:
+    if isinstance(setting.kind, ProxyUrl):
+        return setting.kind.hide(value)
+    return HIDDEN if setting.secret and value else setting.kind.show(value)
 
 
 def load_settings(

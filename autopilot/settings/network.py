@@ -59,9 +59,9 @@ class Url:
             raise ValueError("the URL holds a user name or password; remove it")
         if "?" in value or "#" in value:
             raise ValueError("the URL has a query or fragment; remove it")
-        if _UNPRINTABLE.search(value) or "\\" in value or not _has_server(value):
+        if _UNPRINTABLE.search(value) or "\\" in value or not has_server(value):
             raise ValueError(f"{quoted(value)} is not a URL with a host; give an {self.expected}")
-        if not _is_reachable(value):
+        if not is_reachable(value):
             raise ValueError(
                 f"{quoted(value)} names a host that the router cannot connect to; give an"
                 " address, or a name of letters, digits and hyphens, at most 63 between dots"
@@ -73,7 +73,12 @@ class Url:
         return str(value)
 
 
-def _has_server(url: str) -> bool:
+def is_host_name(text: str) -> bool:
+    """Return whether `text` is a host name, in the wide sense of the settings."""
+    return _HOST_NAME.fullmatch(text) is not None
+
+
+def has_server(url: str) -> bool:
     """Return whether `url` is http or https with a host and a valid port, if it has a port."""
     try:
         parts = urlsplit(url)
@@ -87,10 +92,10 @@ def _is_host(parts: SplitResult) -> bool:
     host = parts.hostname or ""
     if ":" in host:
         return bool(IPv6Address(host)) and parts.netloc.startswith("[")
-    return _HOST_NAME.fullmatch(host) is not None and not parts.netloc.endswith(":")
+    return is_host_name(host) and not parts.netloc.endswith(":")
 
 
-def _is_reachable(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     """Return whether the router can connect to the URL's host and, with https, verify it.
 
     Twisted accepts only host names that are valid under IDNA (RFC 5891), so no underscores.
@@ -128,7 +133,7 @@ def split_address(text: str) -> tuple[str, int]:
             IPv4Address(host)
     except AddressValueError as error:
         raise ValueError("not host:port") from error
-    if not match[1] and not _HOST_NAME.fullmatch(host):
+    if not match[1] and not is_host_name(host):
         raise ValueError("not host:port")
     return host, int(match[3])
 
@@ -245,7 +250,7 @@ class Origins:
 def _is_origin(text: str) -> bool:
     """Return whether `text` is a scheme, a host and an optional port, with nothing behind."""
     match = _ORIGIN.fullmatch(text)
-    return match is not None and _has_server(f"http://{match[1].lower()}")
+    return match is not None and has_server(f"http://{match[1].lower()}")
 
 
 def _as_sent(origin: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from autopilot.settings.network import Listen, Network, Networks, Origins, Url, UsualAddress
+from autopilot.settings.proxies import Exemptions, ProxyUrl
 from autopilot.settings.types import (
     Boolean,
     Choice,
@@ -41,7 +42,8 @@ class SettingsError(ValueError):
 class Setting:
     """One row of the table.
 
-    A ``live`` setting can change while the router runs; any other needs a restart.
+    A ``live`` setting can change while the router runs; any other needs a restart. The variable of
+    a setting with ``lower_case`` may also be written so, as other programs read it.
     """
 
     name: str
@@ -50,6 +52,12 @@ class Setting:
     kind: Type
     secret: bool
     live: bool
+    lower_case: bool
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The names of the variable; the first that is set counts, as with curl."""
+        return (self.name.lower(), self.name) if self.lower_case else (self.name,)
 
     @property
     def field(self) -> str:
@@ -77,6 +85,7 @@ def _setting(
     empty: object = None,
     secret: bool = False,
     live: bool = False,
+    lower_case: bool = False,
 ) -> Any:
     """Declare a field of ``Settings``. An empty `default` text stands for the value `empty`."""
     return dataclasses.field(
@@ -88,6 +97,7 @@ def _setting(
             "help": help,
             "secret": secret,
             "live": live,
+            "lower_case": lower_case,
         },
     )
 
@@ -308,6 +318,30 @@ class Settings:
         ReadableFile(),
         "PEM file of certificate authorities to trust for upstream connections, instead of the"
         " system's.",
+    )
+    https_proxy: str | None = _setting(
+        "",
+        ProxyUrl(),
+        "Proxy for https URLs of the upstream and the feeds. Its user name and password are sent to"
+        " it only, and never shown.",
+        secret=True,
+        lower_case=True,
+    )
+    http_proxy: str | None = _setting(
+        "",
+        ProxyUrl(),
+        "Proxy for http URLs of the upstream and the feeds. Its user name and password are sent to"
+        " it only, and never shown.",
+        secret=True,
+        lower_case=True,
+    )
+    no_proxy: tuple[str, ...] = _setting(
+        "",
+        Exemptions(),
+        "Servers that are reached without a proxy; a name includes all names below it. Loopback"
+        " always is.",
+        empty=(),
+        lower_case=True,
     )
     sticky_ttl_secs: int = _count(
         1800,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from autopilot.settings.proxies import has_effect
 from autopilot.settings.schema import DECLARED, Settings
+from autopilot.settings.types import quoted
 
 _SIMILARITY = 0.85
 """`difflib` ratio above which an unknown name in ``.env`` is probably a misspelt setting."""
@@ -13,7 +15,19 @@ _SIMILARITY = 0.85
 
 def settings_warnings(settings: Settings) -> tuple[str, ...]:
     """Return one line for each, with the settings' names and values."""
-    return tuple(_no_second_attempt(settings))
+    return (*_no_second_attempt(settings), *_without_effect(settings))
+
+
+def _without_effect(settings: Settings) -> Iterator[str]:
+    """Yield the items of NO_PROXY that exempt no server; other programs may understand them."""
+    if settings.https_proxy is None and settings.http_proxy is None:
+        return
+    for item in settings.no_proxy:
+        if not has_effect(item):
+            yield (
+                f"NO_PROXY: {quoted(item)} has no effect; give a host name, a domain, an address,"
+                " a CIDR network or *"
+            )
 
 
 def misspelled(names: Iterable[str]) -> tuple[str, ...]:
@@ -21,7 +35,7 @@ def misspelled(names: Iterable[str]) -> tuple[str, ...]:
 
     Other unknown names are fine: the file may be shared with other programs.
     """
-    known = [setting.name for setting in DECLARED]
+    known = [name for setting in DECLARED for name in setting.spellings]
     return tuple(
         f"{name} is not a setting; did you mean {near}?"
         for name in names

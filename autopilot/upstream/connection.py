@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
+_PROXY_AUTHENTICATION_REQUIRED = 407
+
+
 class Owner(Protocol):
     """The receiver of a connection's state changes: its opening, then its server in the pool."""
 
@@ -214,6 +217,58 @@ class Connection(protocol.Protocol):
             # An idle connection that the server closed: safe to repeat (RFC 9112 §9.3.1).
             stale = call.reused and not self._received
             call.handler.broken(UpstreamError(FailureReason.CONNECTION_LOST, stale=stale))
+
+
+class ForwardedConnection(Connection):
+    """A connection to a proxy that forwards requests and may refuse to."""
+
+    def carry(self, call: UpstreamCall, reused: bool) -> None:
+        """See `Connection.carry`."""
+        call.handler = _Forwarded(call)
+        super().carry(call, reused)
+
+
+class _Forwarded:
+    """Receives the head of a forwarded response; the call's own handler receives all else.
+
+    A 407 is the proxy's: its client is this router (RFC 9110 §15.5.8).
+    """
+
+    __slots__ = ("_call", "_handler")
+
+    def __init__(self, call: UpstreamCall) -> None:
+        self._call = call
+        self._handler = call.handler
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        handler = self._call.handler = self._handler
+        if head.status == _PROXY_AUTHENTICATION_REQUIRED:
+            handler.broken(UpstreamError(FailureReason.PROXY_ERROR))
+        else:
+            handler.whole(head, body)
+
+    def head(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        handler = self._call.handler = self._handler
+        if head.status == _PROXY_AUTHENTICATION_REQUIRED:
+            self._call.abort()
+            handler.broken(UpstreamError(FailureReason.PROXY_ERROR))
+        else:
+            handler.head(head, body)
+
+    def body(self, data: bytes) -> None:
+        """See `ResponseHandler`."""
+        self._handler.body(data)
+
+    def end(self, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        self._handler.end(body)
+
+    def broken(self, error: UpstreamError) -> None:
+        """See `ResponseHandler`."""
+        self._call.handler = self._handler  # breaks the reference cycle
+        self._handler.broken(error)
 
 
 class _Over:

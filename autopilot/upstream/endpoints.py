@@ -1,4 +1,4 @@
-"""Endpoints of the upstream servers; with TLS, chain and host name are verified.
+"""Endpoints of the upstream servers; with TLS, chain and host name are verified, also by proxy.
 
 Each server has one TLS context and one endpoint, made at start: a context reads the whole trust
 store, which blocks the reactor for milliseconds. No setting turns verification off.
@@ -22,6 +22,7 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 
+from autopilot.http.connect_proxy import ConnectEndpoint, ProxyEndpoint, connect_request
 from autopilot.http.tls import TLSEndpoint
 from autopilot.http.tls_identity import VerifiedClientOptions
 
@@ -57,30 +58,40 @@ class VerifiedEndpoints:
     def __init__(self, reactor: Any, trust: Any, origins: Iterable[Origin] = ()) -> None:
         self._reactor = reactor
         self._trust = trust
-        self._made: dict[tuple[str, str, int], IStreamClientEndpoint] = {}
+        self._made: dict[Origin, IStreamClientEndpoint] = {}
         for origin in origins:
             self(origin)
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
         """Return the endpoint to the server of ``origin``, the same one each time."""
-        server = (origin.scheme, origin.host, origin.port)
+        server = origin._replace(base_path="")
         made = self._made.get(server)
         if made is None:
             made = self._made[server] = self._make(origin)
         return made
 
     def _make(self, origin: Origin) -> IStreamClientEndpoint:
-        plain = self._plain(origin)
+        plain = self._way(origin)
         if not origin.secure:
             return plain
         name = origin.host.removesuffix(".")  # certificates have no final dot (RFC 6066 §3)
         return TLSEndpoint(VerifiedClientOptions(name, self._trust), plain, self._reactor)
 
-    def _plain(self, origin: Origin) -> IStreamClientEndpoint:
-        """Return the endpoint below TLS; an IP address is not resolved, which saves a thread."""
+    def _way(self, origin: Origin) -> IStreamClientEndpoint:
+        """Return the endpoint below TLS: the server, a tunnel to it, or the forwarding proxy."""
+        proxy = origin.proxy
+        if proxy is None:
+            return self._plain(origin.host, origin.port)
+        to_proxy = ProxyEndpoint(self._plain(proxy.host, proxy.port))
+        if not origin.secure:
+            return to_proxy
+        return ConnectEndpoint(to_proxy, connect_request(proxy, origin.host, origin.port))
+
+    def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
+        """Return an endpoint without TLS; an IP address is not resolved, which saves a thread."""
         try:
-            address = ip_address(origin.host)
+            address = ip_address(host)
         except ValueError:
-            return HostnameEndpoint(self._reactor, origin.host, origin.port)
+            return HostnameEndpoint(self._reactor, host, port)
         endpoint = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
-        return endpoint(self._reactor, origin.host, origin.port)
+        return endpoint(self._reactor, host, port)

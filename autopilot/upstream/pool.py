@@ -21,9 +21,11 @@ from twisted.internet.error import DNSLookupError, SSLError, TCPTimedOutError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Factory
 
+from autopilot.http.connect_proxy import ProxyError
+from autopilot.http.forward_proxy import DIRECT, ForwardProxy, ProxyRules
 from autopilot.http.timers import Deadline
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.upstream.connection import Connection, innermost
+from autopilot.upstream.connection import Connection, ForwardedConnection, innermost
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 # Why no connection could be opened; any other exception is a `CONNECT_ERROR`, such as a network
 # without a route, or too few descriptors.
 _REASONS: Final[tuple[tuple[tuple[type[BaseException], ...], FailureReason], ...]] = (
+    ((ProxyError,), FailureReason.PROXY_ERROR),
     ((DNSLookupError,), FailureReason.DNS_ERROR),
     ((ConnectRefused,), FailureReason.CONNECT_REFUSED),
     ((ConnectTimeout, TCPTimedOutError), FailureReason.CONNECT_TIMEOUT),
@@ -46,29 +49,31 @@ _DRAIN_SECONDS = 2.0
 
 
 class Origin(NamedTuple):
-    """A server, and the base path to which the path of a request is appended."""
+    """A server, the base path to which a request's path is appended, and the proxy on the way."""
 
     scheme: str
     host: str
     port: int
     base_path: str = ""
+    proxy: ForwardProxy | None = None
 
     @classmethod
-    def of(cls, url: str) -> Origin:
+    def of(cls, url: str, rules: ProxyRules = DIRECT) -> Origin:
         """Return the origin of an ``http`` or ``https`` URL that the settings have validated."""
         parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        return cls(
-            parts.scheme,
-            parts.hostname or "",
-            parts.port or (443 if secure else 80),
-            parts.path.rstrip("/"),
-        )
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        proxy = rules.proxy_of(parts.scheme, host, port)
+        return cls(parts.scheme, host, port, parts.path.rstrip("/"), proxy)
 
     @property
     def secure(self) -> bool:
         """Whether connections use TLS."""
         return self.scheme == "https"
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether a proxy receives the requests and forwards them, instead of opening a tunnel."""
+        return self.proxy is not None and not self.secure
 
     @property
     def host_field(self) -> bytes:
@@ -79,7 +84,7 @@ class Origin(NamedTuple):
 
 
 class EndpointMaker(Shape):
-    """Makes the endpoint of an origin, with TLS if its scheme is https."""
+    """Makes the endpoint of an origin: through its proxy, with TLS if its scheme is https."""
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
         """Return the endpoint of ``origin``."""
@@ -123,7 +128,8 @@ class Pool:
     ) -> None:
         """Send ``call`` to ``origin``, on an idle connection if one exists, unless ``fresh``.
 
-        ``timeout`` limits the opening of a connection (name look-up, TCP and TLS), in seconds.
+        ``timeout`` limits the opening of a connection (name look-up, TCP, the proxy's tunnel and
+        TLS), in seconds.
         """
         server = self._servers.get(origin)
         if server is None:
@@ -150,11 +156,13 @@ class Pool:
     def _open_for(
         self, origin: Origin, server: _Server, call: UpstreamCall, timeout: float
     ) -> None:
-        opening = _Opening(self._clock, call, server, self._openings.discard)
+        proxied = origin.proxy is not None
+        opening = _Opening(self._clock, call, server, proxied, self._openings.discard)
         self._openings.add(opening)
+        kind = ForwardedConnection if origin.forwarded else Connection
 
         def build() -> Connection:
-            connection = opening.connection = Connection(origin.secure, opening)
+            connection = opening.connection = kind(origin.secure, opening)
             self._open.add(connection)
             return connection
 
@@ -258,11 +266,13 @@ class _Opening:
         clock: IReactorTime,
         call: UpstreamCall,
         server: _Server,
+        proxied: bool,
         ended: Callable[[_Opening], None],
     ) -> None:
         self._server = server
         self.connection: Connection | None = None
         self._call: UpstreamCall | None = call
+        self._proxied = proxied
         self._ended = ended
         self._deadline = Deadline(clock, self._expired)
         self._connecting: Deferred[IProtocol] | None = None
@@ -334,7 +344,9 @@ class _Opening:
         self._fail(FailureReason.CONNECT_ERROR)
 
     def _expired(self) -> None:
-        self._fail(FailureReason.CONNECT_TIMEOUT)
+        # Behind a proxy the connection exists when its tunnel is open, and only TLS is left to do.
+        late = self._proxied and self.connection is None
+        self._fail(FailureReason.PROXY_ERROR if late else FailureReason.CONNECT_TIMEOUT)
 
     def _fail(self, reason: FailureReason) -> None:
         call = self._detach()

@@ -17,18 +17,26 @@ class RequestTarget(Struct, frozen=True, gc=False):
     start: bytes
     rest: bytes
 
+    def __repr__(self) -> str:
+        return f"RequestTarget({self.path!r})"  # the rest may hold credentials for a proxy
+
     @classmethod
     def of(cls, origin: Origin, path: bytes) -> RequestTarget:
         """Return the target of a ``POST`` to ``path``, appended to the origin's base path.
 
         ``Accept-Encoding: identity``, because the router inspects responses and the client's own
-        preference does not pass (contract §7).
+        preference does not pass (contract §7). A proxy that forwards requests takes the absolute
+        form of the target, and its own credentials (RFC 9112 §3.2.2; RFC 9110 §11.7.2).
         """
+        server = credentials = b""
+        if origin.proxy is not None and origin.forwarded:
+            server, credentials = b"http://" + origin.host_field, origin.proxy.field_line
         return cls(
             origin,
             path.decode("ascii"),
-            b"POST %b%b" % (origin.base_path.encode("ascii"), path),
-            b" HTTP/1.1\r\nHost: %b\r\nAccept-Encoding: identity\r\n" % origin.host_field,
+            b"POST %b%b%b" % (server, origin.base_path.encode("ascii"), path),
+            b" HTTP/1.1\r\nHost: %b\r\nAccept-Encoding: identity\r\n%b"
+            % (origin.host_field, credentials),
         )
 
     def request(self, query: bytes, lines: bytes, pieces: Sequence[bytes | memoryview]) -> bytes:

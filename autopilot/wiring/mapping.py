@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autopilot.http.dialect import Dialect
+from autopilot.http.forward_proxy import ProxyRules
 from autopilot.http.limits import Limits
 from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.sse_guard import GuardLevel
@@ -58,29 +59,32 @@ def configure_state(tables: StateTables, settings: Settings) -> None:
     )
 
 
+def proxies(settings: Settings) -> ProxyRules:
+    """Return which proxy leads to which server."""
+    return ProxyRules.of(settings.https_proxy, settings.http_proxy, settings.no_proxy)
+
+
 def origins(settings: Settings) -> tuple[Origin, ...]:
     """Return every origin that the router connects to: of requests, feeds and evidence."""
-    return tuple(
-        map(
-            Origin.of,
-            (
-                settings.backend_base_url,
-                settings.messages_base_url,
-                settings.responses_base_url,
-                settings.models_url,
-                settings.utilization_url,
-                settings.api_base_url,
-            ),
-        )
+    rules = proxies(settings)
+    urls = (
+        settings.backend_base_url,
+        settings.messages_base_url,
+        settings.responses_base_url,
+        settings.models_url,
+        settings.utilization_url,
+        settings.api_base_url,
     )
+    return tuple(Origin.of(url, rules) for url in urls)
 
 
 def endpoints(settings: Settings) -> Mapping[Dialect, Origin]:
     """Return where the requests of each dialect go."""
+    rules = proxies(settings)
     return {
-        Dialect.COMPLETIONS: Origin.of(settings.backend_base_url),
-        Dialect.MESSAGES: Origin.of(settings.messages_base_url),
-        Dialect.RESPONSES: Origin.of(settings.responses_base_url),
+        Dialect.COMPLETIONS: Origin.of(settings.backend_base_url, rules),
+        Dialect.MESSAGES: Origin.of(settings.messages_base_url, rules),
+        Dialect.RESPONSES: Origin.of(settings.responses_base_url, rules),
     }
 
 

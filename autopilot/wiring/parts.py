@@ -13,16 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.logger import Logger
-from twisted.web.client import URI, Agent
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
-from zope.interface import implementer
 
 from autopilot._version import __version__
 from autopilot.attestation import evidence_parser
 from autopilot.attestation.evidence_poller import EvidencePoller
-from autopilot.feeds.head_limit import limit_head
 from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.feeds.readiness_log import ReadinessLog
@@ -38,7 +33,7 @@ from autopilot.observability.reporter import Reporter, records_to_log
 from autopilot.relay.proxy import Proxy
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
-from autopilot.upstream.pool import Origin, Pool
+from autopilot.upstream.pool import Pool
 from autopilot.web.app import PageSources, WebApp
 from autopilot.web.cors import Cors
 from autopilot.web.root import RootResource
@@ -47,45 +42,20 @@ from autopilot.web.status.report import StatusReport
 from autopilot.web.status.sections import SectionCache
 from autopilot.web.status.updates import LiveUpdates
 from autopilot.wiring import mapping
+from autopilot.wiring.agent import PlatformAgent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.trace import TracerProvider
     from twisted.internet.defer import Deferred
+    from twisted.web.iweb import IAgent
 
     from autopilot.observability.otlp import OtlpExporter
     from autopilot.relay.trace import Tracer
     from autopilot.routing.catalog import Model
 
 _CONSUMER_FAILED = "A consumer of request records failed"
-
-
-@implementer(IAgentEndpointFactory)
-class FeedEndpoints:
-    """Adapts the relay's endpoints to the `Agent` that fetches the feeds."""
-
-    def __init__(self, endpoints: VerifiedEndpoints) -> None:
-        self._endpoints = endpoints
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """See `IAgentEndpointFactory`."""
-        scheme, host = uri.scheme.decode("ascii"), uri.host.decode("ascii").strip("[]").lower()
-        return _QuietEndpoint(self._endpoints(Origin(scheme, host, uri.port)))
-
-
-@implementer(IStreamClientEndpoint)
-class _QuietEndpoint:
-    """Limits the size of response heads, and keeps each fetch's factory out of the log."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See `IStreamClientEndpoint`."""
-        protocolFactory.noisy = False  # type: ignore[attr-defined]  # not in the interface
-        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
-        return connecting.addCallback(limit_head)
 
 
 class Parts:
@@ -124,7 +94,7 @@ class Parts:
             size=settings.upstream_pool_size,
             idle=settings.upstream_pool_idle_ms / 1000,
         )
-        agent = Agent.usingEndpointFactory(reactor, FeedEndpoints(endpoints))
+        agent = PlatformAgent(reactor, endpoints, mapping.proxies(settings))
         self.control = self._control_plane(reactor, agent)
         self.attestation = self._attestation(reactor, agent)
         self.exporting: OtlpExporter | None = None

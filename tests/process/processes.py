@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -30,10 +31,13 @@ class Platform:
     It uses blocking sockets and a thread per connection, and shares no code with the router.
     """
 
-    def __init__(self, rest: bytes) -> None:
+    def __init__(
+        self, rest: bytes, host: str = "127.0.0.1", context: ssl.SSLContext | None = None
+    ) -> None:
         self._rest = rest
+        self._context = context
         self.go_on = Event()
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server((host, 0))
         self.port = self._socket.getsockname()[1]
         Thread(target=self._accept, daemon=True).start()
 
@@ -46,11 +50,13 @@ class Platform:
             Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        with ExitStack() as stack:
             try:
-                self._answer(connection)
+                if self._context is not None:
+                    connection = self._context.wrap_socket(connection, server_side=True)
+                self._answer(stack.enter_context(connection))
             except OSError:
-                return
+                connection.close()
 
     def _answer(self, connection: socket.socket) -> None:
         while received := connection.recv(65536):
@@ -84,7 +90,7 @@ class Router:
     def __init__(self, folder: str, platform_port: int, **variables: str) -> None:
         os.makedirs(folder)
         base = f"http://127.0.0.1:{platform_port}"
-        ours = {setting.name for setting in DECLARED}
+        ours = {name for setting in DECLARED for name in setting.spellings}
         environ = {name: text for name, text in os.environ.items() if name not in ours}
         environ.update(
             PYTHONPATH=str(ROOT),

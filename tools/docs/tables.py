@@ -17,6 +17,7 @@ from autopilot.routing import retry_policy
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.selector import Mode
 from autopilot.settings import DECLARED, Setting, Settings
+from autopilot.settings.types import HashKey
 from tools.docs.refusals import Said, said
 
 
@@ -43,8 +44,9 @@ def settings() -> str:
 
 
 def _changes(setting: Setting) -> str:
-    secret = " Never shown." if setting.secret else ""
-    return ("*Live.*" if setting.live else "Needs a restart.") + secret
+    secret = " Never shown." if isinstance(setting.kind, HashKey) else ""
+    lower = f" Also read as `{setting.name.lower()}`, which wins." if setting.lower_case else ""
+    return ("*Live.*" if setting.live else "Needs a restart.") + secret + lower
 
 
 def live_settings() -> str:

@@ -10,6 +10,7 @@ from OpenSSL import SSL
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRouteError
 
+from autopilot.http.connect_proxy import ProxyError
 from autopilot.http.error_bodies import TRIED
 from autopilot.observability.metrics import Metrics
 from autopilot.observability.records import Outcome
@@ -118,6 +119,7 @@ REASONS: tuple[tuple[str, Callable[[ReasonTests], None]], ...] = (
     ("connect_refused", _refuses(ConnectionRefusedError())),
     ("connect_error", _refuses(NoRouteError())),
     ("connect_timeout", _never_connects),
+    ("proxy_error", _refuses(ProxyError())),
     ("tls_error", _refuses(SSL.Error())),
     ("connection_lost", _answers(ends="resets")),
     ("connection_lost", _answers(b"HTTP/1.1 200", ends="closes")),
@@ -183,7 +185,7 @@ class ReasonTests(ReasonTestCase):
         codes = {
             "upstream_connect_error": (
                 *("dns_error", "connect_refused", "connect_error", "connect_timeout"),
-                *("tls_error", "connection_lost", "protocol_error"),
+                *("proxy_error", "tls_error", "connection_lost", "protocol_error"),
             ),
             "upstream_header_timeout": ("header_timeout",),
             "upstream_first_body_byte_timeout": ("first_body_byte_timeout",),

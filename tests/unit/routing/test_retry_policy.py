@@ -315,6 +315,7 @@ class ReasonTests(SynchronousTestCase):
         """The set is complete and unchanged, as dashboards depend on it."""
         network = {
             *("dns_error", "connect_refused", "connect_error", "connect_timeout", "tls_error"),
+            "proxy_error",
             *("connection_lost", "header_timeout", "protocol_error"),
             *("first_body_byte_timeout", "plain_timeout", "stalled", "total_deadline"),
             *("error_event", "gave_up", "no_terminator", "cut", "invalid_event", "empty"),

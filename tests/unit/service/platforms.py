@@ -44,6 +44,9 @@ class Wire(StringTransport):
         self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(self)
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See `ITCPTransport`."""
+
     def loseConnection(self) -> None:
         """See `ITransport`."""
         super().loseConnection()
@@ -84,7 +87,8 @@ class Platform:
             wire = Wire(self, factory)
             self.wires.append(wire)
             self.ports.append(port)
-            asked = wire.value()
+            # A proxy that forwards requests gets the whole URL.
+            asked = wire.value().replace(b"GET %b/" % URL.encode(), b"GET /", 1)
             if asked.startswith(b"GET /v1/models "):
                 wire.says(whole(200, catalog_body(*map(entry, NAMES))))
             elif asked.startswith(b"GET /chutes/utilization "):

@@ -25,9 +25,10 @@ from zope.interface.verify import verifyObject
 
 from autopilot import AutopilotService, Settings, autopilot_resource, tap
 from autopilot.http import tls_identity
+from autopilot.http.forward_proxy import DIRECT
 from autopilot.service.lifecycle import use_monotonic_clock
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
-from autopilot.wiring.parts import FeedEndpoints
+from autopilot.wiring.agent import PlatformAgent
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import NAMES, ServiceTestCase
 from tests.unit.web.browsers import CHAT, Browser, ask, request
@@ -136,7 +137,8 @@ class RunningTests(ServiceTestCase):
     def test_https_feeds(self) -> None:
         """Feeds are fetched over TLS with the same verification as calls."""
         ways = VerifiedEndpoints(self.reactor, trust_root(None))
-        made = FeedEndpoints(ways).endpointForURI(URI.fromBytes(b"https://feeds.test/x"))
+        agent = PlatformAgent(self.reactor, ways, DIRECT)
+        made = agent.endpointForURI(URI.fromBytes(b"https://feeds.test/x"))
         self.assertTrue(verifyObject(IStreamClientEndpoint, made))
         factory = Factory.forProtocol(Protocol)
         made.connect(factory)

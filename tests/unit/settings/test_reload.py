@@ -24,6 +24,9 @@ _OTHERS: dict[str, object] = {
     "utilization_url": "http://other.test/u",
     "api_base_url": "http://other.test",
     "upstream_ca_file": __file__,
+    "https_proxy": "http://other.test:3128",
+    "http_proxy": "http://other.test:3128",
+    "no_proxy": ("other.test",),
     "sticky_hash_key": b"a key of the tests",
 }
 

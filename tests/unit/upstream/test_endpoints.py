@@ -6,7 +6,8 @@ Client and server run on a reactor of this test's own, which is turned by hand.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http import tls_identity
+from autopilot.http.forward_proxy import ForwardProxy
 from autopilot.http.resolver import SharedResolver
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.connection import Connection
@@ -41,6 +43,7 @@ from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.http.certificates import UNREADABLE, issued
 from tests.unit.relay.upstreams import whole
 from tests.unit.upstream.lines import Event, Listener
+from tests.unit.upstream.tunnels import TunnelProxy
 
 _PATIENCE = 5.0
 _PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -92,6 +95,7 @@ class VerificationTests(SynchronousTestCase):
         self.reactor = SelectReactor()
         self.reactor.installResolver(BlockingResolver())
         self.greeter = Greeter()
+        self.proxy: ForwardProxy | None = None
 
     def trusting(self, *authorities: trustme.CA) -> Path:
         """A file that holds these authorities' certificates."""
@@ -115,7 +119,8 @@ class VerificationTests(SynchronousTestCase):
         pool = Pool(self.reactor, ways, size=1, idle=1.0)
         listener = Listener()
         call = UpstreamCall(b"GET / HTTP/1.1\r\n\r\n", listener)
-        pool.dispatch(Origin("https", host, port.getHost().port), call, timeout=_PATIENCE)
+        origin = Origin("https", host, port.getHost().port, proxy=self.proxy)
+        pool.dispatch(origin, call, timeout=_PATIENCE)
         if pause:
             self.pause(call, listener)
         self.turn(lambda: bool(listener.heard) and listener.heard[-1][0] in ("end", "broken"))
@@ -156,6 +161,52 @@ class VerificationTests(SynchronousTestCase):
         """So does one whose certificate names the host."""
         certificate = self.authority.issue_cert("localhost")
         self.assertEqual(self.heard(certificate, "localhost"), ANSWERED)
+
+    def test_tunnel(self) -> None:
+        """Through a proxy the origin is verified as on a direct connection."""
+        for certificate, expected, requests in (
+            (self.authority.issue_cert("localhost"), ANSWERED, 1),
+            (self.authority.issue_cert("other.test"), REFUSED, 0),
+            (trustme.CA().issue_cert("localhost"), REFUSED, 0),
+        ):
+            self.greeter.requests = 0
+            with self.proxied() as tunnels:
+                self.assertEqual(self.heard(certificate, "localhost"), expected)
+            self.assertEqual(self.greeter.requests, requests)
+            self.assertEqual(len(tunnels.requests), 1)
+            self.assertRegex(tunnels.requests[0], rb"\ACONNECT localhost:[0-9]+ HTTP/1\.1\r\n")
+            self.assertNotIn(b"GET", b"".join(tunnels.requests))
+
+    def test_tunnel_pause(self) -> None:
+        """Pausing a call stops the socket below the tunnel."""
+        with self.proxied():
+            certificate = self.authority.issue_cert("localhost")
+            self.assertEqual(self.heard(certificate, "localhost", pause=True), ANSWERED)
+
+    def test_tunnel_refused(self) -> None:
+        """A proxy that opens no tunnel, or is none, has failed, and gets nothing of the call."""
+        failed: list[Event] = [("broken", UpstreamError(FailureReason.PROXY_ERROR))]
+        for response in (b"HTTP/1.1 407 No\r\n\r\n", b"HTTP/1.1 502 No\r\n\r\n", b"SSH-2.0\r\n"):
+            with self.proxied(response) as tunnels:
+                certificate = self.authority.issue_cert("localhost")
+                self.assertEqual(self.heard(certificate, "localhost"), failed)
+            self.assertEqual(tunnels.after, b"")
+        self.assertEqual(self.greeter.requests, 0)
+
+    @contextmanager
+    def proxied(
+        self, response: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n"
+    ) -> Iterator[TunnelProxy]:
+        """Send the calls of the block through a proxy that gives this response."""
+        tunnels = TunnelProxy(self.reactor, response)
+        port = self.reactor.listenTCP(0, tunnels, interface="127.0.0.1")
+        self.proxy = ForwardProxy("127.0.0.1", port.getHost().port)
+        try:
+            yield tunnels
+        finally:
+            self.proxy = None
+            stopped = port.stopListening()
+            self.turn(lambda: tunnels.open == 0 and stopped.called)
 
     def test_no_connection(self) -> None:
         """A port without a server and a name without an address have different reasons."""
@@ -246,6 +297,21 @@ class EndpointTests(SynchronousTestCase):
             ("llm.test", HostnameEndpoint),
         ):
             self.assertIsInstance(self.endpoints(Origin("http", host, 80)), kind)
+
+    def test_proxies(self) -> None:
+        """Through a proxy only the proxy is connected to, and only its name is looked up."""
+        for proxy, client in (("proxy.test", 0), ("192.0.2.1", 1)):
+            reactor = MemoryReactorClock()
+            endpoints = VerifiedEndpoints(reactor, trust_root(None))
+            for scheme in ("http", "https"):
+                origin = Origin(scheme, "llm.test", 443, proxy=ForwardProxy(proxy, 3128))
+                endpoint = endpoints(origin)
+                self.assertIs(endpoint, endpoints(origin._replace(base_path="/x")))
+                self.assertIsNot(endpoint, endpoints(origin._replace(proxy=None)))
+                endpoint.connect(Factory.forProtocol(Protocol)).addErrback(lambda _: None)
+            places = {(host, port) for host, port, *_ in reactor.tcpClients}
+            self.assertEqual(places, {("192.0.2.1", 3128)} if client else places)
+            self.assertNotIn("llm.test", str(reactor.tcpClients))
 
     def test_once(self) -> None:
         """The endpoint of an origin, and its TLS context, is made once."""

@@ -20,15 +20,21 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.connect_proxy import ProxyError
+from autopilot.http.forward_proxy import ForwardProxy, ProxyRules
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.upstream.pool import Origin, Pool
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.upstreams import Upstreams, Wire, chunk, head, whole
-from tests.unit.upstream.lines import Listener
+from tests.unit.upstream.lines import Event, Listener
 
 PLAIN = Origin("http", "llm.test", 80)
 OTHER = Origin("http", "claude.test", 80)
 SECURE = Origin("https", "llm.test", 443)
+PROXY = ForwardProxy("proxy.test", 3128, b"bWU6aHVudGVyMg==")
+FORWARDED = PLAIN._replace(proxy=PROXY)
+TUNNELLED = SECURE._replace(proxy=PROXY)
+PROXY_FAILED: list[Event] = [("broken", UpstreamError(FailureReason.PROXY_ERROR))]
 
 
 class OriginTests(SynchronousTestCase):
@@ -41,6 +47,15 @@ class OriginTests(SynchronousTestCase):
         self.assertTrue(origin.secure)
         self.assertEqual(Origin.of("http://h:81"), Origin("http", "h", 81))
         self.assertEqual(Origin.of("http://h").port, 80)
+
+    def test_proxy(self) -> None:
+        """The rules choose the proxy; only one for http forwards requests."""
+        rules = ProxyRules.of("http://a.test:1", "http://b.test:2", ("direct.test",))
+        secure, plain = Origin.of("https://llm.test/v1", rules), Origin.of("http://llm.test", rules)
+        self.assertEqual((secure.proxy, plain.proxy), (rules.https, rules.http))
+        self.assertEqual((secure.forwarded, plain.forwarded), (False, True))
+        direct = Origin.of("http://direct.test", rules)
+        self.assertEqual((direct.proxy, direct.forwarded), (None, False))
 
     def test_host_field(self) -> None:
         """The port is named only when it is not the scheme's own; IPv6 stands in brackets."""
@@ -198,6 +213,7 @@ class PoolTests(SynchronousTestCase):
             (SSL.Error([("SSL routines", "", "bad")]), FailureReason.TLS_ERROR),
             (SSLError(), FailureReason.TLS_ERROR),
             (VerificationError(errors=[]), FailureReason.TLS_ERROR),
+            (ProxyError("the proxy failed"), FailureReason.PROXY_ERROR),
             (NoRouteError(), FailureReason.CONNECT_ERROR),
             (ConnectError(EMFILE), FailureReason.CONNECT_ERROR),
             (ValueError("invalid hostname"), FailureReason.CONNECT_ERROR),
@@ -223,6 +239,57 @@ class PoolTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_TIMEOUT))])
         self.assertTrue(self.upstreams.wire.aborted)
+
+    def test_proxy_timeout(self) -> None:
+        """Until a tunnel is open its proxy is at fault; after that only the handshake is left."""
+        for origin in (TUNNELLED, FORWARDED):
+            self.upstreams.hanging = True
+            _, listener = self.send(origin)
+            self.clock.advance(2)
+            self.assertEqual(listener.heard, PROXY_FAILED)
+        self.assertEqual((self.upstreams.cancelled, self.pool.open_connections), (2, 0))
+        self.upstreams.hanging = False
+        _, listener = self.send(TUNNELLED)
+        self.clock.advance(2)
+        self.assertEqual(listener.heard, [("broken", UpstreamError(FailureReason.CONNECT_TIMEOUT))])
+
+    def test_proxy_refuses(self) -> None:
+        """A 407 is the forwarding proxy's own, whole or not; no client gets to see it."""
+        field = b'Proxy-Authenticate: Basic realm="x"'
+        _, listener = self.send(FORWARDED)
+        self.upstreams.wire.says(whole(407, b"no", b"text/html", field))
+        self.assertEqual(listener.heard, PROXY_FAILED)
+        self.assertTrue(self.upstreams.wire.alive)
+        call, listener = self.send(FORWARDED)
+        self.upstreams.wire.says(head(407, b"text/html", field), chunk(b"no"))
+        self.assertEqual(listener.heard, PROXY_FAILED)
+        self.assertTrue(self.upstreams.wire.aborted)
+        self.assertIsNone(call.transport)
+        _, listener = self.send()
+        self.upstreams.wire.says(whole(407, b""))
+        self.assertEqual(listener.heard[0], ("head", 407))
+
+    def test_forwarded(self) -> None:
+        """Every other forwarded response reaches the call as on a direct connection."""
+        _, listener = self.send(FORWARDED)
+        self.upstreams.wire.says(head(), chunk(b"ab"), chunk(b"c"), chunk(b""))
+        expected: list[Event] = [("head", 200), ("body", b"ab"), ("body", b"c"), ("end", None)]
+        self.assertEqual(listener.heard, expected)
+        _, listener = self.send(FORWARDED)
+        self.assertEqual(len(self.upstreams.wires), 1)
+        self.upstreams.wire.says(whole(502, b"x"))
+        self.assertEqual(listener.heard, [("head", 502), ("body", b"x"), ("end", None)])
+        _, listener = self.send(FORWARDED)
+        self.upstreams.wire.closes()
+        lost = UpstreamError(FailureReason.CONNECTION_LOST, stale=True)
+        self.assertEqual(listener.heard, [("broken", lost)])
+
+    def test_pooled_apart(self) -> None:
+        """A connection through a proxy serves no call that goes directly, or by another proxy."""
+        self.answered(FORWARDED).says(whole(200, b""))
+        self.send(PLAIN)
+        self.send(PLAIN._replace(proxy=PROXY._replace(port=1)))
+        self.assertEqual(len(self.upstreams.wires), 3)
 
     def test_handshake(self) -> None:
         """Over TLS the request leaves after the handshake, and the deadline with it."""

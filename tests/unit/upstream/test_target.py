@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.forward_proxy import ForwardProxy
 from autopilot.http.headers import field_lines
 from autopilot.request.body import ParsedBody, parse_body
 from autopilot.upstream.pool import Origin
@@ -29,6 +30,24 @@ class RequestTargetTests(SynchronousTestCase):
             target.request(b"", b"", ()),
             b"POST / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: identity\r\nContent-Length: 0\r\n\r\n",
         )
+
+    def test_forwarded(self) -> None:
+        """A forwarding proxy gets the absolute form and its credentials, a tunnelled origin not."""
+        proxy = ForwardProxy.of("http://me:hunter2@proxy.test:3128")
+        plain = Origin("http", "2001:db8::1", 8080, "/base", proxy)
+        target = RequestTarget.of(plain, b"/v1/x")
+        self.assertEqual(
+            target.request(b"q=1", b"A: b\r\n", (b"body",)),
+            b"POST http://[2001:db8::1]:8080/base/v1/x?q=1 HTTP/1.1\r\n"
+            b"Host: [2001:db8::1]:8080\r\nAccept-Encoding: identity\r\n"
+            b"Proxy-Authorization: Basic bWU6aHVudGVyMg==\r\n"
+            b"A: b\r\nContent-Length: 4\r\n\r\nbody",
+        )
+        self.assertNotIn("bWU6", repr(target))
+        secure = Origin("https", "llm.test", 443, "", proxy)
+        direct = secure._replace(proxy=None)
+        sent = [RequestTarget.of(each, b"/x").request(b"", b"", ()) for each in (secure, direct)]
+        self.assertEqual(sent[0], sent[1])
 
     def test_payload(self) -> None:
         """Head and body are one piece, and the length is that of the body as it is sent."""
