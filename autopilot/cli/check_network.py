@@ -20,18 +20,13 @@ from zope.interface import implementer
 
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.handshake import Handshake, HandshakeError, shake_hands
+from autopilot.http.connect_proxy import ConnectEndpoint, ProxyEndpoint, connect_request
+from autopilot.http.forward_proxy import address_of
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import trust_root
 from autopilot.upstream.pool import Origin
+from autopilot.wiring import mapping
 
-_URLS: Final = (
-    "backend_base_url",
-    "messages_base_url",
-    "responses_base_url",
-    "models_url",
-    "utilization_url",
-    "api_base_url",
-)
 _MAX_ADDRESSES: Final = 4
 _DAY: Final = 86400
 _SOON: Final = 14
@@ -40,7 +35,7 @@ _SOON: Final = 14
 
 def origins(settings: Settings) -> Sequence[Origin]:
     """Return the servers named by the settings, without duplicates."""
-    found = (Origin.of(getattr(settings, name)) for name in _URLS)
+    found = mapping.origins(settings)
     return list(dict.fromkeys(origin._replace(base_path="") for origin in found))
 
 
@@ -66,13 +61,23 @@ async def check_network(
 
 
 class _Check:
-    """The check of one server, step by step; ``timeout`` limits each step, in seconds."""
+    """The check of one server, step by step; ``timeout`` limits each step, in seconds.
+
+    Behind a proxy the first steps reach the proxy, which resolves the server's name itself.
+    """
 
     def __init__(
         self, reactor: Any, origin: Origin, trust: Any, timeout: float, now: Callable[[], float]
     ) -> None:
         self._reactor = reactor
         self._origin = origin
+        self._proxy = origin.proxy
+        # What the router connects to.
+        self._host, self._port = (
+            (origin.host, origin.port)
+            if origin.proxy is None
+            else (origin.proxy.host, origin.proxy.port)
+        )
         self._trust = trust
         self._timeout = timeout
         self._now = now
@@ -96,12 +101,11 @@ class _Check:
 
     def _note(self, check: str, state: CheckState, detail: str) -> None:
         origin = self._origin
-        host = f"[{origin.host}]" if ":" in origin.host else origin.host
-        subject = origin.host if check == "dns" else f"{host}:{origin.port}"
+        subject = self._host if check == "dns" else address_of(origin.host, origin.port)
         self._results.append(CheckResult(check, subject, state, detail))
 
     async def _look_up(self) -> Sequence[str]:
-        host = self._origin.host
+        host = self._host
         try:
             return [str(ip_address(host))]
         except ValueError:
@@ -139,10 +143,12 @@ class _Check:
                 reached += 1
                 first = first or (address, self._reactor.seconds() - began)
                 protocol.transport.abortConnection()
+        proxy = self._proxy
+        way = "directly" if proxy is None else f"through the proxy {proxy.address}"
         if first is None:
-            self._note("tcp", CheckState.FAIL, why)
+            self._note("tcp", CheckState.FAIL, why if proxy is None else f"{way}: {why}")
             return None
-        detail = f"connected in {first[1] * 1000:.0f} ms"
+        detail = f"connected in {first[1] * 1000:.0f} ms, {way}"
         if reached < len(tried):
             detail += f"; {len(tried) - reached} of {len(tried)} addresses do not answer ({why})"
         self._note("tcp", CheckState.OK, detail)
@@ -151,7 +157,7 @@ class _Check:
     async def _shake_hands(self, address: str) -> None:
         try:
             seen: Handshake = await self._in_time(
-                shake_hands(self._reactor, self._endpoint(address), self._origin.host, self._trust)
+                shake_hands(self._reactor, self._tunnel(address), self._origin.host, self._trust)
             )
         except TimeoutError:
             self._note("tls", CheckState.FAIL, f"no handshake within {self._timeout:g} s")
@@ -169,10 +175,19 @@ class _Check:
         else:
             self._note("tls", CheckState.OK, detail)
 
+    def _tunnel(self, address: str) -> IStreamClientEndpoint:
+        """Return the endpoint below TLS."""
+        origin, proxy = self._origin, self._proxy
+        endpoint = self._endpoint(address)
+        if proxy is None:
+            return endpoint
+        request = connect_request(proxy, origin.host, origin.port)
+        return ConnectEndpoint(ProxyEndpoint(endpoint), request)
+
     def _endpoint(self, address: str) -> IStreamClientEndpoint:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         made: IStreamClientEndpoint = kind(
-            self._reactor, address, self._origin.port, timeout=self._timeout + 1
+            self._reactor, address, self._port, timeout=self._timeout + 1
         )
         return made
 

@@ -21,6 +21,7 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from autopilot.http.connect_proxy import ProxyError
 from autopilot.http.tls_identity import verify_identity
 
 _FAULTS: Final = {
@@ -70,9 +71,11 @@ def shake_hands(
     done: Deferred[Handshake] = Deferred(cancel)
     connecting: Deferred[Any] = wrapClientTLS(recorder, endpoint).connect(factory)
 
-    def not_connected(_failure: Failure) -> None:
+    def not_connected(failure: Failure) -> None:
         if not done.called:
-            done.errback(HandshakeError("the connection could not be made"))
+            proxy = failure.check(ProxyError)
+            text = str(failure.value) if proxy else "the connection could not be made"
+            done.errback(HandshakeError(text))
 
     connecting.addCallbacks(protocols.append, not_connected)
     return done

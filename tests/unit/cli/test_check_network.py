@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import re
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from autopilot.cli.check_network import check_network, origins
 from autopilot.cli.check_result import CheckResult
+from autopilot.cli.platform import verified_agent
+from autopilot.http.fetch import Fetcher
+from autopilot.http.fetch_error import FetchError
 from autopilot.settings import Settings
+from tests.unit.http.certificates import UNREADABLE, issued
+from tests.unit.upstream.tunnels import TunnelProxy
 
 MARKS = ("trial",)
 
@@ -125,6 +132,88 @@ class GoodTests(NetworkTestCase):
                 tls = (await self.verdicts(url, ahead=ahead))[-1]
                 self.assertEqual((tls.check, tls.state), ("tls", state), tls)
                 self.assertEqual("days left: renew it soon" in tls.detail, state == "warn")
+
+        return Deferred.fromCoroutine(steps())
+
+
+class ProxyTests(NetworkTestCase):
+    """Servers behind a proxy."""
+
+    def proxy(self, response: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> str:
+        """Start a proxy, and return its address."""
+        tunnels = TunnelProxy(reactor, response)
+        port = reactor.listenTCP(0, tunnels, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return f"127.0.0.1:{port.getHost().port}"
+
+    def test_good(self) -> Deferred[None]:
+        """Only the proxy is looked up and connected to; the certificate is the server's."""
+
+        async def steps() -> None:
+            port, proxy = self.listen(self.authority.issue_cert("llm.test")), self.proxy()
+            url = f"http://me:hunter2@{proxy}"
+            tcp, tls = await self.verdicts(f"https://llm.test:{port}", https_proxy=url)
+            self.assertEqual((tcp.check, tcp.state, tcp.subject), ("tcp", "ok", f"llm.test:{port}"))
+            self.assertRegex(
+                tcp.detail, rf"\Aconnected in \d+ ms, through the proxy {re.escape(proxy)}\Z"
+            )
+            self.assertEqual((tls.check, tls.state), ("tls", "ok"), tls)
+
+        return Deferred.fromCoroutine(steps())
+
+    def test_wrong_name(self) -> Deferred[None]:
+        """A certificate for another name fails as without a proxy."""
+
+        async def steps() -> None:
+            port, proxy = self.listen(self.authority.issue_cert("other.test")), self.proxy()
+            found = await self.verdicts(f"https://llm.test:{port}", https_proxy=f"http://{proxy}")
+            self.assertEqual(found[-1].detail, "the certificate is for another name")
+
+        return Deferred.fromCoroutine(steps())
+
+    def test_refused(self) -> Deferred[None]:
+        """A proxy that opens no tunnel, or is not there, is the fault that is named."""
+
+        async def steps() -> None:
+            proxy = self.proxy(b"HTTP/1.1 407 No\r\n\r\n")
+            url = "https://llm.test"
+            last = (await self.verdicts(url, https_proxy=f"http://{proxy}"))[-1]
+            self.assertEqual(
+                (last.check, last.state, last.detail),
+                ("tls", "fail", "the proxy responded to CONNECT with status 407"),
+            )
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                closed = f"127.0.0.1:{server.getsockname()[1]}"
+            (last,) = await self.verdicts(url, https_proxy=f"http://{closed}")
+            self.assertEqual((last.check, last.state), ("tcp", "fail"))
+            self.assertEqual(last.detail, f"through the proxy {closed}: connection refused")
+
+        return Deferred.fromCoroutine(steps())
+
+    def test_directly(self) -> Deferred[None]:
+        """An exempt server is reached directly, and the result says so."""
+
+        async def steps() -> None:
+            url = f"http://127.0.0.1:{self.listen(None)}"
+            (tcp,) = await self.verdicts(url, http_proxy="http://192.0.2.1:1")
+            self.assertRegex(tcp.detail, r"\Aconnected in \d+ ms, directly\Z")
+
+        return Deferred.fromCoroutine(steps())
+
+
+class AgentTests(NetworkTestCase):
+    """The client of the checks that send requests."""
+
+    def test_unreadable_names(self) -> Deferred[None]:
+        """A certificate of a trusted authority without a readable name gets no request."""
+
+        async def steps() -> None:
+            settings = Settings(upstream_ca_file=str(self.ca_file))
+            fetcher = Fetcher(verified_agent(reactor, settings), reactor, 10.0)
+            for names in UNREADABLE:
+                port = self.listen(issued(self.authority, names))
+                with self.assertRaisesRegex(FetchError, "TLS failed"):
+                    await fetcher.ask(f"https://localhost:{port}/", "Bearer hunter2")
 
         return Deferred.fromCoroutine(steps())
 
