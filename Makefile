@@ -63,7 +63,7 @@ demo: $(STAMP) ## run stub backend and router together, with three explained req
 JOBS ?= 2
 CHECK := unit lint types imports
 TEST := coverage processes untraced sdks around trial lint types docs imports conduct
-VERIFY := soak fuzz mutation machines breaks cost lowest pythons image-check
+VERIFY := hold soak fuzz mutation machines breaks cost lowest pythons image-check
 
 .PHONY: check test verify
 check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
@@ -138,6 +138,10 @@ smoke: $(STAMP) ## run the smoke test with real processes and sockets; reports t
 .PHONY: soak
 soak: $(STAMP) ## run ten minutes of mixed faults and check every response byte; reports to logs/soak; ARGS=--quick
 	$(BIN)/python -m tests.rigs.soak $(ARGS)
+
+.PHONY: hold
+hold: $(STAMP) ## measure how long hostile inputs hold the router, and their memory: ARGS="--only 'bodies.*4 MB'"
+	$(BIN)/python -m tests.rigs.hold $(ARGS)
 
 .PHONY: live
 live: $(STAMP) ## compare the platform with the stub; without CHUTES_API_KEY, print the planned requests
@@ -307,7 +311,7 @@ audit: $(STAMP) ## query OSV for vulnerabilities of the locked packages; exit 3 
 clean: ## remove all generated files, including the virtual environment
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-		logs/browser logs/smoke logs/live logs/soak logs/fuzz logs/mutation \
+		logs/browser logs/smoke logs/live logs/soak logs/hold logs/fuzz logs/mutation \
 		$(LITELLM) .venv-* $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/out
 	find autopilot benchmarks stub_backend tests tools twisted -name __pycache__ -type d -prune -exec rm -rf {} +

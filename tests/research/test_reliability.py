@@ -9,6 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.rigs.hold.report import BEGIN, END
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "research" / "RELIABILITY.md"
 CORPUS = ROOT / "tests" / "corpus"
@@ -62,13 +64,21 @@ class ReliabilityTests(SynchronousTestCase):
 
     def test_rows(self) -> None:
         """Every row of every table has three cells, and names a test."""
-        rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
+        before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+        text = before + rest.partition(END)[2]
+        rows = [line for line in text.splitlines() if line.startswith("| ")]
         for row in rows:
             cells = [cell.strip() for cell in row.strip("|").split("|")]
             self.assertEqual(len(cells), 3, row)
             self.assertTrue(all(cells), row)
             if cells[0] != "threat or fault":
                 self.assertRegex(cells[2], r"`(tests/|make |requests/|responses/)")
+
+    def test_holds(self) -> None:
+        """The table of `make hold` has six cells a row."""
+        block = DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
+        for row in (line for line in block.splitlines() if line.startswith("| ")):
+            self.assertEqual(len(row.strip("|").split("|")), 6, row)
 
     def test_what_is_missing(self) -> None:
         """A missing name is reported."""

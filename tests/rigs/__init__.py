@@ -1,3 +1,3 @@
-"""Long runs with a command of their own: smoke, soak, live, fuzz and mutation."""
+"""Long runs with a command of their own: smoke, soak, hold, live, fuzz and mutation."""
 
 MARKS = ("process",)
