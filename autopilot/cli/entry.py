@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from autopilot._version import __version__
-from autopilot.cli import check, completion, evidence, explain, health, rank, start
+from autopilot.cli import check, completion, evidence, explain, health, prompt, rank, start
 from autopilot.cli.console import CommandError
 from autopilot.routing.suggest import echo, printable
 
@@ -48,7 +48,15 @@ class SubCommand(Described, Protocol):
         """Print the result and return the exit status. Raises `CommandError`."""
 
 
-SUB_COMMANDS: Final[Sequence[SubCommand]] = (rank, explain, check, health, evidence, completion)
+SUB_COMMANDS: Final[Sequence[SubCommand]] = (
+    prompt,
+    rank,
+    explain,
+    check,
+    health,
+    evidence,
+    completion,
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

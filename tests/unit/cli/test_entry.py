@@ -46,7 +46,7 @@ class UsageTests(SynchronousTestCase):
             ("rnak", "did you mean rank?"),
             ("Explain", "did you mean explain?"),
             ("chekc", "did you mean check?"),
-            ("xyz", "there are run, rank, explain, check, "),
+            ("xyz", "there are run, try, rank, explain, check, "),
             ("\x1b[31m", "there are run, "),
             ("x" * 10_000, "there are run, "),
         ):

@@ -1,0 +1,142 @@
+"""Tests of ``autopilot try``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import Mock
+
+from klein import Klein
+from treq.client import HTTPClient
+from treq.testing import _SynchronousProducer
+from twisted.internet.defer import fail
+from twisted.internet.error import ConnectionRefusedError
+from twisted.web.iweb import IAgent, IRequest
+
+from autopilot.cli import prompt
+from tests.unit.cli.asked import CommandTestCase
+
+_HEAD = {
+    "content-type": "text/event-stream",
+    "x-request-id": "r1",
+    "x-chutes-autopilot-selected": "acme/one",
+    "x-chutes-autopilot-attempts": "2",
+}
+
+
+def client(agent: IAgent) -> HTTPClient:
+    """Return a client that writes a request's body at once, not by the global reactor."""
+    return HTTPClient(agent, data_to_body_producer=_SynchronousProducer)
+
+
+def said(text: str) -> bytes:
+    """Return an event with text."""
+    return b"data: %b\n\n" % json.dumps({"choices": [{"delta": {"content": text}}]}).encode()
+
+
+class PromptTests(CommandTestCase):
+    """A prompt, and what becomes of it."""
+
+    def setUp(self) -> None:
+        """Answer with what a test sets."""
+        super().setUp()
+        self.pieces: list[bytes] = [said("Hel"), said("lo\n"), b"data: [DONE]\n\n"]
+        self.status, self.head = 200, dict(_HEAD)
+        self.asked: list[tuple[Any, Any]] = []
+        app = Klein()
+
+        @app.route("/v1/chat/completions", methods=["POST"])
+        def answer(request: IRequest) -> bytes:
+            assert request.content is not None
+            key = request.getHeader("authorization")
+            self.asked.append((json.loads(request.content.read()), key))
+            request.setResponseCode(self.status)
+            for name, value in self.head.items():
+                request.setHeader(name, value)
+            for piece in self.pieces:
+                request.write(piece)
+            return b""
+
+        self.join(app.resource())
+        self.patch(prompt, "router_client", lambda _reactor: client(self.agent))
+
+    def test_answer(self) -> None:
+        """The text, then who answered; the alias is asked unless another model is named."""
+        status, output = self.ask("try", "Hi")
+        self.assertEqual(status, 0)
+        self.assertEqual(
+            output,
+            "Hello\n\nacme/one, 2 attempts; first token after 0.0 s; whole in 0.0 s; request r1\n",
+        )
+        body, key = self.asked[0]
+        self.assertEqual((body["model"], body["stream"], key), ("chutesai/AutoPilot", True, None))
+        self.assertEqual(body["messages"], [{"role": "user", "content": "Hi"}])
+
+    def test_key(self) -> None:
+        """The key of the environment is sent; one that cannot be is a mistake."""
+        self.environ["CHUTES_API_KEY"] = " k1\n"
+        self.ask("try", "Hi", "--model", "a,b")
+        self.assertEqual((self.asked[0][0]["model"], self.asked[0][1]), ("a,b", "Bearer k1"))
+        self.environ["CHUTES_API_KEY"] = "k\x00"
+        self.assertIn("CHUTES_API_KEY", self.refused("try", "Hi"))
+
+    def test_json(self) -> None:
+        """All facts as one object."""
+        facts = self.ask_json("try", "Hi")
+        self.assertEqual(
+            facts,
+            {
+                "text": "Hello\n",
+                "status": 200,
+                "model": "acme/one",
+                "attempts": 2,
+                "tried": None,
+                "first_token_seconds": 0.0,
+                "seconds": 0.0,
+                "request_id": "r1",
+                "error": None,
+            },
+        )
+
+    def test_error(self) -> None:
+        """An error is shown with its code, and the status is 1."""
+        self.status, self.head = (
+            503,
+            {"x-request-id": "r2", "x-chutes-autopilot-tried": "a=status_503"},
+        )
+        self.pieces = [b'{"error":{"message":"No one.","type":"t","code":"no_candidates"}}']
+        status, output = self.ask("try", "Hi")
+        self.assertEqual(status, 1)
+        self.assertEqual(
+            output,
+            "error: no_candidates: No one.\n"
+            "status 503; tried a=status_503; whole in 0.0 s; request r2\n",
+        )
+
+    def test_broken(self) -> None:
+        """An answer without its end, and one with an error in the stream, are no success."""
+        self.pieces = [said("Hel"), b"data: broken\n\n"]
+        status, output = self.ask("try", "Hi")
+        self.assertEqual((status, output.splitlines()[:2]), (1, ["Hel", "the answer broke off"]))
+        self.pieces = [said("Hel"), b'data: {"error":{"message":"m","type":"t"}}\n\n']
+        status, output = self.ask("try", "Hi")
+        self.assertEqual((status, output.splitlines()[:2]), (1, ["Hel", "error: t: m"]))
+
+    def test_escapes(self) -> None:
+        """Escape sequences of an answer do not reach the terminal."""
+        self.pieces = [said("\x1b[31mred"), b"data: [DONE]\n\n"]
+        self.assertNotIn("\x1b", self.ask("try", "Hi")[1])
+
+    def test_no_router(self) -> None:
+        """Without a router the error says how to start one."""
+        for error, words in (
+            (
+                ConnectionRefusedError(),
+                "no router listens at http://127.0.0.1:8080; `autopilot run`",
+            ),
+            (ZeroDivisionError("secret"), "the router did not respond: ZeroDivisionError"),
+        ):
+            agent = Mock(request=Mock(side_effect=lambda *_, e=error: fail(e)))
+            self.patch(prompt, "router_client", lambda _reactor, agent=agent: client(agent))
+            self.assertIn(words, self.refused("try", "Hi"))
+        self.assertIn("--router", self.refused("try", "Hi", "--router", "nonsense"))
