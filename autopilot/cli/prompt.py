@@ -130,7 +130,7 @@ class Answer:
             self._line(line.strip())
 
     def close(self) -> None:
-        """Take the end of the response: what is left may be a plain error."""
+        """Take the end of the response: a plain error has no line break behind it."""
         if not self.text and self.error is None and self._rest:
             self._event(self._rest)
         if self._console is not None and self.text:

@@ -35,7 +35,7 @@ def said(text: str) -> bytes:
 
 
 class PromptTests(CommandTestCase):
-    """A prompt, and what becomes of it."""
+    """The answer to a prompt, whole and broken."""
 
     def setUp(self) -> None:
         """Answer with what a test sets."""
