@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -18,7 +20,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from autopilot.attestation.evidence_parser import is_transient, read_answer, read_failure
-from autopilot.attestation.evidence_state import NO_TEE, NOT_FETCHED, Finding, Reason, unavailable
+from autopilot.attestation.evidence_state import (
+    NO_TEE,
+    NOT_FETCHED,
+    EvidenceState,
+    Finding,
+    Reason,
+    unavailable,
+)
 from autopilot.http.fetch import FetchedResponse, cancel
 from autopilot.http.fetch_error import FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
@@ -40,8 +49,7 @@ REFUSED_FACTOR: Final = 2.0
 """Factor on the interval for a model whose evidence is missing or does not count."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelEvidence:
+class ModelEvidence(Struct, frozen=True, gc=False):
     """The finding on one model's evidence, and its age in seconds; None if it does not age.
 
     ``missed`` is the reason why a later attempt failed while an earlier finding still counts.
@@ -67,6 +75,44 @@ class ModelEvidence:
             "nonces_bound": finding.nonces_bound,
             "last_error": self.missed,
         }
+
+
+_NO_TEE: Final = ModelEvidence(NO_TEE)
+_NOT_FETCHED: Final = ModelEvidence(NOT_FETCHED)
+
+
+class Findings(Mapping[str, ModelEvidence]):
+    """The finding of each model of a catalog, by name, created when it is read.
+
+    A catalog can have thousands of models, of which the status page shows a part.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model] = MappingProxyType({}),
+        finding: Callable[[Model], ModelEvidence] = lambda model: _NO_TEE,
+    ) -> None:
+        self._models = models
+        self._finding = finding
+
+    def __getitem__(self, name: str) -> ModelEvidence:
+        return self._finding(self._models[name])
+
+    def state(self, name: str) -> EvidenceState | None:
+        """Return the state of a model's evidence, None if the catalog does not list it."""
+        model = self._models.get(name)
+        return None if model is None else self._finding(model).finding.state
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    @property
+    def marked(self) -> list[str]:
+        """The names of the models that the catalog marks as TEE, in its order."""
+        return [name for name, model in self._models.items() if model.tee is True]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +173,17 @@ class EvidencePoller:
             loop.stop()
         return cancel(self._in_flight)
 
-    def findings(self) -> Mapping[str, ModelEvidence]:
+    def findings(self) -> Findings:
         """Return the finding of each model of the catalog, by name."""
         catalog = self._catalog()
-        models = () if catalog is None else catalog.models.values()
-        return {model.name: self._finding(model) for model in models}
+        return Findings() if catalog is None else Findings(catalog.models, self._finding)
 
     def _finding(self, model: Model) -> ModelEvidence:
         if model.tee is not True:
-            return ModelEvidence(NO_TEE)
+            return _NO_TEE
         history = self._history(model)
         if history is None:
-            return ModelEvidence(NOT_FETCHED)
+            return _NOT_FETCHED
         age = self._clock.seconds() - history.found_at
         return ModelEvidence(history.finding, age, history.missed)
 

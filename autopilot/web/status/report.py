@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from autopilot.attestation.evidence_poller import Findings
 from autopilot.observability.history import INTERVAL, HistoryWindow
 
 if TYPE_CHECKING:
-    from autopilot.attestation.evidence_poller import ModelEvidence
     from autopilot.feeds.readiness import Readiness
     from autopilot.routing.ranking import Ranked
 
@@ -34,7 +34,7 @@ class StatusReport:
     cooling: Mapping[str, float] = field(default_factory=dict)
     first_content: Mapping[str, float] = field(default_factory=dict)
     throughput: Mapping[str, float] = field(default_factory=dict)
-    evidence: Mapping[str, ModelEvidence] = field(default_factory=dict)
+    evidence: Findings = field(default_factory=Findings)
     recent: Sequence[Mapping[str, Any]] = ()
     window: HistoryWindow = field(default_factory=HistoryWindow)
 
