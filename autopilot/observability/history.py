@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
@@ -58,15 +58,19 @@ class _Counts:
     failovers: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
     outcomes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _interval: Interval = Interval()
 
     def interval(self) -> Interval:
-        return Interval(
-            self.requests,
-            self.failovers,
-            sum(self.buckets),
-            _quantile(self.buckets, 0.5),
-            _quantile(self.buckets, 0.95),
-        )
+        """Return the figures; those of an interval that counted nothing since are kept."""
+        if self._interval.requests != self.requests:
+            self._interval = Interval(
+                self.requests,
+                self.failovers,
+                sum(self.buckets),
+                _quantile(self.buckets, 0.5),
+                _quantile(self.buckets, 0.95),
+            )
+        return self._interval
 
 
 class History:
@@ -151,17 +155,14 @@ def merged(intervals: Iterable[Interval]) -> Interval:
     )
 
 
-def _sum(counted: Iterable[_Counts]) -> _Counts:
+def _sum(counted: Sequence[_Counts]) -> _Counts:
     whole = _Counts()
     for counts in counted:
         whole.requests += counts.requests
         whole.failovers += counts.failovers
         for outcome, number in counts.outcomes.items():
             whole.outcomes[outcome] += number
-        if counts.requests:
-            whole.buckets = [
-                one + other for one, other in zip(whole.buckets, counts.buckets, strict=True)
-            ]
+    whole.buckets = list(map(sum, zip(*(each.buckets for each in counted), strict=True)))
     return whole
 
 
