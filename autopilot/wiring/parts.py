@@ -39,7 +39,7 @@ from autopilot.web.cors import Cors
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from autopilot.web.status.report import StatusReport
-from autopilot.web.status.sections import SectionCache
+from autopilot.web.status.sections import sections
 from autopilot.web.status.updates import LiveUpdates
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
@@ -83,7 +83,6 @@ class Parts:
         self.recent = RecentRequests()
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
-        sections = SectionCache()
         self.updates = LiveUpdates(reactor, lambda: sections(self.status()))
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.tables = mapping.tables(settings)

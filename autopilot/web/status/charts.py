@@ -9,13 +9,33 @@ from math import ceil, floor, log10
 from markupsafe import Markup
 
 from autopilot.observability.history import INTERVAL, HistoryWindow, Interval, merged
-from autopilot.web.status.formatting import duration, number, plural
-from autopilot.web.status.markup import Child, el
-from autopilot.web.status.tables import TableColumn, table
+from autopilot.web.status.formatting import Formatted, duration, number, plural
+from autopilot.web.status.markup import Cell, el
+from autopilot.web.status.tables import Table, TableColumn
 
 _WIDTH, _HEIGHT = 600.0, 120.0
 _STEP = 10
 """Intervals in one row of a chart's table, which covers five minutes."""
+
+_FIRST_BYTE_DATA = Table(
+    "first-byte-data",
+    "Time to first byte, worst per five minutes",
+    (
+        TableColumn("Minutes ago"),
+        TableColumn("Median", True),
+        TableColumn("95 %", True),
+        TableColumn("Responses", True),
+    ),
+)
+_FAILOVERS_DATA = Table(
+    "failovers-data",
+    "Requests and failovers per five minutes",
+    (
+        TableColumn("Minutes ago"),
+        TableColumn("Requests", True),
+        TableColumn("Failovers", True),
+    ),
+)
 
 _Value = Callable[[Interval], float | None]
 
@@ -44,21 +64,15 @@ def _first_byte(window: HistoryWindow) -> Markup:
         _line(window.intervals, value, top, kind)
         for kind, value in (("p95", lambda each: each.p95), ("median", lambda each: each.median))
     ]
-    rows: list[list[Child]] = [
-        [label, duration(each.median), duration(each.p95), number(each.first_bytes, 0)]
+    rows: list[tuple[Cell, ...]] = [
+        (label, duration(each.median), duration(each.p95), number(each.first_bytes, 0))
         for label, each in _steps(window)
     ]
-    columns = (
-        TableColumn("Minutes ago"),
-        TableColumn("Median", True),
-        TableColumn("95 %", True),
-        TableColumn("Responses", True),
-    )
     keys = (("median", "median"), ("p95", "95th percentile"))
     return el(
         "div",
         _figure("first-byte", "Time to first byte", summary, lines, duration(top), keys),
-        _data("first-byte", "Time to first byte, worst per five minutes", columns, rows),
+        _data("first-byte", _FIRST_BYTE_DATA, rows),
     )
 
 
@@ -76,21 +90,16 @@ def _failovers(window: HistoryWindow) -> Markup:
         _bars(window.intervals, lambda each: each.requests, top, "requests"),
         _bars(window.intervals, lambda each: each.failovers, top, "failovers"),
     ]
-    rows: list[list[Child]] = [
-        [label, number(each.requests, 0), number(each.failovers, 0)]
+    rows: list[tuple[Cell, ...]] = [
+        (label, number(each.requests, 0), number(each.failovers, 0))
         for label, each in _steps(window)
     ]
-    columns = (
-        TableColumn("Minutes ago"),
-        TableColumn("Requests", True),
-        TableColumn("Failovers", True),
-    )
     keys = (("requests", "requests"), ("failovers", "failovers"))
     top_text = f"{number(top, 0)} in {INTERVAL:.0f} s"
     return el(
         "div",
         _figure("failovers", "Requests and failovers", summary, bars, top_text, keys),
-        _data("failovers", "Requests and failovers per five minutes", columns, rows),
+        _data("failovers", _FAILOVERS_DATA, rows),
     )
 
 
@@ -131,21 +140,22 @@ def _figure(
     )
 
 
-def _data(
-    name: str, caption: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[Child]]
-) -> Markup:
-    shown = table(f"{name}-data", caption, columns, rows, len(rows), "")
+def _data(name: str, table: Table, rows: Sequence[tuple[Cell, ...]]) -> Markup:
     return el(
-        "details", el("summary", f"{caption}: table"), shown, id=f"{name}-table", class_="data"
+        "details",
+        el("summary", f"{table.caption}: table"),
+        table.render(rows, len(rows)),
+        id=f"{name}-table",
+        class_="data",
     )
 
 
-def _steps(window: HistoryWindow) -> list[tuple[str, Interval]]:
+def _steps(window: HistoryWindow) -> list[tuple[Formatted, Interval]]:
     """Return the intervals merged into steps of five minutes, latest first."""
     found = []
     for start in range(len(window.intervals) - _STEP, -1, -_STEP):
         ago = (len(window.intervals) - _STEP - start) * INTERVAL / 60
-        label = f"{ago:.0f} to {ago + _STEP * INTERVAL / 60:.0f}"
+        label = Formatted(f"{ago:.0f} to {ago + _STEP * INTERVAL / 60:.0f}")
         found.append((label, merged(window.intervals[start : start + _STEP])))
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
 
-from autopilot.web.status.markup import el
+from autopilot.web.status.markup import SLOT, el, join
 
 if TYPE_CHECKING:
     from autopilot.web.status.assets import Asset
@@ -19,7 +19,7 @@ POLICY: Final = (
 """The Content-Security-Policy: no inline code, no other origin, no framing."""
 
 
-def page(version: str, sections: Mapping[str, Markup], assets: Mapping[str, Asset]) -> bytes:
+def page(version: str, sections: Mapping[str, str], assets: Mapping[str, Asset]) -> bytes:
     """Render the document with relative URLs, so that it works under a prefix of another site."""
     links = {name: f"status/{name}?v={asset.version}" for name, asset in assets.items()}
     head = el(
@@ -51,8 +51,10 @@ def page(version: str, sections: Mapping[str, Markup], assets: Mapping[str, Asse
         "body",
         el("a", "Skip to the ranking", href="#ranking", class_="skip"),
         header,
-        el("main", sections.values()),
+        el("main", SLOT),
         footer,
         data_events="status/events",
     )
-    return b"<!doctype html>\n" + el("html", head, body, lang="en").encode("utf-8")
+    before, after = el("html", head, body, lang="en").split(SLOT)
+    document = join(Markup("<!doctype html>\n"), before, sections.values(), after)
+    return document.encode("utf-8")

@@ -4,29 +4,87 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from autopilot.web.status.formatting import NONE, age, duration, evidence, number, percent, plural
-from autopilot.web.status.markup import Child, el
-from autopilot.web.status.tables import TableColumn, table
+from autopilot.attestation.evidence_state import EvidenceState
+from autopilot.web.status.formatting import (
+    Formatted,
+    age,
+    count,
+    duration,
+    evidence,
+    number,
+    percent,
+    plural,
+)
+from autopilot.web.status.markup import NUMBER, SLOT, Cell, Child, Template, el
+from autopilot.web.status.tables import DASH, MAX_ROWS, MINUS, Table, TableColumn
 
 if TYPE_CHECKING:
     from autopilot.routing.ranking import Ranked
     from autopilot.web.status.report import StatusReport
 
 _SHOWN = 12
-_COLUMNS = (
-    TableColumn("Model"),
-    TableColumn("Score", meaning="free + bonus − penalty"),
-    TableColumn("Free", True, "instances × idle share"),
-    TableColumn("Bonus", True, "0.05 for each instance that the platform may still start, up to 8"),
-    TableColumn("Penalty", True, "instances × rate-limited share × 2"),
-    TableColumn("Busy", True, "utilization, weighted over the last hour"),
-    TableColumn("Rate-limited", True, "share of requests that the platform rate-limited"),
-    TableColumn("Instances", True),
-    TableColumn("First byte", True, "measured by this router, averaged over the last half hour"),
-    TableColumn("Tokens/s", True, "measured by this router, averaged over the last half hour"),
-    TableColumn("TEE evidence"),
+_NOTHING = Markup()
+_TERMS = ("free", "bonus", "penalty")
+
+COOLING_BADGE = el("span", SLOT, class_="badge cooling")
+
+# Rank and name, with the owner less prominent than the model.
+_NAME_CELL = el(
+    "span",
+    el("span", SLOT, class_="place"),
+    el(
+        "span",
+        el("span", SLOT, class_="owner"),
+        el("span", SLOT, class_="model"),
+        SLOT,
+        class_="name",
+    ),
+    class_="placed",
+)
+_COOLING = Template(COOLING_BADGE)
+
+# The terms of a score as a bar, hidden from screen readers: the table has the numbers.
+_BAR = el(
+    "svg",
+    [el("rect", class_=kind, x=NUMBER, width=NUMBER, height="8") for kind in _TERMS],
+    class_="bar",
+    viewBox="0 0 100 8",
+    preserveAspectRatio="none",
+    aria_hidden="true",
+    focusable="false",
+)
+
+_EVIDENCE: dict[EvidenceState | None, tuple[Cell, Cell]] = {
+    None: (DASH, DASH),
+    **{each: (Formatted(each), evidence(each)) for each in EvidenceState},
+}
+
+_MODELS = Table(
+    "models",
+    "Models by score, best first",
+    (
+        TableColumn("Model", cell=_NAME_CELL),
+        TableColumn(
+            "Score",
+            meaning="free + bonus − penalty",
+            cell=el("span", el("b", SLOT), _BAR, class_="score"),
+        ),
+        TableColumn("Free", True, "instances × idle share"),
+        TableColumn(
+            "Bonus", True, "0.05 for each instance that the platform may still start, up to 8"
+        ),
+        TableColumn("Penalty", True, "instances × rate-limited share × 2", cell=f"{SLOT}{SLOT}"),
+        TableColumn("Busy", True, "utilization, weighted over the last hour"),
+        TableColumn("Rate-limited", True, "share of requests that the platform rate-limited"),
+        TableColumn("Instances", True),
+        TableColumn(
+            "First byte", True, "measured by this router, averaged over the last half hour"
+        ),
+        TableColumn("Tokens/s", True, "measured by this router, averaged over the last half hour"),
+        TableColumn("TEE evidence", cell=el("span", SLOT, class_=f"badge {SLOT}")),
+    ),
 )
 
 
@@ -36,7 +94,7 @@ def ranking(report: StatusReport) -> Markup:
     return el(
         "section",
         el("h2", "Ranking ", el("small", plural(len(ranked), "model")), id="ranking-title"),
-        [_why(report), _legend(), _table(report)]
+        [_why(report), _LEGEND, _table(report)]
         if ranked
         else el("p", "No model is eligible; see the top of this page.", class_="empty"),
         id="ranking",
@@ -46,8 +104,8 @@ def ranking(report: StatusReport) -> Markup:
 
 def _why(report: StatusReport) -> Markup:
     """Explain the first model's score in a sentence."""
-    first, *others = report.ranking
-    ahead = first.score - others[0].score if others else None
+    first, second = report.ranking[0], report.ranking[1:2]
+    ahead = first.score - second[0].score if second else None
     return el(
         "p",
         el("b", first.name),
@@ -63,96 +121,61 @@ def _why(report: StatusReport) -> Markup:
     )
 
 
-def _legend() -> Markup:
-    return el(
-        "p",
-        [
-            (el("i", class_=f"key {kind}", aria_hidden="true"), word, " ")
-            for kind, word in (("free", "free"), ("bonus", "bonus"), ("penalty", "penalty"))
-        ],
-        el("span", "The penalty is the red end of a bar.", class_="note"),
-        class_="legend",
-    )
+_LEGEND = el(
+    "p",
+    [(el("i", class_=f"key {term}", aria_hidden="true"), term, " ") for term in _TERMS],
+    el("span", "The penalty is the red end of a bar.", class_="note"),
+    class_="legend",
+)
 
 
-def _table(report: StatusReport) -> Markup:
-    most = max(max(each.free + each.bonus, each.penalty) for each in report.ranking) or 1.0
-    rows = [_row(place, each, most, report) for place, each in enumerate(report.ranking, 1)]
-    return table(
-        "models",
-        "Models by score, best first",
-        _COLUMNS,
-        rows,
-        _SHOWN,
-        "models",
-    )
+def _table(report: StatusReport) -> list[Child]:
+    shown = report.ranking[:MAX_ROWS]
+    most = max([max(each.free + each.bonus, each.penalty) for each in shown]) or 1.0
+    rows = [_row(place, each, most, report) for place, each in enumerate(shown, 1)]
+    return _MODELS.render(rows, _SHOWN, "models", len(report.ranking) - len(shown))
 
 
-def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> list[Child]:
+def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple[Cell, ...]:
     name = ranked.name
-    throughput = report.throughput.get(name)
-    known = report.evidence.get(name)
-    state = NONE if known is None else str(known.finding.state)
-    return [
-        _name(place, name, report.cooling.get(name)),
-        el("span", el("b", number(ranked.score)), _bar(ranked, most), class_="score"),
-        number(ranked.free),
-        number(ranked.bonus),
-        number(-ranked.penalty),
+    owner, slash, model = str.rpartition(escape(name), "/")  # escaping adds no slash
+    cooling = report.cooling.get(name)
+    first, rate = report.first_content.get(name), report.throughput.get(name)
+    state, words = _EVIDENCE[report.evidence.state(name)]
+    free, bonus, penalty = ranked.free, ranked.bonus, ranked.penalty
+    width = 100.0 / most
+    end = (free + bonus) * width
+    lost = penalty * width
+    if end:
+        lost = min(lost, end)
+    return (
+        place,
+        Formatted(owner + slash) if owner else _NOTHING,
+        Formatted(model),
+        _NOTHING if cooling is None else _COOLING.fill([(cooling_text(cooling),)]),
+        number(ranked.score),
+        0.0,
+        free * width,
+        free * width,
+        bonus * width,
+        max(0.0, end - lost),
+        lost,
+        number(free),
+        number(bonus),
+        MINUS if penalty >= 0.005 else _NOTHING,
+        number(penalty),
         percent(ranked.util),
         percent(ranked.rate_limit),
-        number(ranked.active_instance_count, 0),
-        duration(report.first_content.get(name)),
-        number(throughput, 0 if throughput is None or throughput >= 10 else 1),
-        el("span", evidence(state), class_=f"badge {state}"),
-    ]
-
-
-def _name(place: int, name: str, cooling: float | None) -> Markup:
-    """Render rank and name, with the owner less prominent than the model."""
-    owner, slash, model = name.rpartition("/")
-    return el(
-        "span",
-        el("span", place, class_="place"),
-        el(
-            "span",
-            el("span", owner, slash, class_="owner") if owner else None,
-            el("span", model, class_="model"),
-            None if cooling is None else cooling_badge(cooling),
-            class_="name",
-        ),
-        class_="placed",
+        count(ranked.active_instance_count),
+        DASH if first is None else duration(first),
+        DASH if rate is None else number(rate, 0 if rate >= 10 else 1),
+        state,
+        words,
     )
 
 
-def cooling_badge(seconds: float) -> Markup:
-    """Render how long a model still ranks behind all others."""
-    text = f"cooling for {age(seconds)}" if seconds > 0 else "cooling: next request probes it"
-    return el("span", text, class_="badge cooling")
-
-
-def _bar(ranked: Ranked, most: float) -> Markup:
-    """Draw the terms of a score as a bar, hidden from screen readers: the table has the numbers."""
-    free, bonus, penalty = (
-        100 * part / most for part in (ranked.free, ranked.bonus, ranked.penalty)
-    )
-    end = free + bonus
-    lost = min(penalty, end)
-    pieces = (
-        ("free", 0.0, free),
-        ("bonus", free, bonus),
-        ("penalty", end - lost, lost if end else penalty),
-    )
-    return el(
-        "svg",
-        [
-            el("rect", class_=kind, x=f"{at:.2f}", width=f"{width:.2f}", height="8")
-            for kind, at, width in pieces
-            if width > 0
-        ],
-        class_="bar",
-        viewBox="0 0 100 8",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-        focusable="false",
+def cooling_text(seconds: float) -> Formatted:
+    """Return the text for how long a model still ranks behind all others."""
+    return Formatted(
+        f"cooling for {age(seconds)}" if seconds > 0 else "cooling: next request probes it"
     )

@@ -1,71 +1,93 @@
-"""HTML tables that show their first rows, and the others in a disclosure."""
+"""HTML tables that show their first rows, and the others in a disclosure.
+
+A table has a limited number of rows, which bounds the time that a rendering of the page takes. It
+counts those left out, and links to /status.json, which has them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
 
-from autopilot.web.status.markup import Child, el
+from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, wrap
+
+MAX_ROWS: Final = 200
+"""The most rows of a table, and the most items of a list."""
+
+# Python formats rows of ASCII characters twice as fast.
+DASH: Final = Markup("&ndash;")
+MINUS: Final = Markup("&minus;")
 
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A column: its heading, whether it is numeric, and the heading's tooltip."""
+    """A column: its heading, whether it is numeric, and the heading's tooltip.
+
+    ``cell`` is the content of its cells, with a slot for each value of a row that it shows.
+    """
 
     heading: str
     numeric: bool = False
     meaning: str | None = None
+    cell: Markup | str = SLOT
 
 
-def table(
-    name: str,
-    caption: str,
-    columns: Sequence[TableColumn],
-    rows: Sequence[Sequence[Child]],
-    shown: int,
-    things: str,
-) -> Markup:
-    """Render a table; the first cell of each row is the row's heading.
+class Table:
+    """A table of which everything but the rows is built once."""
 
-    Rows after the first ``shown`` go into a second table in a disclosure.
-    """
-    rest = rows[shown:]
+    def __init__(self, name: str, caption: str, columns: Sequence[TableColumn]) -> None:
+        self.name = name
+        self.caption = caption
+        head = el("thead", el("tr", [_heading(column) for column in columns]))
+        self._first = _region(f"{name}-first", caption, head)
+        self._rest = _region(f"{name}-rest", f"{caption}, continued", head)
+        self._row = Template(_row(columns))
+
+    def render(
+        self,
+        rows: Sequence[tuple[Cell, ...]],
+        shown: int,
+        things: str = "rows",
+        left_out: int = 0,
+    ) -> list[Child]:
+        """Render the table; each row has the values for the slots of all columns, in their order.
+
+        Rows after the first ``shown`` go into a second table in a disclosure. There are
+        ``left_out`` more things than rows.
+        """
+        found = wrap(self._first, self._row.fill(rows[:shown]))
+        rest = rows[shown:]
+        if rest:
+            summary = el("summary", f"{len(rest)} more {things}")
+            table = wrap(self._rest, self._row.fill(rest))
+            found += wrap(el("details", SLOT, id=f"{self.name}-more"), summary, table)
+        return wrap(_TABLES, found, remainder(left_out, things))
+
+
+_TABLES = el("div", SLOT, class_="tables")
+
+
+def _region(name: str, caption: str, head: Markup) -> Markup:
+    """Return a table without rows in a region that can be scrolled by keyboard (WCAG 2.1.1)."""
     return el(
         "div",
-        _region(f"{name}-first", caption, columns, rows[:shown]),
-        el(
-            "details",
-            el("summary", f"{len(rest)} more {things}"),
-            _region(f"{name}-rest", f"{caption}, continued", columns, rest),
-            id=f"{name}-more",
-        )
-        if rest
-        else None,
-        class_="tables",
-    )
-
-
-def _region(
-    name: str, caption: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[Child]]
-) -> Markup:
-    """Render one table in a region that can be scrolled with the keyboard (WCAG 2.1.1)."""
-    head = el("tr", [_heading(column) for column in columns])
-    body = [_row(columns, row) for row in rows]
-    return el(
-        "div",
-        el(
-            "table",
-            el("caption", caption, id=f"{name}-caption"),
-            el("thead", head),
-            el("tbody", body),
-        ),
+        el("table", el("caption", caption, id=f"{name}-caption"), head, el("tbody", SLOT)),
         class_="scroll",
         role="region",
         aria_labelledby=f"{name}-caption",
         tabindex=0,
     )
+
+
+def remainder(count: int, things: str) -> Markup | None:
+    """Render the number of things that a table or list leaves out, and where they are."""
+    if count <= 0:
+        return None
+    link = el("a", "status.json", href="status.json")
+    return el("p", f"and {count:,} more {things}, which are in ", link, class_="left-out")
 
 
 def _heading(column: TableColumn) -> Markup:
@@ -78,10 +100,10 @@ def _heading(column: TableColumn) -> Markup:
     )
 
 
-def _row(columns: Sequence[TableColumn], row: Sequence[Child]) -> Markup:
-    first, *others = row
-    cells = [
-        el("td", child, class_="num" if column.numeric else None)
-        for column, child in zip(columns[1:], others, strict=True)
+def _row(columns: Sequence[TableColumn]) -> Markup:
+    """Return a row with slots; its first cell is the row's heading."""
+    first, *others = columns
+    cells: list[Child] = [
+        el("td", column.cell, class_="num" if column.numeric else None) for column in others
     ]
-    return el("tr", el("th", first, scope="row"), cells)
+    return el("tr", el("th", first.cell, scope="row"), cells)
