@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -29,6 +30,9 @@ from stub_backend.demo_stream import Answer, stream
 
 ALIAS = "chutesai/AutoPilot"
 COLD = "stub/503-cold"
+_SHARED = 1.0
+"""Seconds for which the router shares a rendering of its status."""
+
 _QUESTION = "What is a router?"
 # Seconds until the demo gives up on a router that does not become ready.
 _PATIENCE = 20.0
@@ -71,9 +75,12 @@ class Demo:
         self._router = router_port
         self._admin = admin_port
         self._stub = stub_port
+        self._status: dict[str, Any] = {}
+        self._status_at = -math.inf
 
     def play(self) -> None:
         """Send requests by alias, by list and by direct name, and explain each response."""
+        self._look()
         best, second = (each["name"] for each in self._ranking()[:2])
         self._by_alias(best)
         self._by_list(second)
@@ -110,14 +117,21 @@ class Demo:
         self._voice.say(f'"model": "{selector}"')
         answer = stream(self._router, selector, _QUESTION, self._voice.token)
         self._voice.say()
+        self._look()
         return answer
+
+    def _look(self) -> None:
+        """Read the router's status, which it renders at most once a second."""
+        time.sleep(max(0.0, self._status_at + _SHARED - time.monotonic()))
+        self._status = get_json(self._admin, "/status.json")
+        self._status_at = time.monotonic()
 
     def _expect(self, answer: Answer, selected: str | None) -> None:
         if answer.selected != selected:
             raise DemoError(f"expected {selected} to be selected, not {answer.selected}")
 
     def _facts(self, answer: Answer) -> None:
-        recent = get_json(self._admin, "/status.json")["recent"]
+        recent = self._status["recent"]
         failed = ", ".join(recent[0]["failovers"]) if recent else ""
         self._voice.say(f"Attempts: {answer.attempts or 1}; failover reasons: {failed or 'none'}.")
         self._voice.say(
@@ -126,7 +140,7 @@ class Demo:
         )
 
     def _ranking(self) -> list[dict[str, Any]]:
-        ranking: list[dict[str, Any]] = get_json(self._admin, "/status.json")["ranking"]
+        ranking: list[dict[str, Any]] = self._status["ranking"]
         if len(ranking) < 2:
             raise DemoError("the router ranks fewer than two models")
         return ranking
@@ -146,7 +160,7 @@ class Demo:
         """Print the calls from the stub's log, and why each failed or succeeded."""
         log = get_json(self._stub, "/stub/log")["requests"]
         calls = [each for each in log if each["method"] == "POST"][-2:]
-        reasons = get_json(self._admin, "/status.json")["recent"][0]["failovers"]
+        reasons = self._status["recent"][0]["failovers"]
         for call, reason in zip(calls, [*reasons, None], strict=False):
             why = "it answered" if reason is None else _REASONS.get(reason, reason)
             self._voice.say(f"  {call['model']}: {why} ({call['status']})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,12 +19,13 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import hint
 from autopilot.web.relay_resource import method_not_allowed
-from autopilot.web.status.assets import load_assets
+from autopilot.web.shared_body import PIECE_BYTES, SharedBody
 from autopilot.web.status.events import EventsLeaf
-from autopilot.web.status.page import POLICY, page
-from autopilot.web.status.sections import sections
+from autopilot.web.status.page import POLICY
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.iweb import IRequest
     from twisted.web.resource import IResource
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from autopilot.feeds.model_list import ModelDocuments
     from autopilot.feeds.readiness import Readiness
     from autopilot.routing.catalog import Catalog
-    from autopilot.web.status.report import StatusReport
+    from autopilot.web.status.page import OperatorPages
     from autopilot.web.status.updates import LiveUpdates
 
 _JSON = b"application/json"
@@ -48,9 +49,9 @@ class PageSources:
     catalog: Callable[[], Catalog | None]
     documents: ModelDocuments
     readiness: Callable[[], Readiness]
-    metrics: Callable[[], bytes]
-    status: Callable[[], StatusReport]
+    operators: OperatorPages
     updates: LiveUpdates
+    clock: IReactorTime
     refreshed_in: Callable[[str], int] = lambda feed: 1
     """Returns the seconds until a feed's next refresh is expected."""
 
@@ -67,7 +68,6 @@ class WebApp:
         self._sources = sources
         self._for_clients = for_clients
         self._for_operators = for_operators
-        self._assets = load_assets()
         self._events = EventsLeaf(sources.updates)
 
     @app.route("/healthz", methods=["GET"])
@@ -86,12 +86,12 @@ class WebApp:
         return _answer(request, msgspec.json.encode(readiness.report()), _JSON)
 
     @app.route("/v1/models", methods=["GET"])
-    def models(self, request: IRequest) -> bytes:
+    def models(self, request: IRequest) -> bytes | IResource:
         """Respond with the catalog as last fetched, preceded by the aliases."""
         catalog = self._catalog()
         if isinstance(catalog, RouterError):
             return _refuse(request, catalog)
-        return _answer(request, self._sources.documents.listing(catalog), _JSON)
+        return self._shared(request, [self._sources.documents.listing(catalog)], _JSON)
 
     @app.route("/v1/models/<path:name>", methods=["GET"])
     def model(self, request: IRequest, name: str) -> bytes:
@@ -113,6 +113,16 @@ class WebApp:
         catalog = self._sources.catalog()
         return self._not_ready(CATALOG) if catalog is None else catalog
 
+    def _shared(
+        self, request: IRequest, parts: Sequence[bytes], content_type: bytes
+    ) -> bytes | IResource:
+        """Respond with a body that is shared with other requests, without a copy if it is long."""
+        length = sum(map(len, parts))
+        if length <= PIECE_BYTES:
+            return _answer(request, b"".join(parts), content_type)
+        _set_fields(request, length, content_type)
+        return SharedBody(self._sources.clock, parts)
+
     def _not_ready(self, awaits: str | None) -> RouterError:
         """Return the error whose Retry-After is the missing feed's next refresh."""
         if awaits is None:
@@ -120,30 +130,32 @@ class WebApp:
         return replace(_NOT_READY, retry_after=self._sources.refreshed_in(awaits))
 
     @app.route("/metrics", methods=["GET"])
-    def metrics(self, request: IRequest) -> bytes:
+    def metrics(self, request: IRequest) -> bytes | IResource:
         """Respond with the metrics in Prometheus' text format."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
-        return _answer(request, self._sources.metrics(), CONTENT_TYPE.encode("ascii"))
+        text = self._sources.operators.metrics()
+        return self._shared(request, [text], CONTENT_TYPE.encode("ascii"))
 
     @app.route("/status.json", methods=["GET"])
-    def status_json(self, request: IRequest) -> bytes:
+    def status_json(self, request: IRequest) -> bytes | Deferred[bytes | IResource]:
         """Respond with the status report as JSON."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
-        return _answer(request, msgspec.json.encode(self._sources.status().document()), _JSON)
+        return self._sources.operators.json().addCallback(
+            lambda slices: self._shared(request, slices, _JSON)
+        )
 
     @app.route("/status", methods=["GET"])
-    def status(self, request: IRequest) -> bytes:
+    def status(self, request: IRequest) -> bytes | IResource:
         """Respond with the status page."""
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
-        report = self._sources.status()
-        body = page(report.version, sections(report), self._assets)
+        body = self._sources.operators.page().document
         request.setHeader(b"Content-Security-Policy", POLICY)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         request.setHeader(b"Cache-Control", b"no-store")
-        return _answer(_without_sniffing(request), body, b"text/html; charset=utf-8")
+        return self._shared(_without_sniffing(request), [body], b"text/html; charset=utf-8")
 
     @app.route("/status/events", methods=["GET"])
     def status_events(self, request: IRequest) -> bytes | IResource:
@@ -160,7 +172,7 @@ class WebApp:
         if not self._for_operators:
             return _refuse(request, error_bodies.NOT_FOUND)
         name = request.path.rpartition(b"/")[2].decode("ascii")
-        return self._assets[name].render(cast("Any", _without_sniffing(request)))
+        return self._sources.operators.assets[name].render(cast("Any", _without_sniffing(request)))
 
     @app.handle_errors(HTTPException)
     def http_error(self, request: IRequest, failure: Failure) -> bytes:
@@ -180,9 +192,13 @@ class WebApp:
 
 
 def _answer(request: IRequest, body: bytes, content_type: bytes) -> bytes:
-    request.setHeader(b"Content-Type", content_type)
-    request.setHeader(b"Content-Length", b"%d" % len(body))
+    _set_fields(request, len(body), content_type)
     return body
+
+
+def _set_fields(request: IRequest, length: int, content_type: bytes) -> None:
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Content-Length", b"%d" % length)
 
 
 def _without_sniffing(request: IRequest) -> IRequest:

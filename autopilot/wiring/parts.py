@@ -38,8 +38,8 @@ from autopilot.web.app import PageSources, WebApp
 from autopilot.web.cors import Cors
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
+from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.report import StatusReport
-from autopilot.web.status.sections import sections
 from autopilot.web.status.updates import LiveUpdates
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
@@ -83,7 +83,8 @@ class Parts:
         self.recent = RecentRequests()
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
-        self.updates = LiveUpdates(reactor, lambda: sections(self.status()))
+        self.pages = OperatorPages(self.clock, self.status, self.metrics.text)
+        self.updates = LiveUpdates(self.clock, self.pages.page)
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.tables = mapping.tables(settings)
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
@@ -122,10 +123,10 @@ class Parts:
             catalog=lambda: self.control.snapshot.catalog,
             documents=self.documents,
             readiness=self.readiness,
-            metrics=self.metrics.text,
-            status=self.status,
-            refreshed_in=self.control.refreshed_in,
+            operators=self.pages,
             updates=self.updates,
+            clock=self.clock,
+            refreshed_in=self.control.refreshed_in,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
         tree = RootResource(pages.app.resource(), self.proxy if clients else None)

@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.limits import Limits
 from autopilot.settings import Settings, split_address
+from autopilot.web.shared_rendering import FRESHNESS
 from tests.deploy.manager import free_port
 from tests.process.faults.cases import PLAIN, FaultTestCase
 from tests.process.faults.upstreams import ONE, TWO, says
@@ -98,7 +100,8 @@ class CaddyTestCase(FaultTestCase):
         return answer
 
     def metric(self, name: str) -> float:
-        """Return the value of a metric without labels."""
+        """Return the value of a metric without labels, once an earlier rendering expired."""
+        time.sleep(FRESHNESS)
         text = self.exchange(request(b"/metrics", method=b"GET")).body.decode()
         (line,) = (each for each in text.splitlines() if each.startswith(f"{name} "))
         return float(line.split()[1])

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from markupsafe import Markup
 
+from autopilot.web.shared_rendering import SharedRendering, SlicedRendering
+from autopilot.web.status.assets import load_assets
 from autopilot.web.status.markup import SLOT, el, join
+from autopilot.web.status.sections import sections
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from autopilot.web.status.assets import Asset
+    from autopilot.web.status.report import StatusReport
 
 POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -58,3 +66,49 @@ def page(version: str, sections: Mapping[str, str], assets: Mapping[str, Asset])
     before, after = el("html", head, body, lang="en").split(SLOT)
     document = join(Markup("<!doctype html>\n"), before, sections.values(), after)
     return document.encode("utf-8")
+
+
+class StatusPage:
+    """One rendering of the page, for clients that request the document and for its subscribers."""
+
+    def __init__(self, report: StatusReport, assets: Mapping[str, Asset]) -> None:
+        self.sections: Mapping[str, str] = sections(report)
+        self._version = report.version
+        self._assets = assets
+
+    @cached_property
+    def document(self) -> bytes:
+        """The whole document."""
+        return page(self._version, self.sections, self._assets)
+
+    def event(self, names: Iterable[str]) -> list[bytes]:
+        """Return the parts of an event that updates these sections."""
+        parts = [b"event: sections\ndata: "]
+        separator = b"{"
+        for name in names:
+            parts += (separator, self._members[name])
+            separator = b","
+        return [*parts, b"}\n\n"]
+
+    @cached_property
+    def _members(self) -> dict[str, bytes]:
+        """The sections as members of a JSON object, encoded once for all subscribers."""
+        return {
+            name: b"%b:%b" % (msgspec.json.encode(name), msgspec.json.encode(str(text)))
+            for name, text in self.sections.items()
+        }
+
+
+class OperatorPages:
+    """The operators' pages of one router, each rendered at most once a second for all its ports."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        status: Callable[[], StatusReport],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        self.assets = load_assets()
+        self.page = SharedRendering(clock.seconds, lambda: StatusPage(status(), self.assets))
+        self.json = SlicedRendering(clock, lambda: status().slices())
+        self.metrics = SharedRendering(clock.seconds, metrics)

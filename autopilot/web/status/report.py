@@ -5,9 +5,12 @@ None of it identifies a client (contract §10).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
 
 from autopilot.attestation.evidence_poller import Findings
 from autopilot.observability.history import INTERVAL, HistoryWindow
@@ -15,6 +18,12 @@ from autopilot.observability.history import INTERVAL, HistoryWindow
 if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
     from autopilot.routing.ranking import Ranked
+
+SLICE_BYTES: Final = 65_536
+"""The length from which a slice of the JSON text is complete; a batch may exceed it."""
+
+_BATCH = 100
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +47,33 @@ class StatusReport:
     recent: Sequence[Mapping[str, Any]] = ()
     window: HistoryWindow = field(default_factory=HistoryWindow)
 
-    def document(self) -> dict[str, Any]:
-        """Return the report as plain data for /status.json."""
-        return {
+    def slices(self) -> Iterator[bytes]:
+        """Return the JSON text for /status.json in slices, each of which costs milliseconds.
+
+        What depends on the number of models is encoded in batches.
+        """
+        return _gathered(self._pieces())
+
+    def _pieces(self) -> Iterator[bytes]:
+        head = {
             "version": self.version,
             "ready": self.readiness.status == 200,
             "readiness": self.readiness.report(),
             "requests_active": self.active,
-            "ranking": self.ranking,
-            "cooling": sorted(self.cooling),
-            "cooling_for_ms": {
-                name: int(seconds * 1000) for name, seconds in sorted(self.cooling.items())
-            },
-            "first_content_seconds": self.first_content,
-            "tokens_per_second": self.throughput,
-            "evidence": {name: each.report() for name, each in self.evidence.items()},
+        }
+        yield msgspec.json.encode(head)[:-1]
+        yield from _list("ranking", self.ranking)
+        cooling = sorted(self.cooling.items())
+        yield from _list("cooling", (name for name, _ in cooling))
+        yield from _object(
+            "cooling_for_ms", ((name, int(seconds * 1000)) for name, seconds in cooling)
+        )
+        yield from _object("first_content_seconds", self.first_content.items())
+        yield from _object("tokens_per_second", self.throughput.items())
+        yield from _object(
+            "evidence", ((name, each.report()) for name, each in self.evidence.items())
+        )
+        tail = {
             "recent": self.recent,
             "past": {
                 "interval_ms": int(INTERVAL * 1000),
@@ -61,3 +82,45 @@ class StatusReport:
                 "intervals": self.window.intervals,
             },
         }
+        yield b"," + msgspec.json.encode(tail)[1:]
+
+
+def _list(name: str, items: Iterable[object]) -> Iterator[bytes]:
+    """Encode a member whose value is a list."""
+    batches = (msgspec.json.encode(batch) for batch in _batches(items))
+    return _member(b',"%b":[' % name.encode("ascii"), batches, b"]")
+
+
+def _object(name: str, items: Iterable[tuple[str, object]]) -> Iterator[bytes]:
+    """Encode a member whose value is an object."""
+    batches = (msgspec.json.encode(dict(batch)) for batch in _batches(items))
+    return _member(b',"%b":{' % name.encode("ascii"), batches, b"}")
+
+
+def _member(start: bytes, batches: Iterable[bytes], end: bytes) -> Iterator[bytes]:
+    """Join encoded batches of a container, without their own brackets."""
+    separator = b""
+    yield start
+    for batch in batches:
+        yield separator + batch[1:-1]
+        separator = b","
+    yield end
+
+
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch
+
+
+def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Join the pieces into slices of a useful size."""
+    slice_: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        slice_.append(piece)
+        size += len(piece)
+        if size >= SLICE_BYTES:
+            yield b"".join(slice_)
+            slice_, size = [], 0
+    yield b"".join(slice_)

@@ -1,32 +1,30 @@
 """The updates of open status pages: one timer for all subscribers, and none without them.
 
-Each subscriber receives the sections that changed since its last update. One whose connection is
-congested is skipped, and later receives the then current sections: nothing is queued for it.
+Each subscriber receives the sections that changed since its last update, from a rendering that all
+share. One that has not read the last update is skipped, and later receives the then current
+sections: nothing is queued for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from zope.interface import implementer
+from twisted.python.failure import Failure
+
+from autopilot.web.shared_body import STALL_TIMEOUT, PacedWriter
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.web.server import Request
+
+    from autopilot.web.shared_rendering import SharedRendering
+    from autopilot.web.status.page import StatusPage
 
 PERIOD: Final = 1.0
 """Seconds between two updates."""
 
 MAX_SUBSCRIBERS: Final = 16
-STALL_TIMEOUT: Final = 60.0
-"""Seconds after which the connection of a subscriber that reads nothing is aborted."""
-
 KEEPALIVE: Final = 15.0
 """Seconds of silence after which a comment is sent, so that proxies keep the connection open."""
 
@@ -36,12 +34,11 @@ class LiveUpdates:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, sections: Callable[[], Mapping[str, str]]) -> None:
-        """``sections`` renders the page's sections, keyed by id."""
+    def __init__(self, clock: IReactorTime, page: SharedRendering[StatusPage]) -> None:
         self._clock = clock
-        self._sections = sections
+        self._page = page
         self._subscribers: set[Subscriber] = set()
-        self._timer: LoopingCall | None = None
+        self._timer: IDelayedCall | None = None
         self.closed = False
 
     def __len__(self) -> int:
@@ -54,32 +51,46 @@ class LiveUpdates:
 
     def subscribe(self, request: Request) -> None:
         """Send updates on ``request`` until its client disconnects."""
-        subscriber = Subscriber(request, self._clock.seconds())
+        page, now = self._page(), self._clock.seconds()
+        subscriber = Subscriber(request, now)
         self._subscribers.add(subscriber)
         request.notifyFinish().addBoth(lambda _: self._left(subscriber))
-        request.registerProducer(subscriber, True)
-        subscriber.send(self._sections(), self._clock.seconds())
+        subscriber.send(page, now)
         if self._timer is None and self._subscribers:
-            self._timer = LoopingCall(self.update)
-            self._timer.clock = self._clock
-            self._timer.start(PERIOD, now=False).addErrback(self._unexpected)
+            self._schedule()
 
-    def update(self) -> None:
+    def _schedule(self) -> None:
+        # Counted from the end of an update: a `LoopingCall` keeps its schedule, and an update that
+        # came late would then find the rendering still fresh at the next.
+        self._timer = self._clock.callLater(PERIOD, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._update()
+        if self._subscribers:
+            self._schedule()
+
+    def _update(self) -> None:
         """Send each subscriber the sections that changed for it."""
-        now = self._clock.seconds()
-        waiting = [each for each in self._subscribers if not each.paused]
-        sections = self._sections() if waiting else {}
-        for subscriber in waiting:
-            subscriber.send(sections, now)
-        for subscriber in list(self._subscribers):
-            if subscriber.paused and now - subscriber.sent_at > STALL_TIMEOUT:
-                subscriber.abort()
+        try:
+            now = self._clock.seconds()
+            waiting = [each for each in self._subscribers if not each.busy]
+            if waiting:
+                page = self._page()
+                for subscriber in waiting:
+                    subscriber.send(page, now)
+            for subscriber in list(self._subscribers):
+                subscriber.abort_if_stalled(now)
+        except Exception:  # noqa: BLE001  a bug in a section; the pages reconnect by themselves
+            self._log.failure("Internal error in the status page; please report it", Failure())
+            self._release()
 
     def close(self) -> None:
         """Send a last update, end all responses, and accept no further subscriber."""
         self.closed = True
         if self._subscribers:
-            maybeDeferred(self.update).addErrback(self._unexpected)
+            self._page.expire()
+            self._update()
         self._release()
 
     def _release(self) -> None:
@@ -88,64 +99,59 @@ class LiveUpdates:
             self._left(subscriber)
 
     def _left(self, subscriber: Subscriber) -> None:
-        subscriber.gone = True
+        subscriber.leave()
         self._subscribers.discard(subscriber)
         if not self._subscribers and self._timer is not None:
             timer, self._timer = self._timer, None
-            if timer.running:
-                timer.stop()
-
-    def _unexpected(self, failure: Any) -> None:
-        """Log a bug in a section, and end all responses; the pages reconnect by themselves."""
-        self._log.failure("Internal error in the status page; please report it", failure)
-        self._release()
+            timer.cancel()
 
 
-@implementer(IPushProducer)
 class Subscriber:
-    """One open page: a producer of events that writes nothing while it is paused."""
+    """One open page, to which nothing is sent before it has read what it got."""
 
     def __init__(self, request: Request, now: float) -> None:
         self._request = request
-        self._sent: dict[str, str] = {}
-        self.paused = False
-        self.gone = False
-        self.sent_at = now
+        self._writer = PacedWriter(request, lambda: None)
+        self._sent: dict[str, int] = {}
+        self._gone = False
+        self._sent_at = now
+        self._read = 0
+        self._read_at = now
 
-    def send(self, sections: Mapping[str, str], now: float) -> None:
-        """Send the sections that differ from the page's, unless the connection is congested."""
-        if self.paused or self.gone:
-            return
-        new = {name: str(text) for name, text in sections.items() if self._sent.get(name) != text}
-        if new:
-            self._sent.update(new)
-            self.sent_at = now
-            self._request.write(b"event: sections\ndata: " + msgspec.json.encode(new) + b"\n\n")
-        elif now - self.sent_at >= KEEPALIVE:
-            self.sent_at = now
-            self._request.write(b":\n\n")
+    @property
+    def busy(self) -> bool:
+        """Whether the client has not read the last update yet."""
+        return self._writer.busy
+
+    def send(self, page: StatusPage, now: float) -> None:
+        """Send the sections that differ from the client's."""
+        # Hashes instead of texts, which would keep an old rendering for each slow client.
+        hashes = {name: hash(text) for name, text in page.sections.items()}
+        changed = [name for name, known in hashes.items() if self._sent.get(name) != known]
+        if changed:
+            self._sent, self._sent_at = hashes, now
+            self._writer.write(page.event(changed))
+            self._read, self._read_at = self._writer.read_bytes, now
+        elif now - self._sent_at >= KEEPALIVE:
+            self._sent_at = now
+            self._writer.write([b":\n\n"])
+
+    def abort_if_stalled(self, now: float) -> None:
+        """Abort the connection of a client that has read nothing for too long."""
+        before, self._read = self._read, self._writer.read_bytes
+        if self._read > before or not self.busy:
+            self._read_at = now
+        elif now - self._read_at > STALL_TIMEOUT:
+            self._writer.abort()
 
     def finish(self) -> None:
         """End the response."""
-        if not self.gone:
-            self.gone = True
+        if not self._gone:
+            self._gone = True
             self._request.unregisterProducer()
             self._request.finish()
 
-    def abort(self) -> None:
-        """Abort the connection of a client that reads nothing."""
-        channel: Any = self._request.channel
-        if channel is not None:
-            channel.forceAbortClient()
-
-    def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
-        self.paused = True
-
-    def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
-        self.paused = False
-
-    def stopProducing(self) -> None:
-        """See `IPushProducer`."""
-        self.paused = True
+    def leave(self) -> None:
+        """Stop writing: the response has ended."""
+        self._gone = True
+        self._writer.stopProducing()

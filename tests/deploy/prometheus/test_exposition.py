@@ -8,12 +8,14 @@ from __future__ import annotations
 import random
 import re
 import tempfile
+import time
 from pathlib import Path
 from typing import ClassVar
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.web.shared_rendering import FRESHNESS
 from tests.deploy.prometheus.promtool import promtool
 from tests.rigs.smoke.client import Exchange, NoAnswerError, get, post_head
 from tests.rigs.smoke.processes import RouterProcess, StubProcess
@@ -52,7 +54,8 @@ class ExpositionTests(SynchronousTestCase):
         cls.router.wait_ready()
 
     def page(self) -> str:
-        """Return the current metrics."""
+        """Return the current metrics, once those rendered for an earlier request expired."""
+        time.sleep(FRESHNESS)
         return get(self.router.port, "/metrics").finish().body.decode()
 
     def ask(self, model: str, *, stream: bool = True) -> None:

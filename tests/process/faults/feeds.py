@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
+from autopilot.web.shared_rendering import FRESHNESS
 from tests.process.faults.cases import SECOND, FaultTestCase
 from tests.process.faults.upstreams import ONE, TWO, Script, Upstream, says
 from tests.process.processes import until
@@ -85,6 +87,7 @@ class FeedTestCase(FaultTestCase):
 
     def assert_survives(self, fault: Fault, outcome: str) -> None:
         """Check that the fault is counted and reported, and that the router serves old data."""
+        time.sleep(FRESHNESS)  # else the metrics may be those of an earlier fault
         before = self.outcomes()
         self.feeds.do(fault)
 

@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autopilot.web.shared_rendering import FRESHNESS
 from tests.rigs.smoke.client import HOST, NoAnswerError, Reply, fetch_json, get, refused
 from tests.rigs.smoke.waiting import LIMIT, until
 
@@ -185,7 +187,11 @@ class RouterProcess(Child):
         return [each["name"] for each in fetch_json(self.port, "/status.json")["ranking"]]
 
     def failovers(self) -> dict[str, int]:
-        """Return the counter of each failover reason."""
+        """Return the counter of each failover reason.
+
+        The router renders its metrics at most once a second, so older ones have to expire first.
+        """
+        time.sleep(FRESHNESS)
         text = get(self.port, "/metrics").finish().body.decode()
         prefix = 'chutes_autopilot_failover_reason_total{reason="'
         lines = (line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix))

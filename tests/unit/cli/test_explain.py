@@ -178,7 +178,8 @@ class RouterTests(ExplainTestCase):
     def setUp(self) -> None:
         """Start a router with both feeds and some measurements."""
         super().setUp()
-        self.parts = Parts(Settings(), MemoryReactorClock())
+        self.clock = MemoryReactorClock()  # the status is rendered in several turns
+        self.parts = Parts(Settings(), self.clock)
         self.parts.control._read_catalog(Path("models.json").read_bytes())
         self.parts.control._read_utilization(Path("load.json").read_bytes())
         for client in (b"x", b"y", b"z"):

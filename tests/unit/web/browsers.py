@@ -27,8 +27,8 @@ from autopilot.routing.router_error import RouterError
 from autopilot.web.app import PageSources, WebApp
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
+from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.report import StatusReport
-from autopilot.web.status.sections import sections
 from autopilot.web.status.updates import LiveUpdates
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.web.responses import Response, responses
@@ -151,9 +151,11 @@ class SiteTestCase(RouterTestCase):
                 Model("plain", chute_id="2", raw=b'{"id":"plain"}'),
             ]
         )
+        self.metrics_text = b"metric 1\n"
         self.feed_due_in: Callable[[str], int] = lambda feed: 1
         self.status: Callable[[], StatusReport] = lambda: StatusReport("<c>", self.readiness())
-        self.updates = LiveUpdates(self.clock, lambda: sections(self.status()))
+        self.operators = OperatorPages(self.clock, lambda: self.status(), lambda: self.metrics_text)
+        self.updates = LiveUpdates(self.clock, self.operators.page)
         self.site = self.make_site(self.tree())
 
     def make_site(self, resource: IResource) -> Site:
@@ -170,10 +172,10 @@ class SiteTestCase(RouterTestCase):
             catalog=lambda: self.catalog,
             documents=ModelDocuments([ALIAS], 7),
             readiness=self.readiness,
-            metrics=lambda: b"metric 1\n",
-            status=lambda: self.status(),
-            refreshed_in=self.feed_due_in,
+            operators=self.operators,
             updates=self.updates,
+            clock=self.clock,
+            refreshed_in=self.feed_due_in,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
         return RootResource(pages.app.resource(), self.proxy if clients else None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from autopilot import AutopilotService
 from autopilot.settings.reload import Change
+from autopilot.web.shared_rendering import FRESHNESS
 from tests.unit.relay.upstreams import JSON, head, whole
 from tests.unit.service.platforms import ServiceTestCase, Wire
 from tests.unit.web.browsers import Browser, ask, request
@@ -45,7 +46,8 @@ class ReloadTestCase(ServiceTestCase):
         return browser.response
 
     def metric(self, name: str) -> float:
-        """Return the value of a metric without labels."""
+        """Return the value of a metric without labels, once an earlier rendering expired."""
+        self.reactor.advance(FRESHNESS)
         lines = self.get(b"/metrics").body.decode().splitlines()
         (value,) = (line.split()[1] for line in lines if line.startswith(f"chutes_{name} "))
         return float(value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
+from typing import Any
 from unittest.mock import patch
 
 from markupsafe import Markup
@@ -18,7 +20,7 @@ from autopilot.web.status.assets import load_assets
 from autopilot.web.status.formatting import age, duration, evidence, number, percent
 from autopilot.web.status.markup import el, join
 from autopilot.web.status.page import page
-from autopilot.web.status.report import StatusReport
+from autopilot.web.status.report import SLICE_BYTES, StatusReport
 from autopilot.web.status.sections import sections
 from autopilot.web.status.tables import MAX_ROWS
 from tests.unit.observability.records import record
@@ -60,6 +62,12 @@ class Reading(HTMLParser):
     def handle_data(self, data: str) -> None:
         """See `HTMLParser`."""
         self.text += data
+
+
+def data(report: StatusReport) -> dict[str, Any]:
+    """Return a report as /status.json has it."""
+    document: dict[str, Any] = json.loads(b"".join(report.slices()))
+    return document
 
 
 def read(shown: StatusReport) -> Reading:
@@ -278,7 +286,49 @@ class DocumentTests(SynchronousTestCase):
 
     def test_measurements(self) -> None:
         """Measurements have names with their unit."""
-        document = facts("a", first_content={"a": 0.25}, throughput={"a": 80.0}).document()
+        document = data(facts("a", first_content={"a": 0.25}, throughput={"a": 80.0}))
         self.assertEqual(document["first_content_seconds"], {"a": 0.25})
         self.assertEqual(document["tokens_per_second"], {"a": 80.0})
         self.assertNotIn("events_per_second", document)
+
+    def test_order(self) -> None:
+        """The members have a fixed order, and each is there even if empty."""
+        document = data(StatusReport("1", ready()))
+        self.assertEqual(
+            list(document),
+            [
+                "version",
+                "ready",
+                "readiness",
+                "requests_active",
+                "ranking",
+                "cooling",
+                "cooling_for_ms",
+                "first_content_seconds",
+                "tokens_per_second",
+                "evidence",
+                "recent",
+                "past",
+            ],
+        )
+        self.assertEqual((document["ranking"], document["evidence"]), ([], {}))
+
+    def test_slices(self) -> None:
+        """A long report consists of slices of similar length, and contains every model once."""
+        names = [f"m{place:04}" for place in range(5000)]
+        models = Catalog.of([Model(name) for name in names]).models
+        report = facts(
+            *names,
+            cooling=dict.fromkeys(reversed(names), 1.5),
+            throughput=dict.fromkeys(names, 2.5),
+            evidence=Findings(models),
+        )
+        slices = list(report.slices())
+        self.assertGreater(len(slices), 10)
+        self.assertLess(max(map(len, slices)), 2 * SLICE_BYTES)
+        document = json.loads(b"".join(slices))
+        self.assertEqual([each["name"] for each in document["ranking"]], names)
+        self.assertEqual(document["cooling"], names)
+        self.assertEqual(document["cooling_for_ms"], dict.fromkeys(names, 1500))
+        self.assertEqual(document["tokens_per_second"], dict.fromkeys(names, 2.5))
+        self.assertEqual(document["evidence"], {name: {"state": "no-tee"} for name in names})

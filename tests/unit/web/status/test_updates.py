@@ -7,7 +7,8 @@ import json
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
-from autopilot.web.status.updates import KEEPALIVE, MAX_SUBSCRIBERS, PERIOD, STALL_TIMEOUT
+from autopilot.web.shared_body import STALL_TIMEOUT
+from autopilot.web.status.updates import KEEPALIVE, MAX_SUBSCRIBERS, PERIOD
 from tests.unit.service.platforms import ServiceTestCase
 from tests.unit.web.browsers import Browser, SiteTestCase, request
 from tests.unit.web.status.values import facts
