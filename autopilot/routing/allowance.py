@@ -50,8 +50,6 @@ def plain_allowance(
     """
     if p95 is not None:
         return max(plain_failover_after, _P95_FACTOR * p95)
-    if completion_tokens is None or completion_tokens <= 0:
-        return plain_failover_after
     # The limit may be an integer that no float can hold, so it is compared before the division.
-    tokens = min(completion_tokens, unary / 2 * _TOKENS_PER_SECOND)
+    tokens = min(max(completion_tokens or 0, 0), unary / 2 * _TOKENS_PER_SECOND)
     return plain_failover_after + tokens / _TOKENS_PER_SECOND

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-AT_LEAST = 0.90
+AT_LEAST = 0.97
 """The share of mutants that must be killed."""
 
 

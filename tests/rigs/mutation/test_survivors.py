@@ -40,8 +40,8 @@ class SurvivorTests(SynchronousTestCase):
     def test_judgement(self) -> None:
         """A run fails if too few mutants are killed, or if a survivor is not listed."""
         one, two = Mutant("plan.pick", "a"), Mutant("plan.pick", "b")
-        self.assertTrue(judge(10, [one], [one]).good)
-        self.assertFalse(judge(10, [one, two], [one, two]).good)
+        self.assertTrue(judge(100, [one], [one]).good)
+        self.assertFalse(judge(60, [one, two], [one, two]).good)
         self.assertFalse(judge(100, [one, two], [one]).good)
         self.assertFalse(judge(0, [], []).good)
         self.assertEqual(judge(100, [one], [one, two]).gone, [two])

@@ -70,6 +70,7 @@ class PlainTests(SynchronousTestCase):
         """The allowance grows with the completion limit."""
         self.assertEqual(plain_allowance(180.0, 600.0, 4000, None), 220.0)
         self.assertEqual(plain_allowance(180.0, 600.0, 50, None), 180.5)
+        self.assertEqual(plain_allowance(180.0, 600.0, 1, None), 180.01)
 
     def test_at_most_half_the_deadline_is_added(self) -> None:
         """A client that allows for a book does not wait for a book."""
