@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
-from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector, Sums
+from autopilot.observability.instruments import Counter, Histogram, Instrument, Sums
 from autopilot.observability.records import (
     BROKEN,
     CLIENT_LEFT,
@@ -136,30 +136,26 @@ class Metrics:
             "Feed records rejected as unreadable.",
             "feed",
         )
-        self._registry = self._register(version)
-
-    def _register(self, version: str) -> CollectorRegistry:
-        """Return a registry with all instruments, process metrics and the version."""
-        registry = CollectorRegistry()
-        registry.register(
-            InstrumentCollector(
-                *self._sums,
-                self._selection,
-                self._broken,
-                self._failovers,
-                self._first_byte,
-                self._duration,
-                self._attempts,
-                self._relayed,
-                self._unterminated,
-                self._refreshes,
-                self._rejected,
-            )
+        self.instruments: tuple[Instrument, ...] = (
+            *self._sums,
+            self._selection,
+            self._broken,
+            self._failovers,
+            self._first_byte,
+            self._duration,
+            self._attempts,
+            self._relayed,
+            self._unterminated,
+            self._refreshes,
+            self._rejected,
         )
-        ProcessCollector(registry=registry)
-        info = Gauge("chutes_autopilot_build_info", "Always 1.", ["version"], registry=registry)
+        # Few values, which only their sources know: the gauges, the process and the version.
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        info = Gauge(
+            "chutes_autopilot_build_info", "Always 1.", ["version"], registry=self.registry
+        )
         info.labels(version).set(1)
-        return registry
 
     def watch(self, gauges: Gauges) -> None:
         """Register the gauges, which are read at each scrape."""
@@ -188,7 +184,7 @@ class Metrics:
                 gauges.sticky_entries,
             ),
         ):
-            gauge = Gauge(f"chutes_autopilot_{name}", text, registry=self._registry)
+            gauge = Gauge(f"chutes_autopilot_{name}", text, registry=self.registry)
             gauge.set_function(read)
 
     def request(self, record: RequestRecord, known_models: Container[str]) -> None:
@@ -238,4 +234,5 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
-        return generate_latest(self._registry)
+        counted = "".join([instrument.exposition() for instrument in self.instruments])
+        return counted.encode("utf-8") + generate_latest(self.registry)

@@ -145,23 +145,25 @@ def metrics() -> str:
 
     reactor: Any = MemoryReactorClock()
     parts = AutopilotService(Settings(), reactor=reactor, listen=False)._parts
-    families: Iterable[Metric] = parts.metrics._registry.collect()
-    return table(
-        ("name", "type", "labels", "meaning"),
-        (
-            (code(_full_name(each)), each.type, _labels(each), each.documentation)
-            for each in sorted(families, key=lambda family: family.name)
-        ),
-    )
+    rows = [
+        (code(each.name), each.kind, _labels(each.labels), each.text)
+        for each in parts.metrics.instruments
+    ]
+    rows += [
+        (code(_full_name(each)), each.type, _labels(_label_names(each)), each.documentation)
+        for each in parts.metrics.registry.collect()
+    ]
+    rows.sort(key=lambda row: row[0].strip("`").removesuffix("_total"))
+    return table(("name", "type", "labels", "meaning"), rows)
 
 
 def _full_name(family: Metric) -> str:
     return f"{family.name}_total" if family.type == "counter" else family.name
 
 
-def _labels(family: Metric) -> str:
-    declared = getattr(family, "_labelnames", ())
-    sampled = (name for sample in family.samples for name in sample.labels)
-    names = dict.fromkeys((*declared, *sampled))
-    names.pop("le", None)
+def _label_names(family: Metric) -> Iterable[str]:
+    return dict.fromkeys(name for sample in family.samples for name in sample.labels)
+
+
+def _labels(names: Iterable[str]) -> str:
     return ", ".join(map(code, names)) or "–"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from prometheus_client import Counter as LibraryCounter
 from prometheus_client import Histogram as LibraryHistogram
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.instruments import Counter, Histogram, InstrumentCollector, Sums
+from autopilot.observability import instruments
+from autopilot.observability.instruments import Counter, Histogram, Sums
 
 BOUNDS = (0.05, 1, 2.5, 600)
 values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10))
@@ -19,9 +21,7 @@ values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10
 
 def by_us(*counted: Counter | Sums | Histogram) -> str:
     """Return the exposition of the router's instruments."""
-    registry = CollectorRegistry()
-    registry.register(InstrumentCollector(*counted))
-    return generate_latest(registry).decode()
+    return "".join(each.exposition() for each in counted)
 
 
 def by_the_library(count: Callable[[CollectorRegistry], None]) -> str:
@@ -97,6 +97,25 @@ class CountingTests(SynchronousTestCase):
                 theirs.observe(value)
 
         self.assertEqual(by_us(ours), by_the_library(count))
+
+    def test_work(self) -> None:
+        """What a sample's line has before its number is made once, not at each scrape."""
+        ours = Counter("made_total", "Things.", "of", "status")
+        with patch.object(instruments, "_series", wraps=instruments._series) as made:
+            for place in range(2000):
+                ours.values[f"m{place}", 200] += 1
+            first = ours.exposition()
+            ours.values["m7", 200] += 1_000_000
+            second = ours.exposition()
+        self.assertEqual(made.call_count, 2000)
+        self.assertEqual(first.count("\n"), 2002)
+        self.assertEqual(
+            second,
+            first.replace(
+                'made_total{of="m7",status="200"} 1.0\n',
+                'made_total{of="m7",status="200"} 1.000001e+06\n',
+            ),
+        )
 
     def test_order(self) -> None:
         """Metrics keep their order."""
