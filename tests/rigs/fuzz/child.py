@@ -19,7 +19,7 @@ def main() -> None:
     with atheris.instrument_imports(include=["autopilot"], enable_loader_override=False):
         targets = import_module("tests.rigs.fuzz.targets").TARGETS
     target = targets[sys.argv.pop(1)]
-    atheris.Setup(sys.argv, target.run)
+    atheris.Setup(sys.argv, target.oracle())
     atheris.Fuzz()
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from autopilot.routing.commit import Commit
 from tests.corpus.corpora import REQUESTS, RESPONSES, Ending
 from tests.rigs.fuzz.pieces import joined, single
+from tests.rigs.fuzz.shapes import LARGE, TWO_MODELS, shape
 from tests.rigs.fuzz.upstream import CLOSES, RESETS, STREAM, TWO
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
 from tests.unit.relay.upstreams import DONE, ROLE, STOP, TOKEN, chunk, head
@@ -142,3 +143,28 @@ def of_events() -> Iterator[bytes]:
         yield joined([ROLE, b'\n{"error":"no"}\n' + TOKEN], choice)
         yield joined([b'\xef\xbb\xbf{"fine":true}\n\n{', b'"error"', b':"no"}'], choice)
         yield joined([b"data: a\ndata:b\nid: 1\n\r\n: c\n\ndata\n\n"], choice)
+
+
+def of_long_bodies() -> Iterator[bytes]:
+    """Return bodies of the units that the hold suite repeats."""
+    model = b'{"model":"a",'
+    for before, unit, after in (
+        (model + b'"messages":[{"role":"user","content":"', b"word ", b'"}]}'),
+        (model + b'"messages":[{"type":"image"}', b",[]", b"]}"),
+        (model + b'"user":"', b"\\ud800", b'"}'),
+        (model + b'"prompt":[1', b",1", b"]}"),
+        (model + b'"x":', b"[", b""),
+        (model, b'"a":1,', b'"b":{}}'),
+        (b'{"models":["a"', b',"a"', b"]}"),
+        (b" ", b"\n", b"{}"),
+    ):
+        yield shape(before, unit, after)
+        yield shape(before, unit, after, LARGE)
+
+
+def of_long_streams() -> Iterator[bytes]:
+    """Return streams of the units that the hold suite repeats."""
+    for unit in (TOKEN, ROLE, b"{\n", b"\n", b"\r", b":\n", b"data: x\n", b"data: {\n\n", b"x"):
+        for choice in (0, LARGE, TWO_MODELS, LARGE | TWO_MODELS):
+            yield shape(b"", unit, b"\n\n", choice)
+            yield shape(TOKEN, unit, DONE, choice)

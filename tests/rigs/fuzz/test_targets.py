@@ -30,6 +30,8 @@ from tests.rigs.fuzz.pieces import Pieces, joined, single
 from tests.rigs.fuzz.targets import FOUND, TARGETS, Target
 
 _MUTATIONS = 300
+_GROWING = 20
+"""Mutations of inputs that grow, which take longer."""
 
 
 class PiecesTests(SynchronousTestCase):
@@ -57,7 +59,8 @@ class TargetTests(SynchronousTestCase):
         """Run a target over all its seeds, and over mutations of the small ones."""
         seeds = list(target.seeds())
         small = [seed for seed in seeds if len(seed) <= target.largest]
-        for data in (*seeds, *mutations(small, target.tokens, _MUTATIONS)):
+        count = _MUTATIONS if target.size is len else _GROWING
+        for data in (*seeds, *mutations(small, target.tokens, count)):
             try:
                 target.run(data)
             except Exception as error:
