@@ -63,7 +63,7 @@ demo: $(STAMP) ## run stub backend and router together, with three explained req
 JOBS ?= 2
 CHECK := unit lint types imports
 TEST := coverage processes untraced sdks around trial lint types docs imports conduct
-VERIFY := hold soak fuzz mutation machines breaks cost lowest pythons image-check
+VERIFY := hold soak soak-hostile fuzz mutation machines breaks cost lowest pythons image-check
 
 .PHONY: check test verify
 check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
@@ -138,6 +138,10 @@ smoke: $(STAMP) ## run the smoke test with real processes and sockets; reports t
 .PHONY: soak
 soak: $(STAMP) ## run ten minutes of mixed faults and check every response byte; reports to logs/soak; ARGS=--quick
 	$(BIN)/python -m tests.rigs.soak $(ARGS)
+
+.PHONY: soak-hostile
+soak-hostile: $(STAMP) ## compare the latency of honest clients alone and beside hostile ones: two minutes
+	$(BIN)/python -m tests.rigs.soak --hostile $(ARGS)
 
 .PHONY: hold
 hold: $(STAMP) ## measure how long hostile inputs hold the router, and their memory: ARGS="--only 'bodies.*4 MB'"

@@ -124,11 +124,12 @@ def play(
     wire = memoryview(request_bytes(given, number))
     pipe.send("ready")
     pipe.recv()
-    pipe.send(_played(given, port, wire, tls))
+    pipe.send(played(given, port, wire, tls))
     pipe.close()
 
 
-def _played(given: Input, port: int, wire: memoryview, tls: ssl.SSLContext | None) -> Played:
+def played(given: Input, port: int, wire: memoryview, tls: ssl.SSLContext | None = None) -> Played:
+    """Play an input whose bytes are there."""
     began = time.monotonic()
     clients = list(_connected(given, port, wire, tls))
     finished = _run(clients, began + given.seconds)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from benchmarks.accounting import memory
@@ -17,7 +16,6 @@ from tests.rigs.hold.wire import chat, get, post, stream_request
 from tests.rigs.smoke.client import HOST, Exchange
 from tests.rigs.smoke.processes import RouterProcess, free_port
 
-_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _USUAL: Final[Mapping[str, str]] = {
     # Two inputs must not meet: no refresh, no cooldown and no deadline within one.
     "MODELS_REFRESH_MS": "86400000",
@@ -95,8 +93,8 @@ class HeldRouter(RouterProcess):
             self.admin_port = self.port
 
     def _admin(self, setup: Setup) -> Mapping[str, str]:
-        """Return the setting of the operators' port, which an embedded router does not have."""
-        return _NONE if setup.embedded else {"ADMIN_LISTEN_ADDR": f"{HOST}:{self.admin_port}"}
+        """Return the setting of the operators' port; an embedded router has none of its own."""
+        return {"ADMIN_LISTEN_ADDR": "-" if setup.embedded else f"{HOST}:{self.admin_port}"}
 
     @property
     def pid(self) -> int:

@@ -93,7 +93,7 @@ class HoldSuite:
 
     def noise(self) -> float:
         """Return the longest hold of an idle router."""
-        router = self._router_for(SETUPS["own"], 0)
+        router = self.router_for(SETUPS["own"], 0)
         with contextlib.closing(self._probe(router)) as probe:
             end = time.monotonic() + _IDLE
             return probe.watch(lambda: time.monotonic() > end, 0.0).held
@@ -109,8 +109,8 @@ class HoldSuite:
 
     def _run(self, case: Case) -> Run:
         given = case.given
-        router = self._router_for(case.setup, (given.memory or given.connections * MIB) // 4)
-        self._prepare(case.number)
+        router = self.router_for(case.setup, (given.memory or given.connections * MIB) // 4)
+        self.prepare(case.number)
         ours, theirs = _FORK.Pipe()
         arguments = (theirs, given, case.number, router.port_of(given.to))
         process = _FORK.Process(target=_clients, args=(ours, *arguments), daemon=True)
@@ -147,8 +147,11 @@ class HoldSuite:
 
     # -- processes
 
-    def _router_for(self, setup: Setup, retained: int) -> HeldRouter:
-        """Return the running router, or another if it has another setup or too much memory."""
+    def router_for(self, setup: Setup, retained: int) -> HeldRouter:
+        """Return the running router, or another if it has another setup or too much memory.
+
+        ``retained``: bytes that it may keep from earlier inputs; 0: any number.
+        """
         router = self._router
         if (
             router is not None
@@ -160,7 +163,7 @@ class HoldSuite:
         self._stop_router()
         if self._models != setup.models:
             self._start_upstream(setup.models)
-        self._prepare(None)
+        self.prepare()
         self._router = HeldRouter(setup, self._folder, self._ports, self._processor)
         self._router.begin()
         return self._router
@@ -189,10 +192,10 @@ class HoldSuite:
             self._upstream.join()
             self._upstream = None
 
-    def _prepare(self, number: int | None) -> None:
-        """Let the upstream build the bytes of an input."""
+    def prepare(self, *numbers: int) -> None:
+        """Let the upstream build the bytes of these inputs."""
         assert self._pipe is not None
-        self._pipe.send(number)
+        self._pipe.send(numbers)
         _expect(self._pipe)
 
 

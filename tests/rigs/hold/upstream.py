@@ -8,17 +8,32 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Final
 
 from tests.rigs.hold import feeds
 from tests.rigs.hold.input import FeedBodies, Input
-from tests.rigs.hold.wire import JSON, NUMBER_FIELD, answered
+from tests.rigs.hold.wire import (
+    CHUNKED,
+    DONE,
+    JSON,
+    NUMBER_FIELD,
+    SSE,
+    TIMED_FIELD,
+    answered,
+)
 from tests.rigs.smoke.client import HOST
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _NUMBER: Final = re.compile(rb"\r\n" + NUMBER_FIELD.encode() + rb": *(\d+)\r\n", re.IGNORECASE)
+_TIMED: Final = re.compile(rb"\r\n" + TIMED_FIELD.encode() + rb": *(\d+)\r\n", re.IGNORECASE)
+RECEIVED_FIELD: Final = "x-rig-received"
+"""The field of a timed response: when the upstream had received the request, in nanoseconds."""
+EVENT: Final = b'data: {"choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n'
+"""An event of a timed stream: when the upstream sent it, in nanoseconds."""
+EVENT_PAUSE: Final = 0.025
 _HONEST: Final = answered(
     b'{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},'
     b'"finish_reason":"stop"}]}'
@@ -37,15 +52,15 @@ class Upstream:
         self._catalog = self._utilization = b""
         self.serve(FeedBodies())
 
-    def prepare(self, number: int | None) -> None:
-        """Build the bytes of an input (None: of none), and forget those of others."""
-        if number is None:
-            self._wires = {}
-            self.serve(FeedBodies())
-            return
-        given = self._inputs[number]
-        self._wires = {} if given.response is None else {number: given.response()}
-        self.serve(given.feeds or FeedBodies())
+    def prepare(self, numbers: Sequence[int]) -> None:
+        """Build the bytes of these inputs, and forget all others; serve the last one's feeds."""
+        self._wires = {
+            number: response()
+            for number in numbers
+            if (response := self._inputs[number].response) is not None
+        }
+        found = [given for number in numbers if (given := self._inputs[number].feeds) is not None]
+        self.serve(found[-1] if found else FeedBodies())
 
     def serve(self, bodies: FeedBodies) -> None:
         """Serve these feeds from now on."""
@@ -95,10 +110,27 @@ class UpstreamConnection(asyncio.Protocol):
         self._missing -= len(data)
         if self._missing <= 0:
             head, self._head, self._missing = self._head, b"", -1
+            if (timed := _TIMED.search(head)) is not None:
+                self._send_timed(int(timed.group(1)))
+                return
             wire, stays = self._upstream.response(head)
             self._transport.write(wire)
             if not stays:
                 self._transport.close()
+
+    def _send_timed(self, events: int) -> None:
+        """Send a stream whose head and events say when they were sent."""
+        received = b"%b: %d\r\n" % (RECEIVED_FIELD.encode(), time.monotonic_ns())
+        self._transport.write(SSE + received + CHUNKED)
+        loop = asyncio.get_running_loop()
+        for number in range(1, events + 1):
+            loop.call_later(number * EVENT_PAUSE, self._send_event, number == events)
+
+    def _send_event(self, last: bool) -> None:
+        event = EVENT % time.monotonic_ns()
+        self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
+        if last:
+            self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(DONE), DONE))
 
 
 def serve(

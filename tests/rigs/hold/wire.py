@@ -14,6 +14,8 @@ MODELS: Final = ("acme/one", "acme/two", "acme/three")
 CHAT: Final = "/v1/chat/completions"
 NUMBER_FIELD: Final = "x-rig-input"
 """The field by which the upstream knows the input; the router relays it."""
+TIMED_FIELD: Final = "x-rig-timed"
+"""The field that requests a stream of as many events that say when they were sent."""
 
 SSE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 JSON: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -1,4 +1,7 @@
-"""`python -m tests.rigs.soak`: runs ten minutes of mixed faults and checks every response byte."""
+"""`python -m tests.rigs.soak`: runs ten minutes of mixed faults and checks every response byte.
+
+With `--hostile` it measures instead how much hostile clients slow down honest ones.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.rigs.smoke.processes import ROOT
+from tests.rigs.soak.hostile import judge
+from tests.rigs.soak.hostile_run import hostile_soak
 from tests.rigs.soak.report import Outcome, terminal, write
 from tests.rigs.soak.run import Options, Soak
 from tests.rigs.soak.sampling import MB, Sample
 
-_USUAL, _QUICK = 600.0, 25.0
+_USUAL, _QUICK, _HOSTILE = 600.0, 25.0, 60.0
 _EVERY = 10
 _SHOWN = 20
 
@@ -25,6 +30,11 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rigs.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, help=f"default {_USUAL:.0f}")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK:.0f} seconds")
+    parser.add_argument(
+        "--hostile",
+        action="store_true",
+        help=f"honest clients alone, then beside hostile ones, {_HOSTILE:.0f} seconds each",
+    )
     parser.add_argument("--seed", type=int, help="repeats the traffic and faults of a run")
     parser.add_argument("--clients", type=int, default=60, help="at a time, default 60")
     parser.add_argument(
@@ -39,6 +49,8 @@ def main(given: Sequence[str] | None = None) -> int:
     seed = random.randrange(1 << 24) if options.seed is None else options.seed
     folder = options.logs.absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    if options.hostile:
+        return _beside_hostile(options.seconds or _HOSTILE, seed, folder)
     print(f"seed {seed}, {seconds:g} s, {options.clients} clients", flush=True)
     wanted = Options(seconds, seed, options.clients, folder, options.faulty, options.last_answers)
     try:
@@ -48,6 +60,17 @@ def main(given: Sequence[str] | None = None) -> int:
     write(outcome, folder)
     print(terminal(outcome))
     return 0 if outcome.ok else 1
+
+
+def _beside_hostile(seconds: float, seed: int, folder: Path) -> int:
+    """Run the soak with hostile clients; return 0 if they did not harm the honest ones."""
+    print(f"seed {seed}, 2 × {seconds:g} s", flush=True)
+    alone, beside = hostile_soak(seconds, seed, folder)
+    print(f"{alone}\n{beside}")
+    found = judge(alone, beside)
+    for each in found[:_SHOWN]:
+        print(f"VIOLATION {each}")
+    return 1 if found else 0
 
 
 class Progress:
