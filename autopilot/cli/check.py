@@ -1,10 +1,10 @@
 """Check everything that a router needs, one result a line.
 
-config: every setting is valid; lists the settings that are set, and their sources. dns, tcp, tls:
-each configured server resolves, accepts connections and has a trusted certificate. feed: both feeds
-can be read; shows the age of their numbers. key: the platform accepts CHUTES_API_KEY, if it is set;
-the key is sent to API_BASE_URL only, and never shown. router: the router at --router is healthy and
-ready.
+config: every setting is valid, and no base URL leads to the router itself; lists the settings that
+are set, and their sources. dns, tcp, tls: each configured server resolves, accepts connections and
+has a trusted certificate. feed: both feeds can be read; shows the age of their numbers. key: the
+platform accepts CHUTES_API_KEY, if it is set; the key is sent to API_BASE_URL only, and never
+shown. router: the router at --router is healthy and ready.
 
 With --json the output is one object: "ok", "checks" (each with check, subject, state: ok, warn,
 fail or skip, and detail) and "settings" (each with name, value, origin; secrets hidden).

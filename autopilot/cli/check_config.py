@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from autopilot.cli.check_loop import loops
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.platform import OF_PLATFORM, env_file
 from autopilot.settings import (
@@ -66,7 +67,8 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
     defeated = (
         CheckResult(_CHECK, "", CheckState.WARN, text) for text in settings_warnings(settings)
     )
-    results = CheckResult(_CHECK, "", CheckState.OK, detail), *defeated, *warnings
+    valid = CheckResult(_CHECK, "", CheckState.OK, detail)
+    results = valid, *loops(settings), *defeated, *warnings
     return Configuration(results, settings, effective)
 
 
