@@ -33,6 +33,12 @@ _ANTHROPIC_TYPES = {
 # The dialects with an event that ends a stream as failed, behind which a clean end is no lie.
 CLEAN_AFTER_ERROR = frozenset({Dialect.RESPONSES})
 
+SUPPORTED_METHODS = b"GET, HEAD, OPTIONS, POST"
+"""The methods that any resource of the router supports, for ``Allow``."""
+
+# An SDK waits for the whole time, and the router may recover much sooner.
+_LONGEST_RETRY = 60
+
 NOT_FOUND = RouterError(404, "not_found", "No resource exists at this path.")
 INTERNAL = RouterError(
     500,
@@ -91,13 +97,18 @@ def error_fields(error: RouterError) -> list[Field]:
     """Return the header fields of an error, except its Content-Length.
 
     SDKs retry by themselves; the fields of a 503 tell them that a retry may succeed, and when
-    (contract §6). A 401 names the scheme, as it must (RFC 9110 §15.5.2).
+    (contract §6). A 401 names the scheme, as it must (RFC 9110 §15.5.2), and a 415 the coding that
+    is accepted (§15.5.16).
     """
     fields = [(b"Content-Type", b"application/json")]
+    if error.allow is not None:
+        fields.append((b"Allow", error.allow))
     if error.status == 401:
         fields.append((b"WWW-Authenticate", b"Bearer"))
     if error.status in (429, 503):
-        fields.append((b"Retry-After", b"%d" % (error.retry_after or 1)))
+        fields.append((b"Retry-After", b"%d" % min(error.retry_after or 1, _LONGEST_RETRY)))
+    if error.status == 415:
+        fields.append((b"Accept-Encoding", b"identity"))
     if error.status == 503:
         fields.append((SHOULD_RETRY, b"true"))
     if error.tried is not None:

@@ -33,9 +33,8 @@ class KeyGate:
         self.paths = paths
         """The paths that require a key; replaced on a reload."""
 
-    def refusal(self, target: bytes, named: Named) -> RouterError | None:
-        """Return the error if the path of ``target`` requires a key and the fields have none."""
-        path = target.partition(b"?")[0]
+    def refusal(self, path: bytes, named: Named) -> RouterError | None:
+        """Return the error if ``path`` requires a key and the fields have none."""
         if path not in self.paths:
             return None
         # The usual credential: a scheme and a key.

@@ -10,16 +10,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from autopilot.http.error_bodies import too_large
+from autopilot.http.error_bodies import SUPPORTED_METHODS
+from autopilot.http.head_gate import HeadGate
 from autopilot.http.headers import Named
-from autopilot.http.key_gate import KeyGate
 from autopilot.routing.router_error import RouterError
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 _HASH = ord("#")  # an int: `in` finds it in bytes at a third of the cost
+
+# The registered methods (RFC 9110 §16.1.1); a 501 tells that no path has any other.
+METHODS = frozenset(
+    b"ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE"
+    b" MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI"
+    b" PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK"
+    b" UPDATE UPDATEREDIRECTREF VERSION-CONTROL".split()
+)
+_USUAL_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"POST"})
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+UNKNOWN_METHOD = RouterError(501, "method_not_allowed", "The request method is not known.")
+UNSUPPORTED_METHOD = RouterError(
+    405, "method_not_allowed", "No resource supports this method.", allow=SUPPORTED_METHODS
+)
 
 _MAX_KNOWN_HOSTS = 256
 _LONGEST_KNOWN_HOST = 256
@@ -28,10 +42,18 @@ _known_hosts: set[bytes] = set()
 
 
 class Head(Struct, frozen=True, gc=False):
-    """The facts of a valid head that later steps need; ``target`` is in origin form."""
+    """The facts of a valid head that later steps need; ``target`` is in origin form.
+
+    ``path`` and ``query`` are its parts. ``length`` is that of the body, ``None`` if it is chunked.
+    ``needs_body``: the body is part of what the request asks for, because it is for the relay.
+    """
 
     target: bytes
+    path: bytes
+    query: bytes
+    length: int | None
     continue_expected: bool
+    needs_body: bool
 
     def __repr__(self) -> str:
         return f"Head(continue_expected={self.continue_expected})"
@@ -43,16 +65,16 @@ def check(
     version: bytes,
     named: Named,
     max_body: int,
-    gate: KeyGate,
+    gate: HeadGate,
 ) -> Head | RouterError:
-    """Return the facts of a request head, or the error if it is not valid or lacks a key."""
-    if method == b"CONNECT":
-        return RouterError(405, "method_not_allowed", "CONNECT is not supported.")
-    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        return RouterError(505, "bad_request", "Only HTTP/1.1 and HTTP/1.0 are supported.")
+    """Return the facts of a request head, or the error if it is not valid or not admitted."""
+    if method not in _USUAL_METHODS or version != b"HTTP/1.1":
+        error = method_error(method) or _version_error(version)
+        if error is not None:
+            return error
     target: bytes | None = raw_target
     if not raw_target.startswith(b"/") or _HASH in raw_target:
-        target = _origin_form(raw_target)
+        target = _origin_form(method, raw_target)
     if target is None:
         return _bad("the request target is not a path")
     hosts = named.get(b"host", ())
@@ -62,35 +84,50 @@ def check(
     length = _length(version, named)
     if isinstance(length, RouterError):
         return length
-    if gate.paths and method == b"POST" and (error := gate.refusal(target, named)) is not None:
+    path, _, query = target.partition(b"?")
+    relayed = method == b"POST" and path in gate.relayed
+    if relayed and (error := gate.refusal(path, named, length, max_body)) is not None:
         return error
-    if length is not None and length > max_body:
-        return too_large(max_body)
-    expect = named.get(b"expect")
-    if expect is None:
-        return Head(target, False)
-    return _expecting(target, length, version, expect)
+    head = Head(target, path, query, length, False, relayed or gate.awaits_bodies)
+    return head if b"expect" not in named else _expecting(head, version, named[b"expect"])
 
 
-def _expecting(
-    target: bytes, length: int | None, version: bytes, expect: Sequence[bytes]
-) -> Head | RouterError:
+def _expecting(head: Head, version: bytes, expect: Sequence[bytes]) -> Head | RouterError:
     """Return the facts of a head with an ``Expect`` field, or the error if it cannot be met."""
     if any(value.strip().lower() != b"100-continue" for value in expect):
         return RouterError(417, "bad_request", "The only supported expectation is 100-continue.")
     # An HTTP/1.0 client's expectation is ignored, and without a body 100 (Continue) may be omitted
     # (RFC 9110 §10.1.1).
-    return Head(target, version == b"HTTP/1.1" and length != 0)
+    expected = version == b"HTTP/1.1" and head.length != 0
+    return structs.replace(head, continue_expected=expected)
 
 
-def _origin_form(target: bytes) -> bytes | None:
+def method_error(method: bytes) -> RouterError | None:
+    """Return the error for a method that no resource of the router can have."""
+    if method == b"CONNECT":
+        return UNSUPPORTED_METHOD
+    if method in METHODS:
+        return None
+    return UNKNOWN_METHOD if TOKEN.fullmatch(method) else _bad("its method is not a token")
+
+
+def _version_error(version: bytes) -> RouterError | None:
+    if version in (b"HTTP/1.1", b"HTTP/1.0"):
+        return None
+    return RouterError(505, "bad_request", "Only HTTP/1.1 and HTTP/1.0 are supported.")
+
+
+def _origin_form(method: bytes, target: bytes) -> bytes | None:
     """Return the target in origin form, or None if it is neither a path nor an http URL.
 
     A client that takes the router for a proxy sends the absolute form (RFC 9112 §3.2.2); only its
-    path counts, as the destination comes from the configuration alone.
+    path counts, as the destination comes from the configuration alone. ``OPTIONS`` may ask for the
+    whole server (RFC 9112 §3.2.4).
     """
     if target.startswith(b"/"):
         return None if _HASH in target else target
+    if target == b"*" and method == b"OPTIONS":
+        return target
     absolute = _ABSOLUTE.match(target)
     return (absolute.group(1) or b"/") if absolute else None
 

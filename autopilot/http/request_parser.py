@@ -23,8 +23,9 @@ from twisted.logger import Logger
 
 from autopilot.http import error_bodies, request_checks
 from autopilot.http.error_bodies import too_large
+from autopilot.http.head_gate import HeadGate
 from autopilot.http.headers import Field, RequestHeaders, read_request_headers
-from autopilot.http.key_gate import KeyGate
+from autopilot.http.request_line import is_http, last_method, method_fault
 from autopilot.routing.router_error import RouterError
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 _HEAD_TOO_LARGE = RouterError(
     431, "request_head_too_large", "The request head is larger than 64 KiB or has over 100 fields."
 )
-_UNKNOWN_METHOD = RouterError(501, "method_not_allowed", "The request method is not known.")
 _NOT_HTTP = RouterError(400, "bad_request", "The request is not valid HTTP/1.1.")
 _NO_HEADERS = RequestHeaders((), {}, b"")
+_SMALL_BODY = 65536
+"""Bytes of a body that is discarded rather than the connection closed."""
 _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 
 
@@ -52,7 +54,10 @@ _IDLE, _HEAD, _BODY = Phase.IDLE, Phase.HEAD, Phase.BODY
 
 
 class ArrivedRequest(Struct, frozen=True, gc=False):
-    """A complete request, and whether the connection persists after it (RFC 9112 §9.3)."""
+    """A complete request, and whether the connection persists after it (RFC 9112 §9.3).
+
+    If nothing reads its body, a request is complete with its head, and ``body`` is empty.
+    """
 
     method: bytes
     target: bytes
@@ -77,29 +82,33 @@ class RequestParser:
     The owner takes complete requests from ``arrived``. ``error`` is set when a request was
     rejected; parsing then stops. ``continue_expected``: the client waits for a 100 (Continue)
     before it sends the body of the current request. ``body_read``: the bytes of that body so far.
-    ``limits`` may be replaced between two requests.
+    ``discarding``: the body is that of a request that has arrived without it. ``limits`` may be
+    replaced between two requests.
     """
 
     _log = Logger()
 
-    def __init__(self, limits: Limits, gate: KeyGate | None = None) -> None:
-        """Without a ``gate`` no request needs a key."""
+    def __init__(self, limits: Limits, gate: HeadGate | None = None) -> None:
+        """Without a ``gate`` each request is admitted, and arrives with its body."""
         self.limits = limits
-        self._gate = KeyGate() if gate is None else gate
+        self._gate = HeadGate(awaits_bodies=True) if gate is None else gate
         self._parser = HttpRequestParser(self)
         self._declining = False
+        self._read = b""
+        self._fresh = True
+        self._begun = 0
         self._reading = 0
         self._head_read = 0
         self._head_at_most = 0
         self.body_read = self._framing_read = 0
         self._body: bytes | BytesIO = b""
-        self._method = self._target = self._version = b""
+        self._method = self._target = self._path = self._query = self._version = b""
         self._headers = _NO_HEADERS
         self.fields: list[Field] = []
         self.arrived: deque[ArrivedRequest] = deque()
         self.error: RouterError | None = None
         self.phase = _IDLE
-        self.continue_expected = False
+        self.continue_expected = self.discarding = self._last = False
 
     @property
     def path(self) -> bytes:
@@ -110,6 +119,10 @@ class RequestParser:
         """Parse more bytes, unless an earlier request was rejected."""
         while self.error is None:
             in_head, body_read = self.phase is not _BODY, self.body_read
+            if self.phase is not _HEAD:
+                self._read, self._begun, self._fresh = data, 0, in_head
+            elif not self.fields:
+                self._read += data
             self._reading = len(data)
             self._head_at_most += len(data)
             try:
@@ -118,21 +131,42 @@ class RequestParser:
                 data = data[upgrade.args[0] :]
                 self._decline_upgrade()
                 continue
-            except HttpParserInvalidMethodError:
-                self._reject(_UNKNOWN_METHOD)
-            except HttpParserCallbackError:
-                if self.error is None:
-                    self._log.failure("The request parser failed")
-                    self._reject(error_bodies.INTERNAL)
-            except HttpParserError:
-                self._reject(_NOT_HTTP)
+            except HttpParserError as error:
+                self._stop(error)
             if in_head and self.phase is not _BODY and not self.arrived:
                 self._head_read += len(data)
                 if self._head_read > self.limits.head_bytes:
                     self._reject(_HEAD_TOO_LARGE)
             elif self.phase is _BODY:
                 self._count_framing(0 if self.body_read > body_read else len(data))
+            if self.phase is not _HEAD:
+                self._read = b""
             return
+
+    def _stop(self, error: HttpParserError) -> None:
+        """Handle an exception of llhttp, unless one of its callbacks has rejected the request."""
+        if isinstance(error, HttpParserInvalidMethodError):
+            self._judge_method()
+        elif not isinstance(error, HttpParserCallbackError):
+            self._reject(_NOT_HTTP)
+        elif self.error is None:
+            self._log.failure("The request parser failed")
+            self._reject(error_bodies.INTERNAL)
+
+    def _judge_method(self) -> None:
+        """Reject the method that stopped llhttp, once it is complete.
+
+        Until then llhttp stops at each further read, and the deadline of the head applies.
+        """
+        read = self._read
+        if self._begun > 1 or not self._fresh:
+            read = last_method(read) if self._fresh else b""
+            if not read:  # behind a body from an earlier read, the place is not known
+                self._reject(request_checks.UNKNOWN_METHOD)
+                return
+        error = method_fault(read, _NOT_HTTP)
+        if error is not None:
+            self._reject(error)
 
     def _count_framing(self, read: int) -> None:
         """Bound the bytes between body bytes: chunk extensions and trailers (RFC 9112 §7.1).
@@ -168,6 +202,7 @@ class RequestParser:
         """See `HttpRequestParser`."""
         if self._declining:
             return
+        self._begun += 1
         self._target, self.fields, self._body = b"", [], b""
         self._head_read = self.body_read = self._framing_read = 0
         self._head_at_most = self._reading
@@ -196,6 +231,12 @@ class RequestParser:
         ):
             raise self._reject(_HEAD_TOO_LARGE)
         self._method = parser.get_method()
+        first = self._fresh and self._begun == 1
+        # The usual case of `is_http`, without a call.
+        if not (
+            first and self._read.startswith(b"%b %b HTTP/" % (self._method, self._target))
+        ) and not is_http(self._read, self._method, self._target, first=first):
+            raise self._reject(_NOT_HTTP)
         version = parser.get_http_version()
         self._version = _VERSIONS.get(version) or b"HTTP/" + version.encode("ascii")
         self._headers = headers = read_request_headers(self.fields)
@@ -209,10 +250,22 @@ class RequestParser:
         )
         if isinstance(head, RouterError):
             raise self._reject(head)
-        self._target = head.target
-        self._declining = self._parser.should_upgrade()
+        self._target, self._path, self._query = head.target, head.path, head.query
         self.continue_expected = head.continue_expected
         self.phase = _BODY
+        if not head.needs_body:
+            self._arrive_without_body(head)
+        self._declining = self._parser.should_upgrade()
+
+    def _arrive_without_body(self, head: request_checks.Head) -> None:
+        """Hand over a request at its head, and discard its body.
+
+        The connection persists only if the body is small and known to follow: a client that expects
+        a 100 (Continue) may leave it out (RFC 9110 §10.1.1). A chunked body may prove too large.
+        """
+        self._last = head.continue_expected or (head.length or 0) > _SMALL_BODY
+        self.on_message_complete()
+        self.phase, self.discarding, self.continue_expected = _BODY, True, False
 
     @property
     def _head_size(self) -> int:
@@ -223,6 +276,10 @@ class RequestParser:
     def on_body(self, data: bytes) -> None:
         """See `HttpRequestParser`."""
         self.body_read += len(data)
+        if self.discarding:
+            if self.body_read > _SMALL_BODY:
+                raise self._reject(too_large(_SMALL_BODY))
+            return
         if self.body_read > self.limits.body_bytes:
             raise self._reject(too_large(self.limits.body_bytes))
         body = self._body
@@ -242,12 +299,16 @@ class RequestParser:
         if self._declining:  # llhttp stops at an upgrade as if the message ended there
             return
         self.phase = _IDLE
+        if self.discarding:
+            self.discarding = False
+            return
         body, self._body = self._body, b""
-        path, _, query = self._target.partition(b"?")
         # Close after every HTTP/1.0 request, also with `keep-alive`: such a client cannot read
         # chunks, so only the end of the connection ends a response of unknown length (RFC 9112
         # §6.3).
-        persistent = self._version == b"HTTP/1.1" and self._parser.should_keep_alive()
+        persistent = (
+            self._version == b"HTTP/1.1" and self._parser.should_keep_alive() and not self._last
+        )
         # The parser that replaced another in `_decline_upgrade` has not seen the Connection fields.
         for value in self._headers.named.get(b"connection", ()):
             persistent = persistent and b"close" not in value.lower()
@@ -255,8 +316,8 @@ class RequestParser:
             ArrivedRequest(
                 self._method,
                 self._target,
-                path,
-                query,
+                self._path,
+                self._query,
                 self._version,
                 self._headers,
                 body if isinstance(body, bytes) else body.getvalue(),

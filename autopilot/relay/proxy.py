@@ -87,10 +87,14 @@ class Proxy:
         hash_key: bytes,
         feeds: Feeds,
         record: Callable[[RequestRecord], None],
+        pseudonym: bytes,
         refreshed_in: Callable[[], int] = lambda: RETRY_AFTER,
         tracer: Tracer | None = None,
     ) -> None:
-        """``refreshed_in``: seconds until an alias without candidates may have some."""
+        """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
+
+        ``refreshed_in``: seconds until an alias without candidates may have some.
+        """
         self.clock = clock
         self._seconds = clock.seconds
         self._origins = origins
@@ -107,6 +111,7 @@ class Proxy:
             clock.seconds, pool, tables, record, self._client, self._released, self._failures
         )
         self.tables = tables
+        self.pseudonym = pseudonym
         self.draining = False
 
     @property
@@ -227,7 +232,8 @@ class Proxy:
 
     def _make_target(self, dialect: Dialect, path: bytes) -> RequestTarget:
         """Return the target of a dialect and path, made at their first request."""
-        target = self._targets[dialect, path] = RequestTarget.of(self._origins[dialect], path)
+        target = RequestTarget.of(self._origins[dialect], path, self.pseudonym)
+        self._targets[dialect, path] = target
         return target
 
     def _trace(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from autopilot.http.error_bodies import too_large
-from autopilot.http.headers import Named, says_true, text
+from autopilot.http.head_gate import coding_error, commit_point
+from autopilot.http.headers import Named, says_true
 from autopilot.request.body import ParsedBody, parse_body
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
@@ -20,8 +21,6 @@ from autopilot.routing.selector import ALIAS, Selector, SelectorCache
 
 if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
-
-_IDENTITY = frozenset({b"", b"identity"})
 
 
 class ParseConfig(Struct, frozen=True, eq=False):
@@ -64,22 +63,20 @@ class ParsedRequest(Struct, frozen=True, gc=False):
 
 
 def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
-    """Parse the header fields and the body of a request, or return the error."""
-    if len(body) > config.max_body:
-        return too_large(config.max_body)
-    for encoding in named.get(b"content-encoding", ()):
-        if encoding.strip().lower() not in _IDENTITY:
-            return RouterError(
-                415,
-                "unsupported_content_encoding",
-                "Compressed request bodies are not supported; send the body as it is.",
-            )
+    """Parse the header fields and the body of a request, or return the error.
+
+    The channels have asked the gate about the fields already; `autopilot explain` has not.
+    """
     commit = config.commit
     if b"x-autopilot-commit" in named:
-        chosen = _commit(named, commit)
+        chosen = commit_point(named)
         if isinstance(chosen, RouterError):
             return chosen
-        commit = chosen
+        commit = chosen or commit
+    if b"content-encoding" in named and (error := coding_error(named)) is not None:
+        return error
+    if len(body) > config.max_body:
+        return too_large(config.max_body)
     parsed = parse_body(body)
     if isinstance(parsed, RouterError):
         return parsed
@@ -89,17 +86,3 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
         return selector
     tee_only = b"x-tee-only" in named and says_true(named, b"x-tee-only")
     return ParsedRequest(parsed, selector, commit, tee_only)
-
-
-def _commit(named: Named, default: Commit) -> Commit | RouterError:
-    value = text(named, b"x-autopilot-commit").lower()
-    if not value:
-        return default
-    try:
-        return Commit(value)
-    except ValueError:
-        return RouterError(
-            400,
-            "invalid_commit",
-            "The header X-Autopilot-Commit must be byte, content or complete.",
-        )

@@ -15,7 +15,8 @@ class RouterError:
     ``status`` is the HTTP status, ``code`` the stable machine-readable cause, ``message`` the text
     for people, and ``param`` the request member at fault. ``retry_after`` is the number of seconds
     after which a retry may succeed; None if that is unknown. ``tried`` lists the failed attempts if
-    no candidate was left, so that the client does not try all of them again by itself.
+    no candidate was left, so that the client does not try all of them again by itself. ``allow``
+    lists the methods that the path supports.
     """
 
     status: int
@@ -24,3 +25,4 @@ class RouterError:
     param: str | None = None
     retry_after: int | None = None
     tried: bytes | None = None
+    allow: bytes | None = None

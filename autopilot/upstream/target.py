@@ -16,17 +16,20 @@ class RequestTarget(Struct, frozen=True, gc=False):
     path: str
     start: bytes
     rest: bytes
+    framing: bytes
 
     def __repr__(self) -> str:
         return f"RequestTarget({self.path!r})"  # the rest may hold credentials for a proxy
 
     @classmethod
-    def of(cls, origin: Origin, path: bytes) -> RequestTarget:
+    def of(cls, origin: Origin, path: bytes, pseudonym: bytes) -> RequestTarget:
         """Return the target of a ``POST`` to ``path``, appended to the origin's base path.
 
         ``Accept-Encoding: identity``, because the router inspects responses and the client's own
-        preference does not pass (contract §7). A proxy that forwards requests takes the absolute
-        form of the target, and its own credentials (RFC 9112 §3.2.2; RFC 9110 §11.7.2).
+        preference does not pass (contract §7). ``Via`` names the router, by its ``pseudonym``,
+        behind the proxies that the request has passed before (RFC 9110 §7.6.3). A proxy that
+        forwards requests takes the absolute form of the target, and its own credentials (RFC 9112
+        §3.2.2; RFC 9110 §11.7.2).
         """
         server = credentials = b""
         if origin.proxy is not None and origin.forwarded:
@@ -37,6 +40,7 @@ class RequestTarget(Struct, frozen=True, gc=False):
             b"POST %b%b%b" % (server, origin.base_path.encode("ascii"), path),
             b" HTTP/1.1\r\nHost: %b\r\nAccept-Encoding: identity\r\n%b"
             % (origin.host_field, credentials),
+            b"Via: 1.1 %b\r\nContent-Length: %%d\r\n\r\n" % pseudonym,
         )
 
     def request(self, query: bytes, lines: bytes, pieces: Sequence[bytes | memoryview]) -> bytes:
@@ -50,5 +54,4 @@ class RequestTarget(Struct, frozen=True, gc=False):
             length += len(piece)
         if query:
             query = b"?" + query
-        framing = b"Content-Length: %d\r\n\r\n" % length
-        return b"".join((self.start, query, self.rest, lines, framing, *pieces))
+        return b"".join((self.start, query, self.rest, lines, self.framing % length, *pieces))

@@ -180,7 +180,6 @@ class WebApp:
         error: Any = failure.value
         if isinstance(error, MethodNotAllowed):
             allowed = sorted(error.valid_methods or ())
-            request.setHeader(b"Allow", ", ".join(allowed).encode("ascii"))
             return _refuse(request, method_not_allowed(*allowed))
         return _refuse(request, error_bodies.NOT_FOUND)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.server import Request
 
-    from autopilot.http.key_gate import KeyGate
+    from autopilot.http.head_gate import HeadGate
     from autopilot.http.limits import Limits
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.web.endpoint import Endpoint
@@ -65,7 +65,7 @@ class ChannelSite(Protocol):
     reactor: IReactorTime
     limits: Limits
     endpoints: Mapping[bytes, Endpoint]
-    key_gate: KeyGate
+    gate: HeadGate
     draining: bool
     refused: Callable[[str, RouterError], None]
     failures: FailureLog
@@ -107,7 +107,7 @@ class Channel(HTTPChannel):
         super().connectionMade()
         immediate_write.enable(self.transport)
         self._peer_host = getattr(self.getPeer(), "host", "")
-        self._parser = RequestParser(self.site.limits, self.site.key_gate)
+        self._parser = RequestParser(self.site.limits, self.site.gate)
         # Lent to the response while a request is handled: the connection has no deadline then.
         self.deadline = Deadline(self.site.reactor, self._too_slow)
         self.deadline.set(self.site.limits.head_timeout)
@@ -147,8 +147,10 @@ class Channel(HTTPChannel):
 
     @property
     def idle(self) -> bool:
-        """Whether the connection is between two requests."""
-        return self._parser.phase is Phase.IDLE and not (self.requests or self._has_pipelined)
+        """Whether the connection is between two requests, the discarded rest of one included."""
+        parser = self._parser
+        between = parser.phase is Phase.IDLE or parser.discarding
+        return between and not (self.requests or self._has_pipelined)
 
     @property
     def _has_pipelined(self) -> bool:
@@ -254,7 +256,10 @@ class Channel(HTTPChannel):
         """
         parser = self._parser
         if parser.error is not None:
-            self._reject(parser.error)
+            if parser.discarding:  # its request has its response
+                self._close_in_steps(_LINGER)
+            else:
+                self._reject(parser.error)
             return
         if parser.phase is not before:
             self.deadline.set(self._time_limit)

@@ -15,8 +15,8 @@ from autopilot.relay.downstream import ClientRequest
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from autopilot.http.head_gate import HeadGate
     from autopilot.http.headers import Field, Named, RequestHeaders
-    from autopilot.http.key_gate import KeyGate
     from autopilot.relay.downstream import Downstream
     from autopilot.relay.exchange import Exchange
     from autopilot.relay.proxy import Proxy
@@ -38,15 +38,12 @@ class Endpoint:
     ``cors`` lists the origins whose pages may read responses; ``None`` disables CORS.
     """
 
-    __slots__ = ("_failures", "_key_gate", "_path", "_proxy", "cors", "dialect")
+    __slots__ = ("_failures", "_gate", "_path", "_proxy", "cors", "dialect")
 
-    def __init__(
-        self, proxy: Proxy, dialect: Dialect, path: bytes, key_gate: KeyGate | None = None
-    ) -> None:
-        """Without a ``key_gate`` no request needs a key."""
+    def __init__(self, proxy: Proxy, dialect: Dialect, path: bytes, gate: HeadGate) -> None:
         self._proxy = proxy
         self._path = path
-        self._key_gate = key_gate
+        self._gate = gate
         self._failures = FailureLog(Logger(), proxy.clock.seconds)
         self.dialect = dialect
         self.cors: Cors | None = None
@@ -64,12 +61,12 @@ class Endpoint:
         origins = named.get(b"origin")
         return cors.fields(origins[-1]) if origins else ()
 
-    def missing_key(self, named: Named) -> RouterError | None:
-        """Return the error for a request without a key, if this path requires one.
+    def refusal(self, named: Named, length: int) -> RouterError | None:
+        """Return the error by which a request is refused for its head, if it is.
 
         The router's own channel has asked the gate at the head, before it read the body.
         """
-        return None if self._key_gate is None else self._key_gate.refusal(self._path, named)
+        return self._gate.refusal(self._path, named, length, self._proxy.max_body)
 
     def accept(
         self,

@@ -47,7 +47,6 @@ class RelayResource(Resource):
             for value in values
         ]
         if request.method != b"POST":
-            request.setHeader(b"Allow", b"POST")
             refuse(request, method_not_allowed("POST"), self._endpoint.dialect)
         elif _ILLEGAL_IN_TARGET.search(request.uri) or any(
             _ILLEGAL_IN_VALUE.search(value) for _, value in fields
@@ -59,16 +58,16 @@ class RelayResource(Resource):
 
     def _relay(self, request: Request, fields: list[Field]) -> None:
         endpoint, headers = self._endpoint, read_request_headers(fields)
-        error = endpoint.missing_key(headers.named)
+        assert request.content is not None
+        body = request.content.read()
+        request.content.close()  # Twisted would keep it until the end of the response
+        error = endpoint.refusal(headers.named, len(body))
         if error is not None:
             refuse(request, error, endpoint.dialect)
             return
         sharing = endpoint.sharing(headers.named)
         response = TwistedResponse(request, endpoint.dialect, endpoint.clock, sharing)
         gone = request.notifyFinish()
-        assert request.content is not None
-        body = request.content.read()
-        request.content.close()  # Twisted would keep it until the end of the response
         exchange = endpoint.accept(
             response,
             request.uri.partition(b"?")[2],
@@ -94,10 +93,10 @@ def _identity(request: Request) -> str:
 
 
 def method_not_allowed(*allowed: str) -> RouterError:
-    """Return the error for a method not in ``allowed``.
-
-    The caller sets the ``Allow`` field, which a 405 must have (RFC 9110 §15.5.6).
-    """
+    """Return the error for a method not in ``allowed``, which it names (RFC 9110 §15.5.6)."""
     return RouterError(
-        405, "method_not_allowed", f"This path supports {' and '.join(allowed)} requests only."
+        405,
+        "method_not_allowed",
+        f"This path supports {' and '.join(allowed)} requests only.",
+        allow=", ".join(allowed).encode("ascii"),
     )

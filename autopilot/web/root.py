@@ -13,7 +13,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http import error_bodies
-from autopilot.http.key_gate import KeyGate
+from autopilot.http.head_gate import HeadGate
+from autopilot.http.request_checks import method_error
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field
     from autopilot.relay.proxy import Proxy
+    from autopilot.routing.router_error import RouterError
 
 # These require no key, so only pages of the router's own origin may read them.
 _FOR_OPERATORS = frozenset({b"metrics", b"status"})
@@ -41,14 +43,12 @@ class RootResource(Resource):
     def __init__(self, pages: IResource, proxy: Proxy | None) -> None:
         super().__init__()
         self._pages = pages
-        self._not_found = _NotFound()
+        self._not_found = _Refusal(error_bodies.NOT_FOUND)
         self._cors: Cors | None = None
-        self.key_gate = KeyGate()
+        relayed, name = (RELAYED, proxy.pseudonym) if proxy is not None else ({}, b"")
+        self.gate = HeadGate(frozenset(relayed), name)
         self.endpoints: Mapping[bytes, Endpoint] = (
-            {
-                path: Endpoint(proxy, dialect, path, self.key_gate)
-                for path, dialect in RELAYED.items()
-            }
+            {path: Endpoint(proxy, dialect, path, self.gate) for path, dialect in RELAYED.items()}
             if proxy is not None
             else {}
         )
@@ -64,14 +64,17 @@ class RootResource(Resource):
 
     def require_key(self, dialects: Container[Dialect]) -> None:
         """Require a key from now on of requests to the endpoints of these dialects."""
-        self.key_gate.paths = frozenset(
+        self.gate.keys.paths = frozenset(
             path for path, endpoint in self.endpoints.items() if endpoint.dialect in dialects
         )
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """Return the leaf for the whole remaining path, else the pages, which route it further."""
         assert request.postpath is not None and request.prepath is not None
-        _prepare(request)
+        prepare(request)
+        # Twisted's own channel accepts any method; the router's has asked for it already.
+        if (error := method_error(request.method)) is not None:
+            return _Refusal(error)
         if self._cors is not None and path.partition(b".")[0] not in _FOR_OPERATORS:
             origin = request.getHeader(b"origin")
             _add(request, self._cors.fields(origin))
@@ -97,7 +100,7 @@ class RootResource(Resource):
 
     def render(self, request: Request) -> int | bytes:
         """Respond 404 to the mount point itself, requested without a trailing slash."""
-        _prepare(request)
+        prepare(request)
         return self._not_found.render(request)
 
 
@@ -126,18 +129,22 @@ class Preflight(Resource):
         return NOT_DONE_YET
 
 
-class _NotFound(Resource):
-    """The 404 response."""
+class _Refusal(Resource):
+    """The response of a path that has only an error."""
 
     isLeaf = True
 
+    def __init__(self, error: RouterError) -> None:
+        super().__init__()
+        self._error = error
+
     def render(self, request: Request) -> int:
         """See `IResource`."""
-        refuse(request, error_bodies.NOT_FOUND)
+        refuse(request, self._error)
         return NOT_DONE_YET
 
 
-def _prepare(request: Request) -> None:
+def prepare(request: Request) -> None:
     """Set the fields of every response, and remove Twisted's ``Server``."""
     identity = request_id(request.requestHeaders.getRawHeaders(REQUEST_ID, ()))
     request.setHeader(REQUEST_ID, identity.encode("ascii"))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.web.server import Request, Site
 
-from autopilot.http.key_gate import KeyGate
+from autopilot.http.error_bodies import SUPPORTED_METHODS
+from autopilot.http.head_gate import HeadGate
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.web.channel import Channel
-from autopilot.web.root import RootResource
+from autopilot.web.root import RootResource, prepare
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -26,6 +27,13 @@ class PlainRequest(Request):
     """A request without Twisted's default ``Content-Type``: the relay passes on the upstream's."""
 
     defaultContentType = None
+
+    def _handleStar(self) -> None:  # noqa: N802  the name is Twisted's
+        """Respond to ``OPTIONS *``, which Twisted's own method does without ``Allow``."""
+        prepare(self)
+        self.setHeader(b"Allow", SUPPORTED_METHODS)
+        self.setHeader(b"Content-Length", b"0")
+        self.finish()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x}>"
@@ -56,7 +64,9 @@ class AutopilotSite(Site):
         self.endpoints: Mapping[bytes, Endpoint] = (
             resource.endpoints if isinstance(resource, RootResource) else {}
         )
-        self.key_gate = resource.key_gate if isinstance(resource, RootResource) else KeyGate()
+        self.gate = (
+            resource.gate if isinstance(resource, RootResource) else HeadGate(awaits_bodies=True)
+        )
         self.refused = refused
         self.failures = FailureLog(Logger(), reactor.seconds)
         self.draining = False

@@ -77,6 +77,8 @@ class Parts:
         self.settings = settings
         self.clock = TimerQueue(reactor)
         self.draining = False
+        # Random, so that a chain of several routers is not taken for a loop.
+        self.pseudonym = b"chutes-autopilot-%b" % secrets.token_hex(8).encode("ascii")
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self._readiness_log = ReadinessLog()
         self.metrics = Metrics(__version__)
@@ -251,6 +253,7 @@ class Parts:
             hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
             feeds=self.control,
             record=self.record,
+            pseudonym=self.pseudonym,
             refreshed_in=self.control.refreshed_in,
             tracer=tracer,
         )

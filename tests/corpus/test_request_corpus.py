@@ -181,7 +181,8 @@ class RequestCorpus(SiteTestCase):
 
 _PROBE_UPSTREAM = (
     b"POST /base/v1/chat/completions HTTP/1.1\r\nHost: llm.test\r\nAccept-Encoding: identity\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(ask("c", stream=False)), ask("c", stream=False))
+    b"Via: 1.1 chutes-autopilot-test\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(ask("c", stream=False)), ask("c", stream=False))
 )
 
 

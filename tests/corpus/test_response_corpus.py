@@ -131,7 +131,7 @@ class ResponseCorpus(SiteTestCase):
         asked, rest = strict.requests(self.wire.value())
         names = {name.lower() for name, _ in asked[-1].fields}
         self.assertEqual((asked[-1].body, rest), (ask("c", stream=False), b""))
-        self.assertEqual(names, {b"host", b"accept-encoding", b"content-length"})
+        self.assertEqual(names, {b"host", b"accept-encoding", b"via", b"content-length"})
         self.wire.says(whole(200, _NEXT))
         self.assertEqual((browser.response.status, browser.response.body), (200, _NEXT))
 

@@ -30,7 +30,7 @@ from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from tests.properties.exchange_attempt import Terms, Times
 from tests.properties.exchange_network import Network, WatchedPool
-from tests.unit.relay.routers import ALIAS, ORIGINS, snapshot
+from tests.unit.relay.routers import ALIAS, ORIGINS, PSEUDONYM, snapshot
 
 CONTEXTS = {"a": 1000, "b": 1000, "c": 4000}
 LARGER = {
@@ -162,6 +162,7 @@ class Router:
             hash_key=b"k" * 32,
             feeds=KnownFeeds(snapshot(**CONTEXTS)),
             record=record,
+            pseudonym=PSEUDONYM,
         )
         tree = RootResource(Resource(), self.proxy)
         self.site: Site = (

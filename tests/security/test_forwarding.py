@@ -55,7 +55,7 @@ class FieldTestsMixin(SiteTestCase):
         for path, _, _ in routes.relayed():
             sent = self.sent(path, *spoofed, b"X-Kept: 1")
             self.assertNotIn(b"1.2.3.4", sent)
-            expected = [b"host", b"accept-encoding", b"x-kept", b"content-length"]
+            expected = [b"host", b"accept-encoding", b"x-kept", b"via", b"content-length"]
             self.assertEqual(_names(sent), expected)
 
     def test_expectation(self) -> None:

@@ -68,7 +68,7 @@ class ModelNameTests(ServiceTestCase):
         browser.sends(request(body=ask(selector)))
         sent = self.platform.wire.value()
         head, _, body = sent.partition(b"\r\n\r\n")
-        self.assertEqual(len(head.split(b"\r\n")), 4, head)
+        self.assertEqual(len(head.split(b"\r\n")), 5, head)
         self.assertNotIn(b"evil", head)
         self.assertEqual(json.loads(body)["model"], model)
         self.platform.wire.says(whole(200, b"{}", b"application/json", b"Connection: close"))

@@ -273,7 +273,7 @@ class PropertyTests(SynchronousTestCase):
     def test_framing(self, fields: list[Field], host: bytes, length: int) -> None:
         """Whatever the client sends: one Host, one length, one coding, and they are ours."""
         lines = read_request_headers([*fields, (b"hOST", host)]).upstream
-        target = RequestTarget.of(Origin("http", "upstream", 80), b"/")
+        target = RequestTarget.of(Origin("http", "upstream", 80), b"/", b"me")
         head = target.request(b"", lines, (b"x" * length,)).removesuffix(b"x" * length)
         written = head.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]
         pairs = [tuple(line.split(b": ", 1)) for line in written]

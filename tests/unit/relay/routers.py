@@ -35,6 +35,7 @@ from tests.unit.relay.downstreams import RecordingDownstream
 from tests.unit.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head
 
 ALIAS = "chutesai/AutoPilot"
+PSEUDONYM = b"chutes-autopilot-test"
 TIMEOUTS = Timeouts(
     connect=2.0,
     header=60.0,
@@ -154,6 +155,7 @@ class RouterTestCase(SynchronousTestCase):
             hash_key=b"k" * 32,
             feeds=self,
             record=self.records.append,
+            pseudonym=PSEUDONYM,
             refreshed_in=lambda: self.refreshed_in,
             tracer=self.tracer,
         )

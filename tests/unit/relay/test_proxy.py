@@ -115,7 +115,7 @@ class OutgoingTests(RouterTestCase):
             sent,
             b"POST /base/v1/chat/completions?q=1 HTTP/1.1\r\nHost: llm.test\r\n"
             b"Accept-Encoding: identity\r\nAuthorization: Bearer secret\r\nX-Custom: 1\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (len(body), body),
+            b"Via: 1.1 chutes-autopilot-test\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body),
         )
 
     def test_equal(self) -> None:

@@ -83,12 +83,12 @@ class PageTestsMixin(SiteTestCase):
         self.assertEqual(got.json["feeds"]["utilization"]["state"], "stale")
 
     def test_when_to_try_again(self) -> None:
-        """Retry-After is the next fetch of the missing feed; a stopping router has none."""
+        """Retry-After is the next fetch of the missing feed, a minute at most."""
         self.feed_due_in = {"catalog": 200, "utilization": 7}.__getitem__
         self.site = self.make_site(self.tree())
         for catalog_at, utilization_at, code, seconds in (
-            (None, None, "missing_allowlist", b"200"),
-            (1.0, 999.0, "stale_allowlist", b"200"),
+            (None, None, "missing_allowlist", b"60"),
+            (1.0, 999.0, "stale_allowlist", b"60"),
             (999.0, None, "missing_snapshot", b"7"),
             (999.0, 1.0, "stale_snapshot", b"7"),
         ):
@@ -98,7 +98,7 @@ class PageTestsMixin(SiteTestCase):
             self.assertEqual(got.json["error"]["code"], code)
             self.assertEqual(got.value(b"retry-after"), seconds)
         self.catalog = None
-        self.assertEqual(self.get(b"/v1/models").value(b"retry-after"), b"200")
+        self.assertEqual(self.get(b"/v1/models").value(b"retry-after"), b"60")
         self.proxy.draining = True
         self.assertEqual(self.get(b"/readyz").value(b"retry-after"), b"1")
 

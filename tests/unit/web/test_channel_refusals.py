@@ -113,13 +113,23 @@ class RefusalTests(ChannelTestCase):
         for target in (b"x:80", b"*", b"ftp://a/b", b"http://u@h/", b"/a#b", b"healthz"):
             wire = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n"
             self.rejected(wire, 400, "bad_request")
-        self.rejected(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request")
+
+    def test_whole_server(self) -> None:
+        """``OPTIONS *`` is answered with the methods of all resources (RFC 9110 §9.3.7)."""
+        browser = self.browser()
+        browser.sends(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\n\r\n")
+        got = browser.response
+        self.assertEqual((got.status, got.body, got.identity), (200, b"", "mine"))
+        self.assertEqual(got.value(b"allow"), b"GET, HEAD, OPTIONS, POST")
+        self.assertFalse(browser.closed)
 
     def test_method(self) -> None:
-        """CONNECT and unknown methods are rejected."""
+        """CONNECT, unknown methods and what is no method are rejected."""
         self.rejected(b"CONNECT a:443 HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed")
-        for method in (b"FOO", b"get", b"G\x00T"):
+        for method in (b"FOO", b"get", b"POSTX", b"PURGE", b"M-SEARCH", b"X" * 70):
             self.rejected(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 501, "method_not_allowed")
+        for method in (b"G\x00T", b"G@T", b"GET\t", b"\x16\x03", b" GET", b"{}", b"FOO\r\n"):
+            self.rejected(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request")
         browser = self.browser()
         browser.sends(b"TRACE /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(browser.response.status, 405)
@@ -144,7 +154,7 @@ class RefusalTests(ChannelTestCase):
         self.assertEqual(browser.wire, b"")
         browser.sends(b"more")
         self.wire.says(whole(200, b"{}"))
-        self.assertEqual([each.status for each in browser.got], [200, 501])
+        self.assertEqual([each.status for each in browser.got], [200, 400])
         self.assertTrue(browser.closed)
 
     def test_mistake(self) -> None:

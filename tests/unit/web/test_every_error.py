@@ -57,6 +57,7 @@ def rows(path: bytes) -> Iterator[Asked]:
     yield bodied(400, "tee_required", ask("open"), b"X-TEE-Only: true")
     yield bodied(400, "no_capable_model", ask(ALIAS, tools=[{"type": "function"}]))
     yield bodied(400, "invalid_commit", ask("a"), b"X-Autopilot-Commit: never")
+    yield bodied(508, "loop_detected", ask("a"), b"Via: 1.1 chutes-autopilot-test")
     yield bodied(413, "request_too_large", b" " * (MAX_BODY + 1))
     yield bodied(415, "unsupported_content_encoding", ask("a"), b"Content-Encoding: gzip")
     yield bodied(417, "bad_request", ask("a"), b"Expect: magic")
@@ -76,7 +77,7 @@ def rows(path: bytes) -> Iterator[Asked]:
     yield Asked(400, "bad_request", request(path, MINE, host=None))
     yield Asked(400, "bad_request", request(path, MINE, b"A\x00: b"), read=False)
     yield Asked(501, "method_not_allowed", request(path, method=b"FOO"), read=False)
-    yield Asked(501, "method_not_allowed", b"\x16\x03\x01\x02\x00\x01\x00", read=False)
+    yield Asked(400, "bad_request", b"\x16\x03\x01\x02\x00\x01\x00", read=False)
     yield Asked(505, "bad_request", b"GET /\r\n\r\n", read=False)
     yield Asked(505, "bad_request", request(path, MINE, version=b"2.0"))
 

@@ -1,0 +1,101 @@
+"""The checks of a relayed request's head that need no body, in the order of contract §2.
+
+Both channels use them: the router's own before it receives the body, Twisted's behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from autopilot.http.error_bodies import too_large
+from autopilot.http.headers import Named, text
+from autopilot.http.key_gate import KeyGate
+from autopilot.routing.commit import Commit
+from autopilot.routing.router_error import RouterError
+
+_LOOP_DETECTED = RouterError(
+    508,
+    "loop_detected",
+    "The request came back to this router: one of its base URLs leads to the router itself.",
+)
+_CODED = RouterError(
+    415,
+    "unsupported_content_encoding",
+    "Compressed request bodies are not supported; send the body as it is.",
+)
+_INVALID_COMMIT = RouterError(
+    400,
+    "invalid_commit",
+    "The header X-Autopilot-Commit must be byte, content or complete.",
+)
+_IDENTITY = frozenset({b"", b"identity"})
+_COMMIT = b"x-autopilot-commit"
+
+
+class HeadGate:
+    """Refuses requests for the relay by their head.
+
+    ``relayed`` are the paths of the relay, and ``pseudonym`` is the router's name in ``Via``
+    fields.
+    """
+
+    __slots__ = ("awaits_bodies", "keys", "pseudonym", "relayed")
+
+    def __init__(
+        self,
+        relayed: Container[bytes] = (),
+        pseudonym: bytes = b"",
+        *,
+        awaits_bodies: bool = False,
+    ) -> None:
+        """``awaits_bodies``: resources that may read the body of any request are on the site."""
+        self.relayed = relayed
+        self.pseudonym = pseudonym
+        self.awaits_bodies = awaits_bodies
+        self.keys = KeyGate()
+
+    def refusal(
+        self, path: bytes, named: Named, length: int | None, max_body: int
+    ) -> RouterError | None:
+        """Return the error for a ``POST`` to a path of the relay, if it has one.
+
+        ``length`` is that of the body, ``None`` if it is not known yet.
+        """
+        if b"via" in named and passed_through(named[b"via"], self.pseudonym):
+            return _LOOP_DETECTED
+        keys = self.keys
+        if path in keys.paths and (error := keys.refusal(path, named)) is not None:
+            return error
+        # The limits on what one client, and what all of them may occupy, belong here.
+        if _COMMIT in named and isinstance(commit := commit_point(named), RouterError):
+            return commit
+        if b"content-encoding" in named and (error := coding_error(named)) is not None:
+            return error
+        return too_large(max_body) if length is not None and length > max_body else None
+
+
+def passed_through(via: Sequence[bytes], pseudonym: bytes) -> bool:
+    """Return whether ``Via`` fields name a proxy (RFC 9110 §7.6.3): its name is a word of its own.
+
+    The name is random, so it is of no use to look whether the word stands in a comment.
+    """
+    return any(pseudonym in value.lower().replace(b",", b" ").split() for value in via)
+
+
+def coding_error(named: Named) -> RouterError | None:
+    """Return the error if the body is compressed."""
+    for value in named.get(b"content-encoding", ()):
+        if value.strip().lower() not in _IDENTITY:
+            return _CODED
+    return None
+
+
+def commit_point(named: Named) -> Commit | RouterError | None:
+    """Return the commit point that the client asks for; ``None`` if it leaves it to the router."""
+    value = text(named, _COMMIT).lower()
+    if not value:
+        return None
+    try:
+        return Commit(value)
+    except ValueError:
+        return _INVALID_COMMIT

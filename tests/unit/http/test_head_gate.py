@@ -1,0 +1,63 @@
+"""Tests of the checks of a relayed request's head, and of their order."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.http.head_gate import HeadGate, coding_error, commit_point, passed_through
+from autopilot.http.headers import Field, read_request_headers
+from autopilot.routing.commit import Commit
+from autopilot.routing.router_error import RouterError
+
+CHAT = b"/v1/chat/completions"
+OWN = b"chutes-autopilot-0a1b"
+
+
+class HeadGateTests(SynchronousTestCase):
+    """Each check, and the first of several that fail."""
+
+    def test_order(self) -> None:
+        """Of several errors the first one of contract §2 is the response."""
+        gate = HeadGate(frozenset({CHAT}), OWN)
+        gate.keys.paths = frozenset({CHAT})
+        faults: list[tuple[Field | None, str]] = [
+            ((b"Via", b"1.1 " + OWN), "loop_detected"),
+            (None, "missing_key"),
+            ((b"X-Autopilot-Commit", b"never"), "invalid_commit"),
+            ((b"Content-Encoding", b"gzip"), "unsupported_content_encoding"),
+        ]
+        for first in range(len(faults)):
+            fields = [field for field, _ in faults[first:] if field is not None]
+            if (None, "missing_key") not in faults[first:]:
+                fields.append((b"Authorization", b"Bearer x"))
+            error = gate.refusal(CHAT, read_request_headers(fields).named, 11, 10)
+            self.assertEqual(error.code if error else None, faults[first][1])
+        key = read_request_headers([(b"Authorization", b"Bearer x")]).named
+        error = gate.refusal(CHAT, key, 11, 10)
+        self.assertEqual(error.code if error else None, "request_too_large")
+        for length in (10, None):
+            self.assertIsNone(gate.refusal(CHAT, key, length, 10))
+
+    def test_via(self) -> None:
+        """Only the router's own name, as a word of its own, is a loop."""
+        for value in (
+            *(b"1.1 " + OWN, b"1.1 a, 1.1 " + OWN, b"1.1 " + OWN + b",1.0 b", b"HTTP/1.1\t" + OWN),
+            b"1.1 " + OWN.upper() + b" (comment)",
+        ):
+            self.assertTrue(passed_through([b"1.1 a", value], OWN), value)
+        for value in (b"", b"1.1 chutes-autopilot-ffff", b"1.1 " + OWN + b"2", b"1.1 x" + OWN):
+            self.assertFalse(passed_through([value], OWN), value)
+
+    def test_coding(self) -> None:
+        """Any coding but identity is refused, among several values too."""
+        for coded in ([b"gzip"], [b"identity", b"br"], [b"zstd", b""]):
+            self.assertIsNotNone(coding_error({b"content-encoding": coded}), coded)
+        for plain in ([], [b""], [b" Identity "], [b"identity", b""]):
+            self.assertIsNone(coding_error({b"content-encoding": plain}), plain)
+
+    def test_commit_point(self) -> None:
+        """An empty value is absent, and case and blanks do not matter."""
+        for value, point in ((b"", None), (b" ", None), (b" BYTE ", Commit.BYTE)):
+            self.assertIs(commit_point({b"x-autopilot-commit": (value,)}), point)
+        self.assertIsNone(commit_point({}))
+        self.assertIsInstance(commit_point({b"x-autopilot-commit": (b"bytes",)}), RouterError)
