@@ -12,9 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
-from autopilot.request.json_scan import MAX_MEMBERS
+from autopilot.request.json_scan import (
+    DECODED_AT_ONCE,
+    MAX_MEMBERS,
+    is_utf8,
+    without_surrogates,
+)
 
 _ABSENT = Raw()
 # A body of this size cannot hold more than `MAX_MEMBERS` members, however short they are.
@@ -46,7 +51,7 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
     n: Raw = _ABSENT
 
     @classmethod
-    def of(cls, values: Mapping[str, bytes]) -> BodyFields:
+    def of(cls, values: Mapping[str, bytes | memoryview]) -> BodyFields:
         """Return the fields from the texts of members by key."""
         found = (name for name in cls.__struct_fields__ if name in values)
         return cls(**{name: Raw(values[name]) for name in found})
@@ -83,7 +88,10 @@ def scan_fast(body: bytes) -> FastScan | None:
     try:
         fields = _fields.decode(body)
         if not body.isascii():
-            str(body, "utf-8")
+            if len(body) <= DECODED_AT_ONCE:
+                str(body, "utf-8")
+            elif not is_utf8(body):
+                return None
         if (
             not fields.model
             or fields.models
@@ -95,12 +103,22 @@ def scan_fast(body: bytes) -> FastScan | None:
             return None
         place = _place_of_model(body, fields)
     except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
-        return None
+        return _scan_without_surrogates(body)
     if place < 0:
         return None
     # Between a key and its value are only blanks and a colon, with which no value begins.
     start = body.find(fields.model, place + len(_MODEL_KEY))
     return FastScan(fields, start, start + len(fields.model))
+
+
+def _scan_without_surrogates(body: bytes) -> FastScan | None:
+    """Return the scan of a body that msgspec rejects, if only for half of a surrogate pair."""
+    text = without_surrogates(body)
+    found = None if text is body else scan_fast(text)
+    if found is None:
+        return None
+    model = Raw(body[found.start : found.end])
+    return FastScan(structs.replace(found.fields, model=model), found.start, found.end)
 
 
 def _may_have_many_members(body: bytes, fields: BodyFields) -> bool:

@@ -1,14 +1,15 @@
 """Scanner of a JSON object's top-level members with their offsets, and a lenient decoder.
 
 Decoders return values and lose the bytes. The router must forward the bytes unchanged (contract
-§2), so it needs the offset of each member. Nested values are not inspected.
+§2), so it needs the offset of each member. Nested values are not inspected: msgspec skips them, at
+some nanoseconds a byte and without creating objects.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import msgspec
@@ -16,13 +17,27 @@ import msgspec
 # Real bodies have a few dozen. A body that consists of members only would block the process.
 MAX_MEMBERS = 4096
 
-# Bytes. If they hold too many members already, the rest is not decoded.
-_START = 262_144
+DECODED_AT_ONCE = 262_144
+"""Bytes of UTF-8: as text they may need four times the memory."""
+
+_CONTINUATION = 0b1100_0000, 0b1000_0000
+
+# Bytes of JSON. No name that anything looks for is longer, however it is spelled.
+_LONGEST_KEY = 1024
 
 _BLANK = re.compile(rb"[ \t\r\n]*+")
-# Possessive quantifiers: a key of megabytes needs no memory for backtracking.
-_STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\.)*+"')
-_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Possessive quantifiers: a text of megabytes needs no memory for backtracking.
+_KEY = re.compile(rb'"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]*+')
+_COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_SCALAR = re.compile(
+    rb'"[^"\\\x00-\x1f]*+"|true|false|null'
+    rb"|-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
+)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+# What msgspec says of a text whose first value is valid and has something behind it.
+_TRAILING = re.compile(r"trailing characters \(byte ([0-9]+)\)")
+_AT = re.compile(r"\(byte ([0-9]+)\)$")
+_CONSTANTS = (b"NaN", b"Infinity")
 
 
 class InvalidJSONError(ValueError):
@@ -42,6 +57,7 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
     ``comma`` is the offset of the comma before it (of the first member: its own first byte),
     ``start`` of its first byte, ``value`` of its value's first byte, ``end`` of the byte after it.
+    The ``key`` of a name of more than 1 KiB is empty: nothing looks for such a name.
     """
 
     key: str
@@ -73,6 +89,36 @@ def value_of(text: bytes | msgspec.Raw) -> Any:
         return None
 
 
+def is_utf8(text: bytes) -> bool:
+    """Return whether ``text`` is valid UTF-8, without decoding all of it at once."""
+    if text.isascii():
+        return True
+    start, size = 0, len(text)
+    try:
+        while size - start > DECODED_AT_ONCE:
+            end = start + DECODED_AT_ONCE
+            # Not between the bytes of a character, of which there are at most four.
+            for _ in range(3):
+                if text[end] & _CONTINUATION[0] == _CONTINUATION[1]:
+                    end -= 1
+            str(memoryview(text)[start:end], "utf-8")
+            start = end
+        str(memoryview(text)[start:], "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def without_surrogates(text: bytes) -> bytes:
+    """Return ``text`` with other escapes of the same length in place of ``\\ud…``.
+
+    msgspec rejects half of a surrogate pair, which is valid JSON (RFC 8259 §8.2). The result is
+    valid exactly if ``text`` is, its values have the same offsets, and those that differ in it are
+    strings with such an escape. It stays an escape of a character that no name contains.
+    """
+    return text.replace(b"\\ud", b"\\ue").replace(b"\\uD", b"\\uE")
+
+
 def members(body: bytes) -> list[Member]:
     """Return the top-level members in order, including those with equal keys.
 
@@ -81,65 +127,32 @@ def members(body: bytes) -> list[Member]:
     :raises NotAnObjectError: JSON, but not an object.
     :raises TooManyMembersError: more than `MAX_MEMBERS` members; the rest is not read.
     """
-    if _is_crowded(body):
-        raise TooManyMembersError
-    try:
-        str(body, "utf-8")
-        raw = _RAW.decode(body)
-    except RecursionError:
-        raise InvalidJSONError("it is nested too deeply") from None
-    except UnicodeDecodeError:
-        raise InvalidJSONError("it is not UTF-8") from None
-    except msgspec.DecodeError:
-        # Not an object or, most likely, not JSON. But msgspec also rejects half of a surrogate pair
-        # in a string, which is valid JSON (RFC 8259 §8.2).
-        raw = {}
-    try:
-        return _first_members(_Walk(body, raw))
-    except RecursionError:
-        raise InvalidJSONError("it is nested too deeply") from None
+    return scan(body)[0]
 
 
-def _is_crowded(body: bytes) -> bool:
-    """Return whether the start of a large body holds too many members already.
+def scan(body: bytes) -> tuple[list[Member], bytes]:
+    """Return the members of ``body``, and the text from which to decode their values.
 
-    Decoding a whole body only to reject it would delay every other request.
+    That is `without_surrogates`, where ``body`` has any, else ``body`` itself. It raises what
+    `members` raises.
     """
-    if body.count(b":", 0, _START) <= MAX_MEMBERS:
-        return False
-    try:
-        _first_members(_Walk(body[:_START], {}))
-    except TooManyMembersError:
-        return True
-    except (ValueError, RecursionError):
-        pass  # cut off within a value, or invalid, which the caller finds out
-    return False
-
-
-def _first_members(walk: _Walk) -> list[Member]:
-    """Return all members, unless there are too many."""
+    if not is_utf8(body):
+        raise InvalidJSONError("it is not UTF-8")
     found: list[Member] = []
+    walk = _Walk(body)
     for member in walk:
         if len(found) == MAX_MEMBERS:
             raise TooManyMembersError
         found.append(member)
-    return found
+    return found, walk.text
 
 
 class _Walk:
-    """Iterates over members; a fast decoder has already measured their values, by key.
+    """Iterates over members; the end of a long value is where msgspec stops to read one value."""
 
-    For a duplicate key it has measured only one of the values. Therefore the text at the current
-    offset must equal the measured value and a comma or the object's end must follow; since no
-    complete JSON value except a number is a prefix of another, this proves the value's end. The
-    standard library's scanner measures all other values.
-    """
-
-    def __init__(self, body: bytes, raw: Mapping[str, msgspec.Raw]) -> None:
+    def __init__(self, body: bytes) -> None:
         self._body = body
-        self._raw = raw
-        self._texts: dict[str, bytes] = {}
-        self._slow: _Scanner | None = None
+        self.text = body
 
     def __iter__(self) -> Iterator[Member]:
         body = self._body
@@ -152,88 +165,72 @@ class _Walk:
             yield member
             comma = start = self._skip(member.end)
             if not body.startswith(b"}", start):
-                start = self._after(b",", start)
+                if not body.startswith(b",", start):
+                    raise InvalidJSONError("a comma or a colon is missing")
+                start = self._skip(start + 1)
                 if body.startswith(b"}", start):
                     raise InvalidJSONError("a comma is followed by nothing")
         self._require_end(start + 1)
 
     def _member(self, comma: int, start: int) -> Member:
-        key = _STRING.match(self._body, start)
-        if key is None:
+        key = _KEY.match(self._body, start)
+        if key is not None:
+            name = str(key[1], "utf-8") if key.end(1) - start <= _LONGEST_KEY else ""
+            return Member(name, comma, start, key.end(), self._end_of_value(key.end()))
+        if not self._body.startswith(b'"', start):
             raise InvalidJSONError("a member has no name")
-        value = self._after(b":", self._skip(key.end()))
-        name = _text(key.group())
-        return Member(name, comma, start, value, self._value_end(name, value))
+        end = self._measure(start)
+        colon = _COLON.match(self._body, end)
+        if colon is None:
+            raise InvalidJSONError("a comma or a colon is missing")
+        name = ""
+        if end - start <= _LONGEST_KEY:
+            name = json.loads(str(self._body[start:end], "utf-8"))
+        return Member(name, comma, start, colon.end(), self._end_of_value(colon.end()))
 
-    def _value_end(self, name: str, value: int) -> int:
-        text = self._measured(name)
-        if text is not None and self._body.startswith(text, value):
-            end = value + len(text)
-            if self._body.startswith((b",", b"}"), self._skip(end)):
-                return end
-        return self._scan(value)
+    def _end_of_value(self, start: int) -> int:
+        scalar = _SCALAR.match(self._body, start)
+        return self._measure(start) if scalar is None else scalar.end()
 
-    def _measured(self, name: str) -> bytes | None:
-        """Return the value that the fast decoder found for a key, copied once per key."""
-        text = self._texts.get(name)
-        if text is None and (raw := self._raw.get(name)) is not None:
-            text = self._texts[name] = bytes(raw)
-        return text
+    def _measure(self, start: int) -> int:
+        """Return the offset after the value that begins at ``start``."""
+        text = memoryview(self.text)[start:]
+        try:
+            _RAW.decode(text)
+        except RecursionError:
+            raise InvalidJSONError("it is nested too deeply") from None
+        except msgspec.DecodeError as error:
+            trailing = _TRAILING.search(str(error))
+            if trailing is None:
+                return self._measure_without_surrogates(start, str(error))
+            text = text[: int(trailing[1]) - 1]  # it counts the byte behind the value
+        return start + len(bytes(text).rstrip(b" \t\r\n"))
+
+    def _measure_without_surrogates(self, start: int, error: str) -> int:
+        """Return what `_measure` returns, unless the error has another reason than surrogates."""
+        text = without_surrogates(self.text)
+        if text is self.text:
+            raise InvalidJSONError(self._cause(start, error))
+        self.text = text
+        return self._measure(start)
+
+    def _cause(self, start: int, error: str) -> str:
+        """Return what is wrong with a value, by the offset in msgspec's error."""
+        if (at := _AT.search(error)) is not None:
+            for name in _CONSTANTS:
+                if self._body.startswith(name, start + int(at[1])):
+                    return f"it contains {name.decode()}"
+        return "it cannot be parsed"
 
     def _refuse_value(self, start: int) -> NoReturn:
         """Raise the error for a text that is not an object."""
-        self._require_end(self._scan(start))
+        self._require_end(self._end_of_value(start))
         raise NotAnObjectError
 
     def _require_end(self, end: int) -> None:
         if self._skip(end) != len(self._body):
             raise InvalidJSONError("text follows its end")
 
-    def _scan(self, start: int) -> int:
-        if self._slow is None:
-            self._slow = _Scanner(self._body)
-        return self._slow.end_of_value(start)
-
     def _skip(self, start: int) -> int:
         blank = _BLANK.match(self._body, start)
         return start if blank is None else blank.end()
-
-    def _after(self, sign: bytes, start: int) -> int:
-        if not self._body.startswith(sign, start):
-            raise InvalidJSONError("a comma or a colon is missing")
-        return self._skip(start + 1)
-
-
-class _Scanner:
-    """The standard library's scanner, set to reject ``NaN`` and to leave numbers as text.
-
-    The bytes are decoded as Latin-1, one character each, so that offsets remain valid; the syntax
-    of JSON is ASCII.
-    """
-
-    def __init__(self, body: bytes) -> None:
-        self._text = body.decode("latin-1")
-        self._decoder = json.JSONDecoder(
-            parse_int=str, parse_float=str, parse_constant=_refuse_constant
-        )
-
-    def end_of_value(self, start: int) -> int:
-        """Return the offset after the value that begins at ``start``."""
-        try:
-            _, end = self._decoder.raw_decode(self._text, start)
-        except json.JSONDecodeError:
-            raise InvalidJSONError("it cannot be parsed") from None
-        return end
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidJSONError(f"it contains {name}")
-
-
-def _text(key: bytes) -> str:
-    if b"\\" not in key:
-        return str(key[1:-1], "utf-8")
-    try:
-        return str(json.loads(str(key, "utf-8")))
-    except json.JSONDecodeError:
-        raise InvalidJSONError("a member's name cannot be parsed") from None

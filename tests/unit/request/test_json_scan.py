@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -73,9 +74,12 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(members(body)[0].comma, members(body)[0].start)
 
     def test_long_key(self) -> None:
-        """A key of megabytes is a key."""
-        key = b"x\\n" * 500_000
-        self.assertEqual(members(b'{"' + key + b'":1}')[0].key, "x\n" * 500_000)
+        """A key of more than 1 KiB is a member's, but nothing looks for it: it is not decoded."""
+        for key in (b"x\\n" * 500_000, b"x" * 500_000, b"x" * 1024, "é".encode() * 512):
+            (found,) = members(b'{"' + key + b'" : 1}')
+            self.assertEqual((found.key, found.end - found.value), ("", 1))
+        for key in (b"x\\n" * 340, b"x" * 1023):
+            self.assertEqual(members(b'{"' + key + b'":1}')[0].key, json.loads(b'"%b"' % key))
 
     def test_repeated_beside_a_large_one(self) -> None:
         """Repeating a key of a large member does not cost that member's size each time."""
@@ -163,11 +167,15 @@ class RefusalTests(SynchronousTestCase):
 
     def test_too_many_are_refused_early(self) -> None:
         """Of millions of members only the first are read, whatever follows."""
-        for member in (b'"a":1', b'"a":{"b":[]}', b'"a":"\\ud800"'):
-            with patch.object(members_module, "_RAW") as decoder:
-                with self.assertRaises(TooManyMembersError):
-                    members(b"{" + (member + b",") * 1_000_000 + b"nonsense")
-                decoder.decode.assert_not_called()
+        for member, measured in (
+            (b'"a":1', 0),
+            (b'"a":{"b":[]}', MAX_MEMBERS + 1),
+            (b'"a":"\\ud800"', MAX_MEMBERS + 2),
+        ):
+            body = b"{" + (member + b",") * 1_000_000 + b"nonsense"
+            with patch.object(members_module, "_RAW", wraps=members_module._RAW) as decoder:
+                self.assertRaises(TooManyMembersError, members, body)
+            self.assertEqual(decoder.decode.call_count, measured)
 
     def test_many_colons_are_not_many_members(self) -> None:
         """A large body is not refused for what its values hold, also where they are cut."""
