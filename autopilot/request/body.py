@@ -8,12 +8,13 @@ survive, and equal requests stay equal (the platform bills cached prompts less).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from autopilot.request.conversation import Conversation, may_hold_parts
 from autopilot.request.json_fast import BodyFields, scan_fast
 from autopilot.request.json_scan import (
     MAX_MEMBERS,
@@ -21,11 +22,11 @@ from autopilot.request.json_scan import (
     Member,
     NotAnObjectError,
     TooManyMembersError,
-    members,
+    scan,
     value_of,
 )
 from autopilot.request.models import join_models, read_models
-from autopilot.request.prompt_length import tokens_beyond
+from autopilot.request.prompt_length import MAX_PROMPTS, prompts, tokens_beyond
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import MAX_BYTES, TOO_LONG
@@ -34,24 +35,16 @@ from autopilot.routing.selector import MAX_BYTES, TOO_LONG
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
 _NAMING = ("model", "models")
 _BLANKS = " \t\r\n\v\f"
-_PART_KINDS = {
-    "image_url": "images",
-    "input_image": "images",
-    "image": "images",
-    "input_audio": "audio",
-    "audio_url": "audio",
-    "video_url": "video",
-    "input_video": "video",
-}
-_PART_HINTS = (b"image", b"audio", b"video")
-_LETTER_AS_ESCAPE = b"\\u00"
-_FORMATS = {"json_schema": "json_schema", "json_object": "json_mode"}
+_FORMATS = {b'"json_schema"': "json_schema", b'"json_object"': "json_mode"}
 # Size in bytes above which a memoryview is cheaper than a copy.
 _LARGE = 16384
 _TRUE = Raw(b"true")
-_LIST = ord("[")
 _QUOTE = ord('"')
 _MOST_DIGITS = 19
+# Bytes of a number or of a short string that are worth decoding.
+_LONGEST_VALUE = 64
+# More answers than any stream has.
+_MANY = 1 << 30
 # With its quotes. A selector of escapes is refused earlier than one without.
 _MAX_RAW_MODEL = MAX_BYTES + 2
 
@@ -61,7 +54,7 @@ _TOOLS = re.compile(rb"\[[ \t\r\n]*+[^\]\-0-9]")
 
 
 class _Typed(msgspec.Struct, gc=False):
-    type: str = ""
+    type: Raw = Raw()
 
 
 _text = msgspec.json.Decoder(str)
@@ -105,16 +98,17 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def choices(self) -> int:
-        """The number of answers that the request asks for: ``n`` (else 1) for each prompt."""
+        """The number of answers that the request asks for: ``n`` (else 1) for each prompt.
+
+        Of very many prompts it is a number that no stream reaches.
+        """
         fields = self.fields
-        wanted = value_of(fields.n) if fields.n else 1
-        answers = wanted if type(wanted) is int and wanted > 0 else 1
-        if not fields.prompt or memoryview(fields.prompt)[0] != _LIST:
+        wanted = _number(fields.n) if fields.n else None
+        answers = wanted if wanted is not None and wanted > 0 else 1
+        several = prompts(fields.prompt) if fields.prompt else None
+        if several is None:
             return answers
-        prompts = value_of(fields.prompt)
-        # A list of numbers is one prompt, as tokens.
-        several = isinstance(prompts, list) and prompts and type(prompts[0]) is not int
-        return answers * len(prompts) if several else answers
+        return answers * len(several) if len(several) <= MAX_PROMPTS else _MANY
 
     @property
     def completion_limit(self) -> int | None:
@@ -126,7 +120,7 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
             digits = bytes(limit)
             if digits.isdigit() and len(digits) < _MOST_DIGITS:  # the usual case
                 return int(digits)
-            if type(tokens := value_of(limit)) is int:
+            if (tokens := _number(limit)) is not None:
                 return tokens
         return None
 
@@ -136,13 +130,16 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
         The length of the prompt is a need if it certainly has more tokens than ``least_context``,
         the shortest context known of any model. This inspects the body a second time, so it is
         called only if the router chooses the model. A member of an unexpected type is ignored: the
-        platform reports the error.
+        platform reports the error. So is one that is too dear to inspect: an unknown need excludes
+        no model (contract §3).
         """
         fields, body = self.fields, self.template.whole
         needed: dict[str, Any] = {}
         # Content parts are lists in the list of messages, so a body with one bracket has none.
-        if body.find(b"[", body.find(b"[") + 1) >= 0 and _may_hold_parts(body):
-            needed.update(dict.fromkeys(_part_kinds(fields), True))
+        conversation: Conversation | None = None
+        if body.find(b"[", body.find(b"[") + 1) >= 0 and may_hold_parts(body):
+            conversation = Conversation(body, fields.messages, fields.input)
+            needed.update(dict.fromkeys(conversation.part_kinds(), True))
         if fields.tools and _TOOLS.match(fields.tools):
             needed["tools"] = True
         if fields.response_format and (output := _format(fields.response_format)):
@@ -151,7 +148,8 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
             needed["completion_tokens"] = tokens
         # A word has at least two bytes, with its blank, so a shorter body holds fewer words.
         if least_context is not None and len(body) > 2 * least_context:
-            needed["prompt_tokens"] = tokens_beyond(fields, least_context)
+            conversation = conversation or Conversation(body, fields.messages, fields.input)
+            needed["prompt_tokens"] = tokens_beyond(conversation, fields, least_context)
         return Needs(**needed) if needed else NOTHING
 
 
@@ -182,7 +180,7 @@ def parse_body(body: bytes) -> ParsedBody | RouterError:
 def _parse_members(body: bytes) -> ParsedBody | RouterError:
     """Parse a body that is invalid, has members to drop, or is unusual, member by member."""
     try:
-        found = members(body)
+        found, text = scan(body)
     except NotAnObjectError:
         return RouterError(400, "invalid_body", "The request body must be a JSON object.")
     except TooManyMembersError:
@@ -195,7 +193,13 @@ def _parse_members(body: bytes) -> ParsedBody | RouterError:
     if isinstance(models, RouterError):
         return models
     kept = _kept(body, found, last, models)
-    fields = BodyFields.of({member.key: _value(body, member) for member in kept})
+    view = memoryview(text)
+    fields = BodyFields.of(
+        {
+            member.key: (body if member.key == "model" else view)[member.value : member.end]
+            for member in kept
+        }
+    )
     if len(fields.model) > _MAX_RAW_MODEL and memoryview(fields.model)[0] == _QUOTE:
         return TOO_LONG
     model = _model(fields.model, required=not models)
@@ -227,7 +231,7 @@ def _kept(
 
 
 def _is_null(body: bytes, member: Member) -> bool:
-    return _value(body, member) == b"null"
+    return body.startswith(b"null", member.value)
 
 
 def _value(body: bytes, member: Member) -> bytes:
@@ -281,34 +285,16 @@ def _format(raw: Raw) -> str | None:
     try:
         kind = _typed.decode(raw).type
     except (ValueError, RecursionError):
-        shape = value_of(raw)
-        kind = str(shape.get("type")) if isinstance(shape, dict) else ""
-    return _FORMATS.get(kind)
+        return None
+    if len(kind) > _LONGEST_VALUE:
+        return None
+    spelled = bytes(kind)
+    if b"\\" in spelled:
+        spelled = msgspec.json.encode(value_of(kind))
+    return _FORMATS.get(spelled)
 
 
-def _may_hold_parts(body: bytes) -> bool:
-    """Return whether a byte search finds a sign of content parts other than text."""
-    if _LETTER_AS_ESCAPE in body:
-        return True
-    return b'"type"' in body and any(hint in body for hint in _PART_HINTS)
-
-
-def _part_kinds(fields: BodyFields) -> Iterator[str]:
-    """Yield the kinds of the conversation's content parts other than text."""
-    for text in (fields.messages, fields.input):
-        if text:
-            for message in _dicts(value_of(text)):
-                for part in _dicts(message.get("content")):
-                    yield from _kinds_of(part)
-
-
-def _kinds_of(part: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the kind of a part and of its own parts: the result of a tool may hold images."""
-    for each in (part, *_dicts(part.get("content"))):
-        if (kind := _PART_KINDS.get(str(each.get("type")))) is not None:
-            yield kind
-
-
-def _dicts(value: object) -> list[dict[str, Any]]:
-    """Return the objects in a list; none for any other value."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _number(text: Raw) -> int | None:
+    """Return the whole number that a JSON text of no absurd length is, else None."""
+    value = value_of(text) if len(text) <= _LONGEST_VALUE else None
+    return value if type(value) is int else None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.request import body as request_body
+from autopilot.request.conversation import Conversation
 from autopilot.request.prompt_length import tokens_beyond
 from autopilot.routing.requirements import Needs
 
@@ -17,7 +18,9 @@ def beyond(limit: int, **members: object) -> int | None:
     """Return the lower bound for a body with these members."""
     ask = request_body.parse_body(json.dumps({"model": "m", **members}).encode())
     assert isinstance(ask, request_body.ParsedBody)
-    return tokens_beyond(ask.fields, limit)
+    fields = ask.fields
+    conversation = Conversation(ask.template.whole, fields.messages, fields.input)
+    return tokens_beyond(conversation, fields, limit)
 
 
 def said(*contents: object, role: str = "user") -> list[object]:
@@ -67,6 +70,32 @@ class LengthTests(SynchronousTestCase):
     def test_odd_text(self) -> None:
         """Half of a surrogate pair and any other letter are parts of words."""
         self.assertEqual(beyond(1, prompt="\ud800 \u4e2d\u6587 \xe9"), 3)
+
+    def test_blanks_in_any_spelling(self) -> None:
+        """An escaped blank ends a word, and is none; an escaped backslash is no escape."""
+        for blank in (
+            *(b"\\n", b"\\t", b"\\r", b"\\f", b"\\u0009", b"\\u000a", b"\\u000A"),
+            *(b"\\u000b", b"\\u000B", b"\\u000C", b"\\u000d", b"\\u0020"),
+        ):
+            text = b'"a %b b%bc \\\\n\\"\\u0041 %b"' % (blank, blank, blank)
+            self.assertEqual(self.words(text), 4, blank)
+
+    def test_texts_of_escapes(self) -> None:
+        """Where a text consists of escapes, nothing is counted, rather than too much."""
+        for unit in (b"\\n", b"a\\n", b"\\\\", b"\\u0020a", b" \\u0009 "):
+            self.assertIsNone(self.words(b'"%b"' % (unit * 20_000)), unit)
+        for unit, words in (
+            (b"abcdefgh\\n", 1),
+            (b"ab \\\\n cd \\u00e9 efghijklmno ", 5),
+            (b"abcd " * 8 + b"\\u0020", 8),
+        ):
+            self.assertEqual(self.words(b'"%b "' % (unit * 20_000)), words * 20_000, unit)
+
+    def words(self, text: bytes) -> int | None:
+        """Return the words of a prompt, given as JSON."""
+        ask = request_body.parse_body(b'{"model":"m","prompt":%b}' % text)
+        assert isinstance(ask, request_body.ParsedBody)
+        return tokens_beyond(Conversation(b""), ask.fields, 1)
 
     @given(st.lists(st.text(), max_size=8))
     def test_same_as_split(self, texts: list[str]) -> None:
