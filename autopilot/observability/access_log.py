@@ -16,12 +16,13 @@ import msgspec
 from twisted.logger import Logger
 
 from autopilot.observability.logs import Sink, utc, visible
-from autopilot.observability.records import RequestRecord, facts, quoted, reasons
+from autopilot.observability.records import FAILURES, RequestRecord, facts, quoted, reasons
 from autopilot.observability.reporter import MESSAGE, NAMESPACE
 
-_WRITTEN_LEVELS = frozenset({"debug", "info"})
+_EVERY_RECORD = frozenset({"debug", "info"})
+_FAILED_RECORDS = _EVERY_RECORD | {"warn"}
 _SECONDS_BETWEEN_WARNINGS = 60.0
-_CONSTANT = f'"level":"info","logger":"{NAMESPACE}","message":"{MESSAGE}"'
+_CONSTANT = f'"logger":"{NAMESPACE}","message":"{MESSAGE}"'
 _encoder = msgspec.json.Encoder()
 _encode = JSONEncoder(separators=(",", ":")).encode
 _log = Logger(namespace="autopilot.observability")
@@ -32,8 +33,8 @@ def records_to_lines(
 ) -> RecordLines:
     """Return a writer of records; ``now`` is the wall clock, in seconds since 1970.
 
-    ``log_format`` is ``text`` or ``json``. Records have the level ``info``: none is written if
-    ``level`` is above it.
+    ``log_format`` is ``text`` or ``json``. Records of failures have the level ``warn``, the others
+    ``info``; one whose level is below ``level`` is not written.
     """
     return RecordLines(sink, log_format, level, now)
 
@@ -55,13 +56,14 @@ class RecordLines:
         self.configure(log_format, level)
 
     def configure(self, log_format: str, level: str) -> None:
-        """Set the format (``text`` or ``json``); disable lines if ``level`` is above ``info``."""
+        """Set the format (``text`` or ``json``) and the lowest level that is written."""
         self._render = {"text": text_of, "json": json_of}[log_format]
-        self._enabled = level in _WRITTEN_LEVELS
+        self._every = level in _EVERY_RECORD
+        self._failed = level in _FAILED_RECORDS
 
     def __call__(self, record: RequestRecord) -> None:
         """Write one record, unless its level is disabled."""
-        if not self._enabled:
+        if not self._every and not (self._failed and record.outcome in FAILURES):
             return
         moment = self._now()
         try:
@@ -80,7 +82,7 @@ class RecordLines:
 
 def text_of(record: RequestRecord, moment: float) -> str:
     """Return the line in the format ``text``."""
-    return visible(f"{utc(moment)} info {NAMESPACE}: {_message(record)}") + "\n"
+    return visible(f"{utc(moment)} {_level(record)} {NAMESPACE}: {_message(record)}") + "\n"
 
 
 def json_of(record: RequestRecord, moment: float) -> str:
@@ -90,10 +92,15 @@ def json_of(record: RequestRecord, moment: float) -> str:
     except UnicodeEncodeError:  # half of a surrogate pair, in a model name from a client
         encoded = b"\\"
     if encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded:
-        return f'{{"time":"{utc(moment)}",{_CONSTANT},{encoded[1:].decode()}\n'
+        level = _level(record)
+        return f'{{"time":"{utc(moment)}","level":"{level}",{_CONSTANT},{encoded[1:].decode()}\n'
     # Escape what a terminal or a log shipper may take for a control sequence or another encoding.
-    line = {"time": utc(moment), "level": "info", "logger": NAMESPACE, "message": MESSAGE}
+    line = {"time": utc(moment), "level": _level(record), "logger": NAMESPACE, "message": MESSAGE}
     return _encode({**line, **facts(record)}) + "\n"
+
+
+def _level(record: RequestRecord) -> str:
+    return "warn" if record.outcome in FAILURES else "info"
 
 
 def _message(record: RequestRecord) -> str:

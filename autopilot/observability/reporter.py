@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from autopilot.observability.logs import SHORT_MESSAGE
 from autopilot.observability.records import FAILURES, RequestRecord, facts, quoted, reasons
@@ -69,6 +69,7 @@ def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]
         quoting = {_REQ_ID: quoted(record.req_id), _MODEL: quoted(record.model or "")}
         fields = {**facts(record), **quoting, _REASONS: reasons(record)}
         line = " ".join(text for name, text in _PIECES if fields[name] not in (None, ""))
-        logger.info(line, **fields, **{SHORT_MESSAGE: MESSAGE})
+        level = LogLevel.warn if record.outcome in FAILURES else LogLevel.info
+        logger.emit(level, line, **fields, **{SHORT_MESSAGE: MESSAGE})
 
     return write

@@ -273,7 +273,7 @@ class Proxy:
             status=error.status,
             snapshot_age_ms=age_ms(snapshot.utilization_at, now),
             catalog_age_ms=age_ms(snapshot.catalog_at, now),
-            ttfb_ms=0.0,
+            ttfb_ms=None,
             duration_ms=duration,
             bytes=0,
             outcome=outcome,

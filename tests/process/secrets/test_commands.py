@@ -63,7 +63,9 @@ class CommandTests(SynchronousTestCase):
         ):
             done = twistd(self.folder, "--nodaemon", "autopilot", **dict.fromkeys(URLS, url))
             self.assertEqual(done.returncode, 1)
-            self.assertEqual([name for name in URLS if f"\n{name}: " not in done.stdout], [])
+            self.assertEqual(
+                [name for name in URLS if f"autopilot: {name}: " not in done.stderr], []
+            )
             self.assert_silent(done)
 
     def test_bad_key(self) -> None:

@@ -79,11 +79,19 @@ class LineTests(SynchronousTestCase):
         )
 
     def test_level(self) -> None:
-        """Records have level info, and are written if that level is."""
-        for level, count in (("debug", 1), ("info", 1), ("warn", 0), ("error", 0)):
+        """Records have the level info, those of failures warn, and each is written from there."""
+        for level, counts in (
+            ("debug", (1, 1)),
+            ("info", (1, 1)),
+            ("warn", (0, 1)),
+            ("error", (0, 0)),
+            ("critical", (0, 0)),
+        ):
             for way in (logged, written):
-                line = way(record(), "text", level, 0.25)
-                self.assertEqual(len(line.splitlines()), count, level)
+                lines = [way(each, "text", level, 0.25) for each in (record(), refused())]
+                self.assertEqual(tuple(len(line.splitlines()) for line in lines), counts, level)
+        self.assertIn("Z warn autopilot.requests: ", written(refused(), "text", "warn", 0.25))
+        self.assertEqual(json.loads(written(refused(), "json", "warn", 0.25))["level"], "warn")
 
     def test_text(self) -> None:
         """A text line has time, level, logger and the known facts."""
