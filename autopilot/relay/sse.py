@@ -21,6 +21,35 @@ _BARE_OPENINGS = (b"{", b"[")
 BARE_GOES_ON = frozenset(b"%c" % byte for byte in b' \t"{}[],-0123456789tfn')
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _BRACKETS = (b"{", b"[", b"}", b"]")
+MAX_BARE_LINES = 4096
+"""Lines of bare JSON that are read of a stream. An error has some dozens, and the lines of each
+cost as much as an event."""
+
+# Lines of one kind, as many as follow each other, or a whole event of one `data` line: what stands
+# between two of them costs no Python. Possessive, so that nothing is read twice.
+_RUN = rb"""
+    data:[ ]?+ ([^\r\n]*+) (?:\n\n|\r\n\r\n|\r\r)
+  | ((?:%(ignored)b*+ [\r\n]++ )++)
+  | ((?:data(?: :[^\r\n]*+ )?+ %(end)b )++)
+  | (?:event(?: :[ ]?+ | (?=[\r\n]) ) ([^\r\n]*+) %(end)b )++
+  | (%(ignored)b++)
+  | ([^\r\n]*+ %(end)b )
+"""
+_END_OF_LINE = rb"(?>\r\n|\n|\r)"
+
+
+def _runs(bare: bytes) -> re.Pattern[bytes]:
+    ignored = rb"(?:(?! data[:\r\n] | event[:\r\n] | [\r\n] %b) [^\r\n]*+ %b )" % (
+        bare,
+        _END_OF_LINE,
+    )
+    return re.compile(_RUN % {b"end": _END_OF_LINE, b"ignored": ignored}, re.VERBOSE)
+
+
+_RUN_OF_LINES = _runs(rb"| [ \t]*+[{\[]")
+_RUN_WITHOUT_BARE = _runs(b"")
+_EVENT, _BLANK, _DATA, _NAME, _IGNORED = range(1, 6)  # the groups; the last is a line of bare JSON
+_DATA_LINE = re.compile(rb"data(?::[ ]?+)?+([^\r\n]*+)" + _END_OF_LINE)
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -58,6 +87,8 @@ class Events:
         self._data: list[bytes] = []
         self._data_size = 0
         self._name = b""
+        self._runs = _RUN_OF_LINES
+        self._bare_lines = 0
 
     def feed(self, data: bytes) -> Iterable[Event]:
         """Return the events that ``data`` completes."""
@@ -86,13 +117,55 @@ class Events:
             self._after_cr = data.endswith(b"\r")
         if not self._line:
             self._line_start = self._offset + at
-        for end in _LINE_END.finditer(data, at):
+        singly = 0  # the offset up to which lines are taken one by one
+        while at < len(data):
+            if at >= singly and not (self._line or self._bare or self._line_start == 0):
+                run = self._runs.match(data, at)
+                if run is None:
+                    break
+                room = self._limit - self._data_size
+                if run.lastindex == _EVENT and self._start is None and len(run[0]) <= room:
+                    yield Event(run[_EVENT], start=self._line_start)
+                    at = run.end()
+                    self._line_start = self._offset + at
+                    continue
+                if run.lastindex in (_BLANK, _IGNORED) or len(run[0]) <= room:
+                    at = run.end()
+                    start, self._line_start = self._line_start, self._offset + at
+                    yield from self._take_run(run, start)
+                    continue
+                if room <= 0 and run.lastindex == _DATA:  # nothing of it is kept
+                    at = run.end()
+                    self._line_start = self._offset + at
+                    continue
+                singly = run.end()
+            end = _LINE_END.search(data, at)
+            if end is None:
+                break
             self._keep(data[at : end.start()])
             at = end.end()
             start, self._line_start = self._line_start, self._offset + at
             yield from self._end_line(start)
         self._keep(data[at:])
         self._offset += len(data)
+
+    def _take_run(self, run: re.Match[bytes], start: int) -> Iterable[Event]:
+        """Add a run of lines to the event; return the event if they complete it."""
+        kind = run.lastindex
+        if kind == _BLANK:
+            return self._dispatch()
+        if kind not in (_EVENT, _DATA, _NAME, _IGNORED):
+            return self._take_bare(run[0].rstrip(b"\r\n"), start)
+        if self._start is None:
+            self._start = start
+        if kind == _NAME:
+            self._name = run[_NAME]
+        elif kind == _DATA:
+            self._add(b"\n".join(_DATA_LINE.findall(run[0])))
+        elif kind == _EVENT:
+            self._add(run[_EVENT])
+            return self._dispatch()
+        return ()
 
     @property
     def at_boundary(self) -> bool:
@@ -135,7 +208,7 @@ class Events:
             yield from self._end_bare()
         if not line:
             yield from self._dispatch()
-        elif line.lstrip(_BLANKS).startswith(_BARE_OPENINGS):
+        elif self._runs is _RUN_OF_LINES and line.lstrip(_BLANKS).startswith(_BARE_OPENINGS):
             yield from self._take_bare(line, start)
         else:
             self._take_field(line, start)
@@ -149,7 +222,10 @@ class Events:
             self._bare += b"\n" + line
         opened, listed, closed, ended = map(_STRING.sub(b"", line).count, _BRACKETS)
         self._depth += opened + listed - closed - ended
-        if self._depth <= 0:
+        self._bare_lines += 1
+        if self._bare_lines == MAX_BARE_LINES:
+            self._runs = _RUN_WITHOUT_BARE
+        if self._depth <= 0 or self._bare_lines >= MAX_BARE_LINES:
             yield from self._end_bare()
 
     def _end_bare(self) -> Iterator[Event]:
@@ -165,12 +241,18 @@ class Events:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
-            self._data.append(value)
-            self._data_size += len(value) + 1
+            self._add(value)
         elif field == b"event":
             self._name = value
 
-    def _dispatch(self) -> Iterator[Event]:
-        if self._data:
-            yield Event(b"\n".join(self._data), self._name, start=self._start or 0)
+    def _add(self, value: bytes) -> None:
+        self._data.append(value)
+        self._data_size += len(value) + 1
+
+    def _dispatch(self) -> Iterable[Event]:
+        if not self._data:
+            self._name, self._start = b"", None
+            return ()
+        event = Event(b"\n".join(self._data), self._name, start=self._start or 0)
         self._data, self._data_size, self._name, self._start = [], 0, b"", None
+        return (event,)

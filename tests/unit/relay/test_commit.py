@@ -21,6 +21,7 @@ from autopilot.relay.commit import (
 )
 from autopilot.routing.commit import Commit
 from tests.unit.relay.chunks import cut
+from tests.unit.relay.profiled import HOSTILE, calls, chunk_of
 
 COMPLETIONS, MESSAGES, RESPONSES = Dialect
 
@@ -288,3 +289,22 @@ class SplitTests(SynchronousTestCase):
         stream = b"".join(pieces)
         whole = _fed(_dial(commit), *([stream] if stream else []))
         self.assertIs(_fed(_dial(commit), *cut(stream, cuts)), whole)
+
+
+class HostileTests(SynchronousTestCase):
+    """Streams of which each line would cost much."""
+
+    def test_calls(self) -> None:
+        """A chunk costs no more than the reading of its events, however many lines it has."""
+        for commit, most in ((Commit.CONTENT, 150_000), (Commit.COMPLETE, 350_000)):
+            for piece in HOSTILE:
+                made = _dial(commit, max_bytes=1 << 23)
+                for _ in range(3):
+                    self.assertLess(calls(made.feed, chunk_of(piece)), most, piece)
+
+    def test_many_lines(self) -> None:
+        """Lines that mean nothing cost nothing, and bare JSON is read only so far."""
+        for piece in (b"\n", b":\n", b":\n\n", b"x\r", b" \r\n", b"{\n", b"data: x\n"):
+            made = _dial(Commit.COMPLETE, max_bytes=1 << 23)
+            made.feed(chunk_of(piece))
+            self.assertLess(calls(made.feed, chunk_of(piece)), 200, piece)
