@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 
-_NEXT = re.compile(rb'["{}\[\]]')
-_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_OPENING, _CLOSING = b"{[", b"}]"
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
 
 
 class JsonEnd:
@@ -32,30 +30,16 @@ class JsonEnd:
 
     def feed(self, data: bytes) -> None:
         """Read the next part of the document."""
-        at = 0
         if self._escaped and data:  # the second byte of an escape sequence
-            at, self._escaped = 1, False
-        while at < len(data):
-            at = self._end_of_string(data, at) if self._in_string else self._bracket(data, at)
-
-    def _end_of_string(self, data: bytes, at: int) -> int:
-        """Return the offset behind a string, or behind the part of it that is there."""
-        found = _STRING.match(data, at)
-        end = at if found is None else found.end()
-        self._in_string = data[end : end + 1] != b'"'
-        self._escaped = data[end : end + 1] == b"\\"
-        return end + 1
-
-    def _bracket(self, data: bytes, at: int) -> int:
-        """Return the offset behind the next bracket or quotation mark, if there is one."""
-        found = _NEXT.search(data, at)
-        if found is None:
-            return len(data)
-        mark = found[0]
-        if mark in _OPENING:
-            self._depth += 1
-        elif mark in _CLOSING:
-            self._depth -= 1
-        else:
-            self._in_string = True
-        return found.end()
+            data = data[1:]
+            self._escaped = False
+        if b"\\" in data:
+            data = _ESCAPED.sub(b"", data)
+            self._escaped = data.endswith(b"\\")
+        # Of what stands between quotation marks every other piece is outside strings. One search,
+        # whatever the document holds: a step for each bracket would hold up other requests.
+        pieces = data.split(b'"')
+        outside = b"".join(pieces[1::2] if self._in_string else pieces[::2])
+        opened, listed, closed, ended = map(outside.count, (b"{", b"[", b"}", b"]"))
+        self._depth += opened + listed - closed - ended
+        self._in_string ^= len(pieces) % 2 == 0

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.json_end import JsonEnd
 from tests.unit.relay.chunks import cut, halves
+from tests.unit.relay.profiled import calls
 
 _VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.integers() | st.text('"\\[]{}x\n', max_size=8),
@@ -51,3 +52,8 @@ class EndTests(SynchronousTestCase):
     def test_long_strings(self) -> None:
         """A long string costs neither the stack nor much time."""
         self.assertFalse(_reached(b'{"a":"' + b'\\"x' * 1_000_000))
+
+    def test_calls(self) -> None:
+        """A part costs a few searches, whatever it holds."""
+        for part in (b"[]", b"{", b'""', b'\\"', b"\\", b'"'):
+            self.assertLess(calls(JsonEnd().feed, part * 30_000), 60, part)
