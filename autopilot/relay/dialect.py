@@ -8,12 +8,15 @@ empty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.sse import Event
@@ -63,6 +66,20 @@ MARKS: Mapping[Dialect, tuple[bytes, ...]] = {
 
 Once part of an answer has been relayed, an event without any of them need not be parsed.
 """
+_AN_ERROR = rb'"error"(?![ \t]*+:[ \t]*+(?:null|""|\[\]|\{\}))|event: ?error|'
+_A_TERMINATOR = rb"|data:[ \t]*+\[DONE\]"
+SIGNS: Mapping[Dialect, re.Pattern[bytes]] = {
+    dialect: re.compile(_AN_ERROR + rest + _A_TERMINATOR)
+    for dialect, rest in {
+        Dialect.COMPLETIONS: rb'finish_reason"[ \t]*+:[ \t]*+"',
+        Dialect.MESSAGES: rb'"message_stop"|stop_reason"[ \t]*+:[ \t]*+"',
+        Dialect.RESPONSES: rb'"(?:failed|cancelled|response\.(?:completed|incomplete|failed))"',
+    }.items()
+}
+"""What has one of these marks beside the quotation marks and colons that make it a member or value.
+
+They tell an error from an answer that only writes of errors, whose events need not be parsed.
+"""
 _TYPED_EVENTS: Mapping[str, Meaning] = {
     "content_block_delta": Meaning.CONTENT,
     "message_stop": Meaning.DONE,
@@ -108,7 +125,7 @@ _OWN_ERROR = Reading(Meaning.OWN_ERROR)
 def read_event(event: Event, dialect: Dialect) -> Reading:
     """Return what ``event`` means in ``dialect``."""
     data = event.data
-    value = value_of(data)
+    value = _value(data)
     if (
         dialect is Dialect.COMPLETIONS
         and not (event.bare or event.name)
@@ -178,11 +195,104 @@ _READERS: Mapping[Dialect, Callable[[dict[str, Any]], Reading]] = {
 }
 
 
+# -- long documents
+
+_MAX_DECODED = 65536
+_MAX_MEMBER = 16384
+_MAX_CHOICES = 128  # the most that OpenAI allows
+# What msgspec rejects although servers send it, see `value_of`.
+_REJECTED = re.compile(rb"-?\b(?:NaN|Infinity)\b|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_LONG = "..."  # in place of a member over `_MAX_MEMBER`, of which only matters that it is not empty
+
+
+class _LongResponse(Struct, gc=False):
+    status: Raw = Raw()
+    error: Raw = Raw()
+
+
+class _LongDocument(Struct, gc=False):
+    """The members that are read of an event or a plain answer."""
+
+    object: Raw = Raw()
+    type: Raw = Raw()
+    error: Raw = Raw()
+    detail: Raw = Raw()
+    code: Raw = Raw()
+    message: Raw = Raw()
+    status: Raw = Raw()
+    stop_reason: Raw = Raw()
+    choices: Raw = Raw()
+    content: Raw = Raw()
+    output: Raw = Raw()
+    delta: Raw = Raw()
+    response: Raw = Raw()
+
+
+_raw = msgspec.json.Decoder(Raw)
+_long_document = msgspec.json.Decoder(_LongDocument)
+_long_response = msgspec.json.Decoder(_LongResponse)
+_FINISH_REASON = re.compile(rb'"finish_reason"[ \t\r\n]*+:[ \t\r\n]*+"([a-z_]{1,32})"')
+
+
+def _value(data: bytes) -> Any:
+    """Return the value of an event's data, or of a plain answer, as `value_of` does.
+
+    Of one over 64 KiB only the members that matter are decoded: objects for all of it would take
+    many times its memory and hold up other requests.
+    """
+    if len(data) <= _MAX_DECODED:
+        return value_of(data)
+    try:
+        try:
+            return _long_value(data)
+        except ValueError:
+            mended = _REJECTED.sub(b"0", data)
+            return None if mended == data else _long_value(mended)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _long_value(data: bytes) -> Any:
+    try:
+        document = _long_document.decode(data)
+    except msgspec.ValidationError:
+        _raw.decode(data)
+        return []  # not an object; what it is does not matter
+    value = _members(document)
+    if "choices" in value:
+        value["choices"] = _choices(document.choices)
+    if "response" in value:
+        with suppress(msgspec.ValidationError):  # then it is of no use, but there
+            value["response"] = _members(_long_response.decode(document.response))
+    return value
+
+
+def _choices(raw: Raw) -> Any:
+    """Return the choices of a long document; of many, only how they finished.
+
+    An upstream that sends 100,000 empty ones must not have an object made for each.
+    """
+    if len(raw) <= _MAX_DECODED:
+        return value_of(raw)
+    found = islice(_FINISH_REASON.finditer(raw), _MAX_CHOICES)
+    reasons: list[str | None] = [str(each[1], "ascii") for each in found]
+    return [
+        {"index": index, "finish_reason": reason, "text": _LONG}
+        for index, reason in enumerate(reasons or [None])
+    ]
+
+
+def _members(document: Struct) -> dict[str, Any]:
+    """Return the members that are there, each by its value or, if that is long, by `_LONG`."""
+    found = {}
+    for name in document.__struct_fields__:
+        raw = getattr(document, name)
+        if raw:
+            found[name] = value_of(raw) if len(raw) <= _MAX_MEMBER else _LONG
+    return found
+
+
 # -- one plain answer
-
-
-class _Choice(Struct, gc=False):
-    finish_reason: str | None = None
 
 
 class _UsualAnswer(Struct, gc=False):
@@ -194,9 +304,12 @@ class _UsualAnswer(Struct, gc=False):
     detail: None = None
     status: str | None = None
     stop_reason: str | None = None
-    choices: tuple[_Choice, ...] = ()
+    choices: Raw = Raw()
 
 
+_GAVE_UP_CHOICE = re.compile(
+    rb'"finish_reason"[ \t\r\n]*+:[ \t\r\n]*+"(?:%b)"' % "|".join(_GIVE_UP_REASONS).encode()
+)
 _usual_answer = msgspec.json.Decoder(_UsualAnswer)
 
 
@@ -213,17 +326,14 @@ def is_usual_answer(body: bytes) -> bool:
         return False
     if answer.status in _GIVE_UP_STATUSES or answer.stop_reason in _GIVE_UP_REASONS:
         return False
-    for choice in answer.choices:  # noqa: SIM110  `all` would cost each request two more calls
-        if choice.finish_reason in _GIVE_UP_REASONS:
-            return False
-    return True
+    return _GAVE_UP_CHOICE.search(answer.choices) is None
 
 
 def plain_meaning(body: bytes) -> Meaning:
     """Return what a plain 2xx means as a whole; what is no JSON object is an answer."""
     if not body:
         return Meaning.EMPTY
-    value = value_of(body)
+    value = _value(body)
     if not isinstance(value, dict):
         return Meaning.CONTENT
     if _reports_error(value) or _reports_detail(value):
@@ -246,12 +356,12 @@ def judge_document(body: bytes) -> Meaning:
 
 def is_error(data: bytes) -> bool:
     """Return whether bytes that stand outside events are JSON that reports an error."""
-    return _reports_bare_error(value_of(data))
+    return _reports_bare_error(_value(data))
 
 
 def error_text(data: bytes) -> str | None:
     """Return the text of an error, in whichever of the usual places it stands."""
-    for value in _errors(value_of(data)):
+    for value in _errors(_value(data)):
         for text in (value.get("message"), value.get("error"), value.get("detail")):
             if isinstance(text, str):
                 return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 from hypothesis import given
@@ -16,6 +17,7 @@ from autopilot.relay.dialect import (
     error_text,
     is_error,
     is_usual_answer,
+    judge_document,
     meaning,
     plain_meaning,
     read_event,
@@ -330,6 +332,77 @@ class ErrorTests(SynchronousTestCase):
             self.assertEqual(error_text(data), text, data)
 
 
+class LongTests(SynchronousTestCase):
+    """Documents over 64 KiB, of which only the members that matter are decoded."""
+
+    def test_events(self) -> None:
+        """They mean the same as short ones."""
+        pad = "x" * 70_000
+        objects: list[object] = [{}] * 30_000
+        for dialect, value, expected in (
+            (CHAT, {"choices": [{"index": 1, "delta": {"content": pad}}]}, Meaning.CONTENT),
+            (CHAT, {"choices": [{"delta": {"role": "x"}}], "pad": pad}, Meaning.EMPTY),
+            (CHAT, {"choices": [{"text": pad, "finish_reason": "stop"}]}, Meaning.FINISH),
+            (CHAT, {"choices": [{"text": pad, "finish_reason": "abort"}]}, Meaning.GAVE_UP),
+            (CHAT, {"choices": [], "pad": pad}, Meaning.EMPTY),
+            (CHAT, {"choices": objects}, Meaning.CONTENT),
+            (CHAT, {"error": {"message": pad}}, Meaning.ERROR),
+            (CHAT, {"error": {"code": 400}, "pad": objects}, Meaning.OWN_ERROR),
+            (CHAT, {"choices": [{"text": pad}], "a": float("nan")}, Meaning.CONTENT),
+            (CHAT, {"choices": [{"text": "\ud800" * 20_000}]}, Meaning.CONTENT),
+            (CHAT, [pad], Meaning.EMPTY),
+            (Dialect.MESSAGES, {"type": "message_stop", "pad": pad}, Meaning.DONE),
+            (
+                Dialect.RESPONSES,
+                {"type": "response.completed", "response": {"output": pad}},
+                Meaning.COMPLETED,
+            ),
+            (
+                Dialect.RESPONSES,
+                {"type": "response.done", "response": {"output": pad, "status": "failed"}},
+                Meaning.GAVE_UP,
+            ),
+            (Dialect.RESPONSES, {"type": "response.done", "response": [pad]}, Meaning.CONTENT),
+        ):
+            data = json.dumps(value).encode()
+            self.assertIs(meaning(Event(data), dialect), expected, data[:60])
+        broken = b'{"choices":[' + b"{}," * 30_000
+        self.assertIs(meaning(Event(broken), CHAT), Meaning.INVALID)
+
+    def test_choices(self) -> None:
+        """Of many long choices it is known how each has finished."""
+        choices = [{"text": "x" * 50_000, "finish_reason": "stop"} for _ in range(3)]
+        data = json.dumps({"choices": choices}).encode()
+        self.assertEqual(read_event(Event(data), CHAT).finished, {0, 1, 2})
+
+    def test_plain(self) -> None:
+        """So do plain answers."""
+        pad = "x" * 70_000
+        for value, expected in (
+            ({"error": 1, "pad": pad}, Meaning.ERROR),
+            ({"detail": pad}, Meaning.ERROR),
+            ({"choices": [{"text": pad, "finish_reason": "error"}]}, Meaning.GAVE_UP),
+            ({"choices": [{"text": pad, "finish_reason": 5}]}, Meaning.CONTENT),
+            ([pad], Meaning.CONTENT),
+        ):
+            self.assertIs(judge_document(json.dumps(value).encode()), expected)
+
+    def test_objects(self) -> None:
+        """No object is made for each of a hundred thousand of an upstream's."""
+        for body in (
+            b'{"choices":[' + b"{}," * 100_000 + b"{}]}",
+            b'{"error":1,"choices":[' + b"{}," * 100_000 + b"{}]}",
+            b'{"error":1,"a":NaN,"b":[' + b"[]," * 100_000 + b"[]]}",
+        ):
+            tracemalloc.start()
+            try:
+                judge_document(body)
+                meaning(Event(body), CHAT)
+                self.assertLess(tracemalloc.get_traced_memory()[1], 3 * len(body))
+            finally:
+                tracemalloc.stop()
+
+
 class MarkTests(SynchronousTestCase):
     """The bytes without which an event need not be read once an answer has begun."""
 
@@ -357,6 +430,7 @@ class MarkTests(SynchronousTestCase):
                     meant = meaning(Event(data), dialect)
                     self.assertNotIn(meant, (Meaning.EMPTY, Meaning.INVALID), data)
                     plain = meant is Meaning.CONTENT and dialect is not MESSAGES
+                    self.assertTrue(plain or tables.SIGNS[dialect].search(data), data)
                     self.assertTrue(
                         plain or any(mark in data for mark in tables.MARKS[dialect]), data
                     )
