@@ -112,6 +112,8 @@ _NOTHING: tuple[object, ...] = (None, "", [], {})
 
 # -- one event
 
+# Longer documents are not decoded as a whole, see `_value`.
+_MAX_DECODED = 65536
 _EMPTY = Reading(Meaning.EMPTY)
 _INVALID = Reading(Meaning.INVALID)
 _DONE = Reading(Meaning.DONE)
@@ -125,7 +127,7 @@ _OWN_ERROR = Reading(Meaning.OWN_ERROR)
 def read_event(event: Event, dialect: Dialect) -> Reading:
     """Return what ``event`` means in ``dialect``."""
     data = event.data
-    value = _value(data)
+    value = value_of(data) if len(data) <= _MAX_DECODED else _value(data)
     if (
         dialect is Dialect.COMPLETIONS
         and not (event.bare or event.name)
@@ -197,7 +199,6 @@ _READERS: Mapping[Dialect, Callable[[dict[str, Any]], Reading]] = {
 
 # -- long documents
 
-_MAX_DECODED = 65536
 _MAX_MEMBER = 16384
 _MAX_CHOICES = 128  # the most that OpenAI allows
 # What msgspec rejects although servers send it, see `value_of`.

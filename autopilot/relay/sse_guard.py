@@ -12,7 +12,7 @@ complete events in which none of the dialect's marks occurs costs a few searches
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from autopilot.http.dialect import Dialect
 from autopilot.relay.dialect import (
     ANSWER_MEMBERS,
     MARKS,
+    SIGNS,
     TERMINATORS,
     Meaning,
     Reading,
@@ -31,23 +32,39 @@ from autopilot.relay.dialect import (
     read_event,
 )
 from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, CR, Event, Events
-from autopilot.request.json_scan import value_of
 
 GAVE_UP = "the model gave the answer up"
 _MAX_BARE = 65536
 _MAX_EVENT = 262144
-_MAX_DECODES = 64
+# Events and lines that may be read one by one: so many at first, and later as many as honest
+# answers need for their size. An upstream that sends more is relayed unread, up to its terminator.
+_MOST_LOOKS = 1024.0
+_LOOKS_PER_BYTE = 1 / 512
+_BYTES_PER_LOOK = 4096
+_MAX_INDENT = 1024
 # Of an event over `_MAX_EVENT` only this much is read.
 _HEAD = 1024
-_FIELD = b"data: "
+_FIELD, _NEXT_FIELD, _FEW = b"data: ", b"\n\ndata: ", 7
+_USUAL = re.compile(rb"data: ?+([^\r\n]*+)(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _DONE_EVENT = b"data: [DONE]\n\n"
+_DONE_MARK = b"[DONE]"
+_DONE = re.compile(rb"(?<![^\r\n])data: ?\[DONE\][\r\n]++\Z")
 _LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
 _EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# The last end of an event, found from behind. One that ends with CR may go on with LF.
+_LAST_END = re.compile(rb"(?s:.*)(?:\n\n|(?:\n\r|\r\r)(?:\n|(?=[^\n])))")
+_DATA = re.compile(rb"data(?<![^\r\n\xbf].{4})(?=[:\r\n])")
 # The beginning of JSON in place of a field, perhaps indented, or of what may still become it.
 _BARE = rb"(?:\xef\xbb\xbf|\xef\xbb?\Z)?[ \t]*+(?:[{\[]|\Z)"
 _BARE_FIRST = re.compile(_BARE)
 _BARE_LINE = re.compile(rb"[\r\n]" + _BARE)
-_MAY_GO_ON = frozenset(b"".join(BARE_GOES_ON) + b"\r\n")
+# Where a line ends that may be the last of bare JSON, or behind which it cannot go on.
+_BARE_STOP = re.compile(
+    rb"[}\]][ \t]*+(?=[\r\n])|(?>\r\n|\n|\r)(?=[^\r\n%b])" % re.escape(b"".join(BARE_GOES_ON))
+)
+# A sign may begin so many bytes before the mark in it, or before the end of a chunk.
+_SIGN_ROOM = 32
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _TYPE = re.compile(rb'"type"[ \t]*+:[ \t]*+"([a-z_.]+)"')
 # What has been relayed of an answer, by the meaning of one more event; an error stays.
 _PROGRESS: Mapping[Meaning, Meaning] = {
@@ -161,13 +178,18 @@ class EventGuard:
     """
 
     spliced = False
+    _looks_per_byte = _LOOKS_PER_BYTE
+    _strict = False
 
     def __init__(
         self, dialect: Dialect = Dialect.COMPLETIONS, choices: int = 1, said: bool = False
     ) -> None:
         self._dialect = dialect
         self._marks = MARKS[dialect]
-        self._marks_and_done = (*self._marks, b"[DONE]")
+        self._marks_and_done = (*self._marks, _DONE_MARK)
+        self._mark_at: dict[bytes, int] = {}
+        self._sign = SIGNS[dialect]
+        self._looks = _MOST_LOOKS
         self._choices = choices
         self._finished: set[int] = set()
         self.meaning = Meaning.CONTENT if said else Meaning.EMPTY
@@ -176,8 +198,10 @@ class EventGuard:
         # The current event as far as it has arrived, of which the last `_held` bytes are held back.
         self._event = bytearray()
         self._held = 0
-        # The held JSON is scanned up to this offset, and was decoded so often without success.
-        self._scanned = self._decodes = 0
+        # The held JSON is searched, and its brackets are counted, up to these offsets in it.
+        self._searched = self._counted = self._depth = 0
+        # Whether the current event has something to be read.
+        self._signed = False
         # The beginning of an event that is too long to be kept.
         self._long: bytes | None = None
         # The offset of the event read last in its block, which may begin with stray lines.
@@ -226,44 +250,112 @@ class EventGuard:
             return self._stop(0, start, start)
         rest, self._held = bytes(event[start:]), 0
         if event.endswith(b"\r") and (found := _EVENT_END.search(event, max(0, len(event) - 3))):
-            self._ends(bytes(event[: found.end()]), usual=False)
+            self._ends(bytes(event[: found.end()]), usual=None)
         return rest if self.fault is None else b""
 
     def _inspect(self, data: bytes) -> bytes:
         """Judge the events that ``data`` completes; return what may be relayed now."""
         if self.ended:
             return b""
+        self._looks = min(self._looks + len(data) * self._looks_per_byte, _MOST_LOOKS)
+        usual = data.startswith(_FIELD) and data.endswith(b"\n\n") and CR not in data
+        if usual and not self._event:
+            values = data[len(_FIELD) : -2].split(_NEXT_FIELD, _FEW)
+            # A few events of one line each, as most chunks are.
+            if data.count(b"\n") == 2 * len(values):
+                return self._pass(data, values)
+        return self._scan(data)
+
+    def _scan(self, data: bytes) -> bytes:
+        """Do the same for a chunk of any form."""
         text = self._event
         known = len(text)
         relayed = known - self._held
         text += data
         # Offsets of the current event, of the first byte not read, and of where its end may begin.
         at, line, near, free = 0, relayed, max(0, known - 3), relayed
+        look = _Search(self._next_sign, known - _SIGN_ROOM)
+        bare = _Search(self._next_bare, line)
+        self._mark_at = dict.fromkeys(self._marks_and_done, -1)
         while True:
-            found = _EVENT_END.search(text, near)
+            signed = at if self._signed else min(look.at(text, at), bare.at(text, line))
+            # What lies between is passed over, as its events need not be read.
+            stop = _last_end(text, max(at, near), min(signed + 1, len(text)))
+            if stop > at and not self._signed:
+                at = line = stop
+            found = _EVENT_END.search(text, max(signed, near))
             if found is not None and found.end() == len(text) and text.endswith(b"\r"):
                 found = None  # the blank line may end in CRLF
             stop = len(text) if found is None else found.end()
             block = b"" if found is None else bytes(text[at:stop])
             # The usual event is one line, which has no room for bare JSON.
-            usual = block.startswith(_FIELD) and block.count(b"\n") == 2 and CR not in block
-            if not usual:
+            match = _USUAL.fullmatch(block)
+            usual = None if match is None else match[1]
+            if usual is None:
                 free = self._read_lines(text, line, stop, complete=found is not None)
                 if self.fault is not None:
                     return self._stop(at, relayed, free)
                 if found is None:
+                    self._signed = self._signed or look.at(text, at) < len(text)
                     break
             if self._ends(block, usual):
                 return self._stop(at, relayed, stop if self.done else at + self._fault_at)
             at = line = near = stop
-            self._long = None
-        if text.endswith(b"}\n", at) and self._gives_up(bytes(text[at:])):
+            self._long, self._signed = None, False
+        if self._signed and self._gives_up(text, at):
             return self._stop(at, relayed, at + self._fault_at)
         passed = data if relayed == known and free == len(text) else bytes(text[relayed:free])
         self._held = len(text) - free
         self._keep(text, at)
         self._quick = not text and self.meaning is not Meaning.EMPTY
         return passed
+
+    def _pass(self, data: bytes, values: list[bytes]) -> bytes:
+        """Judge a few events that are all of a chunk; return what may be relayed of it."""
+        at = 0
+        for value in values:
+            stop = at + len(_FIELD) + len(value) + 2
+            if self._ends(data[at:stop], value):
+                self._event += data
+                return self._stop(at, 0, stop if self.done else at)
+            at = stop
+        self._quick = self.meaning is not Meaning.EMPTY
+        return data
+
+    def _next_sign(self, text: bytearray, start: int) -> int:
+        """Return the offset of the next byte for which its event must be read; the end if none."""
+        # Until part of an answer has been relayed, and by the strict guard, each event is read.
+        if self.meaning is Meaning.EMPTY or (self._strict and self._looks >= 1):
+            found = _DATA.search(text, start)
+            return len(text) if found is None else found.start()
+        places = self._mark_at
+        for mark, place in places.items():
+            if place < start:
+                at = text.find(mark, start) if self._looks >= 1 or mark == _DONE_MARK else -1
+                places[mark] = len(text) if at < 0 else at
+        first = min(places.values())
+        if first < len(text):
+            found = self._sign.search(text, max(start, first - _SIGN_ROOM))
+            first = len(text) if found is None else found.start()
+        return first
+
+    def _next_bare(self, text: bytearray, start: int) -> int:
+        """Return the offset of the next line of bare JSON; the end if there is none."""
+        if self._looks < 1:
+            return len(text)
+        if start == 0 and not self._long and _BARE_FIRST.match(text):
+            return 0
+        found = _BARE_LINE.search(text, max(0, start - 1))
+        return len(text) if found is None else found.start() + 1
+
+    def _look(self, size: int) -> bool:
+        """Return whether ``size`` bytes may be read, and count that."""
+        if self._looks < 1:
+            if self.meaning is Meaning.EMPTY:  # or each event would have to be read
+                self.meaning = Meaning.CONTENT
+            return False
+        self._looks -= 1 + size / _BYTES_PER_LOOK
+        return True
 
     def _keep(self, text: bytearray, at: int) -> None:
         """Forget the events before ``at``, and most of one that is too long."""
@@ -290,6 +382,8 @@ class EventGuard:
         ``complete``: the event ends at ``stop``, so nothing in it is still to be completed.
         """
         while True:
+            if self._looks < 1:
+                return stop
             found = _BARE_FIRST.match(text, 0, stop) if not (line or self._long) else None
             start = 0
             if found is None:
@@ -298,30 +392,41 @@ class EventGuard:
                     return stop
                 start = found.start() + 1
             if found.end() == start or text[found.end() - 1] not in b"{[":
-                return stop if complete else start
+                indented = found.end() - start
+                return stop if complete or indented > _MAX_INDENT else start
             end = self._bare_end(text, start, stop, complete)
             if end is None or self.fault is not None:
                 return start
-            line, self._scanned, self._decodes = end, 0, 0
+            line, self._searched, self._counted, self._depth = end, 0, 0, 0
 
     def _bare_end(self, text: bytearray, start: int, stop: int, complete: bool) -> int | None:
         """Return the offset at which bare JSON ends that is no error; None if it is incomplete."""
-        for found in _LINE_END.finditer(text, start + self._scanned, stop):
-            end = found.start()
-            if end - start > _MAX_BARE:
-                return found.end()
-            if end - start > self._scanned:
-                self._scanned = end - start
-                candidate = bytes(text[start:end]).rstrip()
-                if candidate.endswith((b"}", b"]")) and self._decodes < _MAX_DECODES:
-                    self._decodes += 1
-                    if self._is_fault(candidate):
-                        return None
-                    if value_of(candidate.removeprefix(BYTE_ORDER_MARK)) is not None:
-                        return found.end()
-            if found.end() < stop and text[found.end()] not in _MAY_GO_ON:
-                return found.end()
-        return stop if complete or stop - start > _MAX_BARE else None
+        limit = min(stop, start + _MAX_BARE + 1)
+        for found in _BARE_STOP.finditer(text, start + self._searched, limit):
+            end = found.end()
+            if text[found.start()] not in b"}]" or not self._look(0):
+                return self._next_line(text, found.start(), stop)
+            part = _STRING.sub(b"", bytes(text[start + self._counted : end]))
+            opened, listed, closed, ended = map(part.count, (b"{", b"[", b"}", b"]"))
+            self._depth += opened + listed - closed - ended
+            self._counted = self._searched = end - start
+            if self._depth <= 0:
+                if self._look(end - start) and self._is_fault(bytes(text[start:end])):
+                    return None
+                return self._next_line(text, end, stop)
+        if complete:
+            return stop
+        if stop - start > _MAX_BARE:
+            return self._next_line(text, limit - 1, stop)
+        # Blanks may stand between a bracket and the end of its line, which is yet to come.
+        rest = bytes(text[start + self._searched : stop]).rstrip(b" \t")
+        self._searched = max(self._searched, self._searched + len(rest) - 2)
+        return None
+
+    @staticmethod
+    def _next_line(text: bytearray, at: int, stop: int) -> int:
+        found = _LINE_END.search(text, at, stop)
+        return stop if found is None else found.end()
 
     def _is_fault(self, bare: bytes) -> bool:
         """Return whether bare JSON reports an error, and set the fault if so."""
@@ -337,29 +442,41 @@ class EventGuard:
 
     # -- events
 
-    def _ends(self, block: bytes, usual: bool) -> bool:
+    def _ends(self, block: bytes, usual: bytes | None) -> bool:
         """Note what a complete event means, unless it can mean nothing new.
 
-        ``usual``: it consists of one line of data. Return whether it ends the stream.
+        ``usual`` is its data if it has only one line of that. Return whether the stream ends.
         """
         if block == _DONE_EVENT:
             self.ended = self.done = True
         elif self._long is not None or len(block) > _MAX_EVENT:
             self._note(self._read_long(self._long or block[:_HEAD]))
-        elif self.meaning is Meaning.EMPTY or any(map(block.__contains__, self._marks_and_done)):
-            for event in _events(block, usual):
+        elif (
+            self.meaning is not Meaning.EMPTY
+            and not self._strict
+            and self._sign.search(block) is None
+        ):
+            pass
+        elif usual is not None and self._looks >= 1:
+            self._looks -= 1 + len(block) / _BYTES_PER_LOOK  # as `_look`, without its call
+            self._fault_at = 0
+            self._note(read_event(Event(usual), self._dialect))
+        elif self._look(len(block)):
+            for event in Events(_MAX_EVENT).feed(block):
                 if not event.bare:
                     self._fault_at = event.start
                     self._note(read_event(event, self._dialect))
+        elif _DONE.search(block):
+            self.ended = self.done = True
         return self.ended
 
-    def _gives_up(self, lines: bytes) -> bool:
+    def _gives_up(self, text: bytearray, at: int) -> bool:
         """Return whether the engine gave up, by an event of which only the blank line is missing.
 
         Some servers send that separately, and the rest would be relayed by then.
         """
-        if any(map(lines.__contains__, self._marks)):
-            for event in Events(_MAX_EVENT).feed(lines + b"\n"):
+        if text.endswith(b"}\n", at) and self._look(len(text) - at):
+            for event in Events(_MAX_EVENT).feed(bytes(text[at:]) + b"\n"):
                 reading = read_event(event, self._dialect)
                 if reading.meaning is Meaning.GAVE_UP:
                     self._fault_at = event.start
@@ -387,10 +504,38 @@ class EventGuard:
             self.ended = self.done = True
 
 
-def _events(block: bytes, usual: bool) -> Iterable[Event]:
+class _Search:
+    """The next place of some kind in a text that is read forwards; searched for when it is passed.
+
+    So each byte is searched once, however many places of another kind come before it.
+    """
+
+    __slots__ = ("_at", "_find", "_start")
+
+    def __init__(self, find: Callable[[bytearray, int], int], start: int) -> None:
+        self._find = find
+        self._start = start
+        self._at = -1
+
+    def at(self, text: bytearray, start: int) -> int:
+        """Return the first place at or behind ``start``, or the end of the text."""
+        if self._at < start:
+            self._at = self._find(text, max(self._start, start))
+        return self._at
+
+
+def _last_end(text: bytearray, start: int, end: int) -> int:
+    """Return the offset behind the last end of an event between two offsets; 0 without one."""
+    if text.find(b"\r", start, end) < 0:
+        return text.rfind(b"\n\n", start, end) + 2 if text.find(b"\n\n", start, end) >= 0 else 0
+    found = _LAST_END.match(text, start, end)
+    return 0 if found is None else found.end()
+
+
+def _events(block: bytes, usual: bytes | None) -> Iterable[Event]:
     """Return the event of a block, and its lines of bare JSON if it has any."""
-    if usual:
-        return (Event(block[len(_FIELD) : -2]),)
+    if usual is not None:
+        return (Event(usual),)
     return Events(_MAX_EVENT).feed(block)
 
 
@@ -416,6 +561,9 @@ class _Chunk(msgspec.Struct):
 
 class SpliceGuard(EventGuard):
     """Also ends a stream at a second generation, seen by a new ``id`` or a repeated ``role``."""
+
+    _looks_per_byte = 1 / 48  # each event is read, and this is the size of the smallest
+    _strict = True
 
     def __init__(self, choices: int = 1, said: bool = False) -> None:
         super().__init__(Dialect.COMPLETIONS, choices, said)
@@ -443,9 +591,9 @@ class SpliceGuard(EventGuard):
             and data.count(b'"index":') == data.count(b'"index":0,')
         )
 
-    def _ends(self, block: bytes, usual: bool) -> bool:
+    def _ends(self, block: bytes, usual: bytes | None) -> bool:
         """Note what an event means, unless it belongs to another generation."""
-        for event in () if self._long else _events(block, usual):
+        for event in () if self._long or not self._look(len(block)) else _events(block, usual):
             if not event.bare and self._splices(event):
                 self.fault = "upstream started a second answer in the same stream"
                 self._fault_at = event.start

@@ -21,6 +21,7 @@ from autopilot.relay.sse_guard import (
     stream_guard,
 )
 from tests.unit.relay.chunks import cut
+from tests.unit.relay.profiled import CHUNK, HOSTILE, calls, chunk_of
 
 
 def chunk(*choices: Any, id: str | None = "a1") -> bytes:
@@ -423,6 +424,111 @@ class EndTests(SynchronousTestCase):
                 for odd in (usual[:-1], usual + b"\r\n", b": ping\n\n" + usual, DONE, STOP):
                     if odd is not STOP or dialect is Dialect.COMPLETIONS:
                         self.assertRaises(AssertionError, made.feed, odd)
+
+
+class HostileTests(SynchronousTestCase):
+    """Streams that would cost much if each of their lines were read."""
+
+    def test_calls(self) -> None:
+        """A chunk costs some thousand events' reading once, and little from then on."""
+        for level, dialect, said, later in (
+            (GuardLevel.ON, Dialect.COMPLETIONS, True, 20_000),
+            (GuardLevel.ON, Dialect.COMPLETIONS, False, 20_000),
+            (GuardLevel.ON, Dialect.MESSAGES, True, 20_000),
+            (GuardLevel.ON, Dialect.RESPONSES, True, 20_000),
+            (GuardLevel.STRICT, Dialect.COMPLETIONS, True, 80_000),
+        ):
+            for piece in HOSTILE:
+                made = stream_guard(level, is_stream=True, dialect=dialect, said=said)
+                chunk = chunk_of(piece)
+                self.assertLess(calls(made.feed, chunk), 150_000, piece)
+                made.feed(chunk)
+                self.assertLess(calls(made.feed, chunk), later, piece)
+
+    def test_linear(self) -> None:
+        """A chunk costs as much however many have come before it, also in small pieces."""
+        for piece in HOSTILE:
+            made = _guard()
+            for data in cut(chunk_of(piece) * 4, range(0, 4 * CHUNK, 1460)):
+                made.feed(data)
+            small = chunk_of(piece)[:1460]
+            self.assertLess(calls(made.feed, small), 1500, piece)
+
+    def test_memory(self) -> None:
+        """Blanks that may indent JSON are not held back indefinitely."""
+        made = _guard()
+        assert isinstance(made, EventGuard)
+        relayed = sum(len(made.feed(b" " * 1000)) for _ in range(400))
+        self.assertGreater(relayed, 390_000)
+        self.assertLess(len(made._event), 300_000)
+
+    def test_unread(self) -> None:
+        """Behind too many events to be read, the terminator still ends the stream."""
+        for end in (DONE, b"data:[DONE]\r\n\r\n"):
+            made = _guard()
+            junk = b'data: {"error":1}\n\n' * 3000 + b'{"error":"x"}\n' * 3000
+            self.assertEqual(_relayed(made, junk, end + HELLO), junk + end)
+            self.assertTrue(made.done)
+
+    def test_empty_events(self) -> None:
+        """A stream of a great many empty events is taken for an answer."""
+        made = _guard()
+        made.feed(b"data: {}\n\n" * 3000)
+        self.assertIs(made.meaning, Meaning.CONTENT)
+
+    def test_honest(self) -> None:
+        """Answers are read to their end, whatever their length and their line ends."""
+        for end in (b"\n", b"\r\n", b"\r"):
+            for text in ("hello", "an error, or [DONE]"):
+                made = stream_guard(
+                    GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS, choices=2
+                )
+                answer = ROLE + chunk(delta(content=text)) * 5000 + STOP
+                stream = (answer + chunk(delta(1, finish_reason="stop"))).replace(b"\n", end)
+                _relayed(made, *cut(stream, range(0, len(stream), CHUNK)))
+                self.assertTrue(made.whole)
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    b"data: {}",
+                    b'data: {"choices":[{"delta":{"content":"x"}}]}',
+                    b'data: {"choices":[{"finish_reason":"stop"}]}',
+                    b'data: {"choices":[{"finish_reason":"abort"}]}',
+                    b'data: {"error":null,"choices":[]}',
+                    b'data: {"error" : "x"}',
+                    b'data: {"object":"error"}',
+                    b"data: [DONE]",
+                    b"event: error",
+                    b'{"detail":"x"}',
+                    b"{",
+                    b"}",
+                    b": ping",
+                    b"",
+                    b"",
+                    b"",
+                ]
+            ),
+            max_size=12,
+        ),
+        st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=12, max_size=12),
+        st.lists(st.integers(1, 300), max_size=8),
+        st.booleans(),
+    )
+    def test_any_split(
+        self, lines: list[bytes], ends: list[bytes], cuts: list[int], said: bool
+    ) -> None:
+        """What a stream means does not depend on how it was cut."""
+        stream = b"".join(line + end for line, end in zip(lines, ends, strict=False))
+        found = []
+        for chunks in ([stream], cut(stream, cuts)):
+            made = stream_guard(
+                GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS, said=said
+            )
+            _relayed(made, *chunks)
+            found.append((made.fault, made.done, made.meaning, made.whole))
+        self.assertEqual(*found)
 
 
 class SpliceTests(SynchronousTestCase):
