@@ -9,33 +9,13 @@ from math import ceil, floor, log10
 from markupsafe import Markup
 
 from autopilot.observability.history import INTERVAL, HistoryWindow, Interval, merged
-from autopilot.web.status.formatting import Formatted, duration, number, plural
-from autopilot.web.status.markup import Cell, el
+from autopilot.web.status.formatting import Formatted, duration, escaped, number, plural
+from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, join, wrap
 from autopilot.web.status.tables import Table, TableColumn
 
 _WIDTH, _HEIGHT = 600.0, 120.0
 _STEP = 10
 """Intervals in one row of a chart's table, which covers five minutes."""
-
-_FIRST_BYTE_DATA = Table(
-    "first-byte-data",
-    "Time to first byte, worst per five minutes",
-    (
-        TableColumn("Minutes ago"),
-        TableColumn("Median", True),
-        TableColumn("95 %", True),
-        TableColumn("Responses", True),
-    ),
-)
-_FAILOVERS_DATA = Table(
-    "failovers-data",
-    "Requests and failovers per five minutes",
-    (
-        TableColumn("Minutes ago"),
-        TableColumn("Requests", True),
-        TableColumn("Failovers", True),
-    ),
-)
 
 _Value = Callable[[Interval], float | None]
 
@@ -51,7 +31,7 @@ def charts(window: HistoryWindow) -> Markup:
     )
 
 
-def _first_byte(window: HistoryWindow) -> Markup:
+def _first_byte(window: HistoryWindow) -> list[Child]:
     whole = window.whole
     summary = (
         f"Half of {plural(whole.first_bytes, 'response')} began within {duration(whole.median)}, "
@@ -68,15 +48,10 @@ def _first_byte(window: HistoryWindow) -> Markup:
         (label, duration(each.median), duration(each.p95), number(each.first_bytes, 0))
         for label, each in _steps(window)
     ]
-    keys = (("median", "median"), ("p95", "95th percentile"))
-    return el(
-        "div",
-        _figure("first-byte", "Time to first byte", summary, lines, duration(top), keys),
-        _data("first-byte", _FIRST_BYTE_DATA, rows),
-    )
+    return _FIRST_BYTE.render(summary, duration(top), lines, rows)
 
 
-def _failovers(window: HistoryWindow) -> Markup:
+def _failovers(window: HistoryWindow) -> list[Child]:
     whole = window.whole
     summary = (
         f"{plural(whole.failovers, 'failed attempt')} in {plural(whole.requests, 'request')}."
@@ -94,60 +69,98 @@ def _failovers(window: HistoryWindow) -> Markup:
         (label, number(each.requests, 0), number(each.failovers, 0))
         for label, each in _steps(window)
     ]
-    keys = (("requests", "requests"), ("failovers", "failovers"))
-    top_text = f"{number(top, 0)} in {INTERVAL:.0f} s"
-    return el(
-        "div",
-        _figure("failovers", "Requests and failovers", summary, bars, top_text, keys),
-        _data("failovers", _FAILOVERS_DATA, rows),
-    )
+    return _FAILOVERS.render(summary, f"{number(top, 0)} in {INTERVAL:.0f} s", bars, rows)
 
 
-def _figure(
-    name: str,
-    title: str,
-    summary: str,
-    drawn: Sequence[Markup],
-    top: str,
-    keys: Sequence[tuple[str, str]],
-) -> Markup:
+class _Chart:
+    """The parts of a chart that do not depend on its values, and its table."""
+
+    def __init__(self, name: str, title: str, keys: Sequence[tuple[str, str]], data: Table) -> None:
+        legend = [
+            (el("i", class_=f"key {kind}", aria_hidden="true"), word, " ") for kind, word in keys
+        ]
+        self._figure = Template(
+            el(
+                "figure",
+                el(
+                    "figcaption",
+                    el("h3", title, id=f"{name}-title"),
+                    el("p", SLOT, id=f"{name}-summary"),
+                ),
+                el("div", el("span", SLOT, class_="top"), _drawing(name), _AXIS, class_="plot"),
+                el("p", legend, class_="legend"),
+                class_="chart",
+            )
+        )
+        self._details = el(
+            "details",
+            el("summary", f"{data.caption}: table"),
+            SLOT,
+            id=f"{name}-table",
+            class_="data",
+        )
+        self._data = data
+
+    def render(
+        self, summary: str, top: str, drawn: Sequence[Markup], rows: Sequence[tuple[Cell, ...]]
+    ) -> list[Child]:
+        """Return the chart, of which ``top`` labels the scale, and its table."""
+        figure = self._figure.fill([(escaped(summary), escaped(top), join(drawn))])
+        table = self._data.render(rows, len(rows))
+        return wrap(_DIV, figure, wrap(self._details, table))
+
+
+_DIV = el("div", SLOT)
+_AXIS = el("div", el("span", "30 min ago"), el("span", "15"), el("span", "now"), class_="axis")
+
+
+def _drawing(name: str) -> Markup:
+    """Return the drawing with its grid, and a slot for the lines or bars."""
     grid = [
         el("line", class_="grid", x1="0", x2=f"{_WIDTH:g}", y1=f"{y:g}", y2=f"{y:g}")
         for y in (0.5, _HEIGHT / 2, _HEIGHT - 0.5)
     ]
-    drawing = el(
+    return el(
         "svg",
         grid,
-        drawn,
+        SLOT,
         viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
         preserveAspectRatio="none",
         role="img",
         aria_labelledby=f"{name}-title {name}-summary",
         focusable="false",
     )
-    legend = [(el("i", class_=f"key {kind}", aria_hidden="true"), word, " ") for kind, word in keys]
-    axis = el("div", el("span", "30 min ago"), el("span", "15"), el("span", "now"), class_="axis")
-    return el(
-        "figure",
-        el(
-            "figcaption",
-            el("h3", title, id=f"{name}-title"),
-            el("p", summary, id=f"{name}-summary"),
+
+
+_FIRST_BYTE = _Chart(
+    "first-byte",
+    "Time to first byte",
+    (("median", "median"), ("p95", "95th percentile")),
+    Table(
+        "first-byte-data",
+        "Time to first byte, worst per five minutes",
+        (
+            TableColumn("Minutes ago"),
+            TableColumn("Median", True),
+            TableColumn("95 %", True),
+            TableColumn("Responses", True),
         ),
-        el("div", el("span", top, class_="top"), drawing, axis, class_="plot"),
-        el("p", legend, class_="legend"),
-        class_="chart",
-    )
-
-
-def _data(name: str, table: Table, rows: Sequence[tuple[Cell, ...]]) -> Markup:
-    return el(
-        "details",
-        el("summary", f"{table.caption}: table"),
-        table.render(rows, len(rows)),
-        id=f"{name}-table",
-        class_="data",
-    )
+    ),
+)
+_FAILOVERS = _Chart(
+    "failovers",
+    "Requests and failovers",
+    (("requests", "requests"), ("failovers", "failovers")),
+    Table(
+        "failovers-data",
+        "Requests and failovers per five minutes",
+        (
+            TableColumn("Minutes ago"),
+            TableColumn("Requests", True),
+            TableColumn("Failovers", True),
+        ),
+    ),
+)
 
 
 def _steps(window: HistoryWindow) -> list[tuple[Formatted, Interval]]:

@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from markupsafe import Markup
 
 from autopilot.web.shared_rendering import SharedRendering, SlicedRendering
 from autopilot.web.status.assets import load_assets
-from autopilot.web.status.markup import SLOT, el, join
+from autopilot.web.status.markup import SLOT, el
 from autopilot.web.status.sections import sections
 
 if TYPE_CHECKING:
@@ -64,8 +63,9 @@ def page(version: str, sections: Mapping[str, str], assets: Mapping[str, Asset])
         data_events="status/events",
     )
     before, after = el("html", head, body, lang="en").split(SLOT)
-    document = join(Markup("<!doctype html>\n"), before, sections.values(), after)
-    return document.encode("utf-8")
+    # Encoded one by one: joined texts take the width of the widest character of all of them.
+    parts = ("<!doctype html>\n", before, *sections.values(), after)
+    return b"".join([part.encode("utf-8") for part in parts])
 
 
 class StatusPage:

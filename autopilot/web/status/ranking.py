@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from autopilot.attestation.evidence_state import EvidenceState
 from autopilot.web.status.formatting import (
@@ -12,12 +12,13 @@ from autopilot.web.status.formatting import (
     age,
     count,
     duration,
+    escaped,
     evidence,
     number,
     percent,
     plural,
 )
-from autopilot.web.status.markup import NUMBER, SLOT, Cell, Child, Template, el
+from autopilot.web.status.markup import NUMBER, SLOT, Cell, Child, Template, el, join
 from autopilot.web.status.tables import DASH, MAX_ROWS, MINUS, Table, TableColumn
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ _MODELS = Table(
         TableColumn("Model", cell=_NAME_CELL),
         TableColumn(
             "Score",
-            meaning="free + bonus − penalty",
-            cell=el("span", el("b", SLOT), _BAR, class_="score"),
+            meaning=join("free + bonus ", MINUS, " penalty"),
+            cell=el("span", el("b", SLOT, SLOT), _BAR, class_="score"),
         ),
         TableColumn("Free", True, "instances × idle share"),
         TableColumn(
@@ -110,9 +111,10 @@ def _why(report: StatusReport) -> Markup:
         "p",
         el("b", first.name),
         " is first: ",
-        f"{number(first.free)} free instances + {number(first.bonus)} for scaling "
-        f"− {number(first.penalty)} for rate-limited requests = ",
-        el("b", number(first.score)),
+        f"{number(first.free)} free instances + {number(first.bonus)} for scaling ",
+        MINUS,
+        f" {number(first.penalty)} for rate-limited requests = ",
+        el("b", _sign(first.score), number(abs(first.score))),
         "." if ahead is None else f", {number(ahead)} ahead of the next.",
         " It is cooling down, so the next one is tried before it."
         if report.cooling.get(first.name)
@@ -138,7 +140,7 @@ def _table(report: StatusReport) -> list[Child]:
 
 def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple[Cell, ...]:
     name = ranked.name
-    owner, slash, model = str.rpartition(escape(name), "/")  # escaping adds no slash
+    owner, slash, model = escaped(name).rpartition("/")  # escaping adds no slash
     cooling = report.cooling.get(name)
     first, rate = report.first_content.get(name), report.throughput.get(name)
     state, words = _EVIDENCE[report.evidence.state(name)]
@@ -153,7 +155,8 @@ def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple
         Formatted(owner + slash) if owner else _NOTHING,
         Formatted(model),
         _NOTHING if cooling is None else _COOLING.fill([(cooling_text(cooling),)]),
-        number(ranked.score),
+        _sign(ranked.score),
+        number(abs(ranked.score)),
         0.0,
         free * width,
         free * width,
@@ -162,7 +165,7 @@ def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple
         lost,
         number(free),
         number(bonus),
-        MINUS if penalty >= 0.005 else _NOTHING,
+        _sign(-penalty),
         number(penalty),
         percent(ranked.util),
         percent(ranked.rate_limit),
@@ -172,6 +175,11 @@ def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple
         state,
         words,
     )
+
+
+def _sign(value: float) -> Markup:
+    """Return the sign of a number with two decimal places."""
+    return MINUS if value <= -0.005 else _NOTHING
 
 
 def cooling_text(seconds: float) -> Formatted:

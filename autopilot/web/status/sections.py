@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from autopilot.observability.records import FAILURES
 from autopilot.web.status.charts import charts
@@ -13,6 +13,7 @@ from autopilot.web.status.formatting import (
     age,
     count,
     duration,
+    escaped,
     evidence,
     plural,
     reason,
@@ -138,7 +139,7 @@ def _feed(feed: FeedReport) -> Markup:
 def _cooling(report: StatusReport) -> Markup:
     """List the models that are cooling down; in the ranking some are collapsed, or missing."""
     cooling = sorted((seconds, name) for name, seconds in report.cooling.items())
-    listed = [(escape(name), cooling_text(seconds)) for seconds, name in cooling[:MAX_ROWS]]
+    listed = [(escaped(name), cooling_text(seconds)) for seconds, name in cooling[:MAX_ROWS]]
     return el(
         "section",
         [
@@ -188,15 +189,15 @@ def _request(record: Mapping[str, Any]) -> tuple[Cell, ...]:
     reasons = ", ".join(str(each).replace("_", " ") for each in record["failovers"])
     outcome = str(record["outcome"])
     return (
-        escape(record["model"] or "none"),
+        escaped(record["model"] or "none"),
         Formatted("bad" if record["outcome"] in FAILURES else "good"),
-        escape(outcome.replace("_", " ")),
-        escape(record["mode"] or DASH),
-        escape(record["status"] or DASH),
-        escape(record["attempts"]),
+        escaped(outcome.replace("_", " ")),
+        escaped(record["mode"]) if record["mode"] else DASH,
+        escaped(record["status"]) if record["status"] else DASH,
+        escaped(record["attempts"]),
         duration(record["first_byte"]),
         duration(record["duration"]),
-        escape(reasons or DASH),
+        escaped(reasons) if reasons else DASH,
     )
 
 
@@ -224,14 +225,14 @@ def _finding(name: str, known: ModelEvidence) -> tuple[Cell, ...]:
     state, words = finding.state, evidence(finding.state)
     if age_seconds is None:
         return (
-            escape(name),
+            escaped(name),
             Formatted(state),
             words,
             reason(finding.reason) if finding.reason else DASH,
             *_NOT_YET,
         )
     return (
-        escape(name),
+        escaped(name),
         Formatted(state),
         words,
         reason(finding.reason) if finding.reason else DASH,
