@@ -19,7 +19,7 @@ from stub_backend.generation import (
     last_user_text,
     sentence,
 )
-from stub_backend.messages import MESSAGES
+from stub_backend.messages import COUNT_TOKENS, MESSAGES
 from stub_backend.native import THINKING
 from stub_backend.options import StubOptions
 from stub_backend.population import Chute
@@ -31,6 +31,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": TEXT,
     "/v1/messages": MESSAGES,
+    "/v1/messages/count_tokens": COUNT_TOKENS,
     "/v1/responses": RESPONSES,
 }
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")

@@ -118,3 +118,11 @@ def error_event(message: str) -> bytes:
 
 
 MESSAGES = Dialect("messages", messages_events, messages_whole, error_event)
+
+
+def tokens_whole(generation: Generation) -> dict[str, Any]:
+    """Return the count of a prompt's tokens, for which nothing is generated."""
+    return {"input_tokens": generation.prompt_tokens}
+
+
+COUNT_TOKENS = Dialect("count_tokens", messages_events, tokens_whole, error_event)

@@ -11,3 +11,8 @@ class Dialect(StrEnum):
     COMPLETIONS = "completions"
     MESSAGES = "messages"
     RESPONSES = "responses"
+
+
+MESSAGES_PATH = b"/v1/messages"
+COUNT_TOKENS = b"/v1/messages/count_tokens"
+"""The path of Anthropic's count of a request's tokens."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 from twisted.logger import Logger
 
+from autopilot.http.dialect import COUNT_TOKENS
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.records import (
@@ -34,6 +35,7 @@ from autopilot.routing.plan import Plan, RoutingState
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, Order
 from autopilot.routing.snapshot import Snapshot
+from autopilot.state.tables import StateTables
 from autopilot.upstream.target import RequestTarget
 
 if TYPE_CHECKING:
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
     from autopilot.state.affinity import AffinityKey
-    from autopilot.state.tables import StateTables
     from autopilot.upstream.pool import Origin, Pool
 
 
@@ -110,6 +111,16 @@ class Proxy:
         self._shared = Collaborators(
             clock.seconds, pool, tables, record, self._client, self._released, self._failures
         )
+        # A count of tokens generates nothing, so it must not change what is known of its model.
+        self._counting = Collaborators(
+            clock.seconds,
+            pool,
+            StateTables.apart(),
+            record,
+            self._client,
+            self._released,
+            self._failures,
+        )
         self.tables = tables
         self.pseudonym = pseudonym
         self.draining = False
@@ -140,7 +151,7 @@ class Proxy:
                 planned
                 if isinstance(planned, RouterError)
                 else Exchange(
-                    self._shared,
+                    self._counting if request.path == COUNT_TOKENS else self._shared,
                     self._config,
                     request,
                     response,
@@ -211,6 +222,9 @@ class Proxy:
             )
         plan = parsed.plan(snapshot, config.parsing.rules, state)
         if not isinstance(plan, RouterError):
+            if request.path == COUNT_TOKENS:
+                # The model that the conversation's next request would try first (contract §1).
+                return _PlannedRequest(parsed, plan.first_only, None)
             return _PlannedRequest(parsed, plan, key)
         if plan.code == NO_CANDIDATES:
             return replace(plan, retry_after=self._refreshed_in())

@@ -62,6 +62,11 @@ class Plan(Struct, frozen=True, gc=False):
         """The models of the candidates, in their order."""
         return tuple(candidate.model for candidate in self.candidates)
 
+    @property
+    def first_only(self) -> Plan:
+        """The plan with its best candidate and no other, so that there is no failover."""
+        return Plan(self.mode, self.candidates[:1])
+
 
 def plan(
     selector: Selector,

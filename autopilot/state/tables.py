@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.state.latency import Pauses
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.latency import LatencyStats, Pauses
 
 if TYPE_CHECKING:
-    from autopilot.state.affinity import AffinityKey, SessionAffinity
-    from autopilot.state.circuit_breaker import CircuitBreaker, Client
-    from autopilot.state.latency import LatencyStats
+    from autopilot.state.affinity import AffinityKey
+    from autopilot.state.circuit_breaker import Client
 
 # Fewer tokens say more about the first of them than about the rate.
 _MIN_TOKENS_FOR_RATE = 8
@@ -41,6 +42,18 @@ class StateTables:
     affinity: SessionAffinity
     breaker: CircuitBreaker
     latency: LatencyStats
+
+    @classmethod
+    def apart(cls) -> StateTables:
+        """Return tables for requests that show nothing of how a model generates.
+
+        They remember no client and cool no model; their times stay among themselves.
+        """
+        return cls(
+            SessionAffinity(ttl=0, max_entries=1, list_retry=0),
+            CircuitBreaker(threshold=0, period=10, max_entries=1),
+            LatencyStats(),
+        )
 
     def failed(
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from autopilot.http.dialect import Dialect
+from autopilot.http.dialect import COUNT_TOKENS, MESSAGES_PATH, Dialect
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.relay.downstream import ClientRequest
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 RELAYED: Mapping[bytes, Dialect] = {
     b"/v1/chat/completions": Dialect.COMPLETIONS,
     b"/v1/completions": Dialect.COMPLETIONS,
-    b"/v1/messages": Dialect.MESSAGES,
+    MESSAGES_PATH: Dialect.MESSAGES,
+    COUNT_TOKENS: Dialect.MESSAGES,
     b"/v1/responses": Dialect.RESPONSES,
 }
 """The relayed paths and their dialects (contract §1)."""

@@ -42,7 +42,7 @@ def huge(call: Call) -> Steps:
             yield Send(event)
         return
     marked = call.generate((Piece(Kind.TEXT, _MARK),))
-    before, after = compact(call.dialect.whole(marked)).split(_MARK.encode(), 1)
+    before, _, after = compact(call.dialect.whole(marked)).partition(_MARK.encode())
     length = len(before) + call.options.huge_bytes + len(after)
     yield body_head(200, JSON, length, success_headers(call))
     yield Send(before)

@@ -242,9 +242,20 @@ class DialectTests(SynchronousTestCase):
             self.assertEqual((seen.status, served.stub.calls()[-1].path), (200, path))
             self.assertIn(last, seen.body[-2000:], path)
 
+    def test_count_tokens(self) -> None:
+        """Tokens are counted by the first model of a list, which alone is tried."""
+        served, path = Served(tokens=4), "/v1/messages/count_tokens"
+        seen = served.post(body("stub/ok,stub/503-cold", messages=[]), path=path)
+        self.assertEqual(list(json.loads(seen.body)), ["input_tokens"])
+        self.assertEqual(served.stub.calls()[-1].path, path)
+        seen = served.post(body("stub/503-cold,stub/ok", messages=[]), path=path)
+        self.assertEqual(seen.status, 503)
+        models = [call.model for call in served.stub.calls()]
+        self.assertEqual(models, ["stub/ok", "stub/503-cold"])
+
     def test_not_served(self) -> None:
         """The router does not serve the endpoints of the platform's other hosts."""
         served = Served(tokens=4)
-        for path in ("/v1/embeddings", "/tokenize", "/e2e/invoke", "/v1/messages/count_tokens"):
+        for path in ("/v1/embeddings", "/tokenize", "/e2e/invoke", "/v1/messages/batches"):
             self.assertEqual(code(served.post(body("stub/ok"), path=path)), "not_found", path)
         self.assertEqual(served.stub.calls(), [])

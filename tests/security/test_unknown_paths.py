@@ -75,6 +75,7 @@ class NothingThereTestsMixin(SiteTestCase):
                 b"/v1/chat/completions",
                 b"/v1/completions",
                 b"/v1/messages",
+                b"/v1/messages/count_tokens",
                 b"/v1/responses",
                 b"/v1/models",
                 b"/v1/models/plain",

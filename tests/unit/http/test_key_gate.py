@@ -62,7 +62,7 @@ class KeyGateTests(SynchronousTestCase):
 
     def test_elsewhere(self) -> None:
         """Only the paths listed require a key, whatever they begin with."""
-        for target in (b"/v1/responses", CHAT + b"/x", b"/v1/messages/count_tokens", b"/"):
+        for target in (b"/v1/responses", CHAT + b"/x", MESSAGES + b"/x", b"/"):
             self.assertTrue(self.passes(target))
         gate = KeyGate()
         self.assertIsNone(gate.refusal(CHAT, {}))

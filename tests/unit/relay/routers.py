@@ -168,6 +168,7 @@ class RouterTestCase(SynchronousTestCase):
         body: bytes | None = None,
         dialect: Dialect = Dialect.COMPLETIONS,
         token: bytes = b"secret",
+        path: bytes = b"/v1/chat/completions",
         **members: Any,
     ) -> Client:
         """Send one request."""
@@ -176,7 +177,7 @@ class RouterTestCase(SynchronousTestCase):
         sent = [(b"Authorization", b"Bearer " + token), *fields]
         request = ClientRequest(
             dialect=dialect,
-            path=b"/v1/chat/completions",
+            path=path,
             query=b"q=1",
             headers=read_request_headers(sent),
             body=json.dumps(value).encode() if body is None else body,
