@@ -42,6 +42,7 @@ class ModelDocuments:
         self._created = created
         self._catalog: Catalog | None = None
         self._encoded_list = b""
+        self._codex_list = b"", b""
 
     def rename(self, aliases: Sequence[str]) -> None:
         """Replace the aliases."""
@@ -55,6 +56,13 @@ class ModelDocuments:
             self._encoded_list = models_document(catalog, self._aliases, self._created)
             self._catalog = catalog
         return self._encoded_list
+
+    def listing_for_codex(self, catalog: Catalog) -> bytes:
+        """Return the same with an empty ``models``, a member that Codex requires (contract §1)."""
+        listing = self.listing(catalog)
+        if self._codex_list[0] is not listing:
+            self._codex_list = listing, b'{"models":[],' + listing[1:]
+        return self._codex_list[1]
 
     def entry(self, catalog: Catalog, name: str) -> bytes | None:
         """Return the body of `model_document`."""

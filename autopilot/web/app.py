@@ -91,7 +91,10 @@ class WebApp:
         catalog = self._catalog()
         if isinstance(catalog, RouterError):
             return _refuse(request, catalog)
-        return self._shared(request, [self._sources.documents.listing(catalog)], _JSON)
+        documents = self._sources.documents
+        codex = b"client_version" in request.args
+        listing = documents.listing_for_codex if codex else documents.listing
+        return self._shared(request, [listing(catalog)], _JSON)
 
     @app.route("/v1/models/<path:name>", methods=["GET"])
     def model(self, request: IRequest, name: str) -> bytes:

@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from autopilot.http.dialect import Dialect
 from autopilot.http.headers import read_request_headers
 from autopilot.http.request_id import REQUEST_ID
 from autopilot.routing.router_error import RouterError
@@ -28,6 +29,9 @@ _ILLEGAL_IN_TARGET = re.compile(rb"[^!-~]")
 _ILLEGAL_BYTES = RouterError(
     400, "bad_request", "The request is not valid: its head contains control bytes."
 )
+_NO_WEBSOCKET = RouterError(
+    426, "upgrade_required", "WebSocket is not supported; send a POST request over HTTP."
+)
 
 
 class RelayResource(Resource):
@@ -46,7 +50,10 @@ class RelayResource(Resource):
             for name, values in request.requestHeaders.getAllRawHeaders()
             for value in values
         ]
-        if request.method != b"POST":
+        if request.method == b"GET" and self._asks_for_websocket(request):
+            _announce_upgrade(request)
+            refuse(request, _NO_WEBSOCKET, self._endpoint.dialect)
+        elif request.method != b"POST":
             refuse(request, method_not_allowed("POST"), self._endpoint.dialect)
         elif _ILLEGAL_IN_TARGET.search(request.uri) or any(
             _ILLEGAL_IN_VALUE.search(value) for _, value in fields
@@ -55,6 +62,16 @@ class RelayResource(Resource):
         else:
             self._relay(request, fields)
         return NOT_DONE_YET
+
+    def _asks_for_websocket(self, request: Request) -> bool:
+        """Return whether a client of OpenAI's responses wants to send its requests by WebSocket.
+
+        HTTP/1.0 has no ``Upgrade`` (RFC 9110 §7.8).
+        """
+        if self._endpoint.dialect is not Dialect.RESPONSES or request.clientproto != b"HTTP/1.1":
+            return False
+        protocols = b",".join(request.requestHeaders.getRawHeaders(b"upgrade", ())).lower()
+        return b"websocket" in [each.strip() for each in protocols.split(b",")]
 
     def _relay(self, request: Request, fields: list[Field]) -> None:
         endpoint, headers = self._endpoint, read_request_headers(fields)
@@ -84,6 +101,13 @@ class RelayResource(Resource):
                     exchange.client_gone()
 
         gone.addBoth(ended)
+
+
+def _announce_upgrade(request: Request) -> None:
+    """Name the protocol to use instead, as a 426 must, and the field (RFC 9110 §15.5.22, §7.8)."""
+    options = [*request.responseHeaders.getRawHeaders(b"connection", ()), b"Upgrade"]
+    request.setHeader(b"Connection", b", ".join(options))
+    request.setHeader(b"Upgrade", b"HTTP/1.1")
 
 
 def _identity(request: Request) -> str:

@@ -79,6 +79,15 @@ class ModelDocumentsTests(SynchronousTestCase):
         self.assertEqual(documents.listing(other), models_document(other, _ALIASES, 1))
         self.assertEqual(documents.listing(catalog), listing)
 
+    def test_for_codex(self) -> None:
+        """The list for Codex has an empty member first, and the rest byte for byte."""
+        documents, catalog = ModelDocuments(_ALIASES, 1), _catalog()
+        listing = documents.listing(catalog)
+        got = documents.listing_for_codex(catalog)
+        self.assertIs(documents.listing_for_codex(catalog), got)
+        self.assertEqual(json.loads(got)["models"], [])
+        self.assertTrue(got.endswith(listing.removeprefix(b"{")))
+
     def test_entry(self) -> None:
         """Single entries come from the given catalog."""
         documents = ModelDocuments(_ALIASES, 1)

@@ -54,6 +54,16 @@ class PageTestsMixin(SiteTestCase):
         near = self.get(b"/v1/models/org/Name").json["error"]["message"]
         self.assertEqual(near, "There is no model of this name (did you mean 'org/name'?).")
 
+    def test_models_for_codex(self) -> None:
+        """A client that gives its version gets an empty member ``models`` as well."""
+        usual = self.get(b"/v1/models")
+        for query in (b"client_version=0.1", b"x=1&client_version="):
+            got = self.get(b"/v1/models?" + query)
+            self.assertEqual(got.json, {"models": [], **usual.json})
+            self.assertIn(usual.body[1:], got.body)
+            self.assertEqual(got.value(b"content-length"), b"%d" % len(got.body))
+        self.assertEqual(self.get(b"/v1/models?client_versions=1").body, usual.body)
+
     def test_models_before_the_first_fetch(self) -> None:
         """Before the first fetch of the catalog, the list of models is 503 rather than empty."""
         self.catalog = None

@@ -87,6 +87,7 @@ LATER = {
     (401, "missing_key"),
     (403, "origin_not_allowed"),
     (408, "request_timeout"),
+    (426, "upgrade_required"),
     (500, "internal_error"),
     (502, "upstream_connect_error"),
     (502, "upstream_empty"),
@@ -189,6 +190,12 @@ class EveryErrorTests(SiteTestCase):
         self.site = self.make_site(tree)
         for path in (CHAT, MESSAGES, b"/v1/completions", b"/v1/responses"):
             self.check(self.begun(path).response, path, Asked(401, "missing_key", b""))
+
+    def test_websocket(self) -> None:
+        """A WebSocket for OpenAI's responses gets a 426."""
+        path = b"/v1/responses"
+        got = self.get(path, MINE, b"Connection: Upgrade", b"Upgrade: websocket")
+        self.check(got, path, Asked(426, "upgrade_required", b""))
 
     def test_foreign_page(self) -> None:
         """A preflight of another origin gets a 403."""

@@ -16,6 +16,8 @@ from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whol
 from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
 from tests.unit.web.responses import UUID, Response
 
+RESPONSES = b"/v1/responses"
+
 
 class RequestTestsMixin(SiteTestCase):
     """Requests, which every channel must serve equally."""
@@ -210,6 +212,45 @@ class RequestTestsMixin(SiteTestCase):
             got = self.get(path)
             self.assertEqual(got.error, (404, "invalid_request_error", "not_found"))
             self.assertRegex(got.identity, UUID)
+
+    # -- WebSocket
+
+    def test_websocket(self) -> None:
+        """A WebSocket for OpenAI's responses gets a 426 that names HTTP/1.1; the rest goes on."""
+        upgrade = b"Connection: keep-alive, Upgrade", b"Upgrade: h2c, WebSocket"
+        browser = self.browser()
+        browser.sends(request(RESPONSES, *upgrade, b"Sec-WebSocket-Key: x", method=b"GET"))
+        browser.sends(request(b"/healthz", method=b"GET"))
+        first, second = browser.got
+        self.assertEqual(first.error, (426, "invalid_request_error", "upgrade_required"))
+        self.assertEqual(first.value(b"upgrade"), b"HTTP/1.1")
+        self.assertEqual(first.value(b"connection"), b"Upgrade")
+        self.assertEqual(second.status, 200)
+
+    def test_websocket_and_close(self) -> None:
+        """The connection still closes after the response if the client wants it to."""
+        browser = self.browser()
+        upgrade = b"Connection: Upgrade, close", b"Upgrade: websocket"
+        browser.sends(request(RESPONSES, *upgrade, method=b"GET"))
+        got = browser.response
+        self.assertEqual((got.status, browser.closed), (426, True))
+        self.assertIn(b"upgrade", (got.value(b"connection") or b"").lower())
+
+    def test_no_websocket(self) -> None:
+        """Elsewhere, by another method, protocol or version, the field is ignored."""
+        upgrade = b"Connection: Upgrade", b"Upgrade: websocket"
+        for path, method, fields, version in (
+            (RESPONSES, b"GET", (), b"1.1"),
+            (RESPONSES, b"GET", (b"Connection: Upgrade", b"Upgrade: h2c"), b"1.1"),
+            (RESPONSES, b"GET", upgrade, b"1.0"),
+            (RESPONSES, b"DELETE", upgrade, b"1.1"),
+            (CHAT, b"GET", upgrade, b"1.1"),
+        ):
+            browser = self.browser()
+            browser.sends(request(path, *fields, method=method, version=version))
+            got = browser.response
+            self.assertEqual((got.status, got.value(b"upgrade")), (405, None))
+            self.assertEqual(got.value(b"allow"), b"POST")
 
     # -- errors
 
