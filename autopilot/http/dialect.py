@@ -16,3 +16,10 @@ class Dialect(StrEnum):
 MESSAGES_PATH = b"/v1/messages"
 COUNT_TOKENS = b"/v1/messages/count_tokens"
 """The path of Anthropic's count of a request's tokens."""
+
+
+def error_dialect(path: bytes) -> Dialect | None:
+    """Return the dialect of errors at a path: Anthropic's at and below its endpoint, else None."""
+    if path.startswith(MESSAGES_PATH) and path[len(MESSAGES_PATH) :][:1] in (b"", b"/"):
+        return Dialect.MESSAGES
+    return None

@@ -14,10 +14,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from autopilot.feeds.polling import CATALOG
 from autopilot.http import error_bodies
+from autopilot.http.dialect import error_dialect
 from autopilot.observability.metrics import CONTENT_TYPE
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import hint
+from autopilot.web.not_found import ON_ADMIN_PORT, ON_API_PORT, not_found
 from autopilot.web.relay_resource import method_not_allowed
 from autopilot.web.shared_body import PIECE_BYTES, SharedBody
 from autopilot.web.status.events import EventsLeaf
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from autopilot.feeds.model_list import ModelDocuments
     from autopilot.feeds.readiness import Readiness
+    from autopilot.http.dialect import Dialect
     from autopilot.routing.catalog import Catalog
     from autopilot.web.status.page import OperatorPages
     from autopilot.web.status.updates import LiveUpdates
@@ -112,7 +115,7 @@ class WebApp:
 
     def _catalog(self) -> Catalog | RouterError:
         if not self._for_clients:
-            return error_bodies.NOT_FOUND
+            return ON_API_PORT
         catalog = self._sources.catalog()
         return self._not_ready(CATALOG) if catalog is None else catalog
 
@@ -136,7 +139,7 @@ class WebApp:
     def metrics(self, request: IRequest) -> bytes | IResource:
         """Respond with the metrics in Prometheus' text format."""
         if not self._for_operators:
-            return _refuse(request, error_bodies.NOT_FOUND)
+            return _refuse(request, ON_ADMIN_PORT)
         text = self._sources.operators.metrics()
         return self._shared(request, [text], CONTENT_TYPE.encode("ascii"))
 
@@ -144,7 +147,7 @@ class WebApp:
     def status_json(self, request: IRequest) -> bytes | Deferred[bytes | IResource]:
         """Respond with the status report as JSON."""
         if not self._for_operators:
-            return _refuse(request, error_bodies.NOT_FOUND)
+            return _refuse(request, ON_ADMIN_PORT)
         return self._sources.operators.json().addCallback(
             lambda slices: self._shared(request, slices, _JSON)
         )
@@ -153,7 +156,7 @@ class WebApp:
     def status(self, request: IRequest) -> bytes | IResource:
         """Respond with the status page."""
         if not self._for_operators:
-            return _refuse(request, error_bodies.NOT_FOUND)
+            return _refuse(request, ON_ADMIN_PORT)
         body = self._sources.operators.page().document
         request.setHeader(b"Content-Security-Policy", POLICY)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
@@ -164,7 +167,7 @@ class WebApp:
     def status_events(self, request: IRequest) -> bytes | IResource:
         """Respond with the event stream that keeps the page current."""
         if not self._for_operators:
-            return _refuse(request, error_bodies.NOT_FOUND)
+            return _refuse(request, ON_ADMIN_PORT)
         return self._events
 
     @app.route("/status/page.css", methods=["GET"])
@@ -173,7 +176,7 @@ class WebApp:
     def status_asset(self, request: IRequest) -> bytes:
         """Respond with the page's style sheet, script or icon."""
         if not self._for_operators:
-            return _refuse(request, error_bodies.NOT_FOUND)
+            return _refuse(request, ON_ADMIN_PORT)
         name = request.path.rpartition(b"/")[2].decode("ascii")
         return self._sources.operators.assets[name].render(cast("Any", _without_sniffing(request)))
 
@@ -181,10 +184,12 @@ class WebApp:
     def http_error(self, request: IRequest, failure: Failure) -> bytes:
         """Respond to an unknown path, or to a method that the path does not support."""
         error: Any = failure.value
+        path = b"/" + b"/".join(cast("Any", request).postpath)
         if isinstance(error, MethodNotAllowed):
             allowed = sorted(error.valid_methods or ())
             return _refuse(request, method_not_allowed(*allowed))
-        return _refuse(request, error_bodies.NOT_FOUND)
+        refused = not_found(path, clients=self._for_clients)
+        return _refuse(request, refused, error_dialect(path) if self._for_clients else None)
 
     @app.handle_errors(Exception)
     def internal_error(self, request: IRequest, failure: Failure) -> bytes:
@@ -209,8 +214,8 @@ def _without_sniffing(request: IRequest) -> IRequest:
     return request
 
 
-def _refuse(request: IRequest, error: RouterError) -> bytes:
+def _refuse(request: IRequest, error: RouterError, dialect: Dialect | None = None) -> bytes:
     request.setResponseCode(error.status, RESPONSES.get(error.status))
     for name, value in error_bodies.error_fields(error):
         request.setHeader(name, value)
-    return _answer(request, error_bodies.error_body(error), _JSON)
+    return _answer(request, error_bodies.error_body(error, dialect), _JSON)

@@ -22,6 +22,7 @@ from twisted.web.http import HTTPChannel
 
 from autopilot.http import immediate_write
 from autopilot.http.client_socket import has_hung_up, unsent_bytes
+from autopilot.http.dialect import error_dialect
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import by_name
 from autopilot.http.request_id import REQUEST_ID, request_id
@@ -29,7 +30,6 @@ from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
 from autopilot.http.timers import Deadline
 from autopilot.routing.router_error import RouterError
 from autopilot.web.channel_response import ChannelResponse, error_response
-from autopilot.web.endpoint import RELAYED
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -432,7 +432,7 @@ class Channel(HTTPChannel):
         endpoint = self.site.endpoints.get(path)
         sharing = endpoint.sharing(named) if endpoint is not None else None
         identity = request_id(named.get(REQUEST_ID, ()))
-        return error_response(error, identity, RELAYED.get(path), sharing or (), closing=True)
+        return error_response(error, identity, error_dialect(path), sharing or (), closing=True)
 
 
 def _announce_close(request: Request) -> None:

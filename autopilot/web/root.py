@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from autopilot.http import error_bodies
+from autopilot.http.dialect import error_dialect
 from autopilot.http.head_gate import HeadGate
 from autopilot.http.request_checks import method_error
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
+from autopilot.web.not_found import not_found
 from autopilot.web.relay_resource import RelayResource
 from autopilot.web.twisted_response import refuse
 
@@ -43,7 +44,7 @@ class RootResource(Resource):
     def __init__(self, pages: IResource, proxy: Proxy | None) -> None:
         super().__init__()
         self._pages = pages
-        self._not_found = _Refusal(error_bodies.NOT_FOUND)
+        self._not_found = _NotFound(clients=proxy is not None)
         self._cors: Cors | None = None
         relayed, name = (RELAYED, proxy.pseudonym) if proxy is not None else ({}, b"")
         self.gate = HeadGate(frozenset(relayed), name)
@@ -74,7 +75,8 @@ class RootResource(Resource):
         prepare(request)
         # Twisted's own channel accepts any method; the router's has asked for it already.
         if (error := method_error(request.method)) is not None:
-            return _Refusal(error)
+            below = b"/" + b"/".join([path, *request.postpath])
+            return _Refusal(error, error_dialect(below) if self.endpoints else None)
         if self._cors is not None and path.partition(b".")[0] not in _FOR_OPERATORS:
             origin = request.getHeader(b"origin")
             _add(request, self._cors.fields(origin))
@@ -134,13 +136,32 @@ class _Refusal(Resource):
 
     isLeaf = True
 
-    def __init__(self, error: RouterError) -> None:
+    def __init__(self, error: RouterError, dialect: Dialect | None) -> None:
         super().__init__()
         self._error = error
+        self._dialect = dialect
 
     def render(self, request: Request) -> int:
         """See `IResource`."""
-        refuse(request, self._error)
+        refuse(request, self._error, self._dialect)
+        return NOT_DONE_YET
+
+
+class _NotFound(Resource):
+    """The 404 response to a path that Klein does not see."""
+
+    isLeaf = True
+
+    def __init__(self, *, clients: bool) -> None:
+        super().__init__()
+        self._clients = clients
+
+    def render(self, request: Request) -> int:
+        """See `IResource`."""
+        assert request.postpath is not None and request.prepath is not None
+        path = b"/" + b"/".join([*request.prepath[-1:], *request.postpath])
+        dialect = error_dialect(path) if self._clients else None
+        refuse(request, not_found(path, clients=self._clients), dialect)
         return NOT_DONE_YET
 
 

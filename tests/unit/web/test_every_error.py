@@ -69,7 +69,7 @@ def rows(path: bytes) -> Iterator[Asked]:
     yield Asked(405, "method_not_allowed", request(path, MINE, method=b"GET"))
     yield Asked(405, "method_not_allowed", request(path, MINE, method=b"DELETE"))
     yield Asked(405, "method_not_allowed", request(path, MINE, method=b"CONNECT"), read=False)
-    yield Asked(404, "not_found", request(path + b"/x", MINE), page=True)
+    yield Asked(404, "not_found", request(path + b"/x", MINE))
     yield Asked(404, "not_found", request(b"//" + path, MINE), page=True)
     yield Asked(404, "not_found", request(b"/\xff".replace(b"\xff", b"%ff"), MINE), page=True)
     yield Asked(404, "unknown_model", request(b"/v1/models/x", MINE, method=b"GET"), page=True)
