@@ -30,7 +30,7 @@ from autopilot.relay.exchange_base import Collaborators, ExchangeBase
 from autopilot.relay.exchange_states import Input
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
-from autopilot.routing.identity import Hasher, client_key
+from autopilot.routing.identity import Hasher, client_key, is_trusted
 from autopilot.routing.plan import Plan, RoutingState
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, Order
@@ -134,6 +134,10 @@ class Proxy:
     def max_body(self) -> int:
         """The largest request body that is accepted, in bytes."""
         return self._config.parsing.max_body
+
+    def trusts(self, peer: str) -> bool:
+        """Return whether a peer is a proxy whose forwarding fields the router believes."""
+        return is_trusted(peer, self._config.trust)
 
     def configure(self, config: RelayConfig) -> None:
         """Use ``config`` for new requests; active exchanges keep theirs."""

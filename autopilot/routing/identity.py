@@ -65,6 +65,12 @@ def client_address(peer: str, forwarded_for: Sequence[str], trust: Trust) -> str
     return str(client)
 
 
+def is_trusted(peer: str, trust: Trust) -> bool:
+    """Return whether a TCP peer is a proxy whose forwarding fields the router believes."""
+    address = _parse(peer)
+    return address is not None and _trusted(address, trust)
+
+
 class Hasher:
     """Keyed hashes of clients under one secret of any length.
 

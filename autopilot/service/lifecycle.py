@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from autopilot.observability.records import RequestRecord
     from autopilot.web.site import AutopilotSite
+    from autopilot.web.start_page import Address
 
 _ABORT_DELAY = 1.0  # seconds for the final events to reach the clients
 _HANDOVER_CHECKS = 20
@@ -96,7 +97,7 @@ class AutopilotService(Service):
         self._parts = parts = Parts(settings, reactor, records, traces)
         passed = passed or Sockets()
         with_api = settings.admin_listen_addr == NO_PORT and not (listen and passed.admin)
-        tree = parts.tree(operators=with_api)
+        tree = parts.tree(operators=with_api, admin=self._admin_addresses)
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
         self._failures = FailureLog(self._log, parts.clock.seconds)
@@ -123,6 +124,10 @@ class AutopilotService(Service):
             ]
         kind = UsualListener if isinstance(address, UsualAddress) else Listener
         return [kind(self._reactor, *split_address(address), site)]
+
+    def _admin_addresses(self) -> list[Address]:
+        """Return the addresses of the operators' pages while they have open ports of their own."""
+        return [each.address for each in self._admin if each.port is not None]
 
     @property
     def ports(self) -> list[int]:
@@ -192,7 +197,7 @@ class AutopilotService(Service):
     def _log_addresses(self) -> None:
         """Log where the API and the operators' pages are, and warn if a port was taken."""
         api, admin = (
-            ", ".join(listener.address for listener in listeners)
+            ", ".join(_text(*listener.address) for listener in listeners)
             for listeners in (self._api, self._admin or self._api)
         )
         for listener in self._admin:
@@ -310,6 +315,11 @@ class AutopilotService(Service):
         """Abort every remaining connection."""
         for listener in self._listeners:
             listener.site.abort()
+
+
+def _text(host: str, port: int) -> str:
+    """Return a listen address as in the settings."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _fires_on_callback(when: Callable[[Callable[[], None]], None]) -> Deferred[None]:

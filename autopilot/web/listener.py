@@ -39,12 +39,11 @@ class Listener:
             pause_when_exhausted(self.port, self._reactor)
 
     @property
-    def address(self) -> str:
-        """The address of the open listener: ``host:port``, an IPv6 host in brackets."""
+    def address(self) -> tuple[str, int]:
+        """The host and port of the open listener."""
         assert self.port is not None
         bound: Any = self.port.getHost()
-        host = f"[{bound.host}]" if ":" in bound.host else bound.host
-        return f"{host}:{bound.port}"
+        return bound.host, bound.port
 
     def close(self) -> Deferred[Any]:
         """Stop accepting connections; those already open stay open."""

@@ -39,11 +39,15 @@ class RootResource(Resource):
     """The root of the router's resources, with relay leaves if there is a proxy.
 
     ``endpoints`` are the leaves' endpoints by path; the router's own channel calls them directly.
+    ``start`` is the page at ``/``.
     """
 
-    def __init__(self, pages: IResource, proxy: Proxy | None) -> None:
+    def __init__(
+        self, pages: IResource, proxy: Proxy | None, start: IResource | None = None
+    ) -> None:
         super().__init__()
         self._pages = pages
+        self._start = start
         self._not_found = _NotFound(clients=proxy is not None)
         self._cors: Cors | None = None
         relayed, name = (RELAYED, proxy.pseudonym) if proxy is not None else ({}, b"")
@@ -91,6 +95,8 @@ class RootResource(Resource):
             request.prepath += request.postpath
             request.postpath = []
             return leaf
+        if self._start is not None and not rest:
+            return self._start
         # Klein would route `//v1` as `/v1`, which a proxy in front may treat as another path.
         if not path or not _is_utf8(rest):
             return self._not_found

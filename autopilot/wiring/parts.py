@@ -38,6 +38,7 @@ from autopilot.web.app import PageSources, WebApp
 from autopilot.web.cors import Cors
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
+from autopilot.web.start_page import Address, StartPage
 from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.report import StatusReport
 from autopilot.web.status.updates import LiveUpdates
@@ -45,7 +46,7 @@ from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.trace import TracerProvider
     from twisted.internet.defer import Deferred
@@ -119,8 +120,17 @@ class Parts:
             tree.set_cors(Cors.of(settings.cors_allow_origins))
             tree.require_key(mapping.keyed(settings))
 
-    def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
-        """Return the resources of one port: those for clients, those for operators, or both."""
+    def tree(
+        self,
+        *,
+        clients: bool = True,
+        operators: bool = True,
+        admin: Callable[[], Sequence[Address]] = tuple,
+    ) -> RootResource:
+        """Return the resources of one port: those for clients, those for operators, or both.
+
+        ``admin`` returns the addresses of those for operators if they have a port of their own.
+        """
         sources = PageSources(
             catalog=lambda: self.control.snapshot.catalog,
             documents=self.documents,
@@ -131,11 +141,13 @@ class Parts:
             refreshed_in=self.control.refreshed_in,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
-        tree = RootResource(pages.app.resource(), self.proxy if clients else None)
-        if clients:
-            tree.set_cors(Cors.of(self.settings.cors_allow_origins))
-            tree.require_key(mapping.keyed(self.settings))
-            self._shared.append(tree)
+        if not clients:
+            return RootResource(pages.app.resource(), None)
+        start = StartPage(__version__, self.proxy.trusts, None if operators else admin)
+        tree = RootResource(pages.app.resource(), self.proxy, start)
+        tree.set_cors(Cors.of(self.settings.cors_allow_origins))
+        tree.require_key(mapping.keyed(self.settings))
+        self._shared.append(tree)
         return tree
 
     def site(self, tree: RootResource) -> AutopilotSite:

@@ -154,6 +154,10 @@ class EmbeddingTests(ServiceTestCase):
                 self.assertEqual(browser.got[-1].status, status, (address, path))
             browser.sends(request(b"/readyz", method=b"GET"))
             self.assertEqual(browser.got[-1].status, 200)
+            browser.sends(request(b"/", method=b"GET"))
+            start = browser.got[-1].json
+            self.assertEqual(start["openai_base_url"], "http://router.test/v1")
+            self.assertEqual("status" in start, status == 200)
             browser.leaves()
             self.successResultOf(service.stopService())
         self.assert_at_rest()

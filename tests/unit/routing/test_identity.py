@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.identity import Hasher, Trust, client_address, client_key
+from autopilot.routing.identity import Hasher, Trust, client_address, client_key, is_trusted
 
 TRUST = Trust(True, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
 PROXY = "10.0.0.1"
@@ -111,6 +111,23 @@ def _key(
     hash_key: bytes = b"k",
 ) -> bytes:
     return client_key(authorization, api_key, address, (), Trust(), Hasher(hash_key))
+
+
+class TrustTests(SynchronousTestCase):
+    """Peers whose forwarding fields count."""
+
+    def test_trusted(self) -> None:
+        """A peer inside the networks, if trust is enabled; never one without an address."""
+        networks = (ip_network("10.0.0.0/8"),)
+        for peer, expected in (
+            ("10.0.0.1", True),
+            ("::ffff:10.0.0.1", True),
+            ("192.0.2.1", False),
+            ("", False),
+            ("fe80::1%eth0", False),
+        ):
+            self.assertIs(is_trusted(peer, Trust(True, networks)), expected, peer)
+            self.assertIs(is_trusted(peer, Trust(False, networks)), False)
 
 
 class KeyTests(SynchronousTestCase):
