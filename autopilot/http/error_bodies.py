@@ -7,6 +7,7 @@ any.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -38,6 +39,10 @@ SUPPORTED_METHODS = b"GET, HEAD, OPTIONS, POST"
 
 # An SDK waits for the whole time, and the router may recover much sooner.
 _LONGEST_RETRY = 60
+
+# In text within a string the inner quotation marks are escaped, so that these do not match.
+_RESPONSE_ID = re.compile(rb'"response"\s*:\s*\{[^{}]{0,200}?"id"\s*:\s*"([!#-\[\]-~]{1,200})"')
+_SEQUENCE_NUMBER = re.compile(rb'"sequence_number"\s*:\s*([0-9]{1,15})')
 
 NOT_FOUND = RouterError(404, "not_found", "No resource exists at this path.")
 INTERNAL = RouterError(
@@ -80,17 +85,37 @@ def error_body(error: RouterError, dialect: Dialect | None = None) -> bytes:
     return msgspec.json.encode(error_object(error, dialect))
 
 
-def error_event(error: RouterError, dialect: Dialect) -> bytes:
+def error_event(
+    error: RouterError, dialect: Dialect, opening: bytes = b"", latest: bytes = b""
+) -> bytes:
     """Return the error as the last event of a stream.
 
-    Codex shows the words of a response that failed, and of nothing else (contract §7).
+    ``opening`` are the first bytes of the stream, and ``latest`` its last ones before the event.
     """
     if dialect is Dialect.RESPONSES:
-        failed = {"object": "response", "status": "failed", **error_object(error)}
-        event = msgspec.json.encode({"type": "response.failed", "response": failed})
+        event = msgspec.json.encode(_failed_response(error, opening, latest))
         return b"event: response.failed\ndata: %b\n\n" % event
     name = b"event: error\n" if dialect is Dialect.MESSAGES else b""
     return b"%bdata: %b\n\n" % (name, error_body(error, dialect))
+
+
+def _failed_response(error: RouterError, opening: bytes, latest: bytes) -> Mapping[str, object]:
+    """Return the event ``response.failed``.
+
+    Codex shows the words of a response that failed, and of nothing else (contract §7). Typed SDKs
+    read its id and its number in the stream, which continue those of the upstream's own events.
+    """
+    identity = _RESPONSE_ID.search(opening)
+    numbers = _SEQUENCE_NUMBER.findall(latest)
+    response = {
+        "id": identity[1].decode("ascii") if identity else "",
+        "object": "response",
+        "status": "failed",
+        **error_object(error),
+        "output": [],
+    }
+    number = int(numbers[-1]) + 1 if numbers else 0
+    return {"type": "response.failed", "sequence_number": number, "response": response}
 
 
 def error_fields(error: RouterError) -> list[Field]:

@@ -91,9 +91,10 @@ class Downstream(Protocol):
     def refuse(self, error: RouterError) -> None:
         """Write a complete error response."""
 
-    def announce(self, error: RouterError) -> None:
+    def announce(self, error: RouterError, opening: bytes, latest: bytes) -> None:
         """End an event stream by the error as its last event, then as the dialect has it.
 
+        ``opening`` are the first bytes of the stream, and ``latest`` the last that were written.
         Only OpenAI's responses have an event that ends a stream as failed: their end is clean then,
         any other a cut (contract §7).
         """

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 _WHOLE = Outcome.COMPLETED, None
+# Bytes of the beginning and of the end of a stream that an error event continues.
+_OPENING, _LATEST = 512, 65536
 # The last bytes of an answer in which its token count is sought.
 _MOST_KEPT = 65536
 # The outcome of a stream that ended with its terminator, by what was relayed before it.
@@ -63,6 +65,7 @@ class Stream:
         "_is_sse",
         "_last",
         "_last_but_one",
+        "_opening",
         "_over",
         "_proof",
         "_proven",
@@ -111,7 +114,7 @@ class Stream:
         self._stalled = False
         self._taken: int | None = None
         self.open = True
-        self._last = self._last_but_one = b""
+        self._last = self._last_but_one = self._opening = b""
         self.began = self._proven_at = 0.0
         self.reason: FailureReason | None = None
         self.sent = 0
@@ -134,6 +137,7 @@ class Stream:
         if held:
             relayed = self.guard.feed(held)
             self._count(relayed)
+        self._opening = relayed[:_OPENING]
         self._response.commit(head, relayed)
         self._response.produce(self)
         if self.guard.ended:
@@ -339,7 +343,8 @@ class Stream:
                 outcome, reason = Outcome.UPSTREAM_ERROR, None
                 self._response.cut()
             elif self._is_sse and guard.at_boundary:
-                self._response.announce(_announcement(outcome, message))
+                latest = (self._last_but_one + self._last)[-_LATEST:]
+                self._response.announce(_announcement(outcome, message), self._opening, latest)
             else:
                 self._response.cut()
         except Exception:  # noqa: BLE001  see `body`

@@ -221,9 +221,9 @@ class ChannelResponse:
         self.exchange = None
         self._channel.requestDone(self)
 
-    def announce(self, error: RouterError) -> None:
+    def announce(self, error: RouterError, opening: bytes, latest: bytes) -> None:
         """See `Downstream`."""
-        event = error_bodies.error_event(error, self._dialect)
+        event = error_bodies.error_event(error, self._dialect, opening, latest)
         if self._dialect in error_bodies.CLEAN_AFTER_ERROR:
             self.finish(event)
         else:

@@ -174,9 +174,9 @@ class TwistedResponse:
         if not self.gone:
             refuse(self._request, error, self._dialect)
 
-    def announce(self, error: RouterError) -> None:
+    def announce(self, error: RouterError, opening: bytes, latest: bytes) -> None:
         """See `Downstream`."""
-        event = error_bodies.error_event(error, self._dialect)
+        event = error_bodies.error_event(error, self._dialect, opening, latest)
         if self._dialect in error_bodies.CLEAN_AFTER_ERROR:
             self.finish(event)
         else:

@@ -56,6 +56,8 @@ class EndingTests(SynchronousTestCase):
                 before = _before(said.body, expected.withheld)
                 self.assertTrue(seen.body.startswith(before), what)
                 self.check_notice(seen.body.removeprefix(before), api, what)
+                if api == "responses":
+                    self.check_position(before, seen.body.removeprefix(before), what)
                 # Codex shows the words of a response that failed only if its stream ends well.
                 self.assertEqual(played.clean, api == "responses", what)
         if expected.seconds is not None:
@@ -75,6 +77,17 @@ class EndingTests(SynchronousTestCase):
             self.assertEqual((lines[0], value["type"]), (b"event: error", "error"), what)
         else:
             self.assertEqual(value["error"]["code"], _INTERRUPTED, what)
+
+    def check_position(self, before: bytes, notice: bytes, what: str) -> None:
+        """The event continues the response and the numbers of the events before it."""
+        events = [
+            json.loads(line[6:]) for line in before.split(b"\n") if line.startswith(b"data: {")
+        ]
+        last = json.loads(notice.partition(b"data: ")[2])
+        numbers = [event["sequence_number"] for event in [*events, last]]
+        self.assertEqual(numbers, [*range(len(numbers))], what)
+        if events:
+            self.assertEqual(last["response"]["id"], events[0]["response"]["id"], what)
 
     def test_streamed(self) -> None:
         """Streams."""

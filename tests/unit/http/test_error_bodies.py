@@ -63,9 +63,32 @@ class ErrorTests(SynchronousTestCase):
         self.assertTrue(failed.startswith(b"event: response.failed\ndata: {"))
         event = json.loads(failed.partition(b"data: ")[2])
         self.assertEqual(event["type"], "response.failed")
-        response = {"object": "response", "status": "failed"}
+        self.assertEqual(event["sequence_number"], 0)
+        response = {"id": "", "object": "response", "status": "failed", "output": []}
         error = {"type": "server_error", **FACTS}
         self.assertEqual(event["response"], {**response, "error": error})
+
+    def test_failed_response(self) -> None:
+        """It continues the upstream's response and its numbers, not those in a text."""
+        created = (
+            b'{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","x":{}}}'
+        )
+        quoted = (
+            rb'{"sequence_number": 7, "delta": "\"sequence_number\":9,'
+            rb' \"response\":{\"id\":\"no\"}"}'
+        )
+        for opening, latest, identity, number in (
+            (created, quoted, "resp_1", 8),
+            (b'{ "response" : { "object": "response", "id" : "r-2" } }', b"", "r-2", 0),
+            (quoted, created, "", 1),
+            (b'{"response":{"usage":{"id":"no"}}}', b'"sequence_number":"9"', "", 0),
+            (b'{"response":{"id":"a\\"b"}}', b'"sequence_number":' + b"9" * 400, "", None),
+        ):
+            event = error_bodies.error_event(refusal(502), Dialect.RESPONSES, opening, latest)
+            value = json.loads(event.partition(b"data: ")[2])
+            self.assertEqual(value["response"]["id"], identity)
+            if number is not None:
+                self.assertEqual(value["sequence_number"], number)
 
     def test_fields(self) -> None:
         """A 429 and a 503 have a Retry-After, of one second unless the error has another."""

@@ -24,6 +24,7 @@ class RecordingDownstream:
         self.body = b""
         self.writes: list[bytes] = []
         self.refusal: RouterError | None = None
+        self.announced = b"", b""
         self.producer: IPushProducer | None = None
         self.ended: str | None = None
         self.left: int | None = None
@@ -80,8 +81,9 @@ class RecordingDownstream:
         self.refusal, self.ended = error, "refuse"
         self._deadline.close()
 
-    def announce(self, error: RouterError) -> None:
+    def announce(self, error: RouterError, opening: bytes, latest: bytes) -> None:
         """See `Downstream`."""
+        self.announced = opening, latest
         self.write(announcement(error))
         self.cut()
 

@@ -419,6 +419,16 @@ class BreakTests(StreamTestCase):
             getattr(self.wire, lose)()
             self.ended(client, "cut", "upstream_broken", TOKEN + INTERRUPTED)
 
+    def test_position(self) -> None:
+        """An error event continues the first and the last bytes, of which few are kept."""
+        self.build()
+        client = self.ask("a", dialect=Dialect.RESPONSES)
+        said = SPEECH[Dialect.RESPONSES]
+        self.wire.says(head(), chunk(said * 200), chunk(said), chunk(said * 2))
+        self.wire.resets()
+        opening, latest = client.down.announced
+        self.assertEqual((opening, latest), ((said * 200)[:512], said * 3))
+
     def test_inside_an_event(self) -> None:
         """A break inside an event is a cut, and nothing is said in the middle of it."""
         client = self.streaming(GuardLevel.ON, TOKEN[:9])
