@@ -1,7 +1,9 @@
 """Check whether a router is ready; meant for container health checks, where there is no curl.
 
-It requests /readyz at LISTEN_ADDR, as set in the environment or in .env. Without arguments it
-imports neither a reactor nor the rest of the router, because containers run it every few seconds.
+It requests /readyz at LISTEN_ADDR, as set in the environment or in .env, over TLS if TLS_CERT_FILE
+is set; the certificate is not verified, because its name is not that of the address. Without
+arguments it imports neither a reactor nor the rest of the router, because containers run it every
+few seconds.
 
 With --json it prints {"ready": bool, "reason": null, the router's error code, or what failed}.
 Exit status: 0 ready, 1 not ready or not reachable, 2 invalid input.
@@ -12,9 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import ssl
 import sys
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any, Final
 
 from autopilot.settings.network import split_address
@@ -32,9 +35,11 @@ BAD: Final = 2
 EXAMPLES = """\
   autopilot health
   autopilot health --address 127.0.0.1:9000 --json
+  autopilot health --address http://127.0.0.1:8081   the operators' port, which never speaks TLS
 """
 
 _VARIABLE: Final = "LISTEN_ADDR"
+_CERTIFICATE: Final = "TLS_CERT_FILE"
 _DEFAULT: Final = "0.0.0.0:8080"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _PATH: Final = "/readyz"
@@ -49,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help=f"the router's address [default: {_VARIABLE}, else {_DEFAULT}]",
+        help=f"the router's address [default: {_VARIABLE}, else {_DEFAULT}]; http:// or https:// in"
+        f" front of it overrides {_CERTIFICATE}",
     )
     parser.add_argument(
         "--timeout",
@@ -75,14 +81,18 @@ async def run(_reactor: Any, given: argparse.Namespace) -> int:
 
 def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool = False) -> int:
     """Request ``/readyz`` once, print the answer in one line, and return the exit status."""
-    text = address or _configured(os.environ) or _DEFAULT
+    given = address or _configured(os.environ, _VARIABLE) or _DEFAULT
+    scheme, separator, text = given.rpartition("://") if address else ("", "", given)
     try:
+        if bool(scheme) != bool(separator) or scheme not in ("", "http", "https"):
+            raise ValueError(scheme)
         host, port = split_address(text)
     except ValueError:
         where = "--address" if address else _VARIABLE
-        print(f"autopilot: {where}: {text!a} is not HOST:PORT", file=sys.stderr)  # noqa: T201
+        print(f"autopilot: {where}: {given!a} is not HOST:PORT", file=sys.stderr)  # noqa: T201
         return BAD
-    reason = _failure(_ANY.get(host, host), port, timeout)
+    secure = scheme == "https" or (not scheme and bool(_configured(os.environ, _CERTIFICATE)))
+    reason = _failure(_ANY.get(host, host), port, timeout, secure=secure)
     if in_json:
         print(json.dumps({"ready": reason is None, "reason": reason}))  # noqa: T201
     elif reason is None:
@@ -92,20 +102,22 @@ def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool 
     return READY if reason is None else UNREADY
 
 
-def _configured(environ: Mapping[str, str]) -> str | None:
-    text = environ.get(_VARIABLE, "").strip()
+def _configured(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
     if text:
         return text
     from dotenv import dotenv_values
 
     try:
-        return (dotenv_values(".env", interpolate=False).get(_VARIABLE) or "").strip() or None
+        return (dotenv_values(".env", interpolate=False).get(name) or "").strip() or None
     except (OSError, ValueError):
         return None
 
 
-def _failure(host: str, port: int, seconds: float) -> str | None:
+def _failure(host: str, port: int, seconds: float, *, secure: bool) -> str | None:
     connection = HTTPConnection(host, port, timeout=seconds)
+    if secure:
+        connection = HTTPSConnection(host, port, timeout=seconds, context=_unverified())
     try:
         connection.request("GET", _PATH, headers={"Connection": "close"})
         response = connection.getresponse()
@@ -116,6 +128,14 @@ def _failure(host: str, port: int, seconds: float) -> str | None:
         return getattr(error, "strerror", None) or type(error).__name__
     finally:
         connection.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    """Return a context for a request without a secret, to this host, about whether it responds."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _reason(response: HTTPResponse) -> str:

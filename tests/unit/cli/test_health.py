@@ -7,11 +7,13 @@ import io
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from threading import Thread
 from typing import NamedTuple
 
+import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.cli import health, main
@@ -111,6 +113,30 @@ class HealthTests(SynchronousTestCase):
         said = self.said(None)
         self.assertEqual(said, (2, "", "autopilot: LISTEN_ADDR: 'nowhere' is not HOST:PORT\n"))
         self.assertEqual(self.said(None, "--address", "x").status, 2)
+
+    def test_tls(self) -> None:
+        """With a certificate in the settings it uses TLS, whatever name the certificate has."""
+        leaf = trustme.CA().issue_cert("router.test")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        leaf.configure_cert(context)
+        plain, self.server = self.server, context.wrap_socket(self.server, server_side=True)
+        self.addCleanup(self.server.close)
+        good, address = b"HTTP/1.1 200 OK\r\n\r\n", f"127.0.0.1:{self.port}"
+        self.environ["TLS_CERT_FILE"] = "/etc/router/cert.pem"
+        self.assertEqual(self.said(good), (0, "ready\n", ""))
+        self.assertTrue(self.asked.startswith(b"GET /readyz HTTP/1.1\r\n"), self.asked)
+        del self.environ["TLS_CERT_FILE"]
+        self.assertEqual(self.said(good, "--address", f"https://{address}").status, 0)
+        plain.close()
+
+    def test_schemes(self) -> None:
+        """A scheme in front of the address wins over the settings; only two are known."""
+        self.environ["TLS_CERT_FILE"] = "/etc/router/cert.pem"
+        good, address = b"HTTP/1.1 200 OK\r\n\r\n", f"127.0.0.1:{self.port}"
+        self.assertEqual(self.said(good, "--address", f"http://{address}").status, 0)
+        for bad in (f"ftp://{address}", f"://{address}", "https://", f"http://{address}/"):
+            said = self.said(None, "--address", bad)
+            self.assertEqual(said, (2, "", f"autopilot: --address: {bad!a} is not HOST:PORT\n"))
 
     def test_bad_timeouts(self) -> None:
         """An invalid timeout gives one error line."""
