@@ -308,6 +308,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from autopilot.http.resolver import share_lookups
+    from autopilot.http.tls_server import CertificateError
     from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
 
     # Before the reactor has any timer.
@@ -319,7 +320,12 @@ def makeService(options: Options) -> IService:
     twistd = getattr(options, "parent", None) or {}
     _announce_daemon(twistd)
     observer, records = _log_outputs(_unblocked(_log_sink(twistd), reactor), twistd, settings)
-    router = AutopilotService(settings, records=records, passed=options.passed)
+    try:
+        router = AutopilotService(settings, records=records, passed=options.passed)
+    except CertificateError as error:
+        # The settings have been checked with another OpenSSL, which may accept more.
+        print(f"autopilot: TLS_CERT_FILE: {error}", file=sys.__stderr__)
+        raise SystemExit(1) from None
     router.followers += [
         _follow_log_settings(each) for each in (observer, records) if each is not None
     ]

@@ -31,7 +31,7 @@ from autopilot.wiring.parts import Parts
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
-    from twisted.internet.interfaces import IDelayedCall
+    from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
     from twisted.web.resource import IResource
 
     from autopilot.observability.records import RequestRecord
@@ -107,23 +107,29 @@ class AutopilotService(Service):
         self._api: list[Listener] = []
         self._admin: list[Listener] = []
         if listen:
-            self._api = self._listen(settings.listen_addr, passed.api, parts.site(tree))
+            site = parts.site(tree)
+            secured = parts.secured(site)
+            self._api = self._listen(settings.listen_addr, passed.api, site, secured)
         if listen and not with_api:
             operators = parts.site(parts.tree(clients=False))
             self._admin = self._listen(settings.admin_listen_addr, passed.admin, operators)
         self._listeners = [*self._api, *self._admin]
 
     def _listen(
-        self, address: str, descriptors: tuple[int, ...], site: AutopilotSite
+        self,
+        address: str,
+        descriptors: tuple[int, ...],
+        site: AutopilotSite,
+        factory: IProtocolFactory | None = None,
     ) -> list[Listener]:
         """Return the listeners of `site`: the passed sockets if there are any, else the address."""
         if descriptors:
             return [
-                PassedListener(self._reactor, descriptor, family_of(descriptor), site)
+                PassedListener(self._reactor, descriptor, family_of(descriptor), site, factory)
                 for descriptor in descriptors
             ]
         kind = UsualListener if isinstance(address, UsualAddress) else Listener
-        return [kind(self._reactor, *split_address(address), site)]
+        return [kind(self._reactor, *split_address(address), site, factory)]
 
     def _admin_addresses(self) -> list[Address]:
         """Return the addresses of the operators' pages while they have open ports of their own."""
@@ -209,7 +215,10 @@ class AutopilotService(Service):
                     admin=admin,
                 )
         self._log.info(
-            "Listening: the API on {api}, /status and /metrics on {admin}", api=api, admin=admin
+            "Listening: the API on {api}{tls}, /status and /metrics on {admin}",
+            api=api,
+            tls=" (TLS)" if self.settings.tls_cert_file else "",
+            admin=admin,
         )
 
     def startService(self) -> None:

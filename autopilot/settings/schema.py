@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autopilot.settings.certificates import PairFault, fault_of, holds_certificates
 from autopilot.settings.network import Listen, Network, Networks, Origins, Url, UsualAddress
 from autopilot.settings.proxies import Exemptions, ProxyUrl
 from autopilot.settings.types import (
@@ -131,6 +132,17 @@ class Settings:
         Listen(optional=True),
         "Address of /metrics and /status, or - to serve them on LISTEN_ADDR. If it is not set and"
         " the port is taken, they get any free port. Sockets from systemd named admin replace it.",
+    )
+    tls_cert_file: str | None = _setting(
+        "",
+        ReadableFile(),
+        "PEM file of the certificate for LISTEN_ADDR, followed by its chain: with TLS_KEY_FILE, the"
+        " API speaks TLS. Read again on SIGHUP.",
+    )
+    tls_key_file: str | None = _setting(
+        "",
+        ReadableFile(),
+        "PEM file of the key of TLS_CERT_FILE, not encrypted. Read again on SIGHUP.",
     )
     backend_base_url: str = _setting(
         "https://llm.chutes.ai",
@@ -456,6 +468,10 @@ class Settings:
             raise SettingsError(tuple(problems.values()))
 
 
+def _pair_fault(given: Settings) -> PairFault | None:
+    return fault_of(given.tls_cert_file, given.tls_key_file)
+
+
 CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], ...] = (
     (
         ("TRUST_PROXY_HEADERS", "TRUSTED_PROXY_CIDRS"),
@@ -468,6 +484,43 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
             given.admin_listen_addr == given.listen_addr and not given.listen_addr.endswith(":0")
         ),
         "the same as LISTEN_ADDR; give another port",
+    ),
+    (
+        ("UPSTREAM_CA_FILE",),
+        lambda given: (
+            given.upstream_ca_file is not None and not holds_certificates(given.upstream_ca_file)
+        ),
+        "the file holds no certificate in PEM",
+    ),
+    (
+        ("TLS_CERT_FILE", "TLS_KEY_FILE"),
+        lambda given: given.tls_cert_file is not None and given.tls_key_file is None,
+        "needs TLS_KEY_FILE; give the file of its key",
+    ),
+    (
+        ("TLS_KEY_FILE", "TLS_CERT_FILE"),
+        lambda given: given.tls_key_file is not None and given.tls_cert_file is None,
+        "needs TLS_CERT_FILE; give the file of its certificate",
+    ),
+    (
+        ("TLS_CERT_FILE", "TLS_KEY_FILE"),
+        lambda given: _pair_fault(given) is PairFault.CERTIFICATE,
+        "the file holds no certificate in PEM",
+    ),
+    (
+        ("TLS_CERT_FILE", "TLS_KEY_FILE"),
+        lambda given: _pair_fault(given) is PairFault.WEAK,
+        "its key or its signature is too weak for TLS",
+    ),
+    (
+        ("TLS_KEY_FILE", "TLS_CERT_FILE"),
+        lambda given: _pair_fault(given) is PairFault.KEY,
+        "the file holds no key in PEM that can be used without a password",
+    ),
+    (
+        ("TLS_KEY_FILE", "TLS_CERT_FILE"),
+        lambda given: _pair_fault(given) is PairFault.MISMATCH,
+        "the key is not that of the first certificate in TLS_CERT_FILE",
     ),
 )
 """Variables that can contradict each other, the test for it, and the message.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from autopilot.settings.certificates import is_readable_by_all
 from autopilot.settings.proxies import has_effect
 from autopilot.settings.schema import DECLARED, Settings
 from autopilot.settings.types import quoted
@@ -15,7 +16,21 @@ _SIMILARITY = 0.85
 
 def settings_warnings(settings: Settings) -> tuple[str, ...]:
     """Return one line for each, with the settings' names and values."""
-    return (*_no_second_attempt(settings), *_without_effect(settings))
+    return (
+        *_no_second_attempt(settings),
+        *_without_effect(settings),
+        *_readable_key(settings),
+    )
+
+
+def _readable_key(settings: Settings) -> Iterator[str]:
+    """Yield the file of the key if every user of this host can read it."""
+    path = settings.tls_key_file
+    if path is not None and is_readable_by_all(path):
+        yield (
+            f"TLS_KEY_FILE: every user of this host can read {quoted(path)}; restrict it with"
+            " chmod o-r"
+        )
 
 
 def _without_effect(settings: Settings) -> Iterator[str]:

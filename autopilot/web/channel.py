@@ -28,6 +28,7 @@ from autopilot.http.headers import by_name
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
 from autopilot.http.timers import Deadline
+from autopilot.http.tls_server import ServerTLS
 from autopilot.routing.router_error import RouterError
 from autopilot.web.channel_response import ChannelResponse, error_response
 
@@ -410,9 +411,9 @@ class Channel(HTTPChannel):
         sending may lose the response. So what arrives is discarded, for ``patience`` seconds.
         """
         transport: Any = self.transport
-        half_closes = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(
-            transport
-        )
+        half_closes = ITCPTransport.providedBy(transport)
+        if ISSLTransport.providedBy(transport):  # Twisted's own would close the socket's side
+            half_closes = isinstance(transport, ServerTLS)
         if self._lost or not half_closes:
             self.loseConnection()
             return

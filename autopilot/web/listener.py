@@ -12,7 +12,7 @@ from twisted.internet.error import CannotListenError
 from autopilot.web.accept_backoff import pause_when_exhausted
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IListeningPort
+    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
     from autopilot.web.site import AutopilotSite
 
@@ -21,15 +21,26 @@ BACKLOG = 1024
 
 
 class Listener:
-    """An address to listen on and its site; ``port`` is None unless the listener is open."""
+    """An address to listen on and its site; ``port`` is None unless the listener is open.
+
+    ``factory`` accepts the connections of the site, if it is not the site itself.
+    """
 
     shared = False
     """Whether another process holds the socket too, so that its queue outlives this process."""
 
-    def __init__(self, reactor: Any, host: str, port: int, site: AutopilotSite) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        site: AutopilotSite,
+        factory: IProtocolFactory | None = None,
+    ) -> None:
         self._reactor = reactor
         self._address = host, port
         self.site = site
+        self._factory: IProtocolFactory = site if factory is None else factory
         self.port: IListeningPort | None = None
 
     def open(self) -> None:
@@ -52,7 +63,7 @@ class Listener:
 
     def _listen(self) -> IListeningPort:
         host, port = self._address
-        bound: IListeningPort = self._reactor.listenTCP(port, self.site, BACKLOG, host)
+        bound: IListeningPort = self._reactor.listenTCP(port, self._factory, BACKLOG, host)
         return bound
 
 
@@ -79,16 +90,21 @@ class PassedListener(Listener):
     shared = True
 
     def __init__(
-        self, reactor: Any, descriptor: int, family: socket.AddressFamily, site: AutopilotSite
+        self,
+        reactor: Any,
+        descriptor: int,
+        family: socket.AddressFamily,
+        site: AutopilotSite,
+        factory: IProtocolFactory | None = None,
     ) -> None:
-        super().__init__(reactor, "", 0, site)
+        super().__init__(reactor, "", 0, site, factory)
         self._descriptor = descriptor
         self._family = family
 
     def _listen(self) -> IListeningPort:
         os.set_blocking(self._descriptor, False)
         adopted: IListeningPort = self._reactor.adoptStreamPort(
-            self._descriptor, self._family, self.site
+            self._descriptor, self._family, self._factory
         )
         # adoptStreamPort duplicates the descriptor; the original would keep the socket open after
         # the port has closed.

@@ -25,6 +25,7 @@ from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import OK
 from autopilot.http.timers import TimerQueue
+from autopilot.http.tls_server import CertificateError, ServerCertificate, TLSServerFactory
 from autopilot.observability.history import History, RecentRequests
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
     from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IProtocolFactory
     from twisted.web.iweb import IAgent
 
     from autopilot.observability.otlp import OtlpExporter
@@ -76,6 +78,8 @@ class Parts:
         traces: TracerProvider | None = None,
     ) -> None:
         self.settings = settings
+        self._reactor = reactor
+        self._certificate: ServerCertificate | None = None
         self.clock = TimerQueue(reactor)
         self.draining = False
         # Random, so that a chain of several routers is not taken for a loop.
@@ -119,6 +123,7 @@ class Parts:
         for tree in self._shared:
             tree.set_cors(Cors.of(settings.cors_allow_origins))
             tree.require_key(mapping.keyed(settings))
+        self._load_certificate()
 
     def tree(
         self,
@@ -156,6 +161,28 @@ class Parts:
         site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected)
         self._sites.append(site)
         return site
+
+    def secured(self, site: AutopilotSite) -> IProtocolFactory | None:
+        """Return what speaks TLS with the clients of ``site``, if the settings have a certificate.
+
+        :raises CertificateError: the certificate cannot be used.
+        """
+        cert_file, key_file = self.settings.tls_cert_file, self.settings.tls_key_file
+        if cert_file is None or key_file is None:
+            return None
+        self._certificate = ServerCertificate(cert_file, key_file)
+        return TLSServerFactory(self._certificate, site, self._reactor)
+
+    def _load_certificate(self) -> None:
+        """Read the certificate again, if there is one; if it cannot be used, keep the former."""
+        if self._certificate is None:
+            return
+        try:
+            self._certificate.load()
+        except CertificateError as error:
+            self._log.error("TLS_CERT_FILE: {problem}; the former stays in use", problem=str(error))
+        else:
+            self._log.info("TLS_CERT_FILE and TLS_KEY_FILE were read again")
 
     def readiness(self) -> Readiness:
         """Return whether the router is ready for traffic (contract §9)."""

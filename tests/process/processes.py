@@ -127,7 +127,7 @@ class Router:
     def port(self) -> int:
         """The port, once the router listens."""
         until(lambda: self.process.poll() is not None or "starting on" in self.log)
-        found = re.search(r"AutopilotSite starting on (\d+)", self.log)
+        found = re.search(r"AutopilotSite(?: \(TLS\))? starting on (\d+)", self.log)
         assert found is not None, self.log
         return int(found.group(1))
 

@@ -6,8 +6,12 @@ import os
 import socket
 from typing import Any
 
+import trustme
+
 from autopilot import AutopilotService, Settings
+from autopilot.http.tls_server import TLSServerFactory
 from autopilot.process.systemd.sockets import Sockets
+from autopilot.web.site import AutopilotSite
 from tests.unit.relay.upstreams import SSE, STOP, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import ServiceTestCase, settings
 from tests.unit.web.browsers import Browser, ask, request
@@ -46,6 +50,21 @@ class PassedSocketsTests(ServiceTestCase):
         self.successResultOf(service.stopService())
         for each in (four, six):  # the reactor's port has a duplicate
             self.assertRaises(OSError, os.fstat, each)
+        self.assert_at_rest()
+
+    def test_tls(self) -> None:
+        """With a certificate the sockets of the API speak TLS; those for operators do not."""
+        leaf = trustme.CA().issue_cert("router.test")
+        cert_file, key_file = self.mktemp(), self.mktemp()
+        leaf.cert_chain_pems[0].write_to_path(cert_file)
+        leaf.private_key_pem.write_to_path(key_file)
+        sockets = Sockets(api=(self.passed(),), admin=(self.passed(),))
+        service = self.running_on(sockets, tls_cert_file=cert_file, tls_key_file=key_file)
+        api, admin = (each[2] for each in self.reactor.adoptedPorts)
+        self.assertIsInstance(api, TLSServerFactory)
+        self.assertIsInstance(api.wrappedFactory, AutopilotSite)
+        self.assertIsInstance(admin, AutopilotSite)
+        self.successResultOf(service.stopService())
         self.assert_at_rest()
 
     def test_operators(self) -> None:

@@ -54,6 +54,8 @@ DEFAULTS: dict[str, object] = {
     "UPSTREAM_POOL_IDLE_MS": 4000,
     "UPSTREAM_POOL_SIZE": 1024,
     "UPSTREAM_CA_FILE": None,
+    "TLS_CERT_FILE": None,
+    "TLS_KEY_FILE": None,
     "HTTPS_PROXY": None,
     "HTTP_PROXY": None,
     "NO_PROXY": (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import patch
 
+import trustme
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +14,7 @@ from autopilot.settings import DECLARED, Settings, SettingsError, reload
 from autopilot.settings.reload import change
 from tests.unit.wiring.cases import ReloadTestCase
 
+_PAIR = "tls_cert_file", "tls_key_file"
 _OTHERS: dict[str, object] = {
     "otel_traces": True,
     "listen_addr": "127.0.0.1:9",
@@ -23,7 +25,6 @@ _OTHERS: dict[str, object] = {
     "models_url": "http://other.test/m",
     "utilization_url": "http://other.test/u",
     "api_base_url": "http://other.test",
-    "upstream_ca_file": __file__,
     "https_proxy": "http://other.test:3128",
     "http_proxy": "http://other.test:3128",
     "no_proxy": ("other.test",),
@@ -51,11 +52,12 @@ class WaitingTests(ReloadTestCase):
         """The log names the setting without its value, and the old value stays in effect."""
         self.start()
         before = self.router.settings
+        files = self.files()
         self.logged()
         for setting in DECLARED:
-            if setting.live:
+            if setting.live or setting.field in _PAIR:
                 continue
-            other = _OTHERS.get(setting.field)
+            other = files.get(setting.field) or _OTHERS.get(setting.field)
             if other is None:
                 other = getattr(before, setting.field) // 2 or 200
             made = self.change(**{setting.field: other})
@@ -69,6 +71,25 @@ class WaitingTests(ReloadTestCase):
                     + setting.name
                 ],
             )
+
+    def files(self) -> dict[str, str]:
+        """Return files for the settings that name one with a certificate or a key."""
+        leaf = trustme.CA().issue_cert("router.test")
+        names = "upstream_ca_file", *_PAIR
+        made = {name: self.mktemp() for name in names}
+        for name, blob in zip(
+            names, (*leaf.cert_chain_pems[:1] * 2, leaf.private_key_pem), strict=True
+        ):
+            blob.write_to_path(made[name])
+        return made
+
+    def test_pair(self) -> None:
+        """A certificate and its key wait together, for either needs the other."""
+        self.start()
+        files = self.files()
+        self.logged()
+        made = self.change(**{name: files[name] for name in _PAIR})
+        self.assertEqual((made.changed, made.waiting), ((), ("TLS_CERT_FILE", "TLS_KEY_FILE")))
 
     def test_names_and_no_values(self) -> None:
         """The log names changed settings in the table's order, and no others."""
