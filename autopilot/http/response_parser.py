@@ -41,7 +41,7 @@ class ResponseHead(Struct, frozen=True, gc=False):
 
     ``length`` is the declared body length in bytes, ``None`` if the body is chunked or ends with
     the connection. ``content_type`` is lower case and without parameters. ``coded``: the body has a
-    content coding, although none was asked for.
+    content coding, although none was asked for. ``dated``: it has a ``Date``.
     """
 
     status: int
@@ -50,6 +50,7 @@ class ResponseHead(Struct, frozen=True, gc=False):
     content_type: str
     length: int | None
     coded: bool = False
+    dated: bool = False
 
     def __repr__(self) -> str:
         return f"ResponseHead({self.status}, {self.content_type!r}, length={self.length})"
@@ -74,13 +75,15 @@ class ResponseParser:
     from it to `stop`. ``parts`` are body bytes that the owner has not taken yet. ``flowing``: the
     owner has the head and the response has not ended, so ``parts`` is all there is to take; this
     is the usual case for a chunk of a stream. ``until_close``: only the end of the connection ends
-    the body. ``reusable``: the connection may carry another response. ``failed``: an exception in
-    the router's own code, already logged, stopped the parser.
+    the body. ``head_read``: what the owner has read before the head was complete, because llhttp
+    takes a head of RTSP or ICE for one of HTTP. ``reusable``: the connection may carry another
+    response. ``failed``: an exception in the router's own code, already logged, stopped the parser.
     """
 
     __slots__ = (
         "__weakref__",
         "_fields",
+        "_interim",
         "_json",
         "_parser",
         "_reason",
@@ -90,6 +93,7 @@ class ResponseParser:
         "failed",
         "flowing",
         "head",
+        "head_read",
         "malformed",
         "parse",
         "parts",
@@ -110,6 +114,8 @@ class ResponseParser:
         self.complete = self.malformed = self.failed = False
         self.until_close = self.flowing = self.reusable = self._taken = False
         self.parts: list[bytes] = []
+        self.head_read = b""
+        self._interim = False
         self._fields: list[Field] = []
         self._reason = b""
         self._unread = 0
@@ -181,7 +187,7 @@ class ResponseParser:
         if 100 <= status < 200:
             if status == 101:
                 raise _MalformedResponseError("unsolicited upgrade")
-            self._reason, self._fields = b"", []
+            self._reason, self._fields, self._interim = b"", [], True
             return
         if not 200 <= status <= 599:
             raise _MalformedResponseError("not a final status")
@@ -211,16 +217,28 @@ class ResponseParser:
             # A body that a faulty server sends behind one of these would be the next response.
             self.reusable = self._parser.should_keep_alive() and self.head.status not in BODILESS
 
+    def _is_http(self) -> bool:
+        """Return whether the head names HTTP as its protocol, as far as that is known.
+
+        Behind an interim response its place is not known: nothing may look like another protocol.
+        """
+        read = self.head_read
+        if self._interim and (b"\nRTSP/" in read or b"\nICE/" in read):
+            return False
+        return not read or read.lstrip(b"\r\n").startswith(b"HTTP/")
+
     def _read_head(self, status: int) -> ResponseHead:
         """Return the head if its framing is unambiguous (RFC 9112 §6.3)."""
-        if self._parser.get_http_version() not in _VERSIONS:
+        usual = self.head_read.startswith(b"HTTP/") and not self._interim
+        if self._parser.get_http_version() not in _VERSIONS or not (usual or self._is_http()):
             raise _MalformedResponseError("another protocol")
+        self.head_read = b""
         if self._reason != b"OK" and _CONTROL.search(self._reason):
             raise _MalformedResponseError("control bytes in the reason phrase")
         length: int | None = None
         chunked = False
         content_type = ""
-        coded = False
+        coded = dated = False
         for name, value in self._fields:
             lower = name.lower()
             if lower == b"content-length":
@@ -233,10 +251,11 @@ class ResponseParser:
                 content_type = _USUAL_TYPES.get(value) or _content_type(value)
             elif lower == b"content-encoding":
                 coded = coded or value.strip().lower() not in _NO_CODING
-        if status in BODILESS:
-            length = 0
+            elif lower == b"date":
+                dated = True
+        length = 0 if status in BODILESS else length
         self.until_close = length is None and not chunked
-        return ResponseHead(status, self._reason, self._fields, content_type, length, coded)
+        return ResponseHead(status, self._reason, self._fields, content_type, length, coded, dated)
 
 
 def _content_type(value: bytes) -> str:

@@ -555,7 +555,12 @@ class Exchange(ExchangeBase):
         selected = None if self._plan.mode is DIRECT else model
         tried = self._tried() if attempt.failed else None
         request_id = self._request.request_id
-        return committed_head(head, request_id, selected, self._attempts, rechunk, tried)
+        date = self._shared.date
+        if now >= date.due:
+            date.renew(now)
+        return committed_head(
+            head, request_id, selected, self._attempts, rechunk, date.value, tried
+        )
 
     def _fail(self, reason: FailureReason, now: float) -> State:
         """Handle an attempt without a response to relay."""

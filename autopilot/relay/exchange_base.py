@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
+    from autopilot.relay.response_head import DateField
     from autopilot.relay.stream import Stream
     from autopilot.relay.trace import Trace
     from autopilot.request.parse import ParsedRequest
@@ -52,6 +53,7 @@ class Collaborators:
     client: Callable[[ClientRequest], Client]
     released: Callable[[ExchangeBase], None]
     failures: FailureLog
+    date: DateField
 
 
 # Read through their enums, these would cost each request as much as a call.

@@ -28,6 +28,7 @@ from autopilot.relay.errors import OVERLOADED, SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_base import Collaborators, ExchangeBase
 from autopilot.relay.exchange_states import Input
+from autopilot.relay.response_head import DateField
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted
@@ -89,11 +90,13 @@ class Proxy:
         feeds: Feeds,
         record: Callable[[RequestRecord], None],
         pseudonym: bytes,
+        wall_clock: Callable[[], float],
         refreshed_in: Callable[[], int] = lambda: RETRY_AFTER,
         tracer: Tracer | None = None,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
+        ``wall_clock`` returns the time of day, for ``Date`` fields alone.
         ``refreshed_in``: seconds until an alias without candidates may have some.
         """
         self.clock = clock
@@ -109,18 +112,17 @@ class Proxy:
         self._empty: Callable[[], None] | None = None
         self._failures = FailureLog(_log, clock.seconds)
         self._shared = Collaborators(
-            clock.seconds, pool, tables, record, self._client, self._released, self._failures
-        )
-        # A count of tokens generates nothing, so it must not change what is known of its model.
-        self._counting = Collaborators(
             clock.seconds,
             pool,
-            StateTables.apart(),
+            tables,
             record,
             self._client,
             self._released,
             self._failures,
+            DateField(wall_clock),
         )
+        # A count of tokens generates nothing, so it must not change what is known of its model.
+        self._counting = replace(self._shared, tables=StateTables.apart())
         self.tables = tables
         self.pseudonym = pseudonym
         self.draining = False

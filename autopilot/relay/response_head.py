@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from math import inf
 
 from msgspec import structs
 
@@ -17,10 +19,32 @@ from autopilot.routing.retry_policy import Reply, is_edge_limit
 
 _SELECTED = b"x-chutes-autopilot-selected"
 _ATTEMPTS = b"x-chutes-autopilot-attempts"
+_BUFFERING = b"x-accel-buffering"
 _OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, TRIED})
 _OWN_WITH_RETRY = _OWN | {SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400
+
+
+class DateField:
+    """The value of ``Date`` fields (RFC 9110 §5.6.7), made at most once a second.
+
+    ``value`` is current until ``due``, a time of the monotonic clock; then `renew` it. Callers
+    compare the times themselves, which spares each response a call.
+    """
+
+    __slots__ = ("_wall_clock", "due", "value")
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
+        self.value = b""
+        self.due = -inf
+
+    def renew(self, now: float) -> None:
+        """Make the value of the current second."""
+        wall = self._wall_clock()
+        self.value = formatdate(wall, usegmt=True).encode("ascii")
+        self.due = now + 1 - wall % 1
 
 
 def reply(head: ResponseHead, *, reused: bool = False) -> Reply:
@@ -56,10 +80,12 @@ def committed_head(
     selected: str | None,
     attempts: int,
     rechunk: bool,
+    date: bytes,
     tried: bytes | None = None,
 ) -> CommittedHead:
     """Return the upstream's head without hop-by-hop fields, plus the router's own fields.
 
+    ``date`` is added if the upstream sent none (RFC 9110 §6.6.1).
     ``selected`` is the model to report, ``None`` if the client requested exactly one.
     ``tried`` lists the failed attempts if this response is the last of them and no candidate
     remains.
@@ -69,6 +95,8 @@ def committed_head(
     fields = headers.sent_down(
         head.fields, _OWN_WITH_RETRY if edge_limit or tried is not None else _OWN
     )
+    if not head.dated:
+        fields.append((b"Date", date))
     fields.append((REQUEST_ID, request_id.encode("ascii")))
     if selected is not None:
         name = headers.printable(selected)
@@ -85,4 +113,10 @@ def committed_head(
         fields = [field for field in fields if field[0].lower() != b"content-length"]
         framed = False
     streams = rechunk or head.content_type == EVENT_STREAM
+    if streams:
+        for field in fields:
+            if field[0].lower() == _BUFFERING:
+                break
+        else:  # nginx in front of the router would collect events otherwise
+            fields.append((b"X-Accel-Buffering", b"no"))
     return CommittedHead(status, head.reason, fields, framed, streams, rechunk)

@@ -144,6 +144,8 @@ class Connection(protocol.Protocol):
             return
         self._received = True
         parser = self._parser
+        if parser.head is None:
+            parser.head_read += data
         try:
             parser.parse(data)
         except (HttpParserError, HttpParserUpgrade) as error:

@@ -293,6 +293,7 @@ class Parts:
             feeds=self.control,
             record=self.record,
             pseudonym=self.pseudonym,
+            wall_clock=time.time,
             refreshed_in=self.control.refreshed_in,
             tracer=tracer,
         )

@@ -163,6 +163,7 @@ class Router:
             feeds=KnownFeeds(snapshot(**CONTEXTS)),
             record=record,
             pseudonym=PSEUDONYM,
+            wall_clock=clock.seconds,
         )
         tree = RootResource(Resource(), self.proxy)
         self.site: Site = (

@@ -36,6 +36,8 @@ from tests.unit.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk
 
 ALIAS = "chutesai/AutoPilot"
 PSEUDONYM = b"chutes-autopilot-test"
+WALL_TIME = 1_800_000_000.25 - 1000
+"""The time of day when the clock starts, at 1000 s: 2027-01-15T08:00:00.25Z."""
 TIMEOUTS = Timeouts(
     connect=2.0,
     header=60.0,
@@ -156,6 +158,7 @@ class RouterTestCase(SynchronousTestCase):
             feeds=self,
             record=self.records.append,
             pseudonym=PSEUDONYM,
+            wall_clock=lambda: WALL_TIME + self.clock.seconds(),
             refreshed_in=lambda: self.refreshed_in,
             tracer=self.tracer,
         )

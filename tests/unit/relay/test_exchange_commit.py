@@ -280,9 +280,11 @@ class HeadTests(RouterTestCase):
                 (b"X-RateLimit-Limit", b"1"),
                 (b"Set-Cookie", b"a"),
                 (b"Set-Cookie", b"b"),
+                (b"Date", b"Fri, 15 Jan 2027 08:00:00 GMT"),
                 (b"x-request-id", b"req-1"),
                 (b"x-chutes-autopilot-selected", b"a"),
                 (b"x-chutes-autopilot-attempts", b"1"),
+                (b"X-Accel-Buffering", b"no"),
             ],
         )
         self.assertTrue(client.down.head.rechunk)

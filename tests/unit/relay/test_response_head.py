@@ -7,12 +7,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.http.headers import Field
 from autopilot.http.response_parser import ResponseHead
 from autopilot.observability.records import Failover
-from autopilot.relay.response_head import committed_head, reply, resized, tried_models
+from autopilot.relay.response_head import DateField, committed_head, reply, resized, tried_models
 from autopilot.routing.failure_reason import FailureReason
 
 
-def _head(status: int, content_type: str, *fields: Field) -> ResponseHead:
-    return ResponseHead(status, b"Why", fields, content_type, None)
+def _head(status: int, content_type: str, *fields: Field, dated: bool = True) -> ResponseHead:
+    return ResponseHead(status, b"Why", fields, content_type, None, dated=dated)
 
 
 class ReplyTests(SynchronousTestCase):
@@ -42,6 +42,22 @@ class ResizedTests(SynchronousTestCase):
         self.assertEqual(resized(chunked, 120), chunked)
 
 
+class DateFieldTests(SynchronousTestCase):
+    """The date of responses."""
+
+    def test_once_a_second(self) -> None:
+        """It changes with the second of the wall clock, whose steps move nothing else."""
+        wall = [1_800_000_000.25]
+        date = DateField(lambda: wall[0])
+        self.assertLessEqual(date.due, 0.0)
+        date.renew(1000.0)
+        self.assertEqual(date.value, b"Fri, 15 Jan 2027 08:00:00 GMT")
+        self.assertEqual(date.due, 1000.75)
+        wall[0] = 0.0
+        date.renew(date.due)
+        self.assertEqual((date.value, date.due), (b"Thu, 01 Jan 1970 00:00:00 GMT", 1001.75))
+
+
 class CommittedHeadTests(SynchronousTestCase):
     """The upstream's fields and the router's own."""
 
@@ -50,7 +66,13 @@ class CommittedHeadTests(SynchronousTestCase):
     ) -> list[Field]:
         """The fields the client gets after two attempts."""
         committed = committed_head(
-            head, request_id="r", selected=selected, attempts=2, rechunk=False, tried=tried
+            head,
+            request_id="r",
+            selected=selected,
+            attempts=2,
+            rechunk=False,
+            date=b"now",
+            tried=tried,
         )
         self.assertEqual((committed.status, committed.reason), (head.status, b"Why"))
         return list(committed.fields)
@@ -74,6 +96,24 @@ class CommittedHeadTests(SynchronousTestCase):
         attempts = (b"x-chutes-autopilot-attempts", b"2")
         self.assertEqual(self.fields(head), [*theirs, selected, attempts])
         self.assertEqual(self.fields(head, "a\r\nb"), [*theirs, attempts])
+
+    def test_date(self) -> None:
+        """A response without a date gets the router's, and no other does."""
+        own = (b"Date", b"now")
+        self.assertIn(own, self.fields(_head(200, "a/b", dated=False)))
+        self.assertNotIn(own, self.fields(_head(200, "a/b")))
+
+    def test_buffering(self) -> None:
+        """Event streams, and they alone, ask a proxy not to collect them."""
+        own = (b"X-Accel-Buffering", b"no")
+        self.assertIn(own, self.fields(_head(200, "text/event-stream")))
+        for content_type in ("application/json", "text/plain", ""):
+            self.assertNotIn(own, self.fields(_head(200, content_type)), content_type)
+        for value in (b"no", b"yes"):
+            theirs = _head(200, "text/event-stream", (b"x-ACCEL-buffering", value))
+            names = [name.lower() for name, _ in self.fields(theirs)]
+            self.assertEqual(names.count(b"x-accel-buffering"), 1)
+            self.assertIn((b"x-ACCEL-buffering", value), self.fields(theirs))
 
     def test_no_candidate_left(self) -> None:
         """The last response says what was tried, and that another try would do the same."""
