@@ -7,10 +7,22 @@ that use select(2). With the usual 1,024 descriptors the router could serve abou
 from __future__ import annotations
 
 import resource
+from math import inf
 from typing import Any
 
 MAX_DESCRIPTORS = 1 << 20
 """The highest limit that is requested; some systems reject an unlimited one."""
+
+
+def descriptor_limit(limits: Any = None) -> float:
+    """Return how many descriptors this process may have; infinite if there is no limit.
+
+    `limits` replaces ``resource`` in tests.
+    """
+    if limits is None:
+        limits = resource
+    soft, _ = limits.getrlimit(limits.RLIMIT_NOFILE)
+    return inf if soft == limits.RLIM_INFINITY else int(soft)
 
 
 def use_all_descriptors(limits: Any = None) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.process.rlimits import MAX_DESCRIPTORS, use_all_descriptors
+from autopilot.process.rlimits import MAX_DESCRIPTORS, descriptor_limit, use_all_descriptors
 
 _ROOT = Path(__file__).resolve().parents[3]
 _RAISED = """
@@ -75,3 +76,10 @@ class DescriptorTests(SynchronousTestCase):
         limits: Any = _Limits(1024, -1, refuses=True)
         self.assertEqual(use_all_descriptors(limits), 1024)
         self.assertEqual(limits.limits, (1024, -1))
+
+    def test_current_limit(self) -> None:
+        """The limit in effect is the soft one; there may be none."""
+        for soft, limit in ((1024, 1024), (-1, inf)):
+            limits: Any = _Limits(soft, -1)
+            self.assertEqual(descriptor_limit(limits), limit)
+        self.assertGreater(descriptor_limit(), 0)
