@@ -143,6 +143,7 @@ def _autopilot(place: Place, twistd: Path, reactor: str | None = None) -> Launch
         "UTILIZATION_URL": f"{base}/chutes/utilization",
         "EVIDENCE_REFRESH_MS": "0",
         "MAX_CONCURRENT_REQUESTS": "100000",
+        "CLIENT_MAX_SHARE": "1",
     }
     if place.upstream.ca_file is not None:
         environment["UPSTREAM_CA_FILE"] = str(place.upstream.ca_file)

@@ -10,6 +10,7 @@ from collections.abc import Container, Sequence
 from autopilot.http.error_bodies import too_large
 from autopilot.http.headers import Named, text
 from autopilot.http.key_gate import KeyGate
+from autopilot.http.resource_ledger import Admission
 from autopilot.routing.commit import Commit
 from autopilot.routing.router_error import RouterError
 
@@ -55,23 +56,32 @@ class HeadGate:
         self.keys = KeyGate()
 
     def refusal(
-        self, path: bytes, named: Named, length: int | None, max_body: int
+        self,
+        path: bytes,
+        named: Named,
+        length: int | None,
+        max_body: int,
+        admission: Admission,
     ) -> RouterError | None:
         """Return the error for a ``POST`` to a path of the relay, if it has one.
 
-        ``length`` is that of the body, ``None`` if it is not known yet.
+        ``length`` is that of the body, ``None`` if it is not known yet. ``admission`` charges the
+        request; if there is an error, the caller drops the charge.
         """
         if b"via" in named and passed_through(named[b"via"], self.pseudonym):
             return _LOOP_DETECTED
         keys = self.keys
         if path in keys.paths and (error := keys.refusal(path, named)) is not None:
             return error
-        # The limits on what one client, and what all of them may occupy, belong here.
+        too_long = length is not None and length > max_body
+        error = admission.admit(named, 0 if too_long or length is None else length)
+        if error is not None:
+            return error
         if _COMMIT in named and isinstance(commit := commit_point(named), RouterError):
             return commit
         if b"content-encoding" in named and (error := coding_error(named)) is not None:
             return error
-        return too_large(max_body) if length is not None and length > max_body else None
+        return too_large(max_body) if too_long else None
 
 
 def passed_through(via: Sequence[bytes], pseudonym: bytes) -> bool:

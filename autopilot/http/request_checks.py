@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from autopilot.http.error_bodies import SUPPORTED_METHODS
 from autopilot.http.head_gate import HeadGate
 from autopilot.http.headers import Named
+from autopilot.http.resource_ledger import Admission
 from autopilot.routing.router_error import RouterError
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(/[^#]*)?\Z", re.IGNORECASE)
@@ -66,8 +67,12 @@ def check(
     named: Named,
     max_body: int,
     gate: HeadGate,
+    admission: Admission,
 ) -> Head | RouterError:
-    """Return the facts of a request head, or the error if it is not valid or not admitted."""
+    """Return the facts of a request head, or the error if it is not valid or not admitted.
+
+    If an error follows the admission, the caller drops its charge.
+    """
     if method not in _USUAL_METHODS or version != b"HTTP/1.1":
         error = method_error(method) or _version_error(version)
         if error is not None:
@@ -86,8 +91,10 @@ def check(
         return length
     path, _, query = target.partition(b"?")
     relayed = method == b"POST" and path in gate.relayed
-    if relayed and (error := gate.refusal(path, named, length, max_body)) is not None:
-        return error
+    if relayed or admission.excess:
+        error = gate.refusal(path, named, length, max_body, admission)
+        if error is not None:
+            return error
     head = Head(target, path, query, length, False, relayed or gate.awaits_bodies)
     return head if b"expect" not in named else _expecting(head, version, named[b"expect"])
 

@@ -26,6 +26,7 @@ from autopilot.http.error_bodies import too_large
 from autopilot.http.head_gate import HeadGate
 from autopilot.http.headers import Field, RequestHeaders, read_request_headers
 from autopilot.http.request_line import is_http, last_method, method_fault
+from autopilot.http.resource_ledger import Admission, Charge, ResourceLedger
 from autopilot.routing.router_error import RouterError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ _IDLE, _HEAD, _BODY = Phase.IDLE, Phase.HEAD, Phase.BODY
 class ArrivedRequest(Struct, frozen=True, gc=False):
     """A complete request, and whether the connection persists after it (RFC 9112 §9.3).
 
-    If nothing reads its body, a request is complete with its head, and ``body`` is empty.
+    If nothing reads its body, a request is complete with its head, and ``body`` is empty. Who
+    handles the request releases its ``charge``, which one for the relay or with a body has.
     """
 
     method: bytes
@@ -67,6 +69,7 @@ class ArrivedRequest(Struct, frozen=True, gc=False):
     headers: RequestHeaders
     body: bytes
     persistent: bool
+    charge: Charge | None = None
 
     def __repr__(self) -> str:
         return f"ArrivedRequest({self.method!r}, persistent={self.persistent})"
@@ -88,10 +91,16 @@ class RequestParser:
 
     _log = Logger()
 
-    def __init__(self, limits: Limits, gate: HeadGate | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        gate: HeadGate | None = None,
+        admission: Admission | None = None,
+    ) -> None:
         """Without a ``gate`` each request is admitted, and arrives with its body."""
         self.limits = limits
         self._gate = HeadGate(awaits_bodies=True) if gate is None else gate
+        self._admission = Admission(ResourceLedger(), "") if admission is None else admission
         self._parser = HttpRequestParser(self)
         self._declining = False
         self._read = b""
@@ -139,6 +148,7 @@ class RequestParser:
                     self._reject(_HEAD_TOO_LARGE)
             elif self.phase is _BODY:
                 self._count_framing(0 if self.body_read > body_read else len(data))
+                self._charge_body()
             if self.phase is not _HEAD:
                 self._read = b""
             return
@@ -177,6 +187,22 @@ class RequestParser:
         if self._framing_read > self.limits.head_bytes:
             self._reject(_NOT_HTTP)
 
+    def _charge_body(self) -> None:
+        """Charge what has arrived of a body, and reject the request if that does not fit."""
+        if self.discarding or not self.body_read:
+            return
+        if (error := self._admission.grow(self.body_read)) is not None:
+            self._reject(error)
+
+    def drop(self) -> None:
+        """Drop every request that has arrived, in whole or in part; none will be handled."""
+        self._admission.drop()
+        self._body = b""
+        while self.arrived:
+            charge = self.arrived.popleft().charge
+            if charge is not None:
+                charge.release()
+
     def _decline_upgrade(self) -> None:
         """Continue in HTTP/1.1 after a request with an ``Upgrade`` field.
 
@@ -194,6 +220,8 @@ class RequestParser:
     def _reject(self, error: RouterError) -> _RejectedError:
         if self.error is None:
             self.error = error
+            self._admission.drop()
+            self._body = b""
         return _RejectedError()
 
     # -- llhttp's callbacks
@@ -247,6 +275,7 @@ class RequestParser:
             headers.named,
             limits.body_bytes,
             self._gate,
+            self._admission,
         )
         if isinstance(head, RouterError):
             raise self._reject(head)
@@ -302,7 +331,13 @@ class RequestParser:
         if self.discarding:
             self.discarding = False
             return
-        body, self._body = self._body, b""
+        admission, body = self._admission, self._body
+        charge, read = admission.charge, self.body_read
+        if read and (charge is None or charge.held_bytes < read):
+            if (error := admission.grow(read)) is not None:
+                raise self._reject(error)
+            charge = admission.charge
+        self._body, admission.charge = b"", None
         # Close after every HTTP/1.0 request, also with `keep-alive`: such a client cannot read
         # chunks, so only the end of the connection ends a response of unknown length (RFC 9112
         # §6.3).
@@ -322,5 +357,6 @@ class RequestParser:
                 self._headers,
                 body if isinstance(body, bytes) else body.getvalue(),
                 persistent,
+                charge,
             )
         )

@@ -44,6 +44,7 @@ class Gauges:
     """The sources of the values computed at each scrape; ages in ms, -1 without data."""
 
     requests_active: Callable[[], float]
+    buffered_bytes: Callable[[], float]
     snapshot_age_ms: Callable[[], float]
     allowlist_age_ms: Callable[[], float]
     candidates: Callable[[], float]
@@ -161,6 +162,11 @@ class Metrics:
         """Register the gauges, which are read at each scrape."""
         for name, text, read in (
             ("requests_active", "Requests in flight.", gauges.requests_active),
+            (
+                "buffered_bytes",
+                "Bytes held: request bodies until commit, and responses before it.",
+                gauges.buffered_bytes,
+            ),
             (
                 "ready_snapshot_age_ms",
                 "Age of the utilization feed in milliseconds; -1 before the first fetch.",

@@ -57,10 +57,11 @@ class Attempt:
     candidate; ``pause_allowance``: those between the bytes of a stream of which part has arrived.
     ``idle`` is the longest pause otherwise, ``pauses`` are those that occurred. ``replayed``: the
     request has been repeated on a new connection. ``kind`` is the kind of a 2xx's body. ``ended``
-    and ``error`` record how the response ended while its bytes were still ``held``. ``failed``: it
-    led to another candidate, or would have if one had remained. ``settled``: it is an error that is
-    relayed as soon as its body has been read. ``first_content``: seconds until the first part of a
-    streamed answer, once it has arrived. Times are clock times in seconds.
+    and ``error`` record how the response ended while its bytes were still ``held``; ``charged`` of
+    them are in the ledger. ``failed``: it led to another candidate, or would have if one had
+    remained. ``settled``: it is an error that is relayed as soon as its body has been read.
+    ``first_content``: seconds until the first part of a streamed answer, once it has arrived. Times
+    are clock times in seconds.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Attempt:
         "allowance",
         "call",
         "candidate",
+        "charged",
         "commit_policy",
         "ended",
         "error",
@@ -108,7 +110,7 @@ class Attempt:
         self.kind: BodyKind | None = None
         self.commit_policy: CommitPolicy | None = None
         self.held: list[bytes] = []
-        self.held_bytes = 0
+        self.held_bytes = self.charged = 0
         self.ended = self.failed = self.settled = False
         self.error: UpstreamError | None = None
         self.first_content: float | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field, RequestHeaders
+    from autopilot.http.resource_ledger import Charge
     from autopilot.http.timers import Deadline
     from autopilot.routing.router_error import RouterError
 
@@ -26,7 +27,8 @@ class ClientRequest(Struct, gc=False):
     """One client request, as parsed by the web layer.
 
     ``path`` is the upstream's, without the prefix under which the router is mounted; ``peer`` is
-    the address of the TCP peer. ``body`` is empty as soon as it has been parsed.
+    the address of the TCP peer. ``body`` is empty as soon as it has been parsed. ``charge`` is what
+    the channel has charged the request with, until it ends.
     """
 
     dialect: Dialect
@@ -36,6 +38,7 @@ class ClientRequest(Struct, gc=False):
     body: bytes
     peer: str
     request_id: str
+    charge: Charge | None = None
 
     def __repr__(self) -> str:
         """Show only values that the router has chosen: nothing from the client may reach a log."""

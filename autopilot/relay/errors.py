@@ -14,7 +14,6 @@ from autopilot.routing.router_error import RouterError
 SHUTTING_DOWN = RouterError(
     503, "draining", "The router is shutting down; try again.", retry_after=1
 )
-OVERLOADED = RouterError(503, "overloaded", "The router is at its limit; try again.", retry_after=1)
 OUT_OF_TIME = RouterError(
     504, "upstream_total_timeout", "No upstream answered within the time allowed in total."
 )

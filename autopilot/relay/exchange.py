@@ -93,6 +93,8 @@ class Exchange(ExchangeBase):
 
     def _begin(self, candidate: Candidate, now: float) -> State:
         """Begin an attempt with a candidate taken from the queue."""
+        if self.attempt is not None:
+            self._free_held(self.attempt)
         model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
         timeouts, allowance = self._config.timeouts, inf
         if not last:
@@ -197,6 +199,7 @@ class Exchange(ExchangeBase):
             return self._follow(attempt, decision, now)
         if attempt.held_bytes >= MAX_DECIDING_BYTES:
             return self._decide(attempt, now)
+        self._charge_held(attempt, attempt.held_bytes)
         self._arm(attempt)
         return State.READING
 
@@ -298,6 +301,7 @@ class Exchange(ExchangeBase):
         attempt.hold(data)
         if attempt.settled or attempt.held_bytes >= MAX_DECIDING_BYTES:
             return self._decide(attempt, now)
+        self._charge_held(attempt, attempt.held_bytes - attempt.charged)
         return State.READING
 
     def _read_end(self, now: float, body: bytes) -> State:
@@ -372,6 +376,7 @@ class Exchange(ExchangeBase):
         if attempt.error is not None or now >= due:
             return self._commit(attempt, now)
         attempt.settled = True
+        self._charge_held(attempt, attempt.held_bytes - attempt.charged)
         self._arm(attempt)
         return State.READING
 
@@ -383,6 +388,7 @@ class Exchange(ExchangeBase):
         attempt.drop_call()
         if now >= self._total_due:
             return self._run_out(now)
+        self._free_held(attempt)
         again = self.attempt = Attempt(
             self, attempt.candidate, attempt.last, attempt.started, attempt.allowance
         )
@@ -407,7 +413,7 @@ class Exchange(ExchangeBase):
     # -- the body of a 2xx, before its commit point
 
     def _hold_body(self, now: float, data: bytes) -> State:
-        attempt = self.attempt
+        attempt, size = self.attempt, len(data)
         assert attempt is not None
         if not attempt.held and data.startswith(CODED_OPENINGS):
             attempt.kind = BodyKind.OPAQUE
@@ -422,6 +428,7 @@ class Exchange(ExchangeBase):
             data = b"".join(attempt.held)
             kind = opening_kind(data)
             if kind is None:
+                self._charge_held(attempt, size)
                 self._arm(attempt)
                 return State.HOLDING
             attempt.kind, attempt.commit_policy = (
@@ -437,6 +444,8 @@ class Exchange(ExchangeBase):
             attempt.pause_allowance = self._config.timeouts.failover_after
         if decision is CommitDecision.COMMIT:
             return self._commit(attempt, now)
+        if decision is CommitDecision.HOLD:
+            self._charge_held(attempt, size)
         return self._follow_policy(attempt, decision, now)
 
     def _hold_end(self, now: float, body: bytes) -> State:
@@ -486,6 +495,9 @@ class Exchange(ExchangeBase):
         # Nothing is sent up after commit, so the body must not be held while the answer streams,
         # nor must what the policy has seen of the answer (contract §7).
         self._body, attempt.commit_policy = NO_BODY, None
+        charge = self._charge
+        if charge is not None:
+            charge.hold(-charge.held_bytes)
         self._stream = Stream(
             self._shared.seconds,
             self._shared.failures,

@@ -67,6 +67,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_attempts",
         "_body",
         "_candidates",
+        "_charge",
         "_code",
         "_commit_at",
         "_commit_terms",
@@ -117,6 +118,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._body = body = parsed.body
         self._commit_at = parsed.commit
         self._streams = body.stream
+        self._charge = request.charge
         self._plan = plan
         self._key = key
         self._snapshot = snapshot
@@ -197,6 +199,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             if self._trace is not None:
                 self._end_trace(self._trace, record)
         finally:
+            if self._charge is not None:
+                self._charge.release()
             self._shared.released(self)
         return _OVER
 
@@ -209,6 +213,18 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
     def _release(self) -> None:
         self._timer.rest()
         self._drop_call()
+
+    def _charge_held(self, attempt: Attempt, size: int) -> None:
+        """Charge bytes of a response that are held; they are bounded in all, not refused."""
+        if self._charge is not None:
+            attempt.charged += size
+            self._charge.hold(size)
+
+    def _free_held(self, attempt: Attempt) -> None:
+        """Release the charge of an attempt that another one replaces."""
+        if attempt.charged and self._charge is not None:
+            self._charge.hold(-attempt.charged)
+            attempt.charged = 0
 
     def _drop_call(self) -> None:
         if self.attempt is not None:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from autopilot.http.dialect import COUNT_TOKENS
 from autopilot.http.error_bodies import INTERNAL
+from autopilot.http.resource_ledger import OVERLOADED, ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.records import (
     Outcome,
@@ -24,7 +25,7 @@ from autopilot.observability.records import (
     milliseconds,
     own_error,
 )
-from autopilot.relay.errors import OVERLOADED, SHUTTING_DOWN
+from autopilot.relay.errors import SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_base import Collaborators, ExchangeBase
 from autopilot.relay.exchange_states import Input
@@ -93,11 +94,13 @@ class Proxy:
         wall_clock: Callable[[], float],
         refreshed_in: Callable[[], int] = lambda: RETRY_AFTER,
         tracer: Tracer | None = None,
+        ledger: ResourceLedger | None = None,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
         ``wall_clock`` returns the time of day, for ``Date`` fields alone.
-        ``refreshed_in``: seconds until an alias without candidates may have some.
+        ``refreshed_in``: seconds until an alias without candidates may have some. The channels
+        charge the ``ledger``; without one they refuse nothing.
         """
         self.clock = clock
         self._seconds = clock.seconds
@@ -125,6 +128,7 @@ class Proxy:
         self._counting = replace(self._shared, tables=StateTables.apart())
         self.tables = tables
         self.pseudonym = pseudonym
+        self.ledger = ResourceLedger() if ledger is None else ledger
         self.draining = False
 
     @property
@@ -276,6 +280,8 @@ class Proxy:
     ) -> None:
         """Respond with an error before any attempt, and leave the record."""
         outcome = own_error(error.status)
+        if request.charge is not None:
+            request.charge.release()
         try:
             response.refuse(error)
         except Exception:  # noqa: BLE001  see `accept`

@@ -401,6 +401,22 @@ class Settings:
         "Largest number of concurrent requests; further ones are rejected with 503.",
         live=True,
     )
+    max_buffered_bytes: int = _count(
+        536_870_912,
+        1,
+        1024 * _GIB,
+        "Most bytes held at a time: bodies of requests until commit, and responses before it; a "
+        "request with which there would be more is rejected with 503.",
+        "bytes",
+        live=True,
+    )
+    client_max_share: float = _setting(
+        "0.8",
+        Fraction(),
+        "Share of MAX_CONCURRENT_REQUESTS, MAX_BUFFERED_BYTES and the process's descriptors that a "
+        "client address may have; beyond it, its requests are rejected with 429; 1: no limit.",
+        live=True,
+    )
     client_header_timeout_ms: int = _ms(
         10_000, "Time for a client to send a request head.", live=True
     )

@@ -18,6 +18,7 @@ def settings_warnings(settings: Settings) -> tuple[str, ...]:
     """Return one line for each, with the settings' names and values."""
     return (
         *_no_second_attempt(settings),
+        *_no_room_for_a_body(settings),
         *_without_effect(settings),
         *_readable_key(settings),
     )
@@ -57,6 +58,16 @@ def misspelled(names: Iterable[str]) -> tuple[str, ...]:
         if name not in known
         for near in get_close_matches(name.upper(), known, 1, _SIMILARITY)
     )
+
+
+def _no_room_for_a_body(settings: Settings) -> Iterator[str]:
+    """Yield where the longest body that a request may have is always refused."""
+    buffered, body = settings.max_buffered_bytes, settings.max_request_bytes
+    if buffered < body:
+        yield (
+            f"MAX_BUFFERED_BYTES={buffered} leaves no room for a body of MAX_REQUEST_BYTES={body};"
+            " raise the first or lower the second"
+        )
 
 
 def _no_second_attempt(settings: Settings) -> Iterator[str]:

@@ -27,6 +27,7 @@ from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import by_name
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.http.request_parser import ArrivedRequest, Phase, RequestParser
+from autopilot.http.resource_ledger import Admission
 from autopilot.http.timers import Deadline
 from autopilot.http.tls_server import ServerTLS
 from autopilot.routing.router_error import RouterError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from autopilot.http.head_gate import HeadGate
     from autopilot.http.limits import Limits
+    from autopilot.http.resource_ledger import ResourceLedger
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.web.endpoint import Endpoint
 
@@ -67,6 +69,7 @@ class ChannelSite(Protocol):
     limits: Limits
     endpoints: Mapping[bytes, Endpoint]
     gate: HeadGate
+    ledger: ResourceLedger
     draining: bool
     refused: Callable[[str, RouterError], None]
     failures: FailureLog
@@ -108,7 +111,9 @@ class Channel(HTTPChannel):
         super().connectionMade()
         immediate_write.enable(self.transport)
         self._peer_host = getattr(self.getPeer(), "host", "")
-        self._parser = RequestParser(self.site.limits, self.site.gate)
+        site = self.site
+        self._admission = Admission(site.ledger, self._peer_host)
+        self._parser = RequestParser(site.limits, site.gate, self._admission)
         # Lent to the response while a request is handled: the connection has no deadline then.
         self.deadline = Deadline(self.site.reactor, self._too_slow)
         self.deadline.set(self.site.limits.head_timeout)
@@ -118,6 +123,8 @@ class Channel(HTTPChannel):
         """See `IProtocol`."""
         self._discarding = self._lost = True
         self.deadline.close()
+        self._parser.drop()
+        self._admission.close()
         for call in (self._next_turn, self._watching):
             if call is not None:
                 call.cancel()
@@ -137,6 +144,7 @@ class Channel(HTTPChannel):
         if self._lost:
             return
         self._discarding = True
+        self._parser.drop()
         self._unsent = unsent_bytes(self.transport)
         self.deadline.expired = self._too_slow
         self.deadline.set(self.site.limits.flush_timeout)
@@ -248,6 +256,8 @@ class Channel(HTTPChannel):
             else:
                 self._relay(request, endpoint)
         except Exception:  # noqa: BLE001  a bug, which must not affect earlier responses
+            if request.charge is not None:
+                request.charge.release()
             self._fail()
 
     def _await(self, before: Phase | None) -> None:
@@ -283,7 +293,13 @@ class Channel(HTTPChannel):
         response = ChannelResponse(self, endpoint.dialect, identity, modern, closing, sharing)
         self.requests.append(response)
         exchange = endpoint.accept(
-            response, request.query, headers, request.body, self._peer_host, identity
+            response,
+            request.query,
+            headers,
+            request.body,
+            self._peer_host,
+            identity,
+            request.charge,
         )
         if self._handlingRequest:  # else the exchange has ended: a reference would be a cycle
             response.exchange = exchange
@@ -301,6 +317,8 @@ class Channel(HTTPChannel):
         if not self.persistent:
             _announce_close(request)
         request.requestReceived(arrived.method, arrived.target, arrived.version)
+        if arrived.charge is not None:
+            arrived.charge.release()
 
     def requestDone(self, request: Any) -> None:
         """Continue with the next request after a complete response, or close."""
@@ -418,6 +436,7 @@ class Channel(HTTPChannel):
             self.loseConnection()
             return
         self._discarding = True
+        self._parser.drop()
         self._dataBuffer = []
         if self._reading_paused:
             self._reading_paused = False

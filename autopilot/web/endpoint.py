@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from autopilot.http.head_gate import HeadGate
     from autopilot.http.headers import Field, Named, RequestHeaders
+    from autopilot.http.resource_ledger import Admission, Charge, ResourceLedger
     from autopilot.relay.downstream import Downstream
     from autopilot.relay.exchange import Exchange
     from autopilot.relay.proxy import Proxy
@@ -54,6 +55,11 @@ class Endpoint:
         """The clock of the exchanges."""
         return self._proxy.clock
 
+    @property
+    def ledger(self) -> ResourceLedger:
+        """The ledger of what requests hold."""
+        return self._proxy.ledger
+
     def sharing(self, named: Named) -> tuple[Field, ...] | None:
         """Return the CORS fields for a response to this request; None if CORS is disabled."""
         cors = self.cors
@@ -62,12 +68,12 @@ class Endpoint:
         origins = named.get(b"origin")
         return cors.fields(origins[-1]) if origins else ()
 
-    def refusal(self, named: Named, length: int) -> RouterError | None:
+    def refusal(self, named: Named, length: int, admission: Admission) -> RouterError | None:
         """Return the error by which a request is refused for its head, if it is.
 
         The router's own channel has asked the gate at the head, before it read the body.
         """
-        return self._gate.refusal(self._path, named, length, self._proxy.max_body)
+        return self._gate.refusal(self._path, named, length, self._proxy.max_body, admission)
 
     def accept(
         self,
@@ -77,18 +83,22 @@ class Endpoint:
         body: bytes,
         peer: str,
         request_id: str,
+        charge: Charge | None,
     ) -> Exchange | None:
         """Start the exchange of a request, which writes the response itself.
 
-        The exchange handles its own exceptions; this handles those of the code around it.
+        The ``charge``, if the channel has made one, is released when the request has ended. The
+        exchange handles its own exceptions; this handles those of the code around it.
         """
         try:
             request = ClientRequest(
-                self.dialect, self._path, query, headers, body, peer, request_id
+                self.dialect, self._path, query, headers, body, peer, request_id, charge
             )
             return self._proxy.accept(request, response)
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
             self._failures.report("A request could not be accepted")
+            if charge is not None:
+                charge.release()
             if response.committed:
                 response.abort()
             else:

@@ -12,6 +12,7 @@ from twisted.web.server import NOT_DONE_YET
 from autopilot.http.dialect import Dialect
 from autopilot.http.headers import read_request_headers
 from autopilot.http.request_id import REQUEST_ID
+from autopilot.http.resource_ledger import Admission
 from autopilot.routing.router_error import RouterError
 from autopilot.web.twisted_response import TwistedResponse, refuse
 
@@ -78,8 +79,11 @@ class RelayResource(Resource):
         assert request.content is not None
         body = request.content.read()
         request.content.close()  # Twisted would keep it until the end of the response
-        error = endpoint.refusal(headers.named, len(body))
+        peer = getattr(request.getClientAddress(), "host", "")
+        admission = Admission(endpoint.ledger, peer, connected=False)
+        error = endpoint.refusal(headers.named, len(body), admission) or admission.grow(len(body))
         if error is not None:
+            admission.drop()
             refuse(request, error, endpoint.dialect)
             return
         sharing = endpoint.sharing(headers.named)
@@ -90,8 +94,9 @@ class RelayResource(Resource):
             request.uri.partition(b"?")[2],
             headers,
             body,
-            getattr(request.getClientAddress(), "host", ""),
+            peer,
             _identity(request),
+            admission.charge,
         )
 
         def ended(reason: Failure | None) -> None:

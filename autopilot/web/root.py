@@ -16,6 +16,7 @@ from autopilot.http.dialect import error_dialect
 from autopilot.http.head_gate import HeadGate
 from autopilot.http.request_checks import method_error
 from autopilot.http.request_id import REQUEST_ID, request_id
+from autopilot.http.resource_ledger import ResourceLedger
 from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
 from autopilot.web.not_found import not_found
@@ -43,9 +44,17 @@ class RootResource(Resource):
     """
 
     def __init__(
-        self, pages: IResource, proxy: Proxy | None, start: IResource | None = None
+        self,
+        pages: IResource,
+        proxy: Proxy | None,
+        start: IResource | None = None,
+        ledger: ResourceLedger | None = None,
     ) -> None:
+        """Connections of a tree without a proxy are counted in ``ledger``."""
         super().__init__()
+        if ledger is None:
+            ledger = ResourceLedger() if proxy is None else proxy.ledger
+        self.ledger = ledger
         self._pages = pages
         self._start = start
         self._not_found = _NotFound(clients=proxy is not None)

@@ -11,6 +11,7 @@ from twisted.web.server import Request, Site
 
 from autopilot.http.error_bodies import SUPPORTED_METHODS
 from autopilot.http.head_gate import HeadGate
+from autopilot.http.resource_ledger import ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.web.channel import Channel
 from autopilot.web.root import RootResource, prepare
@@ -67,6 +68,7 @@ class AutopilotSite(Site):
         self.gate = (
             resource.gate if isinstance(resource, RootResource) else HeadGate(awaits_bodies=True)
         )
+        self.ledger = resource.ledger if isinstance(resource, RootResource) else ResourceLedger()
         self.refused = refused
         self.failures = FailureLog(Logger(), reactor.seconds)
         self.draining = False

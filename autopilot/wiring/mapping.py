@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from autopilot.http.dialect import Dialect
 from autopilot.http.forward_proxy import ProxyRules
 from autopilot.http.limits import Limits
+from autopilot.http.resource_ledger import ResourceLimits
+from autopilot.process.rlimits import descriptor_limit
 from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.request.parse import ParseConfig
@@ -114,6 +116,22 @@ def limits(settings: Settings) -> Limits:
     )
 
 
+def trust(settings: Settings) -> Trust:
+    """Return the proxies that may say whom they speak for."""
+    return Trust(settings.trust_proxy_headers, settings.trusted_proxy_cidrs)
+
+
+def resources(settings: Settings) -> ResourceLimits:
+    """Return what unfinished requests may hold, in all and for each client address."""
+    return ResourceLimits.shared(
+        settings.max_concurrent_requests,
+        settings.max_buffered_bytes,
+        descriptor_limit(),
+        settings.client_max_share,
+        settings.max_request_bytes,
+    )
+
+
 def parsing(settings: Settings) -> ParseConfig:
     """Return what requests are parsed by."""
     rules = Rules(
@@ -146,5 +164,5 @@ def relay(settings: Settings) -> RelayConfig:
         max_attempts=settings.max_attempts,
         commit_max_bytes=settings.commit_max_bytes,
         max_active=settings.max_concurrent_requests,
-        trust=Trust(settings.trust_proxy_headers, settings.trusted_proxy_cidrs),
+        trust=trust(settings),
     )

@@ -24,6 +24,7 @@ from autopilot.feeds.readiness_log import ReadinessLog
 from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import OK
+from autopilot.http.resource_ledger import ResourceLedger
 from autopilot.http.timers import TimerQueue
 from autopilot.http.tls_server import CertificateError, ServerCertificate, TLSServerFactory
 from autopilot.observability.history import History, RecentRequests
@@ -94,6 +95,7 @@ class Parts:
         self.updates = LiveUpdates(self.clock, self.pages.page)
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.tables = mapping.tables(settings)
+        self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
             self.clock,
@@ -116,6 +118,7 @@ class Parts:
         self.settings = settings
         self.proxy.configure(mapping.relay(settings))
         mapping.configure_state(self.tables, settings)
+        self.ledger.configure(mapping.resources(settings), mapping.trust(settings))
         self.reporter.sample = settings.log_sample
         self.documents.rename(settings.aliases)
         for site in self._sites:
@@ -147,7 +150,7 @@ class Parts:
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
         if not clients:
-            return RootResource(pages.app.resource(), None)
+            return RootResource(pages.app.resource(), None, ledger=self.ledger)
         start = StartPage(__version__, self.proxy.trusts, None if operators else admin)
         tree = RootResource(pages.app.resource(), self.proxy, start)
         tree.set_cors(Cors.of(self.settings.cors_allow_origins))
@@ -296,6 +299,7 @@ class Parts:
             wall_clock=time.time,
             refreshed_in=self.control.refreshed_in,
             tracer=tracer,
+            ledger=self.ledger,
         )
 
     def _gauges(self) -> Gauges:
@@ -304,6 +308,7 @@ class Parts:
 
         return Gauges(
             requests_active=lambda: self.proxy.active,
+            buffered_bytes=lambda: self.ledger.held_bytes,
             snapshot_age_ms=lambda: age_ms(self.control.snapshot.utilization_at),
             allowlist_age_ms=lambda: age_ms(self.control.snapshot.catalog_at),
             candidates=lambda: len(self.control.snapshot.ranking),

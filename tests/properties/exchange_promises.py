@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.properties.exchange_attempt import Phase
 from tests.properties.exchange_rig import Rig
 from tests.properties.exchange_sight import check_client, check_record
 
@@ -16,6 +17,7 @@ def all_promises(rig: Rig) -> None:
     one_record(rig)
     active_requests_are_counted(rig)
     everything_is_released(rig)
+    ledger_agrees(rig)
     assert not rig.failures, rig.failures
 
 
@@ -58,6 +60,17 @@ def active_requests_are_counted(rig: Rig) -> None:
     active = len(rig.active)
     assert rig.proxy.active == active
     assert rig.emptied == (rig.proxy.draining and not active)
+
+
+def ledger_agrees(rig: Rig) -> None:
+    """Check that the active requests are charged, with their bodies until commit, and no others."""
+    ledger = rig.proxy.ledger
+    assert ledger.requests == len(rig.active)
+    waiting = [each for each in rig.active if each.phase is not Phase.RELAYING]
+    least = sum(each.terms.body_size for each in waiting)
+    assert least <= ledger.held_bytes if waiting else ledger.held_bytes == 0
+    if not rig.active and all(visitor.lost for visitor in rig.visitors):
+        assert not ledger.clients
 
 
 def everything_is_released(rig: Rig) -> None:

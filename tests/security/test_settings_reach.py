@@ -55,7 +55,7 @@ class SettingTests(ServiceTestCase):
     def test_max_concurrent_requests(self) -> None:
         """MAX_CONCURRENT_REQUESTS counts active requests only."""
         limit = 3
-        with self.router(max_concurrent_requests=limit):
+        with self.router(max_concurrent_requests=limit, client_max_share=1.0):
             idle = [self.posts(b"{}") for _ in range(5)]
             self.assertEqual({each.response.status for each in idle}, {400})
             active = [self.posts(ask()) for _ in range(limit)]

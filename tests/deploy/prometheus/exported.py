@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,7 +26,7 @@ class Sample:
 def page() -> str:
     """Return a metrics page that has each metric with all of its labels."""
     metrics = Metrics("1.2.3")
-    metrics.watch(Gauges(*(lambda: 1.0,) * 7))
+    metrics.watch(Gauges(*(lambda: 1.0,) * len(fields(Gauges))))
     broken = record(outcome="upstream_broken", reason="cut", failovers=("status_503",))
     for each in (record(), record(terminated=False), record(outcome="client_gone"), broken):
         metrics.request(each, ("m",))

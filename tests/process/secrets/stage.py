@@ -157,6 +157,7 @@ class Stage:
             "TRUSTED_PROXY_CIDRS": "127.0.0.0/8",
             "MAX_REQUEST_BYTES": str(MAX_BODY),
             "MAX_CONCURRENT_REQUESTS": str(MAX_ACTIVE),
+            "CLIENT_MAX_SHARE": "1",
             "TMPDIR": str(self.temporary),
         }
         command = (sys.executable, "-m", "tests.process.secrets.mistakes", "--nodaemon", *twistd)

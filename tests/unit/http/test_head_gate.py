@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.head_gate import HeadGate, coding_error, commit_point, passed_through
 from autopilot.http.headers import Field, read_request_headers
+from autopilot.http.resource_ledger import Admission, ResourceLedger, ResourceLimits
 from autopilot.routing.commit import Commit
 from autopilot.routing.router_error import RouterError
 
@@ -20,23 +21,34 @@ class HeadGateTests(SynchronousTestCase):
         """Of several errors the first one of contract §2 is the response."""
         gate = HeadGate(frozenset({CHAT}), OWN)
         gate.keys.paths = frozenset({CHAT})
+        full = ResourceLedger(ResourceLimits(requests=1, client_requests=1))
+        self.assertIsNone(Admission(full, "192.0.2.1").admit({}, 0))
         faults: list[tuple[Field | None, str]] = [
             ((b"Via", b"1.1 " + OWN), "loop_detected"),
             (None, "missing_key"),
+            (None, "too_many_connections"),
+            (None, "overloaded"),
             ((b"X-Autopilot-Commit", b"never"), "invalid_commit"),
             ((b"Content-Encoding", b"gzip"), "unsupported_content_encoding"),
         ]
         for first in range(len(faults)):
             fields = [field for field, _ in faults[first:] if field is not None]
-            if (None, "missing_key") not in faults[first:]:
+            codes = [code for _, code in faults[first:]]
+            if "missing_key" not in codes:
                 fields.append((b"Authorization", b"Bearer x"))
-            error = gate.refusal(CHAT, read_request_headers(fields).named, 11, 10)
+            peer = "192.0.2.1" if "too_many_connections" in codes else "192.0.2.2"
+            ledger = full if "overloaded" in codes else ResourceLedger()
+            named, admission = read_request_headers(fields).named, Admission(ledger, peer)
+            error = gate.refusal(CHAT, named, 11, 10, admission)
             self.assertEqual(error.code if error else None, faults[first][1])
         key = read_request_headers([(b"Authorization", b"Bearer x")]).named
-        error = gate.refusal(CHAT, key, 11, 10)
+        error = gate.refusal(CHAT, key, 11, 10, Admission(ResourceLedger(), ""))
         self.assertEqual(error.code if error else None, "request_too_large")
         for length in (10, None):
-            self.assertIsNone(gate.refusal(CHAT, key, length, 10))
+            admission = Admission(ResourceLedger(), "")
+            self.assertIsNone(gate.refusal(CHAT, key, length, 10, admission))
+            assert admission.charge is not None
+            self.assertEqual(admission.charge.held_bytes, length or 0)
 
     def test_via(self) -> None:
         """Only the router's own name, as a word of its own, is a loop."""

@@ -39,6 +39,7 @@ NEW = {
     "feed_refresh_total",
     "feed_rejected_records_total",
     "cooling_models",
+    "buffered_bytes",
     "sticky_entries",
     "build_info",
 }
@@ -54,6 +55,7 @@ class MetricsTests(SynchronousTestCase):
         self.metrics.watch(
             Gauges(
                 requests_active=lambda: 1,
+                buffered_bytes=lambda: 8,
                 snapshot_age_ms=lambda: self.age,
                 allowlist_age_ms=lambda: 3,
                 candidates=lambda: 4,
@@ -93,6 +95,7 @@ class MetricsTests(SynchronousTestCase):
         self.age = 2.0
         for name, value in (
             ("requests_active", 1),
+            ("buffered_bytes", 8),
             ("ready_snapshot_age_ms", 2),
             ("ready_allowlist_age_ms", 3),
             ("ready_candidates", 4),

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
 from autopilot.http.headers import Field, read_request_headers
+from autopilot.http.resource_ledger import Admission, ResourceLedger, ResourceLimits
 from autopilot.observability.records import RequestRecord
 from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.downstream import ClientRequest
@@ -125,6 +126,7 @@ class RouterTestCase(SynchronousTestCase):
         threshold: int = 3,
         shape_errors: bool = True,
         tables: StateTables | None = None,
+        resources: ResourceLimits | None = None,
         **timeouts: float,
     ) -> None:
         """Build a router with other settings; the one before must have left nothing behind."""
@@ -148,6 +150,7 @@ class RouterTestCase(SynchronousTestCase):
             max_active=max_active,
             trust=Trust(False, ()),
         )
+        self.ledger = ResourceLedger(resources)
         self.proxy = Proxy(
             self.clock,
             self.pool,
@@ -161,6 +164,7 @@ class RouterTestCase(SynchronousTestCase):
             wall_clock=lambda: WALL_TIME + self.clock.seconds(),
             refreshed_in=lambda: self.refreshed_in,
             tracer=self.tracer,
+            ledger=self.ledger,
         )
 
     def ask(
@@ -178,14 +182,19 @@ class RouterTestCase(SynchronousTestCase):
         value = {"model": model, **({"stream": True} if stream else {}), **members}
         client = Client(RecordingDownstream(self.clock))
         sent = [(b"Authorization", b"Bearer " + token), *fields]
+        headers, peer = read_request_headers(sent), "192.0.2.1"
+        body = json.dumps(value).encode() if body is None else body
+        admission = Admission(self.ledger, peer, connected=False)
+        self.assertIsNone(admission.admit(headers.named, len(body)))
         request = ClientRequest(
             dialect=dialect,
             path=path,
             query=b"q=1",
-            headers=read_request_headers(sent),
-            body=json.dumps(value).encode() if body is None else body,
-            peer="192.0.2.1",
+            headers=headers,
+            body=body,
+            peer=peer,
             request_id="req-1",
+            charge=admission.charge,
         )
         self.clients.append(client)
         client.exchange = self.proxy.accept(request, client.down)
@@ -221,6 +230,11 @@ class RouterTestCase(SynchronousTestCase):
         """The client got this error of the router's own."""
         self.assertEqual((client.down.status, client.down.code), (status, code))
 
+    def assert_nothing_held(self) -> None:
+        """The ledger has no request, no byte and no client."""
+        self.assertEqual((self.ledger.requests, self.ledger.held_bytes), (0, 0))
+        self.assertEqual(self.ledger.clients, {})
+
     def tearDown(self) -> None:
         """Nothing is left: no exchange, no timer, no connection, and one record each."""
         self.finish()
@@ -236,5 +250,6 @@ class RouterTestCase(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.pool.open_connections, 0)
+        self.assert_nothing_held()
         self.records.clear()
         self.clients.clear()

@@ -1,4 +1,4 @@
-"""Tests of the warnings about valid settings that leave no room for a second attempt."""
+"""Tests of the warnings about valid settings that leave no room for what they should."""
 
 from __future__ import annotations
 
@@ -56,3 +56,15 @@ class SecondAttemptTests(SynchronousTestCase):
             " unreachable model, as TOTAL_DEADLINE_MS=2000 is not longer; lower"
             " UPSTREAM_CONNECT_TIMEOUT_MS or raise TOTAL_DEADLINE_MS",
         )
+
+
+class BodyTests(SynchronousTestCase):
+    """The longest body."""
+
+    def test_no_room(self) -> None:
+        """One body of the size allowed must fit."""
+        for buffered, count in ((99, 1), (100, 0), (101, 0)):
+            found = settings_warnings(Settings(max_buffered_bytes=buffered, max_request_bytes=100))
+            self.assertEqual(len(found), count)
+            for text in found:
+                self.assertTrue(text.startswith("MAX_BUFFERED_BYTES=99 leaves no room for a body"))

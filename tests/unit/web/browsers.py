@@ -68,8 +68,8 @@ class Peer(StringTransport):
 
     aborted = False
 
-    def __init__(self) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.7", 54321))
+    def __init__(self, host: str = "192.0.2.7") -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", host, 54321))
 
     def abortConnection(self) -> None:
         """See `ITCPTransport`."""
@@ -186,9 +186,9 @@ class SiteTestCase(RouterTestCase):
         now = self.clock.seconds()
         return readiness(self.snapshot, statuses, now, 60.0, 900.0, self.proxy.draining)
 
-    def browser(self) -> Browser:
-        """Connect."""
-        browser = Browser(self.site)
+    def browser(self, host: str = "192.0.2.7") -> Browser:
+        """Connect, from this address."""
+        browser = Browser(self.site, Peer(host))
         self.browsers.append(browser)
         return browser
 
@@ -214,4 +214,5 @@ class SiteTestCase(RouterTestCase):
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.pool.open_connections, 0)
+        self.assert_nothing_held()
         SynchronousTestCase.tearDown(self)

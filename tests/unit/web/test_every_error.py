@@ -14,6 +14,7 @@ from unittest.mock import Mock, patch
 
 import autopilot
 from autopilot.http.dialect import Dialect
+from autopilot.http.resource_ledger import ResourceLimits
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.snapshot import Snapshot
 from autopilot.web.cors import Cors
@@ -88,6 +89,7 @@ LATER = {
     (403, "origin_not_allowed"),
     (408, "request_timeout"),
     (426, "upgrade_required"),
+    (429, "too_many_connections"),
     (500, "internal_error"),
     (502, "upstream_connect_error"),
     (502, "upstream_empty"),
@@ -141,8 +143,8 @@ class EveryErrorTests(SiteTestCase):
             self.assertRegex(got.identity, rf"{UUID}|\Amine\Z")
         self.assertEqual(got.value(b"content-length"), b"%d" % len(got.body))
         again = got.value(b"retry-after")
-        self.assertEqual(again is not None, row.status == 503)
-        self.assertEqual(got.value(b"x-should-retry"), b"true" if again else None)
+        self.assertEqual(again is not None, row.status in (429, 503))
+        self.assertEqual(got.value(b"x-should-retry"), b"true" if row.status == 503 else None)
         if again is not None:
             self.assertGreater(int(again), 0)
 
@@ -257,6 +259,11 @@ class EveryErrorTests(SiteTestCase):
             self.assertEqual(got.value(b"retry-after"), b"14")
             self.snapshot = known
             first = self.begun(path)
+            self.ledger.configure(ResourceLimits(client_requests=1), self.ledger.trust)
+            got = self.begun(path).response
+            self.check(got, path, Asked(429, "too_many_connections", b""))
+            self.assertEqual(got.value(b"retry-after"), b"1")
+            self.ledger.configure(ResourceLimits(), self.ledger.trust)
             self.check(self.begun(path).response, path, Asked(503, "overloaded", b""))
             first.leaves()
             self.proxy.draining = True

@@ -58,7 +58,30 @@ class WebTests(ReloadTestCase):
         """A request above the new limit is rejected."""
         self.start()
         first, second = self.ask(ONE), self.ask(ONE)
-        self.change(max_concurrent_requests=2)
+        self.change(max_concurrent_requests=2, client_max_share=1.0)
         third = self.ask(ONE)
         self.assertEqual((first.wire, second.wire), (b"", b""))
         self.assertEqual(third.response.error[::2], (503, "overloaded"))
+
+    def test_max_buffered_bytes(self) -> None:
+        """Above the new limit a body is rejected by the head of its request."""
+        self.start()
+        for most, status in ((10, 503), (1000, 200)):
+            self.change(max_buffered_bytes=most)
+            browser = self.ask(ONE, stream=False)
+            if status == 200:
+                self.assertGreater(self.metric("autopilot_buffered_bytes"), 10)
+                self.platform.wire.says(whole(200, b"{}"))
+            self.assertEqual(browser.response.status, status)
+        self.assertEqual(self.metric("autopilot_buffered_bytes"), 0)
+
+    def test_client_max_share(self) -> None:
+        """The new share applies to the address of every client, until it is 1."""
+        self.start(max_concurrent_requests=4)
+        first, second = self.ask(ONE), self.ask(ONE)
+        self.change(client_max_share=0.5)
+        third = self.ask(ONE)
+        self.assertEqual((first.wire, second.wire), (b"", b""))
+        self.assertEqual(third.response.error[::2], (429, "too_many_connections"))
+        self.change(client_max_share=1.0)
+        self.assertEqual(self.ask(ONE).wire, b"")
