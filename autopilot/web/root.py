@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autopilot.http.headers import Field
     from autopilot.relay.proxy import Proxy
     from autopilot.routing.router_error import RouterError
+    from autopilot.web.turns import Turns
 
 # These require no key, so only pages of the router's own origin may read them.
 _FOR_OPERATORS = frozenset({b"metrics", b"status"})
@@ -40,7 +41,7 @@ class RootResource(Resource):
     """The root of the router's resources, with relay leaves if there is a proxy.
 
     ``endpoints`` are the leaves' endpoints by path; the router's own channel calls them directly.
-    ``start`` is the page at ``/``.
+    ``start`` is the page at ``/``. ``turns`` limits the pipelines of Twisted's own channel.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class RootResource(Resource):
         proxy: Proxy | None,
         start: IResource | None = None,
         ledger: ResourceLedger | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """Connections of a tree without a proxy are counted in ``ledger``."""
         super().__init__()
         if ledger is None:
             ledger = ResourceLedger() if proxy is None else proxy.ledger
         self.ledger = ledger
+        self._turns = turns
         self._pages = pages
         self._start = start
         self._not_found = _NotFound(clients=proxy is not None)
@@ -83,6 +86,11 @@ class RootResource(Resource):
         )
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        """Return the leaf for the whole remaining path, perhaps for a later turn."""
+        leaf = self._leaf(path, request)
+        return leaf if self._turns is None else self._turns.take(request, leaf)
+
+    def _leaf(self, path: bytes, request: Request) -> IResource:
         """Return the leaf for the whole remaining path, else the pages, which route it further."""
         assert request.postpath is not None and request.prepath is not None
         prepare(request)
@@ -118,7 +126,11 @@ class RootResource(Resource):
     def render(self, request: Request) -> int | bytes:
         """Respond 404 to the mount point itself, requested without a trailing slash."""
         prepare(request)
-        return self._not_found.render(request)
+        leaf: IResource = self._not_found
+        if self._turns is not None:
+            leaf = self._turns.take(request, leaf)
+        response: int | bytes = leaf.render(request)
+        return response
 
 
 class Preflight(Resource):

@@ -44,6 +44,7 @@ from autopilot.web.start_page import Address, StartPage
 from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.report import StatusReport
 from autopilot.web.status.updates import LiveUpdates
+from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
 
@@ -91,6 +92,7 @@ class Parts:
         self.recent = RecentRequests()
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
+        self._turns = Turns(self.clock)
         self.pages = OperatorPages(self.clock, self.status, self.metrics.text)
         self.updates = LiveUpdates(self.clock, self.pages.page)
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
@@ -150,9 +152,9 @@ class Parts:
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
         if not clients:
-            return RootResource(pages.app.resource(), None, ledger=self.ledger)
+            return RootResource(pages.app.resource(), None, ledger=self.ledger, turns=self._turns)
         start = StartPage(__version__, self.proxy.trusts, None if operators else admin)
-        tree = RootResource(pages.app.resource(), self.proxy, start)
+        tree = RootResource(pages.app.resource(), self.proxy, start, turns=self._turns)
         tree.set_cors(Cors.of(self.settings.cors_allow_origins))
         tree.require_key(mapping.keyed(self.settings))
         self._shared.append(tree)

@@ -30,6 +30,7 @@ from autopilot.web.site import AutopilotSite
 from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.report import StatusReport
 from autopilot.web.status.updates import LiveUpdates
+from autopilot.web.turns import Turns
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.web.responses import Response, responses
 
@@ -178,7 +179,8 @@ class SiteTestCase(RouterTestCase):
             refreshed_in=self.feed_due_in,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
-        return RootResource(pages.app.resource(), self.proxy if clients else None)
+        proxy = self.proxy if clients else None
+        return RootResource(pages.app.resource(), proxy, turns=Turns(self.clock))
 
     def readiness(self) -> Readiness:
         """Return the readiness of the test's snapshot."""
