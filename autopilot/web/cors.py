@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autopilot.http.headers import Field
-from autopilot.routing.router_error import RouterError
 
 # "*" exposes every field; the names are for browsers that do not support it.
 _EXPOSED = (
@@ -27,13 +26,6 @@ _PREFLIGHT_VARIES = b"Origin, Access-Control-Request-Headers"
 _HEADER_NAMES = re.compile(rb"[-!#$%&'*+.^`|~\w]+(?:[ \t]*,[ \t]*[-!#$%&'*+.^`|~\w]+)*")
 _MAX_NAMES_BYTES = 4096
 _CORS_PREFIX = b"access-control-"
-
-ORIGIN_NOT_ALLOWED = RouterError(
-    403,
-    "origin_not_allowed",
-    "Pages of this origin may not call this router; its operator can add the origin to"
-    " CORS_ALLOW_ORIGINS.",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from autopilot.http.head_gate import HeadGate
 from autopilot.http.request_checks import method_error
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.http.resource_ledger import ResourceLedger
-from autopilot.web.cors import ORIGIN_NOT_ALLOWED, Cors
+from autopilot.web.cors import Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
 from autopilot.web.not_found import not_found
 from autopilot.web.relay_resource import RelayResource
@@ -101,7 +101,7 @@ class RootResource(Resource):
         if self._cors is not None and path.partition(b".")[0] not in _FOR_OPERATORS:
             origin = request.getHeader(b"origin")
             _add(request, self._cors.fields(origin))
-            if origin is not None and _is_preflight(request):
+            if origin is not None and self._cors.allows(origin) and _is_preflight(request):
                 return Preflight(self._cors, origin)
         rest = b"/".join([path, *request.postpath])
         # Compare the path undecoded: a proxy in front may have applied the rules of another path
@@ -134,7 +134,7 @@ class RootResource(Resource):
 
 
 class Preflight(Resource):
-    """The response to a CORS preflight request for any path."""
+    """The response to a CORS preflight request of an allowed origin, for any path."""
 
     isLeaf = True
 
@@ -145,9 +145,6 @@ class Preflight(Resource):
 
     def render(self, request: Request) -> int:
         """See `IResource`."""
-        if not self._cors.allows(self._origin):
-            refuse(request, ORIGIN_NOT_ALLOWED)
-            return NOT_DONE_YET
         names = request.getHeader(b"access-control-request-headers")
         private = request.getHeader(b"access-control-request-private-network") == b"true"
         for name, _ in self._cors.fields(self._origin):

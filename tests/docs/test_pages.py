@@ -56,7 +56,7 @@ class PageTests(SynchronousTestCase):
     def test_refusals(self) -> None:
         """The codes of all errors are found, even if a message is composed."""
         shown = tables.refusals()
-        for code in ("unknown_model", "overloaded", "request_too_large", "origin_not_allowed"):
+        for code in ("unknown_model", "overloaded", "request_too_large", "loop_detected"):
             self.assertIn(f"`{code}`", shown)
         self.assertIn("The request body is larger than the … bytes allowed.", shown)
         self.assertNotIn("| … |", shown)

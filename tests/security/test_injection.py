@@ -74,7 +74,7 @@ class ModelNameTests(ServiceTestCase):
         self.platform.wire.says(whole(200, b"{}", b"application/json", b"Connection: close"))
         self.reactor.advance(0)
         got = browser.response
-        known = {b"content-type", b"content-length", b"x-request-id"}
+        known = {b"content-type", b"content-length", b"date", b"x-request-id"}
         own = {b"x-chutes-autopilot-attempts", b"x-chutes-autopilot-selected"}
         self.assertLessEqual({name.lower() for name, _ in got.fields}, known | own)
         self.assertEqual((got.status, got.body), (200, b"{}"))

@@ -123,6 +123,18 @@ class RefusalTests(ChannelTestCase):
         self.assertEqual(got.value(b"allow"), b"GET, HEAD, OPTIONS, POST")
         self.assertFalse(browser.closed)
 
+    def test_loop(self) -> None:
+        """What the router sends up is refused when it comes back, and counted."""
+        browser = self.browser()
+        browser.sends(request(body=ask("a")))
+        sent = self.wire.value().replace(b"POST /base/", b"POST /", 1)
+        again = self.browser()
+        again.sends(sent)
+        self.assertEqual(again.response.error, (508, "server_error", "loop_detected"))
+        self.assertEqual(self.refused, [508])
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.status, 200)
+
     def test_method(self) -> None:
         """CONNECT, unknown methods and what is no method are rejected."""
         self.rejected(b"CONNECT a:443 HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed")

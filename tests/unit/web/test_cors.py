@@ -83,10 +83,11 @@ class CorsTests(CorsTestCase):
         self.assertEqual(self.records, [])
 
     def test_preflight_of_others(self) -> None:
-        """Another origin gets 403, with the setting to change."""
+        """Another origin gets what any ``OPTIONS`` gets."""
         for origin in (_OTHER, b"null", b"https://chat.example.evil", b"http://chat.example"):
             response = self.preflight(CHAT, origin=origin)
-            self.assertEqual(response.error[::2], (403, "origin_not_allowed"))
+            self.assertEqual(response.error[::2], (405, "method_not_allowed"))
+            self.assertEqual(response.value(b"allow"), b"POST")
             self.assertEqual(ours(response), [b"vary"])
 
     def test_preflight_with_nonsense(self) -> None:

@@ -86,7 +86,6 @@ def rows(path: bytes) -> Iterator[Asked]:
 # Made where nothing of the request is at fault; each has its test below.
 LATER = {
     (401, "missing_key"),
-    (403, "origin_not_allowed"),
     (408, "request_timeout"),
     (426, "upgrade_required"),
     (429, "too_many_connections"),
@@ -200,14 +199,14 @@ class EveryErrorTests(SiteTestCase):
         self.check(got, path, Asked(426, "upgrade_required", b""))
 
     def test_foreign_page(self) -> None:
-        """A preflight of another origin gets a 403."""
+        """A preflight of another origin gets a 405."""
         tree = self.tree()
         tree.set_cors(Cors.of(["https://chat.example"]))
         self.site = self.make_site(tree)
         fields = (b"Origin: https://else.example", b"Access-Control-Request-Method: POST", MINE)
         for path in (CHAT, MESSAGES):
             got = self.get(path, *fields, method=b"OPTIONS")
-            self.check(got, path, Asked(403, "origin_not_allowed", b"", page=True))
+            self.check(got, path, Asked(405, "method_not_allowed", b""))
 
     def test_mistake(self) -> None:
         """A bug in the relay or on a page gets a 500."""
