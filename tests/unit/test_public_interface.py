@@ -79,7 +79,7 @@ class PackageTests(SynchronousTestCase):
         """The page names whatever is pinned here."""
         page = _PAGE.read_text("utf-8")
         interface = page.partition("\n## The public interface\n")[2]
-        names = {*_ARGUMENTS, *_RECORD, *_ATTRIBUTES, "name", "reload"}
+        names = {*_ARGUMENTS, *_RECORD, *_ATTRIBUTES, "name", "reload", "end_drain"}
         names |= {each.name for each in dataclasses.fields(Change)}
         names |= {each.name for each in dataclasses.fields(Sockets)}
         names |= {f"autopilot.{name}" for name in autopilot.__all__}
@@ -118,7 +118,7 @@ class ServiceTests(ServiceTestCase):
         self.assertEqual(service.name, "autopilot")
         inherited = {*dir(Service), "parent"}
         public = {name for name in dir(service) if not name.startswith("_")} - inherited
-        self.assertEqual(public, {*_ATTRIBUTES, "reload"})
+        self.assertEqual(public, {*_ATTRIBUTES, "reload", "end_drain"})
         self.assertEqual((service.followers, service.ports, service.stopping), ([], [], False))
         self.assertIsInstance(service.settings, Settings)
 

@@ -28,6 +28,25 @@ def test_plain_and_streamed(model: str) -> None:
     assert streamed.startswith("Served by ")
 
 
+@pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
+def test_count_tokens(model: str) -> None:
+    """The tokens of a message are counted by the model that answered the one before."""
+    caller, client = made()
+    client.messages.create(model=model, messages=HELLO, max_tokens=9)
+    answered = caller.models()[-1]
+    assert client.messages.count_tokens(model=model, messages=HELLO).input_tokens > 0
+    assert caller.models()[-1] == answered
+
+
+def test_not_found() -> None:
+    """What is not relayed below the endpoint is an error that the SDK can read."""
+    _, client = made(max_retries=0)
+    with pytest.raises(anthropic.NotFoundError) as raised:
+        client.messages.batches.list()
+    body: Any = raised.value.body
+    assert body["error"]["type"] == "not_found_error"
+
+
 @pytest.mark.parametrize("name", ["auth_token", "api_key"])
 def test_keys(name: str) -> None:
     """The key reaches the platform, however it was passed to the SDK."""

@@ -71,6 +71,7 @@ def responses(model: str, stream: bool, **headers: str) -> str:
     for event in events:
         if event.type == "response.failed":
             assert event.response.error.code == _INTERRUPTED
+            assert event.sequence_number == len(events) - 1
             raise FailedError
     return "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
