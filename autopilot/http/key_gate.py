@@ -16,7 +16,10 @@ _MISSING_KEY = RouterError(
     "The request has no API key. Send 'Authorization: Bearer' and your key; on /v1/messages also"
     " 'x-api-key' will do.",
 )
-_SIGNATURE = (b"x-chutes-hotkey", b"x-chutes-signature", b"x-chutes-nonce")
+HOTKEY = b"x-chutes-hotkey"
+"""The field with the public key of a signed request."""
+
+_SIGNATURE = (HOTKEY, b"x-chutes-signature", b"x-chutes-nonce")
 _MESSAGES = b"/v1/messages"
 _SPACE = ord(" ")  # an int: `in` finds it in bytes at a third of the cost
 # A single word is a key without a scheme, which the platform accepts too, unless it is the name of
@@ -44,6 +47,11 @@ class KeyGate:
         return None if _has_other_key(path, named) else _MISSING_KEY
 
 
+def is_signed(named: Named) -> bool:
+    """Return whether a request is signed: over its body, with a hotkey."""
+    return all(_is_given(named, name) for name in _SIGNATURE)
+
+
 def _is_key(credential: bytes) -> bool:
     """Return whether the value of an ``Authorization`` field has more than a scheme."""
     words = credential.lower().split()
@@ -52,7 +60,7 @@ def _is_key(credential: bytes) -> bool:
 
 def _has_other_key(path: bytes, named: Named) -> bool:
     """Return whether the request is signed or, to the messages API, has its own kind of key."""
-    if all(_is_given(named, name) for name in _SIGNATURE):
+    if is_signed(named):
         return True
     return path.startswith(_MESSAGES) and _is_given(named, b"x-api-key")
 

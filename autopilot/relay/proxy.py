@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from autopilot.http.dialect import COUNT_TOKENS
 from autopilot.http.error_bodies import INTERNAL
+from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.http.resource_ledger import OVERLOADED, ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.records import (
@@ -245,6 +246,9 @@ class Proxy:
         named = request.headers.named
         authorization, api_key = named.get(b"authorization"), named.get(b"x-api-key")
         forwarded = named.get(b"x-forwarded-for")
+        hotkey = None
+        if HOTKEY in named and is_signed(named):
+            hotkey = named[HOTKEY][0].decode("latin-1").strip()
         return client_key(
             authorization[0].decode("latin-1") if authorization else None,
             api_key[0].decode("latin-1") if api_key else None,
@@ -252,6 +256,7 @@ class Proxy:
             [value.decode("latin-1") for value in forwarded] if forwarded else (),
             self._config.trust,
             self._hasher,
+            hotkey,
         )
 
     def _make_target(self, dialect: Dialect, path: bytes) -> RequestTarget:

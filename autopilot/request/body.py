@@ -88,6 +88,14 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
         return f"BodyTemplate(start={self.start}, end={self.end})"
 
 
+class SignedBody(BodyTemplate, frozen=True, gc=False):
+    """A request body that is sent as it is, because a signature covers its bytes."""
+
+    def pieces(self, model: str) -> tuple[bytes | memoryview, bytes, bytes | memoryview]:
+        """Return the body, which has to name ``model`` already."""
+        return self.whole, b"", b""
+
+
 class ParsedBody(msgspec.Struct, frozen=True, gc=False):
     """A request body: its models, whether it requests a stream, and its other members."""
 
@@ -175,6 +183,21 @@ def parse_body(body: bytes) -> ParsedBody | RouterError:
         return model
     template = BodyTemplate(body, start, end, len(body) - (end - start))
     return ParsedBody(model, found.fields.stream == _TRUE, template, found.fields)
+
+
+def as_signed(parsed: ParsedBody, body: bytes) -> ParsedBody | None:
+    """Return the same request with ``body`` unchanged; None if its models differ from those.
+
+    ``parsed`` is from ``body``. A null that the platform may reject stays in it (contract §2), but
+    router and platform must not see different models.
+    """
+    template = parsed.template
+    if template.whole is not body and [
+        member.key for member in scan(body)[0] if member.key in _NAMING
+    ] != ["model"]:
+        return None
+    size = template.size
+    return msgspec.structs.replace(parsed, template=SignedBody(body, len(body), len(body), size))
 
 
 def _parse_members(body: bytes) -> ParsedBody | RouterError:

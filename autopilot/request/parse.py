@@ -12,15 +12,26 @@ from msgspec import Struct
 from autopilot.http.error_bodies import too_large
 from autopilot.http.head_gate import coding_error, commit_point
 from autopilot.http.headers import Named, says_true
-from autopilot.request.body import ParsedBody, parse_body
+from autopilot.http.key_gate import HOTKEY, is_signed
+from autopilot.request.body import ParsedBody, as_signed, parse_body
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import ALIAS, Selector, SelectorCache
+from autopilot.routing.selector import ALIAS, DIRECT, Selector, SelectorCache
 
 if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
+
+
+_SIGNED = RouterError(
+    400,
+    "signed_request",
+    "The request's signature covers its body, and the router would have to change it. Name one"
+    " model in one member 'model', exactly as the catalog spells it, or send an API key instead of"
+    " the signature.",
+    param="model",
+)
 
 
 class ParseConfig(Struct, frozen=True, eq=False):
@@ -44,6 +55,8 @@ class ParsedRequest(Struct, frozen=True, gc=False):
     selector: Selector
     commit: Commit
     tee_only: bool
+    signed: bool = False
+    """Whether a signature covers the body, so that no byte of it may change (contract §2)."""
 
     def __repr__(self) -> str:
         return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"
@@ -59,7 +72,13 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         selector, needs = self.selector, NOTHING
         if selector.mode is ALIAS or selector.alias_last:
             needs = self.body.needs(snapshot.eligible.least_context)
-        return plan(selector, needs, self.tee_only, snapshot, rules, state)
+        planned = plan(selector, needs, self.tee_only, snapshot, rules, state)
+        if self.signed and isinstance(planned, Plan):
+            candidate = planned.candidates[0]
+            # The catalog spells the name otherwise, or there are blanks around it.
+            if (candidate.sent or candidate.model) != self.body.model:
+                return _SIGNED
+        return planned
 
 
 def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
@@ -85,4 +104,9 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
     if isinstance(selector, RouterError):
         return selector
     tee_only = b"x-tee-only" in named and says_true(named, b"x-tee-only")
+    if HOTKEY in named and is_signed(named):
+        unchanged = as_signed(parsed, body) if selector.mode is DIRECT else None
+        if unchanged is None:
+            return _SIGNED
+        return ParsedRequest(unchanged, selector, commit, tee_only, signed=True)
     return ParsedRequest(parsed, selector, commit, tee_only)

@@ -1,4 +1,4 @@
-"""The identity of a client, for stickiness: a keyed hash of its token, API key or address.
+"""The identity of a client, for stickiness: a keyed hash of its token, key, hotkey or address.
 
 Without the key the hash cannot be traced back to the client, and only the hash is stored. The
 callers read the header fields and pass their values.
@@ -77,14 +77,14 @@ class Hasher:
     The keyed states are prepared once and copied for each hash.
     """
 
-    __slots__ = ("_address", "_api_key", "_token")
+    __slots__ = ("_address", "_api_key", "_hotkey", "_token")
 
     def __init__(self, secret: bytes) -> None:
         key = secret if len(secret) <= _MAX_KEY_BYTES else blake2b(secret).digest()
-        self._token, self._api_key, self._address = (
+        self._token, self._api_key, self._hotkey, self._address = (
             # `person` separates the kinds: a token that spells an address is another client.
             blake2b(digest_size=_DIGEST_BYTES, key=key, person=kind)
-            for kind in (b"token", b"api-key", b"address")
+            for kind in (b"token", b"api-key", b"hotkey", b"address")
         )
 
     def token(self, text: str) -> bytes:
@@ -98,6 +98,10 @@ class Hasher:
         """Return the identity of the holder of this API key."""
         return _digest(self._api_key, text)
 
+    def hotkey(self, text: str) -> bytes:
+        """Return the identity of the client that signs with this hotkey."""
+        return _digest(self._hotkey, text)
+
     def address(self, text: str) -> bytes:
         """Return the identity of the client at this address."""
         return _digest(self._address, text)
@@ -110,10 +114,12 @@ def client_key(
     forwarded_for: Sequence[str],
     trust: Trust,
     hasher: Hasher,
+    hotkey: str | None = None,
 ) -> bytes:
-    """Return a client's 16-byte identity: from its bearer token, else API key, else address.
+    """Return a client's 16-byte identity: from its bearer token, else API key, hotkey or address.
 
-    The three kinds never collide. The address (see `client_address`) is computed only if it counts.
+    ``hotkey`` is that of a signed request. The kinds never collide. The address (see
+    `client_address`) is computed only if it counts.
     """
     if authorization:
         scheme, _, token = authorization.strip(_OWS).replace("\t", " ").partition(" ")
@@ -123,6 +129,8 @@ def client_key(
     key = api_key.strip(_OWS) if api_key else ""
     if key:
         return hasher.api_key(key)
+    if hotkey:
+        return hasher.hotkey(hotkey)
     return hasher.address(client_address(peer, forwarded_for, trust))
 
 

@@ -55,13 +55,22 @@ class CredentialTests(SynchronousTestCase):
         self.assertEqual(served.post(body("stub/ok"), key="cpk_a.b.c").status, 200)
 
     def test_signed_bodies(self) -> None:
-        """A signature covers the body: a named model's body is unchanged, the alias's cannot be."""
-        for model, status in (("stub/ok", 200), (ALIAS, 401)):
-            request = body(model, stream=True)
+        """A signature covers the body: a named model's stays; a change would be a 400."""
+        for request, status in (
+            (body("stub/ok", stream=True), 200),
+            (b'{"stream_options":null, "model":"stub/ok" ,"messages":[]}', 200),
+            (body(ALIAS, stream=True), 400),
+            (body("stub/ok,stub/503-cold"), 400),
+            (body("STUB/ok"), 400),
+        ):
+            before = len(self.served.stub.calls())
             signed = signature("fixture", "1", request).encode()
             fields = (b"X-Chutes-Hotkey: fixture", b"X-Chutes-Nonce: 1")
             seen = self.served.post(request, *fields, b"X-Chutes-Signature: " + signed)
-            self.assertEqual(seen.status, status, model)
+            self.assertEqual(seen.status, status, request)
+            if status == 400:
+                self.assertEqual(code(seen), "signed_request")
+                self.assertEqual(len(self.served.stub.calls()), before)
 
 
 class HeaderTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.http.error_bodies import too_large
+from autopilot.http.headers import Field
 from autopilot.observability.records import Failover
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.snapshot import Snapshot
@@ -131,6 +132,81 @@ class OutgoingTests(RouterTestCase):
         self.assertIn(b"Host: claude.test:8080\r\n", self.wire.value())
         self.ask("b", dialect=Dialect.RESPONSES)
         self.assertEqual(self.upstreams.origins[-1].host, "responses.test")
+
+
+class SignedTests(RouterTestCase):
+    """Requests whose signature covers the bytes of their body (contract §2)."""
+
+    signature = (
+        (b"X-Chutes-Hotkey", b"5Hot"),
+        (b"X-Chutes-Signature", b"ab"),
+        (b"X-Chutes-Nonce", b"1"),
+    )
+
+    def test_untouched(self) -> None:
+        """Under a direct name every byte goes up, whatever else the router would change."""
+        for body in (
+            b'{"model":"b","stream":true}',
+            b' {"stream":null, "stream_options" : null,"model":\t"\\u0062"} ',
+            b'{"stream":null,"stream":true,"model":"b","n":1.0,"n":2}',
+            b'{"model":"b","x":"\\ud800"}',
+            b'{"model":"b:THINKING","x":{"model":"c"}}',
+        ):
+            self.ask("", *self.signature, body=body)
+            sent = self.wire.value()
+            self.assertTrue(sent.endswith(b"\r\n\r\n" + body), body)
+            self.assertIn(b"Content-Length: %d\r\n" % len(body), sent)
+            self.assertIn(b"X-Chutes-Hotkey: 5Hot\r\n", sent)
+
+    def test_refused(self) -> None:
+        """A choice of models, or a name that has to change, is an error that says so."""
+        for body in (
+            b'{"model":"%b"}' % ALIAS.encode(),
+            b'{"model":"a,b"}',
+            b'{"model":"a,"}',
+            b'{"models":["a"]}',
+            b'{"model":"a","models":["b"]}',
+            b'{"model":"a","models":null}',
+            b'{"model":"a","model":"a"}',
+            b'{"model":"a","stream":null,"mod\\u0065l":"b"}',
+            b'{"model":"A"}',
+            b'{"model":" a"}',
+            b'{"model":"a\\n"}',
+        ):
+            self.assert_refused(self.ask("", *self.signature, body=body), 400, "signed_request")
+        self.assertEqual(self.upstreams.wires, [])
+        self.assert_refused(self.ask("zzz", *self.signature), 400, "unknown_model")
+
+    def test_long_names(self) -> None:
+        """A name that is not looked up is sent as it is, whatever its length."""
+        self.snapshot = Snapshot()
+        self.ask("x" * 1000, *self.signature)
+        self.assertEqual(self.wire.models, ["x" * 1000])
+
+    def test_all_three(self) -> None:
+        """Without one of the fields, or with a blank one, the request is not signed."""
+        for left_out in range(3):
+            fields = list(self.signature)
+            del fields[left_out]
+            self.assertIsNotNone(self.ask(ALIAS, *fields).exchange)
+            fields.append((self.signature[left_out][0], b" "))
+            self.assertIsNotNone(self.ask(ALIAS, *fields).exchange)
+
+    def test_the_hotkey_is_the_client(self) -> None:
+        """Failures count for the hotkey, where there is no other key."""
+
+        def client(*fields: Field) -> bytes:
+            before = dict(self.tables.breaker.of_clients)
+            self.ask("a", *fields, token=b"")
+            self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
+            self.clock.advance(0)
+            (found,) = self.tables.breaker.of_clients.keys() - before.keys()
+            return found[0]
+
+        first, address = client(*self.signature), client()
+        other = client((self.signature[0][0], b"5Other"), *self.signature[1:])
+        unsigned = client((b"x-api-key", b"k"), *self.signature)
+        self.assertEqual(len({first, address, other, unsigned}), 4)
 
 
 class ServingTestCase(RouterTestCase):

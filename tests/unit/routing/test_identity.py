@@ -154,6 +154,20 @@ class KeyTests(SynchronousTestCase):
         self.assertNotEqual(_key(address="192.0.2.1"), _key(address="192.0.2.2"))
         self.assertEqual(_key("Basic abc", " ", "192.0.2.1"), _key(address="192.0.2.1"))
 
+    def test_then_the_hotkey(self) -> None:
+        """Without token and API key the hotkey counts; it differs from a token of the same text."""
+        hasher = Hasher(b"k")
+
+        def key(authorization: str | None, api_key: str | None, hotkey: str | None) -> bytes:
+            return client_key(authorization, api_key, "192.0.2.1", (), TRUST, hasher, hotkey)
+
+        self.assertEqual(key("Bearer t", None, "h"), _key("Bearer t"))
+        self.assertEqual(key(None, "a", "h"), _key(None, "a"))
+        self.assertEqual(key(None, None, ""), _key())
+        found = [key(None, None, "h"), key(None, None, "g"), _key(None, "h"), _key("Bearer h")]
+        self.assertEqual(len({*found, _key()}), 5)
+        self.assertEqual(found[0], hasher.hotkey("h"))
+
     def test_the_address_is_looked_for_where_it_counts(self) -> None:
         """The address behind trusted proxies counts, and only without token and API key."""
         hasher = Hasher(b"k")

@@ -25,6 +25,7 @@ from tests.unit.web.responses import UUID, Response
 
 MESSAGES = b"/v1/messages"
 MINE = b"X-Request-ID: mine"
+SIGNATURE = (b"X-Chutes-Hotkey: h", b"X-Chutes-Signature: s", b"X-Chutes-Nonce: 1")
 
 
 class Asked(NamedTuple):
@@ -55,6 +56,7 @@ def rows(path: bytes) -> Iterator[Asked]:
     yield bodied(400, "invalid_model_list", ask("a", models="b"))
     yield bodied(400, "invalid_model", ask("a" * 65537))
     yield bodied(400, "unknown_model", ask("nobody"))
+    yield bodied(400, "signed_request", ask(ALIAS), *SIGNATURE)
     yield bodied(400, "tee_required", ask("open"), b"X-TEE-Only: true")
     yield bodied(400, "no_capable_model", ask(ALIAS, tools=[{"type": "function"}]))
     yield bodied(400, "invalid_commit", ask("a"), b"X-Autopilot-Commit: never")
