@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, cast
 
@@ -319,7 +320,8 @@ def makeService(options: Options) -> IService:
     settings = options.settings
     twistd = getattr(options, "parent", None) or {}
     _announce_daemon(twistd)
-    observer, records = _log_outputs(_unblocked(_log_sink(twistd), reactor), twistd, settings)
+    sink = _unblocked(_log_sink(twistd), reactor)
+    observer, records = _log_outputs(sink, twistd, settings)
     try:
         router = AutopilotService(settings, records=records, passed=options.passed)
     except CertificateError as error:
@@ -329,6 +331,11 @@ def makeService(options: Options) -> IService:
     router.followers += [
         _follow_log_settings(each) for each in (observer, records) if each is not None
     ]
+    router.own_process(
+        partial(getattr, each, "lost")
+        for each in (sink, observer, records)
+        if hasattr(each, "lost")
+    )
     for warning in options.warnings:
         Logger().warn("{text}", text=warning)
     supervision = _supervision(reactor, options.environ, router)

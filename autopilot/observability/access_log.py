@@ -42,15 +42,16 @@ def records_to_lines(
 class RecordLines:
     """Writes each record as a line, and flushes.
 
-    A failing sink loses lines but never fails a request. A warning with their number follows once
-    the sink works again; it could not be written before, because it uses the same sink.
+    A failing sink loses lines, which ``lost`` counts, but never fails a request. A warning with
+    their number follows once the sink works again; it could not be written before, because it uses
+    the same sink.
     """
 
     def __init__(self, sink: Sink, log_format: str, level: str, now: Callable[[], float]) -> None:
         self._write = sink.write
         self._flush = sink.flush
         self._now = now
-        self._lost = 0
+        self.lost = self._lost = 0
         self._cause = ""
         self._warned_at = -inf
         self.configure(log_format, level)
@@ -70,6 +71,7 @@ class RecordLines:
             self._write(self._render(record, moment))
             self._flush()
         except Exception as error:  # noqa: BLE001  nothing was awaited, so nothing was cancelled
+            self.lost += 1
             self._lost += 1
             self._cause = getattr(error, "strerror", None) or type(error).__name__
             return

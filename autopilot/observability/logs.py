@@ -48,8 +48,11 @@ class Sink(Protocol):
 class LineObserver:
     """Writes and flushes each event at or above a level, in one of the two formats.
 
-    Repeated tracebacks are rate-limited, and written with their number.
+    Repeated tracebacks are rate-limited, and written with their number. A failing sink loses lines,
+    which ``lost`` counts.
     """
+
+    lost = 0
 
     def __init__(self, sink: Sink, log_format: str, level: str) -> None:
         self._sink = sink
@@ -73,8 +76,11 @@ class LineObserver:
             if count is None:
                 return
             event = {**event, _COUNT: count}
-        self._sink.write(self._render(event))
-        self._sink.flush()
+        try:
+            self._sink.write(self._render(event))
+            self._sink.flush()
+        except Exception:  # noqa: BLE001  a full disk must not fail what is logged
+            self.lost += 1
 
 
 def line_observer(sink: Sink, log_format: str, level: str) -> LineObserver:

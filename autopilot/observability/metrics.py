@@ -32,6 +32,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FIRST_BYTE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 # Errors below 50 ms, embeddings below 1 s, answers in seconds, long reasoning in many minutes.
 _DURATION = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+# A turn of the reactor that takes 50 ms is a fault; shorter ones than 5 ms are not observed.
+_HELD = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ATTEMPTS = (1, 2, 3, 4, 6, 8)
 _OTHER = "other"
 # Series of a metric by model. A catalog has some dozens of models; one that keeps changing must not
@@ -137,6 +139,17 @@ class Metrics:
             "Feed records rejected as unreadable.",
             "feed",
         )
+        self.held = Histogram(
+            "chutes_autopilot_reactor_held_seconds",
+            "Turns of the reactor of 5 ms or more, in which it served nothing else.",
+            _HELD,
+        )
+        self._lost = Counter(
+            "chutes_autopilot_log_lines_lost_total",
+            "Lines of the log that were lost because its output failed or was not read.",
+        )
+        self.lost_lines: list[Callable[[], int]] = []
+        """The counts of lost lines, read at each scrape."""
         self.instruments: tuple[Instrument, ...] = (
             *self._sums,
             self._selection,
@@ -149,6 +162,8 @@ class Metrics:
             self._unterminated,
             self._refreshes,
             self._rejected,
+            self.held,
+            self._lost,
         )
         # Few values, which only their sources know: the gauges, the process and the version.
         self.registry = CollectorRegistry()
@@ -240,5 +255,6 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
+        self._lost.values[()] = sum(read() for read in self.lost_lines)
         counted = "".join([instrument.exposition() for instrument in self.instruments])
         return counted.encode("utf-8") + generate_latest(self.registry)

@@ -13,12 +13,16 @@ says so once.
 
 from __future__ import annotations
 
+from collections import Counter
+from math import inf
 from typing import Any
 
 from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
 from twisted.python import log
+
+from autopilot.process.hold_watch import SHORTEST, Report
 
 try:
     from twisted.internet.epollreactor import EPOLLIN, EPOLLOUT, EPollReactor
@@ -57,6 +61,12 @@ _log_unhandled = _log.failureHandler("Unexpected error in main loop")
 class AutopilotReactor(EPollReactor):
     """An `EPollReactor` that calls ready descriptors directly."""
 
+    report_hold: Report | None
+    """Receives the length of each turn from `SHORTEST` on, without the wait for events.
+
+    Twisted's own loop, which measures nothing, lacks it.
+    """
+
     def __init__(self) -> None:
         super().__init__()
         missing = [name for name in _NEEDED if not hasattr(self, name)]
@@ -67,6 +77,11 @@ class AutopilotReactor(EPollReactor):
                 "This Twisted has no {names}: its own event loop runs instead",
                 names=", ".join(missing),
             )
+        else:
+            self.report_hold = None
+        # When the events of this turn arrived, and they.
+        self._polled_at = inf
+        self._ready: list[tuple[int, int]] = []
 
     def mainLoop(self) -> None:
         """Run until stopped; log whatever a turn raises, and continue."""
@@ -76,7 +91,10 @@ class AutopilotReactor(EPollReactor):
                     # The usual turn, in which nothing is due, without the call of `_pause`.
                     timers, left = self._pendingTimedCalls, 0.0
                     if timers and not (self._newTimedCalls or self.threadCallQueue):
-                        left = timers[0].time - self.seconds()
+                        now = self.seconds()
+                        left = timers[0].time - now
+                        if now - self._polled_at >= SHORTEST and self.report_hold is not None:
+                            self._report_events(self.report_hold, now)
                     rare = self._justStopped or self._cancellations > _MANY_CANCELLED
                     usual = 0.0 < left < _MAX_WAIT and self.running and not rare
                     self.doIteration(left if usual else self._pause())
@@ -100,7 +118,13 @@ class AutopilotReactor(EPollReactor):
             left = timers[0].time - self.seconds()
             if left > 0:
                 return min(left, _MAX_WAIT) if self.running else 0.0
+        begun = self.seconds()
+        if begun - self._polled_at >= SHORTEST and self.report_hold is not None:
+            self._report_events(self.report_hold, begun)
+        self._polled_at = inf
         self.runUntilCurrent()
+        if self.report_hold is not None and (held := self.seconds() - begun) >= SHORTEST:
+            self.report_hold(held, "timers or calls from threads")
         wait: float | None = self.timeout()
         return wait if self.running else 0.0
 
@@ -110,8 +134,10 @@ class AutopilotReactor(EPollReactor):
         try:
             ready = self._poller.poll(-1 if timeout is None else timeout, _MAX_EVENTS)
         except InterruptedError:
+            self._polled_at = inf
             return
         find = selectables.get
+        self._polled_at, self._ready = self.seconds(), ready
         for descriptor, event in ready:
             selectable = find(descriptor)
             if selectable is None:
@@ -139,9 +165,26 @@ class AutopilotReactor(EPollReactor):
 
     doIteration = doPoll
 
+    def _report_events(self, report: Report, now: float) -> None:
+        """Report that the last events took long; the clock is read for the next turn anyway."""
+        selectables = [self._selectables.get(descriptor) for descriptor, _ in self._ready]
+        report(now - self._polled_at, _described(selectables))
+
     def _failed(self, selectable: object, raised: BaseException) -> None:
         log.err()
         self._disconnectSelectable(selectable, raised, False)
+
+
+def _described(selectables: list[Any]) -> str:
+    """Return which kinds of connections had events; without their addresses."""
+    kinds = Counter(
+        type(getattr(each, "protocol", None) or each).__name__
+        for each in selectables
+        if each is not None
+    )
+    closed = selectables.count(None)
+    named = [f"{count} x {name}" for name, count in kinds.most_common(3)]
+    return "events of " + ", ".join([*named, *([f"{closed} closed by then"] if closed else [])])
 
 
 def install() -> None:

@@ -7,7 +7,7 @@ therefore not be imported before the reactor is chosen.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -226,8 +226,14 @@ class AutopilotService(Service):
         super().startService()
         self._warn()
         self.privilegedStartService()
+        self._parts.hold_watch.start()
         self._parts.control.start()
         self._parts.attestation.start()
+
+    def own_process(self, lost_lines: Iterable[Callable[[], int]]) -> None:
+        """Measure what belongs to the process: the reactor's turns, and the log lines lost."""
+        self._parts.hold_watch.measure(self._reactor)
+        self._parts.metrics.lost_lines += lost_lines
 
     def end_drain(self) -> None:
         """End the drain of a stopping service now, as at the end of its time (contract §11)."""
@@ -261,6 +267,7 @@ class AutopilotService(Service):
             self._drain,
             parts.attestation.stop,
             parts.control.stop,
+            parts.hold_watch.stop,
             # After the drain, because a finished stream returns its connection to the pool.
             parts.pool.close,
         ]

@@ -32,6 +32,7 @@ from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.records import RequestRecord
 from autopilot.observability.reporter import Reporter, records_to_log
+from autopilot.process.hold_watch import HoldWatch
 from autopilot.relay.proxy import Proxy
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
@@ -89,6 +90,7 @@ class Parts:
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self._readiness_log = ReadinessLog()
         self.metrics = Metrics(__version__)
+        self.hold_watch = HoldWatch(reactor, self.metrics.held.observe)
         self.recent = RecentRequests()
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)

@@ -73,6 +73,8 @@ class Marker:
         bytes(MARK_BYTES)
         self.tell(self._counter.take() if self._counter else {})
         if self._counter:
+            # How often the machine let a turn take long is no property of the code.
+            vars(sys.modules["twisted.internet.reactor"]).update(report_hold=None)
             sys.setprofile(self._counter.count)
 
     def tell(self, value: object) -> None:

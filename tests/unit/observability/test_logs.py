@@ -85,6 +85,18 @@ class LogTests(SynchronousTestCase):
             },
         )
 
+    def test_failing_sink(self) -> None:
+        """A sink that fails costs lines, which are counted, and nothing else."""
+
+        class Full(StringIO):
+            def write(self, text: str, /) -> int:
+                raise OSError(28, "No space left on device")
+
+        observer = line_observer(Full(), "text", "info")
+        for level in (LogLevel.info, LogLevel.debug, LogLevel.error):
+            observer({"log_level": level, "log_format": "x", "log_time": 0.0})
+        self.assertEqual(observer.lost, 2)
+
     def test_level(self) -> None:
         """Events below the level are not written."""
         self.assertEqual(len(self.lines("text", "warn", name="x")), 1)

@@ -106,6 +106,15 @@ class MetricsTests(SynchronousTestCase):
             self.assertEqual(self.value(name), value, name)
         self.assertEqual(self.value("build_info", version="1.2.3"), 1)
 
+    def test_process(self) -> None:
+        """Holds of the reactor are a histogram; lost lines are read from what lost them."""
+        self.metrics.lost_lines += [lambda: 2, lambda: 3]
+        self.metrics.held.observe(0.02)
+        self.assertEqual(self.value("log_lines_lost_total"), 5)
+        self.assertEqual(self.value("log_lines_lost_total"), 5)
+        self.assertEqual(self.value("reactor_held_seconds_bucket", le="0.01"), 0)
+        self.assertEqual(self.value("reactor_held_seconds_bucket", le="0.025"), 1)
+
     def test_requests(self) -> None:
         """Requests are counted by status, with 0 for clients that disconnected before it."""
         self.count(record(), record(), refused(), record(status=None, outcome=Outcome.CLIENT_GONE))

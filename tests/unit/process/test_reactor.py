@@ -122,6 +122,29 @@ class OwnTests(ReactorTestCase):
         self.assertEqual(server.notes, ["made", "lost ZeroDivisionError"])
         self.assertEqual(bystander.turns, 2)
 
+    def test_held(self) -> None:
+        """A turn of 5 ms or more is reported with the kinds of its connections."""
+        reported: list[tuple[float, str]] = []
+        reactor = self.start()
+        if not hasattr(reactor, "report_hold"):  # Twisted's own loop
+            return
+        reactor.report_hold = lambda seconds, by: reported.append((seconds, by))
+
+        def sleep(it: Descriptor) -> None:
+            it.own.recv(1)
+            time.sleep(0.02)
+
+        for act in (lambda it: it.own.recv(1) and None, sleep):
+            reactor.addReader(self.descriptor(act))
+        reactor.callLater(0, time.sleep, 0.02)
+        self.stop_soon()
+        self.go()
+        held = {by: seconds for seconds, by in reported}
+        self.assertGreaterEqual(held["timers or calls from threads"], 0.02)
+        (events,) = (by for by in held if by.startswith("events of "))
+        self.assertIn(" x Descriptor", events)
+        self.assertGreaterEqual(held[events], 0.02)
+
     def once(self, watch: str, act: Callable[[Descriptor], object]) -> Descriptor:
         """Watch one descriptor for a moment."""
         descriptor = self.descriptor(act)
