@@ -135,6 +135,17 @@ class StreamTests(TLSTestCase):
         client.close()
         until(lambda: b"_requests_active 0.0" in self.get(port, b"/metrics").body)
 
+    def test_client_leaves_unread(self) -> None:
+        """So does one that leaves behind pipelined bytes that the router does not read yet."""
+        _, _, port = self.started()
+        self.ready(port)
+        client = self.client(port)
+        client.sendall(request(body=ask()))
+        received(client, TOKEN)
+        client.sendall(request(b"/healthz", method=b"GET") * 1000)
+        client.close()
+        until(lambda: b"_requests_active 0.0" in self.get(port, b"/metrics").body)
+
     def test_slow_reader(self) -> None:
         """A client that does not read stops the upstream, not the router, and loses nothing."""
         event = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 900)

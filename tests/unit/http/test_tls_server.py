@@ -199,6 +199,21 @@ class ServerTests(SynchronousTestCase):
             CertificateError, ServerCertificate, str(self.cert_file), str(self.key_file)
         )
 
+    def test_short_reads(self) -> None:
+        """One read of the socket holds few records, for each costs time even if it is empty."""
+        client = self.client()
+        client.shake_hands()
+        wire: Any = client.wire
+        records = 0
+        sent = b""
+        while len(sent) < wire.bufferSize:
+            client.tls.write(b"x")
+            sent += client.outgoing.read()
+            records += 1
+        self.assertLess(records, 800)
+        client.server.dataReceived(sent)
+        self.assertEqual(len(self.made[0].heard), records)
+
     def test_plain_text(self) -> None:
         """A client that does not speak TLS reaches nothing, and is disconnected."""
         client = self.client()
