@@ -17,6 +17,7 @@ from msgspec import Raw, structs
 from autopilot.request.json_scan import (
     DECODED_AT_ONCE,
     MAX_MEMBERS,
+    begins_with_a_crowd,
     is_utf8,
     without_surrogates,
 )
@@ -24,6 +25,7 @@ from autopilot.request.json_scan import (
 _ABSENT = Raw()
 # A body of this size cannot hold more than `MAX_MEMBERS` members, however short they are.
 _SMALL = MAX_MEMBERS * len('"":1,')
+_JUST_ABOVE = _SMALL + 1
 _OTHER_LETTER = ord("-")
 _NULL = Raw(b"null")
 _MODEL_KEY, _STREAM_KEY, _OPTIONS_KEY = b'"model"', b'"stream"', b'"stream_options"'
@@ -85,6 +87,9 @@ def scan_fast(body: bytes) -> FastScan | None:
 
     ``None`` means that the slow scanner must decide; the body may still be valid.
     """
+    # Before decoding them all. The test for a large body costs less than a call of `len`.
+    if body[_SMALL:_JUST_ABOVE] and begins_with_a_crowd(body):
+        return None
     try:
         fields = _fields.decode(body)
         if not body.isascii():

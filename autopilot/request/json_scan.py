@@ -29,9 +29,13 @@ _BLANK = re.compile(rb"[ \t\r\n]*+")
 # Possessive quantifiers: a text of megabytes needs no memory for backtracking.
 _KEY = re.compile(rb'"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]*+')
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
-_SCALAR = re.compile(
-    rb'"[^"\\\x00-\x1f]*+"|true|false|null'
-    rb"|-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
+_NUMBER_OR_NAME = rb"true|false|null|-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
+_SCALAR = re.compile(rb'"[^"\\\x00-\x1f]*+"|' + _NUMBER_OR_NAME)
+# The start of an object with too many members, if they are as short and simple as they have to be
+# for a body to have millions of them.
+_CROWD = re.compile(
+    rb'[ \t\r\n]*+\{(?>[ \t\r\n]*+"[^"\\\x00-\x1f]{0,256}+"[ \t\r\n]*+:[ \t\r\n]*+'
+    rb'(?:"[^"\\\x00-\x1f]{0,256}+"|%b)[ \t\r\n]*+,){%d}' % (_NUMBER_OR_NAME, MAX_MEMBERS + 1)
 )
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 # What msgspec says of a text whose first value is valid and has something behind it.
@@ -109,6 +113,11 @@ def is_utf8(text: bytes) -> bool:
     return True
 
 
+def begins_with_a_crowd(body: bytes) -> bool:
+    """Return whether ``body`` begins with too many short members, which need not be decoded."""
+    return _CROWD.match(body) is not None
+
+
 def without_surrogates(text: bytes) -> bytes:
     """Return ``text`` with other escapes of the same length in place of ``\\ud…``.
 
@@ -138,6 +147,8 @@ def scan(body: bytes) -> tuple[list[Member], bytes]:
     """
     if not is_utf8(body):
         raise InvalidJSONError("it is not UTF-8")
+    if begins_with_a_crowd(body):
+        raise TooManyMembersError
     found: list[Member] = []
     walk = _Walk(body)
     for member in walk:

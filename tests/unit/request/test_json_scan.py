@@ -8,11 +8,13 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 import autopilot.request.json_scan as members_module
+from autopilot.request.json_fast import scan_fast
 from autopilot.request.json_scan import (
     MAX_MEMBERS,
     InvalidJSONError,
     NotAnObjectError,
     TooManyMembersError,
+    begins_with_a_crowd,
     members,
 )
 
@@ -176,6 +178,32 @@ class RefusalTests(SynchronousTestCase):
             with patch.object(members_module, "_RAW", wraps=members_module._RAW) as decoder:
                 self.assertRaises(TooManyMembersError, members, body)
             self.assertEqual(decoder.decode.call_count, measured)
+
+    def test_a_crowd(self) -> None:
+        """Too many short members are known by the start of the body; no more than it says."""
+        for member in (
+            b'"":1',
+            b' "a" : "x" ',
+            b'"a":-1.5e+3',
+            b'"n":null',
+            b'"s":"%b"' % (b"y" * 256),
+        ):
+            crowd = (member + b",") * MAX_MEMBERS
+            self.assertFalse(begins_with_a_crowd(b"{" + crowd + member + b"}"), member)
+            self.assertTrue(begins_with_a_crowd(b" {" + crowd + member + b",nonsense"), member)
+            self.assertRaises(TooManyMembersError, members, b"{" + crowd + member + b',"a":2}')
+            self.assertIsNone(scan_fast(b'{"model":"m",' + crowd + member + b"}"))
+        for member in (
+            b'"a":01',
+            b'"a":+1',
+            b"'a':1",
+            b'"a\n":1',
+            b'"a":"\n"',
+            b'"a":{}',
+            b'"a" 1',
+        ):
+            body = b"{" + (member + b",") * 5000
+            self.assertFalse(begins_with_a_crowd(body), member)
 
     def test_many_colons_are_not_many_members(self) -> None:
         """A large body is not refused for what its values hold, also where they are cut."""
