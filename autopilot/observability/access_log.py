@@ -84,25 +84,22 @@ class RecordLines:
 
 def text_of(record: RequestRecord, moment: float) -> str:
     """Return the line in the format ``text``."""
-    return visible(f"{utc(moment)} {_level(record)} {NAMESPACE}: {_message(record)}") + "\n"
+    level = "warn" if record.outcome in FAILURES else "info"
+    return visible(f"{utc(moment)} {level} {NAMESPACE}: {_message(record)}") + "\n"
 
 
 def json_of(record: RequestRecord, moment: float) -> str:
     """Return the line in the format ``json``: one object, in ASCII."""
+    level = "warn" if record.outcome in FAILURES else "info"
     try:
         encoded = _encoder.encode(record)
     except UnicodeEncodeError:  # half of a surrogate pair, in a model name from a client
         encoded = b"\\"
     if encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded:
-        level = _level(record)
         return f'{{"time":"{utc(moment)}","level":"{level}",{_CONSTANT},{encoded[1:].decode()}\n'
     # Escape what a terminal or a log shipper may take for a control sequence or another encoding.
-    line = {"time": utc(moment), "level": _level(record), "logger": NAMESPACE, "message": MESSAGE}
+    line = {"time": utc(moment), "level": level, "logger": NAMESPACE, "message": MESSAGE}
     return _encode({**line, **facts(record)}) + "\n"
-
-
-def _level(record: RequestRecord) -> str:
-    return "warn" if record.outcome in FAILURES else "info"
 
 
 def _message(record: RequestRecord) -> str:
