@@ -23,9 +23,9 @@ def loops(settings: Settings) -> Iterator[CheckResult]:
         origin = Origin.of(getattr(settings, name.lower()))
         if origin.port == int(port) and _reaches(origin.host.rstrip("."), listening):
             detail = (
-                f"{name} leads to this router itself, which listens at LISTEN_ADDR"
-                f" ({settings.listen_addr}); set {name} to the server behind the router, or change"
-                " the port of LISTEN_ADDR"
+                "leads to this router itself, which listens at LISTEN_ADDR"
+                f" ({settings.listen_addr}); set it to the server behind the router, or change the"
+                " port of LISTEN_ADDR"
             )
             yield CheckResult("config", name, CheckState.FAIL, detail)
 

@@ -65,5 +65,5 @@ class CommandTests(CheckTestCase):
         status, found = self.checked("--only", "config")
         self.assertEqual(status, 1)
         self.assertEqual(found[1][:3], ["fail", "config", "BACKEND_BASE_URL"])
-        self.assertIn("set BACKEND_BASE_URL to the server behind the router", found[1][3])
+        self.assertIn("; set it to the server behind the router", found[1][3])
         self.assertEqual(len(found), 2)
