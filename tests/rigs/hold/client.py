@@ -87,6 +87,8 @@ class Client:
 
     def _read(self) -> None:
         data = self.socket.recv(_READ)
+        while isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+            data += self.socket.recv(_READ)  # what it has decrypted shows in no event
         self.ended = not data
         if len(self.first) < _STATUS_LINE:
             self.first += data[:_STATUS_LINE]

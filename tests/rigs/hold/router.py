@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +15,8 @@ from typing import Final
 from benchmarks.accounting import memory
 from tests.rigs.hold.input import Port
 from tests.rigs.hold.wire import chat, get, post, stream_request
-from tests.rigs.smoke.client import HOST, Exchange
+from tests.rigs.smoke.client import HOST, Exchange, NoAnswerError, Reply
+from tests.rigs.smoke.client import get as fetch
 from tests.rigs.smoke.processes import RouterProcess, free_port
 
 _USUAL: Final[Mapping[str, str]] = {
@@ -30,12 +33,16 @@ _USUAL: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One way to run the router. ``embedded``: in a site with Twisted's own channel."""
+    """One way to run the router. ``embedded``: in a site with Twisted's own channel.
+
+    ``tls``: the API's port speaks TLS.
+    """
 
     name: str
     settings: Mapping[str, str] = field(default_factory=dict)
     models: int = 220
     embedded: bool = False
+    tls: bool = False
     upstream_tls: bool = False
     unread_log: bool = False
 
@@ -45,6 +52,7 @@ SETUPS: Final = {
     for each in (
         Setup("own"),
         Setup("embedded", embedded=True),
+        Setup("TLS", tls=True),
         Setup("upstream TLS", upstream_tls=True),
         Setup("strict", {"SSE_GUARD": "strict"}),
         Setup("2000 models", models=2000),
@@ -62,19 +70,25 @@ SETUPS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class UpstreamPorts:
-    """Where the upstream listens, and the file of the authority of its certificate."""
+class Addresses:
+    """The ports of the upstream, and the files of a certificate, its key and its authority."""
 
     plain: int
     tls: int
+    certificate: Path
+    key: Path
     authority: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of a client that trusts the authority."""
+        return ssl.create_default_context(cafile=self.authority)
 
 
 class HeldRouter(RouterProcess):
     """A router of a setup, which also knows the port of the operators' pages and its memory."""
 
     def __init__(
-        self, setup: Setup, folder: Path, upstream: UpstreamPorts, processor: int | None
+        self, setup: Setup, folder: Path, addresses: Addresses, processor: int | None
     ) -> None:
         self.setup = setup
         self.fresh = 0
@@ -82,12 +96,16 @@ class HeldRouter(RouterProcess):
         self._unread: int | None = None
         self.admin_port = free_port()
         settings = {**_USUAL, **setup.settings, **self._admin(setup)}
-        base = f"http://{HOST}:{upstream.plain}"
+        base = f"http://{HOST}:{addresses.plain}"
         if setup.upstream_tls:
-            base = f"https://{HOST}:{upstream.tls}"
-            settings |= {"BACKEND_BASE_URL": base, "UPSTREAM_CA_FILE": str(upstream.authority)}
+            base = f"https://{HOST}:{addresses.tls}"
+            settings |= {"BACKEND_BASE_URL": base, "UPSTREAM_CA_FILE": str(addresses.authority)}
+        if setup.tls:
+            settings |= {"TLS_CERT_FILE": str(addresses.certificate)}
+            settings |= {"TLS_KEY_FILE": str(addresses.key)}
+        self.context = addresses.context() if setup.tls else None
         settings |= {"MESSAGES_BASE_URL": base, "RESPONSES_BASE_URL": base}
-        super().__init__(setup.name.replace(" ", "-"), folder, upstream.plain, settings)
+        super().__init__(setup.name.replace(" ", "-"), folder, addresses.plain, settings)
         if setup.embedded:
             self._command = (sys.executable, "-m", "tests.rigs.hold.embedded")
             self.admin_port = self.port
@@ -106,6 +124,18 @@ class HeldRouter(RouterProcess):
         """Return the number of a port."""
         return self.port if port is Port.API else self.admin_port
 
+    @property
+    def probed_port(self) -> int:
+        """The port that the probe uses, which does not speak TLS."""
+        return self.admin_port if self.setup.tls else self.port
+
+    def readyz(self) -> Reply | None:
+        """See `RouterProcess.readyz`."""
+        try:
+            return fetch(self.probed_port, "/readyz").finish()
+        except (OSError, NoAnswerError):
+            return None
+
     def begin(self) -> None:
         """Start the process on its processor, and warm it up with honest requests."""
         self.start()
@@ -115,10 +145,20 @@ class HeldRouter(RouterProcess):
         self.wait_ready()
         for _ in range(3):
             for wire in (get("/v1/models")(), post(chat()), stream_request("acme/one")()):
-                Exchange(self.port, wire).finish()
+                self._exchange(wire)
             for path in ("/status", "/status.json", "/metrics"):
                 Exchange(self.admin_port, get(path)()).finish()
         self.fresh = memory([self.pid])
+
+    def _exchange(self, wire: bytes) -> None:
+        """Make a request, which closes its connection."""
+        with socket.create_connection((HOST, self.port), timeout=20.0) as plain:
+            connection = plain
+            if self.context is not None:
+                connection = self.context.wrap_socket(plain, server_hostname=HOST)
+            connection.sendall(wire)
+            while connection.recv(65_536):
+                pass
 
     def start(self, *, wait: bool = True) -> None:
         """Start the process, with a pipe that is not read for its output if the setup says so."""

@@ -18,10 +18,10 @@ import trustme
 
 from tests.rigs.hold import client, report, upstream
 from tests.rigs.hold.client import Played
-from tests.rigs.hold.input import MIB, Input
+from tests.rigs.hold.input import MIB, Input, Port
 from tests.rigs.hold.judge import Row, Run, exceeds, judge
 from tests.rigs.hold.probe import HungError, Observation, Probe
-from tests.rigs.hold.router import SETUPS, HeldRouter, Setup, UpstreamPorts
+from tests.rigs.hold.router import SETUPS, Addresses, HeldRouter, Setup
 from tests.rigs.smoke.client import HOST
 
 _RUNS: Final = 3
@@ -70,11 +70,14 @@ class HoldSuite:
         self._sockets = [upstream.listener(), upstream.listener()]
         authority = trustme.CA()
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(HOST).configure_cert(self._tls)
-        path = folder / "authority.pem"
-        authority.cert_pem.write_to_path(path)
+        issued = authority.issue_cert(HOST)
+        issued.configure_cert(self._tls)
+        certificate, key, trusted = (folder / f"{name}.pem" for name in ("cert", "key", "ca"))
+        certificate.write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key)
+        authority.cert_pem.write_to_path(trusted)
         plain, tls = (each.getsockname()[1] for each in self._sockets)
-        self._ports = UpstreamPorts(plain, tls, path)
+        self._addresses = Addresses(plain, tls, certificate, key, trusted)
         self._upstream: multiprocessing.process.BaseProcess | None = None
 
     @contextlib.contextmanager
@@ -112,7 +115,8 @@ class HoldSuite:
         router = self.router_for(case.setup, (given.memory or given.connections * MIB) // 4)
         self.prepare(case.number)
         ours, theirs = _FORK.Pipe()
-        arguments = (theirs, given, case.number, router.port_of(given.to))
+        tls = router.context if given.to is Port.API else None
+        arguments = (theirs, given, case.number, router.port_of(given.to), tls)
         process = _FORK.Process(target=_clients, args=(ours, *arguments), daemon=True)
         process.start()
         theirs.close()
@@ -143,7 +147,7 @@ class HoldSuite:
 
     def _probe(self, router: HeldRouter) -> Probe:
         processor = max(os.sched_getaffinity(0)) if self._processor is None else self._processor
-        return Probe(router.port, router.pid, processor)
+        return Probe(router.probed_port, router.pid, processor)
 
     # -- processes
 
@@ -164,7 +168,7 @@ class HoldSuite:
         if self._models != setup.models:
             self._start_upstream(setup.models)
         self.prepare()
-        self._router = HeldRouter(setup, self._folder, self._ports, self._processor)
+        self._router = HeldRouter(setup, self._folder, self._addresses, self._processor)
         self._router.begin()
         return self._router
 

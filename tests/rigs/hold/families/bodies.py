@@ -25,7 +25,7 @@ class Shape:
     after: bytes
     path: str = CHAT
     largest: bool = False
-    """Whether it is sent in the largest permitted size, too."""
+    """Whether it is sent in the largest permitted size and to an embedded router, too."""
 
     def of(self, size: int) -> bytes:
         """Return a request with a body of this size."""
@@ -116,7 +116,9 @@ def _inputs(shape: Shape) -> tuple[Input, ...]:
             seconds=60.0,
         )
 
-    return (*(one(*size, "own") for size in sizes), one("1 MB", MB, 1, "embedded"))
+    tls = ("TLS",) if shape.largest else ()
+    own = [one(*size, "own", *(tls if size[1] == 4 * MB else ())) for size in sizes]
+    return (*own, one("1 MB", MB, 1, "embedded")) if shape.largest else tuple(own)
 
 
 INPUTS = tuple(each for shape in SHAPES for each in _inputs(shape))

@@ -89,6 +89,7 @@ INPUTS = (
         connections=500,
         response=lambda: JSON + b"Content-Length: 2\r\n\r\n{}",
         answers=frozenset({200}),
+        setups=("own", "TLS"),
         seconds=60.0,
     ),
     Input(

@@ -35,7 +35,7 @@ SHAPES = (
     Shape("a page", b"<html>", b"<p>", b"</html>"),
     Shape("context words", b'{"detail":"', b"context length exceeded ", b'"}'),
 )
-STATUSES = (400, 429, 500)
+OTHER_STATUSES = (400, 429, 404, 403, 503)
 
 
 def _start(status: int) -> bytes:
@@ -57,8 +57,13 @@ def _inputs(shape: Shape) -> tuple[Input, ...]:
             memory=16 * MIB,
         )
 
-    failed = [one(status, "60 KiB", 60 * KIB) for status in STATUSES]
-    return (*failed, one(500, "4 MB", 4 * MB), one(200, "1 MB", MB), one(200, "4 MB", 4 * MB))
+    at = SHAPES.index(shape)
+    return (
+        one(500, "60 KiB", 60 * KIB),
+        one(OTHER_STATUSES[at % len(OTHER_STATUSES)], "60 KiB", 60 * KIB),
+        one(500, "4 MB", 4 * MB),
+        one(200, "1 MB", MB),
+    )
 
 
 INPUTS = tuple(each for shape in SHAPES for each in _inputs(shape))

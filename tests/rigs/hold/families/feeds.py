@@ -6,7 +6,7 @@ from tests.rigs.hold import feeds
 from tests.rigs.hold.input import MB, MIB, FeedBodies, Input, Wire
 from tests.rigs.hold.wire import filled, get
 
-_STAY = 2.6
+_STAY = 1.6
 """Some refreshes of both feeds."""
 _NEARLY = 16 * MB
 """Close to the limit of a feed, 16 MiB."""

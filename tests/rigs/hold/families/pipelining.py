@@ -67,7 +67,7 @@ INPUTS = (
         family="pipelining",
         name="1,000 refused bodies",
         request=_repeated(*[_SMALL] * 1000, last=_LAST),
-        setups=_BOTH,
+        setups=(*_BOTH, "TLS"),
     ),
     Input(
         family="pipelining",

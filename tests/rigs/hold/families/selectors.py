@@ -25,7 +25,7 @@ def _asks(model: str, times: int = 1) -> Wire:
 
 
 def _input(name: str, request: Wire, **changes: object) -> Input:
-    values: dict[str, object] = {"answers": _ANY, "setups": ("own", "embedded"), **changes}
+    values: dict[str, object] = {"answers": _ANY, **changes}
     return Input(family="selectors", name=name, request=request, **values)  # type: ignore[arg-type]
 
 
@@ -34,7 +34,12 @@ def _padded(number: int) -> Wire:
 
 
 INPUTS = (
-    _input("the alias behind 60 KiB of blanks", _padded(60 * KIB), connections=10),
+    _input(
+        "the alias behind 60 KiB of blanks",
+        _padded(60 * KIB),
+        connections=10,
+        setups=("own", "embedded"),
+    ),
     _input("the alias behind 1 MB of blanks", _padded(MB), answers=_REFUSED),
     _input("1 MB of blanks behind the alias", lambda: post(_named(ALIAS + " " * MB))),
     _input("1 MB of blanks alone", lambda: post(_named(" " * MB)), answers=_REFUSED),
@@ -63,5 +68,6 @@ INPUTS = (
         "60 conversations with fields of 250 bytes",
         lambda: post(_named(ALIAS), CHAT, "x-session-id: " + "s" * 250),
         connections=60,
+        setups=("own", "embedded"),
     ),
 )

@@ -27,6 +27,8 @@ class Shape:
     unit: bytes
     after: bytes = b""
     chunk: int = 65_536
+    further: bool = False
+    """Whether it is also played with other settings."""
 
     def of(self, size: int) -> Wire:
         """Return the response with a stream of about this size."""
@@ -36,10 +38,10 @@ class Shape:
 
 
 SHAPES: Final = (
-    Shape("honest tokens", _ROLE, _TOKEN, b"data: [DONE]\n\n"),
-    Shape("{ lines", _TOKEN, b"{\n"),
+    Shape("honest tokens", _ROLE, _TOKEN, b"data: [DONE]\n\n", further=True),
+    Shape("{ lines", _TOKEN, b"{\n", further=True),
     Shape("{ lines before content", b"", b"{\n"),
-    Shape("empty lines before content", b"", b"\n"),
+    Shape("empty lines before content", b"", b"\n", further=True),
     Shape("empty lines", _TOKEN, b"\n"),
     Shape("CR alone", b"", b"\r"),
     Shape("CR LF before content", b"", b"\r\n"),
@@ -49,10 +51,10 @@ SHAPES: Final = (
     Shape("one comment", b"", b":" + b"x" * 1000),
     Shape("one line without an end", b"", b"data: " + b"x" * 1000),
     Shape("one event of one line", b"data: {", b'"a":0,', b'"b":0}\n\n'),
-    Shape("one event of many lines", b"", b"data: x\n", b"\n"),
+    Shape("one event of many lines", b"", b"data: x\n", b"\n", further=True),
     Shape("one event of empty lines of data", b"", b"data\n", b"\n"),
     Shape("one event of { lines", b"", b"data: {\n", b"\n"),
-    Shape("role events", b"", _ROLE),
+    Shape("role events", b"", _ROLE, further=True),
     Shape("empty events", b"", b"data: {}\n\n"),
     Shape("events that are no JSON", b"", b"data: {\n\n"),
     Shape("event names", b"", b"event: error\n"),
@@ -61,7 +63,7 @@ SHAPES: Final = (
     Shape("a blank and a brace", b"", b" {\n"),
     Shape("brackets", b"", b"[\n"),
     Shape("one error that does not end", b'{"error":{', b'"a":0,\n'),
-    Shape("errors after content", _TOKEN, b'data: {"error":{"message":"x"}}\n\n'),
+    Shape("errors after content", _TOKEN, b'data: {"error":{"message":"x"}}\n\n', further=True),
     Shape("nested event", _TOKEN + b'data: {"choices":', b"[", b"\n\n"),
     Shape("half of {error on each line", _TOKEN, b'{"error"\n'),
     Shape("detail on each line", _TOKEN, b'{"detail":\n'),
@@ -80,9 +82,10 @@ def _inputs(shape: Shape) -> tuple[Input, ...]:
             seconds=60.0,
         )
 
+    strict, tls = (("strict",), ("upstream TLS", "TLS")) if shape.further else ((), ())
     return (
-        one("direct", _DIRECT, _STREAM_MEMORY, "own", "strict"),
-        one("list", _LIST, _STREAM_MEMORY, "own", "upstream TLS"),
+        one("direct", _DIRECT, _STREAM_MEMORY, "own", *strict),
+        one("list", _LIST, _STREAM_MEMORY, "own", *tls),
         one("complete", _COMPLETE, _HELD_MEMORY, "own"),
     )
 

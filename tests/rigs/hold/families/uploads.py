@@ -7,7 +7,8 @@ from tests.rigs.hold.wire import CHAT, chat, chunked_post, filled, head, numbere
 
 _BOTH = ("own", "embedded")
 _OK = frozenset({200})
-_TOO_LARGE = frozenset({400, 413, 431})
+# Twisted's channel closes the connection without a response.
+_REFUSED = frozenset({0, 400, 413, 431})
 
 
 def _body(size: int) -> Wire:
@@ -47,16 +48,19 @@ def _silent(name: str, request: Wire, connections: int, memory: int | None = Non
     )
 
 
-def _chunks(name: str, request: Wire, memory: int | None = None, **changes: int) -> Input:
+def _chunks(
+    name: str, request: Wire, memory: int | None = None, *, connections: int = 1, piece: int = 0
+) -> Input:
     return Input(
         family="uploads",
         name=name,
         request=request,
         memory=memory,
-        answers=_OK | _TOO_LARGE,
-        setups=_BOTH,
+        answers=_OK | _REFUSED,
+        setups=_BOTH if connections == 1 else (*_BOTH, "TLS"),
+        connections=connections,
+        piece=piece,
         seconds=90.0,
-        **changes,  # type: ignore[arg-type]
     )
 
 
