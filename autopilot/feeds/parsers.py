@@ -7,17 +7,26 @@ others. They know nothing of HTTP, clocks or the use of the result.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
-from autopilot.http.fetch_error import JSON, SHAPE, FetchError
+from autopilot.http.fetch_error import JSON, SHAPE, TOO_LARGE, FetchError
 from autopilot.routing.catalog import Model
 from autopilot.routing.ranking import Load
+from autopilot.routing.steps import Steps, in_steps, result_of
+
+MAX_RECORDS: Final = 20_000
+"""A feed with more records is a failed refresh; the platform has some hundreds."""
 
 _MAX_NAME_CHARS: Final = 256
+# Far above what records have; bounds what the first look at a feed may cost.
+_LARGE: Final = 1 << 20
+_OBJECTS_PER_RECORD: Final = 10
+_COMMAS_PER_OBJECT: Final = 100
 
 _T = TypeVar("_T")
 
@@ -89,6 +98,16 @@ _words = Decoder(list[str])
 
 
 def parse_catalog(body: bytes) -> ParsedCatalog:
+    """Parse the body of the catalog feed at once, see `catalog_steps`."""
+    return result_of(catalog_steps(body))
+
+
+def parse_utilization(body: bytes) -> ParsedUtilization:
+    """Parse the body of the utilization feed at once, see `utilization_steps`."""
+    return result_of(utilization_steps(body))
+
+
+def catalog_steps(body: bytes) -> Steps[ParsedCatalog]:
     """Parse the body of the catalog feed, `{"data": [entry, ...]}`.
 
     An entry needs a usable `id`; of several entries with one id the first counts. An optional field
@@ -96,10 +115,15 @@ def parse_catalog(body: bytes) -> ParsedCatalog:
 
     :raises FetchError: the body is not JSON of that shape, or most entries are unreadable.
     """
+    yield from _check(body)
     entries = _decode(_envelope, body).data
     models: dict[str, Model] = {}
     rejected = 0
-    for raw in entries:
+    _reject_if_too_many(len(entries))
+    for raw in in_steps(entries):
+        if raw is None:
+            yield
+            continue
         model = _model(raw)
         if model is None:
             rejected += 1
@@ -109,7 +133,7 @@ def parse_catalog(body: bytes) -> ParsedCatalog:
     return ParsedCatalog(tuple(models.values()), rejected)
 
 
-def parse_utilization(body: bytes) -> ParsedUtilization:
+def utilization_steps(body: bytes) -> Steps[ParsedUtilization]:
     """Parse the body of the utilization feed, a bare `[record, ...]`.
 
     A record is unreadable if it lacks a name or an active instance count, or has a field of the
@@ -118,14 +142,19 @@ def parse_utilization(body: bytes) -> ParsedUtilization:
     :raises FetchError: the body is not JSON of that shape, has no records, or most of them are
         unreadable.
     """
+    yield from _check(body)
     records = _decode(_array, body)
     # The feed lists every chute of the platform, so an empty list is a fault of the feed. Believed,
     # it would leave every alias without candidates (contract §4).
     if not records:
         raise FetchError(SHAPE, "no records")
+    _reject_if_too_many(len(records))
     loads: dict[str, Load] = {}
     rejected = 0
-    for raw in records:
+    for raw in in_steps(records):
+        if raw is None:
+            yield
+            continue
         load = _load(raw)
         if load is None:
             rejected += 1
@@ -137,13 +166,30 @@ def parse_utilization(body: bytes) -> ParsedUtilization:
     return ParsedUtilization(tuple(loads.values()), rejected)
 
 
+def _check(body: bytes) -> Iterator[None]:
+    """Check what `_decode` does not, and that it will not be held up by a flood of tiny records."""
+    objects = body.count(b"{")
+    if objects > _OBJECTS_PER_RECORD * MAX_RECORDS:
+        _reject_if_too_many(objects)
+    if body.count(b",") > MAX_RECORDS + _COMMAS_PER_OBJECT * objects:
+        raise FetchError(SHAPE, "not a list of records")
+    try:
+        body.decode()  # `Raw` records are passed on as bytes that the decoder has not validated
+    except UnicodeDecodeError:
+        raise FetchError(JSON, "not UTF-8") from None
+    if len(body) > _LARGE:
+        yield
+
+
+def _reject_if_too_many(records: int) -> None:
+    if records > MAX_RECORDS:
+        raise FetchError(TOO_LARGE, f"more than {MAX_RECORDS} records")
+
+
 def _decode(decoder: Decoder[_T], body: bytes) -> _T:
     """Decode a feed's envelope."""
     try:
-        body.decode()  # `Raw` records are passed on as bytes that the decoder has not validated
         return decoder.decode(body)
-    except UnicodeDecodeError:
-        raise FetchError(JSON, "not UTF-8") from None
     except ValidationError:
         raise FetchError(SHAPE, "not a list of records") from None
     except (DecodeError, RecursionError):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from autopilot.http.fetch import cancel
 from autopilot.http.fetch_error import INTERNAL, OK, FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
+from autopilot.routing.steps import Steps
 
 CATALOG: Final = "catalog"
 UTILIZATION: Final = "utilization"
@@ -69,15 +70,16 @@ class Polling:
         clock: IReactorTime,
         name: str,
         fetch: Callable[[], Deferred[bytes]],
-        read: Callable[[bytes], RecordCounts],
+        read: Callable[[bytes], Steps[RecordCounts]],
         interval: float,
         jitter: Callable[[], float],
         observed: Callable[[str, str, int], None],
     ) -> None:
         """Take a `jitter` that returns a number in -1..1.
 
-        `read` parses and publishes a body. `observed` is called after each refresh with the feed's
-        name, the outcome and the number of unreadable records.
+        `read` parses and publishes a body, in steps between which the reactor serves others.
+        `observed` is called after each refresh with the feed's name, the outcome and the number of
+        unreadable records.
         """
         self.status = FeedStatus(name)
         self._clock = clock
@@ -135,9 +137,31 @@ class Polling:
         loop.starttime = self._clock.seconds()
         loop.interval = self._interval * (1 + JITTER * self._jitter())
 
-    def _read_body(self, body: bytes) -> RecordCounts | None:
-        """Read a body, unless the polling was stopped meanwhile."""
-        return None if self._loop is None else self._read(body)
+    def _read_body(self, body: bytes) -> Deferred[RecordCounts | None]:
+        """Read a body, unless the polling was stopped meanwhile.
+
+        Cancelling the result ends the reading before its next step; nothing has been published
+        then, as that is the last step.
+        """
+        if self._loop is None:
+            return succeed(None)
+        steps = self._read(body)
+        done: Deferred[RecordCounts | None] = Deferred(lambda _: waiting.cancel())
+        waiting: IDelayedCall
+
+        def go_on() -> None:
+            nonlocal waiting
+            try:
+                next(steps)
+            except StopIteration as ended:
+                done.callback(ended.value)
+            except Exception:  # noqa: BLE001  as from `maybeDeferred`
+                done.errback()
+            else:
+                waiting = self._clock.callLater(0, go_on)
+
+        go_on()
+        return done
 
     def _succeeded(self, counts: RecordCounts | None) -> None:
         """Update the status after a success."""

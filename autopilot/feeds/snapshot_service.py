@@ -11,11 +11,12 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
-from autopilot.feeds.parsers import parse_catalog, parse_utilization
+from autopilot.feeds.parsers import catalog_steps, utilization_steps
 from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus, Polling, RecordCounts
 from autopilot.routing.catalog import Catalog
-from autopilot.routing.ranking import Load, rank
+from autopilot.routing.ranking import Load, ranking_steps
 from autopilot.routing.snapshot import Snapshot
+from autopilot.routing.steps import Steps
 
 
 class SnapshotService:
@@ -76,24 +77,34 @@ class SnapshotService:
         stopped = gatherResults([self._catalog_feed.stop(), self._utilization_feed.stop()])
         return stopped.addCallback(lambda _results: None)
 
-    def _read_catalog(self, body: bytes) -> RecordCounts:
+    def _read_catalog(self, body: bytes) -> Steps[RecordCounts]:
         """Parse the catalog and re-rank the last loads by it."""
-        parsed = parse_catalog(body)
-        catalog = Catalog.of(parsed.models)
+        parsed = yield from catalog_steps(body)
+        catalog = yield from Catalog.steps_of(parsed.models)
+        while True:
+            loads = self._loads
+            ranking = yield from ranking_steps(loads, catalog)
+            if loads is self._loads:  # else the other feed came between two steps
+                break
         self.snapshot = Snapshot(
             catalog=catalog,
-            ranking=rank(self._loads, catalog),
+            ranking=ranking,
             catalog_at=self._clock.seconds(),
             utilization_at=self.snapshot.utilization_at,
         )
         return RecordCounts(len(catalog), parsed.rejected)
 
-    def _read_utilization(self, body: bytes) -> RecordCounts:
+    def _read_utilization(self, body: bytes) -> Steps[RecordCounts]:
         """Parse the loads and rank them by the last catalog."""
-        parsed = parse_utilization(body)
+        parsed = yield from utilization_steps(body)
+        while True:
+            catalog = self.snapshot.catalog
+            ranking = yield from ranking_steps(parsed.loads, catalog)
+            if catalog is self.snapshot.catalog:  # see `_read_catalog`
+                break
         self.snapshot = Snapshot(
-            catalog=self.snapshot.catalog,
-            ranking=rank(parsed.loads, self.snapshot.catalog),
+            catalog=catalog,
+            ranking=ranking,
             catalog_at=self.snapshot.catalog_at,
             utilization_at=self._clock.seconds(),
         )

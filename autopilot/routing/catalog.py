@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from autopilot.routing.steps import Steps, in_steps, result_of
+
 _TEE = "-tee"
 # The organisation's former name, which the platform still accepts, and its present one.
 _FORMER, _PRESENT = "thudm/", "zai-org/"
@@ -47,15 +49,23 @@ class Catalog:
     @classmethod
     def of(cls, models: Iterable[Model]) -> Catalog:
         """Index ``models``. If two entries share a name or a ``chute_id``, the first one counts."""
+        return result_of(cls.steps_of(models))
+
+    @classmethod
+    def steps_of(cls, models: Iterable[Model]) -> Steps[Catalog]:
+        """Do what `of` does, in steps."""
         by_name: dict[str, Model] = {}
         by_chute: dict[str, str] = {}
-        for model in models:
-            if by_name.setdefault(model.name, model) is model and model.chute_id is not None:
+        for model in in_steps(models):
+            if model is None:
+                yield
+            elif by_name.setdefault(model.name, model) is model and model.chute_id is not None:
                 by_chute.setdefault(model.chute_id, model.name)
+        near = yield from _near_names(by_name)
         return cls(
             models=MappingProxyType(by_name),
             by_chute=MappingProxyType(by_chute),
-            near=MappingProxyType(_near_names(by_name)),
+            near=MappingProxyType(near),
         )
 
     def __len__(self) -> int:
@@ -109,11 +119,14 @@ class Catalog:
         return None if model is None else model.context_length
 
 
-def _near_names(names: Iterable[str]) -> dict[str, str]:
+def _near_names(names: Iterable[str]) -> Steps[dict[str, str]]:
     """Return each name by its spellings in lower case, without those that several names share."""
     same: list[tuple[str, str]] = []
     others: list[tuple[str, str]] = []
-    for name in names:
+    for name in in_steps(names):
+        if name is None:
+            yield
+            continue
         lower = name.lower()
         bare = lower.removesuffix(_TEE)
         same.append((lower, name))

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import merge
 
 from msgspec import Struct
 
 from autopilot.routing.catalog import Catalog
+from autopilot.routing.steps import STEP, Steps, in_steps, result_of
 
 PRIVATE_NAME = "[private chute]"
 """The feed's placeholder for the name of a chute that is not public."""
@@ -136,11 +138,28 @@ def rank(loads: Iterable[Load], catalog: Catalog | None) -> tuple[Ranked, ...]:
     ``chute_id``, else by name. Without a catalog only names that end in ``-TEE`` are eligible. If
     two records match one model, the one matched by ``chute_id`` counts, else the better one.
     """
-    return tuple(
-        sorted(
-            (record.ranked for record in _counting_records(loads, catalog).values()), key=_sort_key
-        )
-    )
+    return result_of(ranking_steps(loads, catalog))
+
+
+def ranking_steps(loads: Iterable[Load], catalog: Catalog | None) -> Steps[tuple[Ranked, ...]]:
+    """Do what `rank` does, in steps."""
+    counting = yield from _counting_steps(loads, catalog)
+    records = [record.ranked for record in counting.values()]
+    # Parts are sorted one by one and merged, as sorting all at once is one long step.
+    parts = []
+    for start in range(0, len(records), STEP):
+        parts.append(sorted(records[start : start + STEP], key=_sort_key))
+        if len(parts) * STEP < len(records):
+            yield
+    if len(parts) == 1:
+        return tuple(parts[0])
+    ranking = []
+    for ranked in in_steps(merge(*parts, key=_sort_key)):
+        if ranked is None:
+            yield
+        else:
+            ranking.append(ranked)
+    return tuple(ranking)
 
 
 def excluded(loads: Sequence[Load], catalog: Catalog | None) -> tuple[Excluded, ...]:
@@ -158,8 +177,17 @@ def excluded(loads: Sequence[Load], catalog: Catalog | None) -> tuple[Excluded, 
 
 def _counting_records(loads: Iterable[Load], catalog: Catalog | None) -> dict[str, _ScoredRecord]:
     """Return the record that counts for each eligible model, by the model's name."""
+    return result_of(_counting_steps(loads, catalog))
+
+
+def _counting_steps(
+    loads: Iterable[Load], catalog: Catalog | None
+) -> Steps[dict[str, _ScoredRecord]]:
     found: dict[str, _ScoredRecord] = {}
-    for load in loads:
+    for load in in_steps(loads):
+        if load is None:
+            yield
+            continue
         match = _match(load, catalog)
         if isinstance(match, Exclusion):
             continue

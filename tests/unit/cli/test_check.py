@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.cli import check_feeds
 from autopilot.cli.check_feeds import newest
+from autopilot.routing.steps import result_of
 from autopilot.settings import DECLARED, HIDDEN, Settings
 from autopilot.wiring.parts import Parts
 from tests.unit.cli.asked import CommandTestCase
@@ -212,8 +213,8 @@ class RouterTests(CheckTestCase):
         self.assertEqual(found[0], ["ok", "router", "/healthz", "the process serves"])
         self.assertEqual(found[1][0], "fail")
         self.assertTrue(found[1][3].startswith("not ready: missing_allowlist: The model catalog"))
-        self.parts.control._read_catalog(catalog_body(entry()))
-        self.parts.control._read_utilization(utilization_body(record()))
+        result_of(self.parts.control._read_catalog(catalog_body(entry())))
+        result_of(self.parts.control._read_utilization(utilization_body(record())))
         status, found = self.checked(*self.URL)
         self.assertEqual((status, found[1][0]), (0, "ok"))
         self.assertEqual(

@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.internet.testing import MemoryReactorClock
 from twisted.web.resource import Resource
 
+from autopilot.routing.steps import result_of
 from autopilot.settings import Settings
 from autopilot.wiring.parts import Parts
 from tests.unit.cli.asked import ALIAS, CommandTestCase
@@ -180,8 +181,8 @@ class RouterTests(ExplainTestCase):
         super().setUp()
         self.clock = MemoryReactorClock()  # the status is rendered in several turns
         self.parts = Parts(Settings(), self.clock)
-        self.parts.control._read_catalog(Path("models.json").read_bytes())
-        self.parts.control._read_utilization(Path("load.json").read_bytes())
+        result_of(self.parts.control._read_catalog(Path("models.json").read_bytes()))
+        result_of(self.parts.control._read_utilization(Path("load.json").read_bytes()))
         for client in (b"x", b"y", b"z"):
             self.parts.tables.breaker.failed(client, "acme/C", 0.0, 0.0)
         self.parts.tables.latency.started("acme/A-TEE", 0.25, 0.0)

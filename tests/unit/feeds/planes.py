@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
@@ -16,6 +17,19 @@ MODELS_EVERY = 300.0
 UTILIZATION_EVERY = 15.0
 
 Fetch = Callable[[], Deferred[bytes]]
+
+
+class PromptClock(Clock):
+    """A clock on which what need not wait happens at once: the next step of a computation."""
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
+    ) -> IDelayedCall:
+        """See `IReactorTime`."""
+        call = super().callLater(delay, callable, *args, **kw)
+        if delay == 0:
+            self.advance(0)
+        return call
 
 
 class FeedInHand:
@@ -63,9 +77,11 @@ class FeedInHand:
 class PlaneTestCase(SynchronousTestCase):
     """A control plane whose feeds the test controls."""
 
+    make_clock: type[Clock] = PromptClock
+
     def setUp(self) -> None:
         """Build a plane that has not been started, without jitter."""
-        self.clock = Clock()
+        self.clock = self.make_clock()
         self.models = FeedInHand(self.clock)
         self.utilization = FeedInHand(self.clock)
         self.jitter = 0.0

@@ -1,0 +1,105 @@
+"""Feeds with thousands of records, which are read in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from unittest.mock import patch
+
+from twisted.internet.task import Clock
+
+from autopilot.feeds import parsers
+from autopilot.feeds.parsers import MAX_RECORDS, catalog_steps, utilization_steps
+from autopilot.http.fetch_error import FetchError
+from autopilot.routing.catalog import Catalog
+from autopilot.routing.ranking import rank, ranking_steps
+from autopilot.routing.steps import STEP
+from tests.unit.feeds.planes import PlaneTestCase
+
+MARKS = ("trial",)
+MANY = 4 * STEP + 7
+
+
+def catalog(count: int) -> bytes:
+    """Return a catalog of so many models."""
+    return b'{"data":[%b]}' % b",".join(b'{"id":"org/m%d-TEE"}' % i for i in range(count))
+
+
+def loads(count: int, instances: int = 1) -> bytes:
+    """Return a utilization feed of so many models."""
+    one = b'{"name":"org/m%d-TEE","active_instance_count":%d,"utilization_current":0.%d}'
+    return b"[%b]" % b",".join(one % (i, instances, i % 97) for i in range(count))
+
+
+class StepsTests(PlaneTestCase):
+    """Between two steps the reactor serves others."""
+
+    make_clock = Clock
+
+    def turns(self) -> int:
+        """Run what is due, and return how many turns of the reactor that takes."""
+        with patch.object(self.clock, "callLater", wraps=self.clock.callLater) as later:
+            self.clock.advance(0)
+        return later.call_count + 1
+
+    def test_turns(self) -> None:
+        """No turn handles more than some hundred records; the snapshot is replaced at the end."""
+        self.plane.start()
+        self.models.gives(catalog(MANY))
+        self.assertIsNone(self.plane.snapshot.catalog)
+        self.assertGreater(self.turns(), 2 * MANY // STEP)
+        self.assertEqual(len(self.plane.snapshot.catalog or ()), MANY)
+        self.utilization.gives(loads(MANY))
+        self.assertEqual(self.plane.snapshot.ranking, ())
+        self.assertGreater(self.turns(), 2 * MANY // STEP)
+        self.assertEqual(len(self.plane.snapshot.ranking), MANY)
+
+    def test_few(self) -> None:
+        """The platform's feeds are read at once."""
+        self.plane.start()
+        self.models.gives(catalog(220))
+        self.utilization.gives(loads(220))
+        self.assertEqual(len(self.plane.snapshot.ranking), 220)
+
+    def test_both_at_once(self) -> None:
+        """Two feeds that are read at the same time do not undo each other."""
+        self.plane.start()
+        self.models.gives(catalog(MANY))
+        self.utilization.gives(loads(2 * MANY))
+        self.turns()
+        snapshot = self.plane.snapshot
+        self.assertEqual((len(snapshot.catalog or ()), len(snapshot.ranking)), (MANY, MANY))
+
+    def test_stopped(self) -> None:
+        """A stop in the midst of the steps publishes nothing and leaves nothing behind."""
+        self.plane.start()
+        self.models.gives(catalog(MANY))
+        stopped = self.plane.stop()
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertIsNone(self.plane.snapshot.catalog)
+        self.assertEqual(self.seen, [])
+
+    def test_same_result(self) -> None:
+        """Steps rank as the whole does, whatever the number of records."""
+        for count in (0, 1, STEP, MANY):
+            parsed = parsers.parse_utilization(loads(count or 1)).loads[:count]
+            listed = Catalog.of(parsers.parse_catalog(catalog(MANY)).models)
+            whole = sorted(rank(parsed, listed), key=lambda each: (-each.score, each.name))
+            self.assertEqual(list(rank(parsed, listed)), whole)
+            pauses = sum(1 for _ in ranking_steps(parsed, listed))
+            self.assertGreaterEqual(pauses, count // STEP)
+
+    def test_limit(self) -> None:
+        """Too many records are a failed refresh, found before each is looked at."""
+        for body in (loads(MAX_RECORDS + 1), b"[" + b"{}," * 500_000 + b"{}]"):
+            self.assert_refused(utilization_steps(body))
+        self.assert_refused(catalog_steps(catalog(MAX_RECORDS + 1)))
+        with patch.object(parsers, "_decode", side_effect=AssertionError):
+            self.assert_refused(utilization_steps(b"[" + b"1," * 500_000 + b"1]"))
+            self.assert_refused(utilization_steps(b"[" + b"{}," * 500_000 + b"{}]"))
+
+    def assert_refused(self, steps: Iterator[None]) -> None:
+        """Reading fails within the first two steps."""
+        with self.assertRaises(FetchError):
+            for _ in range(3):
+                next(steps)
