@@ -1,4 +1,4 @@
-"""A pause in accepting connections while the process has no free file descriptor.
+"""Limits of accepting: few clients a turn, and a pause while no file descriptor is free.
 
 On EMFILE, Twisted's port accepts and closes each new connection with a descriptor that it keeps in
 reserve, and logs up to three lines a connection, one with the client's address. A flood of clients
@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
+MOST_ACCEPTED = 64
 _PAUSE_SECONDS = 0.25
 _REPORT_INTERVAL_SECONDS = 60.0
 
@@ -29,6 +30,23 @@ def pause_when_exhausted(port: Any, clock: IReactorTime) -> None:
     """
     if isinstance(getattr(port, "_logger", None), Logger):
         port._logger = Logger(observer=_AcceptErrors(port, clock))
+
+
+def accept_in_turns(port: Any) -> None:
+    """Make ``port`` accept at most `MOST_ACCEPTED` clients in one turn of the reactor.
+
+    Twisted's port accepts more with each turn in which there were enough, hundreds in the end: a
+    thousand clients that come at once would hold the reactor for a tenth of a second.
+    """
+    if not hasattr(port, "numberAccepts"):
+        return
+    accept = port.doRead
+
+    def accept_some() -> object:
+        port.numberAccepts = min(port.numberAccepts, MOST_ACCEPTED)
+        return accept()
+
+    port.doRead = accept_some
 
 
 @implementer(ILogObserver)

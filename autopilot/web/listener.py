@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 
-from autopilot.web.accept_backoff import pause_when_exhausted
+from autopilot.web.accept_backoff import accept_in_turns, pause_when_exhausted
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -48,6 +48,7 @@ class Listener:
         if self.port is None:
             self.port = self._listen()
             pause_when_exhausted(self.port, self._reactor)
+            accept_in_turns(self.port)
 
     @property
     def address(self) -> tuple[str, int]:

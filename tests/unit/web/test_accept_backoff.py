@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.web.accept_backoff import pause_when_exhausted
+from autopilot.web.accept_backoff import MOST_ACCEPTED, accept_in_turns, pause_when_exhausted
 
 
 class _Port:
@@ -80,3 +80,32 @@ class ExhaustionTests(SynchronousTestCase):
             pause_when_exhausted(port, self.clock)
             self.assertIs(port._logger, logger)
         pause_when_exhausted(object(), self.clock)
+
+
+class TurnTests(SynchronousTestCase):
+    """The number of clients accepted in one turn."""
+
+    def test_bounded(self) -> None:
+        """However many have come before, a turn accepts no more than the limit."""
+        accepted: list[int] = []
+
+        class Port:
+            numberAccepts = 100  # noqa: N815  Twisted's name
+
+            def doRead(self) -> None:
+                accepted.append(self.numberAccepts)
+                self.numberAccepts += 20
+
+        port = Port()
+        accept_in_turns(port)
+        for _ in range(3):
+            port.doRead()
+        port.numberAccepts = 1
+        port.doRead()
+        self.assertEqual(accepted, [MOST_ACCEPTED] * 3 + [1])
+
+    def test_other_ports(self) -> None:
+        """A port of another kind is left as it is."""
+        port = _Port(Logger())
+        accept_in_turns(port)
+        self.assertFalse(hasattr(port, "doRead"))
