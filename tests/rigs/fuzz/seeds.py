@@ -72,9 +72,12 @@ def of_upstreams() -> Iterator[bytes]:
         yield joined(sent.reads, choice)
         yield joined(sent.reads, choice | TWO)
     stream = head() + b"".join(map(chunk, (ROLE, TOKEN, STOP, DONE, b"")))
+    unframed = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     for choice in range(16):
         yield single(stream, choice)
         yield joined([stream[:-40]], choice)
+        yield joined([unframed, ROLE, TOKEN, STOP, DONE, b"x"], choice)
+        yield joined([unframed, ROLE, TOKEN, STOP], choice)
 
 
 def of_bodies() -> Iterator[bytes]:
