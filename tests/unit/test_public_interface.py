@@ -118,7 +118,7 @@ class ServiceTests(ServiceTestCase):
         self.assertEqual(service.name, "autopilot")
         inherited = {*dir(Service), "parent"}
         public = {name for name in dir(service) if not name.startswith("_")} - inherited
-        self.assertEqual(public, {*_ATTRIBUTES, "reload", "end_drain"})
+        self.assertEqual(public, {*_ATTRIBUTES, "reload", "end_drain", "own_process"})
         self.assertEqual((service.followers, service.ports, service.stopping), ([], [], False))
         self.assertIsInstance(service.settings, Settings)
 

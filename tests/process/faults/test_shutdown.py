@@ -189,9 +189,18 @@ class SignalTests(ShutdownTestCase):
         """A SIGINT after the SIGTERM does not either."""
         self.assert_patient(signal.SIGTERM, signal.SIGINT)
 
+    def test_interrupted(self) -> None:
+        """SIGINT drains like SIGTERM, and a SIGTERM has no effect then."""
+        self.assert_patient(signal.SIGINT, signal.SIGTERM)
+
     def test_interrupted_twice(self) -> None:
-        """SIGINT drains like SIGTERM, and a second SIGINT has no effect."""
-        self.assert_patient(signal.SIGINT, signal.SIGINT)
+        """A second SIGINT ends the drain that the first began."""
+        self.crowd()
+        stream = self.midway(ONE)
+        self.stop(signal.SIGINT)
+        self.router.signals(signal.SIGINT)
+        self.assert_interrupted(stream.rest())
+        self.assert_ended(signal.SIGINT)
 
     def assert_patient(self, first: signal.Signals, second: signal.Signals) -> None:
         """Check that the open stream completes after both signals."""
