@@ -345,7 +345,7 @@ class EventGuard:
             return len(text)
         if start == 0 and not self._long and _BARE_FIRST.match(text):
             return 0
-        found = _BARE_LINE.search(text, max(0, start - 1))
+        found = _BARE_LINE.search(text, _before_bare(text, start, len(text)))
         return len(text) if found is None else found.start() + 1
 
     def _look(self, size: int) -> bool:
@@ -387,7 +387,7 @@ class EventGuard:
             found = _BARE_FIRST.match(text, 0, stop) if not (line or self._long) else None
             start = 0
             if found is None:
-                found = _BARE_LINE.search(text, max(0, line - 1), stop)
+                found = _BARE_LINE.search(text, _before_bare(text, line, stop), stop)
                 if found is None:
                     return stop
                 start = found.start() + 1
@@ -522,6 +522,14 @@ class _Search:
         if self._at < start:
             self._at = self._find(text, max(self._start, start))
         return self._at
+
+
+def _before_bare(text: bytearray, start: int, stop: int) -> int:
+    """Return where to search for bare JSON from: without a bracket only the last line may be it."""
+    start = max(0, start - 1)
+    if text.find(b"{", start, stop) >= 0 or text.find(b"[", start, stop) >= 0:
+        return start
+    return max(start, text.rfind(b"\n", start, stop), text.rfind(b"\r", start, stop))
 
 
 def _last_end(text: bytearray, start: int, end: int) -> int:
