@@ -91,6 +91,10 @@ class StreamGuard(Protocol):
     """Inspects an upstream's bytes before they are relayed."""
 
     @property
+    def reads_all(self) -> bool:
+        """Whether it must read what the commit policy has judged, too."""
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more may be relayed: after the terminator, or because of a fault."""
 
@@ -128,6 +132,7 @@ class StreamGuard(Protocol):
 class Passthrough:
     """Relays every byte: for responses other than event streams, and for ``SSE_GUARD=off``."""
 
+    reads_all = False
     ended = False
     fault = None
     spliced = False
@@ -177,6 +182,7 @@ class EventGuard:
     256 KiB are judged by their beginning.
     """
 
+    reads_all = False
     spliced = False
     _looks_per_byte = _LOOKS_PER_BYTE
     _strict = False
@@ -417,6 +423,7 @@ class EventGuard:
         if complete:
             return stop
         if stop - start > _MAX_BARE:
+            self._looks -= _MAX_BARE * _LOOKS_PER_BYTE
             return self._next_line(text, limit - 1, stop)
         # Blanks may stand between a bracket and the end of its line, which is yet to come.
         rest = bytes(text[start + self._searched : stop]).rstrip(b" \t")
@@ -570,6 +577,7 @@ class _Chunk(msgspec.Struct):
 class SpliceGuard(EventGuard):
     """Also ends a stream at a second generation, seen by a new ``id`` or a repeated ``role``."""
 
+    reads_all = True
     _looks_per_byte = 1 / 48  # each event is read, and this is the size of the smallest
     _strict = True
 

@@ -37,6 +37,9 @@ _WHOLE = Outcome.COMPLETED, None
 _OPENING, _LATEST = 512, 65536
 # The last bytes of an answer in which its token count is sought.
 _MOST_KEPT = 65536
+# Held bytes that the guard reads whole; only `complete` holds more of a stream.
+_MOST_READ = 262_144
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 # The outcome of a stream that ended with its terminator, by what was relayed before it.
 _TERMINATED: Mapping[Meaning, Outcome] = {
     Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
@@ -135,13 +138,27 @@ class Stream:
         self._timer.set_at(now + self._idle)
         relayed = b""
         if held:
-            relayed = self.guard.feed(held)
+            relayed = self._pass_held(held)
             self._count(relayed)
         self._opening = relayed[:_OPENING]
         self._response.commit(head, relayed)
         self._response.produce(self)
         if self.guard.ended:
             self._end_early(b"")
+
+    def _pass_held(self, held: bytes) -> bytes:
+        """Return what may be relayed of the held bytes.
+
+        The commit policy has judged them as they arrived. Of megabytes the guard therefore reads
+        the end alone, for the terminator: all of them would block the reactor for too long.
+        """
+        guard = self.guard
+        if not self._is_sse or len(held) <= _MOST_READ or guard.reads_all:
+            return guard.feed(held)
+        rest = len(held) - _MOST_KEPT
+        ends = (held.rfind(blank, 0, rest) + len(blank) for blank in _BLANK_LINES if blank in held)
+        cut = max((end for end in ends if end >= _MOST_KEPT), default=rest)
+        return held[:cut] + guard.feed(held[cut:])
 
     # -- the upstream's events
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import patch
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
@@ -131,6 +132,24 @@ class TerminatorTests(StreamTestCase):
             self.ended(client, "finish", "completed", TOKEN + STOP + DONE)
             self.wire.says(*(() if end else (chunk(b""),)))
             self.assertTrue(self.wire.alive)
+
+    def test_in_megabytes_held(self) -> None:
+        """Of a long answer that was held whole the guard reads the end alone, and finds its end."""
+        for unit in (TOKEN, TOKEN.replace(b"\n", b"\r\n")):
+            self.build(commit_max_bytes=8 * 2**20)
+            client = self.ask("a", (b"x-autopilot-commit", b"complete"))
+            answer = unit * (2**20 // len(unit)) + STOP
+            read: list[int] = []
+            feed = EventGuard.feed
+
+            def counted(guard: EventGuard, data: bytes) -> bytes:
+                read.append(len(data))  # noqa: B023
+                return feed(guard, data)  # noqa: B023
+
+            with patch.object(EventGuard, "feed", counted):
+                self.wire.says(head(), chunk(answer), chunk(DONE))
+            self.ended(client, "finish", "completed", answer + DONE)
+            self.assertLess(sum(read), 2**17)
 
     def test_all_choices_finished(self) -> None:
         """Nothing is missing behind the last finish reason, though more may follow."""
