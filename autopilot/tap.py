@@ -28,7 +28,7 @@ from autopilot._version import __version__
 from autopilot.observability.access_log import RecordLines, records_to_lines
 from autopilot.observability.logs import LineObserver, Sink, line_observer
 from autopilot.process.log_pipe import log_pipe
-from autopilot.process.malloc import keep_freed_memory
+from autopilot.process.malloc import keep_freed_memory, leave_startup_alone
 from autopilot.process.rlimits import use_all_descriptors
 from autopilot.process.systemd.notify import Notifier, watchdog_seconds
 from autopilot.process.systemd.sockets import Sockets, SocketsError, passed_sockets
@@ -206,6 +206,7 @@ class _Root(MultiService):
         self.sighup.install()
         super().startService()
         self._supervision.started()
+        leave_startup_alone()
 
     def stopService(self) -> Deferred[Any]:
         """Notify the service manager, drain and stop."""

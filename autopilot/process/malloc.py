@@ -1,4 +1,6 @@
-"""Tuning of glibc's allocator for a process that holds large request bodies for a short time.
+"""Tuning of a process's memory: glibc's allocator, and Python's search for cyclic garbage.
+
+The allocator is tuned for a process that holds large request bodies for a short time.
 
 By default glibc returns the top of the heap to the system as soon as 128 KB of it are free, and
 maps every block of at least that size separately. A process that handles one body of a megabyte
@@ -9,6 +11,7 @@ request itself.
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Callable
 from typing import Final
 
@@ -45,3 +48,14 @@ def keep_freed_memory(library: object | None = None) -> bool:
             (_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES),
         )
     )
+
+
+def leave_startup_alone() -> None:
+    """Exclude all objects that exist now from the search for cyclic garbage.
+
+    Modules, classes and settings live as long as the process. A full search of them takes some 50
+    ms, in which no client is served, and crowds of clients cause one. Only a process that belongs
+    to the router may call this, when it has started.
+    """
+    gc.collect()
+    gc.freeze()

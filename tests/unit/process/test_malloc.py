@@ -1,4 +1,4 @@
-"""Tests of the allocator's thresholds."""
+"""Tests of the allocator's thresholds, and of what collections leave out."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range({_ROUNDS}):
     work()
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+_FROZEN = """
+import gc, weakref
+from autopilot.process.malloc import leave_startup_alone
+class Node: pass
+leave_startup_alone()
+print(gc.get_freeze_count() > 1000, len(gc.get_objects()) < 100)
+node = Node()
+node.own, alive = node, weakref.ref(node)
+del node
+gc.collect()
+print(alive() is None)
 """
 
 
@@ -75,3 +88,18 @@ class KeepFreedMemoryTests(SynchronousTestCase):
     def test_a_library_that_refuses(self) -> None:
         """A rejected option is reported."""
         self.assertFalse(keep_freed_memory(_Library(-3)))
+
+
+class LeaveStartupAloneTests(SynchronousTestCase):
+    """`leave_startup_alone`, in a process of its own, as it cannot be taken back for one test."""
+
+    def test_frozen(self) -> None:
+        """What exists at the call is excluded from collections, and later garbage is not."""
+        output = subprocess.run(
+            [sys.executable, "-c", _FROZEN],
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        self.assertEqual(output.split(), ["True", "True", "True"])

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import error
+from twisted.internet import error, main
 from twisted.internet.protocol import ClientFactory
 from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
@@ -283,6 +283,58 @@ class TurnTests(ReactorTestCase):
         self.assertEqual({each.turns for each in crowd} - {1, 2}, set())
         for descriptor in crowd:
             reactor.removeReader(descriptor)
+
+    def leavers(
+        self, reactor: Any, number: int, act: Callable[[Descriptor], object], said: bytes = b""
+    ) -> list[Descriptor]:
+        """Return descriptors whose peers have said something and hung up."""
+        crowd = [self.descriptor(act) for _ in range(number)]
+        for each in crowd:
+            each.other.sendall(said)
+            each.other.close()
+            reactor.addReader(each)
+        return crowd
+
+    def test_a_crowd_that_leaves(self) -> None:
+        """Of many that hang up a few are handled per turn, behind a descriptor that has data."""
+        reactor = self.start()
+        crowd = self.leavers(reactor, 100, lambda it: main.CONNECTION_DONE)
+        last = self.descriptor(lambda it: None)
+        reactor.addReader(last)
+        for _ in range(8):
+            before = sum(each.turns for each in crowd)
+            reactor.doPoll(0)
+            self.assertLessEqual(sum(each.turns for each in crowd) - before, 16)
+        self.assertGreater(last.turns, 3)
+        self.assertEqual({(each.turns, each.lost) for each in crowd}, {(1, error.ConnectionDone)})
+        reactor.removeReader(last)
+
+    def test_what_a_leaver_said(self) -> None:
+        """What a peer sent before it hung up is read, in several turns if need be."""
+        reactor, heard = self.start(), list[bytes]()
+
+        def listen(it: Descriptor) -> object:
+            heard.append(it.own.recv(2))
+            return main.CONNECTION_DONE if heard[-1] == b"" else None
+
+        self.leavers(reactor, 40, listen, b"yz.")
+        for _ in range(20):
+            reactor.doPoll(0)
+        self.assertEqual(sorted(heard), sorted([b"", b"xy", b"z."] * 40))
+
+    def test_a_number_used_again(self) -> None:
+        """A descriptor that is closed while it waits is forgotten, though its number is used."""
+        reactor = self.start()
+        crowd = self.leavers(reactor, 40, lambda it: main.CONNECTION_DONE)
+        reactor.doPoll(0)
+        waiting = next(each for each in crowd if each.number in reactor._leaving)
+        reactor.removeReader(waiting)
+        other = self.descriptor(lambda it: None)
+        reactor._selectables[waiting.number] = other
+        for _ in range(5):
+            reactor.doPoll(0)
+        self.assertEqual((waiting.turns, other.turns), (0, 0))
+        del reactor._selectables[waiting.number]
 
 
 class TwistedsTests(OwnTests):
