@@ -41,6 +41,8 @@ _MAX_EVENT = 262144
 _MOST_LOOKS = 1024.0
 _LOOKS_PER_BYTE = 1 / 512
 _BYTES_PER_LOOK = 4096
+# What 64 KiB of bare JSON count that turn out not to end there: they take as long to search.
+_LONG_BARE_LOOKS = 512.0
 _MAX_INDENT = 1024
 # Of an event over `_MAX_EVENT` only this much is read.
 _HEAD = 1024
@@ -366,9 +368,11 @@ class EventGuard:
     def _keep(self, text: bytearray, at: int) -> None:
         """Forget the events before ``at``, and most of one that is too long."""
         del text[:at]
-        if len(text) > _MAX_EVENT and not self._held:
+        # What is held back is kept, with the line end before it.
+        passed = len(text) - self._held
+        if passed > _MAX_EVENT:
             self._long = self._long or bytes(text[:_HEAD])
-            del text[:-3]
+            del text[: passed - 3]
 
     def _stop(self, at: int, relayed: int, stop: int) -> bytes:
         """End at the offset ``stop``, unless more than that has been relayed."""
@@ -423,7 +427,7 @@ class EventGuard:
         if complete:
             return stop
         if stop - start > _MAX_BARE:
-            self._looks -= _MAX_BARE * _LOOKS_PER_BYTE
+            self._looks -= _LONG_BARE_LOOKS
             return self._next_line(text, limit - 1, stop)
         # Blanks may stand between a bracket and the end of its line, which is yet to come.
         rest = bytes(text[start + self._searched : stop]).rstrip(b" \t")
