@@ -64,7 +64,7 @@ _MAX_HANG_UPS = 16
 """Most peers that hung up and are dealt with in one turn; it takes ten times as long as a read."""
 
 _HUNG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
-# A peer that has hung up is told from one that says something only if epoll is asked for that.
+# Only if epoll is asked for that, a hang-up differs from bytes to be read.
 _ASKED = {EPOLLIN: EPOLLIN | EPOLLRDHUP, EPOLLOUT: EPOLLOUT}
 
 _NO_DESCRIPTOR = ConnectionFdescWentAway("File descriptor lost")

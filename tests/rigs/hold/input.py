@@ -61,7 +61,8 @@ class Input:
     it leaves. The upstream sends ``response`` to each request, and closes the connection unless it
     ``upstream_stays``. ``answers``: the statuses that a client may receive first; if there are
     none, any, also none. ``memory``: the limit of the growth in bytes, if it is not the one for
-    bytes of clients. ``setups``: the routers that the input is played against, by name.
+    bytes of clients. ``work``: the milliseconds that each client's own request may take, which
+    others wait for in turn. ``setups``: the routers that the input is played against, by name.
     """
 
     family: str
@@ -79,6 +80,7 @@ class Input:
     upstream_stays: bool = False
     feeds: FeedBodies | None = None
     memory: int | None = None
+    work: float = 0.0
     setups: tuple[str, ...] = ("own",)
     seconds: float = field(default=20.0)
     """Time after which the input is given up."""
@@ -89,9 +91,13 @@ class Input:
         return f"{self.family}: {self.name}"
 
 
-def hold_limit(body: int) -> float:
-    """Return the longest permitted hold in milliseconds for a body of this size."""
-    return max(HOLD_MS, HOLD_MS_PER_MB * body / MB) if body > LARGE_BODY else HOLD_MS
+def hold_limit(body: int, work: float = 0.0) -> float:
+    """Return the longest permitted hold in milliseconds for a body of this size.
+
+    ``work`` is the time that all requests of a crowd may take together.
+    """
+    limit = max(HOLD_MS, HOLD_MS_PER_MB * body / MB) if body > LARGE_BODY else HOLD_MS
+    return limit + work
 
 
 def memory_limit(sent: int, connections: int) -> int:

@@ -74,7 +74,7 @@ def judge(given: Input, setup: str, runs: Sequence[Run]) -> Row:
         setup=setup,
         size=played.request,
         held=best.seen.held if best.seen else float("inf"),
-        hold_limit=hold_limit(played.request),
+        hold_limit=hold_limit(played.request, given.work * given.connections),
         growth=growth,
         memory_limit=_memory_limit(given, played),
         statuses=_statuses(played),
@@ -87,7 +87,7 @@ def _verdict(given: Input, run: Run, growth: int) -> Verdict:
     seen, played = run.seen, run.played
     if seen is None:
         return Verdict.HUNG
-    limit = hold_limit(played.request)
+    limit = hold_limit(played.request, given.work * given.connections)
     held, full = seen.held > limit, growth > _memory_limit(given, played)
     if full:
         return Verdict.HELD_AND_MEMORY if held else Verdict.MEMORY

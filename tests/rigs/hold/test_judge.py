@@ -35,6 +35,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(hold_limit(4 * MB + 1), 50)
         self.assertGreater(hold_limit(5 * MB), 50)
         self.assertEqual(hold_limit(32 * MB), 384)
+        self.assertEqual(hold_limit(0, 75.0), 125)
 
     def test_memory(self) -> None:
         """1 MiB for each 10 KiB or part of it, and for each client."""
