@@ -29,7 +29,12 @@ class SelectorTestCase(SynchronousTestCase):
 
     def check(self, text: str, mode: Mode, names: tuple[str, ...], order: Order) -> None:
         """Assert the selector that ``text`` is parsed into."""
-        self.assertEqual(_parse(text), selector_of(text, mode, names, order))
+        found = _parse(text)
+        assert isinstance(found, Selector), found
+        self.assertEqual(
+            (found.text, found.mode, found.names, found.order), (text, mode, names, order)
+        )
+        self.assertEqual(found, selector_of(text, mode, names, order))
 
     def check_refused(self, text: str, code: str, max_items: int = 8) -> str:
         """Assert that ``text`` is rejected, and return the message."""

@@ -92,6 +92,11 @@ class SuggestionTests(SynchronousTestCase):
         """Three common pairs of five are just enough."""
         self.assertEqual(close("abcdxy", ["abcdzw"]), ["abcdzw"])
         self.assertEqual(close("abcdxy", ["abcvzw"]), [])
+        self.assertEqual(close("abcdefgh", ["abcd"]), ["abcd"])
+
+    def test_alike_but_for_the_organisation(self) -> None:
+        """Names may be similar without their organisations only."""
+        self.assertEqual(close("qwertyuiop-lmn/abcdef", ["zz/abcdeg"]), ["zz/abcdeg"])
 
     def test_as_near_as_each_other(self) -> None:
         """Equally close names keep the catalog's order."""
