@@ -21,6 +21,7 @@ class ShareTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Start platform and router."""
         self.platform = Platform(chunk(TOKEN + DONE) + chunk(b""))
+        self.platform.go_on.set()
         self.addCleanup(self.platform.close)
         self.router = Router(
             self.mktemp(),

@@ -140,7 +140,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_body_needs(self) -> None:
         """An exception while a body is parsed."""
-        self.fails("body", request_body, "value_of", None)
+        self.fails("body", request_body, "Conversation", None)
 
     def test_catalog_name(self) -> None:
         """A name that cannot be printed."""
