@@ -40,7 +40,7 @@ class PromptTests(CommandTestCase):
     def setUp(self) -> None:
         """Answer with what a test sets."""
         super().setUp()
-        self.pieces: list[bytes] = [said("Hel"), said("lo\n"), b"data: [DONE]\n\n"]
+        self.pieces: list[bytes] = [said("He"), said("llo\n"), b"data: [DONE]\n\n"]
         self.status, self.head = 200, dict(_HEAD)
         self.asked: list[tuple[Any, Any]] = []
         app = Klein()
@@ -115,12 +115,12 @@ class PromptTests(CommandTestCase):
 
     def test_broken(self) -> None:
         """An answer without its end, and one with an error in the stream, are no success."""
-        self.pieces = [said("Hel"), b"data: broken\n\n"]
+        self.pieces = [said("He"), b"data: broken\n\n"]
         status, output = self.ask("try", "Hi")
-        self.assertEqual((status, output.splitlines()[:2]), (1, ["Hel", "the answer broke off"]))
-        self.pieces = [said("Hel"), b'data: {"error":{"message":"m","type":"t"}}\n\n']
+        self.assertEqual((status, output.splitlines()[:2]), (1, ["He", "the answer broke off"]))
+        self.pieces = [said("He"), b'data: {"error":{"message":"m","type":"t"}}\n\n']
         status, output = self.ask("try", "Hi")
-        self.assertEqual((status, output.splitlines()[:2]), (1, ["Hel", "error: t: m"]))
+        self.assertEqual((status, output.splitlines()[:2]), (1, ["He", "error: t: m"]))
 
     def test_escapes(self) -> None:
         """Escape sequences of an answer do not reach the terminal."""
