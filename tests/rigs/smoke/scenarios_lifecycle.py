@@ -21,9 +21,9 @@ def _bad_settings(stage: Stage) -> None:
     """Check for one line per invalid value and status 1, before the router listens."""
     with stage.own_router(stage.bench.stub, BAD_SETTINGS, wait=False) as router:
         stage.expect("exit status", router.wait(), 1)
-        lines = router.output().decode().splitlines()[-2:]
-        names = [line.partition(":")[0] for line in lines]
-        stage.expect("the last lines", sorted(names), ["COMMIT", "MAX_ATTEMPTS"])
+        lines = router.output().decode().splitlines()
+        names = [line.removeprefix("autopilot: ").partition(":")[0] for line in lines]
+        stage.expect("the lines", sorted(names), ["COMMIT", "MAX_ATTEMPTS"])
         stage.expect("the port is closed", refused(router.port), True)
 
 
