@@ -28,6 +28,8 @@ _MMAP_THRESHOLD_BYTES = (
     4 * 1024 * 1024
 )  # from this size on, a block is mapped and unmapped by itself
 
+_FULL_EVERY = 100  # collections of the middle generation
+
 
 def keep_freed_memory(library: object | None = None) -> bool:
     """Set the thresholds of this process's C library, and return whether it accepted all of them.
@@ -59,3 +61,7 @@ def leave_startup_alone() -> None:
     """
     gc.collect()
     gc.freeze()
+    # The interpreter makes full collections rarer the more objects there are; those excluded do not
+    # count any more, and each request would pay for it.
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _FULL_EVERY)
