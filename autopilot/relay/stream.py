@@ -156,8 +156,10 @@ class Stream:
         if not self._is_sse or len(held) <= _MOST_READ or guard.reads_all:
             return guard.feed(held)
         rest = len(held) - _MOST_KEPT
-        ends = (held.rfind(blank, 0, rest) + len(blank) for blank in _BLANK_LINES if blank in held)
-        cut = max((end for end in ends if end >= _MOST_KEPT), default=rest)
+        # From the end of an event, if one is near; the middle of a long one means nothing.
+        near = max(0, rest - _MOST_READ)
+        places = ((held.rfind(blank, near, rest), blank) for blank in _BLANK_LINES)
+        cut = max((at + len(blank) for at, blank in places if at >= 0), default=rest)
         return held[:cut] + guard.feed(held[cut:])
 
     # -- the upstream's events
