@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from twisted.web.iweb import IResponse
 
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
 from autopilot.cli.router import router_url
+from autopilot.relay.sse import Event, Events
 from autopilot.routing.suggest import printable
 
 NAME: Final = "try"
@@ -41,6 +43,7 @@ _DEFAULT: Final = "http://127.0.0.1:8080"
 _PREFIX: Final = "x-chutes-autopilot-"
 _DONE: Final = b"[DONE]"
 _OK: Final = 200
+_MAX_EVENT: Final = 1024 * 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +119,7 @@ class Answer:
     def __init__(self, clock: Any, console: Console | None) -> None:
         self._clock = clock
         self._console = console
-        self._rest = b""
+        self._events = Events(_MAX_EVENT)
         self.text = ""
         self.first_at: float | None = None
         self.ended = False
@@ -124,25 +127,20 @@ class Answer:
 
     def received(self, data: bytes) -> None:
         """Take more bytes of the response."""
-        self._rest += data
-        *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            self._line(line.strip())
+        self._read(self._events.feed(data))
 
     def close(self) -> None:
-        """Take the end of the response: a plain error has no line break behind it."""
-        if not self.text and self.error is None and self._rest:
-            self._event(self._rest)
+        """Take the end of the response: a plain error is JSON outside events, which ends there."""
+        self._read(self._events.close())
         if self._console is not None and self.text:
             print(flush=True)  # noqa: T201
 
-    def _line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            data = line[len(b"data:") :].strip()
-            if data == _DONE:
+    def _read(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event.data == _DONE:
                 self.ended = self.error is None
             else:
-                self._event(data)
+                self._event(event.data)
 
     def _event(self, data: bytes) -> None:
         try:
