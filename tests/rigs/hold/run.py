@@ -82,7 +82,7 @@ class HoldSuite:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[HoldSuite]:
-        """Use the last processor for the router, and the others for everything else."""
+        """Give the router the last processor, and everything else the other ones."""
         usable = os.sched_getaffinity(0)
         if len(usable) > 1:
             self._processor = max(usable)
