@@ -145,8 +145,11 @@ class Options(UsageOptions):
             raise UsageError(str(error)) from None
         if self["check-config"]:
             chosen = choose(options, self.environ, env_file)
-            for each in effective_settings(self.settings, chosen):
-                print(f"{each.name}={each.value}  # {each.origin}")  # noqa: T201
+            lines = (
+                f"{each.name}={each.value}  # {each.origin}"
+                for each in effective_settings(self.settings, chosen)
+            )
+            print("\n".join(lines))  # noqa: T201  one write, as a reader may want a few lines only
             for warning in (*self.warnings, *settings_warnings(self.settings)):
                 print(f"Warning: {warning}", file=sys.stderr)  # noqa: T201
             raise SystemExit(0)
