@@ -160,7 +160,9 @@ class RunningTests(SynchronousTestCase):
         )
         router.start(wait=False)
         self.assertEqual(router.wait(), 1)
-        self.assertTrue(router.output().splitlines()[-1].startswith(b"MAX_ATTEMPTS: "))
+        last = router.output().splitlines()[-1]
+        self.assertTrue(last.startswith(b"autopilot: MAX_ATTEMPTS: "), last)
+        self.assertNotIn(b"Traceback", router.output())
 
     def test_nothing_to_build_with(self) -> None:
         """There is no pip and no compiler, and the router added no set-user-ID file."""
@@ -179,7 +181,7 @@ class RunningTests(SynchronousTestCase):
         self.assertNotIn("unknown", labels.values())
         listed = json.loads((self.root / labels["chutes-autopilot.sbom"][1:]).read_text())
         self.assertIn("twisted", {each["name"] for each in listed["components"]})
-        self.assertEqual(list(self.image["ExposedPorts"]), ["8080/tcp"])
+        self.assertEqual(list(self.image["ExposedPorts"]), ["8080/tcp", "8081/tcp"])
         self.assertEqual(self.image["StopSignal"], "SIGTERM")
 
     def test_licences(self) -> None:
