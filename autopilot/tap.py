@@ -39,6 +39,7 @@ from autopilot.settings import (
     Setting,
     Settings,
     SettingsError,
+    changed_settings,
     choose,
     effective_settings,
     load_settings,
@@ -81,7 +82,10 @@ class Options(UsageOptions):
         *([setting.option, None, None, _explanation(setting)] for setting in DECLARED),
         ["env-file", None, None, f"Read this file instead of {_ENV_FILE}; it must exist."],
     )
-    optFlags = (["check-config", None, "Print the effective settings, secrets hidden, and exit."],)
+    optFlags = (
+        ["check-config", None, "Print the effective settings, secrets hidden, and exit."],
+        ["changed", None, "With --check-config: only the settings that differ from the defaults."],
+    )
 
     environ: Mapping[str, str] = os.environ
     settings: Settings
@@ -127,6 +131,8 @@ class Options(UsageOptions):
 
         :raises UsageError: a setting is invalid; it has one line per problem.
         """
+        if self["changed"] and not self["check-config"]:
+            raise UsageError("--changed is for --check-config; give both")
         options = {setting.name: self[setting.option] for setting in DECLARED}
         path = self["env-file"] or _ENV_FILE
         self.sources = SettingsSources(
@@ -145,11 +151,13 @@ class Options(UsageOptions):
             raise UsageError(str(error)) from None
         if self["check-config"]:
             chosen = choose(options, self.environ, env_file)
-            lines = (
+            shown = changed_settings if self["changed"] else effective_settings
+            lines = [
                 f"{each.name}={each.value}  # {each.origin}"
-                for each in effective_settings(self.settings, chosen)
-            )
-            print("\n".join(lines))  # noqa: T201  one write, as a reader may want a few lines only
+                for each in shown(self.settings, chosen)
+            ]
+            # One write, as a reader may want a few lines only.
+            print("\n".join(lines or ["# Every setting has its default."]))  # noqa: T201
             for warning in (*self.warnings, *settings_warnings(self.settings)):
                 print(f"Warning: {warning}", file=sys.stderr)  # noqa: T201
             raise SystemExit(0)

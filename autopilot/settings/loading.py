@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "UsualAddress",
+    "changed_settings",
     "choose",
     "effective_settings",
     "load_settings",
@@ -95,6 +96,19 @@ def effective_settings(
         origin = chosen[setting.name].origin if setting.name in chosen else "default"
         found.append(EffectiveSetting(setting.name, shown, origin))
     return tuple(found)
+
+
+def changed_settings(
+    settings: Settings, chosen: Mapping[str, Chosen]
+) -> tuple[EffectiveSetting, ...]:
+    """Return the settings whose value is not the default, in the order of their declaration."""
+    usual = Settings()
+    changed = {
+        each.name
+        for each in DECLARED
+        if getattr(settings, each.field) != getattr(usual, each.field)
+    }
+    return tuple(each for each in effective_settings(settings, chosen) if each.name in changed)
 
 
 def _without_secrets(setting: Setting, value: object) -> str:

@@ -162,6 +162,26 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("ADMIN_LISTEN_ADDR=127.0.0.1:8081  # default", lines)
         self.assertNotIn("hunter2", printed.getvalue())
 
+    def test_check_config_changed(self) -> None:
+        """``--changed`` leaves what differs from the defaults, which is a valid file too."""
+        self.write(".env", b"COOLDOWN_MS=5\nMAX_ATTEMPTS=8\n")
+        for given, expected in (
+            ({}, ["COOLDOWN_MS=5  # .env"]),
+            (
+                {"STICKY_HASH_KEY": "hunter2", "COMMIT": "content", "COOLDOWN_MS": "7"},
+                ["STICKY_HASH_KEY=********  # environment", "COOLDOWN_MS=7  # environment"],
+            ),
+            ({"COOLDOWN_MS": str(Settings().cooldown_ms)}, ["# Every setting has its default."]),
+        ):
+            printed = StringIO()
+            with redirect_stdout(printed):
+                left = self.assertRaises(
+                    SystemExit, self.options, "--check-config", "--changed", **given
+                )
+            self.assertEqual(left.code, 0)
+            self.assertEqual(sorted(printed.getvalue().splitlines()), sorted(expected))
+        self.assertEqual(self.refused("--changed"), ["--changed is for --check-config; give both"])
+
     def test_check_config_warns(self) -> None:
         """``--check-config`` warns on standard error of settings that defeat the failover."""
         printed, said = StringIO(), StringIO()
