@@ -55,7 +55,14 @@ class SighupHandler:
         for notify in self.before_reload:
             notify()
         try:
-            self._service.reload(self._sources.load())
+            settings = self._sources.load()
+            if self._sources.env_file.absent:
+                self._log.warn(
+                    "SIGHUP found no settings to read: there is no .env in the directory that the"
+                    " router was started in; name a file with --env-file, because the environment"
+                    " of a process does not change"
+                )
+            self._service.reload(settings)
         except SettingsError as error:
             for problem in error.problems:
                 self._log.error("Settings not changed: {problem}", problem=problem)

@@ -31,6 +31,11 @@ class EnvFile:
         self._required = required
         self._was_read = False
 
+    @property
+    def absent(self) -> bool:
+        """Whether the file does not exist, which is an error if it was read before."""
+        return not os.path.exists(self._path)
+
     def read(self) -> Mapping[str, str | None]:
         """Return the variables in the file, or none if there is no such file.
 

@@ -18,6 +18,7 @@ from tests.process.processes import ROOT
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 COMPOSE = ROOT / "docker-compose.yaml"
+SETTINGS = ROOT / "deploy" / "compose" / "settings.env"
 _CHECKER = Path(__file__).with_name("checker.py")
 _WITH_DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from dotenv import dotenv_values
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
 from stub_backend.command import host_and_port, parse
-from tests.deploy.manifests import COMPOSE, by_default, compose, dockerfile, mistakes_in, seconds
+from tests.deploy.manifests import (
+    COMPOSE,
+    SETTINGS,
+    by_default,
+    compose,
+    dockerfile,
+    mistakes_in,
+    seconds,
+)
 from tests.process.processes import ROOT
 
 _ROUTERS = ("router", "demo")
@@ -30,8 +39,11 @@ class ComposeTestCase(SynchronousTestCase):
     def settings(self, name: str) -> Settings:
         """The settings that a router's environment gives; an unknown variable fails."""
         given = {key: by_default(text) for key, text in self.services[name]["environment"].items()}
-        self.assertLessEqual({key.lower() for key in given}, set(Settings.__dataclass_fields__))
-        return load_settings({}, given, {})
+        in_file = dotenv_values(SETTINGS, interpolate=False) if name == "router" else {}
+        known = set(Settings.__dataclass_fields__)
+        self.assertLessEqual({key.lower() for key in (*given, *in_file)}, known)
+        self.assertEqual(given.keys() & in_file.keys(), set())  # the environment would win
+        return load_settings({}, given, in_file)
 
 
 class SchemaTests(SynchronousTestCase):
@@ -105,6 +117,14 @@ class InStepTests(ComposeTestCase):
         self.assertEqual(caddy["environment"]["AUTOPILOT_ROUTER"], f"router:{port}")
         (demo,) = self.services["demo"]["ports"]
         self.assertTrue(demo.endswith(f":{split_address(self.settings('demo').listen_addr)[1]}"))
+
+    def test_reload(self) -> None:
+        """The router reads the file of settings in a directory that is mounted."""
+        router = self.services["router"]
+        (option,) = router["command"]
+        ((source, target, mode),) = (each.split(":") for each in router["volumes"])
+        self.assertEqual(option, f"--env-file={target}/{SETTINGS.name}")
+        self.assertEqual((ROOT / source, mode), (SETTINGS.parent, "ro"))
 
     def test_proxy(self) -> None:
         """The router believes the addresses that come from the network Caddy is in."""

@@ -53,9 +53,14 @@ class KubernetesTestCase(ServiceTestCase):
         self.manifests = kubernetes()
         self.template: Any = self.manifests.of_kind("Deployment")["spec"]["template"]
         (self.container,) = self.template["spec"]["containers"]
-        given = dotenv_values(KUBERNETES / "settings.env", interpolate=False)
-        self.assertLessEqual({key.lower() for key in given}, set(Settings.__dataclass_fields__))
-        self.settings = load_settings({}, given, {})
+        given = {each["name"]: each["value"] for each in self.container["env"]}
+        in_file = dotenv_values(KUBERNETES / "settings.env", interpolate=False)
+        known = set(Settings.__dataclass_fields__)
+        self.assertLessEqual({key.lower() for key in (*given, *in_file)}, known)
+        # The environment, also the image's, would win over the file.
+        set_by_image = set(re.findall(r"\b([A-Z_]+)=", dockerfile()))
+        self.assertEqual(in_file.keys() & (given.keys() | set_by_image), set())
+        self.settings = load_settings({}, given, in_file)
         self.ports = {each["name"]: each["containerPort"] for each in self.container["ports"]}
 
     def served(self, path: str, port: str) -> int:
@@ -117,7 +122,7 @@ class CoherentTests(KubernetesTestCase):
         files = {each.name for each in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
         optional = {"servicemonitor.yaml", "prometheus-adapter-rule.yaml"}
         self.assertEqual(set(made["resources"]), files - optional)
-        self.assertEqual(made["configMapGenerator"][0]["envs"], ["settings.env"])
+        self.assertEqual(made["configMapGenerator"][0]["files"], ["settings.env"])
         self.assertEqual(made["namespace"], self.manifests.of_kind("Namespace")["metadata"]["name"])
 
     def test_selectors(self) -> None:
@@ -151,9 +156,9 @@ class CoherentTests(KubernetesTestCase):
             {key: deployment[key] for key in ("apiVersion", "kind")}
             | {"name": deployment["metadata"]["name"]},
         )
-        (source,) = self.container["envFrom"]
+        (volume,) = self.template["spec"]["volumes"]
         (generated,) = self.manifests["kustomization.yaml"]["configMapGenerator"]
-        self.assertEqual(source["configMapRef"]["name"], generated["name"])
+        self.assertEqual(volume["configMap"]["name"], generated["name"])
         account = self.manifests.of_kind("ServiceAccount")["metadata"]["name"]
         self.assertEqual(self.template["spec"]["serviceAccountName"], account)
         served = {each["name"]: each for each in self.manifests.of_kind("Service")["spec"]["ports"]}
@@ -163,6 +168,16 @@ class CoherentTests(KubernetesTestCase):
         ingress = self.manifests.of_kind("NetworkPolicy")["spec"]["ingress"]
         named = {port["port"] for each in ingress for port in each["ports"]}
         self.assertEqual(named, set(self.ports))
+
+    def test_reload(self) -> None:
+        """The router reads the file of the ConfigMap, in a directory that follows its changes."""
+        (volume,) = self.template["spec"]["volumes"]
+        (mount,) = self.container["volumeMounts"]
+        (generated,) = self.manifests["kustomization.yaml"]["configMapGenerator"]
+        (file,) = generated["files"]
+        self.assertEqual(mount["name"], volume["name"])
+        self.assertNotIn("subPath", mount)  # one file alone would stay as it was at the start
+        self.assertEqual(self.container["args"], [f"--env-file={mount['mountPath']}/{file}"])
 
     def test_image(self) -> None:
         """The image is that of this version."""

@@ -30,6 +30,7 @@ from tests.process.processes import Router, until
 from tests.unit.web.browsers import request
 
 SERVICE = "chutes-autopilot.service"
+_FILE = "/etc/chutes-autopilot/env"
 _PROGRAM = re.compile(r"^(Exec\w+=)/\S+", re.M)
 
 
@@ -77,9 +78,28 @@ class InStepTests(SynchronousTestCase):
         """The command is the README's: in the foreground, with our reactor and plugin."""
         (command,) = unit(SERVICE)["ExecStart"]
         _, _, arguments = command.partition(" ")
-        self.assertEqual(arguments, "--nodaemon --pidfile= --reactor=autopilot autopilot")
+        whole = f"--nodaemon --pidfile= --reactor=autopilot autopilot --env-file={_FILE}"
+        self.assertEqual(arguments, whole)
         plugin = (UNITS.parents[1] / "twisted/plugins/autopilot_plugin.py").read_text()
         self.assertIn('Reactor(\n    "autopilot"', plugin)
+
+    def test_reload(self) -> None:
+        """The router reads the file that is installed, and nothing else holds settings.
+
+        Variables that systemd reads are the environment of the process: SIGHUP cannot change them,
+        and they would win over the file.
+        """
+        of = unit(SERVICE)
+        self.assertEqual(of["ExecReload"], ["/bin/kill -HUP $MAINPID"])
+        self.assertEqual({"Environment", "EnvironmentFile"} & set(of), set())
+        text = (UNITS / SERVICE).read_text()
+        made = re.search(r"groupadd --system (\S+)", text)
+        installed = re.search(r"install -D -m 640 -g (\S+) (\S+) (\S+)\n", text)
+        assert made is not None
+        assert installed is not None
+        (group,) = of["SupplementaryGroups"]
+        self.assertEqual((made[1], *installed.groups()), (group, group, ".env.example", _FILE))
+        self.assertTrue((UNITS.parents[1] / ".env.example").exists())
 
     def test_sockets(self) -> None:
         """Port, queue length and socket names are those of the router."""

@@ -124,13 +124,17 @@ class SighupTests(ReloadTestCase):
         )
 
     def test_file_that_appears(self) -> None:
-        """A file that did not exist at the start may be added."""
+        """Without a file one line says so; a file that did not exist at the start may be added."""
         self.file.unlink()
         self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "content")
+        without, changed = self.logged()
+        self.assertRegex(without, r"\ASIGHUP found no settings to read: .* --env-file")
+        self.assertTrue(changed.startswith("Settings changed: "))
         self.file.write_text("COMMIT=complete\n")
         self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "complete")
+        self.assertEqual(self.logged()[2:], ["Settings changed: COMMIT"])
 
     def test_required_file(self) -> None:
         """A file named by the operator must exist."""
