@@ -6,7 +6,7 @@ saved) or the state of a running router (--router). A router does not publish wh
 about a single client: with stickiness, that client's last model may come first.
 
 With --json the output is one object: "outcome" (candidates or refused), "mode", "order", "needs",
-"tee_only", "candidates" (name, tried, and if known: score, cooling, first_content_seconds,
+"tee_only", "candidates" (name, why, tried, and if known: score, cooling, first_content_seconds,
 tokens_per_second), "dropped" (name, cause: unknown, not_confidential or lacks; and the needs),
 "limits" (max_attempts, commit, failover_policy, failover_after_ms, plain_failover_after_ms),
 "error" (status, code and message, or null), "not_eligible" (reasons and counts).

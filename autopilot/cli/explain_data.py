@@ -14,6 +14,7 @@ from autopilot.routing.exclusions import Dropped, dropped
 from autopilot.routing.plan import Plan, Rules
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.why import Why
 from autopilot.settings import Settings
 
 
@@ -63,7 +64,9 @@ def in_json(explained: Explanation) -> dict[str, object]:
         "order": request and request.selector.order,
         "needs": asked_for(explained.needs) if explained.needs is not None else None,
         "tee_only": (request.tee_only or settings.require_tee) if request else None,
-        "candidates": [_candidate(explained, name) for name in _candidates(explained)],
+        "candidates": [
+            _candidate(explained, place, each) for place, each in enumerate(_candidates(explained))
+        ],
         "dropped": [
             {"name": each.name, "cause": each.cause, "lacks": list(each.lacks)}
             for each in explained.dropped
@@ -80,17 +83,20 @@ def in_json(explained: Explanation) -> dict[str, object]:
     }
 
 
-def _candidates(explained: Explanation) -> Sequence[str]:
+def _candidates(explained: Explanation) -> Sequence[tuple[str, Why]]:
     outcome = explained.outcome
-    return outcome.models if isinstance(outcome, Plan) else ()
+    if isinstance(outcome, RouterError):
+        return ()
+    return [(each.model, outcome.why(each)) for each in outcome.candidates]
 
 
-def _candidate(explained: Explanation, name: str) -> dict[str, object]:
-    state = explained.inputs.state
+def _candidate(explained: Explanation, place: int, each: tuple[str, Why]) -> dict[str, object]:
+    state, (name, why) = explained.inputs.state, each
     scores = {ranked.name: ranked.score for ranked in explained.inputs.snapshot.ranking}
     return {
         "name": name,
-        "tried": _candidates(explained).index(name) < explained.settings.max_attempts,
+        "why": why,
+        "tried": place < explained.settings.max_attempts,
         "score": scores.get(name),
         "cooling": name in state.cooling,
         "first_content_seconds": state.first_byte.get(name),

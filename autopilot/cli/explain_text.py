@@ -68,6 +68,7 @@ def _show_candidates(
     columns = [
         TextColumn("#", right=True),
         TextColumn("model", shrinks=True),
+        TextColumn("why"),
         TextColumn("score", right=True),
     ]
     measured = bool(state.first_byte or state.throughput)
@@ -75,9 +76,11 @@ def _show_candidates(
         columns += [TextColumn("first content", right=True), TextColumn("tokens per s", right=True)]
     columns.append(TextColumn("note"))
     rows = []
-    shown = plan.models[: None if every_candidate else settings.max_attempts]
-    for place, name in enumerate(shown, 1):
-        row = [str(place), name, f"{scores[name]:.2f}" if name in scores else "–"]
+    shown = plan.candidates[: None if every_candidate else settings.max_attempts]
+    for place, candidate in enumerate(shown, 1):
+        name = candidate.model
+        score = f"{scores[name]:.2f}" if name in scores else "–"
+        row = [str(place), name, plan.why(candidate), score]
         if measured:
             first, speed = state.first_byte.get(name), state.throughput.get(name)
             row.append("–" if first is None else f"{first:.2f} s")
@@ -87,10 +90,10 @@ def _show_candidates(
             notes.append("not reached")
         rows.append([*row, ", ".join(notes)])
     console.say_table(columns, rows, faint=settings.max_attempts)
-    if hidden := len(plan.models) - len(shown):
+    if hidden := len(plan.candidates) - len(shown):
         console.say(console.painted(f"and {hidden} more that are not reached (--all)", "faint"))
     assert explained.request is not None
-    attempts = min(settings.max_attempts, len(plan.models))
+    attempts = min(settings.max_attempts, len(plan.candidates))
     console.say(
         f"attempts  at most {attempts} (MAX_ATTEMPTS {settings.max_attempts}), by the"
         f" {settings.failover_policy} policy",

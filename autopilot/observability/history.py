@@ -132,6 +132,7 @@ class RecentRequests:
             {
                 "mode": record.mode,
                 "model": record.model,
+                "why": record.why,
                 "status": record.status,
                 "attempts": record.attempts,
                 "failovers": tuple(failover.reason for failover in record.failovers),

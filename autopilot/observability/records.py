@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.why import Why
 
 
 class Outcome(StrEnum):
@@ -88,6 +89,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     the number of body bytes relayed to the client; ``terminated``: a stream had its terminator.
     ``endpoint`` is the path; ``code`` that of the router's own error, if the client got one.
     ``reason`` says why the upstream's answer broke after commit, in the words of failed attempts.
+    ``stream``: the client asked for a stream; None if its body was not read or had no plan.
+    ``why``: what made the router try ``model``; None without an attempt.
     """
 
     req_id: str
@@ -107,6 +110,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     endpoint: str = ""
     code: str | None = None
     reason: FailureReason | None = None
+    stream: bool | None = None
+    why: Why | None = None
 
 
 def milliseconds(seconds: float) -> float:

@@ -44,8 +44,10 @@ from autopilot.routing.allowance import (
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.plan import WHY_BY_MODE
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode
+from autopilot.routing.why import Why
 from autopilot.state.latency import Pauses
 from autopilot.state.tables import GivenUp
 from autopilot.upstream.types import UpstreamCall, UpstreamError
@@ -69,6 +71,7 @@ _ATTEMPTING = State.ATTEMPTING
 _COMPLETED, _TOTAL = Outcome.COMPLETED, Expiry.TOTAL
 _JSON, _CONTENT = BodyKind.JSON, Meaning.CONTENT
 _AT_CONTENT, _AT_COMPLETE = Commit.CONTENT, Commit.COMPLETE
+_STICKY = Why.STICKY
 _NONE: frozenset[str] = frozenset()
 
 
@@ -81,7 +84,12 @@ class Exchange(ExchangeBase):
 
     def _try_first(self, now: float) -> State:
         # No cooling models to defer: the plan has put them last.
-        return self._begin(self._candidates.take(_NONE), now)
+        candidate, plan = self._candidates.take(_NONE), self._plan
+        if plan.sticky:
+            self._why = _STICKY
+        else:  # the usual case without a call
+            self._why = plan.why(candidate) if plan.added else WHY_BY_MODE[plan.mode]
+        return self._begin(candidate, now)
 
     def _try_next(self, now: float) -> State:
         """Try the next candidate, unless the total deadline has passed."""
@@ -89,7 +97,9 @@ class Exchange(ExchangeBase):
             return self._run_out(now)
         self._current.drop_call()
         cooling = self._shared.tables.breaker.cooling(self._client(), now)
-        return self._begin(self._candidates.take(cooling), now)
+        candidate = self._candidates.take(cooling)
+        self._why = self._plan.why(candidate)
+        return self._begin(candidate, now)
 
     def _begin(self, candidate: Candidate, now: float) -> State:
         """Begin an attempt with a candidate taken from the queue."""
@@ -106,8 +116,11 @@ class Exchange(ExchangeBase):
         attempt = self.attempt = Attempt(self, candidate, last, now, allowance)
         self._attempts += 1
         self._model = model
-        if tables.breaker.opened or tables.breaker.opened_for:
-            tables.breaker.attempting(self._client(), model, now)
+        breaker = tables.breaker
+        if breaker.opened or breaker.opened_for:
+            probes = breaker.attempting(self._client(), model, now)
+            if probes and self._plan.mode is not DIRECT:
+                self._why = Why.PROBE
         if self._trace is not None:
             self._trace.attempting(model)
         return self._send(attempt)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from autopilot.request.parse import ParsedRequest
     from autopilot.routing.plan import Plan
     from autopilot.routing.snapshot import Snapshot
+    from autopilot.routing.why import Why
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
     from autopilot.state.tables import StateTables
@@ -93,6 +94,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_timer",
         "_total_due",
         "_trace",
+        "_why",
     )
 
     def __init__(
@@ -129,6 +131,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._attempts = 0
         self._stream: Stream | None = None
         self._model: str | None = None
+        self._why: Why | None = None
         self._status: int | None = None
         self._code: str | None = None
         self._first_byte_at: float | None = None
@@ -191,6 +194,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._target.path,
                 self._code,
                 reason,
+                self._streams,
+                self._why,
             )
             try:
                 self._shared.record(record)

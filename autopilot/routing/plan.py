@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -21,6 +21,10 @@ from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Select
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
 from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
+from autopilot.routing.why import Why
+
+_NONE: frozenset[str] = frozenset()
+WHY_BY_MODE: Final = {Mode.ALIAS: Why.BEST, Mode.LIST: Why.LISTED, Mode.DIRECT: Why.DIRECT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,16 @@ class RoutingState(Struct, frozen=True, gc=False):
 
 
 class Plan(Struct, frozen=True, gc=False):
-    """The candidates, best first: at least one, without duplicates."""
+    """The candidates, best first: at least one, without duplicates.
+
+    ``sticky``: the first one is the remembered model, and is there for that. ``added`` are the
+    models that only the alias at the end of a list brings in.
+    """
 
     mode: Mode
     candidates: tuple[Candidate, ...]
+    sticky: bool = False
+    added: frozenset[str] = _NONE
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -65,7 +75,11 @@ class Plan(Struct, frozen=True, gc=False):
     @property
     def first_only(self) -> Plan:
         """The plan with its best candidate and no other, so that there is no failover."""
-        return Plan(self.mode, self.candidates[:1])
+        return Plan(self.mode, self.candidates[:1], self.sticky, self.added)
+
+    def why(self, candidate: Candidate) -> Why:
+        """Return why a candidate is tried, apart from stickiness and probes."""
+        return Why.BEST if candidate.model in self.added else WHY_BY_MODE[self.mode]
 
 
 def plan(
@@ -81,17 +95,20 @@ def plan(
     The errors are 400 ``unknown_model``, ``tee_required`` or ``no_capable_model`` and 503
     ``no_candidates``. Cooling models go last but are never left out.
     """
-    tee_only = tee_only or rules.require_tee
+    tee_only, added, sticky = tee_only or rules.require_tee, _NONE, False
     if selector.mode is ALIAS:
         candidates = snapshot.eligible.serving(needs, tee_only)
+        if isinstance(candidates, RouterError):
+            return candidates
     else:
-        candidates = _listed(selector, needs, tee_only, snapshot, rules)
-    if isinstance(candidates, RouterError):
-        return candidates
+        listed = _listed(selector, needs, tee_only, snapshot, rules)
+        if isinstance(listed, RouterError):
+            return listed
+        candidates, added = listed
     # A direct name has no alternatives, so neither stickiness nor cooling applies (contract §5).
     if selector.mode is not DIRECT:
-        candidates = _ordered(candidates, selector, state)
-    return Plan(selector.mode, candidates)
+        candidates, sticky = _ordered(candidates, selector, state)
+    return Plan(selector.mode, candidates, sticky, added)
 
 
 def pick(remaining: Sequence[Candidate], cooling: frozenset[str]) -> Candidate:
@@ -106,19 +123,22 @@ def pick(remaining: Sequence[Candidate], cooling: frozenset[str]) -> Candidate:
 
 def _listed(
     selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
-) -> tuple[Candidate, ...] | RouterError:
-    """Return the models that the client named, and those of an alias at the end of its list."""
+) -> tuple[tuple[Candidate, ...], frozenset[str]] | RouterError:
+    """Return the models that the client named, and those of an alias at the end of its list.
+
+    Behind them, those that only the alias brings in.
+    """
     names, catalog = selector.names, EMPTY if snapshot.catalog is None else snapshot.catalog
     # Most clients use the catalog's spelling, so that no look-up is needed.
     if selector.alias_last or selector.misplaced or not catalog.models.keys() >= set(names):
         return _looked_up(selector, needs, tee_only, snapshot, rules)
     kept = confidential(names, catalog) if tee_only else names
-    return kept if isinstance(kept, RouterError) else candidates_of(kept)
+    return kept if isinstance(kept, RouterError) else (candidates_of(kept), _NONE)
 
 
 def _looked_up(
     selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
-) -> tuple[Candidate, ...] | RouterError:
+) -> tuple[tuple[Candidate, ...], frozenset[str]] | RouterError:
     """Return what `_listed` returns, whatever the names and their spelling."""
     catalog = snapshot.catalog or EMPTY
     named, unknown = look_up(selector, catalog, rules)
@@ -130,12 +150,13 @@ def _looked_up(
         if not tee_only or is_confidential(each.model, catalog)
     )
     if not selector.alias_last:
-        return kept or TEE_REQUIRED
+        return (kept, _NONE) if kept else TEE_REQUIRED
     chosen = snapshot.eligible.serving(needs, tee_only)
     if isinstance(chosen, RouterError):
-        return kept or (TEE_REQUIRED if named else chosen)
+        return (kept, _NONE) if kept else TEE_REQUIRED if named else chosen
     already = {each.model for each in named}
-    return kept + tuple(each for each in chosen if each.model not in already)
+    added = tuple(each for each in chosen if each.model not in already)
+    return kept + added, frozenset(each.model for each in added)
 
 
 def look_up(
@@ -164,20 +185,29 @@ def look_up(
 
 def _ordered(
     candidates: tuple[Candidate, ...], selector: Selector, state: RoutingState
-) -> tuple[Candidate, ...]:
-    """Order the candidates: the client's order, remembered one first, cooling ones last."""
+) -> tuple[tuple[Candidate, ...], bool]:
+    """Order the candidates: the client's order, remembered one first, cooling ones last.
+
+    Return also whether the first one is there because it is remembered.
+    """
     if selector.order is not GIVEN:
         candidates = _by_measurement(candidates, selector.order, state)
-    remembered, cooling = state.remembered, state.cooling
-    # Most remembered models are first already, so that no reordering is needed.
-    if remembered is not None and remembered not in cooling and remembered != candidates[0].model:
-        candidates = _remembered_first(remembered, candidates, selector.mode, state)
+    remembered, cooling, sticky = state.remembered, state.cooling, False
+    if remembered is not None and remembered not in cooling:
+        # Most remembered models are first already, so that no reordering is needed. The head of a
+        # list is first because the client listed it so.
+        if remembered == candidates[0].model:
+            sticky = selector.mode is ALIAS
+        else:
+            unmoved = candidates
+            candidates = _remembered_first(remembered, candidates, selector.mode, state)
+            sticky = candidates is not unmoved
     elif remembered is None and state.broken is not None and selector.mode is Mode.LIST:
         candidates = _successor_first(state.broken, candidates, cooling)
-    if not cooling:
-        return candidates
-    # The sort is stable, so cooling models keep their relative order behind all others.
-    return tuple(sorted(candidates, key=lambda each: each.model in cooling))
+    if cooling:
+        # The sort is stable, so cooling models keep their relative order behind all others.
+        candidates = tuple(sorted(candidates, key=lambda each: each.model in cooling))
+    return candidates, sticky
 
 
 def _remembered_first(

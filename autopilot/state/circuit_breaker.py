@@ -101,16 +101,18 @@ class CircuitBreaker:
         """Return the same models, each with the seconds until its next probe; 0 if it is due."""
         return {model: max(0.0, self.breakers[model].retry_at - now) for model in self.opened}
 
-    def attempting(self, client: Client, model: str, now: float) -> None:
-        """Record that an attempt on ``model`` starts.
+    def attempting(self, client: Client, model: str, now: float) -> bool:
+        """Record that an attempt on ``model`` starts, and return whether it is a probe.
 
         If a probe was due, this attempt is the probe, and the next one has to wait for a period.
         """
+        probes = False
         if model in self.opened:
-            _probe(self.breakers[model], now)
+            probes = _probe(self.breakers[model], now)
         if model in self.opened_for.get(client, ()):
             self.of_clients.move_to_end((client, model))
-            _probe(self.of_clients[client, model], now)
+            probes = _probe(self.of_clients[client, model], now) or probes
+        return probes
 
     def succeeded(self, client: Client, model: str) -> None:
         """Record that ``model`` answered: close its shared breaker, and that of ``client``."""
@@ -156,7 +158,9 @@ class CircuitBreaker:
             self._close_for(client, model)
 
 
-def _probe(breaker: _Breaker, now: float) -> None:
-    """Let an attempt be the probe of an open breaker, if one was due."""
-    if breaker.retry_at <= now:
+def _probe(breaker: _Breaker, now: float) -> bool:
+    """Let an attempt be the probe of an open breaker, if one was due; return whether it was."""
+    due = breaker.retry_at <= now
+    if due:
         breaker.retry_at = now + breaker.period
+    return due

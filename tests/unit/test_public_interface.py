@@ -55,6 +55,8 @@ _RECORD: Final = {
     "endpoint": "str",
     "code": "str | None",
     "reason": "FailureReason | None",
+    "stream": "bool | None",
+    "why": "Why | None",
 }
 _ATTRIBUTES: Final = ("followers", "ports", "resource", "settings", "stopping")
 

@@ -44,6 +44,7 @@ REASONS: Final[dict[str, str]] = {
     "routing/router_error.py": _VALUE,
     "routing/snapshot.py": _VALUE,
     "routing/tee.py": "routing/test_plan.py and test_selector.py ask for confidential models",
+    "routing/why.py": "relay/test_exchange_why.py provokes every reason",
     "settings/schema.py": "settings/test_loading.py reads every row of it",
     "settings/sources.py": "service/test_signals.py loads them again",
     "upstream/types.py": _VALUE,

@@ -21,6 +21,7 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
         records.outcomes,
         records.record_fields,
         records.record_lines,
+        records.record_whys,
         tables.failover_rules,
         tables.failures_without_a_response,
         tables.live_settings,

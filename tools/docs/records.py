@@ -8,6 +8,7 @@ from typing import Final
 from autopilot.observability.access_log import json_of, text_of
 from autopilot.observability.records import Failover, Outcome, RequestRecord, facts
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.why import Why
 from tools.docs.tables import code, table
 
 _MOMENT: Final = 1_790_000_000.123
@@ -26,6 +27,8 @@ _EXAMPLE: Final = RequestRecord(
     bytes=18_432,
     outcome=Outcome.COMPLETED,
     endpoint="/v1/chat/completions",
+    stream=True,
+    why=Why.BEST,
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
@@ -45,6 +48,16 @@ _MEANINGS: Final = {
     "endpoint": "The path of the request.",
     "code": "The `error.code` of the router's own error; null if the client got none.",
     "reason": "Why the upstream's answer broke after its first byte, as in `failovers`.",
+    "stream": "Whether the client asked for a stream; null if its request was refused unread.",
+    "why": "Why the model was tried, see [below](#why-this-model); null without an attempt.",
+}
+
+_WHYS: Final = {
+    "best": "It was the best that the alias could choose, of those not yet tried.",
+    "sticky": "It answered this conversation before.",
+    "listed": "The client's list had it next.",
+    "direct": "The client named it alone.",
+    "probe": "Its pause after repeated failures was over: does it work again?",
 }
 
 _OUTCOMES: Final = {
@@ -83,6 +96,13 @@ def outcomes() -> str:
     if _OUTCOMES.keys() != set(Outcome):
         raise UndescribedError(", ".join(sorted(_OUTCOMES.keys() ^ set(Outcome))))
     return table(("outcome", "meaning"), ((code(each), _OUTCOMES[each]) for each in Outcome))
+
+
+def record_whys() -> str:
+    """Return the reasons for which models are tried."""
+    if _WHYS.keys() != set(Why):
+        raise UndescribedError(", ".join(sorted(_WHYS.keys() ^ set(Why))))
+    return table(("why", "meaning"), ((code(each), _WHYS[each]) for each in Why))
 
 
 def record_lines() -> str:

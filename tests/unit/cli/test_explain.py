@@ -59,6 +59,7 @@ class PlanTests(ExplainTestCase):
         self.assertEqual(lines[0], "mode      alias")
         names = [line.split()[1] for line in lines[2:5]]
         self.assertEqual(names, ["acme/C", "acme/B", "acme/A-TEE"])
+        self.assertEqual({line.split()[2] for line in lines[2:5]}, {"best"})
         self.assertIn("attempts  at most 3 (MAX_ATTEMPTS 8), by the standard policy", said)
         self.assertIn("commit    content: at the first content", said)
         self.assertIn("failover  after 12 s", said)
@@ -103,6 +104,12 @@ class PlanTests(ExplainTestCase):
         """Lists keep their order, a direct name is one candidate, an unknown name is an error."""
         self.assertEqual(self.names("acme/B, acme/C"), ["acme/B", "acme/C"])
         self.assertEqual(self.names("acme/B"), ["acme/B"])
+        for selector, whys in (
+            (f"acme/B,{ALIAS}", ["listed", "best", "best"]),
+            ("acme/B", ["direct"]),
+        ):
+            got = self.ask_json("explain", selector, *self.files)
+            self.assertEqual([each["why"] for each in got["candidates"]], whys, selector)
         got = self.ask_json("explain", "acme/B,acme/CC", *self.files)
         self.assertEqual(got["dropped"], [{"name": "acme/CC", "cause": "unknown", "lacks": []}])
         self.assertIn("did you mean 'acme/C'", got["error"]["message"])
@@ -202,7 +209,7 @@ class RouterTests(ExplainTestCase):
         status, said = self.ask("explain", ALIAS, "--router", "http://router.test")
         self.assertEqual(status, 0)
         self.assertRegex(said, r"acme/C .*cooling")
-        self.assertRegex(said, r"acme/A-TEE +\d+\.\d\d +0\.25 s +80")
+        self.assertRegex(said, r"acme/A-TEE +best +\d+\.\d\d +0\.25 s +80")
         body = self.body(tools=[{}])
         got = self.ask_json("explain", *body, "--router", "http://router.test")
         self.assertEqual([each["name"] for each in got["dropped"]], ["acme/B"])

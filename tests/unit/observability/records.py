@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.why import Why
 
 _PLAIN: dict[str, Any] = {
     "req_id": "r1",
@@ -24,6 +25,8 @@ _PLAIN: dict[str, Any] = {
     "bytes": 42,
     "outcome": Outcome.COMPLETED,
     "endpoint": "/v1/chat/completions",
+    "stream": True,
+    "why": Why.BEST,
 }
 
 
@@ -52,6 +55,8 @@ def refused(**changes: Any) -> RequestRecord:
         "bytes": 0,
         "outcome": Outcome.REFUSED,
         "code": "unknown_model",
+        "stream": None,
+        "why": None,
     }
     return record(**{**nothing, **changes})
 
@@ -88,5 +93,7 @@ anything = st.builds(
     endpoint=st.sampled_from(("/v1/chat/completions", "/v1/messages")),
     code=st.none() | st.just("unknown_model"),
     reason=st.none() | st.just(FailureReason.CUT),
+    stream=st.none() | st.booleans(),
+    why=st.none() | st.sampled_from(tuple(Why)),
 )
 """Records with arbitrary text."""

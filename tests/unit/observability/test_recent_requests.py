@@ -31,6 +31,7 @@ class RecentTests(SynchronousTestCase):
             {
                 "mode": "alias",
                 "model": "m",
+                "why": "best",
                 "status": 200,
                 "attempts": 2,
                 "failovers": ("status_503",),

@@ -97,6 +97,8 @@ class ReporterTests(SynchronousTestCase):
                 "endpoint": "/v1/chat/completions",
                 "code": None,
                 "reason": None,
+                "stream": True,
+                "why": "best",
             },
         )
         (event,) = self.report(refused())
@@ -147,5 +149,7 @@ class ReporterTests(SynchronousTestCase):
                 "endpoint",
                 "code",
                 "reason",
+                "stream",
+                "why",
             },
         )

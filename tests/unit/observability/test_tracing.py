@@ -85,6 +85,7 @@ class SpanTests(SpanTestCase):
                 "autopilot.mode": "alias",
                 "autopilot.outcome": "completed",
                 "autopilot.request_id": "req-1",
+                "autopilot.why": "best",
                 "gen_ai.operation.name": "chat",
                 "gen_ai.provider.name": "chutes",
                 "gen_ai.request.model": ALIAS,

@@ -84,10 +84,12 @@ class OneClientTests(SynchronousTestCase):
     def test_one_probe_per_period(self) -> None:
         """The first attempt after the period is the probe; the next one has to wait."""
         self.fails(0, 0, 0)
-        self.cooldown.attempting(Y, "m", 10)
+        self.assertFalse(self.cooldown.attempting(Y, "m", 10))
         self.assertEqual(self.cooldown.cooling(X, 10), NONE)
-        self.cooldown.attempting(X, "m", 10)
+        self.assertTrue(self.cooldown.attempting(X, "m", 10))
         self.assertEqual(self.cooldown.cooling(X, 10), {"m"})
+        self.assertFalse(self.cooldown.attempting(X, "m", 10))
+        self.assertFalse(self.cooldown.attempting(X, "n", 10))
         self.assertEqual(self.cooldown.cooling(X, 20), NONE)
 
     def test_lost_probe(self) -> None:
@@ -116,7 +118,7 @@ class OneClientTests(SynchronousTestCase):
     def test_attempt_while_cooling(self) -> None:
         """An attempt on a cooling model, made for lack of others, is not a probe."""
         self.fails(0, 0, 0)
-        self.cooldown.attempting(X, "m", 5)
+        self.assertFalse(self.cooldown.attempting(X, "m", 5))
         self.assertEqual(self.cooldown.cooling(X, 10), NONE)
 
     def test_slow_failures(self) -> None:
