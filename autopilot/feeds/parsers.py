@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
 from typing import Annotated, Final, TypeVar
 
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
@@ -41,10 +43,14 @@ class ParsedCatalog:
 
 @dataclass(frozen=True, slots=True)
 class ParsedUtilization:
-    """The load records in the feed's order, and the number of unreadable records."""
+    """The load records in the feed's order, and the number of unreadable records.
+
+    ``measured_at`` is the newest time that a record gives, in seconds since 1970; None without any.
+    """
 
     loads: tuple[Load, ...]
     rejected: int
+    measured_at: float | None = None
 
 
 class _Envelope(Struct):
@@ -85,6 +91,7 @@ class _UtilizationRecord(Struct):
     rate_limit_ratio_1h: _Ratio | None = None
     scalable: bool | None = None
     scale_allowance: _Count | None = None
+    timestamp: Raw = Raw()
 
 
 _envelope = Decoder(_Envelope)
@@ -150,20 +157,23 @@ def utilization_steps(body: bytes) -> Steps[ParsedUtilization]:
         raise FetchError(SHAPE, "no records")
     _reject_if_too_many(len(records))
     loads: dict[str, Load] = {}
-    rejected = 0
+    rejected, newest = 0, -inf
     for raw in in_steps(records):
         if raw is None:
             yield
             continue
-        load = _load(raw)
-        if load is None:
+        record = _readable(raw)
+        if record is None:
             rejected += 1
         else:
+            load = _load(record)
+            # A chute that the platform no longer measures keeps its old time.
+            newest = max(newest, _time(record.timestamp))
             # Private chutes share one placeholder name, so the chute id identifies a record if it
             # has one.
             loads.setdefault(load.chute_id or load.name, load)
     _reject_if_mostly_unreadable(len(records), rejected)
-    return ParsedUtilization(tuple(loads.values()), rejected)
+    return ParsedUtilization(tuple(loads.values()), rejected, None if newest == -inf else newest)
 
 
 def _check(body: bytes) -> Iterator[None]:
@@ -224,14 +234,17 @@ def _model(raw: Raw) -> Model | None:
     )
 
 
-def _load(raw: Raw) -> Load | None:
-    """Return the load of a utilization record, or None if the record is unreadable."""
+def _readable(raw: Raw) -> _UtilizationRecord | None:
+    """Return a utilization record, or None if it is unreadable."""
     try:
         record = _record.decode(raw)
     except DecodeError:
         return None
-    if not _is_name(record.name):
-        return None
+    return record if _is_name(record.name) else None
+
+
+def _load(record: _UtilizationRecord) -> Load:
+    """Return the load of a utilization record."""
     return Load(
         name=record.name,
         chute_id=record.chute_id or None,
@@ -246,6 +259,21 @@ def _load(raw: Raw) -> Load | None:
         scalable=record.scalable is True,
         scale_allowance=record.scale_allowance,
     )
+
+
+def _time(raw: Raw) -> float:
+    """Return a record's time in seconds since 1970; minus infinity if it gives none.
+
+    The platform's times have no zone; they are in UTC.
+    """
+    text = _optional(_text, raw)
+    if text is None:
+        return -inf
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return -inf
 
 
 def _is_name(text: str) -> bool:

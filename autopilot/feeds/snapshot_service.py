@@ -31,13 +31,17 @@ class SnapshotService:
         utilization_interval: float,
         jitter: Callable[[], float],
         observed: Callable[[str, str, int], None],
+        wall_clock: Callable[[], float],
     ) -> None:
         """Take intervals in seconds, and a `jitter` that returns a number in -1..1.
+
+        `wall_clock` returns the seconds since 1970, to which the feed's own times are compared.
 
         `observed` is called after each refresh, when the snapshot is already replaced, with the
         feed's name, one of `fetch_error.OUTCOMES` and the number of unreadable records.
         """
         self._clock = clock
+        self._wall_clock = wall_clock
         self.snapshot = Snapshot()
         """The current snapshot, immutable and replaced whole; only this service assigns it."""
         self._loads: tuple[Load, ...] = ()
@@ -91,6 +95,7 @@ class SnapshotService:
             ranking=ranking,
             catalog_at=self._clock.seconds(),
             utilization_at=self.snapshot.utilization_at,
+            measured_at=self.snapshot.measured_at,
         )
         return RecordCounts(len(catalog), parsed.rejected)
 
@@ -102,11 +107,16 @@ class SnapshotService:
             ranking = yield from ranking_steps(parsed.loads, catalog)
             if catalog is self.snapshot.catalog:  # see `_read_catalog`
                 break
+        now, measured_at = self._clock.seconds(), parsed.measured_at
+        if measured_at is not None:
+            # From now on by the monotonic clock; a time to come is one of clocks that differ.
+            measured_at = now - max(0.0, self._wall_clock() - measured_at)
         self.snapshot = Snapshot(
             catalog=catalog,
             ranking=ranking,
             catalog_at=self.snapshot.catalog_at,
-            utilization_at=self._clock.seconds(),
+            utilization_at=now,
+            measured_at=measured_at,
         )
         # After the ranking, so that an exception in it leaves the previous loads in use.
         self._loads = parsed.loads

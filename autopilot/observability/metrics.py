@@ -43,12 +43,13 @@ _MOST_SELECTIONS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """The sources of the values computed at each scrape; ages in ms, -1 without data."""
+    """The sources of the values computed at each scrape; ages in seconds, -1 without data."""
 
     requests_active: Callable[[], float]
     buffered_bytes: Callable[[], float]
-    snapshot_age_ms: Callable[[], float]
-    allowlist_age_ms: Callable[[], float]
+    snapshot_age: Callable[[], float]
+    allowlist_age: Callable[[], float]
+    measured_age: Callable[[], float]
     candidates: Callable[[], float]
     allowlist_size: Callable[[], float]
     cooling_models: Callable[[], float]
@@ -185,12 +186,22 @@ class Metrics:
             (
                 "ready_snapshot_age_ms",
                 "Age of the utilization feed in milliseconds; -1 before the first fetch.",
-                gauges.snapshot_age_ms,
+                lambda: _milliseconds(gauges.snapshot_age()),
+            ),
+            (
+                "ready_snapshot_age_seconds",
+                "Seconds since the utilization feed was fetched; -1 before the first fetch.",
+                gauges.snapshot_age,
             ),
             (
                 "ready_allowlist_age_ms",
                 "Age of the model catalog in milliseconds; -1 before the first fetch.",
-                gauges.allowlist_age_ms,
+                lambda: _milliseconds(gauges.allowlist_age()),
+            ),
+            (
+                "ready_allowlist_age_seconds",
+                "Seconds since the model catalog was fetched; -1 before the first fetch.",
+                gauges.allowlist_age,
             ),
             ("ready_candidates", "Models that an alias can choose from.", gauges.candidates),
             ("ready_allowlist_size", "Models in the catalog.", gauges.allowlist_size),
@@ -207,6 +218,14 @@ class Metrics:
         ):
             gauge = Gauge(f"chutes_autopilot_{name}", text, registry=self.registry)
             gauge.set_function(read)
+        measured = Gauge(
+            "chutes_autopilot_feed_data_age_seconds",
+            "Seconds since the newest data of a feed was measured, as it says itself; -1 if it does"
+            " not say.",
+            ["feed"],
+            registry=self.registry,
+        )
+        measured.labels("utilization").set_function(gauges.measured_age)
 
     def request(self, record: RequestRecord, known_models: Container[str]) -> None:
         """Count one finished request."""
@@ -258,3 +277,7 @@ class Metrics:
         self._lost.values[()] = sum(read() for read in self.lost_lines)
         counted = "".join([instrument.exposition() for instrument in self.instruments])
         return counted.encode("utf-8") + generate_latest(self.registry)
+
+
+def _milliseconds(age: float) -> float:
+    return age if age < 0 else age * 1000

@@ -14,13 +14,16 @@ class Snapshot:
     """The last good data of both feeds.
 
     ``catalog_at`` and ``utilization_at`` are the times of arrival in seconds of a monotonic clock,
-    None before the first successful fetch. ``eligible`` is derived from the data.
+    None before the first successful fetch. ``measured_at`` is when the newest loads were measured,
+    by the feed's own times and the same clock; None if it gives none. ``eligible`` is derived from
+    the data.
     """
 
     catalog: Catalog | None = None
     ranking: tuple[Ranked, ...] = ()
     catalog_at: float | None = None
     utilization_at: float | None = None
+    measured_at: float | None = None
     eligible: EligibleModels = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

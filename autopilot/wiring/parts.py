@@ -246,6 +246,7 @@ class Parts:
             settings.utilization_refresh_ms / 1000,
             _jitter,
             self._refreshed,
+            time.time,
         )
 
     def _refreshed(self, feed: str, outcome: str, rejected: int) -> None:
@@ -307,14 +308,15 @@ class Parts:
         )
 
     def _gauges(self) -> Gauges:
-        def age_ms(at: float | None) -> float:
-            return -1 if at is None else (self.clock.seconds() - at) * 1000
+        def age(at: float | None) -> float:
+            return -1 if at is None else self.clock.seconds() - at
 
         return Gauges(
             requests_active=lambda: self.proxy.active,
             buffered_bytes=lambda: self.ledger.held_bytes,
-            snapshot_age_ms=lambda: age_ms(self.control.snapshot.utilization_at),
-            allowlist_age_ms=lambda: age_ms(self.control.snapshot.catalog_at),
+            snapshot_age=lambda: age(self.control.snapshot.utilization_at),
+            allowlist_age=lambda: age(self.control.snapshot.catalog_at),
+            measured_age=lambda: age(self.control.snapshot.measured_at),
             candidates=lambda: len(self.control.snapshot.ranking),
             allowlist_size=lambda: len(self.control.snapshot.catalog or ()),
             cooling_models=lambda: len(self.tables.breaker.open),

@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.feeds.snapshot_service import SnapshotService
+from tests.unit.feeds.records import MEASURED
 
 MODELS_EVERY = 300.0
 UTILIZATION_EVERY = 15.0
@@ -94,6 +95,7 @@ class PlaneTestCase(SynchronousTestCase):
             UTILIZATION_EVERY,
             lambda: self.jitter,
             lambda *event: self.seen.append(event),
+            lambda: MEASURED + 1800.0 + self.clock.seconds(),
         )
         self.events = EventLoggingObserver()
         globalLogPublisher.addObserver(self.events)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+MEASURED = 1771393688.568123
+"""The time of a record, in seconds since 1970."""
+
 
 def entry(name: str = "acme/Model-1", /, **changes: object) -> dict[str, object]:
     """Return a catalog entry; a change to `...` removes the key."""

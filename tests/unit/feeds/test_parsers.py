@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch_error import SHAPE, FetchError
-from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
+from tests.unit.feeds.records import MEASURED, catalog_body, entry, record, utilization_body
 
 
 class CatalogTests(SynchronousTestCase):
@@ -198,6 +198,21 @@ class UtilizationTests(SynchronousTestCase):
         body = b'[{"name":"a","active_instance_count":1},{"name":"b","active_instance_count":1,'
         parsed = parse_utilization(body + b'"utilization_5m":1e400}]')
         self.assertEqual(([load.name for load in parsed.loads], parsed.rejected), (["a"], 1))
+
+    def test_times(self) -> None:
+        """The newest time of a readable record is that of the feed; without a zone it is UTC."""
+        day = "2026-02-18T"
+        for times, newest in (
+            ([...], None),
+            ([None, 5, "yesterday", "", "0001-01-01T00:00:00+14:00x"], None),
+            ([f"{day}05:48:08.568123"], MEASURED),
+            ([f"{day}05:48:08.568123Z", f"{day}05:00:00", "soon"], MEASURED),
+            ([f"{day}05:48:08.568123", f"{day}07:00:00+02:00"], MEASURED),
+        ):
+            records = [record(str(place), timestamp=time) for place, time in enumerate(times)]
+            unreadable = record("bad", active_instance_count=-1, timestamp="2030-01-01T00:00:00")
+            parsed = parse_utilization(utilization_body(*records, unreadable))
+            self.assertEqual((len(parsed.loads), parsed.measured_at), (len(times), newest), times)
 
     def test_duplicates(self) -> None:
         """A chute counts once; private chutes share a name but are different chutes."""

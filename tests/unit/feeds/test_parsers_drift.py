@@ -55,17 +55,26 @@ class LoadDriftTests(DriftTestCase):
         self.assertEqual((self.names, self.code), (before, None))
 
     def test_old_timestamps(self) -> None:
-        """The platform's own timestamps have no effect; the time of the fetch has."""
+        """Old timestamps have no effect on the choice; the age of the measurements shows them."""
         before = self.names
         self.reread([each | {"timestamp": OLD} for each in self.records])
         self.assertEqual((self.names, self.code), (before, None))
+        snapshot = self.plane.snapshot
+        assert snapshot.measured_at is not None and snapshot.utilization_at is not None
+        self.assertGreater(snapshot.utilization_at - snapshot.measured_at, 86_400.0)
 
     def test_odd_timestamps(self) -> None:
-        """The format of timestamps has no effect either."""
+        """The format of timestamps has no effect either; only what is a time has an age."""
         before = self.names
-        for timestamp in (None, 1771393340, "2026-02-18T05:48:08+00:00", "yesterday"):
+        for timestamp, read in (
+            (None, False),
+            (1771393340, False),
+            ("2026-02-18T05:48:08+00:00", True),
+            ("yesterday", False),
+        ):
             self.reread([each | {"timestamp": timestamp} for each in self.records])
             self.assertEqual(self.names, before, timestamp)
+            self.assertEqual(self.plane.snapshot.measured_at is not None, read, timestamp)
 
     def test_only_private(self) -> None:
         """Without public chutes the alias has no candidates, and the refresh succeeds."""

@@ -84,7 +84,9 @@ class PaceTests(PlaneTestCase):
             return left.pop(0) if left else 0.0
 
         never: Fetch = Deferred
-        plane = SnapshotService(clock, never, feed.fetch, 1e9, 10.0, jitter, lambda *_event: None)
+        plane = SnapshotService(
+            clock, never, feed.fetch, 1e9, 10.0, jitter, lambda *_event: None, clock.seconds
+        )
         left.insert(0, 0.0)  # the catalog feed draws first
         plane.start()
         for _ in draws:
@@ -162,7 +164,9 @@ class FailureTests(PlaneTestCase):
         def broken(_feed: str, _outcome: str, _rejected: int) -> None:
             raise ZeroDivisionError
 
-        plane = SnapshotService(clock, Deferred, feed.fetch, 300.0, 15.0, lambda: 0.0, broken)
+        plane = SnapshotService(
+            clock, Deferred, feed.fetch, 300.0, 15.0, lambda: 0.0, broken, clock.seconds
+        )
         plane.start()
         clock.advance(15.0)
         self.assertEqual(len(feed.started), 2)
@@ -301,6 +305,7 @@ class StopTests(PlaneTestCase):
             15.0,
             lambda: 0.0,
             lambda *_event: stopped.append(plane.stop()),
+            clock.seconds,
         )
         plane.start()
         self.successResultOf(stopped[0])

@@ -39,6 +39,21 @@ class SnapshotTests(PlaneTestCase):
         self.assertEqual((utilization.size, utilization.rejected), (2, 0))
         self.assertEqual(self.seen, [("catalog", OK, 1), ("utilization", OK, 0)])
 
+    def test_measured(self) -> None:
+        """The feed's own times are set on the router's clock; one to come counts as now."""
+        self.plane.start()
+        self.clock.advance(5.0)
+        self.utilization.gives(utilization_body(record("a")))
+        self.assertEqual(self.plane.snapshot.measured_at, 5.0 - 1805.0)
+        self.models.gives(catalog_body(entry("a")))
+        self.assertEqual(self.plane.snapshot.measured_at, 5.0 - 1805.0)
+        self.utilization.gives(utilization_body(record("a", timestamp="2100-01-01T00:00:00")))
+        self.clock.advance(15.0)
+        self.assertEqual(self.plane.snapshot.measured_at, 20.0)
+        self.utilization.gives(utilization_body(record("a", timestamp=None)))
+        self.clock.advance(15.0)
+        self.assertIsNone(self.plane.snapshot.measured_at)
+
     def test_catalog_change_ranks_again(self) -> None:
         """A new catalog re-ranks the current loads at once, without changing their age."""
         self.utilization.gives(utilization_body(record("a"), record("b"), record("c-TEE")))

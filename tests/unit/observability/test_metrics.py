@@ -38,6 +38,9 @@ NEW = {
     "stream_interruptions_total",
     "feed_refresh_total",
     "feed_rejected_records_total",
+    "feed_data_age_seconds",
+    "ready_snapshot_age_seconds",
+    "ready_allowlist_age_seconds",
     "cooling_models",
     "buffered_bytes",
     "sticky_entries",
@@ -56,8 +59,9 @@ class MetricsTests(SynchronousTestCase):
             Gauges(
                 requests_active=lambda: 1,
                 buffered_bytes=lambda: 8,
-                snapshot_age_ms=lambda: self.age,
-                allowlist_age_ms=lambda: 3,
+                snapshot_age=lambda: self.age,
+                allowlist_age=lambda: 3,
+                measured_age=lambda: 9,
                 candidates=lambda: 4,
                 allowlist_size=lambda: 5,
                 cooling_models=lambda: 6,
@@ -92,18 +96,22 @@ class MetricsTests(SynchronousTestCase):
     def test_gauges(self) -> None:
         """Gauges are read at each scrape."""
         self.assertEqual(self.value("ready_snapshot_age_ms"), -1)
+        self.assertEqual(self.value("ready_snapshot_age_seconds"), -1)
         self.age = 2.0
         for name, value in (
             ("requests_active", 1),
             ("buffered_bytes", 8),
-            ("ready_snapshot_age_ms", 2),
-            ("ready_allowlist_age_ms", 3),
+            ("ready_snapshot_age_ms", 2000),
+            ("ready_snapshot_age_seconds", 2),
+            ("ready_allowlist_age_ms", 3000),
+            ("ready_allowlist_age_seconds", 3),
             ("ready_candidates", 4),
             ("ready_allowlist_size", 5),
             ("cooling_models", 6),
             ("sticky_entries", 7),
         ):
             self.assertEqual(self.value(name), value, name)
+        self.assertEqual(self.value("feed_data_age_seconds", feed="utilization"), 9)
         self.assertEqual(self.value("build_info", version="1.2.3"), 1)
 
     def test_process(self) -> None:
