@@ -24,6 +24,7 @@ from stub_backend.native import THINKING
 from stub_backend.options import StubOptions
 from stub_backend.population import Chute
 from stub_backend.problem import Problem
+from stub_backend.prose import answer
 from stub_backend.responses import RESPONSES
 from stub_backend.steps import Headers
 
@@ -70,9 +71,14 @@ class Call:
         return seconds * self.options.time_scale
 
     def pieces(self, count: int | None = None) -> tuple[Piece, ...]:
-        """Return the usual text in `count` pieces (by default as many as the options set)."""
-        wanted = self.options.tokens if count is None else count
-        return sentence(self.chute.name, last_user_text(self.body), wanted)
+        """Return the usual text in `count` pieces (by default as many as the options set).
+
+        Prose may be shorter.
+        """
+        model, question = self.chute.name, last_user_text(self.body)
+        if self.options.prose:
+            return answer(model, question)[:count]
+        return sentence(model, question, self.options.tokens if count is None else count)
 
     def generate(self, pieces: tuple[Piece, ...], **members: Any) -> Generation:
         """Return a generation of these pieces, with an id derived from this call."""

@@ -38,6 +38,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         scenario_models=given.scenario_models,
         evidence_models=given.evidence_models,
         tokens=given.tokens,
+        prose=given.prose,
         token_delay=given.token_delay_ms / 1000,
         first_token_delay=given.first_token_delay_ms / 1000,
         delay=given.delay_ms / 1000,
@@ -132,6 +133,7 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=_not_negative, default=seconds * 1000, help=meaning)
     add = parser.add_argument
     add("--tokens", type=_at_least(2), default=_DEFAULTS.tokens, help="tokens in a usual response")
+    add("--prose", action="store_true", help="answer in sentences for people")
     add(
         "--huge-bytes",
         type=_at_least(1),

@@ -10,7 +10,8 @@ class StubOptions:
     """Size, speed and strictness of the stub.
 
     `time_scale` multiplies the durations of scenarios ("after 20 s"), but not the token and
-    first-token delays. `keep_alive` is how long an idle connection stays open.
+    first-token delays. `keep_alive` is how long an idle connection stays open. With
+    `prose`, answers are sentences for people instead of a number of `tokens` for tests.
     """
 
     listen: str = "127.0.0.1:9100"
@@ -21,6 +22,7 @@ class StubOptions:
     scenario_models: bool = True
     evidence_models: bool = False
     tokens: int = 24
+    prose: bool = False
     token_delay: float = 0.005
     first_token_delay: float = 0.0
     delay: float = 5.0
