@@ -55,8 +55,8 @@ run: $(STAMP) ## run the router; settings come from ARGS="--option=value", the e
 	$(BIN)/twistd --nodaemon --pidfile= --reactor=$(REACTOR) autopilot $(ARGS)
 
 .PHONY: demo
-demo: $(STAMP) ## run stub backend and router together, with three explained requests
-	$(BIN)/python -m stub_backend.demo $(ARGS)
+demo: $(STAMP) ## run stub backend and router together, with four explained requests: ARGS=--stay
+	@$(BIN)/python -m autopilot demo --by-make $(ARGS)
 
 # The three commands. Each prints its parts with their times; the longest part starts first. JOBS parts
 # run at a time, one more than two cores, as the tests of processes mostly wait; ALSO names further

@@ -49,6 +49,7 @@ look() { # <environment>
     says "$1" "^chutes-autopilot $version\$" autopilot --version
     says "$1" '^ *explain ' autopilot --help
     says "$1" 'usage: autopilot evidence' autopilot evidence --help
+    says "$1" 'usage: autopilot demo' autopilot demo --help
     says "$1" _shtab_autopilot autopilot completion bash
     says "$1" service python -c 'from autopilot import AutopilotService, Settings; print("service")'
     says "$1" None python -c 'from importlib.util import find_spec; print(find_spec("stub_backend"))'
@@ -61,6 +62,7 @@ sdist=$folder/chutes_autopilot-$version.tar.gz
 cd "$root"
 install wheel "$wheel"
 look wheel
+says wheel '"code": "upstream_stream_interrupted"' autopilot demo
 install sdist "$sdist" --no-build-isolation
 look sdist
 echo "installed and found: ${wheel##*/} ${sdist##*/}"

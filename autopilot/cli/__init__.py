@@ -1,7 +1,8 @@
 """The ``autopilot`` command, which runs the router and shows operators what it knows.
 
 Each sub-command is a module in this package with ``NAME``, ``HELP``, ``add_arguments`` and ``run``;
-``autopilot.cli.entry`` lists them. ``start`` alone has no ``run``: it passes its arguments on.
+``autopilot.cli.entry`` lists them. ``start`` has no ``run``, as it passes its arguments on, and
+``demo`` has ``play`` instead, which needs no reactor.
 """
 
 from __future__ import annotations

@@ -17,7 +17,17 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from autopilot._version import __version__
-from autopilot.cli import check, completion, evidence, explain, health, prompt, rank, start
+from autopilot.cli import (
+    check,
+    completion,
+    demo,
+    evidence,
+    explain,
+    health,
+    prompt,
+    rank,
+    start,
+)
 from autopilot.cli.console import CommandError
 from autopilot.routing.suggest import echo, printable
 
@@ -58,6 +68,14 @@ SUB_COMMANDS: Final[Sequence[SubCommand]] = (
     completion,
 )
 
+GROUPS: Final[Sequence[tuple[str, Sequence[Described]]]] = (
+    ("start", (start, demo)),
+    ("ask", (prompt, rank, explain)),
+    ("inspect", (check, health, evidence)),
+    ("set up", (completion,)),
+)
+"""Every sub-command, in the order and under the headings of the help."""
+
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Parse the arguments, run the sub-command, and return the exit status."""
@@ -67,7 +85,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if unknown is not None:
         return _print_error(unknown)
     given = parser().parse_args(words)
+    if given.command is demo:
+        return _play(given)
     return _finish(given.command, given)
+
+
+def _play(given: argparse.Namespace) -> int:
+    """Run the demo, which needs no reactor, and return its exit status."""
+    try:
+        return demo.play(given)
+    except CommandError as error:
+        return _print_error(str(error))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,6 +106,23 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_print_error(f"{message}; see {self.prog} --help"))
 
 
+class _Grouped(argparse.HelpFormatter):
+    """A formatter that lists the sub-commands under the headings of `GROUPS`."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if not isinstance(action, argparse._SubParsersAction):
+            return super()._format_action(action)
+        lines = {each.dest: each for each in action._get_subactions()}
+        text = ""
+        for title, commands in GROUPS:
+            text += f"{'':{self._current_indent}}{title}\n"
+            self._indent()
+            for each in commands:
+                text += super()._format_action(lines[each.NAME])
+            self._dedent()
+        return text
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser with every sub-command."""
     whole = _Parser(
@@ -85,11 +130,11 @@ def parser() -> argparse.ArgumentParser:
         description="Runs the router, and inspects the platform and running routers.",
         epilog="autopilot COMMAND --help has examples. Exit status: 0 success, 1 a negative result,"
         " 2 invalid input or no server to ask.",
+        formatter_class=_Grouped,
     )
     whole.add_argument("--version", action="version", version=f"chutes-autopilot {__version__}")
-    commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    described: tuple[Described, ...] = (start, *SUB_COMMANDS)
-    for each in described:
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for each in _described():
         examples = getattr(each, "EXAMPLES", "")
         own = commands.add_parser(
             each.NAME,
@@ -103,9 +148,14 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def _described() -> tuple[Described, ...]:
+    """Return every sub-command."""
+    return tuple(each for _, commands in GROUPS for each in commands)
+
+
 def _unknown_command(words: Sequence[str]) -> str | None:
     """Return the error for a first word that is neither a sub-command nor an option."""
-    names = [start.NAME, *(each.NAME for each in SUB_COMMANDS)]
+    names = [each.NAME for each in _described()]
     if not words:
         return f"name a command: {', '.join(names)}; see autopilot --help"
     if words[0] in names or words[0].startswith("-"):

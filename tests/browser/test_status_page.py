@@ -18,7 +18,7 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from stub_backend.demo_processes import HOST, Process, get_json, router, stub
+from stub_backend.demo.processes import HOST, Process, get_json, router, stub
 from tests.rigs.smoke.client import fetch_json
 
 CHROMIUM = shutil.which("chromium")

@@ -2,83 +2,248 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from http.client import IncompleteRead
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
+from typing import Any
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from stub_backend import demo
-from stub_backend.demo_processes import DemoError, Process
-from stub_backend.demo_stream import _tokens
+from stub_backend.demo import tour
+from stub_backend.demo.client import Events
+from stub_backend.demo.processes import HOST, DemoError, Process, ending
+from stub_backend.demo.voice import Voice, coloured
+
+ROOT = Path(tour.__file__).parents[2]
+_PATIENCE = 60.0
+_LISTENS = "print('on http://127.0.0.1:7', flush=True); "
+# Starts a process as the demo does, prints its port, and waits.
+_PARENT = """
+import sys, time
+from pathlib import Path
+from stub_backend.demo.processes import Process
+child = (sys.executable, "-m", "stub_backend.demo.child", "http.server", "0", "--bind", "127.0.0.1")
+started = Process("a server", Path(sys.argv[1]), child)
+started.start()
+print(started.port, flush=True)
+time.sleep(600)
+"""
 
 
 def _process(name: str, folder: Path, program: str) -> Process:
-    return Process(name, folder, 1, (sys.executable, "-c", program))
-
-
-class Lines:
-    """A response with these lines."""
-
-    def __init__(self, *lines: str) -> None:
-        self._lines = [f"{line}\n".encode() for line in lines]
-
-    def readline(self) -> bytes:
-        """Return the next line, empty at the end."""
-        return self._lines.pop(0) if self._lines else b""
-
-    def read(self) -> bytes:
-        """Return the rest, which is empty."""
-        return b""
+    return Process(name, folder, (sys.executable, "-c", program))
 
 
 class DemoTests(SynchronousTestCase):
-    """The output of the demo."""
+    """The end of the demo."""
+
+    def played(self, port: int = 0) -> tuple[int, str]:
+        """Return the demo's status and its error output."""
+        heard = io.StringIO()
+        with redirect_stdout(io.StringIO()), redirect_stderr(heard):
+            status = tour.play(stay=False, port=port)
+        return status, heard.getvalue()
 
     def test_a_process_that_dies(self) -> None:
         """If the router ends, the demo prints its last line and stops the stub."""
         started: list[Process] = []
 
         def sleeping(folder: Path) -> Process:
-            started.append(_process("the stub", folder, "import time; time.sleep(60)"))
+            program = _LISTENS + "import time; time.sleep(600)"
+            started.append(_process("the stub", folder, program))
             return started[0]
 
-        def dying(folder: Path, _stub_port: int, _port: int, _admin: str) -> Process:
+        def dying(folder: Path, _stub_port: int, _port: int, admin: str | None) -> Process:
             return _process("the router", folder, "raise SystemExit('no such setting')")
 
-        told = StringIO()
-        with (
-            patch.object(demo, "stub", sleeping),
-            patch.object(demo, "router", dying),
-            redirect_stdout(StringIO()),
-            redirect_stderr(told),
-        ):
-            status = demo.main([])
-        self.assertEqual(status, 1)
+        self.patch(tour, "stub", sleeping)
+        self.patch(tour, "router", dying)
         self.assertEqual(
-            told.getvalue().strip(),
-            "The demo failed: the router ended with status 1: no such setting",
+            self.played(),
+            (
+                1,
+                "autopilot: the demo failed: the router ended with status 1: no such setting\n",
+            ),
         )
         self.assertEqual(started[0].status, -SIGTERM)
 
-    def test_tokens(self) -> None:
-        """Only content is shown, up to the terminator."""
-        said = '{"choices":[{"delta":{"content":"%s"}}]}'
-        lines = (": comment", "data: " + said % "", "", "data: " + said % "a", "data:[DONE]")
-        self.assertEqual(list(_tokens(Lines(*lines))), ["a"])  # type: ignore[arg-type]
+    def test_a_port_of_another_program(self) -> None:
+        """A router that already listens there is never used, and nothing is started."""
+        self.patch(tour, "stub", None)
+        with socket.create_server((HOST, 0)) as other:
+            port = other.getsockname()[1]
+            status, complaint = self.played(port)
+        self.assertEqual(status, 1)
+        self.assertIn(f"the demo failed: port {port} cannot be used (", complaint)
+        self.assertIn("choose another one with --port", complaint)
+        self.assertEqual(complaint.count("\n"), 1)
 
-    def test_streams_that_fail(self) -> None:
-        """An error event and a missing terminator are failures."""
-        for lines in ((), ('data: {"error":{"code":"x"}}', "data: [DONE]")):
-            with self.assertRaises(DemoError):
-                list(_tokens(Lines(*lines)))  # type: ignore[arg-type]
+    def test_interrupt(self) -> None:
+        """An interrupt is the end of a demo that stays, and ends another one early."""
+        with patch.object(tour, "_perform", side_effect=KeyboardInterrupt):
+            self.assertEqual(tour.play(stay=True, port=0), 0)
+            self.assertEqual(tour.play(stay=False, port=0), 130)
+
+    def test_sigterm(self) -> None:
+        """SIGTERM unwinds the demo, so that it stops its processes."""
+
+        def terminated(**_options: object) -> None:
+            signal.raise_signal(SIGTERM)
+
+        with patch.object(tour, "_perform", terminated):
+            error = self.assertRaises(SystemExit, tour.play, stay=True, port=0)
+        self.assertEqual(error.code, 143)
+        self.assertNotEqual(signal.getsignal(SIGTERM), tour._leave)
 
     def test_what_next(self) -> None:
-        """The last lines contain a command to try next."""
-        staying = demo.what_next(7, 8, staying=True)
+        """The last lines contain commands to try next, of the program that ran the demo."""
+        staying = tour.what_next(7, 8, staying=True, by_make=False)
         self.assertIn("curl -N http://127.0.0.1:7/v1/", staying)
         self.assertIn("http://127.0.0.1:8/status", staying)
-        self.assertIn("make run", demo.what_next(8080, 8081, staying=False))
+        ended = tour.what_next(7, 8, staying=False, by_make=True)
+        self.assertIn('make demo ARGS="--stay', ended)
+        self.assertIn("make run", ended)
+        ended = tour.what_next(7, 8, staying=False, by_make=False)
+        self.assertIn("autopilot demo --stay", ended)
+        self.assertIn("autopilot run", ended)
+
+
+class ProcessTests(SynchronousTestCase):
+    """The demo's processes."""
+
+    def setUp(self) -> None:
+        """Make a folder for their logs."""
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+
+    def test_port(self) -> None:
+        """The port is the one that the process itself announces."""
+        own = _process("it", self.folder, _LISTENS + "import time; time.sleep(600)")
+        with ending(own):
+            own.start()
+            self.assertEqual(own.port, 7)
+        silent = _process("it", self.folder, "pass")
+        silent.start()
+        self.addCleanup(silent.end)
+        error = self.assertRaises(DemoError, lambda: silent.port)
+        self.assertEqual(str(error), "it ended with status 0: its log is empty")
+
+    def test_no_program(self) -> None:
+        """A program that cannot be started is an error of one line."""
+        absent = Process("it", self.folder, ("/nonexistent/program",))
+        error = self.assertRaises(DemoError, absent.start)
+        self.assertRegex(str(error), r"\Ait could not be started: .+\Z")
+        absent.end()
+
+    def test_second_interrupt(self) -> None:
+        """An interrupt while processes are being terminated kills them at once."""
+        program = "import signal, time; signal.signal(15, signal.SIG_IGN); " + _LISTENS
+        stubborn = _process("it", self.folder, program + "time.sleep(600)")
+        stubborn.start()
+        self.assertEqual(stubborn.port, 7)
+        with (
+            patch.object(Process, "wait", side_effect=KeyboardInterrupt),
+            self.assertRaises(KeyboardInterrupt),
+            ending(stubborn),
+        ):
+            pass
+        self.assertEqual(stubborn.status, -SIGKILL)
+
+    def test_end_of_the_parent(self) -> None:
+        """A process ends even if its parent was killed before it could stop it."""
+        with subprocess.Popen(
+            (sys.executable, "-c", _PARENT, str(self.folder)),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+        ) as parent:
+            assert parent.stdout is not None
+            port = int(parent.stdout.readline())
+            self.assertTrue(_answers(port))
+            parent.kill()
+        end = time.monotonic() + _PATIENCE
+        while _answers(port):
+            self.assertLess(time.monotonic(), end, "the process outlived its parent")
+            time.sleep(0.02)
+
+
+def _answers(port: int) -> bool:
+    """Return whether a program accepts connections on this port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+class Response:
+    """A response whose body arrives in these parts, and may end with an error."""
+
+    def __init__(self, *parts: bytes | Exception) -> None:
+        self._parts = [*parts, b""]
+
+    def read1(self, _limit: int) -> bytes:
+        """Return the next part, empty at the end."""
+        part = self._parts.pop(0)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+
+def _read(*parts: bytes | Exception) -> tuple[list[str], Events]:
+    response: Any = Response(*parts)
+    events = Events(response)
+    return list(events.tokens()), events
+
+
+class StreamTests(SynchronousTestCase):
+    """The demo's client."""
+
+    def test_tokens(self) -> None:
+        """Only content is shown, wherever the body was divided."""
+        event = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n'
+        body = b": comment\n" + event % b"" + event % b"a" + event % b"b" + b"data:[DONE]\n\n"
+        for size in (1, 7, len(body)):
+            parts = (body[each : each + size] for each in range(0, len(body), size))
+            tokens, events = _read(*parts)
+            self.assertEqual((tokens, events.error, events.whole), (["a", "b"], None, True))
+
+    def test_streams_that_fail(self) -> None:
+        """An error event is kept; a missing terminator and a cut body are no whole answer."""
+        tokens, events = _read(b'data: {"error":{"code":"x"}}\n\n', IncompleteRead(b""))
+        self.assertEqual((tokens, events.error, events.whole), ([], {"code": "x"}, False))
+        for parts in ((), (b"data: [DONE]\n\n", IncompleteRead(b"")), (ConnectionResetError(),)):
+            self.assertFalse(_read(*parts)[1].whole)
+
+
+class VoiceTests(SynchronousTestCase):
+    """The colours of the output."""
+
+    def test_colours(self) -> None:
+        """A terminal is coloured, unless the environment forbids it; a file never is."""
+        terminal, file = _Output(True), _Output(False)
+        self.assertTrue(coloured(terminal, {}))
+        self.assertFalse(coloured(terminal, {"NO_COLOR": "1"}))
+        self.assertFalse(coloured(terminal, {"TERM": "dumb"}))
+        self.assertFalse(coloured(file, {}))
+        for output, expected in ((terminal, "\x1b[36ma\x1b[0m"), (file, "a")):
+            with redirect_stdout(output), patch.dict(os.environ, clear=True):
+                Voice().token("a")
+            self.assertEqual(output.getvalue(), expected)
+
+
+class _Output(io.StringIO):
+    """A standard output, which may be a terminal."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        """Return whether it is one."""
+        return self._terminal

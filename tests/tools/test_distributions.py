@@ -122,14 +122,17 @@ class ContentTests(DistributionsTestCase):
         self.folder = copied.parent / "built"
 
     def test_wheel(self) -> None:
-        """The package and the dropin, nothing else, and no package named ``twisted``."""
+        """The package, the demo in it, and the dropin; no other package."""
         info = f"chutes_autopilot-{__version__}.dist-info"
         with ZipFile(self.folder / _WHEEL) as archive:
             names = archive.namelist()
             about = message_from_bytes(archive.read(f"{info}/METADATA"))
         files = {name for name in names if not name.startswith(f"{info}/")}
         package = {name for name in self.sources if name.startswith("autopilot/")}
-        self.assertEqual(files, package | {"twisted/plugins/autopilot_plugin.py"})
+        stub = {name for name in self.sources if name.startswith("stub_backend/")}
+        self.assertIn("stub_backend/demo/tour.py", stub)
+        demo = {f"autopilot/_demo/{name}" for name in stub}
+        self.assertEqual(files, package | demo | {"twisted/plugins/autopilot_plugin.py"})
         self.assertIn(f"{info}/licenses/LICENSE", names)
         self.assertIn("autopilot/py.typed", names)
         self.assertEqual(about["Version"], __version__)

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.cli import entry, evidence, main
+from autopilot.cli import demo, entry, evidence, main
 from autopilot.cli.console import CommandError
 from tests.unit.cli.asked import CommandTestCase
 from tests.unit.cli.commands import ROOT, Done, run, start
@@ -46,7 +46,7 @@ class UsageTests(SynchronousTestCase):
             ("rnak", "did you mean rank?"),
             ("Explain", "did you mean explain?"),
             ("chekc", "did you mean check?"),
-            ("xyz", "there are run, try, rank, explain, check, "),
+            ("xyz", "there are run, demo, try, rank, explain, check, "),
             ("\x1b[31m", "there are run, "),
             ("x" * 10_000, "there are run, "),
         ):
@@ -80,7 +80,12 @@ class UsageTests(SynchronousTestCase):
     def test_help(self) -> None:
         """The help lists the sub-commands, and each one's help has its exit status and examples."""
         said = entry.parser().format_help()
-        for command in entry.SUB_COMMANDS:
+        self.assertRegex(
+            said,
+            r"\ncommands:\n  start\n    run .*\n    demo .*\n  ask\n    try .*\n    rank ",
+        )
+        self.assertRegex(said, r"\n  inspect\n    check ")
+        for command in (demo, *entry.SUB_COMMANDS):
             self.assertRegex(said, rf"\n    {command.NAME}\s")
             self.assertIn("Exit status: 0", command.__doc__ or "")
             status, own, heard = said_by(command.NAME, "--help")
@@ -90,7 +95,7 @@ class UsageTests(SynchronousTestCase):
 
     def test_examples(self) -> None:
         """The parser accepts every example."""
-        for command in entry.SUB_COMMANDS:
+        for command in (demo, *entry.SUB_COMMANDS):
             for line in getattr(command, "EXAMPLES", "").splitlines():
                 line = line.partition("autopilot ")[2].partition(" | jq")[0].partition(" > ")[0]
                 words = line.partition("   ")[0].replace("'X-TEE-Only: true'", "A:b").split()
@@ -143,7 +148,7 @@ class CompletionTests(CommandTestCase):
         """Return the script for a shell, which must contain every command."""
         status, script = self.ask("completion", shell)
         self.assertEqual(status, 0)
-        for command in entry.SUB_COMMANDS:
+        for command in (demo, *entry.SUB_COMMANDS):
             self.assertIn(command.NAME, script)
         self.assertIn("utilization", script)
         return script

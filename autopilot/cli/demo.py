@@ -1,0 +1,68 @@
+"""Run the router against a stand-in for the platform, and watch it answer.
+
+It needs no key and no network. Four streamed requests show the alias, a list with failover, a
+direct name and a stream that breaks; after each, the demo explains the choice. Both processes
+end with the command.
+
+Exit status: 0, 1 if the demo failed, or 2 for invalid input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from autopilot.cli.console import CommandError
+
+NAME: Final = "demo"
+HELP: Final = "watch the router answer, without a key and a network"
+EXAMPLES: Final = """\
+  autopilot demo
+  autopilot demo --stay                 (keeps both running, with the address of /status)
+  autopilot demo --stay --port 8080
+"""
+
+# Below the package in a wheel, so that it does not occupy a name among the installed packages;
+# beside the package in a checkout.
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+_PLACES: Final = (_PACKAGE / "_demo", _PACKAGE.parent)
+_MAX_PORT: Final = 65_535
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--stay", action="store_true", help="keep the router running until Ctrl-C, to look around"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=0, help="the router's port; 0 is any free one [%(default)s]"
+    )
+    # The program that runs the command, for which the demo names the commands to try next.
+    parser.add_argument("--by-make", action="store_true", help=argparse.SUPPRESS)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not text.isascii() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"not a port up to {_MAX_PORT}")
+    return int(text)
+
+
+def play(given: argparse.Namespace) -> int:
+    """Run the demo and return its exit status. Raises `CommandError`."""
+    tour: Any = import_tour(_PLACES)
+    return int(tour.play(stay=given.stay, port=given.port, by_make=given.by_make))
+
+
+def import_tour(places: tuple[Path, ...]) -> Any:
+    """Return the demo's module from the first place that has it. Raises `CommandError`."""
+    for place in places:
+        if (place / "stub_backend" / "demo").is_dir():
+            sys.path.insert(0, str(place))
+            return import_module("stub_backend.demo.tour")
+    raise CommandError(
+        "the demo is not part of this installation (an image omits it); run it from a checkout or"
+        " an installed wheel"
+    )

@@ -1,0 +1,229 @@
+"""The demo: starts stub and router, sends four requests, and explains the responses."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from stub_backend.demo.client import Answer, stream
+from stub_backend.demo.processes import (
+    HOST,
+    DemoError,
+    check_free,
+    ending,
+    get_json,
+    router,
+    stub,
+    wait_until_ready,
+)
+from stub_backend.demo.voice import Voice
+from stub_backend.prose import BREAKING, CHOOSING, FAILING, NAMING
+
+ALIAS = "chutesai/AutoPilot"
+COLD = "stub/503-cold"
+CUT = "stub/drop-mid-stream"
+_SHARED = 1.0
+"""Seconds for which the router shares a rendering of its status."""
+
+_FAILED = 1
+_BROKEN_PIPE = 141
+_INTERRUPTED = 130
+_TERMINATED = 143
+_REASONS = {
+    "status_503": "it answered 503: no instance of it is running",
+    "connect_refused": "no connection could be made",
+}
+
+
+class Tour:
+    """The requests of the demo to a router and its stub."""
+
+    def __init__(self, voice: Voice, port: int, admin_port: int, stub_port: int) -> None:
+        self._voice = voice
+        self._port = port
+        self._admin = admin_port
+        self._stub = stub_port
+        self._status: dict[str, Any] = {}
+        self._status_at = -math.inf
+
+    def play(self) -> None:
+        """Send requests by alias, by list and by name, the last to a model that breaks off."""
+        self._look()
+        best, second = (each["name"] for each in self._ranking()[:2])
+        self._by_alias(best)
+        self._by_list(second)
+        self._directly(second)
+        self._broken()
+
+    def _by_alias(self, best: str) -> None:
+        answer = self._ask("1. The alias: the router chooses", ALIAS, CHOOSING)
+        self._expect(answer, best)
+        self._voice.say(f"Chosen: {answer.selected}, the best by live utilization:")
+        self._show_ranking()
+        self._voice.say(
+            "  score = free + bonus - penalty: free instances, instances that may still start,"
+        )
+        self._voice.say("  and requests that were rate-limited lately.")
+        self._facts(answer)
+
+    def _by_list(self, second: str) -> None:
+        answer = self._ask("2. A list: your order, with failover", f"{COLD},{second}", FAILING)
+        self._expect(answer, second)
+        self._voice.say(f"Chosen: {answer.selected}, because the one listed before it failed:")
+        self._show_attempts()
+        self._voice.say("  You had received no byte yet, so trying the next model was safe.")
+        self._facts(answer)
+
+    def _directly(self, model: str) -> None:
+        answer = self._ask("3. A direct name: that model and no other", model, NAMING)
+        self._expect(answer, None)
+        self._voice.say(f"Chosen: {model}, because you named it. There is no other candidate,")
+        self._voice.say("  so the response has no headers about a choice.")
+        self._facts(answer)
+
+    def _broken(self) -> None:
+        answer = self._ask("4. A model that breaks off: an error, not an end", CUT, BREAKING)
+        if answer.error is None or answer.whole:
+            raise DemoError("the broken stream ended like a complete one")
+        error = {name: answer.error.get(name) for name in ("code", "message")}
+        self._voice.say("The model broke off, and the router says so in the stream:")
+        self._voice.say(f"  error: {json.dumps(error)}")
+        self._voice.say("  No [DONE] follows, and the body lacks its last chunk, so that no SDK")
+        self._voice.say("  takes half an answer for a whole one. A request with the header")
+        self._voice.say(
+            "  X-Autopilot-Commit: complete waits for whole answers instead, while another"
+        )
+        self._voice.say("  model of its list can still take over.")
+        self._facts(answer)
+
+    def _ask(self, title: str, selector: str, question: str) -> Answer:
+        self._voice.heading(title)
+        self._voice.say(f'"model": "{selector}"')
+        self._voice.say(f"> {question}")
+        answer = stream(self._port, selector, question, self._voice.token)
+        self._voice.say()
+        self._look()
+        return answer
+
+    def _look(self) -> None:
+        """Read the router's status, which it renders at most once a second."""
+        time.sleep(max(0.0, self._status_at + _SHARED - time.monotonic()))
+        self._status = get_json(self._admin, "/status.json")
+        self._status_at = time.monotonic()
+
+    def _expect(self, answer: Answer, selected: str | None) -> None:
+        if answer.selected != selected:
+            raise DemoError(f"expected {selected} to be selected, not {answer.selected}")
+        if not answer.whole:
+            raise DemoError(f"the stream ended early: {answer.error or 'without its terminator'}")
+
+    def _facts(self, answer: Answer) -> None:
+        failed = ", ".join(self._failovers())
+        self._voice.say(f"Attempts: {answer.attempts}; failover reasons: {failed or 'none'}.")
+        self._voice.say(
+            f"First token after {answer.first_token * 1000:.0f} ms, {answer.tokens} pieces in "
+            f"{answer.seconds:.1f} s. Request id: {answer.request_id}."
+        )
+
+    def _failovers(self) -> list[str]:
+        """Return the reasons for which the last request went on to another model."""
+        recent = self._status["recent"]
+        failovers = recent[0]["failovers"] if recent else []
+        return [each["reason"] if isinstance(each, dict) else each for each in failovers]
+
+    def _ranking(self) -> list[dict[str, Any]]:
+        ranking: list[dict[str, Any]] = self._status["ranking"]
+        if len(ranking) < 2:
+            raise DemoError("the router ranks fewer than two models")
+        return ranking
+
+    def _show_ranking(self) -> None:
+        ranking = self._ranking()
+        width = max(len(each["name"]) for each in ranking[:3])
+        self._voice.say(f"  {'':<{width}}   score    free   bonus  penalty")
+        for each in ranking[:3]:
+            parts = (
+                f"{each['score']:8.2f}{each['free']:8.2f}{each['bonus']:8.2f}{each['penalty']:9.2f}"
+            )
+            self._voice.say(f"  {each['name']:<{width}}{parts}")
+        self._voice.say(f"  … and {len(ranking) - 3} more.")
+
+    def _show_attempts(self) -> None:
+        """Print the calls from the stub's log, and why each failed or succeeded."""
+        log = get_json(self._stub, "/stub/log")["requests"]
+        calls = [each for each in log if each["method"] == "POST"][-2:]
+        for call, reason in zip(calls, [*self._failovers(), None], strict=False):
+            why = "it answered" if reason is None else _REASONS.get(reason, reason)
+            self._voice.say(f"  {call['model']}: {why} ({call['status']})")
+
+
+def what_next(port: int, admin_port: int, *, staying: bool, by_make: bool) -> str:
+    """Return what the reader can try next."""
+    body = json.dumps(
+        {"model": ALIAS, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    )
+    curl = f"  curl -N http://{HOST}:{port}/v1/chat/completions -d '{body}'"
+    if staying:
+        lines = ["Both keep running until Ctrl-C. What the router has done, and why, is at",
+                 f"  http://{HOST}:{admin_port}/status",
+                 "and in another terminal it answers", curl]  # fmt: skip
+        return "\n".join(lines)
+    stay = 'make demo ARGS="--stay --port 8080"' if by_make else "autopilot demo --stay --port 8080"
+    run = "make run" if by_make else "autopilot run"
+    lines = [f"To look at /status, and to ask it yourself: {stay}",
+             f"To use the real platform with your own key: {run}"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _perform(*, stay: bool, port: int, by_make: bool) -> None:
+    """Start both processes, run the requests, and stop the processes. Raises DemoError."""
+    voice = Voice()
+    check_free(port)
+    with tempfile.TemporaryDirectory(prefix="autopilot-demo-") as name:
+        voice.say("Starting a stand-in for the platform, and the router …")
+        started, folder = time.monotonic(), Path(name)
+        platform = stub(folder)
+        with ending(platform):
+            platform.start()
+            served = router(folder, platform.port, port, admin=None)
+            with ending(served):
+                served.start()
+                ready = wait_until_ready(served, (platform, served))
+                port, admin_port = served.ports
+                voice.say(f"Ready after {time.monotonic() - started:.1f} s: {ready}.")
+                Tour(voice, port, admin_port, platform.port).play()
+                voice.heading("Next")
+                voice.say(what_next(port, admin_port, staying=stay, by_make=by_make))
+                if stay:
+                    served.wait()
+                    served.check()
+
+
+def play(*, stay: bool, port: int, by_make: bool = False) -> int:
+    """Run the demo and return its exit status; `port` 0 is any free one."""
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        _perform(stay=stay, port=port, by_make=by_make)
+    except DemoError as problem:
+        print(f"autopilot: the demo failed: {problem}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return 0 if stay else _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of the output has left; the flush at exit would fail as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(_TERMINATED)
