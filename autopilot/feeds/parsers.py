@@ -7,7 +7,8 @@ others. They know nothing of HTTP, clocks or the use of the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -25,10 +26,13 @@ MAX_RECORDS: Final = 20_000
 """A feed with more records is a failed refresh; the platform has some hundreds."""
 
 _MAX_NAME_CHARS: Final = 256
+_MAX_RECORD_BYTES: Final = 1 << 18
+_STEP_BYTES: Final = 1 << 20
+"""Bytes of a feed that are handled in one step."""
 # Far above what records have; bounds what the first look at a feed may cost.
-_LARGE: Final = 1 << 20
 _OBJECTS_PER_RECORD: Final = 10
 _COMMAS_PER_OBJECT: Final = 100
+_BYTES_PER_OBJECT: Final = 1 << 16
 
 _T = TypeVar("_T")
 
@@ -94,6 +98,7 @@ class _UtilizationRecord(Struct):
     timestamp: Raw = Raw()
 
 
+_utf8 = getincrementaldecoder("utf-8")
 _envelope = Decoder(_Envelope)
 _array = Decoder(list[Raw])
 _entry = Decoder(_CatalogEntry)
@@ -127,7 +132,9 @@ def catalog_steps(body: bytes) -> Steps[ParsedCatalog]:
     models: dict[str, Model] = {}
     rejected = 0
     _reject_if_too_many(len(entries))
-    for raw in in_steps(entries):
+    if len(body) > _STEP_BYTES:
+        yield
+    for raw in _in_steps(entries):
         if raw is None:
             yield
             continue
@@ -158,7 +165,9 @@ def utilization_steps(body: bytes) -> Steps[ParsedUtilization]:
     _reject_if_too_many(len(records))
     loads: dict[str, Load] = {}
     rejected, newest = 0, -inf
-    for raw in in_steps(records):
+    if len(body) > _STEP_BYTES:
+        yield
+    for raw in _in_steps(records):
         if raw is None:
             yield
             continue
@@ -177,18 +186,51 @@ def utilization_steps(body: bytes) -> Steps[ParsedUtilization]:
 
 
 def _check(body: bytes) -> Iterator[None]:
-    """Check what `_decode` does not, and that it will not be held up by a flood of tiny records."""
+    """Check what `_decode` does not, and that no flood of tiny records nor a giant one holds it up.
+
+    A large body has a step of its own for each look at it, and leaves the first step to its caller,
+    who has just joined its pieces.
+    """
+    large = len(body) > _STEP_BYTES
+    if large:
+        yield
     objects = body.count(b"{")
     if objects > _OBJECTS_PER_RECORD * MAX_RECORDS:
         _reject_if_too_many(objects)
-    if body.count(b",") > MAX_RECORDS + _COMMAS_PER_OBJECT * objects:
+    if (
+        body.count(b",") > MAX_RECORDS + _COMMAS_PER_OBJECT * objects
+        or len(body) > _STEP_BYTES + _BYTES_PER_OBJECT * objects
+    ):
         raise FetchError(SHAPE, "not a list of records")
+    # `Raw` records are passed on as bytes that the decoder has not validated.
+    if not body.isascii():
+        yield from _check_utf8(body)
+    if large:
+        yield
+
+
+def _check_utf8(body: bytes) -> Iterator[None]:
+    decoder = _utf8()
+    view = memoryview(body)
     try:
-        body.decode()  # `Raw` records are passed on as bytes that the decoder has not validated
+        for start in range(0, len(body), _STEP_BYTES):
+            if start:
+                yield
+            decoder.decode(view[start : start + _STEP_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise FetchError(JSON, "not UTF-8") from None
-    if len(body) > _LARGE:
-        yield
+
+
+def _in_steps(records: Iterable[Raw]) -> Iterator[Raw | None]:
+    """Yield the records, and None where a step ends: after many of them, or many bytes."""
+    handled = 0
+    for raw in in_steps(records):
+        yield raw
+        handled = 0 if raw is None else handled + len(raw)
+        if handled > _STEP_BYTES:
+            handled = 0
+            yield None
 
 
 def _reject_if_too_many(records: int) -> None:
@@ -214,6 +256,8 @@ def _reject_if_mostly_unreadable(total: int, rejected: int) -> None:
 
 def _model(raw: Raw) -> Model | None:
     """Return the model of a catalog entry, or None if the entry is unreadable."""
+    if len(raw) > _MAX_RECORD_BYTES:
+        return None
     try:
         entry = _entry.decode(raw)
     except DecodeError:
@@ -236,6 +280,8 @@ def _model(raw: Raw) -> Model | None:
 
 def _readable(raw: Raw) -> _UtilizationRecord | None:
     """Return a utilization record, or None if it is unreadable."""
+    if len(raw) > _MAX_RECORD_BYTES:
+        return None
     try:
         record = _record.decode(raw)
     except DecodeError:

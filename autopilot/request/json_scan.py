@@ -27,10 +27,16 @@ _LONGEST_KEY = 1024
 
 _BLANK = re.compile(rb"[ \t\r\n]*+")
 # Possessive quantifiers: a text of megabytes needs no memory for backtracking.
-_KEY = re.compile(rb'"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]*+')
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _NUMBER_OR_NAME = rb"true|false|null|-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
-_SCALAR = re.compile(rb'"[^"\\\x00-\x1f]*+"|' + _NUMBER_OR_NAME)
+_SCALAR = rb'"[^"\\\x00-\x1f]*+"|' + _NUMBER_OR_NAME
+_SEPARATOR = re.compile(rb"[ \t\r\n]*+(,[ \t\r\n]*+)?+")
+# A member with a simple name: the name, its value if that is simple, and the comma behind that. Few
+# calls for each member matter where a body consists of members.
+_MEMBER = re.compile(
+    rb'"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]*+(?:(%b)%b)?+' % (_SCALAR, _SEPARATOR.pattern)
+)
+_SIMPLE_VALUE = re.compile(_SCALAR)
 # The start of an object with too many members, if they are as short and simple as they have to be
 # for a body to have millions of them.
 _CROWD = re.compile(
@@ -172,22 +178,31 @@ class _Walk:
             self._refuse_value(start)
         comma = start = self._skip(start + 1)
         while not body.startswith(b"}", start):
-            member = self._member(comma, start)
+            found = _MEMBER.match(body, start)
+            if found is None:
+                member = self._oddly_named(comma, start)
+            else:
+                name = str(found[1], "utf-8") if found.end(1) - start <= _LONGEST_KEY else ""
+                value, end = found.span(2)
+                if value < 0:
+                    value = found.end()
+                    end, found = self._measure(value), None
+                member = Member(name, comma, start, value, end)
             yield member
-            comma = start = self._skip(member.end)
-            if not body.startswith(b"}", start):
-                if not body.startswith(b",", start):
-                    raise InvalidJSONError("a comma or a colon is missing")
-                start = self._skip(start + 1)
-                if body.startswith(b"}", start):
-                    raise InvalidJSONError("a comma is followed by nothing")
+            if found is None:
+                separator = _SEPARATOR.match(body, member.end)
+                assert separator is not None  # it matches nothing, too
+                comma, start = separator.start(1), separator.end()
+            else:
+                comma, start = found.start(3), found.end()
+            if comma >= 0 and body.startswith(b"}", start):
+                raise InvalidJSONError("a comma is followed by nothing")
+            if comma < 0 and not body.startswith(b"}", start):
+                raise InvalidJSONError("a comma or a colon is missing")
         self._require_end(start + 1)
 
-    def _member(self, comma: int, start: int) -> Member:
-        key = _KEY.match(self._body, start)
-        if key is not None:
-            name = str(key[1], "utf-8") if key.end(1) - start <= _LONGEST_KEY else ""
-            return Member(name, comma, start, key.end(), self._end_of_value(key.end()))
+    def _oddly_named(self, comma: int, start: int) -> Member:
+        """Return the member that begins at ``start``, if its name has escapes."""
         if not self._body.startswith(b'"', start):
             raise InvalidJSONError("a member has no name")
         end = self._measure(start)
@@ -200,7 +215,7 @@ class _Walk:
         return Member(name, comma, start, colon.end(), self._end_of_value(colon.end()))
 
     def _end_of_value(self, start: int) -> int:
-        scalar = _SCALAR.match(self._body, start)
+        scalar = _SIMPLE_VALUE.match(self._body, start)
         return self._measure(start) if scalar is None else scalar.end()
 
     def _measure(self, start: int) -> int:

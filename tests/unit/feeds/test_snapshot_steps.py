@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from unittest.mock import patch
 
 from twisted.internet.task import Clock
@@ -16,6 +17,8 @@ from autopilot.routing.steps import STEP
 from tests.unit.feeds.planes import PlaneTestCase
 
 MARKS = ("trial",)
+STEP_BYTES = 1 << 20
+LARGE = 2 * STEP_BYTES
 MANY = 4 * STEP + 7
 
 
@@ -97,6 +100,49 @@ class StepsTests(PlaneTestCase):
         with patch.object(parsers, "_decode", side_effect=AssertionError):
             self.assert_refused(utilization_steps(b"[" + b"1," * 500_000 + b"1]"))
             self.assert_refused(utilization_steps(b"[" + b"{}," * 500_000 + b"{}]"))
+
+    def test_large_values(self) -> None:
+        """What is no list of records of usual size is not decoded at all."""
+        with patch.object(parsers, "_decode", side_effect=AssertionError):
+            self.assert_refused(utilization_steps(b"[1" + b"1" * LARGE + b"]"))
+            self.assert_refused(utilization_steps(b'[{"name":"' + b"a" * LARGE + b'"}]'))
+            self.assert_refused(catalog_steps(b'{"data":[{"id":"' + b"a" * LARGE + b'"}]}'))
+
+    def test_large_record(self) -> None:
+        """A record of more than 256 KiB is unreadable, and is not decoded."""
+        large, padding = b'{"id":"x","y":"%b"}' % (b"y" * (1 << 18)), b'{"id":"org/m%d"}'
+        entries = [*(padding % number for number in range(40)), large]
+        with patch.object(parsers, "_entry", wraps=parsers._entry) as decoder:
+            parsed = parsers.parse_catalog(b'{"data":[%b]}' % b",".join(entries))
+        self.assertEqual((len(parsed.models), parsed.rejected), (40, 1))
+        self.assertEqual(decoder.decode.call_count, 40)
+        record = b'{"name":"a","active_instance_count":1%b}'
+        body = b"[%b,%b]" % (record % b"", record % (b',"y":"%b"' % (b"y" * (1 << 18))))
+        self.assertEqual(parsers.parse_utilization(body).rejected, 1)
+
+    def test_bytes(self) -> None:
+        """No step of a large feed handles more than a megabyte of records."""
+        one = b'{"id":"org/m%d","x":"%b"}'
+        body = b'{"data":[%b]}' % b",".join(one % (i, b"x" * 50_000) for i in range(160))
+        with patch.object(parsers, "_entry", wraps=parsers._entry) as decoder:
+            counts = [decoder.decode.call_count for _ in catalog_steps(body)]
+        handled = [after - before for before, after in pairwise(counts)]
+        self.assertEqual(sum(handled), 147)
+        self.assertEqual(max(handled), 21)
+        self.assertEqual(counts[:3], [0, 0, 0])  # joined, counted, decoded
+
+    def test_text(self) -> None:
+        """What is not ASCII is checked in steps, which may end within a character."""
+        text = "\u20ac".encode() * 2000
+        body = b"[%b]" % b",".join(
+            b'{"name":"%d","active_instance_count":1,"x":"%b"}' % (number, text)
+            for number in range(700)
+        )
+        self.assertGreater(sum(1 for _ in utilization_steps(body)), len(body) // STEP_BYTES + 2)
+        self.assertEqual(len(parsers.parse_utilization(body).loads), 700)
+        for broken in (body[:-3] + b"\xe2" + body[-3:], body + b"\xe2\x82"):
+            with self.assertRaisesRegex(FetchError, "not UTF-8"):
+                parsers.parse_utilization(broken)
 
     def assert_refused(self, steps: Iterator[None]) -> None:
         """Reading fails within the first two steps."""

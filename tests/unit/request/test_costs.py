@@ -101,6 +101,12 @@ class CostTests(SynchronousTestCase):
             self.assertLess(large, 50_000, member)
             self.assertLess(_peak(_body(shape, _MIB)), _MOST_MEMORY * _MIB, member)
 
+    def test_each_member(self) -> None:
+        """Members that are looked at one by one cost few calls each."""
+        for member in (b',"model":"a"', b',"n":1', b' , "stream" : null'):
+            body = _body((b'"x":1', member, b"}"), 9000)
+            self.assertLess(_calls(body), 2 * body.count(b",") + 100, member)
+
 
 def _body(shape: tuple[bytes, bytes, bytes], size: int) -> bytes:
     start, unit, end = shape
