@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from autopilot.http.fetch import cancel
 from autopilot.http.fetch_error import INTERNAL, OK, FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
+from autopilot.process.hold_watch import Activity
 from autopilot.routing.steps import Steps
 
 CATALOG: Final = "catalog"
@@ -74,12 +75,13 @@ class Polling:
         interval: float,
         jitter: Callable[[], float],
         observed: Callable[[str, str, int], None],
+        activity: Activity | None = None,
     ) -> None:
         """Take a `jitter` that returns a number in -1..1.
 
         `read` parses and publishes a body, in steps between which the reactor serves others.
         `observed` is called after each refresh with the feed's name, the outcome and the number of
-        unreadable records.
+        unreadable records. Each step of the reading is noted in the `activity` of the reactor.
         """
         self.status = FeedStatus(name)
         self._clock = clock
@@ -91,6 +93,7 @@ class Polling:
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
         self._repeats = LogRateLimit()
+        self._activity = Activity() if activity is None else activity
 
     @property
     def due(self) -> float | None:
@@ -151,6 +154,7 @@ class Polling:
 
         def go_on() -> None:
             nonlocal waiting
+            self._activity.latest = f"reading the {self.status.name} feed", self._clock.seconds()
             try:
                 next(steps)
             except StopIteration as ended:

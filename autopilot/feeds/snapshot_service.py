@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from autopilot.feeds.parsers import catalog_steps, utilization_steps
 from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus, Polling, RecordCounts
+from autopilot.process.hold_watch import Activity
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Load, ranking_steps
 from autopilot.routing.snapshot import Snapshot
@@ -32,6 +33,7 @@ class SnapshotService:
         jitter: Callable[[], float],
         observed: Callable[[str, str, int], None],
         wall_clock: Callable[[], float],
+        activity: Activity | None = None,
     ) -> None:
         """Take intervals in seconds, and a `jitter` that returns a number in -1..1.
 
@@ -46,7 +48,14 @@ class SnapshotService:
         """The current snapshot, immutable and replaced whole; only this service assigns it."""
         self._loads: tuple[Load, ...] = ()
         self._catalog_feed = Polling(
-            clock, CATALOG, fetch_models, self._read_catalog, models_interval, jitter, observed
+            clock,
+            CATALOG,
+            fetch_models,
+            self._read_catalog,
+            models_interval,
+            jitter,
+            observed,
+            activity,
         )
         self._utilization_feed = Polling(
             clock,
@@ -56,6 +65,7 @@ class SnapshotService:
             utilization_interval,
             jitter,
             observed,
+            activity,
         )
 
     @property

@@ -21,8 +21,30 @@ LOGGED_FROM: Final = 0.05
 _PERIOD = 0.1
 _SECONDS_BETWEEN_LINES = 60.0
 
+_MARGIN = SHORTEST
+"""Seconds by which the reports of a turn are late: what began that much before it, began in it."""
+
 Report = Callable[[float, str], None]
 """Receives how many seconds the reactor was held, and by what, as far as that is known."""
+
+
+class Activity:
+    """The coarse piece of work that began last: the reading of a request or a feed, a page.
+
+    It costs whoever begins one an assignment, and nothing when it ends: whether it belongs to a
+    turn of the reactor is a matter of its time.
+    """
+
+    __slots__ = ("latest",)
+
+    def __init__(self) -> None:
+        self.latest: tuple[str, float] = ("", -inf)
+        """Its name, as "reading a request", and when it began."""
+
+    def since(self, moment: float) -> str:
+        """Return the name of the latest one, if it began at this time or later."""
+        name, began = self.latest
+        return name if began >= moment else ""
 
 
 class HoldWatch:
@@ -33,6 +55,7 @@ class HoldWatch:
     def __init__(self, clock: Any, observed: Callable[[float], None]) -> None:
         self._clock = clock
         self._observed = observed
+        self.activity = Activity()
         self._timer: Any = None
         self._due = 0.0
         self._measured = False
@@ -64,17 +87,22 @@ class HoldWatch:
         late = self._clock.seconds() - self._due
         self._schedule()
         if late >= SHORTEST:
-            self.held(late, "unknown code")
+            self._count(late, "unknown code", late + _PERIOD)
 
     def held(self, seconds: float, by: str) -> None:
         """Count a turn, and log the longest since the last line if that is a minute ago."""
+        self._count(seconds, by, seconds + _MARGIN)
+
+    def _count(self, seconds: float, by: str, ago: float) -> None:
+        """Count a turn that began at most ``ago`` seconds before."""
         self._observed(seconds)
         if seconds < LOGGED_FROM:
             return
         self._others += 1
-        if seconds > self._worst:
-            self._worst, self._by = seconds, by
         now = self._clock.seconds()
+        if seconds > self._worst:
+            work = self.activity.since(now - ago)
+            self._worst, self._by = seconds, f"{by}, last {work}" if work else by
         if now - self._logged_at < _SECONDS_BETWEEN_LINES:
             return
         self._log.warn(

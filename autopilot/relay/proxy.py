@@ -26,6 +26,7 @@ from autopilot.observability.records import (
     milliseconds,
     own_error,
 )
+from autopilot.process.hold_watch import Activity
 from autopilot.relay.errors import SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_base import Collaborators, ExchangeBase
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 _START = Input.START  # a look-up through the enum would cost as much as a call
+_READING = "reading a request"
 _NONE: frozenset[str] = frozenset()
 _NO_SNAPSHOT = Snapshot()
 _NOTHING: tuple[str | None, frozenset[str], str | None] = (None, _NONE, None)
@@ -96,12 +98,14 @@ class Proxy:
         refreshed_in: Callable[[], int] = lambda: RETRY_AFTER,
         tracer: Tracer | None = None,
         ledger: ResourceLedger | None = None,
+        activity: Activity | None = None,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
         ``wall_clock`` returns the time of day, for ``Date`` fields alone.
         ``refreshed_in``: seconds until an alias without candidates may have some. The channels
-        charge the ``ledger``; without one they refuse nothing.
+        charge the ``ledger``; without one they refuse nothing. Each request is noted in the
+        ``activity`` of the reactor.
         """
         self.clock = clock
         self._seconds = clock.seconds
@@ -112,6 +116,7 @@ class Proxy:
         self._feeds = feeds
         self._refreshed_in = refreshed_in
         self._tracer = tracer
+        self._activity = Activity() if activity is None else activity
         self._exchanges: set[ExchangeBase] = set()
         self._empty: Callable[[], None] | None = None
         self._failures = FailureLog(_log, clock.seconds)
@@ -153,6 +158,7 @@ class Proxy:
     def accept(self, request: ClientRequest, response: Downstream) -> Exchange | None:
         """Start the exchange of a request, or respond with an error and return ``None``."""
         snapshot, now, trace = _NO_SNAPSHOT, self._seconds(), None
+        self._activity.latest = _READING, now
         try:
             snapshot = self._feeds.snapshot
             planned = self._plan(request, snapshot, now)

@@ -95,7 +95,7 @@ class Parts:
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
         self._turns = Turns(self.clock)
-        self.pages = OperatorPages(self.clock, self.status, self.metrics.text)
+        self.pages = OperatorPages(self.clock, self.status, self._metrics_text)
         self.updates = LiveUpdates(self.clock, self.pages.page)
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.tables = mapping.tables(settings)
@@ -205,6 +205,7 @@ class Parts:
     def status(self) -> StatusReport:
         """Return the status report, which contains nothing about individual clients."""
         now = self.clock.seconds()
+        self.hold_watch.activity.latest = "rendering the status page", now
         return StatusReport(
             version=__version__,
             readiness=self.readiness(),
@@ -247,6 +248,7 @@ class Parts:
             _jitter,
             self._refreshed,
             time.time,
+            self.hold_watch.activity,
         )
 
     def _refreshed(self, feed: str, outcome: str, rejected: int) -> None:
@@ -305,7 +307,12 @@ class Parts:
             refreshed_in=self.control.refreshed_in,
             tracer=tracer,
             ledger=self.ledger,
+            activity=self.hold_watch.activity,
         )
+
+    def _metrics_text(self) -> bytes:
+        self.hold_watch.activity.latest = "rendering /metrics", self.clock.seconds()
+        return self.metrics.text()
 
     def _gauges(self) -> Gauges:
         def age(at: float | None) -> float:

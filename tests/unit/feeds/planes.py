@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.feeds.snapshot_service import SnapshotService
+from autopilot.process.hold_watch import Activity
 from tests.unit.feeds.records import MEASURED
 
 MODELS_EVERY = 300.0
@@ -87,6 +88,7 @@ class PlaneTestCase(SynchronousTestCase):
         self.utilization = FeedInHand(self.clock)
         self.jitter = 0.0
         self.seen: list[tuple[str, str, int]] = []
+        self.activity = Activity()
         self.plane = SnapshotService(
             self.clock,
             self.models.fetch,
@@ -96,6 +98,7 @@ class PlaneTestCase(SynchronousTestCase):
             lambda: self.jitter,
             lambda *event: self.seen.append(event),
             lambda: MEASURED + 1800.0 + self.clock.seconds(),
+            self.activity,
         )
         self.events = EventLoggingObserver()
         globalLogPublisher.addObserver(self.events)

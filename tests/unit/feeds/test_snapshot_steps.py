@@ -56,6 +56,17 @@ class StepsTests(PlaneTestCase):
         self.assertGreater(self.turns(), 2 * MANY // STEP)
         self.assertEqual(len(self.plane.snapshot.ranking), MANY)
 
+    def test_activity(self) -> None:
+        """Each step is noted, so that the watch on the reactor can name it."""
+        self.plane.start()
+        self.clock.advance(7.0)
+        self.models.gives(catalog(MANY))
+        self.assertEqual(self.activity.latest, ("reading the catalog feed", 7.0))
+        self.utilization.gives(loads(3))
+        self.assertEqual(self.activity.since(7.0), "reading the utilization feed")
+        self.clock.advance(0)
+        self.assertEqual(self.activity.since(7.0), "reading the catalog feed")
+
     def test_few(self) -> None:
         """The platform's feeds are read at once."""
         self.plane.start()

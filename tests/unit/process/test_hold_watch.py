@@ -60,6 +60,34 @@ class HoldWatchTests(SynchronousTestCase):
         self.assertEqual(self.observed, [0.007, 0.051])
         self.assertEqual(self.lines(), ["The reactor was held 51 ms by events of 1 x Connection"])
 
+    def test_work(self) -> None:
+        """The work that began last is named, if it began in that turn."""
+        self.clock.advance(10.0)
+        self.watch.activity.latest = "reading a request", 9.9
+        self.watch.held(0.09, "timers")
+        self.clock.advance(60)
+        self.watch.activity.latest = "rendering /metrics", self.clock.seconds() - 0.0705
+        self.watch.held(0.07, "timers")
+        self.assertEqual(
+            self.lines(),
+            [
+                "The reactor was held 90 ms by timers",
+                "The reactor was held 70 ms by timers, last rendering /metrics",
+            ],
+        )
+
+    def test_work_behind_a_timer(self) -> None:
+        """A timer that is late does not know when the turn began, but within its period."""
+        self.watch.start()
+        self.clock.advance(0.1)
+        self.watch.activity.latest = "reading the catalog feed", self.clock.seconds() + 0.05
+        self.clock.advance(0.3)
+        self.assertEqual(
+            self.lines(),
+            ["The reactor was held 200 ms by unknown code, last reading the catalog feed"],
+        )
+        self.watch.stop()
+
     def test_other_reactor(self) -> None:
         """Any other reactor is watched by the timer all the same."""
         self.watch.measure(self.clock)

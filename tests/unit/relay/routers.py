@@ -13,6 +13,7 @@ from autopilot.http.dialect import Dialect
 from autopilot.http.headers import Field, read_request_headers
 from autopilot.http.resource_ledger import Admission, ResourceLedger, ResourceLimits
 from autopilot.observability.records import RequestRecord
+from autopilot.process.hold_watch import Activity
 from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.downstream import ClientRequest
 from autopilot.relay.exchange import Exchange
@@ -151,6 +152,7 @@ class RouterTestCase(SynchronousTestCase):
             trust=Trust(False, ()),
         )
         self.ledger = ResourceLedger(resources)
+        self.activity = Activity()
         self.proxy = Proxy(
             self.clock,
             self.pool,
@@ -165,6 +167,7 @@ class RouterTestCase(SynchronousTestCase):
             refreshed_in=lambda: self.refreshed_in,
             tracer=self.tracer,
             ledger=self.ledger,
+            activity=self.activity,
         )
 
     def ask(

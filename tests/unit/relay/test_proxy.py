@@ -54,6 +54,13 @@ class RefusalTests(RouterTestCase):
             assert client.down.refusal is not None
             self.assertEqual(client.down.refusal.retry_after, seconds)
 
+    def test_activity(self) -> None:
+        """The watch on the reactor can name the reading of a request, also of a refused one."""
+        self.assertEqual(self.activity.since(0.0), "")
+        self.clock.advance(2.0)
+        self.refused(400, "invalid_json", body=b"{")
+        self.assertEqual(self.activity.latest, ("reading a request", self.clock.seconds()))
+
     def test_draining(self) -> None:
         """A router that shuts down takes nothing new."""
         self.proxy.draining = True

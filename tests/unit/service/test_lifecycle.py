@@ -94,6 +94,18 @@ class RunningTests(ServiceTestCase):
         browser.leaves()
         self.successResultOf(service.stopService())
 
+    def test_activity(self) -> None:
+        """What the reactor does is noted for its watch: the feeds, requests and pages."""
+        activity = self.running()._parts.hold_watch.activity
+        self.assertIn(" feed", activity.since(0.0))
+        browser = self.browser()
+        browser.sends(request(body=ask()))
+        self.assertEqual(activity.since(0.0), "reading a request")
+        self.platform.wire.says(whole(200, b"{}"))
+        for path, work in ((b"/metrics", "/metrics"), (b"/status", "the status page")):
+            browser.sends(request(path, method=b"GET"))
+            self.assertEqual(activity.since(0.0), f"rendering {work}")
+
     def test_ages_in_metrics(self) -> None:
         """Ages are computed at scrape time; -1 before the first fetch."""
         self.service().startService()
