@@ -16,7 +16,13 @@ import msgspec
 from twisted.logger import Logger
 
 from autopilot.observability.logs import Sink, utc, visible
-from autopilot.observability.records import FAILURES, RequestRecord, facts, quoted, reasons
+from autopilot.observability.records import (
+    FAILURES,
+    RequestRecord,
+    facts,
+    failed_attempts,
+    quoted,
+)
 from autopilot.observability.reporter import MESSAGE, NAMESPACE
 
 _EVERY_RECORD = frozenset({"debug", "info"})
@@ -109,13 +115,16 @@ def _message(record: RequestRecord) -> str:
         quoted(record.req_id),
         record.mode,
         f"model={quoted(model)}" if model else None,
+        None if record.why is None else f"why={record.why}",
         None if status is None else f"status={status}",
         None if record.code is None else f"code={record.code}",
         f"attempts={record.attempts}/{record.candidates}",
-        f"failovers={reasons(record)}" if record.failovers else None,
+        f"failovers={quoted(failed_attempts(record))}" if record.failovers else None,
         None if first is None else f"ttfb={first}ms",
         f"duration={record.duration_ms}ms",
         f"bytes={record.bytes}",
+        f"endpoint={record.endpoint}" if record.endpoint else None,
+        None if record.stream is None else f"stream={'true' if record.stream else 'false'}",
         None if record.reason is None else f"reason={record.reason}",
         record.outcome,
     )

@@ -30,7 +30,8 @@ _COUNT = "log_times"
 SHORT_MESSAGE = "log_short_message"
 """The key of a message for JSON lines, for events whose text repeats their fields."""
 _SEQUENCES = (list, tuple, set, frozenset)  # compared by exact type: a named tuple is not plain
-_OLDER_API = frozenset({"failure", "format", "isError", "message", "system", "time", "why"})
+_OLDER_API = frozenset({"format", "isError", "message", "system", "time"})
+_OLDER_API_ON_FAILURE = _OLDER_API | {"failure", "why"}
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code != ord("\n")}
 
 
@@ -141,7 +142,9 @@ def _own_fields(event: LogEvent) -> list[str]:
     """
     if "isError" in event and "log_logger" not in event:
         return []
-    foreign = _OLDER_API if "isError" in event else frozenset()
+    foreign: frozenset[str] = frozenset()
+    if "isError" in event:
+        foreign = _OLDER_API_ON_FAILURE if "log_failure" in event else _OLDER_API
     return [name for name in event if not name.startswith("log_") and name not in foreign]
 
 

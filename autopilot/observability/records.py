@@ -132,6 +132,20 @@ def reasons(record: RequestRecord) -> str:
     return ",".join([failover.reason for failover in record.failovers])
 
 
+def failed_attempts(record: RequestRecord) -> str:
+    """Return the failed attempts for a line of text, joined by commas.
+
+    Each is its reason, status, duration and model, joined by colons, of which a model may have
+    more. What has no status has a dash.
+    """
+    return ",".join(
+        [
+            f"{each.reason}:{'-' if each.status is None else each.status}:{each.ms}ms:{each.model}"
+            for each in record.failovers
+        ]
+    )
+
+
 def quoted(text: str) -> str:
     """Return a value for a line of ``name=value`` pairs, which it can neither end nor forge.
 

@@ -15,26 +15,36 @@ from collections.abc import Callable
 from twisted.logger import Logger, LogLevel
 
 from autopilot.observability.logs import SHORT_MESSAGE
-from autopilot.observability.records import FAILURES, RequestRecord, facts, quoted, reasons
+from autopilot.observability.records import (
+    FAILURES,
+    RequestRecord,
+    facts,
+    failed_attempts,
+    quoted,
+)
 
 NAMESPACE = "autopilot.requests"
 
 MESSAGE = "Request finished"
 """The message of a JSON line, in which every fact of the record has its own member."""
 
-_REASONS, _REQ_ID, _MODEL = "log_reasons", "log_req_id", "log_model"
+_FAILED, _REQ_ID, _MODEL = "log_failed_attempts", "log_req_id", "log_model"
+_STREAM = "log_stream"
 # The parts of a line in order, each with the field that it needs.
 _PIECES = (
     ("req_id", f"{{{_REQ_ID}}}"),
     ("mode", "{mode}"),
     ("model", f"model={{{_MODEL}}}"),
+    ("why", "why={why}"),
     ("status", "status={status}"),
     ("code", "code={code}"),
     ("attempts", "attempts={attempts}/{candidates}"),
-    (_REASONS, f"failovers={{{_REASONS}}}"),
+    (_FAILED, f"failovers={{{_FAILED}}}"),
     ("ttfb_ms", "ttfb={ttfb_ms}ms"),
     ("duration_ms", "duration={duration_ms}ms"),
     ("bytes", "bytes={bytes}"),
+    ("endpoint", "endpoint={endpoint}"),
+    ("stream", f"stream={{{_STREAM}}}"),
     ("reason", "reason={reason}"),
     ("outcome", "{outcome}"),
 )
@@ -67,7 +77,11 @@ def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]
 
     def write(record: RequestRecord) -> None:
         quoting = {_REQ_ID: quoted(record.req_id), _MODEL: quoted(record.model or "")}
-        fields = {**facts(record), **quoting, _REASONS: reasons(record)}
+        derived = {
+            _FAILED: quoted(failed_attempts(record)),
+            _STREAM: "true" if record.stream else "false",
+        }
+        fields = {**facts(record), **quoting, **derived}
         line = " ".join(text for name, text in _PIECES if fields[name] not in (None, ""))
         level = LogLevel.warn if record.outcome in FAILURES else LogLevel.info
         logger.emit(level, line, **fields, **{SHORT_MESSAGE: MESSAGE})

@@ -62,7 +62,7 @@ _WHYS: Final = {
 
 _OUTCOMES: Final = {
     "completed": "The client has the whole answer.",
-    "relayed_error": "The client has the upstream's own 4xx or 5xx.",
+    "relayed_error": "The client has the upstream's own 4xx or 5xx, or its error within a stream.",
     "refused": "The client has a 4xx or 503 of the router.",
     "failed": "The client has a 500, 502 or 504 of the router, or a response broken by its fault.",
     "client_gone": "The client left before the end.",

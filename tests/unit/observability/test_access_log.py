@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from itertools import product
 from pathlib import Path
 
 from hypothesis import example, given
@@ -16,8 +17,9 @@ from zope.interface import provider
 from autopilot.observability import access_log
 from autopilot.observability.access_log import records_to_lines
 from autopilot.observability.logs import line_observer
-from autopilot.observability.records import RequestRecord
+from autopilot.observability.records import Failover, Outcome, RequestRecord
 from autopilot.observability.reporter import NAMESPACE, records_to_log
+from autopilot.routing.failure_reason import FailureReason
 from tests.unit.observability.records import anything, record, refused
 
 
@@ -93,12 +95,19 @@ class LineTests(SynchronousTestCase):
         self.assertIn("Z warn autopilot.requests: ", written(refused(), "text", "warn", 0.25))
         self.assertEqual(json.loads(written(refused(), "json", "warn", 0.25))["level"], "warn")
 
+    def test_every_failure(self) -> None:
+        """LOG_LEVEL=warn keeps the records of all outcomes that are no success."""
+        for way, log_format in product((logged, written), ("text", "json")):
+            kept = {each for each in Outcome if way(record(outcome=each), log_format, "warn", 0.25)}
+            self.assertEqual(kept, set(Outcome) - {Outcome.COMPLETED})
+
     def test_text(self) -> None:
         """A text line has time, level, logger and the known facts."""
         self.assertEqual(
             written(record(), "text", "info", 0.25),
-            "1970-01-01T00:00:00.250Z info autopilot.requests: r1 alias model=m status=200"
-            " attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42 completed\n",
+            "1970-01-01T00:00:00.250Z info autopilot.requests: r1 alias model=m why=best status=200"
+            " attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42 endpoint=/v1/chat/completions"
+            " stream=true completed\n",
         )
 
     def test_forged(self) -> None:
@@ -106,16 +115,28 @@ class LineTests(SynchronousTestCase):
         for value in ("a status=200", "a=b", 'say "so"', "a\nb", "a\u2028b", "a\tb"):
             line = written(record(req_id=value, model=value), "text", "info", 0.25)
             quoted = json.dumps(value)
-            self.assertIn(f"autopilot.requests: {quoted} alias model={quoted} status=200", line)
+            self.assertIn(
+                f"autopilot.requests: {quoted} alias model={quoted} why=best status=200", line
+            )
             self.assertEqual(len(line.splitlines()), 1)
+            failed = Failover(value, FailureReason.CAPACITY, 429, 1.5)
+            line = written(record(failovers=(failed,)), "text", "info", 0.25)
+            self.assertIn(f" failovers={json.dumps(f'capacity:429:1.5ms:{value}')} ttfb", line)
         line = written(record(req_id="a,b", model="org/x-1.5:THINKING"), "text", "info", 0.25)
-        self.assertIn(" a,b alias model=org/x-1.5:THINKING status", line)
+        self.assertIn(" a,b alias model=org/x-1.5:THINKING why", line)
 
     def test_json(self) -> None:
         """In JSON, numbers are numbers and unknown facts are null."""
         line = json.loads(written(refused(), "json", "info", 0.25))
         self.assertEqual((line["bytes"], line["duration_ms"]), (0, 2000.0))
         self.assertEqual((line["model"], line["ttfb_ms"]), (None, None))
+        failed = Failover("m0", FailureReason.CONNECT_ERROR, None, 1.5)
+        line = json.loads(written(record(failovers=(failed,)), "json", "info", 0.25))
+        self.assertEqual(
+            line["failovers"],
+            [{"model": "m0", "reason": "connect_error", "status": None, "ms": 1.5}],
+        )
+        self.assertEqual((line["why"], line["stream"]), ("best", True))
 
 
 class SinkTests(SynchronousTestCase):

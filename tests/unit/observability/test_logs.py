@@ -179,10 +179,10 @@ class LogTests(SynchronousTestCase):
         sink = StringIO()
         older = LegacyLogObserverWrapper(lambda event: None)  # type: ignore[arg-type]
         publisher = LogPublisher(older, line_observer(sink, "json", "info"))
-        Logger(namespace="x", observer=publisher).info("hello {a}", a=1)
+        Logger(namespace="x", observer=publisher).info("hello {a}", a=1, why="best")
         line = json.loads(sink.getvalue())
-        self.assertEqual(line["a"], 1)
-        self.assertEqual(set(line), {"time", "level", "logger", "message", "a"})
+        self.assertEqual((line["a"], line["why"]), (1, "best"))
+        self.assertEqual(set(line), {"time", "level", "logger", "message", "a", "why"})
 
 
 class RepeatedTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
 from autopilot.observability.logs import json_line, text_line
-from autopilot.observability.records import Outcome, RequestRecord
+from autopilot.observability.records import Failover, Outcome, RequestRecord
 from autopilot.observability.reporter import NAMESPACE, Reporter, records_to_log
 from autopilot.routing.failure_reason import FailureReason
 from tests.unit.observability.records import record, refused
@@ -43,24 +43,27 @@ class ReporterTests(SynchronousTestCase):
         """The text has the facts, with times in milliseconds."""
         self.assertEqual(
             self.message(record()),
-            "r1 alias model=m status=200 attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42"
-            " completed",
+            "r1 alias model=m why=best status=200 attempts=1/3 ttfb=123.5ms duration=2000.0ms"
+            " bytes=42 endpoint=/v1/chat/completions stream=true completed",
         )
+        failed = Failover("org/x:THINKING", FailureReason("status_503"), 503, 12.5)
         self.assertIn(
-            "attempts=2/3 failovers=status_503,connect_error ",
-            self.message(record(attempts=2, failovers=("status_503", "connect_error"))),
+            "attempts=2/3 failovers=status_503:503:12.5ms:org/x:THINKING,connect_error:-:1.0ms:m0 ",
+            self.message(record(attempts=2, failovers=(failed, "connect_error"))),
         )
+        self.assertIn(" stream=false completed", self.message(record(stream=False)))
 
     def test_break(self) -> None:
         """The text of a broken answer says why it broke."""
         broken = record(outcome=Outcome.UPSTREAM_BROKEN, reason=FailureReason.CUT)
-        self.assertTrue(self.message(broken).endswith(" bytes=42 reason=cut upstream_broken"))
+        self.assertTrue(self.message(broken).endswith(" stream=true reason=cut upstream_broken"))
 
     def test_no_none(self) -> None:
         """Unknown facts are not in the text."""
         self.assertEqual(
             self.message(refused()),
-            "r1 none status=400 code=unknown_model attempts=0/0 duration=2000.0ms bytes=0 refused",
+            "r1 none status=400 code=unknown_model attempts=0/0 duration=2000.0ms bytes=0"
+            " endpoint=/v1/chat/completions refused",
         )
         gone = record(status=None, ttfb_ms=None, outcome=Outcome.CLIENT_GONE, bytes=0)
         self.assertNotIn("None", self.message(gone))
@@ -68,7 +71,7 @@ class ReporterTests(SynchronousTestCase):
     def test_braces_in_values(self) -> None:
         """A client's text is a value, never part of the format."""
         text = self.message(record(req_id="{log_source}", model="{0!r}\n\x1b[31m"))
-        self.assertIn(r'{log_source} alias model="{0!r}\n\u001b[31m" status', text)
+        self.assertIn(r'{log_source} alias model="{0!r}\n\u001b[31m" why=best', text)
         self.assertNotIn("\x1b", text)
 
     def test_json(self) -> None:
