@@ -17,8 +17,8 @@ from zope.interface import implementer
 from autopilot.observability.records import Outcome
 from autopilot.relay.dialect import Meaning
 from autopilot.relay.errors import NO_ANSWERS
+from autopilot.relay.event_guard import GAVE_UP
 from autopilot.relay.sse import CR, LF
-from autopilot.relay.sse_guard import GAVE_UP
 from autopilot.relay.usage import answer_tokens, count_events
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import commit, exchange, sse_guard, stream
+from autopilot.relay import commit, event_guard, exchange, stream
 from autopilot.relay.exchange import Exchange
 from autopilot.routing import retry_policy
 from autopilot.routing.commit import Commit
@@ -55,7 +55,7 @@ _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (StateTables, ("failed", "committed", "broke", "ended")),
     (commit.FirstContent, ("feed", "end")),
     (commit.WholeStream, ("feed", "end")),
-    (sse_guard.EventGuard, ("feed", "end")),
+    (event_guard.EventGuard, ("feed", "end")),
     (stream, ("answer_tokens", "count_events")),
     (Pool, ("dispatch",)),
     (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "announce")),

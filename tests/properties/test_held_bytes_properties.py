@@ -17,8 +17,9 @@ from autopilot.relay.commit import (
     commit_policy,
 )
 from autopilot.relay.dialect import TERMINATORS, Meaning, meaning
+from autopilot.relay.event_guard import GAVE_UP, EventGuard
 from autopilot.relay.sse import Events
-from autopilot.relay.sse_guard import GAVE_UP, EventGuard, GuardLevel, StreamGuard, stream_guard
+from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from autopilot.routing.commit import Commit
 from tests.unit.relay.chunks import cut, places
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from autopilot.http.dialect import Dialect
 from autopilot.relay.body_kind import BodyKind
 from autopilot.relay.commit import CommitDecision, CommitPolicy, commit_policy
+from autopilot.relay.event_guard import GAVE_UP
 from autopilot.relay.sse import Event, Events
-from autopilot.relay.sse_guard import GAVE_UP, GuardLevel, StreamGuard, stream_guard
+from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from autopilot.routing.commit import Commit
 from tests.rigs.fuzz.pieces import Pieces
 from tests.unit.relay.chunks import cut

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.attestation import evidence_parser
 from autopilot.feeds import parsers
 from autopilot.http.response_parser import ResponseParser
-from autopilot.relay import sse_guard
+from autopilot.relay import event_guard
 from autopilot.relay.commit import CommitDecision, FirstContent
 from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse import Events
@@ -171,4 +171,4 @@ class FailureTests(SynchronousTestCase):
 
     def test_events_guard(self) -> None:
         """A guard that drops what it held back."""
-        self.fails("events", sse_guard.EventGuard, "end", lambda it: b"")
+        self.fails("events", event_guard.EventGuard, "end", lambda it: b"")

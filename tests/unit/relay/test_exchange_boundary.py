@@ -12,9 +12,9 @@ from unittest.mock import PropertyMock, patch
 
 from autopilot.http.response_parser import ResponseParser
 from autopilot.relay.commit import FirstContent
+from autopilot.relay.event_guard import EventGuard
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import State
-from autopilot.relay.sse_guard import EventGuard
 from tests.unit.relay.routers import Client, RouterTestCase, snapshot
 from tests.unit.relay.upstreams import TOKEN, chunk, head, whole
 

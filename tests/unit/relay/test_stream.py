@@ -16,7 +16,8 @@ from autopilot.http.response_parser import ResponseHead
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.records import Outcome
 from autopilot.relay.downstream import CommittedHead
-from autopilot.relay.sse_guard import EventGuard, GuardLevel
+from autopilot.relay.event_guard import EventGuard
+from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Stream
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.state.latency import Pauses
