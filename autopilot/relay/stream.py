@@ -245,8 +245,10 @@ class Stream:
         """Count bytes and events, as `body` does; ``relayed`` may be empty."""
         self.sent += len(relayed)
         if relayed and self._is_sse:
-            plain = CR not in relayed and relayed[0] != LF
-            self.events += relayed.count(b"\n\n") if plain else count_events(self._last, relayed)
+            # Of megabytes that were held, the end: their rate is not that of the model.
+            end = relayed[-_MOST_READ:]
+            plain = CR not in end and end[0] != LF
+            self.events += end.count(b"\n\n") if plain else count_events(self._last, end)
             # What was held before commit may be large, and must not be kept (contract §7).
             self._last_but_one, self._last = self._last, relayed[-_MOST_KEPT:]
 

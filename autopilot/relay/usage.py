@@ -6,8 +6,6 @@ import re
 
 # A key inside a JSON string has escaped quotes and does not match.
 _COUNTED = re.compile(rb'"(?:completion|output)_tokens"[ \t\r\n]*+:[ \t\r\n]*+([0-9]{1,9})\b')
-# A blank line with each of the line ends that WHATWG HTML §9.2.6 allows.
-_EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 
 
 def answer_tokens(end: bytes) -> int | None:
@@ -25,4 +23,12 @@ def count_events(before: bytes, data: bytes) -> int:
     An event ends with a blank line, which may begin in ``before``.
     """
     begun = before[-3:]
-    return len(_EVENT_END.findall(begun + data)) - len(_EVENT_END.findall(begun))
+    return _blank_lines(begun + data) - _blank_lines(begun)
+
+
+def _blank_lines(data: bytes) -> int:
+    """Return the number of blank lines, with any of the line ends of WHATWG HTML §9.2.6.
+
+    A list of them could need twenty times the memory of ``data``.
+    """
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n\n")

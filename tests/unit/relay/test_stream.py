@@ -19,6 +19,7 @@ from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.event_guard import EventGuard
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Stream
+from autopilot.relay.usage import count_events
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.state.latency import Pauses
 from autopilot.upstream.types import UpstreamCall, UpstreamError
@@ -155,6 +156,22 @@ class TerminatorTests(StreamTestCase):
                 self.wire.says(head(), chunk(answer), chunk(DONE))
             self.ended(client, "finish", "completed", answer + DONE)
             self.assertLess(sum(read), most)
+
+    def test_in_megabytes_counted(self) -> None:
+        """Of a long answer that was held whole the events at its end alone are counted."""
+        sizes: list[int] = []
+
+        def counted(before: bytes, data: bytes) -> int:
+            sizes.append(len(data))
+            return count_events(before, data)
+
+        self.build(commit_max_bytes=8 * 2**20)
+        client = self.ask("a", (b"x-autopilot-commit", b"complete"))
+        answer = (TOKEN * (2**20 // len(TOKEN)) + STOP + DONE).replace(b"\n", b"\r\n")
+        with patch("autopilot.relay.stream.count_events", counted):
+            self.wire.says(head(), chunk(answer))
+        self.ended(client, "finish", "completed", answer)
+        self.assertLessEqual(max(sizes), 2**18)
 
     def test_all_choices_finished(self) -> None:
         """Nothing is missing behind the last finish reason, though more may follow."""

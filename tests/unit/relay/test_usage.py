@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay.usage import answer_tokens
+from autopilot.relay.usage import answer_tokens, count_events
+from tests.unit.relay.chunks import halves
 
 
 class UsageTests(SynchronousTestCase):
@@ -36,3 +39,30 @@ class UsageTests(SynchronousTestCase):
             b'{"content":"\\"completion_tokens\\":12"}',
         ):
             self.assertIsNone(answer_tokens(text), text)
+
+
+class EventTests(SynchronousTestCase):
+    """The number of events, where the upstream does not count."""
+
+    def test_line_ends(self) -> None:
+        """Each of the three line ends, wherever the chunks are cut."""
+        for end in (b"\n", b"\r\n", b"\r"):
+            stream = (b"data: x" + end + end) * 3
+            for chunks in halves(stream):
+                before, events = b"", 0
+                for chunk in chunks:
+                    events += count_events(before, chunk)
+                    before += chunk
+                self.assertEqual(events, 3, chunks)
+
+    def test_memory(self) -> None:
+        """Counting makes no object for an event: a chunk may consist of thousands of ends."""
+        for unit in (b"\n", b"\r", b"\r\n", b"data: x\r\n\r\n"):
+            chunk = unit * (65536 // len(unit))
+            tracemalloc.start()
+            try:
+                count_events(b"", chunk)
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            self.assertLess(peak, 3 * len(chunk), unit)
