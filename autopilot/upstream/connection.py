@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
+READ_BYTES = 2**14
+"""The most that is read in a turn, a quarter of what Twisted reads: the events of a chunk may each
+have to be parsed, and other connections wait meanwhile. It is the size of a TLS record."""
+
 _PROXY_AUTHENTICATION_REQUIRED = 407
 
 
@@ -70,7 +74,9 @@ class Connection(protocol.Protocol):
     def connectionMade(self) -> None:
         """Prepare the transport; over TLS the peer is not verified yet."""
         transport: Any = self.transport
-        immediate_write.enable(innermost(transport))
+        socket_transport = innermost(transport)
+        immediate_write.enable(socket_transport)
+        socket_transport.bufferSize = READ_BYTES
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)

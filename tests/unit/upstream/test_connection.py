@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
+import socket
+from unittest.mock import Mock, patch
 
+from twisted.internet.tcp import Connection as SocketTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.response_parser import ResponseHead
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.upstream.connection import READ_BYTES, Connection
 from autopilot.upstream.types import UpstreamError
 from tests.unit.relay.upstreams import chunk, head, whole
 from tests.unit.upstream.lines import LOST, Line, Listener
@@ -140,3 +143,33 @@ class HandleTests(SynchronousTestCase):
             self.line.wire.closes()
         self.assertEqual(self.line.listener.heard, [LOST])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+
+class ReadTests(SynchronousTestCase):
+    """How much of a response is handled in one turn of the reactor."""
+
+    def test_short_reads(self) -> None:
+        """However much has arrived, a turn reads little of it, and nothing is lost."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            theirs = socket.create_connection(listening.getsockname())
+            ours, _ = listening.accept()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        line = Line()
+        connection = Connection(False, line)
+        transport = SocketTransport(ours, connection, reactor=Mock())
+        connection.makeConnection(transport)
+        connection.carry(line.call, reused=False)
+        body = b"x" * 100_000
+        theirs.sendall(head() + chunk(body))
+        received = b""
+        for _ in range(1000):
+            heard = len(line.listener.heard)
+            transport.doRead()
+            parts = [data for _, data in line.listener.heard[heard:] if isinstance(data, bytes)]
+            self.assertLessEqual(sum(map(len, parts)), READ_BYTES)
+            received += b"".join(parts)
+            if len(received) == len(body):
+                break
+        self.assertEqual(received, body)
+        connection.abort()
