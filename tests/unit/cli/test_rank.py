@@ -6,9 +6,14 @@ import io
 import sys
 from pathlib import Path
 
+from twisted.internet.testing import MemoryReactorClock
+
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import rank
+from autopilot.routing.steps import result_of
+from autopilot.settings import Settings
+from autopilot.wiring.parts import Parts
 from tests.unit.cli.asked import CommandTestCase, Terminal
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
 
@@ -138,6 +143,60 @@ class RankTests(CommandTestCase):
         self.assertIn("\x1b[1m", self.ask("rank", *files)[1])
         self.environ["TERM"] = "dumb"
         self.assertNotIn("\x1b", self.ask("rank", *files)[1] + self.heard)
+
+
+class RouterTests(CommandTestCase):
+    """The ranking of a running router, from its real pages."""
+
+    URL = ("--router", "http://router.test/")
+
+    def setUp(self) -> None:
+        """Start a router with both feeds and a model that cools down."""
+        super().setUp()
+        self.clock = MemoryReactorClock()  # the status is rendered in several turns
+        self.parts = Parts(Settings(), self.clock)
+        self.files = self.saved()
+        result_of(self.parts.control._read_catalog(Path("models.json").read_bytes()))
+        result_of(self.parts.control._read_utilization(Path("load.json").read_bytes()))
+        for client in (b"x", b"y", b"z"):
+            self.parts.tables.breaker.failed(client, "acme/A-TEE", 0.0, 0.0)
+        self.join(self.parts.tree())
+
+    def test_same_table(self) -> None:
+        """The table is that of the feeds which the router has; then come its own facts."""
+        status, said = self.ask("rank", *self.URL)
+        self.assertEqual(status, 0)
+        table = said.splitlines()
+        self.assertEqual(table[:3], self.ask("rank", *self.files)[1].splitlines()[:3])
+        self.assertEqual(
+            table[3:], ["Cooling down, tried last: 1: acme/A-TEE", "Not ranked: 1: acme/C"]
+        )
+
+    def test_json(self) -> None:
+        """The object's ranking has the same members."""
+        got = self.ask_json("rank", *self.URL, "--top", "1")
+        self.assertEqual(set(got), {"ranking", "cooling", "not_ranked"})
+        self.assertEqual(got["ranking"], self.ask_json("rank", *self.files)["ranking"][:1])
+        self.assertEqual((got["cooling"], got["not_ranked"]), (["acme/A-TEE"], ["acme/C"]))
+
+    def test_nothing_yet(self) -> None:
+        """A router without the utilization feed has no ranking: status 1."""
+        parts = Parts(Settings(), self.clock)
+        result_of(parts.control._read_catalog(Path("models.json").read_bytes()))
+        self.join(parts.tree())
+        status, said = self.ask("rank", *self.URL)
+        first, second = said.splitlines()
+        self.assertEqual((status, first), (1, "No model can be chosen."))
+        self.assertEqual(second, "Not ranked: 3: acme/A-TEE, acme/B, acme/C")
+
+    def test_no_router(self) -> None:
+        """Another server, an invalid address and files of feeds are errors."""
+        self.join(self.stub.resource)
+        said = self.refused("rank", *self.URL)
+        self.assertIn("--router takes the address of its /status page", said)
+        self.assertIn("--router: ", self.refused("rank", "--router", "ftp://x"))
+        said = self.refused("rank", *self.URL, *self.files)
+        self.assertTrue(said.startswith("--router excludes --models"), said)
 
 
 class TroubleTests(CommandTestCase):
