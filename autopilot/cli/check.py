@@ -1,4 +1,4 @@
-"""Check everything that a router needs, one result a line.
+"""Check everything that a router needs, one result a line; below a failure, what to do.
 
 config: every setting is valid, and no base URL leads to the router itself; lists the settings that
 are set, and their sources. dns, tcp, tls: each configured server resolves, accepts connections and
@@ -7,7 +7,7 @@ platform accepts CHUTES_API_KEY, if it is set; the key is sent to API_BASE_URL o
 shown. router: the router at --router is healthy and ready.
 
 With --json the output is one object: "ok", "checks" (each with check, subject, state: ok, warn,
-fail or skip, and detail) and "settings" (each with name, value, origin; secrets hidden).
+fail or skip, detail and remedy) and "settings" (each with name, value, origin; secrets hidden).
 
 Exit status: 0 if no check failed, 1 if one did, 2 for invalid input.
 """
@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from twisted.web.iweb import IAgent
 
+from autopilot.cli import remedies
 from autopilot.cli.check_config import Configuration, configuration
 from autopilot.cli.check_feeds import check_feeds
 from autopilot.cli.check_key import check_key
@@ -115,7 +116,7 @@ async def _checks(
     try:
         agent = verified_agent(reactor, found.settings)
     except CommandError as error:
-        yield CheckResult("config", "", CheckState.FAIL, str(error))
+        yield CheckResult("config", "", CheckState.FAIL, str(error), remedies.CA_FILE)
         return
     if "network" in groups:
         network = check_network(reactor, found.settings, timeout, time.time, console.progress)
@@ -161,6 +162,8 @@ def _say(console: Console, result: CheckResult) -> None:
     state = console.painted(f"{result.state:<4}", _LOOKS[result.state])
     subject = f"{printable(result.subject)}: " if result.subject else ""
     console.say(f"{state}  {result.check:<6}  {subject}{printable(result.detail)}")
+    if result.remedy:
+        console.say(f"{'':14}{printable(result.remedy)}")
 
 
 def in_json(good: bool, results: list[CheckResult], found: Configuration) -> dict[str, object]:
@@ -173,6 +176,7 @@ def in_json(good: bool, results: list[CheckResult], found: Configuration) -> dic
                 "subject": each.subject,
                 "state": each.state,
                 "detail": each.detail,
+                "remedy": each.remedy,
             }
             for each in results
         ],

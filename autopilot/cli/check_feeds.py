@@ -10,6 +10,7 @@ import msgspec
 from twisted.internet.defer import DeferredList
 from twisted.web.iweb import IAgent
 
+from autopilot.cli import remedies
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch import Fetcher
@@ -62,12 +63,16 @@ def _catalog(result: Any, came: bool) -> tuple[Catalog | None, CheckResult]:
             result.raiseException()
         parsed = parse_catalog(result)
     except FetchError as error:
-        return None, CheckResult(_CHECK, subject, CheckState.FAIL, str(error))
+        return None, _failed(subject, error, "MODELS_URL")
     catalog = Catalog.of(parsed.models)
     sizes = _sizes(len(result), len(catalog), "models", parsed.rejected)
     if not catalog:
         return catalog, CheckResult(
-            _CHECK, subject, CheckState.FAIL, f"{sizes}: no model can be served"
+            _CHECK,
+            subject,
+            CheckState.FAIL,
+            f"{sizes}: no model can be served",
+            "Check MODELS_URL; if it is right, wait until the platform lists models again.",
         )
     tees = sum(model.tee is True for model in catalog.models.values())
     state = CheckState.WARN if parsed.rejected else CheckState.OK
@@ -81,12 +86,16 @@ def _utilization(result: Any, came: bool, catalog: Catalog | None, now: float) -
             result.raiseException()
         parsed = parse_utilization(result)
     except FetchError as error:
-        return CheckResult(_CHECK, subject, CheckState.FAIL, str(error))
+        return _failed(subject, error, "UTILIZATION_URL")
     candidates = len(rank(parsed.loads, catalog))
     sizes = _sizes(len(result), len(parsed.loads), "records", parsed.rejected)
     detail = f"{sizes}, {candidates} models eligible"
     if not candidates:
-        return CheckResult(_CHECK, subject, CheckState.FAIL, detail)
+        remedy = (
+            "Check that MODELS_URL and UTILIZATION_URL are of one platform; `autopilot rank` says"
+            " why each model is left out."
+        )
+        return CheckResult(_CHECK, subject, CheckState.FAIL, detail, remedy)
     measured = newest(result)
     state = CheckState.WARN if parsed.rejected else CheckState.OK
     if measured is not None:
@@ -96,6 +105,11 @@ def _utilization(result: Any, came: bool, catalog: Catalog | None, now: float) -
             state = CheckState.WARN
             detail += ": the platform has published nothing newer, so the ranking is outdated"
     return CheckResult(_CHECK, subject, state, detail)
+
+
+def _failed(subject: str, error: FetchError, source: str) -> CheckResult:
+    remedy = remedies.of_fetch(error, source)
+    return CheckResult(_CHECK, subject, CheckState.FAIL, str(error), remedy)
 
 
 def _ago(seconds: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from twisted.web.iweb import IAgent
 
+from autopilot.cli import remedies
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import FetchError
@@ -14,6 +15,20 @@ from autopilot.upstream.pool import Origin
 
 _SUBJECT: Final = "CHUTES_API_KEY"
 _MAX_BYTES: Final = 1024 * 1024
+_REJECTED: Final = {
+    401: (
+        "the platform rejects it",
+        "Set CHUTES_API_KEY to the whole key; if it is no longer valid, create another one.",
+    ),
+    402: (
+        "the platform accepts it, but its account has no balance",
+        "Add to the balance of the account.",
+    ),
+    403: (
+        "the platform does not let it read its account",
+        "A key with few permissions may still be good for requests: run `autopilot try` with it.",
+    ),
+}
 
 
 async def check_key(
@@ -25,7 +40,9 @@ async def check_key(
         return _result(CheckState.SKIP, "not set; clients send their own keys")
     if not key.isascii() or not key.isprintable() or " " in key:
         return _result(
-            CheckState.FAIL, "not a valid key: it contains blanks, control or non-ASCII characters"
+            CheckState.FAIL,
+            "not a valid key: it contains blanks, control or non-ASCII characters",
+            remedies.KEY,
         )
     origin = Origin.of(base)
     if not (origin.secure or _is_loopback(origin.host)):
@@ -34,20 +51,29 @@ async def check_key(
     try:
         answer = await fetcher.ask(f"{base}/users/me", authorization=f"Bearer {key}")
     except FetchError as error:
-        return _result(CheckState.FAIL, f"the request to the platform failed: {error}")
-    if answer.status == 200:
+        detail = f"the request to the platform failed: {error}"
+        return _result(CheckState.FAIL, detail, remedies.of_fetch(error, "API_BASE_URL"))
+    return _of_status(answer.status)
+
+
+def _of_status(status: int) -> CheckResult:
+    if status == 200:
         return _result(CheckState.OK, "the platform accepts it")
-    if answer.status in (401, 403):
-        return _result(CheckState.FAIL, f"the platform rejects it (status {answer.status})")
-    if answer.status == 429:
+    if status == 429:
         return _result(
-            CheckState.WARN, "unknown: the platform rate-limits requests at present (status 429)"
+            CheckState.WARN,
+            "unknown: the platform rate-limits requests at present (status 429)",
+            "Check again in a minute.",
         )
-    return _result(CheckState.FAIL, f"unknown: the platform answered with status {answer.status}")
+    if status in _REJECTED:
+        what, remedy = _REJECTED[status]
+        return _result(CheckState.FAIL, f"{what} (status {status})", remedy)
+    detail = f"unknown: the platform answered with status {status}"
+    return _result(CheckState.FAIL, detail, remedies.of_status(status, "API_BASE_URL"))
 
 
-def _result(state: CheckState, detail: str) -> CheckResult:
-    return CheckResult("key", _SUBJECT, state, detail)
+def _result(state: CheckState, detail: str, remedy: str = "") -> CheckResult:
+    return CheckResult("key", _SUBJECT, state, detail, remedy)
 
 
 def _is_loopback(host: str) -> bool:

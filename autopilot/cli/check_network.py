@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IAddress,
     IHostResolution,
@@ -18,8 +23,10 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
+from autopilot.cli import remedies
 from autopilot.cli.check_result import CheckResult, CheckState
-from autopilot.cli.handshake import Handshake, HandshakeError, shake_hands
+from autopilot.cli.handshake import Handshake, HandshakeError, HandshakeFault, shake_hands
+from autopilot.cli.remedies import ConnectFault, NameFault
 from autopilot.http.connect_proxy import ConnectEndpoint, ProxyEndpoint, connect_request
 from autopilot.http.forward_proxy import address_of
 from autopilot.settings import Settings
@@ -31,6 +38,33 @@ _MAX_ADDRESSES: Final = 4
 _DAY: Final = 86400
 _SOON: Final = 14
 """Days before its expiry at which a certificate is worth a warning."""
+_URLS: Final = (
+    "BACKEND_BASE_URL",
+    "MESSAGES_BASE_URL",
+    "RESPONSES_BASE_URL",
+    "MODELS_URL",
+    "UTILIZATION_URL",
+    "API_BASE_URL",
+)
+_REASONS: Final = {
+    socket.EAI_AGAIN: NameFault.NO_SERVER,
+    socket.EAI_FAIL: NameFault.NO_SERVER,
+    socket.EAI_NONAME: NameFault.UNKNOWN,
+    getattr(socket, "EAI_NODATA", None): NameFault.NO_ADDRESS,
+    getattr(socket, "EAI_ADDRFAMILY", None): NameFault.NO_ADDRESS,
+}
+"""The failures of getaddrinfo(3); systems differ in the last two."""
+_CONNECT_FAULTS: Final = {
+    "ConnectionRefusedError": ConnectFault.REFUSED,
+    "NoRouteError": ConnectFault.NO_ROUTE,
+    "TimeoutError": ConnectFault.TIMEOUT,
+    "TCPTimedOutError": ConnectFault.TIMEOUT,
+}
+_CONNECT_ERRNOS: Final = {
+    errno.EHOSTUNREACH: ConnectFault.NO_ROUTE,
+    errno.EACCES: ConnectFault.FORBIDDEN,
+    errno.EPERM: ConnectFault.FORBIDDEN,
+}
 
 
 def origins(settings: Settings) -> Sequence[Origin]:
@@ -51,13 +85,32 @@ async def check_network(
     trust = trust_root(Path(ca_file) if ca_file else None)
     patience = settings.upstream_connect_timeout_ms / 1000
     waiting = [
-        (origin, Deferred.fromCoroutine(_Check(reactor, origin, trust, timeout, now).run(patience)))
+        (origin, Deferred.fromCoroutine(_Check(reactor, server, trust, timeout, now).run(patience)))
         for origin in origins(settings)
+        for server in (_Server.of(origin, settings),)
     ]
     for origin, results in waiting:
         progress(f"reaching {origin.host} …")
         for result in await results:
             yield result
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server, and the settings that lead there, for the remedies."""
+
+    origin: Origin
+    source: str
+    proxy: str
+    own_authority: bool
+
+    @classmethod
+    def of(cls, origin: Origin, settings: Settings) -> _Server:
+        """Return the server of ``origin`` with the names of its settings."""
+        found = zip(_URLS, mapping.origins(settings), strict=True)
+        names = [name for name, each in found if each._replace(base_path="") == origin]
+        proxy = "HTTPS_PROXY" if origin.secure else "HTTP_PROXY"
+        return cls(origin, ", ".join(names), proxy, settings.upstream_ca_file is not None)
 
 
 class _Check:
@@ -67,10 +120,11 @@ class _Check:
     """
 
     def __init__(
-        self, reactor: Any, origin: Origin, trust: Any, timeout: float, now: Callable[[], float]
+        self, reactor: Any, server: _Server, trust: Any, timeout: float, now: Callable[[], float]
     ) -> None:
         self._reactor = reactor
-        self._origin = origin
+        self._server = server
+        self._origin = origin = server.origin
         self._proxy = origin.proxy
         # What the router connects to.
         self._host, self._port = (
@@ -99,10 +153,10 @@ class _Check:
             self._note("tcp", CheckState.WARN, detail)
         return self._results
 
-    def _note(self, check: str, state: CheckState, detail: str) -> None:
+    def _note(self, check: str, state: CheckState, detail: str, remedy: str = "") -> None:
         origin = self._origin
         subject = self._host if check == "dns" else address_of(origin.host, origin.port)
-        self._results.append(CheckResult(check, subject, state, detail))
+        self._results.append(CheckResult(check, subject, state, detail, remedy))
 
     async def _look_up(self) -> Sequence[str]:
         host = self._host
@@ -112,20 +166,28 @@ class _Check:
             pass
         try:
             found: Sequence[str] = await self._in_time(_resolve(self._reactor, host))
+            fault = None if found else await self._in_time(_why_unresolved(self._reactor, host))
         except TimeoutError:
-            self._note("dns", CheckState.FAIL, f"no answer within {self._timeout:g} s")
+            detail = f"no answer within {self._timeout:g} s"
+            self._note("dns", CheckState.FAIL, detail, self._name_remedy(NameFault.NO_SERVER))
             return ()
-        if not found:
-            self._note("dns", CheckState.FAIL, "no such name, or no name server reachable")
+        if fault is not None:
+            self._note("dns", CheckState.FAIL, fault, self._name_remedy(fault))
             return ()
         plural = "es" if len(found) > 1 else ""
         self._note("dns", CheckState.OK, f"{len(found)} address{plural}")
         return found
 
+    def _name_remedy(self, fault: NameFault) -> str:
+        server = self._server
+        source = server.source if self._proxy is None else server.proxy
+        return remedies.of_name(fault, source, server.proxy)
+
     async def _connect(self, addresses: Sequence[str]) -> str | None:
         """Connect to the first few addresses and return the first that accepts."""
         tried = addresses[:_MAX_ADDRESSES]
-        began, why, first = self._reactor.seconds(), "", None
+        began, first = self._reactor.seconds(), None
+        why, fault = "", ConnectFault.OTHER
         reached = 0
         for address in tried:
             endpoint = self._endpoint(address)
@@ -133,12 +195,15 @@ class _Check:
             factory.noisy = False
             try:
                 protocol: Any = await self._in_time(endpoint.connect(factory))
-            except TimeoutError:
-                why = why or f"no connection within {self._timeout:g} s"
+            except (TimeoutError, ConnectingCancelledError):
+                if not why:
+                    why = f"no connection within {self._timeout:g} s"
+                    fault = ConnectFault.TIMEOUT
             except Exception as error:
                 if isinstance(error, CancelledError):
                     raise
-                why = why or _connect_error(error)
+                if not why:
+                    why = fault = _connect_fault(error)
             else:
                 reached += 1
                 first = first or (address, self._reactor.seconds() - began)
@@ -146,7 +211,12 @@ class _Check:
         proxy = self._proxy
         way = "directly" if proxy is None else f"through the proxy {proxy.address}"
         if first is None:
-            self._note("tcp", CheckState.FAIL, why if proxy is None else f"{way}: {why}")
+            detail = why if proxy is None else f"{way}: {why}"
+            server = self._server
+            remedy = remedies.of_connection(
+                fault, server.source, server.proxy, through_proxy=proxy is not None
+            )
+            self._note("tcp", CheckState.FAIL, detail, remedy)
             return None
         detail = f"connected in {first[1] * 1000:.0f} ms, {way}"
         if reached < len(tried):
@@ -160,10 +230,16 @@ class _Check:
                 shake_hands(self._reactor, self._tunnel(address), self._origin.host, self._trust)
             )
         except TimeoutError:
-            self._note("tls", CheckState.FAIL, f"no handshake within {self._timeout:g} s")
+            detail = f"no handshake within {self._timeout:g} s"
+            remedy = self._handshake_remedy(HandshakeFault.CLOSED)
+            self._note("tls", CheckState.FAIL, detail, remedy)
             return
         except HandshakeError as error:
-            self._note("tls", CheckState.FAIL, str(error))
+            if error.fault is HandshakeFault.PROXY:
+                remedy = remedies.of_tunnel(str(error), self._server.proxy)
+            else:
+                remedy = self._handshake_remedy(error.fault)
+            self._note("tls", CheckState.FAIL, str(error), remedy)
             return
         days = (seen.expires - self._now()) / _DAY
         detail = (
@@ -174,6 +250,12 @@ class _Check:
             self._note("tls", CheckState.WARN, f"{detail}: renew it soon")
         else:
             self._note("tls", CheckState.OK, detail)
+
+    def _handshake_remedy(self, fault: HandshakeFault) -> str:
+        server = self._server
+        return remedies.of_handshake(
+            fault, server.source, server.proxy, self._now(), own_authority=server.own_authority
+        )
 
     def _tunnel(self, address: str) -> IStreamClientEndpoint:
         """Return the endpoint below TLS."""
@@ -195,15 +277,32 @@ class _Check:
         return waiting.addTimeout(self._timeout, self._reactor)
 
 
-def _connect_error(error: Exception) -> str:
+def _connect_fault(error: Exception) -> ConnectFault:
     """Return why there is no connection, without the address that the error's text contains."""
-    text = {
-        "ConnectionRefusedError": "connection refused",
-        "NoRouteError": "no route to the host",
-        "TimeoutError": "no connection in time",
-        "TCPTimedOutError": "no connection in time",
-    }
-    return text.get(type(error).__name__, "no connection")
+    named = _CONNECT_FAULTS.get(type(error).__name__)
+    if named is not None:
+        return named
+    number = getattr(getattr(error, "osError", None), "errno", None)
+    return _CONNECT_ERRNOS.get(number or 0, ConnectFault.OTHER)
+
+
+def _why_unresolved(reactor: Any, host: str) -> Deferred[NameFault]:
+    """Look a name up once more for the reason, which Twisted's resolvers do not report."""
+    done: Deferred[NameFault] = Deferred()
+
+    def look_up() -> None:
+        fault = NameFault.NO_ADDRESS
+        try:
+            socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            fault = _REASONS.get(error.errno, NameFault.UNKNOWN)
+        except (OSError, UnicodeError):
+            fault = NameFault.UNKNOWN
+        reactor.callFromThread(lambda: None if done.called else done.callback(fault))
+
+    # A daemon thread, as in `autopilot.http.resolver`: the name servers may never answer.
+    Thread(target=look_up, daemon=True).start()
+    return done
 
 
 def _resolve(reactor: Any, host: str) -> Deferred[Sequence[str]]:

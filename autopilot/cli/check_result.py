@@ -17,9 +17,13 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was checked, on which subject, and the result in a few words without secrets."""
+    """What was checked, on which subject, and the result in a few words without secrets.
+
+    ``remedy`` says what to do about a failure, unless the detail does.
+    """
 
     check: str
     subject: str
     state: CheckState
     detail: str
+    remedy: str = ""

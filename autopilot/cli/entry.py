@@ -180,11 +180,14 @@ def _finish(command: SubCommand, given: argparse.Namespace) -> int:
     """Run the reactor until the sub-command finishes or an interrupt stops both."""
     from twisted.internet import reactor
     from twisted.internet.task import react
+    from twisted.logger import globalLogBeginner
 
     from autopilot.http.resolver import share_lookups
 
     # A lookup in Twisted's thread pool would delay the exit until the name server answers.
     share_lookups(reactor)
+    # Without an observer, Twisted prints tracebacks of what it logs as critical.
+    globalLogBeginner.beginLoggingTo((), redirectStandardIO=False)
 
     status = INTERRUPTED
     stopping = False

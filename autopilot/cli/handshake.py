@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
@@ -24,23 +26,46 @@ from zope.interface import implementer
 from autopilot.http.connect_proxy import ProxyError
 from autopilot.http.tls_identity import verify_identity
 
+
+class HandshakeFault(StrEnum):
+    """Why a handshake failed, as far as the remedies differ."""
+
+    CLOSED = "closed"
+    EXPIRED = "expired"
+    INCOMPLETE = "incomplete"
+    NOT_YET_VALID = "not_yet_valid"
+    NO_TLS = "no_tls"
+    OTHER_NAME = "other_name"
+    PROXY = "proxy"
+    UNREACHED = "unreached"
+    UNSUITABLE = "unsuitable"
+    UNTRUSTED = "untrusted"
+
+
 _FAULTS: Final = {
-    9: "is not valid yet; is the clock right?",
-    10: "has expired",
-    18: "is self-signed",
-    19: "is signed by an authority that is not trusted",
-    20: "has an unknown issuer",
-    21: "cannot be verified: an intermediate certificate is missing",
-    23: "is revoked",
-    26: "is not valid for servers",
+    9: (HandshakeFault.NOT_YET_VALID, "is not valid yet"),
+    10: (HandshakeFault.EXPIRED, "has expired"),
+    18: (HandshakeFault.UNTRUSTED, "is self-signed"),
+    19: (HandshakeFault.UNTRUSTED, "is signed by an authority that is not trusted"),
+    20: (HandshakeFault.UNTRUSTED, "has an unknown issuer"),
+    21: (
+        HandshakeFault.INCOMPLETE,
+        "cannot be verified: an intermediate certificate is missing",
+    ),
+    23: (HandshakeFault.UNSUITABLE, "is revoked"),
+    26: (HandshakeFault.UNSUITABLE, "is not valid for servers"),
 }
 """Messages for OpenSSL's verification errors, by their ``X509_V_ERR_*`` number."""
 
-_OTHER_NAME: Final = "the certificate is for another name"
+_OTHER_NAME: Final = HandshakeFault.OTHER_NAME, "the certificate is for another name"
 
 
 class HandshakeError(Exception):
     """The handshake failed; the text is short and safe to print."""
+
+    def __init__(self, fault: HandshakeFault, text: str) -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +98,14 @@ def shake_hands(
 
     def not_connected(failure: Failure) -> None:
         if not done.called:
-            proxy = failure.check(ProxyError)
-            text = str(failure.value) if proxy else "the connection could not be made"
-            done.errback(HandshakeError(text))
+            if failure.check(ConnectingCancelledError):
+                error: Exception = CancelledError()
+            elif failure.check(ProxyError):
+                error = HandshakeError(HandshakeFault.PROXY, str(failure.value))
+            else:
+                text = "the connection could not be made"
+                error = HandshakeError(HandshakeFault.UNREACHED, text)
+            done.errback(error)
 
     connecting.addCallbacks(protocols.append, not_connected)
     return done
@@ -88,6 +118,7 @@ class _VerifyRecorder:
     def __init__(self, options: Any) -> None:
         self._options = options
         self.error: int | None = None
+        self.refused: Certificate | None = None
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N802, N803
         """See `IOpenSSLClientConnectionCreator`."""
@@ -95,9 +126,10 @@ class _VerifyRecorder:
         connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._record)
         return connection
 
-    def _record(self, _connection: object, _cert: object, error: int, _depth: int, ok: int) -> bool:
+    def _record(self, _connection: object, cert: Any, error: int, _depth: int, ok: int) -> bool:
         if not ok and self.error is None:
             self.error = error
+            self.refused = cert.to_cryptography()
         return bool(ok)
 
 
@@ -123,14 +155,14 @@ class _HandshakeProtocol(Protocol):
         if self._done.called:
             return
         if seen is None:
-            self._done.errback(HandshakeError(_OTHER_NAME))
+            self._done.errback(HandshakeError(*_OTHER_NAME))
         else:
             self._done.callback(seen)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""
         if not self._done.called:
-            self._done.errback(HandshakeError(_message(reason.value, self._recorder.error)))
+            self._done.errback(_error(reason.value, self._recorder))
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -138,15 +170,30 @@ class _HandshakeProtocol(Protocol):
         transport.abortConnection()
 
 
-def _message(error: BaseException | None, verify_error: int | None) -> str:
-    if verify_error is not None:
-        fault = _FAULTS.get(verify_error, f"is not accepted (OpenSSL error {verify_error})")
-        return f"the certificate {fault}"
+def _error(error: BaseException | None, recorder: _VerifyRecorder) -> HandshakeError:
+    if recorder.error is not None:
+        return _not_accepted(recorder.error, recorder.refused)
     if isinstance(error, VerificationError | CertificateError):
-        return _OTHER_NAME
+        return HandshakeError(*_OTHER_NAME)
     if isinstance(error, SSL.Error):
-        return "the server offers no supported TLS version or cipher"
-    return "the server closed the connection during the handshake"
+        return HandshakeError(
+            HandshakeFault.NO_TLS, "the server offers no supported TLS version or cipher"
+        )
+    return HandshakeError(
+        HandshakeFault.CLOSED, "the server closed the connection during the handshake"
+    )
+
+
+def _not_accepted(number: int, certificate: Certificate | None) -> HandshakeError:
+    """Return the error for a certificate that OpenSSL refused, with its dates if they matter."""
+    fault, text = _FAULTS.get(
+        number, (HandshakeFault.UNSUITABLE, f"is not accepted (OpenSSL error {number})")
+    )
+    if certificate is not None and fault is HandshakeFault.NOT_YET_VALID:
+        text += f": valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    if certificate is not None and fault is HandshakeFault.EXPIRED:
+        text += f": valid until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    return HandshakeError(fault, f"the certificate {text}")
 
 
 def _is_for(connection: SSL.Connection, host: str) -> bool:

@@ -32,7 +32,15 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from autopilot.http.connect_proxy import ProxyError
-from autopilot.http.fetch_error import NETWORK, SHAPE, STATUS, TIMEOUT, TOO_LARGE, FetchError
+from autopilot.http.fetch_error import (
+    NETWORK,
+    SHAPE,
+    STATUS,
+    TIMEOUT,
+    TOO_LARGE,
+    FetchError,
+    FetchFault,
+)
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 
@@ -40,12 +48,12 @@ _T = TypeVar("_T")
 
 # How a failed request is reported; the first match applies. Twisted's own messages contain hosts
 # and addresses, which must not reach the status page.
-_NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], ...]] = (
-    ((DNSLookupError,), NETWORK, "name lookup failed"),
-    ((ConnectionRefusedError,), NETWORK, "connection refused"),
-    ((ConnectTimeout,), TIMEOUT, "connecting timed out"),
-    ((VerificationError, CertificateError, SSL.Error, SSLError), NETWORK, "TLS failed"),
-    ((ConnectError,), NETWORK, "connecting failed"),
+_NETWORK_ERRORS: Final[tuple[tuple[tuple[type[BaseException], ...], FetchFault, str], ...]] = (
+    ((DNSLookupError,), FetchFault.NAME, "name lookup failed"),
+    ((ConnectionRefusedError,), FetchFault.REFUSED, "connection refused"),
+    ((ConnectTimeout,), FetchFault.UNREACHED, "connecting timed out"),
+    ((VerificationError, CertificateError, SSL.Error, SSLError), FetchFault.TLS, "TLS failed"),
+    ((ConnectError,), FetchFault.CONNECT, "connecting failed"),
 )
 
 
@@ -98,7 +106,7 @@ class Fetcher:
         response = await self._response(url)
         if response.code != 200:
             _discard(response)
-            raise FetchError(STATUS, f"status {response.code}")
+            raise FetchError(STATUS, f"status {response.code}", status=response.code)
         return await _whole_body(response, self._max_bytes)
 
     async def _ask(self, url: str, authorization: str | None) -> FetchedResponse:
@@ -163,7 +171,7 @@ def _reject_encoded(response: IResponse) -> IResponse:
     codings = response.headers.getRawHeaders(b"Content-Encoding", [])
     if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):
         _discard(response)
-        raise FetchError(SHAPE, "compressed response")
+        raise FetchError(SHAPE, "compressed response", fault=FetchFault.COMPRESSED)
     return response
 
 
@@ -220,7 +228,8 @@ class _Body(protocol.Protocol):
         if isinstance(reason.value, ResponseDone | PotentialDataLoss):
             self.finished.callback(b"".join(self._chunks))
         else:
-            self.finished.errback(FetchError(NETWORK, "response truncated"))
+            error = FetchError(NETWORK, "response truncated", fault=FetchFault.TRUNCATED)
+            self.finished.errback(error)
 
     def _abort(self) -> None:
         """Close the connection immediately.
@@ -257,11 +266,12 @@ def _explain(failure: Failure) -> NoReturn:
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, ProxyError):
-            raise FetchError(NETWORK, str(cause))
-    for types, outcome, message in _NETWORK_ERRORS:
+            raise FetchError(NETWORK, str(cause), fault=FetchFault.PROXY)
+    for types, fault, message in _NETWORK_ERRORS:
         if any(isinstance(cause, types) for cause in causes):
-            raise FetchError(outcome, message)
-    raise FetchError(NETWORK, "no valid HTTP response")
+            outcome = TIMEOUT if fault is FetchFault.UNREACHED else NETWORK
+            raise FetchError(outcome, message, fault=fault)
+    raise FetchError(NETWORK, "no valid HTTP response", fault=FetchFault.NOT_HTTP)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

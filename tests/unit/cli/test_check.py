@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+from OpenSSL import SSL
+from twisted.internet.defer import fail
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError, DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
 
-from autopilot.cli import check_feeds
+from autopilot.cli import check, check_feeds
 from autopilot.cli.check_feeds import newest
+from autopilot.http.connect_proxy import ProxyError
 from autopilot.routing.steps import result_of
 from autopilot.settings import DECLARED, HIDDEN, Settings
 from autopilot.wiring.parts import Parts
@@ -32,8 +38,11 @@ class CheckTestCase(CommandTestCase):
         self.assertEqual(got["ok"], status == 0)
         fields = ("state", "check", "subject", "detail")
         for each in got["checks"]:
-            self.assertEqual(set(each), set(fields))
-            self.assertNotIn("\n", each["detail"])
+            self.assertEqual(set(each), {*fields, "remedy"})
+            self.assertNotIn("\n", each["detail"] + each["remedy"])
+            # The line of a setting says itself what would be right.
+            if each["state"] == "fail" and each["check"] != "config":
+                self.assertRegex(each["remedy"], r"\A[A-Z`].+\.\Z", each)
         return status, [[each[field] for field in fields] for each in got["checks"]]
 
 
@@ -183,6 +192,34 @@ class KeyTests(CheckTestCase):
         self.assertEqual(self.stub.log[-1].path, "/users/me")
         self.assertEqual(self.key(REVOKED), ["fail", "the platform rejects it (status 401)"])
 
+    def test_statuses(self) -> None:
+        """Each status of the platform has its own detail and remedy."""
+        self.environ["CHUTES_API_KEY"] = KEY
+        seen = set()
+        for status, state, detail, remedy in (
+            (401, "fail", "the platform rejects it", "Set CHUTES_API_KEY to the whole key"),
+            (402, "fail", "its account has no balance", "Add to the balance"),
+            (403, "fail", "does not let it read its account", "autopilot try"),
+            (404, "fail", "answered with status 404", "host and path in API_BASE_URL"),
+            (302, "fail", "answered with status 302", "set API_BASE_URL to where it leads"),
+            (429, "warn", "rate-limits requests", "in a minute"),
+            (503, "fail", "answered with status 503", "The platform has a fault"),
+        ):
+            users, me = Resource(), _Answers(status)
+            users.putChild(b"me", me)
+            root = Resource()
+            root.putChild(b"users", users)
+            self.join(root)
+            (found,) = self.ask_json("check", "--only", "key")["checks"]
+            self.assertEqual(found["state"], state)
+            self.assertIn(detail, found["detail"])
+            self.assertIn(f"status {status}", found["detail"])
+            self.assertIn(remedy, found["remedy"])
+            seen.add((found["detail"], found["remedy"]))
+            shown = self.ask("check", "--only", "key")[1].splitlines()
+            self.assertEqual(shown[1], f"{'':14}{found['remedy']}")
+        self.assertEqual(len(seen), 7)
+
     def test_not_asked(self) -> None:
         """A missing or malformed key, or an unencrypted URL, sends no request."""
         self.assertEqual(self.key("")[0], "skip")
@@ -228,11 +265,52 @@ class RouterTests(CheckTestCase):
         status, found = self.checked(*self.URL)
         self.assertEqual(status, 1)
         self.assertEqual(found[0][3], "status 404")
+        remedies = {each["remedy"] for each in self.ask_json("check", *self.URL)["checks"]}
+        self.assertEqual(
+            remedies, {"Another program answers there: give --router the address of a router."}
+        )
+
+    def test_stopping(self) -> None:
+        """A router that drains is not one whose feeds are missing."""
+        unready = self.ask_json("check", *self.URL)["checks"][1]["remedy"]
+        self.assertIn("a feed is missing or too old", unready)
+        self.parts.draining = True
+        draining = self.ask_json("check", *self.URL)["checks"][1]["remedy"]
+        self.assertIn("about to stop", draining)
+
+    def test_not_reached(self) -> None:
+        """What keeps a request from the router has its own remedy."""
+        for error, remedy in (
+            (ConnectionRefusedError(), "Start the router"),
+            (DNSLookupError(), "Correct the host name in --router"),
+            (SSL.Error(), "Name the authority of its certificate"),
+            (ConnectionLost(), "or the router speaks TLS"),
+            (ProxyError("the proxy refused the connection"), "--only network"),
+        ):
+            agent = Mock(request=Mock(side_effect=lambda *_, error=error, **__: fail(error)))
+            self.patch(check, "verified_agent", lambda *_, agent=agent: agent)
+            for each in self.ask_json("check", *self.URL)["checks"]:
+                self.assertIn(remedy, each["remedy"])
 
     def test_without_one(self) -> None:
         """The URL is required with `--only router`, and must be valid."""
         self.assertIn("--router URL", self.refused("check", "--only", "router"))
         self.assertIn("--router: ", self.refused("check", "--router", "x"))
+
+
+class _Answers(Resource):
+    """A resource that answers with a status alone."""
+
+    isLeaf = True
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self._status = status
+
+    def render_GET(self, request: Any) -> bytes:
+        """See `Resource`."""
+        request.setResponseCode(self._status)
+        return b""
 
 
 class AllTests(SynchronousTestCase):

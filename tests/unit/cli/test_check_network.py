@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import re
 import socket
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import trustme
 from OpenSSL import SSL
 from twisted.internet import reactor as real
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    NoRouteError,
+    TCPTimedOutError,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from autopilot.cli import check_network as check_network_module
 from autopilot.cli.check_network import check_network, origins
 from autopilot.cli.check_result import CheckResult
 from autopilot.cli.platform import verified_agent
@@ -50,7 +59,7 @@ class NetworkTestCase(TestCase):
     def setUp(self) -> None:
         """Create a trusted authority."""
         self.authority = trustme.CA()
-        self.ca_file = Path(self.mktemp())
+        self.ca_file: Path | None = Path(self.mktemp())
         self.ca_file.write_bytes(self.authority.cert_pem.bytes())
 
     def listen(self, certificate: trustme.LeafCert | None) -> int:
@@ -73,11 +82,17 @@ class NetworkTestCase(TestCase):
         """Return the results for one server."""
         names = ("backend_base", "messages_base", "responses_base", "api_base")
         urls: Any = {f"{name}_url": url for name in (*names, "models", "utilization")}
-        settings = Settings(**urls, upstream_ca_file=str(self.ca_file), **changes)
+        ca_file = None if self.ca_file is None else str(self.ca_file)
+        settings = Settings(**urls, upstream_ca_file=ca_file, **changes)
         checks = check_network(
             reactor, settings, timeout, lambda: time.time() + ahead, lambda what: None
         )
         return [each async for each in checks]
+
+
+def _connect_error(number: int) -> ConnectError:
+    """Return the error of a connection that failed with this error number."""
+    return ConnectError(osError=OSError(number, "text of the system"))
 
 
 def _options(certificate: trustme.LeafCert) -> CertificateOptions:
@@ -182,11 +197,21 @@ class ProxyTests(NetworkTestCase):
                 (last.check, last.state, last.detail),
                 ("tls", "fail", "the proxy responded to CONNECT with status 407"),
             )
+            self.assertIn("user name and password into HTTPS_PROXY", last.remedy)
+            for response, remedy in (
+                (b"HTTP/1.1 403 No\r\n\r\n", "operator allow this server"),
+                (b"HTTP/1.1 502 No\r\n\r\n", "opens no tunnel"),
+                (b"SSH-2.0-x\r\n", "check that it is an HTTP proxy"),
+            ):
+                proxy = self.proxy(response)
+                last = (await self.verdicts(url, https_proxy=f"http://{proxy}"))[-1]
+                self.assertIn(remedy, last.remedy)
             with socket.create_server(("127.0.0.1", 0)) as server:
                 closed = f"127.0.0.1:{server.getsockname()[1]}"
             (last,) = await self.verdicts(url, https_proxy=f"http://{closed}")
             self.assertEqual((last.check, last.state), ("tcp", "fail"))
             self.assertEqual(last.detail, f"through the proxy {closed}: connection refused")
+            self.assertIn("host and port in HTTPS_PROXY, or exempt", last.remedy)
 
         return Deferred.fromCoroutine(steps())
 
@@ -221,30 +246,106 @@ class AgentTests(NetworkTestCase):
 class BadTests(NetworkTestCase):
     """Servers that fail at one step; the later steps are not tried."""
 
-    def fails(self, url: str, check: str, detail: str, **how: float) -> Deferred[None]:
-        """Assert that the last result is this failure."""
+    def fails(self, url: str, check: str, detail: str, remedy: str, **how: Any) -> Deferred[None]:
+        """Assert that the last result is this failure, with a remedy that matches."""
 
         async def steps() -> None:
             last = (await self.verdicts(url, **how))[-1]
             self.assertEqual((last.check, last.state, last.detail), (check, "fail", detail))
+            self.assertRegex(last.remedy, remedy)
+            self.assertNotIn("{", last.remedy)
 
         return Deferred.fromCoroutine(steps())
 
     def test_no_name(self) -> Deferred[None]:
-        """A name in the reserved domain .invalid does not resolve (RFC 6761)."""
-        return self.fails(
-            "https://nobody.invalid", "dns", "no such name, or no name server reachable"
-        )
+        """Each reason of getaddrinfo(3) has its own detail and remedy."""
+
+        async def steps() -> None:
+            for number, detail, remedy in (
+                (socket.EAI_NONAME, "no such name", "Correct the host name in BACKEND_BASE_URL, "),
+                (socket.EAI_AGAIN, "no name server answers", "resolv.conf.*set HTTPS_PROXY"),
+                (socket.EAI_FAIL, "no name server answers", "resolv.conf"),
+                (socket.EAI_NODATA, "the name has no address", "its DNS entry has no address"),
+            ):
+                error = socket.gaierror(number, "text of the system")
+                self.patch(socket, "getaddrinfo", Mock(side_effect=error))
+                await self.fails("https://nobody.test", "dns", detail, remedy)
+
+        return Deferred.fromCoroutine(steps())
 
     def test_refused(self) -> Deferred[None]:
         """A port on which no server listens refuses the connection."""
-        return self.fails("http://127.0.0.1:1", "tcp", "connection refused")
+        return self.fails(
+            "http://127.0.0.1:1", "tcp", "connection refused", "host and port in BACKEND_BASE_URL, "
+        )
+
+    def test_connections(self) -> Deferred[None]:
+        """Each reason why there is no connection has its own detail and remedy."""
+
+        async def steps() -> None:
+            for error, detail, remedy in (
+                (NoRouteError(), "no route to the host", "network; for an IPv6 address"),
+                (_connect_error(errno.EHOSTUNREACH), "no route to the host", "network"),
+                (
+                    _connect_error(errno.EPERM),
+                    "this machine does not allow the connection",
+                    "A firewall or sandbox of this machine",
+                ),
+                (TCPTimedOutError(), "no connection in time", "drops the connection.*HTTP_PROXY"),
+                (ConnectError(), "no connection", "host and port in BACKEND_BASE_URL"),
+            ):
+                endpoint = Mock(connect=Mock(side_effect=lambda _, error=error: fail(error)))
+                self.patch(check_network_module._Check, "_endpoint", lambda *_, made=endpoint: made)
+                await self.fails("http://192.0.2.1", "tcp", detail, remedy)
+
+        return Deferred.fromCoroutine(steps())
+
+    def test_no_answer(self) -> Deferred[None]:
+        """A connection that is neither made nor refused fails after the timeout of the check."""
+
+        def connect(_factory: object) -> Deferred[None]:
+            return Deferred(lambda waiting: waiting.errback(ConnectingCancelledError(None)))
+
+        self.patch(
+            check_network_module._Check, "_endpoint", lambda *_: Mock(connect=Mock(wraps=connect))
+        )
+        wanted = "no connection within 0.01 s"
+        return self.fails("https://192.0.2.1", "tcp", wanted, "HTTPS_PROXY", timeout=0.01)
 
     def test_unknown_issuer(self) -> Deferred[None]:
         """A certificate of an untrusted authority fails."""
         port = self.listen(trustme.CA().issue_cert("127.0.0.1"))
         wanted = "the certificate has an unknown issuer"
-        return self.fails(f"https://127.0.0.1:{port}", "tls", wanted)
+        return self.fails(
+            f"https://127.0.0.1:{port}",
+            "tls",
+            wanted,
+            "Add the issuer's certificate to UPSTREAM_CA_FILE",
+        )
+
+    def test_unknown_to_the_system(self) -> Deferred[None]:
+        """Without UPSTREAM_CA_FILE the remedy is to name the authority there."""
+        port = self.listen(self.authority.issue_cert("127.0.0.1"))
+        self.ca_file = None
+        return self.fails(
+            f"https://127.0.0.1:{port}",
+            "tls",
+            "the certificate has an unknown issuer",
+            "name that authority's PEM file in UPSTREAM_CA_FILE",
+        )
+
+    def test_not_yet_valid(self) -> Deferred[None]:
+        """A certificate of the future names its date and that of the clock."""
+        first = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+        certificate = self.authority.issue_cert(
+            "127.0.0.1", not_before=first, not_after=first + datetime.timedelta(days=9)
+        )
+        return self.fails(
+            f"https://127.0.0.1:{self.listen(certificate)}",
+            "tls",
+            f"the certificate is not valid yet: valid from {first:%Y-%m-%d %H:%M} UTC",
+            r"\AThis machine's clock says \d{4}-\d\d-\d\d \d\d:\d\d UTC: set it\.\Z",
+        )
 
     def test_expired(self) -> Deferred[None]:
         """An expired certificate fails."""
@@ -253,18 +354,21 @@ class BadTests(NetworkTestCase):
             "127.0.0.1", not_before=last - datetime.timedelta(days=9), not_after=last
         )
         url = f"https://127.0.0.1:{self.listen(certificate)}"
-        return self.fails(url, "tls", "the certificate has expired")
+        wanted = f"the certificate has expired: valid until {last:%Y-%m-%d %H:%M} UTC"
+        return self.fails(url, "tls", wanted, "clock says .* operator has to renew")
 
     def test_other_name(self) -> Deferred[None]:
         """A valid certificate for another name fails."""
         port = self.listen(self.authority.issue_cert("other.test"))
         wanted = "the certificate is for another name"
-        return self.fails(f"https://127.0.0.1:{port}", "tls", wanted)
+        return self.fails(f"https://127.0.0.1:{port}", "tls", wanted, "leads to another server")
 
     def test_silent(self) -> Deferred[None]:
         """A server that never answers the handshake fails after the timeout."""
         url = f"https://127.0.0.1:{self.listen(None)}"
-        return self.fails(url, "tls", "no handshake within 0.2 s", timeout=0.2)
+        return self.fails(
+            url, "tls", "no handshake within 0.2 s", "firewall.*HTTPS_PROXY", timeout=0.2
+        )
 
     def test_no_tls(self) -> Deferred[None]:
         """A server of another protocol fails."""
@@ -279,7 +383,8 @@ class BadTests(NetworkTestCase):
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         wanted = "the server offers no supported TLS version or cipher"
-        return self.fails(f"https://127.0.0.1:{port.getHost().port}", "tls", wanted)
+        url = f"https://127.0.0.1:{port.getHost().port}"
+        return self.fails(url, "tls", wanted, "scheme and port in BACKEND_BASE_URL, ")
 
     def test_hangs_up(self) -> Deferred[None]:
         """A server that closes the connection before the handshake fails."""
@@ -294,7 +399,8 @@ class BadTests(NetworkTestCase):
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         wanted = "the server closed the connection during the handshake"
-        return self.fails(f"https://127.0.0.1:{port.getHost().port}", "tls", wanted)
+        url = f"https://127.0.0.1:{port.getHost().port}"
+        return self.fails(url, "tls", wanted, "firewall may close TLS")
 
 
 class SilentNameTests(SynchronousTestCase):
@@ -320,3 +426,4 @@ class SilentNameTests(SynchronousTestCase):
         for verdict in self.successResultOf(found):
             self.assertEqual((verdict.check, verdict.state), ("dns", "fail"))
             self.assertEqual(verdict.detail, "no answer within 3 s")
+            self.assertIn("resolv.conf", verdict.remedy)

@@ -133,6 +133,20 @@ class EndTests(CommandTestCase):
         self.assertEqual(said_by("rank"), (130, "", ""))
 
 
+_UNHEARD = """
+import gc, sys
+from twisted.internet.defer import fail
+from autopilot.cli import entry, evidence
+async def run(reactor, given):
+    fail(ValueError("secret"))
+    gc.collect()
+    print("went on")
+    return 0
+evidence.run = run
+sys.exit(entry.run(["evidence", "acme/x"]))
+"""
+
+
 async def _mistaken(_reactor: object, _given: object) -> int:
     raise ZeroDivisionError("secret")
 
@@ -237,6 +251,18 @@ class ProcessTests(SynchronousTestCase):
                 text=True,
             )
             self.assertEqual((done.returncode, done.stderr), (status, wanted))
+
+    def test_unheard_failures(self) -> None:
+        """A failure that only Twisted's log hears of prints no traceback."""
+        done = subprocess.run(
+            (sys.executable, "-c", _UNHEARD),
+            cwd=self.folder,
+            env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "went on\n", ""))
 
     def opened(self, pipe: str, reader: subprocess.Popen[str]) -> int:
         """Return the FIFO's writing end, once a process has opened the reading end."""
