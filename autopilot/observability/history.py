@@ -6,15 +6,16 @@ to the first byte are counted in a histogram, from which quantiles are computed 
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from autopilot.observability.records import RequestRecord
+from autopilot.observability.records import FAILURES, Outcome, RequestRecord
 
 INTERVAL: Final = 30.0
 """Seconds in one interval."""
@@ -44,11 +45,15 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class HistoryWindow:
-    """The last half hour: its intervals, oldest first, and the figures of all of them together."""
+    """The last half hour: its intervals, oldest first, and the figures of all of them together.
+
+    In the last ``covered`` intervals the router was running.
+    """
 
     intervals: tuple[Interval, ...] = (Interval(),) * INTERVALS
     whole: Interval = Interval()
-    outcomes: tuple[tuple[str, int], ...] = ()
+    outcomes: tuple[tuple[Outcome, int], ...] = ()
+    covered: int = INTERVALS
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ class _Counts:
     requests: int = 0
     failovers: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
-    outcomes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    outcomes: defaultdict[Outcome, int] = field(default_factory=lambda: defaultdict(int))
     _interval: Interval = Interval()
 
     def interval(self) -> Interval:
@@ -73,26 +78,55 @@ class _Counts:
         return self._interval
 
 
-class History:
-    """Counts the requests of the last half hour; ``seconds`` returns the monotonic time."""
+class FinishedRequest(NamedTuple):
+    """A record, and the wall-clock time at which its request ended, in seconds since 1970."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    ended_at: float
+    record: RequestRecord
+
+
+class History:
+    """Counts the requests of the last half hour, and keeps the last records.
+
+    The last failures are kept apart, so that successes do not displace them. ``seconds`` returns
+    the monotonic time, ``now`` the wall-clock time, by which a person finds a request in the log.
+    """
+
+    def __init__(self, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:
         self._seconds = seconds
+        self._now = now
         self._ring = [_Counts() for _ in range(INTERVALS)]
         self._counts = self._ring[0]
         self._until = -inf
+        self._began = int(seconds() / INTERVAL)
+        # Plain tuples: a request does not pay for the call that makes a named one.
+        self._latest: deque[tuple[float, RequestRecord]] = deque(maxlen=_RECENT_KEPT)
+        self._failures: deque[tuple[float, RequestRecord]] = deque(maxlen=_RECENT_KEPT)
 
     def add(self, record: RequestRecord) -> None:
-        """Count one finished request."""
+        """Count and keep the record of a request that has just ended."""
+        finished = (self._now(), record)
+        self._latest.append(finished)
+        if record.outcome in FAILURES:
+            self._failures.append(finished)
         now = self._seconds()
         if now >= self._until:
             self._begin(int(now / INTERVAL))
         counts = self._counts
         counts.requests += 1
-        counts.failovers += len(record.failovers)
+        if record.failovers:
+            counts.failovers += len(record.failovers)
         counts.outcomes[record.outcome] += 1
         if record.ttfb_ms is not None:
             counts.buckets[bisect_left(_BOUNDS, record.ttfb_ms / 1000.0)] += 1
+
+    def latest(self) -> tuple[FinishedRequest, ...]:
+        """Return the last requests, newest first."""
+        return tuple(map(FinishedRequest._make, reversed(self._latest)))
+
+    def latest_failures(self) -> tuple[FinishedRequest, ...]:
+        """Return the last failures, newest first."""
+        return tuple(map(FinishedRequest._make, reversed(self._failures)))
 
     def _begin(self, number: int) -> None:
         """Begin an interval, in the place of one that the half hour no longer includes."""
@@ -112,36 +146,8 @@ class History:
             tuple(each.interval() for each in counted),
             whole.interval(),
             tuple(sorted(whole.outcomes.items(), key=lambda each: (-each[1], each[0]))),
+            min(INTERVALS, now - self._began + 1),
         )
-
-
-class RecentRequests:
-    """Keeps the last records for the status page.
-
-    Its summary omits the request ids, because a client may have chosen them.
-    """
-
-    def __init__(self) -> None:
-        self._records: deque[RequestRecord] = deque(maxlen=_RECENT_KEPT)
-        self.add: Callable[[RequestRecord], None] = self._records.append
-        """Add a record, dropping the oldest if there are too many; a request pays no call."""
-
-    def summary(self) -> list[dict[str, Any]]:
-        """Return the records' facts, newest first."""
-        return [
-            {
-                "mode": record.mode,
-                "model": record.model,
-                "why": record.why,
-                "status": record.status,
-                "attempts": record.attempts,
-                "failovers": tuple(failover.reason for failover in record.failovers),
-                "first_byte": None if record.ttfb_ms is None else record.ttfb_ms / 1000.0,
-                "duration": record.duration_ms / 1000.0,
-                "outcome": record.outcome,
-            }
-            for record in reversed(self._records)
-        ]
 
 
 def merged(intervals: Iterable[Interval]) -> Interval:

@@ -24,6 +24,7 @@ from autopilot.web.relay_resource import method_not_allowed
 from autopilot.web.shared_body import PIECE_BYTES, SharedBody
 from autopilot.web.status.events import EventsLeaf
 from autopilot.web.status.page import POLICY
+from autopilot.web.status.requests import Shown
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -154,10 +155,11 @@ class WebApp:
 
     @app.route("/status", methods=["GET"])
     def status(self, request: IRequest) -> bytes | IResource:
-        """Respond with the status page."""
+        """Respond with the status page; ``?show=failures`` lists only the requests that failed."""
         if not self._for_operators:
             return _refuse(request, ON_ADMIN_PORT)
-        body = self._sources.operators.page().document
+        shown = Shown.of(cast("Any", request).args)
+        body = self._sources.operators.page().view(shown).document
         request.setHeader(b"Content-Security-Policy", POLICY)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         request.setHeader(b"Cache-Control", b"no-store")

@@ -27,7 +27,7 @@ from autopilot.http.fetch_error import OK
 from autopilot.http.resource_ledger import ResourceLedger
 from autopilot.http.timers import TimerQueue
 from autopilot.http.tls_server import CertificateError, ServerCertificate, TLSServerFactory
-from autopilot.observability.history import History, RecentRequests
+from autopilot.observability.history import History
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.records import RequestRecord
@@ -91,7 +91,6 @@ class Parts:
         self._readiness_log = ReadinessLog()
         self.metrics = Metrics(__version__)
         self.hold_watch = HoldWatch(reactor, self.metrics.held.observe)
-        self.recent = RecentRequests()
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
         self._turns = Turns(self.clock)
@@ -216,7 +215,8 @@ class Parts:
             first_content=self.tables.latency.first_content(now),
             throughput=self.tables.latency.throughput(now),
             evidence=self.attestation.findings(),
-            recent=self.recent.summary(),
+            recent=self.history.latest(),
+            failed=self.history.latest_failures(),
             window=self.history.window(),
         )
 
@@ -230,7 +230,7 @@ class Parts:
             self.metrics.request(record, catalog.models if catalog is not None else ())
         except Exception:  # noqa: BLE001  a bug of ours must not fail the request either
             self._failures.report(_CONSUMER_FAILED)
-        for consume in (self.recent.add, self.history.add, self.reporter.report):
+        for consume in (self.history.add, self.reporter.report):
             try:
                 consume(record)
             except Exception:  # noqa: BLE001  an application's callback may raise anything

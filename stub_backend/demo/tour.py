@@ -136,7 +136,7 @@ class Tour:
         """Return the reasons for which the last request went on to another model."""
         recent = self._status["recent"]
         failovers = recent[0]["failovers"] if recent else []
-        return [each["reason"] if isinstance(each, dict) else each for each in failovers]
+        return [each["reason"] for each in failovers]
 
     def _ranking(self) -> list[dict[str, Any]]:
         ranking: list[dict[str, Any]] = self._status["ranking"]

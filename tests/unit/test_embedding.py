@@ -92,7 +92,6 @@ class EmbeddingTests(ServiceTestCase):
         """Whatever takes in a record, its failure keeps no other one from the record."""
         for part, method in (
             ("metrics", "request"),
-            ("recent", "add"),
             ("history", "add"),
             ("reporter", "report"),
         ):
@@ -105,7 +104,7 @@ class EmbeddingTests(ServiceTestCase):
                 parts.record(record(outcome=Outcome.REFUSED))
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
             self.assertEqual(len(records), part != "reporter")
-            self.assertEqual(len(parts.recent.summary()), part != "recent")
+            self.assertEqual(len(parts.history.latest()), part != "history")
             self.assertEqual(parts.history.window().whole.requests, part != "history")
             counted = b"requests_total{" in parts.metrics.text()
             self.assertEqual(counted, part != "metrics")

@@ -1,4 +1,7 @@
-"""The charts of the last half hour as SVG, each also summarized in a sentence and a table."""
+"""The charts of the last half hour as SVG, each also summarized in a sentence and a table.
+
+Those of a router that started later begin with its start.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from markupsafe import Markup
 from autopilot.observability.history import INTERVAL, HistoryWindow, Interval, merged
 from autopilot.web.status.formatting import Formatted, duration, escaped, number, plural
 from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, join, wrap
+from autopilot.web.status.requests import minutes, period
 from autopilot.web.status.tables import Table, TableColumn
 
 _WIDTH, _HEIGHT = 600.0, 120.0
 _STEP = 10
 """Intervals in one row of a chart's table, which covers five minutes."""
+_FEWEST = 4
+"""The fewest intervals of a chart: those of two minutes."""
 
 _Value = Callable[[Interval], float | None]
 
@@ -24,52 +30,69 @@ def charts(window: HistoryWindow) -> Markup:
     """Render the section of the charts."""
     return el(
         "section",
-        el("h2", "Last 30 minutes", id="charts-title"),
+        el("h2", _title(window), id="charts-title"),
         el("div", _first_byte(window), _failovers(window), class_="pair"),
         id="charts",
         aria_labelledby="charts-title",
     )
 
 
+def _title(window: HistoryWindow) -> list[Child]:
+    if window.covered >= len(window.intervals):
+        return ["Last 30 minutes"]
+    return ["Since the start ", el("small", f"{plural(minutes(window), 'minute')} ago")]
+
+
+def _drawn(window: HistoryWindow) -> Sequence[Interval]:
+    """Return the intervals since the start, so that a young router's chart is not mostly empty."""
+    return window.intervals[-max(_FEWEST, window.covered) :]
+
+
 def _first_byte(window: HistoryWindow) -> list[Child]:
-    whole = window.whole
+    whole, intervals = window.whole, _drawn(window)
     summary = (
         f"Half of {plural(whole.first_bytes, 'response')} began within {duration(whole.median)}, "
         f"95 % within {duration(whole.p95)}."
         if whole.first_bytes
-        else "No response in the last half hour."
+        else f"No response in {period(window)}."
     )
-    top = _round_up(max((each.p95 or 0.0 for each in window.intervals), default=0.0) or 1.0)
+    top = _round_up(max(each.p95 or 0.0 for each in intervals) or 1.0)
     lines = [
-        _line(window.intervals, value, top, kind)
+        _line(intervals, value, top, kind)
         for kind, value in (("p95", lambda each: each.p95), ("median", lambda each: each.median))
     ]
     rows: list[tuple[Cell, ...]] = [
         (label, duration(each.median), duration(each.p95), number(each.first_bytes, 0))
         for label, each in _steps(window)
     ]
-    return _FIRST_BYTE.render(summary, duration(top), lines, rows)
+    return _FIRST_BYTE.render(summary, duration(top), lines, _axis(intervals), rows)
 
 
 def _failovers(window: HistoryWindow) -> list[Child]:
-    whole = window.whole
+    whole, intervals = window.whole, _drawn(window)
     summary = (
         f"{plural(whole.failovers, 'failed attempt')} in {plural(whole.requests, 'request')}."
         if whole.requests
-        else "No request in the last half hour."
+        else f"No request in {period(window)}."
     )
-    top = float(
-        ceil(_round_up(float(max(max(e.failovers, e.requests) for e in window.intervals) or 1)))
-    )
+    most = max(max(each.failovers, each.requests) for each in intervals)
+    top = float(ceil(_round_up(float(most or 1))))
     bars = [
-        _bars(window.intervals, lambda each: each.requests, top, "requests"),
-        _bars(window.intervals, lambda each: each.failovers, top, "failovers"),
+        _bars(intervals, lambda each: each.requests, top, "requests"),
+        _bars(intervals, lambda each: each.failovers, top, "failovers"),
     ]
     rows: list[tuple[Cell, ...]] = [
         (label, number(each.requests, 0), number(each.failovers, 0))
         for label, each in _steps(window)
     ]
-    return _FAILOVERS.render(summary, f"{number(top, 0)} in {INTERVAL:.0f} s", bars, rows)
+    scale = f"{number(top, 0)} in {INTERVAL:.0f} s"
+    return _FAILOVERS.render(summary, scale, bars, _axis(intervals), rows)
+
+
+def _axis(intervals: Sequence[Interval]) -> tuple[Cell, ...]:
+    """Return the labels of the beginning and the middle of the time axis."""
+    length = len(intervals) * INTERVAL / 60
+    return Formatted(f"{length:g} min ago"), Formatted(f"{length / 2:g}")
 
 
 class _Chart:
@@ -102,16 +125,21 @@ class _Chart:
         self._data = data
 
     def render(
-        self, summary: str, top: str, drawn: Sequence[Markup], rows: Sequence[tuple[Cell, ...]]
+        self,
+        summary: str,
+        top: str,
+        drawn: Sequence[Markup],
+        axis: tuple[Cell, ...],
+        rows: Sequence[tuple[Cell, ...]],
     ) -> list[Child]:
-        """Return the chart, of which ``top`` labels the scale, and its table."""
-        figure = self._figure.fill([(escaped(summary), escaped(top), join(drawn))])
+        """Return the chart and its table; ``top`` and ``axis`` label the chart's scales."""
+        figure = self._figure.fill([(escaped(summary), escaped(top), join(drawn), *axis)])
         table = self._data.render(rows, len(rows))
         return wrap(_DIV, figure, wrap(self._details, table))
 
 
 _DIV = el("div", SLOT)
-_AXIS = el("div", el("span", "30 min ago"), el("span", "15"), el("span", "now"), class_="axis")
+_AXIS = el("div", el("span", SLOT), el("span", SLOT), el("span", "now"), class_="axis")
 
 
 def _drawing(name: str) -> Markup:
@@ -164,12 +192,13 @@ _FAILOVERS = _Chart(
 
 
 def _steps(window: HistoryWindow) -> list[tuple[Formatted, Interval]]:
-    """Return the intervals merged into steps of five minutes, latest first."""
+    """Return the intervals since the start merged into steps of five minutes, latest first."""
+    intervals = _drawn(window)
     found = []
-    for start in range(len(window.intervals) - _STEP, -1, -_STEP):
-        ago = (len(window.intervals) - _STEP - start) * INTERVAL / 60
-        label = Formatted(f"{ago:.0f} to {ago + _STEP * INTERVAL / 60:.0f}")
-        found.append((label, merged(window.intervals[start : start + _STEP])))
+    for end in range(len(intervals), 0, -_STEP):
+        start = max(0, end - _STEP)
+        since, until = ((len(intervals) - edge) * INTERVAL / 60 for edge in (start, end))
+        found.append((Formatted(f"{until:g} to {since:g}"), merged(intervals[start:end])))
     return found
 
 

@@ -8,6 +8,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from autopilot.routing.router_error import RouterError
+from autopilot.web.status.requests import Shown
 from autopilot.web.twisted_response import refuse
 
 if TYPE_CHECKING:
@@ -42,5 +43,5 @@ class EventsLeaf(Resource):
         request.setHeader(b"X-Accel-Buffering", b"no")
         if head_only:
             return b""
-        self._updates.subscribe(request)
+        self._updates.subscribe(request, Shown.of(request.args or {}))
         return NOT_DONE_YET

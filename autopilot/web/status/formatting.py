@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NewType
 
 from autopilot.attestation.evidence_state import EvidenceState
 
 if TYPE_CHECKING:
     from autopilot.attestation.evidence_state import Reason
+    from autopilot.feeds.readiness import Readiness
 
 if TYPE_CHECKING:
     Formatted = NewType("Formatted", str)
@@ -54,9 +55,8 @@ _STATES: Final = {
         "Check that MODELS_URL is the platform's model list, and check its response.",
     ),
     "stale_allowlist": StateText(
-        "The model catalog is stale",
-        "The last good catalog is older than its limit. The router still uses it, but it may list "
-        "models that are gone.",
+        "The model catalog was last fetched more than {catalog} ago",
+        "The router still uses the last good catalog, but it may list models that are gone.",
         "See the feed's last error below; check that MODELS_URL can be reached from here.",
     ),
     "missing_snapshot": StateText(
@@ -73,19 +73,24 @@ _STATES: Final = {
         "URLs belong to the same platform.",
     ),
     "stale_snapshot": StateText(
-        "The utilization feed is stale",
-        "The ranking is older than its limit. The router still uses it, but models may be busier "
-        "than it shows; failover compensates for that.",
+        "Utilization was last fetched more than {utilization} ago",
+        "The router still ranks by it, but models may be busier than it shows; failover "
+        "compensates for that.",
         "See the feed's last error below; check that UTILIZATION_URL can be reached from here.",
     ),
 }
 
 
-def state(code: str | None, message: str) -> StateText:
-    """Return the text for a code of the readiness table (contract §9)."""
+def state(readiness: Readiness) -> StateText:
+    """Return the text for a row of the readiness table (contract §9)."""
+    code = readiness.code
     if code is None:
         return READY
-    return _STATES.get(code) or StateText("Not ready", message, "See /readyz.")
+    text = _STATES.get(code)
+    if text is None:
+        return StateText("Not ready", readiness.message, "See /readyz.")
+    limits = {feed.name: age(feed.limit_ms / 1000) for feed in readiness.feeds}
+    return replace(text, title=text.title.format_map(limits))
 
 
 _EVIDENCE: Final = {
@@ -109,6 +114,15 @@ def reason(word: Reason | None) -> Formatted:
 def escaped(text: object) -> Formatted:
     """Escape a text for the cell of a table, at a third of what MarkupSafe takes for an object."""
     return Formatted(html.escape(str(text)))
+
+
+def model_name(name: str) -> Formatted:
+    """Escape a model's name, which may wrap behind ``/``, ``-`` and ``_`` but not within words."""
+    text = html.escape(name)
+    for mark in "/-_":
+        if mark in text:
+            text = text.replace(mark, f"{mark}<wbr>")
+    return Formatted(text)
 
 
 def number(value: float | None, places: int = 2) -> Formatted:

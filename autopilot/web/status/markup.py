@@ -24,7 +24,7 @@ SLOT: Final = "\N{OBJECT REPLACEMENT CHARACTER}"
 NUMBER: Final = "\N{REPLACEMENT CHARACTER}"
 """Stands for a number, which is written with two decimal places."""
 
-_EMPTY = frozenset({"br", "link", "meta"})
+_EMPTY = frozenset({"br", "link", "meta", "wbr"})
 
 
 class Template:

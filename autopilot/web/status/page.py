@@ -11,9 +11,11 @@ import msgspec
 from autopilot.web.shared_rendering import SharedRendering, SlicedRendering
 from autopilot.web.status.assets import load_assets
 from autopilot.web.status.markup import SLOT, el
+from autopilot.web.status.requests import Shown, requests
 from autopilot.web.status.sections import sections
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from twisted.internet.interfaces import IReactorTime
 
     from autopilot.web.status.assets import Asset
@@ -25,8 +27,18 @@ POLICY: Final = (
 )
 """The Content-Security-Policy: no inline code, no other origin, no framing."""
 
+_EVENTS: Final = {
+    Shown.ALL: "status/events",
+    Shown.FAILURES: f"status/events?show={Shown.FAILURES}",
+}
 
-def page(version: str, sections: Mapping[str, str], assets: Mapping[str, Asset]) -> bytes:
+
+def page(
+    version: str,
+    sections: Mapping[str, Markup],
+    assets: Mapping[str, Asset],
+    shown: Shown = Shown.ALL,
+) -> bytes:
     """Render the document with relative URLs, so that it works under a prefix of another site."""
     links = {name: f"status/{name}?v={asset.version}" for name, asset in assets.items()}
     head = el(
@@ -60,7 +72,7 @@ def page(version: str, sections: Mapping[str, str], assets: Mapping[str, Asset])
         header,
         el("main", SLOT),
         footer,
-        data_events="status/events",
+        data_events=_EVENTS[shown],
     )
     before, after = el("html", head, body, lang="en").split(SLOT)
     # Encoded one by one: joined texts take the width of the widest character of all of them.
@@ -68,18 +80,28 @@ def page(version: str, sections: Mapping[str, str], assets: Mapping[str, Asset])
     return b"".join([part.encode("utf-8") for part in parts])
 
 
-class StatusPage:
-    """One rendering of the page, for clients that request the document and for its subscribers."""
+class PageView:
+    """One rendering of the page that lists all requests, or only the failures.
 
-    def __init__(self, report: StatusReport, assets: Mapping[str, Asset]) -> None:
-        self.sections: Mapping[str, str] = sections(report)
-        self._version = report.version
+    It serves the clients that request the document, and the subscribers of its updates.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        sections: Mapping[str, Markup],
+        shown: Shown,
+        assets: Mapping[str, Asset],
+    ) -> None:
+        self.sections = sections
+        self._version = version
+        self._shown = shown
         self._assets = assets
 
     @cached_property
     def document(self) -> bytes:
         """The whole document."""
-        return page(self._version, self.sections, self._assets)
+        return page(self._version, self.sections, self._assets, self._shown)
 
     def event(self, names: Iterable[str]) -> list[bytes]:
         """Return the parts of an event that updates these sections."""
@@ -97,6 +119,25 @@ class StatusPage:
             name: b"%b:%b" % (msgspec.json.encode(name), msgspec.json.encode(str(text)))
             for name, text in self.sections.items()
         }
+
+
+class StatusPage:
+    """One rendering of the page; the list of failures is rendered only if a client shows it."""
+
+    def __init__(self, report: StatusReport, assets: Mapping[str, Asset]) -> None:
+        self._report = report
+        self._assets = assets
+        self._all = PageView(report.version, sections(report), Shown.ALL, assets)
+
+    def view(self, shown: Shown) -> PageView:
+        """Return the view that lists these requests."""
+        return self._failures if shown is Shown.FAILURES else self._all
+
+    @cached_property
+    def _failures(self) -> PageView:
+        failures = {"requests": requests(self._report, Shown.FAILURES)}
+        shared = {**self._all.sections, **failures}
+        return PageView(self._report.version, shared, Shown.FAILURES, self._assets)
 
 
 class OperatorPages:

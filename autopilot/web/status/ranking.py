@@ -12,8 +12,8 @@ from autopilot.web.status.formatting import (
     age,
     count,
     duration,
-    escaped,
     evidence,
+    model_name,
     number,
     percent,
     plural,
@@ -109,7 +109,7 @@ def _why(report: StatusReport) -> Markup:
     ahead = first.score - second[0].score if second else None
     return el(
         "p",
-        el("b", first.name),
+        el("b", Markup(model_name(first.name))),  # noqa: S704  escaped
         " is first: ",
         f"{number(first.free)} free instances + {number(first.bonus)} for scaling ",
         MINUS,
@@ -140,7 +140,7 @@ def _table(report: StatusReport) -> list[Child]:
 
 def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple[Cell, ...]:
     name = ranked.name
-    owner, slash, model = escaped(name).rpartition("/")  # escaping adds no slash
+    owner, slash, model = name.rpartition("/")
     cooling = report.cooling.get(name)
     first, rate = report.first_content.get(name), report.throughput.get(name)
     state, words = _EVIDENCE[report.evidence.state(name)]
@@ -152,8 +152,8 @@ def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple
         lost = min(lost, end)
     return (
         place,
-        Formatted(owner + slash) if owner else _NOTHING,
-        Formatted(model),
+        model_name(owner + slash) if owner else _NOTHING,
+        model_name(model),
         _NOTHING if cooling is None else _COOLING.fill([(cooling_text(cooling),)]),
         _sign(ranked.score),
         number(abs(ranked.score)),

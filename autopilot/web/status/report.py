@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from autopilot.attestation.evidence_poller import Findings
-from autopilot.observability.history import INTERVAL, HistoryWindow
+from autopilot.observability.history import INTERVAL, FinishedRequest, HistoryWindow
+from autopilot.observability.logs import utc
+from autopilot.observability.records import facts
 
 if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
@@ -32,7 +34,7 @@ class StatusReport:
 
     ``cooling`` maps models to the seconds until a request may probe them. ``first_content``
     (seconds) and ``throughput`` (tokens per second) are this router's own averages by model;
-    ``recent`` are the last requests, newest first.
+    ``recent`` are the last requests and ``failed`` the last failures, newest first.
     """
 
     version: str
@@ -44,7 +46,8 @@ class StatusReport:
     first_content: Mapping[str, float] = field(default_factory=dict)
     throughput: Mapping[str, float] = field(default_factory=dict)
     evidence: Findings = field(default_factory=Findings)
-    recent: Sequence[Mapping[str, Any]] = ()
+    recent: Sequence[FinishedRequest] = ()
+    failed: Sequence[FinishedRequest] = ()
     window: HistoryWindow = field(default_factory=HistoryWindow)
 
     def slices(self) -> Iterator[bytes]:
@@ -74,15 +77,22 @@ class StatusReport:
             "evidence", ((name, each.report()) for name, each in self.evidence.items())
         )
         tail = {
-            "recent": self.recent,
+            "recent": [_fields(each) for each in self.recent],
+            "recent_failures": [_fields(each) for each in self.failed],
             "past": {
                 "interval_ms": int(INTERVAL * 1000),
+                "covered": self.window.covered,
                 "outcomes": dict(self.window.outcomes),
                 "whole": self.window.whole,
                 "intervals": self.window.intervals,
             },
         }
         yield b"," + msgspec.json.encode(tail)[1:]
+
+
+def _fields(finished: FinishedRequest) -> dict[str, Any]:
+    """Return a record's members, and the time at which its request ended."""
+    return {"ended_at": utc(finished.ended_at), **facts(finished.record)}
 
 
 def _list(name: str, items: Iterable[object]) -> Iterator[bytes]:

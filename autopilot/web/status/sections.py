@@ -1,52 +1,36 @@
-"""The sections of the page; ranking and charts have modules of their own."""
+"""The sections of the page; ranking, charts and requests have modules of their own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from autopilot.observability.records import FAILURES
+from autopilot.feeds.polling import CATALOG, UTILIZATION
+from autopilot.feeds.readiness import FeedState
 from autopilot.web.status.charts import charts
 from autopilot.web.status.formatting import (
     Formatted,
     age,
     count,
-    duration,
-    escaped,
     evidence,
+    model_name,
     plural,
     reason,
     state,
 )
 from autopilot.web.status.markup import SLOT, Cell, Child, Template, el
 from autopilot.web.status.ranking import COOLING_BADGE, cooling_text, ranking
+from autopilot.web.status.requests import Shown, requests
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn, remainder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from autopilot.attestation.evidence_poller import ModelEvidence
     from autopilot.feeds.readiness import FeedReport
     from autopilot.web.status.report import StatusReport
 
-_RECENT_SHOWN = 10
 _TEE_SHOWN = 6
 _BADGE = el("span", SLOT, class_=f"badge {SLOT}")
-_RECENT = Table(
-    "recent",
-    "Last requests, newest first",
-    (
-        TableColumn("Model"),
-        TableColumn("Outcome", cell=_BADGE),
-        TableColumn("Mode"),
-        TableColumn("Status", True),
-        TableColumn("Attempts", True),
-        TableColumn("First byte", True),
-        TableColumn("Duration", True),
-        TableColumn("Failover reasons"),
-    ),
-)
 _EVIDENCE = Table(
     "tee",
     "Evidence by model",
@@ -66,7 +50,13 @@ _EVIDENCE = Table(
 _COOLING = Template(el("li", SLOT, " ", COOLING_BADGE))
 _BOUND: dict[bool | None, Cell] = {True: Formatted("yes"), False: Formatted("no"), None: DASH}
 _NOT_YET: tuple[Cell, ...] = (Formatted("not yet"), *[DASH] * 6)
-_FEEDS = {"catalog": "Model catalog", "utilization": "Utilization"}
+_FEEDS = {CATALOG: "Model catalog", UTILIZATION: "Utilization"}
+_FEED_NOTES = {
+    FeedState.ABSENT: "waiting for the first fetch",
+    FeedState.EMPTY: "no usable model in it",
+    FeedState.FRESH: "fresh up to {limit}",
+    FeedState.STALE: "older than its limit of {limit}",
+}
 
 
 def sections(report: StatusReport) -> dict[str, Markup]:
@@ -77,7 +67,7 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "ranking": ranking(report),
         "cooling": _cooling(report),
         "charts": charts(report.window),
-        "requests": _requests(report),
+        "requests": requests(report, Shown.ALL),
         "evidence": _evidence(report),
     }
 
@@ -88,12 +78,14 @@ def _state(report: StatusReport) -> Markup:
     A screen reader announces each change of this live region, so it contains no age or count.
     """
     readiness = report.readiness
-    shown = state(readiness.code, readiness.message)
+    shown = state(readiness)
+    code = readiness.code
     return el(
         "section",
         el("h2", shown.title),
         el("p", shown.meaning),
-        el("p", shown.advice, class_="advice") if readiness.code else None,
+        el("p", shown.advice, class_="advice") if code else None,
+        el("p", "Code on /readyz: ", el("code", code), class_="code") if code else None,
         id="state",
         class_="ready" if readiness.code is None else "not-ready",
         role="status",
@@ -126,20 +118,21 @@ def _tile(term: str, value: Child, note: Child, kind: str | None = None) -> Mark
 
 
 def _feed(feed: FeedReport) -> Markup:
-    seconds = None if feed.age_ms is None else feed.age_ms / 1000
-    what = "models" if feed.name == "catalog" else "records"
-    note: list[Child] = [
-        f"{feed.state}, {count(feed.size)} {what}, limit {age(feed.limit_ms / 1000)}",
-    ]
+    limit = age(feed.limit_ms / 1000)
+    note: list[Child] = [_FEED_NOTES[feed.state].format(limit=limit)]
+    if feed.size:
+        what = "model" if feed.name == CATALOG else "record"
+        note += [el("br"), plural(feed.size, what)]
     if feed.last_error is not None:
         note += [el("br"), el("span", f"Last error: {feed.last_error}", class_="error")]
-    return _tile(f"{_FEEDS.get(feed.name, feed.name)} age", age(seconds), note, str(feed.state))
+    fetched = "not yet" if feed.age_ms is None else f"{age(feed.age_ms / 1000)} ago"
+    return _tile(f"{_FEEDS.get(feed.name, feed.name)} fetched", fetched, note, feed.state)
 
 
 def _cooling(report: StatusReport) -> Markup:
     """List the models that are cooling down; in the ranking some are collapsed, or missing."""
     cooling = sorted((seconds, name) for name, seconds in report.cooling.items())
-    listed = [(escaped(name), cooling_text(seconds)) for seconds, name in cooling[:MAX_ROWS]]
+    listed = [(model_name(name), cooling_text(seconds)) for seconds, name in cooling[:MAX_ROWS]]
     return el(
         "section",
         [
@@ -153,51 +146,6 @@ def _cooling(report: StatusReport) -> Markup:
         id="cooling",
         aria_labelledby="cooling-title" if listed else None,
         hidden=not listed,
-    )
-
-
-def _requests(report: StatusReport) -> Markup:
-    window = report.window
-    outcomes = el(
-        "ul",
-        [
-            el("li", el("b", count(times)), " ", el("span", outcome.replace("_", " ")))
-            for outcome, times in window.outcomes
-        ],
-        class_="outcomes",
-        aria_label="Requests of the last 30 minutes by outcome",
-    )
-    rows = [_request(record) for record in report.recent]
-    return el(
-        "section",
-        el(
-            "h2",
-            "Requests ",
-            el("small", f"{plural(window.whole.requests, 'request')} in 30 minutes"),
-            id="requests-title",
-        ),
-        outcomes if window.outcomes else None,
-        _RECENT.render(rows, _RECENT_SHOWN, "requests")
-        if rows
-        else el("p", "No request has finished since the start.", class_="empty"),
-        id="requests",
-        aria_labelledby="requests-title",
-    )
-
-
-def _request(record: Mapping[str, Any]) -> tuple[Cell, ...]:
-    reasons = ", ".join(str(each).replace("_", " ") for each in record["failovers"])
-    outcome = str(record["outcome"])
-    return (
-        escaped(record["model"] or "none"),
-        Formatted("bad" if record["outcome"] in FAILURES else "good"),
-        escaped(outcome.replace("_", " ")),
-        escaped(record["mode"]) if record["mode"] else DASH,
-        escaped(record["status"]) if record["status"] else DASH,
-        escaped(record["attempts"]),
-        duration(record["first_byte"]),
-        duration(record["duration"]),
-        escaped(reasons) if reasons else DASH,
     )
 
 
@@ -225,14 +173,14 @@ def _finding(name: str, known: ModelEvidence) -> tuple[Cell, ...]:
     state, words = finding.state, evidence(finding.state)
     if age_seconds is None:
         return (
-            escaped(name),
+            model_name(name),
             Formatted(state),
             words,
             reason(finding.reason) if finding.reason else DASH,
             *_NOT_YET,
         )
     return (
-        escaped(name),
+        model_name(name),
         Formatted(state),
         words,
         reason(finding.reason) if finding.reason else DASH,

@@ -12,7 +12,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, wrap
+from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, join, wrap
 
 MAX_ROWS: Final = 200
 """The most rows of a table, and the most items of a list."""
@@ -42,7 +42,8 @@ class Table:
         self.name = name
         self.caption = caption
         head = el("thead", el("tr", [_heading(column) for column in columns]))
-        self._first = _region(f"{name}-first", caption, head)
+        hint = _HINT if len(columns) > _FITTING else None
+        self._first = join(hint, _region(f"{name}-first", caption, head))
         self._rest = _region(f"{name}-rest", f"{caption}, continued", head)
         self._row = Template(_row(columns))
 
@@ -67,6 +68,9 @@ class Table:
         return wrap(_TABLES, found, remainder(left_out, things))
 
 
+_FITTING = 4
+"""The most columns of a table that fits on a phone."""
+_HINT = el("p", "Scroll the table sideways for more columns", class_="hint", aria_hidden="true")
 _TABLES = el("div", SLOT, class_="tables")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from autopilot.web.shared_rendering import SharedRendering
     from autopilot.web.status.page import StatusPage
+    from autopilot.web.status.requests import Shown
 
 PERIOD: Final = 1.0
 """Seconds between two updates."""
@@ -49,10 +50,10 @@ class LiveUpdates:
         """Whether no further subscriber is accepted."""
         return self.closed or len(self._subscribers) >= MAX_SUBSCRIBERS
 
-    def subscribe(self, request: Request) -> None:
-        """Send updates on ``request`` until its client disconnects."""
+    def subscribe(self, request: Request, shown: Shown) -> None:
+        """Send updates of this view on ``request`` until its client disconnects."""
         page, now = self._page(), self._clock.seconds()
-        subscriber = Subscriber(request, now)
+        subscriber = Subscriber(request, shown, now)
         self._subscribers.add(subscriber)
         request.notifyFinish().addBoth(lambda _: self._left(subscriber))
         subscriber.send(page, now)
@@ -109,8 +110,9 @@ class LiveUpdates:
 class Subscriber:
     """One open page, to which nothing is sent before it has read what it got."""
 
-    def __init__(self, request: Request, now: float) -> None:
+    def __init__(self, request: Request, shown: Shown, now: float) -> None:
         self._request = request
+        self._shown = shown
         self._writer = PacedWriter(request, lambda: None)
         self._sent: dict[str, int] = {}
         self._gone = False
@@ -125,12 +127,13 @@ class Subscriber:
 
     def send(self, page: StatusPage, now: float) -> None:
         """Send the sections that differ from the client's."""
+        view = page.view(self._shown)
         # Hashes instead of texts, which would keep an old rendering for each slow client.
-        hashes = {name: hash(text) for name, text in page.sections.items()}
+        hashes = {name: hash(text) for name, text in view.sections.items()}
         changed = [name for name, known in hashes.items() if self._sent.get(name) != known]
         if changed:
             self._sent, self._sent_at = hashes, now
-            self._writer.write(page.event(changed))
+            self._writer.write(view.event(changed))
             self._read, self._read_at = self._writer.read_bytes, now
         elif now - self._sent_at >= KEEPALIVE:
             self._sent_at = now

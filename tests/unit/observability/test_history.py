@@ -30,8 +30,16 @@ class HistoryTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """Without requests every interval is empty."""
-        self.assertEqual(self.history.window(), HistoryWindow())
+        self.assertEqual(self.history.window(), HistoryWindow(covered=1))
         self.assertEqual(len(self.history.window().intervals), INTERVALS)
+
+    def test_covered(self) -> None:
+        """The window tells the intervals in which the router was running, up to half an hour."""
+        for covered in (1, 2, 3):
+            self.assertEqual(self.history.window().covered, covered)
+            self.clock.advance(INTERVAL)
+        self.clock.advance(INTERVAL * INTERVALS)
+        self.assertEqual(self.history.window().covered, INTERVALS)
 
     def test_counts(self) -> None:
         """Requests, failovers, outcomes and first bytes are counted."""

@@ -89,7 +89,8 @@ class RunningTests(ServiceTestCase):
         status = browser.got[1].json
         self.assertTrue(status["ready"])
         self.assertEqual([each["name"] for each in status["ranking"]], list(NAMES))
-        self.assertEqual(status["recent"][0]["failovers"], ["status_503"])
+        (failed,) = status["recent"][0]["failovers"]
+        self.assertEqual(failed["reason"], "status_503")
         self.assertNotIn("secret", json.dumps(status))
         browser.leaves()
         self.successResultOf(service.stopService())

@@ -8,13 +8,16 @@ from typing import Any
 from unittest.mock import patch
 
 from markupsafe import Markup
+from msgspec.structs import replace
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.evidence_poller import Findings, ModelEvidence
 from autopilot.attestation.evidence_state import NOT_FETCHED, EvidenceState
 from autopilot.observability.history import History
+from autopilot.observability.records import Failover
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.web.status import markup
 from autopilot.web.status.assets import load_assets
 from autopilot.web.status.formatting import age, duration, evidence, number, percent
@@ -25,7 +28,7 @@ from autopilot.web.status.sections import sections
 from autopilot.web.status.tables import MAX_ROWS
 from tests.unit.observability.records import record
 from tests.unit.web.browsers import SiteTestCase
-from tests.unit.web.status.values import facts, ready
+from tests.unit.web.status.values import facts, finished, ready
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -52,7 +55,7 @@ class Reading(HTMLParser):
         """See `HTMLParser`."""
         assert len({name for name, _ in attrs}) == len(attrs), attrs
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("br", "link", "meta"):
+        if tag not in ("br", "link", "meta", "wbr"):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -83,25 +86,30 @@ class PageTests(SynchronousTestCase):
         plain = [f"name{place}" for place in range(len(HOSTILE))]
 
         def shown(names: list[str] | tuple[str, ...]) -> Reading:
-            recent = [
-                {
-                    "model": name,
-                    "mode": name,
-                    "status": 200,
-                    "attempts": 1,
-                    "failovers": (name,),
-                    "first_byte": 0.1,
-                    "duration": 0.2,
-                    "outcome": name,
-                }
-                for name in names
-            ]
+            failed = Failover(names[0], FailureReason.CUT, None, 1.0)
+            recent = finished(
+                *(
+                    record(
+                        req_id=name,
+                        model=name,
+                        mode=name,
+                        endpoint=name,
+                        code=name,
+                        failovers=(failed, replace(failed, model=name)),
+                    )
+                    for name in names
+                )
+            )
             cooling = dict.fromkeys(names, 3.0)
             return read(facts(*names, recent=recent, cooling=cooling, version=names[0]))
 
         hostile, harmless = shown(HOSTILE), shown(plain)
         shapes = [
-            sorted((tag, tuple(attributes)) for tag, attributes in each.tags if tag != "span")
+            sorted(
+                (tag, tuple(attributes))
+                for tag, attributes in each.tags
+                if tag not in ("span", "wbr")
+            )
             for each in (hostile, harmless)
         ]
         self.assertEqual(*shapes)
@@ -115,28 +123,30 @@ class PageTests(SynchronousTestCase):
             for name, value in attributes.items():
                 self.assertFalse(name == "style" or name.startswith("on"), name)
                 if name in ("href", "src", "data-events"):
-                    self.assertRegex(value or "", r"\A(status[/.]|metrics\Z|readyz\Z|#)")
+                    self.assertRegex(value or "", r"\A(status[/.?#]|metrics\Z|readyz\Z|#)")
 
     def test_every_state(self) -> None:
         """Each state has a title, a meaning and, if not ready, advice."""
         for given, title in (
             (ready(loads_at=90.0), "Ready"),
             (ready(catalog_at=None), "Waiting for the model catalog"),
-            (ready(catalog_at=-900.0), "The model catalog is stale"),
+            (ready(catalog_at=-900.0), "The model catalog was last fetched more than 15 min ago"),
             (ready(loads_at=None), "Waiting for the utilization feed"),
-            (ready(loads_at=10.0), "The utilization feed is stale"),
+            (ready(loads_at=10.0), "Utilization was last fetched more than 60 s ago"),
             (ready(draining=True), "Shutting down"),
         ):
             document = str(sections(facts(readiness=given))["state"])
             self.assertIn(f"<h2>{title}</h2>", document)
             self.assertEqual("advice" in document, given.status != 200)
+            code = f"<code>{given.code}</code>"
+            self.assertEqual(code in document, given.status != 200)
 
     def test_empty(self) -> None:
         """Before the first fetch, the ranking and the requests are empty, with a message."""
         text = read(facts(readiness=ready(catalog_at=None))).text
         self.assertIn("No model is eligible", text)
         self.assertIn("No request has finished", text)
-        self.assertIn("No response in the last half hour", text)
+        self.assertIn("No response in the last 30 minutes", text)
 
     def test_why(self) -> None:
         """The first model's score and its lead are explained in a sentence."""
@@ -308,6 +318,7 @@ class DocumentTests(SynchronousTestCase):
                 "tokens_per_second",
                 "evidence",
                 "recent",
+                "recent_failures",
                 "past",
             ],
         )

@@ -6,6 +6,8 @@ from typing import Any
 
 from autopilot.feeds.polling import FeedStatus
 from autopilot.feeds.readiness import Readiness, readiness
+from autopilot.observability.history import FinishedRequest
+from autopilot.observability.records import RequestRecord
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.snapshot import Snapshot
@@ -26,6 +28,11 @@ def ready(
     )
     statuses = FeedStatus("catalog"), FeedStatus("utilization")
     return readiness(snapshot, statuses, 100.0, 60.0, 900.0, draining)
+
+
+def finished(*records: RequestRecord) -> tuple[FinishedRequest, ...]:
+    """Return these records as ended one second after another, the last at 1970-01-02 00:00 UTC."""
+    return tuple(FinishedRequest(86_400.0 - ago, each) for ago, each in enumerate(records))
 
 
 def facts(*names: str, **given: Any) -> StatusReport:

@@ -1,0 +1,81 @@
+"""The page's words for outcomes, for what ended an attempt, and for why a model was tried.
+
+Records have the codes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from autopilot.observability.records import Outcome
+from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.why import Why
+from autopilot.web.status.formatting import Formatted, escaped
+
+_OUTCOMES: Final = {
+    Outcome.COMPLETED: Formatted("completed"),
+    Outcome.RELAYED_ERROR: Formatted("upstream error passed on"),
+    Outcome.REFUSED: Formatted("refused by the router"),
+    Outcome.FAILED: Formatted("no model answered"),
+    Outcome.CLIENT_GONE: Formatted("client left"),
+    Outcome.CLIENT_STALLED: Formatted("client stopped reading"),
+    Outcome.UPSTREAM_BROKEN: Formatted("answer cut off"),
+    Outcome.UPSTREAM_IDLE: Formatted("answer stalled"),
+    Outcome.UPSTREAM_ERROR: Formatted("error within the answer"),
+    Outcome.UPSTREAM_EMPTY: Formatted("answer without content"),
+    Outcome.UPSTREAM_SPLICED: Formatted("two answers in one stream"),
+    Outcome.SHUT_DOWN: Formatted("cut by the shutdown"),
+}
+
+_REASONS: Final = {
+    FailureReason.DNS_ERROR: Formatted("name not resolved"),
+    FailureReason.CONNECT_REFUSED: Formatted("connection refused"),
+    FailureReason.CONNECT_ERROR: Formatted("could not connect"),
+    FailureReason.CONNECT_TIMEOUT: Formatted("no connection in time"),
+    FailureReason.PROXY_ERROR: Formatted("proxy failed"),
+    FailureReason.TLS_ERROR: Formatted("TLS failed"),
+    FailureReason.CONNECTION_LOST: Formatted("connection lost"),
+    FailureReason.PROTOCOL_ERROR: Formatted("no HTTP response"),
+    FailureReason.HEADER_TIMEOUT: Formatted("no response head in time"),
+    FailureReason.FIRST_BODY_BYTE_TIMEOUT: Formatted("no content in time"),
+    FailureReason.PLAIN_TIMEOUT: Formatted("not complete in time"),
+    FailureReason.STALLED: Formatted("stalled"),
+    FailureReason.ERROR_EVENT: Formatted("error within the answer"),
+    FailureReason.GAVE_UP: Formatted("engine gave up"),
+    FailureReason.NO_TERMINATOR: Formatted("ended without its terminator"),
+    FailureReason.CUT: Formatted("cut off"),
+    FailureReason.INVALID_EVENT: Formatted("event that is not JSON"),
+    FailureReason.EMPTY: Formatted("answer without content"),
+    FailureReason.TOTAL_DEADLINE: Formatted("total deadline reached"),
+    FailureReason.CAPACITY: Formatted("at capacity"),
+    FailureReason.CONTEXT: Formatted("context too long"),
+    FailureReason.NOT_FOUND: Formatted("model not found"),
+}
+_WHY: Final = {
+    Why.BEST: Formatted("best ranked"),
+    Why.STICKY: Formatted("same conversation"),
+    Why.LISTED: Formatted("next in the list"),
+    Why.DIRECT: Formatted("the only one named"),
+    Why.PROBE: Formatted("probe after its cooldown"),
+}
+_STATUS: Final = "status_"
+
+
+def outcome_words(outcome: Outcome) -> Formatted:
+    """Return the words for how a request ended."""
+    return _OUTCOMES.get(outcome) or escaped(outcome)
+
+
+def reason_words(reason: FailureReason) -> Formatted:
+    """Return the words for what ended an attempt; a status is ``HTTP 503``."""
+    known = _REASONS.get(reason)
+    if known is not None:
+        return known
+    if reason.startswith(_STATUS):
+        return escaped(f"HTTP {reason.removeprefix(_STATUS)}")
+    return escaped(reason)
+
+
+def why_words(why: Why) -> Formatted:
+    """Return the words for why a model was tried."""
+    return _WHY.get(why) or escaped(why)
