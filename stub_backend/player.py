@@ -7,6 +7,7 @@ waits on the injected clock, stops when the client disconnects, and reports the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import cast
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
@@ -16,6 +17,8 @@ from zope.interface import implementer
 
 from stub_backend.steps import Abort, Close, Hang, Head, Raw, Send, Step, Steps, Wait
 
+# Twisted's own table lacks some, 429 among them.
+_PHRASES = {each.value: each.phrase.encode() for each in HTTPStatus}
 # Steps after which a long response yields to other connections.
 STEPS_PER_TURN = 32
 
@@ -113,7 +116,7 @@ class Player:
         if ("connection", "close") in head.headers:
             self._channel.persistent = False
         self._on_head(head.status)
-        self._request.setResponseCode(head.status)
+        self._request.setResponseCode(head.status, _PHRASES.get(head.status))
         for name, value in head.headers:
             self._request.responseHeaders.addRawHeader(name.encode(), value.encode())
         self._request.write(b"")

@@ -29,7 +29,7 @@ from autopilot.request.models import join_models, read_models
 from autopilot.request.prompt_length import MAX_PROMPTS, prompts, tokens_beyond
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import MAX_BYTES, TOO_LONG
+from autopilot.routing.selector import MAX_BYTES, MISSING_MODEL, TOO_LONG
 
 # OpenAI's API treats null as absent; the platform rejects a null in these two members.
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
@@ -271,8 +271,7 @@ def _model(raw: Raw, *, required: bool = True) -> str | RouterError:
     except msgspec.DecodeError:  # half of a surrogate pair is valid JSON, but not Unicode text
         return RouterError(400, "invalid_model", "'model' must be valid Unicode text.", "model")
     if required and not model.strip(_BLANKS):
-        message = "The request body must name a model in its member 'model'."
-        return RouterError(400, "missing_model", message, "model")
+        return MISSING_MODEL
     return model
 
 

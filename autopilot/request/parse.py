@@ -18,7 +18,14 @@ from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import ALIAS, DIRECT, Selector, SelectorCache
+from autopilot.routing.selector import (
+    ALIAS,
+    DIRECT,
+    MISSING_MODEL,
+    Selector,
+    SelectorCache,
+    missing_model,
+)
 
 if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
@@ -98,7 +105,7 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
         return too_large(config.max_body)
     parsed = parse_body(body)
     if isinstance(parsed, RouterError):
-        return parsed
+        return missing_model(config.rules.aliases) if parsed is MISSING_MODEL else parsed
     # The first look-up costs a quarter of the second, which also parses a selector that is new.
     selector = config.selectors.get(parsed.model) or config.selectors[parsed.model]
     if isinstance(selector, RouterError):

@@ -5,7 +5,7 @@ This module only parses the text; the plan checks whether the names exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -22,6 +22,22 @@ MAX_BYTES = 65536
 TOO_LONG = RouterError(
     400, "invalid_model", f"The model selector is longer than {MAX_BYTES} bytes.", param="model"
 )
+
+_MISSING_MODEL = (
+    "The request names no model: set 'model' to a name that GET /v1/models lists, to several names"
+    " separated by commas, or to an alias"
+)
+
+
+def missing_model(aliases: Collection[str] = ()) -> RouterError:
+    """Return the error for a request without a model, with an alias as the example."""
+    example = f" such as '{min(aliases)}'" if aliases else ""
+    message = _MISSING_MODEL + example + ", for which the router chooses the model."
+    return RouterError(400, "missing_model", message, param="model")
+
+
+MISSING_MODEL = missing_model()
+"""The error where the aliases are not known."""
 
 # With _LONGEST_CACHED, which counts characters: at most 4 MiB.
 _MAX_CACHED = 1024
@@ -106,7 +122,7 @@ def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | Rou
         return TOO_LONG
     trimmed = text.strip(ASCII_BLANKS)
     if not trimmed:
-        return RouterError(400, "missing_model", "'model' is empty: name a model.", param="model")
+        return MISSING_MODEL
     body, order = split_order(trimmed)
     # Before the search for commas, because an alias may contain one.
     if body.lower() in aliases:

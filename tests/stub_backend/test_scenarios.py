@@ -135,6 +135,16 @@ class BodyTests(SynchronousTestCase):
         self.assertIn(b"<center>nginx</center>", self.body("stub/429-edge-html"))
         self.assertTrue(self.body("stub/502-html").startswith(b"<!DOCTYPE html>"))
 
+    def test_reason_phrases(self) -> None:
+        """A status has the phrase of its RFC, also where Twisted has none."""
+        for model, line in (
+            ("stub/429-capacity", b"HTTP/1.1 429 Too Many Requests"),
+            ("stub/503-cold", b"HTTP/1.1 503 Service Unavailable"),
+        ):
+            exchange = Exchange()
+            exchange.ask(model)
+            self.assertEqual(exchange.transport.value().partition(b"\r\n")[0], line)
+
     def test_bare_json_tail(self) -> None:
         """The error at the end has no field name, blank line or terminator."""
         tail = self.body("stub/bare-json-tail").rpartition(b"\n\n")[2]

@@ -37,6 +37,12 @@ class RefusalTests(RouterTestCase):
         self.refused(413, "request_too_large", body=b" " * 100_001)
         self.assertEqual(too_large(5).code, "request_too_large")
 
+    def test_no_model(self) -> None:
+        """The error for a request without a model names the router's own alias."""
+        client = self.ask(body=b'{"model":" "}')
+        assert client.down.refusal is not None
+        self.assertIn(f"an alias such as '{ALIAS}'", client.down.refusal.message)
+
     def test_selectors(self) -> None:
         """A bad list, an unknown model and an alias without candidates have their codes."""
         self.refused(400, "invalid_model_list", model=",")

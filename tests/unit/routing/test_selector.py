@@ -131,7 +131,7 @@ class DirectTests(SelectorTestCase):
         """An empty or blank text is a missing model."""
         for text in ("", " ", " \t\r\n\v\f"):
             message = self.check_refused(text, "missing_model")
-            self.assertEqual(message, "'model' is empty: name a model.")
+            self.assertIn("names no model: set 'model' to a name", message)
 
 
 class ListTests(SelectorTestCase):
