@@ -223,7 +223,7 @@ cost: $(STAMP) ## compare calls, system calls, instructions and bytes per unit w
 
 .PHONY: docs
 docs: $(STAMP) ## build the documentation into build/docs, and check its links
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	$(BIN)/python -m tools.docs build/docs
 
 .PHONY: fuzz

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.settings import DECLARED
-from tools.docs import clients, deciding, records, refusals, tables
-from tools.docs.blocks import pages
+from tools.docs import clients, deciding, records, refusals, settings, tables
+from tools.docs.blocks import ROOT, pages
+from tools.docs.labels import labelled
 from tools.docs.pages import GENERATED, UnknownPlaceError, filled
 from tools.docs.site import problems
 
@@ -34,11 +37,32 @@ class PageTests(SynchronousTestCase):
 
     def test_settings(self) -> None:
         """Every setting has its heading, its default and the moment it takes effect."""
-        shown = tables.settings()
+        shown = settings.settings()
         for each in DECLARED:
-            about = shown.partition(f"## `{each.name}`\n")[2].partition("\n## ")[0]
+            about = shown.partition(f"\n### `{each.name}`\n")[2].partition("\n###")[0]
             self.assertIn(each.help, about)
             self.assertIn("*Live.*" if each.live else "Needs a restart.", about)
+
+    def test_groups_of_settings(self) -> None:
+        """Every setting is in one group, and in its table with its default and one sentence."""
+        groups = list(settings.grouped())
+        self.assertEqual([title for title, _ in groups], list(settings._GROUPS.values()))
+        self.assertEqual([each for _, group in groups for each in group], list(DECLARED))
+        shown = settings.settings_overview()
+        for each in DECLARED:
+            (row,) = re.findall(
+                rf"^\| \[`{each.name}`\]\(#{each.field}\) \|.*$", shown, re.MULTILINE
+            )
+            self.assertIn(tables.code(each.default), row)
+
+    def test_outcomes(self) -> None:
+        """The page of the outcomes explains each outcome and each reason, and no other."""
+        page = (ROOT / "docs" / "outcomes.md").read_text("utf-8")
+        explained, _, reasons = page.partition("## Reasons")
+        rows = re.compile(r"^\| `(\w+)` \| \w[^|]+\. \| \w[^|]+\. \|$", re.MULTILINE)
+        self.assertEqual(rows.findall(explained), list(Outcome))
+        statuses = {each for each in FailureReason if each.startswith("status_5")}
+        self.assertEqual(set(rows.findall(reasons)), {*FailureReason} - statuses | {"status_NNN"})
 
     def test_failures(self) -> None:
         """Every failover reason is described."""
@@ -91,6 +115,37 @@ class PageTests(SynchronousTestCase):
         plans = deciding.plans()
         self.assertIn("`acme/small`, `acme/large-TEE`", plans)
         self.assertIn("with a picture in the request | `acme/vision` |", plans)
+
+
+class LabelTests(SynchronousTestCase):
+    """The labels of cells."""
+
+    def test_labels(self) -> None:
+        """Each cell has the text of its column's heading, and nothing outside tables changes."""
+        html = (
+            '<p><td></p><table>\n<thead>\n<tr>\n<th><code>a</code></th>\n<th>b "c"</th>\n</tr>\n'
+            "</thead>\n<tbody>\n<tr>\n<td>1</td>\n<td>2</td>\n</tr>\n<tr>\n<td>3</td>\n"
+            "<td></td>\n</tr>\n</tbody>\n</table>"
+        )
+        shown = labelled(html)
+        self.assertEqual(
+            re.findall('<td data-label="(.*?)">(.*?)</td>', shown),
+            [("a", "1"), ("b &quot;c&quot;", "2"), ("a", "3"), ("b &quot;c&quot;", "")],
+        )
+        plain = re.sub(' data-(label|rows)=".*?"', "", shown)
+        self.assertEqual(plain, html)
+        self.assertIn('<table data-rows="table">', shown)
+
+    def test_cards(self) -> None:
+        """Many columns with long texts are cards; many short ones, or few long ones, are not."""
+        for columns, text, kind in (
+            (6, "x" * 50, "cards"),
+            (6, "x", "table"),
+            (5, "x" * 90, "table"),
+        ):
+            head, row = "<th>h</th>" * columns, f"<td>{text}</td>" * columns
+            html = f"<table>\n<tr>\n{head}</tr>\n<tr>\n{row}</tr>\n</table>"
+            self.assertIn(f'<table data-rows="{kind}">', labelled(html))
 
 
 class SiteTests(SynchronousTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tools.docs.labels import labelled
 from tools.docs.pages import filled
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -45,3 +46,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if page.file.src_uri in _FINDINGS:
         return markdown
     return filled(markdown).replace("](../research/", "](research/")
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Label the cells of all tables."""
+    return labelled(html)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Name the dialog of the search, which has none in the theme."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"', 1)

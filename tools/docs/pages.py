@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tools.docs import clients, commands, deciding, records, tables
+from tools.docs import clients, commands, deciding, records, settings, tables
 
 _PLACE: Final = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 GENERATED: Final[Mapping[str, Callable[[], str]]] = {
@@ -22,13 +22,14 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
         records.record_fields,
         records.record_lines,
         records.record_whys,
+        settings.live_settings,
+        settings.settings,
+        settings.settings_overview,
         tables.failover_rules,
         tables.failures_without_a_response,
-        tables.live_settings,
         tables.metrics,
         tables.readiness_codes,
         tables.refusals,
-        tables.settings,
     )
 }
 

@@ -16,8 +16,7 @@ from autopilot.relay.errors import BY_REASON
 from autopilot.routing import retry_policy
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.selector import Mode
-from autopilot.settings import DECLARED, Setting, Settings
-from autopilot.settings.types import HashKey
+from autopilot.settings import Settings
 from tools.docs.refusals import Said, said
 
 
@@ -32,26 +31,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def code(text: str) -> str:
     """Return a text as code, and an empty one as a dash."""
     return f"`{text}`" if text else "–"
-
-
-def settings() -> str:
-    """Return every setting with a heading of its own."""
-    return "\n\n".join(
-        f"## `{each.name}`\n\n{each.help}\n\n"
-        f"Values: {each.kind.expected}. Default: {code(each.default)}. {_changes(each)}"
-        for each in DECLARED
-    )
-
-
-def _changes(setting: Setting) -> str:
-    secret = " Never shown." if isinstance(setting.kind, HashKey) else ""
-    lower = f" Also read as `{setting.name.lower()}`, which wins." if setting.lower_case else ""
-    return ("*Live.*" if setting.live else "Needs a restart.") + secret + lower
-
-
-def live_settings() -> str:
-    """Return the names of the settings that can change at run time."""
-    return ", ".join(f"[`{each.name}`](settings.md#{each.field})" for each in DECLARED if each.live)
 
 
 def refusals() -> str:
