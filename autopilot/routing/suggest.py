@@ -28,8 +28,9 @@ def unknown_model(
     unknown: Sequence[str], catalog: Catalog, aliases: frozenset[str], mode: Mode
 ) -> RouterError:
     """Return the error that names every one of ``unknown``, with matches for the first few."""
+    explained = min(len(unknown), _MAX_EXPLAINED)
     parts = [
-        echo(name) + (hint(name, catalog, aliases, mode) if index < _MAX_EXPLAINED else "")
+        echo(name) + (hint(name, catalog, aliases, mode, explained) if index < explained else "")
         for index, name in enumerate(unknown)
     ]
     plural = "s" if len(parts) > 1 else ""
@@ -52,11 +53,16 @@ def printable(text: str) -> str:
     )
 
 
-def hint(name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode) -> str:
-    """Return what ``name`` may have meant, in brackets; empty if nothing is close."""
+def hint(
+    name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode, sharing: int = 1
+) -> str:
+    """Return what ``name`` may have meant, in brackets; empty if nothing is close.
+
+    It is one of ``sharing`` names, which together are compared with 500 of the catalog.
+    """
     if mode is Mode.LIST and name.lower() in map(str.lower, aliases):
         return " (an alias can only be the last item of a list)"
-    listed = islice(catalog.models, _MAX_COMPARED)
+    listed = islice(catalog.models, _MAX_COMPARED // sharing)
     pool = [*listed, *sorted(aliases)] if mode is Mode.DIRECT else [*listed]
     matches = close(split_order(name[:_MAX_ECHO_CHARS])[0], pool)
     return f" (did you mean {' or '.join(map(echo, matches))}?)" if matches else ""

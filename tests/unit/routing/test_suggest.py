@@ -116,6 +116,19 @@ class SuggestionTests(SynchronousTestCase):
             self.assertEqual(len(close("abcdefghi" + "h" * 50_000, names)), 3)
         self.assertEqual(compared.call_count, 500)
 
+    def test_bounded_list(self) -> None:
+        """Several unknown names share the comparisons, and have suggestions all the same."""
+        catalog = Catalog.of(Model(f"abcdefgh{place:03}") for place in range(600))
+        nearness = suggest._Spelling.nearness
+        for count, compared in ((1, 500), (2, 500), (3, 498), (8, 500)):
+            unknown = [f"abcdefg{place}" for place in range(count)]
+            with patch.object(
+                suggest._Spelling, "nearness", autospec=True, side_effect=nearness
+            ) as compare:
+                message = _message(*unknown, catalog=catalog)
+            self.assertEqual(compare.call_count, compared)
+            self.assertEqual(message.count("did you mean"), min(count, 4))
+
     def test_pairs_of_unlike_names(self) -> None:
         """The pairs of a name that shares too few with the wanted one are never collected."""
         names = [f"other/{place:03}" for place in range(500)]
