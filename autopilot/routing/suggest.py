@@ -53,9 +53,7 @@ def printable(text: str) -> str:
     )
 
 
-def hint(
-    name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode, sharing: int = 1
-) -> str:
+def hint(name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode, sharing: int = 1) -> str:
     """Return what ``name`` may have meant, in brackets; empty if nothing is close.
 
     It is one of ``sharing`` names, which together are compared with 500 of the catalog.

@@ -63,6 +63,7 @@ class Input:
     none, any, also none. ``memory``: the limit of the growth in bytes, if it is not the one for
     bytes of clients. ``work``: the milliseconds that each client's own request may take, which
     others wait for in turn. ``setups``: the routers that the input is played against, by name.
+    ``foreign``: those of them in which Twisted does the work, before the router sees the request.
     """
 
     family: str
@@ -82,6 +83,7 @@ class Input:
     memory: int | None = None
     work: float = 0.0
     setups: tuple[str, ...] = ("own",)
+    foreign: tuple[str, ...] = ()
     seconds: float = field(default=20.0)
     """Time after which the input is given up."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from benchmarks.pace import SLOWED
 from tests.rigs.hold.client import Played
 from tests.rigs.hold.input import Input, hold_limit, memory_limit
 from tests.rigs.hold.probe import Observation
@@ -22,19 +23,33 @@ class Verdict(StrEnum):
     NOT_FINISHED = "NOT FINISHED"
     HUNG = "HUNG"
     NOISY = "noisy"
+    FOREIGN = "Twisted's"
 
     @property
     def failed(self) -> bool:
-        """Whether the input exceeds a limit. A noisy machine proves nothing."""
-        return self not in (Verdict.OK, Verdict.NOISY)
+        """Whether the input exceeds a limit. A noisy machine proves nothing.
+
+        A hold by Twisted's own channel is shown, but the router can do nothing about it.
+        """
+        return self not in (Verdict.OK, Verdict.NOISY, Verdict.FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of an input; without an observation the router hung."""
+    """One run of an input; without an observation the router hung.
+
+    ``slowdown``: how much slower than at best the router's processor was right before or after it,
+    whichever is more.
+    """
 
     played: Played
     seen: Observation | None
+    slowdown: float = 1.0
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else slowed the processor."""
+        return self.slowdown > SLOWED
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,17 @@ class Row:
     statuses: str
     runs: int
     verdict: Verdict
+    slowdown: float = 1.0
+
+    @property
+    def family(self) -> str:
+        """The family of the input."""
+        return self.title.partition(":")[0]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The input and its router."""
+        return self.title, self.setup
 
 
 def exceeds(given: Input, run: Run) -> bool:
@@ -58,15 +84,26 @@ def exceeds(given: Input, run: Run) -> bool:
     return _verdict(given, run, run.seen.growth if run.seen else 0) is not Verdict.OK
 
 
+def needs_another(given: Input, run: Run) -> bool:
+    """Return whether a run is not the last one: it exceeds a limit, or its reading is in doubt.
+
+    That of a disturbed run is, unless it is far below its limit all the same.
+    """
+    if exceeds(given, run):
+        return True
+    limit = hold_limit(run.played.request, given.work * given.connections)
+    return run.disturbed and run.seen is not None and run.seen.held > limit / 2
+
+
 def judge(given: Input, setup: str, runs: Sequence[Run]) -> Row:
     """Return the row of an input.
 
-    The run with the shortest hold counts, because another process can lengthen a hold and none can
-    shorten it. Of the growth the largest counts: a later run may use memory that an earlier one
-    left.
+    The least disturbed run counts; of those without a disturbance the one with the shortest hold,
+    because another process can lengthen a hold and none can shorten it. Of the growth the largest
+    counts: a later run may use memory that an earlier one left.
     """
     seen = [run for run in runs if run.seen is not None]
-    best = min(seen, key=lambda run: run.seen.held if run.seen else 0.0) if seen else runs[0]
+    best = min(seen, key=_disturbance) if seen else runs[0]
     growth = max((run.seen.growth for run in seen if run.seen), default=0)
     played = best.played
     return Row(
@@ -79,8 +116,14 @@ def judge(given: Input, setup: str, runs: Sequence[Run]) -> Row:
         memory_limit=_memory_limit(given, played),
         statuses=_statuses(played),
         runs=len(runs),
-        verdict=_verdict(given, best, growth),
+        verdict=_of_router(_verdict(given, best, growth), setup in given.foreign),
+        slowdown=best.slowdown,
     )
+
+
+def _disturbance(run: Run) -> tuple[float, float]:
+    """Return the sort key of a run, the best one first."""
+    return run.slowdown if run.disturbed else 0.0, run.seen.held if run.seen else 0.0
 
 
 def _verdict(given: Input, run: Run, growth: int) -> Verdict:
@@ -98,6 +141,13 @@ def _verdict(given: Input, run: Run, growth: int) -> Verdict:
     if given.answers and set(played.statuses) - given.answers:
         return Verdict.OTHER_ANSWER
     return Verdict.OK
+
+
+def _of_router(verdict: Verdict, foreign: bool) -> Verdict:
+    """Return the verdict on the router, if another's code causes the hold."""
+    if foreign and verdict is Verdict.HELD:
+        return Verdict.FOREIGN
+    return Verdict.MEMORY if foreign and verdict is Verdict.HELD_AND_MEMORY else verdict
 
 
 def _memory_limit(given: Input, played: Played) -> int:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from benchmarks.pace import SLOWED
 from tests.rigs.hold.input import KIB, MB, MIB
 from tests.rigs.hold.judge import Row
 
@@ -53,8 +54,13 @@ def line(row: Row) -> str:
     memory = f"{row.growth / MIB:.1f}/{row.memory_limit / MIB:.0f} MiB"
     return (
         f"{row.held:8.1f}/{row.hold_limit:.0f} ms {memory:>16}  {row.verdict:<13}"
-        f" {row.setup:<13} {row.title} [{row.statuses}]"
+        f" {row.setup:<13} {row.title} [{row.statuses}]{_slowed(row)}"
     )
+
+
+def _slowed(row: Row) -> str:
+    """Return a remark on a reading whose processor was slowed in every run."""
+    return f" (core {row.slowdown:.1f} × slower than at best)" if row.slowdown > SLOWED else ""
 
 
 def write(rows: Sequence[Row], on: Machine, folder: Path) -> None:
@@ -74,31 +80,41 @@ def _full_row(row: Row) -> str:
     return (
         f"| {row.title} | {row.setup} | {size(row.size)} | {row.held:.1f} of"
         f" {row.hold_limit:.0f} ms | {row.growth / MIB:.1f} of"
-        f" {row.memory_limit / MIB:.0f} MiB | {row.verdict} |"
+        f" {row.memory_limit / MIB:.0f} MiB | {row.verdict}{_slowed(row)} |"
     )
 
 
-def section(rows: Sequence[Row], on: Machine, day: datetime | None = None) -> str:
-    """Return the block of the page: one row for each family and router, the worst input of each."""
+def section(
+    rows: Sequence[Row],
+    on: Machine,
+    day: datetime | None = None,
+    *,
+    commit: str = "",
+    missing: int = 0,
+) -> str:
+    """Return the block of the page: one row for each family and router, the worst input of each.
+
+    ``missing``: the number of inputs without a row.
+    """
     when = (day or datetime.now(UTC)).strftime("%Y-%m-%d")
+    at = f" at {commit}" if commit else ""
+    absent = f" {missing} inputs were not played." if missing else ""
+    slowed = sum(row.slowdown > SLOWED for row in rows)
+    noisy = f" The core was slowed in every run of {slowed} inputs." if slowed else ""
     lines = [
         BEGIN,
         "",
-        f"Measured on {when}, {on}; an idle router: {on.noise:.1f} ms.",
+        f"Measured on {when}{at}, {on}; an idle router: {on.noise:.1f} ms.{absent}{noisy}",
         "",
         _SUMMARY_COLUMNS,
         _RULE,
     ]
-    keys = dict.fromkeys((_family(row), row.setup) for row in rows)
-    lines += [_summary([row for row in rows if (_family(row), row.setup) == key]) for key in keys]
+    keys = dict.fromkeys((row.family, row.setup) for row in rows)
+    lines += [_summary([row for row in rows if (row.family, row.setup) == key]) for key in keys]
     exceeded = [row for row in rows if row.verdict.failed]
     if exceeded:
         lines += ["", "Exceeded:", "", *full_table(exceeded)]
     return "\n".join([*lines, "", END])
-
-
-def _family(row: Row) -> str:
-    return row.title.partition(":")[0]
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -107,7 +123,7 @@ def _summary(rows: Sequence[Row]) -> str:
     most = max(rows, key=lambda row: row.growth)
     exceeded = sum(row.verdict.failed for row in rows)
     cells = (
-        f"{_family(longest)}, {longest.setup}",
+        f"{longest.family}, {longest.setup}",
         f"{len(rows)}",
         f"{longest.held:.0f} ms ({_name(longest)})",
         f"{closest.held:.0f} of {closest.hold_limit:.0f} ms ({_name(closest)})",

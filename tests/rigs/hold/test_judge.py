@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.hold.client import Played
 from tests.rigs.hold.input import KIB, MB, MIB, Input, hold_limit, memory_limit
-from tests.rigs.hold.judge import Run, Verdict, exceeds, judge
+from tests.rigs.hold.judge import Run, Verdict, exceeds, judge, needs_another
 from tests.rigs.hold.probe import Observation
 
 _INPUT = Input(family="bodies", name="x", request=bytes, answers=frozenset({400}))
@@ -17,8 +17,8 @@ _PLAYED = Played(sent=100, request=100, statuses=Counter({400: 1}))
 _SEEN = Observation(held=10.0, wall=12.0, requests=100, processor=0.1, stolen=0.0, growth=KIB)
 
 
-def _run(played: Played = _PLAYED, **seen: float) -> Run:
-    return Run(played, replace(_SEEN, **seen))  # type: ignore[arg-type]
+def _run(played: Played = _PLAYED, slowdown: float = 1.0, **seen: float) -> Run:
+    return Run(played, replace(_SEEN, **seen), slowdown)  # type: ignore[arg-type]
 
 
 def _verdict(*runs: Run, given: Input = _INPUT) -> Verdict:
@@ -84,6 +84,37 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(_verdict(_run(held=70.0, stolen=20.0)), Verdict.NOISY)
         self.assertEqual(_verdict(_run(held=70.0, stolen=19.0)), Verdict.HELD)
         self.assertFalse(Verdict.NOISY.failed)
+
+    def test_least_disturbed(self) -> None:
+        """A run with a slow processor does not count beside one without."""
+        slow, quiet = _run(held=30.0, slowdown=1.21), _run(held=60.0, slowdown=1.2)
+        row = judge(_INPUT, "own", [slow, quiet])
+        self.assertEqual((row.verdict, row.held, row.slowdown), (Verdict.HELD, 60.0, 1.2))
+        row = judge(_INPUT, "own", [quiet, _run(held=40.0, slowdown=1.1)])
+        self.assertEqual((row.verdict, row.held), (Verdict.OK, 40.0))
+        row = judge(_INPUT, "own", [_run(held=30.0, slowdown=2.0), _run(held=60.0, slowdown=1.5)])
+        self.assertEqual((row.verdict, row.slowdown), (Verdict.HELD, 1.5))
+
+    def test_another(self) -> None:
+        """What exceeds a limit is played again, and what is in doubt for a slow processor."""
+        self.assertTrue(needs_another(_INPUT, _run(held=50.1)))
+        self.assertTrue(needs_another(_INPUT, _run(growth=MIB + 1)))
+        self.assertTrue(needs_another(_INPUT, _run(held=25.1, slowdown=1.21)))
+        self.assertFalse(needs_another(_INPUT, _run(held=25.0, slowdown=3.0)))
+        self.assertFalse(needs_another(_INPUT, _run(held=50.0, slowdown=1.2)))
+        self.assertTrue(needs_another(_INPUT, Run(_PLAYED, None)))
+
+    def test_foreign(self) -> None:
+        """A hold of Twisted's own channel is shown as such; memory is judged all the same."""
+        given = replace(_INPUT, foreign=("embedded",))
+        for run, setup, verdict in (
+            (_run(held=51.0), "embedded", Verdict.FOREIGN),
+            (_run(held=51.0), "own", Verdict.HELD),
+            (_run(held=51.0, growth=2 * MIB), "embedded", Verdict.MEMORY),
+            (_run(held=49.0), "embedded", Verdict.OK),
+        ):
+            self.assertEqual(judge(given, setup, [run]).verdict, verdict)
+        self.assertFalse(Verdict.FOREIGN.failed)
 
     def test_hung(self) -> None:
         """A router that does not respond fails, unless another run went well."""

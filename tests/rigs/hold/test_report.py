@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,6 +45,21 @@ class ReportTests(SynchronousTestCase):
         """A line has the measures beside their limits."""
         text = " ".join(line(_ROWS[1]).split())
         self.assertEqual(text, "70.5/50 ms 1.5/4 MiB HELD own bodies: b [200]")
+
+    def test_slowed(self) -> None:
+        """A reading whose processor was slowed in every run says so."""
+        row = replace(_ROWS[0], slowdown=1.4)
+        self.assertIn("[200] (core 1.4 × slower than at best)", line(row))
+        self.assertNotIn("slower", line(replace(row, slowdown=1.2)))
+        self.assertIn(
+            "The core was slowed in every run of 1 inputs.", section([row], _MACHINE, _DAY)
+        )
+
+    def test_part(self) -> None:
+        """A section of several runs names their commit, and how many inputs were not played."""
+        text = section(_ROWS, _MACHINE, _DAY, commit="abc", missing=7)
+        self.assertIn("Measured on 2026-11-29 at abc, 2 × CPU", text)
+        self.assertIn("router: 1.2 ms. 7 inputs were not played.\n", text)
 
     def test_size(self) -> None:
         """Sizes have the unit that suits them."""

@@ -31,7 +31,10 @@ class RunTests(SynchronousTestCase):
         folder = Path(self.mktemp()).absolute()
         only = "|".join(f"{title} .{setup}." for title, setup in _WANTED)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.rigs.hold", "--only", only, "--logs", str(folder)],
+            [
+                *(sys.executable, "-m", "tests.rigs.hold", "--only", only),
+                *("--logs", str(folder), "--results", str(folder / "rows")),
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,

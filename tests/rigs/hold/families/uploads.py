@@ -49,7 +49,13 @@ def _silent(name: str, request: Wire, connections: int, memory: int | None = Non
 
 
 def _chunks(
-    name: str, request: Wire, memory: int | None = None, *, connections: int = 1, piece: int = 0
+    name: str,
+    request: Wire,
+    memory: int | None = None,
+    *,
+    connections: int = 1,
+    piece: int = 0,
+    foreign: tuple[str, ...] = (),
 ) -> Input:
     return Input(
         family="uploads",
@@ -60,12 +66,19 @@ def _chunks(
         setups=_BOTH if connections == 1 else (*_BOTH, "TLS"),
         connections=connections,
         piece=piece,
+        foreign=foreign,
         seconds=90.0,
     )
 
 
 INPUTS = (
-    _chunks("10 KiB in chunks of a byte", _in_chunks(2 * KIB, 1), connections=10),
+    # Ten bodies of 2,046 chunks each, of which Twisted's decoder takes 2.7 µs for each.
+    _chunks(
+        "10 KiB in chunks of a byte",
+        _in_chunks(2 * KIB, 1),
+        connections=10,
+        foreign=("embedded",),
+    ),
     _chunks("1 MB in chunks of 2 bytes", _in_chunks(MB, 2), memory=8 * MB),
     _chunks("4 MB in chunks of 2 bytes", _in_chunks(4 * MB, 2), memory=32 * MB),
     _chunks("4 MB in chunks of 100 bytes", _in_chunks(4 * MB, 100), memory=32 * MB),
