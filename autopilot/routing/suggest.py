@@ -27,16 +27,25 @@ _TEE_SUFFIX = "-tee"
 def unknown_model(
     unknown: Sequence[str], catalog: Catalog, aliases: frozenset[str], mode: Mode
 ) -> RouterError:
-    """Return the error that names every one of ``unknown``, with matches for the first few."""
-    explained = min(len(unknown), _MAX_EXPLAINED)
+    """Return the error that names every one of ``unknown``, with matches for the first few.
+
+    A name without a match, as the default of a tool that expects another platform usually is, gets
+    the way on that is always open: the alias.
+    """
+    explained = unknown[:_MAX_EXPLAINED]
+    hints = [hint(name, catalog, aliases, mode, len(explained)) for name in explained]
     parts = [
-        echo(name) + (hint(name, catalog, aliases, mode, explained) if index < explained else "")
+        echo(name) + (hints[index] if index < len(hints) else "")
         for index, name in enumerate(unknown)
     ]
     plural = "s" if len(parts) > 1 else ""
-    return RouterError(
-        400, "unknown_model", f"Unknown model{plural}: {'; '.join(parts)}.", param="model"
-    )
+    message = f"Unknown model{plural}: {'; '.join(parts)}."
+    if aliases and not all(hints):
+        message += (
+            f" Ask for {echo(min(aliases))}, and the router chooses a model; GET /v1/models lists"
+            " all names."
+        )
+    return RouterError(400, "unknown_model", message, param="model")
 
 
 def echo(name: str) -> str:

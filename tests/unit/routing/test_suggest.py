@@ -21,6 +21,9 @@ CATALOG = Catalog.of(
     )
 )
 ALIASES = frozenset({"chutesai/AutoPilot"})
+WAY_ON = (
+    " Ask for 'chutesai/AutoPilot', and the router chooses a model; GET /v1/models lists all names."
+)
 
 
 def _message(*unknown: str, mode: Mode = Mode.LIST, catalog: Catalog = CATALOG) -> str:
@@ -33,9 +36,30 @@ class SuggestionTests(SynchronousTestCase):
     """The suggested names."""
 
     def test_nothing_near(self) -> None:
-        """Without a close match the message only names the model."""
-        self.assertEqual(_message("xyz"), "Unknown model: 'xyz'.")
-        self.assertEqual(_message("xyz", "!"), "Unknown models: 'xyz'; '!'.")
+        """Without a close match the message names the model and the way on."""
+        self.assertEqual(_message("xyz"), "Unknown model: 'xyz'." + WAY_ON)
+        self.assertEqual(_message("xyz", "!"), "Unknown models: 'xyz'; '!'." + WAY_ON)
+
+    def test_default_names_of_tools(self) -> None:
+        """The names that tools send unless told otherwise get the way on, and no far-fetched match.
+
+        The same holds if only one of a list has no match.
+        """
+        for name in ("gpt-4o", "gpt-4o-mini", "gpt-5", "o3", "claude-sonnet-4-5", "default"):
+            for mode in Mode:
+                self.assertEqual(_message(name, mode=mode), f"Unknown model: '{name}'." + WAY_ON)
+        self.assertTrue(_message("glm-5", "gpt-4o").endswith("'gpt-4o'." + WAY_ON))
+
+    def test_no_way_on(self) -> None:
+        """With a match for each name, or without an alias, there is nothing to add."""
+        self.assertTrue(_message("glm-5").endswith("?)."))
+        said = unknown_model(["gpt-4o"], CATALOG, frozenset(), Mode.DIRECT).message
+        self.assertEqual(said, "Unknown model: 'gpt-4o'.")
+
+    def test_several_aliases(self) -> None:
+        """Of several aliases the first in alphabetical order is named."""
+        said = unknown_model(["gpt-4o"], CATALOG, frozenset({"b", "a", "c"}), Mode.DIRECT).message
+        self.assertIn(" Ask for 'a', and", said)
 
     def test_case_does_not_matter(self) -> None:
         """A name in the wrong case is found."""
@@ -142,7 +166,7 @@ class SuggestionTests(SynchronousTestCase):
 
     def test_two_characters_are_no_part(self) -> None:
         """A fragment of two characters suggests nothing."""
-        self.assertEqual(_message("GL"), "Unknown model: 'GL'.")
+        self.assertEqual(_message("GL"), "Unknown model: 'GL'." + WAY_ON)
         self.assertIn("did you mean", _message("GLM"))
 
     def test_a_misspelt_name(self) -> None:
@@ -155,7 +179,7 @@ class SuggestionTests(SynchronousTestCase):
         """The alias is suggested for a direct name, and not for an item of a list."""
         text = "chutesai/autopilott"
         self.assertIn("mean 'chutesai/AutoPilot'?", _message(text, mode=Mode.DIRECT))
-        self.assertEqual(_message(text), f"Unknown model: '{text}'.")
+        self.assertEqual(_message(text), f"Unknown model: '{text}'." + WAY_ON)
         whole = _message("chutesai/AutoPilot")
         self.assertEqual(
             whole,
@@ -184,7 +208,7 @@ class EchoTests(SynchronousTestCase):
         """A name is cut to 100 characters, visibly."""
         self.assertEqual(echo("x" * 100), f"'{'x' * 100}'")
         self.assertEqual(echo("x" * 101), f"'{'x' * 100}…'")
-        self.assertLess(len(_message("y" * 1_000_000)), 200)
+        self.assertLess(len(_message("y" * 1_000_000)), 200 + len(WAY_ON))
 
     def test_unprintable_characters_are_spelled_out(self) -> None:
         """Control characters, unusual blanks and lone surrogates are escaped; letters are not."""
