@@ -20,6 +20,9 @@ CODE := $(wildcard autopilot stub_backend tests tools twisted benchmarks)
 # The Python SDKs of the tests, and the LiteLLM that `make bench` compares the router with.
 LITELLM := .venv-litellm
 NODE := tests/sdk/node
+# The frameworks and programs that `make clients` runs.
+FRAMEWORKS := .venv-frameworks
+PROGRAMS := tests/sdk/programs
 GATED := attestation feeds http relay request routing state upstream
 ARGS ?=
 # In run level 1, Debian installs a server without starting it.
@@ -64,7 +67,7 @@ demo: $(STAMP) ## run stub backend and router together, with four explained requ
 JOBS ?= 3
 CHECK := unit lint types imports
 TEST := processes coverage sdks untraced around trial lint types docs imports conduct
-VERIFY := hold soak soak-hostile fuzz mutation machines breaks cost lowest pythons image-check
+VERIFY := clients hold soak soak-hostile fuzz mutation machines breaks cost lowest pythons image-check
 
 .PHONY: check test verify
 check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
@@ -109,9 +112,18 @@ processes: $(STAMP) ## run the tests that start processes
 around: $(STAMP) ## run the tests of the tools that build, check and package the project
 	$(PYTEST) -m around $(ARGS)
 
-# RECIPES_PROGRAMS lists the folders of aider and claude.
-sdks: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run SDKs, curl and every block of docs/recipes.md against real processes
+sdks: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run SDKs, curl and their blocks of docs/recipes.md against real processes
 	CLIENTS_PYTHON=$(LITELLM)/bin/python $(PYTEST) -m sdk $(ARGS)
+
+BINARIES := $(PROGRAMS)/node_modules
+INSTALLED := $(LITELLM)/.installed $(FRAMEWORKS)/.installed $(NODE)/node_modules/.installed $(BINARIES)/.installed
+
+# RECIPES_PROGRAMS names the folders of the programs, and may name that of aider.
+.PHONY: clients
+clients: $(STAMP) $(INSTALLED) ## run each block of docs/recipes.md, frameworks and programs included, as a process of its own
+	CLIENTS_PYTHON=$(LITELLM)/bin/python FRAMEWORKS_PYTHON=$(FRAMEWORKS)/bin/python RECIPES_APART=1 \
+		RECIPES_PROGRAMS="$(BINARIES)/.bin:$(BINARIES)/@anthropic-ai/claude-code-linux-x64:$(BINARIES)/opencode-linux-x64/bin:$(RECIPES_PROGRAMS)" \
+		$(PYTEST) tests/sdk/recipes $(ARGS)
 
 TRIED = $(subst /,.,$(patsubst %.py,%,$(patsubst %/__init__.py,%,$(shell grep -rlE '^MARKS = .*"trial"' tests --include='*.py'))))
 
@@ -202,7 +214,7 @@ locks: $(STAMP) ## resolve the dependencies again: make locks ARGS=--upgrade
 lock-check: ## check that the locks exist, are unmodified and match pyproject.toml
 	@$(PYTHON) tools/locks.py
 
-$(LITELLM)/.installed: locks/litellm.txt $(STAMP)
+.venv-%/.installed: locks/%.txt $(STAMP)
 	$(PYTHON) -m venv --clear $(@D)
 	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $< || \
 		$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
@@ -239,8 +251,8 @@ mutation: $(STAMP) ## run mutation tests of routing: a thousand changes that its
 browser: $(STAMP) ## test the status page in Chromium; screenshots to logs/browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
-$(NODE)/node_modules/.installed: $(NODE)/package-lock.json
-	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --ignore-scripts --loglevel=error && touch $(@:$(NODE)/%=%); \
+tests/sdk/%/node_modules/.installed: tests/sdk/%/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/sdk/$* && npm ci --ignore-scripts --loglevel=error && touch node_modules/.installed; \
 		else echo 'npm is not installed: the tests that need its packages will be skipped'; fi
 
 .PHONY: lowest
@@ -317,6 +329,6 @@ clean: ## remove all generated files, including the virtual environment
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.json _trial_temp* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		logs/browser logs/smoke logs/live logs/soak logs/hold logs/fuzz logs/mutation \
-		$(LITELLM) .venv-* $(NODE)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
+		.venv-* $(NODE)/node_modules $(PROGRAMS)/node_modules twisted/plugins/dropin.cache twistd.log* twistd.pid \
 		benchmarks/out
 	find autopilot benchmarks stub_backend tests tools twisted -name __pycache__ -type d -prune -exec rm -rf {} +

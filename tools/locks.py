@@ -18,6 +18,7 @@ LOCKS = (
     "locks/development.txt",
     "locks/build.txt",
     "locks/litellm.txt",
+    "locks/frameworks.txt",
 )
 RECORD = "locks/digests.json"
 ASKED = "pyproject.toml"

@@ -43,6 +43,7 @@ WANTED: Final = (
     Lock("build", ("--group=build",), like="development"),
     # LiteLLM caps the versions of openai, websockets and others.
     Lock("litellm", ("--group=litellm",)),
+    Lock("frameworks", ("--group=frameworks",)),
 )
 
 

@@ -12,17 +12,19 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 # Tests run the `sh`, `python`, `dotenv` and `json` blocks; other languages are only displayed.
 LANGUAGES: Final = frozenset({"sh", "python", "dotenv", "json", "text", "console"})
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_HEADING: Final = re.compile(r"^##? (.+)$", re.MULTILINE)
 # The tests of the recipes run the blocks of this page.
 RECIPES: Final = ROOT / "docs" / "recipes.md"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: its position, language and text."""
+    """One block: its position, language and text, and the heading of its section."""
 
     where: str
     language: str
     text: str
+    section: str
 
 
 def pages() -> list[Path]:
@@ -43,4 +45,5 @@ def blocks_of(path: Path, language: str | None = None) -> Iterator[Block]:
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
         if language in (None, found[1]):
-            yield Block(f"{path.name}:{line}", found[1], found[2])
+            headings = _HEADING.findall(text, 0, found.start())
+            yield Block(f"{path.name}:{line}", found[1], found[2], headings[-1] if headings else "")

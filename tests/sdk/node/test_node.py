@@ -17,26 +17,30 @@ from tests.process.serving import ServedTestCase
 HERE = Path(__file__).parent
 PATIENCE = 240.0
 INSTALLED = HERE / "node_modules" / ".installed"
+# A program is a package for one platform, which other platforms do without.
+LOCKED = {HERE: "dependencies", HERE.parent / "programs": "optionalDependencies"}
 _COUNT = re.compile(r"^# (tests|pass|fail|cancelled|skipped|todo) (\d+)$", re.MULTILINE)
 
 
 class LockTests(SynchronousTestCase):
-    """Installed packages."""
+    """Installed packages, of the tests here and of the recipes' programs."""
 
     def test_lock(self) -> None:
         """Every package is pinned by its hash; npm's settings determine the registry."""
-        lock = json.loads((HERE / "package-lock.json").read_text())
-        own = lock["packages"].pop("")
-        self.assertGreater(len(lock["packages"]), len(own["dependencies"]))
-        for name, package in lock["packages"].items():
-            self.assertTrue(package["integrity"].startswith("sha512-"), name)
-            self.assertNotIn("resolved", package, name)
+        for folder, kind in LOCKED.items():
+            lock = json.loads((folder / "package-lock.json").read_text())
+            own = lock["packages"].pop("")
+            self.assertGreater(len(lock["packages"]), len(own[kind]))
+            for name, package in lock["packages"].items():
+                self.assertTrue(package["integrity"].startswith("sha512-"), name)
+                self.assertNotIn("resolved", package, name)
 
     def test_pinned(self) -> None:
         """The clients are listed with exact versions."""
-        wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
-        for name, version in wanted.items():
-            self.assertRegex(version, r"^\d+\.\d+\.\d+$", name)
+        for folder, kind in LOCKED.items():
+            wanted = json.loads((folder / "package.json").read_text())[kind]
+            for name, version in wanted.items():
+                self.assertRegex(version, r"^\d+\.\d+\.\d+$", name)
 
 
 class NodeTests(ServedTestCase):
