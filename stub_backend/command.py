@@ -46,6 +46,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         huge_bytes=given.huge_bytes,
         keep_alive=given.keep_alive_ms / 1000,
         require_auth=given.require_auth,
+        measured_ago=None if given.measured_ago_ms is None else given.measured_ago_ms / 1000,
     )
 
 
@@ -107,6 +108,11 @@ def _add_population(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--models", type=count, default=_DEFAULTS.models, help="chat models in the catalog")
     add("--other-chutes", type=count, default=_DEFAULTS.other_chutes, help="other public chutes")
+    add(
+        "--measured-ago-ms",
+        type=_not_negative,
+        help="age of the utilization at its first fetch; without it, one fixed time",
+    )
     add("--private-chutes", type=count, default=_DEFAULTS.private_chutes, help="private chutes")
     add(
         "--scenario-models",

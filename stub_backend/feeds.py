@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from stub_backend.answers.pages import front_end_page
-from stub_backend.feed_bodies import catalog, utilization
+from stub_backend.feed_bodies import TIMESTAMP, catalog, utilization
 from stub_backend.feed_drift import Drift, drifted, halved, rebuilt, renamed
 from stub_backend.options import StubOptions
 from stub_backend.population import Population
@@ -63,7 +64,13 @@ class Feeds:
     def _body(self, feed: str) -> bytes:
         """Return a feed's body, which is made for its first fetch: that takes a while."""
         if feed not in self._bodies:
-            self._bodies[feed] = _MAKERS[feed](self._population)
+            body = _MAKERS[feed](self._population)
+            ago = self._options.measured_ago
+            if ago is not None:
+                measured = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=ago)
+                stamp = measured.isoformat(timespec="microseconds")
+                body = body.replace(TIMESTAMP.encode(), stamp.encode())
+            self._bodies[feed] = body
         return self._bodies[feed]
 
 

@@ -30,3 +30,4 @@ class StubOptions:
     huge_bytes: int = 50_000_000
     keep_alive: float = 60.0
     require_auth: bool = False
+    measured_ago: float | None = None

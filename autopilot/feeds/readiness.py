@@ -26,7 +26,12 @@ class FeedState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FeedReport:
-    """One feed as `/readyz` reports it. Times are in milliseconds."""
+    """One feed as `/readyz` reports it. Times are in milliseconds.
+
+    `age_ms` is the time since the feed was fetched, by which the router is ready or not.
+    `data_age_ms` is the time since its newest data was measured, as the feed says itself; None if
+    it does not.
+    """
 
     name: str
     state: FeedState
@@ -34,6 +39,7 @@ class FeedReport:
     limit_ms: int
     size: int
     last_error: str | None
+    data_age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,14 @@ def readiness(
     catalog, utilization = statuses
     feeds = (
         _feed(catalog, snapshot.catalog_at, bool(snapshot.catalog), now, max_allowlist_age),
-        _feed(utilization, snapshot.utilization_at, bool(snapshot.ranking), now, max_snapshot_age),
+        _feed(
+            utilization,
+            snapshot.utilization_at,
+            bool(snapshot.ranking),
+            now,
+            max_snapshot_age,
+            snapshot.measured_at,
+        ),
     )
     facts = _Facts(draining, feeds[0].state, feeds[1].state)
     for row in _ROWS:
@@ -157,10 +170,15 @@ def readiness(
 
 
 def _feed(
-    status: FeedStatus, fetched_at: float | None, has_content: bool, now: float, limit: float
+    status: FeedStatus,
+    fetched_at: float | None,
+    has_content: bool,
+    now: float,
+    limit: float,
+    measured_at: float | None = None,
 ) -> FeedReport:
     """Return the report of one feed."""
-    age = None if fetched_at is None else max(0.0, now - fetched_at)
+    age, data_age = _age(fetched_at, now), _age(measured_at, now)
     if age is None:
         state = FeedState.ABSENT
     elif not has_content:
@@ -174,7 +192,12 @@ def _feed(
         limit_ms=int(limit * 1000),
         size=status.size,
         last_error=status.last_error,
+        data_age_ms=None if data_age is None else int(data_age * 1000),
     )
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else max(0.0, now - at)
 
 
 def _without_name(feed: FeedReport) -> dict[str, object]:

@@ -143,7 +143,8 @@ def ending(*processes: Process) -> Iterator[None]:
 def stub(folder: Path) -> Process:
     """Return the stub's process, at a pace that a person can follow."""
     pace = ("--prose", "--token-delay-ms", "45", "--first-token-delay-ms", "150")
-    command = (*_child("stub_backend"), "--listen", f"{HOST}:0", *pace)
+    age = ("--measured-ago-ms", "90000")
+    command = (*_child("stub_backend"), "--listen", f"{HOST}:0", *pace, *age)
     return Process("the stub", folder, command)
 
 

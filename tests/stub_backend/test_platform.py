@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -167,6 +169,15 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual(exchange.fetch("GET", "/chutes/utilization").json(), [])
         exchange.fetch("POST", "/stub/reset")
         self.assertTrue(exchange.fetch("GET", "/v1/models").json()["data"])
+
+    def test_measured_ago(self) -> None:
+        """The utilization has one fixed time, or the age that was asked for."""
+        for ago, within in ((None, False), (90.0, True)):
+            exchange = Exchange(replace(QUICK, measured_ago=ago))
+            (first, *_) = exchange.fetch("GET", "/chutes/utilization").json()
+            measured = datetime.fromisoformat(first["timestamp"]).replace(tzinfo=UTC)
+            age = (datetime.now(UTC) - measured).total_seconds()
+            self.assertEqual(90 <= age < 3600, within)
 
     def test_feed_hangs(self) -> None:
         """A hanging feed sends nothing until the client disconnects."""

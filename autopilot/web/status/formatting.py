@@ -164,7 +164,9 @@ def age(seconds: float | None) -> Formatted:
         return Formatted(f"{whole} s")
     if whole < 7200:
         return Formatted(f"{whole // 60} min")
-    return Formatted(f"{whole // 3600} h")
+    if whole < 172_800:
+        return Formatted(f"{whole // 3600} h")
+    return Formatted(f"{whole // 86_400} days")
 
 
 def plural(count: int, one: str) -> str:

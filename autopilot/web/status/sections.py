@@ -120,6 +120,8 @@ def _tile(term: str, value: Child, note: Child, kind: str | None = None) -> Mark
 def _feed(feed: FeedReport) -> Markup:
     limit = age(feed.limit_ms / 1000)
     note: list[Child] = [_FEED_NOTES[feed.state].format(limit=limit)]
+    if feed.data_age_ms is not None:
+        note += [el("br"), f"measured {age(feed.data_age_ms / 1000)} ago"]
     if feed.size:
         what = "model" if feed.name == CATALOG else "record"
         note += [el("br"), plural(feed.size, what)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -107,8 +109,19 @@ class ReadinessTests(SynchronousTestCase):
             "limit_ms": 60_000,
             "size": 538,
             "last_error": None,
+            "data_age_ms": None,
         }
         self.assertEqual(report["feeds"]["utilization"], expected)
+
+    def test_old_data(self) -> None:
+        """Old data that was fetched just now is reported, and the router is ready all the same."""
+        snapshot = replace(_snapshot("fresh", "fresh"), measured_at=NOW - 86_400.5)
+        statuses = FeedStatus("catalog"), FeedStatus("utilization")
+        judged = readiness(snapshot, statuses, NOW, UTILIZATION_LIMIT, CATALOG_LIMIT, False)
+        self.assertEqual(judged.status, 200)
+        self.assertEqual([each.data_age_ms for each in judged.feeds], [None, 86_400_500])
+        feeds: Any = judged.report()["feeds"]
+        self.assertEqual(feeds["utilization"]["data_age_ms"], 86_400_500)
 
     def test_report_ready(self) -> None:
         """The 200 body has the number of candidates and the feeds, and no error."""

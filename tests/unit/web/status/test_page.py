@@ -141,6 +141,21 @@ class PageTests(SynchronousTestCase):
             code = f"<code>{given.code}</code>"
             self.assertEqual(code in document, given.status != 200)
 
+    def test_ages(self) -> None:
+        """A feed has the age of its fetch and, beside it, that of its data."""
+        reading = read(facts("a", readiness=ready(loads_at=98.0, measured_at=98.0 - 1900.0))).text
+        self.assertIn("Utilization fetched2 s agofresh up to 60 smeasured 31 min ago", reading)
+        self.assertIn("Model catalog fetched100 s agofresh up to 15 minUtilization", reading)
+        self.assertNotIn("measured", read(facts("a")).text.replace("measured by", ""))
+
+    def test_feed_states(self) -> None:
+        """The states of the feeds are in words."""
+        for given, words in (
+            (ready(catalog_at=None), "Model catalog fetchednot yetwaiting for the first fetch"),
+            (ready(loads_at=10.0), "Utilization fetched90 s agoolder than its limit of 60 s"),
+        ):
+            self.assertIn(words, read(facts("a", readiness=given)).text)
+
     def test_empty(self) -> None:
         """Before the first fetch, the ranking and the requests are empty, with a message."""
         text = read(facts(readiness=ready(catalog_at=None))).text
@@ -239,7 +254,8 @@ class PageTests(SynchronousTestCase):
             [duration(0.2), duration(3.21), duration(600)], ["200 ms", "3.2 s", "10.0 min"]
         )
         self.assertEqual(
-            [age(None), age(119.9), age(600), age(9000)], ["never", "119 s", "10 min", "2 h"]
+            [age(None), age(119.9), age(600), age(9000), age(180_000)],
+            ["never", "119 s", "10 min", "2 h", "2 days"],
         )
 
     def test_markup(self) -> None:

@@ -15,7 +15,11 @@ from autopilot.web.status.report import StatusReport
 
 
 def ready(
-    *, catalog_at: float | None = 0.0, loads_at: float | None = 0.0, draining: bool = False
+    *,
+    catalog_at: float | None = 0.0,
+    loads_at: float | None = 0.0,
+    measured_at: float | None = None,
+    draining: bool = False,
 ) -> Readiness:
     """Return the readiness of a router with one model, at 100 s, with limits of 60 and 900 s."""
     catalog = Catalog.of([Model("a", chute_id="1", raw=b"{}")])
@@ -25,6 +29,7 @@ def ready(
         () if loads_at is None else ranking,
         catalog_at,
         loads_at,
+        measured_at,
     )
     statuses = FeedStatus("catalog"), FeedStatus("utilization")
     return readiness(snapshot, statuses, 100.0, 60.0, 900.0, draining)
