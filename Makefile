@@ -251,6 +251,10 @@ mutation: $(STAMP) ## run mutation tests of routing: a thousand changes that its
 browser: $(STAMP) ## test the status page in Chromium; screenshots to logs/browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
+.PHONY: picture
+picture: $(STAMP) ## photograph the status page in Chromium for the README: docs/images/status.png
+	$(BIN)/python -m tools.picture
+
 tests/sdk/%/node_modules/.installed: tests/sdk/%/package-lock.json
 	@if command -v npm >/dev/null; then cd tests/sdk/$* && npm ci --ignore-scripts --loglevel=error && touch node_modules/.installed; \
 		else echo 'npm is not installed: the tests that need its packages will be skipped'; fi
