@@ -46,7 +46,8 @@ from autopilot.settings import (
     misspelled,
     settings_warnings,
 )
-from autopilot.settings.sources import EnvFile, SettingsSources
+from autopilot.settings.env_file import ENV_FILE, EnvFile
+from autopilot.settings.sources import SettingsSources
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "makeService"]
 
-_ENV_FILE = ".env"
 # Twisted's default, 1 MB per file and any number of files, would rotate every second under load,
 # and each rotation renames all files.
 _LOG_BYTES = 64 * 1024 * 1024
@@ -80,7 +80,7 @@ class Options(UsageOptions):
     # from one with the default as its value: the environment overrides only the former.
     optParameters = (
         *([setting.option, None, None, _explanation(setting)] for setting in DECLARED),
-        ["env-file", None, None, f"Read this file instead of {_ENV_FILE}; it must exist."],
+        ["env-file", None, None, f"Read this file instead of {ENV_FILE}; it must exist."],
     )
     optFlags = (
         ["check-config", None, "Print the effective settings, secrets hidden, and exit."],
@@ -134,7 +134,7 @@ class Options(UsageOptions):
         if self["changed"] and not self["check-config"]:
             raise UsageError("--changed is for --check-config; give both")
         options = {setting.name: self[setting.option] for setting in DECLARED}
-        path = self["env-file"] or _ENV_FILE
+        path = self["env-file"] or ENV_FILE
         self.sources = SettingsSources(
             options,
             self.environ,

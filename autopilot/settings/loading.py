@@ -1,18 +1,22 @@
 """The merge of options, environment and ``.env`` file into validated ``Settings``.
 
-``twistd autopilot`` calls ``load_settings``; an embedding application constructs ``Settings``
-directly. This module reads neither the environment nor a file: the caller passes their contents.
+``twistd autopilot`` calls ``load_settings``; an embedding application constructs ``Settings`` or
+calls ``Settings.load``. This module reads neither the environment nor a file: the caller passes
+their contents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
+from autopilot.settings.declaration import Setting, SettingsError
+from autopilot.settings.merge import Chosen, merged
+from autopilot.settings.merge import choose as choose_of
 from autopilot.settings.network import NO_PORT, UsualAddress, split_address
 from autopilot.settings.proxies import ProxyUrl
-from autopilot.settings.schema import CONTRADICTIONS, DECLARED, Setting, Settings, SettingsError
+from autopilot.settings.schema import DECLARED, RELATED, Settings
 
 __all__ = [
     "DECLARED",
@@ -36,34 +40,13 @@ HIDDEN: Final = "********"
 """The text shown instead of a secret setting's value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The text that takes effect for a variable, and its origin."""
-
-    text: str = field(repr=False)
-    origin: str
-
-
 def choose(
     options: Mapping[str, str | None],
     environ: Mapping[str, str | None],
     env_file: Mapping[str, str | None],
 ) -> dict[str, Chosen]:
-    """Return the text that takes effect for each variable that is set in any of the three sources.
-
-    All three map variable names to texts. An option wins over the environment, and that over the
-    file. An empty text counts as not set. Of a variable that has two spellings the one in lower
-    case wins over the other of the same source.
-    """
-    chosen: dict[str, Chosen] = {}
-    for setting in DECLARED:
-        for origin, texts in (("option", options), ("environment", environ), (".env", env_file)):
-            spelled = ((texts.get(name) or "").strip(" \t\r\n") for name in setting.spellings)
-            text = next(filter(None, spelled), "")
-            if text:
-                chosen[setting.name] = Chosen(text, origin)
-                break
-    return chosen
+    """Return the text that takes effect for each variable, as `autopilot.settings.merge` does."""
+    return choose_of(DECLARED, options, environ, env_file)
 
 
 def only(texts: Mapping[str, str | None], names: Collection[str]) -> dict[str, str | None]:
@@ -126,31 +109,4 @@ def load_settings(
 
     :raises SettingsError: it names every invalid variable, not only the first.
     """
-    values: dict[str, Any] = {}
-    problems: dict[str, str] = {}
-    chosen = choose(options, environ, env_file)
-    for setting in DECLARED:
-        if setting.name in chosen:
-            try:
-                values[setting.field] = setting.parse(chosen[setting.name].text)
-            except ValueError as error:
-                problems[setting.name] = f"{setting.name}: {error}"
-    try:
-        settings = Settings(**values)
-    except SettingsError as error:
-        for line in error.problems:
-            # A contradiction with a value that was itself rejected would be a second error for one
-            # mistake.
-            if not _involves_rejected(line.partition(":")[0], problems):
-                problems[line.partition(":")[0]] = line
-    else:
-        if not problems:
-            return settings
-    raise SettingsError(tuple(problems.values()))
-
-
-def _involves_rejected(name: str, rejected: Mapping[str, str]) -> bool:
-    """Return whether the contradiction reported at `name` involves an already rejected variable."""
-    return any(
-        names[0] == name and not rejected.keys().isdisjoint(names) for names, _, _ in CONTRADICTIONS
-    )
+    return merged(Settings, DECLARED, RELATED, choose(options, environ, env_file))

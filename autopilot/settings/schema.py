@@ -8,11 +8,15 @@ like the environment variable in lower case. ``DECLARED`` holds the same table a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from autopilot.settings.certificates import PairFault, fault_of, holds_certificates
+from autopilot.settings.declaration import Setting, SettingsError
+from autopilot.settings.env_file import ENV_FILE, EnvFile
+from autopilot.settings.merge import choose, merged
 from autopilot.settings.network import Listen, Network, Networks, Origins, Url, UsualAddress
 from autopilot.settings.proxies import Exemptions, ProxyUrl
 from autopilot.settings.types import (
@@ -29,53 +33,6 @@ from autopilot.settings.types import (
 
 _DAY_MS = 86_400_000
 _GIB = 1 << 30
-
-
-class SettingsError(ValueError):
-    """One or more invalid settings; ``problems`` has one line for each invalid variable."""
-
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table.
-
-    A ``live`` setting can change while the router runs; any other needs a restart. The variable of
-    a setting with ``lower_case`` may also be written so, as other programs read it.
-    """
-
-    name: str
-    default: str
-    help: str
-    kind: Type
-    secret: bool
-    live: bool
-    lower_case: bool
-
-    @property
-    def spellings(self) -> tuple[str, ...]:
-        """The names of the variable; the first that is set counts, as with curl."""
-        return (self.name.lower(), self.name) if self.lower_case else (self.name,)
-
-    @property
-    def field(self) -> str:
-        """The name of the field of ``Settings``."""
-        return self.name.lower()
-
-    @property
-    def option(self) -> str:
-        """The name of the ``twistd autopilot`` option, without the dashes."""
-        return self.field.replace("_", "-")
-
-    def parse(self, text: str) -> object:
-        """Return the value of `text`.
-
-        :raises ValueError: `text` is not valid.
-        """
-        return self.kind.parse(text)
 
 
 def _setting(
@@ -467,6 +424,36 @@ class Settings:
         " otel).",
     )
 
+    @classmethod
+    def load(
+        cls,
+        options: Mapping[str, str | None] | None = None,
+        *,
+        environ: Mapping[str, str | None] | None = None,
+        env_file: str | None = None,
+    ) -> Settings:
+        """Return the settings as ``twistd autopilot`` finds them, for an embedding application.
+
+        ``options`` maps names of settings, as in the environment, to texts; it wins over
+        ``environ``, by default that of the process, and that over the file. ``env_file`` must exist
+        if it is given; otherwise ``.env`` in the working directory is read if it is there.
+
+        :raises SettingsError: it has one line for each problem, not only for the first.
+        """
+        given = {} if options is None else options
+        name = ENV_FILE if env_file is None else env_file
+        file = EnvFile(os.path.abspath(name), name=name, required=env_file is not None)
+        known = {spelling for each in DECLARED for spelling in each.spellings}
+        unknown = tuple(f"{each}: there is no such setting" for each in given if each not in known)
+        chosen = choose(DECLARED, given, os.environ if environ is None else environ, file.read())
+        try:
+            settings = merged(cls, DECLARED, RELATED, chosen)
+        except SettingsError as error:
+            raise SettingsError((*unknown, *error.problems)) from None
+        if unknown:
+            raise SettingsError(unknown)
+        return settings
+
     def __post_init__(self) -> None:
         """Validate every field and convert it to its canonical form."""
         problems: dict[str, str] = {}
@@ -543,6 +530,9 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
 
 The error line names the first of the variables.
 """
+
+RELATED: tuple[tuple[str, ...], ...] = tuple(names for names, _, _ in CONTRADICTIONS)
+"""The variables of each contradiction."""
 
 DECLARED: tuple[Setting, ...] = tuple(
     Setting(name=declared.name.upper(), **declared.metadata)

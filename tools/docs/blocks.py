@@ -13,6 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 LANGUAGES: Final = frozenset({"sh", "python", "dotenv", "json", "text", "console"})
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^##? (.+)$", re.MULTILINE)
+_FILE: Final = re.compile(r"# ([a-z]+\.(?:py|tac))\n")
 # The tests of the recipes run the blocks of this page.
 RECIPES: Final = ROOT / "docs" / "recipes.md"
 
@@ -25,6 +26,12 @@ class Block:
     language: str
     text: str
     section: str
+
+
+def file_name(block: Block) -> str | None:
+    """Return the name of a block that is a whole file, from the comment of its first line."""
+    found = _FILE.match(block.text)
+    return found[1] if found is not None else None
 
 
 def pages() -> list[Path]:

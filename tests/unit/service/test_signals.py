@@ -12,7 +12,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from autopilot.service.signals import SighupHandler
 from autopilot.settings import SettingsError
-from autopilot.settings.sources import EnvFile, SettingsSources
+from autopilot.settings.env_file import EnvFile
+from autopilot.settings.sources import SettingsSources
 from tests.unit.service.platforms import URL
 from tests.unit.wiring.cases import ReloadTestCase
 
