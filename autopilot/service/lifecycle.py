@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import Service
@@ -114,6 +115,11 @@ class AutopilotService(Service):
             operators = parts.site(parts.tree(clients=False))
             self._admin = self._listen(settings.admin_listen_addr, passed.admin, operators)
         self._listeners = [*self._api, *self._admin]
+
+    @cached_property
+    def operators_resource(self) -> IResource:
+        """``/metrics`` and ``/status`` as a resource, for a place of an application's own site."""
+        return self._parts.tree(clients=False)
 
     def _listen(
         self,

@@ -161,6 +161,29 @@ class EmbeddingTests(ServiceTestCase):
             self.successResultOf(service.stopService())
         self.assert_at_rest()
 
+    def test_operators_resource(self) -> None:
+        """The operators' pages can be put anywhere, whatever the settings say of their port."""
+        for address in ("127.0.0.1:8081", "-"):
+            service = self.running(listen=False, admin_listen_addr=address)
+            root, inside = Resource(), Resource()
+            root.putChild(b"llm", autopilot_resource(service))
+            root.putChild(b"internal", inside)
+            inside.putChild(b"router", service.operators_resource)
+            browser = self.browse(Site(root, reactor=self.reactor))
+            for path, status in (
+                (b"/internal/router/metrics", 200),
+                (b"/internal/router/status", 200),
+                (b"/internal/router/status.json", 200),
+                (b"/internal/router/readyz", 200),
+                (b"/internal/router/v1/models", 404),
+                (b"/llm/v1/models", 200),
+            ):
+                browser.sends(request(path, method=b"GET"))
+                self.assertEqual(browser.got[-1].status, status, path)
+            browser.leaves()
+            self.successResultOf(service.stopService())
+        self.assert_at_rest()
+
     def test_stop_ends_streams(self) -> None:
         """Stopping the service ends its streams on a foreign site too, and refuses new requests."""
         service = self.running(listen=False, drain_timeout_ms=3000)

@@ -58,7 +58,14 @@ _RECORD: Final = {
     "stream": "bool | None",
     "why": "Why | None",
 }
-_ATTRIBUTES: Final = ("followers", "ports", "resource", "settings", "stopping")
+_ATTRIBUTES: Final = (
+    "followers",
+    "operators_resource",
+    "ports",
+    "resource",
+    "settings",
+    "stopping",
+)
 
 
 def _signature(function: Any) -> dict[str, str]:
@@ -84,7 +91,7 @@ class PackageTests(SynchronousTestCase):
         names = {*_ARGUMENTS, *_RECORD, *_ATTRIBUTES, "name", "reload", "end_drain"}
         names |= {each.name for each in dataclasses.fields(Change)}
         names |= {each.name for each in dataclasses.fields(Sockets)}
-        names |= {f"autopilot.{name}" for name in autopilot.__all__}
+        names |= {f"autopilot.{name}" for name in autopilot.__all__} | {"autopilot.Settings.load"}
         for module, name in (
             ("autopilot.observability.records", "RequestRecord"),
             ("autopilot.process.systemd.sockets", "Sockets"),
@@ -132,6 +139,8 @@ class ServiceTests(ServiceTestCase):
         service = AutopilotService(settings(), reactor=self.reactor, listen=False)
         verifyObject(IResource, autopilot_resource(service))
         self.assertIs(autopilot_resource(service), service.resource)
+        verifyObject(IResource, service.operators_resource)
+        self.assertIs(service.operators_resource, service.operators_resource)
 
     def test_reload(self) -> None:
         """Reloading takes settings, hands them to the followers, and returns what changed."""
@@ -174,6 +183,14 @@ class ValueTests(SynchronousTestCase):
         fields = dataclasses.fields(Settings)
         self.assertEqual([each.name for each in fields], [each.name.lower() for each in DECLARED])
         self.assertRaises(dataclasses.FrozenInstanceError, setattr, Settings(), "commit", "byte")
+
+    def test_load(self) -> None:
+        """Settings are loaded from options, environment and file."""
+        parameters = inspect.signature(Settings.load).parameters
+        self.assertEqual(list(parameters), ["options", "environ", "env_file"])
+        self.assertTrue(all(each.default is None for each in parameters.values()))
+        for name in ("environ", "env_file"):
+            self.assertIs(parameters[name].kind, inspect.Parameter.KEYWORD_ONLY)
 
     def test_settings_error(self) -> None:
         """Refused settings are a `ValueError` with one line for each problem."""
