@@ -120,7 +120,7 @@ class CoherentTests(KubernetesTestCase):
         """All files are applied, but for those that need something installed."""
         made = self.manifests["kustomization.yaml"]
         files = {each.name for each in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
-        optional = {"servicemonitor.yaml", "prometheus-adapter-rule.yaml"}
+        optional = {"ingress.yaml", "servicemonitor.yaml", "prometheus-adapter-rule.yaml"}
         self.assertEqual(set(made["resources"]), files - optional)
         self.assertEqual(made["configMapGenerator"][0]["files"], ["settings.env"])
         self.assertEqual(made["namespace"], self.manifests.of_kind("Namespace")["metadata"]["name"])

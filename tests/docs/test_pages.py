@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.feeds.readiness import Readiness
 from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.settings import DECLARED
+from autopilot.web.status.report import StatusReport
 from tools.docs import clients, deciding, records, refusals, settings, tables
 from tools.docs.blocks import ROOT, pages
 from tools.docs.labels import labelled
@@ -63,6 +66,14 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(rows.findall(explained), list(Outcome))
         statuses = {each for each in FailureReason if each.startswith("status_5")}
         self.assertEqual(set(rows.findall(reasons)), {*FailureReason} - statuses | {"status_NNN"})
+
+    def test_members_of_the_status(self) -> None:
+        """The page of /status.json lists the members of a report, in order."""
+        page = (ROOT / "docs" / "status-json.md").read_text("utf-8")
+        rows = page.partition("## Members")[2].partition("\n## ")[0]
+        report = StatusReport("0", Readiness(200, None, "", 0, ()))
+        members = json.loads(b"".join(report.slices()))
+        self.assertEqual(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE), list(members))
 
     def test_failures(self) -> None:
         """Every failover reason is described."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tools.docs import clients, commands, deciding, records, settings, tables
+from tools.docs import clients, commands, deciding, deployed, records, settings, tables
 
 _PLACE: Final = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 GENERATED: Final[Mapping[str, Callable[[], str]]] = {
@@ -18,6 +18,8 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
         deciding.patience,
         deciding.plans,
         deciding.scores,
+        deployed.ingress,
+        deployed.nginx_configuration,
         records.outcomes,
         records.record_fields,
         records.record_lines,
