@@ -28,9 +28,19 @@ ARGS ?=
 # In run level 1, Debian installs a server without starting it.
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
+# What `make help` lists in each group, in this order; a test compares them with all targets. A target
+# that takes over a minute says so.
+USE := demo run venv image system clean help
+DEVELOP := check test verify fmt lint lint-files prose secrets types imports lock-check unit coverage untraced \
+	processes around sdks clients trial conduct smoke browser picture docs \
+	lowest pythons hold soak soak-hostile machines breaks fuzz mutation cost bench live image-test
+RELEASE := locks audit sbom licences changelog-draft dist release-check release-tools release-install image-check
+
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+	@list() { printf '%s\n' "$$1"; shift; for each; do \
+		printf '  %-16s' "$$each"; sed -nE "s/^$$each:.*## (.*)/\1/p" $(firstword $(MAKEFILE_LIST)); done; }; \
+	list 'Use:' $(USE); list 'Develop:' $(DEVELOP); list 'Release:' $(RELEASE)
 
 # Create an environment from a lock. uv, which the lock pins, takes seconds where pip takes minutes; pip
 # is the fallback if only its own configuration has the index.
@@ -95,18 +105,18 @@ system: ## install the Debian packages that some tests need, as root
 PYTEST := $(BIN)/python -m pytest -q --durations=10
 
 .PHONY: unit coverage untraced processes around sdks
-unit: $(STAMP) ## run the tests of the modules
+unit: $(STAMP) ## run the tests of the modules: minutes
 	$(PYTEST) tests/unit $(ARGS)
 
-coverage: $(STAMP) ## run the tests that start no process, with the coverage gate
+coverage: $(STAMP) ## run the tests that start no process, with the coverage gate: minutes
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q --durations=10 -m 'not (untraced or process or around or sdk)' $(ARGS)
 	$(BIN)/python -m tools.coverage_gate --at-least 95 $(GATED)
 
-untraced: $(STAMP) ## run the properties, the state machines and the tests of what is not the router
+untraced: $(STAMP) ## run the properties, the state machines and the tests of what is not the router: minutes
 	$(PYTEST) -m untraced $(ARGS)
 
-processes: $(STAMP) ## run the tests that start processes
+processes: $(STAMP) ## run the tests that start processes: minutes
 	$(PYTEST) -m process $(ARGS)
 
 around: $(STAMP) ## run the tests of the tools that build, check and package the project
@@ -128,15 +138,15 @@ clients: $(STAMP) $(INSTALLED) ## run each block of docs/recipes.md, frameworks 
 TRIED = $(subst /,.,$(patsubst %.py,%,$(patsubst %/__init__.py,%,$(shell grep -rlE '^MARKS = .*"trial"' tests --include='*.py'))))
 
 .PHONY: trial
-trial: $(STAMP) ## run the tests marked `trial` under trial
+trial: $(STAMP) ## run the tests marked `trial` under trial: two minutes
 	$(BIN)/python -m twisted.trial --reporter=text $(TRIED)
 
 .PHONY: machines
-machines: $(STAMP) ## run the state machines with MACHINE_EXAMPLES new examples, 5000 by default
+machines: $(STAMP) ## run the state machines with MACHINE_EXAMPLES new examples, 5000 by default: minutes
 	MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),5000) $(PYTEST) tests/properties -k machine $(ARGS)
 
 .PHONY: breaks
-breaks: $(STAMP) $(LITELLM)/.installed ## break the streams of real SDKs after each of their bytes
+breaks: $(STAMP) $(LITELLM)/.installed ## break the streams of real SDKs after each of their bytes: minutes
 	EVERY_BYTE=1 CLIENTS_PYTHON=$(LITELLM)/bin/python $(PYTEST) -k breaks \
 		tests/sdk/python/test_sdks.py tests/sdk/python/test_openai_breaks.py $(ARGS)
 
@@ -157,7 +167,7 @@ soak-hostile: $(STAMP) ## compare the latency of honest clients alone and beside
 	$(BIN)/python -m tests.rigs.soak --hostile $(ARGS)
 
 .PHONY: hold
-hold: $(STAMP) ## measure how long hostile inputs hold the router, and their memory: ARGS="--only 'bodies.*4 MB'"
+hold: $(STAMP) ## measure how long hostile inputs hold the router, and their memory: minutes, or ARGS="--only 'bodies.*4 MB'"
 	$(BIN)/python -m tests.rigs.hold $(ARGS)
 
 .PHONY: live
@@ -243,7 +253,7 @@ fuzz: $(STAMP) ## run coverage-guided fuzzing, a minute for each target: ARGS="-
 	$(BIN)/python -m tests.rigs.fuzz $(ARGS)
 
 .PHONY: mutation
-mutation: $(STAMP) ## run mutation tests of routing: a thousand changes that its tests must detect
+mutation: $(STAMP) ## run mutation tests of routing: a thousand changes that its tests must detect; two minutes
 	$(BIN)/python -m tests.rigs.mutation $(ARGS)
 
 # CI runs this, too; without chromium the tests are skipped, with a message.
@@ -260,7 +270,7 @@ tests/sdk/%/node_modules/.installed: tests/sdk/%/package-lock.json
 		else echo 'npm is not installed: the tests that need its packages will be skipped'; fi
 
 .PHONY: lowest
-lowest: $(STAMP) ## run the unit tests with the lowest versions that pyproject.toml allows
+lowest: $(STAMP) ## run the unit tests with the lowest versions that pyproject.toml allows: minutes
 	@mkdir -p build
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --generate-hashes --no-annotate \
 		--no-header --group test --extra otel --output-file build/lowest.txt pyproject.toml
@@ -273,7 +283,7 @@ lowest: $(STAMP) ## run the unit tests with the lowest versions that pyproject.t
 VERSIONS ?= 3.12 3.13 3.14
 
 .PHONY: pythons
-pythons: $(STAMP) ## run the unit tests on every further Python that is installed: VERSIONS="3.12 3.13 3.14"
+pythons: $(STAMP) ## run the unit tests on every further Python that is installed, minutes for each: VERSIONS="3.12 3.13"
 	@failed=; for each in $(VERSIONS); do \
 		found=; for program in python$$each "$$HOME"/.pyenv/versions/$$each.*/bin/python; do \
 			if "$$program" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$program; fi; done; \
@@ -287,13 +297,13 @@ image: ## build the image: BASE, TARGET, USER_ID, GROUP_ID, CA_FILE; without Doc
 	PYTHON=$(PYTHON) sh deploy/image/build.sh
 
 .PHONY: image-test
-image-test: $(STAMP) ## build the image and test it without Docker, as root: no capabilities, read-only
+image-test: $(STAMP) ## build the image and test it without Docker, as root: no capabilities, read-only; over a minute
 	@$(BIN)/python -m tools.image.able
 	LAYERS=no WORK=build/image-test PYTHON=$(BIN)/python sh deploy/image/build.sh
 	AUTOPILOT_IMAGE=$$(echo build/image-test/chutes-autopilot-*.tar) $(BIN)/python -m pytest tests/deploy/image $(ARGS)
 
 .PHONY: image-check
-image-check: $(STAMP) ## build the image twice from scratch, as root, and compare the two file by file
+image-check: $(STAMP) ## build the image twice from scratch, as root, and compare the two file by file; six minutes
 	$(BIN)/python -m tools.image
 
 .PHONY: dist
@@ -305,11 +315,11 @@ dist: $(STAMP) ## build wheel and sdist of the last commit into dist/, reproduci
 .PHONY: release-check release-tools release-install
 release-check: release-tools release-install ## check the distributions, the news and the bill of materials, and install both in empty environments
 
-release-tools: dist
+release-tools: dist ## check the distributions, the news and the bill of materials
 	$(BIN)/python -m twine check --strict dist/chutes_autopilot-*
 	$(BIN)/python -m pytest -q tests/tools/test_release_tools.py
 
-release-install: dist
+release-install: dist ## install both distributions in empty environments
 	PYTHON=$(BIN)/python sh tools/install.sh dist
 
 .PHONY: changelog-draft
