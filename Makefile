@@ -7,8 +7,6 @@
 SHELL := /bin/sh
 
 VENV ?= .venv
-# The `autopilot` reactor costs less per event but needs epoll; other systems use Twisted's default.
-REACTOR ?= $(if $(filter Linux,$(shell uname -s)),autopilot,default)
 BIN := $(VENV)/bin
 # The first interpreter that runs and is new enough; a pyenv shim may exist without running.
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
@@ -63,13 +61,23 @@ $(STAMP): $(LOCKED) pyproject.toml
 .PHONY: venv
 venv: $(STAMP) ## create the virtual environment
 
+# The router runs from the checkout in an environment with the runtime's lock alone, which takes
+# seconds to create, unless the one for development exists.
+RUNTIME := .venv-run
+RUNS_IN := $(if $(wildcard $(STAMP)),$(VENV),$(RUNTIME))
+
+$(RUNTIME)/.installed: locks/runtime.txt
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed; set PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) tools/run_environment.py $(@D) $<
+	@touch $@
+
 .PHONY: run
-run: $(STAMP) ## run the router; settings come from ARGS="--option=value", the environment and .env
-	$(BIN)/twistd --nodaemon --pidfile= --reactor=$(REACTOR) autopilot $(ARGS)
+run: $(RUNS_IN)/.installed ## run the router; settings come from ARGS="--option=value", the environment and .env
+	@$(RUNS_IN)/bin/python -m autopilot run $(ARGS)
 
 .PHONY: demo
-demo: $(STAMP) ## run stub backend and router together, with four explained requests: ARGS=--stay
-	@$(BIN)/python -m autopilot demo --by-make $(ARGS)
+demo: $(RUNS_IN)/.installed ## run stub backend and router together, with four explained requests: ARGS=--stay
+	@$(RUNS_IN)/bin/python -m autopilot demo --by-make $(ARGS)
 
 # The three commands. Each prints its parts with their times; the longest part starts first. JOBS parts
 # run at a time, one more than two cores, as the tests of processes mostly wait; ALSO names further

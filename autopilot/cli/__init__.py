@@ -1,8 +1,8 @@
 """The ``autopilot`` command, which runs the router and shows operators what it knows.
 
 Each sub-command is a module in this package with ``NAME``, ``HELP``, ``add_arguments`` and ``run``;
-``autopilot.cli.entry`` lists them. ``start`` has no ``run``, as it passes its arguments on, and
-``demo`` has ``play`` instead, which needs no reactor.
+``autopilot.cli.entry`` lists them. ``start`` and ``demo`` have ``start`` instead of ``run``: one
+passes its arguments on to ``twistd``, the other needs no reactor.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from autopilot.cli import start
+from autopilot.cli import demo, start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[:1] == [start.NAME]:
             start.start(words[1:])
             return 0
+        if words[:1] == [demo.NAME]:
+            return demo.start(words[1:])
         from autopilot.cli.entry import run
 
         return run(words)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from autopilot.cli.console import CommandError
+from autopilot.cli.arguments import Parser, help_of, print_error
 
 NAME: Final = "demo"
 HELP: Final = "watch the router answer, without a key and a network"
@@ -50,19 +51,24 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def play(given: argparse.Namespace) -> int:
-    """Run the demo and return its exit status. Raises `CommandError`."""
-    tour: Any = import_tour(_PLACES)
+def start(words: Sequence[str]) -> int:
+    """Run the demo and return its exit status."""
+    parser = Parser(prog=f"autopilot {NAME}", **help_of(sys.modules[__name__]))
+    add_arguments(parser)
+    given = parser.parse_args(words)
+    tour = import_tour(_PLACES)
+    if tour is None:
+        return print_error(
+            "the demo is not part of this installation (an image omits it); run it from a checkout"
+            " or an installed wheel"
+        )
     return int(tour.play(stay=given.stay, port=given.port, by_make=given.by_make))
 
 
-def import_tour(places: tuple[Path, ...]) -> Any:
-    """Return the demo's module from the first place that has it. Raises `CommandError`."""
+def import_tour(places: Sequence[Path]) -> Any:
+    """Return the demo's module from the first place that has it, or None."""
     for place in places:
         if (place / "stub_backend" / "demo").is_dir():
             sys.path.insert(0, str(place))
             return import_module("stub_backend.demo.tour")
-    raise CommandError(
-        "the demo is not part of this installation (an image omits it); run it from a checkout or"
-        " an installed wheel"
-    )
+    return None

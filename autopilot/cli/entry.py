@@ -1,7 +1,4 @@
-"""The parser and runner shared by all sub-commands.
-
-Every error is reported as one line on standard error, with exit status 2.
-"""
+"""The parser of the whole command, and the runner of the sub-commands that need a reactor."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from difflib import get_close_matches
 from io import TextIOWrapper
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -28,27 +25,15 @@ from autopilot.cli import (
     rank,
     start,
 )
+from autopilot.cli.arguments import Described, Parser, help_of, print_error
 from autopilot.cli.console import CommandError
-from autopilot.routing.suggest import echo, printable
-
-ERROR: Final = 2
-"""The exit status for invalid input and for a server that cannot be reached."""
+from autopilot.routing.suggest import echo
 
 BROKEN_PIPE: Final = 141
 """The status that a shell reports for a process killed by SIGPIPE (128 + 13)."""
 
 INTERRUPTED: Final = 130
 """The status that a shell reports for a process killed by SIGINT (128 + 2)."""
-
-
-class Described(Protocol):
-    """The module of a sub-command as the help needs it; it may also define ``EXAMPLES``."""
-
-    NAME: str
-    HELP: str
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the sub-command's arguments."""
 
 
 class SubCommand(Described, Protocol):
@@ -83,27 +68,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     unknown = _unknown_command(words)
     if unknown is not None:
-        return _print_error(unknown)
+        return print_error(unknown)
     given = parser().parse_args(words)
-    if given.command is demo:
-        return _play(given)
     return _finish(given.command, given)
-
-
-def _play(given: argparse.Namespace) -> int:
-    """Run the demo, which needs no reactor, and return its exit status."""
-    try:
-        return demo.play(given)
-    except CommandError as error:
-        return _print_error(str(error))
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that reports an error in one printable line, without the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        """See `ArgumentParser`."""
-        raise SystemExit(_print_error(f"{message}; see {self.prog} --help"))
 
 
 class _Grouped(argparse.HelpFormatter):
@@ -125,7 +92,7 @@ class _Grouped(argparse.HelpFormatter):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser with every sub-command."""
-    whole = _Parser(
+    whole = Parser(
         prog="autopilot",
         description="Runs the router, and inspects the platform and running routers.",
         epilog="autopilot COMMAND --help has examples. Exit status: 0 success, 1 a negative result,"
@@ -135,14 +102,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"chutes-autopilot {__version__}")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for each in _described():
-        examples = getattr(each, "EXAMPLES", "")
-        own = commands.add_parser(
-            each.NAME,
-            help=each.HELP,
-            description=each.__doc__,
-            epilog=f"examples:\n{examples}" if examples else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        own = commands.add_parser(each.NAME, help=each.HELP, **help_of(each))
         each.add_arguments(own)
         own.set_defaults(command=each, parser=whole)
     return whole
@@ -224,13 +184,8 @@ def _report_failure(failure: Failure) -> int:
     if isinstance(error, OSError):
         return _output_failed(error)
     if isinstance(error, CommandError):
-        return _print_error(str(error))
-    return _print_error(f"internal error: {type(error).__name__}")
-
-
-def _print_error(text: str) -> int:
-    print(f"autopilot: {printable(text)}", file=sys.stderr)  # noqa: T201
-    return ERROR
+        return print_error(str(error))
+    return print_error(f"internal error: {type(error).__name__}")
 
 
 def _flush_output(status: int) -> int:
@@ -247,4 +202,4 @@ def _output_failed(error: OSError) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
-    return _print_error(f"the output could not be written: {error.strerror}")
+    return print_error(f"the output could not be written: {error.strerror}")

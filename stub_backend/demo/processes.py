@@ -140,11 +140,11 @@ def ending(*processes: Process) -> Iterator[None]:
                 each.kill()
 
 
-def stub(folder: Path) -> Process:
+def stub(folder: Path, port: int = 0) -> Process:
     """Return the stub's process, at a pace that a person can follow."""
     pace = ("--prose", "--token-delay-ms", "45", "--first-token-delay-ms", "150")
     age = ("--measured-ago-ms", "90000")
-    command = (*_child("stub_backend"), "--listen", f"{HOST}:0", *pace, *age)
+    command = (*_child("stub_backend"), "--listen", f"{HOST}:{port}", *pace, *age)
     return Process("the stub", folder, command)
 
 
@@ -163,6 +163,9 @@ def router(folder: Path, stub_port: int, port: int = 0, admin: str | None = "-")
         "MODELS_URL": f"{base}/v1/models",
         "UTILIZATION_URL": f"{base}/chutes/utilization",
         "API_BASE_URL": base,
+        # The stub may start to listen a moment after the router's first fetch.
+        "MODELS_REFRESH_MS": "1000",
+        "UTILIZATION_REFRESH_MS": "1000",
         # A demo that ends has no request to wait for.
         "DRAIN_TIMEOUT_MS": "1000",
     }
@@ -174,6 +177,12 @@ def router(folder: Path, stub_port: int, port: int = 0, admin: str | None = "-")
 
 def _child(module: str) -> tuple[str, ...]:
     return sys.executable, "-m", "stub_backend.demo.child", module
+
+
+def free_port() -> int:
+    """Return a port on which no program listens."""
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def check_free(port: int) -> None:

@@ -18,6 +18,7 @@ from stub_backend.demo.processes import (
     DemoError,
     check_free,
     ending,
+    free_port,
     get_json,
     router,
     stub,
@@ -189,21 +190,22 @@ def _perform(*, stay: bool, port: int, by_make: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="autopilot-demo-") as name:
         voice.say("Starting a stand-in for the platform, and the router …")
         started, folder = time.monotonic(), Path(name)
-        platform = stub(folder)
-        with ending(platform):
-            platform.start()
-            served = router(folder, platform.port, port, admin=None)
-            with ending(served):
-                served.start()
-                ready = wait_until_ready(served, (platform, served))
-                port, admin_port = served.ports
-                voice.say(f"Ready after {time.monotonic() - started:.1f} s: {ready}.")
-                Tour(voice, port, admin_port, platform.port).play()
-                voice.heading("Next")
-                voice.say(what_next(port, admin_port, staying=stay, by_make=by_make))
-                if stay:
-                    served.wait()
-                    served.check()
+        # Both start at once. If another program takes the port meanwhile, the stub ends.
+        stub_port = free_port()
+        both = stub(folder, stub_port), router(folder, stub_port, port, admin=None)
+        with ending(*both):
+            for each in both:
+                each.start()
+            platform, served = both
+            ready = wait_until_ready(served, both)
+            port, admin_port = served.ports
+            voice.say(f"Ready after {time.monotonic() - started:.1f} s: {ready}.")
+            Tour(voice, port, admin_port, platform.port).play()
+            voice.heading("Next")
+            voice.say(what_next(port, admin_port, staying=stay, by_make=by_make))
+            if stay:
+                served.wait()
+                served.check()
 
 
 def play(*, stay: bool, port: int, by_make: bool = False) -> int:

@@ -57,7 +57,7 @@ class DemoTests(SynchronousTestCase):
         """If the router ends, the demo prints its last line and stops the stub."""
         started: list[Process] = []
 
-        def sleeping(folder: Path) -> Process:
+        def sleeping(folder: Path, _port: int) -> Process:
             program = _LISTENS + "import time; time.sleep(600)"
             started.append(_process("the stub", folder, program))
             return started[0]
