@@ -24,6 +24,7 @@ from autopilot.cli import (
     prompt,
     rank,
     start,
+    watch,
 )
 from autopilot.cli.arguments import Described, Parser, help_of, print_error
 from autopilot.cli.console import CommandError
@@ -50,13 +51,14 @@ SUB_COMMANDS: Final[Sequence[SubCommand]] = (
     check,
     health,
     evidence,
+    watch,
     completion,
 )
 
 GROUPS: Final[Sequence[tuple[str, Sequence[Described]]]] = (
     ("start", (start, demo)),
     ("ask", (prompt, rank, explain)),
-    ("inspect", (check, health, evidence)),
+    ("inspect", (check, health, watch, evidence)),
     ("set up", (completion,)),
 )
 """Every sub-command, in the order and under the headings of the help."""

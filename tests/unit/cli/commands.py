@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from autopilot.settings import DECLARED
 
@@ -15,13 +17,24 @@ _OURS = {setting.name for setting in DECLARED}
 
 def start(folder: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     """Start it in a folder, with only these settings in its environment."""
+    return _started(folder, arguments, variables, subprocess.DEVNULL)
+
+
+def start_reading(stdin: IO[bytes], *arguments: str) -> subprocess.Popen[str]:
+    """Start it with a standard input."""
+    return _started(".", arguments, {}, stdin)
+
+
+def _started(
+    folder: str, arguments: Sequence[str], variables: Mapping[str, str], stdin: IO[bytes] | int
+) -> subprocess.Popen[str]:
     environ = {name: text for name, text in os.environ.items() if name not in _OURS}
     environ.update({"COLUMNS": "100", **variables}, PYTHONPATH=str(ROOT))
     return subprocess.Popen(
         (sys.executable, "-m", "autopilot", *arguments),
         cwd=folder,
         env=environ,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
