@@ -263,7 +263,7 @@ class Metrics:
             self._unterminated.values[()] += 1
 
     def rejected(self, endpoint: str, error: RouterError) -> None:
-        """Count a request that was rejected without a record, most at an invalid head."""
+        """Count a request that was refused at its head, before anything of it was planned."""
         status = error.status
         self._ends.values[endpoint or "none", "none", status, error.code, own_error(status)] += 1
 

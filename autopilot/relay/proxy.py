@@ -26,6 +26,7 @@ from autopilot.observability.records import (
     milliseconds,
     own_error,
 )
+from autopilot.observability.refusals import Refused, ignore
 from autopilot.process.hold_watch import Activity
 from autopilot.relay.errors import SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
@@ -99,13 +100,14 @@ class Proxy:
         tracer: Tracer | None = None,
         ledger: ResourceLedger | None = None,
         activity: Activity | None = None,
+        refused: Refused = ignore,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
         ``wall_clock`` returns the time of day, for ``Date`` fields alone.
         ``refreshed_in``: seconds until an alias without candidates may have some. The channels
         charge the ``ledger``; without one they refuse nothing. Each request is noted in the
-        ``activity`` of the reactor.
+        ``activity`` of the reactor. The channels call ``refused`` for what they refuse at its head.
         """
         self.clock = clock
         self._seconds = clock.seconds
@@ -135,6 +137,7 @@ class Proxy:
         self.tables = tables
         self.pseudonym = pseudonym
         self.ledger = ResourceLedger() if ledger is None else ledger
+        self.refused = refused
         self.draining = False
 
     @property

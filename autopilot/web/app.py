@@ -16,11 +16,12 @@ from autopilot.feeds.polling import CATALOG
 from autopilot.http import error_bodies
 from autopilot.http.dialect import error_dialect
 from autopilot.observability.metrics import CONTENT_TYPE
+from autopilot.observability.refusals import Refused, ignore
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode
 from autopilot.routing.suggest import hint
 from autopilot.web.not_found import ON_ADMIN_PORT, ON_API_PORT, not_found
-from autopilot.web.relay_resource import method_not_allowed
+from autopilot.web.relay_resource import method_not_allowed, response_id
 from autopilot.web.shared_body import PIECE_BYTES, SharedBody
 from autopilot.web.status.events import EventsLeaf
 from autopilot.web.status.page import POLICY
@@ -58,6 +59,8 @@ class PageSources:
     clock: IReactorTime
     refreshed_in: Callable[[str], int] = lambda feed: 1
     """Returns the seconds until a feed's next refresh is expected."""
+    refused: Refused = ignore
+    """Called for requests to paths that do not exist, if they may have been meant for the relay."""
 
 
 class WebApp:
@@ -191,6 +194,9 @@ class WebApp:
             allowed = sorted(error.valid_methods or ())
             return _refuse(request, method_not_allowed(*allowed))
         refused = not_found(path, clients=self._for_clients)
+        if self._for_clients and request.method == b"POST":
+            # Most are meant for a path of the relay: a base URL is wrong.
+            self._sources.refused("", refused, response_id(cast("Any", request)))
         return _refuse(request, refused, error_dialect(path) if self._for_clients else None)
 
     @app.handle_errors(Exception)

@@ -12,7 +12,7 @@ could distinguish the two only by writing, and an abandoned request costs money 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from autopilot.http.head_gate import HeadGate
+    from autopilot.http.headers import Named
     from autopilot.http.limits import Limits
     from autopilot.http.resource_ledger import ResourceLedger
     from autopilot.observability.log_rate_limit import FailureLog
+    from autopilot.observability.refusals import Refused
     from autopilot.web.endpoint import Endpoint
 
 _LINGER = 5.0
@@ -71,7 +73,7 @@ class ChannelSite(Protocol):
     gate: HeadGate
     ledger: ResourceLedger
     draining: bool
-    refused: Callable[[str, RouterError], None]
+    refused: Refused
     failures: FailureLog
 
     def opened(self, channel: Channel) -> None:
@@ -417,10 +419,12 @@ class Channel(HTTPChannel):
         """Respond with an error, then close."""
         self._discarding = True
         self.requests.clear()
-        cast("Any", self.transport).write(self._rejection(error))
+        named, path = by_name(self._parser.fields), self._parser.path
+        identity = request_id(named.get(REQUEST_ID, ()))
+        cast("Any", self.transport).write(self._rejection(error, named, identity))
         self._close_in_steps(_LINGER)
-        path = self._parser.path
-        self.site.refused(path.decode("ascii") if path in self.site.endpoints else "", error)
+        relayed = path.decode("ascii") if path in self.site.endpoints else ""
+        self.site.refused(relayed, error, identity)
 
     def _close_in_steps(self, patience: float) -> None:
         """Close the sending side, and the socket when the client closes its own (RFC 9112 §9.6).
@@ -447,11 +451,10 @@ class Channel(HTTPChannel):
         self.deadline.expired = self._too_slow
         self.deadline.set(patience)
 
-    def _rejection(self, error: RouterError) -> bytes:
-        named, path = by_name(self._parser.fields), self._parser.path
+    def _rejection(self, error: RouterError, named: Named, identity: str) -> bytes:
+        path = self._parser.path
         endpoint = self.site.endpoints.get(path)
         sharing = endpoint.sharing(named) if endpoint is not None else None
-        identity = request_id(named.get(REQUEST_ID, ()))
         return error_response(error, identity, error_dialect(path), sharing or (), closing=True)
 
 

@@ -75,6 +75,10 @@ class Endpoint:
         """
         return self._gate.refusal(self._path, named, length, self._proxy.max_body, admission)
 
+    def refused(self, error: RouterError, request_id: str) -> None:
+        """Record that Twisted's channel, or the tree, refused a request for its head."""
+        self._proxy.refused(self._path.decode("ascii"), error, request_id)
+
     def accept(
         self,
         response: Downstream,

@@ -53,13 +53,13 @@ class RelayResource(Resource):
         ]
         if request.method == b"GET" and self._asks_for_websocket(request):
             _announce_upgrade(request)
-            refuse(request, _NO_WEBSOCKET, self._endpoint.dialect)
+            self._refuse(request, _NO_WEBSOCKET)
         elif request.method != b"POST":
-            refuse(request, method_not_allowed("POST"), self._endpoint.dialect)
+            self._refuse(request, method_not_allowed("POST"))
         elif _ILLEGAL_IN_TARGET.search(request.uri) or any(
             _ILLEGAL_IN_VALUE.search(value) for _, value in fields
         ):
-            refuse(request, _ILLEGAL_BYTES, self._endpoint.dialect)
+            self._refuse(request, _ILLEGAL_BYTES)
         else:
             self._relay(request, fields)
         return NOT_DONE_YET
@@ -74,6 +74,10 @@ class RelayResource(Resource):
         protocols = b",".join(request.requestHeaders.getRawHeaders(b"upgrade", ())).lower()
         return b"websocket" in [each.strip() for each in protocols.split(b",")]
 
+    def _refuse(self, request: Request, error: RouterError) -> None:
+        refuse(request, error, self._endpoint.dialect)
+        self._endpoint.refused(error, response_id(request))
+
     def _relay(self, request: Request, fields: list[Field]) -> None:
         endpoint, headers = self._endpoint, read_request_headers(fields)
         assert request.content is not None
@@ -84,7 +88,7 @@ class RelayResource(Resource):
         error = endpoint.refusal(headers.named, len(body), admission) or admission.grow(len(body))
         if error is not None:
             admission.drop()
-            refuse(request, error, endpoint.dialect)
+            self._refuse(request, error)
             return
         sharing = endpoint.sharing(headers.named)
         response = TwistedResponse(request, endpoint.dialect, endpoint.clock, sharing)
@@ -95,7 +99,7 @@ class RelayResource(Resource):
             headers,
             body,
             peer,
-            _identity(request),
+            response_id(request),
             admission.charge,
         )
 
@@ -115,7 +119,8 @@ def _announce_upgrade(request: Request) -> None:
     request.setHeader(b"Upgrade", b"HTTP/1.1")
 
 
-def _identity(request: Request) -> str:
+def response_id(request: Request) -> str:
+    """Return the ``x-request-id`` that the tree has set for the response."""
     values = request.responseHeaders.getRawHeaders(REQUEST_ID)
     assert values is not None
     return values[0].decode("ascii")

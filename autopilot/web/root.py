@@ -20,7 +20,7 @@ from autopilot.http.resource_ledger import ResourceLedger
 from autopilot.web.cors import Cors
 from autopilot.web.endpoint import RELAYED, Endpoint
 from autopilot.web.not_found import not_found
-from autopilot.web.relay_resource import RelayResource
+from autopilot.web.relay_resource import RelayResource, response_id
 from autopilot.web.twisted_response import refuse
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field
+    from autopilot.observability.refusals import Refused
     from autopilot.relay.proxy import Proxy
     from autopilot.routing.router_error import RouterError
     from autopilot.web.turns import Turns
@@ -60,7 +61,7 @@ class RootResource(Resource):
         self._turns = turns
         self._pages = pages
         self._start = start
-        self._not_found = _NotFound(clients=proxy is not None)
+        self._not_found = _NotFound(None if proxy is None else proxy.refused)
         self._cors: Cors | None = None
         relayed, name = (RELAYED, proxy.pseudonym) if proxy is not None else ({}, b"")
         self.gate = HeadGate(frozenset(relayed), name)
@@ -176,16 +177,20 @@ class _NotFound(Resource):
 
     isLeaf = True
 
-    def __init__(self, *, clients: bool) -> None:
+    def __init__(self, refused: Refused | None) -> None:
+        """``refused``: of the port for clients."""
         super().__init__()
-        self._clients = clients
+        self._refused = refused
 
     def render(self, request: Request) -> int:
         """See `IResource`."""
         assert request.postpath is not None and request.prepath is not None
         path = b"/" + b"/".join([*request.prepath[-1:], *request.postpath])
-        dialect = error_dialect(path) if self._clients else None
-        refuse(request, not_found(path, clients=self._clients), dialect)
+        clients = self._refused is not None
+        error = not_found(path, clients=clients)
+        refuse(request, error, error_dialect(path) if clients else None)
+        if self._refused is not None and request.method == b"POST":
+            self._refused("", error, response_id(request))
         return NOT_DONE_YET
 
 

@@ -13,6 +13,7 @@ from autopilot.http.error_bodies import SUPPORTED_METHODS
 from autopilot.http.head_gate import HeadGate
 from autopilot.http.resource_ledger import ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
+from autopilot.observability.refusals import Refused, ignore
 from autopilot.web.channel import Channel
 from autopilot.web.root import RootResource, prepare
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from autopilot.http.limits import Limits
-    from autopilot.routing.router_error import RouterError
     from autopilot.web.endpoint import Endpoint
 
 
@@ -56,9 +56,9 @@ class AutopilotSite(Site):
         resource: IResource,
         reactor: Any,
         limits: Limits,
-        refused: Callable[[str, RouterError], None] = lambda endpoint, error: None,
+        refused: Refused = ignore,
     ) -> None:
-        """Call ``refused`` for a request rejected without an exchange, with its path if relayed."""
+        """Call ``refused`` for a request rejected without an exchange."""
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.timeOut = None  # the channel's own deadlines replace Twisted's idle timer
         self.limits = limits

@@ -31,6 +31,7 @@ from autopilot.observability.history import History
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.records import RequestRecord
+from autopilot.observability.refusals import Refusals
 from autopilot.observability.reporter import Reporter, records_to_log
 from autopilot.process.hold_watch import HoldWatch
 from autopilot.relay.proxy import Proxy
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from autopilot.observability.otlp import OtlpExporter
     from autopilot.relay.trace import Tracer
     from autopilot.routing.catalog import Model
+    from autopilot.routing.router_error import RouterError
 
 _CONSUMER_FAILED = "A consumer of request records failed"
 
@@ -109,6 +111,9 @@ class Parts:
         agent = PlatformAgent(reactor, endpoints, mapping.proxies(settings))
         self.control = self._control_plane(reactor, agent)
         self.attestation = self._attestation(reactor, agent)
+        self._refusals = Refusals(
+            self.clock.seconds, lambda: self.control.snapshot, self._record_refusal
+        )
         self.exporting: OtlpExporter | None = None
         self.proxy = self._proxy(self._tracer(reactor, traces))
         self.documents = ModelDocuments(settings.aliases, int(time.time()))
@@ -150,6 +155,7 @@ class Parts:
             updates=self.updates,
             clock=self.clock,
             refreshed_in=self.control.refreshed_in,
+            refused=self._refused,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
         if not clients:
@@ -164,7 +170,7 @@ class Parts:
     def site(self, tree: RootResource) -> AutopilotSite:
         """Return one of the router's own sites, which serves ``tree``."""
         limits = mapping.limits(self.settings)
-        site = AutopilotSite(tree, self.clock, limits, self.metrics.rejected)
+        site = AutopilotSite(tree, self.clock, limits, self._refused)
         self._sites.append(site)
         return site
 
@@ -308,7 +314,19 @@ class Parts:
             tracer=tracer,
             ledger=self.ledger,
             activity=self.hold_watch.activity,
+            refused=self._refused,
         )
+
+    def _refused(self, endpoint: str, error: RouterError, req_id: str) -> None:
+        """Count a request that was refused at its head, and leave its record."""
+        self.metrics.rejected(endpoint, error)
+        self._refusals.add(endpoint, error, req_id)
+
+    def _record_refusal(self, record: RequestRecord) -> None:
+        try:
+            self.reporter.report(record)
+        except Exception:  # noqa: BLE001  an application's callback may raise anything
+            self._failures.report(_CONSUMER_FAILED)
 
     def _metrics_text(self) -> bytes:
         self.hold_watch.activity.latest = "rendering /metrics", self.clock.seconds()

@@ -236,7 +236,7 @@ def _records(case: Case, seen: Observed, times: Times) -> Iterator[str]:
 
 def _wanted_records(case: Case, seen: Observed) -> tuple[int, ...]:
     if case.request.refused is not None:
-        return (int(case.request.refused.recorded),)
+        return (1,) if case.request.refused.recorded else (0, 1)
     if case.attempts or seen.status is not None:
         return (1,)
     if seen.orphan or not seen.sent:

@@ -20,9 +20,9 @@ _MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ExpectedError:
-    """The router's error for an invalid request; `recorded`: the router logs a record.
+    """The router's error for an invalid request; `recorded`: the router always logs a record.
 
-    It logs none of a request that it refuses at its head.
+    Of requests that it refuses at their head it logs those of the first ones in each minute.
     """
 
     status: int

@@ -27,6 +27,7 @@ from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Rules
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.retry_policy import Policy
+from autopilot.routing.router_error import RouterError
 from autopilot.routing.snapshot import Snapshot
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
@@ -168,7 +169,11 @@ class RouterTestCase(SynchronousTestCase):
             tracer=self.tracer,
             ledger=self.ledger,
             activity=self.activity,
+            refused=lambda *refusal: self._refuses(*refusal),
         )
+
+    def _refuses(self, endpoint: str, error: RouterError, req_id: str) -> None:
+        """Receive what a channel refuses at its head."""
 
     def ask(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -26,11 +27,12 @@ from zope.interface.verify import verifyObject
 from autopilot import AutopilotService, Settings, autopilot_resource, tap
 from autopilot.http import tls_identity
 from autopilot.http.forward_proxy import DIRECT
+from autopilot.observability.records import RequestRecord
 from autopilot.service.lifecycle import use_monotonic_clock
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.wiring.agent import PlatformAgent
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
-from tests.unit.service.platforms import NAMES, ServiceTestCase
+from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
 from tests.unit.web.browsers import CHAT, Browser, ask, request
 
 
@@ -94,6 +96,41 @@ class RunningTests(ServiceTestCase):
         self.assertNotIn("secret", json.dumps(status))
         browser.leaves()
         self.successResultOf(service.stopService())
+
+    def recorded(self, records: Callable[[RequestRecord], None]) -> AutopilotService:
+        """Return a running service that requires a key, with this consumer of records."""
+        service = AutopilotService(
+            settings(require_key="on"), reactor=self.reactor, records=records
+        )
+        service.startService()
+        self.platform.take()
+        return service
+
+    def test_refused_head(self) -> None:
+        """What is refused at its head leaves one record, and is counted once."""
+        records: list[RequestRecord] = []
+        service = self.recorded(records.append)
+        browser = self.browser()
+        browser.sends(request(CHAT, b"X-Request-ID: mine", body=ask()))
+        (record,) = records
+        facts = (record.req_id, record.endpoint, record.status, record.code, record.outcome)
+        self.assertEqual(facts, ("mine", CHAT.decode(), 401, "missing_key", "refused"))
+        self.assertEqual(record.snapshot_age_ms, 0.0)
+        text = service._parts.metrics.text()
+        self.assertIn(b'_outcomes_total{outcome="refused"} 1.0', text)
+        self.assertIn(b"chutes_autopilot_request_duration_seconds_count 0", text)
+
+    def test_a_consumer_that_fails(self) -> None:
+        """What a consumer of records raises is logged, and the client gets its error."""
+
+        def fail(record: RequestRecord) -> None:
+            raise ZeroDivisionError
+
+        self.recorded(fail)
+        browser = self.browser()
+        browser.sends(request(CHAT, body=ask()))
+        self.assertEqual(browser.response.status, 401)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_activity(self) -> None:
         """What the reactor does is noted for its watch: the feeds, requests and pages."""

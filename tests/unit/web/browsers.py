@@ -144,6 +144,7 @@ class SiteTestCase(RouterTestCase):
         """Build the router and its site."""
         super().setUp()
         self.refused = []
+        self.refused_ids: list[tuple[str, str | None, str]] = []
         self.counted = Metrics("0")
         self.browsers: list[Browser] = []
         self.catalog: Catalog | None = Catalog.of(
@@ -163,8 +164,9 @@ class SiteTestCase(RouterTestCase):
         """Return the site under test."""
         return AutopilotSite(resource, self.clock, self.limits, self._refuses)
 
-    def _refuses(self, endpoint: str, error: RouterError) -> None:
+    def _refuses(self, endpoint: str, error: RouterError, req_id: str) -> None:
         self.refused.append(error.status)
+        self.refused_ids.append((endpoint, error.code, req_id))
         self.counted.rejected(endpoint, error)
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
@@ -177,6 +179,7 @@ class SiteTestCase(RouterTestCase):
             updates=self.updates,
             clock=self.clock,
             refreshed_in=self.feed_due_in,
+            refused=self._refuses,
         )
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
         proxy = self.proxy if clients else None

@@ -43,6 +43,33 @@ class RequestTestsMixin(SiteTestCase):
         self.assertEqual(self.post(b"{", b"Authorization: Bearer x").response.status, 400)
         self.assertEqual(self.post(b"{", path=b"/v1/responses").response.status, 400)
 
+    def test_refusals(self) -> None:
+        """What is refused at its head is reported once, with its path and the response's id."""
+        tree = self.tree()
+        tree.require_key({Dialect.MESSAGES})
+        self.site = self.make_site(tree)
+        chat, messages = CHAT.decode(), "/v1/messages"
+        via = b"Via: 1.1 " + self.proxy.pseudonym
+        for path, fields, method, refused, code in (
+            (CHAT, (b"Content-Encoding: gzip",), b"POST", chat, "unsupported_content_encoding"),
+            (CHAT, (via,), b"POST", chat, "loop_detected"),
+            (CHAT, (), b"GET", chat, "method_not_allowed"),
+            (messages.encode(), (), b"POST", messages, "missing_key"),
+            (b"/chat/completions", (), b"POST", "", "not_found"),
+            (b"//v1/chat/completions", (), b"POST", "", "not_found"),
+        ):
+            self.refused_ids.clear()
+            browser = self.browser()
+            body = b"" if method == b"GET" else b"{}"
+            browser.sends(request(path, *fields, method=method, body=body))
+            identity = (browser.response.value(b"x-request-id") or b"").decode()
+            self.assertEqual(self.refused_ids, [(refused, code, identity)])
+        self.refused_ids.clear()
+        for path in (b"/favicon.ico", b"/v1/models/nope"):
+            self.assertEqual(self.get(path).status, 404)
+        self.assertEqual(self.post(b"{").response.status, 400)  # which the proxy records
+        self.assertEqual(self.refused_ids, [])
+
     # -- the relay
 
     def test_stream(self) -> None:
