@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autopilot.relay.body_kind import BodyKind
     from autopilot.relay.commit import CommitPolicy
     from autopilot.relay.config import Timeouts
+    from autopilot.relay.splice_guard import SpliceGuard
     from autopilot.routing.candidate import Candidate
     from autopilot.state.latency import Pauses
     from autopilot.upstream.types import UpstreamCall, UpstreamError
@@ -60,8 +61,8 @@ class Attempt:
     and ``error`` record how the response ended while its bytes were still ``held``; ``charged`` of
     them are in the ledger. ``failed``: it led to another candidate, or would have if one had
     remained. ``settled``: it is an error that is relayed as soon as its body has been read.
-    ``first_content``: seconds until the first part of a streamed answer, once it has arrived. Times
-    are clock times in seconds.
+    ``first_content``: seconds until the first part of a streamed answer, once it has arrived.
+    ``guard``: the strict one, which reads held bytes. Times are clock times in seconds.
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class Attempt:
         "error",
         "failed",
         "first_content",
+        "guard",
         "head_at",
         "heard_at",
         "held",
@@ -114,6 +116,7 @@ class Attempt:
         self.ended = self.failed = self.settled = False
         self.error: UpstreamError | None = None
         self.first_content: float | None = None
+        self.guard: SpliceGuard | None = None
         self.pause_allowance = self.idle = inf
         self.pauses: Pauses | None = None
 

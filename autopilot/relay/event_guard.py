@@ -25,6 +25,9 @@ from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, CR, Event, Events
 GAVE_UP = "the model gave the answer up"
 _MAX_BARE = 65536
 MAX_EVENT = 262144
+# Held bytes that are read whole; of more, which only `complete` holds, so many of the end are.
+_MOST_READ, _END = 262144, 65536
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 # Events and lines that may be read one by one: so many at first, and later as many as honest
 # answers need for their size. An upstream that sends more is relayed unread, up to its terminator.
 _MOST_LOOKS = 1024.0
@@ -79,7 +82,6 @@ class EventGuard:
     256 KiB are judged by their beginning.
     """
 
-    reads_all = False
     spliced = False
     _looks_per_byte = _LOOKS_PER_BYTE
     _strict = False
@@ -123,6 +125,21 @@ class EventGuard:
         relayed = bytes(self._event[: len(self._event) - self._held])
         over = not relayed.strip(b"\r\n") or relayed.endswith((b"\r\r", b"\r\n\r"))
         return over and self._long is None
+
+    def pass_held(self, held: bytes) -> bytes:
+        """See `StreamGuard`.
+
+        The commit policy has judged them as they arrived. Of megabytes the guard therefore reads
+        the end alone, for the terminator: all of them would block the reactor for too long.
+        """
+        if len(held) <= _MOST_READ:
+            return self.feed(held)
+        rest = len(held) - _END
+        # From the end of an event, if one is near; the middle of a long one means nothing.
+        near = max(0, rest - _MOST_READ)
+        places = ((held.rfind(blank, near, rest), blank) for blank in _BLANK_LINES)
+        cut = max((at + len(blank) for at, blank in places if at >= 0), default=rest)
+        return held[:cut] + self.feed(held[cut:])
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""

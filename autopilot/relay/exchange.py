@@ -15,6 +15,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from autopilot.http.dialect import Dialect
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import field_lines, sent_up
 from autopilot.observability.records import (
@@ -31,6 +32,7 @@ from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOW
 from autopilot.relay.exchange_base import ExchangeBase
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.response_head import committed_head, reply, resized, tried_models
+from autopilot.relay.splice_guard import SpliceGuard
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
 from autopilot.request.body import NO_BODY
@@ -459,7 +461,16 @@ class Exchange(ExchangeBase):
             return self._commit(attempt, now)
         if decision is CommitDecision.HOLD:
             self._charge_held(attempt, size)
+            if self._commit_at is _AT_COMPLETE and self._config.guard is GuardLevel.STRICT:
+                self._read_ahead(attempt, data)
         return self._follow_policy(attempt, decision, now)
+
+    def _read_ahead(self, attempt: Attempt, data: bytes) -> None:
+        """Let the strict guard read what is held, because it must read all of it."""
+        if attempt.kind is BodyKind.STREAM and self._request.dialect is Dialect.COMPLETIONS:
+            if attempt.guard is None:
+                attempt.guard = SpliceGuard(self._commit_terms[-1])
+            attempt.guard.read_ahead(data)
 
     def _hold_end(self, now: float, body: bytes) -> State:
         """Handle the end of a held response, whose last bytes may reach the commit point first."""
@@ -516,7 +527,8 @@ class Exchange(ExchangeBase):
             self._shared.failures,
             self._response,
             self._timer,
-            stream_guard(
+            attempt.guard
+            or stream_guard(
                 guard,
                 is_stream=is_stream,
                 dialect=self._request.dialect,

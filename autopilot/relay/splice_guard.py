@@ -11,6 +11,9 @@ from autopilot.relay.dialect import ANSWER_MEMBERS
 from autopilot.relay.event_guard import MAX_EVENT, EventGuard
 from autopilot.relay.sse import Event, Events
 
+# Behind CR alone an event may still go on with LF; such streams are read ahead in longer pieces.
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+
 
 class _Choice(msgspec.Struct):
     index: int = 0
@@ -29,7 +32,6 @@ class _Chunk(msgspec.Struct):
 class SpliceGuard(EventGuard):
     """Also ends a stream at a second generation, seen by a new ``id`` or a repeated ``role``."""
 
-    reads_all = True
     _looks_per_byte = 1 / 48  # each event is read, and this is the size of the smallest
     _strict = True
 
@@ -40,6 +42,29 @@ class SpliceGuard(EventGuard):
         self._opening = b""
         self._with_content: set[int] = set()
         self._with_role: set[int] = set()
+        # Held bytes that have been read, and those of them that may be relayed.
+        self._read = self._passed = 0
+        # The held bytes behind them, which end within an event.
+        self._unread = bytearray()
+
+    def read_ahead(self, data: bytes) -> None:
+        """Read bytes that are held before commit, which are too many to be read at once then.
+
+        Only whole events are read, so that no part of a second answer is relayed.
+        """
+        unread = self._unread
+        unread += data
+        cut = max(unread.rfind(end) + len(end) if end in unread else 0 for end in _EVENT_ENDS)
+        if cut or len(unread) > MAX_EVENT:
+            whole = bytes(unread[: cut or len(unread)])
+            del unread[: len(whole)]
+            self._passed += len(self.feed(whole))
+            self._read += len(whole)
+
+    def pass_held(self, held: bytes) -> bytes:
+        """See `StreamGuard`: what has not been read ahead is read now."""
+        self._unread.clear()
+        return held[: self._passed] + self.feed(held[self._read :])
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""

@@ -33,10 +33,6 @@ class StreamGuard(Protocol):
     """Inspects an upstream's bytes before they are relayed."""
 
     @property
-    def reads_all(self) -> bool:
-        """Whether it must read what the commit policy has judged, too."""
-
-    @property
     def ended(self) -> bool:
         """Whether nothing more may be relayed: after the terminator, or because of a fault."""
 
@@ -64,6 +60,9 @@ class StreamGuard(Protocol):
     def meaning(self) -> Meaning:
         """``EMPTY`` until part of an answer was relayed, then ``CONTENT``, or the error relayed."""
 
+    def pass_held(self, held: bytes) -> bytes:
+        """Return the bytes to relay of all that was held before commit; called first, if at all."""
+
     def feed(self, data: bytes) -> bytes:
         """Return the bytes to relay now; none after the end."""
 
@@ -74,7 +73,6 @@ class StreamGuard(Protocol):
 class Passthrough:
     """Relays every byte: for responses other than event streams, and for ``SSE_GUARD=off``."""
 
-    reads_all = False
     ended = False
     fault = None
     spliced = False
@@ -82,6 +80,10 @@ class Passthrough:
     whole = False
     at_boundary = True
     meaning = Meaning.CONTENT
+
+    def pass_held(self, held: bytes) -> bytes:
+        """See `StreamGuard`."""
+        return self.feed(held)
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamGuard`."""

@@ -37,9 +37,8 @@ _WHOLE = Outcome.COMPLETED, None
 _OPENING, _LATEST = 512, 65536
 # The last bytes of an answer in which its token count is sought.
 _MOST_KEPT = 65536
-# Held bytes that the guard reads whole; only `complete` holds more of a stream.
-_MOST_READ = 262_144
-_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+# The last bytes of an answer that was held in which the events are counted.
+_MOST_COUNTED = 262_144
 # The outcome of a stream that ended with its terminator, by what was relayed before it.
 _TERMINATED: Mapping[Meaning, Outcome] = {
     Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
@@ -138,29 +137,13 @@ class Stream:
         self._timer.set_at(now + self._idle)
         relayed = b""
         if held:
-            relayed = self._pass_held(held)
+            relayed = self.guard.pass_held(held)
             self._count(relayed)
         self._opening = relayed[:_OPENING]
         self._response.commit(head, relayed)
         self._response.produce(self)
         if self.guard.ended:
             self._end_early(b"")
-
-    def _pass_held(self, held: bytes) -> bytes:
-        """Return what may be relayed of the held bytes.
-
-        The commit policy has judged them as they arrived. Of megabytes the guard therefore reads
-        the end alone, for the terminator: all of them would block the reactor for too long.
-        """
-        guard = self.guard
-        if not self._is_sse or len(held) <= _MOST_READ or guard.reads_all:
-            return guard.feed(held)
-        rest = len(held) - _MOST_KEPT
-        # From the end of an event, if one is near; the middle of a long one means nothing.
-        near = max(0, rest - _MOST_READ)
-        places = ((held.rfind(blank, near, rest), blank) for blank in _BLANK_LINES)
-        cut = max((at + len(blank) for at, blank in places if at >= 0), default=rest)
-        return held[:cut] + guard.feed(held[cut:])
 
     # -- the upstream's events
 
@@ -246,7 +229,7 @@ class Stream:
         self.sent += len(relayed)
         if relayed and self._is_sse:
             # Of megabytes that were held, the end: their rate is not that of the model.
-            end = relayed[-_MOST_READ:]
+            end = relayed[-_MOST_COUNTED:]
             plain = CR not in end and end[0] != LF
             self.events += end.count(b"\n\n") if plain else count_events(self._last, end)
             # What was held before commit may be large, and must not be kept (contract §7).

@@ -141,6 +141,32 @@ class SpliceTests(SynchronousTestCase):
         self.assertEqual(told[0], told[1])
         self.assertEqual((made.fault, made.done), (reading.fault, reading.done))
 
+    @given(
+        st.lists(st.one_of(_COMPACT, st.just(BARE + b"\n")), max_size=12).map(b"".join),
+        st.sampled_from([b"\n", b"\r\n"]),
+        st.lists(st.integers(1, 900), max_size=9),
+        st.integers(0, 900),
+    )
+    def test_read_ahead(self, stream: bytes, end: bytes, cuts: list[int], held: int) -> None:
+        """Held bytes that were read as they arrived pass as if they were read at once."""
+        stream = stream.replace(b"\n", end)
+        ahead, at_once = SpliceGuard(), SpliceGuard()
+        for data in cut(stream[:held], cuts):
+            ahead.read_ahead(data)
+        passed = ahead.pass_held(stream), at_once.feed(stream)
+        self.assertEqual(*passed)
+        self.assertEqual(ahead.end(), at_once.end())
+        for name in ("fault", "spliced", "ended", "done", "whole", "meaning", "at_boundary"):
+            self.assertEqual(getattr(ahead, name), getattr(at_once, name), name)
+
+    def test_read_ahead_without_ends(self) -> None:
+        """Of an event without an end only so much waits to be read."""
+        made = SpliceGuard()
+        for _ in range(40):
+            made.read_ahead(b"data: x\r" * 1250)
+            self.assertLess(len(made._unread), 300_000)
+        self.assertEqual(made.pass_held(b"data: x\r" * 50_000), b"data: x\r" * 50_000)
+
     def test_usual_chunks_are_not_read(self) -> None:
         """Nearly all chunks of a stream go on with the same answer: they are passed unread."""
         made = guard_at(GuardLevel.STRICT)

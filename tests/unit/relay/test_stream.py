@@ -17,11 +17,13 @@ from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.records import Outcome
 from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.event_guard import EventGuard
+from autopilot.relay.splice_guard import SpliceGuard
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Stream
 from autopilot.relay.usage import count_events
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.state.latency import Pauses
+from autopilot.upstream.connection import READ_BYTES
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.downstreams import EMPTY, INTERRUPTED, RecordingDownstream
 from tests.unit.relay.routers import Client, RouterTestCase
@@ -156,6 +158,31 @@ class TerminatorTests(StreamTestCase):
                 self.wire.says(head(), chunk(answer), chunk(DONE))
             self.ended(client, "finish", "completed", answer + DONE)
             self.assertLess(sum(read), most)
+
+    def test_in_megabytes_held_strictly(self) -> None:
+        """The strict guard reads all of a long answer, but only the bytes of one read in a turn."""
+        odd = TOKEN.replace(b'"id":"1"', b'"id":"2"')
+        self.assertNotEqual(odd, TOKEN)
+        read: list[int] = []
+        feed = SpliceGuard.feed
+
+        def counted(guard: SpliceGuard, data: bytes) -> bytes:
+            read.append(len(data))
+            return feed(guard, data)
+
+        piece = TOKEN * (READ_BYTES // len(TOKEN))
+        for behind, how, outcome, last in (
+            (b"", "finish", "completed", STOP + DONE),
+            (odd, "cut", "upstream_spliced", INTERRUPTED),
+        ):
+            read.clear()
+            self.build(guard=GuardLevel.STRICT, commit_max_bytes=8 * 2**20)
+            client = self.ask("a", (b"x-autopilot-commit", b"complete"))
+            with patch.object(SpliceGuard, "feed", counted):
+                self.wire.says(head(), *[chunk(piece)] * 128, chunk(behind + STOP), chunk(DONE))
+            self.ended(client, how, outcome, piece * 128 + last)
+            self.assertGreater(len(read), 128)
+            self.assertLessEqual(max(read), READ_BYTES + len(odd))
 
     def test_in_megabytes_counted(self) -> None:
         """Of a long answer that was held whole the events at its end alone are counted."""

@@ -86,7 +86,7 @@ def _inputs(shape: Shape) -> tuple[Input, ...]:
     return (
         one("direct", _DIRECT, _STREAM_MEMORY, "own", *strict),
         one("list", _LIST, _STREAM_MEMORY, "own", *tls),
-        one("complete", _COMPLETE, _HELD_MEMORY, "own"),
+        one("complete", _COMPLETE, _HELD_MEMORY, "own", *strict),
     )
 
 
