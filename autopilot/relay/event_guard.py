@@ -7,9 +7,11 @@ parsing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 from autopilot.http.dialect import Dialect
+from autopilot.relay.bare_json import BYTES_PER_LOOK, MOST_LOOKS, BareJson, Looks
 from autopilot.relay.dialect import (
     MARKS,
     SIGNS,
@@ -17,25 +19,17 @@ from autopilot.relay.dialect import (
     Meaning,
     Reading,
     error_text,
-    is_error,
     read_event,
 )
-from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK, CR, Event, Events
+from autopilot.relay.event_search import Search, has_only_events, last_end
+from autopilot.relay.sse import CR, Event, Events
 
 GAVE_UP = "the model gave the answer up"
-_MAX_BARE = 65536
 MAX_EVENT = 262144
 # Held bytes that are read whole; of more, which only `complete` holds, so many of the end are.
 _MOST_READ, _END = 262144, 65536
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
-# Events and lines that may be read one by one: so many at first, and later as many as honest
-# answers need for their size. An upstream that sends more is relayed unread, up to its terminator.
-_MOST_LOOKS = 1024.0
 _LOOKS_PER_BYTE = 1 / 512
-_BYTES_PER_LOOK = 4096
-# What 64 KiB of bare JSON count that turn out not to end there: they take as long to search.
-_LONG_BARE_LOOKS = 512.0
-_MAX_INDENT = 1024
 # Of an event over `MAX_EVENT` only this much is read.
 _HEAD = 1024
 _FIELD, _NEXT_FIELD, _FEW = b"data: ", b"\n\ndata: ", 7
@@ -43,22 +37,10 @@ _USUAL = re.compile(rb"data: ?+([^\r\n]*+)(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _DONE_EVENT = b"data: [DONE]\n\n"
 _DONE_MARK = b"[DONE]"
 _DONE = re.compile(rb"(?<![^\r\n])data: ?\[DONE\][\r\n]++\Z")
-_LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
 _EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-# The last end of an event, found from behind. One that ends with CR may go on with LF.
-_LAST_END = re.compile(rb"(?s:.*)(?:\n\n|(?:\n\r|\r\r)(?:\n|(?=[^\n])))")
 _DATA = re.compile(rb"data(?<![^\r\n\xbf].{4})(?=[:\r\n])")
-# The beginning of JSON in place of a field, perhaps indented, or of what may still become it.
-_BARE = rb"(?:\xef\xbb\xbf|\xef\xbb?\Z)?[ \t]*+(?:[{\[]|\Z)"
-_BARE_FIRST = re.compile(_BARE)
-_BARE_LINE = re.compile(rb"[\r\n]" + _BARE)
-# Where a line ends that may be the last of bare JSON, or behind which it cannot go on.
-_BARE_STOP = re.compile(
-    rb"[}\]][ \t]*+(?=[\r\n])|(?>\r\n|\n|\r)(?=[^\r\n%b])" % re.escape(b"".join(BARE_GOES_ON))
-)
 # A sign may begin so many bytes before the mark in it, or before the end of a chunk.
 _SIGN_ROOM = 32
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _TYPE = re.compile(rb'"type"[ \t]*+:[ \t]*+"([a-z_.]+)"')
 # What has been relayed of an answer, by the meaning of one more event; an error stays.
 _PROGRESS: Mapping[Meaning, Meaning] = {
@@ -94,7 +76,7 @@ class EventGuard:
         self._marks_and_done = (*self._marks, _DONE_MARK)
         self._mark_at: dict[bytes, int] = {}
         self._sign = SIGNS[dialect]
-        self._looks = _MOST_LOOKS
+        self._looks = Looks()
         self._choices = choices
         self._finished: set[int] = set()
         self.meaning = Meaning.CONTENT if said else Meaning.EMPTY
@@ -103,8 +85,7 @@ class EventGuard:
         # The current event as far as it has arrived, of which the last `_held` bytes are held back.
         self._event = bytearray()
         self._held = 0
-        # The held JSON is searched, and its brackets are counted, up to these offsets in it.
-        self._searched = self._counted = self._depth = 0
+        self._bare = BareJson(self._looks)
         # Whether the current event has something to be read.
         self._signed = False
         # The beginning of an event that is too long to be kept.
@@ -150,7 +131,7 @@ class EventGuard:
             if (
                 (lines == 2 and data.startswith(b"data: {"))
                 or (lines == 3 and data.startswith(b"event: ") and b"\ndata: {" in data)
-                or _has_only_events(data, lines)
+                or has_only_events(data, lines)
             ):
                 find = data.find  # `in` would try to read each mark as a number first
                 for mark in self._marks:
@@ -166,7 +147,8 @@ class EventGuard:
             return b""
         event = self._event
         start = len(event) - self._held
-        if self._held and self._is_fault(bytes(event[start:])):
+        if self._held and self._bare.reports(bytes(event[start:])):
+            self._report()
             return self._stop(0, start, start)
         rest, self._held = bytes(event[start:]), 0
         if event.endswith(b"\r") and (found := _EVENT_END.search(event, max(0, len(event) - 3))):
@@ -177,7 +159,8 @@ class EventGuard:
         """Judge the events that ``data`` completes; return what may be relayed now."""
         if self.ended:
             return b""
-        self._looks = min(self._looks + len(data) * self._looks_per_byte, _MOST_LOOKS)
+        looks = self._looks
+        looks.left = min(looks.left + len(data) * self._looks_per_byte, MOST_LOOKS)
         usual = data.startswith(_FIELD) and data.endswith(b"\n\n") and CR not in data
         if usual and not self._event:
             values = data[len(_FIELD) : -2].split(_NEXT_FIELD, _FEW)
@@ -194,13 +177,14 @@ class EventGuard:
         text += data
         # Offsets of the current event, of the first byte not read, and of where its end may begin.
         at, line, near, free = 0, relayed, max(0, known - 3), relayed
-        look = _Search(self._next_sign, known - _SIGN_ROOM)
-        bare = _Search(self._next_bare, line)
+        look = Search(self._next_sign, known - _SIGN_ROOM)
+        inside = self._long is not None
+        bare = Search(partial(self._bare.find, inside=inside), line)
         self._mark_at = dict.fromkeys(self._marks_and_done, -1)
         while True:
             signed = at if self._signed else min(look.at(text, at), bare.at(text, line))
             # What lies between is passed over, as its events need not be read.
-            stop = _last_end(text, max(at, near), min(signed + 1, len(text)))
+            stop = last_end(text, max(at, near), min(signed + 1, len(text)))
             if stop > at and not self._signed:
                 at = line = stop
             found = _EVENT_END.search(text, max(signed, near))
@@ -212,8 +196,13 @@ class EventGuard:
             match = _USUAL.fullmatch(block)
             usual = None if match is None else match[1]
             if usual is None:
-                free = self._read_lines(text, line, stop, complete=found is not None)
-                if self.fault is not None:
+                free = self._bare.read(
+                    text, line, stop, complete=found is not None, inside=self._long is not None
+                )
+                if self._looks.refused:
+                    self._settle()
+                if self._bare.error is not None:
+                    self._report()
                     return self._stop(at, relayed, free)
                 if found is None:
                     self._signed = self._signed or look.at(text, at) < len(text)
@@ -245,13 +234,13 @@ class EventGuard:
     def _next_sign(self, text: bytearray, start: int) -> int:
         """Return the offset of the next byte for which its event must be read; the end if none."""
         # Until part of an answer has been relayed, and by the strict guard, each event is read.
-        if self.meaning is Meaning.EMPTY or (self._strict and self._looks >= 1):
+        if self.meaning is Meaning.EMPTY or (self._strict and self._looks.left >= 1):
             found = _DATA.search(text, start)
             return len(text) if found is None else found.start()
         places = self._mark_at
         for mark, place in places.items():
             if place < start:
-                at = text.find(mark, start) if self._looks >= 1 or mark == _DONE_MARK else -1
+                at = text.find(mark, start) if self._looks.left >= 1 or mark == _DONE_MARK else -1
                 places[mark] = len(text) if at < 0 else at
         first = min(places.values())
         if first < len(text):
@@ -259,23 +248,19 @@ class EventGuard:
             first = len(text) if found is None else found.start()
         return first
 
-    def _next_bare(self, text: bytearray, start: int) -> int:
-        """Return the offset of the next line of bare JSON; the end if there is none."""
-        if self._looks < 1:
-            return len(text)
-        if start == 0 and not self._long and _BARE_FIRST.match(text):
-            return 0
-        found = _BARE_LINE.search(text, _before_bare(text, start, len(text)))
-        return len(text) if found is None else found.start() + 1
-
     def _look(self, size: int) -> bool:
         """Return whether ``size`` bytes may be read, and count that."""
-        if self._looks < 1:
-            if self.meaning is Meaning.EMPTY:  # or each event would have to be read
-                self.meaning = Meaning.CONTENT
-            return False
-        self._looks -= 1 + size / _BYTES_PER_LOOK
-        return True
+        looks = self._looks
+        if looks.left >= 1:
+            looks.left -= 1 + size / BYTES_PER_LOOK
+            return True
+        self._settle()
+        return False
+
+    def _settle(self) -> None:
+        """Take the stream for an answer; each event would have to be read until part of one."""
+        if self.meaning is Meaning.EMPTY:
+            self.meaning = Meaning.CONTENT
 
     def _keep(self, text: bytearray, at: int) -> None:
         """Forget the events before ``at``, and most of one that is too long."""
@@ -296,72 +281,15 @@ class EventGuard:
         del text[: stop if self.done else at]
         return passed
 
-    # -- bare JSON
-
-    def _read_lines(self, text: bytearray, line: int, stop: int, *, complete: bool) -> int:
-        """Return the offset up to which ``text`` may be relayed: JSON outside events may not yet.
-
-        ``complete``: the event ends at ``stop``, so nothing in it is still to be completed.
-        """
-        while True:
-            if self._looks < 1:
-                return stop
-            found = _BARE_FIRST.match(text, 0, stop) if not (line or self._long) else None
-            start = 0
-            if found is None:
-                found = _BARE_LINE.search(text, _before_bare(text, line, stop), stop)
-                if found is None:
-                    return stop
-                start = found.start() + 1
-            if found.end() == start or text[found.end() - 1] not in b"{[":
-                indented = found.end() - start
-                return stop if complete or indented > _MAX_INDENT else start
-            end = self._bare_end(text, start, stop, complete)
-            if end is None or self.fault is not None:
-                return start
-            line, self._searched, self._counted, self._depth = end, 0, 0, 0
-
-    def _bare_end(self, text: bytearray, start: int, stop: int, complete: bool) -> int | None:
-        """Return the offset at which bare JSON ends that is no error; None if it is incomplete."""
-        limit = min(stop, start + _MAX_BARE + 1)
-        for found in _BARE_STOP.finditer(text, start + self._searched, limit):
-            end = found.end()
-            if text[found.start()] not in b"}]" or not self._look(0):
-                return self._next_line(text, found.start(), stop)
-            part = _STRING.sub(b"", bytes(text[start + self._counted : end]))
-            opened, listed, closed, ended = map(part.count, (b"{", b"[", b"}", b"]"))
-            self._depth += opened + listed - closed - ended
-            self._counted = self._searched = end - start
-            if self._depth <= 0:
-                if self._look(end - start) and self._is_fault(bytes(text[start:end])):
-                    return None
-                return self._next_line(text, end, stop)
-        if complete:
-            return stop
-        if stop - start > _MAX_BARE:
-            self._looks -= _LONG_BARE_LOOKS
-            return self._next_line(text, limit - 1, stop)
-        # Blanks may stand between a bracket and the end of its line, which is yet to come.
-        rest = bytes(text[start + self._searched : stop]).rstrip(b" \t")
-        self._searched = max(self._searched, self._searched + len(rest) - 2)
-        return None
-
-    @staticmethod
-    def _next_line(text: bytearray, at: int, stop: int) -> int:
-        found = _LINE_END.search(text, at, stop)
-        return stop if found is None else found.end()
-
-    def _is_fault(self, bare: bytes) -> bool:
-        """Return whether bare JSON reports an error, and set the fault if so."""
-        bare = bare.strip().removeprefix(BYTE_ORDER_MARK)
-        if len(bare) > _MAX_BARE or not is_error(bare):
-            return False
+    def _report(self) -> None:
+        """Set the fault for bare JSON that reports an error."""
+        bare = self._bare.error
+        assert bare is not None
         reported = read_event(Event(bare, bare=True), self._dialect).meaning
         if reported is Meaning.OWN_ERROR and self.meaning in _UNSETTLED and not self.whole:
             self.meaning = reported
         text = (error_text(bare) or "").partition("\n")[0][:200]
         self.fault = f"upstream reported an error: {text}" if text else "upstream reported an error"
-        return True
 
     # -- events
 
@@ -380,8 +308,8 @@ class EventGuard:
             and self._sign.search(block) is None
         ):
             pass
-        elif usual is not None and self._looks >= 1:
-            self._looks -= 1 + len(block) / _BYTES_PER_LOOK  # as `_look`, without its call
+        elif usual is not None and self._looks.left >= 1:
+            self._looks.left -= 1 + len(block) / BYTES_PER_LOOK  # as `_look`, without its call
             self._fault_at = 0
             self._note(read_event(Event(usual), self._dialect))
         elif self._look(len(block)):
@@ -425,45 +353,3 @@ class EventGuard:
             self.meaning = _PROGRESS.get(meaning, self.meaning)
         if meaning in TERMINATORS:
             self.ended = self.done = True
-
-
-class _Search:
-    """The next place of some kind in a text that is read forwards; searched for when it is passed.
-
-    So each byte is searched once, however many places of another kind come before it.
-    """
-
-    __slots__ = ("_at", "_find", "_start")
-
-    def __init__(self, find: Callable[[bytearray, int], int], start: int) -> None:
-        self._find = find
-        self._start = start
-        self._at = -1
-
-    def at(self, text: bytearray, start: int) -> int:
-        """Return the first place at or behind ``start``, or the end of the text."""
-        if self._at < start:
-            self._at = self._find(text, max(self._start, start))
-        return self._at
-
-
-def _before_bare(text: bytearray, start: int, stop: int) -> int:
-    """Return where to search for bare JSON from: without a bracket only the last line may be it."""
-    start = max(0, start - 1)
-    if text.find(b"{", start, stop) >= 0 or text.find(b"[", start, stop) >= 0:
-        return start
-    return max(start, text.rfind(b"\n", start, stop), text.rfind(b"\r", start, stop))
-
-
-def _last_end(text: bytearray, start: int, end: int) -> int:
-    """Return the offset behind the last end of an event between two offsets; 0 without one."""
-    if text.find(b"\r", start, end) < 0:
-        return text.rfind(b"\n\n", start, end) + 2 if text.find(b"\n\n", start, end) >= 0 else 0
-    found = _LAST_END.match(text, start, end)
-    return 0 if found is None else found.end()
-
-
-def _has_only_events(data: bytes, lines: int) -> bool:
-    """Return whether each of the ``lines`` is a field of JSON or of an event's name, or blank."""
-    fields = data.count(b"\ndata: {") + data.count(b"\nevent: ")
-    return lines == fields + data.startswith((b"data: {", b"event: ")) + data.count(b"\n\n")

@@ -1,0 +1,43 @@
+"""Search for places in a chunk of an event stream, in one pass over its bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+# The last end of an event, found from behind. One that ends with CR may go on with LF.
+_LAST_END = re.compile(rb"(?s:.*)(?:\n\n|(?:\n\r|\r\r)(?:\n|(?=[^\n])))")
+
+
+class Search:
+    """The next place of some kind in a text that is read forwards; searched for when it is passed.
+
+    So each byte is searched once, however many places of another kind come before it.
+    """
+
+    __slots__ = ("_at", "_find", "_start")
+
+    def __init__(self, find: Callable[[bytearray, int], int], start: int) -> None:
+        self._find = find
+        self._start = start
+        self._at = -1
+
+    def at(self, text: bytearray, start: int) -> int:
+        """Return the first place at or behind ``start``, or the end of the text."""
+        if self._at < start:
+            self._at = self._find(text, max(self._start, start))
+        return self._at
+
+
+def last_end(text: bytearray, start: int, end: int) -> int:
+    """Return the offset behind the last end of an event between two offsets; 0 without one."""
+    if text.find(b"\r", start, end) < 0:
+        return text.rfind(b"\n\n", start, end) + 2 if text.find(b"\n\n", start, end) >= 0 else 0
+    found = _LAST_END.match(text, start, end)
+    return 0 if found is None else found.end()
+
+
+def has_only_events(data: bytes, lines: int) -> bool:
+    """Return whether each of the ``lines`` is a field of JSON or of an event's name, or blank."""
+    fields = data.count(b"\ndata: {") + data.count(b"\nevent: ")
+    return lines == fields + data.startswith((b"data: {", b"event: ")) + data.count(b"\n\n")
