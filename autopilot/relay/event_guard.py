@@ -30,6 +30,8 @@ MAX_EVENT = 262144
 _MOST_READ, _END = 262144, 65536
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _LOOKS_PER_BYTE = 1 / 512
+# The looks of one chunk, which suffice for the smallest events of an answer.
+_FEW_LOOKS, _MOST_LOOKS_PER_BYTE = 64, 1 / 48
 # Of an event over `MAX_EVENT` only this much is read.
 _HEAD = 1024
 _FIELD, _NEXT_FIELD, _FEW = b"data: ", b"\n\ndata: ", 7
@@ -66,6 +68,7 @@ class EventGuard:
 
     spliced = False
     _looks_per_byte = _LOOKS_PER_BYTE
+    _most_looks_per_byte = _MOST_LOOKS_PER_BYTE
     _strict = False
 
     def __init__(
@@ -167,7 +170,15 @@ class EventGuard:
             # A few events of one line each, as most chunks are.
             if data.count(b"\n") == 2 * len(values):
                 return self._pass(data, values)
-        return self._scan(data)
+        # Later chunks have the rest of the looks: other connections wait for the end of this one.
+        most = _FEW_LOOKS + len(data) * self._most_looks_per_byte
+        spared = looks.left - most
+        if spared <= 0:
+            return self._scan(data)
+        looks.left = most
+        passed = self._scan(data)
+        looks.left += spared
+        return passed
 
     def _scan(self, data: bytes) -> bytes:
         """Do the same for a chunk of any form."""

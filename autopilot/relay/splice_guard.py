@@ -33,6 +33,7 @@ class SpliceGuard(EventGuard):
     """Also ends a stream at a second generation, seen by a new ``id`` or a repeated ``role``."""
 
     _looks_per_byte = 1 / 48  # each event is read, and this is the size of the smallest
+    _most_looks_per_byte = 2 / 48  # by both guards
     _strict = True
 
     def __init__(self, choices: int = 1, said: bool = False) -> None:

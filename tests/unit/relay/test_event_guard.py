@@ -12,6 +12,7 @@ from autopilot.http.dialect import Dialect
 from autopilot.relay.dialect import Meaning
 from autopilot.relay.event_guard import EventGuard
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
+from autopilot.upstream.connection import READ_BYTES
 from tests.unit.relay.chunks import cut
 from tests.unit.relay.guarded import (
     DONE,
@@ -197,6 +198,27 @@ class HostileTests(SynchronousTestCase):
                 self.assertLess(calls(made.feed, chunk), 150_000, piece)
                 made.feed(chunk)
                 self.assertLess(calls(made.feed, chunk), later, piece)
+
+    def test_calls_in_a_turn(self) -> None:
+        """One read of the socket costs no more than the reading of an honest one's events."""
+        for level, said, most in (
+            (GuardLevel.ON, True, 48_000),
+            (GuardLevel.ON, False, 48_000),
+            (GuardLevel.STRICT, True, 66_000),
+        ):
+            for piece in HOSTILE:
+                made = stream_guard(level, is_stream=True, dialect=Dialect.COMPLETIONS, said=said)
+                for _ in range(5):
+                    data = chunk_of(piece)[:READ_BYTES]
+                    self.assertLess(calls(made.feed, data), most, piece)
+
+    def test_honest_in_a_turn(self) -> None:
+        """The events of one read of an honest stream are all read, if each may be its end."""
+        event = b'data: {"choices":[{"index":%d,"finish_reason":"stop"}]}\n\n'
+        count = READ_BYTES // len(event % 100)
+        made = EventGuard(choices=count, said=True)
+        made.feed(b": ping\n\n" + b"".join(event % index for index in range(count)))
+        self.assertTrue(made.whole)
 
     def test_linear(self) -> None:
         """A chunk costs as much however many have come before it, also in small pieces."""
