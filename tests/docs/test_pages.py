@@ -147,6 +147,17 @@ class LabelTests(SynchronousTestCase):
         self.assertEqual(plain, html)
         self.assertIn('<table data-rows="table">', shown)
 
+    def test_breaks(self) -> None:
+        """A name in a cell may break between its parts, and keeps its text."""
+        html = "<table>\n<tr>\n<th>h</th>\n</tr>\n<tr>\n<td><code>{}</code></td>\n</tr>\n</table>"
+        for name, parts in (
+            ("tests/a.py::B.test_c", ["tests/", "a.", "py::", "B.", "test_", "c"]),
+            ("0.0.0.0:8080", ["0.0.0.0:8080"]),
+            ("&lt;/p&gt;", ["&lt;/", "p&gt;"]),
+        ):
+            shown = labelled(html.format(name)).partition("<code>")[2].partition("</code>")[0]
+            self.assertEqual(shown.split("<wbr>"), parts)
+
     def test_cards(self) -> None:
         """Many columns with long texts are cards; many short ones, or few long ones, are not."""
         for columns, text, kind in (

@@ -14,6 +14,9 @@ _COLUMNS: Final = 6
 _CHARACTERS: Final = 250
 _TABLE: Final = re.compile(r"<table>.*?</table>", re.DOTALL)
 _HEAD: Final = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+_CODE: Final = re.compile(r"<code>.*?</code>", re.DOTALL)
+# Where a name in a cell may break, so that it does not break within a word.
+_BREAK: Final = re.compile(r"(?<=[^<])(::|/|_|\.(?=[a-z]))(?=\w)")
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
@@ -36,7 +39,8 @@ def _with_labels(table: str) -> str:
 
 def _row(row: str, labels: list[str]) -> str:
     column = count()
-    return re.sub("<td", lambda _: f'<td data-label="{labels[next(column)]}"', row)
+    row = re.sub("<td", lambda _: f'<td data-label="{labels[next(column)]}"', row)
+    return _CODE.sub(lambda found: _BREAK.sub(r"\1<wbr>", found[0]), row)
 
 
 def _text(html: str) -> str:
