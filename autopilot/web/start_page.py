@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from twisted.web.resource import Resource
@@ -18,20 +18,18 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from autopilot.web.relay_resource import method_not_allowed
-from autopilot.web.status.markup import el
+from autopilot.web.start_document import NAME, StartDocument
 from autopilot.web.twisted_response import refuse
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
 
-_NAME: Final = "chutes-autopilot"
 _HOST = re.compile(
     rb"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )
 _PREFIX = re.compile(rb"(?:/[A-Za-z0-9._~%-]+)*")
 _LONGEST_ACCEPT = 1024
 """Bytes of ``Accept`` that are parsed; a browser sends 200."""
-_POLICY = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 Address = tuple[str, int]
 """A host, an IPv6 one without brackets, and a port."""
@@ -40,8 +38,9 @@ Address = tuple[str, int]
 class StartPage(Resource):
     """``GET /``.
 
-    ``trusts`` returns whether the router believes the forwarding fields of a peer. ``admin``
-    returns the open addresses of the status page; without it the page is below this one.
+    ``trusts`` returns whether the router believes the forwarding fields of a peer, and ``aliases``
+    the names of which the first is the model of the examples. ``admin`` returns the open addresses
+    of the status page; without it the page is below this one.
     """
 
     isLeaf = True
@@ -50,11 +49,14 @@ class StartPage(Resource):
         self,
         version: str,
         trusts: Callable[[str], bool],
+        aliases: Callable[[], Sequence[str]],
         admin: Callable[[], Sequence[Address]] | None = None,
     ) -> None:
         super().__init__()
         self._version = version
         self._trusts = trusts
+        self._aliases = aliases
+        self._document = StartDocument(version)
         self._admin = admin
 
     def render(self, request: Request) -> int | bytes:
@@ -64,8 +66,11 @@ class StartPage(Resource):
             return NOT_DONE_YET
         facts = self._facts(request)
         if _prefers_html(request):
-            body, content_type = _document(facts), b"text/html; charset=utf-8"
-            request.setHeader(b"Content-Security-Policy", _POLICY)
+            # Another text could contain the document's own placeholders.
+            alias = next(filter(str.isascii, self._aliases()), None)
+            body, content_type = self._document.render(facts, alias), b"text/html; charset=utf-8"
+            request.setHeader(b"Content-Security-Policy", self._document.policy)
+            request.setHeader(b"Referrer-Policy", b"no-referrer")
             request.setHeader(b"X-Content-Type-Options", b"nosniff")
         else:
             body, content_type = msgspec.json.encode(facts), b"application/json"
@@ -76,7 +81,7 @@ class StartPage(Resource):
         return body
 
     def _facts(self, request: Request) -> Mapping[str, str]:
-        facts = {"name": _NAME, "version": self._version}
+        facts = {"name": NAME, "version": self._version}
         hosts = request.requestHeaders.getRawHeaders(b"host", ())
         named = _HOST.fullmatch(hosts[0].strip()) if len(hosts) == 1 else None
         prefix = request.path.removesuffix(b"/")
@@ -150,25 +155,3 @@ def _prefers_html(request: Request) -> bool:
         return False
     accepted = parse_accept_header(accept, MIMEAccept)
     return accepted.quality("text/html") > accepted.quality("application/json")
-
-
-def _document(facts: Mapping[str, str]) -> bytes:
-    """Return the page for people."""
-    rows = [
-        (text, facts[key])
-        for key, text in (
-            ("openai_base_url", "Base URL for OpenAI's SDKs"),
-            ("anthropic_base_url", "Base URL for Anthropic's SDKs"),
-        )
-        if key in facts
-    ]
-    status = facts.get("status")
-    body = el(
-        "body",
-        el("h1", _NAME),
-        el("p", f"version {facts['version']}"),
-        [el("p", f"{text}: ", el("code", url)) for text, url in rows],
-        [el("p", el("a", "Status", href=status))] if status else [],
-    )
-    head = el("head", el("meta", charset="utf-8"), el("title", _NAME))
-    return b"<!doctype html>\n" + el("html", head, body, lang="en").encode("utf-8")

@@ -160,7 +160,12 @@ class Parts:
         pages = WebApp(sources, for_clients=clients, for_operators=operators)
         if not clients:
             return RootResource(pages.app.resource(), None, ledger=self.ledger, turns=self._turns)
-        start = StartPage(__version__, self.proxy.trusts, None if operators else admin)
+        start = StartPage(
+            __version__,
+            self.proxy.trusts,
+            lambda: self.settings.aliases,
+            None if operators else admin,
+        )
         tree = RootResource(pages.app.resource(), self.proxy, start, turns=self._turns)
         tree.set_cors(Cors.of(self.settings.cors_allow_origins))
         tree.require_key(mapping.keyed(self.settings))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
+from html import unescape
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -86,6 +88,22 @@ class CurlTests(ServedTestCase):
             self.assertEqual((status, told["http_code"]), (0, 200), version)
             self.assertIn("Served by stub/ok.", said)
             self.assertEqual(json.loads(said)["choices"][0]["finish_reason"], "stop")
+
+    def test_start_page(self) -> None:
+        """The lines on the router's own page work as they are in a shell."""
+        start = f"{self.address()}/"
+        status, page, _ = self.curl("--header", "Accept: text/html", start)
+        code = page.partition("<h2>curl</h2><pre><code>")[2].partition("</code>")[0]
+        done = subprocess.run(
+            ("sh", "-c", unescape(code)),
+            env={**os.environ, "CHUTES_API_KEY": f"fixture-{uuid4()}", "no_proxy": "*"},
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=True,
+        )
+        self.assertEqual(status, 0)
+        said = json.loads(done.stdout)["choices"][0]["message"]["content"]
+        self.assertTrue(said.startswith("Served by "), said)
 
     def test_streamed(self) -> None:
         """Events, the terminator, and the model in the head."""

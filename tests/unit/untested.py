@@ -57,6 +57,7 @@ REASONS: Final[dict[str, str]] = {
     "web/listener.py": "service/test_lifecycle.py and test_passed_sockets.py listen with it",
     "web/root.py": "web/test_relay_resource.py and web/test_app.py start at it",
     "web/site.py": "web/test_channel*.py drains and limits through it",
+    "web/start_document.py": "web/test_start_page.py reads it",
     "web/status/assets.py": _PAGE,
     "web/status/charts.py": _PAGE,
     "web/status/events.py": "web/status/test_updates.py subscribes to it",

@@ -31,6 +31,19 @@ test("alias, list and direct name answer plainly and streamed, with the same wor
   }
 });
 
+test("the lines on the router's own page work as they are", async () => {
+  const page = await (await fetch(new URL("/", baseURL), { headers: { accept: "text/html" } })).text();
+  const code = page.split("<h2>openai for Node</h2><pre><code>")[1].split("</code>")[0].replaceAll("&#34;", '"');
+  const [, ...lines] = code.split("\n"); // behind the import
+  const said = [];
+  const key = "fixture-start-page";
+  const AsyncFunction = (async () => {}).constructor;
+  await new AsyncFunction("OpenAI", "process", "console", lines.join("\n"))(
+    OpenAI, { env: { CHUTES_API_KEY: key } }, { log: (text) => said.push(text) },
+  );
+  assert.match(said.join(), /^Served by /);
+});
+
 test("a list goes on to the next model, and the headers say so", async () => {
   for (const stream of [false, true]) {
     const { caller, client } = made();

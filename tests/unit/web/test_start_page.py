@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+import shlex
+from base64 import b64encode
 from collections.abc import Callable, Sequence
+from hashlib import sha256
+from html import unescape
+from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,11 +31,14 @@ class StartPageTestCase(SiteTestCase):
 
     admin: Callable[[], Sequence[Address]] | None = None
     trusted = ""
+    aliases: Sequence[str] = ("chutesai/AutoPilot", "other")
 
     def tree(self, *, clients: bool = True, operators: bool = True) -> RootResource:
         """See `SiteTestCase`."""
         tree = super().tree(clients=clients, operators=operators)
-        start = StartPage("1.2", lambda peer: peer == self.trusted, self.admin)
+        start = StartPage(
+            "1.2", lambda peer: peer == self.trusted, lambda: self.aliases, self.admin
+        )
         return RootResource(tree._pages, self.proxy, start)
 
     def page(
@@ -125,9 +137,88 @@ class FormatTests(StartPageTestCase):
         got = self.page(BROWSER)
         for url in (b"http://router.test:8080/v1<", b"http://router.test:8080<", b'/status"'):
             self.assertIn(url, got.body)
-        self.assertIn(b"default-src 'none'", got.value(b"content-security-policy") or b"")
         bare = self.page(BROWSER, host=b"a'b")
         self.assertEqual((bare.status, bare.body.count(b"http")), (200, 0))
+
+    def test_policy(self) -> None:
+        """The policy allows the document's own style and script by their hashes, and no more."""
+        got = self.page(BROWSER)
+        policy = (got.value(b"content-security-policy") or b"").decode()
+        body = got.body.decode()
+        for tag, directive in (("style", "style-src"), ("script", "script-src")):
+            (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", body, re.DOTALL)
+            digest = b64encode(sha256(text.encode()).digest()).decode()
+            self.assertIn(f"{directive} 'sha256-{digest}'", policy)
+        self.assertTrue(policy.startswith("default-src 'none'; "))
+        self.assertNotIn("unsafe", policy)
+        self.assertNotRegex(body, r' (?:style|on[a-z]+)="|<(?:link|img|iframe|form)')
+
+
+class ExampleTests(StartPageTestCase):
+    """The first lines for each client."""
+
+    def examples(self, **given: Any) -> dict[str, str]:
+        """Return the examples' code by their titles."""
+        body = self.page(BROWSER, **given).body.decode()
+        found = re.findall("<h2>([^<]+)</h2><pre><code>([^<]+)</code></pre>", body)
+        self.assertEqual(len(found), body.count("<pre>"))
+        return {title: unescape(code) for title, code in found}
+
+    def test_addresses(self) -> None:
+        """Each example has three lines at most, and this router's own address."""
+        self.trusted = "192.0.2.7"
+        for host, base in ((b"a.test", "http://a.test"), (b"[::1]:80", "http://[::1]:80")):
+            found = self.examples(host=host)
+            self.assertEqual(len(found), 5)
+            for title, code in found.items():
+                self.assertLessEqual(len(code.splitlines()), 3, title)
+                self.assertIn(base, code, title)
+                self.assertIn("CHUTES_API_KEY", code, title)
+
+    def test_python(self) -> None:
+        """Python's examples compile, with the base URL that their SDK wants and the first alias."""
+        found = self.examples()
+        for title, base in (
+            ("openai for Python", "http://router.test:8080/v1"),
+            ("anthropic for Python", "http://router.test:8080"),
+        ):
+            calls = [
+                {each.arg: each.value for each in node.keywords}
+                for node in ast.walk(ast.parse(found[title]))
+                if isinstance(node, ast.Call)
+            ]
+            (url,) = (each["base_url"] for each in calls if "base_url" in each)
+            (model,) = (each["model"] for each in calls if "model" in each)
+            self.assertEqual(ast.literal_eval(url), base)
+            self.assertEqual(ast.literal_eval(model), "chutesai/AutoPilot")
+
+    def test_curl(self) -> None:
+        """A shell passes curl the address, and a body that is JSON, whatever the alias is."""
+        for alias in ("chutesai/AutoPilot", 'it\'s $(x) \\ "<b>" `y`'):
+            self.aliases = (alias,)
+            words = shlex.split(self.examples()["curl"].replace("\\\n", ""))
+            self.assertEqual(words[:2], ["curl", "http://router.test:8080/v1/chat/completions"])
+            body = json.loads(words[words.index("-d") + 1])
+            self.assertEqual(body["model"], alias)
+            parsed = ast.parse(self.examples()["openai for Python"])
+            self.assertIn(
+                alias, [each.value for each in ast.walk(parsed) if type(each) is ast.Constant]
+            )
+
+    def test_aliases(self) -> None:
+        """The model is the first alias in plain ASCII, also after a reload; else a placeholder."""
+        for self.aliases, model in (
+            (("a/b", "c"), "a/b"),
+            (("\ufffc", "\u25a1", "c"), "c"),
+            ((), "org/model"),
+        ):
+            self.assertIn(f'model="{model}"', self.examples()["openai for Python"])
+
+    def test_built_once(self) -> None:
+        """A further request fills in the addresses, and builds no element."""
+        self.page(BROWSER)
+        with patch("autopilot.web.start_document.el", side_effect=AssertionError):
+            self.assertIn(b"http://b.test/v1<", self.page(BROWSER, host=b"b.test").body)
 
 
 class PlaceTests(StartPageTestCase):
@@ -161,6 +252,16 @@ class AdminTests(StartPageTestCase):
         self.admin = list
         self.site = self.make_site(self.tree(operators=False))
         self.assertNotIn("status", self.page(host=b"localhost", own="127.0.0.1").json)
+
+    def test_out_of_reach(self) -> None:
+        """The document links the page only if its link works, and else says where to look."""
+        self.admin = lambda: [("127.0.0.1", 8081)]
+        self.site = self.make_site(self.tree(operators=False))
+        near = self.page(BROWSER, host=b"localhost:8080", own="127.0.0.1").body
+        self.assertIn(b'<a href="http://127.0.0.1:8081/status">', near)
+        far = self.page(BROWSER).body
+        self.assertNotIn(b"<a ", far)
+        self.assertIn(b"ADMIN_LISTEN_ADDR", far)
 
 
 class ReachableTests(SynchronousTestCase):

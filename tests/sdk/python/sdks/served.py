@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
@@ -48,6 +49,13 @@ class Caller:
     def left(self) -> None:
         """Wait until the platform has recorded the caller's disconnect, after one call."""
         until(lambda: [each["aborted"] for each in self.calls()] == [True])
+
+
+def run_example(title: str) -> None:
+    """Run the lines that the router's page at `/` shows for one client."""
+    page = httpx.get(f"{ROUTER}/", headers={"Accept": "text/html"}).text
+    code = page.partition(f"<h2>{title}</h2><pre><code>")[2].partition("</code>")[0]
+    exec(compile(unescape(code), title, "exec"), {})  # noqa: S102  the router's own page
 
 
 def until(true: Callable[[], bool]) -> None:

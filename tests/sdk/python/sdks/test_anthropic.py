@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 
-from tests.sdk.python.sdks.served import ALIAS, HELLO, LIST, ROUTER, Caller
+from tests.sdk.python.sdks.served import ALIAS, HELLO, LIST, ROUTER, Caller, run_example
 
 
 def made(**options: Any) -> tuple[Caller, Anthropic]:
@@ -115,3 +115,12 @@ def test_leaving() -> None:
     ) as stream:
         next(iter(stream))
     caller.left()
+
+
+def test_start_page(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines on the router's own page work as they are."""
+    caller = Caller()
+    monkeypatch.setenv("CHUTES_API_KEY", caller.key)
+    run_example("anthropic for Python")
+    assert capsys.readouterr().out.startswith("Served by ")
+    assert len(caller.calls()) == 1

@@ -21,6 +21,7 @@ from tests.sdk.python.sdks.served import (
     TRIP,
     Caller,
     occupied,
+    run_example,
     script,
     until,
 )
@@ -252,3 +253,12 @@ def test_timeout() -> None:
     with pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(model="stub/hang-head", messages=HELLO)
     until(lambda: all(each["aborted"] for each in caller.calls()))
+
+
+def test_start_page(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines on the router's own page work as they are."""
+    caller = Caller()
+    monkeypatch.setenv("CHUTES_API_KEY", caller.key)
+    run_example("openai for Python")
+    assert capsys.readouterr().out.startswith("Served by ")
+    assert len(caller.calls()) == 1
