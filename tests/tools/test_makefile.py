@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import tomllib
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,6 +34,20 @@ class HelpTests(SynchronousTestCase):
         self.assertEqual(sorted(grouped), sorted(phony))
         for each in grouped:
             self.assertRegex(self.text, rf"(?m)^{each}:.* ## \S")
+
+    def test_versions(self) -> None:
+        """The wheel claims the lowest Python, on which CI runs, and those of `make pythons`."""
+        found = re.search(r"^VERSIONS \?= (.*)$", self.text, re.MULTILINE)
+        assert found is not None
+        further = found[1].split()
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        lowest = project["requires-python"].removeprefix(">=")
+        claimed = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+        self.assertEqual(claimed, [lowest, *further])
+        workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+        (matrix,) = re.findall(r"^ +python: (\[.*\])$", workflow, re.MULTILINE)
+        self.assertEqual(json.loads(matrix), further)
+        self.assertIn(f"Everything, on Python {lowest}", workflow)
 
     def test_help(self) -> None:
         """It prints the groups, and a line for each target, which fits a wide terminal."""
