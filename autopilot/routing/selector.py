@@ -25,15 +25,14 @@ TOO_LONG = RouterError(
 
 _MISSING_MODEL = (
     "The request names no model: set 'model' to a name that GET /v1/models lists, to several names"
-    " separated by commas, or to an alias"
+    " separated by commas or, to let the router choose, to an alias"
 )
 
 
 def missing_model(aliases: Collection[str] = ()) -> RouterError:
     """Return the error for a request without a model, with an alias as the example."""
     example = f" such as '{min(aliases)}'" if aliases else ""
-    message = _MISSING_MODEL + example + ", for which the router chooses the model."
-    return RouterError(400, "missing_model", message, param="model")
+    return RouterError(400, "missing_model", _MISSING_MODEL + example + ".", param="model")
 
 
 MISSING_MODEL = missing_model()
