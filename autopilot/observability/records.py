@@ -89,7 +89,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     the number of body bytes relayed to the client; ``terminated``: a stream had its terminator.
     ``endpoint`` is the path; ``code`` that of the router's own error, if the client got one.
     ``reason`` says why the upstream's answer broke after commit, in the words of failed attempts.
-    ``stream``: the client asked for a stream; None if its body was not read or had no plan.
+    ``mode`` is the kind of its selector, ``none`` if that was not read or is none. ``stream``: the
+    client asked for a stream; None if its body was not read.
     ``why``: what made the router try ``model``; None without an attempt.
     """
 

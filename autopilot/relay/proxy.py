@@ -73,6 +73,14 @@ class _PlannedRequest(Struct, frozen=True, gc=False):
         return f"_PlannedRequest({self.plan!r}, {self.parsed.commit!r})"
 
 
+class _RefusedRequest(Struct, frozen=True, gc=False):
+    """A request without a plan, and why; the kind of its selector and ``stream`` if it was read."""
+
+    error: RouterError
+    mode: str = "none"
+    stream: bool | None = None
+
+
 class Feeds(Protocol):
     """The source of the current snapshot of the platform."""
 
@@ -169,7 +177,7 @@ class Proxy:
                 trace = self._trace(self._tracer, request, planned)
             exchange = (
                 planned
-                if isinstance(planned, RouterError)
+                if isinstance(planned, _RefusedRequest)
                 else Exchange(
                     self._counting if request.path == COUNT_TOKENS else self._shared,
                     self._config,
@@ -187,8 +195,8 @@ class Proxy:
             )
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
             self._failures.report("A request could not be planned")
-            exchange = INTERNAL
-        if isinstance(exchange, RouterError):
+            exchange = _RefusedRequest(INTERNAL)
+        if isinstance(exchange, _RefusedRequest):
             self._refuse(exchange, request, response, snapshot, trace, now)
             return None
         self._exchanges.add(exchange)
@@ -211,16 +219,16 @@ class Proxy:
 
     def _plan(
         self, request: ClientRequest, snapshot: Snapshot, now: float
-    ) -> _PlannedRequest | RouterError:
+    ) -> _PlannedRequest | _RefusedRequest:
         config = self._config
         if self.draining:
-            return SHUTTING_DOWN
+            return _RefusedRequest(SHUTTING_DOWN)
         if len(self._exchanges) >= config.max_active:
-            return OVERLOADED
+            return _RefusedRequest(OVERLOADED)
         parsed = parse_request(request.headers.named, request.body, config.parsing)
         request.body = b""  # the template has what is sent up, until commit
         if isinstance(parsed, RouterError):
-            return parsed
+            return _RefusedRequest(parsed)
         selector, key = parsed.selector, None
         if selector.mode is not DIRECT:
             key = self._client(request), selector.key
@@ -247,8 +255,8 @@ class Proxy:
                 return _PlannedRequest(parsed, plan.first_only, None)
             return _PlannedRequest(parsed, plan, key)
         if plan.code == NO_CANDIDATES:
-            return replace(plan, retry_after=self._refreshed_in())
-        return plan
+            plan = replace(plan, retry_after=self._refreshed_in())
+        return _RefusedRequest(plan, parsed.selector.mode, parsed.body.stream)
 
     def _client(self, request: ClientRequest) -> bytes:
         """Return the hash that stands for a request's client (contract §5)."""
@@ -275,9 +283,9 @@ class Proxy:
         return target
 
     def _trace(
-        self, tracer: Tracer, request: ClientRequest, planned: _PlannedRequest | RouterError
+        self, tracer: Tracer, request: ClientRequest, planned: _PlannedRequest | _RefusedRequest
     ) -> Trace:
-        asked = None if isinstance(planned, RouterError) else planned.parsed.selector.text
+        asked = None if isinstance(planned, _RefusedRequest) else planned.parsed.selector.text
         host = self._origins[request.dialect].host
         return tracer(request.path, request.headers.named, asked, host)
 
@@ -285,7 +293,7 @@ class Proxy:
 
     def _refuse(
         self,
-        error: RouterError,
+        refused: _RefusedRequest,
         request: ClientRequest,
         response: Downstream,
         snapshot: Snapshot,
@@ -293,6 +301,7 @@ class Proxy:
         now: float,
     ) -> None:
         """Respond with an error before any attempt, and leave the record."""
+        error = refused.error
         outcome = own_error(error.status)
         if request.charge is not None:
             request.charge.release()
@@ -305,7 +314,7 @@ class Proxy:
         duration = milliseconds(self._seconds() - now)
         record = RequestRecord(
             req_id=request.request_id,
-            mode="none",
+            mode=refused.mode,
             candidates=0,
             model=None,
             attempts=0,
@@ -319,6 +328,7 @@ class Proxy:
             outcome=outcome,
             endpoint=request.path.decode("ascii"),
             code=error.code,
+            stream=refused.stream,
         )
         try:
             self._shared.record(record)

@@ -32,7 +32,7 @@ _EXAMPLE: Final = RequestRecord(
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
-    "mode": "How the model was chosen: `alias`, `list` or `direct`; `none` if nothing was chosen.",
+    "mode": "What the client chose by: `alias`, `list` or `direct`; `none` if that was not read.",
     "candidates": "Models that were in question.",
     "model": "The model tried last; the one that answered if any did.",
     "attempts": "Upstream attempts.",
@@ -48,7 +48,7 @@ _MEANINGS: Final = {
     "endpoint": "The path of the request.",
     "code": "The `error.code` of the router's own error; null if the client got none.",
     "reason": "Why the upstream's answer broke after its first byte, as in `failovers`.",
-    "stream": "Whether the client asked for a stream; null if its request was refused unread.",
+    "stream": "Whether the client asked for a stream; null if that was not read.",
     "why": "Why the model was tried, see [below](#why-this-model); null without an attempt.",
 }
 

@@ -337,7 +337,7 @@ ENDINGS = (
     Ending(Outcome.UPSTREAM_SPLICED, _begins_again, reason="cut"),
     Ending(Outcome.SHUT_DOWN, _is_stopped),
 )
-NOT_PLANNED = (_refused, _no_room, _draining)
+NOT_READ = (_no_room, _draining)
 
 
 class OutcomeTests(ReasonTestCase):
@@ -357,7 +357,7 @@ class OutcomeTests(ReasonTestCase):
             self.assertEqual(self.record.code, code, where)
             responses = {
                 "endpoint": "/v1/chat/completions",
-                "mode": "none" if ending.does in NOT_PLANNED else "direct",
+                "mode": "none" if ending.does in NOT_READ else "direct",
                 "status": str(ending.status or 0),
                 "code": code or "none",
             }

@@ -102,9 +102,14 @@ class WhyTests(RouterTestCase):
         self.assertEqual(self.tried(ALIAS), ("a", Why.BEST))
 
     def test_none(self) -> None:
-        """Without an attempt, neither the reason nor whether it was a stream is known."""
-        self.ask("nobody")
-        self.assertEqual((self.said, self.records[-1].stream), ((None, None), None))
+        """Without an attempt there is none; the record still has the kind of the selector."""
+        for model, mode in (("nobody", "direct"), ("a,nobody", "list")):
+            for stream in (True, False):
+                self.ask(model, stream=stream)
+                asked = self.records[-1].mode, self.records[-1].stream
+                self.assertEqual((self.said, asked), ((None, None), (mode, stream)))
+        self.ask("a", body=b"{")
+        self.assertEqual((self.records[-1].mode, self.records[-1].stream), ("none", None))
 
     def test_stream(self) -> None:
         """The record says whether the client asked for a stream."""

@@ -19,14 +19,14 @@ from tests.unit.relay.upstreams import DONE, STOP, TOKEN, chunk, head, whole
 class RefusalTests(RouterTestCase):
     """Requests that get an error of the router's own, and no upstream attempt."""
 
-    def refused(self, status: int, code: str, **kwargs: object) -> None:
-        """One request is refused, and leaves a record."""
+    def refused(self, status: int, code: str, mode: str = "none", **kwargs: object) -> None:
+        """One request is refused, and leaves a record with the kind of its selector."""
         client = self.ask(**kwargs)  # type: ignore[arg-type]
         self.assert_refused(client, status, code)
         self.assertIsNone(client.exchange)
         record = self.records[-1]
         self.assertEqual((record.outcome, record.status, record.attempts), ("refused", status, 0))
-        self.assertEqual((record.mode, record.model, record.candidates), ("none", None, 0))
+        self.assertEqual((record.mode, record.model, record.candidates), (mode, None, 0))
         self.assertEqual(self.upstreams.wires, [])
 
     def test_bodies(self) -> None:
@@ -46,9 +46,10 @@ class RefusalTests(RouterTestCase):
     def test_selectors(self) -> None:
         """A bad list, an unknown model and an alias without candidates have their codes."""
         self.refused(400, "invalid_model_list", model=",")
-        self.refused(400, "unknown_model", model="zzz")
+        self.refused(400, "unknown_model", "direct", model="zzz")
+        self.refused(400, "unknown_model", "list", model="a,zzz")
         self.snapshot = Snapshot()
-        self.refused(503, "no_candidates")
+        self.refused(503, "no_candidates", "alias")
 
     def test_when_to_try_again(self) -> None:
         """Without candidates that is when the feeds are read next, at the time of asking."""
