@@ -20,8 +20,13 @@ import msgspec
 from treq.client import HTTPClient
 from treq.content import collect
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError
-from twisted.web.client import Agent, ResponseFailed
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.web.client import (
+    Agent,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -41,6 +46,9 @@ EXAMPLES: Final = """\
 _ALIAS: Final = "chutesai/AutoPilot"
 _DEFAULT: Final = "http://127.0.0.1:8080"
 _PREFIX: Final = "x-chutes-autopilot-"
+_REQUEST_ID: Final = "x-request-id"
+_WAY_ON: Final = "--router takes the address of the API, LISTEN_ADDR of the router"
+_KEYS: Final = frozenset({401, 403})
 _DONE: Final = b"[DONE]"
 _OK: Final = 200
 _MAX_EVENT: Final = 1024 * 1024
@@ -65,10 +73,16 @@ def router_client(reactor: Any) -> HTTPClient:
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Send the prompt, print the answer, and return the exit status."""
-    console, base = console_of(given), router_url(given.router)
+    console = console_of(given)
+    # The base URL of an SDK ends in /v1, and people copy it.
+    base = router_url(given.router).removesuffix("/v1")
     answer = Answer(reactor, None if given.json else console)
     began = reactor.seconds()
     response = await _response(router_client(reactor), reactor, base, given)
+    if not response.headers.hasHeader(_REQUEST_ID):
+        raise CommandError(
+            f"{base} is no router: status {response.code} without {_REQUEST_ID}; {_WAY_ON}"
+        )
     with suppress(ResponseFailed):  # cut, which the missing end shows
         await collect(response, answer.received)
     answer.close()
@@ -108,8 +122,16 @@ async def _response(
         raise CommandError(
             f"no router listens at {base}; `autopilot run` starts one, --router names another"
         ) from None
+    except DNSLookupError:
+        raise CommandError(f"the name in {base} has no address; {_WAY_ON}") from None
+    except (RequestTransmissionFailed, ResponseNeverReceived):
+        raise CommandError(
+            f"the connection to {base} ended without a response; check https or http, and the port"
+        ) from None
     except Exception as error:  # noqa: BLE001  whatever treq and Twisted raise without a response
-        raise CommandError(f"the router did not respond: {type(error).__name__}") from None
+        raise CommandError(
+            f"the router did not respond: {type(error).__name__}; {_WAY_ON}"
+        ) from None
     return response
 
 
@@ -198,7 +220,7 @@ def _report(response: IResponse, answer: Answer, began: float, over: float) -> d
         "tried": field(_PREFIX + "tried"),
         "first_token_seconds": first,
         "seconds": round(over - began, 3),
-        "request_id": field("x-request-id"),
+        "request_id": field(_REQUEST_ID),
         "error": None if answer.error is None else printable(answer.error),
     }
 
@@ -208,6 +230,8 @@ def _lines(console: Console, report: dict[str, object], answer: Answer) -> list[
     lines = []
     if report["error"]:
         lines.append(console.painted(f"error: {report['error']}", "bad"))
+        if report["status"] in _KEYS:
+            lines.append("the key is the one in CHUTES_API_KEY; set it to a Chutes key that works")
     elif not answer.ended:
         lines.append(console.painted("the answer broke off", "bad"))
     facts = [f"status {report['status']}"]

@@ -10,10 +10,15 @@ from klein import Klein
 from treq.client import HTTPClient
 from treq.testing import _SynchronousProducer
 from twisted.internet.defer import fail
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.python.failure import Failure
+from twisted.web.client import RequestTransmissionFailed
 from twisted.web.iweb import IAgent, IRequest
 
 from autopilot.cli import prompt
+from autopilot.http import key_gate
+from autopilot.routing.router_error import RouterError
+from autopilot.web.not_found import ON_API_PORT
 from tests.unit.cli.asked import CommandTestCase
 
 _HEAD = {
@@ -43,6 +48,7 @@ class PromptTests(CommandTestCase):
         self.pieces: list[bytes] = [said("He"), said("llo\n"), b"data: [DONE]\n\n"]
         self.status, self.head = 200, dict(_HEAD)
         self.asked: list[tuple[Any, Any]] = []
+        self.hosts: list[Any] = []
         app = Klein()
 
         @app.route("/v1/chat/completions", methods=["POST"])
@@ -50,6 +56,7 @@ class PromptTests(CommandTestCase):
             assert request.content is not None
             key = request.getHeader("authorization")
             self.asked.append((json.loads(request.content.read()), key))
+            self.hosts.append(request.getHeader("host"))
             request.setResponseCode(self.status)
             for name, value in self.head.items():
                 request.setHeader(name, value)
@@ -113,6 +120,51 @@ class PromptTests(CommandTestCase):
             "status 503; tried a=status_503; whole in 0.0 s; request r2\n",
         )
 
+    def test_key_missing(self) -> None:
+        """Without a key, and with one that the platform rejects, a line names the variable."""
+        for refusal in (
+            key_gate._MISSING_KEY,
+            RouterError(403, "forbidden", "This key is not valid."),
+        ):
+            self.status, self.head = refusal.status, {"x-request-id": "r3"}
+            error = {"message": refusal.message, "type": "t", "code": refusal.code}
+            self.pieces = [json.dumps({"error": error}).encode()]
+            status, output = self.ask("try", "Hi")
+            self.assertEqual(status, 1)
+            self.assertEqual(
+                output,
+                f"error: {refusal.code}: {refusal.message}\n"
+                "the key is the one in CHUTES_API_KEY; set it to a Chutes key that works\n"
+                f"status {refusal.status}; whole in 0.0 s; request r3\n",
+            )
+
+    def test_operators_port(self) -> None:
+        """The port of the operators' pages says where the API is; nothing else is asked of it."""
+        self.status, self.head = ON_API_PORT.status, {"x-request-id": "r4"}
+        error = {"message": ON_API_PORT.message, "type": "t", "code": ON_API_PORT.code}
+        self.pieces = [json.dumps({"error": error}).encode()]
+        status, output = self.ask("try", "Hi", "--router", "http://127.0.0.1:8081")
+        self.assertEqual(status, 1)
+        self.assertIn("the API is at LISTEN_ADDR.", output)
+        self.assertEqual(len(self.asked), 1)
+
+    def test_elsewhere(self) -> None:
+        """A router on another host or port; what an SDK calls its base URL is the same address."""
+        for url in ("http://router.example:9000", "http://router.example:9000/v1"):
+            self.assertEqual(self.ask("try", "Hi", "--router", url)[0], 0)
+        self.assertEqual(self.hosts, ["router.example:9000"] * 2)
+
+    def test_no_router_but_a_server(self) -> None:
+        """Another server's answer is an error in one line, whatever it contains."""
+        for status in (200, 404, 501):
+            self.status, self.head = status, {"content-type": "text/html"}
+            self.pieces = [b"<html>"]
+            self.assertEqual(
+                self.refused("try", "Hi", "--router", "http://127.0.0.1:8000"),
+                f"http://127.0.0.1:8000 is no router: status {status} without x-request-id;"
+                " --router takes the address of the API, LISTEN_ADDR of the router",
+            )
+
     def test_broken(self) -> None:
         """An answer without its end, and one with an error in the stream, are no success."""
         self.pieces = [said("He"), b"data: broken\n\n"]
@@ -134,7 +186,15 @@ class PromptTests(CommandTestCase):
                 ConnectionRefusedError(),
                 "no router listens at http://127.0.0.1:8080; `autopilot run`",
             ),
-            (ZeroDivisionError("secret"), "the router did not respond: ZeroDivisionError"),
+            (DNSLookupError(), "the name in http://127.0.0.1:8080 has no address; --router takes"),
+            (
+                RequestTransmissionFailed([Failure(ZeroDivisionError("secret"))]),
+                "the connection to http://127.0.0.1:8080 ended without a response; check https",
+            ),
+            (
+                ZeroDivisionError("secret"),
+                "the router did not respond: ZeroDivisionError; --router",
+            ),
         ):
             agent = Mock(request=Mock(side_effect=lambda *_, e=error: fail(e)))
             self.patch(prompt, "router_client", lambda _reactor, agent=agent: client(agent))
