@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
+from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,20 +23,56 @@ SECOND = b'{"id":"2"}'
 
 
 class FaultTestCase(SynchronousTestCase):
-    """The second model always responds; each test scripts the first."""
+    """The second model always responds; each test scripts the first.
+
+    If a class `shares`, its tests with the same settings have one router, which is started once. It
+    is for tests that leave the router as they found it.
+    """
+
+    shares: ClassVar = False
+    _kept: ClassVar[dict[tuple[object, ...], tuple[Upstream, Router, int]]]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Share no router with another class."""
+        cls._kept = {}
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Stop the shared routers."""
+        for upstream, router, _ in cls._kept.values():
+            router.close()
+            upstream.close()
+        cls._kept.clear()
 
     def start(self, backend: str = "", **settings: str) -> None:
         """Start upstream and router; the backend may differ from the host of the feeds."""
-        self.upstream = Upstream(two=says(whole(200, SECOND)))
-        self.addCleanup(self.upstream.close)
-        # Nothing learned in one case may prevent the fault of the next.
-        variables = {"COOLDOWN_FAILURES": "1000", "STICKY_TTL_SECS": "0", **settings}
-        if backend:
-            variables["BACKEND_BASE_URL"] = backend
-        self.router = Router(self.mktemp(), self.upstream.port, **variables)
-        self.addCleanup(self.router.close)
-        self.port = self.router.port()
+        key = (backend, *sorted(settings.items()))
+        if key not in self._kept:
+            self._start(key, backend, settings)
+        self.upstream, self.router, self.port = self._kept[key]
+        self.upstream.scripts.clear()
+        self.upstream.scripts.update(two=says(whole(200, SECOND)))
+        self.upstream.asked.clear()
+        self.upstream.left.clear()
         until(lambda: self.exchange(request(b"/readyz", method=b"GET")).status == 200)
+
+    def _start(self, key: tuple[object, ...], backend: str, settings: dict[str, str]) -> None:
+        with ExitStack() as opened:
+            upstream = Upstream(two=says(whole(200, SECOND)))
+            opened.callback(upstream.close)
+            # Nothing learned in one case may prevent the fault of the next.
+            variables = {"COOLDOWN_FAILURES": "1000", "STICKY_TTL_SECS": "0", **settings}
+            if backend:
+                variables["BACKEND_BASE_URL"] = backend
+            router = Router(self.mktemp(), upstream.port, **variables)
+            opened.callback(router.close)
+            self._kept[key] = upstream, router, router.port()
+            if self.shares:
+                opened.pop_all()
+            else:
+                self.addCleanup(self._kept.pop, key)
+                self.addCleanup(opened.pop_all().close)
 
     def does(self, script: Script) -> None:
         """Script the first model."""

@@ -45,6 +45,8 @@ def _cut(response: bytes, at: int, how: Script) -> Script:
 class CutResponseTests(FaultTestCase):
     """Two models, the first of which truncates its response."""
 
+    shares = True
+
     def setUp(self) -> None:
         """Start router and upstream."""
         self.start()

@@ -42,23 +42,27 @@ class FloodTests(FeedTestCase):
     def test_declared(self) -> None:
         """If Content-Length exceeds the limit, the body is not read."""
         flood = _endless(head(200, _JSON, b"Content-Length: 16777217"), b"x" * 65536)
-        self.assert_survives(flood, "too_large")
+        self.assert_survives(flood)
+        self.assert_counted("too_large", 1)
         self.assert_bounded()
 
     def test_endless_body(self) -> None:
         """A body is dropped when it exceeds the limit."""
         for _ in range(2):
-            self.assert_survives(_endless(head(200, _JSON), chunk(b" " * 65536)), "too_large")
+            self.assert_survives(_endless(head(200, _JSON), chunk(b" " * 65536)))
+        self.assert_counted("too_large", 2)
         self.assert_bounded()
 
     def test_endless_head(self) -> None:
         """A head without an end is not buffered either."""
         line = b"X-Filler: " + b"x" * 1000 + b"\r\n"
-        self.assert_survives(_endless(b"HTTP/1.1 200 OK\r\n", line * 60), "network")
+        self.assert_survives(_endless(b"HTTP/1.1 200 OK\r\n", line * 60))
+        self.assert_counted("network", 1)
         self.assert_bounded()
 
     def test_endless_interim(self) -> None:
         """Interim responses without an end are not buffered, and end at the deadline."""
         interim = b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"
-        self.assert_survives(_endless(b"", interim * 100), "timeout")
+        self.assert_survives(_endless(b"", interim * 100))
+        self.assert_counted("timeout", 1)
         self.assert_bounded()

@@ -26,6 +26,8 @@ _UNREACHABLE = {"UPSTREAM_CONNECT_TIMEOUT_MS": _SHORT}
 class SilenceTests(FaultTestCase):
     """An upstream that stops sending at some point after the request."""
 
+    shares = True
+
     def setUp(self) -> None:
         """Start with short deadlines."""
         self.start(**_DEADLINES)
@@ -51,7 +53,6 @@ class SilenceTests(FaultTestCase):
 
     def test_plain_request(self) -> None:
         """A silent model of a plain request is replaced by the next long before its full time."""
-        self.router.close()
         self.start(PLAIN_FAILOVER_AFTER_MS=_SHORT)
         for said in ((), (whole(200, b"{}")[:-1],)):
             self.upstream.left.clear()
