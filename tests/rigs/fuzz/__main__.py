@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.rigs.fuzz.campaign import ROOT, Outcome, fuzz, how_to_keep
+from tests.rigs.fuzz.campaign import ROOT, Outcome, fuzz, how_to_keep, why_few
 from tests.rigs.fuzz.targets import TARGETS, Target
 
 _UNUSABLE = 2
@@ -68,6 +68,8 @@ def report(target: Target, outcome: Outcome) -> None:
         f" {outcome.coverage} covered, corpus {outcome.corpus}, {len(outcome.found)} found",
         flush=True,
     )
+    if (reason := why_few(outcome)) is not None:
+        print(f"  Few inputs: {reason}.", flush=True)
     if outcome.found or outcome.broken:
         print(outcome.output_tail)
     if outcome.broken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ from tests.rigs.fuzz.targets import FOUND, Target
 
 ROOT: Final = Path(__file__).parents[3]
 _PROGRESS = re.compile(r"#(\d+)\s.*?\bcov: (\d+) .*?\bcorp: (\d+)/\S+.*?\bexec/s: (\d+)")
+FEW: Final = 2000
+"""Inputs a minute below which a target says why it has not more."""
 _ONE_INPUT: Final = 10
 _MEMORY_MB: Final = 1024
 _EVERY: Final = 10.0
@@ -26,12 +29,16 @@ _FINDINGS: Final = ("crash-*", "timeout-*", "oom-*")
 
 @dataclass(slots=True)
 class Outcome:
-    """Progress and finding files of a target; ``broken`` if it could not run."""
+    """Progress and finding files of a target; ``broken`` if it could not run.
+
+    ``processor`` is its processor time in seconds.
+    """
 
     runs: int = 0
     coverage: int = 0
     corpus: int = 0
     seconds: float = 0.0
+    processor: float = 0.0
     found: list[Path] = field(default_factory=list)
     broken: bool = False
     output_tail: str = ""
@@ -73,7 +80,7 @@ def fuzz(
     before = _files(folder)
     given += [f"-max_total_time={seconds}", *([f"-runs={runs}"] if runs else [])]
     command = [sys.executable, "-m", "tests.rigs.fuzz.child", target.name, *given]
-    outcome, began = Outcome(), monotonic()
+    outcome, began, used = Outcome(), monotonic(), _processor_time()
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -88,12 +95,28 @@ def fuzz(
             child.wait(_STARTING)
         finally:
             child.kill()
-    outcome.seconds = monotonic() - began
+    outcome.seconds, outcome.processor = monotonic() - began, _processor_time() - used
     outcome.found = sorted(_files(folder) - before)
     if child.returncode:
         outcome.output_tail = "".join(others[-_TAIL_LINES:])
         outcome.broken = not outcome.found
     return outcome
+
+
+def _processor_time() -> float:
+    """Return the processor time of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def why_few(outcome: Outcome) -> str | None:
+    """Return why a target had fewer than some thousand inputs a minute; None if it had them."""
+    if outcome.runs * 60 >= FEW * outcome.seconds:
+        return None
+    if outcome.processor < outcome.seconds / 2:
+        return f"other processes left it {outcome.processor:.0f} s of processor time"
+    each = 1000 * outcome.processor / max(1, outcome.runs)
+    return f"each takes {each:.0f} ms, its share of the start included"
 
 
 def _watch(lines: Iterable[str], outcome: Outcome, say: Callable[[str], None]) -> list[str]:

@@ -26,25 +26,38 @@ _LIMITS = (1 << 20, 40)
 _DIALECTS = tuple(Dialect)
 _COMMITS = tuple(Commit)
 _LEVELS = tuple(GuardLevel)
+_READINGS = len(_DIALECTS) * len(_COMMITS) * 2
+WATCHES = len(_LEVELS) * len(_LIMITS)
+"""Combinations of a level of the guard and a limit of events, of which each input tries one."""
+# Pieces of the third way to cut a stream, as each costs some calls of instrumented code.
+_MOST_PIECES = 256
 
 Chunks = Sequence[bytes]
 
 
 def events(data: bytes) -> None:
-    """Use the choice as dialect, commit setting and buffer limit."""
+    """Use the choice as dialect, commit setting, buffer limit, guard level and limit of events.
+
+    One of each: for all of them an input needs several times as long, and the fuzzer, which varies
+    the choice, has a fraction of the inputs.
+    """
     choice, pieces = Pieces.of(data)
     stream = b"".join(pieces)
-    ways = [cut(stream, []), pieces, cut(stream, range(len(stream)))]
+    fine = cut(stream, range(0, len(stream), 1 + len(stream) // _MOST_PIECES))
+    ways = [cut(stream, []), pieces, fine]
     if not stream:
         return
-    dialect = _DIALECTS[choice % 3]
-    for limit in _LIMITS:
-        _check_same([_read(Events(limit), each) for each in ways])
+    dialect, watch = _DIALECTS[choice % 3], choice // _READINGS
+    _check_same([_read(Events(_LIMITS[watch // len(_LEVELS) % 2]), each) for each in ways])
     assert _read(Events(1 << 20), ways[0]) == list(_plainly(stream))
     commit, room = _COMMITS[choice // 3 % 3], (1 << 20, 100)[choice // 9 % 2]
     _check_same([_decision(_commit_policy(commit, dialect, room), each) for each in ways])
-    for level in _LEVELS:
-        _check_guards(stream, ways, level, dialect)
+    _check_guards(stream, ways, _LEVELS[watch % len(_LEVELS)], dialect)
+
+
+def with_watch(data: bytes, number: int) -> bytes:
+    """Return the same input with another level of the guard and limit, below `WATCHES`."""
+    return bytes([data[0] % _READINGS + _READINGS * number]) + data[1:]
 
 
 def _commit_policy(commit: Commit, dialect: Dialect, room: int) -> CommitPolicy:

@@ -139,7 +139,9 @@ def of_events() -> Iterator[bytes]:
     anthropic = (
         b'event: ping\rdata: {"type":"ping"}\r\rdata: {"type":"content_block_delta"}\r\n\r\n'
     )
-    for choice in range(3 * len(Commit) * 2):
+    readings = 3 * len(Commit) * 2
+    for reading in range(readings):
+        choice = reading + readings * (reading % 6)  # with each guard and limit, in turn
         yield joined([ROLE[:9], ROLE[9:] + TOKEN, STOP + DONE], choice)
         yield joined([spliced], choice)
         yield joined([anthropic, b'event: error\ndata: {"type":"error"}\n\n'], choice)

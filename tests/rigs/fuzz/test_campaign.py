@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.fuzz.campaign import ROOT, Outcome
+from tests.rigs.fuzz.campaign import ROOT, Outcome, why_few
 
 _BROKEN = "raise ImportError('no such wheel')\n"
 _STAND_IN = """
@@ -76,6 +76,15 @@ class CampaignTests(SynchronousTestCase):
         ended = self.run_with(_STAND_IN % (False, 1))
         self.assertEqual((ended.returncode, ended.stderr), (2, ""))
         self.assertIn("body could not be fuzzed", ended.stdout)
+
+    def test_few(self) -> None:
+        """A target with few inputs says whether they or other processes are the reason."""
+        self.assertIsNone(why_few(Outcome(runs=2000, seconds=60.0, processor=1.0)))
+        few = why_few(Outcome(runs=1999, seconds=60.0, processor=29.0))
+        self.assertEqual(few, "other processes left it 29 s of processor time")
+        few = why_few(Outcome(runs=500, seconds=60.0, processor=50.0))
+        self.assertEqual(few, "each takes 100 ms, its share of the start included")
+        self.assertIsNotNone(why_few(Outcome(seconds=1.0)))
 
     def test_progress(self) -> None:
         """Only lines of progress are recorded."""

@@ -20,11 +20,13 @@ from autopilot.relay import event_guard
 from autopilot.relay.commit import CommitDecision, FirstContent
 from autopilot.relay.proxy import Proxy
 from autopilot.relay.sse import Events
+from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Stream
 from autopilot.request import body as request_body
 from autopilot.request.body import BodyTemplate
 from autopilot.routing import ranking
 from autopilot.web.root import RootResource
+from tests.rigs.fuzz.events import WATCHES, events, with_watch
 from tests.rigs.fuzz.mutations import mutations
 from tests.rigs.fuzz.pieces import Pieces, joined, single
 from tests.rigs.fuzz.targets import FOUND, TARGETS, Target
@@ -66,6 +68,13 @@ class TargetTests(SynchronousTestCase):
             except Exception as error:
                 error.add_note(f"given {data!r}")
                 raise
+
+    def test_found_in_streams(self) -> None:
+        """A finding in a stream is tried with every guard and limit, as it may have been any's."""
+        self.assertEqual(len(GuardLevel), 3)
+        for path in sorted((FOUND / "events").iterdir()):
+            for number in range(WATCHES):
+                events(with_watch(path.read_bytes(), number))
 
     def test_found(self) -> None:
         """Every earlier finding belongs to a target."""
