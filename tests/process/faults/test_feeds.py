@@ -111,7 +111,7 @@ class FeedFaultTests(FeedTestCase):
         )
 
     def test_another_shape(self) -> None:
-        """The response is JSON of another shape, or compressed although the router accepts no compression."""
+        """The response is JSON of another shape, or is compressed against the request."""
         self.assert_survives_each(
             "shape",
             {
