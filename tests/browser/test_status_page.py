@@ -1,4 +1,4 @@
-"""The status page in Chromium, with a router and the stub backend as processes."""
+"""The pages for people in Chromium, with a router and the stub backend as processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.client import HTTPConnection
 from importlib import import_module
 from importlib.util import find_spec
@@ -79,8 +79,8 @@ class StatusPageTests(SynchronousTestCase):
         cls.stub.end()
         shutil.rmtree(cls.folder)
 
-    def open(self, **options: Any) -> Any:
-        """Open the page in a new context; console messages and foreign requests fail the test."""
+    def open(self, path: str = "/status", **options: Any) -> Any:
+        """Open a page in a new context; console messages and foreign requests fail the test."""
         self.complaints: list[str] = []
         self.addresses: set[str] = set()
         context = self.chromium.new_context(**options)
@@ -89,17 +89,17 @@ class StatusPageTests(SynchronousTestCase):
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.addresses.add(request.url))
-        page.goto(self.address, wait_until="domcontentloaded")
+        page.goto(f"{self.base}{path}", wait_until="domcontentloaded")
         return page
 
     @property
-    def address(self) -> str:
-        """The address of the page."""
-        return f"http://{HOST}:{self.router.port}/status"
+    def base(self) -> str:
+        """The address of the router."""
+        return f"http://{HOST}:{self.router.port}"
 
-    def live(self, **options: Any) -> Any:
+    def live(self, path: str = "/status", **options: Any) -> Any:
         """Open the page and wait until it updates itself."""
-        page = self.open(**options)
+        page = self.open(path, **options)
         page.wait_for_selector("#live[data-state=live]", timeout=PATIENCE_MS)
         return page
 
@@ -107,7 +107,7 @@ class StatusPageTests(SynchronousTestCase):
         """Check that the page requested no other host, and that the console is empty."""
         self.assertEqual(self.complaints, [])
         for address in self.addresses:
-            self.assertTrue(address.startswith(self.address), address)
+            self.assertTrue(address.startswith(f"{self.base}/status"), address)
         self.assertTrue(any("page.css" in each for each in self.addresses))
 
     def test_live(self) -> None:
@@ -142,6 +142,70 @@ class StatusPageTests(SynchronousTestCase):
         self.assertEqual(page.locator("figure svg").count(), 2)
         self.assert_clean()
 
+    def test_failures(self) -> None:
+        """The view of failures needs no script; with one, updates keep it."""
+        page = self.open(java_script_enabled=False)
+        everything = page.locator("#requests .badge.good").count()
+        self.assertGreater(everything, 0)
+        page.click("text=Failures only")
+        page.wait_for_url(f"{self.base}/status?show=failures#requests", timeout=PATIENCE_MS)
+        self.assertGreater(page.locator("#requests .badge.bad").count(), 0)
+        self.assertEqual(page.locator("#requests .badge.good").count(), 0)
+        page.click("#requests nav >> text=All")
+        page.wait_for_url(f"{self.base}/status#requests", timeout=PATIENCE_MS)
+        self.assertEqual(page.locator("#requests .badge.good").count(), everything)
+        page = self.live("/status?show=failures")
+        seen = page.locator("#requests .badge.bad").count()
+        _ask(self.router.port, "chutesai/AutoPilot")
+        _ask(self.router.port, "nobody/nothing")
+        until(lambda: page.locator("#requests .badge.bad").count() > seen)
+        self.assertEqual(page.locator("#requests .badge.good").count(), 0)
+        self.assert_clean()
+
+    def test_scrolling_tables(self) -> None:
+        """A table that does not fit scrolls in its own region, with a hint and a shadow."""
+        page = self.live(viewport={"width": 390, "height": 900})
+        for each in page.locator("section > .tables > .scroll").all():
+            wider = each.evaluate("each => each.scrollWidth > each.clientWidth")
+            self.assertTrue(wider)
+            self.assertIn("gradient", each.evaluate("each => getComputedStyle(each).background"))
+        hints = page.locator("section > .tables > .hint")
+        self.assertEqual([each.is_visible() for each in hints.all()], [True] * hints.count())
+        self.assertGreaterEqual(hints.count(), 2)
+        page.set_viewport_size({"width": 1300, "height": 900})
+        self.assertFalse(hints.first.is_visible())
+
+    def test_start_page(self) -> None:
+        """The page at / fits every width, has no finding of axe, and copies its examples."""
+        axe = import_module("axe_playwright_python.sync_playwright").Axe()
+        page = self.open("/", bypass_csp=True, color_scheme="dark")
+        self.assertEqual(_outside(page, (390, 768, 1300)), [])
+        self.assertEqual(_violations(axe, page), [])
+        page = self.open("/", permissions=["clipboard-read", "clipboard-write"])
+        page.screenshot(path=PICTURES / "start.png", full_page=True)
+        for button, code in zip(
+            page.locator("button").all(), page.locator("pre").all(), strict=True
+        ):
+            button.click()
+            page.wait_for_function(
+                "each => each.textContent === 'Copied'",
+                arg=button.element_handle(),
+                timeout=PATIENCE_MS,
+            )
+            copied = page.evaluate("navigator.clipboard.readText()")
+            self.assertEqual(copied, code.text_content())
+            self.assertIn(self.base, copied)
+        # Without TLS, only localhost has the newer interface.
+        page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+        page.locator("button").last.focus()
+        page.keyboard.press("Enter")
+        self.assertEqual(
+            page.evaluate("getSelection().toString()"), page.locator("pre").last.text_content()
+        )
+        self.assertEqual(self.complaints, [])
+        page.click("text=Status of this router")
+        self.assertEqual(page.url, f"{self.base}/status")
+
     def test_looks(self) -> None:
         """No overflow and no finding of axe, on phones and desktops, light and dark."""
         axe = import_module("axe_playwright_python.sync_playwright").Axe()
@@ -154,8 +218,7 @@ class StatusPageTests(SynchronousTestCase):
                     # The test injects axe as a script, which the page's own policy rightly forbids.
                     bypass_csp=True,
                 )
-                inner = page.evaluate("document.documentElement.scrollWidth")
-                self.assertLessEqual(inner, width)
+                self.assertEqual(_outside(page, (390, 768, 1300, width)), [])
                 page.screenshot(path=PICTURES / f"status-{width}-{scheme}.png", full_page=True)
                 background = page.evaluate("getComputedStyle(document.body).backgroundColor")
                 dark = max(map(int, re.findall(r"\d+", background))) < 128
@@ -167,12 +230,7 @@ class StatusPageTests(SynchronousTestCase):
                 # All except the further models, whose rows are like the first.
                 for each in page.locator("details:not(#models-more)").all():
                     each.evaluate("each => { each.open = true }")
-                violations = axe.run(page, options=CONTRAST).response["violations"]
-                found = [
-                    (each["id"], [node["html"][:200] for node in each["nodes"][:3]])
-                    for each in violations
-                ]
-                self.assertEqual(found, [], f"{width} {scheme}")
+                self.assertEqual(_violations(axe, page), [], f"{width} {scheme}")
 
     def test_keyboard(self) -> None:
         """Tab reaches every control, visibly, and Enter opens a disclosure."""
@@ -223,6 +281,33 @@ def _processes(folder: Path) -> tuple[Process, Process]:
     until(lambda: _serves(ours.port))
     until(lambda: get_json(ours.port, "/status.json")["ready"])
     return platform, ours
+
+
+def _outside(page: Any, widths: Iterable[int]) -> list[str]:
+    """Return what reaches beyond the page at one of these widths, but for what scrolls."""
+    found = []
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 900})
+        found += page.evaluate(
+            """width => [...document.body.querySelectorAll("*")].filter(each => {
+              const box = each.getBoundingClientRect();
+              const shown = each.checkVisibility() && !each.closest(".unseen, .skip, caption");
+              const scrolls = each.parentElement.closest(".scroll");
+              return shown && !scrolls && (box.right > width + 0.5 || box.left < -0.5);
+            }).map(each => `${width}: ${each.outerHTML.slice(0, 120)}`)""",
+            width,
+        )
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(f"{width}: the page scrolls sideways")
+    return found
+
+
+def _violations(axe: Any, page: Any) -> list[tuple[str, list[str]]]:
+    """Return axe's findings with their first elements."""
+    return [
+        (each["id"], [node["html"][:200] for node in each["nodes"][:3]])
+        for each in axe.run(page, options=CONTRAST).response["violations"]
+    ]
 
 
 def _requests(page: Any) -> int:

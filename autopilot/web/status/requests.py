@@ -96,7 +96,8 @@ def period(window: HistoryWindow) -> str:
     """Return the time that the figures cover, as words."""
     if window.covered >= len(window.intervals):
         return "the last 30 minutes"
-    return f"the {plural(minutes(window), 'minute')} since the start"
+    number = minutes(window)
+    return f"the {number} minutes since the start" if number > 1 else "the minute since the start"
 
 
 def minutes(window: HistoryWindow) -> int:

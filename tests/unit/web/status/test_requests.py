@@ -160,7 +160,7 @@ class PeriodTests(SynchronousTestCase):
             (INTERVALS, "the last 30 minutes"),
             (59, "the 30 minutes since the start"),
             (3, "the 2 minutes since the start"),
-            (1, "the 1 minute since the start"),
+            (1, "the minute since the start"),
         ):
             self.assertEqual(period(HistoryWindow(covered=covered)), words)
 
