@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 from stub_backend.demo.processes import HOST, DemoError
 
 _DONE = "[DONE]"
-_TIMEOUT = 15.0
+_TIMEOUT = 30.0
 _READ = 65_536
 
 

@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 _FOLDER = Path(__file__).resolve().parents[2]
 # Seconds until a terminated process is killed, and until a started one must listen.
 _GRACE = 5.0
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 class DemoError(Exception):
