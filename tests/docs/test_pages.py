@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.feeds.readiness import Readiness
 from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.why import Why
 from autopilot.settings import DECLARED
 from autopilot.web.status.report import StatusReport
-from tools.docs import clients, deciding, records, refusals, settings, tables
+from tools.docs import clients, deciding, records, refusals, settings, status, tables
 from tools.docs.blocks import ROOT, pages
 from tools.docs.labels import labelled
 from tools.docs.pages import GENERATED, UnknownPlaceError, filled
@@ -74,6 +75,13 @@ class PageTests(SynchronousTestCase):
         report = StatusReport("0", Readiness(200, None, "", 0, ()))
         members = json.loads(b"".join(report.slices()))
         self.assertEqual(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE), list(members))
+
+    def test_words_of_the_status_page(self) -> None:
+        """The page of the status page has the words for each code, once."""
+        shown = re.findall(r"^\| [^|]+ \| `(\w+)` \|", status.status_words(), re.MULTILINE)
+        statuses = {each for each in FailureReason if each.startswith("status_")}
+        expected = [*Outcome, *Why, *({*FailureReason} - statuses), "status_503"]
+        self.assertEqual(sorted(shown), sorted(map(str, expected)))
 
     def test_failures(self) -> None:
         """Every failover reason is described."""

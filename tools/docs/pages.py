@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tools.docs import clients, commands, deciding, deployed, records, settings, tables
+from tools.docs import clients, commands, deciding, deployed, records, settings, status, tables
 
 _PLACE: Final = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 GENERATED: Final[Mapping[str, Callable[[], str]]] = {
@@ -27,6 +27,7 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
         settings.live_settings,
         settings.settings,
         settings.settings_overview,
+        status.status_words,
         tables.failover_rules,
         tables.failures_without_a_response,
         tables.metrics,
