@@ -172,7 +172,8 @@ class RouterTail:
             ) from None
         found = _recent(body)
         new = [each for each in reversed(found) if each not in self._seen]
-        self.missed = bool(self._seen) and len(new) == len(found) > 0
+        # Fewer or more of them, and none known: the router was started again.
+        self.missed = len(new) == len(found) == len(self._seen) > 0
         self._seen = frozenset(found)
         return new
 

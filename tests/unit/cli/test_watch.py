@@ -265,7 +265,11 @@ class RouterTests(WatchTestCase):
         self.tell(9, 8)
         self.pass_time()
         self.assertEqual(self.ids(), ["r8", "r9"])
-        self.assertIn("its log has them all", self.errors.getvalue())
+        self.assertEqual(self.errors.getvalue().count("its log has them all"), 1)
+        self.tell(11)  # after a restart
+        self.pass_time()
+        self.assertEqual(self.ids(), ["r11"])
+        self.assertEqual(self.errors.getvalue().count("its log has them all"), 1)
         self.end(ended)
 
     def test_away(self) -> None:
