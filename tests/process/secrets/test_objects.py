@@ -212,4 +212,4 @@ class SettingsTests(SiteTestCase):
         for each in shown:
             watch.look(each)
         self.assertEqual(watch.shown, {})
-        self.assertIn("autopilot.settings.loading.Chosen", watch.seen)
+        self.assertIn("autopilot.settings.merge.Chosen", watch.seen)
