@@ -36,7 +36,7 @@ _SHARED = 1.0
 _FAILED = 1
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
-_TERMINATED = 143
+_KILLED_BY = 128
 _REASONS = {
     "status_503": "it answered 503: no instance of it is running",
     "connect_refused": "no connection could be made",
@@ -210,7 +210,7 @@ def _perform(*, stay: bool, port: int, by_make: bool) -> None:
 
 def play(*, stay: bool, port: int, by_make: bool = False) -> int:
     """Run the demo and return its exit status; `port` 0 is any free one."""
-    before = signal.signal(signal.SIGTERM, _leave)
+    before = {each: signal.signal(each, _leave) for each in _ends()}
     try:
         _perform(stay=stay, port=port, by_make=by_make)
     except DemoError as problem:
@@ -223,9 +223,17 @@ def play(*, stay: bool, port: int, by_make: bool = False) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     return 0
 
 
-def _leave(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(_TERMINATED)
+def _ends() -> tuple[signal.Signals, ...]:
+    """Return the signals that end the demo: SIGHUP as well, unless nohup has it ignored."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return signal.SIGTERM, signal.SIGHUP
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(_KILLED_BY + number)

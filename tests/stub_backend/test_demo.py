@@ -12,7 +12,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from http.client import IncompleteRead
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGHUP, SIGKILL, SIGTERM
 from typing import Any
 from unittest.mock import patch
 
@@ -93,16 +93,24 @@ class DemoTests(SynchronousTestCase):
             self.assertEqual(tour.play(stay=True, port=0), 0)
             self.assertEqual(tour.play(stay=False, port=0), 130)
 
-    def test_sigterm(self) -> None:
-        """SIGTERM unwinds the demo, so that it stops its processes."""
+    def test_signals(self) -> None:
+        """SIGTERM and SIGHUP unwind the demo, so that it stops its processes."""
+        for number in (SIGTERM, SIGHUP):
+            before = signal.getsignal(number)
 
-        def terminated(**_options: object) -> None:
-            signal.raise_signal(SIGTERM)
+            def signalled(number: signal.Signals = number, **_options: object) -> None:
+                signal.raise_signal(number)
 
-        with patch.object(tour, "_perform", terminated):
-            error = self.assertRaises(SystemExit, tour.play, stay=True, port=0)
-        self.assertEqual(error.code, 143)
-        self.assertNotEqual(signal.getsignal(SIGTERM), tour._leave)
+            with patch.object(tour, "_perform", signalled):
+                error = self.assertRaises(SystemExit, tour.play, stay=True, port=0)
+            self.assertEqual(error.code, 128 + number)
+            self.assertIs(signal.getsignal(number), before)
+
+    def test_nohup(self) -> None:
+        """A SIGHUP that nohup has ignored stays ignored."""
+        self.addCleanup(signal.signal, SIGHUP, signal.signal(SIGHUP, signal.SIG_IGN))
+        with patch.object(tour, "_perform", lambda **_options: signal.raise_signal(SIGHUP)):
+            self.assertEqual(tour.play(stay=True, port=0), 0)
 
     def test_what_next(self) -> None:
         """The last lines contain commands to try next, of the program that ran the demo."""
