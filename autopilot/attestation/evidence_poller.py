@@ -31,6 +31,7 @@ from autopilot.attestation.evidence_state import (
 from autopilot.http.fetch import FetchedResponse, cancel
 from autopilot.http.fetch_error import FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
+from autopilot.process.hold_watch import Activity
 from autopilot.routing.catalog import Catalog, Model
 
 SPACING: Final = 30.0
@@ -140,11 +141,12 @@ class EvidencePoller:
         refresh: float,
         jitter: Callable[[], float],
         nonce: Callable[[], str],
+        activity: Activity | None = None,
     ) -> None:
         """Take a `fetch` of a model's evidence under a nonce, and a generator of nonces.
 
         `refresh` is the interval for one model in seconds; 0 disables the poller. `jitter` returns
-        a number in -1..1.
+        a number in -1..1. The reading of evidence is noted in the `activity` of the reactor.
         """
         self._clock = clock
         self._fetch = fetch
@@ -157,6 +159,7 @@ class EvidencePoller:
         self._in_flight: Deferred[None] | None = None
         self._limited = 0
         self._repeats = LogRateLimit()
+        self._activity = Activity() if activity is None else activity
 
     def start(self) -> None:
         """Start polling, after a pause. Does nothing if already started or disabled."""
@@ -240,11 +243,15 @@ class EvidencePoller:
 
         return (
             maybeDeferred(self._fetch, model, nonce)
-            .addCallback(read_answer, nonce, seen)
+            .addCallback(self._read, nonce, seen)
             .addErrback(without_answer)
             .addCallback(self._store, model)
             .addErrback(self._log_bug)
         )
+
+    def _read(self, answer: FetchedResponse, nonce: str, seen: frozenset[bytes]) -> Finding:
+        self._activity.latest = "reading evidence", self._clock.seconds()
+        return read_answer(answer, nonce, seen)
 
     def _store(self, finding: Finding, model: Model) -> None:
         """Store a finding, unless it is a transient failure and an earlier finding still counts."""

@@ -285,6 +285,7 @@ class Parts:
             settings.evidence_refresh_ms / 1000,
             _jitter,
             lambda: secrets.token_hex(32),
+            self.hold_watch.activity,
         )
 
     def _tracer(self, reactor: Any, traces: TracerProvider | None) -> Tracer | None:

@@ -13,6 +13,8 @@ from tests.rigs.soak.observations import Attempt, Case, Observed, Record
 from tests.rigs.soak.requests import SoakRequest
 
 _RIPENING: Final = 1.5
+_LATE_RECORD: Final = 5.0
+"""Seconds longer for a record that the router may leave out."""
 """Seconds after its response in which a request may still show a fault."""
 
 _MOST_EXPLAINED: Final = 200
@@ -70,10 +72,10 @@ class Ledger:
         self.records += 1
         self.outcomes[record.outcome] += 1
         case = self._open.get(record.nonce)
-        if case is None:
-            self.violation(record.nonce, "a surplus record in the log")
-        else:
+        if case is not None:
             case.records.append(record)
+        elif record.nonce in self._judged or not _without_id(record):
+            self.violation(record.nonce, "a surplus record in the log")
 
     def violation(self, nonce: str, what: str) -> None:
         """Record a violation; the first ones are kept in full."""
@@ -101,13 +103,22 @@ class Ledger:
             self.violation(nonce, f"{complaint} [{_describe(case)}]")
 
 
+def _without_id(record: Record) -> bool:
+    """Return whether a record may be of a head that ended before its id, which the router refused.
+
+    Then the id is the router's own.
+    """
+    return (record.outcome, record.attempts, record.candidates) == ("refused", 0, 0)
+
+
 def _ripe(case: Case, limit: float) -> bool:
     seen = case.seen
     if seen is None or seen.ended > limit or not case.settled:
         return False
     refused = case.request.refused
-    expected = refused.recorded if refused is not None else bool(case.attempts or seen.status)
-    return bool(case.records) or not expected
+    if refused is not None and not refused.recorded:
+        return bool(case.records) or seen.ended <= limit - _LATE_RECORD
+    return bool(case.records or not (refused or case.attempts or seen.status))
 
 
 def _describe(case: Case) -> str:

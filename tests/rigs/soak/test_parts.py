@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,9 +14,9 @@ from tests.rigs.soak.acts import Act, Part, cut
 from tests.rigs.soak.cases import ONE, OWN, TIMES, attempt, case, generation, request, streamed
 from tests.rigs.soak.disturbances import Disturbances
 from tests.rigs.soak.ledger import Ledger
-from tests.rigs.soak.observations import Record
+from tests.rigs.soak.observations import Observed, Record
 from tests.rigs.soak.plot import svg
-from tests.rigs.soak.requests import RequestGenerator
+from tests.rigs.soak.requests import ExpectedError, RequestGenerator
 from tests.rigs.soak.response_parser import NotHttpError, ResponseParser
 from tests.rigs.soak.router import LogReader
 from tests.rigs.soak.sampling import MB, Sample, memory_of
@@ -115,6 +116,32 @@ class LedgerTests(SynchronousTestCase):
         first, second = self.ledger.violations
         self.assertIn("that had ended", first)
         self.assertIn("a surplus record", second)
+
+    def test_without_id(self) -> None:
+        """A head that ended before its id may leave a record under an id of the router's own."""
+        refused = replace(self.record, nonce="another", outcome="refused", attempts=0, candidates=0)
+        self.ledger.recorded(refused)
+        self.assertEqual(self.ledger.violated, 0)
+        for wrong in ({"nonce": OWN}, {"attempts": 1}, {"candidates": 1}, {"outcome": "failed"}):
+            self.ledger.recorded(replace(refused, **wrong))
+        self.assertEqual(self.ledger.violated, 4)
+
+    def test_late_record(self) -> None:
+        """A refusal at the head waits some seconds for its record, which may be missing."""
+        error = ExpectedError(413, "request_too_large", recorded=False)
+        for at_once in (True, False):
+            given = replace(request(), nonce=f"own-{at_once}", refused=error)
+            self.ledger.opened(given)
+            seen = Observed(sent=True, began=self.now, ended=self.now, status=413)
+            self.ledger.seen(given.nonce, seen)
+            if at_once:
+                self.ledger.recorded(replace(self.record, nonce=given.nonce))
+        self.now += 2.0
+        self.ledger.settle()
+        self.assertEqual(self.ledger.open, 1)
+        self.now += 6.0
+        self.ledger.settle()
+        self.assertEqual(self.ledger.open, 0)
 
     def test_log(self) -> None:
         """Lines of the log: records, harmless entries, errors, tracebacks, and garbage."""

@@ -25,6 +25,7 @@ from autopilot.attestation.evidence_poller import (
 from autopilot.attestation.evidence_state import EvidenceState, Reason
 from autopilot.http.fetch import FetchedResponse
 from autopilot.http.fetch_error import NETWORK, FetchError
+from autopilot.process.hold_watch import Activity
 from autopilot.routing.catalog import Catalog, Model
 from stub_backend.evidence_bodies import Form, body, instance_evidence
 
@@ -72,6 +73,7 @@ class AttestationTestCase(SynchronousTestCase):
         self.asked: list[tuple[float, str]] = []
         self.nonces: list[str] = []
         self.jitter = -1.0
+        self.activity = Activity()
         self.attestation = self.made(REFRESH)
         self.addCleanup(lambda: self.attestation.stop())
         self.events = EventLoggingObserver()
@@ -88,6 +90,7 @@ class AttestationTestCase(SynchronousTestCase):
             refresh,
             lambda: self.jitter,
             lambda: f"{next(numbers):064x}",
+            self.activity,
         )
 
     def fetch(self, model: Model, nonce: str) -> Deferred[FetchedResponse]:
@@ -119,6 +122,12 @@ class PaceTests(AttestationTestCase):
         self.assertEqual(self.asked, [])
         self.passes(600)
         self.assertEqual(self.asked, [(30.0, "tee/one"), (60.0, "tee/two")])
+
+    def test_activity(self) -> None:
+        """The reading of evidence is noted for the watch on the reactor."""
+        self.attestation.start()
+        self.passes(31)
+        self.assertEqual(self.activity.latest, ("reading evidence", 30.0))
 
     def test_refresh(self) -> None:
         """Each model is fetched again after the interval, with a new nonce."""
