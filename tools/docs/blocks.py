@@ -12,7 +12,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 # Tests run the `sh`, `python`, `dotenv` and `json` blocks; other languages are only displayed.
 LANGUAGES: Final = frozenset({"sh", "python", "dotenv", "json", "text", "console"})
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_HEADING: Final = re.compile(r"^##? (.+)$", re.MULTILINE)
+# A line of a block that begins with one # is a comment.
+_HEADING: Final = re.compile(r"^## (.+)$", re.MULTILINE)
 _FILE: Final = re.compile(r"# ([a-z]+\.(?:py|tac))\n")
 # The tests of the recipes run the blocks of this page.
 RECIPES: Final = ROOT / "docs" / "recipes.md"

@@ -136,10 +136,15 @@ class StubProcess(Child):
 
 
 class RouterProcess(Child):
-    """The router under `twistd`."""
+    """The router, started by `twistd` or by another command."""
 
     def __init__(
-        self, name: str, folder: Path, stub_port: int, settings: Mapping[str, str]
+        self,
+        name: str,
+        folder: Path,
+        stub_port: int,
+        settings: Mapping[str, str],
+        command: Sequence[str] = (),
     ) -> None:
         self.port = free_port()
         base = f"http://{HOST}:{stub_port}"
@@ -151,7 +156,7 @@ class RouterProcess(Child):
             "UTILIZATION_URL": f"{base}/chutes/utilization",
             "API_BASE_URL": base,
         }
-        super().__init__(name, folder, twistd_command(), **{**own, **settings})
+        super().__init__(name, folder, command or twistd_command(), **{**own, **settings})
 
     def start(self, *, wait: bool = True) -> None:
         """Start the process and, with `wait`, wait until it listens; it need not be ready."""
