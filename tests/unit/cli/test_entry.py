@@ -233,6 +233,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertIn("acme/\\u6a21\\u578b", done.output)
         writer = self.opened(pipe, waiting)
         self.addCleanup(os.close, writer)
+        self.sleeps(waiting)
         waiting.send_signal(signal.SIGINT)
         interrupted = Done(waiting)
         self.assertEqual((interrupted.status, interrupted.output), (130, ""))
@@ -272,6 +273,18 @@ class ProcessTests(SynchronousTestCase):
             except OSError:
                 self.assertIsNone(reader.poll())
                 time.sleep(0.01)
+
+    def sleeps(self, reader: subprocess.Popen[str]) -> None:
+        """Wait until the process is blocked in its read.
+
+        Python notes a signal that arrives between open(2) and read(2), and raises only after the
+        read, which would never end. Opening the other end has woken the process, so the next state
+        in which it sleeps is the read.
+        """
+        stat = Path(f"/proc/{reader.pid}/stat")
+        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "S":
+            self.assertIsNone(reader.poll())
+            time.sleep(0.01)
 
     def test_nobody_there(self) -> None:
         """An unreachable router gives one line and status 2."""

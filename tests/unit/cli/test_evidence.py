@@ -212,6 +212,8 @@ class ProcessTests(SynchronousTestCase):
         stub = self.stub()
         base = f"http://127.0.0.1:{stub.port}"
         urls = {"API_BASE_URL": base, "MODELS_URL": f"{base}/v1/models"}
+        # A slow machine must not end the hanging one before the others are done.
+        urls["CONTROL_PLANE_TIMEOUT_MS"] = "600000"
         names = ("evidence-ok", "evidence-502", "ok", "evidence-cut", "nobody", "evidence-hang")
         running = {name: start(self.folder, "evidence", f"stub/{name}", **urls) for name in names}
         hanging = running.pop("evidence-hang")
