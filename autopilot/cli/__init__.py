@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from autopilot.cli import demo, start
+from autopilot.cli import start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[:1] == [start.NAME]:
             start.start(words[1:])
             return 0
-        if words[:1] == [demo.NAME]:
+        # The demo starts processes, and should not import what only they need.
+        if words[:1] == ["demo"]:
+            from autopilot.cli import demo
+
             return demo.start(words[1:])
         from autopilot.cli.entry import run
 
