@@ -45,7 +45,7 @@ NAME: Final = "watch"
 HELP: Final = "follow the records of a router's requests"
 EXAMPLES: Final = """\
   autopilot watch --failures
-  docker logs -f router 2>&1 | autopilot watch --model deepseek
+  docker logs -f router 2>&1 | autopilot watch --model acme
   journalctl -o cat -f -u chutes-autopilot.service | autopilot watch --min-ms 10000
   autopilot watch --file /var/log/autopilot.log --failovers
   zcat log.2.gz | autopilot watch --json --outcome refused
