@@ -17,7 +17,7 @@ def command_help() -> str:
         ("autopilot", whole),
         *((f"autopilot {name}", own) for name, own in subs.choices.items()),
     ]
-    with patch.dict(os.environ, COLUMNS="96"):
+    with patch.dict(os.environ, COLUMNS="80"):
         return "\n\n".join(
             f"## `{name}`\n\n```text\n{parser.format_help().strip()}\n```" for name, parser in parts
         )

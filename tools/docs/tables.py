@@ -44,7 +44,7 @@ def refusals() -> str:
             (
                 f'<a id="{name}"></a>`{name}`',
                 ", ".join(sorted({str(each.status) for each in every})),
-                "<br>".join(dict.fromkeys(each.message for each in every)),
+                "<br>".join(dict.fromkeys(each.message.replace("….", "…") for each in every)),
             )
             for name, every in sorted(by_code.items())
         ),
