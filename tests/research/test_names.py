@@ -10,8 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 _CODE = Path(__file__).parents[2] / "autopilot"
-# The router's own name, which its default alias has, and a text that is not a name.
-_OWN = frozenset({"chutesai/autopilot", "status/events", "tokens/s"})
+# The router's own name, which its default alias has, a placeholder, and texts that are not names.
+_OWN = frozenset({"chutesai/autopilot", "org/model", "status/events", "tokens/s"})
 # A renamed organisation: the platform accepts both names (contract §3).
 _ORGANISATIONS = frozenset({"thudm/", "zai-org/"})
 _FAMILIES = re.compile(
