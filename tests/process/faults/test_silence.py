@@ -19,6 +19,8 @@ _DEADLINES = {
     "UPSTREAM_FIRST_BODY_BYTE_TIMEOUT_MS": _SHORT,
     "UPSTREAM_IDLE_TIMEOUT_MS": _SHORT,
     "UPSTREAM_POOL_IDLE_MS": "200",
+    # It ends the wait for a first token behind a role, and is later than the others.
+    "FAILOVER_AFTER_MS": "1000",
 }
 _UNREACHABLE = {"UPSTREAM_CONNECT_TIMEOUT_MS": _SHORT}
 

@@ -148,6 +148,8 @@ def _says_and_closes(said: bytes) -> Script:
 class VanishedPeerTests(FaultTestCase):
     """The peer has vanished without a FIN or reset."""
 
+    shares = True
+
     def setUp(self) -> None:
         """Start with short deadlines."""
         self.start(
@@ -155,6 +157,7 @@ class VanishedPeerTests(FaultTestCase):
             UPSTREAM_FIRST_BODY_BYTE_TIMEOUT_MS="400",
             UPSTREAM_IDLE_TIMEOUT_MS="400",
             UPSTREAM_POOL_IDLE_MS="200",
+            FAILOVER_AFTER_MS="1000",
         )
         self.at_rest = settled(self.router.process.pid)
 
