@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,15 +31,20 @@ def _started(
 ) -> subprocess.Popen[str]:
     environ = {name: text for name, text in os.environ.items() if name not in _OURS}
     environ.update({"COLUMNS": "100", **variables}, PYTHONPATH=str(ROOT))
-    return subprocess.Popen(
-        (sys.executable, "-m", "autopilot", *arguments),
-        cwd=folder,
-        env=environ,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # What runs the tests in the background may have SIGINT ignored, which a child would inherit.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            (sys.executable, "-m", "autopilot", *arguments),
+            cwd=folder,
+            env=environ,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Done:
