@@ -28,7 +28,7 @@ _BARE_FIRST = re.compile(_BARE)
 _BARE_LINE = re.compile(rb"[\r\n]" + _BARE)
 # Where a line ends that may be the last of bare JSON, or behind which it cannot go on.
 _BARE_STOP = re.compile(
-    rb"[}\]][ \t]*+(?=[\r\n])|(?>\r\n|\n|\r)(?=[^\r\n%b])" % re.escape(b"".join(BARE_GOES_ON))
+    rb"[\r\n][^\r\n%b]|[}\]][ \t]*+(?=[\r\n])" % re.escape(b"".join(BARE_GOES_ON))
 )
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 

@@ -112,6 +112,9 @@ _NOTHING: tuple[object, ...] = (None, "", [], {})
 
 # -- one event
 
+# A part of every name and value by which `_reports_bare_error` knows an error, or of the escape
+# with which it may be spelled. What has none of them need not be decoded.
+_MAY_BE_ERROR = re.compile(rb"error|detail|failed|\\u")
 # Longer documents are not decoded as a whole, see `_value`.
 _MAX_DECODED = 65536
 _EMPTY = Reading(Meaning.EMPTY)
@@ -127,6 +130,8 @@ _OWN_ERROR = Reading(Meaning.OWN_ERROR)
 def read_event(event: Event, dialect: Dialect) -> Reading:
     """Return what ``event`` means in ``dialect``."""
     data = event.data
+    if event.bare and _MAY_BE_ERROR.search(data) is None:
+        return _EMPTY
     value = value_of(data) if len(data) <= _MAX_DECODED else _value(data)
     if (
         dialect is Dialect.COMPLETIONS
@@ -357,7 +362,7 @@ def judge_document(body: bytes) -> Meaning:
 
 def is_error(data: bytes) -> bool:
     """Return whether bytes that stand outside events are JSON that reports an error."""
-    return _reports_bare_error(_value(data))
+    return _MAY_BE_ERROR.search(data) is not None and _reports_bare_error(_value(data))
 
 
 def error_text(data: bytes) -> str | None:

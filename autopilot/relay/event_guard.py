@@ -21,7 +21,7 @@ from autopilot.relay.dialect import (
     error_text,
     read_event,
 )
-from autopilot.relay.event_search import Search, has_only_events, last_end
+from autopilot.relay.event_search import EVENT_END, Search, event_end, has_only_events, last_end
 from autopilot.relay.sse import CR, Event, Events
 
 GAVE_UP = "the model gave the answer up"
@@ -39,7 +39,6 @@ _USUAL = re.compile(rb"data: ?+([^\r\n]*+)(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _DONE_EVENT = b"data: [DONE]\n\n"
 _DONE_MARK = b"[DONE]"
 _DONE = re.compile(rb"(?<![^\r\n])data: ?\[DONE\][\r\n]++\Z")
-_EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _DATA = re.compile(rb"data(?<![^\r\n\xbf].{4})(?=[:\r\n])")
 # A sign may begin so many bytes before the mark in it, or before the end of a chunk.
 _SIGN_ROOM = 32
@@ -154,7 +153,7 @@ class EventGuard:
             self._report()
             return self._stop(0, start, start)
         rest, self._held = bytes(event[start:]), 0
-        if event.endswith(b"\r") and (found := _EVENT_END.search(event, max(0, len(event) - 3))):
+        if event.endswith(b"\r") and (found := EVENT_END.search(event, max(0, len(event) - 3))):
             self._ends(bytes(event[: found.end()]), usual=None)
         return rest if self.fault is None else b""
 
@@ -192,30 +191,30 @@ class EventGuard:
         inside = self._long is not None
         bare = Search(partial(self._bare.find, inside=inside), line)
         self._mark_at = dict.fromkeys(self._marks_and_done, -1)
+        plain = CR not in text
         while True:
             signed = at if self._signed else min(look.at(text, at), bare.at(text, line))
             # What lies between is passed over, as its events need not be read.
             stop = last_end(text, max(at, near), min(signed + 1, len(text)))
             if stop > at and not self._signed:
                 at = line = stop
-            found = _EVENT_END.search(text, max(signed, near))
-            if found is not None and found.end() == len(text) and text.endswith(b"\r"):
-                found = None  # the blank line may end in CRLF
-            stop = len(text) if found is None else found.end()
-            block = b"" if found is None else bytes(text[at:stop])
+            end = event_end(text, max(signed, near), plain)
+            ended = end > 0
+            stop = end if ended else len(text)
+            block = bytes(text[at:stop]) if ended else b""
             # The usual event is one line, which has no room for bare JSON.
             match = _USUAL.fullmatch(block)
             usual = None if match is None else match[1]
             if usual is None:
                 free = self._bare.read(
-                    text, line, stop, complete=found is not None, inside=self._long is not None
+                    text, line, stop, complete=ended, inside=self._long is not None
                 )
                 if self._looks.refused:
                     self._settle()
                 if self._bare.error is not None:
                     self._report()
                     return self._stop(at, relayed, free)
-                if found is None:
+                if not ended:
                     self._signed = self._signed or look.at(text, at) < len(text)
                     break
             if self._ends(block, usual):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+"""The blank line that ends an event, and the line end before it."""
 # The last end of an event, found from behind. One that ends with CR may go on with LF.
 _LAST_END = re.compile(rb"(?s:.*)(?:\n\n|(?:\n\r|\r\r)(?:\n|(?=[^\n])))")
 
@@ -27,6 +29,20 @@ class Search:
         if self._at < start:
             self._at = self._find(text, max(self._start, start))
         return self._at
+
+
+def event_end(text: bytearray, start: int, plain: bool) -> int:
+    """Return the offset behind the first end of an event at or behind ``start``; 0 without one.
+
+    ``plain``: no line ends with CR, the usual case.
+    """
+    if plain:
+        at = text.find(b"\n\n", start)
+        return at + 2 if at >= 0 else 0
+    found = EVENT_END.search(text, start)
+    if found is None or (found.end() == len(text) and text.endswith(b"\r")):
+        return 0  # the second: the blank line may end in CRLF
+    return found.end()
 
 
 def last_end(text: bytearray, start: int, end: int) -> int:

@@ -20,7 +20,7 @@ _BARE_OPENINGS = (b"{", b"[")
 # The bytes with which a further line of JSON can begin; no field's name begins with one of them.
 BARE_GOES_ON = frozenset(b"%c" % byte for byte in b' \t"{}[],-0123456789tfn')
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
-_BRACKETS = (b"{", b"[", b"}", b"]")
+_QUOTE = ord(b'"')
 MAX_BARE_LINES = 4096
 """Lines of bare JSON that are read of a stream. An error has some dozens, and the lines of each
 cost as much as an event."""
@@ -46,6 +46,9 @@ def _runs(bare: bytes) -> re.Pattern[bytes]:
     return re.compile(_RUN % {b"end": _END_OF_LINE, b"ignored": ignored}, re.VERBOSE)
 
 
+# Lines in the midst of bare JSON that cannot complete it and have no strings, so many at a time.
+_MANY = 256
+_OPEN_LINES = re.compile(rb"(?:[ \t{\[,\-0-9tfn][^\r\n\x22}\]]*+%b){1,%d}+" % (_END_OF_LINE, _MANY))
 _RUN_OF_LINES = _runs(rb"| [ \t]*+[{\[]")
 _RUN_WITHOUT_BARE = _runs(b"")
 _EVENT, _BLANK, _DATA, _NAME, _IGNORED = range(1, 6)  # the groups; the last is a line of bare JSON
@@ -113,12 +116,14 @@ class Events:
 
     def _parse(self, data: bytes) -> Iterator[Event]:
         at = 1 if self._after_cr and data.startswith(b"\n") else 0  # the second half of a CRLF
-        if data:
-            self._after_cr = data.endswith(b"\r")
+        self._after_cr = data.endswith(b"\r") if data else self._after_cr
         if not self._line:
             self._line_start = self._offset + at
-        singly = 0  # the offset up to which lines are taken one by one
+        singly = again = 0  # the offsets up to which lines are taken one by one
         while at < len(data):
+            if self._bare and at >= again and not self._line:
+                at = self._take_open_lines(data, at)
+                again = at + _MANY
             if at >= singly and not (self._line or self._bare or self._line_start == 0):
                 run = self._runs.match(data, at)
                 if run is None:
@@ -213,27 +218,46 @@ class Events:
         else:
             self._take_field(line, start)
 
-    def _take_bare(self, line: bytes, start: int) -> Iterator[Event]:
-        """Add a line to bare JSON, and yield it if that completes it."""
+    def _take_open_lines(self, data: bytes, at: int) -> int:
+        """Add lines that cannot complete bare JSON, while all may be kept; return their end."""
+        room = self._limit - self._data_size - len(self._bare)
+        while len(data) - at <= room and self._bare_lines + _MANY < MAX_BARE_LINES:
+            run = _OPEN_LINES.match(data, at)
+            if run is None:
+                break
+            lines = run[0].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            self._bare += b"\n" + lines[:-1]
+            self._bare_lines += lines.count(b"\n")
+            self._depth += lines.count(b"{") + lines.count(b"[")
+            room -= len(lines)
+            at = run.end()
+            self._line_start = self._offset + at
+        return at
+
+    def _take_bare(self, line: bytes, start: int) -> Iterable[Event]:
+        """Add a line to bare JSON, and return it if that completes it."""
         if not self._bare:
             self._bare_start, self._depth = start, 0
             self._bare += line
         elif len(self._bare) < self._limit:
             self._bare += b"\n" + line
-        opened, listed, closed, ended = map(_STRING.sub(b"", line).count, _BRACKETS)
-        self._depth += opened + listed - closed - ended
+        outside = _STRING.sub(b"", line) if _QUOTE in line else line
+        self._depth += outside.count(b"{") + outside.count(b"[")
+        self._depth -= outside.count(b"}") + outside.count(b"]")
         self._bare_lines += 1
         if self._bare_lines == MAX_BARE_LINES:
             self._runs = _RUN_WITHOUT_BARE
         if self._depth <= 0 or self._bare_lines >= MAX_BARE_LINES:
-            yield from self._end_bare()
+            return self._end_bare()
+        return ()
 
-    def _end_bare(self) -> Iterator[Event]:
-        """Yield what there is of bare JSON."""
+    def _end_bare(self) -> Iterable[Event]:
+        """Return what there is of bare JSON."""
+        if not self._bare:
+            return ()
         bare = bytes(self._bare)
         self._bare.clear()
-        if bare:
-            yield Event(bare, bare=True, start=self._bare_start)
+        return (Event(bare, bare=True, start=self._bare_start),)
 
     def _take_field(self, line: bytes, start: int) -> None:
         if self._start is None:

@@ -20,6 +20,7 @@ from autopilot.relay.commit import (
     judge_plain,
 )
 from autopilot.routing.commit import Commit
+from autopilot.upstream.connection import READ_BYTES
 from tests.unit.relay.chunks import cut
 from tests.unit.relay.profiled import HOSTILE, calls, chunk_of
 
@@ -308,3 +309,17 @@ class HostileTests(SynchronousTestCase):
             made = _dial(Commit.COMPLETE, max_bytes=1 << 23)
             made.feed(chunk_of(piece))
             self.assertLess(calls(made.feed, chunk_of(piece)), 200, piece)
+
+    def test_calls_in_a_turn(self) -> None:
+        """One read of the socket costs no more than the reading of so many lines and events."""
+        for piece in HOSTILE:
+            made = _dial(Commit.COMPLETE, max_bytes=1 << 23)
+            for _ in range(3):
+                data = chunk_of(piece)[:READ_BYTES]
+                self.assertLess(calls(made.feed, data), 150_000, piece)
+
+    def test_open_lines(self) -> None:
+        """Lines of JSON that cannot complete it are taken many at a time."""
+        for piece in (b"{\n", b"{\r\n", b"[\r", b"  {\n", b"[1,\n"):
+            made = _dial(Commit.COMPLETE, max_bytes=1 << 23)
+            self.assertLess(calls(made.feed, chunk_of(piece)), 12_000, piece)

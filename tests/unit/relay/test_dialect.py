@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -316,6 +317,25 @@ class ErrorTests(SynchronousTestCase):
             self.assertTrue(is_error(data), data)
         for data in (b"", b"{", b"[]", b'"error"', b'{"error":null}', b'{"error":""}', b"{}"):
             self.assertFalse(is_error(data), data)
+
+    def test_spelled_with_escapes(self) -> None:
+        """A name or a value may be spelled with escapes."""
+        for data, expected in (
+            (b'{"\\u0065rror":"x"}', Meaning.ERROR),
+            (b'{"d\\u0065tail":"x"}', Meaning.ERROR),
+            (b'{"object":"err\\u006fr"}', Meaning.ERROR),
+            (b'{"type":"response.f\\u0061iled"}', Meaning.FAILED),
+        ):
+            self.assertTrue(is_error(data), data)
+            self.assertIs(meaning(Event(data, bare=True), CHAT), expected, data)
+
+    def test_not_decoded(self) -> None:
+        """Bare JSON without a word of an error is not decoded."""
+        with patch.object(tables, "value_of", side_effect=AssertionError):
+            for data in (b"{}", b'{"a":1}', b'[{"message":"x"}]'):
+                self.assertFalse(is_error(data))
+                self.assertIs(meaning(Event(data, bare=True), CHAT), Meaning.EMPTY, data)
+            self.assertRaises(AssertionError, is_error, b'{"error":1}')
 
     def test_error_text(self) -> None:
         """The text, in whichever place it stands."""

@@ -137,6 +137,19 @@ class EventsTests(SynchronousTestCase):
         (found,) = _parse([stream], limit=1000)
         self.assertEqual((found.bare, len(found.data) < 1010), (True, True))
 
+    def test_bare_json_of_many_lines(self) -> None:
+        """Lines in its midst are kept whatever their number, their ends and the cuts."""
+        lines = [b"[", *[b"  {", b"\t1,", b"-2"] * 300, *[b"}"] * 300, b"]", b'{"a": 1}']
+        for end in (b"\n", b"\r\n", b"\r"):
+            stream = end.join([b"data: x", *lines, b""])
+            first = Event(b"\n".join(lines[:-1]), bare=True, start=7 + len(end))
+            last = Event(lines[-1], bare=True, start=len(stream) - 8 - len(end))
+            for step in (1, 7, 1460, len(stream)):
+                found = _parse(cut(stream, range(step, len(stream), step)), limit=1 << 20)
+                self.assertEqual(found, [first, last], step)
+            (short, _) = _parse([stream], limit=1000)
+            self.assertLess(len(short.data), 1010)
+
     def test_empty_chunk(self) -> None:
         """Nothing changes nothing, not even between CR and LF."""
         self.assertEqual(_parse([b"data: x\r", b"", b"\n", b"", b"\r\n"]), [Event(b"x")])
