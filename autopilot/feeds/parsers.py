@@ -197,9 +197,9 @@ def _check(body: bytes) -> Iterator[None]:
     objects = body.count(b"{")
     if objects > _OBJECTS_PER_RECORD * MAX_RECORDS:
         _reject_if_too_many(objects)
-    if (
-        body.count(b",") > MAX_RECORDS + _COMMAS_PER_OBJECT * objects
-        or len(body) > _STEP_BYTES + _BYTES_PER_OBJECT * objects
+    most = _STEP_BYTES + _BYTES_PER_OBJECT * objects
+    if body.count(b",") > MAX_RECORDS + _COMMAS_PER_OBJECT * objects or (
+        len(body) > most and len(body.strip()) > most
     ):
         raise FetchError(SHAPE, "not a list of records")
     # `Raw` records are passed on as bytes that the decoder has not validated.
