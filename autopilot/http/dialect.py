@@ -8,6 +8,8 @@ from enum import StrEnum
 class Dialect(StrEnum):
     """The API of an endpoint: OpenAI's completions, Anthropic's messages, OpenAI's responses."""
 
+    __hash__ = str.__hash__  # of an enum it is a call of Python
+
     COMPLETIONS = "completions"
     MESSAGES = "messages"
     RESPONSES = "responses"

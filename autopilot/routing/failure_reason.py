@@ -8,6 +8,8 @@ from enum import StrEnum
 class FailureReason(StrEnum):
     """What ended an attempt (contract §10). Its values are safe as those of a metric label."""
 
+    __hash__ = str.__hash__  # of an enum it is a call of Python
+
     DNS_ERROR = "dns_error"
     CONNECT_REFUSED = "connect_refused"
     CONNECT_ERROR = "connect_error"

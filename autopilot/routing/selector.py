@@ -47,6 +47,8 @@ _KEY_BYTES = 16
 class Mode(StrEnum):
     """The three kinds of selector."""
 
+    __hash__ = str.__hash__  # of an enum it is a call of Python
+
     ALIAS = "alias"
     LIST = "list"
     DIRECT = "direct"
