@@ -44,6 +44,8 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
     stream_options: Raw = _ABSENT
     messages: Raw = _ABSENT
     input: Raw = _ABSENT
+    system: Raw = _ABSENT
+    instructions: Raw = _ABSENT
     prompt: Raw = _ABSENT
     tools: Raw = _ABSENT
     response_format: Raw = _ABSENT
@@ -51,6 +53,8 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
     max_tokens: Raw = _ABSENT
     max_output_tokens: Raw = _ABSENT
     n: Raw = _ABSENT
+    prompt_cache_key: Raw = _ABSENT
+    session_id: Raw = _ABSENT
 
     @classmethod
     def of(cls, values: Mapping[str, bytes | memoryview]) -> BodyFields:
