@@ -29,8 +29,14 @@ _INVALID_COMMIT = RouterError(
     "invalid_commit",
     "The header X-Autopilot-Commit must be byte, content or complete.",
 )
+_INVALID_AFFINITY = RouterError(
+    400,
+    "invalid_header",
+    "The header X-Autopilot-Affinity must be off, or absent.",
+)
 _IDENTITY = frozenset({b"", b"identity"})
 _COMMIT = b"x-autopilot-commit"
+_AFFINITY = b"x-autopilot-affinity"
 
 
 class HeadGate:
@@ -79,6 +85,8 @@ class HeadGate:
             return error
         if _COMMIT in named and isinstance(commit := commit_point(named), RouterError):
             return commit
+        if _AFFINITY in named and isinstance(affinity := affinity_off(named), RouterError):
+            return affinity
         if b"content-encoding" in named and (error := coding_error(named)) is not None:
             return error
         return too_large(max_body) if too_long else None
@@ -109,3 +117,11 @@ def commit_point(named: Named) -> Commit | RouterError | None:
         return Commit(value)
     except ValueError:
         return _INVALID_COMMIT
+
+
+def affinity_off(named: Named) -> bool | RouterError:
+    """Return whether the client asks not to be kept to a model, nor remembered."""
+    value = text(named, _AFFINITY).lower()
+    if not value:
+        return False
+    return True if value == "off" else _INVALID_AFFINITY

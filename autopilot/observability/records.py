@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Why
+from autopilot.routing.why import Affinity, Why
 
 
 class Outcome(StrEnum):
@@ -22,6 +22,8 @@ class Outcome(StrEnum):
     or the router. CLIENT_STALLED: the client did not read for too long. UPSTREAM_EMPTY: the
     response had no answer. The others are responses that broke after commit.
     """
+
+    __hash__ = str.__hash__  # of an enum it is a call of Python
 
     COMPLETED = "completed"
     RELAYED_ERROR = "relayed_error"
@@ -92,6 +94,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     ``mode`` is the kind of its selector, ``none`` if that was not read or is none. ``stream``: the
     client asked for a stream; None if its body was not read.
     ``why``: what made the router try ``model``; None without an attempt.
+    ``affinity``: whether the conversation had this model before; None if it was not to stick.
     """
 
     req_id: str
@@ -113,6 +116,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     reason: FailureReason | None = None
     stream: bool | None = None
     why: Why | None = None
+    affinity: Affinity | None = None
 
 
 def milliseconds(seconds: float) -> float:

@@ -239,5 +239,6 @@ def _attributes(record: RequestRecord) -> dict[str, str | int | float | bool]:
         "autopilot.relayed_bytes": record.bytes,
         "autopilot.request_id": record.req_id,
         "autopilot.why": None if record.why is None else str(record.why),
+        "autopilot.affinity": None if record.affinity is None else str(record.affinity),
     }
     return {name: value for name, value in known.items() if value is not None}

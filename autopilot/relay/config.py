@@ -39,6 +39,7 @@ class RelayConfig:
     """The rules for admission, attempts and relaying. Sizes are in bytes.
 
     ``shape_errors``: the platform's JSON errors get the ``error`` member that SDKs read.
+    ``by_conversation``: each conversation stays with its own model, else all of a client's do.
     """
 
     parsing: ParseConfig
@@ -50,3 +51,4 @@ class RelayConfig:
     commit_max_bytes: int
     max_active: int
     trust: Trust
+    by_conversation: bool = True

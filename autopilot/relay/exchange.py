@@ -49,7 +49,7 @@ from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.plan import WHY_BY_MODE
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode
-from autopilot.routing.why import Why
+from autopilot.routing.why import HIT, MISS, MOVED, Why
 from autopilot.state.latency import Pauses
 from autopilot.state.tables import GivenUp
 from autopilot.upstream.types import UpstreamCall, UpstreamError
@@ -590,13 +590,18 @@ class Exchange(ExchangeBase):
         if self._trace is not None:
             self._trace.committed(status)
         selected = None if self._plan.mode is DIRECT else model
+        affinity = None
+        if self._key is not None:
+            remembered = self._remembered
+            affinity = MISS if remembered is None else HIT if remembered == model else MOVED
+            self._affinity = affinity
         tried = self._tried() if attempt.failed else None
         request_id = self._request.request_id
         date = self._shared.date
         if now >= date.due:
             date.renew(now)
         return committed_head(
-            head, request_id, selected, self._attempts, rechunk, date.value, tried
+            head, request_id, selected, self._attempts, rechunk, date.value, tried, affinity
         )
 
     def _fail(self, reason: FailureReason, now: float) -> State:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from autopilot.request.parse import ParsedRequest
     from autopilot.routing.plan import Plan
     from autopilot.routing.snapshot import Snapshot
-    from autopilot.routing.why import Why
+    from autopilot.routing.why import Affinity, Why
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
     from autopilot.state.tables import StateTables
@@ -65,6 +65,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
     """The data of one exchange, its record, its end, and its updates of the state tables."""
 
     __slots__ = (
+        "_affinity",
         "_attempts",
         "_body",
         "_candidates",
@@ -81,6 +82,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_key",
         "_model",
         "_plan",
+        "_remembered",
         "_request",
         "_responded",
         "_response",
@@ -107,6 +109,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         parsed: ParsedRequest,
         plan: Plan,
         key: AffinityKey | None,
+        remembered: str | None,
         snapshot: Snapshot,
         trace: Trace | None,
         started: float,
@@ -123,6 +126,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._charge = request.charge
         self._plan = plan
         self._key = key
+        self._remembered = remembered
+        self._affinity: Affinity | None = None
         self._snapshot = snapshot
         self._trace = trace
         self._started = started
@@ -196,6 +201,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 reason,
                 self._streams,
                 self._why,
+                self._affinity,
             )
             try:
                 self._shared.record(record)

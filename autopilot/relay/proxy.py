@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from twisted.logger import Logger
 
 from autopilot.http.dialect import COUNT_TOKENS
@@ -33,6 +33,7 @@ from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_base import Collaborators, ExchangeBase
 from autopilot.relay.exchange_states import Input
 from autopilot.relay.response_head import DateField
+from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted
@@ -59,15 +60,21 @@ _START = Input.START  # a look-up through the enum would cost as much as a call
 _READING = "reading a request"
 _NONE: frozenset[str] = frozenset()
 _NO_SNAPSHOT = Snapshot()
+_NOTHING_KNOWN = RoutingState()
 _NOTHING: tuple[str | None, frozenset[str], str | None] = (None, _NONE, None)
 
 
 class _PlannedRequest(Struct, frozen=True, gc=False):
-    """A parsed request with its plan; ``key`` identifies its client for stickiness."""
+    """A parsed request with its plan.
+
+    ``key`` identifies its conversation for stickiness, and ``remembered`` is the candidate that the
+    conversation had last.
+    """
 
     parsed: ParsedRequest
     plan: Plan
     key: AffinityKey | None
+    remembered: str | None
 
     def __repr__(self) -> str:
         return f"_PlannedRequest({self.plan!r}, {self.parsed.commit!r})"
@@ -188,6 +195,7 @@ class Proxy:
                     planned.parsed,
                     planned.plan,
                     planned.key,
+                    planned.remembered,
                     snapshot,
                     trace,
                     now,
@@ -229,34 +237,55 @@ class Proxy:
         request.body = b""  # the template has what is sent up, until commit
         if isinstance(parsed, RouterError):
             return _RefusedRequest(parsed)
-        selector, key = parsed.selector, None
-        if selector.mode is not DIRECT:
-            key = self._client(request), selector.key
-        tables, order = self.tables, selector.order
-        remembered, failed, broken = _NOTHING if key is None else tables.affinity.look_up(key, now)
-        breaker, cooling = tables.breaker, _NONE
-        if key is not None and (breaker.opened or breaker.opened_for):
-            cooling = breaker.cooling(key[0], now)
-        if order is GIVEN:
-            state = RoutingState(remembered, failed, cooling, broken=broken)
-        else:  # the averages of all models cost a pass over the table: only for these orders
-            state = RoutingState(
-                remembered,
-                failed,
-                cooling,
-                first_byte=tables.latency.first_content(now) if order is Order.LATENCY else {},
-                throughput=tables.latency.throughput(now) if order is Order.THROUGHPUT else {},
-                broken=broken,
-            )
+        key, state = None, _NOTHING_KNOWN
+        if parsed.selector.mode is not DIRECT:
+            key, state = self._known(request, parsed, now)
         plan = parsed.plan(snapshot, config.parsing.rules, state)
         if not isinstance(plan, RouterError):
             if request.path == COUNT_TOKENS:
                 # The model that the conversation's next request would try first (contract §1).
-                return _PlannedRequest(parsed, plan.first_only, None)
-            return _PlannedRequest(parsed, plan, key)
+                return _PlannedRequest(parsed, plan.first_only, None, None)
+            remembered = state.remembered
+            if (
+                remembered is not None
+                and remembered != plan.candidates[0].model
+                and remembered not in plan.models
+            ):
+                remembered = None
+            return _PlannedRequest(parsed, plan, key, remembered)
         if plan.code == NO_CANDIDATES:
             plan = replace(plan, retry_after=self._refreshed_in())
         return _RefusedRequest(plan, parsed.selector.mode, parsed.body.stream)
+
+    def _known(
+        self, request: ClientRequest, parsed: ParsedRequest, now: float
+    ) -> tuple[AffinityKey | None, RoutingState]:
+        """Return the key of a request's conversation, and what is known for its plan.
+
+        The key is None if the conversation is not to stick to a model.
+        """
+        tables, selector, client = self.tables, parsed.selector, self._client(request)
+        affinity, breaker, key, cooling = tables.affinity, tables.breaker, None, _NONE
+        if breaker.opened or breaker.opened_for:
+            cooling = breaker.cooling(client, now)
+        if parsed.sticky and affinity.enabled:
+            talk = b""
+            if self._config.by_conversation:
+                talk = conversation_id(request.headers.named, parsed.body.fields)
+                talk = self._hasher.conversation(client, talk) if talk else talk
+            key = client, selector.key, talk
+        remembered, failed, broken = _NOTHING if key is None else affinity.look_up(key, now)
+        state = RoutingState(remembered, failed, cooling, broken=broken)
+        if selector.order is not GIVEN:
+            state = self._with_averages(state, selector.order, now)
+        return key, state
+
+    def _with_averages(self, state: RoutingState, order: Order, now: float) -> RoutingState:
+        """Add the averages of all models, which cost a pass over the table."""
+        latency = self.tables.latency
+        if order is Order.LATENCY:
+            return structs.replace(state, first_byte=latency.first_content(now))
+        return structs.replace(state, throughput=latency.throughput(now))
 
     def _client(self, request: ClientRequest) -> bytes:
         """Return the hash that stands for a request's client (contract §5)."""

@@ -16,11 +16,13 @@ from autopilot.observability.records import Failover
 from autopilot.relay.body_kind import EVENT_STREAM
 from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.retry_policy import Reply, is_edge_limit
+from autopilot.routing.why import Affinity
 
 _SELECTED = b"x-chutes-autopilot-selected"
 _ATTEMPTS = b"x-chutes-autopilot-attempts"
+_AFFINITY = b"x-chutes-autopilot-affinity"
 _BUFFERING = b"x-accel-buffering"
-_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, TRIED})
+_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, _AFFINITY, TRIED})
 _OWN_WITH_RETRY = _OWN | {SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400
@@ -82,13 +84,14 @@ def committed_head(
     rechunk: bool,
     date: bytes,
     tried: bytes | None = None,
+    affinity: Affinity | None = None,
 ) -> CommittedHead:
     """Return the upstream's head without hop-by-hop fields, plus the router's own fields.
 
     ``date`` is added if the upstream sent none (RFC 9110 §6.6.1).
     ``selected`` is the model to report, ``None`` if the client requested exactly one.
     ``tried`` lists the failed attempts if this response is the last of them and no candidate
-    remains.
+    remains. ``affinity`` says how the conversation's model was found (contract §5).
     """
     status = head.status
     edge_limit = status == 429 and is_edge_limit(reply(head), b"")
@@ -103,6 +106,8 @@ def committed_head(
         if name is not None:
             fields.append((_SELECTED, name))
         fields.append((_ATTEMPTS, b"1" if attempts == 1 else b"%d" % attempts))
+        if affinity is not None:
+            fields.append((_AFFINITY, affinity.encode()))
     if tried is not None:
         fields += tried_fields(tried)
     elif edge_limit:
@@ -114,9 +119,13 @@ def committed_head(
         framed = False
     streams = rechunk or head.content_type == EVENT_STREAM
     if streams:
-        for field in fields:
-            if field[0].lower() == _BUFFERING:
-                break
-        else:  # nginx in front of the router would collect events otherwise
-            fields.append((b"X-Accel-Buffering", b"no"))
+        _forbid_buffering(fields)
     return CommittedHead(status, head.reason, fields, framed, streams, rechunk)
+
+
+def _forbid_buffering(fields: list[headers.Field]) -> None:
+    """Keep an nginx in front of the router from collecting events, if the upstream did not."""
+    for field in fields:
+        if field[0].lower() == _BUFFERING:
+            return
+    fields.append((b"X-Accel-Buffering", b"no"))

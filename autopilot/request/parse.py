@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from autopilot.http.error_bodies import too_large
-from autopilot.http.head_gate import coding_error, commit_point
+from autopilot.http.head_gate import affinity_off, coding_error, commit_point
 from autopilot.http.headers import Named, says_true
 from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.request.body import ParsedBody, as_signed, parse_body
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
 
 
+_WISHES = frozenset({b"x-autopilot-commit", b"x-autopilot-affinity"})
 _SIGNED = RouterError(
     400,
     "signed_request",
@@ -64,6 +65,8 @@ class ParsedRequest(Struct, frozen=True, gc=False):
     tee_only: bool
     signed: bool = False
     """Whether a signature covers the body, so that no byte of it may change (contract §2)."""
+    sticky: bool = True
+    """Whether the conversation may stay with the model that it had, and be remembered."""
 
     def __repr__(self) -> str:
         return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"
@@ -88,17 +91,28 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         return planned
 
 
+def _wished(named: Named, commit: Commit) -> tuple[Commit, bool] | RouterError:
+    """Return the commit point, ``commit`` by default, and whether the conversation may stick."""
+    chosen = commit_point(named)
+    if isinstance(chosen, RouterError):
+        return chosen
+    off = affinity_off(named)
+    if isinstance(off, RouterError):
+        return off
+    return chosen or commit, not off
+
+
 def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
     """Parse the header fields and the body of a request, or return the error.
 
     The channels have asked the gate about the fields already; `autopilot explain` has not.
     """
-    commit = config.commit
-    if b"x-autopilot-commit" in named:
-        chosen = commit_point(named)
-        if isinstance(chosen, RouterError):
-            return chosen
-        commit = chosen or commit
+    commit, sticky = config.commit, True
+    if not _WISHES.isdisjoint(named):
+        wished = _wished(named, commit)
+        if isinstance(wished, RouterError):
+            return wished
+        commit, sticky = wished
     if b"content-encoding" in named and (error := coding_error(named)) is not None:
         return error
     if len(body) > config.max_body:
@@ -115,5 +129,5 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
         unchanged = as_signed(parsed, body) if selector.mode is DIRECT else None
         if unchanged is None:
             return _SIGNED
-        return ParsedRequest(unchanged, selector, commit, tee_only, signed=True)
-    return ParsedRequest(parsed, selector, commit, tee_only)
+        return ParsedRequest(unchanged, selector, commit, tee_only, signed=True, sticky=sticky)
+    return ParsedRequest(parsed, selector, commit, tee_only, False, sticky)

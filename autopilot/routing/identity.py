@@ -77,14 +77,14 @@ class Hasher:
     The keyed states are prepared once and copied for each hash.
     """
 
-    __slots__ = ("_address", "_api_key", "_hotkey", "_token")
+    __slots__ = ("_address", "_api_key", "_conversation", "_hotkey", "_token")
 
     def __init__(self, secret: bytes) -> None:
         key = secret if len(secret) <= _MAX_KEY_BYTES else blake2b(secret).digest()
-        self._token, self._api_key, self._hotkey, self._address = (
+        self._token, self._api_key, self._hotkey, self._address, self._conversation = (
             # `person` separates the kinds: a token that spells an address is another client.
             blake2b(digest_size=_DIGEST_BYTES, key=key, person=kind)
-            for kind in (b"token", b"api-key", b"hotkey", b"address")
+            for kind in (b"token", b"api-key", b"hotkey", b"address", b"conversation")
         )
 
     def token(self, text: str) -> bytes:
@@ -105,6 +105,16 @@ class Hasher:
     def address(self, text: str) -> bytes:
         """Return the identity of the client at this address."""
         return _digest(self._address, text)
+
+    def conversation(self, client: bytes, identity: bytes) -> bytes:
+        """Return the hash of a client's conversation.
+
+        ``client`` is the hash of the client: what two clients say alike are two conversations.
+        """
+        state = self._conversation.copy()
+        state.update(client)
+        state.update(identity)
+        return state.digest()
 
 
 def client_key(

@@ -1,4 +1,4 @@
-"""Why a model was tried: one closed set for records, traces and the status page."""
+"""Why a model was tried, and whether its conversation knew it: closed sets for all outputs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,25 @@ class Why(StrEnum):
     PROBE: the pause of its circuit breaker is over, and one request shows whether it works again.
     """
 
+    __hash__ = str.__hash__  # of an enum it is a call of Python
+
     BEST = "best"
     STICKY = "sticky"
     LISTED = "listed"
     DIRECT = "direct"
     PROBE = "probe"
+
+
+class Affinity(StrEnum):
+    """How the answering model relates to the one that the conversation remembered (contract §5).
+
+    HIT: it is that one. MISS: none was remembered, or it is no candidate any more. MOVED: another.
+    """
+
+    HIT = "hit"
+    MISS = "miss"
+    MOVED = "moved"
+
+
+# A member is found faster as a name of a module than by its enum.
+HIT, MISS, MOVED = Affinity.HIT, Affinity.MISS, Affinity.MOVED

@@ -316,17 +316,24 @@ class Settings:
         1800,
         0,
         31_536_000,
-        "Time for which a client's model is remembered; 0 disables stickiness.",
+        "Time for which a conversation's model is remembered; 0 disables stickiness.",
         "seconds",
         live=True,
     )
     sticky_max_entries: int = _count(
-        10_000, 1, 10_000_000, "Largest number of remembered clients.", live=True
+        100_000, 1, 10_000_000, "Largest number of remembered conversations.", live=True
+    )
+    sticky_scope: Literal["conversation", "client"] = _setting(
+        "conversation",
+        Choice("conversation", "client"),
+        "What stays with its model: each conversation of a client, or all requests of a client"
+        " together.",
+        live=True,
     )
     sticky_hash_key: bytes | None = _setting(
         "",
         HashKey(),
-        "Secret key of the hash that stands for a remembered client. If not set, the router"
+        "Secret key of the hashes that stand for clients and conversations. If not set, the router"
         " generates one at each start.",
         secret=True,
     )

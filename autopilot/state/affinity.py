@@ -1,7 +1,7 @@
-"""The model that last served each client: a bounded table with least-recently-used eviction.
+"""The model that last served each conversation: a bounded table, least recently used first out.
 
 Every operation is O(1). Time is an argument, so that tests need no clock. The keys are keyed
-hashes, from which no client can be identified.
+hashes, from which neither a client nor what it said can be identified.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from autopilot.state.circuit_breaker import rest
 
-AffinityKey = tuple[bytes, bytes]
-"""A client's hash, and the digest of its selector."""
+AffinityKey = tuple[bytes, bytes, bytes]
+"""The hash of a client, the digest of its selector, and the hash of its conversation.
+
+The last is empty if nothing tells the client's conversations apart.
+"""
 
 
 _NONE: frozenset[str] = frozenset()
@@ -21,7 +24,7 @@ _UNKNOWN = (None, _NONE, None)
 
 @dataclass(slots=True)
 class _Affinity:
-    """One client's remembered model, which models last failed for it, and which broke last.
+    """One conversation's remembered model, which models failed for it, and which broke last.
 
     A failure is the time at which it happened and the seconds that the attempt took.
     """
@@ -33,7 +36,7 @@ class _Affinity:
 
 
 class SessionAffinity:
-    """Remembered models by client and selector (contract §5).
+    """Remembered models by client, selector and conversation (contract §5).
 
     ``ttl`` and ``list_retry`` are in seconds; a ``ttl`` of 0 disables the table. Failures are kept
     for ``list_retry``, or longer if they took long: within a list, the remembered model takes
@@ -42,6 +45,7 @@ class SessionAffinity:
 
     def __init__(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
         self._ttl = ttl
+        self.enabled = ttl > 0
         self._max_entries = max_entries
         self._list_retry = list_retry
         self._entries: OrderedDict[AffinityKey, _Affinity] = OrderedDict()
@@ -49,6 +53,7 @@ class SessionAffinity:
     def configure(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
         """Apply new limits at once; entries beyond them are dropped."""
         self._ttl = ttl
+        self.enabled = ttl > 0
         self._max_entries = max_entries
         self._list_retry = list_retry
         if ttl <= 0:
@@ -76,7 +81,7 @@ class SessionAffinity:
         return remembered, failed, entry.broken if entry.broken in failed else None
 
     def remembered(self, key: AffinityKey, now: float) -> str | None:
-        """Return the unexpired model that last served this client for this selector, or None."""
+        """Return the unexpired model that last served this conversation, or None."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -84,7 +89,7 @@ class SessionAffinity:
         return entry.model if entry.expires > now else None
 
     def failed_recently(self, key: AffinityKey, now: float) -> frozenset[str]:
-        """Return the models whose failure for this client still counts."""
+        """Return the models whose failure for this conversation still counts."""
         entry = self._entries.get(key)
         if entry is None or not entry.failed:
             return frozenset()

@@ -165,4 +165,5 @@ def relay(settings: Settings) -> RelayConfig:
         commit_max_bytes=settings.commit_max_bytes,
         max_active=settings.max_concurrent_requests,
         trust=trust(settings),
+        by_conversation=settings.sticky_scope == "conversation",
     )

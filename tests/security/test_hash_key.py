@@ -10,6 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import AutopilotService, Settings
+from autopilot.request.body import ParsedBody, parse_body
+from autopilot.request.conversation_id import conversation_id
 from autopilot.routing.identity import Hasher
 from autopilot.routing.selector import Mode, Order, selector_of
 from autopilot.settings import SettingsError
@@ -20,6 +22,7 @@ from tests.unit.service.platforms import ServiceTestCase
 from tests.unit.web.browsers import ask, request
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+_BODY = ask(messages=[{"role": "user", "content": "a question"}])
 _PROGRAM = (
     "import sys; from autopilot.routing.identity import Hasher;"
     "print(Hasher(sys.argv[1].encode()).token(sys.argv[2]).hex())"
@@ -34,7 +37,7 @@ class TableTests(ServiceTestCase):
         service = self.running(sticky_hash_key=key)
         browser = self.browser(-1)
         for each in fields:
-            browser.sends(request(b"/v1/chat/completions", each, body=ask()))
+            browser.sends(request(b"/v1/chat/completions", each, body=_BODY))
             self.platform.wire.says(whole(200, b"{}", JSON, b"Connection: close"))
             self.reactor.advance(0)
         browser.leaves()
@@ -45,15 +48,16 @@ class TableTests(ServiceTestCase):
         return keys
 
     def assert_only_hashes(self, service: AutopilotService, fields: tuple[bytes, ...]) -> None:
-        """Check that the table contains digests of 16 bytes only: of clients and of selectors."""
+        """Check that the table contains digests of 16 bytes only."""
         stickiness = service._parts.tables.affinity
         selector = selector_of("chutesai/AutoPilot", Mode.ALIAS, (), Order.GIVEN)
-        for client, selected in stickiness._entries:
+        for client, selected, conversation in stickiness._entries:
             self.assertEqual((type(client), len(client)), (bytes, 16))
+            self.assertEqual((type(conversation), len(conversation)), (bytes, 16))
             self.assertEqual(selected, selector.key)
             self.assertEqual(len(selected), 16)
         held = b"\n".join(texts(stickiness))
-        for each in (*fields, b"192.0.2.7"):
+        for each in (*fields, b"192.0.2.7", b"question"):
             self.assertNotIn(each.split(b" ")[-1], held)
 
     def test_same_key(self) -> None:
@@ -80,9 +84,15 @@ class TableTests(ServiceTestCase):
 
     def test_no_key_is_the_empty_key(self) -> None:
         """Without a key, a random one is used, so that hashes cannot be computed from outside."""
-        (client, _selector), *_ = self.remembered(None, b"Authorization: Bearer some-token")
+        (client, _selector, conversation), *_ = self.remembered(
+            None, b"Authorization: Bearer some-token"
+        )
+        body = parse_body(_BODY)
+        assert isinstance(body, ParsedBody)
+        said = conversation_id({}, body.fields)
         for guess in (b"", b"\0" * 32, b"None"):
             self.assertNotEqual(client, Hasher(guess).token("some-token"))
+            self.assertNotEqual(conversation, Hasher(guess).conversation(client, said))
 
 
 class ProcessTests(SynchronousTestCase):

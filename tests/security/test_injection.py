@@ -75,7 +75,7 @@ class ModelNameTests(ServiceTestCase):
         self.reactor.advance(0)
         got = browser.response
         known = {b"content-type", b"content-length", b"date", b"x-request-id"}
-        own = {b"x-chutes-autopilot-attempts", b"x-chutes-autopilot-selected"}
+        own = {b"x-chutes-autopilot-" + each for each in (b"affinity", b"attempts", b"selected")}
         self.assertLessEqual({name.lower() for name, _ in got.fields}, known | own)
         self.assertEqual((got.status, got.body), (200, b"{}"))
         for _, value in got.fields:

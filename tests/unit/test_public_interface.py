@@ -57,6 +57,7 @@ _RECORD: Final = {
     "reason": "FailureReason | None",
     "stream": "bool | None",
     "why": "Why | None",
+    "affinity": "Affinity | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

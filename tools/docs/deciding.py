@@ -126,8 +126,8 @@ def _planned(
 
 
 def _sticky() -> RoutingState:
-    """Return what the router remembers of a client a minute after serving it."""
-    settings, key = Settings(), (b"a client", b"its selector")
+    """Return what the router remembers of a conversation a minute after serving it."""
+    settings, key = Settings(), (b"a client", b"its selector", b"its conversation")
     memory = SessionAffinity(
         ttl=settings.sticky_ttl_secs,
         max_entries=settings.sticky_max_entries,

@@ -8,7 +8,7 @@ from typing import Final
 from autopilot.observability.access_log import json_of, text_of
 from autopilot.observability.records import Failover, Outcome, RequestRecord, facts
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Why
+from autopilot.routing.why import Affinity, Why
 from tools.docs.tables import code, table
 
 _MOMENT: Final = 1_790_000_000.123
@@ -29,6 +29,7 @@ _EXAMPLE: Final = RequestRecord(
     endpoint="/v1/chat/completions",
     stream=True,
     why=Why.BEST,
+    affinity=Affinity.MISS,
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
@@ -50,6 +51,8 @@ _MEANINGS: Final = {
     "reason": "Why the upstream's answer broke after its first byte, as in `failovers`.",
     "stream": "Whether the client asked for a stream; null if that was not read.",
     "why": "Why the model was tried, see [below](#why-this-model); null without an attempt.",
+    "affinity": "`hit`, if the conversation had this model before; `moved`, if it had another;"
+    " `miss`, if it had none. Null under a direct name, and for requests that are not to stick.",
 }
 
 _WHYS: Final = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Why
+from autopilot.routing.why import Affinity, Why
 
 _PLAIN: dict[str, Any] = {
     "req_id": "r1",
@@ -27,6 +27,7 @@ _PLAIN: dict[str, Any] = {
     "endpoint": "/v1/chat/completions",
     "stream": True,
     "why": Why.BEST,
+    "affinity": Affinity.MISS,
 }
 
 
@@ -57,6 +58,7 @@ def refused(**changes: Any) -> RequestRecord:
         "code": "unknown_model",
         "stream": None,
         "why": None,
+        "affinity": None,
     }
     return record(**{**nothing, **changes})
 
@@ -95,5 +97,6 @@ anything = st.builds(
     reason=st.none() | st.just(FailureReason.CUT),
     stream=st.none() | st.booleans(),
     why=st.none() | st.sampled_from(tuple(Why)),
+    affinity=st.none() | st.sampled_from(tuple(Affinity)),
 )
 """Records with arbitrary text."""

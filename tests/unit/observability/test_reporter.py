@@ -102,6 +102,7 @@ class ReporterTests(SynchronousTestCase):
                 "reason": None,
                 "stream": True,
                 "why": "best",
+                "affinity": "miss",
             },
         )
         (event,) = self.report(refused())
@@ -154,5 +155,6 @@ class ReporterTests(SynchronousTestCase):
                 "reason",
                 "stream",
                 "why",
+                "affinity",
             },
         )

@@ -86,6 +86,7 @@ class SpanTests(SpanTestCase):
                 "autopilot.outcome": "completed",
                 "autopilot.request_id": "req-1",
                 "autopilot.why": "best",
+                "autopilot.affinity": "miss",
                 "gen_ai.operation.name": "chat",
                 "gen_ai.provider.name": "chutes",
                 "gen_ai.request.model": ALIAS,

@@ -284,6 +284,7 @@ class HeadTests(RouterTestCase):
                 (b"x-request-id", b"req-1"),
                 (b"x-chutes-autopilot-selected", b"a"),
                 (b"x-chutes-autopilot-attempts", b"1"),
+                (b"x-chutes-autopilot-affinity", b"miss"),
                 (b"X-Accel-Buffering", b"no"),
             ],
         )

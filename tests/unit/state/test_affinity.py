@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state.affinity import AffinityKey, SessionAffinity
 
-A: AffinityKey = (b"a", b"auto")
-B: AffinityKey = (b"b", b"auto")
+A: AffinityKey = (b"a", b"auto", b"talk")
+B: AffinityKey = (b"b", b"auto", b"talk")
 
 
 def _table(*, ttl: float = 100, max_entries: int = 2, list_retry: float = 10) -> SessionAffinity:
@@ -26,12 +26,14 @@ class RememberedTests(SynchronousTestCase):
     """The model that last answered."""
 
     def test_by_client_and_selector(self) -> None:
-        """Remembered for one client and one selector only."""
+        """Remembered for one client, one selector and one conversation only."""
         table = _table()
         table.served(A, "m", 0)
         self.assertEqual(table.remembered(A, 1), "m")
         self.assertIsNone(table.remembered(B, 1))
-        self.assertIsNone(table.remembered((b"a", b"x,y"), 1))
+        self.assertIsNone(table.remembered((b"a", b"x,y", b"talk"), 1))
+        self.assertIsNone(table.remembered((b"a", b"auto", b"other talk"), 1))
+        self.assertIsNone(table.remembered((b"a", b"auto", b""), 1))
 
     def test_ttl(self) -> None:
         """An entry expires; an answer renews it, a lookup does not."""
@@ -65,7 +67,7 @@ class RememberedTests(SynchronousTestCase):
         table.served(A, "m", 0)
         table.served(B, "n", 1)
         table.remembered(A, 2)
-        table.served((b"c", b"auto"), "o", 3)
+        table.served((b"c", b"auto", b"talk"), "o", 3)
         self.assertEqual((len(table), table.remembered(A, 4)), (2, "m"))
         self.assertIsNone(table.remembered(B, 4))
 
@@ -121,7 +123,7 @@ class FailedRecentlyTests(SynchronousTestCase):
         self.assertEqual((len(table), table.failed_recently(A, 1)), (0, frozenset()))
 
 
-_KEYS = st.sampled_from([A, B, (b"c", b"auto"), (b"a", b"x,y")])
+_KEYS = st.sampled_from([A, B, (b"a", b"auto", b""), (b"a", b"x,y", b"talk")])
 _MODELS = st.sampled_from(["m", "n", "o"])
 
 

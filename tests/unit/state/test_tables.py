@@ -11,7 +11,7 @@ from autopilot.state.latency import LatencyStats, Pauses
 from autopilot.state.tables import GivenUp, StateTables
 
 CLIENT = b"client"
-KEY = (CLIENT, b"auto")
+KEY = (CLIENT, b"auto", b"talk")
 
 
 class StateTablesTests(SynchronousTestCase):

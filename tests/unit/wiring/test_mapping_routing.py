@@ -157,6 +157,15 @@ class RoutingTests(ReloadTestCase):
         self.went_to(_A)
         self.assertEqual(self.metric("autopilot_sticky_entries"), 2)
 
+    def test_sticky_scope(self) -> None:
+        """All sessions of a client count as one."""
+        self.start()
+        for sessions, entries in (((b"1", b"2"), 2), ((b"3", b"4"), 3)):
+            for each in sessions:
+                self.went_to(b"X-Session-Id: " + each)
+            self.assertEqual(self.metric("autopilot_sticky_entries"), entries)
+            self.change(sticky_scope="client")
+
     def test_trust_proxy_headers(self) -> None:
         """Clients behind one proxy are distinguished."""
         self.start(trusted_proxy_cidrs=(ip_network("192.0.2.0/24"),))
