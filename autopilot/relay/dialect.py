@@ -208,6 +208,8 @@ _MAX_MEMBER = 16384
 _MAX_CHOICES = 128  # the most that OpenAI allows
 # What msgspec rejects although servers send it, see `value_of`.
 _REJECTED = re.compile(rb"-?\b(?:NaN|Infinity)\b|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+# One of these is in each; they are found without reading megabytes byte by byte.
+_REJECTED_PARTS = (b"NaN", b"Infinity", b"\\u")
 _LONG = "..."  # in place of a member over `_MAX_MEMBER`, of which only matters that it is not empty
 
 
@@ -252,6 +254,8 @@ def _value(data: bytes) -> Any:
         try:
             return _long_value(data)
         except ValueError:
+            if all(data.find(each) < 0 for each in _REJECTED_PARTS):
+                return None
             mended = _REJECTED.sub(b"0", data)
             return None if mended == data else _long_value(mended)
     except (ValueError, RecursionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -354,6 +354,14 @@ class ErrorTests(SynchronousTestCase):
 
 class LongTests(SynchronousTestCase):
     """Documents over 64 KiB, of which only the members that matter are decoded."""
+
+    def test_no_json(self) -> None:
+        """What is no JSON is searched for what decoders reject only if it has some of that."""
+        with patch.object(tables, "_REJECTED", Mock(**{"sub.side_effect": AssertionError})):
+            for data in (b"x\n" * 50_000, b'{"a":' * 20_000, b"{" + b'"\\n",' * 20_000):
+                self.assertIs(meaning(Event(data), CHAT), Meaning.INVALID)
+            for data in (b"[NaN," * 20_000, b"-Infinity " * 20_000, b'"\\ud800' * 20_000):
+                self.assertRaises(AssertionError, meaning, Event(data), CHAT)
 
     def test_events(self) -> None:
         """They mean the same as short ones."""
