@@ -158,7 +158,7 @@ def _row(finished: FinishedRequest) -> tuple[Cell, ...]:
         escaped(record.req_id),
         model_name(owner + slash) if owner else _NOTHING,
         model_name(model) if model else DASH,
-        why_words(record.why) if record.why else _NOTHING,
+        why_words(record.why, record.affinity) if record.why else _NOTHING,
         escaped(record.mode) if record.mode != _NO_MODE else DASH,
         _ASIDE.fill([(escaped(record.endpoint),)]),
         Formatted("bad" if record.outcome in FAILURES else "good"),

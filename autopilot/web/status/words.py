@@ -9,7 +9,7 @@ from typing import Final
 
 from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Why
+from autopilot.routing.why import MOVED, Affinity, Why
 from autopilot.web.status.formatting import Formatted, escaped
 
 _OUTCOMES: Final = {
@@ -76,6 +76,7 @@ def reason_words(reason: FailureReason) -> Formatted:
     return escaped(reason)
 
 
-def why_words(why: Why) -> Formatted:
-    """Return the words for why a model was tried."""
-    return _WHY.get(why) or escaped(why)
+def why_words(why: Why, affinity: Affinity | None = None) -> Formatted:
+    """Return the words for why a model was tried, and whether its conversation had another one."""
+    words = _WHY.get(why) or escaped(why)
+    return Formatted(f"{words}, conversation moved") if affinity is MOVED else words

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.observability.history import INTERVAL, INTERVALS, History, HistoryWindow
 from autopilot.observability.records import Failover, Outcome
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Why
+from autopilot.routing.why import Affinity, Why
 from autopilot.web.status.charts import charts
 from autopilot.web.status.formatting import model_name
 from autopilot.web.status.requests import Shown, period, requests
@@ -66,6 +66,14 @@ class TableTests(SynchronousTestCase):
         self.assertNotIn("none", shown)
         for why in Why:
             self.assertNotIn(why_words(why), shown)
+
+    def test_moved(self) -> None:
+        """A conversation that had another model before is said to have moved."""
+        for affinity, moved in ((Affinity.MOVED, True), (Affinity.HIT, False), (None, False)):
+            recent = finished(record(why=Why.BEST, affinity=affinity))
+            shown = str(requests(facts("a", recent=recent), Shown.ALL))
+            self.assertIs(">best ranked, conversation moved<" in shown, moved, affinity)
+            self.assertIs(">best ranked<" in shown, not moved, affinity)
 
     def test_data(self) -> None:
         """/status.json has each record whole, with the time of its end."""
