@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 _CODE = Path(__file__).parents[2] / "autopilot"
 # The router's own name, which its default alias has, a placeholder, and texts that are not names.
-_OWN = frozenset({"chutesai/autopilot", "org/model", "status/events", "tokens/s"})
+_OWN = frozenset(
+    {"chutesai/autopilot", "org/model", "status/events", "tokens/s", "x-claude-code-session-id"}
+)
 # A renamed organisation: the platform accepts both names (contract §3).
 _ORGANISATIONS = frozenset({"thudm/", "zai-org/"})
 _FAMILIES = re.compile(

@@ -96,6 +96,8 @@ class DemoTests(SynchronousTestCase):
     def test_signals(self) -> None:
         """SIGTERM and SIGHUP unwind the demo, so that it stops its processes."""
         for number in (SIGTERM, SIGHUP):
+            # Whoever runs the tests may ignore it, as nohup does SIGHUP.
+            self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_DFL))
             before = signal.getsignal(number)
 
             def signalled(number: signal.Signals = number, **_options: object) -> None:
