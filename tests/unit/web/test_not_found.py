@@ -7,7 +7,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot.http.error_bodies import NOT_FOUND
-from autopilot.web.not_found import ON_ADMIN_PORT, ON_API_PORT, not_found
+from autopilot.web.not_found import (
+    BASE_URL,
+    NO_EMBEDDINGS,
+    ON_ADMIN_PORT,
+    ON_API_PORT,
+    not_found,
+)
 from tests.unit.web.browsers import SiteTestCase, request
 
 CHAT = "/v1/chat/completions may be meant. The base URL of OpenAI's SDKs ends in /v1."
@@ -29,10 +35,29 @@ NEAR = {
     b"/messages/count_tokens": MESSAGES.replace("messages", "messages/count_tokens"),
     b"/responses": CHAT.replace("chat/completions", "responses"),
     b"/v1/v1/models/org/name": CHAT.replace("chat/completions", "models"),
+    b"/v1/chat/completion": CHAT,
+    b"/v1/chat/completionss": CHAT,
+    b"/chat/completion": CHAT,
+    b"/v1/chat": CHAT,
+    b"/api/chat": CHAT,
+    b"/v1/completion": CHAT.replace("chat/completions", "completions"),
+    b"/v1/response": CHAT.replace("chat/completions", "responses"),
+    b"/v1/model": CHAT.replace("chat/completions", "models"),
+    b"/v1/message": MESSAGES,
     b"/healthz/": "/healthz may be meant.",
     b"/v1/metrics": "/metrics may be meant.",
 }
-FAR = (b"/", b"/v1", b"/v1/chat", b"/v1/files", b"/api/chat", b"/completions/x", b"/" * 300)
+FAR = (
+    b"/",
+    b"/v1/files",
+    b"/v1/moderations",
+    b"/v1/messages/batches",
+    b"/v1/\xff",
+    b"/completions/x",
+    b"/" * 300,
+)
+BASES = (b"/v1", b"/v1/", b"/openai/v1", b"/v1/v1", b"/api/v1/")
+EMBEDDINGS = (b"/v1/embeddings", b"/embeddings", b"/v1/embeddings/", b"/openai/v1/embeddings")
 
 
 class NotFoundTests(SynchronousTestCase):
@@ -49,6 +74,19 @@ class NotFoundTests(SynchronousTestCase):
         """Any other path gets the usual error, which repeats nothing of it."""
         for path in (*FAR, b"/v1/v1/" + b"chat/completions" * 20):
             self.assertIs(not_found(path), NOT_FOUND, path)
+
+    def test_bases(self) -> None:
+        """The address that SDKs append their paths to says what it is."""
+        for path in BASES:
+            self.assertIs(not_found(path), BASE_URL, path)
+            self.assertIs(not_found(path, clients=False), ON_API_PORT, path)
+        self.assertIs(not_found(b"/api"), NOT_FOUND)
+
+    def test_embeddings(self) -> None:
+        """An endpoint that the router lacks is no wrong path, whatever the base URL."""
+        for path in EMBEDDINGS:
+            for clients in (True, False):
+                self.assertIs(not_found(path, clients=clients), NO_EMBEDDINGS, path)
 
     def test_other_port(self) -> None:
         """On the operators' port, the error of a path of the API names the setting."""
@@ -69,6 +107,17 @@ class TreeTests(SiteTestCase):
             self.assertEqual(got.status, 404)
             self.assertIn(expected, got.json["error"]["message"], path)
             self.assertEqual("type" in got.json, path.startswith(b"/v1/messages"), path)
+
+    def test_told(self) -> None:
+        """Base URLs and embeddings get their own message, for either method."""
+        for paths, expected in ((BASES, BASE_URL), (EMBEDDINGS, NO_EMBEDDINGS)):
+            for path in paths:
+                for method in (b"GET", b"POST"):
+                    browser = self.browser()
+                    browser.sends(request(path, method=method))
+                    got = browser.response
+                    self.assertEqual(got.error, (404, "invalid_request_error", "not_found"))
+                    self.assertEqual(got.json["error"]["message"], expected.message)
 
     def test_below_messages(self) -> None:
         """Everything below /v1/messages is in Anthropic's shape, other paths are not."""
