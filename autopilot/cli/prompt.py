@@ -86,7 +86,7 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     with suppress(ResponseFailed):  # cut, which the missing end shows
         await collect(response, answer.received)
     answer.close()
-    report = _report(response, answer, began, reactor.seconds())
+    report = _report(response, answer, given.model, began, reactor.seconds())
     if given.json:
         console.say_json(report)
     else:
@@ -205,17 +205,23 @@ class _Event(msgspec.Struct):
     error: _Error | None = None
 
 
-def _report(response: IResponse, answer: Answer, began: float, over: float) -> dict[str, object]:
+def _report(
+    response: IResponse, answer: Answer, asked: str, began: float, over: float
+) -> dict[str, object]:
     def field(name: str) -> str | None:
         values = response.headers.getRawHeaders(name) or ()
         return next((printable(str(value)) for value in values), None)
 
     first = None if answer.first_at is None else round(answer.first_at - began, 3)
     attempts = field(_PREFIX + "attempts")
+    selected = field(_PREFIX + "selected")
+    if selected is None and response.code == _OK:
+        # The router adds nothing to the answer of a direct name, which has one candidate.
+        selected, attempts = printable(asked), "1"
     return {
         "text": answer.text,
         "status": response.code,
-        "model": field(_PREFIX + "selected"),
+        "model": selected,
         "attempts": int(attempts) if attempts is not None and attempts.isdigit() else None,
         "tried": field(_PREFIX + "tried"),
         "first_token_seconds": first,

@@ -105,6 +105,18 @@ class PromptTests(CommandTestCase):
             },
         )
 
+    def test_direct(self) -> None:
+        """A direct name has neither header: it is the model, and one attempt is all there is."""
+        self.head = {"content-type": "text/event-stream", "x-request-id": "r1"}
+        status, output = self.ask("try", "Hi", "--model", "acme/two")
+        self.assertEqual(status, 0)
+        self.assertIn("\nacme/two, 1 attempt; first token after 0.0 s", output)
+        facts = self.ask_json("try", "Hi", "--model", "acme/two")
+        self.assertEqual((facts["model"], facts["attempts"]), ("acme/two", 1))
+        self.status = 503
+        facts = self.ask_json("try", "Hi", "--model", "acme/two")
+        self.assertEqual((facts["model"], facts["attempts"]), (None, None))
+
     def test_error(self) -> None:
         """An error is shown with its code, and the status is 1."""
         self.status, self.head = (
