@@ -107,8 +107,9 @@ async def _checks(
     console: Console,
 ) -> AsyncIterator[CheckResult]:
     """Yield all results, causes before effects: the first failure likely explains the others."""
-    if "config" in groups:
-        for result in found.results:
+    for result in found.results:
+        # What keeps the other checks from running is shown, whichever were asked for.
+        if "config" in groups or (found.settings is None and result.state is CheckState.FAIL):
             yield result
     if found.settings is None:
         yield CheckResult("config", "", CheckState.SKIP, "the other checks need valid settings")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from autopilot.cli import remedies
 from autopilot.cli.check_loop import loops
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.platform import OF_PLATFORM, env_file
@@ -54,7 +55,9 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
     try:
         settings = load_settings({}, environ, in_file)
     except SettingsError as wrong:
-        bad = tuple(CheckResult(_CHECK, "", CheckState.FAIL, text) for text in wrong.problems)
+        bad = tuple(
+            CheckResult(_CHECK, "", CheckState.FAIL, text, _remedy(text)) for text in wrong.problems
+        )
         return Configuration((*bad, *warnings), _network_settings(environ, in_file), ())
     effective = effective_settings(settings, choose({}, environ, in_file))
     set_by: dict[str, list[str]] = {}
@@ -70,6 +73,11 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
     valid = CheckResult(_CHECK, "", CheckState.OK, detail)
     results = valid, *loops(settings), *defeated, *warnings
     return Configuration(results, settings, effective)
+
+
+def _remedy(problem: str) -> str:
+    """Return what to do where the line of a setting does not say it."""
+    return remedies.CA_FILE if problem.startswith("UPSTREAM_CA_FILE:") else ""
 
 
 def _network_settings(

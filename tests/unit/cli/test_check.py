@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 
 from autopilot.cli import check, check_feeds
 from autopilot.cli.check_feeds import newest
+from autopilot.cli.remedies import CA_FILE
 from autopilot.http.connect_proxy import ProxyError
 from autopilot.routing.steps import result_of
 from autopilot.settings import DECLARED, HIDDEN, Settings
@@ -89,6 +90,25 @@ class ConfigTests(CheckTestCase):
         self.assertEqual((status, [each[0] for each in found]), (1, ["fail", "skip"]))
         self.assertNotIn("fixture-secret", str(found))
         self.assertEqual(len(self.stub.log), 0)
+
+    def test_useless_for_one_group(self) -> None:
+        """The settings that keep a check from running are failures, whichever group is named."""
+        self.environ.update(UPSTREAM_CA_FILE="/nonexistent")
+        for group in ("network", "feeds", "key"):
+            status, found = self.checked("--only", group)
+            self.assertEqual((status, [each[0] for each in found]), (1, ["fail", "skip"]))
+            self.assertTrue(found[0][3].startswith("UPSTREAM_CA_FILE: "))
+        Path(".env").write_text("LISTEN_ADR=127.0.0.1:1\n")
+        self.assertEqual(len(self.checked("--only", "network")[1]), 2)
+
+    def test_authorities(self) -> None:
+        """Below a bad UPSTREAM_CA_FILE is what to do; another setting's line says it itself."""
+        Path("empty.pem").write_text("nothing")
+        for name in ("/nonexistent", "empty.pem"):
+            self.environ.update(UPSTREAM_CA_FILE=name, COMMIT="x")
+            found = self.ask_json("check", "--only", "config")["checks"]
+            remedies = {each["detail"].partition(":")[0]: each["remedy"] for each in found[:2]}
+            self.assertEqual(remedies, {"UPSTREAM_CA_FILE": CA_FILE, "COMMIT": ""})
 
     def test_defeated(self) -> None:
         """Valid settings that leave no room for a second attempt are a warning."""
