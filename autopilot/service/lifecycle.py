@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from autopilot._version import __version__
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.process.systemd.sockets import Sockets, family_of
 from autopilot.settings import (
@@ -208,23 +209,21 @@ class AutopilotService(Service):
 
     def _log_addresses(self) -> None:
         """Log where the API and the operators' pages are, and warn if a port was taken."""
-        api, admin = (
-            ", ".join(_text(*listener.address) for listener in listeners)
-            for listeners in (self._api, self._admin or self._api)
-        )
         for listener in self._admin:
             if isinstance(listener, UsualListener) and listener.moved:
                 self._log.warn(
                     "{usual} is taken, so that /status and /metrics are on {admin} until the next"
                     " start; set ADMIN_LISTEN_ADDR to an address that stays the same",
                     usual=self.settings.admin_listen_addr,
-                    admin=admin,
+                    admin=_text(*listener.address),
                 )
+        places = [f"{_urls('https' if self.settings.tls_cert_file else 'http', self._api)} (API)"]
+        if self._admin:
+            places.append(f"{_urls('http', self._admin)} (operators)")
         self._log.info(
-            "Listening: the API on {api}{tls}, /status and /metrics on {admin}",
-            api=api,
-            tls=" (TLS)" if self.settings.tls_cert_file else "",
-            admin=admin,
+            "{product} on {places}",
+            product=f"chutes-autopilot {__version__}",
+            places=" and ".join(places),
         )
 
     def startService(self) -> None:
@@ -337,6 +336,11 @@ class AutopilotService(Service):
         """Abort every remaining connection."""
         for listener in self._listeners:
             listener.site.abort()
+
+
+def _urls(scheme: str, listeners: Iterable[Listener]) -> str:
+    """Return the addresses of open listeners as URLs."""
+    return ", ".join(f"{scheme}://{_text(*listener.address)}" for listener in listeners)
 
 
 def _text(host: str, port: int) -> str:

@@ -74,7 +74,7 @@ class Process:
         while not self._ports:
             self.check()
             if found := self._announces.search(self._log.read_text("utf-8", "replace")):
-                self._ports = tuple(map(int, found.groups()))
+                self._ports = tuple(int(each) for each in found.groups() if each)
             elif time.monotonic() > end:
                 raise DemoError(f"{self._name} did not listen within {_PATIENCE:g} s")
             else:
@@ -171,7 +171,7 @@ def router(folder: Path, stub_port: int, port: int = 0, admin: str | None = "-")
     }
     if admin is not None:
         settings["ADMIN_LISTEN_ADDR"] = admin
-    announces = r"Listening: the API on \S+:(\d+), /status and /metrics on \S+:(\d+)"
+    announces = r" on http://\S+:(\d+) \(API\)(?: and http://\S+:(\d+) \(operators\))?"
     return Process("the router", folder, (*_child("autopilot"), "run"), announces, **settings)
 
 

@@ -198,7 +198,7 @@ def _perform(*, stay: bool, port: int, by_make: bool) -> None:
                 each.start()
             platform, served = both
             ready = wait_until_ready(served, both)
-            port, admin_port = served.ports
+            port, admin_port = served.ports[0], served.ports[-1]
             voice.say(f"Ready after {time.monotonic() - started:.1f} s: {ready}.")
             Tour(voice, port, admin_port, platform.port).play()
             voice.heading("Next")

@@ -126,8 +126,8 @@ class Router:
 
     def port(self) -> int:
         """The port, once the router listens."""
-        until(lambda: self.process.poll() is not None or "starting on" in self.log)
-        found = re.search(r"AutopilotSite(?: \(TLS\))? starting on (\d+)", self.log)
+        until(lambda: self.process.poll() is not None or "(API)" in self.log)
+        found = re.search(r" on https?://\S+:(\d+)(?:, \S+)* \(API\)", self.log)
         assert found is not None, self.log
         return int(found.group(1))
 

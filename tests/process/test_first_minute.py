@@ -25,13 +25,14 @@ _CHECKOUT = ("LICENSE", "Makefile", "README.md", "pyproject.toml")
 _FOLDERS = ("autopilot", "locks", "stub_backend", "tools", "twisted")
 _PATIENCE = 300.0
 _GAP = "…"
-_LISTENING = re.compile(r"Listening: the API on \S+:(\d+)")
+_LISTENING = re.compile(r" on http://\S+:(\d+) \(API\)")
 # What differs between two runs, or with a change of the lock or of the stub's models.
 _VARIES = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "ID"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "TIME"),
     (re.compile(r"\b\d+(\.\d+)?(?= (ms|s|MB|models|more|packages)\b)"), "N"),
     (re.compile(r"\b(127\.0\.0\.1|0\.0\.0\.0):\d+"), "ADDRESS"),
+    (re.compile(r"(?<=chutes-autopilot )\d\S+"), "VERSION"),
 )
 
 

@@ -97,7 +97,7 @@ class StreamTests(TLSTestCase):
         self.assertEqual(stream.body, TOKEN + STOP + DONE)
         self.assertTrue(stream.whole)
         self.assertEqual(page.status, 200)
-        self.assertIn("(TLS), /status", router.log)
+        self.assertIn(f" on https://127.0.0.1:{port} (API)", router.log)
         self.assertNotIn("Traceback", router.log)
 
     def test_pipeline(self) -> None:
@@ -200,7 +200,7 @@ class StreamTests(TLSTestCase):
         """The operators' port stays plain, and the health command knows which port is which."""
         _, router, port = self.started(ADMIN_LISTEN_ADDR="127.0.0.1:0")
         self.ready(port)
-        (found,) = re.findall(r"/status and /metrics on 127\.0\.0\.1:(\d+)", router.log)
+        (found,) = re.findall(r" and http://127\.0\.0\.1:(\d+) \(operators\)", router.log)
         with socket.create_connection(("127.0.0.1", int(found)), timeout=PATIENCE) as plain:
             plain.sendall(request(b"/metrics", b"Connection: close", method=b"GET"))
             (response,) = responses(received(plain))

@@ -123,13 +123,12 @@ class TwistdTests(SynchronousTestCase):
                 taken.enter_context(socket.create_server(usual))
             router = self.router(ADMIN_LISTEN_ADDR="")
             port = router.port()
-            until(lambda: "Listening" in router.log)
+            until(lambda: "(operators)" in router.log)
             found = re.search(r"127.0.0.1:8081 is taken, so that .* on 127.0.0.1:(\d+)", router.log)
             assert found is not None, router.log
             self.assertEqual(self.get(int(found[1]), b"/metrics").status, 200)
             self.assertEqual(self.get(port, b"/metrics").status, 404)
             self.assertIn(
-                f"Listening: the API on 127.0.0.1:{port}, /status and /metrics on"
-                f" 127.0.0.1:{found[1]}",
+                f" on http://127.0.0.1:{port} (API) and http://127.0.0.1:{found[1]} (operators)",
                 router.log,
             )

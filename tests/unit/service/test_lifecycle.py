@@ -25,6 +25,7 @@ from twisted.web.client import URI
 from zope.interface.verify import verifyObject
 
 from autopilot import AutopilotService, Settings, autopilot_resource, tap
+from autopilot._version import __version__
 from autopilot.http import tls_identity
 from autopilot.http.forward_proxy import DIRECT
 from autopilot.observability.records import RequestRecord
@@ -276,14 +277,15 @@ class RunningTests(ServiceTestCase):
         self.successResultOf(service.stopService())
 
     def test_addresses_are_logged(self) -> None:
-        """The start is logged with the addresses of the API and of the operators' pages."""
+        """The start is one line: product, version, and the URLs of the API and the operators."""
         for address, expected in (
-            ("-", "Listening: the API on 0.0.0.0:81, /status and /metrics on 0.0.0.0:81"),
-            ("[::1]:82", "Listening: the API on 0.0.0.0:81, /status and /metrics on [::1]:82"),
+            ("-", "http://0.0.0.0:81 (API)"),
+            ("[::1]:82", "http://0.0.0.0:81 (API) and http://[::1]:82 (operators)"),
         ):
             observer = self.observed()
             service = self.running(listen_addr="0.0.0.0:81", admin_listen_addr=address)
-            self.assertEqual(_texts(observer), [("info", expected)])
+            line = f"chutes-autopilot {__version__} on {expected}"
+            self.assertEqual(_texts(observer), [("info", line)])
             self.successResultOf(service.stopService())
         observer = self.observed()
         self.successResultOf(self.running(listen=False).stopService())
@@ -310,7 +312,7 @@ class RunningTests(ServiceTestCase):
             (warning, started) = _texts(observer)
             expected = "127.0.0.1:8081 is taken, so that /status and /metrics are on 127.0.0.1:4000"
             self.assertEqual((warning[0], warning[1].partition(" until")[0]), ("warn", expected))
-            self.assertTrue(started[1].endswith("/status and /metrics on 127.0.0.1:4000"))
+            self.assertTrue(started[1].endswith(" and http://127.0.0.1:4000 (operators)"))
             self.successResultOf(service.stopService())
             given = self.service(admin_listen_addr="127.0.0.1:8081")
             self.assertRaises(CannotListenError, given.startService)
