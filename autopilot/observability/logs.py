@@ -49,6 +49,7 @@ class Sink(Protocol):
 class LineObserver:
     """Writes and flushes each event at or above a level, in one of the two formats.
 
+    What Twisted itself says at the level ``info``, such as the class of its reactor, is ``debug``.
     Repeated tracebacks are rate-limited, and written with their number. A failing sink loses lines,
     which ``lost`` counts.
     """
@@ -68,6 +69,8 @@ class LineObserver:
 
     def __call__(self, event: LogEvent) -> None:
         """Write the event, unless its level or the rate limit suppresses it."""
+        if _is_internal(event):
+            event = {**event, "log_level": LogLevel.debug}
         if event.get("log_level", LogLevel.info) not in self._accepted:
             return
         failure = _failure(event)
@@ -166,6 +169,13 @@ def plain(value: object, depth: int = 0) -> object:
 def _key(key: object) -> str:
     """Convert a mapping's key to a string."""
     return key if isinstance(key, str) else str(plain(key, _MAX_DEPTH))
+
+
+def _is_internal(event: LogEvent) -> bool:
+    """Return whether Twisted, or code that uses its legacy log API, describes its own course."""
+    if event.get("log_level") is not LogLevel.info:
+        return False
+    return str(event.get("log_namespace", "")).startswith(("twisted.", "log_legacy"))
 
 
 def _time(event: LogEvent) -> str:

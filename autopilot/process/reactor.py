@@ -128,7 +128,7 @@ class AutopilotReactor(EPollReactor):
                     rare = self._justStopped or self._cancellations > _MANY_CANCELLED
                     usual = 0.0 < left < _MAX_WAIT and self.running and not rare
                     self.doIteration(left if usual else self._pause())
-        _log.info("Main loop terminated.")
+        _log.debug("Main loop terminated.")
 
     def _pause(self) -> float | None:
         """Run what is due, and return the seconds until the next timer, or None without a timer.

@@ -164,15 +164,32 @@ class LogTests(SynchronousTestCase):
     def test_older_log_api(self) -> None:
         """Events of twisted.python.log are written too, with an error's traceback once."""
         sink = StringIO()
-        publisher = LogPublisher(line_observer(sink, "json", "info"))
+        publisher = LogPublisher(line_observer(sink, "json", "debug"))
         old = legacy.LogPublisher(observerPublisher=publisher, publishPublisher=publisher)
         old.msg("plain", system="-")
         old.msg(failure=self.failure(), why="because", isError=1)
         first, second = (json.loads(line) for line in sink.getvalue().splitlines())
-        self.assertEqual((first["message"], first["level"]), ("plain", "info"))
+        self.assertEqual((first["message"], first["level"]), ("plain", "debug"))
         self.assertEqual((second["message"], second["level"]), ("because", "critical"))
         self.assertNotIn("isError", first)
         self.assertIn("ValueError", second["traceback"])
+
+    def test_twisted_itself(self) -> None:
+        """What Twisted tells of itself is debug; its warnings, and what others say, stay."""
+        for namespace, name, level, expected in (
+            ("twisted.scripts._twistd_unix.UnixAppLogger", "info", "debug", "debug"),
+            ("twisted.scripts._twistd_unix.UnixAppLogger", "info", "info", None),
+            ("log_legacy", "info", "info", None),
+            ("twisted.logger._global", "warn", "info", "warn"),
+            ("log_legacy", "critical", "info", "critical"),
+            ("autopilot.service", "info", "info", "info"),
+            ("twistedness", "info", "info", "info"),
+        ):
+            sink = StringIO()
+            publisher = LogPublisher(line_observer(sink, "text", level))
+            Logger(namespace, observer=publisher).emit(LogLevel.levelWithName(name), "hello")
+            (found, *_) = [*(line.split()[1] for line in sink.getvalue().splitlines()), None]
+            self.assertEqual(found, expected, namespace)
 
     def test_seen_by_the_older_api(self) -> None:
         """Names added by an observer of the legacy API hide no field of the event."""
