@@ -200,7 +200,7 @@ lint-files: $(STAMP) ## check the Dockerfile, the shell scripts and .github
 
 # pyproject.toml lists what codespell skips, tools/prose.toml the rejected wording.
 .PHONY: prose
-prose: $(STAMP) ## check the spelling, and the wording of docstrings, comments and messages
+prose: $(STAMP) ## check the spelling, and the wording of docstrings, comments, messages and pages
 	$(BIN)/codespell
 	$(BIN)/python -m tools.prose
 

@@ -1,4 +1,4 @@
-"""Checker of the wording of docstrings, comments and messages, by the rules in ``prose.toml``.
+"""Checker of the wording of code's texts and of Markdown pages, by the rules in ``prose.toml``.
 
 ``python -m tools.prose`` prints one line per finding and exits with status 1 if there are any.
 """
@@ -16,6 +16,10 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RULES = Path(__file__).with_suffix(".toml")
+# Code in Markdown: a fenced block, or a span of one paragraph between runs of as many backticks.
+_CODE = re.compile(
+    r"^ *(```+|~~~+).*?^ *\1|(?<!`)(`+)(?!`)(?:(?!\n\n).)+?(?<!`)\2(?!`)", re.DOTALL | re.MULTILINE
+)
 _LOG_METHODS = frozenset({"critical", "debug", "error", "failure", "info", "warn"})
 
 
@@ -33,6 +37,7 @@ class Rules:
 
     checked: tuple[str, ...]
     pending: tuple[str, ...]
+    pages: tuple[str, ...]
     wording: tuple[Rule, ...]
     opening: Rule
 
@@ -56,6 +61,7 @@ def load_rules(path: Path = _RULES) -> Rules:
     return Rules(
         checked=tuple(table["paths"]["checked"]),
         pending=tuple(table["paths"]["pending"]),
+        pages=tuple(table["paths"]["pages"]),
         wording=tuple(_rule(each) for each in table["rules"]),
         opening=_rule(table["openings"], 0),
     )
@@ -68,16 +74,24 @@ def _rule(table: dict[str, str], flags: int = re.IGNORECASE) -> Rule:
 
 def check(path: Path, rules: Rules) -> Iterator[Finding]:
     """Yield what breaks the rules in one file."""
-    for line, text in _texts(path):
+    is_page = path.suffix == ".md"
+    for line, text in _page_texts(path) if is_page else _texts(path):
         for rule in rules.wording:
             for match in rule.pattern.finditer(text):
                 at = line + text.count("\n", 0, match.start())
                 yield Finding(path, at, " ".join(match[0].split()), rule.instead)
+    if is_page:
+        return
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from _check_opening(path, node, rules.opening)
         elif isinstance(node, ast.Call):
             yield from _check_log_message(path, node)
+
+
+def _page_texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the text of a page, with backticks in place of code to keep the line numbers."""
+    yield 1, _CODE.sub(lambda code: re.sub(".", "`", code[0]), path.read_text("utf-8"))
 
 
 def _texts(path: Path) -> Iterator[tuple[int, str]]:
@@ -127,13 +141,16 @@ def _check_log_message(path: Path, call: ast.Call) -> Iterator[Finding]:
 
 
 def checked_files(rules: Rules, root: Path = _ROOT) -> Iterator[Path]:
-    """Yield the Python files to check, without pending and hidden folders."""
+    """Yield the Python files to check, without pending and hidden folders, and the pages."""
     for folder in rules.checked:
         for path in sorted((root / folder).rglob("*.py")):
             name = path.relative_to(root)
             hidden = any(part.startswith(".") or part == "node_modules" for part in name.parts)
             if not hidden and not any(map(name.is_relative_to, rules.pending)):
                 yield path
+    for page in rules.pages:
+        place = root / page
+        yield from sorted(place.rglob("*.md")) if place.is_dir() else (place,)
 
 
 def main(arguments: Sequence[str]) -> int:
