@@ -256,12 +256,7 @@ class AutopilotService(Service):
     async def _stop(self) -> None:
         """Run every step of the stop; a step that fails is logged, and the others follow."""
         parts = self._parts
-        if parts.proxy.active:
-            self._log.info(
-                "Stopping: requests in progress ({active}) have {seconds:g} s to finish",
-                active=parts.proxy.active,
-                seconds=(self.settings.drain_delay_ms + self.settings.drain_timeout_ms) / 1000,
-            )
+        self._log_stopping()
         # /readyz reports 503 from here on; load balancers stop sending before the port closes.
         parts.draining = True
         steps: list[Callable[[], Awaitable[object] | None]] = [
@@ -285,6 +280,22 @@ class AutopilotService(Service):
                     await pending
             except Exception:  # noqa: BLE001  the next step is still to be done
                 self._failures.report("A step of the stop failed; the next ones follow")
+        self._log.info("Stopped")
+
+    def _log_stopping(self) -> None:
+        """Log what the stop waits for, and how long."""
+        delay, drain = self.settings.drain_delay_ms / 1000, self.settings.drain_timeout_ms / 1000
+        if delay and self._listeners:
+            self._log.info(
+                "Stopping: the port stays open for {seconds:g} s, so that load balancers notice",
+                seconds=delay,
+            )
+        if self._parts.proxy.active:
+            self._log.info(
+                "Stopping: requests in progress ({active}) have {seconds:g} s to finish",
+                active=self._parts.proxy.active,
+                seconds=delay + drain,
+            )
 
     async def _wait_for_balancers(self) -> None:
         """Serve for DRAIN_DELAY_MS, in which load balancers see ``/readyz``."""

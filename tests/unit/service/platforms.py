@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock, StringTransport
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -120,6 +121,13 @@ class ServiceTestCase(SynchronousTestCase):
         service.startService()
         self.platform.take()
         return service
+
+    def observed(self) -> EventLoggingObserver:
+        """Return an observer of the events logged from now on."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        return observer
 
     def browser(self, port: int = 0) -> Browser:
         """Connect to a port, in the order of listening."""

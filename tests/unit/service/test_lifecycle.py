@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import EventLoggingObserver, StringTransport
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI
 from zope.interface.verify import verifyObject
@@ -48,13 +48,6 @@ def _texts(observer: EventLoggingObserver) -> list[tuple[str, str]]:
 
 class RunningTests(ServiceTestCase):
     """Start, traffic, stop."""
-
-    def observed(self) -> EventLoggingObserver:
-        """Return an observer of the events logged from now on."""
-        observer = EventLoggingObserver()
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        return observer
 
     def test_is_a_service(self) -> None:
         """It is an ordinary Twisted service with a name."""
@@ -289,7 +282,7 @@ class RunningTests(ServiceTestCase):
             self.successResultOf(service.stopService())
         observer = self.observed()
         self.successResultOf(self.running(listen=False).stopService())
-        self.assertEqual(_texts(observer), [])
+        self.assertEqual(_texts(observer), [("info", "Stopped")])
 
     def test_usual_port_taken(self) -> None:
         """Another port takes the place of the usual one, with a warning; a given one is an error.
@@ -467,19 +460,29 @@ class DrainTests(ServiceTestCase):
         self.ended(stopped)
 
     def test_stop_says_what_it_waits_for(self) -> None:
-        """A stop logs how many requests have how long; without any it logs nothing."""
-        observer = EventLoggingObserver()
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        """A stop logs how many requests have how long, and its end."""
+        observer = self.observed()
         service = self.running(drain_timeout_ms=3000)
         streaming = self.streaming()
         stopped = service.stopService()
         self.reactor.advance(3.0)
         streaming.leaves()
         self.ended(stopped)
-        self.assertIn(
-            ("info", "Stopping: requests in progress (1) have 3 s to finish"), _texts(observer)
-        )
+        expected = ["Stopping: requests in progress (1) have 3 s to finish", "Stopped"]
+        self.assertEqual(_texts(observer)[1:], [("info", each) for each in expected])
+
+    def test_stop_says_its_delay(self) -> None:
+        """The wait for load balancers is logged; a stop that waits for nothing logs its end."""
+        for delay, expected in (
+            (2000, ["Stopping: the port stays open for 2 s, so that load balancers notice"]),
+            (0, []),
+        ):
+            observer = self.observed()
+            stopped = self.running(drain_delay_ms=delay).stopService()
+            self.assertEqual([text for _, text in _texts(observer)[1:2]], expected or ["Stopped"])
+            self.reactor.advance(delay / 1000)
+            self.ended(stopped)
+            self.assertEqual([text for _, text in _texts(observer)[1:]], [*expected, "Stopped"])
 
     def test_streams_are_ended(self) -> None:
         """After DRAIN_TIMEOUT_MS a stream ends with an error event and without a clean end."""
