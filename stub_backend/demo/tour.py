@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,6 +63,9 @@ class Tour:
         self._by_list(second)
         self._directly(second)
         self._broken()
+        self._voice.heading("What /status keeps of these requests: no prompt, no answer, no key")
+        for each in kept(self._status["recent"]):
+            self._voice.say(each)
 
     def _by_alias(self, best: str) -> None:
         answer = self._ask("1. The alias: the router chooses", ALIAS, CHOOSING)
@@ -165,6 +169,14 @@ class Tour:
             self._voice.say(f"  {call['model']}: {why} ({call['status']})")
 
 
+def kept(recent: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Return a line for each request that the router's status lists, oldest first."""
+    width = max((len(str(each["model"])) for each in recent), default=0)
+    for each in reversed(recent):
+        tried = f"{each['attempts']} attempt{'s' if each['attempts'] != 1 else ''}"
+        yield f"  {each['mode']:<6}  {each['model']!s:<{width}}  {tried:<10}  {each['outcome']}"
+
+
 def what_next(port: int, admin_port: int, *, staying: bool, by_make: bool) -> str:
     """Return what the reader can try next."""
     body = json.dumps(
@@ -178,7 +190,7 @@ def what_next(port: int, admin_port: int, *, staying: bool, by_make: bool) -> st
         return "\n".join(lines)
     stay = 'make demo ARGS="--stay --port 8080"' if by_make else "autopilot demo --stay --port 8080"
     run = "make run" if by_make else "autopilot run"
-    lines = [f"To look at /status, and to ask it yourself: {stay}",
+    lines = [f"To keep both running, with /status, and to ask it yourself: {stay}",
              f"To use the real platform with your own key: {run}"]  # fmt: skip
     return "\n".join(lines)
 
@@ -200,6 +212,7 @@ def _perform(*, stay: bool, port: int, by_make: bool) -> None:
             ready = wait_until_ready(served, both)
             port, admin_port = served.ports[0], served.ports[-1]
             voice.say(f"Ready after {time.monotonic() - started:.1f} s: {ready}.")
+            voice.say(f"Status page, as long as this runs: http://{HOST}:{admin_port}/status")
             Tour(voice, port, admin_port, platform.port).play()
             voice.heading("Next")
             voice.say(what_next(port, admin_port, staying=stay, by_make=by_make))

@@ -126,6 +126,19 @@ class DemoTests(SynchronousTestCase):
         self.assertIn("autopilot demo --stay", ended)
         self.assertIn("autopilot run", ended)
 
+    def test_kept(self) -> None:
+        """The lines about the router's status have the requests in order, in columns."""
+        one = {"mode": "alias", "model": "a/b", "attempts": 1, "outcome": "completed"}
+        two = {"mode": "direct", "model": "stub/c", "attempts": 2, "outcome": "other"}
+        self.assertEqual(
+            list(tour.kept([two, one])),
+            [
+                "  alias   a/b     1 attempt   completed",
+                "  direct  stub/c  2 attempts  other",
+            ],
+        )
+        self.assertEqual(list(tour.kept([])), [])
+
 
 class ProcessTests(SynchronousTestCase):
     """The demo's processes."""
