@@ -18,10 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # Container health checks run this every few seconds, so it must not import a reactor.
-        if words == ["health"]:
+        if words[:1] == ["health"] and (not words[1:] or _is_env_file(words[1:])):
             from autopilot.cli import health
 
-            return health.ask()
+            return health.ask(env_file=words[1].partition("=")[2] if words[1:] else None)
         # `twistd` parses the settings itself, and chooses the reactor.
         if words[:1] == [start.NAME]:
             start.start(words[1:])
@@ -36,3 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(words)
     except KeyboardInterrupt:  # arrived before the reactor installed its own handler
         return 130
+
+
+def _is_env_file(words: Sequence[str]) -> bool:
+    """Return whether nothing but ``--env-file=FILE`` is given."""
+    return len(words) == 1 and words[0].startswith("--env-file=")

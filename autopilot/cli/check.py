@@ -30,7 +30,7 @@ from autopilot.cli.check_network import check_network
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.check_router import check_router
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
-from autopilot.cli.platform import verified_agent
+from autopilot.cli.platform import add_env_file_argument, verified_agent
 from autopilot.cli.router import router_url
 from autopilot.routing.suggest import printable
 from autopilot.settings import Settings
@@ -38,9 +38,10 @@ from autopilot.settings import Settings
 NAME = "check"
 HELP = "check settings, host names, certificates, feeds and the API key"
 EXAMPLES = """\
-  autopilot check                                   everything except a running router
-  autopilot check --router http://127.0.0.1:8080    everything and this router
-  autopilot check --only config                     only the settings; uses no network
+  autopilot check                                         everything except a running router
+  autopilot check --router http://127.0.0.1:8080          everything and this router
+  autopilot check --only config                           only the settings; uses no network
+  autopilot check --env-file /etc/chutes-autopilot/env    with the file of the service
   autopilot check --json | jq -r '.checks[] | select(.state == "fail")'
 """
 
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         help="time limit of each single check [10]",
     )
+    add_env_file_argument(parser)
     add_output_arguments(parser)
 
 
@@ -86,7 +88,7 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     if "router" in groups and given.only and url is None:
         raise CommandError("--only router needs --router URL")
     console = console_of(given)
-    found = configuration(os.environ)
+    found = configuration(os.environ, given.env_file)
     results: list[CheckResult] = []
     async for result in _checks(reactor, given.timeout, groups, found, url, console):
         results.append(result)

@@ -46,11 +46,11 @@ class Configuration:
     effective: tuple[EffectiveSetting, ...]
 
 
-def configuration(environ: Mapping[str, str]) -> Configuration:
-    """Check the environment and the ``.env`` file. Raises `CommandError`."""
-    in_file = env_file()
+def configuration(environ: Mapping[str, str], path: str | None = None) -> Configuration:
+    """Check the environment and the ``.env`` file, or that at ``path``. Raises `CommandError`."""
+    in_file = env_file(path)
     warnings = tuple(
-        CheckResult(_CHECK, ".env", CheckState.WARN, text) for text in misspelled(in_file)
+        CheckResult(_CHECK, path or ".env", CheckState.WARN, text) for text in misspelled(in_file)
     )
     try:
         settings = load_settings({}, environ, in_file)

@@ -29,7 +29,12 @@ from autopilot.attestation.evidence_parser import (
 )
 from autopilot.attestation.evidence_state import NO_TEE, EvidenceState, Finding, Reason
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
-from autopilot.cli.platform import catalog_entry, platform_settings, verified_agent
+from autopilot.cli.platform import (
+    add_env_file_argument,
+    catalog_entry,
+    platform_settings,
+    verified_agent,
+)
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import NETWORK, TIMEOUT, FetchError
 from autopilot.routing.catalog import Model
@@ -74,13 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a saved response of GET /e2e/instances/{chute_id} (which needs an API key); with the"
         " public keys in it the nonce can be checked",
     )
+    add_env_file_argument(parser)
     add_output_arguments(parser)
 
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Print the state of the evidence and return the exit status. Raises `CommandError`."""
     options = {"API_BASE_URL": given.api_base_url, "MODELS_URL": given.models_url}
-    settings = platform_settings(options)
+    settings = platform_settings(options, path=given.env_file)
     keys = {} if given.e2e_instances is None else _keys(given.e2e_instances)
     agent, console = verified_agent(reactor, settings), console_of(given)
     console.progress("fetching the catalog …")

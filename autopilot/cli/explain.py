@@ -27,7 +27,7 @@ import msgspec
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
 from autopilot.cli.explain_data import explain, in_json
 from autopilot.cli.explain_text import show
-from autopilot.cli.platform import platform_settings, verified_agent
+from autopilot.cli.platform import add_env_file_argument, platform_settings, verified_agent
 from autopilot.cli.platform_feeds import SavedFiles, add_feed_arguments, feed_options, load_feeds
 from autopilot.cli.router import PlanInputs, Router, router_url
 from autopilot.http.headers import Named, by_name
@@ -87,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="use the state of the running router with this address of /status (ADMIN_LISTEN_ADDR)",
     )
     add_feed_arguments(parser)
+    add_env_file_argument(parser)
     add_output_arguments(parser)
 
 
@@ -97,7 +98,7 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
 
     saved = SavedFiles(given, "body", "models", "utilization")
     named = _fields(given.header)
-    settings = platform_settings(feed_options(given), *_SETTINGS)
+    settings = platform_settings(feed_options(given), *_SETTINGS, path=given.env_file)
     config = parsing(settings)
     request = parse_request(named, _body(saved["body"], given.selector), config)
     console = console_of(given)

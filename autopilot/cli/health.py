@@ -1,9 +1,9 @@
 """Check whether a router is ready; meant for container health checks, where there is no curl.
 
-It requests /readyz at LISTEN_ADDR, as set in the environment or in .env, over TLS if TLS_CERT_FILE
-is set; the certificate is not verified, because its name is not that of the address. Without
-arguments it imports neither a reactor nor the rest of the router, because containers run it every
-few seconds.
+It requests /readyz at LISTEN_ADDR, as set in the environment, in .env or in --env-file, over TLS
+if TLS_CERT_FILE is set; the certificate is not verified, because its name is not that of the
+address. Without arguments, or with --env-file=FILE alone, it imports neither a reactor nor the rest
+of the router, because containers run it every few seconds.
 
 With --json it prints {"ready": bool, "reason": null, the router's error code, or what failed}.
 Exit status: 0 ready, 1 not ready or not reachable, 2 invalid input.
@@ -35,6 +35,7 @@ BAD: Final = 2
 EXAMPLES = """\
   autopilot health
   autopilot health --address 127.0.0.1:9000 --json
+  autopilot health --env-file=/etc/chutes-autopilot/env
   autopilot health --address http://127.0.0.1:8081   the operators' port, which never speaks TLS
 """
 
@@ -64,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time limit of the request [default: %(default)s]",
     )
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        help="read the settings from this file instead of .env; it must exist",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -76,12 +82,23 @@ def _seconds(text: str) -> float:
 
 async def run(_reactor: Any, given: argparse.Namespace) -> int:
     """Run as a sub-command of the full command line, and return the exit status."""
-    return ask(given.address, given.timeout, in_json=given.json)
+    return ask(given.address, given.timeout, in_json=given.json, env_file=given.env_file)
 
 
-def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool = False) -> int:
+def ask(
+    address: str | None = None,
+    timeout: float = _SECONDS,
+    *,
+    in_json: bool = False,
+    env_file: str | None = None,
+) -> int:
     """Request ``/readyz`` once, print the answer in one line, and return the exit status."""
-    given = address or _configured(os.environ, _VARIABLE) or _DEFAULT
+    wrong = None if env_file is None else _unreadable(env_file)
+    if wrong is not None:
+        print(f"autopilot: --env-file: {env_file!a} {wrong}", file=sys.stderr)  # noqa: T201
+        return BAD
+    path = env_file or ".env"
+    given = address or _configured(os.environ, _VARIABLE, path) or _DEFAULT
     scheme, separator, text = given.rpartition("://") if address else ("", "", given)
     try:
         if bool(scheme) != bool(separator) or scheme not in ("", "http", "https"):
@@ -91,7 +108,7 @@ def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool 
         where = "--address" if address else _VARIABLE
         print(f"autopilot: {where}: {given!a} is not HOST:PORT", file=sys.stderr)  # noqa: T201
         return BAD
-    secure = scheme == "https" or (not scheme and bool(_configured(os.environ, _CERTIFICATE)))
+    secure = scheme == "https" or (not scheme and bool(_configured(os.environ, _CERTIFICATE, path)))
     reason = _failure(_ANY.get(host, host), port, timeout, secure=secure)
     if in_json:
         print(json.dumps({"ready": reason is None, "reason": reason}))  # noqa: T201
@@ -102,14 +119,23 @@ def ask(address: str | None = None, timeout: float = _SECONDS, *, in_json: bool 
     return READY if reason is None else UNREADY
 
 
-def _configured(environ: Mapping[str, str], name: str) -> str | None:
+def _unreadable(path: str) -> str | None:
+    """Return why no settings can be read from a named file, if so."""
+    if not os.path.exists(path):
+        return "does not exist"
+    if os.path.isdir(path):
+        return "is a directory"
+    return None if os.access(path, os.R_OK) else "cannot be read"
+
+
+def _configured(environ: Mapping[str, str], name: str, path: str) -> str | None:
     text = environ.get(name, "").strip()
     if text:
         return text
     from dotenv import dotenv_values
 
     try:
-        return (dotenv_values(".env", interpolate=False).get(name) or "").strip() or None
+        return (dotenv_values(path, interpolate=False).get(name) or "").strip() or None
     except (OSError, ValueError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,13 +37,25 @@ OF_PLATFORM: Final = (
 """The settings that every request to the platform needs."""
 
 
-def platform_settings(options: Mapping[str, str | None], *also: str) -> Settings:
+def add_env_file_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the file of settings, as the router itself has it."""
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        help=f"read the settings from this file instead of {_ENV_FILE}; it must exist",
+    )
+
+
+def platform_settings(
+    options: Mapping[str, str | None], *also: str, path: str | None = None
+) -> Settings:
     """Load the settings `OF_PLATFORM` and those named in ``also``.
 
-    Option > environment > file > default. The other settings are not read, so that an invalid one
-    does not stop a sub-command that does not use it. Raises `CommandError`.
+    Option > environment > file > default; ``path`` is that of ``--env-file``. The other settings
+    are not read, so that an invalid one does not stop a sub-command that does not use it. Raises
+    `CommandError`.
     """
-    in_file = env_file()
+    in_file = env_file(path)
     names = (*OF_PLATFORM, *also)
     try:
         return load_settings(options, only(os.environ, names), only(in_file, names))
@@ -50,12 +63,21 @@ def platform_settings(options: Mapping[str, str | None], *also: str) -> Settings
         raise CommandError("; ".join(wrong.problems)) from None
 
 
-def env_file() -> Mapping[str, str | None]:
-    """Return the variables of the ``.env`` file, if there is one. Raises `CommandError`."""
+def env_file(path: str | None = None) -> Mapping[str, str | None]:
+    """Return the variables of a file that must exist, else of ``.env`` if there is one.
+
+    Raises `CommandError`.
+    """
+    # The library would read a missing file or a directory as an empty one.
+    if path is not None and not os.path.exists(path):
+        raise CommandError(f"--env-file: {path!a} does not exist")
+    if path is not None and os.path.isdir(path):
+        raise CommandError(f"--env-file: {path!a} is a directory")
+    name = _ENV_FILE if path is None else path
     try:
-        return dotenv_values(_ENV_FILE, interpolate=False, encoding="utf-8")
+        return dotenv_values(name, interpolate=False, encoding="utf-8")
     except (OSError, ValueError):
-        raise CommandError(f"{_ENV_FILE} cannot be read") from None
+        raise CommandError(f"{name} cannot be read") from None
 
 
 def verified_agent(reactor: Any, settings: Settings) -> IAgent:

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
-from autopilot.cli.platform import platform_settings, verified_agent
+from autopilot.cli.platform import add_env_file_argument, platform_settings, verified_agent
 from autopilot.cli.platform_feeds import (
     FeedData,
     SavedFiles,
@@ -81,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (ADMIN_LISTEN_ADDR)",
     )
     add_feed_arguments(parser)
+    add_env_file_argument(parser)
     add_output_arguments(parser)
 
 
@@ -96,7 +97,7 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
         return await _of_router(reactor, given)
     saved = SavedFiles(given, "models", "utilization")
     console = console_of(given)
-    settings = platform_settings(feed_options(given), "UTILIZATION_URL")
+    settings = platform_settings(feed_options(given), "UTILIZATION_URL", path=given.env_file)
     known = await load_feeds(verified_agent(reactor, settings), reactor, settings, saved, console)
     if given.json:
         console.say_json(in_json(known, given.top))
@@ -111,7 +112,7 @@ async def _of_router(reactor: Any, given: argparse.Namespace) -> int:
     if given.models or given.utilization or given.utilization_url:
         raise CommandError("--router excludes --models, --utilization and --utilization-url")
     console = console_of(given)
-    settings = platform_settings({"MODELS_URL": given.models_url})
+    settings = platform_settings({"MODELS_URL": given.models_url}, path=given.env_file)
     agent = verified_agent(reactor, settings)
     console.progress("fetching the router's state …")
     timeout = settings.control_plane_timeout_ms / 1000

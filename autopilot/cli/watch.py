@@ -25,7 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
-from autopilot.cli.platform import platform_settings, verified_agent
+from autopilot.cli.platform import add_env_file_argument, platform_settings, verified_agent
 from autopilot.cli.router import router_url
 from autopilot.cli.watch_record import SeenRecord, record_of_line
 from autopilot.cli.watch_sources import (
@@ -90,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-records", action="store_true", help="leave out lines that hold no record"
     )
+    add_env_file_argument(parser)
     add_output_arguments(parser)
 
 
@@ -113,7 +114,8 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
         await _follow_file(reactor, FileTail(Path(given.file)), shown)
     else:
         base = router_url(_DEFAULT if given.router is None else given.router)
-        fetcher = Fetcher(verified_agent(reactor, platform_settings({})), reactor, _TIMEOUT)
+        settings = platform_settings({}, path=given.env_file)
+        fetcher = Fetcher(verified_agent(reactor, settings), reactor, _TIMEOUT)
         await _follow_router(reactor, RouterTail(fetcher, base), shown)
     return 0
 

@@ -183,8 +183,11 @@ class ImageTests(ComposeTestCase):
         self.assertIn(f"\nEXPOSE {ports}\n", dockerfile())
 
     def test_health(self) -> None:
-        """The check is the image's own."""
-        kind, *command = self.services["router"]["healthcheck"]["test"]
+        """The check is the image's own, the router's with the file of its settings."""
+        kind, *command, file = self.services["router"]["healthcheck"]["test"]
         self.assertEqual(kind, "CMD")
+        self.assertEqual([file], self.services["router"]["command"])
+        self.assertEqual(self.services["demo"]["healthcheck"]["test"], [kind, *command])
+        self.assertIn("interval", self.services["router"]["healthcheck"])
         written = ", ".join(f'"{word}"' for word in command)
         self.assertIn(f"[{written}]", dockerfile())

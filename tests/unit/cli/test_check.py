@@ -21,7 +21,7 @@ from autopilot.http.connect_proxy import ProxyError
 from autopilot.routing.steps import result_of
 from autopilot.settings import DECLARED, HIDDEN, Settings
 from autopilot.wiring.parts import Parts
-from tests.unit.cli.asked import CommandTestCase
+from tests.unit.cli.asked import ALIAS, CommandTestCase
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
 
 KEY = "cpk_fixture.fixture.fixture"
@@ -128,6 +128,27 @@ class ConfigTests(CheckTestCase):
             ["warn", "config", ".env", "LISTEN_ADR is not a setting; did you mean LISTEN_ADDR?"],
         )
         self.assertEqual(len(found), 2)
+
+    def test_named_file(self) -> None:
+        """`--env-file` is read instead of .env, and has to exist."""
+        Path(".env").write_text("LISTEN_ADDR=nonsense\n")
+        Path("named.env").write_text("COOLDOWN_MS=5\nLISTEN_ADR=127.0.0.1:1\n")
+        status, found = self.checked("--only", "config", "--env-file", "named.env")
+        self.assertEqual((status, [each[0] for each in found]), (0, ["ok", "warn"]))
+        self.assertIn("COOLDOWN_MS", found[0][3])
+        self.assertEqual(found[1][2], "named.env")
+        self.assertEqual(
+            self.refused("check", "--env-file", "nope"), "--env-file: 'nope' does not exist"
+        )
+        self.assertEqual(self.refused("check", "--env-file", "."), "--env-file: '.' is a directory")
+
+    def test_named_file_elsewhere(self) -> None:
+        """The other commands that use the platform's settings take the file too."""
+        for command in (("rank",), ("explain", ALIAS), ("evidence", "stub/ok")):
+            said = self.refused(*command, "--env-file", "nope")
+            self.assertEqual(said, "--env-file: 'nope' does not exist")
+        Path("named.env").write_text("MODELS_URL=nonsense\n")
+        self.assertIn("MODELS_URL: ", self.refused("rank", "--env-file=named.env"))
 
     def test_unreadable_file(self) -> None:
         """An unreadable .env file is invalid input."""

@@ -60,7 +60,7 @@ class HealthTests(SynchronousTestCase):
     def run_with(self, arguments: tuple[str, ...]) -> int:
         """Run it with arguments, as the full command line does in a reactor."""
         given = parser().parse_args(["health", *arguments])
-        return health.ask(given.address, given.timeout, in_json=given.json)
+        return health.ask(given.address, given.timeout, in_json=given.json, env_file=given.env_file)
 
     def answer(self, answer: bytes) -> None:
         """Accept one connection, read the request, and send the response."""
@@ -114,6 +114,24 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(said, (2, "", "autopilot: LISTEN_ADDR: 'nowhere' is not HOST:PORT\n"))
         self.assertEqual(self.said(None, "--address", "x").status, 2)
 
+    def test_named_file(self) -> None:
+        """`--env-file` is read instead of .env, and has to be a file."""
+        with open("named.env", "w", encoding="utf-8") as file:
+            file.write(f"LISTEN_ADDR=127.0.0.1:{self.port}\n")
+        with open(".env", "w", encoding="utf-8") as file:
+            file.write("LISTEN_ADDR=nowhere\n")
+        del self.environ["LISTEN_ADDR"]
+        good = b"HTTP/1.1 200 OK\r\n\r\n"
+        self.assertEqual(self.said(good, "--env-file", "named.env"), (0, "ready\n", ""))
+        self.assertEqual(self.said(good, "--env-file=named.env").status, 0)
+        for name, what in (
+            ("nope", "does not exist"),
+            (".", "is a directory"),
+            ("", "does not exist"),
+        ):
+            said = self.said(None, "--env-file", name)
+            self.assertEqual(said, (2, "", f"autopilot: --env-file: {name!a} {what}\n"))
+
     def test_tls(self) -> None:
         """With a certificate in the settings it uses TLS, whatever name the certificate has."""
         leaf = trustme.CA().issue_cert("router.test")
@@ -150,9 +168,13 @@ class ImportTests(SynchronousTestCase):
     """The imports of the command."""
 
     def test_few_imports(self) -> None:
-        """It runs every few seconds, so it imports neither Twisted nor anything built on it."""
+        """It runs every few seconds, so it imports neither Twisted nor anything built on it.
+
+        Neither does it with the file of a container's settings.
+        """
         program = (
             "import sys; from autopilot.cli import main; main(['health'])\n"
+            "main(['health', '--env-file=/dev/null'])\n"
             "print([each for each in ('twisted', 'treq', 'msgspec') if each in sys.modules])"
         )
         environ = {"PYTHONPATH": str(ROOT), "LISTEN_ADDR": "127.0.0.1:1"}
