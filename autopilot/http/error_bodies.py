@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 
 import msgspec
 
@@ -83,6 +84,14 @@ def error_object(error: RouterError, dialect: Dialect | None = None) -> Mapping[
 def error_body(error: RouterError, dialect: Dialect | None = None) -> bytes:
     """Return the error as a response body."""
     return msgspec.json.encode(error_object(error, dialect))
+
+
+def reason_phrase(status: int) -> bytes:
+    """Return the standard phrase of a status; Twisted's table lacks 426, 429 and others."""
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b"Unknown"
 
 
 def error_event(

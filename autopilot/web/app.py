@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from klein import Klein
 from twisted.logger import Logger
-from twisted.web.http import RESPONSES
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from autopilot.feeds.polling import CATALOG
@@ -223,7 +222,7 @@ def _without_sniffing(request: IRequest) -> IRequest:
 
 
 def _refuse(request: IRequest, error: RouterError, dialect: Dialect | None = None) -> bytes:
-    request.setResponseCode(error.status, RESPONSES.get(error.status))
+    request.setResponseCode(error.status, error_bodies.reason_phrase(error.status))
     for name, value in error_bodies.error_fields(error):
         request.setHeader(name, value)
     return _answer(request, error_bodies.error_body(error, dialect), _JSON)

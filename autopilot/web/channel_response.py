@@ -6,7 +6,6 @@ sent; every write is a system call.
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.web.http import datetimeToString
@@ -156,7 +155,7 @@ class ChannelResponse:
         """Return the lines of the head, and choose the framing of the body (RFC 9112 §6.3)."""
         status = head.status
         fields = head.fields if self._sharing is None else shared(head.fields, self._sharing)
-        reason = head.reason or _phrase(status)
+        reason = head.reason or error_bodies.reason_phrase(status)
         usual = status == 200 and reason == b"OK"
         written = [_OK if usual else b"HTTP/1.1 %d %b\r\n" % (status, reason)]
         for name, value in fields:
@@ -265,11 +264,6 @@ def error_response(
     ]
     if closing:
         fields.append((b"Connection", b"close"))
-    return error_bodies.raw_response(error, _phrase(error.status), fields, dialect)
-
-
-def _phrase(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode("ascii")
-    except ValueError:
-        return b"Unknown"
+    return error_bodies.raw_response(
+        error, error_bodies.reason_phrase(error.status), fields, dialect
+    )

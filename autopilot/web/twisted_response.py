@@ -128,7 +128,7 @@ class TwistedResponse:
             or head.rechunk
             or head.status in BODILESS
         )
-        request.setResponseCode(head.status, head.reason or None)
+        request.setResponseCode(head.status, head.reason or error_bodies.reason_phrase(head.status))
         request.responseHeaders = fields
         # Another site's request class would add a Content-Type where the upstream sent none.
         request.defaultContentType = None
@@ -211,7 +211,7 @@ def _never() -> None:
 def refuse(request: Request, error: RouterError, dialect: Dialect | None = None) -> None:
     """Respond to a Twisted request with one of the router's own errors, and finish it."""
     body = error_bodies.error_body(error, dialect)
-    request.setResponseCode(error.status)
+    request.setResponseCode(error.status, error_bodies.reason_phrase(error.status))
     for name, value in error_bodies.error_fields(error):
         request.setHeader(name, value)
     request.setHeader(b"Content-Length", b"%d" % len(body))

@@ -90,6 +90,16 @@ class ErrorTests(SynchronousTestCase):
             if number is not None:
                 self.assertEqual(value["sequence_number"], number)
 
+    def test_reason_phrases(self) -> None:
+        """Registered statuses have their standard phrase, and any other has one, too."""
+        for status, phrase in (
+            (200, b"OK"),
+            (426, b"Upgrade Required"),
+            (429, b"Too Many Requests"),
+            (599, b"Unknown"),
+        ):
+            self.assertEqual(error_bodies.reason_phrase(status), phrase)
+
     def test_fields(self) -> None:
         """A 429 and a 503 have a Retry-After, of one second unless the error has another."""
         kind = (b"Content-Type", b"application/json")

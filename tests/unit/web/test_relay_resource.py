@@ -250,6 +250,7 @@ class RequestTestsMixin(SiteTestCase):
         browser.sends(request(b"/healthz", method=b"GET"))
         first, second = browser.got
         self.assertEqual(first.error, (426, "invalid_request_error", "upgrade_required"))
+        self.assertTrue(browser.wire.startswith(b"HTTP/1.1 426 Upgrade Required\r\n"))
         self.assertEqual(first.value(b"upgrade"), b"HTTP/1.1")
         self.assertEqual(first.value(b"connection"), b"Upgrade")
         self.assertEqual(second.status, 200)

@@ -113,9 +113,13 @@ class DownstreamTestsMixin(SynchronousTestCase):
 
     def test_reason(self) -> None:
         """The upstream's reason phrase is kept; without one the standard one is used."""
-        for reason, line in ((b"Fine", b"HTTP/1.1 200 Fine"), (b"", b"HTTP/1.1 200 OK")):
+        for status, reason, line in (
+            (200, b"Fine", b"HTTP/1.1 200 Fine"),
+            (200, b"", b"HTTP/1.1 200 OK"),
+            (429, b"", b"HTTP/1.1 429 Too Many Requests"),
+        ):
             self.setUp()
-            self.downstream.commit(CommittedHead(200, reason, []), b"")
+            self.downstream.commit(CommittedHead(status, reason, []), b"")
             self.assertEqual(self.transport.value().split(b"\r\n")[0], line)
             (response,) = responses(self.transport.value())
             self.assertEqual(response.fields, [(b"Transfer-Encoding", b"chunked")])
