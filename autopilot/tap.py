@@ -138,7 +138,12 @@ class Options(UsageOptions):
         self.sources = SettingsSources(
             options,
             self.environ,
-            EnvFile(os.path.abspath(path), name=path, required=bool(self["env-file"])),
+            EnvFile(
+                os.path.abspath(path),
+                name=path,
+                required=bool(self["env-file"]),
+                option="--env-file" if self["env-file"] else "",
+            ),
         )
         try:
             env_file = self.sources.env_file.read()

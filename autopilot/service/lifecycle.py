@@ -163,6 +163,10 @@ class AutopilotService(Service):
         :raises SettingsError: the result contradicts itself; nothing changes.
         :raises RuntimeError: the service has begun to stop.
         """
+        return self._reload(settings)
+
+    def _reload(self, settings: Settings, *, expected: bool = True) -> Change:
+        """Reload; if no change is ``expected``, the log does not say that there was none."""
         if self.stopping:
             raise RuntimeError("the router is stopping; its settings no longer change")
         result = change(self.settings, settings)
@@ -173,7 +177,8 @@ class AutopilotService(Service):
                 follow(result.settings)
             except Exception:  # noqa: BLE001  an application's callback may raise anything
                 self._failures.report("A follower of the settings failed; the reload went on")
-        self._log_change(result)
+        if expected or result.changed or result.waiting:
+            self._log_change(result)
         return result
 
     def _log_change(self, result: Change) -> None:

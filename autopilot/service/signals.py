@@ -56,13 +56,15 @@ class SighupHandler:
             notify()
         try:
             settings = self._sources.load()
-            if self._sources.env_file.absent:
+            absent = self._sources.env_file.absent
+            if absent:
                 self._log.warn(
                     "SIGHUP found no settings to read: there is no .env in the directory that the"
                     " router was started in; name a file with --env-file, because the environment"
                     " of a process does not change"
                 )
-            self._service.reload(settings)
+            # Even then, because a certificate's files may have changed.
+            self._service._reload(settings, expected=not absent)
         except SettingsError as error:
             for problem in error.problems:
                 self._log.error("Settings not changed: {problem}", problem=problem)

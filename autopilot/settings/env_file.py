@@ -19,15 +19,16 @@ class EnvFile:
     """The ``.env`` file.
 
     ``path`` is absolute, because a daemon changes its directory; ``name`` is the path as the
-    operator wrote it, for messages. The file must exist if it is ``required`` or was read before. A
-    pipe is read once only: by the second time it may have no writer, and opening it would block the
-    process.
+    operator wrote it, for messages, and ``option`` the option that named it. The file must exist if
+    it is ``required`` or was read before. A pipe is read once only: by the second time it may have
+    no writer, and opening it would block the process.
     """
 
-    def __init__(self, path: str, *, name: str, required: bool) -> None:
+    def __init__(self, path: str, *, name: str, required: bool, option: str = "") -> None:
         self._path = path
         self._name = name
         self._required = required
+        self._option = f"{option}: " if option else ""
         self._was_read = False
 
     @property
@@ -44,7 +45,7 @@ class EnvFile:
             # A file that disappears must not reset every setting to its default. It also seems to
             # disappear when the process loses access to it (chroot, another user).
             if self._required:
-                raise SettingsError((f"{self._name!a} does not exist",))
+                raise SettingsError((f"{self._option}{self._name!a} does not exist",))
             return {}
         if self._was_read and stat.S_ISFIFO(os.stat(self._path).st_mode):
             raise SettingsError((f"{self._name}: a pipe can be read only once",))

@@ -122,7 +122,9 @@ class OptionsTests(SynchronousTestCase):
 
     def test_bad_env_files(self) -> None:
         """A named file that does not exist or is not text is an error."""
-        self.assertIn("does not exist", self.refused("--env-file=/no/such")[-1])
+        self.assertEqual(
+            self.refused("--env-file=/no/such")[-1], "--env-file: '/no/such' does not exist"
+        )
         folder = os.path.abspath(self.folder)
         self.assertEqual(self.refused(f"--env-file={folder}"), [f"{folder}: Is a directory"])
         path = self.write("binary", b"ALIASES=\xff\xfe")

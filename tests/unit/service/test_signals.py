@@ -132,10 +132,12 @@ class SighupTests(ReloadTestCase):
         without, changed = self.logged()
         self.assertRegex(without, r"\ASIGHUP found no settings to read: .* --env-file")
         self.assertTrue(changed.startswith("Settings changed: "))
+        self.sighup.reload()
+        self.assertEqual(self.logged()[2:], [without])
         self.file.write_text("COMMIT=complete\n")
         self.sighup.reload()
         self.assertEqual(self.router.settings.commit, "complete")
-        self.assertEqual(self.logged()[2:], ["Settings changed: COMMIT"])
+        self.assertEqual(self.logged()[3:], ["Settings changed: COMMIT"])
 
     def test_required_file(self) -> None:
         """A file named by the operator must exist."""
