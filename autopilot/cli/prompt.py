@@ -1,7 +1,8 @@
 """Send one prompt through a running router, and print the answer as it arrives.
 
 The line behind it names the model that answered, after how many attempts, and how long the first
-token took. The key is CHUTES_API_KEY, if it is set.
+token took. The key is CHUTES_API_KEY, if it is set. The certificate of a router with https has to
+be from an authority of the system, or of UPSTREAM_CA_FILE.
 
 With --json it prints {"text", "status", "model", "attempts", "tried", "first_token_seconds",
 "seconds", "request_id", "error"} instead. Exit status: 0 an answer that ended as it should, 1 an
@@ -17,12 +18,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
+from OpenSSL import SSL
+from service_identity import VerificationError
 from treq.client import HTTPClient
 from treq.content import collect
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.web.client import (
-    Agent,
     RequestTransmissionFailed,
     ResponseFailed,
     ResponseNeverReceived,
@@ -31,6 +33,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
+from autopilot.cli.platform import add_env_file_argument, platform_settings, verified_agent
 from autopilot.cli.router import router_url
 from autopilot.relay.sse import Event, Events
 from autopilot.routing.suggest import printable
@@ -63,12 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--router", default=_DEFAULT, metavar="URL", help="the router's address [%(default)s]"
     )
+    add_env_file_argument(parser)
     add_output_arguments(parser)
 
 
-def router_client(reactor: Any) -> HTTPClient:
-    """Return the client of the request."""
-    return HTTPClient(Agent(reactor))
+def router_client(reactor: Any, env_file: str | None) -> HTTPClient:
+    """Return the client of the request, which verifies certificates. Raises `CommandError`."""
+    return HTTPClient(verified_agent(reactor, platform_settings({}, path=env_file)))
 
 
 async def run(reactor: Any, given: argparse.Namespace) -> int:
@@ -78,7 +82,7 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     base = router_url(given.router).removesuffix("/v1")
     answer = Answer(reactor, None if given.json else console)
     began = reactor.seconds()
-    response = await _response(router_client(reactor), reactor, base, given)
+    response = await _response(router_client(reactor, given.env_file), reactor, base, given)
     if not response.headers.hasHeader(_REQUEST_ID):
         raise CommandError(
             f"{base} is no router: status {response.code} without {_REQUEST_ID}; {_WAY_ON}"
@@ -124,7 +128,12 @@ async def _response(
         ) from None
     except DNSLookupError:
         raise CommandError(f"the name in {base} has no address; {_WAY_ON}") from None
-    except (RequestTransmissionFailed, ResponseNeverReceived):
+    except (RequestTransmissionFailed, ResponseNeverReceived) as failed:
+        if _is_of_certificate(failed):
+            raise CommandError(
+                f"the certificate of {base} is not trusted, or is for another name; name its"
+                " authority's PEM file in UPSTREAM_CA_FILE, and the router as its certificate does"
+            ) from None
         raise CommandError(
             f"the connection to {base} ended without a response; check https or http, and the port"
         ) from None
@@ -133,6 +142,17 @@ async def _response(
             f"the router did not respond: {type(error).__name__}; {_WAY_ON}"
         ) from None
     return response
+
+
+def _is_of_certificate(failed: RequestTransmissionFailed | ResponseNeverReceived) -> bool:
+    """Return whether the handshake failed because of what the router's certificate says."""
+    for reason in failed.reasons:
+        error = reason.value
+        if isinstance(error, VerificationError):
+            return True
+        if isinstance(error, SSL.Error) and "certificate verify failed" in str(error):
+            return True
+    return False
 
 
 class Answer:

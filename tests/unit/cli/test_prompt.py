@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import trustme
 from klein import Klein
+from OpenSSL import SSL
+from service_identity import VerificationError
 from treq.client import HTTPClient
 from treq.testing import _SynchronousProducer
 from twisted.internet.defer import fail
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.python.failure import Failure
-from twisted.web.client import RequestTransmissionFailed
+from twisted.web.client import RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.iweb import IAgent, IRequest
 
 from autopilot.cli import prompt
 from autopilot.http import key_gate
 from autopilot.routing.router_error import RouterError
+from autopilot.settings import Settings
 from autopilot.web.not_found import ON_API_PORT
 from tests.unit.cli.asked import CommandTestCase
 
@@ -27,6 +32,9 @@ _HEAD = {
     "x-chutes-autopilot-selected": "acme/one",
     "x-chutes-autopilot-attempts": "2",
 }
+
+
+_ROUTER_CLIENT = prompt.router_client
 
 
 def client(agent: IAgent) -> HTTPClient:
@@ -65,7 +73,7 @@ class PromptTests(CommandTestCase):
             return b""
 
         self.join(app.resource())
-        self.patch(prompt, "router_client", lambda _reactor: client(self.agent))
+        self.patch(prompt, "router_client", lambda _reactor, _file: client(self.agent))
 
     def test_answer(self) -> None:
         """The text, then who answered; the alias is asked unless another model is named."""
@@ -191,6 +199,44 @@ class PromptTests(CommandTestCase):
         self.pieces = [said("\x1b[31mred"), b"data: [DONE]\n\n"]
         self.assertNotIn("\x1b", self.ask("try", "Hi")[1])
 
+    def failing(self, error: Exception) -> str:
+        """Return the error line for a request that fails with ``error``."""
+        agent = Mock(request=Mock(side_effect=lambda *_: fail(error)))
+        self.patch(prompt, "router_client", lambda _reactor, _file: client(agent))
+        return self.refused("try", "Hi", "--router", "https://router.example")
+
+    def test_certificate(self) -> None:
+        """A certificate that is not trusted, or has another name, is named; no other TLS fault."""
+        untrusted = SSL.Error([("SSL routines", "", "certificate verify failed")])
+        for reason in (untrusted, VerificationError(errors=[])):
+            for kind in (RequestTransmissionFailed, ResponseNeverReceived):
+                said = self.failing(kind([Failure(ZeroDivisionError()), Failure(reason)]))
+                self.assertIn("the certificate of https://router.example is not trusted", said)
+                self.assertIn("UPSTREAM_CA_FILE", said)
+        plain = SSL.Error([("SSL routines", "", "wrong version number")])
+        said = self.failing(ResponseNeverReceived([Failure(plain)]))
+        self.assertIn("check https or http, and the port", said)
+
+    def test_authorities(self) -> None:
+        """The router is verified against UPSTREAM_CA_FILE, of the environment or of a file."""
+        self.patch(prompt, "router_client", _ROUTER_CLIENT)
+        self.environ["UPSTREAM_CA_FILE"] = "/nonexistent"
+        self.assertIn("UPSTREAM_CA_FILE: '/nonexistent' is not a file", self.refused("try", "Hi"))
+        del self.environ["UPSTREAM_CA_FILE"]
+        Path("ca.pem").write_text("no certificate")
+        Path("named.env").write_text("UPSTREAM_CA_FILE=ca.pem\n")
+        self.assertIn("UPSTREAM_CA_FILE: ", self.refused("try", "Hi", "--env-file=named.env"))
+        trustme.CA().cert_pem.write_to_path("ca.pem")
+        seen: list[str | None] = []
+
+        def agent(_reactor: Any, settings: Settings) -> IAgent:
+            seen.append(settings.upstream_ca_file)
+            return self.agent
+
+        self.patch(prompt, "verified_agent", agent)
+        self.assertIsInstance(_ROUTER_CLIENT(None, "named.env"), HTTPClient)
+        self.assertEqual(seen, ["ca.pem"])
+
     def test_no_router(self) -> None:
         """Without a router the error says how to start one."""
         for error, words in (
@@ -209,6 +255,6 @@ class PromptTests(CommandTestCase):
             ),
         ):
             agent = Mock(request=Mock(side_effect=lambda *_, e=error: fail(e)))
-            self.patch(prompt, "router_client", lambda _reactor, agent=agent: client(agent))
+            self.patch(prompt, "router_client", lambda _reactor, _file, agent=agent: client(agent))
             self.assertIn(words, self.refused("try", "Hi"))
         self.assertIn("--router", self.refused("try", "Hi", "--router", "nonsense"))
