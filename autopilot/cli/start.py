@@ -8,6 +8,7 @@ that is best for this system.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -19,6 +20,8 @@ EXAMPLES: Final = """\
   autopilot run --listen-addr=127.0.0.1:8000 --log-level=warn
   autopilot run --env-file=/etc/autopilot.env --check-config
 """
+# The status that a shell reports for a process killed by SIGPIPE (128 + 13).
+_BROKEN_PIPE: Final = 141
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,4 +36,14 @@ def start(options: Sequence[str]) -> None:
     reactor = "autopilot" if sys.platform == "linux" else "default"
     own = ("--nodaemon", "--pidfile=", f"--reactor={reactor}")
     sys.argv = ["twistd", *own, "autopilot", *options]
-    run()
+    try:
+        try:
+            run()
+        finally:
+            # At the exit, Python would print that this failed.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the help has left.
+        assert sys.__stdout__ is not None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+        raise SystemExit(_BROKEN_PIPE) from None

@@ -11,6 +11,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.cli import entry, main, start
+from tests.unit.cli import commands
 from tests.unit.cli.commands import run
 
 
@@ -64,6 +65,16 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(done.status, 0)
         self.assertTrue(done.output.startswith("Usage: autopilot run [options]\n"), done.output)
         self.assertIn("--listen-addr=", done.output)
+
+    def test_help_is_not_read(self) -> None:
+        """A reader of the help that leaves, as ``head`` does, ends it without a complaint."""
+        process = commands.start(self.folder, "run", "--help")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        with process.stderr as stderr:
+            self.assertEqual(stderr.read(), "")
+        self.assertEqual(process.wait(60), 141)
 
     def test_examples(self) -> None:
         """The parser, which only explains the command, accepts each example."""
