@@ -208,6 +208,8 @@ class _Root(MultiService):
             super().privilegedStartService()
         except CannotListenError as error:
             if self._pidfile is None:
+                # twistd's parent process prints that the log tells more.
+                Logger().error("Not started: {problem}", problem=_cannot_listen(error))
                 raise
             # twistd would remove it after an exception that is no exit.
             with suppress(OSError):

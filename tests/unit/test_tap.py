@@ -15,7 +15,8 @@ from unittest.mock import Mock
 
 from twisted.application.service import Application, IServiceMaker
 from twisted.internet.error import CannotListenError
-from twisted.logger import ILogObserver
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
@@ -324,8 +325,14 @@ class AddressTests(SynchronousTestCase):
         self.assertFalse(path.exists())
 
     def test_daemon(self) -> None:
-        """A daemon leaves the error to ``twistd``, which passes it to the parent process."""
-        self.assertRaises(CannotListenError, self.root(1, None).privilegedStartService)
+        """A daemon logs the way out, and ``twistd`` passes the error to the parent process."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        root = self.root(errno.EADDRINUSE, None)
+        self.assertRaises(CannotListenError, root.privilegedStartService)
+        (line,) = map(formatEvent, observer)
+        self.assertRegex(line, r"\ANot started: 127.0.0.1:80 is in use .* --listen-addr")
 
 
 class CommandTests(SynchronousTestCase):
