@@ -30,7 +30,7 @@ _BARE_LINE = re.compile(rb"[\r\n]" + _BARE)
 _BARE_STOP = re.compile(
     rb"[\r\n][^\r\n%b]|[}\]][ \t]*+(?=[\r\n])" % re.escape(b"".join(BARE_GOES_ON))
 )
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_STRING = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"')
 
 
 class Looks(Struct, eq=False, gc=False):

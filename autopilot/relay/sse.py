@@ -19,20 +19,21 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BARE_OPENINGS = (b"{", b"[")
 # The bytes with which a further line of JSON can begin; no field's name begins with one of them.
 BARE_GOES_ON = frozenset(b"%c" % byte for byte in b' \t"{}[],-0123456789tfn')
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_STRING = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"')
 _QUOTE = ord(b'"')
 MAX_BARE_LINES = 4096
 """Lines of bare JSON that are read of a stream. An error has some dozens, and the lines of each
 cost as much as an event."""
 
 # Lines of one kind, as many as follow each other, or a whole event of one `data` line: what stands
-# between two of them costs no Python. Possessive, so that nothing is read twice.
+# between two of them costs no Python. Atomic, so that nothing is read twice; possessive quantifiers
+# of groups find too little before Python 3.11.5 (CPython issue 106052), which Debian's is.
 _RUN = rb"""
     data:[ ]?+ ([^\r\n]*+) (?:\n\n|\r\n\r\n|\r\r)
-  | ((?:%(ignored)b*+ [\r\n]++ )++)
-  | ((?:data(?: :[^\r\n]*+ )?+ %(end)b )++)
-  | (?:event(?: :[ ]?+ | (?=[\r\n]) ) ([^\r\n]*+) %(end)b )++
-  | (%(ignored)b++)
+  | ((?>(?: (?>%(ignored)b*) [\r\n]++ )+))
+  | ((?>(?:data (?>(?: :[^\r\n]*+ )?) %(end)b )+))
+  | (?>(?:event(?: :[ ]?+ | (?=[\r\n]) ) ([^\r\n]*+) %(end)b )+)
+  | ((?>%(ignored)b+))
   | ([^\r\n]*+ %(end)b )
 """
 _END_OF_LINE = rb"(?>\r\n|\n|\r)"
@@ -48,11 +49,13 @@ def _runs(bare: bytes) -> re.Pattern[bytes]:
 
 # Lines in the midst of bare JSON that cannot complete it and have no strings, so many at a time.
 _MANY = 256
-_OPEN_LINES = re.compile(rb"(?:[ \t{\[,\-0-9tfn][^\r\n\x22}\]]*+%b){1,%d}+" % (_END_OF_LINE, _MANY))
+_OPEN_LINES = re.compile(
+    rb"(?>(?:[ \t{\[,\-0-9tfn][^\r\n\x22}\]]*+%b){1,%d})" % (_END_OF_LINE, _MANY)
+)
 _RUN_OF_LINES = _runs(rb"| [ \t]*+[{\[]")
 _RUN_WITHOUT_BARE = _runs(b"")
 _EVENT, _BLANK, _DATA, _NAME, _IGNORED = range(1, 6)  # the groups; the last is a line of bare JSON
-_DATA_LINE = re.compile(rb"data(?::[ ]?+)?+([^\r\n]*+)" + _END_OF_LINE)
+_DATA_LINE = re.compile(rb"data(?>(?::[ ]?+)?)([^\r\n]*+)" + _END_OF_LINE)
 
 
 class Event(Struct, frozen=True, gc=False):

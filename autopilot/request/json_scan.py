@@ -26,15 +26,18 @@ _CONTINUATION = 0b1100_0000, 0b1000_0000
 _LONGEST_KEY = 1024
 
 _BLANK = re.compile(rb"[ \t\r\n]*+")
-# Possessive quantifiers: a text of megabytes needs no memory for backtracking.
+# Nothing is backtracked, so that a text of megabytes needs no memory for it. Groups are atomic:
+# their possessive quantifiers find too little before Python 3.11.5 (CPython issue 106052).
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
-_NUMBER_OR_NAME = rb"true|false|null|-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
+_NUMBER_OR_NAME = (
+    rb"true|false|null|-?+(?:0|[1-9][0-9]*+)(?>(?:\.[0-9]++)?)(?>(?:[eE][+-]?+[0-9]++)?)"
+)
 _SCALAR = rb'"[^"\\\x00-\x1f]*+"|' + _NUMBER_OR_NAME
-_SEPARATOR = re.compile(rb"[ \t\r\n]*+(,[ \t\r\n]*+)?+")
+_SEPARATOR = re.compile(rb"[ \t\r\n]*+(?>(,[ \t\r\n]*+)?)")
 # A member with a simple name: the name, its value if that is simple, and the comma behind that. Few
 # calls for each member matter where a body consists of members.
 _MEMBER = re.compile(
-    rb'"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]*+(?:(%b)%b)?+' % (_SCALAR, _SEPARATOR.pattern)
+    rb'"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]*+(?>(?:(%b)%b)?)' % (_SCALAR, _SEPARATOR.pattern)
 )
 _SIMPLE_VALUE = re.compile(_SCALAR)
 # The start of an object with too many members, if they are as short and simple as they have to be

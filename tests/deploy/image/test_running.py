@@ -121,6 +121,15 @@ class RunningTests(SynchronousTestCase):
         router.wait_ready()
         self.assertTrue(router.healthy())
 
+    def test_interpreter(self) -> None:
+        """The image's Python, which is older than the tests' one, reads events as that does."""
+        program = (
+            "from autopilot.relay.sse import Events; events = Events(99);"
+            "print([len(list(events.feed(bytes([byte])))) for byte in b'data: a\\n\\nid: 1\\n\\n'])"
+        )
+        status, text = self.router().inside("python", "-c", program)
+        self.assertEqual((status, text.strip()), (0, str([0] * 8 + [1] + [0] * 7)))
+
     def test_health(self) -> None:
         """The image's health check follows the feeds."""
         router = self.router(**_QUICK)
