@@ -29,7 +29,7 @@ _TRIES = 5
 
 
 def closed(router: Router) -> bool:
-    """Return whether the port refuses connections."""
+    """Return whether the port is closed, as Twisted says at level debug."""
     return "(TCP Port" in router.log and "Closed)" in router.log
 
 
@@ -153,7 +153,7 @@ class RestartTests(ActivationTestCase):
         asked = request(CHAT, body=ask(ONE, stream=False))
         answers: list[Response | None] = [None]
         for _ in range(_TRIES):
-            router = self.router()
+            router = self.router(LOG_LEVEL="debug")
             self.ready()
             late = self.client()
             kept = self.client()
@@ -243,7 +243,7 @@ class PassingTests(ActivationTestCase):
             go_on.wait(PATIENCE)
 
         self.upstream.scripts["two"] = lingers
-        router = self.router()
+        router = self.router(LOG_LEVEL="debug")
         self.ready()
         streaming = self.client()
         streaming.sendall(request(CHAT, body=ask(TWO)))
