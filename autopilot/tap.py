@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -36,15 +37,18 @@ from autopilot.process.systemd.supervision import Supervision
 from autopilot.service.signals import SighupHandler
 from autopilot.settings import (
     DECLARED,
+    NO_PORT,
     Setting,
     Settings,
     SettingsError,
+    UsualAddress,
     changed_settings,
     choose,
     effective_settings,
     load_settings,
     misspelled,
     settings_warnings,
+    split_address,
 )
 from autopilot.settings.env_file import ENV_FILE, EnvFile
 from autopilot.settings.sources import SettingsSources
@@ -338,6 +342,8 @@ def makeService(options: Options) -> IService:
     use_all_descriptors()
     settings = options.settings
     twistd = getattr(options, "parent", None) or {}
+    if not twistd.get("nodaemon", True):
+        _check_addresses(settings, options.passed)
     _announce_daemon(twistd)
     sink = _unblocked(_log_sink(twistd), reactor)
     observer, records = _log_outputs(sink, twistd, settings)
@@ -365,6 +371,26 @@ def makeService(options: Options) -> IService:
     root = _Root(observer, sighup, supervision, router, pidfile)
     router.setServiceParent(root)
     return root
+
+
+def _check_addresses(settings: Settings, passed: Sockets) -> None:
+    """Exit with a line on the terminal if a daemon could not listen on an address that was chosen.
+
+    Once it has left the terminal, it could say so in its log only.
+    """
+    admin = settings.admin_listen_addr
+    wanted = [] if passed.api else [settings.listen_addr]
+    if not (passed.admin or admin == NO_PORT or isinstance(admin, UsualAddress)):
+        wanted.append(admin)
+    for host, port in map(split_address, wanted):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                problem = _cannot_listen(CannotListenError(host, port, error))
+                print(f"autopilot: {problem}", file=sys.__stderr__)
+                raise SystemExit(1) from None
 
 
 def _announce_daemon(twistd: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -347,6 +348,17 @@ class CommandTests(SynchronousTestCase):
         """The plugin is found, and ``twistd --help`` lists it."""
         self.assertIn("autopilot", [each.tapname for each in getPlugins(IServiceMaker)])
         self.assertRegex(twistd(self.folder, "--help").stdout, r"(?m)^ +autopilot +Streaming")
+
+    def test_daemon_port_taken(self) -> None:
+        """A daemon that cannot listen says so in one line before it leaves the terminal."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            address = f"127.0.0.1:{other.getsockname()[1]}"
+            for name in ("LISTEN_ADDR", "ADMIN_LISTEN_ADDR"):
+                free = {"LISTEN_ADDR": "127.0.0.1:0", "ADMIN_LISTEN_ADDR": "127.0.0.1:0"}
+                done = twistd(self.folder, "autopilot", **{**free, name: address})
+                self.assertEqual(done.returncode, 1, done.stderr)
+                (line,) = done.stderr.splitlines()
+                self.assertIn(f"autopilot: {address} is in use by another program; ", line)
 
     def test_bad_configuration(self) -> None:
         """Invalid values end the command with status 1 and one line each, before it listens."""
