@@ -89,7 +89,7 @@ _part = msgspec.json.Decoder(_Part)
 _text = msgspec.json.Decoder(str)
 _NEITHER = _Pair(_Plain())
 _any = json.JSONDecoder()
-_gap = re.compile(r"[\[, \t\r\n]*+")
+_gap = re.compile(r"[, \t\r\n]*+")
 
 
 def conversation_id(named: Named, fields: BodyFields) -> bytes:
@@ -170,7 +170,7 @@ def _first_texts(messages: Raw) -> tuple[bytes, bytes]:
 def _in_beginning(messages: Raw) -> tuple[bytes, bytes] | None:
     """Return what `_first_texts` returns, if the first KiB suffice for it."""
     beginning = str(memoryview(messages)[:_BEGINNING], "utf-8", "ignore")
-    system, place = b"", 0
+    system, place = b"", len("[")
     for _ in range(_LOOKED_AT):
         gap = _gap.match(beginning, place)
         assert gap is not None  # it may be empty
@@ -183,7 +183,7 @@ def _in_beginning(messages: Raw) -> tuple[bytes, bytes] | None:
         role, content = message.get("role"), message.get("content")
         if role == "user":
             return system, _texts_in(content)
-        if not system and role in _SYSTEM_ROLES:
+        if not system and isinstance(role, str) and role in _SYSTEM_ROLES:
             system = _texts_in(content)
     return system, b""
 

@@ -193,6 +193,17 @@ class OpeningTests(SynchronousTestCase):
             self.assertEqual(_id({"messages": messages}), b"", messages)
         self.assertEqual(_chat({"role": "user"}), _chat({"role": "user", "content": None}))
 
+    def test_odd_messages_of_a_long_body(self) -> None:
+        """What no model would accept is no opening, however long the body is."""
+        end = {"role": "user", "content": "x" * 20_000}
+        odd: object
+        for odd in ({"role": []}, {"role": {}}, {"role": 7}, {"role": None}, {"content": 7}, {}):
+            self.assertEqual(_chat(odd, end), _chat(end), odd)
+        for odd in ([_USER], [], "text", 7, None):
+            self.assertEqual(_chat(odd, end), b"", odd)
+        self.assertEqual(_id({"messages": "x" * 20_000}), b"")
+        self.assertEqual(_id({"messages": {"role": "user", "content": "x" * 20_000}}), b"")
+
     def test_half_a_surrogate(self) -> None:
         """Half of a surrogate pair is a text like others."""
         self.assertNotEqual(_chat({"role": "user", "content": "\ud800"}), b"")
