@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.steps import STEP
 
 A = Model("acme/A", chute_id="id-a")
 B = Model("acme/B", chute_id="id-b", tee=True)
@@ -98,6 +99,18 @@ class CatalogTests(SynchronousTestCase):
             self.assertIsNone(catalog.find(name), name)
         catalog = Catalog.of(map(Model, ("zai-org/y", "THUDM/y-TEE")))
         self.assertIsNone(catalog.find("thudm/Y"))
+
+    def test_a_large_catalog(self) -> None:
+        """A catalog that takes several steps is indexed whole, with a pause after each step."""
+        count = 2 * STEP + 1
+        models = [Model(f"acme/M{place}-TEE", f"id-{place}") for place in range(count)]
+        catalog = Catalog.of(models)
+        for place in (0, STEP - 1, STEP, STEP + 1, count - 1):
+            name = f"acme/M{place}-TEE"
+            for spelling in (name, name.lower(), f"Acme/m{place}", f"id-{place}"):
+                self.assertEqual(catalog.find(spelling), name)
+        # Two while the entries are indexed by name, two while the spellings are.
+        self.assertEqual(sum(1 for _ in Catalog.steps_of(models)), 4)
 
     def test_larger_context(self) -> None:
         """Only models with a known larger context are larger than a known one."""

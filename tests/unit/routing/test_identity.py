@@ -217,6 +217,20 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(_key(None, "a"), expected)
         expected = blake2b(b"192.0.2.1", digest_size=16, key=b"k", person=b"address").digest()
         self.assertEqual(_key(), expected)
+        expected = blake2b(b"h", digest_size=16, key=b"k", person=b"hotkey").digest()
+        self.assertEqual(Hasher(b"k").hotkey("h"), expected)
+
+    def test_conversation(self) -> None:
+        """The hash of a conversation is one of its client and its identity, in that order."""
+        hasher, clients = Hasher(b"k"), (b"c" * 16, b"d" * 16)
+        found = [hasher.conversation(client, text) for client in clients for text in (b"1", b"2")]
+        expected = [
+            blake2b(client + text, digest_size=16, key=b"k", person=b"conversation").digest()
+            for client in clients
+            for text in (b"1", b"2")
+        ]
+        self.assertEqual(found, expected)
+        self.assertEqual(hasher.conversation(clients[0], b"1"), expected[0])
 
     def test_a_token_of_several_words(self) -> None:
         """The whole token counts, inner blanks included."""

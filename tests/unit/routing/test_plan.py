@@ -15,6 +15,7 @@ from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
+from autopilot.routing.why import Why
 
 TEXT = frozenset({"text"})
 A = Model("acme/A-TEE", "id-a", tee=True, input_modalities=TEXT, max_output_length=100)
@@ -279,6 +280,37 @@ class AliasLastTests(PlanTestCase):
     def test_unknown_names(self) -> None:
         """The names in front are checked as in any list."""
         self.check_refused(_plan("nope,auto"), "unknown_model", "'nope'")
+
+
+class WhyTests(PlanTestCase):
+    """Why each candidate of a plan is tried."""
+
+    def whys(self, text: str) -> list[tuple[str, Why]]:
+        """Return the candidates of a selector, each with its reason."""
+        planned = _plan(text)
+        assert isinstance(planned, Plan), planned
+        return [(each.model, planned.why(each)) for each in planned.candidates]
+
+    def test_each_mode(self) -> None:
+        """The ranking, the client's list or the client's one name is the reason."""
+        best = [("acme/B", Why.BEST), ("acme/A-TEE", Why.BEST), ("acme/C", Why.BEST)]
+        self.assertEqual(self.whys("auto"), best)
+        self.assertEqual(self.whys("acme/C,"), [("acme/C", Why.LISTED)])
+        self.assertEqual(self.whys("acme/C"), [("acme/C", Why.DIRECT)])
+
+    def test_what_the_alias_adds(self) -> None:
+        """Behind the items of a list, the models of its alias are there for their rank."""
+        self.assertEqual(
+            self.whys("acme/C,auto"),
+            [("acme/C", Why.LISTED), ("acme/B", Why.BEST), ("acme/A-TEE", Why.BEST)],
+        )
+
+    def test_the_first_only(self) -> None:
+        """A plan without failover keeps its mode and the reason of its one candidate."""
+        planned = Plan(Mode.LIST, candidates_of(("b", "a")), True, frozenset("b"))
+        expected = Plan(Mode.LIST, candidates_of(("b",)), True, frozenset("b"))
+        self.assertEqual(planned.first_only, expected)
+        self.assertEqual(planned.first_only.why(planned.candidates[0]), Why.BEST)
 
 
 class ConfidentialTests(PlanTestCase):

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.ranking import Load, score
-from autopilot.routing.requirements import NOTHING, Needs
+from autopilot.routing.requirements import NOTHING
 from autopilot.routing.selector import Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 
@@ -15,12 +15,16 @@ SNAPSHOT = Snapshot(None, tuple(score(Load(name, None, 1)) for name in "abcd"))
 SPEEDS = RoutingState(first_byte={"d": 0.5, "b": 0.1, "z": 0.0}, throughput={"a": 10.0, "c": 90.0})
 
 
-def _order(text: str, recall: RoutingState, needs: Needs = NOTHING) -> str:
+def _planned(text: str, recall: RoutingState) -> Plan:
     selector = parse_selector(text, RULES.aliases, 8)
     assert isinstance(selector, Selector)
-    planned = plan(selector, needs, False, SNAPSHOT, RULES, recall)
+    planned = plan(selector, NOTHING, False, SNAPSHOT, RULES, recall)
     assert isinstance(planned, Plan)
-    return "".join(planned.models)
+    return planned
+
+
+def _order(text: str, recall: RoutingState) -> str:
+    return "".join(_planned(text, recall).models)
 
 
 class MeasuredTests(SynchronousTestCase):
@@ -59,6 +63,7 @@ class AliasStickinessTests(SynchronousTestCase):
     def test_it_moves_to_the_front(self) -> None:
         """The others keep their order."""
         self.assertEqual(_order("auto", RoutingState(remembered="c")), "cabd")
+        self.assertEqual(_order("auto", RoutingState(remembered="b")), "bacd")
         self.assertEqual(_order("auto", RoutingState(remembered="a")), "abcd")
 
     def test_not_when_it_is_no_candidate(self) -> None:
@@ -137,6 +142,11 @@ class ListStickinessTests(SynchronousTestCase):
         recall = RoutingState(cooling=frozenset("bc"), broken="a")
         self.assertEqual(_order("a,b,c", recall), "abc")
 
+    def test_the_item_behind_a_broken_one_is_for_those_who_remember_none(self) -> None:
+        """A model that answered since replaces the broken one, even while it is cooling."""
+        recall = RoutingState("b", cooling=frozenset("b"), broken="a")
+        self.assertEqual(_order("a,b,c", recall), "acb")
+
     def test_the_item_behind_under_a_suffix(self) -> None:
         """What is behind is what the suffix puts behind."""
         recall = RoutingState(first_byte={"c": 0.1, "a": 0.2}, broken="c")
@@ -149,6 +159,40 @@ class ListStickinessTests(SynchronousTestCase):
         self.assertEqual(_order("a,b,c:throughput", recall), "abc")
         other = RoutingState("b", frozenset("a"), first_byte={"b": 0.1, "a": 0.2})
         self.assertEqual(_order("a,b,c:latency", other), "bac")
+
+
+class StickyTests(SynchronousTestCase):
+    """Whether the first candidate is first because this conversation remembers it."""
+
+    def sticky(
+        self, text: str, *remembered: str | None, failed: str = "", cooling: str = ""
+    ) -> list[bool]:
+        """Return it for each remembered model."""
+        states = (RoutingState(each, frozenset(failed), frozenset(cooling)) for each in remembered)
+        return [_planned(text, state).sticky for state in states]
+
+    def test_alias(self) -> None:
+        """A remembered candidate is first for that, even where its rank would do."""
+        self.assertEqual(self.sticky("auto", "a", "b", "d"), [True, True, True])
+        self.assertEqual(self.sticky("auto", None, "z"), [False, False])
+
+    def test_alias_cooling(self) -> None:
+        """A remembered model that is cooling is not first; others that cool change nothing."""
+        found = self.sticky("auto", "a", "b", "c", cooling="ab")
+        self.assertEqual(found, [False, False, True])
+
+    def test_list(self) -> None:
+        """The head of a list is first because the client wrote it there."""
+        self.assertEqual(self.sticky("a,b,c", None, "a", "b", "z"), [False] * 4)
+
+    def test_list_after_a_failure(self) -> None:
+        """Only a model that moves in front of one that failed is first because it is remembered."""
+        found = self.sticky("a,b,c", None, "a", "b", "c", failed="b")
+        self.assertEqual(found, [False, False, False, True])
+
+    def test_direct(self) -> None:
+        """Nothing sticks to a direct name."""
+        self.assertEqual(self.sticky("a", "a", "b"), [False, False])
 
 
 class CoolingTests(SynchronousTestCase):

@@ -7,7 +7,8 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.ranking import Load, Ranked, excluded, rank, score
+from autopilot.routing.ranking import Load, Ranked, excluded, rank, ranking_steps, score
+from autopilot.routing.steps import STEP
 
 FULL = Load(
     name="acme/M",
@@ -277,3 +278,39 @@ class OrderTests(SynchronousTestCase):
         first, second = rank([one, two], None), rank([two, one], None)
         self.assertEqual(first, second)
         self.assertIsInstance(first[0], Ranked)
+
+
+class LargeFeedTests(SynchronousTestCase):
+    """Feeds that take more than one step to rank."""
+
+    COUNT = 2 * STEP + 76
+
+    def loads(self, count: int) -> list[Load]:
+        """Return records in no order of their scores, with one in each step that does not rank."""
+        places = [(place * 7) % count for place in range(count)]
+        assert len(set(places)) == count
+        return [
+            _idle("private" if place % STEP == 5 else f"m{place:04}-TEE", place + 1)
+            for place in places
+        ]
+
+    def test_the_order_is_that_of_one_sort(self) -> None:
+        """Every model ranks once, best first, whatever step its record falls into."""
+        for count in (STEP, STEP + 1, 2 * STEP, self.COUNT):
+            loads = self.loads(count)
+            kept = [each for each in loads if each.name != "private"]
+            expected = sorted(kept, key=lambda each: -each.active_instance_count)
+            self.assertEqual(_names(*loads), [each.name for each in expected], count)
+            self.assertEqual(_names(*kept), [each.name for each in expected], count)
+
+    def test_no_step_handles_more(self) -> None:
+        """Records are scored, sorted and merged, with a pause after each `STEP` of them."""
+        for count, pauses in (
+            *((0, 0), (1, 0), (STEP - 1, 0)),
+            (STEP, 1),  # one while scoring; a single part needs no merge
+            (2 * STEP, 2 + 1 + 2),
+            (2 * STEP + 1, 2 + 2 + 2),
+        ):
+            loads = [_idle(f"m{place:04}-TEE", place + 1) for place in range(count)]
+            found = sum(1 for _ in ranking_steps(loads, None))
+            self.assertEqual(found, pauses, count)

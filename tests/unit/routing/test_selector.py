@@ -11,6 +11,7 @@ from autopilot.routing.selector import (
     Selector,
     SelectorCache,
     is_too_long,
+    missing_model,
     parse_selector,
     selector_of,
     split_order,
@@ -132,6 +133,26 @@ class DirectTests(SelectorTestCase):
         for text in ("", " ", " \t\r\n\v\f"):
             message = self.check_refused(text, "missing_model")
             self.assertIn("names no model: set 'model' to a name", message)
+
+
+class MissingModelTests(SynchronousTestCase):
+    """The error of a request without a model."""
+
+    WAYS = (
+        "The request names no model: set 'model' to a name that GET /v1/models lists, to several"
+        " names separated by commas or, to let the router choose, to an alias"
+    )
+
+    def test_with_an_alias(self) -> None:
+        """The message names the ways to name a model, and the first alias as an example."""
+        expected = RouterError(400, "missing_model", f"{self.WAYS} such as 'auto'.", param="model")
+        self.assertEqual(missing_model(("beta", "auto", "zeta")), expected)
+
+    def test_without_aliases(self) -> None:
+        """Without an alias there is no example, which is also what an empty selector gets."""
+        expected = RouterError(400, "missing_model", f"{self.WAYS}.", param="model")
+        for found in (missing_model(), missing_model(()), _parse("")):
+            self.assertEqual(found, expected)
 
 
 class ListTests(SelectorTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing import suggest
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.selector import Mode
-from autopilot.routing.suggest import close, echo, unknown_model
+from autopilot.routing.suggest import close, echo, hint, unknown_model
 
 CATALOG = Catalog.of(
     Model(name, f"id-{at}")
@@ -199,6 +199,16 @@ class SuggestionTests(SynchronousTestCase):
         catalog = Catalog.of(Model(f"acme/M{at:04}") for at in range(2000))
         self.assertIn("'acme/M0499'", _message("acme/m0499", catalog=catalog))
         self.assertNotIn("'acme/M0500'", _message("acme/m0500", catalog=catalog))
+
+    def test_one_name_alone(self) -> None:
+        """A name that shares the comparisons with no other has all of them."""
+        catalog = Catalog.of(Model(f"acme/M{at:04}") for at in range(2000))
+        self.assertEqual(
+            hint("acme/m0499", catalog, frozenset(), Mode.DIRECT), " (did you mean 'acme/M0499'?)"
+        )
+        found = hint("acme/m0500", catalog, frozenset(), Mode.DIRECT)
+        self.assertNotIn("'acme/M0500'", found)
+        self.assertNotIn("'acme/M0250'", hint("acme/m0250", catalog, ALIASES, Mode.DIRECT, 2))
 
 
 class EchoTests(SynchronousTestCase):
