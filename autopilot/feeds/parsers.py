@@ -11,6 +11,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from math import inf
 from typing import Annotated, Final, TypeVar
 
@@ -19,6 +20,7 @@ from msgspec.json import Decoder
 
 from autopilot.http.fetch_error import JSON, SHAPE, TOO_LARGE, FetchError
 from autopilot.routing.catalog import Model
+from autopilot.routing.pricing import NO_PRICES, Prices
 from autopilot.routing.ranking import Load
 from autopilot.routing.steps import Steps, in_steps, result_of
 
@@ -27,6 +29,10 @@ MAX_RECORDS: Final = 20_000
 
 _MAX_NAME_CHARS: Final = 256
 _MAX_RECORD_BYTES: Final = 1 << 18
+_MAX_PRICE_CHARS: Final = 24
+# Dollars for a million tokens. What is written as 1e-999999 would have as many digits in a cost.
+_LEAST_PRICE: Final = Decimal("1e-9")
+_MOST_PRICE: Final = Decimal(1_000_000)
 _STEP_BYTES: Final = 1 << 20
 """Bytes of a feed that are handled in one step."""
 # Far above what records have; bounds what the first look at a feed may cost.
@@ -72,6 +78,31 @@ class _CatalogEntry(Struct):
     max_output_length: Raw = Raw()
     input_modalities: Raw = Raw()
     supported_features: Raw = Raw()
+    pricing: Raw = Raw()
+    price: Raw = Raw()
+
+
+class _Pricing(Struct):
+    """An entry's ``pricing``: dollars for a million tokens."""
+
+    prompt: Raw = Raw()
+    completion: Raw = Raw()
+    input_cache_read: Raw = Raw()
+
+
+class _Amount(Struct, frozen=True):
+    usd: Raw = Raw()
+
+
+_NOTHING = _Amount()
+
+
+class _Price(Struct):
+    """An entry's ``price``: the same amounts, each in several currencies."""
+
+    input: _Amount = _NOTHING
+    output: _Amount = _NOTHING
+    input_cache_read: _Amount = _NOTHING
 
 
 # The upper bounds are far above real values. They keep the computed scores finite, which a value
@@ -107,6 +138,9 @@ _text = Decoder(str)
 _flag = Decoder(bool)
 _size = Decoder(Annotated[int, Meta(ge=1)])
 _words = Decoder(list[str])
+_pricing = Decoder(_Pricing)
+_price = Decoder(_Price)
+_number = Decoder(Decimal)
 
 
 def parse_catalog(body: bytes) -> ParsedCatalog:
@@ -274,8 +308,35 @@ def _model(raw: Raw) -> Model | None:
         max_output_length=_optional(_size, entry.max_output_length),
         input_modalities=_optional_set(entry.input_modalities),
         features=_optional_set(entry.supported_features),
+        prices=_prices(entry),
         raw=bytes(raw),
     )
+
+
+def _prices(entry: _CatalogEntry) -> Prices:
+    """Return the prices of an entry: those in ``pricing``, else those in ``price``."""
+    pricing, price = _optional(_pricing, entry.pricing), _optional(_price, entry.price)
+    if pricing is None and price is None:
+        return NO_PRICES
+    pricing, price = pricing or _Pricing(), price or _Price()
+    return Prices(
+        _dollars(pricing.prompt, price.input.usd),
+        _dollars(pricing.completion, price.output.usd),
+        _dollars(pricing.input_cache_read, price.input_cache_read.usd),
+    )
+
+
+def _dollars(*amounts: Raw) -> Decimal | None:
+    """Return the first amount that can be a price: a number of few digits, not negative."""
+    for raw in amounts:
+        # A text may be a price for one token, as in other platforms' catalogs.
+        if raw and len(raw) <= _MAX_PRICE_CHARS and not bytes(raw).startswith(b'"'):
+            dollars = _optional(_number, raw)
+            if dollars == 0:
+                return Decimal(0)  # whatever its exponent
+            if dollars is not None and _LEAST_PRICE <= dollars <= _MOST_PRICE:
+                return dollars
+    return None
 
 
 def _readable(raw: Raw) -> _UtilizationRecord | None:

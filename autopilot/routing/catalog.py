@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from autopilot.routing.pricing import NO_PRICES, Prices
 from autopilot.routing.steps import Steps, in_steps, result_of
 
 _TEE = "-tee"
@@ -32,6 +33,7 @@ class Model:
     max_output_length: int | None = None
     input_modalities: frozenset[str] | None = None
     features: frozenset[str] | None = None
+    prices: Prices = NO_PRICES
     raw: bytes = field(default=b"", repr=False)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.feeds.parsers import parse_catalog, parse_utilization
 from autopilot.http.fetch_error import SHAPE, FetchError
+from autopilot.routing.pricing import NO_PRICES, Prices
 from tests.unit.feeds.records import MEASURED, catalog_body, entry, record, utilization_body
 
 
@@ -84,6 +87,68 @@ class CatalogTests(SynchronousTestCase):
                 attribute = {"confidential_compute": "tee", "supported_features": "features"}
                 self.assertIsNone(getattr(model, attribute.get(key, key)), (key, value))
                 self.assertEqual(parsed.rejected, 0)
+
+    def check_prices(self, expected: Prices, **changes: object) -> None:
+        """Check the prices of an entry."""
+        (model,) = parse_catalog(catalog_body(entry(**changes))).models
+        self.assertEqual(model.prices, expected, changes)
+
+    def test_prices(self) -> None:
+        """Prices are exact: those of ``pricing``, each else the one in dollars of ``price``."""
+        price = {
+            "input": {"usd": 0.3, "tao": 7},
+            "output": {"usd": 1.2},
+            "input_cache_read": {"usd": 0.03},
+        }
+        pricing = {"prompt": 0.1, "completion": 2, "input_cache_read": 0.045000000000000005}
+        stated = Prices(Decimal("0.3"), Decimal("1.2"), Decimal("0.03"))
+        self.check_prices(stated, price=price)
+        self.check_prices(stated, price=price, pricing={"prompt": None})
+        self.check_prices(
+            Prices(Decimal("0.1"), Decimal(2), Decimal("0.045000000000000005")),
+            price=price,
+            pricing=pricing,
+        )
+        self.check_prices(
+            Prices(Decimal("0.1"), Decimal("1.2"), Decimal("0.03")),
+            price=price,
+            pricing={"prompt": 0.1},
+        )
+        self.check_prices(Prices(prompt=Decimal(5)), price=..., pricing={"prompt": 5})
+        self.check_prices(Prices(completion=Decimal(6)), price={"output": {"usd": 6}})
+        self.check_prices(NO_PRICES, price=...)
+        self.check_prices(NO_PRICES, price={"input": {"tao": 1}})
+        unreadable: object
+        for unreadable in (1.0, "free", [], {"input": 1}, None):
+            self.check_prices(NO_PRICES, price=unreadable, pricing=[5])
+
+    def test_amounts(self) -> None:
+        """A price is a plain number that can be one; any other is unknown, and costs no entry."""
+        for text, expected in (
+            ("0", "0"),
+            ("-0.0", "0"),
+            ("0e-99", "0"),
+            ("1e-9", "1e-9"),
+            ("1e-10", None),
+            ("1000000", "1000000"),
+            ("1000000.1", None),
+            ("-0.1", None),
+            ("1e400", None),
+            ("1e-99999999999999999999", None),
+            ("1.5e0", "1.5"),
+            ("0." + "1" * 22, "0." + "1" * 22),
+            ("0." + "1" * 23, None),
+            ('"0.1"', None),
+            ("true", None),
+            ("null", None),
+            ("{}", None),
+        ):
+            body = b'{"data":[{"id":"a","pricing":{"prompt":%b}}]}' % text.encode()
+            (model,) = parse_catalog(body).models
+            price = None if expected is None else Decimal(expected)
+            self.assertEqual(model.prices, Prices(prompt=price), text)
+            if price == 0:
+                self.assertEqual(str(model.prices.prompt), "0")
 
     def test_ids(self) -> None:
         """Entries without a usable id are counted as rejected; any printable id is usable."""
