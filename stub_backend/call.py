@@ -66,6 +66,12 @@ class Call:
         """Whether the caller enabled reasoning."""
         return self.has_flag("x-enable-thinking") or str(self.body["model"]).endswith(THINKING)
 
+    @property
+    def asks_usage(self) -> bool:
+        """Whether the caller asked for the usage of a stream."""
+        options = self.body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
     def scaled(self, seconds: float) -> float:
         """Return a scenario's duration multiplied by the time scale."""
         return seconds * self.options.time_scale

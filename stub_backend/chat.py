@@ -95,24 +95,34 @@ def _chat_tokens(generation: Generation) -> Iterator[bytes]:
     before: Kind | None = None
     for index, piece in enumerate(generation.pieces, start=1):
         delta = _delta(generation, piece, first_of_kind=piece.kind is not before)
-        yield data_event(_chunk(generation, delta, index) | {"usage": usage(generation, index)})
+        yield data_event(_chunk(generation, delta, index) | _running_usage(generation, index))
         before = piece.kind
 
 
-def _final_usage(generation: Generation, kind: str) -> bytes:
+def _running_usage(generation: Generation, completion: int) -> dict[str, Any]:
+    """Return the member of a chunk with choices; vLLM leaves it out where SGLang sends null."""
+    totals = usage(generation, completion)
+    return {} if totals is None and generation.engine == "vllm" else {"usage": totals}
+
+
+def _final_usage(generation: Generation, kind: str) -> tuple[bytes, ...]:
+    """Return the chunk of usage, if there is one."""
+    if not generation.reported:
+        return ()
     count = len(generation.pieces)
     frame = _envelope(generation, kind, [], count + 2)
-    return data_event(frame | {"usage": usage(generation, count, final=True)})
+    return (data_event(frame | {"usage": usage(generation, count, final=True)}),)
 
 
 def chat_events(generation: Generation) -> Events:
     """Return a chat completion as a stream."""
     count = len(generation.pieces)
-    end = _chunk(generation, {}, count + 1, generation.finish) | {"usage": usage(generation, count)}
+    end = _chunk(generation, {}, count + 1, generation.finish) | _running_usage(generation, count)
+    unknown = {} if _running_usage(generation, 0) == {} else {"usage": None}
     return Events(
-        opening=(data_event(_chunk(generation, _role_delta(generation), 0) | {"usage": None}),),
+        opening=(data_event(_chunk(generation, _role_delta(generation), 0) | unknown),),
         tokens=_chat_tokens(generation),
-        closing=(data_event(end), _final_usage(generation, "chat.completion.chunk")),
+        closing=(data_event(end), *_final_usage(generation, "chat.completion.chunk")),
         done=(DONE,),
     )
 
@@ -136,7 +146,7 @@ def _text_tokens(generation: Generation) -> Iterator[bytes]:
     for index, piece in enumerate(generation.pieces, start=1):
         choice = _text_choice(generation, piece.text, None)
         frame = _envelope(generation, "text_completion", [choice], index)
-        yield data_event(frame | {"usage": usage(generation, index)})
+        yield data_event(frame | _running_usage(generation, index))
 
 
 def text_events(generation: Generation) -> Events:
@@ -147,7 +157,7 @@ def text_events(generation: Generation) -> Events:
     return Events(
         opening=(),
         tokens=_text_tokens(generation),
-        closing=(data_event(end), _final_usage(generation, "text_completion")),
+        closing=(data_event(end), *_final_usage(generation, "text_completion")),
         done=(DONE,),
     )
 

@@ -34,7 +34,8 @@ class Generation:
 
     If `recited` is false, an API that repeats the whole text in its last events leaves it empty
     there, so that a response of many megabytes is never in memory. `marks` are additional members
-    of every chunk. If `counted` is false, only the last chunk contains the usage.
+    of every chunk. If `counted` is false, only the last chunk contains the usage, and if `reported`
+    is false as well, that chunk is not sent.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Generation:
     tool_name: str = "lookup"
     recited: bool = True
     counted: bool = True
+    reported: bool = True
     marks: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, kind: Kind) -> str:

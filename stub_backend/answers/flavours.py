@@ -38,6 +38,12 @@ def usage_last(call: Call) -> Steps:
     return answered(call, call.generate(call.pieces(), counted=False))
 
 
+def usage_asked(call: Call) -> Steps:
+    """Usage in the last chunk only, and only if the caller asks, as engines do by themselves."""
+    reported = call.asks_usage or not call.stream
+    return answered(call, call.generate(call.pieces(), counted=False, reported=reported))
+
+
 def marked(call: Call) -> Steps:
     """Members in every chunk that no API defines."""
     return answered(call, call.generate(call.pieces(), marks=_MARKS))
@@ -68,6 +74,8 @@ FLAVOURS: tuple[Scenario, ...] = (
     Scenario("tool-call-vllm", "the same, as vLLM sends it", tool_call, engine="vllm"),
     Scenario("structured", "a JSON object of a city and a number of days as the text", structured),
     Scenario("usage-last", "usage in the last chunk only", usage_last),
+    Scenario("usage-asked", "usage in the last chunk, if the caller asks", usage_asked),
+    Scenario("usage-asked-vllm", "the same, as vLLM sends it", usage_asked, engine="vllm"),
     Scenario("extra-keys", "members in every chunk that no API defines", marked),
     Scenario("trace-envelope", "the response in a trace's envelopes", trace_envelope),
 )  # fmt: skip

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 RELAYED: frozenset[str] = frozenset(
     {
         *("ok", "ok-vllm", "reasoning", "reasoning-vllm", "tool-call", "tool-call-vllm"),
-        *("structured", "usage-last", "extra-keys", "unlimited"),
+        *("structured", "usage-last", "usage-asked", "usage-asked-vllm"),
+        *("extra-keys", "unlimited"),
         *("huge", "huge-event", "big-headers", "crlf", "byte-by-byte", "comments"),
         *("many-empty-events", "chunked-plain", "redirect-302", "set-cookie", "hop-by-hop"),
         *("connection-close", "echo-headers", "no-prefill", "no-length", "early-hints-103"),

@@ -154,6 +154,16 @@ class MembersTests(SynchronousTestCase):
         self.assertEqual({each["usage"] for each in before}, {None})
         self.assertEqual(last["usage"]["completion_tokens"], len(before) - 2)
 
+    def test_usage_if_asked(self) -> None:
+        """The last chunk is sent if the caller asks; the others have null with SGLang alone."""
+        for path in ("/v1/chat/completions", "/v1/completions"):
+            for model, members in (("stub/usage-asked", {None}), ("stub/usage-asked-vllm", set())):
+                *silent, _ = streamed(model, path)
+                *before, last, _ = streamed(model, path, stream_options={"include_usage": True})
+                said = {each["usage"] for each in silent if "usage" in each}
+                self.assertEqual((said, len(silent)), (members, len(before)), model)
+                self.assertEqual((last["choices"], bool(last["usage"])), ([], True), model)
+
     def test_tool_call_of_vllm(self) -> None:
         """Send the same call to the other engine."""
         _, first, *_ = streamed("stub/tool-call-vllm")
