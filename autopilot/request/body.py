@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Raw
@@ -34,10 +34,10 @@ from autopilot.routing.selector import MAX_BYTES, MISSING_MODEL, TOO_LONG
 # OpenAI's API treats null as absent; the platform rejects a null in these two members.
 _DROPPED_WHEN_NULL = ("stream", "stream_options")
 _NAMING = ("model", "models")
+LARGE = 16384
+"""Size in bytes above which a memoryview is cheaper than a copy."""
 _BLANKS = " \t\r\n\v\f"
 _FORMATS = {b'"json_schema"': "json_schema", b'"json_object"': "json_mode"}
-# Size in bytes above which a memoryview is cheaper than a copy.
-_LARGE = 16384
 _TRUE = Raw(b"true")
 _QUOTE = ord('"')
 _MOST_DIGITS = 19
@@ -64,6 +64,8 @@ _typed = msgspec.json.Decoder(_Typed)
 class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
     """A request body in which the bytes from ``start`` to ``end`` are the value of ``model``."""
 
+    asks_usage: ClassVar[bool] = False
+    """Whether the router has added a request for usage."""
     whole: bytes
     start: int
     end: int
@@ -75,9 +77,9 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
         """Return the template of a body whose ``model`` value lies from ``start`` to ``end``."""
         return cls(whole, start, end, len(whole) - (end - start))
 
-    def pieces(self, model: str) -> tuple[bytes | memoryview, bytes, bytes | memoryview]:
+    def pieces(self, model: str) -> Sequence[bytes | memoryview]:
         """Return the parts of the body for ``model``: views of large ones, which a join copies."""
-        whole = self.whole if len(self.whole) < _LARGE else memoryview(self.whole)
+        whole = self.whole if len(self.whole) < LARGE else memoryview(self.whole)
         return whole[: self.start], msgspec.json.encode(model), whole[self.end :]
 
     def naming(self, model: str) -> bytes:
@@ -91,7 +93,7 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
 class SignedBody(BodyTemplate, frozen=True, gc=False):
     """A request body that is sent as it is, because a signature covers its bytes."""
 
-    def pieces(self, model: str) -> tuple[bytes | memoryview, bytes, bytes | memoryview]:
+    def pieces(self, model: str) -> Sequence[bytes | memoryview]:
         """Return the body, which has to name ``model`` already."""
         return self.whole, b"", b""
 
