@@ -40,6 +40,8 @@ class RelayConfig:
 
     ``shape_errors``: the platform's JSON errors get the ``error`` member that SDKs read.
     ``by_conversation``: each conversation stays with its own model, else all of a client's do.
+    ``reads_usage``: the tokens that upstreams report are read; ``asks_usage``: chat streams that do
+    not ask for them are made to.
     """
 
     parsing: ParseConfig
@@ -52,3 +54,5 @@ class RelayConfig:
     max_active: int
     trust: Trust
     by_conversation: bool = True
+    reads_usage: bool = True
+    asks_usage: bool = False

@@ -35,6 +35,7 @@ from autopilot.relay.response_head import committed_head, reply, resized, tried_
 from autopilot.relay.splice_guard import SpliceGuard
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
+from autopilot.relay.usage_filter import UsageFilter
 from autopilot.request.body import NO_BODY
 from autopilot.routing import retry_policy
 from autopilot.routing.allowance import (
@@ -516,6 +517,9 @@ class Exchange(ExchangeBase):
         tables = self._shared.tables
         if 200 <= head.status < 300:
             tables.committed(self._key, attempt.candidate.model, now)
+        response = self._response
+        if is_stream and self._body.template.asks_usage:
+            response = self._filter = UsageFilter(response)
         # Nothing is sent up after commit, so the body must not be held while the answer streams,
         # nor must what the policy has seen of the answer (contract §7).
         self._body, attempt.commit_policy = NO_BODY, None
@@ -525,7 +529,7 @@ class Exchange(ExchangeBase):
         self._stream = Stream(
             self._shared.seconds,
             self._shared.failures,
-            self._response,
+            response,
             self._timer,
             attempt.guard
             or stream_guard(
@@ -675,8 +679,10 @@ class Exchange(ExchangeBase):
         if outcome is _COMPLETED and attempt.response.status >= 400:
             outcome = Outcome.RELAYED_ERROR
         reason = (stream.reason or BREAKS[outcome]) if outcome in UPSTREAM_FAULTS else None
-        done = stream.guard.done
-        return self._conclude(outcome, now, stream.sent, done, reason)
+        done, sent = stream.guard.done, stream.sent
+        if self._filter is not None:
+            sent -= self._filter.removed
+        return self._conclude(outcome, now, sent, done, reason)
 
 
 def _is_whole(attempt: Attempt) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from autopilot.relay.response_head import DateField
     from autopilot.relay.stream import Stream
     from autopilot.relay.trace import Trace
+    from autopilot.relay.usage_filter import UsageFilter
     from autopilot.request.parse import ParsedRequest
     from autopilot.routing.plan import Plan
     from autopilot.routing.snapshot import Snapshot
@@ -77,6 +78,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_config",
         "_expiring",
         "_failovers",
+        "_filter",
         "_first_byte_at",
         "_given_up",
         "_key",
@@ -135,6 +137,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._candidates = CandidateQueue(plan.candidates, config.max_attempts)
         self._attempts = 0
         self._stream: Stream | None = None
+        self._filter: UsageFilter | None = None
         self._model: str | None = None
         self._why: Why | None = None
         self._status: int | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct, structs
 from twisted.logger import Logger
 
-from autopilot.http.dialect import COUNT_TOKENS
+from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.http.resource_ledger import OVERLOADED, ResourceLedger
@@ -35,6 +35,7 @@ from autopilot.relay.exchange_states import Input
 from autopilot.relay.response_head import DateField
 from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
+from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted
 from autopilot.routing.plan import Plan, RoutingState
@@ -47,7 +48,6 @@ from autopilot.upstream.target import RequestTarget
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-    from autopilot.http.dialect import Dialect
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 
 
 _log = Logger()
-_START = Input.START  # a look-up through the enum would cost as much as a call
+# Look-ups through the enums would cost as much as a call.
+_START, _COMPLETIONS = Input.START, Dialect.COMPLETIONS
 _READING = "reading a request"
 _NONE: frozenset[str] = frozenset()
 _NO_SNAPSHOT = Snapshot()
@@ -237,6 +238,8 @@ class Proxy:
         request.body = b""  # the template has what is sent up, until commit
         if isinstance(parsed, RouterError):
             return _RefusedRequest(parsed)
+        if config.asks_usage and request.dialect is _COMPLETIONS:
+            parsed = _asking(parsed)
         key, state = None, _NOTHING_KNOWN
         if parsed.selector.mode is not DIRECT:
             key, state = self._known(request, parsed, now)
@@ -387,3 +390,10 @@ class Proxy:
             empty()
         except Exception:  # noqa: BLE001  the exchange is over all the same
             self._failures.report("What waited for the last exchange failed")
+
+
+def _asking(parsed: ParsedRequest) -> ParsedRequest:
+    """Return a parsed request that asks for usage if it is a stream that may be changed."""
+    if not parsed.body.stream or parsed.signed:
+        return parsed
+    return structs.replace(parsed, body=ask_for_usage(parsed.body))

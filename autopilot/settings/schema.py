@@ -212,6 +212,13 @@ class Settings:
         " the error member that SDKs read (Anthropic's on /v1/messages); upstream adds nothing.",
         live=True,
     )
+    usage: Literal["observe", "request", "off"] = _setting(
+        "observe",
+        Choice("observe", "request", "off"),
+        "Use of the tokens that the upstream reports. observe counts them; request also asks for"
+        " them where a stream does not, and takes the extra chunk out again; off reads nothing.",
+        live=True,
+    )
     max_attempts: int = _count(
         8, 1, 100, "Largest number of upstream attempts per request.", live=True
     )

@@ -166,4 +166,6 @@ def relay(settings: Settings) -> RelayConfig:
         max_active=settings.max_concurrent_requests,
         trust=trust(settings),
         by_conversation=settings.sticky_scope == "conversation",
+        reads_usage=settings.usage != "off",
+        asks_usage=settings.usage == "request",
     )

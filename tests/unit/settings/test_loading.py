@@ -44,6 +44,7 @@ DEFAULTS: dict[str, object] = {
     "FAILOVER_POLICY": "standard",
     "SSE_GUARD": "on",
     "ERROR_SHAPE": "openai",
+    "USAGE": "observe",
     "COMMIT": "content",
     "COMMIT_MAX_BYTES": 8388608,
     "LIST_RETRY_MS": 10000,

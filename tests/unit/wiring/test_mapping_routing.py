@@ -99,6 +99,14 @@ class RoutingTests(ReloadTestCase):
             self.platform.wire.says(whole(401, b'{"detail":"no"}'))
             self.assertEqual(b'"error":{"type":"authentication_error"' in browser.wire, added)
 
+    def test_usage(self) -> None:
+        """Streams ask for usage, or no longer do."""
+        self.start()
+        for usage, asks in (("observe", False), ("request", True), ("off", False)):
+            self.change(usage=usage)
+            self.ask(ONE)
+            self.assertEqual(b'{"include_usage":true}' in self.platform.wire.value(), asks, usage)
+
     def test_max_attempts(self) -> None:
         """Only one attempt is made."""
         self.start()
