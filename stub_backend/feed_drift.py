@@ -1,9 +1,9 @@
-"""Variations of the feeds that a later build of the platform might send."""
+"""Variations of the feeds: what a later build of the platform might send, and shifting load."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from stub_backend.native import RENAMED
@@ -13,6 +13,10 @@ Records = list[dict[str, Any]]
 Drift = Callable[[Records, str], Records]
 
 OLD = "2025-10-04T03:11:52.000001"
+# More free instances than any model of the population has.
+INSTANCES_OF_BEST = 100
+_LOADS = ("utilization_", "rate_limit_ratio_")
+_COUNTS = ("instance_count", "active_instance_count", "total_instance_count")
 _OPTIONAL = ("effective_multiplier", "instance_count", "avg_busy_ratio", "total_invocations")
 
 
@@ -53,6 +57,16 @@ def halved(records: Records, name: str) -> Records:
     """Keep half of the models; the other feed's half has none of them."""
     wanted = 0 if name == "id" else 1
     return [each for each in records if sum(each["chute_id"].encode()) % 2 == wanted]
+
+
+def rotated(records: Records, leaders: Sequence[str], turn: int) -> Records:
+    """Make another one of these models the best at each turn, by free instances."""
+    best = leaders[turn % len(leaders)] if leaders else None
+    for each in records:
+        if each["name"] == best:
+            each |= dict.fromkeys([name for name in each if name.startswith(_LOADS)], 0.0)
+            each |= dict.fromkeys(_COUNTS, INSTANCES_OF_BEST)
+    return records
 
 
 def _without(record: dict[str, Any], names: Iterable[str]) -> None:

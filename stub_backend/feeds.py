@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 
 from stub_backend.answers.pages import front_end_page
 from stub_backend.feed_bodies import TIMESTAMP, catalog, utilization
-from stub_backend.feed_drift import Drift, drifted, halved, rebuilt, renamed
+from stub_backend.feed_drift import Drift, Records, drifted, halved, rebuilt, renamed, rotated
 from stub_backend.options import StubOptions
 from stub_backend.population import Population
 from stub_backend.scenario import HTML, JSON, body_head
@@ -17,6 +18,7 @@ from stub_backend.steps import Hang, Send, Steps, Wait
 
 SLOW_SECONDS = 5.0
 SHRUNK_TO = 3
+LEADERS = 6
 
 
 _MAKERS: Mapping[str, Callable[[Population], bytes]] = {
@@ -34,6 +36,7 @@ class FeedMode(StrEnum):
     RENAMED = "renamed"
     REBUILT = "rebuilt"
     HALVED = "halved"
+    ROTATING = "rotating"
     SERVER_ERROR = "500"
     HTML = "html"
     HANG = "hang"
@@ -49,6 +52,9 @@ class Feeds:
         self._population = population
         self._bodies: dict[str, bytes] = {}
         self.modes: dict[str, FeedMode] = dict.fromkeys(_MAKERS, FeedMode.OK)
+        hosted = (each for each in population.chat if not each.external)
+        self.leaders = tuple(each.name for each in islice(hosted, LEADERS))
+        self._turn = 0
 
     def behave(self, **modes: str) -> None:
         """Set the modes of `models` and `utilization`, or raise ValueError and change neither."""
@@ -59,7 +65,14 @@ class Feeds:
 
     def answer(self, feed: str) -> Steps:
         """Return the response to one fetch of a feed."""
-        return _ANSWERS[self.modes[feed]](feed, self._body(feed), self._options)
+        mode, body = self.modes[feed], self._body(feed)
+        if mode is FeedMode.ROTATING and feed == "utilization":
+            body = drifted(feed, body, self._rotated)
+        return _ANSWERS[mode](feed, body, self._options)
+
+    def _rotated(self, records: Records, _name: str) -> Records:
+        turn, self._turn = self._turn, self._turn + 1
+        return rotated(records, self.leaders, turn)
 
     def _body(self, feed: str) -> bytes:
         """Return a feed's body, which is made for its first fetch: that takes a while."""
@@ -130,6 +143,7 @@ _ANSWERS: Mapping[FeedMode, Callable[[str, bytes, StubOptions], Steps]] = {
     FeedMode.RENAMED: _drifting(renamed),
     FeedMode.REBUILT: _drifting(rebuilt),
     FeedMode.HALVED: _drifting(halved),
+    FeedMode.ROTATING: _ok,
     FeedMode.SERVER_ERROR: _server_error,
     FeedMode.HTML: _html,
     FeedMode.HANG: _hang,

@@ -51,6 +51,22 @@ class DriftTests(SynchronousTestCase):
         self.assertEqual({type(each["update_in_progress"]) for each in records}, {bool})
         self.assertEqual(len({each["timestamp"] for each in records}), 2)
 
+    def test_rotating(self) -> None:
+        """Each fetch gives most free instances to the next of six models; the rest stays."""
+        best: list[str] = []
+        for _ in range(7):
+            models, records = self.fetched("rotating")
+            self.assertEqual(models, self.usual[0])
+            most = max(records, key=lambda each: each["active_instance_count"])
+            self.assertEqual((most["utilization_5m"], most["rate_limit_ratio_1h"]), (0.0, 0.0))
+            pairs = zip(records, self.usual[1], strict=True)
+            changed = [now["name"] for now, usual in pairs if now != usual]
+            self.assertEqual(changed, [most["name"]])
+            best.append(most["name"])
+        self.assertEqual(len(set(best)), 6)
+        self.assertEqual(best[6], best[0])
+        self.assertEqual(tuple(best[:6]), self.exchange.stub.feeds.leaders)
+
     def test_halved(self) -> None:
         """The halves of both feeds have no model in common."""
         models, records = self.fetched("halved")
