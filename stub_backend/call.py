@@ -24,6 +24,7 @@ from stub_backend.native import THINKING
 from stub_backend.options import StubOptions
 from stub_backend.population import Chute
 from stub_backend.problem import Problem
+from stub_backend.prompt import TEMPLATE, prompt_words
 from stub_backend.prose import answer
 from stub_backend.responses import RESPONSES
 from stub_backend.steps import Headers
@@ -42,7 +43,8 @@ _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 class Call:
     """One call: the model, the dialect, and the request.
 
-    `reused`: its connection carried another request before.
+    `reused`: its connection carried another request before. `cached_tokens`: as many tokens of the
+    prompt are in the model's prefix cache.
     """
 
     chute: Chute
@@ -55,6 +57,7 @@ class Call:
     options: StubOptions
     engine: str
     reused: bool = False
+    cached_tokens: int = 0
 
     def has_flag(self, header: str) -> bool:
         """Return whether the header of this lower-case name is "true"."""
@@ -71,6 +74,18 @@ class Call:
         """Whether the caller asked for the usage of a stream."""
         options = self.body.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The length of the prompt."""
+        return len(prompt_words(self.body)) + TEMPLATE
+
+    @property
+    def first_token_delay(self) -> float:
+        """The time until the first token: a fixed part, and one for each token not cached."""
+        options = self.options
+        uncached = self.prompt_tokens - self.cached_tokens if options.prefill_delay else 0
+        return options.first_token_delay + options.prefill_delay * uncached
 
     def scaled(self, seconds: float) -> float:
         """Return a scenario's duration multiplied by the time scale."""
@@ -95,7 +110,8 @@ class Call:
             model=self.chute.name,
             engine=self.engine,
             pieces=pieces,
-            prompt_tokens=len(last_user_text(self.body).split()) + 8,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
             **members,
         )
 

@@ -24,7 +24,7 @@ def usage(generation: Generation, completion: int, *, final: bool = False) -> di
         "completion_tokens": completion,
         "total_tokens": generation.prompt_tokens + completion,
     }
-    cached = {"cached_tokens": 0} if final else None
+    cached = {"cached_tokens": generation.cached_tokens} if final else None
     if generation.engine == "sglang":
         totals["reasoning_tokens"] = min(generation.reasoning_tokens, completion)
     return totals | {"prompt_tokens_details": cached}

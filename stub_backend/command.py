@@ -41,6 +41,8 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         prose=given.prose,
         token_delay=given.token_delay_ms / 1000,
         first_token_delay=given.first_token_delay_ms / 1000,
+        prefixes=given.prefixes,
+        prefill_delay=given.prefill_ms / 1000,
         delay=given.delay_ms / 1000,
         time_scale=given.time_scale,
         huge_bytes=given.huge_bytes,
@@ -132,6 +134,7 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
     times = (
         ("--token-delay-ms", _DEFAULTS.token_delay, "delay between two tokens"),
         ("--first-token-delay-ms", _DEFAULTS.first_token_delay, "delay before the first token"),
+        ("--prefill-ms", _DEFAULTS.prefill_delay, "more of it for each prompt token not cached"),
         ("--delay-ms", _DEFAULTS.delay, "delay of the slow-head scenario"),
         ("--keep-alive-ms", _DEFAULTS.keep_alive, "time until an idle connection is closed"),
     )
@@ -139,6 +142,12 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=_not_negative, default=seconds * 1000, help=meaning)
     add = parser.add_argument
     add("--tokens", type=_at_least(2), default=_DEFAULTS.tokens, help="tokens in a usual response")
+    add(
+        "--prefixes",
+        type=_at_least(0),
+        default=_DEFAULTS.prefixes,
+        help="prompts in each model's prefix cache, whose hits are in the usage",
+    )
     add("--prose", action="store_true", help="answer in sentences for people")
     add(
         "--huge-bytes",

@@ -8,7 +8,9 @@ from typing import Any
 
 from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
+from stub_backend.ledger import Ledger
 from stub_backend.log import Log
+from stub_backend.prefix_cache import PrefixCache
 from stub_backend.scenario import JSON, body_head
 from stub_backend.scenarios import SCENARIOS, USUAL
 from stub_backend.scripts import Scripts
@@ -26,18 +28,23 @@ class Control:
     def __init__(
         self,
         log: Log,
+        ledger: Ledger,
+        prefixes: PrefixCache,
         feeds: Feeds,
         evidence: Evidence,
         scripts: Scripts,
         connections: Callable[[], Mapping[str, int]],
     ) -> None:
         self._log = log
+        self._ledger = ledger
+        self._prefixes = prefixes
         self._feeds = feeds
         self._evidence = evidence
         self._scripts = scripts
         self._connections = connections
         self._commands: Mapping[tuple[str, str], Callable[[Any], object]] = {
             ("GET", "/stub/log"): self._read_log,
+            ("GET", "/stub/ledger"): lambda _body: self._ledger.as_json(),
             ("GET", "/stub/scenarios"): self._list_scenarios,
             ("POST", "/stub/reset"): self._reset,
             ("POST", "/stub/feeds"): self._set_feeds,
@@ -56,8 +63,10 @@ class Control:
             return _json(400, {"error": str(error) or repr(error)})
 
     def reset(self) -> None:
-        """Clear the log and all scripts, and reset the feeds and the evidence."""
+        """Clear log, ledger, prefix caches and scripts, and reset the feeds and the evidence."""
         self._log.clear()
+        self._ledger.clear()
+        self._prefixes.clear()
         self._scripts.clear()
         self._evidence.reset()
         self._feeds.behave(models="ok", utilization="ok")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from stub_backend.generation import CREATED
+from stub_backend.ledger import Price
 from stub_backend.population import Chute, Load, Population
 
 TIMESTAMP = "2026-02-18T05:30:02.417731"
@@ -60,9 +62,26 @@ def _weights(chute: Chute) -> str:
     return chute.name.removesuffix("-TEE") + "-FP8" if chute.tee else chute.name
 
 
-def _prices(chute: Chute) -> dict[str, Any]:
+def price(chute: Chute) -> Price | None:
+    """Return the prices that a model has in the catalog, if any."""
+    if chute.external:
+        return None
+    each = (Decimal(str(dollars)) for dollars in _dollars(chute).values())
+    prompt, completion, cached = each
+    return Price(prompt, cached, completion)
+
+
+def _dollars(chute: Chute) -> dict[str, float]:
     cents = len(chute.name) % 9 + 1
-    usd = {"prompt": cents / 100, "completion": cents * 4 / 100, "input_cache_read": cents / 1000}
+    return {
+        "prompt": cents / 100,
+        "completion": cents * 4 / 100,
+        "input_cache_read": cents / 1000,
+    }
+
+
+def _prices(chute: Chute) -> dict[str, Any]:
+    usd = _dollars(chute)
 
     def both(amount: float) -> dict[str, float]:
         return {"tao": amount * TAO_PER_USD, "usd": amount}

@@ -43,6 +43,7 @@ class Generation:
     engine: str
     pieces: Sequence[Piece]
     prompt_tokens: int
+    cached_tokens: int = 0
     finish: str = "stop"
     tool_name: str = "lookup"
     recited: bool = True

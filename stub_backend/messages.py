@@ -23,7 +23,13 @@ def _message(
         "content": content,
         "stop_reason": stop,
         "stop_sequence": None,
-        "usage": {"input_tokens": generation.prompt_tokens, "output_tokens": output},
+        "usage": {
+            # Anthropic counts cached tokens beside the others.
+            "input_tokens": generation.prompt_tokens - generation.cached_tokens,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": generation.cached_tokens,
+            "output_tokens": output,
+        },
     }
 
 

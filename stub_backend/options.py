@@ -10,8 +10,10 @@ class StubOptions:
     """Size, speed and strictness of the stub.
 
     `time_scale` multiplies the durations of scenarios ("after 20 s"), but not the token and
-    first-token delays. `keep_alive` is how long an idle connection stays open. With
-    `prose`, answers are sentences for people instead of a number of `tokens` for tests.
+    first-token delays. Each model's prefix cache holds `prefixes` prompts; `prefill_delay` delays
+    the first token by as much for each token of the prompt that is not cached. `keep_alive` is how
+    long an idle connection stays open. With `prose`, answers are sentences for people instead of a
+    number of `tokens` for tests.
     """
 
     listen: str = "127.0.0.1:9100"
@@ -25,6 +27,8 @@ class StubOptions:
     prose: bool = False
     token_delay: float = 0.005
     first_token_delay: float = 0.0
+    prefixes: int = 0
+    prefill_delay: float = 0.0
     delay: float = 5.0
     time_scale: float = 1.0
     huge_bytes: int = 50_000_000

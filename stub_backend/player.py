@@ -6,16 +6,15 @@ waits on the injected clock, stops when the client disconnects, and reports the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
+from typing import Protocol, cast
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from stub_backend.steps import Abort, Close, Hang, Head, Raw, Send, Step, Steps, Wait
+from stub_backend.steps import Abort, Close, End, Hang, Head, Raw, Send, Step, Steps, Wait
 
 # Twisted's own table lacks some, 429 among them.
 _PHRASES = {each.value: each.phrase.encode() for each in HTTPStatus}
@@ -23,26 +22,34 @@ _PHRASES = {each.value: each.phrase.encode() for each in HTTPStatus}
 STEPS_PER_TURN = 32
 
 
+class Watcher(Protocol):
+    """What observes a response."""
+
+    def headed(self, status: int) -> None:
+        """Take the status, before the head is sent."""
+
+    def sent(self, data: bytes) -> None:
+        """Take bytes of the body, as they are sent."""
+
+    def ended(self, end: End) -> None:
+        """Take the end, once."""
+
+
 @implementer(IPushProducer)
 class Player:
-    """One response in progress.
-
-    It calls `on_head` with the status, and `on_end` with whether the client disconnected early.
-    """
+    """One response in progress."""
 
     def __init__(
         self,
         request: Request,
         steps: Steps,
         clock: IReactorTime,
-        on_head: Callable[[int], None],
-        on_end: Callable[[bool], None],
+        watcher: Watcher,
     ) -> None:
         self._request = request
         self._steps = steps
         self._clock = clock
-        self._on_head = on_head
-        self._on_end = on_end
+        self._watcher = watcher
         self._timer: IDelayedCall | None = None
         self._paused = False
         self._playing = False
@@ -52,7 +59,7 @@ class Player:
 
     def start(self) -> None:
         """Start; nothing may have been written to the request yet."""
-        self._request.notifyFinish().addErrback(lambda _reason: self._ended(aborted=True))
+        self._request.notifyFinish().addErrback(lambda _reason: self._ended(End.CANCELLED))
         self._request.registerProducer(self, True)
         self._play()
 
@@ -68,7 +75,7 @@ class Player:
 
     def stopProducing(self) -> None:
         """Stop, because the connection is lost."""
-        self._ended(aborted=True)
+        self._ended(End.CANCELLED)
 
     def _play(self) -> None:
         if self._playing:
@@ -96,16 +103,17 @@ class Player:
             case Head():
                 self._send_head(step)
             case Send(data):
+                self._watcher.sent(data)
                 self._request.write(data)
             case Raw(data):
                 self._transport.write(data)
             case Wait(seconds):
                 self._wait(seconds)
             case Close():
-                self._ended(aborted=False)
+                self._ended(End.BROKEN)
                 self._channel.loseConnection()
             case Abort():
-                self._ended(aborted=False)
+                self._ended(End.BROKEN)
                 self._transport.abortConnection()
             case Hang():
                 self._steps = iter(())
@@ -115,7 +123,7 @@ class Player:
         self._headed = True
         if ("connection", "close") in head.headers:
             self._channel.persistent = False
-        self._on_head(head.status)
+        self._watcher.headed(head.status)
         self._request.setResponseCode(head.status, _PHRASES.get(head.status))
         for name, value in head.headers:
             self._request.responseHeaders.addRawHeader(name.encode(), value.encode())
@@ -129,21 +137,21 @@ class Player:
         self._play()
 
     def _finish(self) -> None:
-        self._ended(aborted=False)
+        self._ended(End.FINISHED if self._headed else End.BROKEN)
         if self._headed:
             self._request.unregisterProducer()
             self._request.finish()
         else:
             self._channel.loseConnection()
 
-    def _ended(self, *, aborted: bool) -> None:
+    def _ended(self, end: End) -> None:
         if self._over:
             return
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._on_end(aborted)
+        self._watcher.ended(end)
 
     @property
     def _channel(self) -> HTTPChannel:

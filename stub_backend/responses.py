@@ -30,7 +30,7 @@ def _usage(generation: Generation) -> dict[str, Any]:
     output = len(generation.pieces)
     return {
         "input_tokens": generation.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": generation.cached_tokens},
         "output_tokens": output,
         "output_tokens_details": {"reasoning_tokens": generation.reasoning_tokens},
         "total_tokens": generation.prompt_tokens + output,

@@ -94,7 +94,7 @@ def streamed(
 ) -> Steps:
     """Stream events; like the platform's, the head goes out with the first event."""
     between = call.options.token_delay if pause is None else pause
-    yield Wait(call.options.first_token_delay)
+    yield Wait(call.first_token_delay)
     yield stream_head(call, extra)
     for index, event in enumerate(events):
         if index:
@@ -106,7 +106,7 @@ def plain(call: Call, generation: Generation, *, extra: Headers = ()) -> Steps:
     """Send a plain response once the generation is complete."""
     body = compact(call.dialect.whole(generation))
     generating = call.options.token_delay * len(generation.pieces)
-    yield Wait(call.options.first_token_delay + generating)
+    yield Wait(call.first_token_delay + generating)
     yield body_head(200, JSON, len(body), success_headers(call), extra)
     yield Send(body)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -55,6 +56,14 @@ class Abort:
 @dataclass(frozen=True, slots=True)
 class Hang:
     """Send nothing more until the client disconnects."""
+
+
+class End(StrEnum):
+    """How a response ended: whole, cut by a step, or left by its client."""
+
+    FINISHED = "finished"
+    BROKEN = "broken"
+    CANCELLED = "cancelled"
 
 
 Step: TypeAlias = Head | Send | Raw | Wait | Close | Abort | Hang

@@ -15,10 +15,13 @@ from stub_backend.call import DIALECTS
 from stub_backend.control import Control
 from stub_backend.evidence import Evidence
 from stub_backend.evidence_scenarios import evidence_chutes
+from stub_backend.feed_bodies import price
 from stub_backend.feeds import Feeds
+from stub_backend.ledger import Ledger
 from stub_backend.log import Log, Received
 from stub_backend.options import StubOptions
 from stub_backend.population import populate
+from stub_backend.prefix_cache import PrefixCache
 from stub_backend.scenario import Scenario
 from stub_backend.scenarios import USUAL, scenario_chutes
 from stub_backend.scripts import Scripts
@@ -72,7 +75,7 @@ class StubSite(Site):
 
 
 class Stub:
-    """One stub: serve `site` or mount `resource`, and inspect `log`."""
+    """One stub: serve `site` or mount `resource`, and inspect `log` and `ledger`."""
 
     def __init__(self, clock: IReactorTime, options: StubOptions) -> None:
         self.options = options
@@ -87,11 +90,20 @@ class Stub:
             ),
         )
         self.log = Log()
+        chat = self.population.chat
+        self.ledger = Ledger({each.name: cost for each in chat if (cost := price(each))})
+        self.prefixes = PrefixCache(options.prefixes)
         self.feeds = Feeds(self.population, options)
         self.evidence = Evidence(clock, self.population)
         self.scripts = Scripts()
         self._control = Control(
-            self.log, self.feeds, self.evidence, self.scripts, lambda: self.connections
+            self.log,
+            self.ledger,
+            self.prefixes,
+            self.feeds,
+            self.evidence,
+            self.scripts,
+            lambda: self.connections,
         )
         self.resource = Tree(
             clock,
@@ -101,6 +113,8 @@ class Stub:
             self.evidence,
             self.scripts,
             self.log,
+            self.ledger,
+            self.prefixes,
             self._control,
         )
         self.site = StubSite(self.resource, clock, options.keep_alive)
@@ -122,7 +136,7 @@ class Stub:
         return [each for each in paths if model is None or each.model == model]
 
     def reset(self) -> None:
-        """Clear the log and all scripts, and reset the feeds and the evidence."""
+        """Clear log, ledger, prefix caches and scripts, and reset the feeds and the evidence."""
         self._control.reset()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import IO, Any, cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -16,15 +18,19 @@ from stub_backend.e2e import PREFIX as E2E_PREFIX
 from stub_backend.e2e import EndToEnd
 from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
+from stub_backend.ledger import Entry, Ledger
 from stub_backend.log import Log, Received
+from stub_backend.messages import COUNT_TOKENS
 from stub_backend.native import find_chute
 from stub_backend.options import StubOptions
 from stub_backend.player import Player
 from stub_backend.population import Chute, Population
+from stub_backend.prefix_cache import PrefixCache, blocks_of
 from stub_backend.problem import Problem
+from stub_backend.prompt import prompt_words
 from stub_backend.scenario import JSON, TEXT_PLAIN, body_head
 from stub_backend.scripts import Scripts
-from stub_backend.steps import Headers, Send, Steps
+from stub_backend.steps import End, Headers, Send, Steps
 
 ACCOUNT_PATH = "/users/me"
 FEED_PATHS = {"/v1/models": "models", "/chutes/utilization": "utilization"}
@@ -44,6 +50,8 @@ class Tree(Resource):
         evidence: Evidence,
         scripts: Scripts,
         log: Log,
+        ledger: Ledger,
+        prefixes: PrefixCache,
         control: Control,
     ) -> None:
         super().__init__()
@@ -55,6 +63,8 @@ class Tree(Resource):
         self._end_to_end = EndToEnd(population)
         self._scripts = scripts
         self._log = log
+        self._ledger = ledger
+        self._prefixes = prefixes
         self._control = control
 
     def render(self, request: Request) -> int:
@@ -63,7 +73,8 @@ class Tree(Resource):
         body = _whole_body(request)
         method = request.method.decode("latin-1")
         if control_path(path):
-            self._play(request, self._control.answer(method, path, body), None)
+            steps = self._control.answer(method, path, body)
+            Player(request, steps, self._clock, _Watch()).start()
             return NOT_DONE_YET
         target = request.uri.decode("latin-1")
         record = self._log.note(
@@ -74,21 +85,12 @@ class Tree(Resource):
             body,
             reused=_reused(request),
         )
-        self._play(request, self._answer(record, path, body), record.number)
+        watch = _LoggedWatch(self._log, record.number)
+        steps = self._answer(record, path, body, watch)
+        Player(request, steps, self._clock, watch).start()
         return NOT_DONE_YET
 
-    def _play(self, request: Request, steps: Steps, number: int | None) -> None:
-        def on_head(status: int) -> None:
-            if number is not None:
-                self._log.amend(number, status=status)
-
-        def on_end(aborted: bool) -> None:
-            if number is not None:
-                self._log.amend(number, ended=not aborted, aborted=aborted)
-
-        Player(request, steps, self._clock, on_head, on_end).start()
-
-    def _answer(self, record: Received, path: str, body: bytes) -> Steps:
+    def _answer(self, record: Received, path: str, body: bytes, watch: _LoggedWatch) -> Steps:
         feed = FEED_PATHS.get(path)
         if record.method == "GET" and feed is not None:
             return self._feeds.answer(feed)
@@ -108,7 +110,7 @@ class Tree(Resource):
             return _refuse(problem, record)
         if path not in DIALECTS:
             return _refuse(Problem(404, "No matching cord found!"), record)
-        return self._model_call(record, path, body)
+        return self._model_call(record, path, body, watch)
 
     def _encrypted(self, record: Received) -> Steps:
         answer = self._end_to_end.answer(record, self._clock.seconds())
@@ -125,7 +127,7 @@ class Tree(Resource):
         body = compact({"username": "somebody", "balance": 1.5})
         return iter((body_head(200, JSON, len(body), ()), Send(body)))
 
-    def _model_call(self, record: Received, path: str, body: bytes) -> Steps:
+    def _model_call(self, record: Received, path: str, body: bytes, watch: _LoggedWatch) -> Steps:
         asked = read_body(body)
         if isinstance(asked, Problem):
             return _refuse(asked, record)
@@ -141,9 +143,15 @@ class Tree(Resource):
             return _refuse(_not_tee(chute), record)
         scenario = self._scripts.next_for(chute)
         self._log.amend(record.number, scenario=scenario.name, stream=stream)
+        watch.entry = self._ledger.open(chute.name)
+        dialect, cached = DIALECTS[path], 0
+        if self._prefixes.enabled and dialect is not COUNT_TOKENS:
+            blocks = blocks_of(prompt_words(asked))
+            cached = self._prefixes.cached_tokens(chute.name, blocks)
+            watch.processed = partial(self._prefixes.keep, chute.name, blocks)
         call = Call(
             chute=chute,
-            dialect=DIALECTS[path],
+            dialect=dialect,
             stream=stream,
             body=asked,
             body_sha256=record.body_sha256,
@@ -152,8 +160,50 @@ class Tree(Resource):
             options=self._options,
             engine=chute.engine or "sglang",
             reused=record.reused,
+            cached_tokens=cached,
         )
         return scenario.answer(call)
+
+
+class _Watch:
+    """Watches a response of the control API, of which nothing is kept."""
+
+    def headed(self, status: int) -> None:
+        """Ignore the status."""
+
+    def sent(self, data: bytes) -> None:
+        """Ignore bytes of the body."""
+
+    def ended(self, end: End) -> None:
+        """Ignore the end."""
+
+
+class _LoggedWatch(_Watch):
+    """Watches a response for the log and, if a model gives it, for ledger and prefix cache."""
+
+    def __init__(self, log: Log, number: int) -> None:
+        self._log = log
+        self._number = number
+        self.entry: Entry | None = None
+        self.processed: Callable[[], None] | None = None
+
+    def headed(self, status: int) -> None:
+        """Log the status; only a successful model has processed the prompt."""
+        self._log.amend(self._number, status=status)
+        if status == 200 and self.processed is not None:
+            self.processed()
+
+    def sent(self, data: bytes) -> None:
+        """Show the bytes to the ledger."""
+        if self.entry is not None:
+            self.entry.sent(data)
+
+    def ended(self, end: End) -> None:
+        """Log the end, and count the call."""
+        left = end is End.CANCELLED
+        self._log.amend(self._number, ended=not left, aborted=left)
+        if self.entry is not None:
+            self.entry.close(end)
 
 
 def _tee_only(record: Received) -> bool:
