@@ -37,11 +37,14 @@ class Served:
         tokens: int = 60,
         token_delay: float = TOKEN_DELAY,
         require_auth: bool = False,
+        prefixes: int = 0,
         **settings: Any,
     ) -> None:
         self.network = Network()
         self.records: list[RequestRecord] = []
-        self.stub: Stub = _stub(self.network, tokens, token_delay, require_auth=require_auth)
+        self.stub: Stub = _stub(
+            self.network, tokens, token_delay, require_auth=require_auth, prefixes=prefixes
+        )
         self.network.server = self.stub.site
         self.service = AutopilotService(
             Settings(
@@ -70,6 +73,17 @@ class Served:
         answer = _exchange(self.network, self._site, body, key, fields, path)
         self.network.pass_time(0.001)
         return answer
+
+    def leave(
+        self, after: float, body: bytes, *fields: bytes, key: str = "fixture", path: str = CHAT
+    ) -> bytes:
+        """Send a body, disconnect after some seconds, and return the bytes received until then."""
+        client = _send(self.network, self._site, body, key, fields, path)
+        self.network.pass_time(after)
+        assert client.transport is not None
+        client.transport.loseConnection()
+        self.network.pass_time(0.001)
+        return client.received
 
     def calls(self, model: str) -> list[Received]:
         """Return the upstream calls of a model."""
@@ -113,6 +127,7 @@ def _stub(
     token_delay: float = TOKEN_DELAY,
     *,
     require_auth: bool = False,
+    prefixes: int = 0,
 ) -> Stub:
     # The size of the feeds does not matter here, and generating the platform's takes most of the
     # time.
@@ -123,6 +138,7 @@ def _stub(
         token_delay=token_delay,
         huge_bytes=_HUGE,
         require_auth=require_auth,
+        prefixes=prefixes,
     )
     return site(network, options)
 
@@ -136,6 +152,23 @@ def _exchange(
     path: str = CHAT,
     patience: float = _LIMIT,
 ) -> Seen:
+    started = network.seconds()
+    client = _send(network, server, body, key, fields, path)
+    timer = network.callLater(patience, lambda: None)
+    network.run(lambda: client.over or not timer.active(), patience)
+    if timer.active():
+        timer.cancel()
+    assert client.over or patience < _LIMIT, "the response never ended"
+    answer = seen(client.received, network.seconds() - started, client.first_word)
+    assert client.transport is not None
+    client.transport.loseConnection()
+    return answer
+
+
+def _send(
+    network: Network, server: Any, body: bytes, key: str, fields: Sequence[bytes], path: str
+) -> Client:
+    """Connect a client that has sent its request."""
     own = [b"Authorization: Bearer " + key.encode(), *fields] if key else fields
     started = network.seconds()
     client = Client(lambda: network.seconds() - started)
@@ -145,11 +178,4 @@ def _exchange(
         b"POST %b HTTP/1.1\r\nHost: router\r\n%bContent-Length: %d\r\n\r\n%b"
         % (path.encode(), b"".join(b"%b\r\n" % field for field in own), len(body), body)
     )
-    timer = network.callLater(patience, lambda: None)
-    network.run(lambda: client.over or not timer.active(), patience)
-    if timer.active():
-        timer.cancel()
-    assert client.over or patience < _LIMIT, "the response never ended"
-    answer = seen(client.received, network.seconds() - started, client.first_word)
-    client.transport.loseConnection()
-    return answer
+    return client
