@@ -31,7 +31,7 @@ APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 USE := demo run venv image system clean help
 DEVELOP := check test verify fmt lint lint-files prose secrets types imports lock-check unit coverage untraced \
 	processes around sdks clients trial conduct smoke browser picture docs \
-	lowest pythons hold soak soak-hostile machines breaks fuzz mutation cost bench live image-test
+	lowest pythons hold soak soak-hostile machines breaks tokens fuzz mutation cost bench live image-test
 RELEASE := locks audit sbom licences changelog-draft dist release-check release-tools release-install image-check
 
 .PHONY: help
@@ -85,7 +85,7 @@ demo: $(RUNS_IN)/.installed ## run stub backend and router together, with four e
 JOBS ?= 3
 CHECK := unit lint types imports
 TEST := processes coverage sdks untraced around trial lint types docs imports conduct
-VERIFY := clients hold soak soak-hostile fuzz mutation machines breaks cost lowest pythons image-check
+VERIFY := clients hold soak soak-hostile fuzz mutation machines breaks tokens cost lowest pythons image-check
 
 .PHONY: check test verify
 check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
@@ -152,6 +152,10 @@ trial: $(STAMP) ## run the tests marked `trial` under trial: two minutes
 .PHONY: machines
 machines: $(STAMP) ## run the state machines with MACHINE_EXAMPLES new examples, 5000 by default: minutes
 	MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),5000) $(PYTEST) tests/properties -k machine $(ARGS)
+
+.PHONY: tokens
+tokens: $(STAMP) ## compare the tokens and the cost of TOKEN_CALLS random calls, 10000 by default, with the stub's ledger: minutes
+	TOKEN_CALLS=$(or $(TOKEN_CALLS),10000) $(PYTEST) tests/conduct/test_tokens.py $(ARGS)
 
 .PHONY: breaks
 breaks: $(STAMP) $(LITELLM)/.installed ## break the streams of real SDKs after each of their bytes: minutes
