@@ -1,8 +1,8 @@
 """Run the router against a stand-in for the platform, and watch it answer.
 
 It needs no key and no network. Four streamed requests show the alias, a list with failover, a
-direct name and a stream that breaks; after each, the demo explains the choice. Both processes
-end with the command.
+direct name and a stream that breaks; after each, the demo explains the choice. Then eight users
+show that a conversation stays where its prompt is cached. Both processes end with the command.
 
 Exit status: 0, 1 if the demo failed, or 2 for invalid input.
 """

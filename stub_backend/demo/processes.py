@@ -143,8 +143,8 @@ def ending(*processes: Process) -> Iterator[None]:
 def stub(folder: Path, port: int = 0) -> Process:
     """Return the stub's process, at a pace that a person can follow."""
     pace = ("--prose", "--token-delay-ms", "45", "--first-token-delay-ms", "150")
-    age = ("--measured-ago-ms", "90000")
-    command = (*_child("stub_backend"), "--listen", f"{HOST}:{port}", *pace, *age)
+    data = ("--measured-ago-ms", "90000", "--prefixes", "64")
+    command = (*_child("stub_backend"), "--listen", f"{HOST}:{port}", *pace, *data)
     return Process("the stub", folder, command)
 
 
@@ -165,7 +165,7 @@ def router(folder: Path, stub_port: int, port: int = 0, admin: str | None = "-")
         "API_BASE_URL": base,
         # The stub may start to listen a moment after the router's first fetch.
         "MODELS_REFRESH_MS": "1000",
-        "UTILIZATION_REFRESH_MS": "1000",
+        "UTILIZATION_REFRESH_MS": "500",
         # A demo that ends has no request to wait for.
         "DRAIN_TIMEOUT_MS": "1000",
     }

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stub_backend.demo import company
 from stub_backend.demo.client import Answer, stream
 from stub_backend.demo.processes import (
     HOST,
@@ -33,6 +34,8 @@ COLD = "stub/503-cold"
 CUT = "stub/drop-mid-stream"
 _SHARED = 1.0
 """Seconds for which the router shares a rendering of its status."""
+# The share of the cache that affinity must keep.
+_LEAST_KEPT = 0.9
 
 _FAILED = 1
 _BROKEN_PIPE = 141
@@ -66,6 +69,7 @@ class Tour:
         self._voice.heading("What /status keeps of these requests: no prompt, no answer, no key")
         for each in kept(self._status["recent"]):
             self._voice.say(each)
+        self._company()
 
     def _by_alias(self, best: str) -> None:
         answer = self._ask("1. The alias: the router chooses", ALIAS, CHOOSING)
@@ -107,6 +111,20 @@ class Tour:
         )
         self._voice.say("  model of its list can still take over.")
         self._facts(answer)
+
+    def _company(self) -> None:
+        self._voice.heading("One key, many conversations: each stays where its prompt is cached")
+        kept = company.play(self._port, self._stub, ALIAS)
+        if kept.with_affinity < _LEAST_KEPT * kept.possible:
+            raise DemoError("conversations did not stay where their prompts were cached")
+        with_affinity, without = kept.share(kept.with_affinity), kept.share(kept.without)
+        self._voice.say(
+            f"By conversation: {with_affinity} of what {company.USERS} users repeat is cached, on"
+            f" {kept.models} models."
+        )
+        self._voice.say(
+            f"The same turns with X-Autopilot-Affinity: off: {without}, as the best model changes."
+        )
 
     def _ask(self, title: str, selector: str, question: str) -> Answer:
         self._voice.heading(title)

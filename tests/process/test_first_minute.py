@@ -30,7 +30,7 @@ _LISTENING = re.compile(r" on http://\S+:(\d+) \(API\)")
 _VARIES = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "ID"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "TIME"),
-    (re.compile(r"\b\d+(\.\d+)?(?= (ms|s|MB|models|more|packages)\b)"), "N"),
+    (re.compile(r"\b\d+(\.\d+)?(?= (?:%|(?:ms|s|MB|models|more|packages)\b))"), "N"),
     (re.compile(r"\b(127\.0\.0\.1|0\.0\.0\.0):\d+"), "ADDRESS"),
     (re.compile(r"(?<=chutes-autopilot )\d\S+"), "VERSION"),
 )

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from stub_backend.demo import tour
+from stub_backend.demo import company, tour
 from stub_backend.demo.client import Events
 from stub_backend.demo.processes import HOST, DemoError, Process, ending
 from stub_backend.demo.voice import Voice, coloured
@@ -138,6 +138,41 @@ class DemoTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(list(tour.kept([])), [])
+
+
+class CompanyTests(SynchronousTestCase):
+    """The demo's company; the transcript of docs/first-minute.md runs it."""
+
+    def test_possible(self) -> None:
+        """Each turn repeats the words of all before it: 64 in the second, 128 in the third."""
+        self.assertEqual(company.possible_tokens(), company.USERS * (64 + 128))
+
+    def test_share(self) -> None:
+        """Shares are whole percents, rounded down."""
+        kept = company.Kept(200, 199, 0, 2)
+        self.assertEqual([kept.share(each) for each in (200, 199, 0)], ["100 %", "99 %", "0 %"])
+
+    def test_too_few(self) -> None:
+        """The demo fails if affinity does not keep nine tenths."""
+        shown = tour.Tour(Voice(), 1, 2, 3)
+        for cached, fails in ((180, False), (179, True)):
+            kept = company.Kept(200, cached, 0, 2)
+            with (
+                patch.object(company, "play", return_value=kept),
+                redirect_stdout(io.StringIO()) as output,
+            ):
+                if fails:
+                    self.assertRaises(DemoError, shown._company)
+                else:
+                    shown._company()
+                    self.assertIn("90 % of what 8 users repeat", output.getvalue())
+
+    def test_no_response(self) -> None:
+        """A port without a program is an error of one line."""
+        with socket.create_server((HOST, 0)) as server:
+            port = server.getsockname()[1]
+        error = self.assertRaises(DemoError, company.post, port, "/stub/feeds", {})
+        self.assertRegex(str(error), r"\A/stub/feeds: no response: ConnectionRefused.+\Z")
 
 
 class ProcessTests(SynchronousTestCase):
