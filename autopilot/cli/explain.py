@@ -5,8 +5,9 @@ own code parses and plans it, with the settings of this environment and either t
 saved) or the state of a running router (--router). A router does not publish what it remembers
 about a single client: with stickiness, that client's last model may come first.
 
-With --json the output is one object: "outcome" (candidates or refused), "mode", "order", "needs",
-"tee_only", "candidates" (name, why, tried, and if known: score, cooling, first_content_seconds,
+With --json the output is one object: "outcome" (candidates or refused), "mode", "order", "alias_by"
+(ALIASES or UNKNOWN_MODELS, if that leaves the name to the router's choice), "needs", "tee_only",
+"candidates" (name, why, tried, and if known: score, cooling, first_content_seconds,
 tokens_per_second), "dropped" (name, cause: unknown, not_confidential or lacks; and the needs),
 "limits" (max_attempts, commit, failover_policy, failover_after_ms, plain_failover_after_ms),
 "error" (status, code and message, or null), "not_eligible" (reasons and counts).

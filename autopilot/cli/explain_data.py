@@ -20,7 +20,11 @@ from autopilot.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A request's plan and its inputs; ``request`` is None if the request could not be parsed."""
+    """A request's plan and its inputs; ``request`` is None if the request could not be parsed.
+
+    ``alias_by``: the setting that leaves an unknown name to the router's choice; ``asked`` is the
+    name.
+    """
 
     request: ParsedRequest | None
     needs: Needs | None
@@ -29,6 +33,8 @@ class Explanation:
     inputs: PlanInputs
     not_eligible: Mapping[str, int]
     settings: Settings
+    asked: str = ""
+    alias_by: str | None = None
 
 
 def explain(
@@ -41,7 +47,8 @@ def explain(
     """Plan a parsed request with these inputs and the operator's rules."""
     if isinstance(request, RouterError):
         return Explanation(None, None, request, (), inputs, not_eligible, settings)
-    snapshot = inputs.snapshot
+    snapshot, asked = inputs.snapshot, request.selector
+    request = request.settled(snapshot, rules)
     needs = request.needs(snapshot)
     return Explanation(
         request,
@@ -51,6 +58,8 @@ def explain(
         inputs,
         not_eligible,
         settings,
+        asked.text,
+        None if request.selector is asked else "ALIASES" if asked.by_pattern else "UNKNOWN_MODELS",
     )
 
 
@@ -62,6 +71,7 @@ def in_json(explained: Explanation) -> dict[str, object]:
         "outcome": "refused" if error else "candidates",
         "mode": request and request.selector.mode,
         "order": request and request.selector.order,
+        "alias_by": explained.alias_by,
         "needs": asked_for(explained.needs) if explained.needs is not None else None,
         "tee_only": (request.tee_only or settings.require_tee) if request else None,
         "candidates": [

@@ -14,8 +14,8 @@ from autopilot.routing.exclusions import Cause, Dropped
 from autopilot.routing.plan import Plan
 from autopilot.routing.requirements import LIMITS
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode, Order
-from autopilot.routing.suggest import printable
+from autopilot.routing.selector import ASCII_BLANKS, Mode, Order
+from autopilot.routing.suggest import echo, printable
 
 _COMMITS: Final = {
     Commit.BYTE: "at the first byte",
@@ -51,6 +51,10 @@ def _request(request: ParsedRequest, explained: Explanation) -> Sequence[str]:
     selector, settings = request.selector, explained.settings
     order = "" if selector.order is Order.GIVEN else f", by {selector.order}"
     lines = [f"mode      {selector.mode}{order}"]
+    if explained.alias_by is not None:
+        by = "a pattern in ALIASES" if explained.alias_by == "ALIASES" else explained.alias_by
+        name = echo(explained.asked.strip(ASCII_BLANKS))
+        lines.append(f"name      {name} is not in the catalog: by {by} the router chooses")
     if explained.needs is not None and (asked := asked_for(explained.needs)):
         needs = (name if value is True else f"{name} {value}" for name, value in asked.items())
         lines.append(f"needs     {', '.join(needs)}")

@@ -240,22 +240,24 @@ class Proxy:
             return _RefusedRequest(parsed)
         if config.asks_usage and request.dialect is _COMPLETIONS:
             parsed = _asking(parsed)
-        key, state = None, _NOTHING_KNOWN
+        key, state, rules = None, _NOTHING_KNOWN, config.parsing.rules
+        selector = parsed.selector
+        if selector.mode is DIRECT and (selector.by_pattern or rules.unknown_models == "alias"):
+            parsed = parsed.settled(snapshot, rules)
         if parsed.selector.mode is not DIRECT:
             key, state = self._known(request, parsed, now)
-        plan = parsed.plan(snapshot, config.parsing.rules, state)
+        plan = parsed.plan(snapshot, rules, state)
         if not isinstance(plan, RouterError):
             if request.path == COUNT_TOKENS:
                 # The model that the conversation's next request would try first (contract §1).
                 return _PlannedRequest(parsed, plan.first_only, None, None)
             remembered = state.remembered
-            if (
+            gone = (
                 remembered is not None
                 and remembered != plan.candidates[0].model
                 and remembered not in plan.models
-            ):
-                remembered = None
-            return _PlannedRequest(parsed, plan, key, remembered)
+            )
+            return _PlannedRequest(parsed, plan, key, None if gone else remembered)
         if plan.code == NO_CANDIDATES:
             plan = replace(plan, retry_after=self._refreshed_in())
         return _RefusedRequest(plan, parsed.selector.mode, parsed.body.stream)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from autopilot.http.error_bodies import too_large
 from autopilot.http.head_gate import affinity_off, coding_error, commit_point
 from autopilot.http.headers import Named, says_true
 from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.request.body import ParsedBody, as_signed, parse_body
+from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, plan, settle
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import (
@@ -53,7 +54,8 @@ class ParseConfig(Struct, frozen=True, eq=False):
     @classmethod
     def of(cls, rules: Rules, commit: Commit, max_body: int) -> ParseConfig:
         """Return a configuration with an empty cache of selectors."""
-        return cls(rules, commit, max_body, SelectorCache(rules.aliases, rules.max_list_items))
+        selectors = SelectorCache(rules.aliases, rules.max_list_items, rules.patterns)
+        return cls(rules, commit, max_body, selectors)
 
 
 class ParsedRequest(Struct, frozen=True, gc=False):
@@ -71,6 +73,11 @@ class ParsedRequest(Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"
 
+    def settled(self, snapshot: Snapshot, rules: Rules) -> ParsedRequest:
+        """Return the request with the alias for a name that is left to the router's choice."""
+        selector = settle(self.selector, snapshot.catalog or EMPTY, rules)
+        return self if selector is self.selector else structs.replace(self, selector=selector)
+
     def needs(self, snapshot: Snapshot) -> Needs:
         """Return the capabilities that the request needs, if the router chooses the model."""
         if self.selector.mode is not ALIAS and not self.selector.alias_last:
@@ -85,8 +92,12 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         planned = plan(selector, needs, self.tee_only, snapshot, rules, state)
         if self.signed and isinstance(planned, Plan):
             candidate = planned.candidates[0]
-            # The catalog spells the name otherwise, or there are blanks around it.
-            if (candidate.sent or candidate.model) != self.body.model:
+            # The catalog spells the name otherwise, there are blanks around it, or any of several
+            # models may get the request.
+            if (
+                selector.mode is not DIRECT
+                or (candidate.sent or candidate.model) != self.body.model
+            ):
                 return _SIGNED
         return planned
 

@@ -15,9 +15,10 @@ from msgspec import Struct
 from autopilot.routing.candidate import Candidate, candidate_of, candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.names import Named, resolve
+from autopilot.routing.patterns import NamePattern
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Selector
+from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Selector, as_alias
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
 from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
@@ -33,8 +34,9 @@ class Rules:
 
     aliases: frozenset[str]
     max_list_items: int
-    unknown_models: Literal["reject", "forward"] = "reject"
+    unknown_models: Literal["reject", "forward", "alias"] = "reject"
     require_tee: bool = False
+    patterns: tuple[NamePattern, ...] = ()
 
 
 class RoutingState(Struct, frozen=True, gc=False):
@@ -80,6 +82,21 @@ class Plan(Struct, frozen=True, gc=False):
     def why(self, candidate: Candidate) -> Why:
         """Return why a candidate is tried, apart from stickiness and probes."""
         return Why.BEST if candidate.model in self.added else WHY_BY_MODE[self.mode]
+
+
+def settle(selector: Selector, catalog: Catalog, rules: Rules) -> Selector:
+    """Return the alias for a direct name that is left to the router's choice (contract §3).
+
+    The catalog does not have the name, in any spelling, and the name matches a pattern, or the
+    operator leaves every unknown name to the router. An empty catalog knows no name, so that no
+    name is unknown by it; a pattern counts all the same.
+    """
+    if selector.mode is not DIRECT:
+        return selector
+    left = selector.by_pattern or (rules.unknown_models == "alias" and bool(catalog.models))
+    if not left or resolve(selector.names[0], catalog) is not None:
+        return selector
+    return as_alias(selector)
 
 
 def plan(

@@ -5,12 +5,13 @@ This module only parses the text; the plan checks whether the names exist.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 
 from msgspec import Struct
 
+from autopilot.routing.patterns import NamePattern
 from autopilot.routing.router_error import RouterError
 
 ASCII_BLANKS = " \t\r\n\v\f"
@@ -89,6 +90,8 @@ class Selector(Struct, frozen=True, gc=False):
     State tables keep it, and a text of 64 KiB must not stay in them. Blanks, empty items, repeated
     items and the alias's spelling make no difference, so that none of them evades stickiness.
     """
+    by_pattern: bool = False
+    """Whether a direct name matches a pattern of the operator's: unlisted, it means the alias."""
 
 
 def selector_of(
@@ -108,16 +111,28 @@ def selector_of(
     return Selector(text, mode, names, order, alias_last, misplaced, digest)
 
 
-def parse_selector(text: str, aliases: frozenset[str], max_items: int) -> Selector | RouterError:
+def as_alias(selector: Selector) -> Selector:
+    """Return the alias in the order of a direct name, for which the router is to choose.
+
+    To its conversations the name is a spelling of the alias.
+    """
+    return selector_of(selector.text, Mode.ALIAS, (), selector.order)
+
+
+def parse_selector(
+    text: str, aliases: frozenset[str], max_items: int, patterns: Sequence[NamePattern] = ()
+) -> Selector | RouterError:
     """Parse ``text``; reject a list without items or with more than ``max_items`` distinct ones.
 
     A suffix at the very end, ``:latency`` or ``:throughput`` in any case, applies to the whole
     selector. An alias in another case is the alias.
     """
-    return _parse(text, frozenset(map(str.lower, aliases)), max_items)
+    return _parse(text, frozenset(map(str.lower, aliases)), max_items, patterns)
 
 
-def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | RouterError:
+def _parse(
+    text: str, aliases: frozenset[str], max_items: int, patterns: Sequence[NamePattern]
+) -> Selector | RouterError:
     """Parse ``text`` by ``aliases`` in lower case."""
     if is_too_long(text):
         return TOO_LONG
@@ -126,10 +141,12 @@ def _parse(text: str, aliases: frozenset[str], max_items: int) -> Selector | Rou
         return MISSING_MODEL
     body, order = split_order(trimmed)
     # Before the search for commas, because an alias may contain one.
-    if body.lower() in aliases:
+    lower = body.lower()
+    if lower in aliases:
         return selector_of(text, Mode.ALIAS, (), order)
     if "," not in body:
-        return selector_of(text, Mode.DIRECT, (trimmed,), order)
+        matches = any(pattern.matches(lower) for pattern in patterns)
+        return Selector(text, Mode.DIRECT, (trimmed,), order, by_pattern=matches)
     items: dict[str, str] = {}
     for name in _items(body):
         # The spellings of the alias are one item. The catalog distinguishes names later.
@@ -172,22 +189,25 @@ def _bad_list(problem: str) -> RouterError:
 
 
 class SelectorCache(dict[str, Selector | RouterError]):
-    """The selectors parsed lately, by their text, under one set of aliases; bounded.
+    """The selectors parsed lately, by their text, under one set of aliases and patterns; bounded.
 
     ``cache[text]`` is what `parse_selector` returns for the text. Clients repeat a few selectors,
     and a repeated one costs one look-up.
     """
 
-    def __init__(self, aliases: frozenset[str], max_items: int) -> None:
+    def __init__(
+        self, aliases: frozenset[str], max_items: int, patterns: Sequence[NamePattern] = ()
+    ) -> None:
         super().__init__()
         self._aliases = frozenset(map(str.lower, aliases))
         self._max_items = max_items
+        self._patterns = patterns
 
     def __repr__(self) -> str:
         return f"SelectorCache({len(self)} selectors)"  # their texts are the clients'
 
     def __missing__(self, text: str) -> Selector | RouterError:
-        parsed = _parse(text, self._aliases, self._max_items)
+        parsed = _parse(text, self._aliases, self._max_items, self._patterns)
         if len(text) <= _LONGEST_CACHED:
             if len(self) >= _MAX_CACHED:
                 self.clear()

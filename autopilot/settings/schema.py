@@ -150,14 +150,16 @@ class Settings:
     aliases: tuple[str, ...] = _setting(
         "chutesai/AutoPilot",
         Names(),
-        "Model names for which the router chooses the model.",
+        "Model names for which the router chooses the model. A name with * is a pattern, such as"
+        " gpt-*, and the router chooses for the names that match it and are not in the catalog.",
         live=True,
     )
-    unknown_models: Literal["reject", "forward"] = _setting(
+    unknown_models: Literal["reject", "forward", "alias"] = _setting(
         "reject",
-        Choice("reject", "forward"),
+        Choice("reject", "forward", "alias"),
         "Treatment of a model name that is not in the catalog. Forward it if you use private"
-        " chutes or aliases of your account.",
+        " chutes or aliases of your account; alias lets the router choose the model, unless the"
+        " name is an item of a list.",
         live=True,
     )
     max_model_list_items: int = _count(

@@ -20,6 +20,7 @@ def settings_warnings(settings: Settings) -> tuple[str, ...]:
         *_no_second_attempt(settings),
         *_no_room_for_a_body(settings),
         *_without_effect(settings),
+        *_no_name_to_ask_for(settings),
         *_readable_key(settings),
     )
 
@@ -31,6 +32,15 @@ def _readable_key(settings: Settings) -> Iterator[str]:
         yield (
             f"TLS_KEY_FILE: every user of this host can read {quoted(path)}; restrict it with"
             " chmod o-r"
+        )
+
+
+def _no_name_to_ask_for(settings: Settings) -> Iterator[str]:
+    """Yield where no name is an alias, so that no list of models has one."""
+    if all("*" in name for name in settings.aliases):
+        yield (
+            f"ALIASES={quoted(','.join(settings.aliases))} has patterns only, and GET /v1/models"
+            " lists none of them; add a name for the router's choice, such as chutesai/AutoPilot"
         )
 
 

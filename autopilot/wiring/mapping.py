@@ -14,6 +14,7 @@ from autopilot.relay.sse_guard import GuardLevel
 from autopilot.request.parse import ParseConfig
 from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
+from autopilot.routing.patterns import exact_names, patterns_of
 from autopilot.routing.plan import Rules
 from autopilot.routing.retry_policy import Policy
 from autopilot.state.affinity import SessionAffinity
@@ -135,10 +136,11 @@ def resources(settings: Settings) -> ResourceLimits:
 def parsing(settings: Settings) -> ParseConfig:
     """Return what requests are parsed by."""
     rules = Rules(
-        aliases=frozenset(settings.aliases),
+        aliases=frozenset(exact_names(settings.aliases)),
         max_list_items=settings.max_model_list_items,
         unknown_models=settings.unknown_models,
         require_tee=settings.require_tee,
+        patterns=patterns_of(settings.aliases),
     )
     return ParseConfig.of(rules, Commit(settings.commit), settings.max_request_bytes)
 

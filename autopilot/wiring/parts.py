@@ -35,6 +35,7 @@ from autopilot.observability.refusals import Refusals
 from autopilot.observability.reporter import Reporter, records_to_log
 from autopilot.process.hold_watch import HoldWatch
 from autopilot.relay.proxy import Proxy
+from autopilot.routing.patterns import exact_names
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Pool
@@ -116,7 +117,7 @@ class Parts:
         )
         self.exporting: OtlpExporter | None = None
         self.proxy = self._proxy(self._tracer(reactor, traces))
-        self.documents = ModelDocuments(settings.aliases, int(time.time()))
+        self.documents = ModelDocuments(exact_names(settings.aliases), int(time.time()))
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
         self._shared: list[RootResource] = []
@@ -128,7 +129,7 @@ class Parts:
         mapping.configure_state(self.tables, settings)
         self.ledger.configure(mapping.resources(settings), mapping.trust(settings))
         self.reporter.sample = settings.log_sample
-        self.documents.rename(settings.aliases)
+        self.documents.rename(exact_names(settings.aliases))
         for site in self._sites:
             site.limits = mapping.limits(settings)
         for tree in self._shared:
@@ -163,7 +164,7 @@ class Parts:
         start = StartPage(
             __version__,
             self.proxy.trusts,
-            lambda: self.settings.aliases,
+            lambda: exact_names(self.settings.aliases),
             None if operators else admin,
         )
         tree = RootResource(pages.app.resource(), self.proxy, start, turns=self._turns)

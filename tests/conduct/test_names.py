@@ -62,6 +62,23 @@ class NamesTests(SynchronousTestCase):
             seen = self.open.ask(asked)
             self.assertEqual(detail(seen), f"model not found: {asked}")
 
+    def test_fixed_names_of_tools(self) -> None:
+        """Names that tools send unasked are answered as the alias is; the catalog's stay."""
+        patterns = Served(tokens=4, aliases=(ALIAS, "gpt-*", "claude-*"))
+        every = Served(tokens=4, unknown_models="alias")
+        for served in (patterns, every):
+            best = served.ask(ALIAS).headers["x-chutes-autopilot-selected"]
+            for asked in ("gpt-4o", "Claude-Sonnet-4-5", "gpt-5:throughput"):
+                seen = served.ask(asked)
+                self.assertEqual((seen.status, seen.end), (200, WHOLE), asked)
+                self.assertEqual(seen.headers["x-chutes-autopilot-selected"], best, asked)
+                self.assertEqual(served.stub.calls()[-1].model, best)
+            self.assertNotIn("x-chutes-autopilot-selected", served.ask("STUB/ok").headers)
+            self.assertEqual(served.stub.calls()[-1].model, "stub/ok")
+            self.assertEqual(code(served.ask("stub/ok,gpt-4o")), "unknown_model")
+        self.assertEqual(code(patterns.ask("o3")), "unknown_model")
+        self.assertEqual(every.ask("o3").status, 200)
+
     def test_an_array_of_models(self) -> None:
         """`models` is a list, alone and after `model`, and is not forwarded."""
         members: dict[str, Any]

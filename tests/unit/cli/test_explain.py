@@ -120,6 +120,22 @@ class PlanTests(ExplainTestCase):
         got = self.ask_json("explain", ",", *self.files)
         self.assertEqual((got["mode"], got["error"]["code"]), (None, "invalid_model_list"))
 
+    def test_unlisted_names(self) -> None:
+        """A name that is left to the router's choice is explained as the alias, by a setting."""
+        for name, value in (("ALIASES", f"{ALIAS},gpt-*"), ("UNKNOWN_MODELS", "alias")):
+            self.environ[name] = value
+            got = self.ask_json("explain", "gpt-4o", *self.files)
+            self.assertEqual(
+                (got["mode"], got["alias_by"], len(got["candidates"])), ("alias", name, 3)
+            )
+            self.assertIsNone(self.ask_json("explain", "acme/c", *self.files)["alias_by"])
+            self.assertIsNone(self.ask_json("explain", ALIAS, *self.files)["alias_by"])
+            _, said = self.ask("explain", "gpt-4o", *self.files)
+            by = {"ALIASES": "a pattern in ALIASES"}.get(name, name)
+            line = f"name      'gpt-4o' is not in the catalog: by {by} the router chooses"
+            self.assertEqual(said.splitlines()[:2], ["mode      alias", line])
+            del self.environ[name]
+
     def test_limits(self) -> None:
         """Candidates beyond MAX_ATTEMPTS are marked in the object and counted in the text."""
         self.environ["MAX_ATTEMPTS"] = "2"
@@ -151,7 +167,7 @@ class PlanTests(ExplainTestCase):
                 set(got),
                 {
                     *("outcome", "mode", "order", "needs", "tee_only", "candidates", "dropped"),
-                    *("limits", "error", "not_eligible"),
+                    *("limits", "error", "not_eligible", "alias_by"),
                 },
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,13 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing import plan as plan_module
 from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
+from autopilot.routing.patterns import patterns_of
+from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan, settle
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import Why
+
+UnknownModels = Literal["reject", "forward", "alias"]
 
 TEXT = frozenset({"text"})
 A = Model("acme/A-TEE", "id-a", tee=True, input_modalities=TEXT, max_output_length=100)
@@ -410,6 +414,60 @@ class CapableTests(PlanTestCase):
         snapshot = _snapshot("acme/B")
         answer = _plan("auto", needs=Needs(json_mode=True), tee_only=True, snapshot=snapshot)
         self.check_refused(answer, "tee_required")
+
+
+class SettleTests(SynchronousTestCase):
+    """Direct names that are left to the router's choice."""
+
+    def settled(
+        self,
+        text: str,
+        *patterns: str,
+        unknown: UnknownModels = "reject",
+        catalog: Catalog = CATALOG,
+    ) -> tuple[Mode, tuple[str, ...]]:
+        """Return the mode and the names of what a selector becomes."""
+        rules = Rules(
+            frozenset({"auto"}), 8, unknown_models=unknown, patterns=patterns_of(patterns)
+        )
+        parsed = parse_selector(text, rules.aliases, 8, rules.patterns)
+        assert isinstance(parsed, Selector)
+        settled = settle(parsed, catalog, rules)
+        self.assertEqual((settled.text, settled.order), (text, parsed.order))
+        return settled.mode, settled.names
+
+    def test_pattern(self) -> None:
+        """A name that matches and is not in the catalog means the alias; any other does not."""
+        self.assertEqual(self.settled("gpt-4o", "gpt-*"), (Mode.ALIAS, ()))
+        self.assertEqual(self.settled("gpt-4o:latency", "gpt-*"), (Mode.ALIAS, ()))
+        self.assertEqual(self.settled("o3", "gpt-*"), (Mode.DIRECT, ("o3",)))
+
+    def test_unknown(self) -> None:
+        """`UNKNOWN_MODELS=alias` leaves every name to the router; its other words leave none."""
+        self.assertEqual(self.settled("o3", unknown="alias"), (Mode.ALIAS, ()))
+        self.assertEqual(self.settled("o3", unknown="reject"), (Mode.DIRECT, ("o3",)))
+        self.assertEqual(self.settled("o3", unknown="forward"), (Mode.DIRECT, ("o3",)))
+
+    def test_the_catalog_comes_first(self) -> None:
+        """A name that the catalog has, in whatever spelling, stays that model's."""
+        for name in ("acme/C", "ACME/c", "acme/a", "id-b", "acme/C:THINKING", "acme/c:latency"):
+            self.assertEqual(self.settled(name, "*", unknown="alias"), (Mode.DIRECT, (name,)))
+
+    def test_empty_catalog(self) -> None:
+        """By an empty catalog no name is unknown; a pattern counts all the same."""
+        empty = Catalog.of([])
+        self.assertEqual(
+            self.settled("x/y", unknown="alias", catalog=empty), (Mode.DIRECT, ("x/y",))
+        )
+        self.assertEqual(self.settled("x/y", "x/*", catalog=empty), (Mode.ALIAS, ()))
+
+    def test_lists_stay(self) -> None:
+        """An unknown item of a list is an error, as before."""
+        self.assertEqual(self.settled("o3,", "*", unknown="alias"), (Mode.LIST, ("o3",)))
+        rules = Rules(frozenset({"auto"}), 8, unknown_models="alias", patterns=patterns_of(["*"]))
+        refused = _plan("acme/C,o3", rules=rules)
+        assert isinstance(refused, RouterError)
+        self.assertEqual((refused.code, "'o3'" in refused.message), ("unknown_model", True))
 
 
 class PickTests(SynchronousTestCase):

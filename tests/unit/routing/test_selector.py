@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.patterns import patterns_of
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import (
     Mode,
     Order,
     Selector,
     SelectorCache,
+    as_alias,
     is_too_long,
     missing_model,
     parse_selector,
@@ -153,6 +156,54 @@ class MissingModelTests(SynchronousTestCase):
         expected = RouterError(400, "missing_model", f"{self.WAYS}.", param="model")
         for found in (missing_model(), missing_model(()), _parse("")):
             self.assertEqual(found, expected)
+
+
+class PatternTests(SynchronousTestCase):
+    """Direct names that match a pattern."""
+
+    def by_pattern(self, text: str, *patterns: str) -> bool:
+        """Return whether the selector matches, which is a direct one."""
+        parsed = parse_selector(text, ALIASES, 8, patterns_of(patterns))
+        assert isinstance(parsed, Selector), parsed
+        plain = parse_selector(text, ALIASES, 8)
+        assert isinstance(plain, Selector) and not plain.by_pattern
+        self.assertEqual(msgspec.structs.replace(parsed, by_pattern=False), plain)
+        return parsed.by_pattern
+
+    def test_any_of_them(self) -> None:
+        """Any of the patterns will do, in any case, and blanks are no part of the name."""
+        for text in ("gpt-4o", " GPT-4o\t", "Claude-Sonnet-4-5", "gpt-4o :latency", "gpt-"):
+            self.assertTrue(self.by_pattern(text, "gpt-*", "CLAUDE-*"), text)
+        for text in ("o3", "xgpt-4o", "acme/gpt-4o"):
+            self.assertFalse(self.by_pattern(text, "gpt-*", "CLAUDE-*"), text)
+
+    def test_without_the_order(self) -> None:
+        """A pattern is matched without the order suffix, but with any other one."""
+        self.assertTrue(self.by_pattern("gpt-mini:Latency", "*-mini"))
+        self.assertFalse(self.by_pattern("gpt-mini:THINKING", "*-mini"))
+
+    def test_names_alone(self) -> None:
+        """Aliases and lists match nothing."""
+        for text in ("auto", "auto:latency", "gpt-4o,gpt-5", "gpt-4o,"):
+            self.assertFalse(self.by_pattern(text, "*"), text)
+
+    def test_cached(self) -> None:
+        """The cache knows the patterns, too."""
+        cache = SelectorCache(ALIASES, 2, patterns_of(["gpt-*"]))
+        for text in ("gpt-4o", "o3", "gpt-" + "x" * 300):
+            for _ in range(2):
+                parsed = cache[text]
+                assert isinstance(parsed, Selector)
+                self.assertEqual(parsed.by_pattern, text != "o3")
+
+    def test_as_alias(self) -> None:
+        """In its place stands the alias, with the same text and order, and with the alias's key."""
+        for suffix, order in (("", Order.GIVEN), (":throughput", Order.THROUGHPUT)):
+            direct, alias = _parse("gpt-4o" + suffix), _parse("auto" + suffix)
+            assert isinstance(direct, Selector) and isinstance(alias, Selector)
+            self.assertEqual(
+                as_alias(direct), Selector("gpt-4o" + suffix, Mode.ALIAS, (), order, key=alias.key)
+            )
 
 
 class ListTests(SelectorTestCase):

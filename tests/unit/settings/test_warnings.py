@@ -68,3 +68,21 @@ class BodyTests(SynchronousTestCase):
             self.assertEqual(len(found), count)
             for text in found:
                 self.assertTrue(text.startswith("MAX_BUFFERED_BYTES=99 leaves no room for a body"))
+
+
+class AliasTests(SynchronousTestCase):
+    """A name that clients can ask for."""
+
+    def test_patterns_only(self) -> None:
+        """One name among the patterns is enough; without one there is a warning."""
+        for aliases in (("auto",), ("gpt-*", "auto"), ("auto", "gpt-*", "claude-*")):
+            self.assertEqual(settings_warnings(Settings(aliases=aliases)), ())
+        self.assertEqual(
+            settings_warnings(Settings(aliases=("gpt-*", "claude-*"))),
+            (
+                (
+                    "ALIASES='gpt-*,claude-*' has patterns only, and GET /v1/models lists none of"
+                    " them; add a name for the router's choice, such as chutesai/AutoPilot"
+                ),
+            ),
+        )

@@ -28,6 +28,12 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(self.refused(self.ask()), "unknown_model")
         listing = self.get(b"/v1/models").json["data"]
         self.assertEqual([each["id"] for each in listing], ["best", ONE, TWO])
+        self.assertEqual(self.refused(self.ask("gpt-4o")), "unknown_model")
+        self.change(aliases=("gpt-*", "best"))
+        self.assertEqual(self.refused(self.ask("gpt-4o")), "")
+        self.assertEqual(self.refused(self.ask("o3")), "unknown_model")
+        self.assertEqual(self.get(b"/v1/models").json["data"], listing)
+        self.assertEqual(self.get(b"/v1/models/gpt-4o").status, 404)
 
     def test_unknown_models(self) -> None:
         """A name outside the catalog goes upstream."""
@@ -35,6 +41,10 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(self.refused(self.ask("x/y")), "unknown_model")
         self.change(unknown_models="forward")
         self.assertEqual(self.refused(self.ask("x/y")), "")
+        self.change(unknown_models="alias")
+        browser = self.ask("x/y", stream=False)
+        self.platform.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.value(b"x-chutes-autopilot-selected"), ONE.encode())
 
     def test_max_model_list_items(self) -> None:
         """A lower limit rejects a longer list."""
