@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 AT_LEAST = 0.97
 """The share of mutants that must be killed."""
+
+# Two of mutmut's words; any other is that of a mutant that ran and was not killed.
+_KILLED = "killed"
+_NOT_RUN = "not checked"
 
 
 class Mutant(NamedTuple):
@@ -14,6 +18,11 @@ class Mutant(NamedTuple):
 
     function: str
     change: str
+
+    @property
+    def module(self) -> str:
+        """The name of the function's module."""
+        return self.function.partition(".")[0]
 
 
 class Judgement(NamedTuple):
@@ -54,6 +63,30 @@ def judge(total: int, survived: Iterable[Mutant], known: Iterable[Mutant]) -> Ju
         unknown=[each for each in survivors if each not in expected],
         gone=sorted(expected.difference(survivors)),
     )
+
+
+def results(text: str) -> dict[str, str | None]:
+    """Return the status of each mutant in mutmut's list; None if the mutant was not run."""
+    lines = (line.strip().partition(": ") for line in text.splitlines())
+    return {name: None if status == _NOT_RUN else status for name, colon, status in lines if colon}
+
+
+def survived(statuses: Mapping[str, str | None]) -> list[str]:
+    """Return the mutants that were run and not killed."""
+    return [name for name, status in statuses.items() if status not in (None, _KILLED)]
+
+
+def by_module(statuses: Mapping[str, str | None]) -> Iterator[tuple[str, int, int, int]]:
+    """Yield each module with the number of its mutants that were killed, run and not run."""
+    for module in sorted(set(map(_module, statuses))):
+        found = [status for name, status in statuses.items() if _module(name) == module]
+        left = found.count(None)
+        yield module, found.count(_KILLED), len(found) - left, left
+
+
+def _module(name: str) -> str:
+    """Return the module in mutmut's name of a mutant, without its package."""
+    return name.rpartition(".")[0].rpartition(".")[2]
 
 
 def shown(name: str, diff: str) -> Mutant:

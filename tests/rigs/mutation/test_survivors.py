@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rigs.mutation.survivors import Mutant, judge, listed, shown
+from tests.rigs.mutation.survivors import Mutant, by_module, judge, listed, results, shown, survived
 
 _LIST = Path(__file__).with_name("survivors.md")
 _CODE = Path(__file__).parents[3] / "autopilot"
@@ -17,6 +17,13 @@ _DIFF = """--- autopilot/routing/plan.py
  def pick(remaining):
 -    return remaining[0]
 +    return  remaining[1]
+"""
+_RESULTS = """\
+    autopilot.routing.plan.x_pick__mutmut_1: killed
+    autopilot.routing.plan.x_pick__mutmut_2: survived
+    autopilot.routing.plan.x_pick__mutmut_3: no tests
+    autopilot.routing.plan.xǁPlanǁwhy__mutmut_1: not checked
+    autopilot.routing.suggest.x_close__mutmut_1: timeout
 """
 
 
@@ -29,6 +36,7 @@ class SurvivorTests(SynchronousTestCase):
             shown("autopilot.routing.plan.x_pick__mutmut_3", _DIFF),
             Mutant("plan.pick", "return remaining[1]"),
         )
+        self.assertEqual(Mutant("plan.Plan.why", "").module, "plan")
         self.assertEqual(
             shown("autopilot.routing.eligible.xǁEligibleModelsǁserving__mutmut_13", _DIFF).function,
             "eligible.EligibleModels.serving",
@@ -45,6 +53,14 @@ class SurvivorTests(SynchronousTestCase):
         self.assertFalse(judge(100, [one, two], [one]).good)
         self.assertFalse(judge(0, [], []).good)
         self.assertEqual(judge(100, [one], [one, two]).gone, [two])
+
+    def test_results(self) -> None:
+        """What was not run is no survivor; anything but killed is one."""
+        statuses = results(_RESULTS)
+        self.assertEqual(len(statuses), 5)
+        names = [each.rpartition(".")[2] for each in survived(statuses)]
+        self.assertEqual(names, ["x_pick__mutmut_2", "x_pick__mutmut_3", "x_close__mutmut_1"])
+        self.assertEqual(list(by_module(statuses)), [("plan", 1, 3, 1), ("suggest", 0, 1, 0)])
 
     def test_list(self) -> None:
         """Every listed mutant has a reason, and its function exists."""
