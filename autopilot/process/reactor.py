@@ -115,9 +115,14 @@ class AutopilotReactor(EPollReactor):
 
     def mainLoop(self) -> None:
         """Run until stopped; log whatever a turn raises, and continue."""
-        while self._started:
+        while True:
             with _log_unhandled:
-                while self._started:
+                # Not `while self._started`: in a function that is called once, CPython 3.11
+                # specializes its instructions only at the jump back of an endless loop.
+                while True:
+                    if not self._started:
+                        _log.debug("Main loop terminated.")
+                        return
                     # The usual turn, in which nothing is due, without the call of `_pause`.
                     timers, left = self._pendingTimedCalls, 0.0
                     if timers and not (self._newTimedCalls or self.threadCallQueue):
@@ -128,7 +133,6 @@ class AutopilotReactor(EPollReactor):
                     rare = self._justStopped or self._cancellations > _MANY_CANCELLED
                     usual = 0.0 < left < _MAX_WAIT and self.running and not rare
                     self.doIteration(left if usual else self._pause())
-        _log.debug("Main loop terminated.")
 
     def _pause(self) -> float | None:
         """Run what is due, and return the seconds until the next timer, or None without a timer.
