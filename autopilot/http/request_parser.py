@@ -39,7 +39,8 @@ _NOT_HTTP = RouterError(400, "bad_request", "The request is not valid HTTP/1.1."
 _NO_HEADERS = RequestHeaders((), {}, b"")
 _SMALL_BODY = 65536
 """Bytes of a body that is discarded rather than the connection closed."""
-_VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
+_HTTP_1_1, _LINE_END = b"HTTP/1.1", b" HTTP/1.1\r\n"
+_VERSIONS = {"1.1": _HTTP_1_1, "1.0": b"HTTP/1.0"}
 
 
 class Phase(Enum):
@@ -258,15 +259,18 @@ class RequestParser:
             self._head_at_most > limits.head_bytes and self._head_size > limits.head_bytes
         ):
             raise self._reject(_HEAD_TOO_LARGE)
-        self._method = parser.get_method()
+        method = self._method = parser.get_method()
         first = self._fresh and self._begun == 1
-        # The usual case of `is_http`, without a call.
-        if not (
-            first and self._read.startswith(b"%b %b HTTP/" % (self._method, self._target))
-        ) and not is_http(self._read, self._method, self._target, first=first):
-            raise self._reject(_NOT_HTTP)
-        version = parser.get_http_version()
-        self._version = _VERSIONS.get(version) or b"HTTP/" + version.encode("ascii")
+        # The usual end of a request line, which stands nowhere before it: llhttp formats a text for
+        # its version, and `is_http` is a call.
+        end = len(method) + 1 + len(self._target)
+        if first and self._read[end : end + len(_LINE_END)] == _LINE_END:
+            self._version = _HTTP_1_1
+        else:
+            if not is_http(self._read, method, self._target, first=first):
+                raise self._reject(_NOT_HTTP)
+            version = parser.get_http_version()
+            self._version = _VERSIONS.get(version) or b"HTTP/" + version.encode("ascii")
         self._headers = headers = read_request_headers(self.fields)
         head = request_checks.check(
             self._method,
@@ -342,7 +346,7 @@ class RequestParser:
         # chunks, so only the end of the connection ends a response of unknown length (RFC 9112
         # §6.3).
         persistent = (
-            self._version == b"HTTP/1.1" and self._parser.should_keep_alive() and not self._last
+            self._version == _HTTP_1_1 and self._parser.should_keep_alive() and not self._last
         )
         # The parser that replaced another in `_decline_upgrade` has not seen the Connection fields.
         for value in self._headers.named.get(b"connection", ()):

@@ -23,6 +23,7 @@ MAX_HEAD_BYTES = 65536
 MAX_HEAD_FIELDS = 256
 _NO_CODING = frozenset({b"", b"identity"})
 _VERSIONS = frozenset({"1.1", "1.0"})
+_USUAL_START = b"HTTP/1.1 "
 # llhttp rejects control bytes in fields but accepts them in a reason phrase, where RFC 9112 §4
 # allows only HTAB.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -218,10 +219,12 @@ class ResponseParser:
             self.reusable = self._parser.should_keep_alive() and self.head.status not in BODILESS
 
     def _is_http(self) -> bool:
-        """Return whether the head names HTTP as its protocol, as far as that is known.
+        """Return whether the head names HTTP/1 as its protocol, as far as that is known.
 
         Behind an interim response its place is not known: nothing may look like another protocol.
         """
+        if self._parser.get_http_version() not in _VERSIONS:
+            return False
         read = self.head_read
         if self._interim and (b"\nRTSP/" in read or b"\nICE/" in read):
             return False
@@ -229,8 +232,9 @@ class ResponseParser:
 
     def _read_head(self, status: int) -> ResponseHead:
         """Return the head if its framing is unambiguous (RFC 9112 §6.3)."""
-        usual = self.head_read.startswith(b"HTTP/") and not self._interim
-        if self._parser.get_http_version() not in _VERSIONS or not (usual or self._is_http()):
+        # The usual head is known by its first bytes: llhttp formats a text for its version.
+        usual = self.head_read[: len(_USUAL_START)] == _USUAL_START and not self._interim
+        if not (usual or self._is_http()):
             raise _MalformedResponseError("another protocol")
         self.head_read = b""
         if self._reason != b"OK" and _CONTROL.search(self._reason):
