@@ -305,6 +305,10 @@ def _members(document: Struct) -> dict[str, Any]:
 # -- one plain answer
 
 
+class _Choice(Struct, gc=False):
+    finish_reason: str | None = None
+
+
 class _UsualAnswer(Struct, gc=False):
     """The members by which a plain answer could be something else, in the types of an answer."""
 
@@ -314,29 +318,50 @@ class _UsualAnswer(Struct, gc=False):
     detail: None = None
     status: str | None = None
     stop_reason: str | None = None
+
+
+class _ShortAnswer(_UsualAnswer, gc=False):
+    choices: list[_Choice] | None = None
+
+
+class _LongAnswer(_UsualAnswer, gc=False):
+    """One of over 64 KiB, which may hold too many choices to make an object of each."""
+
     choices: Raw = Raw()
 
 
 _GAVE_UP_CHOICE = re.compile(
     rb'"finish_reason"[ \t\r\n]*+:[ \t\r\n]*+"(?:%b)"' % "|".join(_GIVE_UP_REASONS).encode()
 )
-_usual_answer = msgspec.json.Decoder(_UsualAnswer)
+_short_answer = msgspec.json.Decoder(_ShortAnswer)
+_long_answer = msgspec.json.Decoder(_LongAnswer)
 
 
 def is_usual_answer(body: bytes) -> bool:
     """Return whether `plain_meaning` is ``CONTENT`` at first sight, as that of nearly every answer.
 
-    The decoder creates no object for the members that do not matter here.
+    The decoder creates no object for the members that do not matter here, and reads the text of
+    the answer once.
     """
+    answer: _ShortAnswer | _LongAnswer
     try:
-        answer = _usual_answer.decode(body)
+        if len(body) <= _MAX_DECODED:
+            answer = _short_answer.decode(body)
+            for choice in answer.choices or ():
+                if choice.finish_reason in _GIVE_UP_REASONS:
+                    return False
+        else:
+            answer = _long_answer.decode(body)
+            if _GAVE_UP_CHOICE.search(answer.choices) is not None:
+                return False
     except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return False
     if answer.object == "error" or answer.type in _ERROR_TYPES:
         return False
-    if answer.status in _GIVE_UP_STATUSES or answer.stop_reason in _GIVE_UP_REASONS:
-        return False
-    return _GAVE_UP_CHOICE.search(answer.choices) is None
+    # Nearly every answer has neither, and a look through strings for None would cost more.
+    if answer.status is None and answer.stop_reason is None:
+        return True
+    return not (answer.status in _GIVE_UP_STATUSES or answer.stop_reason in _GIVE_UP_REASONS)
 
 
 def plain_meaning(body: bytes) -> Meaning:
