@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _LAST_CHUNK = b"0\r\n\r\n"
 _OK = b"HTTP/1.1 200 OK\r\n"
+# The lines before the chunks of nearly every event (RFC 9112 §7.1).
+_SIZES = 1024
+_SIZE_LINES = tuple(b"%x\r\n" % size for size in range(_SIZES))
 
 
 class ClientChannel(Protocol):
@@ -174,7 +177,11 @@ class ChannelResponse:
     def write(self, data: bytes) -> None:
         """See `Downstream`."""
         if not self.gone:
-            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            if self._chunked:
+                size = len(data)
+                line = _SIZE_LINES[size] if size < _SIZES else b"%x\r\n" % size
+                data = line + data + b"\r\n"  # by a format it takes twice as long
+            self._write(data)
 
     def finish(self, data: bytes) -> None:
         """See `Downstream`; one write."""
