@@ -40,6 +40,7 @@ ALLOWANCES = frozenset({Expiry.FAILOVER_AFTER, Expiry.PLAIN_FAILOVER_AFTER, Expi
 
 # Read through their enums, these would cost each request as much as a call.
 _WHOLE, _HEADER = Input.WHOLE, Expiry.HEADER
+_PLAIN_FAILOVER_AFTER, _IDLE = Expiry.PLAIN_FAILOVER_AFTER, Expiry.IDLE
 
 
 class AttemptOwner(Protocol):
@@ -194,13 +195,13 @@ class Attempt:
         elif not self.held:
             due = self.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
         else:
-            due = self.heard_at + self.idle, Expiry.IDLE
+            due = self.heard_at + self.idle, _IDLE
         if self.allowance == inf:
             return due
         if not stream:
-            allowed = self.started + self.allowance, Expiry.PLAIN_FAILOVER_AFTER
+            allowed = self.started + self.allowance, _PLAIN_FAILOVER_AFTER
         elif policy is not None and policy.answered:
             allowed = self.heard_at + self.pause_allowance, Expiry.STALLED
         else:
             allowed = self.started + self.allowance, Expiry.FAILOVER_AFTER
-        return allowed if due[1] is Expiry.IDLE or allowed[0] <= due[0] else due
+        return allowed if due[1] is _IDLE or allowed[0] <= due[0] else due

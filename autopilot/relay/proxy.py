@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, final
 
 from msgspec import Struct, structs
 from twisted.logger import Logger
@@ -81,8 +81,12 @@ class _PlannedRequest(Struct, frozen=True, gc=False):
         return f"_PlannedRequest({self.plan!r}, {self.parsed.commit!r})"
 
 
+@final
 class _RefusedRequest(Struct, frozen=True, gc=False):
-    """A request without a plan, and why; the kind of its selector and ``stream`` if it was read."""
+    """A request without a plan, and why; the kind of its selector and ``stream`` if it was read.
+
+    Compare its `type`: with a class of msgspec's, `isinstance` takes four times as long.
+    """
 
     error: RouterError
     mode: str = "none"
@@ -185,7 +189,7 @@ class Proxy:
                 trace = self._trace(self._tracer, request, planned)
             exchange = (
                 planned
-                if isinstance(planned, _RefusedRequest)
+                if type(planned) is _RefusedRequest
                 else Exchange(
                     self._counting if request.path == COUNT_TOKENS else self._shared,
                     self._config,
@@ -205,7 +209,7 @@ class Proxy:
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
             self._failures.report("A request could not be planned")
             exchange = _RefusedRequest(INTERNAL)
-        if isinstance(exchange, _RefusedRequest):
+        if type(exchange) is _RefusedRequest:
             self._refuse(exchange, request, response, snapshot, trace, now)
             return None
         self._exchanges.add(exchange)
@@ -319,7 +323,7 @@ class Proxy:
     def _trace(
         self, tracer: Tracer, request: ClientRequest, planned: _PlannedRequest | _RefusedRequest
     ) -> Trace:
-        asked = None if isinstance(planned, _RefusedRequest) else planned.parsed.selector.text
+        asked = None if type(planned) is _RefusedRequest else planned.parsed.selector.text
         host = self._origins[request.dialect].host
         return tracer(request.path, request.headers.named, asked, host)
 
