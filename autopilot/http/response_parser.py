@@ -8,7 +8,7 @@ the parser.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from httptools import HttpParserCallbackError, HttpResponseParser
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from autopilot.http.headers import BODILESS, Field
 from autopilot.http.json_end import JsonEnd
+from autopilot.routing.account_limits import LIMIT_FIELDS, LONGEST_LIMIT
 from autopilot.routing.retry_policy import is_json
 
 MAX_HEAD_BYTES = 65536
@@ -42,7 +43,8 @@ class ResponseHead(Struct, frozen=True, gc=False):
 
     ``length`` is the declared body length in bytes, ``None`` if the body is chunked or ends with
     the connection. ``content_type`` is lower case and without parameters. ``coded``: the body has a
-    content coding, although none was asked for. ``dated``: it has a ``Date``.
+    content coding, although none was asked for. ``dated``: it has a ``Date``. ``limits``: the
+    values of the fields that state limits of the account, by lower-case name, if there are any.
     """
 
     status: int
@@ -52,6 +54,7 @@ class ResponseHead(Struct, frozen=True, gc=False):
     length: int | None
     coded: bool = False
     dated: bool = False
+    limits: Mapping[bytes, bytes] | None = None
 
     def __repr__(self) -> str:
         return f"ResponseHead({self.status}, {self.content_type!r}, length={self.length})"
@@ -230,19 +233,21 @@ class ResponseParser:
             return False
         return not read or read.lstrip(b"\r\n").startswith(b"HTTP/")
 
-    def _read_head(self, status: int) -> ResponseHead:
+    def _read_head(self, status: int) -> ResponseHead:  # noqa: C901  a call costs each response
         """Return the head if its framing is unambiguous (RFC 9112 §6.3)."""
         # The usual head is known by its first bytes: llhttp formats a text for its version.
         usual = self.head_read[: len(_USUAL_START)] == _USUAL_START and not self._interim
         if not (usual or self._is_http()):
             raise _MalformedResponseError("another protocol")
         self.head_read = b""
-        if self._reason != b"OK" and _CONTROL.search(self._reason):
+        reason = self._reason
+        if reason != b"OK" and _CONTROL.search(reason):
             raise _MalformedResponseError("control bytes in the reason phrase")
         length: int | None = None
         chunked = False
         content_type = ""
         coded = dated = False
+        limits: dict[bytes, bytes] = {}
         for name, value in self._fields:
             lower = name.lower()
             if lower == b"content-length":
@@ -257,9 +262,14 @@ class ResponseParser:
                 coded = coded or value.strip().lower() not in _NO_CODING
             elif lower == b"date":
                 dated = True
+            elif lower in LIMIT_FIELDS and len(value) <= LONGEST_LIMIT:
+                limits[lower] = value
         length = 0 if status in BODILESS else length
         self.until_close = length is None and not chunked
-        return ResponseHead(status, self._reason, self._fields, content_type, length, coded, dated)
+        fields = self._fields
+        return ResponseHead(
+            status, reason, fields, content_type, length, coded, dated, limits or None
+        )
 
 
 def _content_type(value: bytes) -> str:

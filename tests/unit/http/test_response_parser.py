@@ -50,6 +50,21 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual((seen.reason, seen.length), (b"Some Reason", 3))
         self.assertEqual((seen.content_type, seen.field(b"x")), ("application/json", None))
 
+    def test_limits(self) -> None:
+        """The fields that state limits are collected; those of absurd length are not."""
+        fields = (b"X-Chutes-Quota-Total: 2000", b"x-ratelimit-limit-tokens: x", b"X-Other: 1")
+        for sent, limits in (
+            (fields, {b"x-chutes-quota-total": b"2000", b"x-ratelimit-limit-tokens": b"x"}),
+            ((b"X-Chutes-RL-User: 1", b"X-CHUTES-RL-USER:  60"), {b"x-chutes-rl-user": b"60"}),
+            ((b"X-Chutes-RL-User: " + b"1" * 21,), None),
+            ((), None),
+        ):
+            self.line = Line()
+            self.hears(whole(200, b"{}", b"application/json", *sent))
+            seen = self.line.listener.head_seen
+            assert seen is not None
+            self.assertEqual(seen.limits, limits)
+
     def test_chunked(self) -> None:
         """Chunk framing is taken off; trailers are dropped; one read gives one portion."""
         data = head() + chunk(b"a") + chunk(b"b")
