@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, TypeAlias
 
@@ -115,10 +115,39 @@ class Histogram:
         )
 
 
-Instrument: TypeAlias = Counter | Sums | Histogram
+class Readings:
+    """A gauge whose samples are read from their source at each scrape.
+
+    ``read`` returns the values with their labels; a label without text is left out of its sample.
+    """
+
+    kind: Final = "gauge"
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        read: Callable[[], Iterable[tuple[Sequence[str], float]]],
+    ) -> None:
+        self.name = name
+        self.text = text
+        self.labels = tuple(labels)
+        self._read = read
+
+    def exposition(self) -> str:
+        """Return the metric's lines in the text format."""
+        lines = [_head(self)]
+        for labels, value in self._read():
+            given = [pair for pair in zip(self.labels, labels, strict=True) if pair[1]]
+            lines.append(f"{_series(self.name, given)}{_number(value)}")
+        return "".join(lines)
 
 
-def _head(instrument: Counter | Histogram) -> str:
+Instrument: TypeAlias = Counter | Sums | Histogram | Readings
+
+
+def _head(instrument: Counter | Histogram | Readings) -> str:
     name = instrument.name
     text = instrument.text.replace("\\", r"\\").replace("\n", r"\n")
     return f"# HELP {name} {text}\n# TYPE {name} {instrument.kind}\n"

@@ -13,13 +13,13 @@ from prometheus_client import Histogram as LibraryHistogram
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability import instruments
-from autopilot.observability.instruments import Counter, Histogram, Sums
+from autopilot.observability.instruments import Counter, Histogram, Instrument, Readings, Sums
 
 BOUNDS = (0.05, 1, 2.5, 600)
 values = st.one_of(st.sampled_from(BOUNDS), st.floats(0, 1e6), st.integers(0, 10))
 
 
-def by_us(*counted: Counter | Sums | Histogram) -> str:
+def by_us(*counted: Instrument) -> str:
     """Return the exposition of the router's instruments."""
     return "".join(each.exposition() for each in counted)
 
@@ -97,6 +97,17 @@ class CountingTests(SynchronousTestCase):
                 theirs.observe(value)
 
         self.assertEqual(by_us(ours), by_the_library(count))
+
+    def test_readings(self) -> None:
+        """Gauges that are read at each scrape; a label without text is left out."""
+        values: dict[tuple[str, str], float] = {}
+        ours = Readings("left", "The rest.", ("of", "scope"), values.items)
+        self.assertEqual(by_us(ours), "# HELP left The rest.\n# TYPE left gauge\n")
+        values.update({("a", "b"): 1, ("", "b"): 2.5, ("", ""): float("inf")})
+        self.assertEqual(
+            by_us(ours).splitlines()[2:],
+            ['left{of="a",scope="b"} 1.0', 'left{scope="b"} 2.5', "left +Inf"],
+        )
 
     def test_work(self) -> None:
         """What a sample's line has before its number is made once, not at each scrape."""
