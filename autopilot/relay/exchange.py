@@ -593,6 +593,8 @@ class Exchange(ExchangeBase):
             self._judge_given_up(now - attempt.started if first is None else first, now)
         if self._trace is not None:
             self._trace.committed(status)
+        if head.limits is not None:
+            self._note_limits(head.limits, now)
         selected = None if self._plan.mode is DIRECT else model
         affinity = None
         if self._key is not None:

@@ -6,11 +6,12 @@ or an embedding application's callback.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autopilot.http.error_bodies import INTERNAL
+from autopilot.http.key_gate import HOTKEY
 from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
 from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.exchange_machine import ExchangeMachine
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from autopilot.upstream.pool import Pool
     from autopilot.upstream.target import RequestTarget
 
+# The fields of which one has the client's key; an address has no limits of its own.
+_KEYS = frozenset({b"authorization", b"x-api-key", HOTKEY})
+
+Limited = Callable[["Client", Mapping[bytes, bytes], float], None]
+"""Takes the hash of a client, the fields of a response that state its limits, and the time."""
+
+
 # Records are kept and logged, and a client may send a name as long as its request allows.
 _LONGEST_NAME = 256
 
@@ -46,6 +54,7 @@ class Collaborators:
     """The objects that all exchanges share.
 
     ``client`` returns the hash of a request's client. An exchange calls ``released`` when it ends.
+    It calls ``limited`` with what an upstream states of the client's limits.
     """
 
     seconds: Callable[[], float]
@@ -56,6 +65,7 @@ class Collaborators:
     released: Callable[[ExchangeBase], None]
     failures: FailureLog
     date: DateField
+    limited: Limited
 
 
 # Read through their enums, these would cost each request as much as a call.
@@ -311,6 +321,11 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         breaker = self._shared.tables.breaker
         if breaker.of_clients or breaker.breakers:
             breaker.succeeded(self._client(), model)
+
+    def _note_limits(self, limits: Mapping[bytes, bytes], now: float) -> None:
+        """Pass on what the upstream states of the limits of the request's key, if it has one."""
+        if not _KEYS.isdisjoint(self._request.headers.named):
+            self._shared.limited(self._client(), limits, now)
 
     def _client(self) -> Client:
         """Return the hash of the client; under a direct name it is needed only here."""

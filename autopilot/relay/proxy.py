@@ -30,7 +30,7 @@ from autopilot.observability.refusals import Refused, ignore
 from autopilot.process.hold_watch import Activity
 from autopilot.relay.errors import SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
-from autopilot.relay.exchange_base import Collaborators, ExchangeBase
+from autopilot.relay.exchange_base import Collaborators, ExchangeBase, Limited
 from autopilot.relay.exchange_states import Input
 from autopilot.relay.response_head import DateField
 from autopilot.request.conversation_id import conversation_id
@@ -121,6 +121,7 @@ class Proxy:
         ledger: ResourceLedger | None = None,
         activity: Activity | None = None,
         refused: Refused = ignore,
+        limited: Limited = lambda client, fields, now: None,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
@@ -128,6 +129,7 @@ class Proxy:
         ``refreshed_in``: seconds until an alias without candidates may have some. The channels
         charge the ``ledger``; without one they refuse nothing. Each request is noted in the
         ``activity`` of the reactor. The channels call ``refused`` for what they refuse at its head.
+        ``limited`` is called with what upstreams state of their clients' limits.
         """
         self.clock = clock
         self._seconds = clock.seconds
@@ -151,6 +153,7 @@ class Proxy:
             self._released,
             self._failures,
             DateField(wall_clock),
+            limited,
         )
         # A count of tokens generates nothing, so it must not change what is known of its model.
         self._counting = replace(self._shared, tables=StateTables.apart())

@@ -433,6 +433,13 @@ class Settings:
         "Share of the successful requests that are logged; failures always are.",
         live=True,
     )
+    key_metrics: bool = _setting(
+        "false",
+        Boolean(),
+        "Tell keys apart in the metrics of quotas and rate limits, by a prefix of their keyed hash:"
+        " at most 100, then other. Set STICKY_HASH_KEY for prefixes that survive a restart.",
+        live=True,
+    )
     otel_traces: bool = _setting(
         "false",
         ExtraSwitch("otel", "opentelemetry-exporter-otlp-proto-http"),

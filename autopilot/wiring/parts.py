@@ -27,6 +27,7 @@ from autopilot.http.fetch_error import OK
 from autopilot.http.resource_ledger import ResourceLedger
 from autopilot.http.timers import TimerQueue
 from autopilot.http.tls_server import CertificateError, ServerCertificate, TLSServerFactory
+from autopilot.observability.account_limits import AccountLimits
 from autopilot.observability.history import History
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
@@ -93,6 +94,8 @@ class Parts:
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self._readiness_log = ReadinessLog()
         self.metrics = Metrics(__version__)
+        self.accounts = AccountLimits(self.clock.seconds, by_key=settings.key_metrics)
+        self.metrics.instruments += self.accounts.instruments()
         self.hold_watch = HoldWatch(reactor, self.metrics.held.observe)
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
@@ -129,6 +132,7 @@ class Parts:
         mapping.configure_state(self.tables, settings)
         self.ledger.configure(mapping.resources(settings), mapping.trust(settings))
         self.reporter.sample = settings.log_sample
+        self.accounts.by_key = settings.key_metrics
         self.documents.rename(exact_names(settings.aliases))
         for site in self._sites:
             site.limits = mapping.limits(settings)
@@ -322,6 +326,7 @@ class Parts:
             ledger=self.ledger,
             activity=self.hold_watch.activity,
             refused=self._refused,
+            limited=self.accounts.note,
         )
 
     def _refused(self, endpoint: str, error: RouterError, req_id: str) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from autopilot.observability.account_limits import AccountLimits
 from autopilot.observability.metrics import Gauges, Metrics
+from autopilot.routing.account_limits import LIMIT_FIELDS
 from tests.unit.observability.records import record
 
 # The labels that Prometheus adds to each sample, and the sample that it adds for each scrape.
@@ -31,6 +33,9 @@ def page() -> str:
     for each in (record(), record(terminated=False), record(outcome="client_gone"), broken):
         metrics.request(each, ("m",))
     metrics.refresh("catalog", "ok", 1)
+    limits = AccountLimits(lambda: 0.0, by_key=True)
+    limits.note(b"client", dict.fromkeys(LIMIT_FIELDS, b"1"), 0.0)
+    metrics.instruments += limits.instruments()
     return metrics.text().decode()
 
 

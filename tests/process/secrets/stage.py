@@ -153,6 +153,7 @@ class Stage:
             "MODELS_URL": f"{base if feeds else closed}/{secrets.feed_path.text}",
             "UTILIZATION_URL": f"{base if feeds else silent}/chutes/utilization",
             "STICKY_HASH_KEY": secrets.hash_key.text,
+            "KEY_METRICS": "true",
             "TRUST_PROXY_HEADERS": "true",
             "TRUSTED_PROXY_CIDRS": "127.0.0.0/8",
             "MAX_REQUEST_BYTES": str(MAX_BODY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,6 +112,7 @@ class RouterTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1000.0)
         self.records: list[RequestRecord] = []
+        self.limited: list[tuple[bytes, Mapping[bytes, bytes], float]] = []
         self.clients: list[Client] = []
         self.refreshed_in = 5
         self.snapshot = snapshot(a=1000, b=1000, c=4000)
@@ -170,6 +172,7 @@ class RouterTestCase(SynchronousTestCase):
             ledger=self.ledger,
             activity=self.activity,
             refused=lambda *refusal: self._refuses(*refusal),
+            limited=lambda *stated: self.limited.append(stated),
         )
 
     def _refuses(self, endpoint: str, error: RouterError, req_id: str) -> None:

@@ -51,6 +51,7 @@ DEFAULTS: dict[str, object] = {
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "text",
     "LOG_SAMPLE": 1.0,
+    "KEY_METRICS": False,
     "OTEL_TRACES": False,
     "UPSTREAM_POOL_IDLE_MS": 4000,
     "UPSTREAM_POOL_SIZE": 1024,

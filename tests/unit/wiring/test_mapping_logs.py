@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 
 from twisted.logger import LogLevel
@@ -10,8 +11,9 @@ from twisted.logger import LogLevel
 from autopilot import AutopilotService, tap
 from autopilot.observability.records import RequestRecord
 from autopilot.settings import Settings
+from autopilot.web.shared_rendering import FRESHNESS
 from tests.unit.observability.records import record
-from tests.unit.relay.upstreams import whole
+from tests.unit.relay.upstreams import JSON, whole
 from tests.unit.service.platforms import settings
 from tests.unit.wiring.cases import ONE, ReloadTestCase
 
@@ -55,6 +57,25 @@ class LogTests(ReloadTestCase):
         self.assertEqual([json.loads(line)["level"] for line in self.lines()], ["warn", "info"])
         self.change(log_format="text")
         self.assertTrue(all(not line.startswith("{") for line in self.lines()))
+
+    def test_key_metrics(self) -> None:
+        """The gauges of quotas tell keys apart, by a hash, or no longer."""
+        logged = self.observed()
+        fields = (b"X-Chutes-Quota-Total: 2000", b"X-Chutes-Quota-Remaining: 100")
+        for told_apart in (False, True, False):
+            self.change(key_metrics=told_apart)
+            self.ask(ONE, b"Authorization: Bearer secret", stream=False)
+            self.platform.wire.says(whole(200, b"{}", JSON, *fields))
+            self.reactor.advance(FRESHNESS)
+            text = self.get(b"/metrics").body.decode()
+            (sample,) = re.findall(r"\nchutes_autopilot_quota_remaining(.*) 100\.0\n", text)
+            self.assertEqual(re.fullmatch(r'{key="[0-9a-f]{8}"}', sample) is not None, told_apart)
+            self.assertEqual(sample == "", not told_apart)
+            self.assertNotIn("secret", text)
+            # A warning in an hour, and neither it nor its fields have the key.
+            warned = [event for event in logged if "quota" in event.get("log_format", "")]
+            self.assertEqual(len(warned), 1)
+            self.assertNotIn("secret", repr(warned))
 
     def test_log_sample(self) -> None:
         """Successes are no longer logged, failures are."""
