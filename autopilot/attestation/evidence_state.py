@@ -25,7 +25,7 @@ from hashlib import sha256
 from typing import Final
 
 from autopilot.attestation.quote import Quote, read_quote
-from autopilot.routing.error_text import texts
+from autopilot.routing.error_text import read_error, texts
 
 
 class EvidenceState(StrEnum):
@@ -155,7 +155,7 @@ _REFUSALS: Final = (
 
 def refusal_reason(status: int, body: bytes) -> Reason:
     """Return why the platform gave no evidence, from the status and body of its response."""
-    error_texts = texts(body)
+    error_texts = texts(read_error(body))
     for row_status, phrase, reason in _REFUSALS:
         if status == row_status and (not phrase or any(phrase in text for text in error_texts)):
             return reason

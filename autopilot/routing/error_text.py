@@ -8,7 +8,7 @@ that is not JSON has no strings and never causes a failover.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 Texts = tuple[str, ...]
 """All strings of an error body, stripped and in lower case."""
@@ -21,6 +21,9 @@ The first line of its docstring is that meaning as a sentence: the documentation
 
 _TEXT_MEMBERS = ("detail", "error", "message", "msg", "code", "type")
 _MAX_DEPTH = 4
+# The most values in which strings are sought: an upstream may send a list of 20,000 of them.
+_MAX_VALUES = 1024
+_END = object()
 
 _CAPACITY = ("infrastructure is at maximum capacity",)
 _NO_TARGET_LEFT = (
@@ -48,36 +51,48 @@ _CONTEXT_EXCEEDED = (
 )
 
 
-def texts(body: bytes) -> Texts:
-    """Return the strings of an error body, or none if it is not a JSON object."""
+def read_error(body: bytes) -> Mapping[str, object]:
+    """Return the members of an error body, or none if it is not a JSON object."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):  # the latter for JSON nested beyond the parser's stack
-        return ()
-    return tuple(_collect(value, _MAX_DEPTH)) if isinstance(value, dict) else ()
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
-def detail_is_text(body: bytes) -> bool:
+def texts(error: Mapping[str, object]) -> Texts:
+    """Return the strings of an error where envelopes keep them, four levels down at most.
+
+    The search ends after 1,024 values, those that are no strings included.
+    """
+    found: list[str] = []
+    levels: list[Iterator[object]] = [map(error.get, _TEXT_MEMBERS)]
+    for _ in range(_MAX_VALUES):
+        value = next(levels[-1], _END)
+        if value is _END:
+            levels.pop()
+            if not levels:
+                break
+        elif isinstance(value, str):
+            found.append(value.strip().lower())
+        elif len(levels) < _MAX_DEPTH and isinstance(value, dict):
+            levels.append(map(value.get, _TEXT_MEMBERS))
+        elif len(levels) < _MAX_DEPTH and isinstance(value, list):
+            levels.append(iter(value))
+    return tuple(found)
+
+
+def detail_is_text(error: Mapping[str, object]) -> bool:
     """Return whether ``detail`` is a string, as in the platform's reports of exceptions."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):  # see `texts`
-        return False
-    return isinstance(value, dict) and isinstance(value.get("detail"), str)
+    return isinstance(error.get("detail"), str)
 
 
-def error_is_the_engines(body: bytes) -> bool:
-    """Return whether the body has an ``error`` object and no ``detail``.
+def error_is_the_engines(error: Mapping[str, object]) -> bool:
+    """Return whether an error has an ``error`` object and no ``detail``.
 
     The platform always uses ``detail``, so such an error comes from the engine.
     """
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):  # see `texts`
-        return False
-    return (
-        isinstance(value, dict) and isinstance(value.get("error"), dict) and "detail" not in value
-    )
+    return isinstance(error.get("error"), dict) and "detail" not in error
 
 
 def at_capacity(error_texts: Texts) -> bool:
@@ -103,15 +118,3 @@ def context_exceeded(error_texts: Texts) -> bool:
 def _any_starts_with(error_texts: Texts, openings: tuple[str, ...]) -> bool:
     """Return whether any string starts with one of ``openings``."""
     return any(text.startswith(openings) for text in error_texts)
-
-
-def _collect(value: object, depth: int) -> Iterator[str]:
-    """Yield the strings where error envelopes keep them, at most ``depth`` levels down."""
-    if isinstance(value, str):
-        yield value.strip().lower()
-    elif depth > 0 and isinstance(value, dict):
-        for member in _TEXT_MEMBERS:
-            yield from _collect(value.get(member), depth - 1)
-    elif depth > 0 and isinstance(value, list):
-        for item in value:
-            yield from _collect(item, depth - 1)

@@ -21,6 +21,7 @@ from autopilot.routing.error_text import (
     error_is_the_engines,
     model_not_found,
     no_target_left,
+    read_error,
     texts,
 )
 from autopilot.routing.failure_reason import FailureReason
@@ -191,16 +192,16 @@ def on_body(
     ``larger_context``: a candidate with a known larger context is left, and no attempt has yet been
     made for that reason. A body that is truncated or not a JSON object has no strings.
     """
-    json_body = is_json(reply.content_type)
-    body_texts = texts(body) if json_body else ()
+    error = read_error(body) if is_json(reply.content_type) else {}
+    error_texts = texts(error)
     for row in _TABLE:
         if not _fits(row, reply.status, policy, mode) or (row.to_larger and not larger_context):
             continue
-        if row.detail and not (json_body and detail_is_text(body)):
+        if row.detail and not detail_is_text(error):
             continue
-        if row.again is not None and not (json_body and error_is_the_engines(body)):
+        if row.again is not None and not error_is_the_engines(error):
             continue
-        if row.says is None or row.says(body_texts):
+        if row.says is None or row.says(error_texts):
             return _next(row, reply)
     return _COMMIT
 

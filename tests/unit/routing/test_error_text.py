@@ -7,11 +7,12 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing import error_text
-from autopilot.routing.error_text import texts
+from autopilot.routing.error_text import read_error, texts
+from tests.unit.relay.profiled import calls
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    return texts(json.dumps(value).encode())
+    return texts(read_error(json.dumps(value).encode()))
 
 
 class TextsTests(SynchronousTestCase):
@@ -57,7 +58,7 @@ class TextsTests(SynchronousTestCase):
             b'{"detail": 1, "error": true}',
             b'{"other": "Boom"}',
         ):
-            self.assertEqual(texts(body), (), body[:30])
+            self.assertEqual(texts(read_error(body)), (), body[:30])
 
     def test_depth_is_bounded(self) -> None:
         """Strings below four levels of envelopes are not collected."""
@@ -66,6 +67,15 @@ class TextsTests(SynchronousTestCase):
         four = {"detail": {"detail": {"detail": {"detail": "Boom"}}}}
         self.assertEqual(_texts(four), ("boom",))
         self.assertEqual(_texts({"detail": four}), ())
+
+    def test_work_is_bounded(self) -> None:
+        """Strings are sought in the first thousand values, whatever the others are."""
+        fillers: tuple[object, ...] = ({}, [], None, "", {"message": None}, [[]])
+        for filler in fillers:
+            self.assertIn("boom", _texts({"detail": [*[filler] * 100, "Boom"]}), filler)
+            self.assertNotIn("boom", _texts({"detail": [*[filler] * 20_000, "Boom"]}), filler)
+            error = read_error(json.dumps({"detail": [filler] * 20_000}).encode())
+            self.assertLess(calls(texts, error), 20_000, filler)
 
 
 class MeaningTests(SynchronousTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -197,6 +198,13 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(on_body(Reply(429, JSON), b"", OPEN, ALIAS, True), _next("status_429"))
         self.assertEqual(on_body(Reply(500, JSON), b"", OPEN, ALIAS, True), _next("status_500"))
         self.assertEqual(on_body(Reply(400, JSON), b"", OPEN, ALIAS, True), COMMIT)
+
+    def test_a_body_is_parsed_once(self) -> None:
+        """However many rows read a body, its objects are made once."""
+        for status in (429, 500, 404, 400):
+            with patch.object(json, "loads", wraps=json.loads) as parsed:
+                on_body(Reply(status, JSON), b'{"detail":[{}]}', OPEN, ALIAS, True)
+            self.assertEqual(parsed.call_count, 1, status)
 
 
 class PauseTests(SynchronousTestCase):
