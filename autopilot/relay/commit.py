@@ -60,6 +60,10 @@ class CommitPolicy(Protocol):
     def whole(self) -> bool:
         """Whether all of the answer has been seen, so that even a break would end it well."""
 
+    @property
+    def meant(self) -> Meaning | None:
+        """What the response means as a whole, if the policy has read all of it for that."""
+
     def feed(self, data: bytes) -> CommitDecision:
         """Inspect more body bytes, and decide."""
 
@@ -71,6 +75,7 @@ class FirstByte:
     """Commits at the first body byte; at a clean end without one ``at_end`` decides."""
 
     answered = whole = False
+    meant = None
 
     def __init__(self, at_end: CommitDecision = CommitDecision.COMMIT) -> None:
         self._at_end = at_end
@@ -92,6 +97,7 @@ class FirstContent:
     """
 
     whole = False
+    meant = None
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -134,6 +140,8 @@ class WholeStream:
     A clean end without one will do once all ``choices`` of the answer have a finish reason. An
     event that cannot be read may have held anything, so that the answer is not whole.
     """
+
+    meant = None
 
     def __init__(self, dialect: Dialect, max_bytes: int, choices: int) -> None:
         self._dialect = dialect
@@ -200,6 +208,7 @@ class WholeBody:
         self._room = max_bytes
         self._parts: list[bytes] | None = [] if judged else None
         self.answered = False
+        self.meant: Meaning | None = None
 
     def feed(self, data: bytes) -> CommitDecision:
         """See `CommitPolicy`."""
@@ -213,7 +222,8 @@ class WholeBody:
         """See `CommitPolicy`."""
         if self._parts is None:
             return CommitDecision.COMMIT if self.answered else CommitDecision.EMPTY
-        return judge_plain(b"".join(self._parts))
+        self.meant = judge_document(b"".join(self._parts))
+        return decide_plain(self.meant)
 
 
 def commit_policy(
@@ -235,11 +245,6 @@ def commit_policy(
             return WholeBody(MAX_HELD_PLAIN, judged=True)
         return FirstByte(CommitDecision.EMPTY)
     return FirstByte()
-
-
-def judge_plain(body: bytes) -> CommitDecision:
-    """Return the decision on a JSON document, or on nothing, that is there as a whole."""
-    return decide_plain(judge_document(body))
 
 
 def decide_plain(meant: Meaning) -> CommitDecision:

@@ -20,7 +20,7 @@ from msgspec import Raw, Struct
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.sse import Event
-from autopilot.request.json_scan import value_of
+from autopilot.request.json_scan import value_of, without_surrogates
 
 
 class Meaning(Enum):
@@ -206,10 +206,9 @@ _READERS: Mapping[Dialect, Callable[[dict[str, Any]], Reading]] = {
 
 _MAX_MEMBER = 16384
 _MAX_CHOICES = 128  # the most that OpenAI allows
-# What msgspec rejects although servers send it, see `value_of`.
-_REJECTED = re.compile(rb"-?\b(?:NaN|Infinity)\b|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-# One of these is in each; they are found without reading megabytes byte by byte.
-_REJECTED_PARTS = (b"NaN", b"Infinity", b"\\u")
+# The constants that msgspec rejects although servers send them, see `value_of`, and as long a text
+# with a number in place of each. It begins with a blank, so that no other number goes on with it.
+_CONSTANTS = ((b"-Infinity", b" 0       "), (b"Infinity", b" 0      "), (b"NaN", b" 0 "))
 _LONG = "..."  # in place of a member over `_MAX_MEMBER`, of which only matters that it is not empty
 
 
@@ -254,12 +253,21 @@ def _value(data: bytes) -> Any:
         try:
             return _long_value(data)
         except ValueError:
-            if all(data.find(each) < 0 for each in _REJECTED_PARTS):
-                return None
-            mended = _REJECTED.sub(b"0", data)
-            return None if mended == data else _long_value(mended)
+            mended = _mended(data)
+            return None if mended is data else _long_value(mended)
     except (ValueError, RecursionError):
         return None
+
+
+def _mended(data: bytes) -> bytes:
+    """Return a document without what msgspec rejects; itself if it has nothing of that.
+
+    A document may consist of it, so it is replaced by as many bytes: no object is made for each,
+    and the result is the only copy.
+    """
+    for rejected, number in _CONSTANTS:
+        data = data.replace(rejected, number)
+    return without_surrogates(data)
 
 
 def _long_value(data: bytes) -> Any:

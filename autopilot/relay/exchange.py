@@ -508,8 +508,10 @@ class Exchange(ExchangeBase):
             attempt.first_content = now - attempt.started
         is_stream = attempt.kind is BodyKind.STREAM
         if attempt.ended and not is_stream:
-            held = attempt.release_held()
-            meant = judge_document(held) if attempt.kind is _JSON else _CONTENT
+            held, meant = attempt.release_held(), _CONTENT
+            if attempt.kind is _JSON:  # megabytes are not read twice
+                judged = None if policy is None else policy.meant
+                meant = judge_document(held) if judged is None else judged
             return self._commit_whole(attempt, head, held, now, meant)
         guard = self._config.guard
         guarded = is_stream and guard is not GuardLevel.OFF

@@ -17,8 +17,9 @@ from autopilot.relay.commit import (
     CommitDecision,
     CommitPolicy,
     commit_policy,
-    judge_plain,
+    decide_plain,
 )
+from autopilot.relay.dialect import judge_document
 from autopilot.routing.commit import Commit
 from autopilot.upstream.connection import READ_BYTES
 from tests.unit.relay.chunks import cut
@@ -253,7 +254,8 @@ class CompleteTests(SynchronousTestCase):
                 for part in cut(body, range(1, len(body), 5)) if body else ():
                     self.assertIs(made.feed(part), CommitDecision.HOLD)
                 self.assertIs(made.end(), decision, body)
-            self.assertIs(judge_plain(body), decision, body)
+                self.assertIs(made.meant, judge_document(body), body)
+            self.assertIs(decide_plain(judge_document(body)), decision, body)
 
     def test_json_limit(self) -> None:
         """More than 1 MiB of it is relayed as it comes."""

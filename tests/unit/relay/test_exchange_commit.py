@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from autopilot.http.dialect import Dialect
+from autopilot.relay import commit, exchange
+from autopilot.relay.dialect import judge_document
 from tests.unit.relay.downstreams import EMPTY
 from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, SSE, STOP, TOKEN, chunk, head, whole
@@ -222,6 +226,20 @@ class CommitTests(RouterTestCase):
         self.assertIsNone(client.down.head)
         self.wire.says(chunk(b":1}"), chunk(b""))
         self.assertEqual((client.down.body, client.down.ended), (b'{"a":1}', "finish"))
+
+    def test_plain_read_once(self) -> None:
+        """A plain answer that was held is not read again when it is relayed."""
+        for point in ("content", "complete"):
+            self.build()
+            client = self.dialled(point, stream=False)
+            self.wire.says(head(200, JSON), chunk(b'{"a":'))
+            with (
+                patch.object(commit, "judge_document", wraps=judge_document) as read,
+                patch.object(exchange, "judge_document", side_effect=AssertionError),
+            ):
+                self.wire.says(chunk(b"NaN}"), chunk(b""))
+            self.assertEqual(read.call_count, 1)
+            self.assertEqual((client.down.body, client.down.ended), (b'{"a":NaN}', "finish"))
 
     def test_plain_fails_over(self) -> None:
         """A plain answer that is empty, an error, given up or cut is none, streamed or not."""
