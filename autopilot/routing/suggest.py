@@ -7,8 +7,9 @@ search for close matches is bounded, because it blocks the reactor.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 from itertools import islice
-from operator import add
+from operator import add, itemgetter
 
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.router_error import RouterError
@@ -18,10 +19,13 @@ _MAX_ECHO_CHARS = 100
 _MAX_SUGGESTIONS = 3
 _MAX_EXPLAINED = 4
 _MAX_COMPARED = 500
+_MAX_MEASURED = 16
 _MAX_PAIRS = 64
 _MIN_PART_CHARS = 3
 _MIN_SIMILARITY = 0.6
 _TEE_SUFFIX = "-tee"
+_EXACT = (0, 0.0)
+_SIMILAR = 3
 
 
 def unknown_model(
@@ -80,16 +84,22 @@ def close(wanted: str, pool: Iterable[str]) -> Sequence[str]:
 
     First come names that differ only in case, organisation, suffix or punctuation, then names that
     contain ``wanted``, then names that share the most character pairs. The cost grows with the
-    number of names only: no spelling of ``wanted`` makes it slow.
+    number of names only: no spelling of ``wanted`` makes it slow. Few of them are measured exactly,
+    the nearest at first sight.
     """
     spelling = _Spelling(wanted)
     scored = [
-        (*nearness, name) for name in pool if (nearness := spelling.nearness(name)) is not None
+        (nearness, name) for name in pool if (nearness := spelling.nearness(name)) is not None
     ]
-    # A name that differs in case only is certainly the one meant.
-    exact = [name for tier, _, name in scored if tier == 0]
-    nearest = sorted(scored, key=lambda entry: entry[:2])[:_MAX_SUGGESTIONS]
-    return exact[:1] or [name for _, _, name in nearest]
+    nearest = nsmallest(_MAX_MEASURED, scored, key=itemgetter(0))
+    if nearest and nearest[0][0] == _EXACT:  # certainly the one meant
+        return [nearest[0][1]]
+    measured = [
+        ((kind, -similarity), name)
+        for (kind, _), name in nearest
+        if (similarity := spelling.similarity(name)) >= _MIN_SIMILARITY or kind != _SIMILAR
+    ]
+    return [name for _, name in nsmallest(_MAX_SUGGESTIONS, measured, key=itemgetter(0))]
 
 
 class _Spelling:
@@ -103,22 +113,35 @@ class _Spelling:
         self.bare_pairs = _pairs(self.bare)
 
     def nearness(self, name: str) -> tuple[int, float] | None:
-        """Return the sort key of ``name``, nearest first: kind of match, then dissimilarity."""
+        """Return the sort key of ``name`` at first sight: kind of match, then dissimilarity."""
         whole = name[:_MAX_ECHO_CHARS].casefold()
         if self.whole == whole:
-            return 0, 0.0
+            return _EXACT
         bare = _bare(whole)
+        shared, shared_by_bare = _shared(self.pairs, whole), _shared(self.bare_pairs, bare)
         # Organisation, punctuation and "-TEE" are what clients most often get wrong.
         if self.plain and self.plain == _plain(bare):
             kind = 1
         elif len(self.whole) >= _MIN_PART_CHARS and self.whole in whole:
             kind = 2
-        elif _may_be_similar(self.pairs, whole) or _may_be_similar(self.bare_pairs, bare):
-            kind = 3
+        elif _may_be_similar(shared, self.pairs) or _may_be_similar(
+            shared_by_bare, self.bare_pairs
+        ):
+            kind = _SIMILAR
         else:
             return None
-        similarity = max(_dice(self.pairs, _pairs(whole)), _dice(self.bare_pairs, _pairs(bare)))
-        return None if kind == 3 and similarity < _MIN_SIMILARITY else (kind, -similarity)
+        # Names hardly repeat a pair of characters, so their length stands for the number of pairs.
+        similarity = max(
+            shared / (len(self.pairs) + len(whole) or 1),
+            shared_by_bare / (len(self.bare_pairs) + len(bare) or 1),
+        )
+        return kind, -similarity
+
+    def similarity(self, name: str) -> float:
+        """Return how similar ``name`` is, with or without its organisation, from 0 to 1."""
+        whole = name[:_MAX_ECHO_CHARS].casefold()
+        bare = _bare(whole)
+        return max(_dice(self.pairs, _pairs(whole)), _dice(self.bare_pairs, _pairs(bare)))
 
 
 def _bare(name: str) -> str:
@@ -136,12 +159,17 @@ def _pairs(text: str) -> frozenset[str]:
     return frozenset(map(add, text[:_MAX_PAIRS], text[1:]))
 
 
-def _may_be_similar(pairs: frozenset[str], text: str) -> bool:
-    """Return whether ``text`` has enough of ``pairs``: a quick test that rejects most names.
+def _shared(pairs: frozenset[str], text: str) -> int:
+    """Return how many of ``pairs`` a text has."""
+    return sum(map(text.__contains__, pairs))
 
-    Two similar sets share at least this many: the other one has no fewer than those shared.
+
+def _may_be_similar(shared: int, pairs: frozenset[str]) -> bool:
+    """Return whether a text that has ``shared`` of ``pairs`` can be similar; most names are not.
+
+    Two similar sets share at least so many: the other one has no fewer than those shared.
     """
-    return sum(map(text.__contains__, pairs)) * (2 / _MIN_SIMILARITY - 1) >= len(pairs)
+    return shared * (2 / _MIN_SIMILARITY - 1) >= len(pairs)
 
 
 def _dice(one: frozenset[str], other: frozenset[str]) -> float:

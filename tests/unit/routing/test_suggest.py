@@ -160,6 +160,13 @@ class SuggestionTests(SynchronousTestCase):
             self.assertEqual(close("abcdefghi", names), [])
         self.assertEqual(collected.call_count, 2)
 
+    def test_pairs_of_like_names(self) -> None:
+        """Those of similar names are collected for the nearest at first sight only."""
+        names = [f"acme/other-{place:03}" for place in range(500)]
+        with patch.object(suggest, "_pairs", wraps=suggest._pairs) as collected:
+            self.assertEqual(close("acme/othre-250", names)[0], "acme/other-250")
+        self.assertEqual(collected.call_count, 2 + 2 * 16)
+
     def test_a_long_name_is_cut(self) -> None:
         """No more than the first 64 pairs of a name count."""
         self.assertEqual(len(suggest._pairs("".join(map(chr, range(300))))), 64)
