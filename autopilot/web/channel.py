@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.observability.refusals import Refused
     from autopilot.web.endpoint import Endpoint
+    from autopilot.web.turn_queue import TurnQueue
 
 _LINGER = 5.0
 """Seconds for which a rejected client may go on sending before its connection is closed."""
@@ -72,6 +73,7 @@ class ChannelSite(Protocol):
     endpoints: Mapping[bytes, Endpoint]
     gate: HeadGate
     ledger: ResourceLedger
+    turns: TurnQueue
     draining: bool
     refused: Refused
     failures: FailureLog
@@ -88,9 +90,9 @@ class Channel(HTTPChannel):
 
     Responses must have the order of the requests (RFC 9112 §9.3.2), so one request is handled at a
     time. The channel buffers the bytes that a pipelining client sends meanwhile, and stops reading
-    at a limit. It handles the next request in a later turn of the reactor, so that a pipeline of
-    any length delays other clients by one request at a time, and not before the client has read
-    enough of the earlier responses.
+    at a limit. It handles the next request in a later turn of the reactor, so that pipelines of any
+    length and number delay other clients by a few requests at a time, and not before the client has
+    read enough of the earlier responses.
     """
 
     site: ChannelSite
@@ -99,7 +101,7 @@ class Channel(HTTPChannel):
         super().__init__()
         self._discarding = False
         self._lost = False
-        self._next_turn: IDelayedCall | None = None
+        self._awaits_turn = False
         self._watching: IDelayedCall | None = None
         self._reading_paused = False
         self._body_due = inf
@@ -127,10 +129,11 @@ class Channel(HTTPChannel):
         self.deadline.close()
         self._parser.drop()
         self._admission.close()
-        for call in (self._next_turn, self._watching):
-            if call is not None:
-                call.cancel()
-        self._next_turn = self._watching = None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        if self._awaits_turn:
+            self.site.turns.remove(self)
         try:
             super().connectionLost(reason)
         finally:
@@ -166,7 +169,7 @@ class Channel(HTTPChannel):
     @property
     def _has_pipelined(self) -> bool:
         """Whether requests, or bytes of them, wait for the end of an earlier one."""
-        return bool(self._parser.arrived or self._dataBuffer or self._next_turn is not None)
+        return bool(self._parser.arrived or self._dataBuffer or self._awaits_turn)
 
     @property
     def expecting(self) -> bool:
@@ -197,7 +200,7 @@ class Channel(HTTPChannel):
         """
         if self._discarding:
             return
-        if self._handlingRequest or self._next_turn is not None or self._waitingForTransport:
+        if self._handlingRequest or self._awaits_turn or self._waitingForTransport:
             self._keep(data)
             return
         parser = self._parser
@@ -352,12 +355,13 @@ class Channel(HTTPChannel):
 
     def _schedule_turn(self) -> None:
         """Continue with what the client has pipelined, unless it does not read its responses."""
-        if self._next_turn is None and not (self._waitingForTransport or self._discarding):
-            self._next_turn = self.site.reactor.callLater(0, self._take_turn)
+        if not (self._awaits_turn or self._waitingForTransport or self._discarding):
+            self._awaits_turn = True
+            self.site.turns.add(self, self._take_turn)
 
     def _take_turn(self) -> None:
         """Handle what a pipelining client sent during the previous response."""
-        self._next_turn = None
+        self._awaits_turn = False
         # Either may have begun since the turn was scheduled; `resumeProducing` ends the second.
         if self._discarding or self._waitingForTransport:
             return

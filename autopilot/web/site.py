@@ -16,6 +16,7 @@ from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.refusals import Refused, ignore
 from autopilot.web.channel import Channel
 from autopilot.web.root import RootResource, prepare
+from autopilot.web.turn_queue import TurnQueue
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -69,6 +70,7 @@ class AutopilotSite(Site):
             resource.gate if isinstance(resource, RootResource) else HeadGate(awaits_bodies=True)
         )
         self.ledger = resource.ledger if isinstance(resource, RootResource) else ResourceLedger()
+        self.turns = TurnQueue(reactor)
         self.refused = refused
         self.failures = FailureLog(Logger(), reactor.seconds)
         self.draining = False

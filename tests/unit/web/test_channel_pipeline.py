@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autopilot.web import channel as channel_module
+from autopilot.web.turn_queue import MAX_IN_A_TURN
 from tests.unit.relay.upstreams import whole
 from tests.unit.web.browsers import CHAT, Browser, SiteTestCase, ask, request
 from tests.unit.web.responses import responses
@@ -41,6 +42,18 @@ class PipelineTests(SiteTestCase):
                 self.send(browser, PAGE * 2)
             self.step()
         self.assertEqual(count(browser), 5)
+
+    def test_many_connections(self) -> None:
+        """A turn of the reactor handles a few requests, however many connections pipeline them."""
+        browsers = [self.browser() for _ in range(3 * MAX_IN_A_TURN)]
+        for browser in browsers:
+            self.send(browser, PAGE * 3)
+        handled = len(browsers)
+        while handled < 3 * len(browsers):
+            self.step()
+            before, handled = handled, sum(map(count, browsers))
+            self.assertEqual(handled - before, MAX_IN_A_TURN)
+        self.assertEqual({count(browser) for browser in browsers}, {3})
 
     def test_a_relayed_request_takes_its_turn(self) -> None:
         """The next request is planned when the one before has released its place."""
