@@ -19,28 +19,45 @@ if sys.platform == "linux":  # the only system on which the request exists for s
 
 # The client has closed its sending side, or the connection is lost (poll(2)).
 _LOST = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
-_MOST_LAYERS = 4
-"""Channels, TLS and proxy protocols: layers that may lie above a socket."""
+_MOST_LAYERS = 5
+"""Channels, TLS and proxy protocols, which may lie above a socket, and its own transport."""
+
+
+def buffered_bytes(transport: Any) -> int | None:
+    """Return the written bytes that this process still holds, or None if it is unknown."""
+    *wrappers, innermost = _layers(transport)
+    try:
+        count: int = len(innermost.dataBuffer) - innermost.offset + innermost._tempDataLen
+        for each in wrappers:
+            count += sum(map(len, getattr(each, "_appSendBuffer", ())))
+    except (AttributeError, TypeError):  # a transport of a test
+        return None
+    return count
 
 
 def unsent_bytes(transport: Any) -> int | None:
     """Return the bytes that ``transport`` and the kernel still hold, or None if it is unknown."""
-    if sys.platform != "linux":
+    count = buffered_bytes(transport)
+    if count is None or sys.platform != "linux":
         return None
-    count: int = 0
     try:
-        for _ in range(_MOST_LAYERS):
-            inner = getattr(transport, "transport", None)
-            if inner is None:
-                break
-            count += sum(map(len, getattr(transport, "_appSendBuffer", ())))
-            transport = inner
-        count += len(transport.dataBuffer) - transport.offset + transport._tempDataLen
         # SIOCOUTQ of tcp(7) and unix(7): what has not been sent, or not been acknowledged.
-        held: int = struct.unpack("i", ioctl(transport.fileno(), TIOCOUTQ, bytes(4)))[0]
-    except (AttributeError, OSError, TypeError, ValueError):  # closed, or a transport of a test
+        held = ioctl(_layers(transport)[-1].fileno(), TIOCOUTQ, bytes(4))
+    except (AttributeError, OSError, TypeError, ValueError):  # closed
         return None
-    return count + held
+    unsent: int = struct.unpack("i", held)[0]
+    return count + unsent
+
+
+def _layers(transport: Any) -> list[Any]:
+    """Return a transport and those below it; the last one is the socket's."""
+    found = [transport]
+    while len(found) < _MOST_LAYERS:
+        inner = getattr(found[-1], "transport", None)
+        if inner is None:
+            break
+        found.append(inner)
+    return found
 
 
 def has_hung_up(transport: Any) -> bool:

@@ -2,7 +2,8 @@
 
 A request is refused with 503 if all requests would hold too much with it, and with 429 if its
 client's address would have more than its share, before its body is read (contract §11). What is
-held already stays held. The table has only addresses that hold something.
+held already stays held, and so do bytes of responses that a client does not take. The table has
+only addresses that hold something.
 """
 
 from __future__ import annotations
@@ -164,10 +165,11 @@ class Admission:
     """Admits the requests of one client connection, and charges them.
 
     ``charge`` is that of the request that is arriving. ``excess``: with this connection its address
-    has more than its share of descriptors, so that none of its requests is admitted.
+    has more than its share of descriptors, so that none of its requests is admitted. ``unsent``:
+    the bytes of responses that are charged because the client has not taken them.
     """
 
-    __slots__ = ("_ledger", "_peer", "_usage", "charge", "excess")
+    __slots__ = ("_ledger", "_peer", "_usage", "charge", "excess", "unsent")
 
     def __init__(self, ledger: ResourceLedger, peer: str, *, connected: bool = True) -> None:
         """``connected``: the connection counts, unless it is a trusted proxy's."""
@@ -176,6 +178,7 @@ class Admission:
         self._usage: ClientUsage | None = None
         self.charge: Charge | None = None
         self.excess = False
+        self.unsent = 0
         if connected and not (ledger.trust.enabled and is_trusted(peer, ledger.trust)):
             self._usage = usage = ledger.usage_of(peer, {})
             usage.connections += 1
@@ -228,9 +231,20 @@ class Admission:
         if charge is not None:
             charge.release()
 
+    def hold_unsent(self, size: int) -> None:
+        """Charge the bytes that the client has not taken, in place of those charged before.
+
+        They are held in any case. A trusted proxy has no share of its own.
+        """
+        more, self.unsent = size - self.unsent, size
+        self._ledger.held_bytes += more
+        if self._usage is not None:
+            self._usage.held_bytes += more
+
     def close(self) -> None:
-        """Release the connection, and the charge of the request that was arriving on it."""
+        """Release the connection, with all that is charged to it."""
         self.drop()
+        self.hold_unsent(0)
         usage, self._usage = self._usage, None
         if usage is not None:
             usage.connections -= 1

@@ -180,7 +180,7 @@ class Metrics:
             ("requests_active", "Requests in flight.", gauges.requests_active),
             (
                 "buffered_bytes",
-                "Bytes held: request bodies until commit, and responses before it.",
+                "Bytes held: request bodies until commit, responses before it or not taken yet.",
                 gauges.buffered_bytes,
             ),
             (

@@ -378,8 +378,9 @@ class Settings:
         536_870_912,
         1,
         1024 * _GIB,
-        "Most bytes held at a time: bodies of requests until commit, and responses before it; a "
-        "request with which there would be more is rejected with 503.",
+        "Most bytes held at a time: bodies of requests until commit, responses before it, and what "
+        "clients that read slowly have not taken; a request with which there would be more is "
+        "rejected with 503.",
         "bytes",
         live=True,
     )

@@ -21,7 +21,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from autopilot.http import immediate_write
-from autopilot.http.client_socket import has_hung_up, unsent_bytes
+from autopilot.http.client_socket import buffered_bytes, has_hung_up, unsent_bytes
 from autopilot.http.dialect import error_dialect
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.headers import by_name
@@ -103,6 +103,7 @@ class Channel(HTTPChannel):
         self._lost = False
         self._awaits_turn = False
         self._watching: IDelayedCall | None = None
+        self._charging: IDelayedCall | None = None
         self._reading_paused = False
         self._body_due = inf
         self._unsent: int | None = None
@@ -129,9 +130,10 @@ class Channel(HTTPChannel):
         self.deadline.close()
         self._parser.drop()
         self._admission.close()
-        if self._watching is not None:
-            self._watching.cancel()
-            self._watching = None
+        for call in (self._watching, self._charging):
+            if call is not None:
+                call.cancel()
+        self._watching = self._charging = None
         if self._awaits_turn:
             self.site.turns.remove(self)
         try:
@@ -347,8 +349,27 @@ class Channel(HTTPChannel):
         deadline.set(self._time_limit)
         self._schedule_turn()
 
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`: the client does not take what is written.
+
+        What the transport then holds is charged to the client in the next turn: this may be in the
+        middle of a write, and further ones may follow in this turn.
+        """
+        super().pauseProducing()
+        if self._charging is None and not self._lost:
+            self._charging = self.site.reactor.callLater(0, self._charge_unsent)
+
+    def _charge_unsent(self) -> None:
+        self._charging = None
+        self._admission.hold_unsent(buffered_bytes(self.transport) or 0)
+
     def resumeProducing(self) -> None:
         """See `IPushProducer`: the client reads again."""
+        if self._charging is not None:
+            self._charging.cancel()
+            self._charging = None
+        if self._admission.unsent:
+            self._admission.hold_unsent(0)
         super().resumeProducing()
         if not self._handlingRequest and self._has_pipelined:
             self._schedule_turn()

@@ -13,7 +13,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.http.client_socket import has_hung_up, unsent_bytes
+from autopilot.http.client_socket import buffered_bytes, has_hung_up, unsent_bytes
 from tests.unit.http.test_immediate_write import Poll
 
 _MIB = 1 << 20
@@ -89,6 +89,16 @@ class UnsentTests(SynchronousTestCase):
         bare = unsent_bytes(self.transport)
         assert bare is not None
         self.assertEqual(unsent_bytes(Wrapper(self.transport, b"12", b"345")), bare + 5)
+
+    def test_of_this_process(self) -> None:
+        """What the kernel has taken is not held by the process, and what TLS holds is."""
+        self.transport.write(b"x" * 100)
+        self.assertEqual(buffered_bytes(self.transport), 100)
+        self.assertEqual(buffered_bytes(Wrapper(Wrapper(self.transport, b"12"), b"345")), 105)
+        self.transport.doWrite()
+        self.assertEqual(buffered_bytes(self.transport), 0)
+        for transport in (None, object(), StringTransport(), Wrapper(None), Wrapper(1, b"x")):
+            self.assertIsNone(buffered_bytes(transport))
 
     def test_unknown(self) -> None:
         """A transport without a socket, a closed one and another system do not say."""

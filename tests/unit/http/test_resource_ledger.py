@@ -137,6 +137,47 @@ class RequestTests(LedgerTestCase):
             self.assertEqual((error.status, error.retry_after), (status, 1))
 
 
+class UnsentTests(LedgerTestCase):
+    """Bytes of responses that a client does not take."""
+
+    def test_counted(self) -> None:
+        """They are charged to all and to their address, until the client takes them."""
+        self.ledger(body_bytes=1000, client_bytes=600)
+        slow = self.connect(A)
+        slow.hold_unsent(400)
+        slow.hold_unsent(500)
+        self.assertEqual((self.made.held_bytes, self.made.clients[A].held_bytes), (500, 500))
+        self.assertEqual(self.admit(slow, 101), "too_many_connections")
+        self.assertIsInstance(self.admit(self.connect(B), 400), Charge)
+        self.assertEqual(self.admit(self.connect(B), 101), "overloaded")
+        slow.hold_unsent(0)
+        self.assertIsInstance(self.admit(slow, 600), Charge)
+
+    def test_never_refused(self) -> None:
+        """They exist, whatever the limits are."""
+        self.ledger(body_bytes=10, client_bytes=5)
+        slow = self.connect(A)
+        slow.hold_unsent(11)
+        self.assertEqual(self.made.held_bytes, 11)
+        self.assertEqual(self.admit(self.connect(B)), "overloaded")
+
+    def test_closed(self) -> None:
+        """The end of a connection releases them."""
+        self.ledger()
+        slow, other = self.connect(A), self.connect(A)
+        slow.hold_unsent(7)
+        other.hold_unsent(3)
+        slow.close()
+        self.assertEqual((self.made.held_bytes, self.made.clients[A].held_bytes), (3, 3))
+
+    def test_trusted_proxy(self) -> None:
+        """Those of a trusted proxy are charged to all alone."""
+        self.ledger(TRUST)
+        proxy = self.connect(PROXY)
+        proxy.hold_unsent(7)
+        self.assertEqual((self.made.held_bytes, self.made.clients), (7, {}))
+
+
 class AddressTests(LedgerTestCase):
     """Whose requests are counted together."""
 

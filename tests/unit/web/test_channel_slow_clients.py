@@ -14,12 +14,15 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from autopilot.http.resource_ledger import ResourceLimits
 from tests.unit.http.test_immediate_write import Poll
 from tests.unit.relay.routers import TIMEOUTS
 from tests.unit.relay.upstreams import SSE, chunk, head
 from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
+_PAUSED = 1 << 16
+"""The bytes above which a transport pauses what is written to it."""
 _PART = b"data: " + b"x" * 65_000 + b"\n\n"
 
 
@@ -101,6 +104,49 @@ class SlowClientTests(SlowClientTestCase):
         self.idle()
         self.assertTrue(self.aborted)
         self.assertEqual([each.outcome for each in self.records], ["client_stalled"])
+
+
+class UnsentTests(SlowClientTestCase):
+    """What the transport holds for the client is in the ledger."""
+
+    @property
+    def held(self) -> int:
+        """The bytes that the transport holds."""
+        transport = self.transport
+        size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return size
+
+    def test_charged(self) -> None:
+        """It is charged to the client's address until the socket has taken all of it."""
+        charged = self.ledger.held_bytes
+        self.assertTrue(_PAUSED < self.held <= charged < 3 * len(_PART), charged)
+        self.assertEqual(self.ledger.clients["127.0.0.1"].held_bytes, charged)
+        while self.wire.producerState != "producing":
+            self.reads(64 * 1024)
+            self.drains()
+        self.assertEqual((self.ledger.held_bytes, self.held), (0, 0))
+
+    def test_grows(self) -> None:
+        """What is written to it further is charged as well, in the next turn."""
+        before = self.ledger.held_bytes
+        self.transport.write(b"x" * 100_000)
+        self.assertEqual(self.ledger.held_bytes, before)
+        self.clock.advance(0)
+        self.assertEqual(self.ledger.held_bytes, self.held)
+        self.assertGreater(self.held, 100_000 + _PAUSED)
+
+    def test_others(self) -> None:
+        """While it is held there is less room for others, and none for the same client."""
+        own, other = request(CHAT, b"Content-Length: 1000"), "192.0.2.8"
+        held = self.ledger.held_bytes
+        self.ledger.configure(
+            ResourceLimits(body_bytes=held + 1500, client_bytes=held + 500),
+            self.ledger.trust,
+        )
+        for host, status in (("127.0.0.1", 429), (other, None), (other, 503)):
+            browser = self.browser(host)
+            browser.sends(own)
+            self.assertEqual([each.status for each in browser.got], [status] if status else [])
 
 
 class ClosingTests(SlowClientTestCase):
