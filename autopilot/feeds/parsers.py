@@ -35,6 +35,8 @@ _LEAST_PRICE: Final = Decimal("1e-9")
 _MOST_PRICE: Final = Decimal(1_000_000)
 _STEP_BYTES: Final = 1 << 20
 """Bytes of a feed that are handled in one step."""
+_LOOK_BYTES: Final = 1 << 18
+"""Bytes of a feed that are looked at in one step: each may be one that is counted."""
 # Far above what records have; bounds what the first look at a feed may cost.
 _OBJECTS_PER_RECORD: Final = 10
 _COMMAS_PER_OBJECT: Final = 100
@@ -222,38 +224,33 @@ def utilization_steps(body: bytes) -> Steps[ParsedUtilization]:
 def _check(body: bytes) -> Iterator[None]:
     """Check what `_decode` does not, and that no flood of tiny records nor a giant one holds it up.
 
-    A large body has a step of its own for each look at it, and leaves the first step to its caller,
-    who has just joined its pieces.
+    A large body is looked at in slices, and leaves the first step to its caller, who has just
+    received its end.
     """
     large = len(body) > _STEP_BYTES
-    if large:
-        yield
-    objects = body.count(b"{")
+    objects = commas = 0
+    utf8 = _utf8()
+    view = memoryview(body)
+    for start in range(0, len(body), _LOOK_BYTES):
+        if large:
+            yield
+        stop = start + _LOOK_BYTES
+        objects += body.count(b"{", start, stop)
+        commas += body.count(b",", start, stop)
+        # `Raw` records are passed on as bytes that the decoder has not validated.
+        try:
+            utf8.decode(view[start:stop], stop >= len(body))
+        except UnicodeDecodeError:
+            raise FetchError(JSON, "not UTF-8") from None
     if objects > _OBJECTS_PER_RECORD * MAX_RECORDS:
         _reject_if_too_many(objects)
     most = _STEP_BYTES + _BYTES_PER_OBJECT * objects
-    if body.count(b",") > MAX_RECORDS + _COMMAS_PER_OBJECT * objects or (
+    if commas > MAX_RECORDS + _COMMAS_PER_OBJECT * objects or (
         len(body) > most and len(body.strip()) > most
     ):
         raise FetchError(SHAPE, "not a list of records")
-    # `Raw` records are passed on as bytes that the decoder has not validated.
-    if not body.isascii():
-        yield from _check_utf8(body)
     if large:
         yield
-
-
-def _check_utf8(body: bytes) -> Iterator[None]:
-    decoder = _utf8()
-    view = memoryview(body)
-    try:
-        for start in range(0, len(body), _STEP_BYTES):
-            if start:
-                yield
-            decoder.decode(view[start : start + _STEP_BYTES])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise FetchError(JSON, "not UTF-8") from None
 
 
 def _in_steps(records: Iterable[Raw]) -> Iterator[Raw | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Final, NoReturn, TypeVar
 
 from hyperlink import EncodedURL
@@ -203,7 +204,8 @@ class _Body(protocol.Protocol):
         self.finished: Deferred[bytes] = Deferred(lambda _deferred: self._abort())
         self._remaining = max_bytes
         self._limit = max_bytes
-        self._chunks: list[bytes] = []
+        # It grows as bytes arrive; at their end, to join megabytes of pieces would take long.
+        self._received = BytesIO()
 
     def dataReceived(self, data: bytes) -> None:
         """Keep a piece of the body, or abort as soon as the body exceeds the limit."""
@@ -211,11 +213,11 @@ class _Body(protocol.Protocol):
             return
         self._remaining -= len(data)
         if self._remaining < 0:
-            self._chunks.clear()
+            self._received = BytesIO()
             self.finished.errback(_too_large(self._limit))
             self._abort()
         else:
-            self._chunks.append(data)
+            self._received.write(data)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         """Complete the body, or fail if it was truncated.
@@ -226,7 +228,7 @@ class _Body(protocol.Protocol):
         if self.finished.called:
             return
         if isinstance(reason.value, ResponseDone | PotentialDataLoss):
-            self.finished.callback(b"".join(self._chunks))
+            self.finished.callback(self._received.getvalue())
         else:
             error = FetchError(NETWORK, "response truncated", fault=FetchFault.TRUNCATED)
             self.finished.errback(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ from tests.unit.feeds.planes import PlaneTestCase
 
 MARKS = ("trial",)
 STEP_BYTES = 1 << 20
+LOOK_BYTES = 1 << 18
 LARGE = 2 * STEP_BYTES
 MANY = 4 * STEP + 7
 
@@ -106,18 +107,18 @@ class StepsTests(PlaneTestCase):
     def test_limit(self) -> None:
         """Too many records are a failed refresh, found before each is looked at."""
         for body in (loads(MAX_RECORDS + 1), b"[" + b"{}," * 500_000 + b"{}]"):
-            self.assert_refused(utilization_steps(body))
-        self.assert_refused(catalog_steps(catalog(MAX_RECORDS + 1)))
+            self.assert_refused(utilization_steps, body)
+        self.assert_refused(catalog_steps, catalog(MAX_RECORDS + 1))
         with patch.object(parsers, "_decode", side_effect=AssertionError):
-            self.assert_refused(utilization_steps(b"[" + b"1," * 500_000 + b"1]"))
-            self.assert_refused(utilization_steps(b"[" + b"{}," * 500_000 + b"{}]"))
+            self.assert_refused(utilization_steps, b"[" + b"1," * 500_000 + b"1]")
+            self.assert_refused(utilization_steps, b"[" + b"{}," * 500_000 + b"{}]")
 
     def test_large_values(self) -> None:
         """What is no list of records of usual size is not decoded at all."""
         with patch.object(parsers, "_decode", side_effect=AssertionError):
-            self.assert_refused(utilization_steps(b"[1" + b"1" * LARGE + b"]"))
-            self.assert_refused(utilization_steps(b'[{"name":"' + b"a" * LARGE + b'"}]'))
-            self.assert_refused(catalog_steps(b'{"data":[{"id":"' + b"a" * LARGE + b'"}]}'))
+            self.assert_refused(utilization_steps, b"[1" + b"1" * LARGE + b"]")
+            self.assert_refused(utilization_steps, b'[{"name":"' + b"a" * LARGE + b'"}]')
+            self.assert_refused(catalog_steps, b'{"data":[{"id":"' + b"a" * LARGE + b'"}]}')
 
     def test_large_record(self) -> None:
         """A record of more than 256 KiB is unreadable, and is not decoded."""
@@ -155,8 +156,27 @@ class StepsTests(PlaneTestCase):
             with self.assertRaisesRegex(FetchError, "not UTF-8"):
                 parsers.parse_utilization(broken)
 
-    def assert_refused(self, steps: Iterator[None]) -> None:
-        """Reading fails within the first two steps."""
+    def test_looks(self) -> None:
+        """No step looks at more than 256 KiB: a byte that is counted takes nanoseconds."""
+        looks: list[int] = []
+
+        class Decoder:
+            def decode(self, data: bytes, final: bool) -> None:
+                looks.append(len(data))
+
+        for body in (b"," * LARGE, b"{" * LARGE, b"x" * LARGE):
+            looks.clear()
+            with patch.object(parsers, "_utf8", Decoder):
+                self.assert_refused(utilization_steps, body)
+            self.assertEqual(looks, [LOOK_BYTES] * (LARGE // LOOK_BYTES))
+            reading = utilization_steps(body)
+            for _ in range(LARGE // LOOK_BYTES):
+                next(reading)
+            self.assertRaises(FetchError, next, reading)
+
+    def assert_refused(self, read: Callable[[bytes], Iterator[None]], body: bytes) -> None:
+        """Reading fails as soon as all of the body has been looked at."""
+        reading = read(body)
         with self.assertRaises(FetchError):
-            for _ in range(3):
-                next(steps)
+            for _ in range(len(body) // LOOK_BYTES + 3):
+                next(reading)
