@@ -60,8 +60,9 @@ _MAX_EVENTS = 64
 ready again, so that hundreds of clients that leave at once do not delay every other client's
 tokens."""
 
-_MAX_HANG_UPS = 16
-"""Most peers that hung up and are dealt with in one turn; it takes ten times as long as a read."""
+_MAX_HANG_UPS = 8
+"""Most peers that hung up and are dealt with in one turn: it takes ten times as long as a read, and
+the upstream's connection, which is aborted, as long again."""
 
 _HUNG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 # Only if epoll is asked for that, a hang-up differs from bytes to be read.

@@ -301,10 +301,10 @@ class TurnTests(ReactorTestCase):
         crowd = self.leavers(reactor, 100, lambda it: main.CONNECTION_DONE)
         last = self.descriptor(lambda it: None)
         reactor.addReader(last)
-        for _ in range(8):
+        for _ in range(14):
             before = sum(each.turns for each in crowd)
             reactor.doPoll(0)
-            self.assertLessEqual(sum(each.turns for each in crowd) - before, 16)
+            self.assertLessEqual(sum(each.turns for each in crowd) - before, 8)
         self.assertGreater(last.turns, 3)
         self.assertEqual({(each.turns, each.lost) for each in crowd}, {(1, error.ConnectionDone)})
         reactor.removeReader(last)
