@@ -2,12 +2,13 @@
 
 The request is the one in --body, or a minimal one; MODEL_SELECTOR replaces its model. The router's
 own code parses and plans it, with the settings of this environment and either the feeds (fetched or
-saved) or the state of a running router (--router). A router does not publish what it remembers
-about a single client: with stickiness, that client's last model may come first.
+saved) or the state of a running router (--router). A router does not publish what it remembers of a
+conversation: --remembered gives the model that it had, and shows whether it stays.
 
 With --json the output is one object: "outcome" (candidates or refused), "mode", "order", "alias_by"
 (ALIASES or UNKNOWN_MODELS, if that leaves the name to the router's choice), "needs", "tee_only",
-"candidates" (name, why, tried, and if known: score, cooling, first_content_seconds,
+"conversation" (told_by; with --remembered affinity and affinity_why, as in records; null for a
+direct name), "candidates" (name, why, tried, and if known: score, cooling, first_content_seconds,
 tokens_per_second), "dropped" (name, cause: unknown, not_confidential or lacks; and the needs),
 "limits" (max_attempts, commit, failover_policy, failover_after_ms, plain_failover_after_ms),
 "error" (status, code and message, or null), "not_eligible" (reasons and counts).
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +35,8 @@ from autopilot.cli.platform_feeds import SavedFiles, add_feed_arguments, feed_op
 from autopilot.cli.router import PlanInputs, Router, router_url
 from autopilot.http.headers import Named, by_name
 from autopilot.request.parse import parse_request
+from autopilot.routing.catalog import EMPTY
+from autopilot.routing.names import catalog_name
 from autopilot.routing.plan import Plan, RoutingState
 from autopilot.settings import Settings
 
@@ -58,6 +62,8 @@ _SETTINGS: Final = (
     "COMMIT_MAX_BYTES",
     "MAX_ATTEMPTS",
     "MAX_REQUEST_BYTES",
+    "STICKY_TTL_SECS",
+    "STICKY_SCOPE",
 )
 
 
@@ -77,7 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         action="append",
         default=[],
-        help="a header field of the request: X-TEE-Only and X-Autopilot-Commit matter; repeatable",
+        help="a header field of the request: X-TEE-Only, X-Autopilot-Commit, X-Autopilot-Affinity"
+        " and those that name a session matter; repeatable",
+    )
+    parser.add_argument(
+        "--remembered", metavar="MODEL", help="the model that answered this conversation before"
     )
     parser.add_argument(
         "--all", action="store_true", help="also show the candidates beyond MAX_ATTEMPTS"
@@ -104,7 +114,9 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     request = parse_request(named, _body(saved["body"], given.selector), config)
     console = console_of(given)
     inputs, not_eligible = await _inputs(reactor, given, settings, saved, console)
-    explained = explain(request, inputs, not_eligible, settings, config.rules)
+    if given.remembered is not None:
+        inputs = _with_remembered(inputs, given.remembered)
+    explained = explain(request, named, inputs, not_eligible, settings, config.rules)
     if given.json:
         console.say_json(in_json(explained))
     else:
@@ -145,6 +157,12 @@ def _body(body: bytes | None, selector: str | None) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body  # the router's parser reports what is wrong with it
     return msgspec.json.encode({**members, "model": selector})
+
+
+def _with_remembered(inputs: PlanInputs, model: str) -> PlanInputs:
+    """Return the inputs of a conversation that ``model`` answered before."""
+    name = catalog_name(model, inputs.snapshot.catalog or EMPTY)
+    return replace(inputs, state=msgspec.structs.replace(inputs.state, remembered=name))
 
 
 async def _inputs(

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
 from autopilot.cli.router import PlanInputs
+from autopilot.http.headers import Named
+from autopilot.request.conversation_id import told_by
 from autopilot.request.parse import ParsedRequest
+from autopilot.routing.candidate import Candidate
 from autopilot.routing.commit import Commit
 from autopilot.routing.exclusions import Dropped, dropped
-from autopilot.routing.plan import Plan, Rules
+from autopilot.routing.plan import Plan, RoutingState, Rules, displaced
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.why import Why
+from autopilot.routing.selector import DIRECT
+from autopilot.routing.why import GONE, HIT, MISS, MOVED, OFF, Affinity, AffinityWhy, Why
 from autopilot.settings import Settings
+
+CLIENT_ALONE: Final = "client"
+"""Nothing tells the client's conversations apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What tells the request's conversation, None if it is not to stick to a model.
+
+    ``affinity`` and its ``why`` are those of the response if the first candidate answers; None if
+    the remembered model is not given.
+    """
+
+    told_by: str | None
+    affinity: Affinity | None = None
+    why: AffinityWhy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +44,7 @@ class Explanation:
     """A request's plan and its inputs; ``request`` is None if the request could not be parsed.
 
     ``alias_by``: the setting that leaves an unknown name to the router's choice; ``asked`` is the
-    name.
+    name. ``conversation`` is None if there are no candidates, and under a direct name.
     """
 
     request: ParsedRequest | None
@@ -35,10 +56,12 @@ class Explanation:
     settings: Settings
     asked: str = ""
     alias_by: str | None = None
+    conversation: Conversation | None = None
 
 
 def explain(
     request: ParsedRequest | RouterError,
+    named: Named,
     inputs: PlanInputs,
     not_eligible: Mapping[str, int],
     settings: Settings,
@@ -49,18 +72,35 @@ def explain(
         return Explanation(None, None, request, (), inputs, not_eligible, settings)
     snapshot, asked = inputs.snapshot, request.selector
     request = request.settled(snapshot, rules)
-    needs = request.needs(snapshot)
+    needs, outcome = request.needs(snapshot), request.plan(snapshot, rules, inputs.state)
+    conversation = None
+    if isinstance(outcome, Plan) and outcome.mode is not DIRECT:
+        conversation = _conversation(request, named, outcome, inputs.state, settings)
     return Explanation(
         request,
         needs,
-        request.plan(snapshot, rules, inputs.state),
+        outcome,
         dropped(request.selector, needs, request.tee_only, snapshot, rules),
         inputs,
         not_eligible,
         settings,
         asked.text,
         None if request.selector is asked else "ALIASES" if asked.by_pattern else "UNKNOWN_MODELS",
+        conversation,
     )
+
+
+def _conversation(
+    request: ParsedRequest, named: Named, planned: Plan, state: RoutingState, settings: Settings
+) -> Conversation:
+    if not request.sticky or settings.sticky_ttl_secs == 0:
+        return Conversation(None, None, OFF)
+    told = told_by(named, request.body.fields) if settings.sticky_scope == "conversation" else None
+    if state.remembered is None:
+        return Conversation(told or CLIENT_ALONE)
+    why = displaced(planned, state)
+    affinity = HIT if why is None else MISS if why is GONE else MOVED
+    return Conversation(told or CLIENT_ALONE, affinity, why)
 
 
 def in_json(explained: Explanation) -> dict[str, object]:
@@ -72,6 +112,12 @@ def in_json(explained: Explanation) -> dict[str, object]:
         "mode": request and request.selector.mode,
         "order": request and request.selector.order,
         "alias_by": explained.alias_by,
+        "conversation": explained.conversation
+        and {
+            "told_by": explained.conversation.told_by,
+            "affinity": explained.conversation.affinity,
+            "affinity_why": explained.conversation.why,
+        },
         "needs": asked_for(explained.needs) if explained.needs is not None else None,
         "tee_only": (request.tee_only or settings.require_tee) if request else None,
         "candidates": [
@@ -97,7 +143,13 @@ def _candidates(explained: Explanation) -> Sequence[tuple[str, Why]]:
     outcome = explained.outcome
     if isinstance(outcome, RouterError):
         return ()
-    return [(each.model, outcome.why(each)) for each in outcome.candidates]
+    return [(each.model, why_of(outcome, each)) for each in outcome.candidates]
+
+
+def why_of(planned: Plan, candidate: Candidate) -> Why:
+    """Return why a candidate is tried."""
+    first = candidate is planned.candidates[0]
+    return Why.STICKY if planned.sticky and first else planned.why(candidate)
 
 
 def _candidate(explained: Explanation, place: int, each: tuple[str, Why]) -> dict[str, object]:

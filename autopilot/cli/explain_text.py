@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from autopilot.cli.console import Console
-from autopilot.cli.explain_data import Explanation, asked_for
+from autopilot.cli.explain_data import (
+    CLIENT_ALONE,
+    Conversation,
+    Explanation,
+    asked_for,
+    why_of,
+)
 from autopilot.cli.terminal import TextColumn
 from autopilot.request.parse import ParsedRequest
 from autopilot.routing.commit import Commit
@@ -16,6 +22,7 @@ from autopilot.routing.requirements import LIMITS
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import ASCII_BLANKS, Mode, Order
 from autopilot.routing.suggest import echo, printable
+from autopilot.routing.why import AffinityWhy
 
 _COMMITS: Final = {
     Commit.BYTE: "at the first byte",
@@ -25,6 +32,12 @@ _COMMITS: Final = {
 _CAUSES: Final = {
     Cause.UNKNOWN: "not in the catalog",
     Cause.NOT_CONFIDENTIAL: "not marked as running in a TEE",
+}
+
+_DISPLACED: Final = {
+    AffinityWhy.GONE: "because the remembered model is no candidate",
+    AffinityWhy.COOLING: "because the remembered model cools down",
+    AffinityWhy.LISTED: "because the list names another model first",
 }
 
 
@@ -61,7 +74,21 @@ def _request(request: ParsedRequest, explained: Explanation) -> Sequence[str]:
     if request.tee_only or settings.require_tee:
         by = "X-TEE-Only" if request.tee_only else "REQUIRE_TEE"
         lines.append(f"TEE only  by {by}")
+    if explained.conversation is not None:
+        lines.append(f"sticks    {_sticks(request, explained.conversation)}")
     return lines
+
+
+def _sticks(request: ParsedRequest, conversation: Conversation) -> str:
+    if conversation.told_by is None:
+        by = "STICKY_TTL_SECS is 0" if request.sticky else "X-Autopilot-Affinity is off"
+        return f"not: {by}"
+    told = conversation.told_by
+    words = "by its client alone" if told == CLIENT_ALONE else f"by its conversation ({told})"
+    if conversation.affinity is None:
+        return words
+    because = f", {_DISPLACED[conversation.why]}" if conversation.why is not None else ""
+    return f"{words}: {conversation.affinity}{because}"
 
 
 def _show_candidates(
@@ -84,7 +111,7 @@ def _show_candidates(
     for place, candidate in enumerate(shown, 1):
         name = candidate.model
         score = f"{scores[name]:.2f}" if name in scores else "–"
-        row = [str(place), name, plan.why(candidate), score]
+        row = [str(place), name, why_of(plan, candidate), score]
         if measured:
             first, speed = state.first_byte.get(name), state.throughput.get(name)
             row.append("–" if first is None else f"{first:.2f} s")

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Affinity, Why
+from autopilot.routing.why import Affinity, AffinityWhy, Why
 
 
 class Outcome(StrEnum):
@@ -95,6 +95,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     client asked for a stream; None if its body was not read.
     ``why``: what made the router try ``model``; None without an attempt.
     ``affinity``: whether the conversation had this model before; None if it was not to stick.
+    ``affinity_why``: why it had not; None if it had, under a direct name, and before commit.
     """
 
     req_id: str
@@ -117,6 +118,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     stream: bool | None = None
     why: Why | None = None
     affinity: Affinity | None = None
+    affinity_why: AffinityWhy | None = None
 
 
 def milliseconds(seconds: float) -> float:

@@ -240,5 +240,6 @@ def _attributes(record: RequestRecord) -> dict[str, str | int | float | bool]:
         "autopilot.request_id": record.req_id,
         "autopilot.why": None if record.why is None else str(record.why),
         "autopilot.affinity": None if record.affinity is None else str(record.affinity),
+        "autopilot.affinity_why": None if record.affinity_why is None else str(record.affinity_why),
     }
     return {name: value for name, value in known.items() if value is not None}

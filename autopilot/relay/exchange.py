@@ -50,7 +50,7 @@ from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.plan import WHY_BY_MODE
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode
-from autopilot.routing.why import HIT, MISS, MOVED, Why
+from autopilot.routing.why import FAILED, HIT, MISS, MOVED, Why
 from autopilot.state.latency import Pauses
 from autopilot.state.tables import GivenUp
 from autopilot.upstream.types import UpstreamCall, UpstreamError
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from autopilot.relay.downstream import CommittedHead
     from autopilot.routing.candidate import Candidate
     from autopilot.routing.router_error import RouterError
+    from autopilot.routing.why import Affinity
 
 MAX_DECIDING_BYTES = 65536
 _REASONS = {
@@ -598,11 +599,18 @@ class Exchange(ExchangeBase):
         if head.limits is not None:
             self._note_limits(head.limits, now)
         selected = None if self._plan.mode is DIRECT else model
-        affinity = None
+        affinity: Affinity | None = None
+        why = self._displaced
         if self._key is not None:
             remembered = self._remembered
-            affinity = MISS if remembered is None else HIT if remembered == model else MOVED
+            if remembered is None:
+                affinity = MISS
+            elif remembered == model:
+                affinity, why = HIT, None
+            else:  # it was the first to be tried, unless something displaced it
+                affinity, why = MOVED, why or FAILED
             self._affinity = affinity
+        self._affinity_why = why
         tried = self._tried() if attempt.failed else None
         request_id = self._request.request_id
         date = self._shared.date

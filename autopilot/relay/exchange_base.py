@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from autopilot.request.parse import ParsedRequest
     from autopilot.routing.plan import Plan
     from autopilot.routing.snapshot import Snapshot
-    from autopilot.routing.why import Affinity, Why
+    from autopilot.routing.why import Affinity, AffinityWhy, Why
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
     from autopilot.state.tables import StateTables
@@ -77,6 +77,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
 
     __slots__ = (
         "_affinity",
+        "_affinity_why",
         "_attempts",
         "_body",
         "_candidates",
@@ -86,6 +87,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_commit_terms",
         "_concluded",
         "_config",
+        "_displaced",
         "_expiring",
         "_failovers",
         "_filter",
@@ -122,6 +124,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         plan: Plan,
         key: AffinityKey | None,
         remembered: str | None,
+        displaced: AffinityWhy | None,
         snapshot: Snapshot,
         trace: Trace | None,
         started: float,
@@ -139,7 +142,9 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._plan = plan
         self._key = key
         self._remembered = remembered
+        self._displaced = displaced
         self._affinity: Affinity | None = None
+        self._affinity_why: AffinityWhy | None = None
         self._snapshot = snapshot
         self._trace = trace
         self._started = started
@@ -215,6 +220,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._streams,
                 self._why,
                 self._affinity,
+                self._affinity_why,
             )
             try:
                 self._shared.record(record)

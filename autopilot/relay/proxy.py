@@ -38,10 +38,11 @@ from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted
-from autopilot.routing.plan import Plan, RoutingState
+from autopilot.routing.plan import Plan, RoutingState, displaced
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, Order
 from autopilot.routing.snapshot import Snapshot
+from autopilot.routing.why import GONE, OFF, AffinityWhy
 from autopilot.state.tables import StateTables
 from autopilot.upstream.target import RequestTarget
 
@@ -62,20 +63,26 @@ _READING = "reading a request"
 _NONE: frozenset[str] = frozenset()
 _NO_SNAPSHOT = Snapshot()
 _NOTHING_KNOWN = RoutingState()
-_NOTHING: tuple[str | None, frozenset[str], str | None] = (None, _NONE, None)
+_NOTHING: tuple[str | None, frozenset[str], str | None, AffinityWhy | None] = (
+    None,
+    _NONE,
+    None,
+    OFF,
+)
 
 
 class _PlannedRequest(Struct, frozen=True, gc=False):
     """A parsed request with its plan.
 
     ``key`` identifies its conversation for stickiness, and ``remembered`` is the candidate that the
-    conversation had last.
+    conversation had last. ``displaced`` says why that one is not the first, or why there is none.
     """
 
     parsed: ParsedRequest
     plan: Plan
     key: AffinityKey | None
     remembered: str | None
+    displaced: AffinityWhy | None
 
     def __repr__(self) -> str:
         return f"_PlannedRequest({self.plan!r}, {self.parsed.commit!r})"
@@ -204,6 +211,7 @@ class Proxy:
                     planned.plan,
                     planned.key,
                     planned.remembered,
+                    planned.displaced,
                     snapshot,
                     trace,
                     now,
@@ -257,14 +265,14 @@ class Proxy:
         if not isinstance(plan, RouterError):
             if request.path == COUNT_TOKENS:
                 # The model that the conversation's next request would try first (contract §1).
-                return _PlannedRequest(parsed, plan.first_only, None, None)
+                return _PlannedRequest(parsed, plan.first_only, None, None, None)
             remembered = state.remembered
-            gone = (
-                remembered is not None
-                and remembered != plan.candidates[0].model
-                and remembered not in plan.models
+            why = (
+                state.forgotten
+                if remembered is None or remembered == plan.candidates[0].model
+                else displaced(plan, state)
             )
-            return _PlannedRequest(parsed, plan, key, None if gone else remembered)
+            return _PlannedRequest(parsed, plan, key, None if why is GONE else remembered, why)
         if plan.code == NO_CANDIDATES:
             plan = replace(plan, retry_after=self._refreshed_in())
         return _RefusedRequest(plan, parsed.selector.mode, parsed.body.stream)
@@ -286,8 +294,8 @@ class Proxy:
                 talk = conversation_id(request.headers.named, parsed.body.fields)
                 talk = self._hasher.conversation(client, talk) if talk else talk
             key = client, selector.key, talk
-        remembered, failed, broken = _NOTHING if key is None else affinity.look_up(key, now)
-        state = RoutingState(remembered, failed, cooling, broken=broken)
+        remembered, failed, broken, why = _NOTHING if key is None else affinity.look_up(key, now)
+        state = RoutingState(remembered, failed, cooling, broken=broken, forgotten=why)
         if selector.order is not GIVEN:
             state = self._with_averages(state, selector.order, now)
         return key, state

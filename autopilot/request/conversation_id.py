@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
+from autopilot.request.json_fast import BodyFields
+
 if TYPE_CHECKING:
     from autopilot.http.headers import Named
-    from autopilot.request.json_fast import BodyFields
 
 SESSION_FIELDS = (
     b"x-session-id",
@@ -125,6 +126,18 @@ def conversation_id(named: Named, fields: BodyFields) -> bytes:
             return _OPENING + _BETWEEN + _BETWEEN.join(texts)
     opening = _opening(fields)
     return _OPENING + opening if opening else b""
+
+
+def told_by(named: Named, fields: BodyFields) -> str | None:
+    """Return what tells a request's conversation, in words; None if nothing does."""
+    for name in SESSION_FIELDS:
+        if name in named and conversation_id({name: named[name]}, BodyFields()):
+            return f"header {name.decode()}"
+    found = conversation_id({}, fields)
+    if found.startswith(_ID):
+        first = fields.prompt_cache_key
+        return "body prompt_cache_key" if first and _id_in(first) else "body session_id"
+    return "opening" if found else None
 
 
 def _id_in(member: Raw) -> bytes:

@@ -22,7 +22,7 @@ from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Select
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
 from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
-from autopilot.routing.why import Why
+from autopilot.routing.why import GONE, AffinityWhy, Why
 
 _NONE: frozenset[str] = frozenset()
 WHY_BY_MODE: Final = {Mode.ALIAS: Why.BEST, Mode.LIST: Why.LISTED, Mode.DIRECT: Why.DIRECT}
@@ -46,7 +46,7 @@ class RoutingState(Struct, frozen=True, gc=False):
     ``LIST_RETRY_MS``) and ``broken`` (that of them which last failed after commit) concern this
     client and this selector only. ``cooling`` models are cooling down for every client.
     ``first_byte`` (seconds) and ``throughput`` (tokens per second) are moving averages of the
-    models that have been measured.
+    models that have been measured. ``forgotten``: why no model is remembered; None if one is.
     """
 
     remembered: str | None = None
@@ -55,6 +55,7 @@ class RoutingState(Struct, frozen=True, gc=False):
     first_byte: Mapping[str, float] = {}
     throughput: Mapping[str, float] = {}
     broken: str | None = None
+    forgotten: AffinityWhy | None = None
 
 
 class Plan(Struct, frozen=True, gc=False):
@@ -126,6 +127,18 @@ def plan(
     if selector.mode is not DIRECT:
         candidates, sticky = _ordered(candidates, selector, state)
     return Plan(selector.mode, candidates, sticky, added)
+
+
+def displaced(planned: Plan, state: RoutingState) -> AffinityWhy | None:
+    """Return why the conversation's model is not the first to be tried; None if it is."""
+    remembered = state.remembered
+    if remembered is None:
+        return state.forgotten
+    if remembered == planned.candidates[0].model:
+        return None
+    if remembered not in planned.models:
+        return GONE
+    return AffinityWhy.COOLING if remembered in state.cooling else AffinityWhy.LISTED
 
 
 def pick(remaining: Sequence[Candidate], cooling: frozenset[str]) -> Candidate:

@@ -33,5 +33,26 @@ class Affinity(StrEnum):
     MOVED = "moved"
 
 
+class AffinityWhy(StrEnum):
+    """Why a conversation has another model than before, or none that it had before.
+
+    A miss: NEW, nothing was remembered; EXPIRED, for longer than ``STICKY_TTL_SECS``; FAILED, the
+    model that was remembered failed; GONE, it is no candidate. Moved: FAILED, COOLING, or LISTED,
+    the client's list names another one first. OFF: the conversation was not to stick.
+    """
+
+    __hash__ = str.__hash__  # of an enum it is a call of Python
+
+    NEW = "new"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    GONE = "gone"
+    COOLING = "cooling"
+    LISTED = "listed"
+    OFF = "off"
+
+
 # A member is found faster as a name of a module than by its enum.
 HIT, MISS, MOVED = Affinity.HIT, Affinity.MISS, Affinity.MOVED
+NEW, EXPIRED, FAILED = AffinityWhy.NEW, AffinityWhy.EXPIRED, AffinityWhy.FAILED
+GONE, OFF = AffinityWhy.GONE, AffinityWhy.OFF

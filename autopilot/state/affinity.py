@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from autopilot.routing.why import EXPIRED, FAILED, NEW, AffinityWhy
 from autopilot.state.circuit_breaker import rest
 
 AffinityKey = tuple[bytes, bytes, bytes]
@@ -19,20 +20,22 @@ The last is empty if nothing tells the client's conversations apart.
 
 
 _NONE: frozenset[str] = frozenset()
-_UNKNOWN = (None, _NONE, None)
+_UNKNOWN = (None, _NONE, None, NEW)
 
 
 @dataclass(slots=True)
 class _Affinity:
     """One conversation's remembered model, which models failed for it, and which broke last.
 
-    A failure is the time at which it happened and the seconds that the attempt took.
+    A failure is the time at which it happened and the seconds that the attempt took. ``forgot``: a
+    model was remembered, and failed.
     """
 
     model: str | None = None
     expires: float = 0.0
     failed: dict[str, tuple[float, float]] = field(default_factory=dict)
     broken: str | None = None
+    forgot: bool = False
 
 
 class SessionAffinity:
@@ -65,20 +68,26 @@ class SessionAffinity:
 
     def look_up(
         self, key: AffinityKey, now: float
-    ) -> tuple[str | None, frozenset[str], str | None]:
+    ) -> tuple[str | None, frozenset[str], str | None, AffinityWhy | None]:
         """Return what `remembered` and `failed_recently` return, and the model that broke last.
 
         A model breaks when it fails after commit. It counts while it is one that failed recently.
+        The last value says why no model is remembered; it is None if one is.
         """
         entry = self._entries.get(key)
         if entry is None:
             return _UNKNOWN
         self._entries.move_to_end(key)
-        remembered = entry.model if entry.expires > now else None
+        remembered = entry.model
+        why: AffinityWhy | None = None
+        if remembered is None:
+            why = FAILED if entry.forgot else NEW
+        elif entry.expires <= now:
+            remembered, why = None, EXPIRED
         if not entry.failed:
-            return remembered, _NONE, None
+            return remembered, _NONE, None, why
         failed = self.failed_recently(key, now)
-        return remembered, failed, entry.broken if entry.broken in failed else None
+        return remembered, failed, entry.broken if entry.broken in failed else None, why
 
     def remembered(self, key: AffinityKey, now: float) -> str | None:
         """Return the unexpired model that last served this conversation, or None."""
@@ -119,7 +128,7 @@ class SessionAffinity:
             return
         entry = self._use(key)
         if entry.model == model:
-            entry.model = None
+            entry.model, entry.forgot = None, True
         # Drop expired failures here, so that an entry holds no more than the models tried recently.
         entry.failed = self._recent(entry, now)
         entry.failed[model] = now, took

@@ -58,6 +58,7 @@ _RECORD: Final = {
     "stream": "bool | None",
     "why": "Why | None",
     "affinity": "Affinity | None",
+    "affinity_why": "AffinityWhy | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

@@ -21,6 +21,7 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
         deployed.ingress,
         deployed.nginx_configuration,
         records.outcomes,
+        records.record_affinity_whys,
         records.record_fields,
         records.record_lines,
         records.record_whys,

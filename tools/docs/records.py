@@ -8,7 +8,7 @@ from typing import Final
 from autopilot.observability.access_log import json_of, text_of
 from autopilot.observability.records import Failover, Outcome, RequestRecord, facts
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Affinity, Why
+from autopilot.routing.why import Affinity, AffinityWhy, Why
 from tools.docs.tables import code, table
 
 _MOMENT: Final = 1_790_000_000.123
@@ -30,6 +30,7 @@ _EXAMPLE: Final = RequestRecord(
     stream=True,
     why=Why.BEST,
     affinity=Affinity.MISS,
+    affinity_why=AffinityWhy.NEW,
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
@@ -53,6 +54,8 @@ _MEANINGS: Final = {
     "why": "Why the model was tried, see [below](#why-this-model); null without an attempt.",
     "affinity": "`hit`, if the conversation had this model before; `moved`, if it had another;"
     " `miss`, if it had none. Null under a direct name, and for requests that are not to stick.",
+    "affinity_why": "Why the conversation does not have the model that it had, see"
+    " [below](#why-another-model); null if it has.",
 }
 
 _WHYS: Final = {
@@ -61,6 +64,22 @@ _WHYS: Final = {
     "listed": "The client's list had it next.",
     "direct": "The client named it alone.",
     "probe": "Its pause after repeated failures was over: does it work again?",
+}
+
+_AFFINITY_WHYS: Final = {
+    "new": ("`miss`", "Nothing was remembered of this conversation."),
+    "expired": ("`miss`", "The model was remembered, but for longer than `STICKY_TTL_SECS`."),
+    "failed": (
+        "`miss`, `moved`",
+        "The model failed: for an earlier request (`miss`), or for this one (`moved`).",
+    ),
+    "gone": ("`miss`", "The model is no candidate: not eligible, or it lacks what is needed now."),
+    "cooling": ("`moved`", "The model cools down after repeated failures."),
+    "listed": (
+        "`moved`",
+        "The client's list names another model first, and the list's order rules.",
+    ),
+    "off": ("null", "`X-Autopilot-Affinity: off`, or `STICKY_TTL_SECS` is 0."),
 }
 
 _OUTCOMES: Final = {
@@ -106,6 +125,16 @@ def record_whys() -> str:
     if _WHYS.keys() != set(Why):
         raise UndescribedError(", ".join(sorted(_WHYS.keys() ^ set(Why))))
     return table(("why", "meaning"), ((code(each), _WHYS[each]) for each in Why))
+
+
+def record_affinity_whys() -> str:
+    """Return the reasons for which conversations do not have the models that they had."""
+    if _AFFINITY_WHYS.keys() != set(AffinityWhy):
+        raise UndescribedError(", ".join(sorted(_AFFINITY_WHYS.keys() ^ set(AffinityWhy))))
+    return table(
+        ("affinity_why", "affinity", "meaning"),
+        ((code(each), *_AFFINITY_WHYS[each]) for each in AffinityWhy),
+    )
 
 
 def record_lines() -> str:

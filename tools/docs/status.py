@@ -6,8 +6,8 @@ from html import unescape
 
 from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Why
-from autopilot.web.status.words import outcome_words, reason_words, why_words
+from autopilot.routing.why import AffinityWhy, Why
+from autopilot.web.status.words import affinity_why_words, outcome_words, reason_words, why_words
 from tools.docs.tables import code, table
 
 
@@ -16,6 +16,7 @@ def status_words() -> str:
     known = [
         *((outcome_words(each), each, "outcome") for each in Outcome),
         *((why_words(each), each, "why") for each in Why),
+        *((affinity_why_words(each), each, "affinity_why") for each in AffinityWhy),
         *(
             (reason_words(each), each, "reason")
             for each in FailureReason

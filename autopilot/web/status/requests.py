@@ -19,7 +19,7 @@ from autopilot.web.status.formatting import (
 )
 from autopilot.web.status.markup import SLOT, Cell, Template, el
 from autopilot.web.status.tables import DASH, Table, TableColumn
-from autopilot.web.status.words import outcome_words, reason_words, why_words
+from autopilot.web.status.words import choice_words, outcome_words, reason_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -158,7 +158,7 @@ def _row(finished: FinishedRequest) -> tuple[Cell, ...]:
         escaped(record.req_id),
         model_name(owner + slash) if owner else _NOTHING,
         model_name(model) if model else DASH,
-        why_words(record.why, record.affinity) if record.why else _NOTHING,
+        choice_words(record),
         escaped(record.mode) if record.mode != _NO_MODE else DASH,
         _ASIDE.fill([(escaped(record.endpoint),)]),
         Formatted("bad" if record.outcome in FAILURES else "good"),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from autopilot.observability.records import Outcome
+from autopilot.observability.records import Outcome, RequestRecord
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import MOVED, Affinity, Why
+from autopilot.routing.why import HIT, MISS, MOVED, NEW, AffinityWhy, Why
 from autopilot.web.status.formatting import Formatted, escaped
 
 _OUTCOMES: Final = {
@@ -58,6 +58,15 @@ _WHY: Final = {
     Why.DIRECT: Formatted("the only one named"),
     Why.PROBE: Formatted("probe after its cooldown"),
 }
+_AFFINITY_WHY: Final = {
+    AffinityWhy.NEW: Formatted("new conversation"),
+    AffinityWhy.EXPIRED: Formatted("its model was remembered too long ago"),
+    AffinityWhy.FAILED: Formatted("its model failed"),
+    AffinityWhy.GONE: Formatted("its model is gone"),
+    AffinityWhy.COOLING: Formatted("its model cools down"),
+    AffinityWhy.LISTED: Formatted("the list names another first"),
+    AffinityWhy.OFF: Formatted("not to stick"),
+}
 _STATUS: Final = "status_"
 
 
@@ -76,7 +85,29 @@ def reason_words(reason: FailureReason) -> Formatted:
     return escaped(reason)
 
 
-def why_words(why: Why, affinity: Affinity | None = None) -> Formatted:
-    """Return the words for why a model was tried, and whether its conversation had another one."""
-    words = _WHY.get(why) or escaped(why)
-    return Formatted(f"{words}, conversation moved") if affinity is MOVED else words
+def why_words(why: Why) -> Formatted:
+    """Return the words for why a model was tried."""
+    return _WHY.get(why) or escaped(why)
+
+
+def affinity_why_words(why: AffinityWhy) -> Formatted:
+    """Return the words for why a conversation does not have the model that it had."""
+    return _AFFINITY_WHY.get(why) or escaped(why)
+
+
+def choice_words(record: RequestRecord) -> Formatted:
+    """Return the words for why a model was tried, and why its conversation had another."""
+    if record.why is None:
+        return Formatted("")
+    words, affinity, cause = why_words(record.why), record.affinity, record.affinity_why
+    if cause is not None:
+        because = affinity_why_words(cause)
+        if affinity is MOVED:
+            because = Formatted(f"conversation moved: {because}")
+        elif affinity is MISS and cause is not NEW:
+            because = Formatted(f"conversation began anew: {because}")
+    elif affinity is HIT and record.why is not Why.STICKY:
+        because = Formatted("same model as before")
+    else:
+        return words
+    return Formatted(f"{words}, {because}")

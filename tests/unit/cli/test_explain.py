@@ -57,9 +57,10 @@ class PlanTests(ExplainTestCase):
         self.assertEqual(status, 0)
         lines = said.splitlines()
         self.assertEqual(lines[0], "mode      alias")
-        names = [line.split()[1] for line in lines[2:5]]
+        self.assertEqual(lines[1], "sticks    by its client alone")
+        names = [line.split()[1] for line in lines[3:6]]
         self.assertEqual(names, ["acme/C", "acme/B", "acme/A-TEE"])
-        self.assertEqual({line.split()[2] for line in lines[2:5]}, {"best"})
+        self.assertEqual({line.split()[2] for line in lines[3:6]}, {"best"})
         self.assertIn("attempts  at most 3 (MAX_ATTEMPTS 8), by the standard policy", said)
         self.assertIn("commit    content: at the first content", said)
         self.assertIn("failover  after 12 s", said)
@@ -136,6 +137,63 @@ class PlanTests(ExplainTestCase):
             self.assertEqual(said.splitlines()[:2], ["mode      alias", line])
             del self.environ[name]
 
+    def sticks(self, *arguments: str) -> tuple[object, str]:
+        """Return the conversation in the object, and its line in the text."""
+        got = self.ask_json("explain", *arguments, *self.files)["conversation"]
+        _, said = self.ask("explain", *arguments, *self.files)
+        lines = [line for line in said.splitlines() if line.startswith("sticks ")]
+        return got and tuple(got.values()), "".join(lines).removeprefix("sticks").strip()
+
+    def test_conversation(self) -> None:
+        """A header, the body, its opening or the client tells it; or it is not to stick."""
+        session = ["--header", "X-Session-Id: 7f"]
+        for arguments, told, words in (
+            ([ALIAS], "client", "by its client alone"),
+            ([ALIAS, *session], "header x-session-id", "by its conversation (header x-session-id)"),
+            (
+                self.body(prompt_cache_key="k", session_id="s"),
+                "body prompt_cache_key",
+                "by its conversation (body prompt_cache_key)",
+            ),
+        ):
+            self.assertEqual(self.sticks(*arguments), ((told, None, None), words))
+        for body, told in (
+            ({"session_id": "s", "prompt_cache_key": ""}, "body session_id"),
+            ({"messages": [{"role": "user", "content": "hi"}]}, "opening"),
+            ({"messages": []}, "client"),
+        ):
+            self.assertEqual(self.sticks(*self.body(**body))[0], (told, None, None))
+        self.assertEqual(self.sticks("acme/B", *session), (None, ""))
+        off = "X-Autopilot-Affinity: off"
+        said = self.sticks(ALIAS, "--header", off)
+        self.assertEqual(said, ((None, None, "off"), "not: X-Autopilot-Affinity is off"))
+        self.environ["STICKY_SCOPE"] = "client"
+        self.assertEqual(self.sticks(ALIAS, *session)[1], "by its client alone")
+        self.environ["STICKY_TTL_SECS"] = "0"
+        said = self.sticks(ALIAS, *session)
+        self.assertEqual(said, ((None, None, "off"), "not: STICKY_TTL_SECS is 0"))
+
+    def test_remembered(self) -> None:
+        """With the model that the conversation had it is shown whether it stays, and why not."""
+        for selector, model, known, words in (
+            (ALIAS, "acme/b", ("hit", None), "hit"),
+            (
+                *(ALIAS, "acme/Z", ("miss", "gone")),
+                "miss, because the remembered model is no candidate",
+            ),
+            (
+                *("acme/B,acme/C", "acme/C", ("moved", "listed")),
+                "moved, because the list names another model first",
+            ),
+        ):
+            said = self.sticks(selector, "--remembered", model)
+            self.assertEqual(said, (("client", *known), f"by its client alone: {words}"))
+        got = self.ask_json("explain", ALIAS, "--remembered", "acme/b", *self.files)
+        self.assertEqual(
+            [(each["name"], each["why"]) for each in got["candidates"]],
+            [("acme/B", "sticky"), ("acme/C", "best"), ("acme/A-TEE", "best")],
+        )
+
     def test_limits(self) -> None:
         """Candidates beyond MAX_ATTEMPTS are marked in the object and counted in the text."""
         self.environ["MAX_ATTEMPTS"] = "2"
@@ -167,7 +225,7 @@ class PlanTests(ExplainTestCase):
                 set(got),
                 {
                     *("outcome", "mode", "order", "needs", "tee_only", "candidates", "dropped"),
-                    *("limits", "error", "not_eligible", "alias_by"),
+                    *("limits", "error", "not_eligible", "alias_by", "conversation"),
                 },
             )
 
@@ -226,6 +284,13 @@ class RouterTests(ExplainTestCase):
         self.assertEqual(status, 0)
         self.assertRegex(said, r"acme/C .*cooling")
         self.assertRegex(said, r"acme/A-TEE +best +\d+\.\d\d +0\.25 s +80")
+        got = self.ask_json(
+            "explain", ALIAS, "--remembered", "acme/C", "--router", "http://router.test"
+        )
+        self.assertEqual(
+            got["conversation"],
+            {"told_by": "client", "affinity": "moved", "affinity_why": "cooling"},
+        )
         body = self.body(tools=[{}])
         got = self.ask_json("explain", *body, "--router", "http://router.test")
         self.assertEqual([each["name"] for each in got["dropped"]], ["acme/B"])

@@ -25,7 +25,7 @@ RECORDS = (
 )
 TIME = "1970-01-01T00:00:01.250Z"
 # What a line of text does not have.
-_ONLY_IN_JSON = ("snapshot_age_ms", "catalog_age_ms", "terminated", "affinity")
+_ONLY_IN_JSON = ("snapshot_age_ms", "catalog_age_ms", "terminated", "affinity", "affinity_why")
 
 
 def seen(reported: RequestRecord) -> dict[str, object]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Affinity, Why
+from autopilot.routing.why import Affinity, AffinityWhy, Why
 
 _PLAIN: dict[str, Any] = {
     "req_id": "r1",
@@ -28,6 +28,7 @@ _PLAIN: dict[str, Any] = {
     "stream": True,
     "why": Why.BEST,
     "affinity": Affinity.MISS,
+    "affinity_why": AffinityWhy.NEW,
 }
 
 
@@ -59,6 +60,7 @@ def refused(**changes: Any) -> RequestRecord:
         "stream": None,
         "why": None,
         "affinity": None,
+        "affinity_why": None,
     }
     return record(**{**nothing, **changes})
 
@@ -98,5 +100,6 @@ anything = st.builds(
     stream=st.none() | st.booleans(),
     why=st.none() | st.sampled_from(tuple(Why)),
     affinity=st.none() | st.sampled_from(tuple(Affinity)),
+    affinity_why=st.none() | st.sampled_from(tuple(AffinityWhy)),
 )
 """Records with arbitrary text."""

@@ -103,6 +103,7 @@ class ReporterTests(SynchronousTestCase):
                 "stream": True,
                 "why": "best",
                 "affinity": "miss",
+                "affinity_why": "new",
             },
         )
         (event,) = self.report(refused())
@@ -156,5 +157,6 @@ class ReporterTests(SynchronousTestCase):
                 "stream",
                 "why",
                 "affinity",
+                "affinity_why",
             },
         )

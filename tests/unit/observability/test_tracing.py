@@ -87,6 +87,7 @@ class SpanTests(SpanTestCase):
                 "autopilot.request_id": "req-1",
                 "autopilot.why": "best",
                 "autopilot.affinity": "miss",
+                "autopilot.affinity_why": "new",
                 "gen_ai.operation.name": "chat",
                 "gen_ai.provider.name": "chutes",
                 "gen_ai.request.model": ALIAS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from autopilot.http.headers import Field
-from autopilot.routing.why import HIT, MISS, MOVED
+from autopilot.routing.why import HIT, MISS, MOVED, AffinityWhy
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
@@ -127,6 +127,88 @@ class AffinityTests(RouterTestCase):
         self.now_best("b", "a", "c")
         self.clock.advance(1800)
         self.assertEqual(self.said(**_about("one")), ("b", MISS))
+
+    def why(self, *said: Any) -> AffinityWhy | None:
+        """Return why the answering model is not the one before, once it is as ``said``."""
+        record = self.records[-1]
+        self.assertEqual((record.model, record.affinity), said)
+        return record.affinity_why
+
+    def fails(self, model: str = ALIAS, **members: Any) -> None:
+        """Send a request whose first attempt fails, and which another model answers."""
+        self.ask(model, **members)
+        self.wire.says(_UNAVAILABLE)
+        self.wire.says(head(), chunk(TOKEN + STOP + DONE), chunk(b""))
+
+    def test_why_of_the_alias(self) -> None:
+        """The record says why there was no model to keep, or why it was not kept."""
+        self.said(**_about("one"))
+        self.assertIs(self.why("a", MISS), AffinityWhy.NEW)
+        self.said(**_about("one"))
+        self.assertIsNone(self.why("a", HIT))
+        self.fails(**_about("one"))
+        self.assertIs(self.why("b", MOVED), AffinityWhy.FAILED)
+        self.clock.advance(1800)
+        self.said(**_about("one"))
+        self.assertIs(self.why("a", MISS), AffinityWhy.EXPIRED)
+        self.now_best("c", "b")
+        self.said(**_about("one"))
+        self.assertIs(self.why("c", MISS), AffinityWhy.GONE)
+
+    def test_why_after_a_failure(self) -> None:
+        """A model that fails is forgotten, also if no other model answers, or after commit."""
+        self.said("a,", **_about("one"))
+        self.ask("a,", **_about("one"))
+        self.wire.says(_UNAVAILABLE)
+        self.said("a,", **_about("one"))
+        self.assertIs(self.why("a", MISS), AffinityWhy.FAILED)
+        self.ask(**_about("two"))
+        self.wire.says(head(), chunk(TOKEN))
+        self.wire.resets()
+        self.assertIs(self.why("a", MISS), AffinityWhy.NEW)
+        self.said(**_about("two"))
+        self.assertIs(self.why("a", MISS), AffinityWhy.FAILED)
+
+    def test_why_it_cools(self) -> None:
+        """A conversation leaves a model that others found broken."""
+        self.said(**_about("one"))
+        for token in (b"1", b"2", b"3"):
+            self.tables.breaker.failed(token, "a", self.clock.seconds(), 0.0)
+        self.said(**_about("one"))
+        self.assertIs(self.why("b", MOVED), AffinityWhy.COOLING)
+
+    def test_why_in_a_list(self) -> None:
+        """The list's order displaces a fallback once the outage is over."""
+        self.fails("a,b", **_about("one"))
+        self.assertIs(self.why("b", MISS), AffinityWhy.NEW)
+        self.said("a,b", **_about("one"))
+        self.assertIsNone(self.why("b", HIT))
+        self.clock.advance(10)
+        self.said("a,b", **_about("one"))
+        self.assertIs(self.why("a", MOVED), AffinityWhy.LISTED)
+
+    def test_why_it_answers_late(self) -> None:
+        """A model that answers after others failed is the one before, whatever displaced it."""
+        self.fails("a,b", **_about("one"))
+        self.clock.advance(10)
+        self.fails("a,b", **_about("one"))
+        self.assertIsNone(self.why("b", HIT))
+
+    def test_why_not_at_all(self) -> None:
+        """A request that is not to stick says so; one under a direct name says nothing."""
+        self.said(ALIAS, _OFF, **_about("one"))
+        self.assertIs(self.why("a", None), AffinityWhy.OFF)
+        self.said("a", **_about("one"))
+        self.assertIsNone(self.why("a", None))
+        self.ask(ALIAS, path=b"/v1/messages/count_tokens", stream=False, **_about("one"))
+        self.wire.says(whole(200, b'{"input_tokens":1}', JSON))
+        self.assertIsNone(self.why("a", None))
+
+    def test_why_without_an_answer(self) -> None:
+        """Nothing is said of a conversation whose request got no answer."""
+        self.ask("a,", **_about("one"))
+        self.wire.resets()
+        self.assertIsNone(self.why("a", None))
 
     def test_list(self) -> None:
         """The caller's order rules; a failure counts for its own conversation only."""

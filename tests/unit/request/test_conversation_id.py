@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.headers import by_name
 from autopilot.request.body import ParsedBody, parse_body
-from autopilot.request.conversation_id import SESSION_FIELDS, conversation_id
+from autopilot.request.conversation_id import SESSION_FIELDS, conversation_id, told_by
 from autopilot.request.json_fast import BodyFields
 
 _SYSTEM = {"role": "system", "content": "You are brief."}
@@ -36,6 +36,34 @@ def _chat(*messages: object, **members: object) -> bytes:
 
 def _message(role: str, *parts: object) -> dict[str, object]:
     return {"role": role, "content": list(parts)}
+
+
+class ToldByTests(SynchronousTestCase):
+    """What tells a conversation, in words."""
+
+    def told(self, *fields: tuple[bytes, bytes], **body: Any) -> str | None:
+        """Return the words for a request."""
+        parsed = parse_body(json.dumps({"model": "m", **body}).encode())
+        assert isinstance(parsed, ParsedBody), parsed
+        return told_by(by_name(fields), parsed.fields)
+
+    def test_headers(self) -> None:
+        """The first field in the contract's order that has an id, before what the body has."""
+        for at, name in enumerate(SESSION_FIELDS):
+            fields = [(each, b"id") for each in reversed(SESSION_FIELDS[at:])]
+            told = self.told(*fields, prompt_cache_key="k", messages=[_USER])
+            self.assertEqual(told, f"header {name.decode()}")
+        fields = [(SESSION_FIELDS[0], b" "), (SESSION_FIELDS[1], b"x" * 256)]
+        self.assertEqual(self.told(*fields, session_id="s"), "body session_id")
+
+    def test_bodies(self) -> None:
+        """The members in their order, else the opening, else nothing."""
+        both = {"prompt_cache_key": "k", "session_id": "s", "messages": [_USER]}
+        self.assertEqual(self.told(**both), "body prompt_cache_key")
+        for none in ("", 7, "x" * 256):
+            self.assertEqual(self.told(**{**both, "prompt_cache_key": none}), "body session_id")
+            self.assertEqual(self.told(session_id=none, messages=[_USER]), "opening")
+            self.assertIsNone(self.told(session_id=none))
 
 
 class HeaderTests(SynchronousTestCase):

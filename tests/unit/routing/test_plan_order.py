@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan
+from autopilot.routing.plan import Plan, RoutingState, Rules, displaced, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING
 from autopilot.routing.selector import Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
+from autopilot.routing.why import AffinityWhy
 
 RULES = Rules(frozenset({"auto"}), 8)
 SNAPSHOT = Snapshot(None, tuple(score(Load(name, None, 1)) for name in "abcd"))
@@ -211,3 +212,41 @@ class CoolingTests(SynchronousTestCase):
         """A cooling model goes last even if it is the fastest."""
         recall = RoutingState(cooling=frozenset("b"), first_byte=SPEEDS.first_byte)
         self.assertEqual(_order("auto:latency", recall), "dacb")
+
+
+class DisplacedTests(SynchronousTestCase):
+    """Why the remembered model is not the first."""
+
+    def displaced(self, text: str, recall: RoutingState) -> AffinityWhy | None:
+        """Return the reason in the plan of a selector."""
+        return displaced(_planned(text, recall), recall)
+
+    def test_first(self) -> None:
+        """The first one has nothing before it, wherever it would be otherwise."""
+        self.assertIsNone(self.displaced("auto", RoutingState("a")))
+        self.assertIsNone(self.displaced("auto", RoutingState("c")))
+        self.assertIsNone(self.displaced("a,b", RoutingState("a")))
+        self.assertIsNone(self.displaced("a,b", RoutingState("b", frozenset("a"))))
+        self.assertIsNone(self.displaced("a,", RoutingState("a", cooling=frozenset("a"))))
+
+    def test_cooling(self) -> None:
+        """One that cools down is behind the others, in a list too."""
+        for text in ("auto", "a,b", "b,a"):
+            recall = RoutingState("a", cooling=frozenset("a"))
+            self.assertIs(self.displaced(text, recall), AffinityWhy.COOLING)
+
+    def test_listed(self) -> None:
+        """In a list the order rules."""
+        recall = RoutingState("b", cooling=frozenset("c"))
+        self.assertIs(self.displaced("a,b,c", recall), AffinityWhy.LISTED)
+
+    def test_gone(self) -> None:
+        """One that is no candidate is gone, whether it cools down or not."""
+        for cooling in ("", "z"):
+            recall = RoutingState("z", cooling=frozenset(cooling))
+            self.assertIs(self.displaced("auto", recall), AffinityWhy.GONE)
+
+    def test_nothing_remembered(self) -> None:
+        """Without one it is why there is none."""
+        for why in (None, *AffinityWhy):
+            self.assertIs(self.displaced("auto", RoutingState(forgotten=why)), why)

@@ -12,6 +12,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.why import EXPIRED, FAILED, NEW
 from autopilot.state.affinity import AffinityKey, SessionAffinity
 
 A: AffinityKey = (b"a", b"auto", b"talk")
@@ -107,14 +108,31 @@ class FailedRecentlyTests(SynchronousTestCase):
         """The model that last failed after commit is known while its failure is recent."""
         table = _table(list_retry=10)
         table.failed(A, "m", 0, 0.0, committed=True)
-        self.assertEqual(table.look_up(A, 1), (None, {"m"}, "m"))
+        self.assertEqual(table.look_up(A, 1), (None, {"m"}, "m", NEW))
         table.failed(A, "n", 5, 0.0)
-        self.assertEqual(table.look_up(A, 9), (None, {"m", "n"}, "m"))
-        self.assertEqual(table.look_up(A, 10), (None, {"n"}, None))
+        self.assertEqual(table.look_up(A, 9), (None, {"m", "n"}, "m", NEW))
+        self.assertEqual(table.look_up(A, 10), (None, {"n"}, None, NEW))
         table.failed(A, "o", 11, 0.0, committed=True)
         table.served(A, "o", 12)
-        self.assertEqual(table.look_up(A, 12), ("o", {"n"}, None))
-        self.assertEqual(table.look_up(B, 12), (None, frozenset(), None))
+        self.assertEqual(table.look_up(A, 12), ("o", {"n"}, None, None))
+        self.assertEqual(table.look_up(B, 12), (None, frozenset(), None, NEW))
+
+    def test_forgotten(self) -> None:
+        """Without a model it is known why: nothing was remembered, its time is over, it failed."""
+        table = _table(ttl=100)
+        self.assertEqual(table.look_up(A, 0), (None, frozenset(), None, NEW))
+        table.served(A, "m", 0)
+        self.assertEqual(table.look_up(A, 99.9), ("m", frozenset(), None, None))
+        self.assertEqual(table.look_up(A, 100), (None, frozenset(), None, EXPIRED))
+        table.served(A, "m", 200)
+        table.failed(A, "n", 200, 0.0)
+        self.assertEqual(table.look_up(A, 200), ("m", {"n"}, None, None))
+        table.failed(A, "m", 201, 0.0)
+        self.assertEqual(table.look_up(A, 201), (None, {"m", "n"}, None, FAILED))
+        self.assertEqual(table.look_up(A, 299), (None, frozenset(), None, FAILED))
+        table.served(A, "n", 300)
+        self.assertEqual(table.look_up(A, 300), ("n", frozenset(), None, None))
+        self.assertEqual(table.look_up(A, 400), (None, frozenset(), None, EXPIRED))
 
     def test_off(self) -> None:
         """With a TTL of 0 failures are not stored either."""

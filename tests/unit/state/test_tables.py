@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.why import FAILED
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats, Pauses
@@ -56,7 +57,7 @@ class StateTablesTests(SynchronousTestCase):
         self.tables.committed(KEY, "m", 5)
         self.tables.broke(CLIENT, KEY, "m", 6, 0.0)
         self.assertEqual(self.cooling(), {"m"})
-        self.assertEqual(self.tables.affinity.look_up(KEY, 6), (None, {"m"}, "m"))
+        self.assertEqual(self.tables.affinity.look_up(KEY, 6), (None, {"m"}, "m", FAILED))
 
     def test_slow_failures(self) -> None:
         """A failure that took long counts for longer, in either table."""

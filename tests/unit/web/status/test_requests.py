@@ -8,12 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.observability.history import INTERVAL, INTERVALS, History, HistoryWindow
 from autopilot.observability.records import Failover, Outcome
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Affinity, Why
+from autopilot.routing.why import Affinity, AffinityWhy, Why
 from autopilot.web.status.charts import charts
 from autopilot.web.status.formatting import model_name
 from autopilot.web.status.requests import Shown, period, requests
 from autopilot.web.status.updates import PERIOD
-from autopilot.web.status.words import outcome_words, reason_words, why_words
+from autopilot.web.status.words import affinity_why_words, outcome_words, reason_words, why_words
 from tests.unit.observability.records import record, refused
 from tests.unit.web.browsers import SiteTestCase, request
 from tests.unit.web.status.test_page import Reading, data
@@ -47,7 +47,7 @@ class TableTests(SynchronousTestCase):
         for part in (
             '<time datetime="1970-01-02T00:00:00.000Z" title="1970-01-02 00:00:00.000Z">00:00:00<',
             ">req-9<",
-            ">next in the list<",
+            ">next in the list, new conversation<",
             ">list<",
             ">/v1/chat/completions<",
             '<span class="badge bad" title="upstream_broken">answer cut off<',
@@ -67,13 +67,47 @@ class TableTests(SynchronousTestCase):
         for why in Why:
             self.assertNotIn(why_words(why), shown)
 
-    def test_moved(self) -> None:
-        """A conversation that had another model before is said to have moved."""
-        for affinity, moved in ((Affinity.MOVED, True), (Affinity.HIT, False), (None, False)):
-            recent = finished(record(why=Why.BEST, affinity=affinity))
+    def test_conversation(self) -> None:
+        """A row says whether the conversation kept its model; nothing under a direct name."""
+        best, listed, sticky = Why.BEST, Why.LISTED, Why.STICKY
+        for why, affinity, cause, words in (
+            (best, Affinity.MISS, "new", "best ranked, new conversation"),
+            (
+                *(best, Affinity.MISS, "expired"),
+                "best ranked, conversation began anew: its model was remembered too long ago",
+            ),
+            (
+                listed,
+                Affinity.MISS,
+                "failed",
+                "next in the list, conversation began anew: its model failed",
+            ),
+            (
+                best,
+                Affinity.MISS,
+                "gone",
+                "best ranked, conversation began anew: its model is gone",
+            ),
+            (best, Affinity.MOVED, "failed", "best ranked, conversation moved: its model failed"),
+            (
+                best,
+                Affinity.MOVED,
+                "cooling",
+                "best ranked, conversation moved: its model cools down",
+            ),
+            (
+                *(listed, Affinity.MOVED, "listed"),
+                "next in the list, conversation moved: the list names another first",
+            ),
+            (best, None, "off", "best ranked, not to stick"),
+            (sticky, Affinity.HIT, None, "same conversation"),
+            (listed, Affinity.HIT, None, "next in the list, same model as before"),
+            (Why.DIRECT, None, None, "the only one named"),
+        ):
+            known = None if cause is None else AffinityWhy(cause)
+            recent = finished(record(why=why, affinity=affinity, affinity_why=known))
             shown = str(requests(facts("a", recent=recent), Shown.ALL))
-            self.assertIs(">best ranked, conversation moved<" in shown, moved, affinity)
-            self.assertIs(">best ranked<" in shown, not moved, affinity)
+            self.assertIn(f">{words}<", shown, (affinity, cause))
 
     def test_data(self) -> None:
         """/status.json has each record whole, with the time of its end."""
@@ -99,6 +133,7 @@ class WordTests(SynchronousTestCase):
         for codes, words in (
             (tuple(Outcome), [str(outcome_words(each)) for each in Outcome]),
             (tuple(Why), [str(why_words(each)) for each in Why]),
+            (tuple(AffinityWhy), [str(affinity_why_words(each)) for each in AffinityWhy]),
             (tuple(FailureReason), [str(reason_words(each)) for each in FailureReason]),
         ):
             self.assertEqual(len(set(words)), len(words))
