@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NewType
 
@@ -19,6 +20,12 @@ else:
 """Text that needs no escaping: this module has made it, or has escaped it."""
 
 NONE: Final = Formatted("–")
+
+OWNER_END: Final = "/<wbr>"
+"""What ends the owner in an escaped name, and each further part of a path."""
+
+# Few texts have any of these, and `html.escape` searches five times.
+_SPECIAL: Final = re.compile("[&<>\"']")
 
 # Half as expensive as the formats that can separate thousands.
 _SMALL: Final = ("%.0f", "%.1f", "%.2f")
@@ -113,16 +120,15 @@ def reason(word: Reason | None) -> Formatted:
 
 def escaped(text: object) -> Formatted:
     """Escape a text for the cell of a table, at a third of what MarkupSafe takes for an object."""
-    return Formatted(html.escape(str(text)))
+    plain = str(text)
+    return Formatted(plain if _SPECIAL.search(plain) is None else html.escape(plain))
 
 
 def model_name(name: str) -> Formatted:
     """Escape a model's name, which may wrap behind ``/``, ``-`` and ``_`` but not within words."""
-    text = html.escape(name)
-    for mark in "/-_":
-        if mark in text:
-            text = text.replace(mark, f"{mark}<wbr>")
-    return Formatted(text)
+    text = name if _SPECIAL.search(name) is None else html.escape(name)
+    text = text.replace("-", "-<wbr>").replace("_", "_<wbr>")
+    return Formatted(text.replace("/", OWNER_END))
 
 
 def number(value: float | None, places: int = 2) -> Formatted:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from autopilot.attestation.evidence_state import EvidenceState
 from autopilot.web.status.formatting import (
+    OWNER_END,
     Formatted,
     age,
     count,
@@ -49,7 +50,10 @@ _COOLING = Template(COOLING_BADGE)
 # The terms of a score as a bar, hidden from screen readers: the table has the numbers.
 _BAR = el(
     "svg",
-    [el("rect", class_=kind, x=NUMBER, width=NUMBER, height="8") for kind in _TERMS],
+    [
+        el("rect", class_=kind, x=NUMBER if at else 0, width=NUMBER, height="8")
+        for at, kind in enumerate(_TERMS)
+    ],
     class_="bar",
     viewBox="0 0 100 8",
     preserveAspectRatio="none",
@@ -70,13 +74,16 @@ _MODELS = Table(
         TableColumn(
             "Score",
             meaning=join("free + bonus ", MINUS, " penalty"),
-            cell=el("span", el("b", SLOT, SLOT), _BAR, class_="score"),
+            cell=el("span", el("b", SLOT, NUMBER), _BAR, class_="score"),
         ),
-        TableColumn("Free", True, "instances × idle share"),
+        TableColumn("Free", True, "instances × idle share", cell=NUMBER),
         TableColumn(
-            "Bonus", True, "0.05 for each instance that the platform may still start, up to 8"
+            "Bonus",
+            True,
+            "0.05 for each instance that the platform may still start, up to 8",
+            cell=NUMBER,
         ),
-        TableColumn("Penalty", True, "instances × rate-limited share × 2", cell=f"{SLOT}{SLOT}"),
+        TableColumn("Penalty", True, "instances × rate-limited share × 2", cell=f"{SLOT}{NUMBER}"),
         TableColumn("Busy", True, "utilization, weighted over the last hour"),
         TableColumn("Rate-limited", True, "share of requests that the platform rate-limited"),
         TableColumn("Instances", True),
@@ -140,7 +147,7 @@ def _table(report: StatusReport) -> list[Child]:
 
 def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple[Cell, ...]:
     name = ranked.name
-    owner, slash, model = name.rpartition("/")
+    owner, slash, model = model_name(name).rpartition(OWNER_END)
     cooling = report.cooling.get(name)
     first, rate = report.first_content.get(name), report.throughput.get(name)
     state, words = _EVIDENCE[report.evidence.state(name)]
@@ -152,21 +159,20 @@ def _row(place: int, ranked: Ranked, most: float, report: StatusReport) -> tuple
         lost = min(lost, end)
     return (
         place,
-        model_name(owner + slash) if owner else _NOTHING,
-        model_name(model),
+        Formatted(owner + slash),
+        Formatted(model),
         _NOTHING if cooling is None else _COOLING.fill([(cooling_text(cooling),)]),
         _sign(ranked.score),
-        number(abs(ranked.score)),
-        0.0,
+        abs(ranked.score),
         free * width,
         free * width,
         bonus * width,
         max(0.0, end - lost),
         lost,
-        number(free),
-        number(bonus),
-        _sign(-penalty),
-        number(penalty),
+        free,
+        bonus,
+        MINUS if penalty >= 0.005 else _NOTHING,
+        penalty,
         percent(ranked.util),
         percent(ranked.rate_limit),
         count(ranked.active_instance_count),

@@ -10,6 +10,7 @@ from autopilot.observability.history import INTERVAL
 from autopilot.observability.logs import utc
 from autopilot.observability.records import FAILURES
 from autopilot.web.status.formatting import (
+    OWNER_END,
     Formatted,
     count,
     duration,
@@ -147,7 +148,7 @@ def _views(shown: Shown) -> Markup:
 def _row(finished: FinishedRequest) -> tuple[Cell, ...]:
     record = finished.record
     ended = utc(finished.ended_at)
-    owner, slash, model = (record.model or "").rpartition("/")
+    owner, slash, model = model_name(record.model or "").rpartition(OWNER_END)
     status = escaped(record.status) if record.status else _NOTHING
     code = escaped(record.code) if record.code else _NOTHING
     broke = reason_words(record.reason) if record.reason else _NOTHING
@@ -156,8 +157,8 @@ def _row(finished: FinishedRequest) -> tuple[Cell, ...]:
         Formatted(ended.replace("T", " ")),
         Formatted(ended[11:19]),
         escaped(record.req_id),
-        model_name(owner + slash) if owner else _NOTHING,
-        model_name(model) if model else DASH,
+        Formatted(owner + slash),
+        Formatted(model) if model else DASH,
         choice_words(record),
         escaped(record.mode) if record.mode != _NO_MODE else DASH,
         _ASIDE.fill([(escaped(record.endpoint),)]),

@@ -23,10 +23,13 @@ from autopilot.web.status.assets import load_assets
 from autopilot.web.status.formatting import age, duration, evidence, number, percent
 from autopilot.web.status.markup import el, join
 from autopilot.web.status.page import page
+from autopilot.web.status.ranking import ranking
 from autopilot.web.status.report import SLICE_BYTES, StatusReport
-from autopilot.web.status.sections import sections
+from autopilot.web.status.requests import Shown, requests
+from autopilot.web.status.sections import _evidence, sections
 from autopilot.web.status.tables import MAX_ROWS
 from tests.unit.observability.records import record
+from tests.unit.relay.profiled import calls
 from tests.unit.web.browsers import SiteTestCase
 from tests.unit.web.status.values import facts, finished, ready
 
@@ -210,6 +213,29 @@ class PageTests(SynchronousTestCase):
             built.append(made.call_count)
         self.assertLess(built[1] - built[0], 10)
         self.assertLess(built[2] - built[1], 10)
+
+    def test_work_of_a_row(self) -> None:
+        """A row costs a bounded number of calls: a table has 200 of them, and is made in a turn."""
+        failed = Failover("acme/other", FailureReason.CUT, None, 1.0)
+
+        def report(rows: int) -> StatusReport:
+            names = [f"acme/other-{place}-TEE" for place in range(rows)]
+            return facts(
+                *names,
+                recent=finished(*(record(model=each, failovers=(failed,)) for each in names)),
+                first_content=dict.fromkeys(names, 1.2),
+                throughput=dict.fromkeys(names, 33.0),
+                evidence=Findings(Catalog.of([Model(each, tee=True) for each in names]).models),
+            )
+
+        few, many = report(100), report(200)
+        for render, most in (
+            (ranking, 60),
+            (lambda each: requests(each, Shown.ALL), 170),
+            (_evidence, 30),
+        ):
+            each = (calls(render, many) - calls(render, few)) / 100
+            self.assertLess(each, most, render)
 
     def test_accessible_tables(self) -> None:
         """Every table has a caption and scopes, in a labelled and focusable region."""
