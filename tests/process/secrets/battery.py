@@ -117,6 +117,9 @@ class Battery:
         chat = self._asking.chat
         yield "alias", chat(ALIAS, _CLOSE)
         yield "silent list", chat("stub/hang-head,stub/ok", _CLOSE, stream=False)
+        for model in (ALIAS, "stub/drop-mid-stream,stub/ok", "stub/empty-stream,stub/ok"):
+            for named_by, wire in self._asking.conversations(model, _CLOSE):
+                yield f"conversation by {named_by}", wire
         for name in SCENARIOS:
             model = f"stub/{name}"
             yield f"plain {name}", chat(model, _CLOSE, stream=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from autopilot.request.conversation_id import SESSION_FIELDS
 from tests.process.secrets.stage import MAX_BODY, Secrets
 from tests.unit.relay.upstreams import chunk
 from tests.unit.web.browsers import CHAT, request
@@ -48,13 +49,25 @@ class Asking:
     ) -> bytes:
         """Return a body with a secret in its prompt and in a member's name."""
         secrets = self._secrets
-        messages = [{"role": "user", "content": secrets.prompt.text}]
+        messages = [
+            {"role": "system", "content": secrets.system.text},
+            {"role": "user", "content": secrets.prompt.text},
+        ]
         value = {"model": model, "stream": stream, "messages": messages, **also}
         return json.dumps({**value, secrets.member.text: secrets.prompt.text}).encode()
 
     def chat(self, model: object, *also: bytes, stream: bool = True, path: bytes = CHAT) -> bytes:
         """Return a whole chat request."""
         return self.post(self.body(model, stream=stream), *also, path=path)
+
+    def conversations(self, model: object, *also: bytes) -> Iterator[tuple[str, bytes]]:
+        """Return requests with each thing that names a conversation, and what it is."""
+        session, key = self._secrets.session.text, self._secrets.cache_key.text
+        for name in SESSION_FIELDS:
+            yield name.decode(), self.chat(model, b"%b: %b" % (name, session.encode()), *also)
+        for member in ("prompt_cache_key", "session_id"):
+            for value in (key, key * 12, [key]):
+                yield member, self.post(self.body(model, also={member: value}), *also)
 
     def post(self, body: bytes, *also: bytes, path: bytes = CHAT) -> bytes:
         """Return a request with this body."""

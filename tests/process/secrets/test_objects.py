@@ -51,7 +51,9 @@ class ObjectTestCase(SiteTestCase):
         secrets = self.secrets
         self.told = tuple(each for each in secrets.all if each is not secrets.model)
         hasher = Hasher(b"k" * 32)
-        self.hashes = hasher.token(secrets.bearer.text), hasher.api_key(secrets.api_key.text)
+        client = hasher.token(secrets.bearer.text)
+        session = hasher.conversation(client, b"id\0" + secrets.session.text.encode())
+        self.hashes = client, hasher.api_key(secrets.api_key.text), session
 
     @contextmanager
     def watched(self) -> Iterator[Watch]:
@@ -118,6 +120,8 @@ class ObjectTestsMixin(ObjectTestCase):
             self.asked(self.asking.chat(ALIAS))
             self.asked(self.asking.chat("a,b"))
             self.wire.says(self.says(), chunk(b"data: {}\n\n"))
+            for _, wire in self.asking.conversations("a,b"):
+                self.asked(wire)
             self.asked(self.asking.chat("b"))
             self.wire.says(self.says(), chunk(self.event()))
             self.asked(self.asking.chat("c")[:-5])
@@ -139,6 +143,10 @@ class ObjectTestsMixin(ObjectTestCase):
         """When a client has its response and has disconnected, nothing it sent is kept."""
         for number, model in enumerate((ALIAS, "a,b", "b", ALIAS)):
             browser = self.asked(self.asking.chat(model, stream=bool(number % 2)))
+            self.wire.says(self.says(), chunk(self.event()), chunk(DONE), chunk(b""))
+            browser.leaves()
+        for _, wire in self.asking.conversations(ALIAS):
+            browser = self.asked(wire)
             self.wire.says(self.says(), chunk(self.event()), chunk(DONE), chunk(b""))
             browser.leaves()
         self.asked(self.asking.chat("nobody")).leaves()

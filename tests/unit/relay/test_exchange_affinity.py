@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from autopilot.http.headers import Field
+from autopilot.request.conversation_id import SESSION_FIELDS
 from autopilot.routing.why import HIT, MISS, MOVED, AffinityWhy
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
@@ -239,6 +240,16 @@ class AffinityTests(RouterTestCase):
         self.assertIn(b"X-Session-Id: 7f\r\nsession_id: 8\r\n", sent)
         self.assertNotIn(b"X-Autopilot", sent)
         self.wire.says(head(), chunk(TOKEN + STOP + DONE), chunk(b""))
+
+    def test_each_field_sent_up(self) -> None:
+        """Each session field goes up unchanged: its case, its value, each of several, no id too."""
+        for name in SESSION_FIELDS:
+            for spelled in (name, name.upper(), name.title()):
+                values = (b"7f", b"", b"x" * 300, b"\xff, \t8")
+                self.ask(ALIAS, *((spelled, value) for value in values))
+                lines = b"".join(b"%b: %b\r\n" % (spelled, value) for value in values)
+                self.assertIn(lines, self.wire.value())
+                self.wire.says(whole(200, b"{}", JSON, b"Connection: close"))
 
     def test_no_forgery(self) -> None:
         """An upstream's field of this name does not reach the client."""
