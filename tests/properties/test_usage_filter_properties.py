@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.relay.sse_guard import GuardLevel
+from autopilot.routing.commit import Commit
 from tests.unit.relay.chunks import cut, places
+from tests.unit.relay.routers import RouterTestCase
 from tests.unit.relay.test_usage_filter import USAGE, passed
-from tests.unit.relay.upstreams import DONE, ROLE, STOP, TOKEN
+from tests.unit.relay.upstreams import DONE, ROLE, STOP, TOKEN, chunk, head
 
 _TOTALS = TOKEN.replace(b"]}", b'],"usage":{"completion_tokens":1}}')
 _NULL = TOKEN.replace(b"]}", b'],"usage":null}')
@@ -33,7 +38,7 @@ def expected(events: list[bytes]) -> bytes:
 class UsageFilterProperties(SynchronousTestCase):
     """The filter against the rule."""
 
-    @settings(max_examples=300)
+    @settings(max_examples=200)
     @given(
         st.lists(st.sampled_from(_EVENTS), min_size=1, max_size=8),
         st.sampled_from([b"\n", b"\r\n", b"\r"]),
@@ -44,3 +49,39 @@ class UsageFilterProperties(SynchronousTestCase):
         stream = b"".join(events).replace(b"\n", line_end)
         left = expected(events).replace(b"\n", line_end)
         self.assertEqual(passed(cut(stream, where)).body, left)
+
+
+class AskingProperties(RouterTestCase):
+    """The same through the whole data plane, cut within events and within the framing."""
+
+    @settings(max_examples=60)
+    @given(
+        st.lists(st.sampled_from([TOKEN, _NULL, b": ping\n\n"]), max_size=5),
+        st.sampled_from([b"\n", b"\r\n"]),
+        st.sampled_from(list(GuardLevel)),
+        st.sampled_from(list(Commit)),
+        places(900),
+        places(1200),
+    )
+    def test_any_pieces(
+        self,
+        events: list[bytes],
+        line_end: bytes,
+        guard: GuardLevel,
+        commit: Commit,
+        events_cuts: list[int],
+        wire_cuts: list[int],
+    ) -> None:
+        """The client gets all but the chunk of usage, whatever guards and holds the stream."""
+        self.build(guard=guard, commit=commit)
+        self.proxy.configure(replace(self.config, asks_usage=True))
+        client = self.ask("a,b")
+        answer = [ROLE, TOKEN, *events, STOP, USAGE, DONE]
+        stream = b"".join(answer).replace(b"\n", line_end)
+        wire = head() + b"".join(map(chunk, cut(stream, events_cuts))) + chunk(b"")
+        connection = self.wire
+        for piece in cut(wire, wire_cuts):
+            connection.says(piece)
+        left = expected(answer).replace(b"\n", line_end)
+        self.assertEqual((client.down.ended, client.down.body), ("finish", left))
+        self.assertEqual((self.record.bytes, self.models), (len(left), ["a"]))
