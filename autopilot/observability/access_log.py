@@ -19,9 +19,11 @@ from autopilot.observability.logs import Sink, utc, visible
 from autopilot.observability.records import (
     FAILURES,
     RequestRecord,
+    cost_text,
     facts,
     failed_attempts,
     quoted,
+    usage_text,
 )
 from autopilot.observability.reporter import MESSAGE, NAMESPACE
 
@@ -123,6 +125,8 @@ def _message(record: RequestRecord) -> str:
         None if first is None else f"ttfb={first}ms",
         f"duration={record.duration_ms}ms",
         f"bytes={record.bytes}",
+        None if record.usage is None else f"tokens={usage_text(record)}",
+        None if record.cost_picodollars is None else f"cost={cost_text(record)}",
         f"endpoint={record.endpoint}" if record.endpoint else None,
         None if record.stream is None else f"stream={'true' if record.stream else 'false'}",
         None if record.reason is None else f"reason={record.reason}",

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.usage import Usage, dollars
 from autopilot.routing.why import Affinity, AffinityWhy, Why
 
 
@@ -72,16 +73,19 @@ def own_error(status: int) -> Outcome:
     return Outcome.FAILED if status in _FAILED_STATUSES else Outcome.REFUSED
 
 
-class Failover(Struct, frozen=True, gc=False):
+class Failover(Struct, frozen=True, gc=False, omit_defaults=True):
     """A failed attempt: its model, reason, response status and duration in milliseconds.
 
-    ``status`` is None if there was no response head.
+    ``status`` is None if there was no response head. ``usage`` and ``cost_picodollars`` are those
+    of what it had answered; written only if known.
     """
 
     model: str
     reason: FailureReason
     status: int | None
     ms: float
+    usage: Usage | None = None
+    cost_picodollars: int | None = None
 
 
 class RequestRecord(Struct, frozen=True, gc=False):
@@ -96,6 +100,9 @@ class RequestRecord(Struct, frozen=True, gc=False):
     ``why``: what made the router try ``model``; None without an attempt.
     ``affinity``: whether the conversation had this model before; None if it was not to stick.
     ``affinity_why``: why it had not; None if it had, under a direct name, and before commit.
+    ``usage``: the tokens of the answer as the upstream reported them; None if it reported none.
+    ``cost_picodollars``: what they cost, in millionths of a millionth of a US dollar; None if the
+    counts or the model's prices are not known.
     """
 
     req_id: str
@@ -119,6 +126,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     why: Why | None = None
     affinity: Affinity | None = None
     affinity_why: AffinityWhy | None = None
+    usage: Usage | None = None
+    cost_picodollars: int | None = None
 
 
 def milliseconds(seconds: float) -> float:
@@ -151,6 +160,25 @@ def failed_attempts(record: RequestRecord) -> str:
             for each in record.failovers
         ]
     )
+
+
+def usage_text(record: RequestRecord) -> str:
+    """Return the tokens for a line of text, joined by commas; what is not known is left out."""
+    usage = record.usage
+    if usage is None:
+        return ""
+    return ",".join(
+        [
+            f"{kind}:{tokens}"
+            for kind in usage.__struct_fields__
+            if (tokens := getattr(usage, kind)) is not None
+        ]
+    )
+
+
+def cost_text(record: RequestRecord) -> str:
+    """Return the cost for a line of text, in US dollars; empty if it is not known."""
+    return "" if record.cost_picodollars is None else dollars(record.cost_picodollars)
 
 
 def quoted(text: str) -> str:

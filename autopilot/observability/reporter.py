@@ -18,9 +18,11 @@ from autopilot.observability.logs import SHORT_MESSAGE
 from autopilot.observability.records import (
     FAILURES,
     RequestRecord,
+    cost_text,
     facts,
     failed_attempts,
     quoted,
+    usage_text,
 )
 
 NAMESPACE = "autopilot.requests"
@@ -29,7 +31,7 @@ MESSAGE = "Request finished"
 """The message of a JSON line, in which every fact of the record has its own member."""
 
 _FAILED, _REQ_ID, _MODEL = "log_failed_attempts", "log_req_id", "log_model"
-_STREAM = "log_stream"
+_STREAM, _USAGE, _COST = "log_stream", "log_usage", "log_cost"
 # The parts of a line in order, each with the field that it needs.
 _PIECES = (
     ("req_id", f"{{{_REQ_ID}}}"),
@@ -43,6 +45,8 @@ _PIECES = (
     ("ttfb_ms", "ttfb={ttfb_ms}ms"),
     ("duration_ms", "duration={duration_ms}ms"),
     ("bytes", "bytes={bytes}"),
+    (_USAGE, f"tokens={{{_USAGE}}}"),
+    (_COST, f"cost={{{_COST}}}"),
     ("endpoint", "endpoint={endpoint}"),
     ("stream", f"stream={{{_STREAM}}}"),
     ("reason", "reason={reason}"),
@@ -80,6 +84,8 @@ def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]
         derived = {
             _FAILED: quoted(failed_attempts(record)),
             _STREAM: "true" if record.stream else "false",
+            _USAGE: usage_text(record),
+            _COST: cost_text(record),
         }
         fields = {**facts(record), **quoting, **derived}
         line = " ".join(text for name, text in _PIECES if fields[name] not in (None, ""))

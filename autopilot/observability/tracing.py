@@ -15,6 +15,7 @@ from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from autopilot.observability.records import BROKEN, OWN_ERRORS, Outcome, reasons
+from autopilot.routing.usage import PICODOLLARS, Usage
 
 if TYPE_CHECKING:
     from autopilot.observability.log_rate_limit import FailureLog
@@ -225,12 +226,18 @@ def _error_type(record: RequestRecord) -> str | None:
 
 
 def _attributes(record: RequestRecord) -> dict[str, str | int | float | bool]:
+    usage, cost = record.usage or Usage(), record.cost_picodollars
     known: dict[str, str | int | float | bool | None] = {
         "http.response.status_code": record.status,
         "gen_ai.response.model": None if record.outcome in OWN_ERRORS else record.model,
         "gen_ai.response.time_to_first_chunk": None
         if record.ttfb_ms is None
         else record.ttfb_ms / 1000.0,
+        "gen_ai.usage.input_tokens": usage.prompt,
+        "gen_ai.usage.cache_read.input_tokens": usage.cached,
+        "gen_ai.usage.output_tokens": usage.completion,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
+        "autopilot.cost_dollars": None if cost is None else cost / PICODOLLARS,
         "autopilot.attempts": record.attempts,
         "autopilot.candidates": record.candidates,
         "autopilot.failovers": reasons(record) or None,

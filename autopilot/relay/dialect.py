@@ -326,6 +326,7 @@ class _UsualAnswer(Struct, gc=False):
     detail: None = None
     status: str | None = None
     stop_reason: str | None = None
+    usage: Raw = Raw()
 
 
 class _ShortAnswer(_UsualAnswer, gc=False):
@@ -345,11 +346,12 @@ _short_answer = msgspec.json.Decoder(_ShortAnswer)
 _long_answer = msgspec.json.Decoder(_LongAnswer)
 
 
-def is_usual_answer(body: bytes) -> bool:
-    """Return whether `plain_meaning` is ``CONTENT`` at first sight, as that of nearly every answer.
+def usage_of_usual(body: bytes) -> bytes | None:
+    """Return the ``usage`` of a plain answer of the usual kind, empty if it has none; else None.
 
-    The decoder creates no object for the members that do not matter here, and reads the text of
-    the answer once.
+    The usual kind are answers whose `plain_meaning` is ``CONTENT`` at first sight: nearly all. The
+    decoder creates no object for the members that do not matter here, and reads the text of the
+    answer once.
     """
     answer: _ShortAnswer | _LongAnswer
     try:
@@ -357,19 +359,21 @@ def is_usual_answer(body: bytes) -> bool:
             answer = _short_answer.decode(body)
             for choice in answer.choices or ():
                 if choice.finish_reason in _GIVE_UP_REASONS:
-                    return False
+                    return None
         else:
             answer = _long_answer.decode(body)
             if _GAVE_UP_CHOICE.search(answer.choices) is not None:
-                return False
+                return None
     except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
-        return False
+        return None
     if answer.object == "error" or answer.type in _ERROR_TYPES:
-        return False
+        return None
     # Nearly every answer has neither, and a look through strings for None would cost more.
-    if answer.status is None and answer.stop_reason is None:
-        return True
-    return not (answer.status in _GIVE_UP_STATUSES or answer.stop_reason in _GIVE_UP_REASONS)
+    if (answer.status is not None or answer.stop_reason is not None) and (
+        answer.status in _GIVE_UP_STATUSES or answer.stop_reason in _GIVE_UP_REASONS
+    ):
+        return None
+    return answer.usage
 
 
 def plain_meaning(body: bytes) -> Meaning:
@@ -391,7 +395,7 @@ def plain_meaning(body: bytes) -> Meaning:
 
 def judge_document(body: bytes) -> Meaning:
     """Return what a plain 2xx means as a whole, without decoding all of a usual one."""
-    return Meaning.CONTENT if is_usual_answer(body) else plain_meaning(body)
+    return plain_meaning(body) if usage_of_usual(body) is None else Meaning.CONTENT
 
 
 # -- errors

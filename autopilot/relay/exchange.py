@@ -26,7 +26,7 @@ from autopilot.observability.records import (
 from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
 from autopilot.relay.commit import CommitDecision, commit_policy, decide_plain
-from autopilot.relay.dialect import Meaning, is_usual_answer, judge_document, plain_meaning
+from autopilot.relay.dialect import Meaning, judge_document, plain_meaning, usage_of_usual
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_base import ExchangeBase
@@ -35,6 +35,7 @@ from autopilot.relay.response_head import committed_head, reply, resized, tried_
 from autopilot.relay.splice_guard import SpliceGuard
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
+from autopilot.relay.usage import OPENING, read_usage, reported_usage
 from autopilot.relay.usage_filter import UsageFilter
 from autopilot.request.body import NO_BODY
 from autopilot.routing import retry_policy
@@ -50,6 +51,7 @@ from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.plan import WHY_BY_MODE
 from autopilot.routing.retry_policy import RetryAction, RetryDecision
 from autopilot.routing.selector import DIRECT, Mode
+from autopilot.routing.usage import cost_of
 from autopilot.routing.why import FAILED, HIT, MISS, MOVED, Why
 from autopilot.state.latency import Pauses
 from autopilot.state.tables import GivenUp
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from autopilot.routing.why import Affinity
 
 MAX_DECIDING_BYTES = 65536
+# The last bytes of an answer that was held in which its usage is sought.
+_MOST_SEARCHED = 65536
 _REASONS = {
     CommitDecision.ERROR: FailureReason.ERROR_EVENT,
     CommitDecision.GAVE_UP: FailureReason.GAVE_UP,
@@ -169,7 +173,8 @@ class Exchange(ExchangeBase):
             attempt.kind = body_kind(head, stream=self._streams)
             if attempt.kind is _JSON:
                 # As `judge_document`, without its call.
-                meant = _CONTENT if is_usual_answer(body) else plain_meaning(body)
+                raw_usage = usage_of_usual(body)
+                meant = plain_meaning(body) if raw_usage is None else _CONTENT
                 if meant is not _CONTENT:
                     commit = self._commit_at
                     if commit is _AT_COMPLETE or (commit is _AT_CONTENT and not attempt.last):
@@ -181,7 +186,7 @@ class Exchange(ExchangeBase):
                             return self._follow_policy(attempt, judged, now)
                 if self._streams:
                     attempt.first_content = now - attempt.started
-                return self._commit_whole(attempt, head, body, now, meant)
+                return self._commit_whole(attempt, head, body, now, meant, raw_usage)
             attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
             return self._hold_end(now, body)
         attempt.ended = True
@@ -558,18 +563,32 @@ class Exchange(ExchangeBase):
         return State.STREAMING
 
     def _commit_whole(
-        self, attempt: Attempt, head: ResponseHead, body: bytes, now: float, meant: Meaning
+        self,
+        attempt: Attempt,
+        head: ResponseHead,
+        body: bytes,
+        now: float,
+        meant: Meaning,
+        raw_usage: bytes | None = None,
     ) -> State:
         """Relay a complete response in one write, and end the exchange.
 
         ``meant`` is the meaning of a 2xx: with no candidate left, one without an answer is relayed.
+        ``raw_usage`` is its ``usage``, empty if it has none; None unless the answer is a usual one.
         """
         if self._given_up and (meant is not _CONTENT or not body):
             self._judge_given_up(None, now)  # a response without an answer is not faster than one
         committed = self._committed_head(attempt, head, now, False)
         outcome, reason = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR, None
+        usage = cost = None
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
+            if raw_usage:
+                usage = read_usage(raw_usage)
+            elif raw_usage is None and attempt.kind is _JSON:
+                end = body[-_MOST_SEARCHED:]
+                usage = reported_usage(self._request.dialect, body[:OPENING], end)
+            cost = cost_of(usage, model, self._snapshot.catalog)
             tables.committed(self._key, model, now)
             if meant is not _CONTENT or not body:
                 outcome, reason = NO_ANSWERS[meant if body else Meaning.EMPTY]
@@ -583,7 +602,7 @@ class Exchange(ExchangeBase):
                     tables.latency.answered(model, now - attempt.started)
         self._response.whole(committed, body)
         self._responded = True
-        return self._conclude(outcome, now, len(body), True, reason)
+        return self._conclude(outcome, now, len(body), True, reason, usage, cost)
 
     def _committed_head(
         self, attempt: Attempt, head: ResponseHead, now: float, rechunk: bool
@@ -654,7 +673,12 @@ class Exchange(ExchangeBase):
     def _abandon(self, now: float) -> State:
         """End after the client's disconnection; aborting the call stops the cost upstream."""
         self._release()
-        return self._conclude(Outcome.CLIENT_GONE, now)
+        usage = cost = None
+        attempt = self.attempt
+        if attempt is not None and not attempt.failed:
+            usage = self._held_usage(attempt)
+            cost = cost_of(usage, attempt.candidate.model, self._snapshot.catalog)
+        return self._conclude(Outcome.CLIENT_GONE, now, usage=usage, cost=cost)
 
     # -- after commit
 
@@ -673,9 +697,14 @@ class Exchange(ExchangeBase):
     def _conclude_stream(self, now: float, outcome: Outcome) -> State:
         stream, attempt = self._stream, self.attempt
         assert stream is not None and attempt is not None and attempt.response is not None
+        usage = cost = None
+        done = stream.guard.done
         # Only 2xx responses are measured, and only at their end (contract §6).
         if 200 <= attempt.response.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
+            dialect = self._request.dialect
+            usage = stream.usage(dialect)
+            cost = cost_of(usage, model, self._snapshot.catalog)
             if outcome in UPSTREAM_FAULTS:
                 tables.broke(self._client(), self._key, model, now, now - attempt.started)
             elif outcome is not Outcome.RELAYED_ERROR:
@@ -686,15 +715,18 @@ class Exchange(ExchangeBase):
                         tables.latency.answered(model, now - attempt.started)
                 else:
                     seconds = now - stream.began
-                    first, tokens = attempt.first_content, stream.tokens
+                    first, tokens = attempt.first_content, None
+                    # Anthropic's count of an answer that has not ended is that of its beginning.
+                    if usage is not None and (done or dialect is not Dialect.MESSAGES):
+                        tokens = usage.completion
+                    if tokens is None:
+                        tokens = stream.events
                     tables.ended(model, first, tokens, seconds, now, stream.pauses)
         if outcome is _COMPLETED and attempt.response.status >= 400:
             outcome = Outcome.RELAYED_ERROR
         reason = (stream.reason or BREAKS[outcome]) if outcome in UPSTREAM_FAULTS else None
-        done, sent = stream.guard.done, stream.sent
-        if self._filter is not None:
-            sent -= self._filter.removed
-        return self._conclude(outcome, now, sent, done, reason)
+        sent = stream.sent if self._filter is None else stream.sent - self._filter.removed
+        return self._conclude(outcome, now, sent, done, reason, usage, cost)
 
 
 def _is_whole(attempt: Attempt) -> bool:

@@ -16,8 +16,10 @@ from autopilot.observability.records import Failover, Outcome, RequestRecord, mi
 from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import State
+from autopilot.relay.usage import OPENING, reported_usage
 from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.usage import Usage, cost_of
 from autopilot.state.tables import GivenUp
 
 if TYPE_CHECKING:
@@ -175,6 +177,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         sent: int = 0,
         terminated: bool = True,
         reason: FailureReason | None = None,
+        usage: Usage | None = None,
+        cost: int | None = None,
     ) -> State:
         """Leave the record, then release the exchange's slot, exactly once.
 
@@ -221,6 +225,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._why,
                 self._affinity,
                 self._affinity_why,
+                usage,
+                cost,
             )
             try:
                 self._shared.record(record)
@@ -292,6 +298,14 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             self._first_byte_at = self._shared.seconds()
             response.refuse(INTERNAL)
 
+    def _held_usage(self, attempt: Attempt) -> Usage | None:
+        """Return what an attempt reported of its usage in the bytes that are still held."""
+        status = attempt.status
+        if not attempt.held or status is None or not 200 <= status < 300:
+            return None
+        held = b"".join(attempt.held)
+        return reported_usage(self._request.dialect, held[:OPENING], held)
+
     # -- state tables
 
     def _note_failure(self, attempt: Attempt, reason: FailureReason, now: float) -> None:
@@ -305,7 +319,16 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         model, status = attempt.candidate.model, attempt.status
         attempt.failed = True
         took = now - attempt.started
-        self._failovers += (Failover(model[:_LONGEST_NAME], reason, status, milliseconds(took)),)
+        usage = self._held_usage(attempt)
+        failover = Failover(
+            model[:_LONGEST_NAME],
+            reason,
+            status,
+            milliseconds(took),
+            usage,
+            cost_of(usage, model, self._snapshot.catalog),
+        )
+        self._failovers += (failover,)
         if self._trace is not None:
             self._trace.failed(reason, status)
         return took

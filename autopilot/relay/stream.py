@@ -19,24 +19,27 @@ from autopilot.relay.dialect import Meaning
 from autopilot.relay.errors import NO_ANSWERS
 from autopilot.relay.event_guard import GAVE_UP
 from autopilot.relay.sse import CR, LF
-from autopilot.relay.usage import answer_tokens, count_events
+from autopilot.relay.usage import OPENING, count_events, reported_usage
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 from autopilot.state.latency import PAUSE_STEP, Pauses
 
 if TYPE_CHECKING:
+    from autopilot.http.dialect import Dialect
     from autopilot.http.response_parser import ResponseHead
     from autopilot.http.timers import Deadline
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.sse_guard import StreamGuard
+    from autopilot.routing.usage import Usage
     from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 _WHOLE = Outcome.COMPLETED, None
-# Bytes of the beginning and of the end of a stream that an error event continues.
-_OPENING, _LATEST = 512, 65536
-# The last bytes of an answer in which its token count is sought.
-_MOST_KEPT = 65536
+# At least so many of the last bytes of an answer are kept, and its first ones, for what they report
+# of its usage, and for an error event that continues them.
+_KEPT = OPENING
+# The most that is kept of bytes that were held, and the last bytes that an error event continues.
+_MOST_KEPT = _LATEST = 65536
 # The last bytes of an answer that was held in which the events are counted.
 _MOST_COUNTED = 262_144
 # The outcome of a stream that ended with its terminator, by what was relayed before it.
@@ -65,8 +68,8 @@ class Stream:
         "_failures",
         "_idle",
         "_is_sse",
-        "_last",
-        "_last_but_one",
+        "_latest",
+        "_older",
         "_opening",
         "_over",
         "_proof",
@@ -77,6 +80,7 @@ class Stream:
         "_stalled",
         "_taken",
         "_timer",
+        "_turn",
         "began",
         "events",
         "guard",
@@ -116,17 +120,22 @@ class Stream:
         self._stalled = False
         self._taken: int | None = None
         self.open = True
-        self._last = self._last_but_one = self._opening = b""
+        # The chunks relayed last, in two parts: once the newer one has `_KEPT` bytes beyond its
+        # first chunk, at the count of bytes `_turn`, it takes the place of the older one.
+        self._older: list[bytes] = []
+        self._latest: list[bytes] = []
+        self._turn = _KEPT
+        # The first bytes; empty as long as all of them are in those parts.
+        self._opening = b""
         self.began = self._proven_at = 0.0
         self.reason: FailureReason | None = None
         self.sent = 0
         self.events = 0
 
-    @property
-    def tokens(self) -> int:
-        """The number of relayed tokens: the upstream's own count, else the number of events."""
-        counted = answer_tokens(self._last_but_one + self._last)
-        return self.events if counted is None else counted
+    def usage(self, dialect: Dialect) -> Usage | None:
+        """Return what the upstream has reported of the answer's usage so far."""
+        latest = b"".join(self._older + self._latest)
+        return reported_usage(dialect, self._opening or latest[:OPENING], latest)
 
     def begin(self, call: UpstreamCall, head: CommittedHead, held: bytes, now: float) -> None:
         """Write the head and the held bytes, and relay the rest of the response."""
@@ -139,7 +148,6 @@ class Stream:
         if held:
             relayed = self.guard.pass_held(held)
             self._count(relayed)
-        self._opening = relayed[:_OPENING]
         self._response.commit(head, relayed)
         self._response.produce(self)
         if self.guard.ended:
@@ -165,13 +173,18 @@ class Stream:
                 self._end_early(relayed)
                 return
             if relayed:
-                self.sent += len(relayed)
+                sent = self.sent = self.sent + len(relayed)
                 if self._is_sse:
-                    if CR in relayed or relayed[0] == LF:
-                        self.events += count_events(self._last, relayed)
-                    else:  # the usual case
-                        self.events += relayed.count(b"\n\n")
-                    self._last_but_one, self._last = self._last, relayed
+                    plain = CR not in relayed and relayed[0] != LF  # the usual case
+                    self.events += (
+                        relayed.count(b"\n\n") if plain else count_events(self._before(), relayed)
+                    )
+                if sent <= self._turn:
+                    self._latest += (relayed,)  # without a call
+                else:
+                    self._opening = self._opening or self._beginning(relayed)
+                    self._older, self._latest = self._latest, [relayed]
+                    self._turn = sent + _KEPT
                 self._response.write(relayed)
             if not self._stalled:
                 # An attribute instead of a call: the timer is set, and this only postpones it.
@@ -226,14 +239,30 @@ class Stream:
 
     def _count(self, relayed: bytes) -> None:
         """Count bytes and events, as `body` does; ``relayed`` may be empty."""
+        if not relayed:
+            return
         self.sent += len(relayed)
-        if relayed and self._is_sse:
+        if self._is_sse:
             # Of megabytes that were held, the end: their rate is not that of the model.
             end = relayed[-_MOST_COUNTED:]
             plain = CR not in end and end[0] != LF
-            self.events += end.count(b"\n\n") if plain else count_events(self._last, end)
-            # What was held before commit may be large, and must not be kept (contract §7).
-            self._last_but_one, self._last = self._last, relayed[-_MOST_KEPT:]
+            self.events += end.count(b"\n\n") if plain else count_events(self._before(), end)
+        # What was held before commit may be large, and must not be kept (contract §7).
+        kept = relayed[-_MOST_KEPT:]
+        if self.sent <= self._turn:
+            self._latest += (kept,)
+        else:
+            self._opening = self._opening or self._beginning(relayed)
+            self._older, self._latest = self._latest, [kept]
+            self._turn = self.sent + _KEPT
+
+    def _before(self) -> bytes:
+        """Return the chunk relayed last."""
+        return self._latest[-1] if self._latest else b""
+
+    def _beginning(self, relayed: bytes) -> bytes:
+        """Return the first bytes, before the first chunks may be dropped."""
+        return b"".join((*self._latest, relayed))[:OPENING]
 
     # -- the client's events
 
@@ -347,8 +376,10 @@ class Stream:
                 outcome, reason = Outcome.UPSTREAM_ERROR, None
                 self._response.cut()
             elif self._is_sse and guard.at_boundary:
-                latest = (self._last_but_one + self._last)[-_LATEST:]
-                self._response.announce(_announcement(outcome, message), self._opening, latest)
+                latest = b"".join(self._older + self._latest)
+                opening = self._opening or latest[:OPENING]
+                error = _announcement(outcome, message)
+                self._response.announce(error, opening, latest[-_LATEST:])
             else:
                 self._response.cut()
         except Exception:  # noqa: BLE001  see `body`

@@ -56,7 +56,7 @@ _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (commit.FirstContent, ("feed", "end")),
     (commit.WholeStream, ("feed", "end")),
     (event_guard.EventGuard, ("feed", "end")),
-    (stream, ("answer_tokens", "count_events")),
+    (stream, ("reported_usage", "count_events")),
     (Pool, ("dispatch",)),
     (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "announce")),
     (Exchange, ("_conclude", "_commit", "_begin", "_send", "_fail", "_refuse")),

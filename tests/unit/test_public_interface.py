@@ -59,6 +59,8 @@ _RECORD: Final = {
     "why": "Why | None",
     "affinity": "Affinity | None",
     "affinity_why": "AffinityWhy | None",
+    "usage": "Usage | None",
+    "cost_picodollars": "int | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

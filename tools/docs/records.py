@@ -8,6 +8,7 @@ from typing import Final
 from autopilot.observability.access_log import json_of, text_of
 from autopilot.observability.records import Failover, Outcome, RequestRecord, facts
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.usage import Usage
 from autopilot.routing.why import Affinity, AffinityWhy, Why
 from tools.docs.tables import code, table
 
@@ -31,6 +32,8 @@ _EXAMPLE: Final = RequestRecord(
     why=Why.BEST,
     affinity=Affinity.MISS,
     affinity_why=AffinityWhy.NEW,
+    usage=Usage(12_400, 11_264, 860, 212),
+    cost_picodollars=1_421_600_000,
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
@@ -38,7 +41,8 @@ _MEANINGS: Final = {
     "candidates": "Models that were in question.",
     "model": "The model tried last; the one that answered if any did.",
     "attempts": "Upstream attempts.",
-    "failovers": "Failed attempts in order: model, reason, status (null: no response), duration.",
+    "failovers": "Failed attempts in order: model, reason, status (null: no response), duration;"
+    " `usage` and `cost_picodollars` too if their answers reported any.",
     "status": "The status that the client got; null if it left first.",
     "snapshot_age_ms": "Age of the utilization data when the request came.",
     "catalog_age_ms": "Age of the catalog then.",
@@ -56,6 +60,10 @@ _MEANINGS: Final = {
     " `miss`, if it had none. Null under a direct name, and for requests that are not to stick.",
     "affinity_why": "Why the conversation does not have the model that it had, see"
     " [below](#why-another-model); null if it has.",
+    "usage": "[Tokens](tokens.md) that the upstream reported: `prompt`, of which `cached`, and"
+    " `completion`, of which `reasoning`; each null if it did not. A line of text has `tokens`.",
+    "cost_picodollars": "What they cost by the catalog's prices, in millionths of a millionth of a"
+    " US dollar; null if a count or a price is not known. A line of text has `cost`, in dollars.",
 }
 
 _WHYS: Final = {

@@ -24,13 +24,21 @@ RECORDS = (
     record(outcome=Outcome.CLIENT_GONE, status=None, ttfb_ms=None),
 )
 TIME = "1970-01-01T00:00:01.250Z"
-# What a line of text does not have.
-_ONLY_IN_JSON = ("snapshot_age_ms", "catalog_age_ms", "terminated", "affinity", "affinity_why")
+# What a line of text does not have, and what is not read of it.
+_NOT_READ = (
+    "snapshot_age_ms",
+    "catalog_age_ms",
+    "terminated",
+    "affinity",
+    "affinity_why",
+    "usage",
+    "cost_picodollars",
+)
 
 
 def seen(reported: RequestRecord) -> dict[str, object]:
     """Return the members that a record is read with."""
-    kept = {name: value for name, value in facts(reported).items() if name not in _ONLY_IN_JSON}
+    kept = {name: value for name, value in facts(reported).items() if name not in _NOT_READ}
     return {"time": TIME, **kept}
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.usage import Usage
 from autopilot.routing.why import Affinity, AffinityWhy, Why
 
 _PLAIN: dict[str, Any] = {
@@ -61,12 +62,17 @@ def refused(**changes: Any) -> RequestRecord:
         "why": None,
         "affinity": None,
         "affinity_why": None,
+        "usage": None,
+        "cost_picodollars": None,
     }
     return record(**{**nothing, **changes})
 
 
 # Far more than a clock ever shows, and not so much that a tenth of a millisecond is lost.
 _milliseconds = st.floats(-1e3, 1e9).map(milliseconds)
+_tokens = st.none() | st.integers(0, 999_999_999)
+_usages = st.none() | st.builds(Usage, st.integers(0, 999_999_999), _tokens, _tokens, _tokens)
+_costs = st.none() | st.integers(0, 10**16)
 _words = st.one_of(st.text(st.characters(), max_size=12), st.text('a"\\\x7f\n{}', max_size=4))
 
 anything = st.builds(
@@ -83,6 +89,8 @@ anything = st.builds(
             reason=st.sampled_from(("status_503", "protocol_error")),
             status=st.none() | st.just(503),
             ms=_milliseconds,
+            usage=_usages,
+            cost_picodollars=_costs,
         ),
         max_size=3,
     ).map(tuple),
@@ -101,5 +109,7 @@ anything = st.builds(
     why=st.none() | st.sampled_from(tuple(Why)),
     affinity=st.none() | st.sampled_from(tuple(Affinity)),
     affinity_why=st.none() | st.sampled_from(tuple(AffinityWhy)),
+    usage=_usages,
+    cost_picodollars=_costs,
 )
 """Records with arbitrary text."""

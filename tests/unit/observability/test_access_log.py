@@ -20,6 +20,7 @@ from autopilot.observability.logs import line_observer
 from autopilot.observability.records import Failover, Outcome, RequestRecord
 from autopilot.observability.reporter import NAMESPACE, records_to_log
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.usage import Usage
 from tests.unit.observability.records import anything, record, refused
 
 
@@ -109,6 +110,15 @@ class LineTests(SynchronousTestCase):
             " attempts=1/3 ttfb=123.5ms duration=2000.0ms bytes=42 endpoint=/v1/chat/completions"
             " stream=true completed\n",
         )
+        reported = record(usage=Usage(1200, 1024, 87, None), cost_picodollars=1_050_000_000)
+        self.assertIn(
+            " bytes=42 tokens=prompt:1200,cached:1024,completion:87 cost=0.00105 endpoint=",
+            written(reported, "text", "info", 0.25),
+        )
+        free = record(usage=Usage(completion=0), cost_picodollars=0)
+        self.assertIn(
+            " bytes=42 tokens=completion:0 cost=0 end", written(free, "text", "info", 0.25)
+        )
 
     def test_forged(self) -> None:
         """A request id or a model's name that holds a blank, a quote or a = is quoted."""
@@ -137,6 +147,15 @@ class LineTests(SynchronousTestCase):
             [{"model": "m0", "reason": "connect_error", "status": None, "ms": 1.5}],
         )
         self.assertEqual((line["why"], line["stream"]), ("best", True))
+        self.assertEqual((line["usage"], line["cost_picodollars"]), (None, None))
+        usage = Usage(12, 8, 5, 0)
+        spent = Failover("m0", FailureReason.GAVE_UP, 200, 1.5, usage, 7)
+        reported = record(usage=usage, cost_picodollars=10**15, failovers=(spent,))
+        line = json.loads(written(reported, "json", "info", 0.25))
+        expected = {"prompt": 12, "cached": 8, "completion": 5, "reasoning": 0}
+        self.assertEqual((line["usage"], line["cost_picodollars"]), (expected, 10**15))
+        (failed,) = line["failovers"]
+        self.assertEqual((failed["usage"], failed["cost_picodollars"]), (expected, 7))
 
 
 class SinkTests(SynchronousTestCase):

@@ -104,6 +104,8 @@ class ReporterTests(SynchronousTestCase):
                 "why": "best",
                 "affinity": "miss",
                 "affinity_why": "new",
+                "usage": None,
+                "cost_picodollars": None,
             },
         )
         (event,) = self.report(refused())
@@ -158,5 +160,7 @@ class ReporterTests(SynchronousTestCase):
                 "why",
                 "affinity",
                 "affinity_why",
+                "usage",
+                "cost_picodollars",
             },
         )

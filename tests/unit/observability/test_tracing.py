@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +22,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.http.dialect import Dialect
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.tracing import Tracing, parent
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.pricing import Prices
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
 
@@ -109,6 +114,27 @@ class SpanTests(SpanTestCase):
             },
         )
         self.assertEqual([event.name for event in attempt.events], ["first byte"])
+
+    def test_usage(self) -> None:
+        """The tokens that the upstream reported, by OpenTelemetry's names, and their cost."""
+        usage = {
+            "prompt_tokens": 9,
+            "prompt_tokens_details": {"cached_tokens": 4},
+            "completion_tokens": 2,
+            "reasoning_tokens": 1,
+        }
+        prices = Prices(Decimal(100), Decimal(300))
+        model = Model("a", chute_id="a", tee=True, prices=prices)
+        self.snapshot = dataclasses.replace(self.snapshot, catalog=Catalog.of([model]))
+        self.ask("a", stream=False)
+        self.wire.says(whole(200, json.dumps({"choices": [{}], "usage": usage}).encode()))
+        request, _ = self.ended()
+        said = dict(request.attributes or {})
+        self.assertEqual(said["gen_ai.usage.input_tokens"], 9)
+        self.assertEqual(said["gen_ai.usage.cache_read.input_tokens"], 4)
+        self.assertEqual(said["gen_ai.usage.output_tokens"], 2)
+        self.assertEqual(said["gen_ai.usage.reasoning.output_tokens"], 1)
+        self.assertEqual(said["autopilot.cost_dollars"], 0.0015)
         self.assertEqual(request.status.status_code, StatusCode.UNSET)
 
     def test_failover(self) -> None:

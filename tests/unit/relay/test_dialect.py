@@ -17,11 +17,11 @@ from autopilot.relay.dialect import (
     Meaning,
     error_text,
     is_error,
-    is_usual_answer,
     judge_document,
     meaning,
     plain_meaning,
     read_event,
+    usage_of_usual,
 )
 from autopilot.relay.sse import Event
 
@@ -284,7 +284,7 @@ class PlainTests(SynchronousTestCase):
 
     def assert_agree(self, body: bytes) -> None:
         """At first sight nothing is an answer that is none by its meaning."""
-        if is_usual_answer(body):
+        if usage_of_usual(body) is not None:
             self.assertIs(plain_meaning(body), Meaning.CONTENT, body)
 
     @given(st.dictionaries(_members, _values), st.dictionaries(_members, _values))
@@ -297,15 +297,21 @@ class PlainTests(SynchronousTestCase):
 
     def test_usual(self) -> None:
         """Usual answers of each dialect are seen at first sight; a broken one is not."""
-        for value in (
-            {"object": "chat.completion", "choices": [{"message": {}, "finish_reason": "stop"}]},
-            {"choices": [{"text": "an error", "finish_reason": None}], "usage": {"detail": 1}},
-            {"type": "message", "content": [{"type": "text"}], "stop_reason": "end_turn"},
-            {"object": "response", "status": "completed", "error": None, "output": [1]},
+        for value, usage in (
+            ({"object": "chat.completion", "choices": [{"finish_reason": "stop"}]}, b""),
+            (
+                {"choices": [{"text": "an error", "finish_reason": None}], "usage": {"detail": 1}},
+                b'{"detail": 1}',
+            ),
+            ({"usage": {"usage": {}}, "choices": []}, b'{"usage": {}}'),
+            ({"usage": None, "type": "message", "stop_reason": "end_turn"}, b"null"),
+            ({"object": "response", "status": "completed", "error": None, "output": [1]}, b""),
         ):
             body = json.dumps(value).encode()
-            self.assertTrue(is_usual_answer(body), value)
-            self.assertFalse(is_usual_answer(body[:-1]), value)
+            found = usage_of_usual(body)
+            assert found is not None
+            self.assertEqual(bytes(found), usage)
+            self.assertIsNone(usage_of_usual(body[:-1]), value)
 
 
 class ErrorTests(SynchronousTestCase):
