@@ -15,7 +15,7 @@ from itertools import accumulate
 from math import inf
 from typing import Final, NamedTuple
 
-from autopilot.observability.records import FAILURES, Outcome, RequestRecord
+from autopilot.observability.records import FAILURES, Failover, Outcome, RequestRecord
 
 INTERVAL: Final = 30.0
 """Seconds in one interval."""
@@ -34,6 +34,7 @@ class Interval:
     """The figures of one interval.
 
     ``median`` and ``p95`` of the time to the first byte are in seconds, None without a response.
+    Tokens and cost are those that upstreams reported, of failed attempts too.
     """
 
     requests: int = 0
@@ -41,6 +42,16 @@ class Interval:
     first_bytes: int = 0
     median: float | None = None
     p95: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_picodollars: int = 0
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of the prompts' tokens that were cached; None without a prompt."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,11 @@ class _Counts:
     failovers: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
     outcomes: defaultdict[Outcome, int] = field(default_factory=lambda: defaultdict(int))
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    cost: int = 0
     _interval: Interval = Interval()
 
     def interval(self) -> Interval:
@@ -74,6 +90,11 @@ class _Counts:
                 sum(self.buckets),
                 _quantile(self.buckets, 0.5),
                 _quantile(self.buckets, 0.95),
+                self.prompt,
+                self.cached,
+                self.completion,
+                self.reasoning,
+                self.cost,
             )
         return self._interval
 
@@ -116,6 +137,15 @@ class History:
         counts.requests += 1
         if record.failovers:
             counts.failovers += len(record.failovers)
+        answers: tuple[RequestRecord | Failover, ...] = (record, *record.failovers)
+        for answer in answers:
+            usage = answer.usage
+            if usage is not None:
+                counts.prompt += usage.prompt or 0
+                counts.cached += usage.cached or 0
+                counts.completion += usage.completion or 0
+                counts.reasoning += usage.reasoning or 0
+                counts.cost += answer.cost_picodollars or 0
         counts.outcomes[record.outcome] += 1
         if record.ttfb_ms is not None:
             counts.buckets[bisect_left(_BOUNDS, record.ttfb_ms / 1000.0)] += 1
@@ -159,6 +189,11 @@ def merged(intervals: Iterable[Interval]) -> Interval:
         sum(one.first_bytes for one in each),
         max((one.median for one in each if one.median is not None), default=None),
         max((one.p95 for one in each if one.p95 is not None), default=None),
+        sum(one.prompt_tokens for one in each),
+        sum(one.cached_tokens for one in each),
+        sum(one.completion_tokens for one in each),
+        sum(one.reasoning_tokens for one in each),
+        sum(one.cost_picodollars for one in each),
     )
 
 
@@ -167,6 +202,11 @@ def _sum(counted: Sequence[_Counts]) -> _Counts:
     for counts in counted:
         whole.requests += counts.requests
         whole.failovers += counts.failovers
+        whole.prompt += counts.prompt
+        whole.cached += counts.cached
+        whole.completion += counts.completion
+        whole.reasoning += counts.reasoning
+        whole.cost += counts.cost
         for outcome, number in counts.outcomes.items():
             whole.outcomes[outcome] += number
     whole.buckets = list(map(sum, zip(*(each.buckets for each in counted), strict=True)))

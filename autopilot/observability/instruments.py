@@ -18,12 +18,16 @@ from prometheus_client.utils import floatToGoString
 
 
 class Counter:
-    """A counter; callers increment ``values``, which has a number for each tuple of labels."""
+    """A counter; callers increment ``values``, which has a number for each tuple of labels.
+
+    Its samples are the values divided by ``unit``, so that fractions are counted exactly.
+    """
 
     kind: Final = "counter"
 
-    def __init__(self, name: str, text: str, *labels: str) -> None:
+    def __init__(self, name: str, text: str, *labels: str, unit: int = 1) -> None:
         self.name = name
+        self._unit = unit
         self.text = text
         self.labels = labels
         self.values: defaultdict[tuple[object, ...], int] = defaultdict(int)
@@ -40,7 +44,7 @@ class Counter:
             start = series.get(labels)
             if start is None:
                 start = series[labels] = _series(self.name, zip(self.labels, labels, strict=True))
-            lines.append(f"{start}{_number(value)}")
+            lines.append(f"{start}{_number(value if self._unit == 1 else value / self._unit)}")
         return "".join(lines)
 
 

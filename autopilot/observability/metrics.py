@@ -21,8 +21,10 @@ from autopilot.observability.records import (
     RequestRecord,
     own_error,
 )
+from autopilot.routing.usage import PICODOLLARS
 
 if TYPE_CHECKING:
+    from autopilot.observability.records import Failover
     from autopilot.routing.router_error import RouterError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -124,6 +126,19 @@ class Metrics:
         self._attempts = Histogram(
             "chutes_autopilot_attempts", "Upstream attempts per request.", _ATTEMPTS
         )
+        self._tokens = Counter(
+            "chutes_autopilot_tokens_total",
+            "Tokens that upstreams reported. Those of the prompt include cached ones, those of the"
+            " completion reasoning.",
+            "model",
+            "kind",
+        )
+        self._cost = Counter(
+            "chutes_autopilot_cost_dollars_total",
+            "US dollars for these tokens, by the catalog's prices.",
+            "model",
+            unit=PICODOLLARS,
+        )
         self._relayed = Counter("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
         self._unterminated = Counter(
             "chutes_autopilot_unterminated_streams_total",
@@ -159,6 +174,8 @@ class Metrics:
             self._first_byte,
             self._duration,
             self._attempts,
+            self._tokens,
+            self._cost,
             self._relayed,
             self._unterminated,
             self._refreshes,
@@ -233,6 +250,9 @@ class Metrics:
         self._ends.values[record.endpoint, record.mode, status, record.code or "none", outcome] += 1
         for failover in record.failovers:
             self._failovers.values[failover.reason,] += 1
+        answers: tuple[RequestRecord | Failover, ...] = (record, *record.failovers)
+        for answer in answers:
+            self._use(answer, known_models)
         if status and record.model is not None and outcome not in OWN_ERRORS:
             model = record.model if record.model in known_models else _OTHER
             selections = self._selection.values
@@ -261,6 +281,23 @@ class Metrics:
         self._relayed.values[()] += record.bytes
         if not record.terminated and outcome not in BROKEN and outcome not in CLIENT_LEFT:
             self._unterminated.values[()] += 1
+
+    def _use(self, answer: RequestRecord | Failover, known_models: Container[str]) -> None:
+        """Count the tokens of an answer, and what they cost."""
+        usage, model = answer.usage, answer.model
+        if usage is None:
+            return
+        if model is None or model not in known_models:
+            model = _OTHER
+        tokens = self._tokens.values
+        if len(tokens) >= _MOST_SELECTIONS and (model, "prompt") not in tokens:
+            model = _OTHER
+        tokens[model, "prompt"] += usage.prompt or 0
+        tokens[model, "cached"] += usage.cached or 0
+        tokens[model, "completion"] += usage.completion or 0
+        tokens[model, "reasoning"] += usage.reasoning or 0
+        if answer.cost_picodollars is not None:
+            self._cost.values[model,] += answer.cost_picodollars
 
     def rejected(self, endpoint: str, error: RouterError) -> None:
         """Count a request that was refused at its head, before anything of it was planned."""

@@ -66,6 +66,7 @@ REASONS: Final[dict[str, str]] = {
     "web/status/ranking.py": _PAGE,
     "web/status/report.py": _PAGE,
     "web/status/tables.py": _PAGE,
+    "web/status/tokens.py": _PAGE,
     "web/status/words.py": "web/status/test_requests.py reads its words for every code",
     "wiring/parts.py": "every test of a whole router builds it: service/test_lifecycle.py first",
 }

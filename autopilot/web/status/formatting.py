@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, replace
+from math import floor, log10
 from typing import TYPE_CHECKING, Final, NewType
 
 from autopilot.attestation.evidence_state import EvidenceState
@@ -145,6 +146,13 @@ def number(value: float | None, places: int = 2) -> Formatted:
 def count(value: int) -> Formatted:
     """Format a whole number that is not negative."""
     return Formatted(f"{value}" if value < 1000 else f"{value:,}")
+
+
+def dollars(amount: float) -> Formatted:
+    """Format US dollars: cents, and of less than a dollar two significant digits."""
+    if not 0 < amount < 1:
+        return Formatted(f"${amount:,.2f}")
+    return Formatted("$" + f"{amount:.{max(2, 1 - floor(log10(amount)))}f}")
 
 
 def percent(share: float) -> Formatted:

@@ -63,6 +63,11 @@ def el(tag: str, *children: Child, **attributes: str | int | bool | None) -> Mar
     return Markup("".join(pieces))  # noqa: S704  escaped above
 
 
+def tile(term: str, value: Child, note: Child, kind: str | None = None) -> Markup:
+    """Return an item of a list of figures: its name, its value, and a note."""
+    return el("div", el("dt", term), el("dd", value), el("dd", note, class_="note"), class_=kind)
+
+
 def wrap(element: Markup, *children: Child) -> list[Child]:
     """Return the parts of an element, with the children in the place of its only slot.
 

@@ -1,4 +1,4 @@
-"""The sections of the page; ranking, charts and requests have modules of their own."""
+"""The sections of the page; ranking, charts, tokens and requests have modules of their own."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from autopilot.web.status.formatting import (
     reason,
     state,
 )
-from autopilot.web.status.markup import SLOT, Cell, Child, Template, el
+from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, tile
 from autopilot.web.status.ranking import COOLING_BADGE, cooling_text, ranking
 from autopilot.web.status.requests import Shown, requests
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn, remainder
+from autopilot.web.status.tokens import tokens
 
 if TYPE_CHECKING:
     from autopilot.attestation.evidence_poller import ModelEvidence
@@ -67,6 +68,7 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "ranking": ranking(report),
         "cooling": _cooling(report),
         "charts": charts(report.window),
+        "tokens": tokens(report.window),
         "requests": requests(report, Shown.ALL),
         "evidence": _evidence(report),
     }
@@ -101,8 +103,8 @@ def _numbers(report: StatusReport) -> Markup:
         el(
             "dl",
             [_feed(each) for each in report.readiness.feeds],
-            _tile("In flight", count(report.active), most),
-            _tile(
+            tile("In flight", count(report.active), most),
+            tile(
                 "Candidates",
                 count(report.readiness.candidates),
                 f"{len(report.cooling)} cooling down",
@@ -111,10 +113,6 @@ def _numbers(report: StatusReport) -> Markup:
         id="numbers",
         class_="numbers",
     )
-
-
-def _tile(term: str, value: Child, note: Child, kind: str | None = None) -> Markup:
-    return el("div", el("dt", term), el("dd", value), el("dd", note, class_="note"), class_=kind)
 
 
 def _feed(feed: FeedReport) -> Markup:
@@ -128,7 +126,7 @@ def _feed(feed: FeedReport) -> Markup:
     if feed.last_error is not None:
         note += [el("br"), el("span", f"Last error: {feed.last_error}", class_="error")]
     fetched = "not yet" if feed.age_ms is None else f"{age(feed.age_ms / 1000)} ago"
-    return _tile(f"{_FEEDS.get(feed.name, feed.name)} fetched", fetched, note, feed.state)
+    return tile(f"{_FEEDS.get(feed.name, feed.name)} fetched", fetched, note, feed.state)
 
 
 def _cooling(report: StatusReport) -> Markup:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from autopilot.observability.account_limits import AccountLimits
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.routing.account_limits import LIMIT_FIELDS
+from autopilot.routing.usage import Usage
 from tests.unit.observability.records import record
 
 # The labels that Prometheus adds to each sample, and the sample that it adds for each scrape.
@@ -30,7 +31,8 @@ def page() -> str:
     metrics = Metrics("1.2.3")
     metrics.watch(Gauges(*(lambda: 1.0,) * len(fields(Gauges))))
     broken = record(outcome="upstream_broken", reason="cut", failovers=("status_503",))
-    for each in (record(), record(terminated=False), record(outcome="client_gone"), broken):
+    reported = record(usage=Usage(9, 4, 2, 1), cost_picodollars=7)
+    for each in (reported, record(terminated=False), record(outcome="client_gone"), broken):
         metrics.request(each, ("m",))
     metrics.refresh("catalog", "ok", 1)
     limits = AccountLimits(lambda: 0.0, by_key=True)

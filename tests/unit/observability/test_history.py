@@ -15,7 +15,9 @@ from autopilot.observability.history import (
     Interval,
     merged,
 )
-from autopilot.observability.records import Outcome
+from autopilot.observability.records import Failover, Outcome
+from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.usage import Usage
 from tests.unit.observability.records import record
 
 
@@ -51,6 +53,27 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(window.outcomes, (("completed", 1), ("refused", 1)))
         self.assertEqual(window.whole, now)
         self.assertEqual(window.intervals[:-1], (Interval(),) * (INTERVALS - 1))
+
+    def test_tokens(self) -> None:
+        """Tokens and cost are summed, those of failed attempts included."""
+        failed = Failover("n", FailureReason.GAVE_UP, 200, 1.0, Usage(5, None, 1), 3)
+        self.history.add(record(usage=Usage(100, 60, 20, 5), cost_picodollars=70))
+        self.history.add(record(usage=Usage(None, None, 2), failovers=(failed, "cut")))
+        self.clock.advance(INTERVAL)
+        self.history.add(record(usage=Usage(15, 0, None, None), cost_picodollars=10**15))
+        self.history.add(record())
+        *_, one, other = self.history.window().intervals
+        self.assertEqual(
+            [(each.prompt_tokens, each.cached_tokens) for each in (one, other)],
+            [(105, 60), (15, 0)],
+        )
+        self.assertEqual((one.completion_tokens, one.reasoning_tokens), (23, 5))
+        self.assertEqual((one.cost_picodollars, other.cost_picodollars), (73, 10**15))
+        whole = self.history.window().whole
+        self.assertEqual((whole.prompt_tokens, whole.cached_tokens), (120, 60))
+        self.assertEqual((whole.completion_tokens, whole.reasoning_tokens), (23, 5))
+        self.assertEqual(whole.cost_picodollars, 10**15 + 73)
+        self.assertEqual((whole.cached_share, Interval().cached_share), (0.5, None))
 
     def test_quantiles(self) -> None:
         """Quantiles are off by a tenth at most, from milliseconds to minutes."""
@@ -88,3 +111,5 @@ class HistoryTests(SynchronousTestCase):
         one, other = Interval(1, 2, 1, 0.5, 0.9), Interval(3, 0, 2, 0.4, 1.5)
         self.assertEqual(merged([one, Interval(), other]), Interval(4, 2, 3, 0.5, 1.5))
         self.assertEqual(merged([]), Interval())
+        tokens = Interval(0, 0, 0, None, None, 1, 2, 3, 4, 5)
+        self.assertEqual(merged([tokens, tokens]), Interval(0, 0, 0, None, None, 2, 4, 6, 8, 10))

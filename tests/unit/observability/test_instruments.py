@@ -51,6 +51,17 @@ class CountingTests(SynchronousTestCase):
 
         self.assertEqual(by_us(ours), by_the_library(count))
 
+    def test_unit(self) -> None:
+        """Values are counted in whole parts, and written in units: nothing is lost in sums."""
+        counter = Counter("cost_total", "Cost.", "of", unit=10**12)
+        for _ in range(10):
+            counter.values["a",] += 100_000_000_000
+        counter.values["b",] += 1
+        self.assertEqual(
+            counter.exposition().splitlines()[2:],
+            ['cost_total{of="a"} 1.0', 'cost_total{of="b"} 1e-12'],
+        )
+
     @given(st.lists(st.tuples(st.text(max_size=1), st.integers(0, 9), st.integers(0, 9))))
     def test_sums(self, counted: list[tuple[str, int, int]]) -> None:
         """Sums over labels, over some values, and over all, at every scrape."""

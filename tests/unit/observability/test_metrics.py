@@ -8,9 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.metrics import Gauges, Metrics
-from autopilot.observability.records import Outcome, RequestRecord
+from autopilot.observability.records import Failover, Outcome, RequestRecord
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.usage import Usage
 from tests.unit.observability.records import record, refused
 
 TOO_LARGE = RouterError(431, "head_too_large", "Too large.")
@@ -34,6 +35,8 @@ NEW = {
     "outcomes_total",
     "broken_streams_total",
     "relayed_bytes_total",
+    "tokens_total",
+    "cost_dollars_total",
     "client_disconnects_total",
     "stream_interruptions_total",
     "feed_refresh_total",
@@ -88,7 +91,8 @@ class MetricsTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """All names exist, those of existing dashboards included (contract §10)."""
-        self.count(record(failovers=("status_503",)), record(**BROKEN), refused())
+        reported = record(usage=Usage(9, 4, 2, 1), cost_picodollars=7)
+        self.count(record(failovers=("status_503",)), record(**BROKEN), refused(), reported)
         self.metrics.refresh("models", "ok", 2)
         names = {name for name, _ in self.samples()}
         self.assertEqual((KEPT_FOR_DASHBOARDS | NEW) - names, set())
@@ -122,6 +126,41 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("log_lines_lost_total"), 5)
         self.assertEqual(self.value("reactor_held_seconds_bucket", le="0.01"), 0)
         self.assertEqual(self.value("reactor_held_seconds_bucket", le="0.025"), 1)
+
+    def test_tokens(self) -> None:
+        """Tokens and their cost are counted by model, those of failed attempts under their own."""
+        cent = 10_000_000_000
+        failed = Failover("n", FailureReason.GAVE_UP, 200, 1.0, Usage(5, None, 1), 3 * cent)
+        self.count(
+            record(usage=Usage(100, 60, 20, 5), cost_picodollars=cent),
+            record(usage=Usage(10, None, 2), cost_picodollars=None, failovers=(failed,)),
+            record(usage=Usage(None, None, 2), cost_picodollars=2, model="unlisted"),
+            record(usage=Usage(1), cost_picodollars=None, model=None),
+            record(),
+            known=("m", "n"),
+        )
+        for model, counts in (
+            ("m", (110, 60, 22, 5)),
+            ("n", (5, 0, 1, 0)),
+            ("other", (1, 0, 2, 0)),
+        ):
+            for kind, value in zip(
+                ("prompt", "cached", "completion", "reasoning"), counts, strict=True
+            ):
+                self.assertEqual(self.value("tokens_total", model=model, kind=kind), value)
+        for model, dollars in (("m", 0.01), ("n", 0.03), ("other", 2e-12)):
+            self.assertEqual(self.value("cost_dollars_total", model=model), dollars)
+
+    def test_series_of_tokens(self) -> None:
+        """A catalog that keeps changing does not create series without limit."""
+        usage = Usage(1, 1, 1, 1)
+        for number in range(600):
+            name = f"m{number}"
+            self.count(record(model=name, usage=usage, cost_picodollars=1), known=(name,))
+        series = [labels for name, labels in self.samples() if name == "tokens_total"]
+        self.assertEqual(len(series), 2004)
+        self.assertEqual(self.value("tokens_total", model="other", kind="prompt"), 100)
+        self.assertEqual(self.value("cost_dollars_total", model="other"), 100e-12)
 
     def test_requests(self) -> None:
         """Requests are counted by status, with 0 for clients that disconnected before it."""
