@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.feeds.readiness import Readiness
 from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.why import Why
+from autopilot.routing.why import AffinityWhy, Why
 from autopilot.settings import DECLARED
 from autopilot.web.status.report import StatusReport
 from tools.docs import clients, deciding, records, refusals, settings, status, tables
@@ -80,7 +80,8 @@ class PageTests(SynchronousTestCase):
         """The page of the status page has the words for each code, once."""
         shown = re.findall(r"^\| [^|]+ \| `(\w+)` \|", status.status_words(), re.MULTILINE)
         statuses = {each for each in FailureReason if each.startswith("status_")}
-        expected = [*Outcome, *Why, *({*FailureReason} - statuses), "status_503"]
+        reasons = {*FailureReason} - statuses
+        expected = [*Outcome, *Why, *AffinityWhy, *reasons, "status_503"]
         self.assertEqual(sorted(shown), sorted(map(str, expected)))
 
     def test_failures(self) -> None:
