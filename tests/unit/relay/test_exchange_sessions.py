@@ -10,7 +10,7 @@ from autopilot.routing.why import HIT, MISS, MOVED, Affinity, AffinityWhy
 from tests.unit.relay.routers import ALIAS, RouterTestCase, snapshot
 from tests.unit.relay.sessions import CLIENTS, Session, shape
 from tests.unit.relay.test_exchange_answers import CONTENTS, ENDS, OPENINGS
-from tests.unit.relay.upstreams import JSON, SSE, chunk, head, whole
+from tests.unit.relay.upstreams import JSON, SSE, Wire, chunk, head, whole
 
 _TURNS = 30
 _MODELS = "abcdef"
@@ -39,16 +39,29 @@ class SessionTestCase(RouterTestCase):
         """Return a session of a client about a task of its own."""
         return Session(shape(client), name, f"task of {name}", model)
 
+    def asks(self, session: Session, turn: int) -> Wire:
+        """Send one request; the connection on which it went up."""
+        body = session.body(turn)
+        self.ask("", *session.fields, body=body, dialect=session.dialect, path=session.path)
+        return self.wire
+
+    def answers(self, session: Session, wire: Wire, *, broken: bool = False) -> None:
+        """Answer a request, or break its answer after commit."""
+        opening, content = OPENINGS[session.dialect], CONTENTS[session.dialect]
+        # Each turn has a connection of its own: the clients' origins differ.
+        wire.says(head(200, SSE, b"Connection: close"), chunk(opening + content))
+        if broken:
+            wire.resets()
+        else:
+            wire.says(chunk(ENDS[session.dialect]), chunk(b""))
+
     def turn(self, session: Session, turn: int, *failing: bytes) -> tuple[str, Affinity]:
         """Answer one request, after these failed attempts; the model and the affinity."""
-        dialect = session.dialect
-        body = session.body(turn)
-        self.ask("", *session.fields, body=body, dialect=dialect, path=session.path)
+        wire = self.asks(session, turn)
         for failure in failing:
-            self.wire.says(failure)
-        answer = OPENINGS[dialect] + CONTENTS[dialect] + ENDS[dialect]
-        # Each turn has a connection of its own: the clients' origins differ.
-        self.wire.says(head(200, SSE, b"Connection: close"), chunk(answer), chunk(b""))
+            wire.says(failure)
+            wire = self.wire
+        self.answers(session, wire)
         record = self.records[-1]
         assert record.model is not None and record.affinity is not None, record
         self.assertEqual(record.outcome, "completed")
@@ -167,6 +180,20 @@ class SessionTests(SessionTestCase):
                 self.assert_kept(second, second[0][0])
             self.build()
 
+    def test_in_flight_together(self) -> None:
+        """Subagents under one id share its model also while all of their requests are in flight."""
+        parent, best = self.session("claude_code"), self.best
+        self.turn(parent, 0)
+        agents = [parent, parent.subagent("one"), parent.subagent("two")]
+        wires = []
+        for agent in agents:
+            self.drift()
+            wires.append(self.asks(agent, 1))
+        self.assertEqual([wire.models for wire in wires], [[best]] * 3)
+        for agent, wire in reversed([*zip(agents, wires, strict=True)]):
+            self.answers(agent, wire)
+            self.assertEqual((self.records[-1].model, self.records[-1].affinity), (best, HIT))
+
     def test_lists(self) -> None:
         """In a list the order rules: each turn has its head, whatever is the best."""
         for client in CLIENTS:
@@ -189,6 +216,32 @@ class SessionTests(SessionTestCase):
                 self.drift()
                 self.assertEqual(self.turn(session, turn), (after, HIT))
                 self.assertEqual(self.turn(other, turn), (own, HIT))
+            self.build()
+
+    def test_a_break_moves(self) -> None:
+        """So does an answer that breaks after commit, from the next turn on."""
+        for client in CLIENTS:
+            session, first = self.session(client), self.best
+            self.played(session, turns=2)
+            self.answers(session, self.asks(session, 2), broken=True)
+            self.assertEqual((self.records[-1].model, self.records[-1].affinity), (first, HIT))
+            after = self.best
+            self.assertEqual(self.turn(session, 3), (after, MISS))
+            self.assertIs(self.records[-1].affinity_why, AffinityWhy.FAILED)
+            self.drift()
+            self.assertEqual(self.turn(session, 4), (after, HIT))
+            self.build()
+
+    def test_a_break_in_a_list(self) -> None:
+        """In a list the item behind the broken one is the first, for `LIST_RETRY_MS`."""
+        for client in CLIENTS:
+            session = self.session(client, model="c,a,b")
+            self.answers(session, self.asks(session, 0), broken=True)
+            self.assertEqual(self.turn(session, 1), ("a", MISS))
+            self.clock.advance(9.9)
+            self.assertEqual(self.turn(session, 2), ("a", HIT))
+            self.clock.advance(0.1)
+            self.assertEqual(self.turn(session, 3), ("c", MOVED))
             self.build()
 
     def test_failure_in_a_list(self) -> None:
