@@ -133,10 +133,13 @@ class EligibleModelsTests(SynchronousTestCase):
         self.assertIsNone(EligibleModels(None, _ranking("a")).least_context)
 
     def test_long_prompt(self) -> None:
-        """A prompt that is too long leaves only models with a longer or unknown context."""
+        """A prompt that is too long leaves only models with a longer or unknown context.
+
+        One whose length is not known leaves all, and what is cached for it concerns no other.
+        """
         models = [Model("a", context_length=10), Model("b", context_length=20), Model("c")]
         asked = EligibleModels(Catalog.of(models), _ranking("a", "b", "c"))
-        for tokens, left in ((10, "abc"), (11, "bc"), (20, "bc"), (21, "c")):
+        for tokens, left in ((None, "abc"), (10, "abc"), (11, "bc"), (20, "bc"), (21, "c")):
             self.assertEqual(
                 set(self.names(asked.serving(Needs(prompt_tokens=tokens), False))), set(left)
             )
