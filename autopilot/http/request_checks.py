@@ -77,9 +77,8 @@ def check(
         error = method_error(method) or _version_error(version)
         if error is not None:
             return error
-    target: bytes | None = raw_target
-    if not raw_target.startswith(b"/") or _HASH in raw_target:
-        target = _origin_form(method, raw_target)
+    known = raw_target in gate.relayed  # the usual target, whose form need not be looked at
+    target = raw_target if known else _origin_form(method, raw_target)
     if target is None:
         return _bad("the request target is not a path")
     hosts = named.get(b"host", ())
@@ -89,8 +88,10 @@ def check(
     length = _length(version, named)
     if isinstance(length, RouterError):
         return length
-    path, _, query = target.partition(b"?")
-    relayed = method == b"POST" and path in gate.relayed
+    path, query = target, b""
+    if not known:
+        path, _, query = target.partition(b"?")
+    relayed = method == b"POST" and (known or path in gate.relayed)
     if relayed or admission.excess:
         error = gate.refusal(path, named, length, max_body, admission)
         if error is not None:

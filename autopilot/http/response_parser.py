@@ -195,13 +195,18 @@ class ResponseParser:
             return
         if not 200 <= status <= 599:
             raise _MalformedResponseError("not a final status")
-        size = len(self._reason) + sum(map(len, chain.from_iterable(self._fields)))
-        if size > MAX_HEAD_BYTES or len(self._fields) > MAX_HEAD_FIELDS:
+        # A head is part of what was read. Its size is needed only if that is more, or not known.
+        short = 0 < len(self.head_read) <= MAX_HEAD_BYTES
+        if len(self._fields) > MAX_HEAD_FIELDS or not (short or self._head_size <= MAX_HEAD_BYTES):
             raise _MalformedResponseError("head too large")
         self.head = head = self._read_head(status)
         if self.until_close and not head.coded and is_json(head.content_type):
             self._json = JsonEnd()
         self._unread = 0
+
+    @property
+    def _head_size(self) -> int:
+        return len(self._reason) + sum(map(len, chain.from_iterable(self._fields)))
 
     def on_body(self, data: bytes) -> None:
         """See `HttpResponseParser`; ``data`` is without the framing of chunks."""
