@@ -154,7 +154,8 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
             needed["tools"] = True
         if fields.response_format and (output := _format(fields.response_format)):
             needed[output] = True
-        if (tokens := self.completion_limit) is not None:
+        limited = fields.max_completion_tokens or fields.max_tokens or fields.max_output_tokens
+        if limited and (tokens := self.completion_limit) is not None:
             needed["completion_tokens"] = tokens
         # A word has at least two bytes, with its blank, so a shorter body holds fewer words.
         if least_context is not None and len(body) > 2 * least_context:

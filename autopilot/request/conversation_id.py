@@ -46,7 +46,7 @@ _QUOTE, _LIST, _OBJECT, _BACKSLASH = b'"[{\\'
 _BLANKS = b" \t"
 _BETWEEN = b"\0"  # no text in JSON has it unescaped
 _ID, _OPENING = b"id\0", b"opening\0"
-_NO_SYSTEM = _BETWEEN * 2  # neither beside the messages nor among them
+_OPENING_OF_USER = _OPENING + _BETWEEN * 2  # no system text, beside the messages or among them
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 _USER, _SYSTEM, _DEVELOPER = Raw(b'"user"'), Raw(b'"system"'), Raw(b'"developer"')
 
@@ -108,22 +108,23 @@ def conversation_id(named: Named, fields: BodyFields) -> bytes:
         if member and (value := _id_in(member)):
             return _ID + value
     if fields.messages and not fields.system and len(fields.messages) <= _LONG:
-        # The usual conversation: a few plain messages, read without another call of Python.
+        # The usual conversation: a few plain messages, read without another call of Python. No text
+        # in them is too long to count as a whole.
         try:
             pair = _pair.decode(fields.messages)
         except (ValueError, RecursionError):
             pair = _NEITHER
         first, second = pair.first, pair.second
         if first.role == "user" and first.content:
-            return _OPENING + _NO_SYSTEM + first.content.encode()[:_MAX_TEXT]
+            return _OPENING_OF_USER + first.content.encode()
         if (
             second is not None
             and second.role == "user"
             and second.content
             and first.role in _SYSTEM_ROLES
         ):
-            texts = first.content.encode()[:_MAX_TEXT], second.content.encode()[:_MAX_TEXT]
-            return _OPENING + _BETWEEN + _BETWEEN.join(texts)
+            texts = _OPENING, first.content.encode(), second.content.encode()
+            return _BETWEEN.join(texts)
     opening = _opening(fields)
     return _OPENING + opening if opening else b""
 

@@ -101,12 +101,10 @@ def scan_fast(body: bytes) -> FastScan | None:
                 str(body, "utf-8")
             elif not is_utf8(body):
                 return None
-        if (
-            not fields.model
-            or fields.models
-            or fields.stream == _NULL
-            or fields.stream_options == _NULL
-        ):
+        if not fields.model or fields.models:
+            return None
+        streams = fields.stream or fields.stream_options
+        if streams and (fields.stream == _NULL or fields.stream_options == _NULL):
             return None
         if len(body) > _SMALL and _may_have_many_members(body, fields):
             return None
@@ -141,11 +139,12 @@ def _may_have_many_members(body: bytes, fields: BodyFields) -> bool:
 
 def _place_of_model(body: bytes, fields: BodyFields) -> int:
     """Return the offset of the key ``model``; -1 if a handled key may occur twice."""
-    # In both alternatives the first test usually suffices, and is the cheapest.
+    # In all alternatives the first test usually suffices, and is the cheapest.
     if (
         body.count(_MODEL_KEY) == 1
         and (
-            body.count(_BOTH_STREAM_KEYS) < 2
+            not (fields.stream or fields.stream_options)
+            or body.count(_BOTH_STREAM_KEYS) < 2
             or (body.count(_STREAM_KEY) < 2 and body.count(_OPTIONS_KEY) < 2)
         )
         and (_BACKSLASH not in body or body.find(_LETTER_ESCAPE) < 0)
