@@ -14,7 +14,8 @@ from autopilot.request.conversation_id import told_by
 from autopilot.request.parse import ParsedRequest
 from autopilot.routing.candidate import Candidate
 from autopilot.routing.commit import Commit
-from autopilot.routing.exclusions import Dropped, dropped
+from autopilot.routing.exclusions import dropped
+from autopilot.routing.listing import Dropped
 from autopilot.routing.plan import Plan, RoutingState, Rules, displaced
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError

@@ -16,7 +16,7 @@ from autopilot.cli.explain_data import (
 from autopilot.cli.terminal import TextColumn
 from autopilot.request.parse import ParsedRequest
 from autopilot.routing.commit import Commit
-from autopilot.routing.exclusions import Cause, Dropped
+from autopilot.routing.listing import Cause, Dropped
 from autopilot.routing.plan import Plan
 from autopilot.routing.requirements import LIMITS
 from autopilot.routing.router_error import RouterError

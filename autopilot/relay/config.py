@@ -5,10 +5,12 @@ A reload replaces the whole value; an exchange keeps the one with which it began
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from autopilot.relay.sse_guard import GuardLevel
     from autopilot.request.parse import ParseConfig
     from autopilot.routing.identity import Trust
@@ -42,6 +44,7 @@ class RelayConfig:
     ``by_conversation``: each conversation stays with its own model, else all of a client's do.
     ``reads_usage``: the tokens that upstreams report are read; ``asks_usage``: chat streams that do
     not ask for them are made to.
+    ``of_routes``: the configurations of the routes that have time-outs of their own.
     """
 
     parsing: ParseConfig
@@ -56,3 +59,4 @@ class RelayConfig:
     by_conversation: bool = True
     reads_usage: bool = True
     asks_usage: bool = False
+    of_routes: Mapping[str, RelayConfig] = field(default_factory=dict)

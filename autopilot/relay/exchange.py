@@ -359,10 +359,10 @@ class Exchange(ExchangeBase):
     def _larger_than(self, model: str) -> frozenset[str]:
         """Return the models that may read more than ``model`` (contract §6).
 
-        In the client's own list a model whose context is unknown may; the alias has others.
+        In a list or a route a model whose context is unknown may; the alias has others.
         """
         catalog = EMPTY if self._snapshot.catalog is None else self._snapshot.catalog
-        if self._plan.mode is Mode.LIST:
+        if self._plan.mode is not Mode.ALIAS:
             return catalog.larger_or_unknown(model, self._plan.models)
         return catalog.larger_context(model)
 

@@ -40,7 +40,7 @@ from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted
 from autopilot.routing.plan import Plan, RoutingState, displaced
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import DIRECT, GIVEN, Order
+from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import GONE, OFF, AffinityWhy
 from autopilot.state.tables import StateTables
@@ -202,7 +202,9 @@ class Proxy:
                 if type(planned) is _RefusedRequest
                 else Exchange(
                     self._counting if request.path == COUNT_TOKENS else self._shared,
-                    self._config,
+                    self._config
+                    if planned.plan.mode is not ROUTE
+                    else self._config_of(planned.parsed.selector),
                     request,
                     response,
                     self._targets.get((request.dialect, request.path))
@@ -324,6 +326,10 @@ class Proxy:
             self._hasher,
             hotkey,
         )
+
+    def _config_of(self, selector: Selector) -> RelayConfig:
+        """Return the configuration for the route that a selector is."""
+        return self._config.of_routes.get(selector.names[0], self._config)
 
     def _make_target(self, dialect: Dialect, path: bytes) -> RequestTarget:
         """Return the target of a dialect and path, made at their first request."""

@@ -23,6 +23,7 @@ from autopilot.routing.selector import (
     ALIAS,
     DIRECT,
     MISSING_MODEL,
+    ROUTE,
     Selector,
     SelectorCache,
     missing_model,
@@ -54,7 +55,8 @@ class ParseConfig(Struct, frozen=True, eq=False):
     @classmethod
     def of(cls, rules: Rules, commit: Commit, max_body: int) -> ParseConfig:
         """Return a configuration with an empty cache of selectors."""
-        selectors = SelectorCache(rules.aliases, rules.max_list_items, rules.patterns)
+        routes = {name: route.chooses for name, route in rules.routes.items()}
+        selectors = SelectorCache(rules.aliases, rules.max_list_items, rules.patterns, routes)
         return cls(rules, commit, max_body, selectors)
 
 
@@ -80,14 +82,15 @@ class ParsedRequest(Struct, frozen=True, gc=False):
 
     def needs(self, snapshot: Snapshot) -> Needs:
         """Return the capabilities that the request needs, if the router chooses the model."""
-        if self.selector.mode is not ALIAS and not self.selector.alias_last:
+        selector = self.selector
+        if selector.mode is not ALIAS and not selector.alias_last and not selector.chooses:
             return NOTHING
         return self.body.needs(snapshot.eligible.least_context)
 
     def plan(self, snapshot: Snapshot, rules: Rules, state: RoutingState) -> Plan | RouterError:
         """Return the plan with its candidates, or the error if there are none."""
         selector, needs = self.selector, NOTHING
-        if selector.mode is ALIAS or selector.alias_last:
+        if selector.mode is ALIAS or selector.alias_last or selector.chooses:
             needs = self.body.needs(snapshot.eligible.least_context)
         planned = plan(selector, needs, self.tee_only, snapshot, rules, state)
         if self.signed and isinstance(planned, Plan):
@@ -102,15 +105,15 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         return planned
 
 
-def _wished(named: Named, commit: Commit) -> tuple[Commit, bool] | RouterError:
-    """Return the commit point, ``commit`` by default, and whether the conversation may stick."""
+def _wished(named: Named) -> tuple[Commit | None, bool] | RouterError:
+    """Return the commit point, if the client chose one, and whether the conversation may stick."""
     chosen = commit_point(named)
     if isinstance(chosen, RouterError):
         return chosen
     off = affinity_off(named)
     if isinstance(off, RouterError):
         return off
-    return chosen or commit, not off
+    return chosen, not off
 
 
 def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
@@ -118,12 +121,12 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
 
     The channels have asked the gate about the fields already; `autopilot explain` has not.
     """
-    commit, sticky = config.commit, True
+    wish, sticky = None, True
     if not _WISHES.isdisjoint(named):
-        wished = _wished(named, commit)
+        wished = _wished(named)
         if isinstance(wished, RouterError):
             return wished
-        commit, sticky = wished
+        wish, sticky = wished
     if b"content-encoding" in named and (error := coding_error(named)) is not None:
         return error
     if len(body) > config.max_body:
@@ -135,6 +138,9 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
     selector = config.selectors.get(parsed.model) or config.selectors[parsed.model]
     if isinstance(selector, RouterError):
         return selector
+    commit = wish or config.commit
+    if selector.mode is ROUTE and wish is None:
+        commit = config.rules.routes[selector.names[0]].commit or commit
     tee_only = b"x-tee-only" in named and says_true(named, b"x-tee-only")
     if HOTKEY in named and is_signed(named):
         unchanged = as_signed(parsed, body) if selector.mode is DIRECT else None

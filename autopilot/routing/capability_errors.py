@@ -39,7 +39,9 @@ class _NearMiss:
         return len(self.lacks), tuple(-limit for limit in limits)
 
 
-def no_capable_model(models: Sequence[Model], needs: Needs) -> RouterError:
+def no_capable_model(
+    models: Sequence[Model], needs: Needs, which: str = "behind the alias"
+) -> RouterError:
     """Return the error for a request with ``needs`` when each of ``models``, best first, lacks one.
 
     The message names the needs that no model meets. If every single need is met by some model, but
@@ -57,6 +59,30 @@ def no_capable_model(models: Sequence[Model], needs: Needs) -> RouterError:
     return RouterError(
         400,
         "no_capable_model",
-        f"No model behind the alias {summary}. Closest: {'; '.join(map(str, closest))}.",
+        f"No model {which} {summary}. Closest: {'; '.join(map(str, closest))}.",
+        param="model",
+    )
+
+
+def no_passing_model(
+    routes: Sequence[str], failing: Sequence[tuple[str, tuple[str, ...]]]
+) -> RouterError:
+    """Return the error of routes whose every model fails filters: each name with what it fails.
+
+    Like `no_capable_model` it names the filters that no model passes, else all that some model
+    fails, and the closest models.
+    """
+    failed = list(dict.fromkeys(each for _, filters in failing for each in filters))
+    by_all = [each for each in failed if all(each in filters for _, filters in failing)]
+    named = ", ".join(map(echo, routes))
+    whose = f"route {named} passes its" if len(routes) == 1 else f"routes {named} passes their"
+    what = ", ".join(by_all) if by_all else f"{', '.join(failed)}, all at once"
+    plural = "s" if len(by_all or failed) > 1 else ""
+    closest = sorted(failing, key=lambda each: len(each[1]))[:_MAX_NAMED]
+    near = "; ".join(f"{echo(name)} (fails {', '.join(filters)})" for name, filters in closest)
+    return RouterError(
+        400,
+        "no_capable_model",
+        f"No model of the {whose} filter{plural}: {what}. Closest: {near}.",
         param="model",
     )

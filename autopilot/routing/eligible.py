@@ -15,6 +15,7 @@ from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.ranking import Ranked
 from autopilot.routing.requirements import NOTHING, Needs, lacking
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routes import Route, RouteModels, models_of
 from autopilot.routing.tee import confidential
 
 RETRY_AFTER = 5
@@ -28,9 +29,10 @@ _MAX_CACHED = 256
 # Either the eligible candidates, best first, or the error to return to the client.
 Eligibility = tuple[Candidate, ...] | RouterError
 
-_NO_CANDIDATES_ERROR = RouterError(
+NO_CANDIDATES_ERROR = RouterError(
     503, NO_CANDIDATES, "No model is available right now.", retry_after=RETRY_AFTER
 )
+"""The error of an alias without candidates."""
 
 
 class EligibleModels:
@@ -42,6 +44,7 @@ class EligibleModels:
         "_context_limits",
         "_names",
         "_output_limits",
+        "_routes",
         "least_context",
     )
 
@@ -52,6 +55,7 @@ class EligibleModels:
         self._output_limits = _distinct(model.max_output_length for model in listed)
         self._context_limits = _distinct(model.context_length for model in listed)
         self._cache: dict[tuple[object, ...], Eligibility] = {}
+        self._routes: dict[tuple[Route, bool], RouteModels] = {}
         self.least_context = self._context_limits[0] if self._context_limits else None
         """The shortest known context of the ranked models, in tokens; None if none is known."""
 
@@ -86,10 +90,19 @@ class EligibleModels:
             result = self._cache[cache_key] = self._compute(needs, tee_only)
         return result
 
+    def route_models(self, route: Route, forwarded: bool) -> RouteModels:
+        """Return what `models_of` returns for the catalog of this snapshot."""
+        found = self._routes.get((route, forwarded))
+        if found is None:
+            # Only a change of the routes brings other ones, so the cache stays small.
+            found = models_of(route, self._catalog, forwarded=forwarded)
+            self._routes[route, forwarded] = found
+        return found
+
     def _compute(self, needs: Needs, tee_only: bool) -> Eligibility:
         """Apply the filters in order: ranked at all, confidential if required, capable."""
         if not self._names:
-            return _NO_CANDIDATES_ERROR
+            return NO_CANDIDATES_ERROR
         names = confidential(self._names, self._catalog) if tee_only else self._names
         if isinstance(names, RouterError):
             return names

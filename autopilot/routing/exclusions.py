@@ -6,32 +6,15 @@ needs the reasons, so this module applies the same rules to each model separatel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterator
 
 from autopilot.routing.catalog import EMPTY, Catalog
-from autopilot.routing.plan import Rules, look_up
+from autopilot.routing.listing import Cause, Dropped, listing
+from autopilot.routing.plan import Rules, forwards, look_up
 from autopilot.routing.requirements import Needs, lacks
 from autopilot.routing.selector import Mode, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.tee import is_confidential
-
-
-class Cause(StrEnum):
-    """The rule that excludes a model."""
-
-    UNKNOWN = "unknown"
-    NOT_CONFIDENTIAL = "not_confidential"
-    LACKS = "lacks"
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A model that is no candidate; ``lacks`` names the needs that it does not meet."""
-
-    name: str
-    cause: Cause
-    lacks: tuple[str, ...] = ()
 
 
 def dropped(
@@ -40,6 +23,8 @@ def dropped(
     """Return the models that ``selector`` could mean but `plan` leaves out, in order."""
     catalog = snapshot.catalog or EMPTY
     tee_only = tee_only or rules.require_tee
+    if selector.routes:
+        return _by_routes(selector, needs, tee_only, snapshot, rules)
     named, unknown = look_up(selector, catalog, rules)
     excluded = []
     for name in selector.names:
@@ -50,14 +35,44 @@ def dropped(
     if selector.mode is not Mode.ALIAS and not selector.alias_last:
         return tuple(excluded)
     already = {each.model for each in named}
+    return (*excluded, *_by_alias(already, needs, tee_only, snapshot))
+
+
+def _by_alias(
+    already: Collection[str], needs: Needs, tee_only: bool, snapshot: Snapshot
+) -> Iterator[Dropped]:
+    """Yield the models that the alias leaves out, without those that have been dealt with."""
+    catalog = snapshot.catalog or EMPTY
     for name in snapshot.eligible.names:
         if name in already:
             continue
         if tee_only and not is_confidential(name, catalog):
-            excluded.append(Dropped(name, Cause.NOT_CONFIDENTIAL))
+            yield Dropped(name, Cause.NOT_CONFIDENTIAL)
         elif missing := _missing(name, needs, catalog):
-            excluded.append(Dropped(name, Cause.LACKS, missing))
-    return tuple(excluded)
+            yield Dropped(name, Cause.LACKS, missing)
+
+
+def _by_routes(
+    selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
+) -> tuple[Dropped, ...]:
+    """Return the models that routes leave out, each once, and then those that their alias does."""
+    found = listing(
+        selector,
+        needs,
+        tee_only,
+        snapshot,
+        rules.routes,
+        rules.aliases,
+        forwarded=forwards(snapshot.catalog or EMPTY, rules),
+    )
+    kept = {each.model for each in found.candidates}
+    excluded: dict[str, Dropped] = {}
+    for each in found.dropped:
+        if each.name not in kept:
+            excluded.setdefault(each.name, each)
+    with_alias = selector.alias_last or any(rules.routes[n].alias_last for n in selector.routes)
+    rest = _by_alias({*kept, *excluded}, needs, tee_only, snapshot) if with_alias else ()
+    return (*excluded.values(), *rest)
 
 
 def _missing(name: str, needs: Needs, catalog: Catalog) -> tuple[str, ...]:

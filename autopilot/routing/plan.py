@@ -7,17 +7,19 @@ the router's own observations. Each rule is one small function.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from msgspec import Struct
 
 from autopilot.routing.candidate import Candidate, candidate_of, candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog
+from autopilot.routing.listing import listing
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.patterns import NamePattern
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routes import Route
 from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Selector, as_alias
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import unknown_model
@@ -25,7 +27,12 @@ from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
 from autopilot.routing.why import GONE, AffinityWhy, Why
 
 _NONE: frozenset[str] = frozenset()
-WHY_BY_MODE: Final = {Mode.ALIAS: Why.BEST, Mode.LIST: Why.LISTED, Mode.DIRECT: Why.DIRECT}
+WHY_BY_MODE: Final = {
+    Mode.ALIAS: Why.BEST,
+    Mode.LIST: Why.LISTED,
+    Mode.DIRECT: Why.DIRECT,
+    Mode.ROUTE: Why.ROUTE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class Rules:
     unknown_models: Literal["reject", "forward", "alias"] = "reject"
     require_tee: bool = False
     patterns: tuple[NamePattern, ...] = ()
+    routes: Mapping[str, Route] = field(default_factory=dict)
 
 
 class RoutingState(Struct, frozen=True, gc=False):
@@ -62,7 +70,7 @@ class Plan(Struct, frozen=True, gc=False):
     """The candidates, best first: at least one, without duplicates.
 
     ``sticky``: the first one is the remembered model, and is there for that. ``added`` are the
-    models that only the alias at the end of a list brings in.
+    models that only the alias at the end of a list or of a route brings in.
     """
 
     mode: Mode
@@ -110,8 +118,9 @@ def plan(
 ) -> Plan | RouterError:
     """Return the candidates of one request, or the error if there are none (contract §3).
 
-    The errors are 400 ``unknown_model``, ``tee_required`` or ``no_capable_model`` and 503
-    ``no_candidates``. Cooling models go last but are never left out.
+    The errors are 400 ``unknown_model``, ``tee_required``, ``no_capable_model`` or
+    ``private_unsupported`` and 503 ``no_candidates``. Cooling models go last but are never left
+    out.
     """
     tee_only, added, sticky = tee_only or rules.require_tee, _NONE, False
     if selector.mode is ALIAS:
@@ -158,12 +167,38 @@ def _listed(
 
     Behind them, those that only the alias brings in.
     """
+    if selector.routes:
+        return _routed(selector, needs, tee_only, snapshot, rules)
     names, catalog = selector.names, EMPTY if snapshot.catalog is None else snapshot.catalog
     # Most clients use the catalog's spelling, so that no look-up is needed.
     if selector.alias_last or selector.misplaced or not catalog.models.keys() >= set(names):
         return _looked_up(selector, needs, tee_only, snapshot, rules)
     kept = confidential(names, catalog) if tee_only else names
     return kept if isinstance(kept, RouterError) else (candidates_of(kept), _NONE)
+
+
+def _routed(
+    selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
+) -> tuple[tuple[Candidate, ...], frozenset[str]] | RouterError:
+    """Return what `_listed` returns, for a route and for a list with routes."""
+    found = listing(
+        selector,
+        needs,
+        tee_only,
+        snapshot,
+        rules.routes,
+        rules.aliases,
+        forwarded=forwards(snapshot.catalog or EMPTY, rules),
+    )
+    return found.error or (tuple(found.candidates), frozenset(found.added))
+
+
+def forwards(catalog: Catalog, rules: Rules) -> bool:
+    """Return whether a name that the catalog does not have is sent as it is.
+
+    An empty catalog must not make every request fail, so it checks nothing (contract §3).
+    """
+    return not catalog.models or rules.unknown_models == "forward"
 
 
 def _looked_up(
@@ -197,8 +232,7 @@ def look_up(
     A name that the catalog does not have is rejected, unless the operator has it forwarded. An
     alias that is not the last item of its list always is.
     """
-    # An empty catalog must not make every request fail, so it checks nothing (contract §3).
-    forwarded = not catalog.models or rules.unknown_models == "forward"
+    forwarded = forwards(catalog, rules)
     named: dict[tuple[str, str], Named] = {}
     unknown = []
     for name in selector.names:
@@ -232,7 +266,7 @@ def _ordered(
             unmoved = candidates
             candidates = _remembered_first(remembered, candidates, selector.mode, state)
             sticky = candidates is not unmoved
-    elif remembered is None and state.broken is not None and selector.mode is Mode.LIST:
+    elif remembered is None and state.broken is not None and selector.mode is not ALIAS:
         candidates = _successor_first(state.broken, candidates, cooling)
     if cooling:
         # The sort is stable, so cooling models keep their relative order behind all others.
@@ -249,9 +283,9 @@ def _remembered_first(
         return candidates
     position = models.index(remembered)
     before = candidates[:position]
-    # In a list the client's own order stands, unless a model before the remembered one failed
+    # In a list or a route its own order stands, unless a model before the remembered one failed
     # recently: a fallback must not outlive the outage (contract §5).
-    if mode is Mode.LIST and state.failed_recently.isdisjoint(each.model for each in before):
+    if mode is not ALIAS and state.failed_recently.isdisjoint(each.model for each in before):
         return candidates
     return (candidates[position], *before, *candidates[position + 1 :])
 

@@ -37,5 +37,9 @@ class MaxPrice(Struct, frozen=True, gc=False):
         return _within(prices.prompt, self.prompt) and _within(prices.completion, self.completion)
 
 
+NO_LIMIT = MaxPrice()
+"""The limit that every model keeps."""
+
+
 def _within(price: Decimal | None, limit: Decimal | None) -> bool:
     return limit is None or (price is not None and price <= limit)

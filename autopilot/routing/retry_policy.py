@@ -112,7 +112,7 @@ class Row:
 _ALL_POLICIES = frozenset(Policy)
 _STANDARD_AND_OPEN = frozenset({Policy.STANDARD, Policy.OPEN})
 _OPEN = frozenset({Policy.OPEN})
-_SEVERAL = frozenset({Mode.ALIAS, Mode.LIST})
+_SEVERAL = frozenset(Mode) - {Mode.DIRECT}
 # The statuses by which gateways (502, 504), Cloudflare (520 to 524) and other intermediaries (529)
 # report that the backend is unreachable, too slow or overloaded.
 _GATEWAY_STATUSES = (502, 504, 520, 521, 522, 523, 524, 529)

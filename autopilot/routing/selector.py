@@ -1,13 +1,14 @@
-"""The ``model`` member of a request: the alias, a preference list, or one name.
+"""The ``model`` member of a request: the alias, a preference list, a route, or one name.
 
 This module only parses the text; the plan checks whether the names exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -43,16 +44,18 @@ MISSING_MODEL = missing_model()
 _MAX_CACHED = 1024
 _LONGEST_CACHED = 256
 _KEY_BYTES = 16
+_NO_ROUTES: Mapping[str, bool] = MappingProxyType({})
 
 
 class Mode(StrEnum):
-    """The three kinds of selector."""
+    """The four kinds of selector."""
 
     __hash__ = str.__hash__  # of an enum it is a call of Python
 
     ALIAS = "alias"
     LIST = "list"
     DIRECT = "direct"
+    ROUTE = "route"
 
 
 class Order(StrEnum):
@@ -65,6 +68,7 @@ class Order(StrEnum):
 
 # What every request asks for. A member is found faster as a name of a module than by its enum.
 ALIAS, DIRECT, GIVEN = Mode.ALIAS, Mode.DIRECT, Order.GIVEN
+ROUTE = Mode.ROUTE
 
 _SUFFIXES = {order.value: order for order in (Order.LATENCY, Order.THROUGHPUT)}
 
@@ -72,8 +76,9 @@ _SUFFIXES = {order.value: order for order in (Order.LATENCY, Order.THROUGHPUT)}
 class Selector(Struct, frozen=True, gc=False):
     """A parsed selector; ``text`` is what the client sent.
 
-    ``names`` is empty for the alias and holds the distinct items of a list. For a direct name it
-    holds the text between its blanks, suffix included, because the platform reads that too.
+    ``names`` is empty for the alias and holds the distinct items of a list, or the route's name.
+    For a direct name it holds the text between its blanks, suffix included, because the platform
+    reads that too.
     """
 
     text: str
@@ -92,6 +97,10 @@ class Selector(Struct, frozen=True, gc=False):
     """
     by_pattern: bool = False
     """Whether a direct name matches a pattern of the operator's: unlisted, it means the alias."""
+    routes: tuple[str, ...] = ()
+    """Those of ``names`` that are routes."""
+    chooses: bool = False
+    """Whether one of these routes leaves models to the router's choice."""
 
 
 def selector_of(
@@ -101,6 +110,7 @@ def selector_of(
     order: Order,
     alias_last: bool = False,
     misplaced: tuple[str, ...] = (),
+    routes: Mapping[str, bool] = _NO_ROUTES,
 ) -> Selector:
     """Return a selector with its digest; none for a direct name, to which nothing sticks."""
     if mode is Mode.DIRECT:
@@ -108,7 +118,18 @@ def selector_of(
     # No name contains the comma that separates them.
     chosen = ",".join((mode.value, order.value, str(alias_last), *names))
     digest = blake2b(chosen.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
-    return Selector(text, mode, names, order, alias_last, misplaced, digest)
+    found = tuple(name for name in names if name in routes)
+    return Selector(
+        text,
+        mode,
+        names,
+        order,
+        alias_last,
+        misplaced,
+        digest,
+        routes=found,
+        chooses=any(routes[name] for name in found),
+    )
 
 
 def as_alias(selector: Selector) -> Selector:
@@ -120,18 +141,27 @@ def as_alias(selector: Selector) -> Selector:
 
 
 def parse_selector(
-    text: str, aliases: frozenset[str], max_items: int, patterns: Sequence[NamePattern] = ()
+    text: str,
+    aliases: frozenset[str],
+    max_items: int,
+    patterns: Sequence[NamePattern] = (),
+    routes: Mapping[str, bool] = _NO_ROUTES,
 ) -> Selector | RouterError:
     """Parse ``text``; reject a list without items or with more than ``max_items`` distinct ones.
 
     A suffix at the very end, ``:latency`` or ``:throughput`` in any case, applies to the whole
-    selector. An alias in another case is the alias.
+    selector. An alias in another case is the alias. ``routes`` has the name of each route, and
+    whether it leaves models to the router's choice.
     """
-    return _parse(text, frozenset(map(str.lower, aliases)), max_items, patterns)
+    return _parse(text, frozenset(map(str.lower, aliases)), max_items, patterns, routes)
 
 
 def _parse(
-    text: str, aliases: frozenset[str], max_items: int, patterns: Sequence[NamePattern]
+    text: str,
+    aliases: frozenset[str],
+    max_items: int,
+    patterns: Sequence[NamePattern],
+    routes: Mapping[str, bool],
 ) -> Selector | RouterError:
     """Parse ``text`` by ``aliases`` in lower case."""
     if is_too_long(text):
@@ -144,6 +174,8 @@ def _parse(
     lower = body.lower()
     if lower in aliases:
         return selector_of(text, Mode.ALIAS, (), order)
+    if body in routes:
+        return selector_of(text, Mode.ROUTE, (body,), order, routes=routes)
     if "," not in body:
         matches = any(pattern.matches(lower) for pattern in patterns)
         return Selector(text, Mode.DIRECT, (trimmed,), order, by_pattern=matches)
@@ -162,7 +194,7 @@ def _parse(
     if alias_last:
         names = names[:-1]
     misplaced = tuple(name for name in names if name.lower() in aliases)
-    return selector_of(text, Mode.LIST, names, order, alias_last, misplaced)
+    return selector_of(text, Mode.LIST, names, order, alias_last, misplaced, routes)
 
 
 def is_too_long(text: str) -> bool:
@@ -189,25 +221,30 @@ def _bad_list(problem: str) -> RouterError:
 
 
 class SelectorCache(dict[str, Selector | RouterError]):
-    """The selectors parsed lately, by their text, under one set of aliases and patterns; bounded.
+    """The selectors parsed lately, by their text, under one set of names and patterns; bounded.
 
     ``cache[text]`` is what `parse_selector` returns for the text. Clients repeat a few selectors,
     and a repeated one costs one look-up.
     """
 
     def __init__(
-        self, aliases: frozenset[str], max_items: int, patterns: Sequence[NamePattern] = ()
+        self,
+        aliases: frozenset[str],
+        max_items: int,
+        patterns: Sequence[NamePattern] = (),
+        routes: Mapping[str, bool] = _NO_ROUTES,
     ) -> None:
         super().__init__()
         self._aliases = frozenset(map(str.lower, aliases))
         self._max_items = max_items
         self._patterns = patterns
+        self._routes = routes
 
     def __repr__(self) -> str:
         return f"SelectorCache({len(self)} selectors)"  # their texts are the clients'
 
     def __missing__(self, text: str) -> Selector | RouterError:
-        parsed = _parse(text, self._aliases, self._max_items, self._patterns)
+        parsed = _parse(text, self._aliases, self._max_items, self._patterns, self._routes)
         if len(text) <= _LONGEST_CACHED:
             if len(self) >= _MAX_CACHED:
                 self.clear()

@@ -10,6 +10,7 @@ class Why(StrEnum):
 
     BEST: the ranking, or the measurements that the request asked for. STICKY: the model answered
     this conversation before. LISTED: the client's list. DIRECT: the client named this model alone.
+    ROUTE: the route that the client named.
     PROBE: the pause of its circuit breaker is over, and one request shows whether it works again.
     """
 
@@ -20,6 +21,7 @@ class Why(StrEnum):
     LISTED = "listed"
     DIRECT = "direct"
     PROBE = "probe"
+    ROUTE = "route"
 
 
 class Affinity(StrEnum):

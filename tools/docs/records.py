@@ -37,7 +37,7 @@ _EXAMPLE: Final = RequestRecord(
 )
 _MEANINGS: Final = {
     "req_id": "The request's id, as in the response's `x-request-id`.",
-    "mode": "What the client chose by: `alias`, `list` or `direct`; `none` if that was not read.",
+    "mode": "What the client chose by: `alias`, `list`, `route` or `direct`; `none` if not read.",
     "candidates": "Models that were in question.",
     "model": "The model tried last; the one that answered if any did.",
     "attempts": "Upstream attempts.",
@@ -71,6 +71,7 @@ _WHYS: Final = {
     "sticky": "It answered this conversation before.",
     "listed": "The client's list had it next.",
     "direct": "The client named it alone.",
+    "route": "The route that the client named had it next.",
     "probe": "Its pause after repeated failures was over: does it work again?",
 }
 

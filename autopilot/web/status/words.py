@@ -56,6 +56,7 @@ _WHY: Final = {
     Why.STICKY: Formatted("same conversation"),
     Why.LISTED: Formatted("next in the list"),
     Why.DIRECT: Formatted("the only one named"),
+    Why.ROUTE: Formatted("by its route"),
     Why.PROBE: Formatted("probe after its cooldown"),
 }
 _AFFINITY_WHY: Final = {

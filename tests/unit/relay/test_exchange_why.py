@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autopilot.http.headers import Field
+from autopilot.request.parse import ParseConfig
+from autopilot.routing.commit import Commit
+from autopilot.routing.routes import Route
 from autopilot.routing.why import Why
 from tests.unit.relay.routers import ALIAS, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
@@ -68,6 +73,14 @@ class WhyTests(RouterTestCase):
         self.build()
         self.assertEqual(self.tried_second(rest), ("a", Why.BEST))
 
+    def test_route(self) -> None:
+        """The models of a route are tried because the client named the route."""
+        rules = replace(self.config.parsing.rules, routes={"r": Route("r", ("b", "c"))})
+        parsing = ParseConfig.of(rules, Commit.CONTENT, 100_000)
+        self.proxy.configure(replace(self.config, parsing=parsing))
+        self.assertEqual(self.tried("r"), ("b", Why.ROUTE))
+        self.assertEqual(self.tried_second("r"), ("c", Why.ROUTE))
+
     def test_direct(self) -> None:
         """One name is the client's choice, whatever is known of the model."""
         self.assertEqual(self.tried("b"), ("b", Why.DIRECT))
@@ -120,4 +133,4 @@ class WhyTests(RouterTestCase):
 
     def test_closed(self) -> None:
         """The tests above have each reason."""
-        self.assertEqual(set(Why), {"best", "sticky", "listed", "direct", "probe"})
+        self.assertEqual(set(Why), {"best", "sticky", "listed", "direct", "probe", "route"})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.capability_errors import no_capable_model
+from autopilot.routing.capability_errors import no_capable_model, no_passing_model
 from autopilot.routing.catalog import Model
 from autopilot.routing.requirements import Needs
+from autopilot.routing.router_error import RouterError
 
 TEXT = frozenset({"text"})
 SEES = frozenset({"text", "image"})
@@ -92,3 +93,46 @@ class NoCapableModelTests(SynchronousTestCase):
         """Names are shortened and escaped like every echoed name."""
         said = _said(Needs(tools=True), Model("x" * 256, features=frozenset()))
         self.assertLess(len(said), 250)
+
+
+class PassingTests(SynchronousTestCase):
+    """The error of routes whose every model fails a filter."""
+
+    def test_words(self) -> None:
+        """Filters that all fail are named, else all that some fail; three models come closest."""
+        for routes, failing, expected in (
+            (
+                ["r"],
+                [("a", ("tee",)), ("b", ("tee", "max_price"))],
+                (
+                    "No model of the route 'r' passes its filter: tee. Closest: 'a' (fails tee);"
+                    " 'b' (fails tee, max_price)."
+                ),
+            ),
+            (
+                ["r"],
+                [("a", ("tee", "max_price")), ("b", ("tee", "max_price", "min_context"))],
+                (
+                    "No model of the route 'r' passes its filters: tee, max_price. Closest:"
+                    " 'a' (fails tee, max_price); 'b' (fails tee, max_price, min_context)."
+                ),
+            ),
+            (
+                ["r", "s"],
+                [
+                    ("a", ("tee", "needs tools")),
+                    ("b", ("max_price",)),
+                    ("c", ("tee",)),
+                    ("d", ("tee",)),
+                ],
+                (
+                    "No model of the routes 'r', 's' passes their filters: tee, needs tools,"
+                    " max_price, all at once. Closest: 'b' (fails max_price); 'c' (fails tee);"
+                    " 'd' (fails tee)."
+                ),
+            ),
+        ):
+            self.assertEqual(
+                no_passing_model(routes, failing),
+                RouterError(400, "no_capable_model", expected, param="model"),
+            )

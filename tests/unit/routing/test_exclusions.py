@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.exclusions import Cause, Dropped, dropped
+from autopilot.routing.exclusions import dropped
+from autopilot.routing.listing import Cause, Dropped
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.requirements import NOTHING, Needs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -204,6 +206,69 @@ class PatternTests(SynchronousTestCase):
             self.assertEqual(
                 as_alias(direct), Selector("gpt-4o" + suffix, Mode.ALIAS, (), order, key=alias.key)
             )
+
+
+class RouteTests(SynchronousTestCase):
+    """Names of routes."""
+
+    ROUTES: ClassVar = {"r": False, "acme/s": True}
+
+    def parsed(self, text: str, max_items: int = 8) -> Selector:
+        """Return the selector, parsed twice alike."""
+        parsed = parse_selector(text, ALIASES, max_items, routes=self.ROUTES)
+        assert isinstance(parsed, Selector), parsed
+        self.assertEqual(SelectorCache(ALIASES, max_items, (), self.ROUTES)[text], parsed)
+        return parsed
+
+    def test_a_route(self) -> None:
+        """The name alone, between blanks and before an order, is the route."""
+        for text, name, order in (
+            ("r", "r", Order.GIVEN),
+            (" r\t", "r", Order.GIVEN),
+            ("acme/s:latency", "acme/s", LATENCY),
+            ("acme/s :Throughput ", "acme/s", Order.THROUGHPUT),
+        ):
+            parsed = self.parsed(text)
+            self.assertEqual(
+                parsed, selector_of(text, Mode.ROUTE, (name,), order, routes=self.ROUTES)
+            )
+            self.assertEqual((parsed.routes, parsed.chooses), ((name,), name == "acme/s"))
+
+    def test_other_names(self) -> None:
+        """In another case, or without routes, it is a model's name."""
+        for text in ("R", "acme/S", "r:THINKING", "s"):
+            parsed = self.parsed(text)
+            self.assertEqual(parsed, _parse(text))
+            self.assertEqual((parsed.mode, parsed.routes), (Mode.DIRECT, ()))
+        plain = _parse("r")
+        assert isinstance(plain, Selector)
+        self.assertEqual((plain.mode, plain.routes, plain.chooses), (Mode.DIRECT, (), False))
+
+    def test_in_a_list(self) -> None:
+        """Items that are routes are known as such; each counts once, and as one."""
+        for text, names, routes, chooses in (
+            ("a,r", ("a", "r"), ("r",), False),
+            ("acme/s,a,r,acme/s", ("acme/s", "a", "r"), ("acme/s", "r"), True),
+            ("r,", ("r",), ("r",), False),
+            ("r,auto", ("r",), ("r",), False),
+            ("a,b", ("a", "b"), (), False),
+        ):
+            parsed = self.parsed(text, max_items=3)
+            self.assertEqual((parsed.mode, parsed.names), (Mode.LIST, names))
+            self.assertEqual((parsed.routes, parsed.chooses), (routes, chooses), text)
+            self.assertEqual(parsed.alias_last, text == "r,auto")
+
+    def test_keys(self) -> None:
+        """A route, a list of it alone and the model of its name are different choices."""
+        keys = [self.parsed(text).key for text in ("r", "r,", "r:latency", "acme/s", "a")]
+        self.assertEqual(len(set(keys)), 5)
+        self.assertEqual(self.parsed(" r").key, self.parsed("r").key)
+
+    def test_a_pattern_too(self) -> None:
+        """A route whose name matches a pattern is the route."""
+        parsed = parse_selector("r", ALIASES, 8, patterns_of(["*"]), {"r": False})
+        assert isinstance(parsed, Selector)
+        self.assertEqual(parsed.mode, Mode.ROUTE)
 
 
 class ListTests(SelectorTestCase):

@@ -10,10 +10,12 @@ from autopilot.routing.candidate import Candidate
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Plan, RoutingState, Rules
+from autopilot.routing.pricing import MaxPrice, Prices
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import Needs
 from autopilot.routing.retry_policy import Policy, Reply, RetryAction, RetryDecision
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routes import Route
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 
@@ -40,6 +42,9 @@ class ValueTests(SynchronousTestCase):
             (RetryDecision(RetryAction.NEXT), "verdict"),
             (Reply(200, ""), "status"),
             (Trust(), "enabled"),
+            (Route("r"), "models"),
+            (Prices(), "prompt"),
+            (MaxPrice(), "prompt"),
         ):
             self.assertFalse(hasattr(value, "__dict__"), value)
             with self.assertRaises(AttributeError):
@@ -52,6 +57,7 @@ class ValueTests(SynchronousTestCase):
         )
         self.assertEqual(RoutingState(), RoutingState(None, frozenset(), frozenset(), {}, {}))
         self.assertEqual(Rules(frozenset(), 1), Rules(frozenset(), 1, "reject", False))
+        self.assertEqual(Rules(frozenset(), 1), Rules(frozenset(), 1, patterns=(), routes={}))
         self.assertEqual(Trust(), Trust(False, ()))
         self.assertEqual(Load("m", None, 1).scalable, False)
         self.assertEqual(Reply(200, ""), Reply(200, "", None))
@@ -60,7 +66,7 @@ class ValueTests(SynchronousTestCase):
     def test_words(self) -> None:
         """The words that settings, logs and metrics use."""
         for words, kind in (
-            ("alias list direct", Mode),
+            ("alias list direct route", Mode),
             ("given latency throughput", Order),
             ("strict standard open", Policy),
             ("commit next read repeat", RetryAction),
