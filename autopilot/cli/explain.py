@@ -6,10 +6,11 @@ saved) or the state of a running router (--router). A router does not publish wh
 conversation: --remembered gives the model that it had, and shows whether it stays.
 
 With --json the output is one object: "outcome" (candidates or refused), "mode", "order", "alias_by"
-(ALIASES or UNKNOWN_MODELS, if that leaves the name to the router's choice), "needs", "tee_only",
-"conversation" (told_by; with --remembered affinity and affinity_why, as in records; null for a
-direct name), "candidates" (name, why, tried, and if known: score, cooling, first_content_seconds,
-tokens_per_second), "dropped" (name, cause: unknown, not_confidential or lacks; and the needs),
+(ALIASES or UNKNOWN_MODELS, if that leaves the name to the router's choice), "route" (name and
+filters, or null), "needs", "tee_only", "conversation" (told_by; with --remembered affinity and
+affinity_why, as in records; null for a direct name), "candidates" (name, why, tried, and if known:
+score, cooling, first_content_seconds, tokens_per_second), "dropped" (name, cause: unknown,
+not_confidential, lacks or filtered; and the needs, or the filters of a route),
 "limits" (max_attempts, commit, failover_policy, failover_after_ms, plain_failover_after_ms),
 "error" (status, code and message, or null), "not_eligible" (reasons and counts).
 
@@ -53,6 +54,7 @@ _SETTINGS: Final = (
     "UTILIZATION_URL",
     "ALIASES",
     "UNKNOWN_MODELS",
+    "ROUTES_FILE",
     "MAX_MODEL_LIST_ITEMS",
     "REQUIRE_TEE",
     "FAILOVER_POLICY",
@@ -105,18 +107,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Plan the request, print the plan, and return the exit status. Raises `CommandError`."""
     # Importing the relay takes long enough to notice, so other sub-commands do without it.
-    from autopilot.wiring.mapping import parsing
+    from autopilot.wiring.mapping import relay
 
     saved = SavedFiles(given, "body", "models", "utilization")
     named = _fields(given.header)
     settings = platform_settings(feed_options(given), *_SETTINGS, path=given.env_file)
-    config = parsing(settings)
-    request = parse_request(named, _body(saved["body"], given.selector), config)
+    config = relay(settings)
+    request = parse_request(named, _body(saved["body"], given.selector), config.parsing)
     console = console_of(given)
     inputs, not_eligible = await _inputs(reactor, given, settings, saved, console)
     if given.remembered is not None:
         inputs = _with_remembered(inputs, given.remembered)
-    explained = explain(request, named, inputs, not_eligible, settings, config.rules)
+    explained = explain(request, named, inputs, not_eligible, settings, config)
     if given.json:
         console.say_json(in_json(explained))
     else:

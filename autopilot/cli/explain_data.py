@@ -10,16 +10,18 @@ import msgspec
 
 from autopilot.cli.router import PlanInputs
 from autopilot.http.headers import Named
+from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.request.conversation_id import told_by
 from autopilot.request.parse import ParsedRequest
 from autopilot.routing.candidate import Candidate
 from autopilot.routing.commit import Commit
 from autopilot.routing.exclusions import dropped
 from autopilot.routing.listing import Dropped
-from autopilot.routing.plan import Plan, RoutingState, Rules, displaced
+from autopilot.routing.plan import Plan, RoutingState, displaced
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import DIRECT
+from autopilot.routing.routes import Route
+from autopilot.routing.selector import DIRECT, ROUTE
 from autopilot.routing.why import GONE, HIT, MISS, MOVED, OFF, Affinity, AffinityWhy, Why
 from autopilot.settings import Settings
 
@@ -45,7 +47,8 @@ class Explanation:
     """A request's plan and its inputs; ``request`` is None if the request could not be parsed.
 
     ``alias_by``: the setting that leaves an unknown name to the router's choice; ``asked`` is the
-    name. ``conversation`` is None if there are no candidates, and under a direct name.
+    name. ``conversation`` is None if there are no candidates, and under a direct name. ``route`` is
+    the one that the request names, and ``timeouts`` those for its attempts.
     """
 
     request: ParsedRequest | None
@@ -55,9 +58,11 @@ class Explanation:
     inputs: PlanInputs
     not_eligible: Mapping[str, int]
     settings: Settings
+    timeouts: Timeouts
     asked: str = ""
     alias_by: str | None = None
     conversation: Conversation | None = None
+    route: Route | None = None
 
 
 def explain(
@@ -66,11 +71,15 @@ def explain(
     inputs: PlanInputs,
     not_eligible: Mapping[str, int],
     settings: Settings,
-    rules: Rules,
+    config: RelayConfig,
 ) -> Explanation:
     """Plan a parsed request with these inputs and the operator's rules."""
+    rules, route = config.parsing.rules, None
     if isinstance(request, RouterError):
-        return Explanation(None, None, request, (), inputs, not_eligible, settings)
+        return Explanation(None, None, request, (), inputs, not_eligible, settings, config.timeouts)
+    if request.selector.mode is ROUTE:
+        route = rules.routes[request.selector.names[0]]
+        config = config.of_routes.get(route.name, config)
     snapshot, asked = inputs.snapshot, request.selector
     request = request.settled(snapshot, rules)
     needs, outcome = request.needs(snapshot), request.plan(snapshot, rules, inputs.state)
@@ -85,9 +94,11 @@ def explain(
         inputs,
         not_eligible,
         settings,
+        config.timeouts,
         asked.text,
         None if request.selector is asked else "ALIASES" if asked.by_pattern else "UNKNOWN_MODELS",
         conversation,
+        route,
     )
 
 
@@ -119,6 +130,7 @@ def in_json(explained: Explanation) -> dict[str, object]:
             "affinity": explained.conversation.affinity,
             "affinity_why": explained.conversation.why,
         },
+        "route": explained.route and _route(explained.route),
         "needs": asked_for(explained.needs) if explained.needs is not None else None,
         "tee_only": (request.tee_only or settings.require_tee) if request else None,
         "candidates": [
@@ -132,12 +144,16 @@ def in_json(explained: Explanation) -> dict[str, object]:
             "max_attempts": settings.max_attempts,
             "commit": (request.commit if request else Commit(settings.commit)).value,
             "failover_policy": settings.failover_policy,
-            "failover_after_ms": settings.failover_after_ms,
-            "plain_failover_after_ms": settings.plain_failover_after_ms,
+            "failover_after_ms": round(explained.timeouts.failover_after * 1000),
+            "plain_failover_after_ms": round(explained.timeouts.plain_failover_after * 1000),
         },
         "error": error and {"status": error.status, "code": error.code, "message": error.message},
         "not_eligible": dict(explained.not_eligible),
     }
+
+
+def _route(route: Route) -> dict[str, object]:
+    return {"name": route.name, "filters": route.filters}
 
 
 def _candidates(explained: Explanation) -> Sequence[tuple[str, Why]]:

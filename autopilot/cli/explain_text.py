@@ -64,6 +64,9 @@ def _request(request: ParsedRequest, explained: Explanation) -> Sequence[str]:
     selector, settings = request.selector, explained.settings
     order = "" if selector.order is Order.GIVEN else f", by {selector.order}"
     lines = [f"mode      {selector.mode}{order}"]
+    if explained.route is not None:
+        filters = ", ".join(explained.route.filters) or "no filters"
+        lines.append(f"route     {explained.route.name}: {filters}")
     if explained.alias_by is not None:
         by = "a pattern in ALIASES" if explained.alias_by == "ALIASES" else explained.alias_by
         name = echo(explained.asked.strip(ASCII_BLANKS))
@@ -132,7 +135,8 @@ def _show_candidates(
         " the router retries nothing after it",
     )
     if attempts > 1:
-        stream, plain = settings.failover_after_ms / 1000, settings.plain_failover_after_ms / 1000
+        stream = explained.timeouts.failover_after
+        plain = explained.timeouts.plain_failover_after
         console.say(
             f"failover  after {stream:g} s of a silent stream or {plain:g} s without a whole answer"
             " to a plain request, if a candidate is left"
@@ -140,6 +144,8 @@ def _show_candidates(
 
 
 def _reason(each: Dropped, explained: Explanation) -> str:
+    if each.cause is Cause.FILTERED:
+        return f"fails {', '.join(each.lacks)}"
     if each.cause is not Cause.LACKS:
         return _CAUSES[each.cause]
     catalog = explained.inputs.snapshot.catalog

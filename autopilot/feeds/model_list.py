@@ -1,59 +1,58 @@
-"""The OpenAI model list: the aliases, then the platform's own entries byte for byte (contract §1).
+"""The OpenAI model list: the router's own names, then the platform's entries byte for byte.
 
-Clients show these ids to their users for selection, so an alias must look like a model.
+The names are the aliases and behind them the routes (contract §1). Clients show these ids to their
+users for selection, so each of them must look like a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from autopilot.routing.catalog import Catalog
 
 
-def models_document(catalog: Catalog, aliases: Sequence[str], created: int) -> bytes:
-    """Return the body of `GET /v1/models`; `created` (Unix seconds) dates the aliases.
+def models_document(catalog: Catalog, own: Collection[str], created: int) -> bytes:
+    """Return the body of `GET /v1/models`; `created` (Unix seconds) dates the router's own names.
 
-    A catalog entry whose id is also an alias is left out, because a request with that name gets the
-    alias.
+    A catalog entry whose id is also one of them is left out, because a request with that name gets
+    the alias or the route.
     """
-    entries = [_alias_entry(alias, created) for alias in aliases]
-    entries += [model.raw for name, model in catalog.models.items() if name not in aliases]
+    entries = [_own_entry(name, created) for name in own]
+    entries += [model.raw for name, model in catalog.models.items() if name not in own]
     return b'{"object":"list","data":[' + b",".join(entries) + b"]}"
 
 
-def model_document(
-    catalog: Catalog, aliases: Sequence[str], created: int, name: str
-) -> bytes | None:
+def model_document(catalog: Catalog, own: Collection[str], created: int, name: str) -> bytes | None:
     """Return the body of `GET /v1/models/{name}`, or None if there is no such model."""
-    if name in aliases:
-        return _alias_entry(name, created)
+    if name in own:
+        return _own_entry(name, created)
     model = catalog.models.get(name)
     return None if model is None else model.raw
 
 
 class ModelDocuments:
-    """Both bodies for the current aliases; the list is encoded once per catalog."""
+    """Both bodies for the router's current names; the list is encoded once per catalog."""
 
-    def __init__(self, aliases: Sequence[str], created: int) -> None:
-        """Date the aliases with `created` (Unix seconds), for instance the start of the process."""
-        self._aliases = tuple(aliases)
+    def __init__(self, own: Iterable[str], created: int) -> None:
+        """Date the names with `created` (Unix seconds), for instance the start of the process."""
+        self._own = dict.fromkeys(own)
         self._created = created
         self._catalog: Catalog | None = None
         self._encoded_list = b""
         self._codex_list = b"", b""
 
-    def rename(self, aliases: Sequence[str]) -> None:
-        """Replace the aliases."""
-        self._aliases = tuple(aliases)
+    def rename(self, own: Iterable[str]) -> None:
+        """Replace the router's own names."""
+        self._own = dict.fromkeys(own)
         self._catalog = None
 
     def listing(self, catalog: Catalog) -> bytes:
         """Return the body of `models_document`."""
         # Catalogs are immutable and replaced whole, so identity is enough.
         if catalog is not self._catalog:
-            self._encoded_list = models_document(catalog, self._aliases, self._created)
+            self._encoded_list = models_document(catalog, self._own, self._created)
             self._catalog = catalog
         return self._encoded_list
 
@@ -66,13 +65,13 @@ class ModelDocuments:
 
     def entry(self, catalog: Catalog, name: str) -> bytes | None:
         """Return the body of `model_document`."""
-        return model_document(catalog, self._aliases, self._created, name)
+        return model_document(catalog, self._own, self._created, name)
 
 
-def _alias_entry(alias: str, created: int) -> bytes:
+def _own_entry(name: str, created: int) -> bytes:
     return msgspec.json.encode(
         {
-            "id": alias,
+            "id": name,
             "object": "model",
             "created": created,
             "owned_by": "chutes-autopilot",

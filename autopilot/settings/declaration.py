@@ -8,11 +8,20 @@ from autopilot.settings.types import Type
 
 
 class SettingsError(ValueError):
-    """One or more invalid settings; ``problems`` has one line for each invalid variable."""
+    """One or more invalid settings.
+
+    ``problems`` has one line for each invalid variable, and one for each fault of a file that a
+    variable names.
+    """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(line for problem in problems for line in problem.splitlines())
+
+
+def problem_of(name: str, error: ValueError) -> str:
+    """Return the lines of what is wrong with a variable, each of which begins with its name."""
+    return "\n".join(f"{name}: {line}" for line in str(error).splitlines())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from autopilot.settings.declaration import Setting, SettingsError
+from autopilot.settings.declaration import Setting, SettingsError, problem_of
 
 _T = TypeVar("_T")
 
@@ -62,15 +62,18 @@ def merged(
             try:
                 values[setting.field] = setting.parse(chosen[setting.name].text)
             except ValueError as error:
-                problems[setting.name] = f"{setting.name}: {error}"
+                problems[setting.name] = problem_of(setting.name, error)
     try:
         made = make(**values)
     except SettingsError as error:
+        found: dict[str, list[str]] = {}
         for line in error.problems:
             # A contradiction with a value that was itself rejected would be a second error for one
             # mistake.
-            if not _involves_rejected(line.partition(":")[0], related, problems):
-                problems[line.partition(":")[0]] = line
+            name = line.partition(":")[0]
+            if not _involves_rejected(name, related, problems):
+                found.setdefault(name, []).append(line)
+        problems |= {name: "\n".join(lines) for name, lines in found.items()}
     else:
         if not problems:
             return made

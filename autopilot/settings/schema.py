@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from autopilot.settings.certificates import PairFault, fault_of, holds_certificates
-from autopilot.settings.declaration import Setting, SettingsError
+from autopilot.settings.declaration import Setting, SettingsError, problem_of
 from autopilot.settings.env_file import ENV_FILE, EnvFile
+from autopilot.settings.files.routes import RoutesFile, RoutesSetting
 from autopilot.settings.merge import choose, merged
 from autopilot.settings.network import Listen, Network, Networks, Origins, Url, UsualAddress
 from autopilot.settings.proxies import Exemptions, ProxyUrl
@@ -160,6 +161,13 @@ class Settings:
         "Treatment of a model name that is not in the catalog. Forward it if you use private"
         " chutes or aliases of your account; alias lets the router choose the model, unless the"
         " name is an item of a list.",
+        live=True,
+    )
+    routes_file: RoutesFile | str | None = _setting(  # noqa: RUF009  frozen
+        "",
+        RoutesSetting(),
+        "TOML file of routes: names for ordered models with conditions of their own. Read again on"
+        " SIGHUP; while it has a fault, the former routes stay.",
         live=True,
     )
     max_model_list_items: int = _count(
@@ -485,14 +493,23 @@ class Settings:
             try:
                 value = setting.kind.check(getattr(self, setting.field))
             except ValueError as error:
-                problems[setting.name] = f"{setting.name}: {error}"
+                problems[setting.name] = problem_of(setting.name, error)
             else:
                 object.__setattr__(self, setting.field, value)
         for names, contradicts, problem in CONTRADICTIONS:
             if problems.keys().isdisjoint(names) and contradicts(self):
                 problems[names[0]] = f"{names[0]}: {problem}"
+        if problems.keys().isdisjoint(("ROUTES_FILE", "ALIASES")):
+            faults = _alias_faults(self)
+            if faults:
+                problems["ROUTES_FILE"] = problem_of("ROUTES_FILE", ValueError("\n".join(faults)))
         if problems:
             raise SettingsError(tuple(problems.values()))
+
+
+def _alias_faults(given: Settings) -> tuple[str, ...]:
+    file = given.routes_file
+    return tuple(file.alias_faults(given.aliases)) if isinstance(file, RoutesFile) else ()
 
 
 def _pair_fault(given: Settings) -> PairFault | None:
@@ -555,7 +572,10 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
 The error line names the first of the variables.
 """
 
-RELATED: tuple[tuple[str, ...], ...] = tuple(names for names, _, _ in CONTRADICTIONS)
+RELATED: tuple[tuple[str, ...], ...] = (
+    *(names for names, _, _ in CONTRADICTIONS),
+    ("ROUTES_FILE", "ALIASES"),
+)
 """The variables of each contradiction."""
 
 DECLARED: tuple[Setting, ...] = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autopilot.http.dialect import Dialect
@@ -16,7 +17,11 @@ from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Trust
 from autopilot.routing.patterns import exact_names, patterns_of
 from autopilot.routing.plan import Rules
+from autopilot.routing.pricing import MaxPrice
+from autopilot.routing.requirements import Needs
 from autopilot.routing.retry_policy import Policy
+from autopilot.routing.routes import Route
+from autopilot.settings.files.routes import RouteEntry, RoutesFile
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
@@ -24,7 +29,7 @@ from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from autopilot.settings import Settings
 
@@ -133,6 +138,40 @@ def resources(settings: Settings) -> ResourceLimits:
     )
 
 
+def route_entries(settings: Settings) -> tuple[RouteEntry, ...]:
+    """Return the routes of the file that the settings name, in its order."""
+    file = settings.routes_file
+    return file.routes if isinstance(file, RoutesFile) else ()
+
+
+def own_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names that the router itself adds to the models: the aliases, then the routes."""
+    return (*exact_names(settings.aliases), *(each.name for each in route_entries(settings)))
+
+
+def _route(entry: RouteEntry, aliases: Iterable[str]) -> Route:
+    """Return the route that an entry of the file describes."""
+    spelled = {alias.lower() for alias in exact_names(aliases)}
+    alias_last = entry.models[-1].lower() in spelled
+    output = "response_format" in entry.needs
+    return Route(
+        entry.name,
+        entry.models[:-1] if alias_last else entry.models,
+        alias_last,
+        None if entry.commit is None else Commit(entry.commit),
+        entry.tee,
+        MaxPrice(entry.max_price.prompt, entry.max_price.completion),
+        Needs(
+            images="images" in entry.needs,
+            tools="tools" in entry.needs,
+            json_schema=output,
+            json_mode=output,
+        ),
+        entry.min_context,
+        entry.private,
+    )
+
+
 def parsing(settings: Settings) -> ParseConfig:
     """Return what requests are parsed by."""
     rules = Rules(
@@ -141,13 +180,14 @@ def parsing(settings: Settings) -> ParseConfig:
         unknown_models=settings.unknown_models,
         require_tee=settings.require_tee,
         patterns=patterns_of(settings.aliases),
+        routes={each.name: _route(each, settings.aliases) for each in route_entries(settings)},
     )
     return ParseConfig.of(rules, Commit(settings.commit), settings.max_request_bytes)
 
 
 def relay(settings: Settings) -> RelayConfig:
     """Return the configuration of the data plane."""
-    return RelayConfig(
+    config = RelayConfig(
         parsing=parsing(settings),
         timeouts=Timeouts(
             connect=settings.upstream_connect_timeout_ms / 1000,
@@ -170,4 +210,20 @@ def relay(settings: Settings) -> RelayConfig:
         by_conversation=settings.sticky_scope == "conversation",
         reads_usage=settings.usage != "off",
         asks_usage=settings.usage == "request",
+    )
+    patient = {
+        each.name: replace(config, timeouts=_patience(config.timeouts, each))
+        for each in route_entries(settings)
+        if each.failover_after_ms is not None or each.plain_failover_after_ms is not None
+    }
+    return replace(config, of_routes=patient)
+
+
+def _patience(timeouts: Timeouts, route: RouteEntry) -> Timeouts:
+    """Return the time-outs with those that a route has itself."""
+    stream, plain = route.failover_after_ms, route.plain_failover_after_ms
+    return replace(
+        timeouts,
+        failover_after=timeouts.failover_after if stream is None else stream / 1000,
+        plain_failover_after=timeouts.plain_failover_after if plain is None else plain / 1000,
     )

@@ -21,6 +21,7 @@ from autopilot.attestation.evidence_poller import EvidencePoller
 from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.feeds.readiness_log import ReadinessLog
+from autopilot.feeds.routes_log import RoutesLog
 from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import OK
@@ -93,6 +94,8 @@ class Parts:
         self.pseudonym = b"chutes-autopilot-%b" % secrets.token_hex(8).encode("ascii")
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self._readiness_log = ReadinessLog()
+        self._routes_log = RoutesLog()
+        self._relaying = mapping.relay(settings)
         self.metrics = Metrics(__version__)
         self.accounts = AccountLimits(self.clock.seconds, by_key=settings.key_metrics)
         self.metrics.instruments += self.accounts.instruments()
@@ -120,7 +123,7 @@ class Parts:
         )
         self.exporting: OtlpExporter | None = None
         self.proxy = self._proxy(self._tracer(reactor, traces))
-        self.documents = ModelDocuments(exact_names(settings.aliases), int(time.time()))
+        self.documents = ModelDocuments(mapping.own_names(settings), int(time.time()))
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
         self._shared: list[RootResource] = []
@@ -128,12 +131,14 @@ class Parts:
     def configure(self, settings: Settings) -> None:
         """Apply the settings that can change at run time; requests in flight keep the old ones."""
         self.settings = settings
-        self.proxy.configure(mapping.relay(settings))
+        self._relaying = mapping.relay(settings)
+        self.proxy.configure(self._relaying)
+        self._note_routes()
         mapping.configure_state(self.tables, settings)
         self.ledger.configure(mapping.resources(settings), mapping.trust(settings))
         self.reporter.sample = settings.log_sample
         self.accounts.by_key = settings.key_metrics
-        self.documents.rename(exact_names(settings.aliases))
+        self.documents.rename(mapping.own_names(settings))
         for site in self._sites:
             site.limits = mapping.limits(settings)
         for tree in self._shared:
@@ -273,6 +278,13 @@ class Parts:
         ranking = self.control.snapshot.ranking
         best = ranking[0].name if ranking else None
         self._readiness_log.note(self.readiness(), best, failed=outcome != OK)
+        self._note_routes()
+
+    def _note_routes(self) -> None:
+        """Log what is new about the routes beside the catalog."""
+        rules = self._relaying.parsing.rules
+        forwards = rules.unknown_models == "forward"
+        self._routes_log.note(self.control.snapshot.catalog, rules.routes, forwards=forwards)
 
     def _attestation(self, reactor: Any, agent: IAgent) -> EvidencePoller:
         settings = self.settings
@@ -314,7 +326,7 @@ class Parts:
             self.clock,
             self.pool,
             mapping.endpoints(settings),
-            mapping.relay(settings),
+            self._relaying,
             self.tables,
             hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
             feeds=self.control,

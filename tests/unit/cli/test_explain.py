@@ -225,7 +225,7 @@ class PlanTests(ExplainTestCase):
                 set(got),
                 {
                     *("outcome", "mode", "order", "needs", "tee_only", "candidates", "dropped"),
-                    *("limits", "error", "not_eligible", "alias_by", "conversation"),
+                    *("limits", "error", "not_eligible", "alias_by", "conversation", "route"),
                 },
             )
 
@@ -344,3 +344,64 @@ class _Says(Resource):
     def render_GET(self, request: object) -> bytes:
         """See `Resource`."""
         return self._body
+
+
+class RouteTests(ExplainTestCase):
+    """Routes of this environment's file."""
+
+    def setUp(self) -> None:
+        """Write the file."""
+        super().setUp()
+        Path("routes.toml").write_text(
+            '[routes.tee]\nmodels = ["acme/C", "acme/gone", "*"]\ntee = true\ncommit = "complete"\n'
+            "failover_after_ms = 2500\nmax_price = { completion = 5 }\n"
+            f'[routes.best]\nmodels = ["{ALIAS}"]\nmin_context = 96001\n'
+        )
+        Path(".env").write_text("ROUTES_FILE=routes.toml\n")
+
+    def test_words(self) -> None:
+        """The text names the route with its filters, its own limits, and what fails them."""
+        status, said = self.ask("explain", "tee", *self.files)
+        self.assertEqual(status, 0)
+        self.assertIn("mode      route\n", said)
+        self.assertIn("route     tee: tee, completion up to $5\n", said)
+        self.assertIn("commit    complete: when the response is complete", said)
+        self.assertIn("after 2.5 s of a silent stream or 180 s without a whole answer", said)
+        self.assertIn("left out  acme/gone: not in the catalog\n", said)
+        self.assertIn("left out  acme/B: fails tee\n", said)
+
+    def test_json(self) -> None:
+        """The object has the route, and the filters that a model fails."""
+        got = self.ask_json("explain", "tee", *self.files)
+        self.assertEqual((got["mode"], got["outcome"]), ("route", "candidates"))
+        expected = {"name": "tee", "filters": ["tee", "completion up to $5"]}
+        self.assertEqual(got["route"], expected)
+        whys = [(each["name"], each["why"]) for each in got["candidates"]]
+        self.assertEqual(whys, [("acme/C", "route"), ("acme/A-TEE", "route")])
+        limits = got["limits"]
+        self.assertEqual(
+            (limits["commit"], limits["failover_after_ms"], limits["plain_failover_after_ms"]),
+            ("complete", 2500, 180000),
+        )
+        self.assertEqual(
+            got["dropped"],
+            [
+                {"name": "acme/gone", "cause": "unknown", "lacks": []},
+                {"name": "acme/B", "cause": "filtered", "lacks": ["tee"]},
+            ],
+        )
+        self.assertIsNone(self.ask_json("explain", ALIAS, *self.files)["route"])
+
+    def test_refused(self) -> None:
+        """Where no model passes, the error and every reason are there."""
+        status, said = self.ask("explain", "best", *self.files)
+        self.assertEqual(status, 1)
+        self.assertIn("refused with 400 no_capable_model", said)
+        self.assertIn("filter: min_context.", said)
+        self.assertIn("left out  acme/C: fails min_context\n", said)
+
+    def test_faults(self) -> None:
+        """A file with faults is an error of the command."""
+        Path("routes.toml").write_text("[routes.r]\n")
+        said = self.refused("explain", ALIAS, *self.files)
+        self.assertIn("ROUTES_FILE: 'routes.toml': routes.r.models: missing", said)

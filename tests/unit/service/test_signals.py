@@ -103,6 +103,37 @@ class SighupTests(ReloadTestCase):
         self.assertTrue(second.startswith("Settings not changed: COOLDOWN_MS: 'soon' is not"))
         self.assertEqual(self.told, ["began", "ended"])
 
+    def test_routes_file(self) -> None:
+        """The file of routes is read again; while it has faults, the former routes stay."""
+        path = Path(self.mktemp())
+        path.write_text('[routes.r]\nmodels = ["a"]\n')
+        self.file.write_text(f"COMMIT=byte\nROUTES_FILE={path}\n")
+        self.sighup.reload()
+        self.assertEqual(self.logged(), ["Settings changed: ROUTES_FILE, MAX_ATTEMPTS"])
+        before = self.router.settings
+        path.write_text("[routes.r]\nmodels = []\ncommit = 5\n")
+        self.sighup.reload()
+        self.assertIs(self.router.settings, before)
+        self.assertEqual(
+            self.logged()[1:],
+            [
+                f"Settings not changed: ROUTES_FILE: {str(path)!r}: routes.r.{problem}"
+                for problem in (
+                    "models: [] is no list of names; give at least one",
+                    "commit: 5 is not known; give byte, content or complete",
+                )
+            ],
+        )
+        path.write_text('[routes.s]\nmodels = ["a"]\n')
+        self.sighup.reload()
+        self.assertEqual(self.logged()[3:], ["Settings changed: ROUTES_FILE"])
+        path.unlink()
+        self.sighup.reload()
+        (gone,) = self.logged()[4:]
+        self.assertRegex(
+            gone, "\\ASettings not changed: ROUTES_FILE: '.*' is not a file; give the path"
+        )
+
     def test_unreadable_files(self) -> None:
         """A file that has gone, is not UTF-8, or is a pipe already read changes nothing."""
         self.sighup.reload()

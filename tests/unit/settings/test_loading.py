@@ -39,6 +39,7 @@ DEFAULTS: dict[str, object] = {
     "READYZ_MAX_ALLOWLIST_AGE_MS": 900000,
     "ALIASES": ("chutesai/AutoPilot",),
     "UNKNOWN_MODELS": "reject",
+    "ROUTES_FILE": None,
     "REQUIRE_TEE": False,
     "REQUIRE_KEY": "auto",
     "FAILOVER_POLICY": "standard",

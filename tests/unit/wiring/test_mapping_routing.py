@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from ipaddress import ip_network
+from pathlib import Path
 
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+
+from autopilot.routing.pricing import MaxPrice
+from autopilot.routing.requirements import Needs
+from autopilot.routing.routes import Route
+from autopilot.wiring import mapping
 from tests.unit.relay.upstreams import ROLE, SSE, TOKEN, chunk, head, whole
 from tests.unit.web.browsers import Browser
-from tests.unit.wiring.cases import ONE, TWO, ReloadTestCase
+from tests.unit.wiring.cases import ALIAS, ONE, TWO, ReloadTestCase
 
 _A, _B, _C = (b"Authorization: Bearer %c" % each for each in b"abc")
 
@@ -45,6 +54,97 @@ class RoutingTests(ReloadTestCase):
         browser = self.ask("x/y", stream=False)
         self.platform.wire.says(whole(200, b"{}"))
         self.assertEqual(browser.response.value(b"x-chutes-autopilot-selected"), ONE.encode())
+
+    def routes(self, text: str) -> str:
+        """Write a file of routes, and return its path."""
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return str(path)
+
+    def test_routes_file(self) -> None:
+        """A route is a name like an alias, and has its own filters, commit point and patience."""
+        self.start()
+        self.assertEqual(self.refused(self.ask("mine")), "unknown_model")
+        self.change(
+            routes_file=self.routes(
+                f"""
+                [routes.mine]
+                models = ["{TWO}", "gone", "CHUTESAI/autopilot"]
+                commit = "byte"
+                failover_after_ms = 3000
+                [routes."{ONE}"]
+                models = ["{ONE}", "*"]
+                [routes.dear]
+                models = ["*"]
+                max_price = {{ prompt = 0 }}
+                needs = ["tools", "response_format"]
+                plain_failover_after_ms = 5000
+                tee = true
+                min_context = 5
+                """
+            )
+        )
+        browser = self.ask("mine")
+        first = self.platform.wire
+        self.assertIn(f'"{TWO}"'.encode(), first.value())
+        self.reactor.advance(2.9)
+        self.assertIs(self.platform.wire, first)
+        self.reactor.advance(0.2)
+        self.assertIn(f'"{ONE}"'.encode(), self.platform.wire.value())
+        self.platform.wire.says(head(200, SSE), chunk(ROLE))
+        self.assertEqual(browser.response.value(b"x-chutes-autopilot-selected"), ONE.encode())
+        self.assertEqual(self.refused(self.ask("dear")), "no_capable_model")
+        config = mapping.relay(self.router.settings)
+        self.assertEqual(
+            config.parsing.rules.routes["dear"],
+            Route(
+                "dear",
+                ("*",),
+                tee=True,
+                max_price=MaxPrice(Decimal(0)),
+                needs=Needs(tools=True, json_schema=True, json_mode=True),
+                min_context=5,
+            ),
+        )
+        self.assertEqual(set(config.of_routes), {"mine", "dear"})
+        patience = [
+            (each.failover_after, each.plain_failover_after)
+            for each in (config.of_routes[name].timeouts for name in ("mine", "dear"))
+        ]
+        self.assertEqual(patience, [(3.0, 180.0), (12.0, 5.0)])
+
+    def test_routes_are_shown(self) -> None:
+        """Routes are models behind the alias, and the log has what the catalog lacks for them."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        text = f'[routes.mine]\nmodels = ["{TWO}", "gone"]\n[routes."{ONE}"]\nmodels = ["{ONE}"]\n'
+        self.start(routes_file=self.routes(text))
+        listing = self.get(b"/v1/models").json["data"]
+        self.assertEqual([each["id"] for each in listing], [ALIAS, "mine", ONE, TWO])
+        owners = [each["owned_by"] == "chutes-autopilot" for each in listing]
+        self.assertEqual(owners, [True, True, True, False])
+        self.assertEqual(self.get(b"/v1/models/mine").json, listing[1])
+        warned = [formatEvent(each) for each in observer if each["log_level"] is LogLevel.warn]
+        lines = [each for each in warned if each.startswith("ROUTES_FILE")]
+        self.assertEqual(
+            lines,
+            [
+                (
+                    "ROUTES_FILE: the catalog does not have 'gone' of the route 'mine'; the route"
+                    " goes without it"
+                ),
+                (
+                    f"ROUTES_FILE: the catalog has a model of the name of the route '{ONE}';"
+                    " requests with that name get the route"
+                ),
+            ],
+        )
+        self.change(routes_file=None)
+        self.assertEqual(self.get(b"/v1/models/mine").status, 404)
+        self.change(routes_file=self.routes('[routes.r]\nmodels = ["nix"]\n'))
+        warned = [formatEvent(each) for each in observer if each["log_level"] is LogLevel.warn]
+        self.assertIn("'nix' of the route 'r'", warned[-1] or "")
 
     def test_max_model_list_items(self) -> None:
         """A lower limit rejects a longer list."""
