@@ -48,6 +48,7 @@ from autopilot.web.site import AutopilotSite
 from autopilot.web.start_page import Address, StartPage
 from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.report import StatusReport
+from autopilot.web.status.routes import routes_now
 from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
@@ -239,6 +240,7 @@ class Parts:
             recent=self.history.latest(),
             failed=self.history.latest_failures(),
             window=self.history.window(),
+            routes=routes_now(self._relaying.parsing.rules, self.control.snapshot),
         )
 
     def record(self, record: RequestRecord) -> None:

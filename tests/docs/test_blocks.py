@@ -7,13 +7,16 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.settings import DECLARED
+from autopilot.settings import DECLARED, Settings
 from autopilot.settings.env_file import EnvFile
+from autopilot.settings.files.routes import RouteEntry, RoutesFile
 from autopilot.settings.sources import SettingsSources
 from tests.rigs.smoke.processes import RouterProcess, StubProcess
 from tools.docs.blocks import LANGUAGES, ROOT, Block, blocks, file_name
@@ -38,6 +41,21 @@ class BlockTests(SynchronousTestCase):
             names = {setting.name for setting in DECLARED}
             self.assertLess(set(env_file.read()), names, each.where)
             SettingsSources({}, {}, env_file).load()
+
+    def test_routes(self) -> None:
+        """The files of routes are valid beside the usual aliases, and use almost every member."""
+        members: set[str] = set()
+        for each in blocks("toml"):
+            path = Path(self.mktemp())
+            path.write_text(each.text)
+            file = Settings(routes_file=str(path)).routes_file
+            assert isinstance(file, RoutesFile)
+            self.assertEqual(len(file.routes), 3)
+            self.assertEqual(file.routes[0].models[-1], Settings().aliases[0])
+            for table in tomllib.loads(each.text)["routes"].values():
+                members |= table.keys()
+        known = {each.name for each in fields(RouteEntry)} - {"name"}
+        self.assertEqual(known - members, {"private", "plain_failover_after_ms"})
 
     def test_json(self) -> None:
         """JSON blocks are valid."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-# Tests run the `sh`, `python`, `dotenv` and `json` blocks; other languages are only displayed.
-LANGUAGES: Final = frozenset({"sh", "python", "dotenv", "json", "text", "console"})
+# Tests check the `sh`, `python`, `dotenv`, `json` and `toml` blocks; others are only displayed.
+LANGUAGES: Final = frozenset({"sh", "python", "dotenv", "json", "toml", "text", "console"})
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A line of a block that begins with one # is a comment.
 _HEADING: Final = re.compile(r"^## (.+)$", re.MULTILINE)

@@ -20,6 +20,7 @@ from autopilot.observability.records import facts
 if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
     from autopilot.routing.ranking import Ranked
+    from autopilot.web.status.routes import RouteNow
 
 SLICE_BYTES: Final = 65_536
 """The length from which a slice of the JSON text is complete; a batch may exceed it."""
@@ -49,6 +50,7 @@ class StatusReport:
     recent: Sequence[FinishedRequest] = ()
     failed: Sequence[FinishedRequest] = ()
     window: HistoryWindow = field(default_factory=HistoryWindow)
+    routes: Sequence[RouteNow] = ()
 
     def slices(self) -> Iterator[bytes]:
         """Return the JSON text for /status.json in slices, each of which costs milliseconds.
@@ -76,6 +78,7 @@ class StatusReport:
         yield from _object(
             "evidence", ((name, each.report()) for name, each in self.evidence.items())
         )
+        yield from _list("routes", self.routes)
         tail = {
             "recent": [_fields(each) for each in self.recent],
             "recent_failures": [_fields(each) for each in self.failed],

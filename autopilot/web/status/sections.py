@@ -22,6 +22,7 @@ from autopilot.web.status.formatting import (
 from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, tile
 from autopilot.web.status.ranking import COOLING_BADGE, cooling_text, ranking
 from autopilot.web.status.requests import Shown, requests
+from autopilot.web.status.routes import routes
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn, remainder
 from autopilot.web.status.tokens import tokens
 
@@ -66,6 +67,7 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "state": _state(report),
         "numbers": _numbers(report),
         "ranking": ranking(report),
+        "routes": routes(report.routes),
         "cooling": _cooling(report),
         "charts": charts(report.window),
         "tokens": tokens(report.window),

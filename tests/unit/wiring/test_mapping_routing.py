@@ -12,6 +12,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from autopilot.routing.pricing import MaxPrice
 from autopilot.routing.requirements import Needs
 from autopilot.routing.routes import Route
+from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring import mapping
 from tests.unit.relay.upstreams import ROLE, SSE, TOKEN, chunk, head, whole
 from tests.unit.web.browsers import Browser
@@ -114,7 +115,7 @@ class RoutingTests(ReloadTestCase):
         self.assertEqual(patience, [(3.0, 180.0), (12.0, 5.0)])
 
     def test_routes_are_shown(self) -> None:
-        """Routes are models behind the alias, and the log has what the catalog lacks for them."""
+        """Routes are models behind the alias, and on the operators' pages as what they are now."""
         observer = EventLoggingObserver()
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
@@ -125,6 +126,10 @@ class RoutingTests(ReloadTestCase):
         owners = [each["owned_by"] == "chutes-autopilot" for each in listing]
         self.assertEqual(owners, [True, True, True, False])
         self.assertEqual(self.get(b"/v1/models/mine").json, listing[1])
+        (mine, over) = self.get(b"/status.json").json["routes"]
+        self.assertEqual((mine["name"], mine["models"]), ("mine", [TWO]))
+        self.assertEqual((over["name"], over["models"]), (ONE, [ONE]))
+        self.assertIn(b"Routes in the order of their file", self.get(b"/status").body)
         warned = [formatEvent(each) for each in observer if each["log_level"] is LogLevel.warn]
         lines = [each for each in warned if each.startswith("ROUTES_FILE")]
         self.assertEqual(
@@ -142,6 +147,8 @@ class RoutingTests(ReloadTestCase):
         )
         self.change(routes_file=None)
         self.assertEqual(self.get(b"/v1/models/mine").status, 404)
+        self.reactor.advance(FRESHNESS)
+        self.assertEqual(self.get(b"/status.json").json["routes"], [])
         self.change(routes_file=self.routes('[routes.r]\nmodels = ["nix"]\n'))
         warned = [formatEvent(each) for each in observer if each["log_level"] is LogLevel.warn]
         self.assertIn("'nix' of the route 'r'", warned[-1] or "")

@@ -359,6 +359,7 @@ class DocumentTests(SynchronousTestCase):
                 "first_content_seconds",
                 "tokens_per_second",
                 "evidence",
+                "routes",
                 "recent",
                 "recent_failures",
                 "past",
