@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.relay import usage_filter
 from autopilot.relay.downstream import CommittedHead
 from autopilot.relay.usage_filter import UsageFilter
 from autopilot.routing.router_error import RouterError
@@ -152,6 +153,11 @@ class FilterTests(SynchronousTestCase):
         sent = len(down.body)
         filtered.write(b'","usage":{}}\n' + b"\n" + USAGE + TOKEN)
         self.assertEqual(down.body[sent:], b'","usage":{}}\n\n' + TOKEN)
+
+    def test_shown_nowhere(self) -> None:
+        """What has been read of an answer is not shown."""
+        chunk = usage_filter._chunk.decode(b'{"choices":["secret"]}')
+        self.assertNotIn("secret", repr(chunk))
 
     def test_costs(self) -> None:
         """Neither long nor many events cost much, wherever they are cut."""
