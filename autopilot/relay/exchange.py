@@ -583,9 +583,10 @@ class Exchange(ExchangeBase):
         usage = cost = None
         if 200 <= head.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
-            if raw_usage:
+            reads = self._config.reads_usage
+            if raw_usage and reads:
                 usage = read_usage(raw_usage)
-            elif raw_usage is None and attempt.kind is _JSON:
+            elif reads and raw_usage is None and attempt.kind is _JSON:
                 end = body[-_MOST_SEARCHED:]
                 usage = reported_usage(self._request.dialect, body[:OPENING], end)
             cost = cost_of(usage, model, self._snapshot.catalog)
@@ -703,7 +704,7 @@ class Exchange(ExchangeBase):
         if 200 <= attempt.response.status < 300:
             tables, model = self._shared.tables, attempt.candidate.model
             dialect = self._request.dialect
-            usage = stream.usage(dialect)
+            usage = stream.usage(dialect) if self._config.reads_usage else None
             cost = cost_of(usage, model, self._snapshot.catalog)
             if outcome in UPSTREAM_FAULTS:
                 tables.broke(self._client(), self._key, model, now, now - attempt.started)

@@ -303,6 +303,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         status = attempt.status
         if not attempt.held or status is None or not 200 <= status < 300:
             return None
+        if not self._config.reads_usage:
+            return None
         held = b"".join(attempt.held)
         return reported_usage(self._request.dialect, held[:OPENING], held)
 

@@ -9,6 +9,7 @@ from typing import Any
 from autopilot.http.dialect import Dialect
 from autopilot.observability.records import Outcome
 from autopilot.relay.sse_guard import GuardLevel
+from autopilot.routing.usage import Usage
 from tests.unit.relay.routers import RouterTestCase
 from tests.unit.relay.test_usage_filter import USAGE
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, SSE, STOP, TOKEN, chunk, head, whole
@@ -41,6 +42,7 @@ class AskingTests(RouterTestCase):
                 self.assertEqual(client.down.ended, "finish")
                 self.assertEqual(self.record.bytes, len(client.down.body))
                 self.assertEqual(self.record.outcome, Outcome.COMPLETED)
+                self.assertEqual(self.record.usage, Usage(9, None, 2))
 
     def test_at_once(self) -> None:
         """So it is if the response arrives in one read, or is held until its end."""

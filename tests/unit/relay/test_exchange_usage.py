@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
@@ -282,3 +283,37 @@ class FailoverTests(UsageTestCase):
         self.assert_reported(None, None)
         (failed,) = self.record.failovers
         self.assertEqual(failed.usage, USAGE)
+
+
+class OffTests(UsageTestCase):
+    """`USAGE=off`."""
+
+    def build(self, **given: Any) -> None:
+        """Turn it off."""
+        super().build(**given)
+        self.config = replace(self.config, reads_usage=False)
+        self.proxy.configure(self.config)
+
+    def test_nothing_read(self) -> None:
+        """No usage is read, of plain answers, streams, or what another attempt replaced."""
+        answer = json.dumps({"choices": [{"finish_reason": "stop"}], "usage": TOLD}).encode()
+        stream = said(1) + said(40) + STOP + DONE
+        for says in (
+            (whole(200, answer),),
+            (head(200, b"application/json") + chunk(answer[:30]), chunk(answer[30:]) + chunk(b"")),
+            (whole(200, b'{"choices":[{"logprobs":[NaN]}],"usage":{"prompt_tokens":1}}'),),
+            (head() + chunk(stream),),
+        ):
+            self.build()
+            client = self.ask("a", stream=says[0].startswith(head()))
+            self.wire.says(*says)
+            self.assertEqual(client.down.ended, "finish")
+            self.assert_reported(None, None)
+        self.build(commit=Commit.COMPLETE)
+        self.ask("a,b")
+        self.wire.says(head(), chunk(said(1)))
+        self.wire.resets()
+        self.wire.says(head(), chunk(said(2)))
+        self.clients[-1].leaves()
+        self.assert_reported(None, None)
+        self.assertIsNone(self.record.failovers[0].usage)
