@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import Mock, patch
@@ -15,7 +16,11 @@ from unittest.mock import Mock, patch
 import autopilot
 from autopilot.http.dialect import Dialect
 from autopilot.http.resource_ledger import ResourceLimits
+from autopilot.request.parse import ParseConfig
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.commit import Commit
+from autopilot.routing.pricing import MaxPrice
+from autopilot.routing.routes import Route
 from autopilot.routing.snapshot import Snapshot
 from autopilot.web.cors import Cors
 from tests.unit.relay.routers import ALIAS
@@ -88,6 +93,7 @@ def rows(path: bytes) -> Iterator[Asked]:
 
 # Made where nothing of the request is at fault; each has its test below.
 LATER = {
+    (400, "private_unsupported"),
     (401, "missing_key"),
     (408, "request_timeout"),
     (426, "upgrade_required"),
@@ -248,6 +254,24 @@ class EveryErrorTests(SiteTestCase):
             self.wire.says(head(), chunk(TOKEN))
             self.wire.resets()
             self.check(browser.response, path, Asked(502, "upstream_stream_interrupted", b""))
+
+    def test_routes(self) -> None:
+        """Routes may ask for what there is not, and may name nothing that there is."""
+        routes = {
+            "later": Route("later", ("a",), private=True),
+            "dear": Route("dear", ("a",), max_price=MaxPrice(Decimal(1))),
+            "gone": Route("gone", ("nobody",)),
+        }
+        rules = replace(self.config.parsing.rules, routes=routes)
+        parsing = ParseConfig.of(rules, Commit.CONTENT, MAX_BODY)
+        self.proxy.configure(replace(self.config, parsing=parsing))
+        for path in (CHAT, MESSAGES):
+            for model, code in (
+                ("later", "private_unsupported"),
+                ("dear", "no_capable_model"),
+                ("gone", "unknown_model"),
+            ):
+                self.check(self.begun(path, model).response, path, Asked(400, code, b""))
 
     def test_later(self) -> None:
         """Temporary errors have a Retry-After."""
