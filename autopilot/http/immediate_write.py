@@ -6,27 +6,34 @@ A relay writes one small piece at a time into sockets that nearly always have ro
 sends first and hands only the remainder to the transport, which keeps the order, signals its
 producer and closes the connection when the socket fails.
 
+What is read goes to the protocol at once as well: without the call in which Twisted separates an
+end of file from bytes, which every event of a stream would pay.
+
 Only undocumented attributes show what the transport has buffered. If one of those in ``_NEEDED`` is
-missing, writes stay as they are.
+missing, writes and reads stay as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EWOULDBLOCK
 from typing import Any
 
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Connection
 
-_NEEDED = ("socket", "connected", "dataBuffer", "_tempDataLen")
+_NEEDED = ("socket", "connected", "dataBuffer", "_tempDataLen", "bufferSize", "protocol")
 
 
 def enable(transport: Any) -> bool:
-    """Make ``transport.write`` send at once; return whether this type of transport permits it."""
+    """Make ``transport`` write and read directly; return whether its type permits that."""
     if not isinstance(transport, Connection) or getattr(transport, "TLS", True):
         return False
     if not all(hasattr(transport, name) for name in _NEEDED):
         return False
     transport.write = _immediate_write(transport, transport.write)  # type: ignore[method-assign]
+    transport.doRead = _direct_read(transport)  # type: ignore[method-assign]
     return True
 
 
@@ -49,7 +56,23 @@ def _immediate_write(
     return write
 
 
+def _direct_read(transport: Any) -> Callable[[], ConnectionDone | ConnectionLost | None]:
+    def read() -> ConnectionDone | ConnectionLost | None:
+        # As `Connection.doRead`.
+        try:
+            data = transport.socket.recv(transport.bufferSize)
+        except OSError as error:
+            return None if error.args[0] == EWOULDBLOCK else CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        transport.protocol.dataReceived(data)
+        return None
+
+    return read
+
+
 def disable(transport: Any) -> None:
-    """Undo :func:`enable` when the connection ends; the closure would keep the transport alive."""
+    """Undo :func:`enable` when the connection ends; the closures would keep the transport alive."""
     if isinstance(transport, Connection):
-        vars(transport).pop("write", None)
+        for name in ("write", "doRead"):
+            vars(transport).pop(name, None)

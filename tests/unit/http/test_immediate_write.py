@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from typing import Any
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
@@ -145,10 +147,26 @@ class SendingTests(SynchronousTestCase):
         self.transport.write(b"x")
         self.assertEqual((sock.calls, self.poll.changes), (0, 0))
 
+    def test_reading(self) -> None:
+        """The protocol receives the bytes of each read; Twisted the end, or the error."""
+        received: list[bytes] = []
+        self.transport.protocol.dataReceived = received.append
+        self.transport.bufferSize = 3
+        self.theirs.sendall(b"now")
+        self.assertIsNone(self.transport.doRead())
+        self.assertIsNone(self.transport.doRead())  # a report of the reactor without bytes
+        self.assertEqual(received, [b"now"])
+        self.theirs.close()
+        self.assertIs(self.transport.doRead(), CONNECTION_DONE)
+        self.transport.socket = Mock(recv=Mock(side_effect=ConnectionResetError(104, "reset")))
+        self.assertIs(self.transport.doRead(), CONNECTION_LOST)
+        self.assertEqual(received, [b"now"])
+
     def test_relax(self) -> None:
         """When a connection ends, it holds no reference to itself."""
         disable(self.transport)
         self.assertNotIn("write", vars(self.transport))
+        self.assertNotIn("doRead", vars(self.transport))
         disable(self.transport)
         disable(None)
 
