@@ -132,6 +132,9 @@ def client_key(
     `client_address`) is computed only if it counts.
     """
     if authorization:
+        scheme, _, token = authorization.partition(" ")
+        if scheme == "Bearer" and token and " " not in token and "\t" not in token:
+            return hasher.token(token)  # the usual field, without blanks to remove
         scheme, _, token = authorization.strip(_OWS).replace("\t", " ").partition(" ")
         token = token.strip(" ")
         if token and scheme.lower() == "bearer":
