@@ -81,6 +81,7 @@ class Stream:
         "_taken",
         "_timer",
         "_turn",
+        "_unrelayed",
         "began",
         "events",
         "guard",
@@ -127,6 +128,8 @@ class Stream:
         self._turn = _KEPT
         # The first bytes; empty as long as all of them are in those parts.
         self._opening = b""
+        # The chunk in which the guard has found the end, relayed as far as it says.
+        self._unrelayed = b""
         self.began = self._proven_at = 0.0
         self.reason: FailureReason | None = None
         self.sent = 0
@@ -135,6 +138,9 @@ class Stream:
     def usage(self, dialect: Dialect) -> Usage | None:
         """Return what the upstream has reported of the answer's usage so far."""
         latest = b"".join(self._older + self._latest)
+        if self.guard.fault is not None:
+            # The event by which a model gives up is withheld, and may have the last count.
+            latest += self._unrelayed
         return reported_usage(dialect, self._opening or latest[:OPENING], latest)
 
     def begin(self, call: UpstreamCall, head: CommittedHead, held: bytes, now: float) -> None:
@@ -151,6 +157,7 @@ class Stream:
         self._response.commit(head, relayed)
         self._response.produce(self)
         if self.guard.ended:
+            self._unrelayed = held[-_MOST_KEPT:]
             self._end_early(b"")
 
     # -- the upstream's events
@@ -170,6 +177,7 @@ class Stream:
             relayed = guard.feed(data)
             if guard.ended:
                 self._count(relayed)
+                self._unrelayed = data
                 self._end_early(relayed)
                 return
             if relayed:
@@ -215,6 +223,7 @@ class Stream:
             if guard.done and self._is_sse:
                 self._finish(rest, _TERMINATED[guard.meaning])
             elif guard.ended:
+                self._unrelayed = body
                 self._end_early(rest)
             elif guard.whole:
                 self._finish(rest, Outcome.COMPLETED)

@@ -85,6 +85,15 @@ class Served:
         self.network.pass_time(0.001)
         return client.received
 
+    def get(self, path: str) -> Seen:
+        """Return a page."""
+        client = _send(self.network, self._site, b"", "", (), path, method="GET")
+        self.network.run(lambda: client.over, _LIMIT)
+        assert client.transport is not None
+        client.transport.loseConnection()
+        self.network.pass_time(0.001)
+        return seen(client.received, 0.0)
+
     def calls(self, model: str) -> list[Received]:
         """Return the upstream calls of a model."""
         return self.stub.calls(model)
@@ -166,7 +175,13 @@ def _exchange(
 
 
 def _send(
-    network: Network, server: Any, body: bytes, key: str, fields: Sequence[bytes], path: str
+    network: Network,
+    server: Any,
+    body: bytes,
+    key: str,
+    fields: Sequence[bytes],
+    path: str,
+    method: str = "POST",
 ) -> Client:
     """Connect a client that has sent its request."""
     own = [b"Authorization: Bearer " + key.encode(), *fields] if key else fields
@@ -175,7 +190,13 @@ def _send(
     network.join(client, server.buildProtocol(None))
     assert client.transport is not None
     client.transport.write(
-        b"POST %b HTTP/1.1\r\nHost: router\r\n%bContent-Length: %d\r\n\r\n%b"
-        % (path.encode(), b"".join(b"%b\r\n" % field for field in own), len(body), body)
+        b"%b %b HTTP/1.1\r\nHost: router\r\n%bContent-Length: %d\r\n\r\n%b"
+        % (
+            method.encode(),
+            path.encode(),
+            b"".join(b"%b\r\n" % field for field in own),
+            len(body),
+            body,
+        )
     )
     return client

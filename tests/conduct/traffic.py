@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from autopilot.observability.records import Failover, RequestRecord
 from stub_backend.ledger import Told, told
 from tests.conduct.asking import ALIAS
 from tests.conduct.served import CHAT, TOKEN_DELAY, Served
@@ -15,7 +19,7 @@ from tests.conduct.served import CHAT, TOKEN_DELAY, Served
 TOKENS = 8
 _PREFIXES = 8
 _PATHS = (CHAT, CHAT, "/v1/messages", "/v1/responses", "/v1/completions")
-_COMMITS = ("content", "content", "headers", "complete")
+_COMMITS = ("content", "headers", "complete", "complete")
 # Whole answers, in the forms that differ in what they report.
 _WHOLE = (
     "ok",
@@ -57,13 +61,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one client read, what the platform counted for the call, and how many attempts it took.
+    """What one client read, what platform and router counted for it by model, and the attempts.
 
     `client` is None if the client left.
     """
 
     client: Told | None
-    platform: Told
+    platform: dict[str, Told]
+    router: dict[str, Told]
     attempts: int
     status: int
 
@@ -110,6 +115,7 @@ def router() -> Served:
     return Served(
         tokens=TOKENS,
         prefixes=_PREFIXES,
+        admin_listen_addr="-",
         utilization_refresh_ms=3_600_000,
         models_refresh_ms=3_600_000,
     )
@@ -117,16 +123,50 @@ def router() -> Served:
 
 def make(served: Served, call: Call) -> Read:
     """Make one call and return its counts."""
-    before, made = counted(served), len(served.stub.log)
+    before, made, recorded = counted(served), len(served.stub.log), len(served.records)
     if call.leaves is not None:
         served.leave(call.leaves, call.body, *call.fields, path=call.path)
         client, status = None, 0
     else:
         answer = served.post(call.body, *call.fields, path=call.path)
         client, status = told(answer.body), answer.status
-    return Read(client, counted(served) - before, len(served.stub.log) - made, status)
+    platform = {
+        model: now - before.get(model, Told())
+        for model, now in counted(served).items()
+        if now != before.get(model, Told())
+    }
+    router = _recorded(served.records[recorded:])
+    return Read(client, platform, router, len(served.stub.log) - made, status)
 
 
-def counted(served: Served) -> Told:
-    """Return the sum of the platform's counts for all models."""
-    return sum((each.told for each in served.stub.ledger.accounts.values()), Told())
+def counted(served: Served) -> dict[str, Told]:
+    """Return the platform's counts by model."""
+    accounts = served.stub.ledger.accounts
+    return {model: each.told for model, each in accounts.items() if each.told != Told()}
+
+
+def _recorded(records: Iterable[RequestRecord]) -> dict[str, Told]:
+    """Return the counts by model in the router's records, failed attempts included."""
+    sums: dict[str, Told] = {}
+    for record in records:
+        attempts: tuple[RequestRecord | Failover, ...] = (record, *record.failovers)
+        for each in attempts:
+            usage, model = each.usage, each.model
+            if usage is not None and model is not None:
+                tokens = [count or 0 for count in msgspec.structs.astuple(usage)]
+                sums[model] = sums.get(model, Told()) + Told(*tokens)
+    return sums
+
+
+def metered(served: Served) -> dict[str, tuple[Told, float]]:
+    """Return the tokens and the dollars by model on the router's page of metrics."""
+    page = served.get("/metrics").body.decode()
+    tokens: dict[str, dict[str, int]] = {}
+    dollars: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for name, labels, value, *_ in family.samples:
+            if name == "chutes_autopilot_tokens_total":
+                tokens.setdefault(labels["model"], {})[labels["kind"]] = int(value)
+            elif name == "chutes_autopilot_cost_dollars_total":
+                dollars[labels["model"]] = value
+    return {model: (Told(**each), dollars[model]) for model, each in tokens.items()}

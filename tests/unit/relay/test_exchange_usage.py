@@ -207,6 +207,19 @@ class StreamTests(UsageTestCase):
             self.wire.resets()
             self.assert_reported(Usage(100, 60, 1), 40 * 250_000 + 60 * 50_000 + 1_000_000)
 
+    def test_withheld(self) -> None:
+        """The event by which a model gives up is withheld, but its count is read."""
+        gave_up = END.replace(b"end_turn", b"abort")
+        for events in (
+            (START, TEXT, gave_up),
+            (START, TEXT, gave_up[:30], gave_up[30:]),
+            (START, TEXT, gave_up[:-1], gave_up[-1:]),
+            (START + TEXT + gave_up,),
+        ):
+            self.answer(*events, dialect=MESSAGES)
+            self.assertNotIn(b"abort", self.clients[-1].down.body)
+            self.assert_reported(USAGE, COST)
+
     def test_nothing_told(self) -> None:
         """An answer that breaks before its only usage reports nothing."""
         self.answer(ROLE, TOKEN, TOKEN)
