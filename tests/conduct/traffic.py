@@ -29,6 +29,8 @@ _WHOLE = (
     "tool-call",
     "tool-call-vllm",
     "usage-last",
+    "usage-asked",
+    "usage-asked-vllm",
     "extra-keys",
     "no-done",
     "spliced",
@@ -110,11 +112,12 @@ def _prompt(chance: random.Random, path: str) -> dict[str, Any]:
     return {"input" if path == "/v1/responses" else "messages": messages}
 
 
-def router() -> Served:
+def router(usage: str) -> Served:
     """Return a router whose feeds are not fetched again, which would cost most of the time."""
     return Served(
         tokens=TOKENS,
         prefixes=_PREFIXES,
+        usage=usage,
         admin_listen_addr="-",
         utilization_refresh_ms=3_600_000,
         models_refresh_ms=3_600_000,
