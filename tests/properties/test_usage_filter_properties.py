@@ -23,6 +23,13 @@ _EVENTS = [
     b'data: {"choices":[],"usage":null}\n\n',
     b'data: {"usage":{"a":1}}\n\n',
 ]
+# Parts of events, from which hostile streams are made.
+_PARTS = [
+    *(b"data:", b"data: ", b'data: {"choices":[', b"]", b"{", b"}", b" ", b"x", b": c"),
+    *(b',"usage":{', b'"usage":{}}', b'"choices":[],', b'"id":"1",', b"event: a\n"),
+    *(b"\n", b"\r", b"\r\n", b"\n\n", b"\r\n\r\n", b"\r\r"),
+    *(USAGE, USAGE.replace(b"\n", b"\r"), b'data: {"choices":[{}],"usage":{}}\n\n'),
+]
 
 
 def expected(events: list[bytes]) -> bytes:
@@ -49,6 +56,13 @@ class UsageFilterProperties(SynchronousTestCase):
         stream = b"".join(events).replace(b"\n", line_end)
         left = expected(events).replace(b"\n", line_end)
         self.assertEqual(passed(cut(stream, where)).body, left)
+
+    @settings(max_examples=200)
+    @given(st.lists(st.sampled_from(_PARTS), min_size=1, max_size=14), places(250))
+    def test_any_bytes(self, parts: list[bytes], where: list[int]) -> None:
+        """Nor do they for bytes that are only similar to events."""
+        stream = b"".join(parts)
+        self.assertEqual(passed(cut(stream, where)).body, passed([stream]).body)
 
 
 class AskingProperties(RouterTestCase):

@@ -12,6 +12,7 @@ from unittest.mock import patch
 from autopilot.request import body as request_body
 from autopilot.request.body import ParsedBody
 from autopilot.request.json_scan import MAX_MEMBERS
+from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.router_error import RouterError
 
 _CODES = ("invalid_json", "invalid_body", "missing_model", "invalid_model", "invalid_model_list")
@@ -31,6 +32,7 @@ def body(data: bytes) -> None:
     sent = asked.template.naming(_MODEL)
     assert asked.template.size == len(sent) - len(json.dumps(_MODEL)), sent
     _check_alternatives(data, asked, sent)
+    _check_asking(asked, sent)
     for least in (None, 0, 100):
         asked.needs(least)
     _check_bytes(data, asked, sent)
@@ -50,6 +52,24 @@ def _check_alternatives(data: bytes, asked: ParsedBody, sent: bytes) -> None:
         assert isinstance(other, ParsedBody), other
         assert other.template.naming(_MODEL) == sent, (other.template.naming(_MODEL), sent)
         assert (other.model, other.stream) == (asked.model, asked.stream), (other, asked)
+
+
+def _check_asking(asked: ParsedBody, sent: bytes) -> None:
+    """Check that a request for usage changes only the options, and leaves one."""
+    template = ask_for_usage(asked).template
+    asking = template.naming(_MODEL)
+    assert template.size == len(asking) - len(json.dumps(_MODEL)), asking
+    if not template.asks_usage:
+        assert asking == sent, (asking, sent)
+        return
+    try:
+        before, after = _pairs(sent), _pairs(asking)
+    except RecursionError:
+        return
+    (options,) = (value for key, value in after if key == "stream_options")
+    assert [value for key, value in options if key == "include_usage"] == [True], after
+    others = [[pair for pair in pairs if pair[0] != "stream_options"] for pairs in (before, after)]
+    assert others[0] == others[1], (before, after)
 
 
 def _check_bytes(data: bytes, asked: ParsedBody, sent: bytes) -> None:

@@ -88,6 +88,7 @@ def of_bodies() -> Iterator[bytes]:
     yield ask("a", response_format={"type": "json_object"}, stream_options=None)
     yield ask("a", input=[{"role": "user", "content": [{"type": "input_image"}]}], prompt=["x y"])
     yield b'{"stream":true,"model":"a","stream":null,"n":1.0}'
+    yield b'{"stream_options": {"include_usage":false , "x":[1]},"model":"a","stream":true}'
     yield b'{"model":"a","x":{"model":"b"},"model" : "c","y":1e999}'
     yield b'{"mod\\u0065l":"a","\\u006dodel":null,"t":NaN}'
     yield b'{"model":"\\ud800"}'

@@ -23,6 +23,7 @@ from autopilot.relay.sse import Events
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.stream import Stream
 from autopilot.request import body as request_body
+from autopilot.request import usage_option
 from autopilot.request.body import BodyTemplate
 from autopilot.routing import ranking
 from autopilot.web.root import RootResource
@@ -146,6 +147,10 @@ class FailureTests(SynchronousTestCase):
         """A member that is not forwarded."""
         right = request_body._kept
         self.fails("body", request_body, "_kept", lambda *given: right(*given)[-1:])
+
+    def test_body_asking(self) -> None:
+        """A request for usage at the wrong place."""
+        self.fails("body", usage_option, "_edit_options", lambda text: (0, 0, b'"x":1,'))
 
     def test_body_needs(self) -> None:
         """An exception while a body is parsed."""
