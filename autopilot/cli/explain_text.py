@@ -37,7 +37,7 @@ _CAUSES: Final = {
 _DISPLACED: Final = {
     AffinityWhy.GONE: "because the remembered model is no candidate",
     AffinityWhy.COOLING: "because the remembered model cools down",
-    AffinityWhy.LISTED: "because the list names another model first",
+    AffinityWhy.LISTED: "because its list or route names another model first",
 }
 
 

@@ -86,7 +86,7 @@ _AFFINITY_WHYS: Final = {
     "cooling": ("`moved`", "The model cools down after repeated failures."),
     "listed": (
         "`moved`",
-        "The client's list names another model first, and the list's order rules.",
+        "The list or route names another model first, and its order rules.",
     ),
     "off": ("null", "`X-Autopilot-Affinity: off`, or `STICKY_TTL_SECS` is 0."),
 }

@@ -65,7 +65,7 @@ _AFFINITY_WHY: Final = {
     AffinityWhy.FAILED: Formatted("its model failed"),
     AffinityWhy.GONE: Formatted("its model is gone"),
     AffinityWhy.COOLING: Formatted("its model cools down"),
-    AffinityWhy.LISTED: Formatted("the list names another first"),
+    AffinityWhy.LISTED: Formatted("its list or route names another first"),
     AffinityWhy.OFF: Formatted("not to stick"),
 }
 _STATUS: Final = "status_"

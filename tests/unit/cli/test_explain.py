@@ -183,7 +183,7 @@ class PlanTests(ExplainTestCase):
             ),
             (
                 *("acme/B,acme/C", "acme/C", ("moved", "listed")),
-                "moved, because the list names another model first",
+                "moved, because its list or route names another model first",
             ),
         ):
             said = self.sticks(selector, "--remembered", model)

@@ -198,6 +198,16 @@ class PatternTests(SynchronousTestCase):
                 assert isinstance(parsed, Selector)
                 self.assertEqual(parsed.by_pattern, text != "o3")
 
+    def test_routes_first(self) -> None:
+        """The name of a route is the route, whatever it matches."""
+        parsed = parse_selector(
+            "gpt-fast:latency", ALIASES, 8, patterns_of(["gpt-*"]), {"gpt-fast": False}
+        )
+        assert isinstance(parsed, Selector)
+        self.assertEqual(
+            (parsed.mode, parsed.names, parsed.by_pattern), (Mode.ROUTE, ("gpt-fast",), False)
+        )
+
     def test_as_alias(self) -> None:
         """In its place stands the alias, with the same text and order, and with the alias's key."""
         for suffix, order in (("", Order.GIVEN), (":throughput", Order.THROUGHPUT)):

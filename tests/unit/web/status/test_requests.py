@@ -97,7 +97,7 @@ class TableTests(SynchronousTestCase):
             ),
             (
                 *(listed, Affinity.MOVED, "listed"),
-                "next in the list, conversation moved: the list names another first",
+                "next in the list, conversation moved: its list or route names another first",
             ),
             (best, None, "off", "best ranked, not to stick"),
             (sticky, Affinity.HIT, None, "same conversation"),
