@@ -110,7 +110,7 @@ class RequestParser:
         self._reading = 0
         self._head_read = 0
         self._head_at_most = 0
-        self.body_read = self._framing_read = 0
+        self.body_read = self._body_length = self._framing_read = 0
         self._body: bytes | BytesIO = b""
         self._method = self._target = self._path = self._query = self._version = b""
         self._headers = _NO_HEADERS
@@ -124,6 +124,11 @@ class RequestParser:
     def path(self) -> bytes:
         """The path of the latest request, as far as it has arrived."""
         return self._target.partition(b"?")[0]
+
+    @property
+    def body_left(self) -> int:
+        """The bytes of the body that are still to come; 0 if its head does not say how many."""
+        return max(0, self._body_length - self.body_read) if self.phase is _BODY else 0
 
     def feed(self, data: bytes) -> None:
         """Parse more bytes, unless an earlier request was rejected."""
@@ -285,6 +290,7 @@ class RequestParser:
             raise self._reject(head)
         self._target, self._path, self._query = head.target, head.path, head.query
         self.continue_expected = head.continue_expected
+        self._body_length = head.length or 0
         self.phase = _BODY
         if not head.needs_body:
             self._arrive_without_body(head)

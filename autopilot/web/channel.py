@@ -53,6 +53,12 @@ _LINGER = 5.0
 _PIECE = 8192
 """Bytes that the parser receives at once, while they may hold many requests."""
 
+_SMALL_PIECE = 1024
+"""The same, if they consist of lines, so that they may hold very many: each takes ten microseconds,
+and sixty connections may have something to be read in a turn."""
+
+_MANY_LINES = 64
+
 _MOST_PIECES = 64
 """Pieces of pipelined bytes above which they are joined: one of two bytes takes over forty."""
 
@@ -195,11 +201,7 @@ class Channel(HTTPChannel):
     # -- bytes
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse up to the end of a request and handle it; keep the rest for later turns.
-
-        The parser cannot stop behind a request, so it receives heads in pieces of a few kilobytes:
-        one read can hold thousands of requests.
-        """
+        """Parse up to the end of a request and handle it; keep the rest for later turns."""
         if self._discarding:
             return
         if self._handlingRequest or self._awaits_turn or self._waitingForTransport:
@@ -209,18 +211,31 @@ class Channel(HTTPChannel):
         before = parser.phase
         if before is _IDLE:
             parser.limits = self.site.limits  # a reload may have replaced them
-        while len(data) > _PIECE and parser.phase is not Phase.BODY:
-            parser.feed(data[:_PIECE])
-            data = data[_PIECE:]
-            if parser.arrived or parser.error is not None:
-                self._dataBuffer.append(data)
-                break
+        if data.count(b"\n") > _MANY_LINES or (len(data) > _PIECE and before is not Phase.BODY):
+            self._feed_in_pieces(data)
         else:
             parser.feed(data)
         if parser.arrived:
             self._handle(parser.arrived.popleft())
         else:
             self._await(before)
+
+    def _feed_in_pieces(self, data: bytes) -> None:
+        """Parse up to the end of the piece with which a request has arrived; keep the rest.
+
+        The parser cannot stop behind a request, and one read can hold thousands.
+        """
+        parser, at = self._parser, 0
+        while at < len(data) and not parser.arrived and parser.error is None:
+            in_body = parser.phase is Phase.BODY
+            if data.count(b"\n", at, None if in_body else at + _PIECE) > _MANY_LINES:
+                size = max(_SMALL_PIECE, parser.body_left)
+            else:
+                size = len(data) if in_body else _PIECE
+            parser.feed(data[at : at + size])
+            at += size
+        if at < len(data):
+            self._dataBuffer.append(data[at:])
 
     def _keep(self, data: bytes) -> None:
         """Keep bytes that arrived too early, and stop reading at the limit."""

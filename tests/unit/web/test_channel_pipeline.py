@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
+from autopilot.http.request_parser import RequestParser
 from autopilot.web import channel as channel_module
 from autopilot.web.turn_queue import MAX_IN_A_TURN
-from tests.unit.relay.upstreams import whole
+from tests.unit.relay.upstreams import chunk, whole
 from tests.unit.web.browsers import CHAT, Browser, SiteTestCase, ask, request
 from tests.unit.web.responses import responses
 
@@ -106,9 +108,46 @@ class PipelineTests(SiteTestCase):
         """Thousands of requests in one read leave most of its bytes unparsed at first."""
         browser = self.browser()
         self.send(browser, PAGE * 2000)
-        channel: Any = browser.protocol
-        self.assertLess(len(channel._parser.arrived), 400)
+        self.assertLess(self.parsed(browser), 40)
         self.assertEqual(len(browser.got), 2000)
+
+    def parsed(self, browser: Browser) -> int:
+        """Return the number of requests that have been parsed and not been handled."""
+        channel: Any = browser.protocol
+        return len(channel._parser.arrived)
+
+    def test_thousands_behind_a_part(self) -> None:
+        """So do thousands behind the rest of a request, whose body may be in chunks."""
+        body = ask("a", stream=False)
+        for begun, rest in (
+            (b"", request(body=body)),
+            (request(body=body)[:10], request(body=body)[10:]),
+            (request(body=body)[:-1], body[-1:]),
+            (request(CHAT, b"Transfer-Encoding: chunked"), chunk(body) + chunk(b"")),
+            (request(b"/healthz", b"Content-Length: 1", method=b"GET"), b"x"),
+        ):
+            browser = self.browser()
+            if begun:
+                self.send(browser, begun)
+            self.send(browser, rest + PAGE * 1000)
+            self.assertLess(self.parsed(browser), 40, begun)
+            if CHAT in begun + rest:
+                self.wire.says(whole(200, b"{}"))
+            got = browser.got
+            self.assertEqual((len(got), {each.status for each in got}), (1001, {200}), begun)
+
+    def test_lines_of_a_body(self) -> None:
+        """Each read of a body of known length is parsed at once, although it consists of lines."""
+        lines = ask("a", stream=False).replace(b",", b"," + b"\n" * 30_000)
+        browser = self.browser()
+        feed = RequestParser.feed
+        with patch.object(RequestParser, "feed", autospec=True, side_effect=feed) as fed:
+            self.send(browser, request(CHAT, b"Content-Length: %d" % len(lines)))
+            for start in range(0, len(lines), 10_000):
+                self.send(browser, lines[start : start + 10_000])
+        self.assertEqual(fed.call_count, 1 + -(-len(lines) // 10_000))
+        self.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.status, 200)
 
     def test_a_thousand_upgrades(self) -> None:
         """Requests with an Upgrade field are answered in HTTP/1.1, however many arrive at once."""
