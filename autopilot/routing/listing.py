@@ -91,7 +91,7 @@ def listing(
         builder.add_alias(None)
     result = builder.result
     if unknown:
-        result.error = unknown_model(unknown, builder.catalog, aliases, selector.mode)
+        result.error = unknown_model(unknown, builder.catalog, aliases, selector.mode, routes)
     elif any(routes[name].private for name in selector.routes):
         result.error = PRIVATE_UNSUPPORTED
     elif not result.candidates:

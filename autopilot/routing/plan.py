@@ -208,7 +208,7 @@ def _looked_up(
     catalog = snapshot.catalog or EMPTY
     named, unknown = look_up(selector, catalog, rules)
     if unknown:
-        return unknown_model(unknown, catalog, rules.aliases, selector.mode)
+        return unknown_model(unknown, catalog, rules.aliases, selector.mode, rules.routes)
     kept = tuple(
         candidate_of(each.sent)
         for each in named

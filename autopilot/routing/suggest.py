@@ -1,4 +1,4 @@
-"""The 400 ``unknown_model`` error: the unknown names, each with close matches from the catalog.
+"""The 400 ``unknown_model`` error: the unknown names, each with close matches of known ones.
 
 A client may send any text of any length. What the message echoes is short and printable, and the
 search for close matches is bounded, because it blocks the reactor.
@@ -6,9 +6,9 @@ search for close matches is bounded, because it blocks the reactor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
-from itertools import islice
+from itertools import chain, islice
 from operator import add, itemgetter
 
 from autopilot.routing.catalog import Catalog
@@ -29,7 +29,11 @@ _SIMILAR = 3
 
 
 def unknown_model(
-    unknown: Sequence[str], catalog: Catalog, aliases: frozenset[str], mode: Mode
+    unknown: Sequence[str],
+    catalog: Catalog,
+    aliases: frozenset[str],
+    mode: Mode,
+    routes: Collection[str] = (),
 ) -> RouterError:
     """Return the error that names every one of ``unknown``, with matches for the first few.
 
@@ -37,7 +41,7 @@ def unknown_model(
     the way on that is always open: the alias.
     """
     explained = unknown[:_MAX_EXPLAINED]
-    hints = [hint(name, catalog, aliases, mode, len(explained)) for name in explained]
+    hints = [hint(name, catalog, aliases, mode, len(explained), routes) for name in explained]
     parts = [
         echo(name) + (hints[index] if index < len(hints) else "")
         for index, name in enumerate(unknown)
@@ -66,14 +70,21 @@ def printable(text: str) -> str:
     )
 
 
-def hint(name: str, catalog: Catalog, aliases: frozenset[str], mode: Mode, sharing: int = 1) -> str:
+def hint(
+    name: str,
+    catalog: Catalog,
+    aliases: frozenset[str],
+    mode: Mode,
+    sharing: int = 1,
+    routes: Iterable[str] = (),
+) -> str:
     """Return what ``name`` may have meant, in brackets; empty if nothing is close.
 
-    It is one of ``sharing`` names, which together are compared with 500 of the catalog.
+    It is one of ``sharing`` names, which together are compared with 500 routes and models.
     """
     if mode is Mode.LIST and name.lower() in map(str.lower, aliases):
         return " (an alias can only be the last item of a list)"
-    listed = islice(catalog.models, _MAX_COMPARED // sharing)
+    listed = islice(chain(routes, catalog.models), _MAX_COMPARED // sharing)
     pool = [*listed, *sorted(aliases)] if mode is Mode.DIRECT else [*listed]
     matches = close(split_order(name[:_MAX_ECHO_CHARS])[0], pool)
     return f" (did you mean {' or '.join(map(echo, matches))}?)" if matches else ""

@@ -139,6 +139,22 @@ class OptionsTests(SynchronousTestCase):
         names = [line.partition(":")[0] for line in lines]
         self.assertEqual(names, ["LISTEN_ADDR", "COMMIT", "MAX_ATTEMPTS"])
 
+    def test_routes_file(self) -> None:
+        """A file of routes is read with the settings; each of its faults is a line."""
+        path = self.write("routes.toml", b'[routes.mine]\nmodels = ["a"]\n')
+        settings = self.options(f"--routes-file={path}").settings
+        self.assertEqual(getattr(settings.routes_file, "path", None), path)
+        path = self.write("routes.toml", b"[routes.mine]\nmodels = []\n[routes.x]\n")
+        for arguments in ((), ("--check-config",)):
+            where = f"ROUTES_FILE: {path!r}: routes"
+            self.assertEqual(
+                self.refused(*arguments, ROUTES_FILE=path),
+                [
+                    f"{where}.mine.models: [] is no list of names; give at least one",
+                    f"{where}.x.models: missing; give a list of names",
+                ],
+            )
+
     def test_words_are_refused(self) -> None:
         """An argument that is not an option is an error."""
         self.assertEqual(len(self.refused("serve")), 1)

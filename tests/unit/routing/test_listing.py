@@ -359,6 +359,13 @@ class ListTests(RoutesTestCase):
         self.assertEqual(self.models("nope,r"), ["nope", "gone"])
         self.check_refused(self.plan("auto,r"), "unknown_model", "'auto'")
 
+    def test_suggestions(self) -> None:
+        """Routes are among the names that an unknown one may have meant."""
+        self.rules(Route("coder", ("acme/B",)))
+        near = "Unknown model: 'Coder' (did you mean 'coder'?)."
+        for text in ("Coder", "coder,Coder", "acme/B,Coder"):
+            self.check_refused(self.plan(text), "unknown_model", near)
+
     def test_tee_only(self) -> None:
         """TEE concerns names and routes alike."""
         self.rules(Route("r", ("acme/B",)))

@@ -217,6 +217,17 @@ class SuggestionTests(SynchronousTestCase):
         self.assertNotIn("'acme/M0500'", found)
         self.assertNotIn("'acme/M0250'", hint("acme/m0250", catalog, ALIASES, Mode.DIRECT, 2))
 
+    def test_routes(self) -> None:
+        """Routes come before the catalog, and count among the names that are compared."""
+        catalog = Catalog.of(Model(f"acme/M{at:04}") for at in range(2000))
+        routes = ("mine", "acme/M0007")
+        for mode in (Mode.DIRECT, Mode.LIST):
+            said = unknown_model(["Mine"], catalog, ALIASES, mode, routes).message
+            self.assertEqual(said, "Unknown model: 'Mine' (did you mean 'mine'?).")
+        near = hint("acme/m0497", catalog, ALIASES, Mode.DIRECT, 1, routes)
+        self.assertEqual(near, " (did you mean 'acme/M0497'?)")
+        self.assertNotIn("'acme/M0498'", hint("acme/m0498", catalog, ALIASES, Mode.LIST, 1, routes))
+
 
 class EchoTests(SynchronousTestCase):
     """How a client's text is echoed."""
