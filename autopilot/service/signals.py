@@ -56,7 +56,7 @@ class SighupHandler:
             notify()
         try:
             settings = self._sources.load()
-            absent = self._sources.env_file.absent
+            absent = self._sources.env_file.absent and settings.routes_file is None
             if absent:
                 self._log.warn(
                     "SIGHUP found no settings to read: there is no .env in the directory that the"

@@ -170,6 +170,21 @@ class SighupTests(ReloadTestCase):
         self.assertEqual(self.router.settings.commit, "complete")
         self.assertEqual(self.logged()[3:], ["Settings changed: COMMIT"])
 
+    def test_routes_alone(self) -> None:
+        """Without a file of settings, that of routes is one to read."""
+        path = Path(self.mktemp())
+        path.write_text('[routes.r]\nmodels = ["a"]\n')
+        self.file.unlink()
+        env_file = EnvFile(str(self.file), name=".env", required=False)
+        options = {"COMMIT": "byte", "ROUTES_FILE": str(path)}
+        sighup = SighupHandler(self.reactor, SettingsSources(options, _SAME, env_file), self.router)
+        for _ in range(2):
+            sighup.reload()
+        self.assertEqual(
+            self.logged(),
+            ["Settings changed: ROUTES_FILE", "Settings reloaded: nothing changed"],
+        )
+
     def test_required_file(self) -> None:
         """A file named by the operator must exist."""
         named = EnvFile("/no/such", name="such", required=True)
