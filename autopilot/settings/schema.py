@@ -151,8 +151,8 @@ class Settings:
     aliases: tuple[str, ...] = _setting(
         "chutesai/AutoPilot",
         Names(),
-        "Model names for which the router chooses the model. A name with * is a pattern, such as"
-        " gpt-*, and the router chooses for the names that match it and are not in the catalog.",
+        "Model names for which the router chooses the model. A name with * is a pattern: the router"
+        " chooses for the names that match it and are not in the catalog.",
         live=True,
     )
     unknown_models: Literal["reject", "forward", "alias"] = _setting(
