@@ -578,11 +578,9 @@ class Exchange(ExchangeBase):
         """
         if self._given_up and (meant is not _CONTENT or not body):
             self._judge_given_up(None, now)  # a response without an answer is not faster than one
-        committed = self._committed_head(attempt, head, now, False)
-        outcome, reason = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR, None
+        model, is_success = attempt.candidate.model, 200 <= head.status < 300
         usage = cost = None
-        if 200 <= head.status < 300:
-            tables, model = self._shared.tables, attempt.candidate.model
+        if is_success:
             reads = self._config.reads_usage
             if raw_usage and reads:
                 usage = read_usage(raw_usage)
@@ -590,6 +588,10 @@ class Exchange(ExchangeBase):
                 end = body[-_MOST_SEARCHED:]
                 usage = reported_usage(self._request.dialect, body[:OPENING], end)
             cost = cost_of(usage, model, self._snapshot.catalog)
+        committed = self._committed_head(attempt, head, now, False, cost)
+        outcome, reason = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR, None
+        if is_success:
+            tables = self._shared.tables
             tables.committed(self._key, model, now)
             if meant is not _CONTENT or not body:
                 outcome, reason = NO_ANSWERS[meant if body else Meaning.EMPTY]
@@ -606,9 +608,14 @@ class Exchange(ExchangeBase):
         return self._conclude(outcome, now, len(body), True, reason, usage, cost)
 
     def _committed_head(
-        self, attempt: Attempt, head: ResponseHead, now: float, rechunk: bool
+        self,
+        attempt: Attempt,
+        head: ResponseHead,
+        now: float,
+        rechunk: bool,
+        cost: int | None = None,
     ) -> CommittedHead:
-        """Return the head for the client, and note the commit."""
+        """Return the head for the client, and note the commit; ``cost`` is that of the answer."""
         model, status = attempt.candidate.model, head.status
         self._model, self._status, self._first_byte_at = model, status, now
         if self._given_up and 200 <= status < 300:
@@ -637,7 +644,7 @@ class Exchange(ExchangeBase):
         if now >= date.due:
             date.renew(now)
         return committed_head(
-            head, request_id, selected, self._attempts, rechunk, date.value, tried, affinity
+            head, request_id, selected, self._attempts, rechunk, date.value, tried, affinity, cost
         )
 
     def _fail(self, reason: FailureReason, now: float) -> State:

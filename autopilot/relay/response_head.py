@@ -16,13 +16,15 @@ from autopilot.observability.records import Failover
 from autopilot.relay.body_kind import EVENT_STREAM
 from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.retry_policy import Reply, is_edge_limit
+from autopilot.routing.usage import dollars
 from autopilot.routing.why import Affinity
 
 _SELECTED = b"x-chutes-autopilot-selected"
 _ATTEMPTS = b"x-chutes-autopilot-attempts"
 _AFFINITY = b"x-chutes-autopilot-affinity"
+_COST = b"x-chutes-autopilot-cost"
 _BUFFERING = b"x-accel-buffering"
-_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, _AFFINITY, TRIED})
+_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, _AFFINITY, _COST, TRIED})
 _OWN_WITH_RETRY = _OWN | {SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400
@@ -85,13 +87,15 @@ def committed_head(
     date: bytes,
     tried: bytes | None = None,
     affinity: Affinity | None = None,
+    cost: int | None = None,
 ) -> CommittedHead:
     """Return the upstream's head without hop-by-hop fields, plus the router's own fields.
 
     ``date`` is added if the upstream sent none (RFC 9110 §6.6.1).
     ``selected`` is the model to report, ``None`` if the client requested exactly one.
     ``tried`` lists the failed attempts if this response is the last of them and no candidate
-    remains. ``affinity`` says how the conversation's model was found (contract §5).
+    remains. ``affinity`` says how the conversation's model was found (contract §5). ``cost`` is
+    that of a whole plain answer in picodollars, None if it is not known (contract §7).
     """
     status = head.status
     edge_limit = status == 429 and is_edge_limit(reply(head), b"")
@@ -108,6 +112,8 @@ def committed_head(
         fields.append((_ATTEMPTS, b"1" if attempts == 1 else b"%d" % attempts))
         if affinity is not None:
             fields.append((_AFFINITY, affinity.encode()))
+    if cost is not None:
+        fields.append((_COST, dollars(cost).encode("ascii")))
     if tried is not None:
         fields += tried_fields(tried)
     elif edge_limit:

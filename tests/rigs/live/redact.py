@@ -19,6 +19,7 @@ HARMLESS = frozenset({
     "access-control-allow-methods", "allow", "cache-control", "connection", "content-encoding",
     "content-type", "keep-alive", "pragma", "server", "transfer-encoding", "vary", "via",
     "www-authenticate", "x-accel-buffering", "x-chutes-autopilot-attempts",
+    "x-chutes-autopilot-cost",
     "x-chutes-invoice-billing", "x-content-type-options", "x-frame-options", "x-should-retry",
 })  # fmt: skip
 # Hidden as well, but not secret: noting them would turn dates and lengths into secrets.

@@ -63,6 +63,11 @@ class UsageTestCase(RouterTestCase):
         ranking = snapshot(a=1, b=1, c=1).ranking
         self.snapshot = Snapshot(Catalog.of(models), ranking, 990.0, 995.0)
 
+    @property
+    def header(self) -> bytes | None:
+        """The cost that the last client received."""
+        return self.clients[-1].down.field(b"x-chutes-autopilot-cost")
+
     def assert_reported(self, usage: Usage | None, cost: int | None) -> None:
         """Check the one record."""
         self.assertEqual((self.record.usage, self.record.cost_picodollars), (usage, cost))
@@ -91,6 +96,7 @@ class PlainTests(UsageTestCase):
         ):  # fmt: skip
             self.answer(value, dialect=dialect)
             self.assert_reported(USAGE, COST)
+            self.assertEqual(self.header, b"0.000033")
 
     def test_tool_with_a_usage(self) -> None:
         """An object within the answer that looks like a usage is none."""
@@ -106,6 +112,7 @@ class PlainTests(UsageTestCase):
         self.assert_reported(None, None)
         self.answer({"choices": [{}], "usage": TOLD}, "c")
         self.assert_reported(USAGE, None)
+        self.assertIsNone(self.header)
         self.snapshot = Snapshot(None)
         self.answer({"choices": [{}], "usage": TOLD})
         self.assert_reported(USAGE, None)
@@ -125,6 +132,21 @@ class PlainTests(UsageTestCase):
             self.ask("a", stream=False)
             self.wire.says(whole(status, json.dumps({"error": 1, "usage": TOLD}).encode()))
             self.assert_reported(None, None)
+            self.assertIsNone(self.header)
+
+    def test_upstream_header(self) -> None:
+        """An upstream's own field of that name never passes, whatever the router knows."""
+        field = b"X-Chutes-Autopilot-Cost: 9"
+        known = json.dumps({"choices": [{}], "usage": TOLD}).encode()
+        for body, value in ((known, b"0.000033"), (b'{"choices":[{}]}', None)):
+            self.build()
+            self.ask("a", stream=False)
+            self.wire.says(whole(200, body, b"application/json", field))
+            self.assertEqual(self.header, value)
+        self.build()
+        self.ask("a")
+        self.wire.says(head(200, b"text/event-stream", field), chunk(said(1) + DONE))
+        self.assertIsNone(self.header)
 
     def test_in_parts(self) -> None:
         """An answer that is committed in parts reports as much, held before or not."""
@@ -137,6 +159,7 @@ class PlainTests(UsageTestCase):
             self.wire.says(*[chunk(body[at : at + 700]) for at in range(50, len(body), 700)])
             self.wire.says(chunk(b""))
             self.assert_reported(USAGE, COST)
+            self.assertEqual(self.header, None if commit is Commit.BYTE else b"0.000033")
 
 
 class StreamTests(UsageTestCase):
@@ -174,6 +197,7 @@ class StreamTests(UsageTestCase):
                     if not self.records:
                         self.wire.says(chunk(b""))
                     self.assert_reported(USAGE, COST)
+                    self.assertIsNone(self.header)
 
     def test_legacy(self) -> None:
         """Text completions report theirs like chats."""

@@ -89,6 +89,7 @@ class CommittedHeadTests(SynchronousTestCase):
             (b"X-Chutes-Autopilot-Selected", b"forged"),
             (b"X-Should-Retry", b"true"),
             (b"X-Chutes-Autopilot-Tried", b"forged"),
+            (b"X-Chutes-Autopilot-Cost", b"forged"),
         )
         theirs = [(b"X-A", b"1"), (b"X-Should-Retry", b"true"), (b"x-request-id", b"r")]
         self.assertEqual(self.fields(head, None), theirs)
@@ -96,6 +97,13 @@ class CommittedHeadTests(SynchronousTestCase):
         attempts = (b"x-chutes-autopilot-attempts", b"2")
         self.assertEqual(self.fields(head), [*theirs, selected, attempts])
         self.assertEqual(self.fields(head, "a\r\nb"), [*theirs, attempts])
+
+    def test_cost(self) -> None:
+        """The cost is in dollars, a plain decimal, also of an answer that is free."""
+        head = _head(200, "application/json")
+        for cost, value in ((0, b"0"), (1, b"0.000000000001"), (10**15, b"1000")):
+            done = committed_head(head, "r", None, 1, False, b"", cost=cost)
+            self.assertEqual(done.fields[1:], [(b"x-chutes-autopilot-cost", value)])
 
     def test_date(self) -> None:
         """A response without a date gets the router's, and no other does."""

@@ -18,9 +18,10 @@ from autopilot.observability.history import History
 from autopilot.observability.records import Failover
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.usage import Usage
 from autopilot.web.status import markup
 from autopilot.web.status.assets import load_assets
-from autopilot.web.status.formatting import age, duration, evidence, number, percent
+from autopilot.web.status.formatting import age, dollars, duration, evidence, number, percent
 from autopilot.web.status.markup import el, join
 from autopilot.web.status.page import page
 from autopilot.web.status.ranking import ranking
@@ -262,6 +263,19 @@ class PageTests(SynchronousTestCase):
         self.assertIn("Half of 4 responses began within", document)
         self.assertIn("4 failed attempts in 4 requests.", document)
 
+    def test_tokens(self) -> None:
+        """The tokens of half an hour, the cached share and the cost; hidden without any."""
+        history = History(Clock().seconds)
+        history.add(record())
+        empty = str(sections(facts(window=history.window()))["tokens"])
+        self.assertIn("hidden", empty)
+        self.assertNotIn("$", empty)
+        history.add(record(usage=Usage(12_000, 9000, 800, 30), cost_picodollars=12_340_000_000))
+        document = str(sections(facts(window=history.window()))["tokens"])
+        for text in ("12,000", "75 %", "9,000 tokens", "800", "30 for reasoning", "$0.012"):
+            self.assertIn(text, document)
+        self.assertNotIn("hidden", document)
+
     def test_current(self) -> None:
         """The sections show the report's own data, whatever was rendered before."""
         before = sections(facts("a", "b", cooling={"a": 3.9}))
@@ -276,6 +290,10 @@ class PageTests(SynchronousTestCase):
             [number(-0.001), number(-2.5, 1), number(None)], ["0.00", "\u22122.5", "–"]
         )
         self.assertEqual([percent(0.0), percent(0.034), percent(0.5)], ["0 %", "3.4 %", "50 %"])
+        self.assertEqual(
+            [dollars(0.0), dollars(0.000012345), dollars(0.5), dollars(1.0), dollars(1234.567)],
+            ["$0.00", "$0.000012", "$0.50", "$1.00", "$1,234.57"],
+        )
         self.assertEqual(
             [duration(0.2), duration(3.21), duration(600)], ["200 ms", "3.2 s", "10.0 min"]
         )
