@@ -39,7 +39,7 @@ _TESTED_BY: Final = (
     "tests/unit/routing",
     *(
         f"tests/properties/test_{each}_properties.py"
-        for each in ("identity", "plan", "ranking", "selector")
+        for each in ("identity", "pattern", "plan", "ranking", "routes", "selector")
     ),
     # The sources that mutmut writes import mutmut, which this test would reject.
     "--ignore=tests/unit/routing/test_purity.py",

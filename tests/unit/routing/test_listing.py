@@ -204,6 +204,9 @@ class RouteTests(RoutesTestCase):
         self.assertIs(self.plan("q", snapshot=_snapshot()), NO_CANDIDATES_ERROR)
         self.rules(Route("r", ("acme/B",), alias_last=True, tee=True))
         self.assertIs(self.plan(snapshot=_snapshot()), NO_CANDIDATES_ERROR)
+        # The names alone would be an error for good, but the alias may have candidates soon.
+        self.rules(Route("r", ("acme/B",), alias_last=True))
+        self.assertIs(self.plan(tee_only=True, snapshot=_snapshot()), NO_CANDIDATES_ERROR)
 
     def test_private(self) -> None:
         """Private mode is refused while there is none, in a list too, whatever else is wrong."""
@@ -355,8 +358,13 @@ class ListTests(RoutesTestCase):
         self.assertEqual(
             self.dropped("r,nope"), (Dropped("gone", Cause.UNKNOWN), Dropped("nope", Cause.UNKNOWN))
         )
+        self.check_refused(self.plan("acme/B:latency,r"), "unknown_model", "'acme/B:latency'")
+        odd = _snapshot(catalog=Catalog.of([Model("auto"), B]))
+        self.check_refused(self.plan("auto,r", snapshot=odd), "unknown_model", "'auto'")
         self.rules(Route("r", ("gone",)), unknown="forward")
         self.assertEqual(self.models("nope,r"), ["nope", "gone"])
+        self.assertEqual(self.models("nope,nix,r,gone"), ["nope", "nix", "gone"])
+        self.assertEqual(self.models("gone,r"), ["gone"])
         self.check_refused(self.plan("auto,r"), "unknown_model", "'auto'")
 
     def test_suggestions(self) -> None:

@@ -60,8 +60,14 @@ class PatternTests(SynchronousTestCase):
         self.assertEqual(_matching("a*bc*cd", "abccd", "abcd", "abcxcd"), ["abccd", "abcxcd"])
         self.assertEqual(_matching("ab*bc*d", "abbcd", "abcd"), ["abbcd"])
 
+    def test_between_two_stars(self) -> None:
+        """A piece between stars may stand anywhere, at either end too."""
+        names = ("mid", "mid-b", "a-mid", "a-mid-b", "mi", "m-id")
+        self.assertEqual(_matching("*mid*", *names), ["mid", "mid-b", "a-mid", "a-mid-b"])
+
     def test_without_a_star(self) -> None:
         """A text without a star is matched by itself alone."""
+        self.assertEqual(NamePattern.of("A"), NamePattern("a", (), None))
         self.assertEqual(_matching("a", "a", "aa", "", "b"), ["a"])
 
     def test_case(self) -> None:

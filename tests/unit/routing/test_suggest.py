@@ -167,6 +167,19 @@ class SuggestionTests(SynchronousTestCase):
             self.assertEqual(close("acme/othre-250", names)[0], "acme/other-250")
         self.assertEqual(collected.call_count, 2 + 2 * 16)
 
+    def test_the_nearest_at_first_sight(self) -> None:
+        """A similar name is among those measured, however many share pairs with the wanted one."""
+        wanted, tail = "abcdefghijklmnopqrst", "z9y8x7w6v5u4t3s2r1q0pzoxnylwmuk"
+        for text, near, others in (
+            # Much longer names have more of the pairs, but these are few among their own.
+            ("abcdefgh", "abcdefxh", [f"abcdefg{tail}{place}" for place in range(20)]),
+            # Shorter names have fewer of them.
+            (wanted, "abcdefghijklmn-uvwxyz", [f"abcdefghij{90817200 + n}" for n in range(20)]),
+            # Names with less than three of seven pairs cannot be similar, and are left out.
+            (wanted, f"abcdefghijk{'lmn' * 6}l", [f"abcdefghi{place}" for place in range(20)]),
+        ):
+            self.assertEqual(close(text, [*others, near]), [near], text)
+
     def test_a_long_name_is_cut(self) -> None:
         """No more than the first 64 pairs of a name count."""
         self.assertEqual(len(suggest._pairs("".join(map(chr, range(300))))), 64)
