@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from autopilot.routing.catalog import Catalog
+from autopilot.routing.names import catalog_name
 
 PICODOLLARS: Final = 10**12
 """The picodollars of one US dollar."""
@@ -36,11 +37,14 @@ class Usage(Struct, frozen=True, gc=False):
 def cost_of(usage: Usage | None, model: str, catalog: Catalog | None) -> int | None:
     """Return the cost of an answer of ``model`` in picodollars.
 
-    None unless both counts are known, and both prices. Cached tokens cost as much as others if the
-    catalog has no price of their own.
+    ``model`` is the name that was sent: a chute's id, or a name with a suffix, has the prices of
+    the model that it means. None unless both counts are known, and both prices. Cached tokens cost
+    as much as others if the catalog has no price of their own.
     """
-    listed = None if usage is None or catalog is None else catalog.models.get(model)
-    if usage is None or listed is None:
+    if usage is None or catalog is None:
+        return None
+    listed = catalog.models.get(model) or catalog.models.get(catalog_name(model, catalog))
+    if listed is None:
         return None
     prompt, completion, cached = usage.prompt, usage.completion, usage.cached
     prices = listed.prices

@@ -60,8 +60,17 @@ class CostTests(SynchronousTestCase):
             self.assertIsNone(cost(usage, prices))
         self.assertIsNone(cost(None, _PRICES))
         catalog = Catalog.of([Model("m", prices=_PRICES)])
-        self.assertIsNone(cost_of(whole, "M", catalog))
+        self.assertIsNone(cost_of(whole, "n", catalog))
         self.assertIsNone(cost_of(whole, "m", None))
+
+    def test_names(self) -> None:
+        """A chute's id and a name with a suffix have the prices of their model."""
+        catalog = Catalog.of([Model("org/m", chute_id="1-2", prices=_PRICES), Model("org/n")])
+        usage = Usage(4, None, 0)
+        for name in ("org/m", "1-2", "org/m:THINKING", "org/m:latency", "1-2:THINKING", "ORG/M"):
+            self.assertEqual(cost_of(usage, name, catalog), 1_000_000, name)
+        for name in ("org/n", "org/n:THINKING", "org/m:NOTHING", "", "3-4"):
+            self.assertIsNone(cost_of(usage, name, catalog), name)
 
     def test_free(self) -> None:
         """A price of 0 is known."""
