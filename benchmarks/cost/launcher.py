@@ -72,9 +72,10 @@ class Marker:
         os.getloadavg()
         bytes(MARK_BYTES)
         self.tell(self._counter.take() if self._counter else {})
+        # How often the machine let a turn take long is no property of the code; under valgrind on a
+        # busy machine nearly every turn would be reported.
+        vars(sys.modules["twisted.internet.reactor"]).update(report_hold=None)
         if self._counter:
-            # How often the machine let a turn take long is no property of the code.
-            vars(sys.modules["twisted.internet.reactor"]).update(report_hold=None)
             sys.setprofile(self._counter.count)
 
     def tell(self, value: object) -> None:
