@@ -82,7 +82,7 @@ class EventGuard:
         self._choices = choices
         self._finished: set[int] = set()
         self.meaning = Meaning.CONTENT if said else Meaning.EMPTY
-        self.ended = self.done = False
+        self.ended = self.done = self.single = False
         self.fault: str | None = None
         # The current event as far as it has arrived, of which the last `_held` bytes are held back.
         self._event = bytearray()
@@ -131,8 +131,9 @@ class EventGuard:
         # bytes as numbers: a method of bytes takes longer to read its arguments than to answer.
         if self._quick and data[-3:] == b"}\n\n" and CR not in data:
             start = data[:7]
+            single = start == b"data: {" and LF not in data[:-2]
             if (
-                (start == b"data: {" and LF not in data[:-2])
+                single
                 or (start == b"event: " and data.count(b"\n") == 3 and b"\ndata: {" in data)
                 or has_only_events(data, data.count(b"\n"))
             ):
@@ -141,6 +142,7 @@ class EventGuard:
                     if find(mark) >= 0:
                         break
                 else:
+                    self.single = single
                     return data
         return self._inspect(data)
 
@@ -160,6 +162,7 @@ class EventGuard:
 
     def _inspect(self, data: bytes) -> bytes:
         """Judge the events that ``data`` completes; return what may be relayed now."""
+        self.single = False
         if self.ended:
             return b""
         looks = self._looks

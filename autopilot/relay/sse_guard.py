@@ -41,6 +41,10 @@ class StreamGuard(Protocol):
         """The reason to end the stream as broken although bytes still arrive, or ``None``."""
 
     @property
+    def single(self) -> bool:
+        """Whether `feed` has just passed exactly one event, so that it need not be counted."""
+
+    @property
     def spliced(self) -> bool:
         """Whether the fault is a second generation in the stream."""
 
@@ -75,6 +79,7 @@ class Passthrough:
 
     ended = False
     fault = None
+    single = False
     spliced = False
     done = True
     whole = False

@@ -179,6 +179,24 @@ class EndTests(SynchronousTestCase):
                     if odd is not STOP or dialect is Dialect.COMPLETIONS:
                         self.assertRaises(AssertionError, made.feed, odd)
 
+    def test_single_events(self) -> None:
+        """Only a chunk that certainly is one event is said to be one, and only of the last feed."""
+        usual = compact({"choices": [delta(content="x")]})
+        made = stream_guard(GuardLevel.ON, is_stream=True, dialect=Dialect.COMPLETIONS, said=True)
+        self.assertFalse(made.single)
+        for data, single in (
+            (usual, True),
+            (usual * 2, False),
+            (usual, True),
+            (b": ping\n\n", False),
+            (usual[:-1], False),
+            (b"\n", False),
+            (usual, True),
+            (compact({"choices": [delta(content="an error")]}), False),
+        ):
+            self.assertEqual(made.feed(data), data)
+            self.assertEqual(made.single, single, data)
+
 
 class HostileTests(SynchronousTestCase):
     """Streams that would cost much if each of their lines were read."""
