@@ -15,7 +15,8 @@ from itertools import accumulate
 from math import inf
 from typing import Final, NamedTuple
 
-from autopilot.observability.records import FAILURES, Failover, Outcome, RequestRecord
+from autopilot.observability.records import FAILURES, Outcome, RequestRecord
+from autopilot.routing.usage import Usage
 
 INTERVAL: Final = 30.0
 """Seconds in one interval."""
@@ -81,6 +82,14 @@ class _Counts:
     cost: int = 0
     _interval: Interval = Interval()
 
+    def use(self, usage: Usage, cost: int | None) -> None:
+        """Count the tokens of an answer, and what they cost."""
+        self.prompt += usage.prompt or 0
+        self.cached += usage.cached or 0
+        self.completion += usage.completion or 0
+        self.reasoning += usage.reasoning or 0
+        self.cost += cost or 0
+
     def interval(self) -> Interval:
         """Return the figures; those of an interval that counted nothing since are kept."""
         if self._interval.requests != self.requests:
@@ -137,15 +146,11 @@ class History:
         counts.requests += 1
         if record.failovers:
             counts.failovers += len(record.failovers)
-        answers: tuple[RequestRecord | Failover, ...] = (record, *record.failovers)
-        for answer in answers:
-            usage = answer.usage
-            if usage is not None:
-                counts.prompt += usage.prompt or 0
-                counts.cached += usage.cached or 0
-                counts.completion += usage.completion or 0
-                counts.reasoning += usage.reasoning or 0
-                counts.cost += answer.cost_picodollars or 0
+            for failover in record.failovers:
+                if failover.usage is not None:
+                    counts.use(failover.usage, failover.cost_picodollars)
+        if record.usage is not None:
+            counts.use(record.usage, record.cost_picodollars)
         counts.outcomes[record.outcome] += 1
         if record.ttfb_ms is not None:
             counts.buckets[bisect_left(_BOUNDS, record.ttfb_ms / 1000.0)] += 1

@@ -7,7 +7,7 @@ time series. Ages are computed at each scrape.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from autopilot.routing.usage import PICODOLLARS
 if TYPE_CHECKING:
     from autopilot.observability.records import Failover
     from autopilot.routing.router_error import RouterError
+    from autopilot.routing.usage import Usage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -41,6 +42,7 @@ _OTHER = "other"
 # Series of a metric by model. A catalog has some dozens of models; one that keeps changing must not
 # fill the memory.
 _MOST_SELECTIONS = 2000
+_MOST_USED = _MOST_SELECTIONS // 4  # a model has a series for each kind of tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,17 @@ class Gauges:
     allowlist_size: Callable[[], float]
     cooling_models: Callable[[], float]
     sticky_entries: Callable[[], float]
+
+
+@dataclass(slots=True)
+class _Used:
+    """The tokens of a model's answers by kind, and their cost if one is known."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    cost: int | None = None
 
 
 class Metrics:
@@ -140,7 +153,8 @@ class Metrics:
             unit=PICODOLLARS,
         )
         self._relayed = Counter("chutes_autopilot_relayed_bytes_total", "Body bytes relayed.")
-        self._relayed_bytes = 0  # a number costs each request a tenth of a counter
+        self._relayed_bytes = 0
+        self._used: dict[str, _Used] = {}
         self._unterminated = Counter(
             "chutes_autopilot_unterminated_streams_total",
             "Event streams that ended cleanly without their terminator.",
@@ -249,11 +263,10 @@ class Metrics:
         """Count one finished request."""
         status, outcome = record.status or 0, record.outcome
         self._ends.values[record.endpoint, record.mode, status, record.code or "none", outcome] += 1
-        for failover in record.failovers:
-            self._failovers.values[failover.reason,] += 1
-        answers: tuple[RequestRecord | Failover, ...] = (record, *record.failovers)
-        for answer in answers:
-            self._use(answer, known_models)
+        if record.failovers:
+            self._count_failed(record.failovers, known_models)
+        if record.usage is not None:
+            self._use(record, record.usage, known_models)
         if status and record.model is not None and outcome not in OWN_ERRORS:
             model = record.model if record.model in known_models else _OTHER
             selections = self._selection.values
@@ -283,22 +296,44 @@ class Metrics:
         if not record.terminated and outcome not in BROKEN and outcome not in CLIENT_LEFT:
             self._unterminated.values[()] += 1
 
-    def _use(self, answer: RequestRecord | Failover, known_models: Container[str]) -> None:
+    def _count_failed(self, failovers: Sequence[Failover], known_models: Container[str]) -> None:
+        """Count failed attempts."""
+        for failover in failovers:
+            self._failovers.values[failover.reason,] += 1
+            if failover.usage is not None:
+                self._use(failover, failover.usage, known_models)
+
+    def _use(
+        self, answer: RequestRecord | Failover, usage: Usage, known_models: Container[str]
+    ) -> None:
         """Count the tokens of an answer, and what they cost."""
-        usage, model = answer.usage, answer.model
-        if usage is None:
-            return
+        model = answer.model
         if model is None or model not in known_models:
             model = _OTHER
-        tokens = self._tokens.values
-        if len(tokens) >= _MOST_SELECTIONS and (model, "prompt") not in tokens:
-            model = _OTHER
-        tokens[model, "prompt"] += usage.prompt or 0
-        tokens[model, "cached"] += usage.cached or 0
-        tokens[model, "completion"] += usage.completion or 0
-        tokens[model, "reasoning"] += usage.reasoning or 0
+        used = self._used.get(model)
+        if used is None:
+            if len(self._used) >= _MOST_USED:
+                model = _OTHER
+            used = self._used.setdefault(model, _Used())
+        used.prompt += usage.prompt or 0
+        used.cached += usage.cached or 0
+        used.completion += usage.completion or 0
+        used.reasoning += usage.reasoning or 0
         if answer.cost_picodollars is not None:
-            self._cost.values[model,] += answer.cost_picodollars
+            used.cost = answer.cost_picodollars + (used.cost or 0)
+
+    def _fill(self) -> None:
+        """Fill the counters that are kept elsewhere: a request adds to numbers at less cost."""
+        self._lost.values[()] = sum(read() for read in self.lost_lines)
+        self._relayed.values[()] = self._relayed_bytes
+        tokens = self._tokens.values
+        for model, used in self._used.items():
+            tokens[model, "prompt"] = used.prompt
+            tokens[model, "cached"] = used.cached
+            tokens[model, "completion"] = used.completion
+            tokens[model, "reasoning"] = used.reasoning
+            if used.cost is not None:
+                self._cost.values[model,] = used.cost
 
     def rejected(self, endpoint: str, error: RouterError) -> None:
         """Count a request that was refused at its head, before anything of it was planned."""
@@ -312,8 +347,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
-        self._lost.values[()] = sum(read() for read in self.lost_lines)
-        self._relayed.values[()] = self._relayed_bytes
+        self._fill()
         counted = "".join([instrument.exposition() for instrument in self.instruments])
         return counted.encode("utf-8") + generate_latest(self.registry)
 
