@@ -65,6 +65,10 @@ class PatternTests(SynchronousTestCase):
         names = ("mid", "mid-b", "a-mid", "a-mid-b", "mi", "m-id")
         self.assertEqual(_matching("*mid*", *names), ["mid", "mid-b", "a-mid", "a-mid-b"])
 
+    def test_between_apart(self) -> None:
+        """Two pieces between stars do not overlap."""
+        self.assertEqual(_matching("*ab*bc*", "abc", "abbc", "xab-bcx"), ["abbc", "xab-bcx"])
+
     def test_without_a_star(self) -> None:
         """A text without a star is matched by itself alone."""
         self.assertEqual(NamePattern.of("A"), NamePattern("a", (), None))
