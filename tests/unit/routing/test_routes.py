@@ -187,6 +187,14 @@ class ModelsTests(SynchronousTestCase):
         self.assertEqual(
             _names(Route("r", ("*-TEE", "acme/A-TEE"))), ["acme/A-TEE", "zai-org/C-TEE"]
         )
+        self.assertEqual(
+            _names(Route("r", ("*-TEE", "acme/B"))), ["acme/A-TEE", "zai-org/C-TEE", "acme/B"]
+        )
+
+    def test_an_order_is_no_part_of_a_name(self) -> None:
+        """Only a whole selector has an order, so that a name in a route with one is unknown."""
+        found = models_of(Route("r", ("acme/B:latency",)), CATALOG, forwarded=False)
+        self.assertEqual((found.models, found.unknown), ((), ("acme/B:latency",)))
 
     def test_unknown(self) -> None:
         """A name that the catalog does not have is left out, or sent as it is."""
