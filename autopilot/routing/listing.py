@@ -170,18 +170,16 @@ class _Builder:
                 self.result.added.add(each.model)
 
     def error(self) -> RouterError:
-        """Return the error if there is no candidate: of the last rule that left out a model."""
+        """Return the error if there is no candidate."""
         dropped = self.result.dropped
-        if self._alias_error is not None and self._alias_error.retry_after is not None:
-            return self._alias_error  # there may be candidates soon
         if any(each.cause is Cause.NOT_CONFIDENTIAL for each in dropped):
             return TEE_REQUIRED
+        if self._alias_error is not None:
+            return self._alias_error
         incapable = [each.name for each in dropped if each.cause is Cause.LACKS]
         if incapable:
             models = [self.catalog.models[name] for name in incapable]
             return no_capable_model(models, self._needs, "that the route may use")
-        if self._alias_error is not None:
-            return self._alias_error
         failing = [(each.name, each.lacks) for each in dropped if each.cause is Cause.FILTERED]
         if failing:
             return no_passing_model([route.name for route in self._routes], failing)

@@ -204,9 +204,10 @@ class RouteTests(RoutesTestCase):
         self.assertIs(self.plan("q", snapshot=_snapshot()), NO_CANDIDATES_ERROR)
         self.rules(Route("r", ("acme/B",), alias_last=True, tee=True))
         self.assertIs(self.plan(snapshot=_snapshot()), NO_CANDIDATES_ERROR)
-        # The names alone would be an error for good, but the alias may have candidates soon.
+        # As in a list of the same names.
         self.rules(Route("r", ("acme/B",), alias_last=True))
-        self.assertIs(self.plan(tee_only=True, snapshot=_snapshot()), NO_CANDIDATES_ERROR)
+        for text in ("r", "acme/B,auto"):
+            self.assertIs(self.plan(text, tee_only=True, snapshot=_snapshot()), TEE_REQUIRED)
 
     def test_private(self) -> None:
         """Private mode is refused while there is none, in a list too, whatever else is wrong."""
@@ -278,7 +279,8 @@ class FilterTests(RoutesTestCase):
             self.assertEqual(self.dropped(text, tee_only=True), expected)
         self.rules(Route("r", ("acme/B", "acme/C"), alias_last=True), require_tee=True)
         self.assertEqual(self.models(), ["acme/A-TEE"])
-        self.assertIs(self.plan(snapshot=_snapshot("acme/C")), TEE_REQUIRED)
+        for ranked in (_snapshot("acme/C"), _snapshot()):
+            self.assertIs(self.plan(snapshot=ranked), TEE_REQUIRED)
 
     def test_needs_left(self) -> None:
         """Where the request's needs leave none, the error names them."""
@@ -293,6 +295,9 @@ class FilterTests(RoutesTestCase):
         self.check_refused(
             self.plan("q", needs=PICTURES, snapshot=only), "no_capable_model", "images"
         )
+        self.rules(Route("q", ("*-TEE",), alias_last=True))
+        self.assertIs(self.plan("q", needs=PICTURES, snapshot=_snapshot()), NO_CANDIDATES_ERROR)
+        self.rules(Route("q", (), True, tee=True))
         # What remains for the alias fails the route's filter.
         self.check_refused(self.plan("q", needs=PICTURES), "no_capable_model", "filter: tee.")
 
