@@ -35,7 +35,7 @@ from autopilot.relay.response_head import committed_head, reply, resized, tried_
 from autopilot.relay.splice_guard import SpliceGuard
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream
-from autopilot.relay.usage import OPENING, read_usage, reported_usage
+from autopilot.relay.usage import ENDING, OPENING, read_usage, reported_usage
 from autopilot.relay.usage_filter import UsageFilter
 from autopilot.request.body import NO_BODY
 from autopilot.routing import retry_policy
@@ -65,8 +65,6 @@ if TYPE_CHECKING:
     from autopilot.routing.why import Affinity
 
 MAX_DECIDING_BYTES = 65536
-# The last bytes of an answer that was held in which its usage is sought.
-_MOST_SEARCHED = 65536
 _REASONS = {
     CommitDecision.ERROR: FailureReason.ERROR_EVENT,
     CommitDecision.GAVE_UP: FailureReason.GAVE_UP,
@@ -585,8 +583,7 @@ class Exchange(ExchangeBase):
             if raw_usage and reads:
                 usage = read_usage(raw_usage)
             elif reads and raw_usage is None and attempt.kind is _JSON:
-                end = body[-_MOST_SEARCHED:]
-                usage = reported_usage(self._request.dialect, body[:OPENING], end)
+                usage = reported_usage(self._request.dialect, body[:OPENING], body[-ENDING:])
             cost = cost_of(usage, model, self._snapshot.catalog)
         committed = self._committed_head(attempt, head, now, False, cost)
         outcome, reason = _COMPLETED if head.status < 400 else Outcome.RELAYED_ERROR, None
@@ -673,7 +670,8 @@ class Exchange(ExchangeBase):
         self._status, self._code, self._first_byte_at = error.status, error.code, now
         self._response.refuse(error)
         self._responded = True
-        return self._conclude(own_error(error.status), now)
+        usage, cost = self._held_usage()
+        return self._conclude(own_error(error.status), now, usage=usage, cost=cost)
 
     def _refuse_to_wait(self, now: float) -> State:
         return self._refuse(SHUTTING_DOWN, now)
@@ -681,11 +679,7 @@ class Exchange(ExchangeBase):
     def _abandon(self, now: float) -> State:
         """End after the client's disconnection; aborting the call stops the cost upstream."""
         self._release()
-        usage = cost = None
-        attempt = self.attempt
-        if attempt is not None and not attempt.failed:
-            usage = self._held_usage(attempt)
-            cost = cost_of(usage, attempt.candidate.model, self._snapshot.catalog)
+        usage, cost = self._held_usage()
         return self._conclude(Outcome.CLIENT_GONE, now, usage=usage, cost=cost)
 
     # -- after commit

@@ -16,7 +16,7 @@ from autopilot.observability.records import Failover, Outcome, RequestRecord, mi
 from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import State
-from autopilot.relay.usage import OPENING, reported_usage
+from autopilot.relay.usage import ENDING, OPENING, reported_usage
 from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.usage import Usage, cost_of
@@ -298,15 +298,24 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             self._first_byte_at = self._shared.seconds()
             response.refuse(INTERNAL)
 
-    def _held_usage(self, attempt: Attempt) -> Usage | None:
-        """Return what an attempt reported of its usage in the bytes that are still held."""
+    def _held_usage(self) -> tuple[Usage | None, int | None]:
+        """Return what the attempt in progress reported of its usage, and its cost, before commit.
+
+        That of an attempt that has failed stands with its failure.
+        """
+        attempt = self.attempt
+        return (None, None) if attempt is None or attempt.failed else self._usage_of(attempt)
+
+    def _usage_of(self, attempt: Attempt) -> tuple[Usage | None, int | None]:
+        """Return the usage and the cost in the bytes of an attempt that are still held."""
         status = attempt.status
         if not attempt.held or status is None or not 200 <= status < 300:
-            return None
+            return None, None
         if not self._config.reads_usage:
-            return None
+            return None, None
         held = b"".join(attempt.held)
-        return reported_usage(self._request.dialect, held[:OPENING], held)
+        usage = reported_usage(self._request.dialect, held[:OPENING], held[-ENDING:])
+        return usage, cost_of(usage, attempt.candidate.model, self._snapshot.catalog)
 
     # -- state tables
 
@@ -321,16 +330,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         model, status = attempt.candidate.model, attempt.status
         attempt.failed = True
         took = now - attempt.started
-        usage = self._held_usage(attempt)
-        failover = Failover(
-            model[:_LONGEST_NAME],
-            reason,
-            status,
-            milliseconds(took),
-            usage,
-            cost_of(usage, model, self._snapshot.catalog),
-        )
-        self._failovers += (failover,)
+        name, ms = model[:_LONGEST_NAME], milliseconds(took)
+        self._failovers += (Failover(name, reason, status, ms, *self._usage_of(attempt)),)
         if self._trace is not None:
             self._trace.failed(reason, status)
         return took

@@ -26,6 +26,9 @@ from autopilot.routing.usage import Usage
 OPENING = 2048
 """The first bytes of an answer, in which Anthropic's first event stands."""
 
+ENDING = 65536
+"""The last bytes of an answer that was held, in which its usage is sought."""
+
 _MOST = 999_999_999
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=_MOST)]
 # A usage in bytes, and the number of places in the bytes of a stream at which one is sought.

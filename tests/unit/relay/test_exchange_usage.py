@@ -311,6 +311,26 @@ class FailoverTests(UsageTestCase):
         client.leaves()
         self.assert_reported(Usage(9, None, 2), 9 * 250_000 + 2 * 1_000_000)
 
+    def test_shut_down(self) -> None:
+        """So does one whose answer is still held when the router stops."""
+        self.build(commit=Commit.COMPLETE)
+        client = self.ask("a,b")
+        self.wire.says(head(), chunk(said(1)), chunk(said(2)))
+        self.proxy.shut_down()
+        self.assert_refused(client, 503, "draining")
+        self.assert_reported(Usage(9, None, 2), 9 * 250_000 + 2 * 1_000_000)
+
+    def test_nobody_left(self) -> None:
+        """With no candidate left the usage stands with the failure alone."""
+        self.build(commit=Commit.COMPLETE)
+        client = self.ask("a")
+        self.wire.says(head(), chunk(said(1)), chunk(said(2)))
+        self.wire.resets()
+        self.assertEqual(client.down.status, 502)
+        self.assert_reported(None, None)
+        (failed,) = self.record.failovers
+        self.assertEqual(failed.usage, Usage(9, None, 2))
+
     def test_client_leaves_in_a_pause(self) -> None:
         """What a failed attempt reported does not count for the request as well."""
         client = self.ask("a,b", stream=False)
