@@ -6,17 +6,13 @@ from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 
-from twisted.internet.testing import EventLoggingObserver
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
-
 from autopilot.routing.pricing import MaxPrice
 from autopilot.routing.requirements import Needs
 from autopilot.routing.routes import Route
-from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring import mapping
 from tests.unit.relay.upstreams import ROLE, SSE, TOKEN, chunk, head, whole
 from tests.unit.web.browsers import Browser
-from tests.unit.wiring.cases import ALIAS, ONE, TWO, ReloadTestCase
+from tests.unit.wiring.cases import ONE, TWO, ReloadTestCase
 
 _A, _B, _C = (b"Authorization: Bearer %c" % each for each in b"abc")
 
@@ -113,45 +109,6 @@ class RoutingTests(ReloadTestCase):
             for each in (config.of_routes[name].timeouts for name in ("mine", "dear"))
         ]
         self.assertEqual(patience, [(3.0, 180.0), (12.0, 5.0)])
-
-    def test_routes_are_shown(self) -> None:
-        """Routes are models behind the alias, and on the operators' pages as what they are now."""
-        observer = EventLoggingObserver()
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        text = f'[routes.mine]\nmodels = ["{TWO}", "gone"]\n[routes."{ONE}"]\nmodels = ["{ONE}"]\n'
-        self.start(routes_file=self.routes(text))
-        listing = self.get(b"/v1/models").json["data"]
-        self.assertEqual([each["id"] for each in listing], [ALIAS, "mine", ONE, TWO])
-        owners = [each["owned_by"] == "chutes-autopilot" for each in listing]
-        self.assertEqual(owners, [True, True, True, False])
-        self.assertEqual(self.get(b"/v1/models/mine").json, listing[1])
-        (mine, over) = self.get(b"/status.json").json["routes"]
-        self.assertEqual((mine["name"], mine["models"]), ("mine", [TWO]))
-        self.assertEqual((over["name"], over["models"]), (ONE, [ONE]))
-        self.assertIn(b"Routes in the order of their file", self.get(b"/status").body)
-        warned = [formatEvent(each) for each in observer if each["log_level"] is LogLevel.warn]
-        lines = [each for each in warned if each.startswith("ROUTES_FILE")]
-        self.assertEqual(
-            lines,
-            [
-                (
-                    "ROUTES_FILE: the catalog does not have 'gone' of the route 'mine'; the route"
-                    " goes without it"
-                ),
-                (
-                    f"ROUTES_FILE: the catalog has a model of the name of the route '{ONE}';"
-                    " requests with that name get the route"
-                ),
-            ],
-        )
-        self.change(routes_file=None)
-        self.assertEqual(self.get(b"/v1/models/mine").status, 404)
-        self.reactor.advance(FRESHNESS)
-        self.assertEqual(self.get(b"/status.json").json["routes"], [])
-        self.change(routes_file=self.routes('[routes.r]\nmodels = ["nix"]\n'))
-        warned = [formatEvent(each) for each in observer if each["log_level"] is LogLevel.warn]
-        self.assertIn("'nix' of the route 'r'", warned[-1] or "")
 
     def test_max_model_list_items(self) -> None:
         """A lower limit rejects a longer list."""
