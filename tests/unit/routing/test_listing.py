@@ -173,6 +173,8 @@ class RouteTests(RoutesTestCase):
             self.dropped("q", PICTURES), (Dropped("acme/A-TEE", Cause.LACKS, ("images",)),)
         )
         self.assertEqual(self.dropped("r", PICTURES), ())
+        self.rules(Route("r", ("acme/C",)))
+        self.assertEqual(self.dropped("r", PICTURES), ())  # no alias could have chosen A
 
     def test_parsed_needs(self) -> None:
         """The selector says whether needs count."""
@@ -370,6 +372,7 @@ class ListTests(RoutesTestCase):
         self.assertEqual(self.models("nope,r"), ["nope", "gone"])
         self.assertEqual(self.models("nope,nix,r,gone"), ["nope", "nix", "gone"])
         self.assertEqual(self.models("gone,r"), ["gone"])
+        self.assertEqual(self.dropped("nope,r"), ())
         self.check_refused(self.plan("auto,r"), "unknown_model", "'auto'")
 
     def test_suggestions(self) -> None:
