@@ -40,11 +40,16 @@ class Echo(Protocol):
 class Client:
     """The standard library's client, connected to a server in memory."""
 
-    def __init__(self, factory: TLSServerFactory, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        factory: TLSServerFactory,
+        context: ssl.SSLContext,
+        wire: StringTransport | None = None,
+    ) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="router.test")
         self.server: Any = factory.buildProtocol(None)
-        self.wire = StringTransport()
+        self.wire = StringTransport() if wire is None else wire
         self.server.makeConnection(self.wire)
 
     def pump(self) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
+from pathlib import Path
 from typing import Any, cast
 
+import trustme
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.tcp import Connection
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from autopilot.http.resource_ledger import ResourceLimits
+from autopilot.http.tls_server import ServerCertificate, TLSServerFactory
 from tests.unit.http.test_immediate_write import Poll
+from tests.unit.http.test_tls_server import Client
 from tests.unit.relay.routers import TIMEOUTS
-from tests.unit.relay.upstreams import SSE, chunk, head
+from tests.unit.relay.upstreams import SSE, chunk, head, whole
 from tests.unit.web.browsers import CHAT, SiteTestCase, ask, request
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
@@ -147,6 +153,59 @@ class UnsentTests(SlowClientTestCase):
             browser = self.browser(host)
             browser.sends(own)
             self.assertEqual([each.status for each in browser.got], [status] if status else [])
+
+
+class Wire(StringTransport):
+    """A socket's transport, which sends nothing while it is ``full``."""
+
+    dataBuffer, offset, _tempDataLen = b"", 0, 0  # noqa: N815  Twisted's names
+    full = False
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport`."""
+        super().write(data)
+        if self.full:
+            self._tempDataLen += len(data)
+            if self.producer is not None and self._tempDataLen > _PAUSED:
+                self.producer.pauseProducing()
+
+    def setTcpNoDelay(self, _enabled: bool) -> None:  # noqa: N802  the name is Twisted's
+        """See `ITCPTransport`."""
+
+    def takes_all(self) -> None:
+        """Send everything, and signal that."""
+        self.full, self._tempDataLen = False, 0
+        assert self.producer is not None
+        self.producer.resumeProducing()
+
+
+class TLSTests(SiteTestCase):
+    """A client that speaks TLS, whose whole answer waits in the transport."""
+
+    def test_charged(self) -> None:
+        """All that follows the pause in the same write is charged, and released at once."""
+        authority, folder = trustme.CA(), Path(self.mktemp())
+        folder.mkdir()
+        issued = authority.issue_cert("router.test")
+        cert, key = folder / "cert.pem", folder / "key.pem"
+        issued.cert_chain_pems[0].write_to_path(str(cert))
+        issued.private_key_pem.write_to_path(str(key))
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        wire = Wire()
+        certificate = ServerCertificate(str(cert), str(key))
+        client = Client(TLSServerFactory(certificate, self.site, self.clock), context, wire)
+        client.shake_hands()
+        client.tls.write(request(CHAT, body=ask("a", stream=False)))
+        client.pump()
+        wire.full = True
+        self.wire.says(whole(200, b"x" * 1_000_000))
+        self.clock.advance(0)
+        self.assertTrue(1_000_000 < self.ledger.held_bytes < 1_100_000, self.ledger.held_bytes)
+        self.assertEqual(self.proxy.active, 0)
+        wire.takes_all()
+        self.assertEqual(self.ledger.held_bytes, 0)
+        client.server.connectionLost(Failure(ConnectionDone()))
 
 
 class ClosingTests(SlowClientTestCase):
