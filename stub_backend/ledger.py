@@ -14,7 +14,9 @@ from typing import Any
 
 from stub_backend.steps import End
 
-_MARK = b'"usage":{'
+# The bytes that are kept of the beginning and of the end of an answer.
+_KEPT = 65_536
+_MARK = b'"usage"'
 _MILLION = 1_000_000
 
 
@@ -90,19 +92,21 @@ class Entry:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._account.requests += 1
-        self._first = self._last = b""
+        self._first = b""
+        self._last = bytearray()
 
     def sent(self, data: bytes) -> None:
-        """Note sent bytes; a message's first usage has what its last one omits."""
-        if _MARK in data:
-            self._first = self._first or data
-            self._last = data
+        """Keep sent bytes; a message's first usage has what its last one omits."""
+        self._last += data
+        if len(self._last) > 2 * _KEPT:
+            self._first = self._first or bytes(self._last[:_KEPT])
+            del self._last[:-_KEPT]
 
     def close(self, end: End) -> None:
         """Count the call, whose answer has ended."""
         self._account.broken += end is End.BROKEN
         self._account.cancelled += end is End.CANCELLED
-        self._account.told += told(self._first, self._last)
+        self._account.told += told(self._first, bytes(self._last))
 
 
 class Ledger:
@@ -155,6 +159,8 @@ def told(*parts: bytes) -> Told:
 def _usages(data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the usage of each line that is JSON, wherever the API has it."""
     for line in data.splitlines():
+        if _MARK not in line:
+            continue
         try:
             value = json.loads(line.removeprefix(b"data: "))
         except ValueError:

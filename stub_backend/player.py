@@ -106,6 +106,7 @@ class Player:
                 self._watcher.sent(data)
                 self._request.write(data)
             case Raw(data):
+                self._watcher.sent(data)
                 self._transport.write(data)
             case Wait(seconds):
                 self._wait(seconds)

@@ -94,6 +94,23 @@ class AccountTests(SynchronousTestCase):
         self.assertEqual(expected.completion, 8 * (24 + 30 + 30 + 3))
         self.assertTrue(0 < expected.reasoning < 6 * 16)
 
+    def test_any_form(self) -> None:
+        """Counts are read from any line ends and pieces, and from the ends of a long answer."""
+        self.exchange = Exchange(QUICK)
+        for scenario, path, stream in (
+            ("crlf", CHAT, True),
+            ("byte-by-byte", CHAT, True),
+            ("chunked-plain", CHAT, False),
+            ("huge", "/v1/messages", True),
+        ):
+            self.exchange = self.exchange.another()
+            answer = self.exchange.ask(f"stub/{scenario}", path=path, stream=stream)
+            assert answer is not None
+            account = self.exchange.stub.ledger.accounts[f"stub/{scenario}"]
+            self.assertEqual(account.told, told(answer.body), scenario)
+            self.assertEqual(account.told.prompt, 12)
+            self.assertGreater(account.told.completion, 1)
+
     def test_broken(self) -> None:
         """A cut stream counts what it reported before, and is broken; an error is neither."""
         self.stream("drop-mid-stream")
