@@ -7,6 +7,7 @@ import ssl
 import sys
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import trustme
 from twisted.internet.address import IPv4Address
@@ -20,6 +21,7 @@ from twisted.web.server import Site
 
 from autopilot.http.resource_ledger import ResourceLimits
 from autopilot.http.tls_server import ServerCertificate, TLSServerFactory
+from autopilot.web import channel as channel_module
 from tests.unit.http.test_immediate_write import Poll
 from tests.unit.http.test_tls_server import Client
 from tests.unit.relay.routers import TIMEOUTS
@@ -63,6 +65,9 @@ class SlowClientTestCase(SiteTestCase):
         while self.wire.producerState == "producing" or self.drains():
             if self.wire.producerState == "producing":
                 self.wire.says(chunk(_PART))
+        # Measure again: what the socket took since the pause is not taken in a later interval.
+        self.transport.producer.pauseProducing()
+        self.clock.advance(0)
 
     def drains(self) -> bool:
         """Return whether the socket took anything of what the transport holds."""
@@ -169,7 +174,7 @@ class Wire(StringTransport):
             if self.producer is not None and self._tempDataLen > _PAUSED:
                 self.producer.pauseProducing()
 
-    def setTcpNoDelay(self, _enabled: bool) -> None:  # noqa: N802  the name is Twisted's
+    def setTcpNoDelay(self, _enabled: bool) -> None:
         """See `ITCPTransport`."""
 
     def takes_all(self) -> None:
@@ -206,6 +211,23 @@ class TLSTests(SiteTestCase):
         wire.takes_all()
         self.assertEqual(self.ledger.held_bytes, 0)
         client.server.connectionLost(Failure(ConnectionDone()))
+
+
+class ShortPauseTests(SiteTestCase):
+    """A transport that is paused for less than a turn."""
+
+    def test_taken_at_once(self) -> None:
+        """What is taken in the same turn is not charged, nor looked at."""
+        for ends in ("resumeProducing", "forceAbortClient"):
+            browser = self.browser()
+            channel: Any = browser.protocol
+            with patch.object(channel_module, "buffered_bytes", side_effect=AssertionError):
+                channel.pauseProducing()
+                getattr(channel, ends)()
+                if ends == "forceAbortClient":
+                    browser.leaves()
+                browser.turn()
+            self.assertEqual(self.ledger.held_bytes, 0)
 
 
 class ClosingTests(SlowClientTestCase):
