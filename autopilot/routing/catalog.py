@@ -35,6 +35,11 @@ class Model:
     features: frozenset[str] | None = None
     prices: Prices = NO_PRICES
     raw: bytes = field(default=b"", repr=False)
+    # The cost of each answer is computed with these.
+    rates: tuple[int, int, int] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rates", self.prices.per_token())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+# From dollars for a million tokens to picodollars, millionths of a millionth, for one.
+_PER_TOKEN = 10**6
+
 
 class Prices(Struct, frozen=True, gc=False):
     """The dollars for a million tokens of each kind; None if the catalog does not state a price.
@@ -20,6 +23,19 @@ class Prices(Struct, frozen=True, gc=False):
     prompt: Decimal | None = None
     completion: Decimal | None = None
     cached_prompt: Decimal | None = None
+
+    def per_token(self) -> tuple[int, int, int] | None:
+        """Return the picodollars for one token: of the prompt, of the completion, and cached.
+
+        Cached tokens cost as much as others if they have no price of their own. None if another
+        price is not known, or if one has a fraction of a picodollar.
+        """
+        if self.prompt is None or self.completion is None:
+            return None
+        cached = self.prompt if self.cached_prompt is None else self.cached_prompt
+        exact = [price * _PER_TOKEN for price in (self.prompt, self.completion, cached)]
+        prompt, completion, cached_prompt = map(int, exact)
+        return (prompt, completion, cached_prompt) if all(each % 1 == 0 for each in exact) else None
 
 
 NO_PRICES = Prices()

@@ -47,6 +47,11 @@ def cost_of(usage: Usage | None, model: str, catalog: Catalog | None) -> int | N
     if listed is None:
         return None
     prompt, completion, cached = usage.prompt, usage.completion, usage.cached
+    rates = listed.rates
+    if rates is not None and prompt is not None and completion is not None:  # the usual case
+        if cached is None:
+            return prompt * rates[0] + completion * rates[1]
+        return (prompt - cached) * rates[0] + completion * rates[1] + cached * rates[2]
     prices = listed.prices
     if prompt is None or completion is None or prices.prompt is None or prices.completion is None:
         return None

@@ -59,3 +59,29 @@ class MaxPriceTests(SynchronousTestCase):
         nothing = MaxPrice(Decimal(0), Decimal(0))
         self.assertTrue(nothing.allows(Prices(Decimal(0), Decimal("0.0"))))
         self.assertFalse(nothing.allows(_PRICES))
+
+
+class PerTokenTests(SynchronousTestCase):
+    """The picodollars for one token."""
+
+    def test_whole(self) -> None:
+        """Prices with up to six decimal places are whole picodollars."""
+        prices = Prices(Decimal("0.25"), Decimal("0.000001"), Decimal("0.05"))
+        self.assertEqual(prices.per_token(), (250_000, 1, 50_000))
+        self.assertEqual(Prices(Decimal(0), Decimal(3)).per_token(), (0, 3_000_000, 0))
+        self.assertEqual(
+            Prices(Decimal(2), Decimal(3)).per_token(), (2_000_000, 3_000_000, 2_000_000)
+        )
+
+    def test_none(self) -> None:
+        """Finer prices are not, and unknown ones have no value."""
+        one, finer = Decimal(1), Decimal("0.0000001")
+        for prices in (
+            Prices(finer, one, one),
+            Prices(one, finer, one),
+            Prices(one, one, finer),
+            Prices(None, one, one),
+            Prices(one, None, one),
+            NO_PRICES,
+        ):
+            self.assertIsNone(prices.per_token(), prices)
