@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from autopilot.routing.patterns import is_pattern
 from autopilot.routing.routes import models_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def _lines(catalog: Catalog, routes: Mapping[str, Route], forwards: bool) -> Ite
                 " with that name get the route"
             )
         for each in models_of(route, catalog, forwarded=forwards).unknown:
+            absent = "has no model that matches" if is_pattern(each) else "does not have"
             yield (
-                f"ROUTES_FILE: the catalog does not have {each!a} of the route {name!a}; the route"
-                " goes without it"
+                f"ROUTES_FILE: the catalog {absent} {each!a} of the route {name!a}; the route goes"
+                " without it"
             )

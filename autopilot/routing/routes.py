@@ -96,7 +96,7 @@ class RouteModels(NamedTuple):
     """What a route's names and patterns stand for in one catalog, in the route's order.
 
     ``models`` pass its filters. ``failing`` do not: each with the filters that it fails.
-    ``unknown`` are the names that the catalog does not have.
+    ``unknown`` are the names that the catalog does not have, and the patterns that nothing matches.
     """
 
     models: tuple[RouteModel, ...]
@@ -113,7 +113,10 @@ def models_of(route: Route, catalog: Catalog, *, forwarded: bool) -> RouteModels
     unknown = []
     for item in route.models:
         if is_pattern(item):
-            for each in _matching(item, catalog):
+            matching = tuple(_matching(item, catalog))
+            if not matching and catalog.models:  # before the first fetch nothing is known
+                unknown.append(item)
+            for each in matching:
                 found.setdefault((each.model, each.suffix), _route_model(each, True))
             continue
         named = resolve(item, catalog, Mode.LIST)

@@ -18,6 +18,11 @@ _ABSENT = (
     "ROUTES_FILE: the catalog does not have 'acme/gone' of the route 'r'; the route goes without it"
 )
 
+_UNMATCHED = (
+    "ROUTES_FILE: the catalog has no model that matches 'none*' of the route 'r'; the route goes"
+    " without it"
+)
+
 
 def _catalog(*names: str) -> Catalog:
     return Catalog.of(map(Model, names))
@@ -60,13 +65,20 @@ class RoutesLogTests(SynchronousTestCase):
 
     def test_names_of_neither(self) -> None:
         """A name that the catalog lacks has one line, unless such names are sent as they are."""
-        route = Route("r", ("acme/gone", "acme/A", "none*"))
+        route = Route("r", ("acme/gone", "acme/A", "*A"))
         catalog = _catalog("acme/A")
         self.assertEqual(self.logged(catalog, route, forwards=True), [])
         self.assertEqual(self.logged(catalog, route), [_ABSENT])
         self.assertEqual(self.logged(_catalog("acme/A", "b"), route), [])
         self.assertEqual(self.logged(_catalog("acme/A", "acme/gone"), route), [])
         self.assertEqual(self.logged(catalog, route), [_ABSENT])
+
+    def test_patterns_without_a_match(self) -> None:
+        """A pattern is never sent as it is, so it has a line in either case."""
+        catalog, route = _catalog("acme/A"), Route("r", ("none*", "acme*"))
+        self.assertEqual(self.logged(catalog, route), [_UNMATCHED])
+        self.assertEqual(self.logged(_catalog("acme/A"), route, forwards=True), [])
+        self.assertEqual(self.logged(_catalog("acme/A", "none"), route), [])
 
     def test_the_same(self) -> None:
         """A refresh of the other feed, with the same catalog and routes, costs nothing."""

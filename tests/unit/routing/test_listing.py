@@ -190,7 +190,12 @@ class RouteTests(RoutesTestCase):
         self.check_refused(
             self.plan("s"), "unknown_model", "none of the models of this route: 'nope'; 'nix'."
         )
-        self.assertIs(self.plan("t"), NO_CANDIDATES_ERROR)
+        # It is the operator's mistake, so that the client must not wait for another answer.
+        self.check_refused(self.plan("t"), "unknown_model", "models of this route: 'z*'.")
+        self.assertEqual(self.dropped("t"), (Dropped("z*", Cause.UNKNOWN),))
+        for empty in (None, Catalog.of([])):
+            snapshot = _snapshot(catalog=empty)
+            self.assertIs(self.plan("t", snapshot=snapshot), NO_CANDIDATES_ERROR)
         self.rules(Route("s", ("nope", "nix")), unknown="forward")
         self.assertEqual(self.models("s"), ["nope", "nix"])
         self.rules(Route("s", ("nope", "nix")))

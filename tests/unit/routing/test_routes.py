@@ -197,12 +197,13 @@ class ModelsTests(SynchronousTestCase):
         self.assertEqual((found.models, found.unknown), ((), ("acme/B:latency",)))
 
     def test_unknown(self) -> None:
-        """A name that the catalog does not have is left out, or sent as it is."""
+        """A name that the catalog does not have is left out, or sent as it is; a pattern is not."""
         route = Route("r", ("nope", "acme/B", "nix*"))
         found = models_of(route, CATALOG, forwarded=False)
-        self.assertEqual((len(found.models), found.unknown), (1, ("nope",)))
+        self.assertEqual((len(found.models), found.unknown), (1, ("nope", "nix*")))
         found = models_of(route, CATALOG, forwarded=True)
-        self.assertEqual((len(found.models), found.unknown), (2, ()))
+        self.assertEqual((len(found.models), found.unknown), (2, ("nix*",)))
+        self.assertEqual(models_of(route, EMPTY, forwarded=True).unknown, ())
         self.assertEqual(_names(route, forwarded=True), ["nope", "acme/B"])
         self.assertEqual(_names(route, EMPTY, forwarded=True), ["nope", "acme/B"])
         long = "x" * 300
