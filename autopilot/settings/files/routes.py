@@ -24,6 +24,9 @@ _BLANKS: Final = " \t\r\n\v\f"
 _DAY_MS: Final = 86_400_000
 _MOST_TOKENS: Final = 1_000_000_000
 _MOST_DOLLARS: Final = 1_000_000
+# What is written as 1e-999999999 would have as many digits on a page.
+_LEAST_DOLLARS: Final = Decimal("1e-9")
+_MOST_BITS: Final = 256
 _PRICES: Final = ("prompt", "completion")
 
 
@@ -127,7 +130,8 @@ def _document(path: str) -> Mapping[str, Any]:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
             raise _UnreadableError(f"longer than {_MAX_BYTES} bytes")
-        return tomllib.loads(data.decode(), parse_float=Decimal)
+        # Some editors begin a file with a byte order mark, of which TOML says nothing.
+        return tomllib.loads(data.decode("utf-8-sig"), parse_float=Decimal)
     except OSError as error:
         raise _UnreadableError(error.strerror) from None
     except UnicodeDecodeError:
@@ -163,7 +167,7 @@ class _Reading:
             return ()
         entries = [self._route(name, table) for name, table in tables.items()]
         routes = tuple(entry for entry in entries if entry is not None)
-        self._check_nesting(routes)
+        self._check_nesting(tables)
         return routes
 
     def _route(self, name: str, table: object) -> RouteEntry | None:
@@ -198,6 +202,9 @@ class _Reading:
 
     def _member(self, where: str, key: str, value: object) -> Any:
         """Return the value of a known member; None if it is faulty."""
+        if _has_long_number(value):
+            self.fault(f"{where}.{key}", "a number is too long")
+            return None
         if isinstance(value, Decimal):
             value = str(value)  # no member is one, and an error is to quote it as it is written
         try:
@@ -207,14 +214,18 @@ class _Reading:
                 self.fault(f"{where}.{key}", problem)
             return None
 
-    def _check_nesting(self, routes: tuple[RouteEntry, ...]) -> None:
-        """Note the items that name a route. A route over a model may list that model itself."""
-        nested = {route.name for route in routes if route.name not in route.models}
-        for route in routes:
-            for item in route.models:
+    def _check_nesting(self, tables: Mapping[str, Any]) -> None:
+        """Note the items that name a route. A route over a model may list that model itself.
+
+        The tables may have other faults, which must not hide this one.
+        """
+        listed = {name: _named(table) for name, table in tables.items()}
+        nested = {name for name, items in listed.items() if name not in items}
+        for name, items in listed.items():
+            for item in items:
                 if item in nested:
                     self.fault(
-                        f"routes.{_key(route.name)}.models",
+                        f"routes.{_key(name)}.models",
                         f"{quoted(item)} is a route, and routes hold no routes; list its models",
                     )
 
@@ -222,6 +233,22 @@ class _Reading:
 def _key(key: str) -> str:
     """Return a key as it may stand in a line: quoted if it is no plain name."""
     return key if _NAME.fullmatch(key) and len(key) <= _LONGEST_NAME else quoted(key)
+
+
+def _has_long_number(value: object) -> bool:
+    """Return whether a value has a whole number that cannot be written in decimal."""
+    if isinstance(value, dict):
+        return any(map(_has_long_number, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_long_number, value))
+    return isinstance(value, int) and value.bit_length() > _MOST_BITS
+
+
+def _named(table: object) -> tuple[str, ...]:
+    """Return the items of a route's ``models`` that are texts, each once."""
+    models = table.get("models") if isinstance(table, dict) else None
+    items = models if isinstance(models, list) else []
+    return tuple(dict.fromkeys(item.strip(_BLANKS) for item in items if isinstance(item, str)))
 
 
 def _models(value: object) -> tuple[str, ...]:
@@ -278,7 +305,11 @@ def _dollars(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     amount = Decimal(value)
-    return amount if amount.is_finite() and 0 <= amount <= _MOST_DOLLARS else None
+    if not amount.is_finite() or not 0 <= amount <= _MOST_DOLLARS:
+        return None
+    if amount == 0:
+        return Decimal(0)  # whatever its exponent
+    return amount if amount >= _LEAST_DOLLARS else None
 
 
 _MEMBERS: Final[Mapping[str, Callable[[object], Any]]] = {

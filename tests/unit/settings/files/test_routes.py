@@ -100,11 +100,16 @@ class ValuesTests(FileTestCase):
         """A limit may concern one kind of tokens."""
         (route,) = self.read('[routes.r]\nmodels = ["a"]\nmax_price = { completion = 0 }\n')
         self.assertEqual(route.max_price, PriceLimit(completion=Decimal(0)))
+        (route,) = self.read('[routes.r]\nmodels = ["a"]\nmax_price = { prompt = 0e-999999 }\n')
+        self.assertEqual(str(route.max_price.prompt), "0")  # a page shows it
+        (route,) = self.read('[routes.r]\nmodels = ["a"]\nmax_price = { prompt = 1e-9 }\n')
+        self.assertEqual(route.max_price, PriceLimit(prompt=Decimal("1e-9")))
         (route,) = self.read('[routes.r]\nmodels = ["a"]\nmax_price = { prompt = 1000000 }\n')
         self.assertEqual(route.max_price, PriceLimit(prompt=Decimal(1_000_000)))
 
     def test_no_routes(self) -> None:
-        """A file without routes is valid."""
+        """A file without routes is valid; so is one that begins with a byte order mark."""
+        self.assertEqual(len(self.read('\ufeff[routes.r]\nmodels = ["a"]\n')), 1)
         for text in ("", "# later\n", "[routes]\n"):
             self.assertEqual(self.read(text), ())
 
@@ -210,7 +215,7 @@ class FaultsTests(FileTestCase):
                 "'input' is not known; give prompt and completion",
             ],
         )
-        for value in ("1000000.01", "nan", "inf", "-inf", "true", "[1]"):
+        for value in ("1000000.01", "nan", "inf", "-inf", "true", "[1]", "1e-10", "1e-999999999"):
             (problem,) = self.of_member(f"max_price = {{ prompt = {value} }}")
             self.assertTrue(problem.endswith(most), problem)
         for value in ("5", "{}", "1.5"):
@@ -254,6 +259,31 @@ class FaultsTests(FileTestCase):
             self.faults(text),
             [f"routes.one.models: 'two' {problem}", f"routes.two.models: 'one' {problem}"],
         )
+
+    def test_nested_beside_other_faults(self) -> None:
+        """A fault of either route hides nothing of that."""
+        text = '[routes.one]\nmodels = [" two ", 5, "two"]\n[routes.two]\nmodels = ["a"]\ntea = 1\n'
+        self.assertEqual(
+            self.faults(text),
+            [
+                "routes.one.models: 5 is not the name of a model",
+                "routes.two.tea: not known; did you mean tee?",
+                "routes.one.models: 'two' is a route, and routes hold no routes; list its models",
+            ],
+        )
+
+    def test_long_numbers(self) -> None:
+        """A number that Python would not write in decimal is named by its member."""
+        number = "0x" + "f" * 5000
+        for line in (
+            f"min_context = {number}",
+            f"max_price = {{ prompt = {number} }}",
+            f"needs = [{number}]",
+            f"tee = {number}",
+        ):
+            self.assertEqual(self.of_member(line), ["a number is too long"])
+        (fault,) = self.faults(f"[routes.r]\nmodels = [[{number}]]\n")
+        self.assertEqual(fault, "routes.r.models: a number is too long")
 
     def test_not_tables(self) -> None:
         """Routes are tables in a table."""
