@@ -64,4 +64,7 @@ def cost_of(usage: Usage | None, model: str, catalog: Catalog | None) -> int | N
 def dollars(cost: int) -> str:
     """Return picodollars as US dollars: a plain decimal without an exponent or trailing zeros."""
     whole, rest = divmod(cost, PICODOLLARS)
-    return f"{whole}.{rest:0{_DECIMALS}}".rstrip("0").rstrip(".")
+    if not rest:
+        return str(whole)
+    # Without the format of a number with leading zeros, which took half of this function.
+    return f"{whole}.{str(rest).zfill(_DECIMALS)}".rstrip("0")
