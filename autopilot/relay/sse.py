@@ -25,15 +25,16 @@ MAX_BARE_LINES = 4096
 """Lines of bare JSON that are read of a stream. An error has some dozens, and the lines of each
 cost as much as an event."""
 
-# Lines of one kind, as many as follow each other, or a whole event of one `data` line: what stands
-# between two of them costs no Python. Atomic, so that nothing is read twice; possessive quantifiers
-# of groups find too little before Python 3.11.5 (CPython issue 106052), which Debian's is.
+# Lines of one kind that follow each other, or a whole event of one `data` line: what stands between
+# two of them costs no Python. 2,048 lines at most: `re` keeps 160 bytes for each until all match.
+# Atomic, so that nothing is read twice; possessive quantifiers of groups find too little before
+# Python 3.11.5 (CPython issue 106052), which Debian's is.
 _RUN = rb"""
     data:[ ]?+ ([^\r\n]*+) (?:\n\n|\r\n\r\n|\r\r)
-  | ((?>(?: (?>%(ignored)b*) [\r\n]++ )+))
-  | ((?>(?:data (?>(?: :[^\r\n]*+ )?) %(end)b )+))
-  | (?>(?:event(?: :[ ]?+ | (?=[\r\n]) ) ([^\r\n]*+) %(end)b )+)
-  | ((?>%(ignored)b+))
+  | ((?>(?: (?>%(ignored)b{0,2048}) [\r\n]++ ){1,2048}))
+  | ((?>(?:data (?>(?: :[^\r\n]*+ )?) %(end)b ){1,2048}))
+  | (?>(?:event(?: :[ ]?+ | (?=[\r\n]) ) ([^\r\n]*+) %(end)b ){1,2048})
+  | ((?>%(ignored)b{1,2048}))
   | ([^\r\n]*+ %(end)b )
 """
 _END_OF_LINE = rb"(?>\r\n|\n|\r)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -149,6 +151,22 @@ class EventsTests(SynchronousTestCase):
                 self.assertEqual(found, [first, last], step)
             (short, _) = _parse([stream], limit=1000)
             self.assertLess(len(short.data), 1010)
+
+    def test_many_lines(self) -> None:
+        """Lines of one kind take little memory, and mean the same however many there are."""
+        for lines, event in (
+            (b":\n" * 30_000, Event(b"x")),
+            (b"event: e\n" * 6000, Event(b"x", b"e")),
+            (b"data\n" * 10_000, Event(b"\n" * 10_000 + b"x")),
+            (b":\n\n" * 20_000, Event(b"x", start=60_000)),
+        ):
+            tracemalloc.start()
+            try:
+                found = _parse([lines + b"data: x\n\n"], 1 << 17)
+                self.assertLess(tracemalloc.get_traced_memory()[1], 2 << 20, event)
+            finally:
+                tracemalloc.stop()
+            self.assertEqual(found, [event])
 
     def test_empty_chunk(self) -> None:
         """Nothing changes nothing, not even between CR and LF."""
