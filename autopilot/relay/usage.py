@@ -116,7 +116,8 @@ def reported_usage(dialect: Dialect, opening: bytes, latest: bytes) -> Usage | N
             usage = read_usage(match[1])
             if usage is not None:
                 break
-    if dialect is Dialect.MESSAGES:
+    # A plain answer has one usage. What its opening has under that name is the input of a tool.
+    if dialect is Dialect.MESSAGES and not opening.lstrip().startswith(b"{"):
         return _with_prompt(usage, opening)
     return usage
 

@@ -137,7 +137,7 @@ class ReportedTests(SynchronousTestCase):
 
     def test_messages_told_twice(self) -> None:
         """The prompt of the last event counts, unless only the first event knew the cache."""
-        start = b'{"usage":{"input_tokens":9%b,"output_tokens":0}}'
+        start = b'data: {"usage":{"input_tokens":9%b,"output_tokens":0}}'
         cached = b',"cache_read_input_tokens":3'
         delta = b'{"usage":{"input_tokens":10%b,"output_tokens":12}}'
         for first, last, usage in (
@@ -147,6 +147,15 @@ class ReportedTests(SynchronousTestCase):
             (start % cached, delta % cached, Usage(13, 3, 12)),
         ):
             self.assert_reported(usage, last, MESSAGES, first)
+
+    def test_plain_message_with_a_tool(self) -> None:
+        """The input of a tool says nothing about the tokens of a plain message."""
+        for blanks in (b"", b"\r\n "):
+            tool = {"usage": {"input_tokens": 2, "cache_read_input_tokens": 1}}
+            usage = {"input_tokens": 50, "output_tokens": 20}
+            answer = {"content": [{"type": "tool_use", "input": tool}], "usage": usage}
+            body = blanks + json.dumps(answer).encode()
+            self.assertEqual(reported_usage(MESSAGES, body, body), Usage(50, None, 20))
 
     def test_linear(self) -> None:
         """Hostile bytes are looked at in few places, and in each only so far."""
