@@ -17,6 +17,18 @@ def _address(*forwarded_for: str, peer: str = PROXY, trust: Trust = TRUST) -> st
     return client_address(peer, forwarded_for, trust)
 
 
+class _CountedState:
+    """The prepared state of a hash, which counts its copies."""
+
+    def __init__(self, state: blake2b) -> None:
+        self._state = state
+        self.copies = 0
+
+    def copy(self) -> blake2b:
+        self.copies += 1
+        return self._state.copy()
+
+
 class AddressTests(SynchronousTestCase):
     """The client's address."""
 
@@ -240,6 +252,24 @@ class KeyTests(SynchronousTestCase):
         ]
         self.assertEqual(found, expected)
         self.assertEqual(hasher.conversation(clients[0], b"1"), expected[0])
+
+    def test_recent_conversations_are_not_hashed_again(self) -> None:
+        """A repeated conversation is looked up; the table forgets all when it is full."""
+        hasher = Hasher(b"k")
+        state = _CountedState(hasher._conversation)
+        hasher._conversation = state  # type: ignore[assignment]
+        wanted = hasher.conversation(b"client", b"0")
+        for _ in range(3):
+            self.assertEqual(hasher.conversation(b"client", b"0"), wanted)
+        self.assertEqual((state.copies, len(hasher._recent)), (1, 1))
+        for number in range(1, 4096):
+            hasher.conversation(b"client", b"%d" % number)
+        self.assertEqual(hasher.conversation(b"client", b"0"), wanted)
+        self.assertEqual((state.copies, len(hasher._recent)), (4096, 4096))
+        hasher.conversation(b"client", b"4096")
+        self.assertEqual(len(hasher._recent), 1)
+        self.assertEqual(hasher.conversation(b"client", b"0"), wanted)
+        self.assertEqual(state.copies, 4098)
 
     def test_a_token_of_several_words(self) -> None:
         """The whole token counts, inner blanks included."""
