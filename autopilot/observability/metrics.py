@@ -74,7 +74,9 @@ class _Used:
 class Metrics:
     """The counters, histograms and gauges of one router, in a registry of its own."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, means: Callable[[str], str] = str) -> None:
+        """``means`` returns the catalog's name for one that it does not list, if there is one."""
+        self._means = means
         # One count for each request; the metrics that differ only in their labels are its sums.
         self._ends = Counter("", "", "endpoint", "mode", "status", "code", "outcome")
         self._sums = (
@@ -268,7 +270,8 @@ class Metrics:
         if record.usage is not None:
             self._use(record, record.usage, known_models)
         if status and record.model is not None and outcome not in OWN_ERRORS:
-            model = record.model if record.model in known_models else _OTHER
+            name = record.model
+            model = name if name in known_models else self._label(name, known_models)
             selections = self._selection.values
             if len(selections) >= _MOST_SELECTIONS and (model, status) not in selections:
                 model = _OTHER
@@ -307,9 +310,9 @@ class Metrics:
         self, answer: RequestRecord | Failover, usage: Usage, known_models: Container[str]
     ) -> None:
         """Count the tokens of an answer, and what they cost."""
-        model = answer.model
-        if model is None or model not in known_models:
-            model = _OTHER
+        model = answer.model or _OTHER
+        if model not in known_models:
+            model = self._label(model, known_models)
         used = self._used.get(model)
         if used is None:
             if len(self._used) >= _MOST_USED:
@@ -321,6 +324,11 @@ class Metrics:
         used.reasoning += usage.reasoning or 0
         if answer.cost_picodollars is not None:
             used.cost = answer.cost_picodollars + (used.cost or 0)
+
+    def _label(self, name: str, known_models: Container[str]) -> str:
+        """Return the label of a name that was sent as no model of the catalog is called."""
+        model = self._means(name)
+        return model if model in known_models else _OTHER
 
     def _fill(self) -> None:
         """Fill the counters that are kept elsewhere: a request adds to numbers at less cost."""

@@ -37,6 +37,8 @@ from autopilot.observability.refusals import Refusals
 from autopilot.observability.reporter import Reporter, records_to_log
 from autopilot.process.hold_watch import HoldWatch
 from autopilot.relay.proxy import Proxy
+from autopilot.routing.catalog import EMPTY
+from autopilot.routing.names import catalog_name
 from autopilot.routing.patterns import exact_names
 from autopilot.settings import Settings
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
@@ -97,7 +99,7 @@ class Parts:
         self._readiness_log = ReadinessLog()
         self._routes_log = RoutesLog()
         self._relaying = mapping.relay(settings)
-        self.metrics = Metrics(__version__)
+        self.metrics = Metrics(__version__, self._means)
         self.accounts = AccountLimits(self.clock.seconds, by_key=settings.key_metrics)
         self.metrics.instruments += self.accounts.instruments()
         self.hold_watch = HoldWatch(reactor, self.metrics.held.observe)
@@ -258,6 +260,10 @@ class Parts:
                 consume(record)
             except Exception:  # noqa: BLE001  an application's callback may raise anything
                 self._failures.report(_CONSUMER_FAILED)
+
+    def _means(self, name: str) -> str:
+        """Return the catalog's name for one that was sent, if it has one."""
+        return catalog_name(name, self.control.snapshot.catalog or EMPTY)
 
     def _control_plane(self, reactor: Any, agent: IAgent) -> SnapshotService:
         settings = self.settings

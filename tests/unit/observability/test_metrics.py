@@ -151,6 +151,19 @@ class MetricsTests(SynchronousTestCase):
         for model, dollars in (("m", 0.01), ("n", 0.03), ("other", 2e-12)):
             self.assertEqual(self.value("cost_dollars_total", model=model), dollars)
 
+    def test_names_with_a_suffix(self) -> None:
+        """What was sent counts for the model that it means; no name makes a series of its own."""
+        self.metrics = Metrics("1.2.3", lambda name: name.partition(":")[0])
+        usage = Usage(7, 1, 2, 0)
+        for name in ("m:THINKING", "m", "x:THINKING", "x"):
+            self.count(record(model=name, usage=usage, cost_picodollars=10**12, **BROKEN))
+        for model in ("m", "other"):
+            self.assertEqual(self.value("tokens_total", model=model, kind="prompt"), 14)
+            self.assertEqual(self.value("cost_dollars_total", model=model), 2)
+            self.assertEqual(self.value("selection_total", model=model, status="200"), 2)
+        models = {value for _, labels in self.samples() for key, value in labels if key == "model"}
+        self.assertEqual(models, {"m", "other"})
+
     def test_series_of_tokens(self) -> None:
         """A catalog that keeps changing does not create series without limit."""
         usage = Usage(1, 1, 1, 1)

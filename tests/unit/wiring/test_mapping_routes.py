@@ -8,6 +8,7 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from autopilot.web.shared_rendering import FRESHNESS
+from tests.unit.relay.upstreams import whole
 from tests.unit.wiring.cases import ALIAS, ONE, TWO, ReloadTestCase
 
 
@@ -19,6 +20,18 @@ class RoutesTests(ReloadTestCase):
         path = Path(self.mktemp())
         path.write_text(text)
         return str(path)
+
+    def test_counted(self) -> None:
+        """A name with a suffix counts for its model, as its price does."""
+        self.start()
+        browser = self.ask(f"{ONE}:THINKING", stream=False)
+        usage = b'{"prompt_tokens":7,"completion_tokens":2}'
+        self.platform.wire.says(whole(200, b'{"choices":[{}],"usage":%b}' % usage))
+        self.assertEqual(browser.response.status, 200)
+        counted = self.get(b"/metrics").body.decode()
+        for series in ('tokens_total{kind="prompt",', "selection_total{"):
+            self.assertIn(f'chutes_autopilot_{series}model="{ONE}"', counted)
+        self.assertNotIn('model="other"', counted)
 
     def test_shown(self) -> None:
         """Routes are models behind the alias, and on the operators' pages as what they are now."""
