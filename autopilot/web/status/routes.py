@@ -12,17 +12,19 @@ from autopilot.routing.requirements import NOTHING
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import ROUTE, Order, selector_of
 from autopilot.web.status.formatting import Formatted, escaped, model_name, plural
-from autopilot.web.status.markup import Cell, el
+from autopilot.web.status.markup import SLOT, Cell, Template, el
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from autopilot.routing.plan import Rules
     from autopilot.routing.snapshot import Snapshot
 
 _SHOWN = 12
 _NAMED = 8
+_LIST = Template(el("ul", SLOT, class_="listed"))
+_ITEM = Template(el("li", SLOT))
 _TABLE = Table(
     "routes",
     "Routes in the order of their file",
@@ -73,5 +75,10 @@ def _row(route: RouteNow) -> tuple[Cell, ...]:
     models = [model_name(name) for name in route.models[:_NAMED]]
     if len(route.models) > _NAMED:
         models.append(Formatted(f"{len(route.models) - _NAMED} more"))
-    shown = Formatted(", ".join(models)) if models else escaped(f"none: {route.error}")
-    return model_name(route.name), shown, escaped(", ".join(route.filters)) or DASH
+    shown = _listed(models) if models else escaped(f"none: {route.error}")
+    return model_name(route.name), shown, _listed(map(escaped, route.filters))
+
+
+def _listed(items: Iterable[Formatted]) -> Cell:
+    rows = [(item,) for item in items]
+    return _LIST.fill([(_ITEM.fill(rows),)]) if rows else DASH

@@ -75,13 +75,14 @@ class SectionTests(SynchronousTestCase):
             ]
         )
         self.assertIn("team/<wbr>r", section)
-        self.assertIn("m0, m1, m2, m3, m4, m5, m6, m7, 2 more<", section)
-        self.assertIn("tee, prompt up to $1", section)
+        shown = "".join(f"<li>m{number}</li>" for number in range(8))
+        self.assertIn(f'<ul class="listed">{shown}<li>2 more</li></ul>', section)
+        self.assertIn("<li>tee</li><li>prompt up to $1</li>", section)
         self.assertIn("none: &lt;no&gt;", section)
         self.assertIn("2 routes", section)
         self.assertNotIn("hidden", section)
         eight = routes([RouteNow("r", many[:8], None, ())])
-        self.assertIn("m6, m7<", eight)
+        self.assertIn(f"{shown}</ul>", eight)
         self.assertIn("1 route<", eight)
 
     def test_json(self) -> None:
