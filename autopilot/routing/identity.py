@@ -75,12 +75,20 @@ def is_trusted(peer: str, trust: Trust) -> bool:
 class Hasher:
     """Keyed hashes of clients under one secret of any length.
 
-    The keyed states are prepared once and copied for each hash. Hashes of recent conversations are
-    kept, and found by Python's own hash, which has another secret in each process: a client repeats
-    the opening of its conversation in every turn, and BLAKE2b takes ten times as long to read it.
+    The keyed states are prepared once and copied for each hash. Those of recent tokens and
+    conversations are kept, and found by Python's own hash, which has another secret in each
+    process: clients repeat both in every turn, and BLAKE2b takes ten times as long to read them.
     """
 
-    __slots__ = ("_address", "_api_key", "_conversation", "_hotkey", "_recent", "_token")
+    __slots__ = (
+        "_address",
+        "_api_key",
+        "_conversation",
+        "_conversations",
+        "_hotkey",
+        "_token",
+        "_tokens",
+    )
 
     def __init__(self, secret: bytes) -> None:
         key = secret if len(secret) <= _MAX_KEY_BYTES else blake2b(secret).digest()
@@ -89,14 +97,17 @@ class Hasher:
             blake2b(digest_size=_DIGEST_BYTES, key=key, person=kind)
             for kind in (b"token", b"api-key", b"hotkey", b"address", b"conversation")
         )
-        self._recent: dict[int, bytes] = {}
+        self._tokens: dict[int, bytes] = {}
+        self._conversations: dict[int, bytes] = {}
 
     def token(self, text: str) -> bytes:
         """Return the identity of the holder of this bearer token."""
-        # The usual kind of client: `_digest` without its call.
-        state = self._token.copy()
-        state.update(text.encode("utf-8", "surrogatepass"))
-        return state.digest()
+        number = hash(text)
+        digest = self._tokens.get(number)
+        if digest is None:
+            digest = _digest(self._token, text)
+            _keep(self._tokens, number, digest)
+        return digest
 
     def api_key(self, text: str) -> bytes:
         """Return the identity of the holder of this API key."""
@@ -115,15 +126,14 @@ class Hasher:
 
         ``client`` is the hash of the client: what two clients say alike are two conversations.
         """
-        recent, number = self._recent, hash((client, identity))
-        digest = recent.get(number)
+        number = hash((client, identity))
+        digest = self._conversations.get(number)
         if digest is None:
             state = self._conversation.copy()
             state.update(client)
             state.update(identity)
-            if len(recent) >= _MAX_RECENT:
-                recent.clear()
-            recent[number] = digest = state.digest()
+            digest = state.digest()
+            _keep(self._conversations, number, digest)
         return digest
 
 
@@ -155,6 +165,12 @@ def client_key(
     if hotkey:
         return hasher.hotkey(hotkey)
     return hasher.address(client_address(peer, forwarded_for, trust))
+
+
+def _keep(recent: dict[int, bytes], number: int, digest: bytes) -> None:
+    if len(recent) >= _MAX_RECENT:
+        recent.clear()
+    recent[number] = digest
 
 
 def _digest(prepared: blake2b, text: str) -> bytes:

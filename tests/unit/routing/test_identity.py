@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from ipaddress import ip_network
 
@@ -258,18 +259,26 @@ class KeyTests(SynchronousTestCase):
         hasher = Hasher(b"k")
         state = _CountedState(hasher._conversation)
         hasher._conversation = state  # type: ignore[assignment]
-        wanted = hasher.conversation(b"client", b"0")
-        for _ in range(3):
-            self.assertEqual(hasher.conversation(b"client", b"0"), wanted)
-        self.assertEqual((state.copies, len(hasher._recent)), (1, 1))
-        for number in range(1, 4096):
-            hasher.conversation(b"client", b"%d" % number)
-        self.assertEqual(hasher.conversation(b"client", b"0"), wanted)
-        self.assertEqual((state.copies, len(hasher._recent)), (4096, 4096))
-        hasher.conversation(b"client", b"4096")
-        self.assertEqual(len(hasher._recent), 1)
-        self.assertEqual(hasher.conversation(b"client", b"0"), wanted)
-        self.assertEqual(state.copies, 4098)
+        self.check_kept(lambda number: hasher.conversation(b"client", b"%d" % number), state)
+        self.assertEqual(len(hasher._conversations), 2)
+
+    def test_recent_tokens_are_not_hashed_again(self) -> None:
+        """A repeated token is looked up as well."""
+        hasher = Hasher(b"k")
+        state = _CountedState(hasher._token)
+        hasher._token = state  # type: ignore[assignment]
+        self.check_kept(lambda number: hasher.token(f"token {number}"), state)
+        self.assertEqual(len(hasher._tokens), 2)
+
+    def check_kept(self, hashed: Callable[[int], bytes], state: _CountedState) -> None:
+        """Check that the hashes of 4,096 values are kept, and that one more clears the table."""
+        wanted = hashed(0)
+        self.assertEqual([hashed(0) for _ in range(3)], [wanted] * 3)
+        self.assertEqual(state.copies, 1)
+        self.assertEqual(len({hashed(number) for number in range(4096)}), 4096)
+        self.assertEqual((hashed(0), state.copies), (wanted, 4096))
+        hashed(4096)
+        self.assertEqual((hashed(0), state.copies), (wanted, 4098))
 
     def test_a_token_of_several_words(self) -> None:
         """The whole token counts, inner blanks included."""
