@@ -24,6 +24,9 @@ MAX_PROMPTS = 128
 
 _ABSENT = Raw()
 _LIST, _QUOTE = ord("["), ord('"')
+_EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*+\]")
+_SLICE = 1 << 18
+"""Bytes that are read before asking whether more must be."""
 _TOKENS = re.compile(rb"\[[ \t\r\n]*+-?+[0-9]++[ \t\r\n]*+[,\]]")
 
 # msgspec skips what is behind the last field of an array, without creating objects.
@@ -64,7 +67,7 @@ def tokens_beyond(conversation: Conversation, fields: BodyFields, limit: int) ->
     A cheap upper bound for the words, without decoding, comes first: it suffices for nearly all
     prompts.
     """
-    if max(map(_words_at_most, (fields.messages, fields.input, fields.prompt))) <= limit:
+    if not any(_may_exceed(text, limit) for text in (fields.messages, fields.input, fields.prompt)):
         return None
     found = (*map(_words, conversation.texts()), _in_prompt(fields.prompt, limit))
     return most if (most := max(found)) > limit else None
@@ -85,9 +88,17 @@ def prompts(text: Raw) -> Sequence[Raw] | None:
     return tuple(filter(None, found)) or None
 
 
-def _words_at_most(text: Raw) -> int:
-    """Return an upper bound for the words or numbers in a JSON text: the bytes that can end one."""
-    return len(bytes(text).translate(None, _NO_END))
+def _may_exceed(text: Raw, limit: int) -> bool:
+    """Return whether a JSON text may have more than ``limit`` words or numbers.
+
+    It has at most as many as bytes that can end one. Of a long text only so much is read as tells.
+    """
+    found, view = 0, memoryview(text)
+    for start in range(0, len(view), _SLICE):
+        found += len(bytes(view[start : start + _SLICE]).translate(None, _NO_END))
+        if found > limit:
+            return True
+    return False
 
 
 def _in_prompt(text: Raw, limit: int) -> int:
@@ -113,9 +124,10 @@ def _length(prompt: Raw) -> int:
 
 def _numbers(text: bytes) -> int:
     """Return the number of items in a list of numbers, 0 for any other list."""
-    if b'"' in text or b"{" in text or text.count(b"[") > 1:
+    # Bytes are found ten times as fast as they are counted.
+    if b'"' in text or b"{" in text or text.find(b"[", 1) >= 0 or _EMPTY_LIST.match(text):
         return 0
-    return text.count(b",") + 1 if text.strip(b"[] \t\r\n") else 0
+    return text.count(b",") + 1
 
 
 def _words(found: Sequence[Raw]) -> int:

@@ -55,6 +55,15 @@ class LengthTests(SynchronousTestCase):
         ):
             self.assertEqual(beyond(3, **members), 4, members)
 
+    def test_long_texts(self) -> None:
+        """Words far behind the beginning count, and all of those behind the first that tell."""
+        letters = "x" * (1 << 18)
+        self.assertEqual(beyond(3, prompt=f"{letters} two three four"), 4)
+        self.assertIsNone(beyond(4, prompt=f"{letters} two three four"))
+        many = 300_000
+        self.assertEqual(beyond(3, prompt=[1] * many), many)
+        self.assertEqual(beyond(3, prompt="a " * many), many)
+
     def test_only_what_is_certain(self) -> None:
         """Blanks make no words; what the assistant said may be left out; the rest is no prompt."""
         blanks = " \n\t" * 50
