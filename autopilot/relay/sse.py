@@ -87,6 +87,7 @@ class Events:
         self._offset = 0
         self._after_cr = False
         self._line = bytearray()
+        self._line_is_cut = False
         self._line_start = 0
         self._bare = bytearray()
         self._bare_start = self._depth = 0
@@ -202,11 +203,15 @@ class Events:
         A line without any byte would count as blank and end the event.
         """
         room = self._limit - self._data_size - len(self._bare) - len(self._line)
-        self._line += piece[: max(room, 0 if self._line else 1)]
+        kept = max(room, 0 if self._line else 1)
+        self._line += piece[:kept]
+        if len(piece) > kept:
+            self._line_is_cut = True
 
     def _end_line(self, start: int) -> Iterator[Event]:
-        line = bytes(self._line)
+        line, is_cut = bytes(self._line), self._line_is_cut
         self._line.clear()
+        self._line_is_cut = False
         if start == 0:
             line = line.removeprefix(BYTE_ORDER_MARK)
         if self._bare:
@@ -220,7 +225,7 @@ class Events:
         elif self._runs is _RUN_OF_LINES and line.lstrip(_BLANKS).startswith(_BARE_OPENINGS):
             yield from self._take_bare(line, start)
         else:
-            self._take_field(line, start)
+            self._take_field(line, start, is_cut=is_cut)
 
     def _take_open_lines(self, data: bytes, at: int) -> int:
         """Add lines that cannot complete bare JSON, while all may be kept; return their end."""
@@ -263,10 +268,12 @@ class Events:
         self._bare.clear()
         return (Event(bare, bare=True, start=self._bare_start),)
 
-    def _take_field(self, line: bytes, start: int) -> None:
+    def _take_field(self, line: bytes, start: int, *, is_cut: bool) -> None:
         if self._start is None:
             self._start = start
-        field, _, value = line.partition(b":")
+        field, colon, value = line.partition(b":")
+        if is_cut and not colon:
+            return  # the beginning of a name
         value = value.removeprefix(b" ")
         if field == b"data":
             self._add(value)

@@ -172,6 +172,14 @@ class EventsTests(SynchronousTestCase):
         """Nothing changes nothing, not even between CR and LF."""
         self.assertEqual(_parse([b"data: x\r", b"", b"\n", b"", b"\r\n"]), [Event(b"x")])
 
+    def test_cut_name(self) -> None:
+        """Beyond the limit, the beginning of a longer name is no name, however the bytes arrive."""
+        for name in (b"data}data", b"database: x", b"events"):
+            stream = b"data:%b\r\n%b\n\n" % (b"a" * 36, name)
+            for size in (1, 3, 48, len(stream)):
+                found = _parse(cut(stream, range(size, len(stream), size)), limit=40)
+                self.assertEqual(found, [Event(b"a" * 35)], (name, size))
+
     def test_too_long(self) -> None:
         """Of a long event only the beginning is kept; the next one is whole again."""
         for line in (b"data: " + b"x" * 500, b"data: xxx\n" * 50 + b"data: end"):
