@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from autopilot.routing.catalog import EMPTY, Catalog
-from autopilot.routing.listing import Cause, Dropped, listing
-from autopilot.routing.plan import Rules, forwards, look_up
+from autopilot.routing.listing import Cause, Dropped
+from autopilot.routing.plan import Rules, list_routes, look_up
 from autopilot.routing.requirements import Needs, lacks
 from autopilot.routing.selector import Mode, Selector
 from autopilot.routing.snapshot import Snapshot
@@ -56,15 +56,7 @@ def _by_routes(
     selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
 ) -> tuple[Dropped, ...]:
     """Return the models that routes leave out, each once, and then those that their alias does."""
-    found = listing(
-        selector,
-        needs,
-        tee_only,
-        snapshot,
-        rules.routes,
-        rules.aliases,
-        forwarded=forwards(snapshot.catalog or EMPTY, rules),
-    )
+    found = list_routes(selector, needs, tee_only, snapshot, rules)
     kept = {each.model for each in found.candidates}
     excluded: dict[str, Dropped] = {}
     for each in found.dropped:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from autopilot.routing.candidate import Candidate, candidate_of, candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog
-from autopilot.routing.listing import listing
+from autopilot.routing.listing import Listing, listing
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.patterns import NamePattern
 from autopilot.routing.requirements import Needs
@@ -181,7 +181,15 @@ def _routed(
     selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
 ) -> tuple[tuple[Candidate, ...], frozenset[str]] | RouterError:
     """Return what `_listed` returns, for a route and for a list with routes."""
-    found = listing(
+    found = list_routes(selector, needs, tee_only, snapshot, rules)
+    return found.error or (tuple(found.candidates), frozenset(found.added))
+
+
+def list_routes(
+    selector: Selector, needs: Needs, tee_only: bool, snapshot: Snapshot, rules: Rules
+) -> Listing:
+    """Return what a route, or a list with routes, stands for under these rules."""
+    return listing(
         selector,
         needs,
         tee_only,
@@ -190,7 +198,6 @@ def _routed(
         rules.aliases,
         forwarded=forwards(snapshot.catalog or EMPTY, rules),
     )
-    return found.error or (tuple(found.candidates), frozenset(found.added))
 
 
 def forwards(catalog: Catalog, rules: Rules) -> bool:
