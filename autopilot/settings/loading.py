@@ -17,6 +17,7 @@ from autopilot.settings.merge import choose as choose_of
 from autopilot.settings.network import NO_PORT, UsualAddress, split_address
 from autopilot.settings.proxies import ProxyUrl
 from autopilot.settings.schema import DECLARED, RELATED, Settings
+from autopilot.settings.state_url import StateUrl
 
 __all__ = [
     "DECLARED",
@@ -95,7 +96,7 @@ def changed_settings(
 
 
 def _without_secrets(setting: Setting, value: object) -> str:
-    if isinstance(setting.kind, ProxyUrl):
+    if isinstance(setting.kind, ProxyUrl | StateUrl):
         return setting.kind.hide(value)
     return HIDDEN if setting.secret and value else setting.kind.show(value)
 

@@ -11,7 +11,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from autopilot.settings.certificates import PairFault, fault_of, holds_certificates
 from autopilot.settings.declaration import Setting, SettingsError, problem_of
@@ -20,9 +20,11 @@ from autopilot.settings.files.routes import RoutesFile, RoutesSetting
 from autopilot.settings.merge import choose, merged
 from autopilot.settings.network import Listen, Network, Networks, Origins, Url, UsualAddress
 from autopilot.settings.proxies import Exemptions, ProxyUrl
+from autopilot.settings.state_url import StateStore, StateUrl
 from autopilot.settings.types import (
     Boolean,
     Choice,
+    CountOrAuto,
     ExtraSwitch,
     Fraction,
     HashKey,
@@ -31,6 +33,9 @@ from autopilot.settings.types import (
     ReadableFile,
     Type,
 )
+
+MOST_WORKERS: Final = 64
+"""The largest number of processes that serve requests."""
 
 _DAY_MS = 86_400_000
 _GIB = 1 << 30
@@ -101,6 +106,12 @@ class Settings:
         "",
         ReadableFile(),
         "PEM file of the key of TLS_CERT_FILE, not encrypted. Read again on SIGHUP.",
+    )
+    workers: int | Literal["auto"] = _setting(
+        "1",
+        CountOrAuto(1, MOST_WORKERS),
+        "Processes that serve requests, each on a core. auto: as many as the cores that the router"
+        f" may use, at most {MOST_WORKERS}. All limits are those of the whole router.",
     )
     backend_base_url: str = _setting(
         "https://llm.chutes.ai",
@@ -354,6 +365,24 @@ class Settings:
         " generates one at each start.",
         secret=True,
     )
+    state_url: StateStore | str | None = _setting(  # noqa: RUF009  frozen
+        "",
+        StateUrl(),
+        "Redis or Valkey server over which several routers share stickiness, cooldowns and learned"
+        " times; needs STICKY_HASH_KEY. The router serves without it when it is gone.",
+        secret=True,
+    )
+    feeds: Literal["own", "shared"] = _setting(
+        "own",
+        Choice("own", "shared"),
+        "Fetching of the feeds: own, or shared by the routers of one STATE_URL, of which one"
+        " fetches and the others read.",
+    )
+    feeds_lease_ms: int = _ms(
+        30_000,
+        "With FEEDS=shared: time after which another router takes over from one that is gone.",
+        low=1000,
+    )
     trust_proxy_headers: bool = _setting(
         "false",
         Boolean(),
@@ -528,6 +557,16 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
             given.admin_listen_addr == given.listen_addr and not given.listen_addr.endswith(":0")
         ),
         "the same as LISTEN_ADDR; give another port",
+    ),
+    (
+        ("STATE_URL", "STICKY_HASH_KEY"),
+        lambda given: given.state_url is not None and given.sticky_hash_key is None,
+        "needs STICKY_HASH_KEY, the same for all routers that share state; set it to a secret text",
+    ),
+    (
+        ("FEEDS", "STATE_URL"),
+        lambda given: given.feeds == "shared" and given.state_url is None,
+        "shared needs STATE_URL, the store over which the feeds are shared",
     ),
     (
         ("UPSTREAM_CA_FILE",),

@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from math import isfinite
-from typing import Protocol
+from typing import Final, Protocol
 
 _WORDS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -79,6 +79,30 @@ class Integer:
     def show(self, value: object) -> str:
         """Return the digits."""
         return str(value)
+
+
+AUTO: Final = "auto"
+"""The word for a number that the router chooses itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountOrAuto(Integer):
+    """An integer within limits, or `AUTO`."""
+
+    @property
+    def expected(self) -> str:
+        """The word and the limits."""
+        return f"{AUTO} or {self.low} to {self.high}"
+
+    def parse(self, text: str) -> object:
+        """Parse the word, in any case, or digits."""
+        # `slots=True` makes the decorator build a second class, to which a bare `super()` does not
+        # refer.
+        return AUTO if text.lower() == AUTO else super(CountOrAuto, self).parse(text)
+
+    def check(self, value: object) -> object:
+        """Accept the word, or an ``int`` within the limits."""
+        return value if value == AUTO else super(CountOrAuto, self).check(value)
 
 
 @dataclass(frozen=True, slots=True)

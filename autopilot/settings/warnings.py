@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from autopilot.settings.certificates import is_readable_by_all
 from autopilot.settings.proxies import has_effect
 from autopilot.settings.schema import DECLARED, Settings
-from autopilot.settings.types import quoted
+from autopilot.settings.types import AUTO, quoted
 
 _SIMILARITY = 0.85
 """`difflib` ratio above which an unknown name in ``.env`` is probably a misspelt setting."""
@@ -77,6 +77,12 @@ def _no_room_for_a_body(settings: Settings) -> Iterator[str]:
         yield (
             f"MAX_BUFFERED_BYTES={buffered} leaves no room for a body of MAX_REQUEST_BYTES={body};"
             " raise the first or lower the second"
+        )
+    elif settings.workers != AUTO and buffered < int(settings.workers) * body:
+        yield (
+            f"MAX_BUFFERED_BYTES={buffered} is less than a body of MAX_REQUEST_BYTES={body} for"
+            f" each of WORKERS={settings.workers}, each of which may hold one all the same; raise"
+            " the first or lower another"
         )
 
 

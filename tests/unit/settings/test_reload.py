@@ -17,6 +17,7 @@ from tests.unit.wiring.cases import ReloadTestCase
 _PAIR = "tls_cert_file", "tls_key_file"
 _OTHERS: dict[str, object] = {
     "otel_traces": True,
+    "workers": "auto",
     "listen_addr": "127.0.0.1:9",
     "admin_listen_addr": "127.0.0.1:10",
     "backend_base_url": "http://other.test",
@@ -55,7 +56,7 @@ class WaitingTests(ReloadTestCase):
         files = self.files()
         self.logged()
         for setting in DECLARED:
-            if setting.live or setting.field in _PAIR:
+            if setting.live or setting.field in (*_PAIR, "state_url", "feeds"):
                 continue
             other = files.get(setting.field) or _OTHERS.get(setting.field)
             if other is None:
@@ -71,6 +72,17 @@ class WaitingTests(ReloadTestCase):
                     + setting.name
                 ],
             )
+
+    def test_sharing(self) -> None:
+        """A store, its key of hashes and the feeds over it wait together."""
+        self.start()
+        self.logged()
+        self.change(
+            state_url="redis://:hunter2@store.test", sticky_hash_key=b"a key", feeds="shared"
+        )
+        (line,) = self.logged()
+        self.assertIn("STICKY_HASH_KEY, STATE_URL, FEEDS", line)
+        self.assertNotIn("hunter2", line)
 
     def files(self) -> dict[str, str]:
         """Return files for the settings that name one with a certificate or a key."""
