@@ -55,6 +55,7 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
+from autopilot.wiring.role import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ class Parts:
 
     ``records`` writes the requests' records; by default they become events of Twisted's log.
     ``traces`` receives the spans of requests; by default ``OTEL_TRACES`` decides about tracing.
+    ``role`` says which process of the router this is; by default it is the only one.
     """
 
     _log = Logger()
@@ -87,14 +89,14 @@ class Parts:
         reactor: Any,
         records: Callable[[RequestRecord], None] | None = None,
         traces: TracerProvider | None = None,
+        role: Role | None = None,
     ) -> None:
         self.settings = settings
+        self.role = role = Role.first(settings.sticky_hash_key) if role is None else role
         self._reactor = reactor
         self._certificate: ServerCertificate | None = None
         self.clock = TimerQueue(reactor)
         self.draining = False
-        # Random, so that a chain of several routers is not taken for a loop.
-        self.pseudonym = b"chutes-autopilot-%b" % secrets.token_hex(8).encode("ascii")
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self._readiness_log = ReadinessLog()
         self._routes_log = RoutesLog()
@@ -126,7 +128,7 @@ class Parts:
         )
         self.exporting: OtlpExporter | None = None
         self.proxy = self._proxy(self._tracer(reactor, traces))
-        self.documents = ModelDocuments(mapping.own_names(settings), int(time.time()))
+        self.documents = ModelDocuments(mapping.own_names(settings), role.started)
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
         self._shared: list[RootResource] = []
@@ -336,10 +338,10 @@ class Parts:
             mapping.endpoints(settings),
             self._relaying,
             self.tables,
-            hash_key=settings.sticky_hash_key or secrets.token_bytes(32),
+            hash_key=self.role.hash_key,
             feeds=self.control,
             record=self.record,
-            pseudonym=self.pseudonym,
+            pseudonym=self.role.pseudonym,
             wall_clock=time.time,
             refreshed_in=self.control.refreshed_in,
             tracer=tracer,
