@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import commit, event_guard, exchange, stream
+from autopilot.relay import commit, event_guard, exchange, exchange_ends, stream
 from autopilot.relay.exchange import Exchange
 from autopilot.routing import retry_policy
 from autopilot.routing.commit import Commit
@@ -51,7 +51,8 @@ class Fuse:
 
 _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (retry_policy, ("at_head", "on_body")),
-    (exchange, ("commit_policy", "committed_head", "stream_guard", "given_up", "reply")),
+    (exchange, ("commit_policy", "reply")),
+    (exchange_ends, ("committed_head", "stream_guard", "given_up")),
     (StateTables, ("failed", "committed", "broke", "ended")),
     (commit.FirstContent, ("feed", "end")),
     (commit.WholeStream, ("feed", "end")),

@@ -79,7 +79,7 @@ class BoundaryTests(RouterTestCase):
     def test_at_a_deadline(self) -> None:
         """A fault when the timer fires."""
         client = self.ask("a")
-        with patch("autopilot.relay.exchange.given_up", side_effect=FAULT):
+        with patch("autopilot.relay.exchange_ends.given_up", side_effect=FAULT):
             self.clock.advance(60)
         self.assert_failed(client)
 

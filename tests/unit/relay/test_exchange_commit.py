@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest.mock import patch
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay import commit, exchange
+from autopilot.relay import commit, exchange_ends
 from autopilot.relay.dialect import judge_document
 from tests.unit.relay.downstreams import EMPTY
 from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
@@ -235,7 +235,7 @@ class CommitTests(RouterTestCase):
             self.wire.says(head(200, JSON), chunk(b'{"a":'))
             with (
                 patch.object(commit, "judge_document", wraps=judge_document) as read,
-                patch.object(exchange, "judge_document", side_effect=AssertionError),
+                patch.object(exchange_ends, "judge_document", side_effect=AssertionError),
             ):
                 self.wire.says(chunk(b"NaN}"), chunk(b""))
             self.assertEqual(read.call_count, 1)

@@ -1,0 +1,137 @@
+"""The attempts of an exchange: which candidate is tried, what is sent, and when it is tried again.
+
+The steps here are the only ones that send a request upstream.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import inf
+from typing import TYPE_CHECKING
+
+from autopilot.http.headers import field_lines, sent_up
+from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.exchange_base import ExchangeBase
+from autopilot.relay.exchange_states import State
+from autopilot.routing.plan import WHY_BY_MODE
+from autopilot.routing.selector import DIRECT
+from autopilot.routing.why import Why
+from autopilot.upstream.types import UpstreamCall
+
+if TYPE_CHECKING:
+    from autopilot.routing.candidate import Candidate
+
+# Read through their enums, these would cost each request as much as a call.
+_ATTEMPTING = State.ATTEMPTING
+_TOTAL = Expiry.TOTAL
+_STICKY = Why.STICKY
+_NONE: frozenset[str] = frozenset()
+
+
+class ExchangeAttempts(ExchangeBase, has_steps=False):
+    """The steps that begin an attempt, repeat it, or wait before the next try."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _run_out(self, now: float) -> State:
+        """End at the total deadline."""
+
+    def _try_first(self, now: float) -> State:
+        # No cooling models to defer: the plan has put them last.
+        candidate, plan = self._candidates.take(_NONE), self._plan
+        if plan.sticky:
+            self._why = _STICKY
+        else:  # the usual case without a call
+            self._why = plan.why(candidate) if plan.added else WHY_BY_MODE[plan.mode]
+        return self._begin(candidate, now)
+
+    def _try_next(self, now: float) -> State:
+        """Try the next candidate, unless the total deadline has passed."""
+        if now >= self._total_due:  # its timer may expire in the same turn as another
+            return self._run_out(now)
+        self._current.drop_call()
+        cooling = self._shared.tables.breaker.cooling(self._client(), now)
+        candidate = self._candidates.take(cooling)
+        self._why = self._plan.why(candidate)
+        return self._begin(candidate, now)
+
+    def _begin(self, candidate: Candidate, now: float) -> State:
+        """Begin an attempt with a candidate taken from the queue."""
+        if self.attempt is not None:
+            self._free_held(self.attempt)
+        model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
+        timeouts, allowance = self._config.timeouts, inf
+        if not last:
+            # The base allowance; what request and model add is computed when it has run out.
+            if self._streams:
+                allowance = timeouts.failover_after
+            elif not self._given_up:  # a long answer must not be thrown away twice
+                allowance = timeouts.plain_failover_after
+        attempt = self.attempt = Attempt(self, candidate, last, now, allowance)
+        self._attempts += 1
+        self._model = model
+        breaker = tables.breaker
+        if breaker.opened or breaker.opened_for:
+            probes = breaker.attempting(self._client(), model, now)
+            if probes and self._plan.mode is not DIRECT:
+                self._why = Why.PROBE
+        if self._trace is not None:
+            self._trace.attempting(model)
+        return self._send(attempt)
+
+    def _send(self, attempt: Attempt) -> State:
+        """Send the request for an attempt; only ``model`` differs between candidates."""
+        self._arm(attempt)
+        request, target = self._request, self._target
+        lines = request.headers.upstream
+        if self._trace is not None:
+            lines = field_lines(self._trace.inject(sent_up(request.headers.fields)))
+        candidate = attempt.candidate
+        pieces = self._body.template.pieces(candidate.sent or candidate.model)
+        call = UpstreamCall(target.request(request.query, lines, pieces), attempt)
+        attempt.call = call
+        self._shared.pool.dispatch(
+            target.origin,
+            call,
+            fresh=attempt.replayed,
+            timeout=self._config.timeouts.connect,
+        )
+        return _ATTEMPTING
+
+    def _arm(self, attempt: Attempt) -> None:
+        """Set the timer to the nearest deadline."""
+        due, self._expiring = attempt.nearest(self._config.timeouts, self._streams)
+        if self._total_due <= due:
+            due, self._expiring = self._total_due, _TOTAL
+        self._timer.set_at(due)
+
+    def _repeat(self, attempt: Attempt, now: float) -> State:
+        """Repeat the request on a new connection, as the reused one had been idle for too long.
+
+        That says nothing of the model, so it is neither an attempt nor a failure (contract §6).
+        """
+        attempt.drop_call()
+        if now >= self._total_due:
+            return self._run_out(now)
+        self._free_held(attempt)
+        again = self.attempt = Attempt(
+            self, attempt.candidate, attempt.last, attempt.started, attempt.allowance
+        )
+        again.replayed = True
+        return self._send(again)
+
+    def _pause(self, attempt: Attempt, seconds: float, expiry: Expiry, now: float) -> State:
+        """Wait before the same model is tried again, at most until the total deadline."""
+        attempt.drop_call()
+        due, self._expiring = min((now + seconds, expiry), (self._total_due, Expiry.TOTAL))
+        self._timer.set_at(due)
+        return State.PAUSING
+
+    def _resume(self, now: float) -> State:
+        """Try the same model again after the pause, unless the total deadline has passed."""
+        if self._expiring is Expiry.TOTAL or now >= self._total_due:
+            return self._run_out(now)
+        if self._expiring is Expiry.AGAIN:
+            self._attempts -= 1  # the next try belongs to the same attempt
+        return self._begin(self._current.candidate, now)
