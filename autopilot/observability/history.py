@@ -9,11 +9,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, starmap
 from math import inf
+from operator import add
 from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
 
 from autopilot.observability.records import FAILURES, Outcome, RequestRecord
 from autopilot.routing.usage import Usage
@@ -23,7 +27,8 @@ INTERVAL: Final = 30.0
 
 INTERVALS: Final = 60
 
-_RECENT_KEPT: Final = 50
+RECENT_KEPT: Final = 50
+"""The number of records that are kept, and of those of failures."""
 
 # Upper bounds of the histogram's buckets in seconds, from 5 ms to 3 minutes. Each is 1.2 times the
 # one before, and a quantile is interpolated within its bucket: it is off by a tenth at most.
@@ -68,19 +73,22 @@ class HistoryWindow:
     covered: int = INTERVALS
 
 
-@dataclass(slots=True)
-class _Counts:
+class Counts(Struct, array_like=True):
+    """What one interval, or several together, have counted.
+
+    ``number`` is that of the interval on the system's monotonic clock, which all processes share.
+    """
+
     number: int = -1
     requests: int = 0
     failovers: int = 0
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
-    outcomes: defaultdict[Outcome, int] = field(default_factory=lambda: defaultdict(int))
+    buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))
+    outcomes: dict[Outcome, int] = msgspec.field(default_factory=lambda: defaultdict(int))
     prompt: int = 0
     cached: int = 0
     completion: int = 0
     reasoning: int = 0
     cost: int = 0
-    _interval: Interval = Interval()
 
     def use(self, usage: Usage, cost: int | None) -> None:
         """Count the tokens of an answer, and what they cost."""
@@ -90,29 +98,44 @@ class _Counts:
         self.reasoning += usage.reasoning or 0
         self.cost += cost or 0
 
+    def add(self, other: Counts) -> None:
+        """Add what another has counted."""
+        self.requests += other.requests
+        self.failovers += other.failovers
+        self.prompt += other.prompt
+        self.cached += other.cached
+        self.completion += other.completion
+        self.reasoning += other.reasoning
+        self.cost += other.cost
+        for outcome, number in other.outcomes.items():
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + number
+        self.buckets = list(map(add, self.buckets, other.buckets))
+
     def interval(self) -> Interval:
-        """Return the figures; those of an interval that counted nothing since are kept."""
-        if self._interval.requests != self.requests:
-            self._interval = Interval(
-                self.requests,
-                self.failovers,
-                sum(self.buckets),
-                _quantile(self.buckets, 0.5),
-                _quantile(self.buckets, 0.95),
-                self.prompt,
-                self.cached,
-                self.completion,
-                self.reasoning,
-                self.cost,
-            )
-        return self._interval
+        """Return the figures."""
+        return Interval(
+            self.requests,
+            self.failovers,
+            sum(self.buckets),
+            _quantile(self.buckets, 0.5),
+            _quantile(self.buckets, 0.95),
+            self.prompt,
+            self.cached,
+            self.completion,
+            self.reasoning,
+            self.cost,
+        )
 
 
 class FinishedRequest(NamedTuple):
-    """A record, and the wall-clock time at which its request ended, in seconds since 1970."""
+    """A record, and the wall-clock time at which its request ended, in seconds since 1970.
+
+    ``worker`` is the number of the worker that served it; None if there is only one process.
+    """
 
     ended_at: float
     record: RequestRecord
+    worker: int | None = None
 
 
 class History:
@@ -125,13 +148,15 @@ class History:
     def __init__(self, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:
         self._seconds = seconds
         self._now = now
-        self._ring = [_Counts() for _ in range(INTERVALS)]
+        self._ring = [Counts() for _ in range(INTERVALS)]
+        # The figures of each, and the number of requests for which they were computed.
+        self._computed = [(-1, -1, Interval())] * INTERVALS
         self._counts = self._ring[0]
         self._until = -inf
         self._began = int(seconds() / INTERVAL)
         # Plain tuples: a request does not pay for the call that makes a named one.
-        self._latest: deque[tuple[float, RequestRecord]] = deque(maxlen=_RECENT_KEPT)
-        self._failures: deque[tuple[float, RequestRecord]] = deque(maxlen=_RECENT_KEPT)
+        self._latest: deque[tuple[float, RequestRecord]] = deque(maxlen=RECENT_KEPT)
+        self._failures: deque[tuple[float, RequestRecord]] = deque(maxlen=RECENT_KEPT)
 
     def add(self, record: RequestRecord) -> None:
         """Count and keep the record of a request that has just ended."""
@@ -157,32 +182,61 @@ class History:
 
     def latest(self) -> tuple[FinishedRequest, ...]:
         """Return the last requests, newest first."""
-        return tuple(map(FinishedRequest._make, reversed(self._latest)))
+        return tuple(starmap(FinishedRequest, reversed(self._latest)))
 
     def latest_failures(self) -> tuple[FinishedRequest, ...]:
         """Return the last failures, newest first."""
-        return tuple(map(FinishedRequest._make, reversed(self._failures)))
+        return tuple(starmap(FinishedRequest, reversed(self._failures)))
 
     def _begin(self, number: int) -> None:
         """Begin an interval, in the place of one that the half hour no longer includes."""
-        self._counts = self._ring[number % INTERVALS] = _Counts(number)
+        self._counts = self._ring[number % INTERVALS] = Counts(number)
         self._until = (number + 1) * INTERVAL
 
-    def window(self) -> HistoryWindow:
-        """Return the figures of the half hour that ends now."""
-        now = int(self._seconds() / INTERVAL)
-        nothing = _Counts()
-        counted = [
-            each if (each := self._ring[number % INTERVALS]).number == number else nothing
-            for number in range(now - INTERVALS + 1, now + 1)
+    def counted(self) -> list[Counts]:
+        """Return what the intervals of the last half hour have counted, if anything, in order."""
+        return [
+            each
+            for number in self._numbers()
+            if (each := self._ring[number % INTERVALS]).number == number
         ]
-        whole = _sum(counted)
+
+    def window(self, others: Mapping[int, Counts] | None = None) -> HistoryWindow:
+        """Return the figures of the half hour that ends now.
+
+        ``others`` are what other processes have counted, by the intervals' numbers.
+        """
+        numbers = self._numbers()
+        if others is None:
+            counted = self.counted()
+            figures = {each.number: self._figures(each) for each in counted}
+        else:
+            counted = [each for number in numbers if (each := others.get(number)) is not None]
+            figures = {each.number: each.interval() for each in counted}
+        whole = Counts()
+        for counts in counted:
+            whole.add(counts)
+        nothing = Interval()
         return HistoryWindow(
-            tuple(each.interval() for each in counted),
+            tuple(figures.get(number, nothing) for number in numbers),
             whole.interval(),
             tuple(sorted(whole.outcomes.items(), key=lambda each: (-each[1], each[0]))),
-            min(INTERVALS, now - self._began + 1),
+            min(INTERVALS, numbers[-1] - self._began + 1),
         )
+
+    def _numbers(self) -> range:
+        """Return the numbers of the intervals of the half hour that ends now."""
+        now = int(self._seconds() / INTERVAL)
+        return range(now - INTERVALS + 1, now + 1)
+
+    def _figures(self, counts: Counts) -> Interval:
+        """Return the figures of an interval; they are kept until it has counted something."""
+        place = counts.number % INTERVALS
+        number, requests, figures = self._computed[place]
+        if (number, requests) != (counts.number, counts.requests):
+            figures = counts.interval()
+            self._computed[place] = counts.number, counts.requests, figures
+        return figures
 
 
 def merged(intervals: Iterable[Interval]) -> Interval:
@@ -200,22 +254,6 @@ def merged(intervals: Iterable[Interval]) -> Interval:
         sum(one.reasoning_tokens for one in each),
         sum(one.cost_picodollars for one in each),
     )
-
-
-def _sum(counted: Sequence[_Counts]) -> _Counts:
-    whole = _Counts()
-    for counts in counted:
-        whole.requests += counts.requests
-        whole.failovers += counts.failovers
-        whole.prompt += counts.prompt
-        whole.cached += counts.cached
-        whole.completion += counts.completion
-        whole.reasoning += counts.reasoning
-        whole.cost += counts.cost
-        for outcome, number in counts.outcomes.items():
-            whole.outcomes[outcome] += number
-    whole.buckets = list(map(sum, zip(*(each.buckets for each in counted), strict=True)))
-    return whole
 
 
 def _quantile(buckets: list[int], share: float) -> float | None:

@@ -3,7 +3,8 @@
 The instruments of prometheus_client take a lock and look up a child by its labels for each count;
 at thousands of requests per second that shows in a profile. These are plain numbers instead. They
 also write their samples themselves: the library takes ten microseconds for each of the thousands
-that a router with many models has. They have no ``_created`` samples.
+that a router with many models has. They have no ``_created`` samples. The instruments of a process
+with workers write the totals of all.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import accumulate
+from operator import add
 from typing import Final, TypeAlias
 
 from prometheus_client.utils import floatToGoString
+
+from autopilot.observability.merge import BY_WORKER, Sample, Totals
 
 
 class Counter:
@@ -36,11 +40,22 @@ class Counter:
         # The samples' lines up to their numbers; a sample is never removed.
         self._series: dict[tuple[object, ...], str] = {}
 
-    def exposition(self) -> str:
+    def total(self, totals: Totals | None) -> Mapping[tuple[object, ...], int]:
+        """Return the values, those of workers included."""
+        counted = None if totals is None else totals.counters.get(self.name)
+        if not counted:
+            return self.values
+        values = dict(self.values)
+        for labels, value in counted.items():
+            if len(labels) == len(self.labels):  # of another version of the router if not
+                values[labels] = values.get(labels, 0) + value
+        return values
+
+    def exposition(self, totals: Totals | None = None) -> str:
         """Return the metric's lines in the text format."""
         series = self._series
         lines = [_head(self)]
-        for labels, value in self.values.items():
+        for labels, value in self.total(totals).items():
             start = series.get(labels)
             if start is None:
                 start = series[labels] = _series(self.name, zip(self.labels, labels, strict=True))
@@ -73,11 +88,11 @@ class Sums:
         self._places = tuple(labels.values())
         self._last = last
 
-    def exposition(self) -> str:
+    def exposition(self, totals: Totals | None = None) -> str:
         """Return the metric's lines in the text format."""
         sums = self._counter.values
         sums.update(dict.fromkeys(sums, 0))
-        for labels, value in self._of.values.items():
+        for labels, value in self._of.total(totals).items():
             if self._last is None or labels[-1] in self._last:
                 sums[tuple([labels[place] for place in self._places])] += value
         return self._counter.exposition()
@@ -101,10 +116,14 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def exposition(self) -> str:
+    def exposition(self, totals: Totals | None = None) -> str:
         """Return the metric's lines in the text format."""
         name, bounds = self.name, (*map(str, self.bounds), "+Inf")
-        counts = list(accumulate(self.counts))
+        counts, total = list(accumulate(self.counts)), self.sum
+        counted = None if totals is None else totals.histograms.get(name)
+        if counted is not None and len(counted[0]) == len(counts):
+            counts = list(accumulate(map(add, self.counts, counted[0])))
+            total += counted[1]
         buckets = [
             f'{name}_bucket{{le="{bound}"}} {_number(count)}'
             for bound, count in zip(bounds, counts, strict=True)
@@ -114,7 +133,7 @@ class Histogram:
                 _head(self),
                 *buckets,
                 f"{name}_count {_number(counts[-1])}",
-                f"{name}_sum {_number(self.sum)}",
+                f"{name}_sum {_number(total)}",
             )
         )
 
@@ -139,12 +158,22 @@ class Readings:
         self.labels = tuple(labels)
         self._read = read
 
-    def exposition(self) -> str:
+    def samples(self) -> list[Sample]:
+        """Return the values with those of their labels that have a text."""
+        return [
+            ({name: text for name, text in zip(self.labels, labels, strict=True) if text}, value)
+            for labels, value in self._read()
+        ]
+
+    def exposition(self, totals: Totals | None = None) -> str:
         """Return the metric's lines in the text format."""
+        if totals is None or self.name not in BY_WORKER:
+            samples = self.samples()
+        else:
+            samples = totals.by_worker.get(self.name, [])
         lines = [_head(self)]
-        for labels, value in self._read():
-            given = [pair for pair in zip(self.labels, labels, strict=True) if pair[1]]
-            lines.append(f"{_series(self.name, given)}{_number(value)}")
+        for labels, value in samples:
+            lines.append(f"{_series(self.name, labels.items())}{_number(value)}")
         return "".join(lines)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
-from autopilot.observability.instruments import Counter, Histogram, Instrument, Sums
+from autopilot.observability.instruments import Counter, Histogram, Instrument, Readings, Sums
+from autopilot.observability.merge import Counted, MergedRegistry, readings
 from autopilot.observability.records import (
     BROKEN,
     CLIENT_LEFT,
@@ -24,6 +25,7 @@ from autopilot.observability.records import (
 from autopilot.routing.usage import PICODOLLARS
 
 if TYPE_CHECKING:
+    from autopilot.observability.merge import Totals
     from autopilot.observability.records import Failover
     from autopilot.routing.router_error import RouterError
     from autopilot.routing.usage import Usage
@@ -78,7 +80,7 @@ class Metrics:
         """``means`` returns the catalog's name for one that it does not list, if there is one."""
         self._means = means
         # One count for each request; the metrics that differ only in their labels are its sums.
-        self._ends = Counter("", "", "endpoint", "mode", "status", "code", "outcome")
+        self._ends = Counter("ends", "", "endpoint", "mode", "status", "code", "outcome")
         self._sums = (
             Sums(
                 "chutes_autopilot_requests_total",
@@ -353,11 +355,28 @@ class Metrics:
         self._refreshes.values[feed, outcome] += 1
         self._rejected.values[feed,] += rejected
 
-    def text(self) -> bytes:
-        """Return the metrics in the text format of Prometheus."""
+    def text(self, totals: Totals | None = None) -> bytes:
+        """Return the metrics in the text format of Prometheus, with the ``totals`` of workers."""
         self._fill()
-        counted = "".join([instrument.exposition() for instrument in self.instruments])
-        return counted.encode("utf-8") + generate_latest(self.registry)
+        counted = "".join([instrument.exposition(totals) for instrument in self.instruments])
+        registry: Any = self.registry if totals is None else MergedRegistry(self.registry, totals)
+        return counted.encode("utf-8") + generate_latest(registry)
+
+    def counted(self) -> Counted:
+        """Return what has been counted, and what the gauges read, for a parent of this process."""
+        self._fill()
+        instruments = self.instruments
+        counters = (self._ends, *(each for each in instruments if isinstance(each, Counter)))
+        gauges = {each.name: each.samples() for each in instruments if isinstance(each, Readings)}
+        return Counted(
+            {each.name: list(cast("Any", each.values.items())) for each in counters},
+            {
+                each.name: (each.counts, each.sum)
+                for each in instruments
+                if isinstance(each, Histogram)
+            },
+            {**readings(self.registry), **gauges},
+        )
 
 
 def _milliseconds(age: float) -> float:
