@@ -48,6 +48,7 @@ class SeenRecord(Struct, frozen=True):
     duration_ms: float = 0.0
     bytes: int = 0
     reason: str | None = None
+    worker: int | None = None
     outcome: str = ""
 
 
@@ -117,6 +118,7 @@ def _of_text(time: str, text: str) -> SeenRecord:
         duration_ms=_milliseconds(named["duration"]),
         bytes=int(named["bytes"]),
         reason=named.get("reason"),
+        worker=int(named["worker"]) if "worker" in named else None,
         outcome=bare[2],
     )
 

@@ -64,6 +64,7 @@ def line_of(record: SeenRecord, painted: Callable[[str, str], str]) -> str:
         kind,
         painted(printable(" ".join(filter(None, ended))), look) if told else "",
         painted(_after(record), "doubt") if record.failovers else "",
+        "" if record.worker is None else painted(f"worker {record.worker}", "faint"),
         painted(printable(record.req_id), "faint"),
     )
     return " ".join(filter(None, parts))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from json import JSONEncoder
 from math import inf
 
@@ -37,14 +38,19 @@ _log = Logger(namespace="autopilot.observability")
 
 
 def records_to_lines(
-    sink: Sink, log_format: str, level: str, now: Callable[[], float] = time.time
+    sink: Sink,
+    log_format: str,
+    level: str,
+    now: Callable[[], float] = time.time,
+    worker: int | None = None,
 ) -> RecordLines:
     """Return a writer of records; ``now`` is the wall clock, in seconds since 1970.
 
     ``log_format`` is ``text`` or ``json``. Records of failures have the level ``warn``, the others
-    ``info``; one whose level is below ``level`` is not written.
+    ``info``; one whose level is below ``level`` is not written. ``worker`` is the number of this
+    process among the workers of a router, which each line then has.
     """
-    return RecordLines(sink, log_format, level, now)
+    return RecordLines(sink, log_format, level, now, worker)
 
 
 class RecordLines:
@@ -55,7 +61,15 @@ class RecordLines:
     the same sink.
     """
 
-    def __init__(self, sink: Sink, log_format: str, level: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        log_format: str,
+        level: str,
+        now: Callable[[], float],
+        worker: int | None = None,
+    ) -> None:
+        self._worker = worker
         self._write = sink.write
         self._flush = sink.flush
         self._now = now
@@ -66,7 +80,8 @@ class RecordLines:
 
     def configure(self, log_format: str, level: str) -> None:
         """Set the format (``text`` or ``json``) and the lowest level that is written."""
-        self._render = {"text": text_of, "json": json_of}[log_format]
+        render = {"text": text_of, "json": json_of}[log_format]
+        self._render = render if self._worker is None else partial(render, worker=self._worker)
         self._every = level in _EVERY_RECORD
         self._failed = level in _FAILED_RECORDS
 
@@ -90,13 +105,14 @@ class RecordLines:
             )
 
 
-def text_of(record: RequestRecord, moment: float) -> str:
+def text_of(record: RequestRecord, moment: float, worker: int | None = None) -> str:
     """Return the line in the format ``text``."""
     level = "warn" if record.outcome in FAILURES else "info"
-    return visible(f"{utc(moment)} {level} {NAMESPACE}: {_message(record)}") + "\n"
+    message = _message(record, worker)
+    return visible(f"{utc(moment)} {level} {NAMESPACE}: {message}") + "\n"
 
 
-def json_of(record: RequestRecord, moment: float) -> str:
+def json_of(record: RequestRecord, moment: float, worker: int | None = None) -> str:
     """Return the line in the format ``json``: one object, in ASCII."""
     level = "warn" if record.outcome in FAILURES else "info"
     try:
@@ -104,13 +120,16 @@ def json_of(record: RequestRecord, moment: float) -> str:
     except UnicodeEncodeError:  # half of a surrogate pair, in a model name from a client
         encoded = b"\\"
     if encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded:
-        return f'{{"time":"{utc(moment)}","level":"{level}",{_CONSTANT},{encoded[1:].decode()}\n'
+        number = "" if worker is None else f'"worker":{worker},'
+        head = f'{{"time":"{utc(moment)}","level":"{level}",{_CONSTANT},{number}'
+        return f"{head}{encoded[1:].decode()}\n"
     # Escape what a terminal or a log shipper may take for a control sequence or another encoding.
     line = {"time": utc(moment), "level": level, "logger": NAMESPACE, "message": MESSAGE}
-    return _encode({**line, **facts(record)}) + "\n"
+    members: dict[str, object] = {} if worker is None else {"worker": worker}
+    return _encode({**line, **members, **facts(record)}) + "\n"
 
 
-def _message(record: RequestRecord) -> str:
+def _message(record: RequestRecord, worker: int | None) -> str:
     """Return the message of a record, equal to the formatted event of ``records_to_log``."""
     model, status, first = record.model, record.status, record.ttfb_ms
     pieces = (
@@ -130,6 +149,7 @@ def _message(record: RequestRecord) -> str:
         f"endpoint={record.endpoint}" if record.endpoint else None,
         None if record.stream is None else f"stream={'true' if record.stream else 'false'}",
         None if record.reason is None else f"reason={record.reason}",
+        None if worker is None else f"worker={worker}",
         record.outcome,
     )
     return " ".join(filter(None, pieces))

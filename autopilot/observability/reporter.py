@@ -50,6 +50,7 @@ _PIECES = (
     ("endpoint", "endpoint={endpoint}"),
     ("stream", f"stream={{{_STREAM}}}"),
     ("reason", "reason={reason}"),
+    ("worker", "worker={worker}"),
     ("outcome", "{outcome}"),
 )
 
@@ -75,9 +76,16 @@ class Reporter:
         self._write(record)
 
 
-def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]:
-    """Return a function that logs records as events of Twisted's log."""
+def records_to_log(
+    log: Logger | None = None, worker: int | None = None
+) -> Callable[[RequestRecord], None]:
+    """Return a function that logs records as events of Twisted's log.
+
+    ``worker`` is the number of this process among the workers of a router, which each event then
+    has.
+    """
     logger = log or Logger(namespace=NAMESPACE)
+    number = {} if worker is None else {"worker": worker}
 
     def write(record: RequestRecord) -> None:
         quoting = {_REQ_ID: quoted(record.req_id), _MODEL: quoted(record.model or "")}
@@ -87,8 +95,8 @@ def records_to_log(log: Logger | None = None) -> Callable[[RequestRecord], None]
             _USAGE: usage_text(record),
             _COST: cost_text(record),
         }
-        fields = {**facts(record), **quoting, **derived}
-        line = " ".join(text for name, text in _PIECES if fields[name] not in (None, ""))
+        fields = {**number, **facts(record), **quoting, **derived}
+        line = " ".join(text for name, text in _PIECES if fields.get(name) not in (None, ""))
         level = LogLevel.warn if record.outcome in FAILURES else LogLevel.info
         logger.emit(level, line, **fields, **{SHORT_MESSAGE: MESSAGE})
 

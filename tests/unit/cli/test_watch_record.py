@@ -36,10 +36,10 @@ _NOT_READ = (
 )
 
 
-def seen(reported: RequestRecord) -> dict[str, object]:
+def seen(reported: RequestRecord, worker: int | None = None) -> dict[str, object]:
     """Return the members that a record is read with."""
     kept = {name: value for name, value in facts(reported).items() if name not in _NOT_READ}
-    return {"time": TIME, **kept}
+    return {"time": TIME, **kept, "worker": worker}
 
 
 class LineTests(SynchronousTestCase):
@@ -53,6 +53,8 @@ class LineTests(SynchronousTestCase):
                 for before in ("", "router-1  | "):
                     found = record_of_line(before + line)
                     self.assertEqual(msgspec.to_builtins(found), seen(reported), line)
+                numbered = record_of_line(write(reported, 1.25, worker=3).rstrip("\n"))
+                self.assertEqual(msgspec.to_builtins(numbered), seen(reported, 3))
 
     def test_no_record(self) -> None:
         """Other lines of the log, and what only resembles a record, hold none."""
@@ -66,6 +68,7 @@ class LineTests(SynchronousTestCase):
             "autopilot.requests: r1 alias completed",
             line.replace("attempts=1/3", "attempts=many"),
             line.replace("duration=2000.0ms", "duration=long"),
+            line.replace("stream=true", "stream=true worker=one"),
             line.replace("attempts=1/3", ""),
             line.replace("duration=2000.0ms", ""),
             line + ' "',
@@ -104,6 +107,8 @@ class StatusTests(SynchronousTestCase):
         for reported in RECORDS:
             found = record_of_status({"ended_at": TIME, **facts(reported)})
             self.assertEqual(msgspec.to_builtins(found), seen(reported))
+            numbered = record_of_status({"ended_at": TIME, "worker": 3, **facts(reported)})
+            self.assertEqual(msgspec.to_builtins(numbered), seen(reported, 3))
 
     def test_other(self) -> None:
         """What is not a record is none, such as a member of an older version."""

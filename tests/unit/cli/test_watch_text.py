@@ -49,6 +49,11 @@ class LineTests(SynchronousTestCase):
             " chat/completions stream r1",
         )
 
+    def test_worker(self) -> None:
+        """A record of one of several workers has its number."""
+        line = line_of(_read(text_of(record(), 3723.25, worker=7)), plain)
+        self.assertTrue(line.endswith(" chat/completions stream worker 7 r1"), line)
+
     def test_failed(self) -> None:
         """Another one says how it ended, with the code or the reason."""
         own = line_of(_read(text_of(refused(), 0.0)), plain)

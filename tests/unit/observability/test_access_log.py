@@ -24,7 +24,9 @@ from autopilot.routing.usage import Usage
 from tests.unit.observability.records import anything, record, refused
 
 
-def logged(reported: RequestRecord, log_format: str, level: str, moment: float) -> str:
+def logged(
+    reported: RequestRecord, log_format: str, level: str, moment: float, worker: int | None = None
+) -> str:
     """Return the line of a record that is logged as an event."""
     sink = StringIO()
     observer = line_observer(sink, log_format, level)
@@ -33,14 +35,16 @@ def logged(reported: RequestRecord, log_format: str, level: str, moment: float) 
     def at_that_moment(event: LogEvent) -> None:
         observer({**event, "log_time": moment})
 
-    records_to_log(Logger(namespace=NAMESPACE, observer=at_that_moment))(reported)
+    records_to_log(Logger(namespace=NAMESPACE, observer=at_that_moment), worker)(reported)
     return sink.getvalue()
 
 
-def written(reported: RequestRecord, log_format: str, level: str, moment: float) -> str:
+def written(
+    reported: RequestRecord, log_format: str, level: str, moment: float, worker: int | None = None
+) -> str:
     """Return the line of a record that is written directly."""
     sink = StringIO()
-    records_to_lines(sink, log_format, level, lambda: moment)(reported)
+    records_to_lines(sink, log_format, level, lambda: moment, worker)(reported)
     return sink.getvalue()
 
 
@@ -80,6 +84,21 @@ class LineTests(SynchronousTestCase):
             written(reported, log_format, "info", moment),
             logged(reported, log_format, "info", moment),
         )
+
+    @given(anything, st.sampled_from(("text", "json")), st.integers(1, 64))
+    @example(record(model="\ud800"), "json", 3)
+    def test_of_a_worker(self, reported: RequestRecord, log_format: str, worker: int) -> None:
+        """The same holds for a worker, whose lines have its number; they differ in nothing else."""
+        line = written(reported, log_format, "info", 0.25, worker)
+        self.assertEqual(line, logged(reported, log_format, "info", 0.25, worker))
+        number = f'"worker":{worker},' if log_format == "json" else f"worker={worker} "
+        self.assertIn(number, line)
+        head, _, rest = line.rpartition(number)
+        alone = written(reported, log_format, "info", 0.25)
+        if log_format == "text":
+            self.assertEqual(head + rest, alone)
+        else:
+            self.assertEqual(json.loads(line), {**json.loads(alone), "worker": worker})
 
     def test_level(self) -> None:
         """Records have the level info, those of failures warn, and each is written from there."""
