@@ -8,18 +8,15 @@ the port retries in a busy loop.
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
-MOST_ACCEPTED = 64
-_PAUSE_SECONDS = 0.25
-_REPORT_INTERVAL_SECONDS = 60.0
+from autopilot.process.exhaustion import ExhaustionPause
 
-_log = Logger()
+MOST_ACCEPTED = 64
 
 
 def pause_when_exhausted(port: Any, clock: IReactorTime) -> None:
@@ -55,25 +52,12 @@ class _AcceptErrors:
 
     def __init__(self, port: Any, clock: IReactorTime) -> None:
         self._port = port
-        self._clock = clock
-        self._pausing = False
-        self._reported = -inf
+        self._exhaustion = ExhaustionPause(clock, lambda: port.stopReading(), self._resume)
 
     def __call__(self, event: LogEvent) -> None:
-        """Pause the port, and warn unless a warning is less than a minute old."""
-        if not self._pausing:
-            self._pausing = True
-            self._port.stopReading()
-            self._clock.callLater(_PAUSE_SECONDS, self._resume)
-        now = self._clock.seconds()
-        if now - self._reported >= _REPORT_INTERVAL_SECONDS:
-            self._reported = now
-            _log.warn(
-                "No file descriptor is left: new clients wait or are rejected;"
-                " raise the limit on open files (ulimit -n, LimitNOFILE=)"
-            )
+        """Pause the port."""
+        self._exhaustion.begin()
 
     def _resume(self) -> None:
-        self._pausing = False
         if self._port.connected and not self._port.disconnecting:
             self._port.startReading()
