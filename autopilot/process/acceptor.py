@@ -1,0 +1,340 @@
+"""The acceptor of the parent: it passes each connection to the worker with the least to do.
+
+The parent chooses, so that long streams do not pile up on the worker that wakes first. It keeps
+both ends of each worker's pair: what a worker has not received when it dies, hangs or stops, the
+parent takes back and passes to another one.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
+
+from autopilot.process.balance import Load, least_loaded
+from autopilot.process.descriptor_passing import (
+    FAMILIES,
+    MOST_ON_THE_WAY,
+    Connection,
+    can_receive,
+    receive,
+    send,
+)
+from autopilot.process.exhaustion import ExhaustionPause
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
+    from autopilot.process.board import Board, Slot
+
+MOST_ACCEPTED: Final = 64
+"""Connections that are accepted in one turn of the reactor."""
+
+RETRY_SECONDS: Final = 0.002
+"""Time until the next try, if no worker could take a connection."""
+
+HELD_SECONDS: Final = 3.0
+"""Age of a heartbeat from which a worker gets no connection while another one can have it."""
+
+_WATCH_SECONDS = 1.0
+_NOT_FREE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# The new connection has failed, and the next one can be accepted: accept(2).
+_FAILED = (
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+    errno.ETIMEDOUT,
+    errno.EINTR,
+)
+
+
+class Acceptor:
+    """The parent's side: accepts connections and passes each to the worker with the least to do.
+
+    If no worker can take a connection, those that wait stay with the kernel: the acceptor stops
+    accepting until one can.
+    """
+
+    def __init__(self, reactor: Any, board: Board) -> None:
+        self._reactor = reactor
+        self._board = board
+        self._workers: dict[int, _Worker] = {}
+        self._last = -1
+        self._ports: list[_Port] = []
+        self._accepting = False
+        self._waiting: deque[Connection] = deque()
+        self._retry: IDelayedCall | None = None
+        self._watch: IDelayedCall | None = None
+        self._exhausted = False
+        self._exhaustion = ExhaustionPause(reactor, self._exhaust, self._recover)
+        self.passed = 0
+        """Connections passed to workers; one that was taken back counts when it is passed again."""
+        self.lost = 0
+        """Connections closed here because no worker could have them."""
+
+    # -- workers
+
+    def add(self, index: int) -> int:
+        """Make the pair of a new worker, whose slot on the board has the number ``index``.
+
+        Return the descriptor that the child inherits; the acceptor keeps and closes its own copy.
+        """
+        if index in self._workers:
+            raise ValueError(f"worker {index} has its pair already")
+        self._workers[index] = worker = _Worker(self._board.slot(index))
+        return worker.far.fileno()
+
+    def ready(self, index: int) -> None:
+        """Pass connections to a worker from now on."""
+        self._workers[index].ready = True
+        self._pass_waiting()
+
+    def remove(self, index: int) -> int:
+        """Pass nothing more to a worker, and pass to others what it has not received.
+
+        The worker, if it lives, then receives the end of its pair. Return how many connections
+        were taken back; a second call takes none.
+        """
+        worker = self._workers.pop(index, None)
+        if worker is None:
+            return 0
+        taken = self._take_back(worker)
+        self.lost += max(0, worker.on_the_way)
+        worker.close()
+        self._pass_waiting()
+        return taken
+
+    # -- connections
+
+    def listen(self, listening: socket.socket) -> None:
+        """Accept the connections of a listening socket, which the acceptor owns from now on."""
+        listening.setblocking(False)
+        self._ports.append(_Port(self._reactor, listening, self))
+        self._accepting = False
+        self._read_or_pause()
+
+    def stop(self) -> None:
+        """Close the listening sockets; what was accepted before is still passed on."""
+        ports, self._ports = self._ports, []
+        for port in ports:
+            port.close()
+        self._pass_waiting()
+
+    def close(self) -> None:
+        """Stop, and send every worker the end of its pair, behind what is on its way to it."""
+        self.stop()
+        self._exhaustion.cancel()
+        for call in (self._retry, self._watch):
+            if call is not None:
+                call.cancel()
+        self._retry = self._watch = None
+        self.lost += len(self._waiting)
+        while self._waiting:
+            self._waiting.popleft().socket.close()
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+
+    def accepted(self, connection: Connection) -> bool:
+        """Pass a new connection on, or keep it; return whether another one may be accepted."""
+        self._waiting.append(connection)
+        self._pass_waiting()
+        return not self._waiting
+
+    def exhausted(self) -> None:
+        """Pause, because the parent itself has no descriptor to accept with."""
+        self._exhaustion.begin()
+
+    def _pass_waiting(self) -> None:
+        """Pass on what waits and accept again; or try again soon."""
+        waiting = self._waiting
+        while waiting and self._give(waiting[0]):
+            waiting.popleft().socket.close()  # the worker's copy stays open
+        if waiting and self._retry is None and self._any_ready:
+            self._retry = self._reactor.callLater(RETRY_SECONDS, self._try_again)
+        self._read_or_pause()
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._pass_waiting()
+
+    def _give(self, connection: Connection) -> bool:
+        indices = list(self._workers)
+        loads = self._loads()
+        last = indices.index(self._last) if self._last in self._workers else -1
+        while (position := least_loaded(loads, last)) is not None:
+            index = indices[position]
+            if self._workers[index].send(connection):
+                self._last = index
+                self.passed += 1
+                self._keep_watching()
+                return True
+            loads[position] = None
+        return False
+
+    def _loads(self) -> list[Load | None]:
+        """Return the load of each worker; those that are held take part if no other one runs."""
+        workers = self._workers.values()
+        held_before = self._held_before()
+        if any(worker.ready and not worker.is_held(held_before) for worker in workers):
+            return [None if each.is_held(held_before) else each.load() for each in workers]
+        return [worker.load() for worker in workers]
+
+    def _held_before(self) -> float:
+        seconds: float = self._reactor.seconds() - HELD_SECONDS
+        return seconds * 1000
+
+    def _look(self) -> None:
+        """Take back what a held worker has not received; repeat while anything is on its way."""
+        self._watch = None
+        held_before, workers = self._held_before(), self._workers.values()
+        if any(worker.ready and not worker.is_held(held_before) for worker in workers):
+            for worker in workers:
+                if worker.is_held(held_before):
+                    self._take_back(worker)
+            self._pass_waiting()
+        if any(worker.on_the_way for worker in workers):
+            self._keep_watching()
+
+    def _keep_watching(self) -> None:
+        if self._watch is None:
+            self._watch = self._reactor.callLater(_WATCH_SECONDS, self._look)
+
+    def _take_back(self, worker: _Worker) -> int:
+        before = len(self._waiting)
+        self._waiting.extend(worker.take_back())
+        taken = len(self._waiting) - before
+        self.passed -= taken
+        return taken
+
+    # -- pauses
+
+    @property
+    def _any_ready(self) -> bool:
+        return any(worker.ready for worker in self._workers.values())
+
+    def _exhaust(self) -> None:
+        self._exhausted = True
+        self._read_or_pause()
+
+    def _recover(self) -> None:
+        self._exhausted = False
+        self._read_or_pause()
+
+    def _read_or_pause(self) -> None:
+        """Accept while nothing waits and there is a worker for what comes."""
+        accepting = not (self._waiting or self._exhausted) and self._any_ready
+        if accepting != self._accepting:
+            self._accepting = accepting
+            for port in self._ports:
+                if accepting:
+                    port.startReading()
+                else:
+                    port.stopReading()
+
+
+class _Worker:
+    """The parent's view of a worker: its slot, both ends of its pair, and how many it was given."""
+
+    def __init__(self, slot: Slot) -> None:
+        slot.clear()
+        self.slot = slot
+        self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.near.setblocking(False)
+        self.far.setblocking(False)
+        self.ready = False
+        self.passed = 0
+
+    @property
+    def on_the_way(self) -> int:
+        """The connections that the worker has not received."""
+        return self.passed - self.slot.received
+
+    def is_held(self, held_before: float) -> bool:
+        """Return whether the latest heartbeat, if there was one, is older than that."""
+        return 0 < self.slot.heartbeat < held_before
+
+    def load(self) -> Load | None:
+        """Return its load, or None if it takes no connection now."""
+        slot, coming = self.slot, self.on_the_way
+        if not self.ready or slot.exhausted or coming >= MOST_ON_THE_WAY:
+            return None
+        return Load(slot.requests + slot.fresh + coming, slot.connections + coming)
+
+    def send(self, connection: Connection) -> bool:
+        """Pass a connection; return whether there was room for it."""
+        if not send(self.near, connection):
+            return False
+        self.passed += 1
+        return True
+
+    def take_back(self) -> Iterator[Connection]:
+        """Receive what the worker has not, as far as descriptors are free for it."""
+        while self.on_the_way > 0 and can_receive(self.far):
+            message = receive(self.far)
+            if message is None:
+                return
+            letter, descriptor = message
+            if descriptor is not None:
+                self.passed -= 1
+                taken = socket.socket(FAMILIES[letter], socket.SOCK_STREAM, 0, descriptor)
+                yield Connection(letter, taken)
+
+    def close(self) -> None:
+        """Close both ends; what is on its way stays with the worker."""
+        self.near.close()
+        self.far.close()
+
+
+class _Port(FileDescriptor):
+    """A listening socket of the acceptor."""
+
+    def __init__(self, reactor: Any, listening: socket.socket, acceptor: Acceptor) -> None:
+        super().__init__(reactor)
+        self._socket = listening
+        self._acceptor = acceptor
+        # The attribute `family` would make an enum's member of it for each connection.
+        self._letter = b"6" if listening.family == socket.AF_INET6 else b"4"
+
+    def fileno(self) -> int:
+        """See `IFileDescriptor`."""
+        return self._socket.fileno()
+
+    def doRead(self) -> None:
+        """Accept while clients wait and workers take them, up to the limit of a turn."""
+        for _ in range(MOST_ACCEPTED):
+            try:
+                connection, _address = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NOT_FREE:
+                    self._acceptor.exhausted()
+                    return
+                if error.errno in _FAILED:
+                    continue
+                raise
+            if not self._acceptor.accepted(Connection(self._letter, connection)):
+                return
+
+    def close(self) -> None:
+        """Close the socket; without other holders, connections in its queue are reset."""
+        self.connectionLost(Failure(CONNECTION_DONE))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See `IFileDescriptor`."""
+        self.stopReading()
+        super().connectionLost(reason)
+        self._socket.close()
