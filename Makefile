@@ -100,7 +100,7 @@ verify: $(STAMP) ## run everything that takes long, part by part, in an hour or 
 # The tools that build and run an image without Docker, as root.
 IMAGE_TOOLS := buildah mmdebstrap runc
 # Tests that need one of these are skipped, with a message, if it is not installed.
-SYSTEM := libfaketime chromium caddy curl nginx-light prometheus strace systemd tinyproxy valgrind $(IMAGE_TOOLS)
+SYSTEM := libfaketime chromium caddy curl haproxy nginx-light prometheus redis-server strace systemd tinyproxy valgrind $(IMAGE_TOOLS)
 
 .PHONY: system
 system: ## install the Debian packages that some tests need, as root

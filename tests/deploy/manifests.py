@@ -21,6 +21,10 @@ COMPOSE = ROOT / "docker-compose.yaml"
 SETTINGS = ROOT / "deploy" / "compose" / "settings.env"
 _CHECKER = Path(__file__).with_name("checker.py")
 _WITH_DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
+_ALONE, _EACH_WORKER = 64 << 20, 45 << 20
+"""Bytes of a process that serves alone or supervises, and of each worker."""
+_THREADS = 10
+"""The most that Twisted's reactor starts, for lookups of names."""
 
 
 # Mistakes in a copy of a manifest, which the schemas must find: a key and a value each.
@@ -95,6 +99,22 @@ def by_default(text: Any) -> str:
 def seconds(text: str) -> float:
     """Return the seconds of a duration such as ``45s``."""
     return float(text.removesuffix("s"))
+
+
+def memory(text: str) -> int:
+    """Return the bytes of a size such as ``1G`` or ``256Mi``, with K, M and G as powers of 1024."""
+    number, unit = re.fullmatch(r"(\d+)([KMG])i?", text).groups()  # type: ignore[union-attr]
+    return int(number) << {"K": 10, "M": 20, "G": 30}[unit]
+
+
+def memory_needed(workers: int, buffered: int) -> int:
+    """Return the bytes that a router takes with so many workers and so much buffered."""
+    return _ALONE + (workers * _EACH_WORKER if workers > 1 else 0) + buffered
+
+
+def tasks_needed(workers: int) -> int:
+    """Return the processes and threads of a router with so many workers and a parent."""
+    return (workers + 1) * (1 + _THREADS)
 
 
 def dockerfile() -> str:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+from pathlib import Path
+from shutil import which
 from typing import Any
+from unittest import SkipTest
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
+from autopilot.settings.schema import MOST_WORKERS
 from stub_backend.command import host_and_port, parse
+from tests.deploy.manager import free_port
 from tests.deploy.manifests import (
     COMPOSE,
     SETTINGS,
     by_default,
     compose,
     dockerfile,
+    memory,
+    memory_needed,
     mistakes_in,
     seconds,
+    tasks_needed,
 )
-from tests.process.processes import ROOT
+from tests.process.processes import PATIENCE, ROOT, received, until
 
 _ROUTERS = ("router", "demo")
 _STOPPING = 5.0
@@ -152,19 +163,81 @@ class InStepTests(ComposeTestCase):
         self.assertEqual(host, "0.0.0.0")
         settings, usual = self.settings("demo"), Settings()
         for field in Settings.__dataclass_fields__:
-            if field.endswith("_url"):
+            if field.endswith("_url") and getattr(usual, field):
                 path = getattr(usual, field).split("/", 3)[3:]
                 there = "/".join((f"http://platform:{port}", *path))
                 self.assertEqual(getattr(settings, field), there)
         in_profiles = {name for name, each in self.services.items() if "profiles" in each}
-        self.assertEqual(in_profiles, {"demo", "platform"})
+        self.assertEqual(in_profiles, {"demo", "platform", "valkey"})
         self.assertEqual(stand_in["networks"], self.services["demo"]["networks"])
+
+    def test_workers(self) -> None:
+        """A worker for each core, for which memory and tasks suffice at most."""
+        settings = self.settings("router")
+        self.assertEqual(settings.workers, "auto")
+        limits = self.services["router"]["deploy"]["resources"]["limits"]
+        needed = memory_needed(MOST_WORKERS, settings.max_buffered_bytes)
+        self.assertGreater(memory(limits["memory"]), needed)
+        self.assertGreater(limits["pids"], tasks_needed(MOST_WORKERS))
 
     def test_versions(self) -> None:
         """The images are those of this version."""
         for name in (*_ROUTERS, "platform"):
             image = by_default(self.services[name]["image"])
             self.assertEqual(image.partition(":")[2], __version__)
+
+
+class StoreTests(ComposeTestCase):
+    """The store of the profile."""
+
+    def test_reachable(self) -> None:
+        """Only the router is in its network, which leads nowhere else."""
+        self.assertIs(self.file["networks"]["state"]["internal"], True)
+        among = [name for name, each in self.services.items() if "state" in each["networks"]]
+        self.assertEqual(among, ["router", "valkey"])
+        self.assertEqual(self.services["valkey"]["profiles"], ["valkey"])
+        self.assertNotIn("ports", self.services["valkey"])
+
+    def test_url(self) -> None:
+        """The URL that the page and the file name is the service's, and a router accepts it."""
+        for text in (COMPOSE.read_text(), (ROOT / "docs" / "deploy.md").read_text()):
+            (url,) = set(re.findall(r"STATE_URL=(redis://valkey:\d+)", text))
+            given = load_settings({}, {"STATE_URL": url, "STICKY_HASH_KEY": "a secret text"}, {})
+            self.assertIsNotNone(given.state_url)
+            self.assertEqual((urlsplit(url).hostname, urlsplit(url).port), ("valkey", 6379))
+
+    def test_options(self) -> None:
+        """A real server starts with the options, writes no file, and refuses nothing yet."""
+        program = which("valkey-server") or which("redis-server")
+        if program is None:
+            raise SkipTest("redis-server is not installed; `make system` installs it")
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        name, *options = self.services["valkey"]["command"]
+        self.assertEqual(name, "valkey-server")
+        port = free_port()
+        server = subprocess.Popen(
+            (program, *options, "--port", str(port)), cwd=folder, stdout=subprocess.DEVNULL
+        )
+        self.addCleanup(server.wait, PATIENCE)
+        self.addCleanup(server.terminate)
+        until(lambda: self._told(port, b"PING") == b"+PONG\r\n")
+        self.assertEqual(self._told(port, b"SET a b"), b"+OK\r\n")
+        limit = self.services["valkey"]["deploy"]["resources"]["limits"]["memory"]
+        used = memory(options[options.index("--maxmemory") + 1].removesuffix("b").upper())
+        self.assertLess(used, memory(limit))
+        server.terminate()
+        server.wait(PATIENCE)
+        self.assertEqual(list(folder.iterdir()), [])
+
+    def _told(self, port: int, command: bytes) -> bytes:
+        """Return the server's answer; nothing before it listens."""
+        try:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+                client.sendall(command + b"\r\n")
+                return received(client, b"\r\n")
+        except ConnectionRefusedError:
+            return b""
 
 
 class ImageTests(ComposeTestCase):

@@ -11,13 +11,26 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
-from tests.deploy.manifests import KUBERNETES, dockerfile, kubernetes, mistakes_in
+from tests.deploy.manifests import (
+    KUBERNETES,
+    dockerfile,
+    kubernetes,
+    memory,
+    memory_needed,
+    mistakes_in,
+)
+from tests.process.processes import ROOT
 from tests.unit.service.platforms import ServiceTestCase
 from tests.unit.web.browsers import request
 
 NO_SCHEMA = "no schema"
 _STOPPING = 5
 """Seconds that a stop takes besides the drain."""
+_STORE = 6379
+"""The port of Redis and Valkey."""
+_STREAMS = 300
+"""Requests of one worker, on average, from which on there should be another pod."""
+_MINUTE = 60.0
 
 
 class SchemaTests(SynchronousTestCase):
@@ -53,7 +66,9 @@ class KubernetesTestCase(ServiceTestCase):
         self.manifests = kubernetes()
         self.template: Any = self.manifests.of_kind("Deployment")["spec"]["template"]
         (self.container,) = self.template["spec"]["containers"]
-        given = {each["name"]: each["value"] for each in self.container["env"]}
+        env = self.container["env"]
+        given = {each["name"]: each["value"] for each in env if "value" in each}
+        self.secrets = {each["name"]: each["valueFrom"] for each in env if "value" not in each}
         in_file = dotenv_values(KUBERNETES / "settings.env", interpolate=False)
         known = set(Settings.__dataclass_fields__)
         self.assertLessEqual({key.lower() for key in (*given, *in_file)}, known)
@@ -102,15 +117,14 @@ class RestrictedTests(KubernetesTestCase):
         self.assertIn(f"{user}", dockerfile())
 
     def test_egress(self) -> None:
-        """Out go names and the ports of the platform's addresses, nothing else."""
+        """Out go names and the ports of the platform's addresses and of the store, nothing else."""
         policy = self.manifests.of_kind("NetworkPolicy")["spec"]
         usual = Settings()
-        urls = [
-            getattr(usual, name) for name in usual.__dataclass_fields__ if name.endswith("_url")
-        ]
+        names = (each for each in usual.__dataclass_fields__ if each.endswith("_url"))
+        urls = [url for url in (getattr(usual, name) for name in names) if url]
         platform = {urlsplit(url).port or {"https": 443}[urlsplit(url).scheme] for url in urls}
         ports = {port["port"] for each in policy["egress"] for port in each["ports"]}
-        self.assertEqual(ports, {53} | platform)
+        self.assertEqual(ports, {53, _STORE} | platform)
 
 
 class CoherentTests(KubernetesTestCase):
@@ -232,8 +246,67 @@ class InStepTests(KubernetesTestCase):
         browser.sends(request(b"/metrics", method=b"GET"))
         exported = browser.response.body.decode()
         self.assertRegex(exported, rf"(?m)^# TYPE {name} gauge$")
+        assert isinstance(self.settings.workers, int)
+        self.assertEqual(int(metric["target"]["averageValue"]), _STREAMS * self.settings.workers)
         self.assertLess(
             int(metric["target"]["averageValue"]), self.settings.max_concurrent_requests
         )
+        self.assertGreaterEqual(spec["minReplicas"], 2)
         (rule,) = self.manifests["prometheus-adapter-rule.yaml"]["rules"]["custom"]
         self.assertEqual(re.match(r"\w+", rule["seriesQuery"]).group(), name)  # type: ignore[union-attr]
+
+    def test_memory(self) -> None:
+        """The memory limit bears the workers and all that they may buffer."""
+        assert isinstance(self.settings.workers, int)
+        needed = memory_needed(self.settings.workers, self.settings.max_buffered_bytes)
+        self.assertGreater(memory(self.container["resources"]["limits"]["memory"]), needed)
+        self.assertNotIn("cpu", self.container["resources"]["limits"])
+
+
+class ReplicasTests(KubernetesTestCase):
+    """Several pods that behave as one router."""
+
+    def test_store(self) -> None:
+        """The store and the key come from one Secret; without it the pods start all the same."""
+        names = set()
+        for name, source in self.secrets.items():
+            wanted = source["secretKeyRef"]
+            self.assertEqual((wanted["key"], wanted["optional"]), (name, True))
+            names.add(wanted["name"])
+        self.assertEqual((len(names), set(self.secrets)), (1, {"STATE_URL", "STICKY_HASH_KEY"}))
+        self.assertIsNone(self.settings.state_url)
+        page = (ROOT / "docs" / "deploy.md").read_text()
+        (command,) = re.findall(r"create secret generic (\S+) .*?\n```", page, re.DOTALL)
+        self.assertEqual({command}, names)
+        told = dict(re.findall(r"--from-literal=(\w+)=\"?([^\s\"]+)", page))
+        self.assertEqual(set(told), set(self.secrets))
+        shared = load_settings({}, told, {})
+        self.assertIsNotNone(shared.state_url)
+        self.assertEqual(urlsplit(told["STATE_URL"]).port, _STORE)
+
+    def test_any_pod(self) -> None:
+        """The Service keeps no client with a pod, and the pods are on several hosts and zones."""
+        self.assertEqual(self.manifests.of_kind("Service")["spec"]["sessionAffinity"], "None")
+        spread = self.template["spec"]["topologySpreadConstraints"]
+        self.assertEqual(
+            {each["topologyKey"] for each in spread},
+            {"kubernetes.io/hostname", "topology.kubernetes.io/zone"},
+        )
+
+    def test_without_utilization(self) -> None:
+        """Without the utilization API alone, a pod is ready for 45 minutes from the last fetch."""
+        service = self.running(
+            readyz_max_snapshot_age_ms=self.settings.readyz_max_snapshot_age_ms,
+            readyz_max_allowlist_age_ms=self.settings.readyz_max_allowlist_age_ms,
+            utilization_refresh_ms=86_400_000,  # only the catalog is fetched again
+        )
+        codes = []
+        for _minute in range(48):
+            browser = self.browser()
+            browser.sends(request(b"/readyz", b"Connection: close", method=b"GET"))
+            codes.append(browser.response.status)
+            browser.leaves()
+            self.reactor.advance(_MINUTE)
+            self.platform.take()
+        self.assertEqual((codes.count(200), codes.index(503)), (46, 46))
+        self.successResultOf(service.stopService())

@@ -11,17 +11,21 @@ import socket
 import ssl
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from tempfile import mkdtemp
 from unittest import SkipTest
 
 import trustme
+from dotenv import dotenv_values
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.process.rlimits import MAX_DESCRIPTORS
 from autopilot.process.systemd.sockets import ADMIN
-from autopilot.settings import Settings, split_address
+from autopilot.settings import Settings, load_settings, split_address
+from autopilot.settings.schema import MOST_WORKERS
 from autopilot.web.listener import BACKLOG
+from tests.deploy.manifests import memory, memory_needed, tasks_needed
 from tests.deploy.sandbox import allowed
 from tests.deploy.units import UNITS, names, unit
 from tests.process.faults.cases import GOOD, FaultTestCase
@@ -119,6 +123,29 @@ class InStepTests(SynchronousTestCase):
         (limit,) = unit(SERVICE)["TimeoutStopSec"]
         drain = (settings.drain_delay_ms + settings.drain_timeout_ms) / 1000
         self.assertGreater(int(limit.removesuffix("s")), drain + 5)
+
+    def test_workers(self) -> None:
+        """The step at the top uses all cores, for which memory and tasks suffice at most."""
+        text = (UNITS / SERVICE).read_text()
+        (step,) = re.findall(r"^#   sed -i '([^']+)' (\S+)", text, re.M)
+        self.assertEqual(step[1], _FILE)
+        example = UNITS.parents[1] / ".env.example"
+        installed = subprocess.run(
+            ["sed", step[0], example], check=True, capture_output=True, text=True
+        ).stdout
+        given = dotenv_values(stream=StringIO(installed), interpolate=False)
+        settings = load_settings({}, {}, given)
+        self.assertEqual((given, settings.workers), ({"WORKERS": "auto"}, "auto"))
+        of = unit(SERVICE)
+        (most,), (tasks,) = of["MemoryMax"], of["TasksMax"]
+        needed = memory_needed(MOST_WORKERS, settings.max_buffered_bytes)
+        self.assertGreater(memory(most), needed)
+        self.assertGreater(int(tasks), tasks_needed(MOST_WORKERS))
+
+    def test_stop(self) -> None:
+        """Only the parent gets SIGTERM, and a worker that the kernel killed ends no other."""
+        of = unit(SERVICE)
+        self.assertEqual((of["KillMode"], of["OOMPolicy"]), (["mixed"], ["continue"]))
 
     def test_limits(self) -> None:
         """The descriptors suffice for all admitted requests, with two for each."""
