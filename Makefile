@@ -51,7 +51,7 @@ define environment
 		$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
 endef
 
-LOCKED := $(wildcard locks/runtime.txt locks/tracing.txt locks/development.txt)
+LOCKED := $(wildcard locks/runtime.txt locks/tracing.txt locks/private.txt locks/development.txt)
 
 $(STAMP): $(LOCKED) pyproject.toml
 	$(call environment,$(VENV),locks/development.txt)
@@ -285,7 +285,7 @@ tests/sdk/%/node_modules/.installed: tests/sdk/%/package-lock.json
 lowest: $(STAMP) ## run the unit tests with the lowest versions that pyproject.toml allows: minutes
 	@mkdir -p build
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --generate-hashes --no-annotate \
-		--no-header --group test --extra otel --output-file build/lowest.txt pyproject.toml
+		--no-header --group test --extra otel --extra private --output-file build/lowest.txt pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --require-hashes -r build/lowest.txt
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --no-build-isolation --editable .

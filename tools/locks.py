@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LOCKS = (
     "locks/runtime.txt",
     "locks/tracing.txt",
+    "locks/private.txt",
     "locks/development.txt",
     "locks/build.txt",
     "locks/litellm.txt",

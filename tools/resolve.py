@@ -38,7 +38,12 @@ class Lock:
 WANTED: Final = (
     Lock("runtime", ("pyproject.toml",)),
     Lock("tracing", ("--extra=otel", "pyproject.toml"), on="runtime"),
-    Lock("development", ("--group=dev", "--extra=otel", "pyproject.toml"), on="tracing"),
+    Lock("private", ("--extra=private", "pyproject.toml"), on="runtime"),
+    Lock(
+        "development",
+        ("--group=dev", "--extra=otel", "--extra=private", "pyproject.toml"),
+        on="tracing",
+    ),
     # The image's build stage installs the build backend only.
     Lock("build", ("--group=build",), like="development"),
     # LiteLLM caps the versions of openai, websockets and others.

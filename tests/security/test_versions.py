@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Origin
 from tests.unit.service.platforms import ServiceTestCase
+from tools.locked import pins
 from tools.resolve import included
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -24,7 +25,12 @@ FLOORS = {"twisted": (26, 10, 0), "pyopenssl": (26, 0, 0)}
 """The first versions without the vulnerabilities that concern this router."""
 
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
-_IMPORTED = "import autopilot.service.lifecycle, sys; print(*sys.modules)"
+_IMPORTED = (
+    "from autopilot import AutopilotService, Settings; AutopilotService(Settings());"
+    "import sys; print(*sys.modules)"
+)
+_PRIVATE = {"dcap_qvl"}
+"""What private mode alone may load: its packages need not be installed."""
 _RESOLVER = (
     "import autopilot.process.reactor as ours; ours.install(); import autopilot.service.lifecycle;"
     "from twisted.internet import reactor; print(type(reactor.nameResolver).__name__)"
@@ -54,9 +60,22 @@ class FloorTests(SynchronousTestCase):
             self.assertIn(">=", line)
             self.assertGreaterEqual(numbers(line.partition(">=")[2]), floor, line)
 
+    def test_private_mode(self) -> None:
+        """The extra requires a version of cryptography that has ML-KEM and does not refuse it."""
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        (line,) = (
+            each
+            for each in extras["optional-dependencies"]["private"]
+            if each.startswith("cryptography")
+        )
+        self.assertGreaterEqual(numbers(line.partition(">=")[2]), (48, 0, 0))
+        names = {each.name for each in pins(ROOT / "locks" / "runtime.txt")}
+        self.assertNotIn("dcap-qvl", names)
+        self.assertIn("\ndcap-qvl==", (ROOT / "locks" / "private.txt").read_text())
+
     def test_locked(self) -> None:
         """The locks pin no older version, and everything in them has a hash."""
-        for lock in ("runtime", "development"):
+        for lock in ("runtime", "private", "development"):
             text = "\n".join(included(lock))
             for name, floor in FLOORS.items():
                 pinned = re.search(rf"(?m)^{name}(?:\[[a-z,]+\])?==(\S+)", text)
@@ -90,6 +109,7 @@ class NotUsedTests(SynchronousTestCase):
         self.assertIn("autopilot.relay.proxy", loaded)
         unwanted = {"twisted.names", "twisted.web.proxy", "twisted.web.static", "jinja2", "h2"}
         self.assertEqual(loaded & (unwanted | {"orjson", "requests", "aiohttp", "urllib3"}), set())
+        self.assertEqual(loaded & _PRIVATE, set())
 
     def test_resolver(self) -> None:
         """The system resolves names, not Twisted's resolver."""
