@@ -29,7 +29,7 @@ _IMPORTED = (
     "from autopilot import AutopilotService, Settings; AutopilotService(Settings());"
     "import sys; print(*sys.modules)"
 )
-_PRIVATE = {"dcap_qvl"}
+_PRIVATE = {"autopilot.attestation.sealing", "autopilot.attestation.sealed_stream", "dcap_qvl"}
 """What private mode alone may load: its packages need not be installed."""
 _RESOLVER = (
     "import autopilot.process.reactor as ours; ours.install(); import autopilot.service.lifecycle;"
