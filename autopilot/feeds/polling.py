@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from autopilot.feeds.reading import run_in_steps
 from autopilot.http.fetch import cancel
 from autopilot.http.fetch_error import INTERNAL, OK, FetchError
 from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
@@ -23,6 +24,7 @@ from autopilot.routing.steps import Steps
 
 CATALOG: Final = "catalog"
 UTILIZATION: Final = "utilization"
+FEEDS: Final = (CATALOG, UTILIZATION)
 
 JITTER: Final = 0.1
 """Largest deviation of a pause from the interval, as a fraction of it."""
@@ -47,6 +49,8 @@ class FeedStatus:
     """Number of records in the current data."""
     rejected: int = 0
     """Number of unreadable records left out of it."""
+    outcome: str = OK
+    """How the last refresh ended, one of `fetch_error.OUTCOMES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,24 +152,9 @@ class Polling:
         """
         if self._loop is None:
             return succeed(None)
-        steps = self._read(body)
-        done: Deferred[RecordCounts | None] = Deferred(lambda _: waiting.cancel())
-        waiting: IDelayedCall
-
-        def go_on() -> None:
-            nonlocal waiting
-            self._activity.latest = f"reading the {self.status.name} feed", self._clock.seconds()
-            try:
-                next(steps)
-            except StopIteration as ended:
-                done.callback(ended.value)
-            except Exception:  # noqa: BLE001  as from `maybeDeferred`
-                done.errback()
-            else:
-                waiting = self._clock.callLater(0, go_on)
-
-        go_on()
-        return done
+        return run_in_steps(
+            self._clock, self._activity, f"reading the {self.status.name} feed", self._read(body)
+        )
 
     def _succeeded(self, counts: RecordCounts | None) -> None:
         """Update the status after a success."""
@@ -205,6 +194,7 @@ class Polling:
             self.status,
             failing_since=now if since is None else since,
             last_error=message,
+            outcome=outcome,
         )
         # Without any data the router cannot serve the alias: do not wait a whole interval.
         if self.status.fetched_at is None:

@@ -291,8 +291,8 @@ class RouterTests(CheckTestCase):
         self.assertEqual(found[0], ["ok", "router", "/healthz", "the process serves"])
         self.assertEqual(found[1][0], "fail")
         self.assertTrue(found[1][3].startswith("not ready: missing_allowlist: The model catalog"))
-        result_of(self.parts.control._read_catalog(catalog_body(entry())))
-        result_of(self.parts.control._read_utilization(utilization_body(record())))
+        result_of(self.parts.control.read("catalog", catalog_body(entry())))
+        result_of(self.parts.control.read("utilization", utilization_body(record())))
         status, found = self.checked(*self.URL)
         self.assertEqual((status, found[1][0]), (0, "ok"))
         self.assertEqual(

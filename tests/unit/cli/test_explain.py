@@ -262,8 +262,8 @@ class RouterTests(ExplainTestCase):
         super().setUp()
         self.clock = MemoryReactorClock()  # the status is rendered in several turns
         self.parts = Parts(Settings(), self.clock)
-        result_of(self.parts.control._read_catalog(Path("models.json").read_bytes()))
-        result_of(self.parts.control._read_utilization(Path("load.json").read_bytes()))
+        result_of(self.parts.control.read("catalog", Path("models.json").read_bytes()))
+        result_of(self.parts.control.read("utilization", Path("load.json").read_bytes()))
         for client in (b"x", b"y", b"z"):
             self.parts.tables.breaker.failed(client, "acme/C", 0.0, 0.0)
         self.parts.tables.latency.started("acme/A-TEE", 0.25, 0.0)

@@ -156,8 +156,8 @@ class RouterTests(CommandTestCase):
         self.clock = MemoryReactorClock()  # the status is rendered in several turns
         self.parts = Parts(Settings(), self.clock)
         self.files = self.saved()
-        result_of(self.parts.control._read_catalog(Path("models.json").read_bytes()))
-        result_of(self.parts.control._read_utilization(Path("load.json").read_bytes()))
+        result_of(self.parts.control.read("catalog", Path("models.json").read_bytes()))
+        result_of(self.parts.control.read("utilization", Path("load.json").read_bytes()))
         for client in (b"x", b"y", b"z"):
             self.parts.tables.breaker.failed(client, "acme/A-TEE", 0.0, 0.0)
         self.join(self.parts.tree())
@@ -182,7 +182,7 @@ class RouterTests(CommandTestCase):
     def test_nothing_yet(self) -> None:
         """A router without the utilization feed has no ranking: status 1."""
         parts = Parts(Settings(), self.clock)
-        result_of(parts.control._read_catalog(Path("models.json").read_bytes()))
+        result_of(parts.control.read("catalog", Path("models.json").read_bytes()))
         self.join(parts.tree())
         status, said = self.ask("rank", *self.URL)
         first, second = said.splitlines()
