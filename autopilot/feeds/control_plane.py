@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from autopilot.feeds.parsers import catalog_steps, utilization_steps
 from autopilot.feeds.polling import CATALOG, FEEDS, UTILIZATION, FeedStatus, RecordCounts
+from autopilot.feeds.shared_snapshot import FeedHead, head_of
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.ranking import Load, ranking_steps
 from autopilot.routing.snapshot import Snapshot
@@ -43,6 +44,7 @@ class ControlPlane(ABC):
         self._wall_clock = wall_clock
         self._keeps = keeps_bodies
         self._bodies: dict[str, bytes] = {}
+        self._versions: dict[str, int] = {}
         self._counts: dict[str, RecordCounts] = {}
         self._loads: tuple[Load, ...] = ()
 
@@ -74,6 +76,14 @@ class ControlPlane(ABC):
         waits = (0.0 if due is None else due - now for due in dues)
         return int(max(0.0, min(waits))) + 1  # rounded up, as the fetch itself takes a moment
 
+    def publication(self, feed: str) -> tuple[FeedHead, bytes | None]:
+        """Return a feed as it goes to those who do not fetch it, from a plane that keeps bodies."""
+        status = self.status(feed)
+        body = None if status.fetched_at is None else self._bodies.get(feed)
+        version = "" if body is None else str(self._versions[feed])
+        size = 0 if body is None else len(body)
+        return head_of(status, version, size, self.due(feed), self._clock.seconds()), body
+
     def read(self, feed: str, body: bytes, at: float | None = None) -> Steps[RecordCounts]:
         """Read a body in steps, the last of which replaces the snapshot.
 
@@ -86,6 +96,7 @@ class ControlPlane(ABC):
         counts = yield from read(body, at)
         if self._keeps:
             self._bodies[feed], self._counts[feed] = body, counts
+            self._versions[feed] = self._versions.get(feed, 0) + 1
         return counts
 
     def stamp(self, feed: str, at: float) -> None:

@@ -28,7 +28,6 @@ REASONS: Final[dict[str, str]] = {
     "cli/platform_feeds.py": "cli/test_rank.py reads every kind of feed through it",
     "cli/router.py": "cli/test_health.py and cli/test_check.py ask a router through it",
     "feeds/reading.py": "feeds/test_snapshot_steps.py reads large feeds through it",
-    "feeds/control_plane.py": "feeds/test_snapshot_service.py drives all of it",
     "http/dialect.py": _VALUE,
     "http/fetch_error.py": "http/test_fetch*.py provokes every outcome that it names",
     "http/limits.py": _VALUE,
