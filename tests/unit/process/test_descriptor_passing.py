@@ -97,17 +97,22 @@ class ReceivingTests(SynchronousTestCase):
         self.assertEqual(self.child.slot.received, 2)
 
     def test_failing_factory(self) -> None:
-        """An exception costs one connection, is logged, and says nothing of the client."""
+        """An exception costs its own connection; the log does not name the client."""
         self.pass_on(2)
-        adopt = self.child.factory.adopt
-        with mock.patch.object(self.child.factory, "adopt", side_effect=[ValueError, None]) as fake:
+        failed: list[bool] = []
+
+        def fail(connection: socket.socket) -> None:
+            connection.close()
+            failed.append(True)
+            raise ValueError
+
+        with mock.patch.object(self.child.factory, "adopt", fail):
             self.child.reactor.turn()
-        self.assertEqual(fake.call_count, 2)
-        self.assertEqual(len(self.events), 1)
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(len(failed), 2)
+        self.assertEqual(len(self.events), 2)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
         self.assertNotIn("127.0.0.1", str(self.events[0]["log_format"]))
         self.pass_on(1)
-        self.child.factory.adopt = adopt  # type: ignore[method-assign]
         self.child.reactor.turn()
         self.assertEqual(self.rig.counts(), [1])
 
