@@ -276,6 +276,8 @@ class AutopilotService(Service):
             # After the drain, because a finished stream returns its connection to the pool.
             parts.pool.close,
         ]
+        if parts.publisher is not None:
+            steps.append(parts.publisher.stop)
         if parts.exporting is not None:
             steps.append(parts.exporting.stop)
         for step in steps:

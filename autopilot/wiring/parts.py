@@ -18,11 +18,11 @@ from twisted.logger import Logger
 from autopilot._version import __version__
 from autopilot.attestation import evidence_parser
 from autopilot.attestation.evidence_poller import EvidencePoller
+from autopilot.feeds.feed_publisher import FeedPublisher
 from autopilot.feeds.model_list import ModelDocuments
 from autopilot.feeds.readiness import Readiness, readiness
 from autopilot.feeds.readiness_log import ReadinessLog
 from autopilot.feeds.routes_log import RoutesLog
-from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import OK
 from autopilot.http.resource_ledger import ResourceLedger
@@ -55,7 +55,8 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
-from autopilot.wiring.role import Role
+from autopilot.wiring.feeds import control_plane, jitter
+from autopilot.wiring.role import Place, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +122,12 @@ class Parts:
             idle=settings.upstream_pool_idle_ms / 1000,
         )
         agent = PlatformAgent(reactor, endpoints, mapping.proxies(settings))
-        self.control = self._control_plane(reactor, agent)
+        self.control = control_plane(
+            role.place, settings, reactor, agent, self._refreshed, self.hold_watch.activity
+        )
+        self.publisher = (
+            FeedPublisher(self.clock, self.control) if role.place is Place.PARENT else None
+        )
         self.attestation = self._attestation(reactor, agent)
         self._refusals = Refusals(
             self.clock.seconds, lambda: self.control.snapshot, self._record_refusal
@@ -267,23 +273,10 @@ class Parts:
         """Return the catalog's name for one that was sent, if it has one."""
         return catalog_name(name, self.control.snapshot.catalog or EMPTY)
 
-    def _control_plane(self, reactor: Any, agent: IAgent) -> SnapshotService:
-        settings = self.settings
-        fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
-        return SnapshotService(
-            reactor,
-            lambda: fetcher.get(settings.models_url),
-            lambda: fetcher.get(settings.utilization_url),
-            settings.models_refresh_ms / 1000,
-            settings.utilization_refresh_ms / 1000,
-            _jitter,
-            self._refreshed,
-            time.time,
-            self.hold_watch.activity,
-        )
-
     def _refreshed(self, feed: str, outcome: str, rejected: int) -> None:
         """Count a refresh, and log whether the router became ready by it, or ceased to be."""
+        if self.publisher is not None:
+            self.publisher.changed()
         self.metrics.refresh(feed, outcome, rejected)
         ranking = self.control.snapshot.ranking
         best = ranking[0].name if ranking else None
@@ -310,7 +303,7 @@ class Parts:
             fetch,
             lambda: self.control.snapshot.catalog,
             settings.evidence_refresh_ms / 1000,
-            _jitter,
+            jitter,
             lambda: secrets.token_hex(32),
             self.hold_watch.activity,
         )
@@ -381,7 +374,3 @@ class Parts:
             cooling_models=lambda: len(self.tables.breaker.open),
             sticky_entries=lambda: len(self.tables.affinity),
         )
-
-
-def _jitter() -> float:
-    return random.uniform(-1.0, 1.0)  # noqa: S311  spreads the polling, not a secret
