@@ -1,0 +1,1 @@
+"""The exchange of state events between processes and between hosts."""
