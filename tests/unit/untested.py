@@ -52,6 +52,7 @@ REASONS: Final[dict[str, str]] = {
     "settings/env_file.py": "test_tap.py and service/test_signals.py read good and bad files",
     "settings/merge.py": "settings/test_loading.py merges all three sources with it",
     "settings/sources.py": "service/test_signals.py loads them again",
+    "state/sharing/store_connection.py": "state/sharing/test_store.py drives it from outside",
     "upstream/types.py": _VALUE,
     "web/channel_response.py": "web/test_twisted_response.py holds both kinds to one rule",
     "web/endpoint.py": "web/test_relay_resource.py calls it over both channels",
