@@ -129,6 +129,7 @@ class Proxy:
         activity: Activity | None = None,
         refused: Refused = ignore,
         limited: Limited = lambda client, fields, now: None,
+        exchanges: set[ExchangeBase] | None = None,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
@@ -136,7 +137,8 @@ class Proxy:
         ``refreshed_in``: seconds until an alias without candidates may have some. The channels
         charge the ``ledger``; without one they refuse nothing. Each request is noted in the
         ``activity`` of the reactor. The channels call ``refused`` for what they refuse at its head.
-        ``limited`` is called with what upstreams state of their clients' limits.
+        ``limited`` is called with what upstreams state of their clients' limits. ``exchanges``
+        holds the active ones; a worker passes a set that shows its size to the parent.
         """
         self.clock = clock
         self._seconds = clock.seconds
@@ -148,7 +150,7 @@ class Proxy:
         self._refreshed_in = refreshed_in
         self._tracer = tracer
         self._activity = Activity() if activity is None else activity
-        self._exchanges: set[ExchangeBase] = set()
+        self._exchanges: set[ExchangeBase] = set() if exchanges is None else exchanges
         self._empty: Callable[[], None] | None = None
         self._failures = FailureLog(_log, clock.seconds)
         self._shared = Collaborators(

@@ -36,6 +36,7 @@ from autopilot.observability.records import RequestRecord
 from autopilot.observability.refusals import Refusals
 from autopilot.observability.reporter import Reporter, records_to_log
 from autopilot.process.hold_watch import HoldWatch
+from autopilot.relay.counted_exchanges import CountedExchanges
 from autopilot.relay.proxy import Proxy
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.names import catalog_name
@@ -45,6 +46,7 @@ from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Pool
 from autopilot.web.app import PageSources, WebApp
 from autopilot.web.cors import Cors
+from autopilot.web.counted_site import CountedSite
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from autopilot.web.start_page import Address, StartPage
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from autopilot.observability.otlp import OtlpExporter
+    from autopilot.process.board import Slot
     from autopilot.relay.trace import Tracer
     from autopilot.routing.catalog import Model
     from autopilot.routing.router_error import RouterError
@@ -79,7 +82,8 @@ class Parts:
 
     ``records`` writes the requests' records; by default they become events of Twisted's log.
     ``traces`` receives the spans of requests; by default ``OTEL_TRACES`` decides about tracing.
-    ``role`` says which process of the router this is; by default it is the only one.
+    ``role`` says which process of the router this is; by default it is the only one. A worker shows
+    its parent how much it has to do in its ``slot`` of the board.
     """
 
     _log = Logger()
@@ -91,9 +95,11 @@ class Parts:
         records: Callable[[RequestRecord], None] | None = None,
         traces: TracerProvider | None = None,
         role: Role | None = None,
+        slot: Slot | None = None,
     ) -> None:
         self.settings = settings
         self.role = role = Role.first(settings.sticky_hash_key) if role is None else role
+        self._slot = slot
         self._reactor = reactor
         self._certificate: ServerCertificate | None = None
         self.clock = TimerQueue(reactor)
@@ -196,7 +202,10 @@ class Parts:
     def site(self, tree: RootResource) -> AutopilotSite:
         """Return one of the router's own sites, which serves ``tree``."""
         limits = mapping.limits(self.settings)
-        site = AutopilotSite(tree, self.clock, limits, self._refused)
+        if self._slot is None:
+            site = AutopilotSite(tree, self.clock, limits, self._refused)
+        else:
+            site = CountedSite(tree, self.clock, limits, self._refused, self._slot)
         self._sites.append(site)
         return site
 
@@ -342,6 +351,7 @@ class Parts:
             activity=self.hold_watch.activity,
             refused=self._refused,
             limited=self.accounts.note,
+            exchanges=None if self._slot is None else CountedExchanges(self._slot),
         )
 
     def _refused(self, endpoint: str, error: RouterError, req_id: str) -> None:
