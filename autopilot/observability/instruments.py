@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import accumulate
 from operator import add
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from prometheus_client.utils import floatToGoString
 
@@ -139,12 +139,10 @@ class Histogram:
 
 
 class Readings:
-    """A gauge whose samples are read from their source at each scrape.
+    """A gauge whose samples are read from their source at each scrape; or a counter kept there.
 
     ``read`` returns the values with their labels; a label without text is left out of its sample.
     """
-
-    kind: Final = "gauge"
 
     def __init__(
         self,
@@ -152,7 +150,9 @@ class Readings:
         text: str,
         labels: Sequence[str],
         read: Callable[[], Iterable[tuple[Sequence[str], float]]],
+        kind: Literal["gauge", "counter"] = "gauge",
     ) -> None:
+        self.kind = kind
         self.name = name
         self.text = text
         self.labels = tuple(labels)

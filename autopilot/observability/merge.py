@@ -80,6 +80,7 @@ class Totals:
         """Gauges whose sum is the router's, by name."""
         self.by_worker: dict[str, list[Sample]] = {}
         """The samples of the others, with a label for the worker."""
+        self._seen: set[int] = set()
 
     def copy(self) -> Totals:
         """Return a copy to which more can be added."""
@@ -90,15 +91,20 @@ class Totals:
         return other
 
     def add(self, counted: Counted, worker: int) -> None:
-        """Add what a worker has counted, and what its gauges read."""
+        """Add what a worker has counted, and what its gauges read.
+
+        The gauges by worker are those of the first process that has this number: during a rolling
+        restart the one that ends is added after the one that takes its place.
+        """
         self._count(counted)
         for name, samples in counted.gauges.items():
             if name in SUMMED:
                 read = sum(value for _, value in samples)
                 self.summed[name] = self.summed.get(name, 0.0) + read
-            elif name in BY_WORKER:
+            elif name in BY_WORKER and worker not in self._seen:
                 named = [({**labels, WORKER: str(worker)}, value) for labels, value in samples]
                 self.by_worker.setdefault(name, []).extend(named)
+        self._seen.add(worker)
 
     def keep(self, counted: Counted) -> None:
         """Add what a worker that has ended had counted; its gauges read nothing any more."""

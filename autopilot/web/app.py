@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -24,10 +25,10 @@ from autopilot.web.relay_resource import method_not_allowed, response_id
 from autopilot.web.shared_body import PIECE_BYTES, SharedBody
 from autopilot.web.status.events import EventsLeaf
 from autopilot.web.status.page import POLICY
+from autopilot.web.status.parents_pages import NoAnswerError
 from autopilot.web.status.requests import Shown
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.iweb import IRequest
@@ -37,10 +38,20 @@ if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
     from autopilot.http.dialect import Dialect
     from autopilot.routing.catalog import Catalog
-    from autopilot.web.status.page import OperatorPages
+    from autopilot.web.status.page import Pages, StatusPage
     from autopilot.web.status.updates import LiveUpdates
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+Soon: TypeAlias = _T | Deferred[_T]
+
 _JSON = b"application/json"
+_NO_ANSWER = RouterError(
+    503,
+    "not_ready",
+    "The parent process of this worker did not answer it in time.",
+    retry_after=1,
+)
 _NOT_READY = RouterError(
     503, "not_ready", "The model catalog has not been fetched yet.", retry_after=1
 )
@@ -53,7 +64,7 @@ class PageSources:
     catalog: Callable[[], Catalog | None]
     documents: ModelDocuments
     readiness: Callable[[], Readiness]
-    operators: OperatorPages
+    operators: Pages
     updates: LiveUpdates
     clock: IReactorTime
     refreshed_in: Callable[[str], int] = lambda feed: 1
@@ -139,15 +150,17 @@ class WebApp:
         return replace(_NOT_READY, retry_after=self._sources.refreshed_in(awaits))
 
     @app.route("/metrics", methods=["GET"])
-    def metrics(self, request: IRequest) -> bytes | IResource:
+    def metrics(self, request: IRequest) -> Soon[bytes | IResource]:
         """Respond with the metrics in Prometheus' text format."""
         if not self._for_operators:
             return _refuse(request, ON_ADMIN_PORT)
-        text = self._sources.operators.metrics()
-        return self._shared(request, [text], CONTENT_TYPE.encode("ascii"))
+        return _once(
+            self._sources.operators.metrics(),
+            lambda text: self._shared(request, [text], CONTENT_TYPE.encode("ascii")),
+        )
 
     @app.route("/status.json", methods=["GET"])
-    def status_json(self, request: IRequest) -> bytes | Deferred[bytes | IResource]:
+    def status_json(self, request: IRequest) -> Soon[bytes | IResource]:
         """Respond with the status report as JSON."""
         if not self._for_operators:
             return _refuse(request, ON_ADMIN_PORT)
@@ -156,12 +169,15 @@ class WebApp:
         )
 
     @app.route("/status", methods=["GET"])
-    def status(self, request: IRequest) -> bytes | IResource:
+    def status(self, request: IRequest) -> Soon[bytes | IResource]:
         """Respond with the status page; ``?show=failures`` lists only the requests that failed."""
         if not self._for_operators:
             return _refuse(request, ON_ADMIN_PORT)
+        return _once(self._sources.operators.page(), lambda page: self._status(request, page))
+
+    def _status(self, request: IRequest, page: StatusPage) -> bytes | IResource:
         shown = Shown.of(cast("Any", request).args)
-        body = self._sources.operators.page().view(shown).document
+        body = page.view(shown).document
         request.setHeader(b"Content-Security-Policy", POLICY)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         request.setHeader(b"Cache-Control", b"no-store")
@@ -198,11 +214,21 @@ class WebApp:
             self._sources.refused("", refused, response_id(cast("Any", request)))
         return _refuse(request, refused, error_dialect(path) if self._for_clients else None)
 
+    @app.handle_errors(NoAnswerError)
+    def no_answer(self, request: IRequest, failure: Failure) -> bytes:
+        """Respond that the process that has the answer did not give it in time."""
+        return _refuse(request, _NO_ANSWER)
+
     @app.handle_errors(Exception)
     def internal_error(self, request: IRequest, failure: Failure) -> bytes:
         """Log a bug in a page, and respond with an error that does not describe it."""
         self._log.failure("Internal error in a page; please report it", failure)
         return _refuse(request, error_bodies.INTERNAL)
+
+
+def _once(value: _T | Deferred[_T], respond: Callable[[_T], _R]) -> _R | Deferred[_R]:
+    """Respond with a value once it is there, which it usually is."""
+    return value.addCallback(respond) if isinstance(value, Deferred) else respond(value)
 
 
 def _answer(request: IRequest, body: bytes, content_type: bytes) -> bytes:

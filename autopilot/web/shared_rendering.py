@@ -95,3 +95,41 @@ class SlicedRendering:
         waiting, self._waiting = self._waiting, []
         self._in_progress, self._rendered = None, []
         return waiting
+
+
+class SharedArrival(Generic[_T]):
+    """The latest of what another process is asked for, at most once a second."""
+
+    def __init__(self, seconds: Callable[[], float], ask: Callable[[], Deferred[_T]]) -> None:
+        """``ask`` returns a Deferred that fires within a time limit of its own."""
+        self._seconds = seconds
+        self._ask = ask
+        self._latest: _T | None = None
+        self._stale_at = -inf
+        self._asking = False
+        self._waiting: list[Deferred[_T]] = []
+
+    def __call__(self) -> Deferred[_T]:
+        """Return what arrived last, what has been asked for, or something new."""
+        if self._latest is not None and self._seconds() < self._stale_at:
+            return succeed(self._latest)
+        waiting: Deferred[_T] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        if not self._asking:
+            self._asking, self._latest = True, None
+            self._ask().addCallbacks(self._arrived, self._failed)
+        return waiting
+
+    def _arrived(self, result: _T) -> None:
+        self._latest, self._stale_at = result, self._seconds() + FRESHNESS
+        for waiting in self._end():
+            waiting.callback(result)
+
+    def _failed(self, failure: Failure) -> None:
+        for waiting in self._end():
+            waiting.errback(failure)
+
+    def _end(self) -> list[Deferred[_T]]:
+        self._asking = False
+        waiting, self._waiting = self._waiting, []
+        return waiting

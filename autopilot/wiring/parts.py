@@ -116,7 +116,7 @@ class Parts:
         self._failures = FailureLog(self._log, self.clock.seconds)
         self._turns = Turns(self.clock)
         self.pages = OperatorPages(self.clock, self.status, self._metrics_text)
-        self.updates = LiveUpdates(self.clock, self.pages.page)
+        self.updates = LiveUpdates(self.clock, self.pages)
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
         self.tables = mapping.tables(settings)
         self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+from markupsafe import Markup
 
 from autopilot.web.shared_rendering import SharedRendering, SlicedRendering
 from autopilot.web.status.assets import load_assets
@@ -15,7 +16,7 @@ from autopilot.web.status.requests import Shown, requests
 from autopilot.web.status.sections import sections
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from autopilot.web.status.assets import Asset
@@ -124,10 +125,43 @@ class PageView:
 class StatusPage:
     """One rendering of the page; the list of failures is rendered only if a client shows it."""
 
-    def __init__(self, report: StatusReport, assets: Mapping[str, Asset]) -> None:
-        self._report = report
+    def __init__(
+        self,
+        version: str,
+        sections: Mapping[str, Markup],
+        failures: Callable[[], Markup],
+        assets: Mapping[str, Asset],
+    ) -> None:
+        self._version = version
+        self._render_failures = failures
         self._assets = assets
-        self._all = PageView(report.version, sections(report), Shown.ALL, assets)
+        self._all = PageView(version, sections, Shown.ALL, assets)
+
+    @classmethod
+    def of(cls, report: StatusReport, assets: Mapping[str, Asset]) -> StatusPage:
+        """Render a report."""
+        return cls(
+            report.version, sections(report), lambda: requests(report, Shown.FAILURES), assets
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, assets: Mapping[str, Asset]) -> StatusPage:
+        """Return the page that another process of this router has rendered and encoded.
+
+        :raises ValueError: it cannot be read.
+        """
+        version, texts, failures = msgspec.msgpack.decode(
+            data, type=tuple[str, dict[str, str], str]
+        )
+        rendered = {name: Markup(text) for name, text in texts.items()}  # noqa: S704  by `encode`
+        return cls(version, rendered, lambda: Markup(failures), assets)  # noqa: S704
+
+    def encode(self) -> bytes:
+        """Return the page with both of its lists, for another process of this router."""
+        # Plain texts: msgspec encodes no subclass of `str`.
+        texts = {name: str(text) for name, text in self._all.sections.items()}
+        failures = str(self._failures.sections["requests"])
+        return msgspec.msgpack.encode((self._version, texts, failures))
 
     def view(self, shown: Shown) -> PageView:
         """Return the view that lists these requests."""
@@ -135,13 +169,35 @@ class StatusPage:
 
     @cached_property
     def _failures(self) -> PageView:
-        failures = {"requests": requests(self._report, Shown.FAILURES)}
-        shared = {**self._all.sections, **failures}
-        return PageView(self._report.version, shared, Shown.FAILURES, self._assets)
+        shared = {**self._all.sections, "requests": self._render_failures()}
+        return PageView(self._version, shared, Shown.FAILURES, self._assets)
+
+
+class Pages(Protocol):
+    """The operators' pages of one router; where these take time, they are returned later."""
+
+    @property
+    def assets(self) -> Mapping[str, Asset]:
+        """The files of the page, by name."""
+
+    def page(self) -> StatusPage | Deferred[StatusPage]:
+        """Return the status page."""
+
+    def json(self) -> Deferred[tuple[bytes, ...]]:
+        """Return the slices of the status report as JSON."""
+
+    def metrics(self) -> bytes | Deferred[bytes]:
+        """Return the metrics in the text format of Prometheus."""
+
+    def last(self) -> StatusPage | None:
+        """Return the status page of a router that stops, if it can be rendered at once."""
 
 
 class OperatorPages:
-    """The operators' pages of one router, each rendered at most once a second for all its ports."""
+    """The operators' pages of one process, each rendered at most once a second for all its ports.
+
+    See `Pages`.
+    """
 
     def __init__(
         self,
@@ -150,6 +206,11 @@ class OperatorPages:
         metrics: Callable[[], bytes],
     ) -> None:
         self.assets = load_assets()
-        self.page = SharedRendering(clock.seconds, lambda: StatusPage(status(), self.assets))
+        self.page = SharedRendering(clock.seconds, lambda: StatusPage.of(status(), self.assets))
         self.json = SlicedRendering(clock, lambda: status().slices())
         self.metrics = SharedRendering(clock.seconds, metrics)
+
+    def last(self) -> StatusPage:
+        """See `Pages`."""
+        self.page.expire()
+        return self.page()

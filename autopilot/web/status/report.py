@@ -19,6 +19,7 @@ from autopilot.observability.records import facts
 
 if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
+    from autopilot.observability.workers import WorkersNow
     from autopilot.routing.ranking import Ranked
     from autopilot.web.status.routes import RouteNow
 
@@ -35,7 +36,9 @@ class StatusReport:
 
     ``cooling`` maps models to the seconds until a request may probe them. ``first_content``
     (seconds) and ``throughput`` (tokens per second) are this router's own averages by model;
-    ``recent`` are the last requests and ``failed`` the last failures, newest first.
+    ``recent`` are the last requests and ``failed`` the last failures, newest first. ``workers`` are
+    those of the router, if it has any. ``alone`` is the number of a worker whose parent could not
+    be asked, so that the report is about this worker only.
     """
 
     version: str
@@ -51,6 +54,8 @@ class StatusReport:
     failed: Sequence[FinishedRequest] = ()
     window: HistoryWindow = field(default_factory=HistoryWindow)
     routes: Sequence[RouteNow] = ()
+    workers: WorkersNow | None = None
+    alone: int | None = None
 
     def slices(self) -> Iterator[bytes]:
         """Return the JSON text for /status.json in slices, each of which costs milliseconds.
@@ -60,12 +65,16 @@ class StatusReport:
         return _gathered(self._pieces())
 
     def _pieces(self) -> Iterator[bytes]:
-        head = {
+        head: dict[str, object] = {
             "version": self.version,
             "ready": self.readiness.status == 200,
             "readiness": self.readiness.report(),
             "requests_active": self.active,
         }
+        if self.workers is not None:
+            head["workers"] = self.workers
+        if self.alone is not None:
+            head["worker_alone"] = self.alone
         yield msgspec.json.encode(head)[:-1]
         yield from _list("ranking", self.ranking)
         cooling = sorted(self.cooling.items())
@@ -94,8 +103,9 @@ class StatusReport:
 
 
 def _fields(finished: FinishedRequest) -> dict[str, Any]:
-    """Return a record's members, and the time at which its request ended."""
-    return {"ended_at": utc(finished.ended_at), **facts(finished.record)}
+    """Return a record's members, the time at which its request ended, and its worker."""
+    number = {} if finished.worker is None else {"worker": finished.worker}
+    return {"ended_at": utc(finished.ended_at), **number, **facts(finished.record)}
 
 
 def _list(name: str, items: Iterable[object]) -> Iterator[bytes]:

@@ -65,20 +65,19 @@ _OUTCOME = el(
     el("span", SLOT, class_="aside"),
     class_="outcome",
 )
-_TABLE = Table(
-    "recent",
-    "Last requests, newest first",
-    (
-        TableColumn("Ended (UTC), request", cell=_TIME),
-        TableColumn("Model, and why", cell=_MODEL),
-        TableColumn("Selector", cell=f"{SLOT}{SLOT}"),
-        TableColumn("Outcome", cell=_OUTCOME),
-        TableColumn("Attempts", True),
-        TableColumn("First byte", True),
-        TableColumn("Duration", True),
-        TableColumn("Failed attempts"),
-    ),
+_COLUMNS = (
+    TableColumn("Ended (UTC), request", cell=_TIME),
+    TableColumn("Model, and why", cell=_MODEL),
+    TableColumn("Selector", cell=f"{SLOT}{SLOT}"),
+    TableColumn("Outcome", cell=_OUTCOME),
+    TableColumn("Attempts", True),
+    TableColumn("First byte", True),
+    TableColumn("Duration", True),
+    TableColumn("Failed attempts"),
 )
+_CAPTION = "Last requests, newest first"
+_TABLE = Table("recent", _CAPTION, _COLUMNS)
+_TABLE_OF_WORKERS = Table("recent", _CAPTION, (*_COLUMNS, TableColumn("Worker", True)))
 _ASIDE = Template(el("span", SLOT, class_="aside"))
 _FAILED = el("ul", SLOT, class_="failed")
 _ATTEMPT = Template(el("li", el("b", SLOT), ": ", SLOT))
@@ -119,7 +118,10 @@ def requests(report: StatusReport, shown: Shown) -> Markup:
         aria_label=f"Requests of {period(window)} by outcome",
     )
     listed = report.failed if shown is Shown.FAILURES else report.recent
-    rows = [_row(each) for each in listed]
+    if report.workers is None:
+        table, rows = _TABLE, [_row(each) for each in listed]
+    else:
+        table, rows = _TABLE_OF_WORKERS, [(*_row(each), _worker(each.worker)) for each in listed]
     return el(
         "section",
         el(
@@ -130,7 +132,7 @@ def requests(report: StatusReport, shown: Shown) -> Markup:
         ),
         outcomes if window.outcomes else None,
         _views(shown),
-        _TABLE.render(rows, _SHOWN, "requests") if rows else el("p", _EMPTY[shown], class_="empty"),
+        table.render(rows, _SHOWN, "requests") if rows else el("p", _EMPTY[shown], class_="empty"),
         id="requests",
         aria_labelledby="requests-title",
     )
@@ -171,6 +173,10 @@ def _row(finished: FinishedRequest) -> tuple[Cell, ...]:
         _milliseconds(record.duration_ms),
         _attempts(record.failovers),
     )
+
+
+def _worker(number: int | None) -> Cell:
+    return DASH if number is None else Formatted(f"{number}")
 
 
 def _attempts(failed: Sequence[Failover]) -> Cell:

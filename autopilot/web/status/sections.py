@@ -25,6 +25,7 @@ from autopilot.web.status.requests import Shown, requests
 from autopilot.web.status.routes import routes
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn, remainder
 from autopilot.web.status.tokens import tokens
+from autopilot.web.status.workers import alone, workers
 
 if TYPE_CHECKING:
     from autopilot.attestation.evidence_poller import ModelEvidence
@@ -65,12 +66,14 @@ def sections(report: StatusReport) -> dict[str, Markup]:
     """Render the sections, keyed by id, in the order of the page."""
     return {
         "state": _state(report),
+        "alone": alone(report.alone),
         "numbers": _numbers(report),
         "ranking": ranking(report),
         "routes": routes(report.routes),
         "cooling": _cooling(report),
         "charts": charts(report.window),
         "tokens": tokens(report.window),
+        "workers": workers(report.workers),
         "requests": requests(report, Shown.ALL),
         "evidence": _evidence(report),
     }

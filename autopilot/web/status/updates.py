@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.web.server import Request
 
-    from autopilot.web.shared_rendering import SharedRendering
-    from autopilot.web.status.page import StatusPage
+    from autopilot.web.status.page import Pages, StatusPage
     from autopilot.web.status.requests import Shown
 
 PERIOD: Final = 1.0
@@ -35,10 +35,11 @@ class LiveUpdates:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, page: SharedRendering[StatusPage]) -> None:
+    def __init__(self, clock: IReactorTime, pages: Pages) -> None:
         self._clock = clock
-        self._page = page
+        self._pages = pages
         self._subscribers: set[Subscriber] = set()
+        self._awaited: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
         self.closed = False
 
@@ -52,12 +53,16 @@ class LiveUpdates:
 
     def subscribe(self, request: Request, shown: Shown) -> None:
         """Send updates of this view on ``request`` until its client disconnects."""
-        page, now = self._page(), self._clock.seconds()
+        now = self._clock.seconds()
         subscriber = Subscriber(request, shown, now)
+        page = self._pages.page()
         self._subscribers.add(subscriber)
         request.notifyFinish().addBoth(lambda _: self._left(subscriber))
-        subscriber.send(page, now)
-        if self._timer is None and self._subscribers:
+        if isinstance(page, Deferred):
+            subscriber.awaited = page.addCallback(subscriber.send, now).addErrback(self._failed)
+        else:
+            subscriber.send(page, now)
+        if self._timer is None and self._awaited is None and self._subscribers:
             self._schedule()
 
     def _schedule(self) -> None:
@@ -66,32 +71,54 @@ class LiveUpdates:
         self._timer = self._clock.callLater(PERIOD, self._tick)
 
     def _tick(self) -> None:
+        """Send each subscriber the sections that changed for it, and do so again later."""
         self._timer = None
-        self._update()
+        try:
+            if all(each.busy for each in self._subscribers):
+                self._abort_stalled()
+            elif isinstance(page := self._pages.page(), Deferred):
+                self._awaited = page.addCallback(self._send).addErrback(self._failed)
+                self._awaited.addCallback(self._sent)
+                return
+            else:
+                self._send(page)
+        except Exception:  # noqa: BLE001  a bug in a section; the pages reconnect by themselves
+            self._failed(Failure())
         if self._subscribers:
             self._schedule()
 
-    def _update(self) -> None:
-        """Send each subscriber the sections that changed for it."""
-        try:
-            now = self._clock.seconds()
-            waiting = [each for each in self._subscribers if not each.busy]
-            if waiting:
-                page = self._page()
-                for subscriber in waiting:
-                    subscriber.send(page, now)
-            for subscriber in list(self._subscribers):
-                subscriber.abort_if_stalled(now)
-        except Exception:  # noqa: BLE001  a bug in a section; the pages reconnect by themselves
-            self._log.failure("Internal error in the status page; please report it", Failure())
+    def _send(self, page: StatusPage) -> None:
+        now = self._clock.seconds()
+        for subscriber in tuple(self._subscribers):
+            if not subscriber.busy:
+                subscriber.send(page, now)
+        self._abort_stalled()
+
+    def _sent(self, _: object) -> None:
+        self._awaited = None
+        if self._subscribers:
+            self._schedule()
+
+    def _abort_stalled(self) -> None:
+        for subscriber in tuple(self._subscribers):
+            subscriber.abort_if_stalled(self._clock.seconds())
+
+    def _failed(self, failure: Failure) -> None:
+        """Release all subscribers, whose pages reconnect by themselves."""
+        if not failure.check(CancelledError):
+            self._log.failure("Internal error in the status page; please report it", failure)
             self._release()
 
     def close(self) -> None:
         """Send a last update, end all responses, and accept no further subscriber."""
         self.closed = True
         if self._subscribers:
-            self._page.expire()
-            self._update()
+            try:
+                page = self._pages.last()
+                if page is not None:
+                    self._send(page)
+            except Exception:  # noqa: BLE001  as above
+                self._failed(Failure())
         self._release()
 
     def _release(self) -> None:
@@ -102,9 +129,14 @@ class LiveUpdates:
     def _left(self, subscriber: Subscriber) -> None:
         subscriber.leave()
         self._subscribers.discard(subscriber)
-        if not self._subscribers and self._timer is not None:
-            timer, self._timer = self._timer, None
+        if self._subscribers:
+            return
+        timer, self._timer = self._timer, None
+        if timer is not None:
             timer.cancel()
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.cancel()
 
 
 class Subscriber:
@@ -116,6 +148,8 @@ class Subscriber:
         self._writer = PacedWriter(request, lambda: None)
         self._sent: dict[str, int] = {}
         self._gone = False
+        self.awaited: Deferred[None] | None = None
+        """The first page, until it is there."""
         self._sent_at = now
         self._read = 0
         self._read_at = now
@@ -158,3 +192,5 @@ class Subscriber:
         """Stop writing: the response has ended."""
         self._gone = True
         self._writer.stopProducing()
+        if self.awaited is not None:
+            self.awaited.cancel()

@@ -150,6 +150,16 @@ class MergedMetricsTests(SynchronousTestCase):
         self.assertEqual(again["requests_total", (("status", "200"),)], 2)
         self.assertEqual(again["requests_active", ()], 0)
 
+    def test_rolling_restart(self) -> None:
+        """Two processes of one number are counted both; a series has one sample."""
+        totals = Totals()
+        totals.add(self.second.counted(), 1)
+        totals.add(self.first.counted(), 1)
+        merged = series(self.parent.text(totals))
+        self.assertEqual(merged["requests_active", ()], 8)
+        self.assertEqual(merged["sticky_entries", (("worker", "1"),)], 5)
+        self.assertEqual(totals.by_worker["process_max_fds"][1:], [])
+
     def test_another_version(self) -> None:
         """Metrics that another version of the router has otherwise are left out."""
         totals = self.totals(self.first)

@@ -157,7 +157,7 @@ class SiteTestCase(RouterTestCase):
         self.feed_due_in: Callable[[str], int] = lambda feed: 1
         self.status: Callable[[], StatusReport] = lambda: StatusReport("<c>", self.readiness())
         self.operators = OperatorPages(self.clock, lambda: self.status(), lambda: self.metrics_text)
-        self.updates = LiveUpdates(self.clock, self.operators.page)
+        self.updates = LiveUpdates(self.clock, self.operators)
         self.site = self.make_site(self.tree())
 
     def make_site(self, resource: IResource) -> Site:

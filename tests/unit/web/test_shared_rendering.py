@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from autopilot.web.shared_rendering import FRESHNESS, SharedRendering, SlicedRendering
+from autopilot.web.shared_rendering import (
+    FRESHNESS,
+    SharedArrival,
+    SharedRendering,
+    SlicedRendering,
+)
 from tests.unit.web.browsers import Browser, SiteTestCase, request
 from tests.unit.web.status.values import facts
 
@@ -149,6 +154,56 @@ class SlicedRenderingTests(SynchronousTestCase):
         page = self.page()
         self.clock.advance(0)
         self.successResultOf(page)
+
+
+class SharedArrivalTests(SynchronousTestCase):
+    """What another process is asked for."""
+
+    def setUp(self) -> None:
+        """Ask for texts, which arrive when the test says so."""
+        self.clock = Clock()
+        self.asked: list[Deferred[str]] = []
+        self.arrival = SharedArrival(self.clock.seconds, self.ask)
+
+    def ask(self) -> Deferred[str]:
+        """Begin to ask."""
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def test_shared(self) -> None:
+        """All who ask meanwhile get what arrives, as do those who ask within a second."""
+        first, other = self.arrival(), self.arrival()
+        self.assertNoResult(first)
+        self.clock.advance(3.0)
+        self.asked[0].callback("one")
+        self.assertEqual(list(map(self.successResultOf, (first, other))), ["one", "one"])
+        self.clock.advance(0.75 * FRESHNESS)
+        self.assertEqual(self.successResultOf(self.arrival()), "one")
+        self.clock.advance(0.25 * FRESHNESS)
+        again = self.arrival()
+        self.asked[1].callback("two")
+        self.assertEqual(self.successResultOf(again), "two")
+        self.assertEqual(len(self.asked), 2)
+
+    def test_left(self) -> None:
+        """Who leaves is not answered; what arrives then is for the next ones."""
+        first, other = self.arrival(), self.arrival()
+        for each in (first, other):
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.asked[0].callback("one")
+        self.assertEqual(self.successResultOf(self.arrival()), "one")
+        self.assertEqual(len(self.asked), 1)
+
+    def test_failure(self) -> None:
+        """All who wait learn of a failure, and the next one asks again."""
+        waiting = self.arrival(), self.arrival()
+        self.asked[0].errback(ZeroDivisionError())
+        for each in waiting:
+            self.failureResultOf(each, ZeroDivisionError)
+        again = self.arrival()
+        self.asked[1].callback("two")
+        self.assertEqual(self.successResultOf(again), "two")
 
 
 class OperatorPagesTestsMixin(SiteTestCase):
