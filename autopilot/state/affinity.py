@@ -24,7 +24,7 @@ _UNKNOWN = (None, _NONE, None, NEW)
 
 
 @dataclass(slots=True)
-class _Affinity:
+class AffinityEntry:
     """One conversation's remembered model, which models failed for it, and which broke last.
 
     A failure is the time at which it happened and the seconds that the attempt took. ``forgot``: a
@@ -51,7 +51,7 @@ class SessionAffinity:
         self.enabled = ttl > 0
         self._max_entries = max_entries
         self._list_retry = list_retry
-        self._entries: OrderedDict[AffinityKey, _Affinity] = OrderedDict()
+        self._entries: OrderedDict[AffinityKey, AffinityEntry] = OrderedDict()
 
     def configure(self, *, ttl: float, max_entries: int, list_retry: float) -> None:
         """Apply new limits at once; entries beyond them are dropped."""
@@ -135,7 +135,7 @@ class SessionAffinity:
         if committed:
             entry.broken = model
 
-    def _recent(self, entry: _Affinity, now: float) -> dict[str, tuple[float, float]]:
+    def _recent(self, entry: AffinityEntry, now: float) -> dict[str, tuple[float, float]]:
         """Return the failures of an entry that still count."""
         return {
             model: (at, took)
@@ -143,11 +143,11 @@ class SessionAffinity:
             if now - at < rest(self._list_retry, took)
         }
 
-    def _use(self, key: AffinityKey) -> _Affinity:
+    def _use(self, key: AffinityKey) -> AffinityEntry:
         """Return the entry of ``key``, made if missing, as the most recently used one."""
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Affinity()
+            entry = self._entries[key] = AffinityEntry()
             self._shrink()
         else:
             self._entries.move_to_end(key)

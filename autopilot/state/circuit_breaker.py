@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 # With UNKNOWN_MODELS=forward a client can send any name, so the table needs a bound.
-_MAX_MODELS = 4096
+MAX_MODELS = 4096
 _PERIODS_OF_FAILURE = 10
 _LONGEST = 300.0
 _NONE: frozenset[str] = frozenset()
@@ -29,7 +29,7 @@ def rest(period: float, took: float) -> float:
 
 
 @dataclass(slots=True)
-class _Breaker:
+class Breaker:
     """A count of failures, the period after the last one, and when the next probe is admitted."""
 
     failures: int = 0
@@ -38,13 +38,13 @@ class _Breaker:
 
 
 @dataclass(slots=True)
-class _ClientBreaker(_Breaker):
+class ClientBreaker(Breaker):
     """The failures of one model in a row for one client.
 
     ``counted``: the model's shared breaker, if it has counted this client.
     """
 
-    counted: _Breaker | None = None
+    counted: Breaker | None = None
 
 
 class CircuitBreaker:
@@ -59,11 +59,11 @@ class CircuitBreaker:
         self._max_entries = max_entries
         self.period = period
         """Seconds; to be read, not written."""
-        self.breakers: OrderedDict[str, _Breaker] = OrderedDict()
+        self.breakers: OrderedDict[str, Breaker] = OrderedDict()
         """The models that failed since their last success; to be read, not written."""
         self.opened: set[str] = set()
         """Models whose shared breaker is open; to be read, not written. Usually empty."""
-        self.of_clients: OrderedDict[tuple[Client, str], _ClientBreaker] = OrderedDict()
+        self.of_clients: OrderedDict[tuple[Client, str], ClientBreaker] = OrderedDict()
         """Failures by model and client since the last success; to be read, not written."""
         self.opened_for: dict[Client, set[str]] = {}
         """Models whose breaker is open for one client; to be read, not written. Usually empty."""
@@ -108,10 +108,10 @@ class CircuitBreaker:
         """
         probes = False
         if model in self.opened:
-            probes = _probe(self.breakers[model], now)
+            probes = probe(self.breakers[model], now)
         if model in self.opened_for.get(client, ()):
             self.of_clients.move_to_end((client, model))
-            probes = _probe(self.of_clients[client, model], now) or probes
+            probes = probe(self.of_clients[client, model], now) or probes
         return probes
 
     def succeeded(self, client: Client, model: str) -> None:
@@ -125,9 +125,9 @@ class CircuitBreaker:
         """Record that ``model`` failed ``client`` in a way that counts, after ``took`` seconds."""
         if self._threshold <= 0:
             return
-        breaker = self.breakers.setdefault(model, _Breaker())
+        breaker = self.breakers.setdefault(model, Breaker())
         self.breakers.move_to_end(model)
-        own = self.of_clients.setdefault((client, model), _ClientBreaker())
+        own = self.of_clients.setdefault((client, model), ClientBreaker())
         self.of_clients.move_to_end((client, model))
         if own.counted is not breaker:  # the first failure for this client since a success
             own.counted = breaker
@@ -150,7 +150,7 @@ class CircuitBreaker:
                 del self.opened_for[client]
 
     def _shrink(self) -> None:
-        while len(self.breakers) > _MAX_MODELS:
+        while len(self.breakers) > MAX_MODELS:
             oldest, _ = self.breakers.popitem(last=False)
             self.opened.discard(oldest)
         while len(self.of_clients) > self._max_entries:
@@ -158,7 +158,7 @@ class CircuitBreaker:
             self._close_for(client, model)
 
 
-def _probe(breaker: _Breaker, now: float) -> bool:
+def probe(breaker: Breaker, now: float) -> bool:
     """Let an attempt be the probe of an open breaker, if one was due; return whether it was."""
     due = breaker.retry_at <= now
     if due:

@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, exp
 
-_MAX_MODELS = 1024
+MAX_MODELS = 1024
 _MAX_SAMPLES = 128
-_MIN_SAMPLES = 20
+MIN_SAMPLES = 20
 _SAMPLE_WEIGHT = 0.25
 # An average without a new sample for this long no longer counts, so that a model that was slow once
 # is tried again.
-_FORGET_AFTER = 1800.0
+FORGET_AFTER = 1800.0
 
 PAUSE_STEP = 0.1
 """Seconds; shorter pauses are counted, but not told apart."""
 LONGEST_PAUSE = 24.0
 """Seconds; longer pauses are not told apart, as the limit that follows from them is the same."""
-_MIN_PAUSES = 100
+MIN_PAUSES = 100
 # Beyond this number the counts are halved, so that new pauses come to outweigh old ones.
 _MAX_PAUSES = 100_000
 
@@ -53,7 +53,7 @@ class Pauses:
 
 
 @dataclass(slots=True)
-class _PauseStats:
+class PauseStats:
     """The pauses of a model's answers, and their 99th percentile (nearest rank), once known."""
 
     count: int = 0
@@ -61,13 +61,14 @@ class _PauseStats:
     p99: float | None = None
 
     def add(self, pauses: Pauses) -> None:
+        """Record the pauses of one answer."""
         self.count += pauses.count
         for steps, number in pauses.long.items():
             self.long[steps] = self.long.get(steps, 0) + number
         if self.count > _MAX_PAUSES:
             self.count //= 2
             self.long = {steps: number // 2 for steps, number in self.long.items() if number > 1}
-        if self.count >= _MIN_PAUSES:
+        if self.count >= MIN_PAUSES:
             self.p99 = self._percentile() if self.long else PAUSE_STEP
 
     def _percentile(self) -> float:
@@ -90,39 +91,40 @@ def _p95(samples: deque[float]) -> float | None:
     It is seldom asked for: when an attempt has used up what every model has. Each answer adds a
     sample, so they are not kept sorted.
     """
-    if len(samples) < _MIN_SAMPLES:
+    if len(samples) < MIN_SAMPLES:
         return None
     return sorted(samples)[ceil(0.95 * len(samples)) - 1]
 
 
 @dataclass(slots=True)
-class _Average:
+class MovingAverage:
     """An exponential moving average whose old value also loses weight with time."""
 
     value: float = 0.0
     at: float = 0.0
 
     def add(self, sample: float, now: float) -> None:
+        """Record a sample."""
         if not self.at:
             self.value = sample
         else:
             age = max(0.0, now - self.at)
             # The longer the pause, the less the old value counts: after half an hour mostly the new
             # sample does.
-            weight = 1 - (1 - _SAMPLE_WEIGHT) * exp(-age / _FORGET_AFTER)
+            weight = 1 - (1 - _SAMPLE_WEIGHT) * exp(-age / FORGET_AFTER)
             self.value += weight * (sample - self.value)
         self.at = now or 1e-9  # 0 means "no sample yet", and a test's clock may start at 0
 
 
 @dataclass(slots=True)
-class _ModelStats:
+class ModelStats:
     """The measurements of one model."""
 
-    first_content: _Average = field(default_factory=_Average)
-    throughput: _Average = field(default_factory=_Average)
+    first_content: MovingAverage = field(default_factory=MovingAverage)
+    throughput: MovingAverage = field(default_factory=MovingAverage)
     streams: deque[float] = field(default_factory=_samples)
     plain: deque[float] = field(default_factory=_samples)
-    pauses: _PauseStats = field(default_factory=_PauseStats)
+    pauses: PauseStats = field(default_factory=PauseStats)
 
 
 class LatencyStats:
@@ -132,7 +134,7 @@ class LatencyStats:
     """
 
     def __init__(self) -> None:
-        self._models: OrderedDict[str, _ModelStats] = OrderedDict()
+        self._models: OrderedDict[str, ModelStats] = OrderedDict()
 
     def started(self, model: str, seconds: float, now: float) -> None:
         """Record that the first content of ``model``'s answer took ``seconds``."""
@@ -195,7 +197,7 @@ class LatencyStats:
         return {
             name: model.first_content.value
             for name, model in self._models.items()
-            if model.first_content.at and now - model.first_content.at < _FORGET_AFTER
+            if model.first_content.at and now - model.first_content.at < FORGET_AFTER
         }
 
     def throughput(self, now: float) -> Mapping[str, float]:
@@ -203,15 +205,15 @@ class LatencyStats:
         return {
             name: model.throughput.value
             for name, model in self._models.items()
-            if model.throughput.at and now - model.throughput.at < _FORGET_AFTER
+            if model.throughput.at and now - model.throughput.at < FORGET_AFTER
         }
 
-    def _stats(self, model: str) -> _ModelStats:
+    def _stats(self, model: str) -> ModelStats:
         """Return the measurements of ``model``, and mark them as most recently used."""
         stats = self._models.get(model)
         if stats is None:
-            stats = self._models[model] = _ModelStats()
-            if len(self._models) > _MAX_MODELS:
+            stats = self._models[model] = ModelStats()
+            if len(self._models) > MAX_MODELS:
                 self._models.popitem(last=False)
         else:
             self._models.move_to_end(model)

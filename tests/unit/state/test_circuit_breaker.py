@@ -211,7 +211,7 @@ class SharedTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Invented names cannot exhaust memory: the model that failed least recently is evicted."""
         one = _breaker(1)
-        with patch.object(circuit_breaker, "_MAX_MODELS", 2):
+        with patch.object(circuit_breaker, "MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):
                 one.failed(X, name, 0, 0.0)
         self.assertEqual((one.open, set(one.breakers)), ({"a", "c"}, {"a", "c"}))

@@ -178,7 +178,7 @@ class AverageTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Invented names cannot exhaust memory: the least recently measured model is evicted."""
         known = LatencyStats()
-        with patch.object(latency, "_MAX_MODELS", 2):
+        with patch.object(latency, "MAX_MODELS", 2):
             for name in ("a", "b", "a", "c"):
                 known.started(name, 1.0, 1)
         self.assertEqual(set(known.first_content(1)), {"a", "c"})
