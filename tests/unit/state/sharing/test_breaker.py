@@ -1,0 +1,151 @@
+"""Who probes a model that failed on several replicas, and in which order its failures count."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.failure_reason import FailureReason
+from autopilot.state.events import Failed, Probing, Succeeded
+from autopilot.state.sharing.breaker import LONGEST_GRACE, SharedBreaker
+from autopilot.state.sharing.outbox import Outbox
+from tests.unit.state.sharing.replicas import CLIENTS, Replicas
+
+PERIOD = 20.0
+
+
+class ProbeTests(SynchronousTestCase):
+    """A model that the last of three replicas saw fail for the third client."""
+
+    def setUp(self) -> None:
+        """Open the breaker everywhere."""
+        self.replicas = Replicas(3)
+        self.a, self.b, self.c = self.replicas.tables
+        for tables, client in zip(self.replicas.tables, CLIENTS, strict=False):
+            tables.failed(client, None, "m", FailureReason.CUT, self.replicas.now, 0.0)
+            self.replicas.advance()
+        self.replicas.advance(PERIOD - 0.01)
+
+    def due(self) -> list[bool]:
+        """Return which replica would probe now."""
+        now = self.replicas.now
+        return [not each.breaker.cooling(None, now) for each in self.replicas.tables]
+
+    def test_the_last_one_that_failed(self) -> None:
+        """The replica of the latest failure probes, and the others wait for a period."""
+        self.assertEqual(self.due(), [False, False, True])
+        self.assertTrue(self.c.breaker.attempting(CLIENTS[3], "m", self.replicas.now))
+        self.replicas.advance()
+        for seconds in (LONGEST_GRACE, PERIOD - LONGEST_GRACE - 0.02):
+            self.replicas.advance(seconds)
+            self.assertEqual(self.due(), [False, False, False])
+        self.replicas.advance()
+        self.assertEqual(self.due(), [False, False, True])
+
+    def test_another_after_its_grace(self) -> None:
+        """If that replica has no request, another one probes, after a grace of its own."""
+        graces = []
+        for _ in range(int(LONGEST_GRACE / 0.01) + 1):
+            graces.append(self.due()[:2])
+            self.replicas.advance()
+        self.assertEqual(graces[int(0.25 * LONGEST_GRACE / 0.01) - 1], [False, False])
+        self.assertEqual(self.due(), [True, True, True])
+        first, second = (sum(not each[n] for each in graces) for n in (0, 1))
+        self.assertNotEqual(first, second)
+
+    def test_pushed_back(self) -> None:
+        """A replica whose grace is over does not probe beside one that told of its probe."""
+        self.replicas.advance(LONGEST_GRACE)
+        self.assertEqual(self.due(), [True, True, True])
+        self.assertTrue(self.a.breaker.attempting(CLIENTS[3], "m", self.replicas.now))
+        self.replicas.advance()
+        self.assertEqual(self.due(), [False, False, False])
+        self.assertFalse(self.b.breaker.attempting(CLIENTS[3], "m", self.replicas.now))
+
+    def test_one_client(self) -> None:
+        """A probe for one client's breaker pushes back that one alone."""
+        for tables in self.replicas.tables:
+            tables.failed(CLIENTS[3], None, "n", FailureReason.CUT, self.replicas.now, 0.0)
+            self.replicas.advance()
+        self.replicas.advance(PERIOD + LONGEST_GRACE)
+        self.assertTrue(self.b.breaker.attempting(CLIENTS[3], "n", self.replicas.now))
+        self.replicas.advance()
+        now = self.replicas.now
+        self.assertEqual(self.a.breaker.cooling(CLIENTS[3], now), {"n"})
+        self.assertEqual(self.a.breaker.cooling(None, now), frozenset())
+
+    def test_a_success_closes_all(self) -> None:
+        """The probe that succeeds ends the cooling on all replicas."""
+        self.c.breaker.attempting(CLIENTS[3], "m", self.replicas.now)
+        self.c.breaker.succeeded(CLIENTS[3], "m")
+        self.replicas.advance()
+        for tables in self.replicas.tables:
+            self.assertEqual(tables.breaker.open, frozenset())
+
+
+class OrderTests(SynchronousTestCase):
+    """Events that arrive late, twice, or before their cause."""
+
+    def setUp(self) -> None:
+        """Make breakers that open at the third failure."""
+        self.outbox = Outbox(1)
+        self.breaker = SharedBreaker(self.outbox, threshold=3, period=PERIOD, max_entries=4)
+
+    def hears_of(self, counter: int, client: bytes, took: float = 0.0) -> None:
+        """Apply another replica's failure."""
+        self.breaker.apply_failed(client, "m", (counter, 2), 1000, took)
+
+    def test_twice(self) -> None:
+        """A failure that arrives again counts once."""
+        for _ in range(5):
+            self.hears_of(1, CLIENTS[0])
+            self.hears_of(2, CLIENTS[0])
+        self.assertEqual(self.breaker.cooling(CLIENTS[0], 1000), frozenset())
+
+    def test_after_the_success(self) -> None:
+        """A failure that happened before a success does not count, although it arrives later."""
+        self.breaker.apply_succeeded(CLIENTS[3], "m", (10, 2))
+        for counter, client in enumerate(CLIENTS[:3], start=8):
+            self.hears_of(counter, client)
+        self.assertEqual(self.breaker.open, frozenset())
+        for counter, client in enumerate(CLIENTS[:3], start=11):
+            self.hears_of(counter, client)
+        self.assertEqual(self.breaker.open, {"m"})
+
+    def test_a_success_between(self) -> None:
+        """A late success takes away the failures before it, not those after it."""
+        for counter, client in enumerate(CLIENTS[:3], start=1):
+            self.hears_of(counter, client)
+        self.breaker.apply_succeeded(CLIENTS[3], "m", (1, 3))
+        self.assertEqual(self.breaker.open, frozenset())
+        self.hears_of(4, CLIENTS[3])
+        self.assertEqual(self.breaker.open, {"m"})
+
+    def test_a_probe_that_arrives_first(self) -> None:
+        """The rest follows from the latest version, whichever arrives last."""
+        self.breaker.apply_probing(Probing((9, 1), 0, "m", 50_000, b"", True), 1000)
+        for counter, client in enumerate(CLIENTS[:3], start=1):
+            self.hears_of(counter, client)
+        self.assertEqual(self.breaker.remaining(1000), {"m": 50.0})
+        self.breaker.apply_failed(CLIENTS[0], "m", (10, 1), 1000, 12.0)
+        self.assertEqual(self.breaker.remaining(1000), {"m": 120.0})
+
+    def test_bounded(self) -> None:
+        """Neither clients nor their successes fill the memory."""
+        for counter in range(20):
+            client = counter.to_bytes(16, "big")
+            self.breaker.apply_succeeded(client, "m", (2 * counter + 1, 2))
+            self.hears_of(2 * counter + 2, client)
+        self.assertEqual(len(self.breaker.of_clients), 4)
+        told = list(self.breaker.events(1000))
+        self.assertEqual(sum(isinstance(each, Succeeded) for each in told), 4)
+        self.assertLessEqual(sum(isinstance(each, Failed) for each in told), 8)
+
+    def test_disabled(self) -> None:
+        """With a threshold of 0 nothing is counted or kept, whatever others tell."""
+        self.hears_of(1, CLIENTS[0])
+        self.breaker.configure(threshold=0, period=PERIOD, max_entries=4)
+        self.hears_of(2, CLIENTS[0])
+        self.breaker.apply_succeeded(CLIENTS[0], "m", (3, 2))
+        self.breaker.apply_probing(Probing((9, 1), 0, "m", 50_000, b"", True), 1000)
+        self.assertEqual(list(self.breaker.events(1000)), [])
+        self.assertFalse(self.breaker.enabled)

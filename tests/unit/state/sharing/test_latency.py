@@ -1,0 +1,137 @@
+"""Measurements of several replicas as one."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.state.events import Measured
+from autopilot.state.latency import FORGET_AFTER, Pauses
+from autopilot.state.sharing.latency import MOST_REPLICAS, SharedLatency
+from autopilot.state.sharing.outbox import Outbox
+
+
+class SharedLatencyTests(SynchronousTestCase):
+    """Two replicas that send each other summaries."""
+
+    def setUp(self) -> None:
+        """Make two tables without measurements."""
+        self.one, self.other = SharedLatency(Outbox(1)), SharedLatency(Outbox(2))
+
+    def exchange(self, now: float) -> None:
+        """Send the summaries of both ways, twice, and back again."""
+        both = [(self.one, self.other), (self.other, self.one)]
+        told = [(to, source.summaries(now)) for source, to in both]
+        for to, events in told * 2:
+            for event in events:
+                to.apply(event, now)
+        for source, (_, events) in zip((self.one, self.other), told, strict=True):
+            for event in events:
+                source.apply(event, now)
+
+    def test_averages(self) -> None:
+        """Both replicas' averages count, each once, however often a summary arrives."""
+        self.one.started("m", 1.0, 100)
+        self.other.started("m", 3.0, 100)
+        self.other.record_rate("m", 50.0, 100)
+        for _ in range(5):
+            self.exchange(100)
+            for each in (self.one, self.other):
+                self.assertEqual(each.first_content(102), {"m": 2.0})
+                self.assertEqual(each.throughput(102), {"m": 50.0})
+            self.one._news["m"] = self.other._news["m"] = None
+
+    def test_an_old_average(self) -> None:
+        """It weighs less the older it is, and nothing in the end."""
+        self.one.started("m", 1.0, 100)
+        self.exchange(100)
+        self.other.started("m", 3.0, 1000)
+        self.assertTrue(2.0 < self.other.first_content(1000)["m"] < 3.0)
+        self.assertEqual(self.other.first_content(101 + FORGET_AFTER), {"m": 3.0})
+        self.assertEqual(self.one.first_content(101 + FORGET_AFTER), {})
+
+    def test_a_late_summary(self) -> None:
+        """The later version counts, not the later arrival."""
+        self.one.started("m", 1.0, 100)
+        (early,) = self.one.summaries(100)
+        for _ in range(50):
+            self.one.started("m", 3.0, 101)
+        (late,) = self.one.summaries(101)
+        self.other.apply(late, 101)
+        self.other.apply(early, 102)
+        self.assertGreater(self.other.first_content(103)["m"], 2.9)
+
+    def test_percentiles(self) -> None:
+        """They are computed over the answers of both, to a tenth."""
+        for _ in range(10):
+            self.one.started("m", 1.0, 100)
+            self.other.started("m", 20.0, 100)
+            self.one.answered("m", 2.0)
+            self.other.answered("m", 60.0)
+        self.assertIsNone(self.one.p95("m"))
+        self.exchange(100)
+        for each in (self.one, self.other):
+            first, plain = each.p95("m"), each.plain_p95("m")
+            assert first is not None and plain is not None
+            self.assertTrue(20.0 <= first <= 22.0, first)
+            self.assertTrue(60.0 <= plain <= 66.0, plain)
+        self.assertEqual((self.one.p95("n"), self.one.plain_p95("n")), (None, None))
+
+    def test_pauses(self) -> None:
+        """The pauses of both count."""
+        for each, seconds in ((self.one, 0.05), (self.other, 4.0)):
+            pauses = Pauses()
+            for _ in range(60):
+                pauses.add(seconds)
+            each.ended("m", None, None, pauses, 100)
+        self.assertIsNone(self.one.p99_pause("m"))
+        self.exchange(100)
+        self.assertEqual([each.p99_pause("m") for each in (self.one, self.other)], [4.0, 4.0])
+
+    def test_few_pauses(self) -> None:
+        """Below a hundred in all there is no percentile; without long ones it is the shortest."""
+        pauses = Pauses()
+        for _ in range(40):
+            pauses.add(0.05)
+        for expected in (None, 0.1):
+            self.one.paused("m", pauses)
+            self.other.paused("m", pauses)
+            self.exchange(100)
+            self.assertEqual(self.other.p99_pause("m"), expected)
+
+    def test_of_a_model_that_only_others_know(self) -> None:
+        """Their measurements suffice."""
+        for _ in range(20):
+            self.one.ended("m", 1.0, 10.0, None, 100)
+            self.one.answered("m", 0.0)
+        for event in self.one.summaries(100):
+            self.other.apply(event, 100)
+        self.assertEqual(self.other.first_content(100), {"m": 1.0})
+        self.assertEqual(self.other.throughput(100), {"m": 10.0})
+        self.assertIsNotNone(self.other.p95("m"))
+        self.assertEqual(self.other.plain_p95("m"), 0.001)
+
+    def test_warm_start(self) -> None:
+        """What was heard of a third replica is passed on, as old as it is."""
+        self.one.started("m", 1.0, 100)
+        for event in self.one.summaries(100):
+            self.other.apply(event, 100)
+        late = SharedLatency(Outbox(3))
+        for event in self.other.events(400):
+            late.apply(event, 5000 - event.age / 1000)
+        self.assertEqual(late.first_content(5000), {"m": 1.0})
+        self.assertEqual(late.first_content(5000 + FORGET_AFTER - 301), {"m": 1.0})
+        self.assertEqual(late.first_content(5000 + FORGET_AFTER - 299), {})
+
+    def test_bounded(self) -> None:
+        """Neither many replicas nor many models fill the memory."""
+        for replica in range(3, 3 + MOST_REPLICAS + 5):
+            self.one.apply(measured(replica, "m"), 100)
+        self.assertEqual(sum(1 for _ in self.one.events(100)), MOST_REPLICAS)
+        for each in range(1100):
+            self.one.apply(measured(3, f"model {each}"), 100)
+        self.assertEqual(sum(1 for _ in self.one.events(100)), 1024)
+
+
+def measured(replica: int, model: str) -> Measured:
+    """Return a summary of a replica."""
+    return Measured((replica, replica), 0, model, (1_000_000, 0), None, (), (), 0, ())
