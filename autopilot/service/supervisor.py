@@ -1,0 +1,400 @@
+"""The supervision of the workers: who is started, replaced, told to end, or killed, and when.
+
+It knows neither processes nor sockets, only a clock and an interface to each worker, so that tests
+can play every course of events on a clock of their own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+HELD_AFTER: Final = 10.0
+"""Seconds without a heartbeat after which a worker counts as held."""
+KILLED_AFTER: Final = 60.0
+"""Seconds without a heartbeat after which a worker is replaced."""
+LONGEST_PAUSE: Final = 30.0
+"""Seconds before a worker is started again that fails each time."""
+SETTLED_AFTER: Final = 60.0
+"""Seconds after which a worker that ends counts as one that worked."""
+DRAIN_MARGIN: Final = 15.0
+"""Seconds beyond the drain time after which a worker that should end is killed."""
+
+_TICK = 1.0
+
+
+class Child(Protocol):
+    """A worker's process, as the supervisor sees it."""
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+
+    @property
+    def heartbeat(self) -> int:
+        """A number that changes while the worker's reactor runs; 0 before it does."""
+
+    def drain(self, in_haste: bool) -> None:
+        """Pass no connection to the worker, and tell it to finish its requests and end."""
+
+    def announce_drain(self) -> None:
+        """Tell the worker that the router stops, so that it reports not to be ready."""
+
+    def kill(self) -> None:
+        """End the process at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker as the status page and the metrics show it."""
+
+    number: int
+    pid: int
+    state: str
+    """``starting``, ``ready``, ``held`` or ``draining``."""
+    age: float
+    """Seconds since the process was started."""
+
+
+@dataclass(eq=False, slots=True)
+class _Watched:
+    """A process, and what is known of it."""
+
+    number: int
+    child: Child
+    began: float
+    ready: bool = False
+    draining: bool = False
+    heartbeat: int = 0
+    held: float = 0.0
+    """Seconds since the heartbeat last changed, as far as this process was there to see."""
+    ends_by: float = inf
+
+    @property
+    def state(self) -> str:
+        if self.heartbeat and self.held >= HELD_AFTER:
+            return "held"
+        if self.draining:
+            return "draining"
+        return "ready" if self.ready else "starting"
+
+
+@dataclass(slots=True)
+class _Place:
+    """One of the router's workers, through all processes that fill its place."""
+
+    current: _Watched | None = None
+    successor: _Watched | None = None
+    failures: int = 0
+    """How often in a row its process ended soon after its start."""
+    restart: IDelayedCall | None = field(default=None)
+
+
+class Supervisor:
+    """Keeps ``count`` workers running from `start` to `stop`.
+
+    ``launch`` starts the process of a worker, by its number from 0; it may raise `OSError`. The
+    process is then reported by `ready` and `ended`. ``drain_seconds`` returns how long a worker may
+    take to end. ``became_ready`` is called when the first worker is ready.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        count: int,
+        launch: Callable[[int], Child],
+        drain_seconds: Callable[[], float],
+        became_ready: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._launch = launch
+        self._drain_seconds = drain_seconds
+        self._became_ready: Callable[[], None] | None = became_ready
+        self._places = [_Place() for _ in range(count)]
+        self._watched: dict[Child, _Watched] = {}
+        self._to_roll: deque[int] = deque()
+        self._roll_again = False
+        self._rolling = False
+        self._stopped: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+        self._ticked = 0.0
+        self.deaths = 0
+        """How many workers have ended unexpectedly."""
+        self.holds = 0
+        """How many times a worker's reactor was held for `HELD_AFTER` seconds."""
+        self.rolls = 0
+        """How many rolling restarts have been completed."""
+
+    def start(self) -> None:
+        """Start all workers, and watch their heartbeats."""
+        self._ticked = self._clock.seconds()
+        self._timer = self._clock.callLater(_TICK, self._tick)
+        for number in range(len(self._places)):
+            self._start(number)
+
+    @property
+    def count(self) -> int:
+        """The number of workers that there should be."""
+        return len(self._places)
+
+    @property
+    def serving(self) -> int:
+        """The number of workers that are ready and not held."""
+        return sum(each.state == "ready" for each in self._watched.values())
+
+    def states(self) -> tuple[WorkerState, ...]:
+        """Return all processes: those that serve by their numbers, and those that drain."""
+        now = self._clock.seconds()
+        return tuple(
+            WorkerState(each.number, each.child.pid, each.state, now - each.began)
+            for each in sorted(
+                self._watched.values(), key=lambda each: (each.number, each.draining, each.began)
+            )
+        )
+
+    def ready(self, child: Child) -> None:
+        """Note that a worker serves connections; one that it succeeds may end."""
+        watched = self._watched.get(child)
+        if watched is None or watched.ready:
+            return
+        watched.ready = True
+        if self._became_ready is not None:
+            first, self._became_ready = self._became_ready, None
+            first()
+        place = self._places[watched.number]
+        if place.successor is watched:
+            before, place.current, place.successor = place.current, watched, None
+            if before is not None:
+                self._drain(before, in_haste=False)
+            self._roll_next()
+
+    def ended(self, child: Child, how: str) -> None:
+        """Note that a worker's process has ended, and ``how``; replace it if it should run."""
+        watched = self._watched.pop(child, None)
+        if watched is None:
+            return
+        place = self._places[watched.number]
+        if watched.draining:
+            self._log.info(
+                "Worker {number} (process {pid}) has ended", number=watched.number, pid=child.pid
+            )
+        elif place.successor is watched:
+            place.successor = None
+            self._give_up_rolling(watched, how)
+            if place.current is None:
+                self._replace(watched, how)
+        else:
+            place.current = None
+            self._replace(watched, how)
+        self._finish_stop()
+        if self._roll_again and not self._draining:
+            self.roll()
+
+    def roll(self) -> None:
+        """Replace every worker by a new process, one after the other, each new one first."""
+        if self._stopped is not None:
+            return
+        if self._rolling or self._draining:
+            if not self._roll_again:
+                self._log.info("Workers are being restarted; they are restarted again after that")
+            self._roll_again = True
+            return
+        self._roll_again = False
+        self._rolling = True
+        self._log.info("Restarting {count} workers one after the other", count=self.count)
+        self._to_roll.extend(range(self.count))
+        self._roll_next()
+
+    def announce_drain(self) -> None:
+        """Tell every worker that the router stops; start none any more, but go on serving."""
+        if self._stopped is not None:
+            return
+        self._stopped = Deferred()
+        self._end_roll()
+        for place in self._places:
+            if place.restart is not None:
+                place.restart.cancel()
+                place.restart = None
+        for each in tuple(self._watched.values()):
+            each.child.announce_drain()
+
+    def stop(self, *, in_haste: bool = False) -> Deferred[None]:
+        """Tell every worker to end; the Deferred fires when all have."""
+        self.announce_drain()
+        assert self._stopped is not None
+        stopped = self._stopped
+        for each in tuple(self._watched.values()):
+            self._drain(each, in_haste=in_haste)
+        self._finish_stop()
+        return stopped
+
+    @property
+    def _draining(self) -> bool:
+        return any(each.draining for each in self._watched.values())
+
+    def _start(self, number: int) -> None:
+        place = self._places[number]
+        place.restart = None
+        place.current = self._launched(number)
+        if place.current is None:
+            self._schedule(number)
+
+    def _launched(self, number: int) -> _Watched | None:
+        """Start a process, and return it; log why if there is none."""
+        try:
+            child = self._launch(number)
+        except OSError as error:
+            self._log.error(
+                "Worker {number} could not be started: {problem}",
+                number=number,
+                problem=error.strerror or type(error).__name__,
+            )
+            return None
+        watched = _Watched(number, child, self._clock.seconds())
+        self._watched[child] = watched
+        return watched
+
+    def _replace(self, watched: _Watched, how: str) -> None:
+        """Start another process for one that has ended, later and later if that goes on."""
+        if self._stopped is not None:
+            return
+        self.deaths += 1
+        place = self._places[watched.number]
+        if self._clock.seconds() - watched.began >= SETTLED_AFTER:
+            place.failures = 0
+        if place.successor is not None:  # it fills the place as soon as it is ready
+            self._log_death(watched, how, "its successor is starting")
+            return
+        pause = self._schedule(watched.number)
+        self._log_death(
+            watched, how, f"another starts in {pause:g} s" if pause else "another starts"
+        )
+
+    def _log_death(self, watched: _Watched, how: str, then: str) -> None:
+        self._log.error(
+            "Worker {number} (process {pid}) {how}{cut}; {then}",
+            number=watched.number,
+            pid=watched.child.pid,
+            how=how,
+            cut="; its connections are cut" if watched.ready else "",
+            then=then,
+        )
+
+    def _schedule(self, number: int) -> float:
+        """Start a worker after a pause, and return that pause."""
+        place = self._places[number]
+        pause = min(LONGEST_PAUSE, 2.0 ** (place.failures - 1)) if place.failures else 0.0
+        place.failures += 1
+        place.restart = self._clock.callLater(pause, self._start, number)
+        return pause
+
+    def _roll_next(self) -> None:
+        """Start the next successor; what is not running now is new when it starts."""
+        while self._rolling and self._to_roll:
+            number = self._to_roll.popleft()
+            place = self._places[number]
+            if place.current is None:
+                continue
+            place.successor = self._launched(number)
+            if place.successor is not None:
+                return
+            self._end_roll()
+            self._log.error("The workers are not restarted; those that run go on")
+            return
+        if self._rolling:
+            self._end_roll()
+            self.rolls += 1
+            self._log.info("All workers have been restarted")
+
+    def _give_up_rolling(self, watched: _Watched, how: str) -> None:
+        if self._stopped is not None:
+            return
+        self._end_roll()
+        self._log.error(
+            "The workers are not restarted, because the new process of worker {number} {how}; those"
+            " that run go on",
+            number=watched.number,
+            how=how,
+        )
+
+    def _end_roll(self) -> None:
+        self._rolling = False
+        self._to_roll.clear()
+
+    def _drain(self, watched: _Watched, *, in_haste: bool) -> None:
+        if not watched.draining or in_haste:
+            watched.draining = True
+            seconds = 0.0 if in_haste else self._drain_seconds()
+            watched.ends_by = self._clock.seconds() + seconds + DRAIN_MARGIN
+            watched.child.drain(in_haste)
+
+    def _finish_stop(self) -> None:
+        if self._stopped is None or self._watched:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._stopped.called:
+            self._stopped.callback(None)
+
+    def _tick(self) -> None:
+        """Look at every heartbeat.
+
+        A pause of this process itself says nothing about the workers, so that it counts as one
+        period.
+        """
+        self._timer = self._clock.callLater(_TICK, self._tick)
+        now = self._clock.seconds()
+        passed = min(now - self._ticked, 2 * _TICK)
+        self._ticked = now
+        for each in tuple(self._watched.values()):
+            self._look_at(each, passed)
+            if now >= each.ends_by:
+                each.ends_by = inf
+                self._log.error(
+                    "Worker {number} (process {pid}) did not end in its time and is killed",
+                    number=each.number,
+                    pid=each.child.pid,
+                )
+                each.child.kill()
+
+    def _look_at(self, watched: _Watched, passed: float) -> None:
+        heartbeat, before = watched.child.heartbeat, watched.held
+        if heartbeat != watched.heartbeat:
+            began, watched.heartbeat, watched.held = watched.heartbeat, heartbeat, 0.0
+            if began and before >= HELD_AFTER:
+                self._log.info(
+                    "Worker {number} (process {pid}) runs again, after {seconds:.0f} s",
+                    number=watched.number,
+                    pid=watched.child.pid,
+                    seconds=before,
+                )
+            return
+        watched.held += passed
+        if before < HELD_AFTER <= watched.held and heartbeat:
+            self.holds += 1
+            self._log.error(
+                "Worker {number} (process {pid}) has been held for {seconds:.0f} s; it is replaced"
+                " after {limit:.0f} s",
+                number=watched.number,
+                pid=watched.child.pid,
+                seconds=watched.held,
+                limit=KILLED_AFTER,
+            )
+        if before < KILLED_AFTER <= watched.held:
+            self._log.error(
+                "Worker {number} (process {pid}) has been held for {seconds:.0f} s and is killed",
+                number=watched.number,
+                pid=watched.child.pid,
+                seconds=watched.held,
+            )
+            watched.child.kill()
