@@ -26,15 +26,16 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from autopilot._version import __version__
-from autopilot.observability.access_log import RecordLines, records_to_lines
-from autopilot.observability.logs import LineObserver, Sink, line_observer
-from autopilot.process.log_pipe import log_pipe
+from autopilot.observability.access_log import RecordLines
+from autopilot.observability.logs import LineObserver, Sink
+from autopilot.process.cores import usable_cores
 from autopilot.process.malloc import keep_freed_memory, leave_startup_alone
 from autopilot.process.rlimits import use_all_descriptors
 from autopilot.process.systemd.notify import Notifier, watchdog_seconds
 from autopilot.process.systemd.sockets import Sockets, SocketsError, passed_sockets
 from autopilot.process.systemd.supervision import Supervision
-from autopilot.service.signals import SighupHandler
+from autopilot.service.log_output import log_outputs, own_log, unblocked
+from autopilot.service.signals import SighupHandler, Sigusr2Handler
 from autopilot.settings import (
     DECLARED,
     NO_PORT,
@@ -51,6 +52,7 @@ from autopilot.settings import (
     split_address,
 )
 from autopilot.settings.env_file import ENV_FILE, EnvFile
+from autopilot.settings.share import number_of_workers
 from autopilot.settings.sources import SettingsSources
 
 if TYPE_CHECKING:
@@ -192,6 +194,7 @@ class _Root(MultiService):
         super().__init__()
         self._observer = observer
         self.sighup = sighup
+        self.sigusr2 = Sigusr2Handler(sighup.reactor, router)
         self._supervision = supervision
         self._router = router
         self._pidfile = pidfile
@@ -226,8 +229,9 @@ class _Root(MultiService):
         """Install the signal handlers, start, and notify the service manager."""
         _ignore_log_rotation()
         self.sighup.install()
+        self.sigusr2.install()
         super().startService()
-        self._supervision.started()
+        self._supervision.started(None if self._router is None else self._router._when_ready)
         leave_startup_alone()
 
     def stopService(self) -> Deferred[Any]:
@@ -300,16 +304,6 @@ def _log_sink(twistd: Mapping[str, Any]) -> Sink | None:
     return log_file
 
 
-def _unblocked(sink: Sink | None, reactor: Any) -> Sink | None:
-    """Return a sink that never waits for the reader of standard output, in its place."""
-    pipe = log_pipe(sys.stdout, reactor) if sink is sys.stdout else None
-    if pipe is None:
-        return sink
-    sys.stdout.flush()
-    reactor.addSystemEventTrigger("after", "shutdown", pipe.close)
-    return pipe
-
-
 def _log_outputs(
     sink: Sink | None, twistd: Mapping[str, Any], settings: Settings
 ) -> tuple[LineObserver | None, RecordLines | None]:
@@ -319,8 +313,26 @@ def _log_outputs(
     """
     if sink is None:
         return None, None
-    arguments = (sink, settings.log_format, settings.log_level)
-    return line_observer(*arguments), None if twistd.get("logger") else records_to_lines(*arguments)
+    observer, records = log_outputs(sink, settings)
+    return observer, None if twistd.get("logger") else records
+
+
+def _writer(destination: Sink | None, sink: Sink | None) -> Callable[[str], object] | None:
+    """Return what writes a line of a worker's output, or None if workers may write it themselves.
+
+    They may if the log is this process's standard output.
+    """
+    if destination is sys.stdout:
+        return None
+    if sink is None:
+        return partial(Logger(namespace="autopilot.worker").info, "{line}")
+
+    def write(line: str) -> None:
+        with suppress(OSError):  # as on a full disk
+            sink.write(f"{line}\n")
+            sink.flush()
+
+    return write
 
 
 def makeService(options: Options) -> IService:
@@ -345,22 +357,20 @@ def makeService(options: Options) -> IService:
     if not twistd.get("nodaemon", True):
         _check_addresses(settings, options.passed)
     _announce_daemon(twistd)
-    sink = _unblocked(_log_sink(twistd), reactor)
+    destination = _log_sink(twistd)
+    sink = unblocked(destination, reactor)
     observer, records = _log_outputs(sink, twistd, settings)
+    count = number_of_workers(settings, usable_cores())
     try:
-        router = AutopilotService(settings, records=records, passed=options.passed)
+        if count > 1:
+            router = _parent(options, count, reactor, records, _writer(destination, sink))
+        else:
+            router = AutopilotService(settings, records=records, passed=options.passed)
     except CertificateError as error:
         # The settings have been checked with another OpenSSL, which may accept more.
         print(f"autopilot: TLS_CERT_FILE: {error}", file=sys.__stderr__)
         raise SystemExit(1) from None
-    router.followers += [
-        _follow_log_settings(each) for each in (observer, records) if each is not None
-    ]
-    router.own_process(
-        partial(getattr, each, "lost")
-        for each in (sink, observer, records)
-        if hasattr(each, "lost")
-    )
+    own_log(router, sink, observer, records)
     for warning in options.warnings:
         Logger().warn("{text}", text=warning)
     supervision = _supervision(reactor, options.environ, router)
@@ -371,6 +381,26 @@ def makeService(options: Options) -> IService:
     root = _Root(observer, sighup, supervision, router, pidfile)
     router.setServiceParent(root)
     return root
+
+
+def _parent(
+    options: Options,
+    count: int,
+    reactor: Any,
+    records: RecordLines | None,
+    write: Callable[[str], object] | None,
+) -> AutopilotService:
+    """Return the router as the parent of workers, whose modules a single process does not need."""
+    from autopilot.service.parent import ParentService
+
+    return ParentService(
+        options.settings,
+        count,
+        reactor=reactor,
+        records=records,
+        passed=options.passed,
+        write=write,
+    )
 
 
 def _check_addresses(settings: Settings, passed: Sockets) -> None:
@@ -403,10 +433,6 @@ def _announce_daemon(twistd: Mapping[str, Any]) -> None:
         f" {twistd.get('pidfile') or 'no file'}. `autopilot run` stays in the foreground.",
         file=sys.stderr,
     )
-
-
-def _follow_log_settings(output: LineObserver | RecordLines) -> Callable[[Settings], None]:
-    return lambda settings: output.configure(settings.log_format, settings.log_level)
 
 
 def _supervision(reactor: Any, environ: Mapping[str, str], router: AutopilotService) -> Supervision:

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from autopilot.observability.records import RequestRecord
+    from autopilot.web.root import RootResource
     from autopilot.web.site import AutopilotSite
     from autopilot.web.start_page import Address
+    from autopilot.wiring.role import Role
 
 _ABORT_DELAY = 1.0  # seconds for the final events to reach the clients
 _HANDOVER_CHECKS = 20
@@ -81,6 +83,8 @@ class AutopilotService(Service):
 
     name = "autopilot"
     _log = Logger()
+    _role: Role | None = None
+    """The place of this process in a router with workers, which its own subclasses set."""
 
     def __init__(
         self,
@@ -96,31 +100,40 @@ class AutopilotService(Service):
             from twisted.internet import reactor
         self.settings = settings = settings or Settings()
         self._reactor = reactor
-        self._parts = parts = Parts(settings, reactor, records, traces)
+        self._parts = parts = Parts(settings, reactor, records, traces, self._role)
         passed = passed or Sockets()
         with_api = settings.admin_listen_addr == NO_PORT and not (listen and passed.admin)
         tree = parts.tree(operators=with_api, admin=self._admin_addresses)
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
         self._failures = FailureLog(self._log, parts.clock.seconds)
+        self._embedded = True
         self._in_haste = False
         self._waiting: Deferred[None] | None = None
         self._late: IDelayedCall | None = None
         self._api: list[Listener] = []
         self._admin: list[Listener] = []
         if listen:
-            site = parts.site(tree)
-            secured = parts.secured(site)
-            self._api = self._listen(settings.listen_addr, passed.api, site, secured)
+            self._api = self._api_listeners(tree, passed)
         if listen and not with_api:
-            operators = parts.site(parts.tree(clients=False))
-            self._admin = self._listen(settings.admin_listen_addr, passed.admin, operators)
+            self._admin = self._operators_listeners(passed)
         self._listeners = [*self._api, *self._admin]
 
     @cached_property
     def operators_resource(self) -> IResource:
         """``/metrics`` and ``/status`` as a resource, for a place of an application's own site."""
         return self._parts.tree(clients=False)
+
+    def _api_listeners(self, tree: RootResource, passed: Sockets) -> list[Listener]:
+        """Return the listeners of the API, whose resources are those of ``tree``."""
+        site = self._parts.site(tree)
+        secured = self._parts.secured(site)
+        return self._listen(self.settings.listen_addr, passed.api, site, secured)
+
+    def _operators_listeners(self, passed: Sockets) -> list[Listener]:
+        """Return the listeners of the operators' pages, if these have ports of their own."""
+        site = self._parts.site(self._parts.tree(clients=False))
+        return self._listen(self.settings.admin_listen_addr, passed.admin, site)
 
     def _listen(
         self,
@@ -199,6 +212,10 @@ class AutopilotService(Service):
         """Log combinations of valid settings that defeat a purpose of the router."""
         for warning in settings_warnings(self.settings):
             self._log.warn("{text}", text=warning)
+        if self._embedded and self.settings.workers != 1:
+            self._log.warn(
+                "WORKERS is ignored, because the application that embeds the router is one process"
+            )
 
     def privilegedStartService(self) -> None:
         """Listen, before ``twistd`` gives up root privileges, and log the addresses.
@@ -226,10 +243,15 @@ class AutopilotService(Service):
         if self._admin:
             places.append(f"{_urls('http', self._admin)} (operators)")
         self._log.info(
-            "{product} on {places}",
+            "{product} on {places}{workers}",
             product=f"chutes-autopilot {__version__}",
             places=" and ".join(places),
+            workers=self._with_workers(),
         )
+
+    def _with_workers(self) -> str:
+        """Return what the line of the addresses says about workers."""
+        return ""
 
     def startService(self) -> None:
         """Start the feeds, and listen unless `privilegedStartService` already did."""
@@ -242,8 +264,17 @@ class AutopilotService(Service):
 
     def own_process(self, lost_lines: Iterable[Callable[[], int]]) -> None:
         """Measure what belongs to the process: the reactor's turns, and the log lines lost."""
+        self._embedded = False
         self._parts.hold_watch.measure(self._reactor)
         self._parts.metrics.lost_lines += lost_lines
+
+    def _when_ready(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once connections are served: with one process, as soon as it runs."""
+        self._reactor.callWhenRunning(call)
+
+    def _restart_workers(self) -> None:
+        """Replace the workers by new processes; a single process has none, and logs that."""
+        self._log.warn("Nothing is restarted: WORKERS is 1, so that there is only this process")
 
     def end_drain(self) -> None:
         """End the drain of a stopping service now, as at the end of its time (contract §11)."""
@@ -260,10 +291,21 @@ class AutopilotService(Service):
 
     async def _stop(self) -> None:
         """Run every step of the stop; a step that fails is logged, and the others follow."""
-        parts = self._parts
         self._log_stopping()
         # /readyz reports 503 from here on; load balancers stop sending before the port closes.
-        parts.draining = True
+        self._parts.draining = True
+        for step in self._steps():
+            try:
+                pending = step()
+                if pending is not None:
+                    await pending
+            except Exception:  # noqa: BLE001  the next step is still to be done
+                self._failures.report("A step of the stop failed; the next ones follow")
+        self._log_stopped()
+
+    def _steps(self) -> Iterable[Callable[[], Awaitable[object] | None]]:
+        """Return the steps of the stop, in their order."""
+        parts = self._parts
         steps: list[Callable[[], Awaitable[object] | None]] = [
             self._wait_for_balancers,
             *(listener.close for listener in self._listeners),
@@ -280,13 +322,9 @@ class AutopilotService(Service):
             steps.append(parts.publisher.stop)
         if parts.exporting is not None:
             steps.append(parts.exporting.stop)
-        for step in steps:
-            try:
-                pending = step()
-                if pending is not None:
-                    await pending
-            except Exception:  # noqa: BLE001  the next step is still to be done
-                self._failures.report("A step of the stop failed; the next ones follow")
+        return steps
+
+    def _log_stopped(self) -> None:
         self._log.info("Stopped")
 
     def _log_stopping(self) -> None:

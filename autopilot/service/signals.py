@@ -1,4 +1,4 @@
-"""The SIGHUP handler, which reloads the settings."""
+"""The handlers of SIGHUP, which reloads the settings, and of SIGUSR2, which restarts workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SighupHandler:
     _log = Logger()
 
     def __init__(self, reactor: Any, sources: SettingsSources, service: AutopilotService) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         self._sources = sources
         self._service = service
         self._scheduled = False
@@ -44,7 +44,7 @@ class SighupHandler:
         # Signal handlers interrupt any code, so the reload waits for the reactor's next turn.
         if not self._scheduled:
             self._scheduled = True
-            self._reactor.callFromThread(self.reload)
+            self.reactor.callFromThread(self.reload)
 
     def reload(self) -> None:
         """Load and apply the settings; if any is invalid, log each problem and change nothing."""
@@ -71,3 +71,20 @@ class SighupHandler:
         finally:
             for notify in self.after_reload:
                 notify()
+
+
+class Sigusr2Handler:
+    """Handles SIGUSR2 in a process that belongs to the router."""
+
+    def __init__(self, reactor: Any, service: AutopilotService | None) -> None:
+        self._reactor = reactor
+        self._service = service
+
+    def install(self) -> None:
+        """Install the handler, unless the process already has one; by default it would die."""
+        if self._service is not None and signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR2, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self._service is not None:
+            self._reactor.callFromThread(self._service._restart_workers)

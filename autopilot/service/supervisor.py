@@ -185,7 +185,10 @@ class Supervisor:
         place = self._places[watched.number]
         if watched.draining:
             self._log.info(
-                "Worker {number} (process {pid}) has ended", number=watched.number, pid=child.pid
+                "Worker {number} (process {pid}) has drained and {how}",
+                number=watched.number,
+                pid=child.pid,
+                how=how,
             )
         elif place.successor is watched:
             place.successor = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -49,6 +50,12 @@ class Listener:
             self.port = self._listen()
             pause_when_exhausted(self.port, self._reactor)
             accept_in_turns(self.port)
+
+    def hand_over(self, accept: Callable[[socket.socket], None]) -> None:
+        """Accept nothing more here, but let ``accept`` do it, on a copy of the open socket."""
+        port: Any = self.port
+        port.stopReading()
+        accept(socket.socket(fileno=os.dup(port.fileno())))
 
     @property
     def address(self) -> tuple[str, int]:

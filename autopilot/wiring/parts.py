@@ -287,6 +287,8 @@ class Parts:
         if self.publisher is not None:
             self.publisher.changed()
         self.metrics.refresh(feed, outcome, rejected)
+        if self.role.place is Place.WORKER:
+            return  # its parent logs what all of them see
         ranking = self.control.snapshot.ranking
         best = ranking[0].name if ranking else None
         self._readiness_log.note(self.readiness(), best, failed=outcome != OK)
@@ -294,6 +296,8 @@ class Parts:
 
     def _note_routes(self) -> None:
         """Log what is new about the routes beside the catalog."""
+        if self.role.place is Place.WORKER:
+            return
         rules = self._relaying.parsing.rules
         forwards = rules.unknown_models == "forward"
         self._routes_log.note(self.control.snapshot.catalog, rules.routes, forwards=forwards)

@@ -24,7 +24,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import tap
 from autopilot.observability.logs import line_observer
-from autopilot.process.log_pipe import LogPipe
 from autopilot.settings import DECLARED, Settings
 from tests.unit.observability.records import record
 
@@ -287,23 +286,6 @@ class LoggingTests(SynchronousTestCase):
         self.assertEqual((second["message"], second["req_id"]), ("Request finished", "r1"))
         self.assertIsNone(tap._log_outputs(None, in_front, Settings())[1])
         self.assertIsNone(tap._log_outputs(sink, {**in_front, "logger": list}, Settings())[1])
-
-    def test_pipe(self) -> None:
-        """Standard output is never waited for if it is a pipe; other sinks stay as they are."""
-        reading, writing = os.pipe()
-        self.addCleanup(os.close, reading)
-        reactor = Mock()
-        with os.fdopen(writing, "w") as stream:
-            self.patch(sys, "stdout", stream)
-            pipe = tap._unblocked(stream, reactor)
-            self.assertIsInstance(pipe, LogPipe)
-            reactor.addSystemEventTrigger.assert_called_once()
-            other = StringIO()
-            self.assertIs(tap._unblocked(other, reactor), other)
-        with open(self.mktemp(), "w", encoding="utf-8") as file:
-            self.patch(sys, "stdout", file)
-            self.assertIs(tap._unblocked(file, reactor), file)
-        self.assertIsNone(tap._unblocked(None, reactor))
 
 
 class AddressTests(SynchronousTestCase):

@@ -38,9 +38,9 @@ class Supervision:
         self._keep_alive = LoopingCall(notifier.alive)
         self._keep_alive.clock = reactor
 
-    def started(self) -> None:
-        """Report readiness as soon as the reactor runs."""
-        self._reactor.callWhenRunning(self._running)
+    def started(self, when_ready: Callable[[Callable[[], None]], object] | None = None) -> None:
+        """Report readiness when ``when_ready`` calls back; without it, once the reactor runs."""
+        (when_ready or self._reactor.callWhenRunning)(self._running)
 
     def stopping(self) -> None:
         """Report that the router has begun to stop."""

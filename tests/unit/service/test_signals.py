@@ -10,7 +10,7 @@ from unittest.mock import patch
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import formatEvent, globalLogPublisher
 
-from autopilot.service.signals import SighupHandler
+from autopilot.service.signals import SighupHandler, Sigusr2Handler
 from autopilot.settings import SettingsError
 from autopilot.settings.env_file import EnvFile
 from autopilot.settings.sources import SettingsSources
@@ -198,3 +198,35 @@ class SighupTests(ReloadTestCase):
         self.assertEqual(read.call_count, 0)
         self.assertEqual(self.told, [])
         self.assertEqual(self.logged(), ["SIGHUP ignored: the router is stopping"])
+
+
+class Sigusr2Tests(ReloadTestCase):
+    """The signal that restarts workers."""
+
+    def setUp(self) -> None:
+        """Run a router without workers, and a reactor that calls at once."""
+        super().setUp()
+        self.observer = self.observed()
+        self.start()
+        self.addCleanup(signal.signal, signal.SIGUSR2, signal.getsignal(signal.SIGUSR2))
+        self.reactor.callFromThread = lambda call: call()  # type: ignore[attr-defined]
+
+    def test_single_process(self) -> None:
+        """One process says that it has no workers, and goes on."""
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        Sigusr2Handler(self.reactor, self.router).install()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        texts = [formatEvent(event) for event in self.observer]
+        self.assertEqual(
+            [text for text in texts if "WORKERS" in text],
+            ["Nothing is restarted: WORKERS is 1, so that there is only this process"],
+        )
+
+    def test_whose_signal(self) -> None:
+        """SIG_IGN stays, and without a router nothing is installed."""
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        Sigusr2Handler(self.reactor, self.router).install()
+        self.assertIs(signal.getsignal(signal.SIGUSR2), signal.SIG_IGN)
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        Sigusr2Handler(self.reactor, None).install()
+        self.assertIs(signal.getsignal(signal.SIGUSR2), signal.SIG_DFL)

@@ -10,6 +10,7 @@ from twisted.logger import LogLevel
 
 from autopilot import AutopilotService, tap
 from autopilot.observability.records import RequestRecord
+from autopilot.service.log_output import follow_log_settings
 from autopilot.settings import Settings
 from autopilot.web.shared_rendering import FRESHNESS
 from tests.unit.observability.records import record
@@ -30,8 +31,8 @@ class LogTests(ReloadTestCase):
         assert self.observer is not None
         assert self.write is not None
         self.router.followers += [
-            tap._follow_log_settings(self.observer),
-            tap._follow_log_settings(self.write),
+            follow_log_settings(self.observer),
+            follow_log_settings(self.write),
         ]
 
     def lines(self) -> list[str]:

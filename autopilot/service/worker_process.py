@@ -1,0 +1,247 @@
+"""A worker's process as its parent holds it: the pairs of sockets, its output, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.python.failure import Failure
+
+from autopilot.process.board import Board
+from autopilot.process.spawn import environment_without, spawn_module
+from autopilot.service.assignment import Assignment
+from autopilot.service.commands import Drain, Draining, Line, Ready
+from autopilot.service.frames import Frames, Kind
+from autopilot.settings import DECLARED
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IProtocol
+
+    from autopilot.feeds.feed_publisher import FeedPublisher, FeedReader
+    from autopilot.process.acceptor import Acceptor
+
+COMMANDS: Final = 3
+"""The worker's descriptor for commands."""
+FRAMES: Final = 4
+"""The worker's descriptor for frames."""
+CONNECTIONS: Final = 5
+"""The worker's descriptor for the connections that its parent passes to it."""
+BOARD: Final = 6
+"""The worker's descriptor of the board."""
+
+_MODULE = "autopilot.service.worker"
+_LONGEST_LINE = 1 << 20
+
+
+class Processes:
+    """Starts workers' processes.
+
+    ``assign`` returns what a worker is to do, by its number and that of its slot. ``ready`` and
+    ``ended`` are called with a process, and ``ended`` with how it ended. ``publisher`` sends them
+    the feeds. ``write`` receives each
+    line of the workers' output; without it they write to this process's own.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        board: Board,
+        acceptor: Acceptor,
+        assign: Callable[[int, int], Assignment],
+        publisher: FeedPublisher | None = None,
+        write: Callable[[str], object] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._reactor = reactor
+        self._board = board
+        self._acceptor = acceptor
+        self._assign = assign
+        self._publisher = publisher
+        self._write = write
+        self._environ = environment_without(
+            {name for setting in DECLARED for name in setting.spellings}, environ, sys.path
+        )
+        self.running: dict[int, WorkerProcess] = {}
+        """The processes by the numbers of their slots."""
+
+    def launch(
+        self,
+        number: int,
+        ready: Callable[[WorkerProcess], None],
+        ended: Callable[[WorkerProcess, str], None],
+    ) -> WorkerProcess:
+        """Start a process for the worker ``number``. Raises `OSError`."""
+        slot = next(each for each in count() if each not in self.running)
+        if slot >= len(self._board):
+            raise OSError("too many workers have not ended yet")
+        connections = self._acceptor.add(slot)
+        child = WorkerProcess(number, slot, self._board, self._acceptor, ready, self._write)
+
+        reader: FeedReader | None = None
+
+        def end(how: str) -> None:
+            if reader is not None:
+                reader.close()
+            del self.running[slot]
+            ended(child, how)
+
+        child.ended = end
+        try:
+            child.spawn(self._reactor, connections, self._environ)
+        except OSError:
+            self._acceptor.remove(slot)
+            raise
+        self.running[slot] = child
+        child.assign(self._assign(number, slot))
+        if self._publisher is not None:
+            reader = child.follow(self._publisher)
+        return child
+
+
+class WorkerProcess(ProcessProtocol):
+    """One process. Commands go over ``line``, frames over ``frames``."""
+
+    def __init__(
+        self,
+        number: int,
+        slot: int,
+        board: Board,
+        acceptor: Acceptor,
+        ready: Callable[[WorkerProcess], None],
+        write: Callable[[str], object] | None,
+    ) -> None:
+        self.number = number
+        self.slot = slot
+        self.pid = 0
+        self._board_slot = board.slot(slot)
+        self._board = board
+        self._acceptor = acceptor
+        self._ready = ready
+        self._write = write
+        self._unfinished = {1: b"", 2: b""}
+        self.ended: Callable[[str], None] = lambda how: None
+        self.line = Line()
+        self.line.on(Ready, self._became_ready)
+        self.frames = Frames()
+
+    def spawn(self, reactor: Any, connections: int, environment: Mapping[str, str]) -> None:
+        """Start the process, which inherits the descriptor of its ``connections``."""
+        with ExitStack() as opened:
+            ends = {}
+            for descriptor in (COMMANDS, FRAMES):
+                ours, theirs = socket.socketpair()
+                opened.enter_context(ours)
+                opened.enter_context(theirs)
+                ours.setblocking(False)
+                ends[descriptor] = ours, theirs
+            process = spawn_module(
+                reactor,
+                self,
+                _MODULE,
+                (type(reactor).__module__,),
+                {
+                    COMMANDS: ends[COMMANDS][1].fileno(),
+                    FRAMES: ends[FRAMES][1].fileno(),
+                    CONNECTIONS: connections,
+                    BOARD: self._board.descriptor,
+                },
+                environment,
+                piped=self._write is not None,
+            )
+            self.pid = process.pid
+            for descriptor, protocol in ((COMMANDS, self.line), (FRAMES, self.frames)):
+                adopt(reactor, ends[descriptor][0].fileno(), protocol)
+
+    def assign(self, assignment: Assignment) -> None:
+        """Tell the process what to do, at its start or after a reload."""
+        self.frames.send(Kind.SETTINGS, assignment.encode())
+
+    def follow(self, publisher: FeedPublisher) -> FeedReader:
+        """Send the process the feeds, and each refresh of them."""
+        return publisher.join(partial(self.frames.send, Kind.FEED), self.frames.transport)
+
+    @property
+    def heartbeat(self) -> int:
+        """See `Child`."""
+        return self._board_slot.heartbeat
+
+    def announce_drain(self) -> None:
+        """See `Child`."""
+        self.line.tell(Draining)
+
+    def drain(self, in_haste: bool) -> None:
+        """See `Child`."""
+        self._acceptor.remove(self.slot)
+        self.line.tell(Drain, in_haste=in_haste)
+
+    def kill(self) -> None:
+        """See `Child`."""
+        try:
+            self.transport.signalProcess("KILL")  # type: ignore[union-attr]
+        except ProcessExitedAlready:
+            return
+
+    def _became_ready(self) -> None:
+        self._acceptor.ready(self.slot)
+        self._ready(self)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803  Twisted's
+        """See `IProcessProtocol`: pass on whole lines."""
+        *lines, rest = (self._unfinished[childFD] + data).split(b"\n")
+        if len(rest) > _LONGEST_LINE:
+            lines, rest = [*lines, rest], b""
+        self._unfinished[childFD] = rest
+        for line in lines:
+            self._write_line(line)
+
+    def _write_line(self, line: bytes) -> None:
+        if self._write is not None:
+            self._write(line.decode("utf-8", "backslashreplace"))
+
+    def processEnded(self, reason: Failure) -> None:  # noqa: N802  Twisted's
+        """See `IProcessProtocol`."""
+        for rest in self._unfinished.values():
+            if rest:
+                self._write_line(rest)
+        self._acceptor.remove(self.slot)
+        for protocol in (self.line, self.frames):
+            if protocol.transport is not None:
+                protocol.transport.loseConnection()
+        self.ended(_how(reason.value))
+
+
+class _Only(Factory):
+    """A factory of a single protocol, which exists already."""
+
+    noisy = False
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """See `IProtocolFactory`."""
+        return self._protocol
+
+
+def adopt(reactor: Any, descriptor: int, protocol: IProtocol) -> None:
+    """Connect a protocol to a copy of a descriptor of a socket pair."""
+    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, _Only(protocol))
+
+
+def _how(reason: Any) -> str:
+    """Return in words how a process ended."""
+    number = getattr(reason, "signal", None)
+    if number is not None:
+        names = {each.value: each.name for each in signal.Signals}
+        return f"was killed by {names.get(number, f'signal {number}')}"
+    status = getattr(reason, "exitCode", None)
+    return f"ended with status {status}" if status else "ended"

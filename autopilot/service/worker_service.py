@@ -1,0 +1,260 @@
+"""The router as a worker: settings and connections come from its parent, over inherited sockets.
+
+Like `autopilot.service.lifecycle` it must not be imported before the reactor is chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger, globalLogBeginner
+
+from autopilot.feeds.received_snapshots import ReceivedSnapshots
+from autopilot.http.resolver import share_lookups
+from autopilot.http.tls_server import CertificateError
+from autopilot.observability.logs import Sink
+from autopilot.process.board import Board, Slot
+from autopilot.process.descriptor_passing import PassedConnections
+from autopilot.process.malloc import keep_freed_memory, leave_startup_alone
+from autopilot.process.systemd.sockets import Sockets
+from autopilot.service.assignment import Assignment, AssignmentError
+from autopilot.service.commands import Drain, Draining, Line, Ready
+from autopilot.service.frames import Frames, Kind
+from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
+from autopilot.service.log_output import log_outputs, own_log, unblocked
+from autopilot.service.worker_process import BOARD, COMMANDS, CONNECTIONS, FRAMES, adopt
+from autopilot.web.listener import Listener
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+
+    from autopilot.observability.records import RequestRecord
+    from autopilot.settings.reload import Change
+    from autopilot.web.root import RootResource
+    from autopilot.web.site import AutopilotSite
+    from autopilot.web.start_page import Address
+
+_HEARTBEAT_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.02
+_LONGEST_WAIT_SECONDS: Final = 10.0
+"""Seconds after which a worker serves although it has not received the feeds."""
+
+CANNOT_START: Final = 1
+"""The exit status of a worker that cannot serve; its log says why."""
+
+
+class PassedDoor(Listener):
+    """The clients' connections, as the parent passes them."""
+
+    shared = True
+
+    def __init__(
+        self,
+        reactor: Any,
+        descriptor: int,
+        slot: Slot,
+        site: AutopilotSite,
+        factory: IProtocolFactory | None,
+    ) -> None:
+        super().__init__(reactor, "", 0, site, factory)
+        self._descriptor = descriptor
+        self._slot = slot
+
+    def _listen(self) -> IListeningPort:
+        port: Any = PassedConnections(self._reactor, self._descriptor, self._factory, self._slot)
+        port.startListening()
+        return port  # type: ignore[no-any-return]  # it has what `Listener` uses of a port
+
+
+class WorkerService(AutopilotService):
+    """The service of a worker, which says nothing that its parent says for the whole router."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        slot: Slot,
+        *,
+        reactor: Any,
+        connections: int = CONNECTIONS,
+        records: Callable[[RequestRecord], None] | None = None,
+    ) -> None:
+        self._role = assignment.role
+        self._slot = slot
+        self._connections = connections
+        self._admin_of_parent = assignment.admin
+        super().__init__(assignment.settings, reactor=reactor, records=records)
+
+    def feed(self, payload: bytes) -> None:
+        """Take a frame of a feed from the parent."""
+        control = self._parts.control
+        assert isinstance(control, ReceivedSnapshots)
+        control.frame(payload)
+
+    def has(self, feeds: Collection[str]) -> bool:
+        """Return whether these feeds have been received and read."""
+        have = {each.name for each in self._parts.control.statuses if each.fetched_at is not None}
+        return have.issuperset(feeds)
+
+    def announce_drain(self) -> None:
+        """Report not to be ready from now on, because the router stops."""
+        self._parts.draining = True
+
+    def apply(self, assignment: Assignment) -> None:
+        """Apply what the parent has assigned after a reload."""
+        self._admin_of_parent = assignment.admin
+        if not self.stopping:
+            self._reload(assignment.settings)
+
+    def _api_listeners(self, tree: RootResource, passed: Sockets) -> list[Listener]:
+        site = self._parts.site(tree)
+        secured = self._parts.secured(site)
+        return [PassedDoor(self._reactor, self._connections, self._slot, site, secured)]
+
+    def _operators_listeners(self, passed: Sockets) -> list[Listener]:
+        return []
+
+    def _admin_addresses(self) -> list[Address]:
+        return list(self._admin_of_parent)
+
+    def _log_addresses(self) -> None:
+        """Log nothing: the addresses are the parent's."""
+
+    def _log_change(self, result: Change) -> None:
+        """Log nothing: the parent has said it."""
+
+    def _warn(self) -> None:
+        """Log nothing: the parent has said it."""
+
+    def _log_stopping(self) -> None:
+        """Log the requests in progress; the rest is the parent's to say."""
+        if self._parts.proxy.active:
+            self._log.info(
+                "Worker {number} drains: its requests in progress ({active}) have {seconds:g} s to"
+                " finish",
+                number=self._parts.role.worker,
+                active=self._parts.proxy.active,
+                seconds=self.settings.drain_timeout_ms / 1000,
+            )
+
+    def _log_stopped(self) -> None:
+        """Log nothing: the parent sees that the process has ended."""
+
+    async def _wait_for_balancers(self) -> None:
+        """Do not wait: the parent has done so, and passes no connection any more."""
+
+
+class Worker:
+    """A worker's process, from the first word of its parent to its end."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._line = Line(self._abandoned)
+        self._frames = Frames(self._abandoned)
+        self._frames.on(Kind.SETTINGS, self._assigned)
+        self._line.on(Draining, self._announce_drain)
+        self._line.on(Drain, self._drain)
+        self._service: WorkerService | None = None
+        self._stopping: Deferred[None] | None = None
+        self._logging = False
+        self._status = 0
+
+    def run(self) -> int:
+        """Serve until the end, and return the exit status."""
+        use_monotonic_clock(self._reactor)
+        share_lookups(self._reactor)
+        keep_freed_memory()
+        for descriptor, protocol in ((COMMANDS, self._line), (FRAMES, self._frames)):
+            os.set_blocking(descriptor, False)
+            adopt(self._reactor, descriptor, protocol)
+            os.close(descriptor)
+        # The parent alone handles signals.
+        self._reactor.run(installSignalHandlers=False)
+        return self._status
+
+    def _assigned(self, payload: bytes) -> None:
+        """Begin, or apply a reload."""
+        try:
+            assignment = Assignment.decode(payload)
+        except AssignmentError as error:
+            self._give_up(str(error))
+            return
+        if self._service is None:
+            self._begin(assignment)
+        else:
+            self._service.apply(assignment)
+
+    def _begin(self, assignment: Assignment) -> None:
+        board = Board.open(BOARD)
+        slot = board.slot(assignment.slot)
+        LoopingCall(self._beat, slot).start(_HEARTBEAT_SECONDS)
+        sink: Sink | None = unblocked(sys.stdout, self._reactor)
+        assert sink is not None
+        observer, records = log_outputs(sink, assignment.settings)
+        globalLogBeginner.beginLoggingTo([observer])
+        self._logging = True
+        try:
+            service = WorkerService(assignment, slot, reactor=self._reactor, records=records)
+        except CertificateError as error:
+            self._give_up(f"TLS_CERT_FILE: {error}")
+            return
+        self._service = service
+        # In a later turn, as the length of this one is that of a start.
+        self._reactor.callLater(0, own_log, service, sink, observer, records)
+        service.privilegedStartService()
+        service.startService()
+        leave_startup_alone()
+        self._frames.on(Kind.FEED, service.feed)
+        self._wait_for(assignment.awaited, self._reactor.seconds() + _LONGEST_WAIT_SECONDS)
+
+    def _wait_for(self, feeds: Collection[str], end: float) -> None:
+        """Report readiness once these feeds have been read: a predecessor served with them."""
+        if self._service is None or self._stopping is not None:
+            return
+        if self._service.has(feeds) or self._reactor.seconds() >= end:
+            self._line.tell(Ready)
+        else:
+            self._reactor.callLater(_LOOK_SECONDS, self._wait_for, feeds, end)
+
+    def _beat(self, slot: Slot) -> None:
+        slot.heartbeat = max(1, int(self._reactor.seconds() * 1000))
+
+    def _give_up(self, problem: str) -> None:
+        self._status = CANNOT_START
+        if self._logging:
+            self._log.error("{problem}", problem=problem)
+        else:
+            print(f"autopilot: {problem}", file=sys.stderr)  # noqa: T201
+        self._reactor.callLater(0, self._end)
+
+    def _announce_drain(self) -> None:
+        if self._service is not None:
+            self._service.announce_drain()
+
+    def _drain(self, in_haste: bool) -> None:
+        """Finish what is in progress, and end; again in haste, end it now."""
+        if self._service is None:
+            self._end()
+            return
+        if in_haste:
+            self._service.end_drain()
+        if self._stopping is None:
+            self._stopping = self._service.stopService()
+            self._stopping.addBoth(lambda _: self._end())
+
+    def _abandoned(self) -> None:
+        """Drain and end, because the parent has died, or has closed the connection."""
+        if self._stopping is None:
+            if self._service is not None:
+                self._log.error("The parent process has ended; this worker drains and ends")
+            self._drain(in_haste=False)
+
+    def _end(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()

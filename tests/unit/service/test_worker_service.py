@@ -1,0 +1,128 @@
+"""Tests of the router as a worker, whose connections come over a pair of sockets."""
+
+from __future__ import annotations
+
+import socket
+from array import array
+from dataclasses import replace
+from typing import Any
+
+from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus
+from autopilot.feeds.shared_snapshot import head_of, pieces
+from autopilot.process.board import Board
+from autopilot.service.assignment import Assignment
+from autopilot.service.worker_service import WorkerService
+from autopilot.wiring.role import Place, Role
+from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
+from tests.unit.relay.upstreams import whole
+from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
+from tests.unit.web.browsers import Browser, ask, request
+
+
+class WorkerServiceTests(ServiceTestCase):
+    """A worker in this process."""
+
+    def setUp(self) -> None:
+        """Start a worker."""
+        super().setUp()
+        self.log = self.observed()
+        board = Board.create(1)
+        self.addCleanup(board.close)
+        self.near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(self.near.close)
+        vars(self.reactor)["adoptStreamConnection"] = self.adopt
+        self.role = Role.first(None, Place.PARENT).of_worker(3)
+        self.assignment = Assignment(self.role, settings(), 0, (("127.0.0.1", 8081),))
+        self.worker = WorkerService(
+            self.assignment, board.slot(0), reactor=self.reactor, connections=far.detach()
+        )
+        self.worker.startService()
+        self.platform.take()
+        self.assertEqual(self.platform.wires, [])
+        self.receive_feeds()
+
+    def receive_feeds(self) -> None:
+        """Pass both feeds, as a parent has fetched them."""
+        self.assertTrue(self.worker.has(()))
+        bodies = {
+            CATALOG: catalog_body(*map(entry, NAMES)),
+            UTILIZATION: utilization_body(*map(record, NAMES)),
+        }
+        for feed, body in bodies.items():
+            self.assertFalse(self.worker.has((feed,)))
+            status = FeedStatus(feed, fetched_at=0.0)
+            for piece in pieces(head_of(status, "1", len(body), None, 0.0), body):
+                self.worker.feed(piece)
+            while not self.worker.has((feed,)):
+                self.reactor.advance(0.01)
+
+    def adopt(self, descriptor: int, family: Any, factory: Any) -> None:
+        """Connect a client in memory in place of the one that was passed."""
+        self.browse(factory)
+
+    def connect(self) -> Browser:
+        """Pass a connection, and return its client."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            client = socket.create_connection(listening.getsockname())
+            self.addCleanup(client.close)
+            passed, _ = listening.accept()
+            with passed:
+                descriptors = array("i", (passed.fileno(),))
+                self.near.sendmsg((b"4",), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors),))
+        for reader in list(self.reactor.getReaders()):
+            reader.doRead()
+        return self.browsers[-1]
+
+    def stop(self) -> None:
+        """Stop the worker, whose parent passes nothing more."""
+        self.near.close()
+        stopped = self.worker.stopService()
+        for browser in self.browsers:
+            browser.leaves()
+        for _ in range(30):
+            self.reactor.advance(0.05)
+        self.successResultOf(stopped)
+        self.assert_at_rest()
+
+    def test_serves(self) -> None:
+        """A passed connection is served, without a port of the worker's own."""
+        self.assertEqual(self.reactor.tcpServers, [])
+        browser = self.connect()
+        browser.sends(request(body=ask(NAMES[0], stream=False)))
+        self.platform.wire.says(whole(200, b"{}"))
+        self.assertEqual(browser.response.status, 200)
+        self.stop()
+
+    def test_drain_is_announced(self) -> None:
+        """While the router stops, the worker serves, but is not ready."""
+        self.worker.announce_drain()
+        browser = self.connect()
+        browser.sends(request(b"/readyz", method=b"GET"))
+        self.assertEqual(browser.response.status, 503)
+        browser = self.connect()
+        browser.sends(request(b"/healthz", method=b"GET"))
+        self.assertEqual(browser.response.status, 200)
+        self.stop()
+
+    def test_reload(self) -> None:
+        """What the parent assigns later is applied, unless the worker has begun to stop."""
+        other = replace(settings(), max_attempts=9)
+        self.worker.apply(replace(self.assignment, settings=other))
+        self.assertEqual(self.worker.settings.max_attempts, 9)
+        self.stop()
+        self.worker.apply(self.assignment)
+        self.assertEqual(self.worker.settings.max_attempts, 9)
+
+    def test_silent(self) -> None:
+        """What the parent says for all workers, they do not repeat."""
+        self.worker.apply(replace(self.assignment, settings=settings(max_attempts=9)))
+        self.stop()
+        self.assertEqual([event["log_format"] for event in self.log if "log_format" in event], [])
+
+    def test_drains(self) -> None:
+        """A worker with requests in progress says so, and who it is."""
+        browser = self.connect()
+        browser.sends(request(body=ask(NAMES[0])))
+        self.stop()
+        (event,) = (each for each in self.log if "drains" in str(each.get("log_format")))
+        self.assertEqual((event["number"], event["active"]), (3, 1))
