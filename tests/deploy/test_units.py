@@ -177,13 +177,17 @@ class LivableTests(FaultTestCase):
         self.addCleanup(self.router.close)
 
     def test_serves(self) -> None:
-        """Feeds, a stream and the drain need no forbidden system call."""
+        """Feeds, a stream, two workers and the drain need no forbidden system call."""
         self.sandboxed()
         self.port = self.router.port()
         until(lambda: self.exchange(request(b"/readyz", method=b"GET")).status == 200)
         self.assertTrue(self.ask(ONE).whole)
-        status = Path(f"/proc/{self.router.process.pid}/status").read_text()
-        self.assertRegex(status, r"Seccomp:\s2\n")
+        parent = self.router.process.pid
+        workers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        self.assertEqual(len(workers), 2)
+        for pid in (parent, *workers):
+            status = Path(f"/proc/{pid}/status").read_text()
+            self.assertRegex(status, r"Seccomp:\s2\n")
         self.router.signals(signal.SIGTERM)
         self.assertEqual(self.router.ends(), -signal.SIGTERM)
         self.assertNotIn("Traceback", self.router.log)
@@ -224,4 +228,5 @@ class _Sandboxed(Router):
             UTILIZATION_URL=f"{base}/chutes/utilization",
             API_BASE_URL=base,
             UPSTREAM_CA_FILE=str(folder / "ca.pem"),
+            WORKERS="2",
         )
