@@ -31,7 +31,7 @@ APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 USE := demo run venv image system clean help
 DEVELOP := check test verify fmt lint lint-files prose secrets types imports lock-check unit coverage untraced \
 	processes around sdks clients trial conduct smoke browser picture docs \
-	lowest pythons hold soak soak-hostile replicas machines breaks tokens fuzz mutation cost bench live image-test
+	lowest pythons hold soak soak-workers soak-hostile replicas machines breaks tokens fuzz mutation cost bench live image-test
 RELEASE := locks audit sbom licences changelog-draft dist release-check release-tools release-install image-check
 
 .PHONY: help
@@ -85,7 +85,7 @@ demo: $(RUNS_IN)/.installed ## run stub backend and router together, with four e
 JOBS ?= 3
 CHECK := unit lint types imports
 TEST := processes coverage sdks untraced around trial lint types docs imports conduct
-VERIFY := clients hold soak soak-hostile replicas fuzz mutation machines breaks tokens cost lowest pythons image-check
+VERIFY := clients hold soak soak-workers soak-hostile replicas fuzz mutation machines breaks tokens cost lowest pythons image-check
 
 .PHONY: check test verify
 check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
@@ -173,6 +173,10 @@ smoke: $(STAMP) ## run the smoke test with real processes and sockets; reports t
 .PHONY: soak
 soak: $(STAMP) ## run ten minutes of mixed faults and check every response byte; reports to logs/soak; ARGS=--quick
 	$(BIN)/python -m tests.rigs.soak $(ARGS)
+
+.PHONY: soak-workers
+soak-workers: $(STAMP) ## run the soak with four workers and a store that misbehaves: ten minutes, or ARGS=--quick
+	$(BIN)/python -m tests.rigs.soak --workers 4 --store $(ARGS)
 
 .PHONY: soak-hostile
 soak-hostile: $(STAMP) ## compare the latency of honest clients alone and beside hostile ones: two minutes

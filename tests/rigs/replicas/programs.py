@@ -81,6 +81,14 @@ class StoreProcess(Child):
         """Accept writes again."""
         self.tell("CONFIG", "SET", "maxmemory", "0")
 
+    def follow(self) -> None:
+        """Become a replica, which refuses writes, of a server that does not exist."""
+        self.tell("REPLICAOF", HOST, "1")
+
+    def lead(self) -> None:
+        """Be a replica no longer."""
+        self.tell("REPLICAOF", "NO", "ONE")
+
 
 class BalancerProcess(Child):
     """HAProxy, which gives each request to the next router."""

@@ -43,6 +43,10 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--last-answers", type=float, default=60.0, help="seconds until waiting clients disconnect"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes that serve, default 1")
+    parser.add_argument(
+        "--store", action="store_true", help="share state over a Redis server that misbehaves"
+    )
     parser.add_argument("--logs", type=Path, default=ROOT / "logs" / "soak", help="where to report")
     options = parser.parse_args(given)
     seconds = options.seconds or (_QUICK if options.quick else _USUAL)
@@ -52,7 +56,16 @@ def main(given: Sequence[str] | None = None) -> int:
     if options.hostile:
         return _beside_hostile(options.seconds or _HOSTILE, seed, folder)
     print(f"seed {seed}, {seconds:g} s, {options.clients} clients", flush=True)
-    wanted = Options(seconds, seed, options.clients, folder, options.faulty, options.last_answers)
+    wanted = Options(
+        seconds,
+        seed,
+        options.clients,
+        folder,
+        options.faulty,
+        options.last_answers,
+        workers=options.workers,
+        store=options.store,
+    )
     try:
         outcome = asyncio.run(_run(Soak(wanted, Progress())))
     except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.accounting import cpu_seconds, memory
+from benchmarks.accounting import cpu_seconds, memory, session_members
 from tests.rigs.smoke.processes import RouterProcess
 from tests.rigs.soak.failovers import Times
 from tests.rigs.soak.ledger import Ledger
@@ -61,26 +61,31 @@ def times(**disturbances: Any) -> Times:
 class RouterUnderTest(RouterProcess):
     """A router with the settings of the soak test; `/proc` shows its open files and memory."""
 
-    def __init__(self, folder: Path, upstream_port: int) -> None:
-        super().__init__("router", folder, upstream_port, SETTINGS)
+    def __init__(self, folder: Path, upstream_port: int, **settings: str) -> None:
+        super().__init__("router", folder, upstream_port, {**SETTINGS, **settings})
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process id; of the parent, if there are workers."""
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the router and its workers."""
+        return session_members(self.pid)
+
     def descriptors(self) -> int:
-        """Return the number of open files."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Return the number of open files of all processes."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids)
 
     def resident(self) -> int:
-        """Return the resident memory in bytes."""
-        return memory([self.pid])
+        """Return the resident memory of all processes in bytes."""
+        return memory(self.pids)
 
     def processor(self) -> float:
-        """Return the processor time in seconds."""
-        return cpu_seconds([self.pid])
+        """Return the processor time of all processes in seconds."""
+        return cpu_seconds(self.pids)
 
 
 class LogReader:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from tests.rigs.replicas.programs import StoreProcess
 from tests.rigs.smoke.processes import free_port
 from tests.rigs.soak.client_group import ClientGroup
 from tests.rigs.soak.disturbances import Disturbances
@@ -18,6 +20,7 @@ from tests.rigs.soak.outages import Outages
 from tests.rigs.soak.report import Check, Outcome, checks_of_memory
 from tests.rigs.soak.router import LogReader, RouterUnderTest, times
 from tests.rigs.soak.sampling import MB, Sample
+from tests.rigs.soak.store_faults import StoreFaults
 from tests.rigs.soak.upstream import Upstream
 
 _FINE: Final = frozenset({"good", "slow", "interim"})
@@ -30,7 +33,8 @@ class Options:
     """The options of a run.
 
     `faulty`: a factor on the frequency of faults. `last_answers`: seconds after which waiting
-    clients disconnect; `think`: the mean of the seconds between two visits of a client.
+    clients disconnect; `think`: the mean of the seconds between two visits of a client. `store`:
+    the router shares its state over a store that misbehaves.
     """
 
     seconds: float
@@ -40,6 +44,8 @@ class Options:
     faulty: float = 1.0
     last_answers: float = 60.0
     think: float = 0.3
+    workers: int = 1
+    store: bool = False
 
 
 class Soak:
@@ -55,19 +61,26 @@ class Soak:
         self._upstream = Upstream(
             free_port(), options.seed, self._ledger, found, faulty=options.faulty
         )
-        self._router = RouterUnderTest(options.folder, self._upstream.port)
+        self._store = StoreProcess(options.folder) if options.store else None
+        settings = {"WORKERS": str(options.workers)}
+        if self._store is not None:
+            settings |= {"STATE_URL": self._store.url, "STICKY_HASH_KEY": f"soak {options.seed}"}
+        self._router = RouterUnderTest(options.folder, self._upstream.port, **settings)
         self._router.log.unlink(missing_ok=True)
         self._log = LogReader(self._router.log, self._ledger)
         self._crowd = ClientGroup(
             options.clients, self._router.port, options.seed, self._ledger, options.think
         )
         self._samples: list[Sample] = []
+        self._store_faults: Counter[str] = Counter()
 
     async def run(self) -> Outcome:
         """Run all processes, and stop them."""
         await self._upstream.open()
         watching = asyncio.create_task(self._disturbances.watch())
         try:
+            if self._store is not None:
+                await asyncio.to_thread(self._store.start)
             await asyncio.to_thread(self._router.start)
             await asyncio.to_thread(self._router.wait_ready)
             await asyncio.sleep(_WARM_UP)
@@ -82,6 +95,8 @@ class Soak:
             watching.cancel()
             self._router.kill()
             self._upstream.close()
+            if self._store is not None:
+                self._store.kill()
         self._log.read()
         self._ledger.settle(all_of_them=True)
         checks.append(checks_of_memory(self._samples, self._options.seconds))
@@ -92,6 +107,12 @@ class Soak:
         options = self._options
         outages = Outages(self._upstream, options.seed, min(10.0, options.seconds / 3))
         outage_task = asyncio.create_task(outages.live())
+        faults = (
+            None
+            if self._store is None
+            else StoreFaults(self._store, options.seed, min(10.0, options.seconds / 4))
+        )
+        fault_task = None if faults is None else asyncio.create_task(faults.live())
         clients = self._crowd.live()
         began = monotonic()
         while (at := monotonic() - began) < options.seconds:
@@ -108,6 +129,10 @@ class Soak:
             each.cancel()
         outages.clear()
         await outage_task
+        if faults is not None and fault_task is not None:
+            faults.clear()
+            await fault_task
+            self._store_faults = faults.counts
         return Check("all clients are gone", not pending, f"{len(done)} of {len(clients)}")
 
     async def _sample(self, at: float) -> None:
@@ -169,6 +194,7 @@ class Soak:
             "feed fetches": self._upstream.feeds.moods,
             "client visits": self._crowd.visits,
             "outcomes in the log": ledger.outcomes,
+            "disturbances of the store": self._store_faults,
         }
         return Outcome(
             self._options.seed,
