@@ -318,6 +318,8 @@ class AutopilotService(Service):
             # After the drain, because a finished stream returns its connection to the pool.
             parts.pool.close,
         ]
+        if parts.hub is not None:
+            steps.append(parts.hub.close)
         if parts.publisher is not None:
             steps.append(parts.publisher.stop)
         if parts.exporting is not None:

@@ -25,6 +25,10 @@ from autopilot.settings.files.routes import RouteEntry, RoutesFile
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
+from autopilot.state.sharing.affinity import SharedAffinity
+from autopilot.state.sharing.breaker import SharedBreaker
+from autopilot.state.sharing.latency import SharedLatency
+from autopilot.state.sharing.tables import SharedTables
 from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Origin
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from autopilot.settings import Settings
+    from autopilot.state.sharing.outbox import Outbox
 
 _PLATFORM = ".chutes.ai"
 
@@ -50,6 +55,26 @@ def tables(settings: Settings) -> StateTables:
             max_entries=settings.sticky_max_entries,
         ),
         LatencyStats(),
+    )
+
+
+def shared_tables(settings: Settings, outbox: Outbox) -> SharedTables:
+    """Return empty state tables that add to ``outbox`` what other replicas are to know."""
+    return SharedTables(
+        SharedAffinity(
+            outbox,
+            ttl=settings.sticky_ttl_secs,
+            max_entries=settings.sticky_max_entries,
+            list_retry=settings.list_retry_ms / 1000,
+        ),
+        SharedBreaker(
+            outbox,
+            threshold=settings.cooldown_failures,
+            period=settings.cooldown_ms / 1000,
+            max_entries=settings.sticky_max_entries,
+        ),
+        SharedLatency(outbox),
+        outbox,
     )
 
 

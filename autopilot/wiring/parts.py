@@ -42,6 +42,7 @@ from autopilot.routing.catalog import EMPTY
 from autopilot.routing.names import catalog_name
 from autopilot.routing.patterns import exact_names
 from autopilot.settings import Settings
+from autopilot.state.sharing.hub import HubCounts
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Pool
 from autopilot.web.app import PageSources, WebApp
@@ -59,6 +60,7 @@ from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
 from autopilot.wiring.feeds import control_plane, jitter
 from autopilot.wiring.role import Place, Role
+from autopilot.wiring.sharing import hub_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +120,10 @@ class Parts:
         self.pages = OperatorPages(self.clock, self.status, self._metrics_text)
         self.updates = LiveUpdates(self.clock, self.pages)
         self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
-        self.tables = mapping.tables(settings)
+        counts = HubCounts()
+        self.metrics.instruments += counts.instruments()
+        self.hub = hub_of(role.place, settings, self.clock, self._shares, counts)
+        self.tables = mapping.tables(settings) if self.hub is None else self.hub.tables
         self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
@@ -277,6 +282,11 @@ class Parts:
                 consume(record)
             except Exception:  # noqa: BLE001  an application's callback may raise anything
                 self._failures.report(_CONSUMER_FAILED)
+
+    def _shares(self, model: str) -> bool:
+        """Return whether other replicas may know of a model; another name can be a client's own."""
+        catalog = self.control.snapshot.catalog
+        return catalog is not None and model in catalog.models
 
     def _means(self, name: str) -> str:
         """Return the catalog's name for one that was sent, if it has one."""

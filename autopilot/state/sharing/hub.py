@@ -8,10 +8,11 @@ that comes by one link is passed on by all others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from autopilot.state.events import KINDS, decode, encode
+from autopilot.observability.instruments import Counter
+from autopilot.state.events import KINDS, decode, encode, kinds_of
 from autopilot.state.sharing.outbox import MOST_WAITING
 
 if TYPE_CHECKING:
@@ -39,21 +40,53 @@ class Link(Protocol):
         """
 
 
-def _no_numbers() -> dict[str, int]:
-    return dict.fromkeys(KINDS, 0)
+@dataclass(frozen=True, slots=True)
+class SharingFacts:
+    """What a hub has done since the start, for the pages of operators.
 
-
-@dataclass(slots=True)
-class HubCounts:
-    """What a hub sent and received, by kind of event.
-
-    ``lost``: events that a link could not send. ``refused``: batches that were malformed.
+    ``links``: of them, there are now. ``sent`` and ``received`` are events, ``lost`` those that a
+    link could not send, ``refused`` batches that were malformed.
     """
 
-    sent: dict[str, int] = field(default_factory=_no_numbers)
-    received: dict[str, int] = field(default_factory=_no_numbers)
-    lost: int = 0
-    refused: int = 0
+    links: int
+    sent: int
+    received: int
+    lost: int
+    refused: int
+
+
+class HubCounts:
+    """The counters of a hub. A process that shares nothing has them, too: they stay at zero."""
+
+    def __init__(self) -> None:
+        self.events = Counter(
+            "chutes_autopilot_state_events_total",
+            "Events of shared state that the processes of the router sent and received, by kind.",
+            "kind",
+            "direction",
+        )
+        self.lost = Counter(
+            "chutes_autopilot_state_events_lost_total",
+            "Events of shared state that could not be sent.",
+        )
+        self.refused = Counter(
+            "chutes_autopilot_state_batches_refused_total",
+            "Batches of events of shared state that were malformed.",
+        )
+
+    def instruments(self) -> tuple[Counter, ...]:
+        """Return the counters."""
+        return self.events, self.lost, self.refused
+
+    def count(self, events: list[Event], direction: str) -> None:
+        """Count events that were ``sent`` or ``received``."""
+        values = self.events.values
+        for kind, number in kinds_of(events).items():
+            values[kind, direction] += number
+
+    def total(self, direction: str) -> int:
+        """Return the number of events that were ``sent`` or ``received``."""
+        return sum(self.events.values.get((kind, direction), 0) for kind in KINDS)
 
 
 class Hub:
@@ -68,16 +101,17 @@ class Hub:
         clock: IReactorTime,
         tables: SharedTables,
         malformed: Callable[[ValueError], None] | None = None,
+        counts: HubCounts | None = None,
     ) -> None:
         self._clock = clock
-        self._tables = tables
+        self.tables = tables
         self._outbox = tables.outbox
         self._malformed = malformed
         self._flush_call: IDelayedCall | None = None
         self._measure_call: IDelayedCall | None = None
         self.links: list[Link] = []
         """To be read, not written."""
-        self.counts = HubCounts()
+        self.counts = HubCounts() if counts is None else counts
 
     @property
     def replica(self) -> int:
@@ -117,21 +151,32 @@ class Hub:
         try:
             events = decode(batch)
         except ValueError as error:
-            self.counts.refused += 1
+            self.counts.refused.values[()] += 1
             if self._malformed is not None:
                 self._malformed(error)
             return
-        now, apply, received = self._clock.seconds(), self._tables.apply, self.counts.received
+        now, apply = self._clock.seconds(), self.tables.apply
         for event in events:
-            received[event.kind] += 1
             apply(event, now)
+        self.counts.count(events, "received")
         for each in tuple(self.links):
             if each is not link:
                 each.send(batch)
 
     def lost(self, events: int) -> None:
         """Count events that a link could not send (`events.size` counts those of a batch)."""
-        self.counts.lost += events
+        self.counts.lost.values[()] += events
+
+    def facts(self) -> SharingFacts:
+        """Return what the hub has done."""
+        counts = self.counts
+        return SharingFacts(
+            len(self.links),
+            counts.total("sent"),
+            counts.total("received"),
+            counts.lost.values[()],
+            counts.refused.values[()],
+        )
 
     def dump(self) -> Iterator[bytes]:
         """Yield batches from which another replica knows all that is known here: a warm start.
@@ -139,7 +184,7 @@ class Hub:
         Each is made when it is asked for, so that a large table does not hold the reactor.
         """
         events: list[Event] = []
-        for event in self._tables.events(self._clock.seconds()):
+        for event in self.tables.events(self._clock.seconds()):
             if self._outbox.may_tell(event):
                 events.append(event)
             if len(events) == _MOST_DUMPED:
@@ -153,9 +198,8 @@ class Hub:
         if call is not None and call.active():
             call.cancel()
         events = self._outbox.take()
-        sent, links = self.counts.sent, tuple(self.links)
-        for event in events:
-            sent[event.kind] += 1
+        self.counts.count(events, "sent")
+        links = tuple(self.links)
         for batch in encode(events):
             for link in links:
                 link.send(batch)
@@ -173,5 +217,5 @@ class Hub:
 
     def _measure(self) -> None:
         self._measure_call = None
-        for event in self._tables.latency.summaries(self._clock.seconds()):
+        for event in self.tables.latency.summaries(self._clock.seconds()):
             self._outbox.add(event)

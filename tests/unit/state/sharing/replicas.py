@@ -77,7 +77,7 @@ class Replicas:
             Hub(self.clock, shared_tables(Outbox(each + 1), threshold=threshold))
             for each in range(number)
         ]
-        self.tables = [each._tables for each in self.workers]
+        self.tables = [each.tables for each in self.workers]
         self.links = [connect(self.parent, each) for each in self.workers]
 
     def advance(self, seconds: float = 0.01) -> None:
