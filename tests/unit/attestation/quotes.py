@@ -6,6 +6,8 @@ from struct import pack
 
 NONCE_HASH = bytes(range(32))
 KEY_HASH = bytes(range(100, 132))
+MRTD = bytes(range(48))
+RTMRS = tuple(bytes((place,)) * 48 for place in range(1, 5))
 SIZE = 5243
 
 
@@ -24,6 +26,8 @@ def quote(
     made = bytearray(SIZE)
     made[0:8] = pack("<HHI", version, key_type, tee_type)
     made[168:176] = pack("<Q", attributes)
+    made[184:232] = MRTD
+    made[376:568] = b"".join(RTMRS)
     made[568:600] = nonce_hash
     made[600:632] = key_hash
     made[632:636] = pack("<I", rest if signature is None else signature)

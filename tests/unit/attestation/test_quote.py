@@ -7,15 +7,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.quote import Quote, read_quote
-from tests.unit.attestation.quotes import KEY_HASH, NONCE_HASH, SIZE, quote
+from tests.unit.attestation.quotes import KEY_HASH, MRTD, NONCE_HASH, RTMRS, SIZE, quote
 
 
 class QuoteTests(SynchronousTestCase):
     """Accepted and rejected quotes."""
 
     def test_fields(self) -> None:
-        """The report data and the debug bit are at the offsets of Intel's format."""
-        self.assertEqual(read_quote(quote()), Quote(False, NONCE_HASH, KEY_HASH))
+        """The fields are at the offsets of Intel's format."""
+        expected = Quote(bytes(8), MRTD, RTMRS, NONCE_HASH, KEY_HASH)
+        self.assertEqual(read_quote(quote()), expected)
+        attributes = read_quote(quote(attributes=0x8000_0000_1000_0002))
+        assert attributes is not None
+        self.assertEqual(attributes.attributes.hex(), "0200001000000080")
         debug = read_quote(quote(attributes=1))
         assert debug is not None
         self.assertTrue(debug.debug)
