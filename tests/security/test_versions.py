@@ -29,7 +29,13 @@ _IMPORTED = (
     "from autopilot import AutopilotService, Settings; AutopilotService(Settings());"
     "import sys; print(*sys.modules)"
 )
-_PRIVATE = {"autopilot.attestation.sealing", "autopilot.attestation.sealed_stream", "dcap_qvl"}
+_PRIVATE = {
+    *(
+        f"autopilot.attestation.{each}"
+        for each in ("gpu_report", "quote_verification", "sealed_stream", "sealing", "verification")
+    ),
+    "dcap_qvl",
+}
 """What private mode alone may load: its packages need not be installed."""
 _RESOLVER = (
     "import autopilot.process.reactor as ours; ours.install(); import autopilot.service.lifecycle;"
