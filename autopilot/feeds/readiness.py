@@ -47,6 +47,7 @@ class _Facts:
     """The inputs of the table."""
 
     draining: bool
+    served: bool
     catalog: FeedState
     utilization: FeedState
 
@@ -62,9 +63,11 @@ class _Row:
 
 
 # The first row that applies decides; if none does, the router is ready. A draining router is never
-# ready, and without a catalog the state of the other feed does not matter yet.
+# ready, nor is one whose workers do not serve, and without a catalog the state of the other feed
+# does not matter yet.
 _ROWS: Final = (
     _Row("draining", lambda f: f.draining, "The router is shutting down.", None),
+    _Row("no_workers", lambda f: not f.served, "No worker accepts connections.", None),
     _Row(
         "missing_allowlist",
         lambda f: f.catalog is FeedState.ABSENT,
@@ -144,11 +147,13 @@ def readiness(
     max_snapshot_age: float,
     max_allowlist_age: float,
     draining: bool,
+    served: bool = True,
 ) -> Readiness:
     """Evaluate the snapshot at `now`, in seconds of the clock that stamped it.
 
     The age limits are in seconds too; data exactly as old as its limit is still fresh. `statuses`
-    are those of the catalog and the utilization feed, in this order.
+    are those of the catalog and the utilization feed, in this order. `served`: a process accepts
+    the connections of clients.
     """
     catalog, utilization = statuses
     feeds = (
@@ -162,7 +167,7 @@ def readiness(
             snapshot.measured_at,
         ),
     )
-    facts = _Facts(draining, feeds[0].state, feeds[1].state)
+    facts = _Facts(draining, served, feeds[0].state, feeds[1].state)
     for row in _ROWS:
         if row.applies(facts):
             return Readiness(503, row.code, row.message, len(snapshot.ranking), feeds, row.awaits)

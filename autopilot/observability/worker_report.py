@@ -17,7 +17,6 @@ from msgspec.structs import replace
 
 from autopilot.observability.history import INTERVALS, RECENT_KEPT, Counts, FinishedRequest
 from autopilot.observability.merge import Counted, Totals
-from autopilot.observability.records import RequestRecord
 
 
 class WorkerReport(Struct, frozen=True):
@@ -25,7 +24,7 @@ class WorkerReport(Struct, frozen=True):
 
     ``cooling`` maps models to the seconds until a request may probe them; ``first_content``
     (seconds) and ``throughput`` (tokens per second) are averages by model. ``recent`` are the last
-    requests and ``failed`` the last failures, newest first, each with the time of its end.
+    requests and ``failed`` the last failures, newest first.
     """
 
     worker: int
@@ -36,8 +35,8 @@ class WorkerReport(Struct, frozen=True):
     cooling: dict[str, float] = {}
     first_content: dict[str, float] = {}
     throughput: dict[str, float] = {}
-    recent: list[tuple[float, RequestRecord]] = []
-    failed: list[tuple[float, RequestRecord]] = []
+    recent: tuple[FinishedRequest, ...] = ()
+    failed: tuple[FinishedRequest, ...] = ()
     history: list[Counts] = []
 
 
@@ -51,7 +50,7 @@ def encode_report(report: WorkerReport) -> bytes:
     try:
         return _encoder.encode(report)
     except UnicodeEncodeError:  # half of a surrogate pair, in a model name from a client
-        recent, failed = ([*map(_plain, each)] for each in (report.recent, report.failed))
+        recent, failed = (tuple(map(_plain, each)) for each in (report.recent, report.failed))
         return _encoder.encode(replace(report, recent=recent, failed=failed))
 
 
@@ -63,12 +62,12 @@ def decode_report(data: bytes) -> WorkerReport:
     return _decoder.decode(data)
 
 
-def _plain(finished: tuple[float, RequestRecord]) -> tuple[float, RequestRecord]:
+def _plain(finished: FinishedRequest) -> FinishedRequest:
     """Return a record whose names can be encoded."""
-    at, record = finished
+    record = finished.record
     failovers = tuple(replace(each, model=_encodable(each.model)) for each in record.failovers)
     model = None if record.model is None else _encodable(record.model)
-    return at, replace(record, model=model, failovers=failovers)
+    return finished._replace(record=replace(record, model=model, failovers=failovers))
 
 
 def _encodable(text: str) -> str:
@@ -119,8 +118,8 @@ class Whole:
 
     def _add_past(self, report: WorkerReport) -> None:
         worker = report.worker
-        self._recent += [FinishedRequest(at, record, worker) for at, record in report.recent]
-        self._failed += [FinishedRequest(at, record, worker) for at, record in report.failed]
+        self._recent += [FinishedRequest(at, record, worker) for at, record, _ in report.recent]
+        self._failed += [FinishedRequest(at, record, worker) for at, record, _ in report.failed]
         for counts in report.history:
             self.history.setdefault(counts.number, Counts(counts.number)).add(counts)
 

@@ -26,10 +26,15 @@ def unblocked(sink: Sink | None, reactor: Any) -> Sink | None:
     return pipe
 
 
-def log_outputs(sink: Sink, settings: Settings) -> tuple[LineObserver, RecordLines]:
-    """Return the observer that writes the log, and the fast path that writes request records."""
+def log_outputs(
+    sink: Sink, settings: Settings, worker: int | None = None
+) -> tuple[LineObserver, RecordLines]:
+    """Return the observer that writes the log, and the fast path that writes request records.
+
+    ``worker`` is the number that records have if this process is a worker.
+    """
     arguments = (sink, settings.log_format, settings.log_level)
-    return line_observer(*arguments), records_to_lines(*arguments)
+    return line_observer(*arguments), records_to_lines(*arguments, worker=worker)
 
 
 def follow_log_settings(output: LineObserver | RecordLines) -> Callable[[Settings], None]:

@@ -17,10 +17,12 @@ from autopilot.process.board import Board
 from autopilot.process.systemd.sockets import Sockets
 from autopilot.service.assignment import Assignment
 from autopilot.service.lifecycle import AutopilotService
+from autopilot.service.shown_workers import ShownWorkers
 from autopilot.service.supervisor import Supervisor
 from autopilot.service.worker_process import Processes, WorkerProcess
 from autopilot.settings import Settings
 from autopilot.settings.share import share
+from autopilot.web.status.collected_pages import CollectedPages
 from autopilot.wiring.role import Place, Role
 
 if TYPE_CHECKING:
@@ -65,6 +67,10 @@ class ParentService(AutopilotService):
         self.supervisor = Supervisor(
             reactor, count, self._launch, self._drain_seconds, lambda: self._ready.callback(None)
         )
+        pages = self._parts.pages
+        assert isinstance(pages, CollectedPages)
+        self._shown = ShownWorkers(reactor, self.supervisor, self._processes, pages.answer)
+        self._parts.show(self._shown)
 
     def _when_ready(self, call: Callable[[], None]) -> None:
         """Call ``call`` once the first worker serves connections."""
@@ -95,9 +101,16 @@ class ParentService(AutopilotService):
     def _start_workers(self) -> None:
         if not self.stopping:
             self.supervisor.start()
+            self._shown.start()
 
     def _launch(self, number: int) -> WorkerProcess:
-        return self._processes.launch(number, self.supervisor.ready, self.supervisor.ended)
+        child = self._processes.launch(number, self.supervisor.ready, self._ended)
+        self._shown.follow(child)
+        return child
+
+    def _ended(self, child: WorkerProcess, how: str) -> None:
+        self._shown.ended(child)
+        self.supervisor.ended(child, how)
 
     def _assign(self, number: int, slot: int) -> Assignment:
         return Assignment(
@@ -129,7 +142,12 @@ class ParentService(AutopilotService):
 
     def _steps(self) -> Iterable[Callable[[], Awaitable[object] | None]]:
         """Return the steps of the stop, before which the workers learn of it."""
-        return [self.supervisor.announce_drain, *super()._steps(), self._board.close]
+        return [
+            self.supervisor.announce_drain,
+            *super()._steps(),
+            self._shown.stop,
+            self._board.close,
+        ]
 
     async def _finish_handover(self) -> None:
         """Accept nothing more, and let the workers drain while the operators' site does."""

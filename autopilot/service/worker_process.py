@@ -7,13 +7,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 
 from autopilot.process.board import Board
@@ -40,6 +40,7 @@ BOARD: Final = 6
 
 _MODULE = "autopilot.service.worker"
 _LONGEST_LINE = 1 << 20
+_PIECE = 1 << 16
 
 
 class Processes:
@@ -122,7 +123,7 @@ class WorkerProcess(ProcessProtocol):
         self.number = number
         self.slot = slot
         self.pid = 0
-        self._board_slot = board.slot(slot)
+        self.board_slot = board.slot(slot)
         self._board = board
         self._acceptor = acceptor
         self._ready = ready
@@ -172,7 +173,7 @@ class WorkerProcess(ProcessProtocol):
     @property
     def heartbeat(self) -> int:
         """See `Child`."""
-        return self._board_slot.heartbeat
+        return self.board_slot.heartbeat
 
     def announce_drain(self) -> None:
         """See `Child`."""
@@ -213,10 +214,20 @@ class WorkerProcess(ProcessProtocol):
             if rest:
                 self._write_line(rest)
         self._acceptor.remove(self.slot)
+        _read_rest(self.frames)
         for protocol in (self.line, self.frames):
             if protocol.transport is not None:
                 protocol.transport.loseConnection()
         self.ended(_how(reason.value))
+
+
+def _read_rest(protocol: Protocol) -> None:
+    """Read what a process has sent before its end, which may be known before that is read."""
+    connection = getattr(protocol.transport, "socket", None)
+    if connection is not None:
+        with suppress(OSError):  # nothing more, and yet no end
+            while data := connection.recv(_PIECE):
+                protocol.dataReceived(data)
 
 
 class _Only(Factory):

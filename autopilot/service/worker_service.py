@@ -18,6 +18,7 @@ from autopilot.feeds.received_snapshots import ReceivedSnapshots
 from autopilot.http.resolver import share_lookups
 from autopilot.http.tls_server import CertificateError
 from autopilot.observability.logs import Sink
+from autopilot.observability.worker_report import encode_report
 from autopilot.process.board import Board, Slot
 from autopilot.process.descriptor_passing import PassedConnections
 from autopilot.process.malloc import keep_freed_memory, leave_startup_alone
@@ -27,6 +28,7 @@ from autopilot.service.commands import Drain, Draining, Line, Ready
 from autopilot.service.frames import Frames, Kind
 from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
 from autopilot.service.log_output import log_outputs, own_log, unblocked
+from autopilot.service.reports import ParentAnswers
 from autopilot.service.worker_process import BOARD, COMMANDS, CONNECTIONS, FRAMES, adopt
 from autopilot.web.listener import Listener
 
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
     from autopilot.web.root import RootResource
     from autopilot.web.site import AutopilotSite
     from autopilot.web.start_page import Address
+    from autopilot.web.status.collected_pages import PageName
 
 _HEARTBEAT_SECONDS: Final = 1.0
+_LAST_REPORT_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 10.0
 """Seconds after which a worker serves although it has not received the feeds."""
@@ -100,6 +104,14 @@ class WorkerService(AutopilotService):
         have = {each.name for each in self._parts.control.statuses if each.fetched_at is not None}
         return have.issuperset(feeds)
 
+    def report(self) -> bytes:
+        """Return the report for the parent."""
+        return encode_report(self._parts.report())
+
+    def ask_parent_by(self, ask: Callable[[PageName], Deferred[bytes]]) -> None:
+        """Serve the operators' pages of the parent, which ``ask`` returns."""
+        self._parts.ask_parent = ask
+
     def announce_drain(self) -> None:
         """Report not to be ready from now on, because the router stops."""
         self._parts.draining = True
@@ -157,11 +169,13 @@ class Worker:
         self._reactor = reactor
         self._line = Line(self._abandoned)
         self._frames = Frames(self._abandoned)
+        self._answers = ParentAnswers(reactor, self._frames)
         self._frames.on(Kind.SETTINGS, self._assigned)
         self._line.on(Draining, self._announce_drain)
         self._line.on(Drain, self._drain)
         self._service: WorkerService | None = None
         self._stopping: Deferred[None] | None = None
+        self._ending = False
         self._logging = False
         self._status = 0
 
@@ -196,7 +210,7 @@ class Worker:
         LoopingCall(self._beat, slot).start(_HEARTBEAT_SECONDS)
         sink: Sink | None = unblocked(sys.stdout, self._reactor)
         assert sink is not None
-        observer, records = log_outputs(sink, assignment.settings)
+        observer, records = log_outputs(sink, assignment.settings, assignment.role.worker)
         globalLogBeginner.beginLoggingTo([observer])
         self._logging = True
         try:
@@ -211,6 +225,9 @@ class Worker:
         service.startService()
         leave_startup_alone()
         self._frames.on(Kind.FEED, service.feed)
+        self._frames.on(Kind.REPORT, lambda _: self._report())
+        self._frames.on(Kind.PAGE, self._answers.received)
+        service.ask_parent_by(self._answers.ask)
         self._wait_for(assignment.awaited, self._reactor.seconds() + _LONGEST_WAIT_SECONDS)
 
     def _wait_for(self, feeds: Collection[str], end: float) -> None:
@@ -250,11 +267,31 @@ class Worker:
 
     def _abandoned(self) -> None:
         """Drain and end, because the parent has died, or has closed the connection."""
-        if self._stopping is None:
+        self._answers.close()
+        if self._ending:
+            self._stop()
+        elif self._stopping is None:
             if self._service is not None:
                 self._log.error("The parent process has ended; this worker drains and ends")
             self._drain(in_haste=False)
 
+    def _report(self) -> None:
+        if self._service is not None:
+            self._frames.send(Kind.REPORT, self._service.report())
+
     def _end(self) -> None:
+        """Send a last report, and stop when it is written, or the parent does not read it."""
+        if self._ending:
+            return
+        self._ending = True
+        self._report()
+        self._reactor.callLater(_LAST_REPORT_SECONDS, self._stop)
+        transport = self._frames.transport
+        if transport is None or not getattr(transport, "connected", False):
+            self._stop()
+        else:
+            transport.loseConnection()
+
+    def _stop(self) -> None:
         if self._reactor.running:
             self._reactor.stop()

@@ -7,12 +7,14 @@ has been chosen.
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import succeed
 from twisted.logger import Logger
 
 from autopilot._version import __version__
@@ -35,6 +37,8 @@ from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.records import RequestRecord
 from autopilot.observability.refusals import Refusals
 from autopilot.observability.reporter import Reporter, records_to_log
+from autopilot.observability.worker_report import WorkerReport
+from autopilot.observability.workers import worker_instruments
 from autopilot.process.hold_watch import HoldWatch
 from autopilot.relay.counted_exchanges import CountedExchanges
 from autopilot.relay.proxy import Proxy
@@ -58,6 +62,7 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
+from autopilot.wiring.face import no_parent, of_whole, pages_by_place
 from autopilot.wiring.feeds import control_plane, jitter
 from autopilot.wiring.role import Place, Role
 from autopilot.wiring.sharing import hub_of
@@ -75,6 +80,8 @@ if TYPE_CHECKING:
     from autopilot.relay.trace import Tracer
     from autopilot.routing.catalog import Model
     from autopilot.routing.router_error import RouterError
+    from autopilot.web.status.collected_pages import PageName
+    from autopilot.wiring.face import Workers
 
 _CONSUMER_FAILED = "A consumer of request records failed"
 
@@ -117,9 +124,19 @@ class Parts:
         self.history = History(self.clock.seconds)
         self._failures = FailureLog(self._log, self.clock.seconds)
         self._turns = Turns(self.clock)
-        self.pages = OperatorPages(self.clock, self.status, self._metrics_text)
+        self.workers: Workers | None = None
+        self.ask_parent: Callable[[PageName], Deferred[bytes]] = no_parent
+        self.pages = pages_by_place(
+            role.place,
+            self.clock.seconds,
+            OperatorPages(self.clock, self.status, self._metrics_text),
+            self._collect,
+            lambda name: self.ask_parent(name),
+        )
         self.updates = LiveUpdates(self.clock, self.pages)
-        self.reporter = Reporter(settings.log_sample, random.random, records or records_to_log())
+        self.reporter = Reporter(
+            settings.log_sample, random.random, records or records_to_log(worker=role.worker)
+        )
         counts = HubCounts()
         self.metrics.instruments += counts.instruments()
         self.hub = hub_of(role.place, settings, self.clock, self._shares, counts)
@@ -238,6 +255,9 @@ class Parts:
 
     def readiness(self) -> Readiness:
         """Return whether the router is ready for traffic (contract §9)."""
+        return self._readiness(served=self.workers is None or self.workers.serving > 0)
+
+    def _readiness(self, *, served: bool = True) -> Readiness:
         return readiness(
             self.control.snapshot,
             self.control.statuses,
@@ -245,13 +265,14 @@ class Parts:
             self.settings.readyz_max_snapshot_age_ms / 1000,
             self.settings.readyz_max_allowlist_age_ms / 1000,
             self.draining,
+            served,
         )
 
     def status(self) -> StatusReport:
         """Return the status report, which contains nothing about individual clients."""
         now = self.clock.seconds()
         self.hold_watch.activity.latest = "rendering the status page", now
-        return StatusReport(
+        own = StatusReport(
             version=__version__,
             readiness=self.readiness(),
             active=self.proxy.active,
@@ -265,6 +286,31 @@ class Parts:
             failed=self.history.latest_failures(),
             window=self.history.window(),
             routes=routes_now(self._relaying.parsing.rules, self.control.snapshot),
+            alone=self.role.worker,
+        )
+        return own if self.workers is None else of_whole(own, self.workers, self.history)
+
+    def show(self, workers: Workers) -> None:
+        """Show these workers on the pages and in the metrics of their parent."""
+        self.workers = workers
+        self.metrics.instruments += worker_instruments(workers.now)
+
+    def report(self) -> WorkerReport:
+        """Return the report of a worker for its parent."""
+        now = self.clock.seconds()
+        assert self.role.worker is not None
+        return WorkerReport(
+            self.role.worker,
+            os.getpid(),
+            __version__,
+            self.metrics.counted(),
+            active=self.proxy.active,
+            cooling=self.tables.breaker.remaining(now),
+            first_content=dict(self.tables.latency.first_content(now)),
+            throughput=dict(self.tables.latency.throughput(now)),
+            recent=self.history.latest(),
+            failed=self.history.latest_failures(),
+            history=self.history.counted(),
         )
 
     def record(self, record: RequestRecord) -> None:
@@ -301,7 +347,7 @@ class Parts:
             return  # its parent logs what all of them see
         ranking = self.control.snapshot.ranking
         best = ranking[0].name if ranking else None
-        self._readiness_log.note(self.readiness(), best, failed=outcome != OK)
+        self._readiness_log.note(self._readiness(), best, failed=outcome != OK)
         self._note_routes()
 
     def _note_routes(self) -> None:
@@ -381,7 +427,10 @@ class Parts:
 
     def _metrics_text(self) -> bytes:
         self.hold_watch.activity.latest = "rendering /metrics", self.clock.seconds()
-        return self.metrics.text()
+        return self.metrics.text(None if self.workers is None else self.workers.whole.totals)
+
+    def _collect(self) -> Deferred[bool]:
+        return succeed(True) if self.workers is None else self.workers.collect()
 
     def _gauges(self) -> Gauges:
         def age(at: float | None) -> float:

@@ -52,6 +52,11 @@ _STATES: Final = {
         "Send traffic to another instance. If this is unexpected, find out what signalled the "
         "process.",
     ),
+    "no_workers": StateText(
+        "No worker serves",
+        "Clients can connect, but no process of this router answers them.",
+        "This is normal for seconds after a start. If it lasts, the log says why the workers end.",
+    ),
     "missing_allowlist": StateText(
         "Waiting for the model catalog",
         "The catalog has not been fetched yet, so the router knows no models and rejects requests.",

@@ -43,18 +43,22 @@ def _snapshot(catalog: str, utilization: str) -> Snapshot:
     )
 
 
-def _judge(catalog: str, utilization: str, draining: bool = False) -> Readiness:
+def _judge(
+    catalog: str, utilization: str, draining: bool = False, served: bool = True
+) -> Readiness:
     statuses = (
         FeedStatus("catalog", size=61, last_error="status 502"),
         FeedStatus("utilization", size=538),
     )
     snapshot = _snapshot(catalog, utilization)
-    return readiness(snapshot, statuses, NOW, UTILIZATION_LIMIT, CATALOG_LIMIT, draining)
+    return readiness(snapshot, statuses, NOW, UTILIZATION_LIMIT, CATALOG_LIMIT, draining, served)
 
 
-def _expected(catalog: str, utilization: str, draining: bool) -> str | None:
+def _expected(catalog: str, utilization: str, draining: bool, served: bool) -> str | None:
     if draining:
         return "draining"
+    if not served:
+        return "no_workers"
     by_catalog = {
         "absent": "missing_allowlist",
         "empty": "allowlist_empty",
@@ -72,14 +76,12 @@ class ReadinessTests(SynchronousTestCase):
     """The table of codes."""
 
     def test_every_combination(self) -> None:
-        """Draining takes precedence over the catalog, and the catalog over utilization."""
+        """Draining takes precedence over workers, these over the catalog, it over utilization."""
         ready = 0
-        for catalog, utilization, draining in product(
-            _CATALOG_AGES, _UTILIZATION_AGES, (False, True)
-        ):
-            judged = _judge(catalog, utilization, draining)
-            code = _expected(catalog, utilization, draining)
-            case = (catalog, utilization, draining)
+        for case in product(_CATALOG_AGES, _UTILIZATION_AGES, (False, True), (False, True)):
+            catalog, utilization, draining, served = case
+            judged = _judge(catalog, utilization, draining, served)
+            code = _expected(catalog, utilization, draining, served)
             self.assertEqual(judged.code, code, case)
             self.assertEqual(judged.status, 200 if code is None else 503, case)
             self.assertEqual([str(feed.state) for feed in judged.feeds], [catalog, utilization])

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.history import INTERVAL, INTERVALS, History, HistoryWindow
+from autopilot.observability.history import (
+    INTERVAL,
+    INTERVALS,
+    FinishedRequest,
+    History,
+    HistoryWindow,
+)
 from autopilot.observability.metrics import Metrics
 from autopilot.observability.records import Outcome, RequestRecord
 from autopilot.observability.worker_report import (
@@ -47,8 +53,8 @@ def usual(worker: int, models: int = 60) -> WorkerReport:
         "1.2.3",
         metrics.counted(),
         first_content=dict.fromkeys(names, 1.0),
-        recent=[(at, each) for at, each, _ in history.latest()],
-        failed=[(at, each) for at, each, _ in history.latest_failures()],
+        recent=history.latest(),
+        failed=history.latest_failures(),
         history=history.counted(),
     )
 
@@ -59,13 +65,13 @@ class EncodingTests(SynchronousTestCase):
     @given(st.lists(anything, max_size=3))
     def test_records(self, records: list[RequestRecord]) -> None:
         """Records are read as they were, but for halves of surrogate pairs."""
-        report = reported(recent=[(1.5, each) for each in records])
+        report = reported(recent=tuple(FinishedRequest(1.5, each) for each in records))
         decoded = decode_report(encode_report(report))
         try:
             msgspec.msgpack.encode(records)
         except UnicodeEncodeError:
             self.assertEqual(
-                [each.outcome for _, each in decoded.recent], [each.outcome for each in records]
+                [each.record.outcome for each in decoded.recent], [each.outcome for each in records]
             )
         else:
             self.assertEqual(decoded, report)
@@ -101,8 +107,10 @@ class WholeTests(SynchronousTestCase):
         """The last requests are those that ended last on any worker, and carry its number."""
         whole = Whole()
         for worker in (1, 2):
-            finished = [(float(2 * at + worker), record()) for at in range(49, -1, -1)]
-            whole.add(reported(worker, recent=finished, failed=finished[:2]))
+            finished = [
+                FinishedRequest(float(2 * at + worker), record()) for at in range(49, -1, -1)
+            ]
+            whole.add(reported(worker, recent=tuple(finished), failed=tuple(finished[:2])))
         self.assertEqual(
             [(each.ended_at, each.worker) for each in whole.recent[:3]],
             [(100.0, 2), (99.0, 1), (98.0, 2)],
@@ -140,7 +148,8 @@ class WholeTests(SynchronousTestCase):
             history.add(record())
             if at % 10 == 9:
                 report = reported(1, active=4, history=history.counted()[-10:], cooling={"a": 1.0})
-                kept.keep(msgspec.structs.replace(report, recent=[(float(at), record())] * 9))
+                recent = (FinishedRequest(float(at), record()),) * 9
+                kept.keep(msgspec.structs.replace(report, recent=recent))
             clock.advance(INTERVAL)
         self.assertEqual(len(kept.history), INTERVALS)
         self.assertEqual((kept.active, kept.cooling), (0, {}))

@@ -1,0 +1,90 @@
+"""Tests of which pages a process has."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.observability.history import FinishedRequest, History
+from autopilot.observability.metrics import Metrics
+from autopilot.observability.worker_report import Whole, WorkerReport
+from autopilot.observability.workers import WorkersNow
+from autopilot.web.status.collected_pages import CollectedPages, PageName
+from autopilot.web.status.page import OperatorPages
+from autopilot.web.status.parents_pages import NoAnswerError, ParentsPages
+from autopilot.wiring.face import no_parent, of_whole, pages_by_place
+from autopilot.wiring.role import Place
+from tests.unit.observability.records import record
+from tests.unit.web.status.values import facts
+
+
+class Collected:
+    """Workers whose reports have been collected."""
+
+    def __init__(self, *reports: WorkerReport) -> None:
+        self.whole = Whole()
+        self.serving = len(reports)
+        for each in reports:
+            self.whole.add(each)
+
+    def now(self) -> WorkersNow:
+        """See `Workers`."""
+        return WorkersNow(2, self.serving)
+
+    def collect(self) -> Deferred[bool]:
+        """See `Workers`."""
+        return succeed(True)
+
+
+class FaceTests(SynchronousTestCase):
+    """The pages, and the report of a parent."""
+
+    def test_by_place(self) -> None:
+        """A single process has its own pages; a parent collects; a worker asks."""
+        clock = Clock()
+        own = OperatorPages(clock, facts, lambda: b"own\n")
+
+        def pages(place: Place) -> object:
+            return pages_by_place(
+                place, clock.seconds, own, lambda: succeed(True), lambda name: succeed(b"parent\n")
+            )
+
+        self.assertIs(pages(Place.SINGLE), own)
+        parent, worker = pages(Place.PARENT), pages(Place.WORKER)
+        assert isinstance(parent, CollectedPages) and isinstance(worker, ParentsPages)
+        self.assertEqual(self.successResultOf(parent.metrics()), b"own\n")
+        self.assertEqual(self.successResultOf(worker.metrics()), b"parent\n")
+
+    def test_no_parent(self) -> None:
+        """Before a worker is connected with its parent it cannot ask."""
+        self.failureResultOf(no_parent(PageName.PAGE), NoAnswerError)
+
+    def test_whole(self) -> None:
+        """The report of a parent has its own feeds and models, and what its workers did."""
+        clock = Clock()
+        clock.advance(100.0)
+        history, served = History(clock.seconds), History(clock.seconds)
+        served.add(record())
+        workers = Collected(
+            *(
+                WorkerReport(
+                    number,
+                    number,
+                    "1",
+                    Metrics("1").counted(),
+                    active=number,
+                    cooling={"a": 1.0},
+                    recent=(FinishedRequest(number, record()),),
+                    history=served.counted(),
+                )
+                for number in (1, 2)
+            )
+        )
+        own = facts("a", "b", active=0)
+        report = of_whole(own, workers, history)
+        self.assertEqual((report.ranking, report.readiness), (own.ranking, own.readiness))
+        self.assertEqual((report.active, report.cooling), (3, {"a": 1.0}))
+        self.assertEqual([each.worker for each in report.recent], [2, 1])
+        self.assertEqual(report.window.whole.requests, 2)
+        self.assertEqual(report.workers, WorkersNow(2, 2))
