@@ -105,13 +105,20 @@ class Polling:
         call = None if self._loop is None else self._loop.call
         return None if call is None else call.getTime()
 
-    def start(self) -> None:
-        """Fetch now, then at intervals. Does nothing if already started."""
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._loop is not None
+
+    def start(self, after: float = 0.0) -> None:
+        """Fetch after so many seconds, then at intervals. Does nothing if already started."""
         if self._loop is not None:
             return
         self._loop = LoopingCall(self._refresh)
         self._loop.clock = self._clock
-        self._loop.start(self._interval).addErrback(self._log_bug)
+        # Each fetch sets the pause to the next one, see `_reschedule`.
+        started = self._loop.start(after or self._interval, now=not after)
+        started.addErrback(self._log_bug)
 
     def stop(self) -> Deferred[None]:
         """Stop fetching. Fires when a fetch in flight, which is cancelled, has ended."""

@@ -98,6 +98,23 @@ class PaceTests(PlaneTestCase):
             self.assertTrue(8.999 < pause < 11.001, pause)
             self.assertLess(abs(pause - 10.0 - draw), 0.001)
 
+    def test_later(self) -> None:
+        """Polling can begin later, and again after a stop, which is no failure."""
+        polling = self.plane._polls["utilization"]
+        polling.start(4.0)
+        self.assertTrue(polling.running)
+        self.assertEqual(self.plane.refreshed_in("utilization"), 5)
+        self.clock.advance(4.0)
+        self.assertEqual(self.utilization.started, [4.0])
+        self.successResultOf(polling.stop())
+        self.assertEqual((polling.running, self.utilization.cancelled), (False, 1))
+        polling.start(2.0)
+        self.utilization.gives(utilization_body(record()))
+        self.clock.advance(2.0)
+        self.clock.advance(15.0)
+        self.assertEqual(self.utilization.started, [4.0, 6.0, 21.0])
+        self.assertIsNone(polling.status.last_error)
+
 
 class FailureTests(PlaneTestCase):
     """Failed refreshes."""
