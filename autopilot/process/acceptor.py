@@ -11,6 +11,7 @@ import errno
 import socket
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -71,7 +72,8 @@ class Acceptor:
         self._reactor = reactor
         self._board = board
         self._workers: dict[int, _Worker] = {}
-        self._last = -1
+        self._last = -1  # the position of the worker that got the latest connection
+        self._any_ready = False
         self._ports: list[_Port] = []
         self._accepting = False
         self._waiting: deque[Connection] = deque()
@@ -98,7 +100,7 @@ class Acceptor:
 
     def ready(self, index: int) -> None:
         """Pass connections to a worker from now on."""
-        self._workers[index].ready = True
+        self._workers[index].ready = self._any_ready = True
         self._pass_waiting()
 
     def remove(self, index: int) -> int:
@@ -110,6 +112,7 @@ class Acceptor:
         worker = self._workers.pop(index, None)
         if worker is None:
             return 0
+        self._any_ready = any(each.ready for each in self._workers.values())
         taken = self._take_back(worker)
         self.lost += max(0, worker.on_the_way)
         worker.close()
@@ -146,6 +149,7 @@ class Acceptor:
         for worker in self._workers.values():
             worker.close()
         self._workers.clear()
+        self._any_ready = False
 
     def accepted(self, connection: Connection) -> bool:
         """Pass a new connection on, or keep it; return whether another one may be accepted."""
@@ -171,26 +175,23 @@ class Acceptor:
         self._pass_waiting()
 
     def _give(self, connection: Connection) -> bool:
-        indices = list(self._workers)
-        loads = self._loads()
-        last = indices.index(self._last) if self._last in self._workers else -1
-        while (position := least_loaded(loads, last)) is not None:
-            index = indices[position]
-            if self._workers[index].send(connection):
-                self._last = index
-                self.passed += 1
-                self._keep_watching()
-                return True
-            loads[position] = None
-        return False
-
-    def _loads(self) -> list[Load | None]:
-        """Return the load of each worker; those that are held take part if no other one runs."""
-        workers = self._workers.values()
+        workers = list(self._workers.values())
         held_before = self._held_before()
-        if any(worker.ready and not worker.is_held(held_before) for worker in workers):
-            return [None if each.is_held(held_before) else each.load() for each in workers]
-        return [worker.load() for worker in workers]
+        loads = [worker.load(held_before) for worker in workers]
+        chosen = least_loaded(loads, self._last)
+        if chosen is None and not any(worker.runs(held_before) for worker in workers):
+            loads = [worker.load(-inf) for worker in workers]
+            chosen = least_loaded(loads, self._last)
+        while chosen is not None:
+            if workers[chosen].send(connection):
+                self._last = chosen
+                self.passed += 1
+                if self._watch is None:
+                    self._keep_watching()
+                return True
+            loads[chosen] = None
+            chosen = least_loaded(loads, self._last)
+        return False
 
     def _held_before(self) -> float:
         seconds: float = self._reactor.seconds() - HELD_SECONDS
@@ -200,9 +201,9 @@ class Acceptor:
         """Take back what a held worker has not received; repeat while anything is on its way."""
         self._watch = None
         held_before, workers = self._held_before(), self._workers.values()
-        if any(worker.ready and not worker.is_held(held_before) for worker in workers):
+        if any(worker.runs(held_before) for worker in workers):
             for worker in workers:
-                if worker.is_held(held_before):
+                if worker.ready and not worker.runs(held_before):
                     self._take_back(worker)
             self._pass_waiting()
         if any(worker.on_the_way for worker in workers):
@@ -220,10 +221,6 @@ class Acceptor:
         return taken
 
     # -- pauses
-
-    @property
-    def _any_ready(self) -> bool:
-        return any(worker.ready for worker in self._workers.values())
 
     def _exhaust(self) -> None:
         self._exhausted = True
@@ -262,16 +259,19 @@ class _Worker:
         """The connections that the worker has not received."""
         return self.passed - self.slot.received
 
-    def is_held(self, held_before: float) -> bool:
-        """Return whether the latest heartbeat, if there was one, is older than that."""
-        return 0 < self.slot.heartbeat < held_before
+    def runs(self, held_before: float) -> bool:
+        """Return whether it is ready, and its latest heartbeat, if there was one, not so old."""
+        return self.ready and not 0 < self.slot.heartbeat < held_before
 
-    def load(self) -> Load | None:
+    def load(self, held_before: float) -> Load | None:
         """Return its load, or None if it takes no connection now."""
-        slot, coming = self.slot, self.on_the_way
-        if not self.ready or slot.exhausted or coming >= MOST_ON_THE_WAY:
+        if not self.ready:
             return None
-        return Load(slot.requests + slot.fresh + coming, slot.connections + coming)
+        connections, fresh, requests, received, exhausted, heartbeat, *_ = self.slot.numbers()
+        coming = self.passed - received
+        if exhausted or coming >= MOST_ON_THE_WAY or 0 < heartbeat < held_before:
+            return None
+        return Load(requests + fresh + coming, connections + coming)
 
     def send(self, connection: Connection) -> bool:
         """Pass a connection; return whether there was room for it."""

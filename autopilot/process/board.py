@@ -32,6 +32,13 @@ class Slot:
     def __init__(self, view: memoryview) -> None:
         self._view = view
 
+    def numbers(self) -> list[int]:
+        """Return the fields in their order, with those not in use behind them.
+
+        One call for all costs the parent less than one for each field, with every connection.
+        """
+        return self._view.tolist()
+
     def clear(self) -> None:
         """Set every number to 0, for a new worker."""
         for field in range(_FIELDS):

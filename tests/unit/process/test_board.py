@@ -30,6 +30,9 @@ class BoardTests(SynchronousTestCase):
         self.assertEqual(
             [getattr(seen, field) >> 40 for field in _FIELDS], list(range(1, len(_FIELDS) + 1))
         )
+        self.assertEqual(
+            seen.numbers()[: len(_FIELDS)], [getattr(seen, field) for field in _FIELDS]
+        )
         for other in (0, 2):
             slot = self.board.slot(other)
             self.assertEqual({getattr(slot, field) for field in _FIELDS}, {0})
