@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from autopilot.observability.records import RequestRecord
+    from autopilot.process.board import Slot
     from autopilot.web.root import RootResource
     from autopilot.web.site import AutopilotSite
     from autopilot.web.start_page import Address
@@ -85,6 +86,8 @@ class AutopilotService(Service):
     _log = Logger()
     _role: Role | None = None
     """The place of this process in a router with workers, which its own subclasses set."""
+    _slot: Slot | None = None
+    """Where a worker shows its parent how much it has to do."""
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class AutopilotService(Service):
             from twisted.internet import reactor
         self.settings = settings = settings or Settings()
         self._reactor = reactor
-        self._parts = parts = Parts(settings, reactor, records, traces, self._role)
+        self._parts = parts = Parts(settings, reactor, records, traces, self._role, self._slot)
         passed = passed or Sockets()
         with_api = settings.admin_listen_addr == NO_PORT and not (listen and passed.admin)
         tree = parts.tree(operators=with_api, admin=self._admin_addresses)

@@ -78,6 +78,8 @@ class PassedDoor(Listener):
 class WorkerService(AutopilotService):
     """The service of a worker, which says nothing that its parent says for the whole router."""
 
+    _slot: Slot
+
     def __init__(
         self,
         assignment: Assignment,

@@ -33,8 +33,9 @@ class WorkerServiceTests(ServiceTestCase):
         vars(self.reactor)["adoptStreamConnection"] = self.adopt
         self.role = Role.first(None, Place.PARENT).of_worker(3)
         self.assignment = Assignment(self.role, settings(), 0, (("127.0.0.1", 8081),))
+        self.slot = board.slot(0)
         self.worker = WorkerService(
-            self.assignment, board.slot(0), reactor=self.reactor, connections=far.detach()
+            self.assignment, self.slot, reactor=self.reactor, connections=far.detach()
         )
         self.worker.startService()
         self.platform.take()
@@ -91,6 +92,21 @@ class WorkerServiceTests(ServiceTestCase):
         browser.sends(request(body=ask(NAMES[0], stream=False)))
         self.platform.wire.says(whole(200, b"{}"))
         self.assertEqual(browser.response.status, 200)
+        self.stop()
+
+    def test_shows_its_load(self) -> None:
+        """The slot has the connection, and the request from its arrival to its end."""
+        seen = []
+        browser = self.connect()
+        for act in (
+            lambda: None,
+            lambda: browser.sends(request(body=ask(NAMES[0], stream=False))),
+            lambda: self.platform.wire.says(whole(200, b"{}")),
+            browser.leaves,
+        ):
+            act()
+            seen.append((self.slot.connections, self.slot.fresh, self.slot.requests))
+        self.assertEqual(seen, [(1, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 0)])
         self.stop()
 
     def test_drain_is_announced(self) -> None:
