@@ -177,7 +177,7 @@ class Worker:
         self._line.on(Drain, self._drain)
         self._service: WorkerService | None = None
         self._stopping: Deferred[None] | None = None
-        self._ending = False
+        self._ending = self._stopped = False
         self._logging = False
         self._status = 0
 
@@ -295,5 +295,6 @@ class Worker:
             transport.loseConnection()
 
     def _stop(self) -> None:
-        if self._reactor.running:
+        if self._reactor.running and not self._stopped:
+            self._stopped = True
             self._reactor.stop()
