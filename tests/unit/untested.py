@@ -59,6 +59,7 @@ REASONS: Final[dict[str, str]] = {
     "state/sharing/outbox.py": "state/sharing/test_hub.py lets it fill, wake and drop",
     "state/sharing/store_connection.py": "state/sharing/test_store.py drives it from outside",
     "state/sharing/tables.py": "properties/test_shared_state.py compares them with a reference",
+    "state/sharing/warm_start.py": "state/sharing/test_store_link.py reads what it writes",
     "upstream/types.py": _VALUE,
     "web/channel_response.py": "web/test_twisted_response.py holds both kinds to one rule",
     "web/endpoint.py": "web/test_relay_resource.py calls it over both channels",
