@@ -29,6 +29,11 @@ from autopilot.routing.snapshot import Snapshot
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.latency import LatencyStats
+from autopilot.state.sharing.affinity import SharedAffinity
+from autopilot.state.sharing.breaker import SharedBreaker
+from autopilot.state.sharing.latency import SharedLatency
+from autopilot.state.sharing.outbox import Outbox
+from autopilot.state.sharing.tables import SharedTables
 from autopilot.state.tables import StateTables
 from tests.properties import memory_model as plain
 from tests.properties.exchange_bounds import bounds
@@ -99,11 +104,7 @@ class MemoryMachine(RuleBasedStateMachine):
         """Start a router with short memory."""
         self.router = RouterTestCase("finish")  # for its set-up and its checks
         self.router.setUp()
-        tables = StateTables(
-            SessionAffinity(ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
-            CircuitBreaker(threshold=failures, period=PERIOD, max_entries=100),
-            LatencyStats(),
-        )
+        tables = self.tables(ttl, failures)
         long = 1e6  # time passes between requests, and ends none of them
         self.router.build(
             total=long, unary=long, idle=long, plain_failover_after=long, tables=tables
@@ -114,6 +115,14 @@ class MemoryMachine(RuleBasedStateMachine):
         self.open: list[Open] = []
         self.started = 0
         self.models_rank(MODELS)
+
+    def tables(self, ttl: float, failures: int) -> StateTables:
+        """Return the tables of the router."""
+        return StateTables(
+            SessionAffinity(ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
+            CircuitBreaker(threshold=failures, period=PERIOD, max_entries=100),
+            LatencyStats(),
+        )
 
     @property
     def now(self) -> float:
@@ -325,9 +334,27 @@ def _inbound(client: str, selector: str) -> ClientRequest:
     )
 
 
+class SharedMemoryMachine(MemoryMachine):
+    """The same, on tables that other replicas could share."""
+
+    def tables(self, ttl: float, failures: int) -> StateTables:
+        """Return the tables of the router."""
+        outbox = Outbox(1)
+        return SharedTables(
+            SharedAffinity(outbox, ttl=ttl, max_entries=MOST_KEYS, list_retry=LIST_RETRY),
+            SharedBreaker(outbox, threshold=failures, period=PERIOD, max_entries=100),
+            SharedLatency(outbox),
+            outbox,
+        )
+
+
 class MemoryMachineTests(SynchronousTestCase):
     """The machine, for both test runners."""
 
     def test_any_order(self) -> None:
         """The right model receives the request after any history."""
         run_state_machine_as_test(MemoryMachine, settings=bounds(150, 50))
+
+    def test_shared_tables(self) -> None:
+        """Tables that could be shared say the same as those of a process without others."""
+        run_state_machine_as_test(SharedMemoryMachine, settings=bounds(40, 50))
