@@ -6,10 +6,11 @@ import tracemalloc
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing.why import FAILED
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.sharing.affinity import SharedAffinity
 from autopilot.state.sharing.outbox import Outbox
-from tests.unit.state.sharing.replicas import KEY, SELECTOR
+from tests.unit.state.sharing.replicas import KEY, SELECTOR, shared_tables
 
 TTL = 80.0
 # On 64-bit CPython, of a conversation that this replica alone has served: 407 become 530.
@@ -89,6 +90,18 @@ class SharedAffinityTests(SynchronousTestCase):
             self.table.apply_failed(KEY, f"m{each}", version, 1000, 1.0, committed=False)
         self.assertEqual(len(self.table.failed_recently(KEY, 1000)), 16)
         self.assertEqual(sum(event.client == KEY[0] for event in self.told()), 16)
+
+    def test_a_break_before_a_failure(self) -> None:
+        """A warm start tells that a model broke, although it failed in another way since."""
+        self.table.served(KEY, "a", 1000)
+        self.table.failed(KEY, "a", 1000, 1.0, committed=True)
+        self.table.failed(KEY, "a", 1001, 1.0)
+        late = shared_tables(Outbox(2))
+        for event in self.told(1001):
+            late.apply(event, 1001)
+        expected = (None, frozenset({"a"}), "a", FAILED)
+        self.assertEqual(self.table.look_up(KEY, 1001), expected)
+        self.assertEqual(late.affinity.look_up(KEY, 1001), expected)
 
     def test_old_outcomes(self) -> None:
         """Outcomes that no event on its way can contradict are dropped."""

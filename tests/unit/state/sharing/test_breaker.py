@@ -120,6 +120,13 @@ class OrderTests(SynchronousTestCase):
         self.hears_of(4, CLIENTS[3])
         self.assertEqual(self.breaker.open, {"m"})
 
+    def test_an_earlier_failure_that_arrives_later(self) -> None:
+        """It does not hide the later one of the same client from a success between them."""
+        for counter, client in ((5, CLIENTS[0]), (3, CLIENTS[0]), (6, CLIENTS[1]), (7, CLIENTS[2])):
+            self.hears_of(counter, client)
+        self.breaker.apply_succeeded(CLIENTS[3], "m", (4, 3))
+        self.assertEqual(self.breaker.open, {"m"})
+
     def test_a_probe_that_arrives_first(self) -> None:
         """The rest follows from the latest version, whichever arrives last."""
         self.breaker.apply_probing(Probing((9, 1), 0, "m", 50_000, b"", True), 1000)
