@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from autopilot.observability.instruments import Counter
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from autopilot.state.events import Event
     from autopilot.state.sharing.tables import SharedTables
 
-FLUSH_AFTER: Final = 0.01
-"""Seconds that an event waits for others with which it makes a batch."""
+BETWEEN_BATCHES: Final = 0.01
+"""Seconds between two batches, at least, so that frequent events share one."""
 MEASURED_AFTER: Final = 1.0
 """Seconds between two summaries of a model's measurements, at least."""
 _MOST_DUMPED = 200
@@ -107,6 +108,7 @@ class Hub:
         self.tables = tables
         self._outbox = tables.outbox
         self._malformed = malformed
+        self._flushed_at = -inf
         self._flush_call: IDelayedCall | None = None
         self._measure_call: IDelayedCall | None = None
         self.links: list[Link] = []
@@ -197,6 +199,7 @@ class Hub:
         call, self._flush_call = self._flush_call, None
         if call is not None and call.active():
             call.cancel()
+        self._flushed_at = self._clock.seconds()
         events = self._outbox.take()
         self.counts.count(events, "sent")
         links = tuple(self.links)
@@ -209,7 +212,9 @@ class Hub:
         if len(self._outbox.events) >= MOST_WAITING:
             self.flush()
         elif self._flush_call is None:
-            self._flush_call = self._clock.callLater(FLUSH_AFTER, self.flush)
+            # A client's next turn may reach another replica within milliseconds.
+            delay = max(0.0, self._flushed_at + BETWEEN_BATCHES - self._clock.seconds())
+            self._flush_call = self._clock.callLater(delay, self.flush)
 
     def _wake_later(self) -> None:
         if self._measure_call is None:

@@ -6,8 +6,12 @@ each replica beside their own measurements. So nothing is counted twice, whateve
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
-from math import ceil, exp, log
+from functools import partial
+from itertools import chain
+from math import ceil, exp
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -33,10 +37,9 @@ if TYPE_CHECKING:
 
 MOST_REPLICAS: Final = 32
 """Summaries of a model, those of the latest versions, so that reading them takes a bounded time."""
-# A bucket holds times that differ by less than a tenth, the first those up to a millisecond.
-_GROWTH = 1.1
 _MICRO = 1e6
-_MOST_BUCKETS = 250
+# The longest times of the buckets, from a millisecond: each is a tenth longer than the one before.
+_BOUNDS: Final = tuple(0.001 * 1.1**bucket for bucket in range(251))
 
 
 class SharedLatency(LatencyStats):
@@ -218,7 +221,7 @@ class SharedLatency(LatencyStats):
             _histogram(stats.streams),
             _histogram(stats.plain),
             stats.pauses.count,
-            tuple(each for pair in sorted(stats.pauses.long.items()) for each in pair),
+            tuple(chain.from_iterable(sorted(stats.pauses.long.items()))),
         )
 
 
@@ -235,14 +238,12 @@ def _sent(average: MovingAverage, now: float) -> Average | None:
 
 
 def _histogram(samples: Iterable[float]) -> tuple[int, ...]:
-    """Return the numbers of times by bucket: bucket and number, by turns."""
-    numbers: dict[int, int] = {}
-    for seconds in samples:
-        bucket = 0
-        if seconds > 0.001:
-            bucket = min(_MOST_BUCKETS, ceil(log(seconds * 1000) / log(_GROWTH) - 1e-9))
-        numbers[bucket] = numbers.get(bucket, 0) + 1
-    return tuple(each for pair in sorted(numbers.items()) for each in pair)
+    """Return the numbers of times by bucket: bucket and number, by turns.
+
+    It is computed for each model once a second, so that the loop is left to C.
+    """
+    numbers = Counter(map(partial(bisect_left, _BOUNDS), samples))
+    return tuple(chain.from_iterable(sorted(numbers.items())))
 
 
 def _pairs(histogram: tuple[int, ...]) -> Iterable[tuple[int, int]]:
@@ -257,8 +258,7 @@ def _p95(own: Iterable[float], others: Iterable[tuple[int, ...]]) -> float | Non
     samples = [(seconds, 1) for seconds in own]
     for histogram in others:
         samples += [
-            (_GROWTH ** min(bucket, _MOST_BUCKETS) / 1000, number)
-            for bucket, number in _pairs(histogram)
+            (_BOUNDS[min(bucket, len(_BOUNDS) - 1)], number) for bucket, number in _pairs(histogram)
         ]
     total = sum(number for _, number in samples)
     if total < MIN_SAMPLES:

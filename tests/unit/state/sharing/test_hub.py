@@ -52,8 +52,19 @@ class HubTests(SynchronousTestCase):
         self.clock.advance(0.02)
         self.assertEqual(self.link.batches, [])
 
+    def test_at_once(self) -> None:
+        """An event leaves in the next turn; those of the ten milliseconds after it in one batch."""
+        self.hub.join(self.link)
+        for each, seconds in enumerate((0, 0.004, 0.003, 0.0029)):
+            self.tables.committed((CLIENTS[0], SELECTOR, bytes([each]) * 16), "m", 1000)
+            self.clock.advance(seconds)
+            self.assertEqual(len(self.link.events()), each == 0)
+        self.clock.advance(0.0002)
+        self.assertEqual(len(self.link.batches), 1)
+        self.assertEqual(len(self.link.events()), 3)
+
     def test_one_batch(self) -> None:
-        """The events of ten milliseconds leave in one batch."""
+        """The events of one turn leave in one batch."""
         self.hub.join(self.link)
         self.tables.committed(KEY, "m", 1000)
         self.tables.failed(CLIENTS[0], KEY, "m", FailureReason.CUT, 1000, 0.25)
