@@ -1,4 +1,7 @@
-"""A script that prints the source files of all modules imported by the router and its commands."""
+"""A script that prints the source files of all modules imported by the router and its commands.
+
+They include those of workers and of the store, which a router imports only when it has any.
+"""
 
 import sys
 
@@ -7,9 +10,12 @@ from twisted.scripts import _twistd_unix, twistd
 from autopilot import AutopilotService, Settings
 from autopilot.cli import entry, health
 from autopilot.process import reactor
+from autopilot.service import parent, worker, worker_service
+from autopilot.state.sharing import store
 from autopilot.tap import makeService
 
 USED = (twistd, _twistd_unix, reactor, entry, health, makeService)
+WORKERS = (parent, worker, worker_service, store)
 AutopilotService(Settings())
 files = {getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())}
 print("\n".join(sorted(file for file in files if file.endswith(".py"))))
