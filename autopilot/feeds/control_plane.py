@@ -8,7 +8,7 @@ and replaces the previous one, so that a request can keep the one that it starte
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred
@@ -68,6 +68,10 @@ class ControlPlane(ABC):
     def statuses(self) -> tuple[FeedStatus, FeedStatus]:
         """The status of the catalog and of the utilization feed, in this order."""
         return self.status(CATALOG), self.status(UTILIZATION)
+
+    def roles(self) -> Mapping[str, str]:
+        """Return what this router does for each feed that it shares with others, if it knows."""
+        return {}
 
     def refreshed_in(self, feed: str | None = None) -> int:
         """Return the seconds until `feed`, or the sooner of both feeds, may have been refreshed."""

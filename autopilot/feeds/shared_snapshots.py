@@ -72,9 +72,9 @@ class SharedSnapshots(ControlPlane):
 
         self._feeds = {name: shared(name, source) for name, source in sources.items()}
 
-    def roles(self) -> dict[str, FeedRole | None]:
-        """Return what this router does for each feed; None until it knows."""
-        return {name: each.role for name, each in self._feeds.items()}
+    def roles(self) -> Mapping[str, FeedRole]:
+        """See `ControlPlane`."""
+        return {name: each.role for name, each in self._feeds.items() if each.role is not None}
 
     def status(self, feed: str) -> FeedStatus:
         """See `ControlPlane`."""

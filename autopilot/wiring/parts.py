@@ -63,7 +63,7 @@ from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place
-from autopilot.wiring.feeds import control_plane, jitter
+from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.role import Place, Role
 from autopilot.wiring.sharing import hub_of
 
@@ -151,8 +151,9 @@ class Parts:
         )
         agent = PlatformAgent(reactor, endpoints, mapping.proxies(settings))
         self.control = control_plane(
-            role.place, settings, reactor, agent, self._refreshed, self.hold_watch.activity
+            role, settings, reactor, agent, self._refreshed, self.hold_watch.activity
         )
+        self.metrics.instruments += (role_instrument(self.control),)
         self.publisher = (
             FeedPublisher(self.clock, self.control) if role.place is Place.PARENT else None
         )

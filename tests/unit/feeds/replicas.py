@@ -208,7 +208,7 @@ class Replica:
 
     def role(self, feed: str = UTILIZATION) -> FeedRole | None:
         """Return what the replica does for a feed."""
-        return self.plane.roles()[feed]
+        return self.plane.roles().get(feed)
 
     def status(self, feed: str = UTILIZATION) -> FeedStatus:
         """Return the status of a feed."""
