@@ -71,9 +71,11 @@ class SharedAffinity(SessionAffinity):
             self._entries.move_to_end(key)
             entry.expires = now + self._ttl
             return
-        version = self._outbox.version()
+        outbox = self._outbox
+        outbox.counter = counter = outbox.counter + 1  # as `version`, without a call
+        version = counter, outbox.replica
         self.apply_served(key, model, version, now)
-        self._outbox.add(Stuck(version, 0, *key, model))
+        outbox.add(Stuck(version, 0, *key, model))
 
     def failed(
         self, key: AffinityKey, model: str, now: float, took: float, *, committed: bool = False

@@ -29,6 +29,9 @@ BETWEEN_BATCHES: Final = 0.01
 MEASURED_AFTER: Final = 1.0
 """Seconds between two summaries of a model's measurements, at least."""
 _MOST_DUMPED = 200
+# Counters begin at the wall clock's milliseconds, 2**41 of which are 69 years. One event that was
+# corrupted must not exhaust the range of all counters.
+_FARTHEST_AHEAD = 2**41
 
 
 class Link(Protocol):
@@ -152,6 +155,8 @@ class Hub:
         """
         try:
             events = decode(batch)
+            if any(each.version[0] > self._outbox.counter + _FARTHEST_AHEAD for each in events):
+                raise ValueError("not a batch of events: a version is too far ahead")
         except ValueError as error:
             self.counts.refused.values[()] += 1
             if self._malformed is not None:

@@ -55,8 +55,9 @@ class Outbox:
 
     def add(self, event: Event) -> None:
         """Send an event soon, if others are connected and may know of its model."""
-        wake = self.wake
-        if wake is None or not self.may_tell(event):
+        wake, model = self.wake, event.model
+        # As in `may_tell`: the first turn of each conversation pays for this.
+        if wake is None or len(model) > MAX_NAME_LENGTH or not self._shares(model):
             return
         events = self.events
         events.append(event)

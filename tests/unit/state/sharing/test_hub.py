@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.failure_reason import FailureReason
+from autopilot.state.affinity import SessionAffinity
+from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.events import (
     Failed,
     Measured,
@@ -16,8 +21,10 @@ from autopilot.state.events import (
     decode,
     encode,
 )
+from autopilot.state.latency import LatencyStats
 from autopilot.state.sharing.hub import Hub, SharingFacts
 from autopilot.state.sharing.outbox import MOST_WAITING, Outbox
+from autopilot.state.tables import StateTables
 from tests.unit.state.sharing.replicas import (
     CLIENTS,
     KEY,
@@ -174,6 +181,15 @@ class HubTests(SynchronousTestCase):
         self.assertEqual(other.batches, [])
         self.assertIsNone(self.tables.affinity.remembered(KEY, 1000))
 
+    def test_a_version_too_far_ahead(self) -> None:
+        """An event that would exhaust the counters of all replicas is refused."""
+        self.hub.join(self.link)
+        for counter in (2**41 + 1, 2**53):
+            self.hub.received(encode([Stuck((counter, 9), 0, *KEY, "m")])[0], self.link)
+        self.assertEqual((self.hub.facts().refused, self.outbox.counter), (2, 0))
+        self.hub.received(encode([Stuck((2**41, 9), 0, *KEY, "m")])[0], self.link)
+        self.assertEqual(self.tables.affinity.remembered(KEY, 1000), "m")
+
     def test_passed_on(self) -> None:
         """What comes by one link leaves by the others as it is."""
         others = [RecordingLink(), RecordingLink()]
@@ -212,6 +228,59 @@ class HubTests(SynchronousTestCase):
         self.hub.lost(3)
         self.hub.lost(2)
         self.assertEqual(self.hub.facts().lost, 5)
+
+
+class CostTests(SynchronousTestCase):
+    """The calls that a request makes more if its tables are shared."""
+
+    def setUp(self) -> None:
+        """Make both kinds of tables; those that are shared have a link."""
+        self.alone = StateTables(
+            SessionAffinity(ttl=TTL, max_entries=100, list_retry=10.0),
+            CircuitBreaker(threshold=3, period=20.0, max_entries=100),
+            LatencyStats(),
+        )
+        clock = Clock()
+        self.shared = shared_tables(Outbox(1))
+        Hub(clock, self.shared).join(RecordingLink())
+
+    def more(self, act: Callable[[StateTables], object]) -> int:
+        """Return how many more calls of Python functions the shared tables make."""
+        return calls(lambda: act(self.shared)) - calls(lambda: act(self.alone))
+
+    def test_calls(self) -> None:
+        """At most four, and those of the clock for a batch; one if its conversation goes on."""
+
+        def committed(tables: StateTables) -> None:
+            tables.committed(KEY, "m", 1000)
+
+        def another(tables: StateTables) -> None:
+            tables.committed((CLIENTS[1], SELECTOR, b""), "m", 1000)
+
+        def answered(tables: StateTables) -> None:
+            tables.latency.answered("m", 1.0)
+
+        self.more(committed)
+        self.more(answered)  # the first ones of a batch, which wake the hub
+        self.assertLessEqual(self.more(another), 3)
+        self.assertEqual(self.more(committed), 0)
+        self.assertEqual(self.more(answered), 1)
+
+
+def calls(act: Callable[[], object]) -> int:
+    """Return the number of calls of Python functions that an action makes."""
+    number = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal number
+        number += event == "call"
+
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return number
 
 
 class ReplicasTests(SynchronousTestCase):
