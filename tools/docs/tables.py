@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from twisted.internet.testing import MemoryReactorClock
 
 from autopilot.feeds import readiness
+from autopilot.observability.workers import WorkersNow, worker_instruments
 from autopilot.relay.errors import BY_REASON
 from autopilot.routing import retry_policy
 from autopilot.routing.failure_reason import FailureReason
@@ -124,9 +125,10 @@ def metrics() -> str:
 
     reactor: Any = MemoryReactorClock()
     parts = AutopilotService(Settings(), reactor=reactor, listen=False)._parts
+    of_workers = worker_instruments(lambda: WorkersNow(0, 0))
     rows = [
         (code(each.name), each.kind, _labels(each.labels), each.text)
-        for each in parts.metrics.instruments
+        for each in (*parts.metrics.instruments, *of_workers)
     ]
     rows += [
         (code(_full_name(each)), each.type, _labels(_label_names(each)), each.documentation)

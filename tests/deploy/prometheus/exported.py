@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
 
 from autopilot.observability.account_limits import AccountLimits
+from autopilot.observability.instruments import Counter, Instrument
 from autopilot.observability.metrics import Gauges, Metrics
+from autopilot.observability.workers import WorkerNow, WorkersNow, worker_instruments
 from autopilot.routing.account_limits import LIMIT_FIELDS
 from autopilot.routing.usage import Usage
+from autopilot.state.sharing.hub import HubCounts
+from autopilot.state.sharing.store import Store, StoreAccess
 from tests.unit.observability.records import record
 
 # The labels that Prometheus adds to each sample, and the sample that it adds for each scrape.
@@ -38,7 +44,27 @@ def page() -> str:
     limits = AccountLimits(lambda: 0.0, by_key=True)
     limits.note(b"client", dict.fromkeys(LIMIT_FIELDS, b"1"), 0.0)
     metrics.instruments += limits.instruments()
+    metrics.instruments += (*_of_workers(), *_of_shared_state())
     return metrics.text().decode()
+
+
+def _of_workers() -> Iterable[Instrument]:
+    """Return the metrics of a parent of workers."""
+    now = WorkersNow(1, 1, processes=(WorkerNow(0, 1, "ready", 1.0, 2, 3, 4),))
+    return worker_instruments(lambda: now)
+
+
+def _of_shared_state() -> Iterable[Instrument]:
+    """Return the metrics of a router with a store."""
+    counts = HubCounts()
+    counts.events.values["stuck", "sent"] += 1
+    endpoint: Any = None
+    store = Store(Clock(), endpoint, StoreAccess(), lambda: 0.0, lambda: 0.0)
+    instruments = (*counts.instruments(), *store.instruments())
+    for each in instruments:
+        if isinstance(each, Counter) and each.labels == ("fault",):
+            each.values["refused",] += 1
+    return instruments
 
 
 def samples() -> dict[str, Sample]:
