@@ -13,6 +13,7 @@ from dcap_qvl import QuoteCollateralV3, QuotePolicy, QuoteVerifier, parse_quote
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
+from autopilot.attestation.collateral import Platform
 from autopilot.attestation.quote import Quote, read_quote
 from autopilot.attestation.verdict import Refusal, RefusedError
 
@@ -66,14 +67,6 @@ class VerifiedQuote:
     tcb: str
     advisories: tuple[str, ...]
     expires: int
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """What identifies the collateral of a quote: the processor family and its authority."""
-
-    fmspc: str
-    ca: str
 
 
 def platform_of(raw: bytes) -> Platform:

@@ -7,7 +7,7 @@ follows redirects, and requests gzip, which it inflates without a limit.
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -64,6 +64,7 @@ class FetchedResponse:
 
     status: int
     body: bytes
+    headers: Headers = field(default_factory=Headers, compare=False, repr=False)
 
 
 class Fetcher:
@@ -112,7 +113,8 @@ class Fetcher:
 
     async def _ask(self, url: str, authorization: str | None) -> FetchedResponse:
         response = await self._response(url, authorization)
-        return FetchedResponse(response.code, await _whole_body(response, self._max_bytes))
+        body = await _whole_body(response, self._max_bytes)
+        return FetchedResponse(response.code, body, response.headers)
 
     async def _response(self, url: str, authorization: str | None = None) -> IResponse:
         headers = Headers({b"Accept": [b"application/json"]})

@@ -9,8 +9,9 @@ import dcap_qvl
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation import quote_verification
+from autopilot.attestation.collateral import Platform
 from autopilot.attestation.quote import read_quote
-from autopilot.attestation.quote_verification import Platform, platform_of, verify_quote
+from autopilot.attestation.quote_verification import platform_of, verify_quote
 from autopilot.attestation.verdict import Refusal, RefusedError
 from tests.unit.attestation import world
 
