@@ -20,7 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import Certificate, load_der_x509_certificate
+from cryptography.x509 import (
+    Certificate,
+    load_der_x509_certificate,
+    load_pem_x509_certificates,
+)
 from msgspec import DecodeError, Struct, ValidationError, convert
 from msgspec.json import Decoder
 
@@ -101,6 +105,15 @@ _envelope = Decoder(_Envelope)
 _any = Decoder(Any)
 
 
+def roots_of(pem: bytes) -> tuple[bytes, bytes]:
+    """Return other roots, from two certificates: that of quotes, and the hash of that of GPUs.
+
+    Raises ValueError.
+    """
+    quotes, gpus = (each.public_bytes(Encoding.DER) for each in load_pem_x509_certificates(pem))
+    return quotes, sha256(gpus).digest()
+
+
 def read_evidence(body: bytes) -> Evidence:
     """Parse the platform's answer. Raises `RefusedError`."""
     try:
@@ -132,7 +145,7 @@ def verification(
     ``collateral`` is that of the quote's platform, and None if there is none. Raises
     `RefusedError`.
     """
-    raw = _decoded(evidence.quote, MAX_QUOTE_BYTES, Refusal.QUOTE_MALFORMED)
+    raw = decoded(evidence.quote, MAX_QUOTE_BYTES, Refusal.QUOTE_MALFORMED)
     verified = verify_quote(raw, collateral, now, policy.tcb, policy.intel_root)
     quote = verified.quote
     if not compare_digest(quote.nonce_hash, question.hash):
@@ -167,8 +180,8 @@ def _verdict(
     )
 
 
-def _decoded(text: str, limit: int, refusal: Refusal) -> bytes:
-    """Decode base64 of at most ``limit`` bytes."""
+def decoded(text: str, limit: int, refusal: Refusal) -> bytes:
+    """Decode base64 of at most ``limit`` bytes. Raises `RefusedError` with the given reason."""
     if len(text) > limit * 4 // 3 + 4:
         raise RefusedError(refusal)
     try:
@@ -182,7 +195,7 @@ def _decoded(text: str, limit: int, refusal: Refusal) -> bytes:
 
 def _bound_certificate(text: str, quote: Quote, now: int) -> Certificate:
     """Return the certificate of the VM's attestation service, which the quote must name."""
-    der = _decoded(text, _MAX_CERTIFICATE_BYTES, Refusal.BINDING_CERTIFICATE)
+    der = decoded(text, _MAX_CERTIFICATE_BYTES, Refusal.BINDING_CERTIFICATE)
     try:
         certificate = load_der_x509_certificate(der)
         spki = certificate.public_key().public_bytes(
@@ -215,8 +228,8 @@ def _check_envelope(
         if required:
             raise RefusedError(Refusal.ENVELOPE_MISSING)
         return False
-    signature = _decoded(evidence.signature or "", MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
-    body = _decoded(evidence.attested_body or "", MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
+    signature = decoded(evidence.signature or "", MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
+    body = decoded(evidence.attested_body or "", MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
     _check_signature(certificate, signature, body)
     try:
         signed = _envelope.decode(body)
@@ -251,7 +264,7 @@ def _check_gpus(
     gpus = [_gpu(each) for each in listed]
     chains = [
         gpu_report.read_chain(
-            _decoded(each.certificate, gpu_report.MAX_CHAIN_BYTES, Refusal.GPU_MALFORMED)
+            decoded(each.certificate, gpu_report.MAX_CHAIN_BYTES, Refusal.GPU_MALFORMED)
         )
         for each in gpus
     ]
@@ -260,7 +273,7 @@ def _check_gpus(
     known: set[bytes] = set()
     for gpu, chain in zip(gpus, chains, strict=True):
         yield
-        raw = _decoded(gpu.evidence, gpu_report.MAX_REPORT_BYTES, Refusal.GPU_MALFORMED)
+        raw = decoded(gpu.evidence, gpu_report.MAX_REPORT_BYTES, Refusal.GPU_MALFORMED)
         report = gpu_report.read_report(raw)
         gpu_report.verify_chain(chain, root, now, known)
         gpu_report.verify_report(report, chain[0], nonce)

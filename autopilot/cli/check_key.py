@@ -44,8 +44,7 @@ async def check_key(
             "not a valid key: it contains blanks, control or non-ASCII characters",
             remedies.KEY,
         )
-    origin = Origin.of(base)
-    if not (origin.secure or _is_loopback(origin.host)):
+    if not may_receive_key(base):
         return _result(CheckState.SKIP, "not sent, because API_BASE_URL is not https")
     fetcher = Fetcher(agent, reactor, timeout, _MAX_BYTES)
     try:
@@ -76,7 +75,14 @@ def _result(state: CheckState, detail: str, remedy: str = "") -> CheckResult:
     return CheckResult("key", _SUBJECT, state, detail, remedy)
 
 
-def _is_loopback(host: str) -> bool:
+def may_receive_key(base: str) -> bool:
+    """Return whether a key may be sent to a base URL: over TLS, or within this machine."""
+    origin = Origin.of(base)
+    return origin.secure or is_loopback(origin.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,18 +1,24 @@
 """Fetch a model's attestation evidence and report its state.
 
-This command does not verify evidence: the best state that it reports is "unverified".
-
-With --json the output is one object: "model", "chute_id", "state", "reason", "instances", "failed",
+Without --verify it does not verify evidence: the best state that it reports is "unverified". With
+--json that output is one object: "model", "chute_id", "state", "reason", "instances", "failed",
 "gpus", "certificate_bound", "nonces_bound", "checked" and "not_checked" (texts).
 
-Exit status: 0 if there is evidence, 1 if there is none or it is invalid, 2 if the request failed.
+With --verify it asks with CHUTES_API_KEY for up to five instances, verifies the evidence of each
+one's encryption key, and prints the verdicts: "model", "time", "roots", "instances", "checked" and
+"not_shown" with --json. That needs the extra "private". --offline verifies what --save kept.
+
+Exit status: 0 if there is evidence, 1 if there is none or it is invalid, 2 if the request failed;
+with --verify 0 if all listed instances are verified, 1 if one is refused or none is listed, 2 if
+the answers could not be obtained.
 """
 
 from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +26,7 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 from twisted.web.iweb import IAgent
 
+from autopilot.attestation.collateral import INTEL
 from autopilot.attestation.evidence_parser import (
     MAX_BYTES,
     TIMEOUT_SECONDS,
@@ -47,6 +54,8 @@ EXAMPLES = """\
   autopilot evidence org/model-TEE
   autopilot evidence org/model-TEE --json | jq .state
   autopilot evidence org/model-TEE --e2e-instances instances.json
+  autopilot evidence org/model-TEE --verify --save answers --pin pinned.json
+  autopilot evidence org/model-TEE --offline answers --at 2026-11-30T12:00:00Z
 """
 
 _NEVER_CHECKED = (
@@ -55,6 +64,7 @@ _NEVER_CHECKED = (
     "the GPUs' evidence, and the nonce in it",
     "which instance serves a request: the evidence does not identify it",
 )
+_MOST_DIGITS = 12
 _NOT_QUOTES = (Reason.MALFORMED, Reason.MALFORMED_QUOTE, Reason.DEBUG)
 
 
@@ -79,18 +89,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a saved response of GET /e2e/instances/{chute_id} (which needs an API key); with the"
         " public keys in it the nonce can be checked",
     )
+    _add_verifying_arguments(parser)
     add_env_file_argument(parser)
     add_output_arguments(parser)
 
 
+def _add_verifying_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("verification, with the extra 'private'")
+    source = group.add_mutually_exclusive_group()
+    source.add_argument(
+        "--verify", action="store_true", help="verify the evidence of each listed instance's key"
+    )
+    source.add_argument(
+        "--offline", metavar="DIR", type=Path, help="verify the answers that --save kept in DIR"
+    )
+    group.add_argument(
+        "--at",
+        metavar="TIME",
+        type=_moment,
+        help="with --offline: the time of the verification, in ISO 8601 or Unix seconds [now]",
+    )
+    group.add_argument("--save", metavar="DIR", type=Path, help="with --verify: keep the answers")
+    group.add_argument(
+        "--pin",
+        metavar="FILE",
+        type=Path,
+        help="add the published rows of measurements that verified quotes have to FILE",
+    )
+    group.add_argument(
+        "--measurements",
+        metavar="FILE",
+        type=Path,
+        help="accept the rows of this pin file instead of the platform's list",
+    )
+    group.add_argument(
+        "--collateral-url",
+        metavar="URL",
+        default=INTEL,
+        help="Intel's service, or a cache of it [%(default)s]",
+    )
+    group.add_argument(
+        "--test-roots",
+        metavar="FILE",
+        type=Path,
+        help="two certificates (PEM) in place of Intel's and NVIDIA's roots, for tests with a"
+        " platform on this machine or --offline; no output then says 'attested'",
+    )
+
+
+def _moment(text: str) -> int:
+    """Parse a time. Raises ValueError."""
+    if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS:
+        return int(text)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp())
+
+
 async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Print the state of the evidence and return the exit status. Raises `CommandError`."""
+    _check_combination(given)
+    if given.offline is not None:
+        return await _verification()(None, given, console_of(given))
     options = {"API_BASE_URL": given.api_base_url, "MODELS_URL": given.models_url}
     settings = platform_settings(options, path=given.env_file)
     keys = {} if given.e2e_instances is None else _keys(given.e2e_instances)
     agent, console = verified_agent(reactor, settings), console_of(given)
     console.progress("fetching the catalog …")
     model = await catalog_entry(agent, reactor, settings, given.model)
+    if given.verify and model.tee is True:
+        return await _verification()((agent, reactor, settings, model), given, console)
     console.progress(f"fetching the evidence of {model.name} …")
     finding = await ask(agent, reactor, settings.api_base_url, model, keys)
     if given.json:
@@ -98,6 +167,33 @@ async def run(reactor: Any, given: argparse.Namespace) -> int:
     else:
         show(console, model, finding)
     return 0 if finding.state is EvidenceState.PRESENT else 1
+
+
+def _check_combination(given: argparse.Namespace) -> None:
+    verifies = given.verify or given.offline is not None
+    for name, allowed, needs in (
+        ("at", given.offline is not None, "--offline"),
+        ("save", given.verify, "--verify"),
+        ("pin", verifies, "--verify or --offline"),
+        ("measurements", verifies, "--verify or --offline"),
+        ("test_roots", verifies, "--verify or --offline"),
+    ):
+        if getattr(given, name) is not None and not allowed:
+            raise CommandError(f"--{name.replace('_', '-')} needs {needs}")
+    if given.pin is not None and given.measurements is not None:
+        raise CommandError("--pin adds published rows, and --measurements replaces them")
+
+
+def _verification() -> Callable[..., Coroutine[Any, Any, int]]:
+    """Return what verifies and prints. Raises `CommandError` without its packages."""
+    try:
+        from autopilot.cli.evidence_private import run
+    except ImportError:
+        raise CommandError(
+            "--verify and --offline need packages that are not installed; run pip install"
+            " 'chutes-autopilot[private]'"
+        ) from None
+    return run
 
 
 def _keys(path: Path) -> Mapping[str, str]:

@@ -22,6 +22,8 @@ REASONS: Final[dict[str, str]] = {
     "cli/check_router.py": _CHECK,
     "cli/completion.py": "cli/test_entry.py lets shells read what it prints",
     "cli/console.py": "cli/test_terminal.py and cli/test_entry.py read what reaches a terminal",
+    "cli/evidence_private.py": "cli/test_evidence_verify.py reads all that it prints",
+    "cli/evidence_saved.py": "cli/test_evidence_verify.py keeps answers and reads them again",
     "cli/explain_data.py": _EXPLAIN,
     "cli/explain_text.py": _EXPLAIN,
     "cli/handshake.py": "cli/test_check_network.py shakes hands over real sockets",
