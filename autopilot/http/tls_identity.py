@@ -9,7 +9,7 @@ Twisted's, and whatever it raises is a refusal (RFC 9525 §6).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
 
-_ALPN = [b"http/1.1"]
+_ALPN = (b"http/1.1",)
 _VERIFY = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
 
 
@@ -49,12 +49,15 @@ def verify_identity(certificate: X509, host: str) -> None:
 class VerifiedClientOptions:
     """Makes TLS connections to ``host`` that fail in the handshake unless chain and name are right.
 
+    ``protocols`` are those to offer by ALPN (RFC 7301), if any.
+
     :raises ValueError: the host cannot be a TLS server name.
     """
 
-    def __init__(self, host: str, trust: Any) -> None:
+    def __init__(self, host: str, trust: Any, protocols: Sequence[bytes] | None = _ALPN) -> None:
         self._host = host
-        self._options = optionsForClientTLS(host, trustRoot=trust, acceptableProtocols=_ALPN)
+        offered = None if protocols is None else list(protocols)
+        self._options = optionsForClientTLS(host, trustRoot=trust, acceptableProtocols=offered)
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N802, N803
         """See `IOpenSSLClientConnectionCreator`."""

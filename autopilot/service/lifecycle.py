@@ -262,6 +262,8 @@ class AutopilotService(Service):
         self._warn()
         self.privilegedStartService()
         self._parts.hold_watch.start()
+        if self._parts.sharing is not None:
+            self._parts.sharing.start()
         self._parts.control.start()
         self._parts.attestation.start()
 
@@ -323,6 +325,8 @@ class AutopilotService(Service):
         ]
         if parts.hub is not None:
             steps.append(parts.hub.close)
+        if parts.sharing is not None:
+            steps.append(parts.sharing.stop)
         if parts.publisher is not None:
             steps.append(parts.publisher.stop)
         if parts.exporting is not None:

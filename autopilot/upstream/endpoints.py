@@ -88,10 +88,26 @@ class VerifiedEndpoints:
         return ConnectEndpoint(to_proxy, connect_request(proxy, origin.host, origin.port))
 
     def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
-        """Return an endpoint without TLS; an IP address is not resolved, which saves a thread."""
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return HostnameEndpoint(self._reactor, host, port)
-        endpoint = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
-        return endpoint(self._reactor, host, port)
+        return _plain(self._reactor, host, port)
+
+
+def server_endpoint(reactor: Any, host: str, port: int, trust: Any) -> IStreamClientEndpoint:
+    """Return an endpoint to a server that is not one of HTTP; with ``trust``, TLS is verified.
+
+    :raises ValueError: the host cannot be a TLS server name.
+    """
+    plain = _plain(reactor, host, port)
+    if trust is None:
+        return plain
+    name = host.removesuffix(".")
+    return TLSEndpoint(VerifiedClientOptions(name, trust, protocols=None), plain, reactor)
+
+
+def _plain(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
+    """Return an endpoint without TLS; an IP address is not resolved, which saves a thread."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return HostnameEndpoint(reactor, host, port)
+    endpoint = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
+    return endpoint(reactor, host, port)

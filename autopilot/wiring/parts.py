@@ -66,6 +66,7 @@ from autopilot.wiring.face import no_parent, of_whole, pages_by_place
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.role import Place, Role
 from autopilot.wiring.sharing import hub_of
+from autopilot.wiring.store import shared_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,6 +142,9 @@ class Parts:
         self.metrics.instruments += counts.instruments()
         self.hub = hub_of(role.place, settings, self.clock, self._shares, counts)
         self.tables = mapping.tables(settings) if self.hub is None else self.hub.tables
+        self.sharing = shared_store(role.place, settings, reactor, self.clock, trust, self.hub)
+        if self.sharing is not None:
+            self.metrics.instruments += self.sharing.instruments()
         self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
@@ -151,7 +155,13 @@ class Parts:
         )
         agent = PlatformAgent(reactor, endpoints, mapping.proxies(settings))
         self.control = control_plane(
-            role, settings, reactor, agent, self._refreshed, self.hold_watch.activity
+            role,
+            settings,
+            reactor,
+            agent,
+            self._refreshed,
+            self.hold_watch.activity,
+            None if self.sharing is None else self.sharing.store,
         )
         self.metrics.instruments += (role_instrument(self.control),)
         self.publisher = (

@@ -120,11 +120,12 @@ def _last_error(reason: FailureReason) -> str:
 
 
 def metrics() -> str:
-    """Return every metric, as exported by a new router."""
+    """Return every metric, as exported by a new router with a store of shared state."""
     from autopilot.service.lifecycle import AutopilotService
 
     reactor: Any = MemoryReactorClock()
-    parts = AutopilotService(Settings(), reactor=reactor, listen=False)._parts
+    settings = Settings(state_url="redis://192.0.2.1", sticky_hash_key=b"k" * 32)
+    parts = AutopilotService(settings, reactor=reactor, listen=False)._parts
     of_workers = worker_instruments(lambda: WorkersNow(0, 0))
     rows = [
         (code(each.name), each.kind, _labels(each.labels), each.text)
