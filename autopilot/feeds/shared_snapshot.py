@@ -8,6 +8,7 @@ turn of the reactor.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Annotated, Final
 
 from msgspec import DecodeError, Meta, Struct
@@ -133,7 +134,7 @@ class Assembly:
     """Joins the pieces of feeds, which may alternate with those of the other feed."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, tuple[FeedHead, float, bytearray]] = {}
+        self._begun: dict[str, tuple[FeedHead, float, BytesIO]] = {}
 
     def add(self, piece: bytes, now: float) -> Received | None:
         """Take the next piece; return a feed when it is whole.
@@ -153,7 +154,7 @@ class Assembly:
             raise ValueError("a body of a feed without a version")
         if head.size == 0:
             return Received(head, now, b"")
-        self._begun[head.name] = head, now, bytearray()
+        self._begun[head.name] = head, now, BytesIO()
         return None
 
     def _add_to_body(self, rest: bytes) -> Received | None:
@@ -162,11 +163,11 @@ class Assembly:
         if begun is None:
             raise ValueError("a piece of a body without its head")
         head, at, body = begun
-        if len(body) + len(rest) - 1 > head.size:
+        if body.tell() + len(rest) - 1 > head.size:
             del self._begun[name]
             raise ValueError("a body is longer than its head says")
-        body += memoryview(rest)[1:]
-        if len(body) < head.size:
+        body.write(memoryview(rest)[1:])
+        if body.tell() < head.size:
             return None
         del self._begun[name]
-        return Received(head, at, bytes(body))
+        return Received(head, at, body.getvalue())

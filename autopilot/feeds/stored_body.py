@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
+from io import BytesIO
 from typing import Final
 
 from autopilot.routing.steps import Steps
@@ -25,7 +26,7 @@ _LEVEL: Final = 1  # the feeds become a seventh; a higher level takes more time 
 def packing_steps(body: bytes) -> Steps[tuple[str, tuple[bytes, ...]]]:
     """Return the version of a body, which is a hash of it, and its pieces."""
     compressor, digest = zlib.compressobj(_LEVEL), _digest()
-    packed = bytearray()
+    packed, pieces = bytearray(), []
     view = memoryview(body)
     for start in range(0, len(body), _STEP_BYTES):
         if start:
@@ -33,9 +34,12 @@ def packing_steps(body: bytes) -> Steps[tuple[str, tuple[bytes, ...]]]:
         part = view[start : start + _STEP_BYTES]
         digest.update(part)
         packed += compressor.compress(part)
+        if len(packed) >= PIECE_BYTES:
+            pieces.append(bytes(packed[:PIECE_BYTES]))
+            del packed[:PIECE_BYTES]
     packed += compressor.flush()
-    pieces = [packed[at : at + PIECE_BYTES] for at in range(0, len(packed), PIECE_BYTES)]
-    return digest.hexdigest(), tuple(map(bytes, pieces))
+    pieces += [bytes(packed[at : at + PIECE_BYTES]) for at in range(0, len(packed), PIECE_BYTES)]
+    return digest.hexdigest(), tuple(pieces)
 
 
 def unpacking_steps(pieces: Sequence[bytes], version: str, size: int) -> Steps[bytes]:
@@ -43,7 +47,7 @@ def unpacking_steps(pieces: Sequence[bytes], version: str, size: int) -> Steps[b
 
     :raises ValueError: they are not those of a body of this version and size.
     """
-    inflater, digest, body = zlib.decompressobj(), _digest(), bytearray()
+    inflater, digest, body = zlib.decompressobj(), _digest(), BytesIO()
     for piece in pieces:
         rest = piece
         while rest:
@@ -52,14 +56,14 @@ def unpacking_steps(pieces: Sequence[bytes], version: str, size: int) -> Steps[b
             except zlib.error:
                 raise ValueError("a body in the store is not compressed data") from None
             rest = inflater.unconsumed_tail
-            if len(body) + len(part) > size or inflater.unused_data:
+            if body.tell() + len(part) > size or inflater.unused_data:
                 raise ValueError("a body in the store is longer than its head says")
             digest.update(part)
-            body += part
+            body.write(part)
             yield
-    if not inflater.eof or len(body) != size or digest.hexdigest() != version:
+    if not inflater.eof or body.tell() != size or digest.hexdigest() != version:
         raise ValueError("a body in the store is not the one that its head names")
-    return bytes(body)
+    return body.getvalue()
 
 
 def _digest() -> blake2b:
