@@ -266,7 +266,8 @@ class SharedFeed:
         now, due, fetched_at = self._clock.seconds(), self._received.due, self.status.fetched_at
         if due is None:
             due = now if fetched_at is None else fetched_at + self._interval
-        return min(max(0.0, due - now), (1 + JITTER) * self._interval)
+        # Not later than one interval after the last sign of the one who fetched before.
+        return max(0.0, min(due, self._heard_at + self._interval) - now)
 
     def _lapsed(self) -> bool:
         """Return whether the lease has expired, as after a pause of the process."""

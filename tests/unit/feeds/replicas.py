@@ -186,6 +186,7 @@ class Replica:
     ) -> None:
         self.clock = Clock()
         self.moves = True
+        self.jitter = number / 10
         self.store = MemoryStore(server, self.clock)
         self.models = FeedInHand(self.clock)
         self.utilization = FeedInHand(self.clock)
@@ -200,7 +201,7 @@ class Replica:
             lease,
             f"replica-{number}",
             key,
-            lambda: number / 10,
+            lambda: self.jitter,
             lambda *event: self.seen.append(event),
             lambda: MEASURED + 1800.0 + self.clock.seconds(),
             Activity(),

@@ -118,6 +118,20 @@ class ShortLeaseTests(ReplicasTestCase):
         self.assertLess(self.fetches()[1], 1.0 + UTILIZATION_EVERY)
 
 
+    def test_long_interval(self) -> None:
+        """The fetch comes within lease and interval, although the pauses vary by a tenth."""
+        one = self.replica(started=False)
+        one.jitter = 1.0
+        one.plane.start()
+        self.run_for(STEP)
+        self.replica()
+        self.run_for(0.9)
+        one.moves = False
+        self.run_for(MODELS_EVERY)
+        self.assertEqual(len(self.fetches(CATALOG)), 2)
+        self.assertLess(self.fetches(CATALOG)[1], 1.0 + self.lease + MODELS_EVERY)
+
+
 class StoreFaultTests(ReplicasTestCase):
     """A store that is gone, or refuses."""
 
