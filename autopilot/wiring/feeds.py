@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from autopilot.feeds.polling import CATALOG, UTILIZATION
 from autopilot.feeds.received_snapshots import ReceivedSnapshots
-from autopilot.feeds.shared_snapshots import FeedSource, SharedSnapshots
 from autopilot.feeds.snapshot_service import SnapshotService
 from autopilot.http.fetch import Fetcher
 from autopilot.observability.instruments import Instrument, Readings
@@ -18,6 +17,7 @@ from autopilot.wiring.role import Place, Role
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
     from twisted.web.iweb import IAgent
 
     from autopilot.feeds.control_plane import ControlPlane
@@ -43,23 +43,28 @@ def control_plane(
     if role.place is Place.WORKER:
         return ReceivedSnapshots(reactor, time.time, activity)
     fetcher = Fetcher(agent, reactor, settings.control_plane_timeout_ms / 1000)
-    sources = {
-        CATALOG: FeedSource(
-            settings.models_url,
-            lambda: fetcher.get(settings.models_url),
-            settings.models_refresh_ms / 1000,
-        ),
-        UTILIZATION: FeedSource(
-            settings.utilization_url,
-            lambda: fetcher.get(settings.utilization_url),
-            settings.utilization_refresh_ms / 1000,
-        ),
-    }
+    models_every = settings.models_refresh_ms / 1000
+    utilization_every = settings.utilization_refresh_ms / 1000
+
+    def fetch_models() -> Deferred[bytes]:
+        return fetcher.get(settings.models_url)
+
+    def fetch_utilization() -> Deferred[bytes]:
+        return fetcher.get(settings.utilization_url)
+
     if settings.feeds == "shared" and store is not None:
+        # Most routers have no use for these modules.
+        from autopilot.feeds.shared_snapshots import FeedSource, SharedSnapshots
+
         return SharedSnapshots(
             reactor,
             store,
-            sources,
+            {
+                CATALOG: FeedSource(settings.models_url, fetch_models, models_every),
+                UTILIZATION: FeedSource(
+                    settings.utilization_url, fetch_utilization, utilization_every
+                ),
+            },
             settings.feeds_lease_ms / 1000,
             secrets.token_hex(8),
             role.hash_key,
@@ -70,10 +75,10 @@ def control_plane(
         )
     return SnapshotService(
         reactor,
-        sources[CATALOG].fetch,
-        sources[UTILIZATION].fetch,
-        sources[CATALOG].interval,
-        sources[UTILIZATION].interval,
+        fetch_models,
+        fetch_utilization,
+        models_every,
+        utilization_every,
         jitter,
         observed,
         time.time,
