@@ -117,7 +117,6 @@ class ShortLeaseTests(ReplicasTestCase):
         self.assertEqual(len(self.fetches()), 2)
         self.assertLess(self.fetches()[1], 1.0 + UTILIZATION_EVERY)
 
-
     def test_long_interval(self) -> None:
         """The fetch comes within lease and interval, although the pauses vary by a tenth."""
         one = self.replica(started=False)
