@@ -38,6 +38,15 @@ def memory(pids: Iterable[int], kind: str = "VmRSS") -> int:
     return sum(_memory(_PROC / str(pid), f"{kind}:") for pid in pids)
 
 
+def proportional_memory(pids: Iterable[int]) -> int:
+    """Return the bytes of these processes, with each page that several share counted in parts."""
+    total = 0
+    for pid in pids:
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
 def _cpu(folder: Path) -> float:
     total = 0
     try:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import environment, report
+from benchmarks.confinement import ConfinementError
 from benchmarks.measuring import Rig, measure
 from benchmarks.pace import SLOWED, Pace
 from benchmarks.probes import PROBES, Probe
@@ -94,7 +95,7 @@ def _probe(rig: Rig, pace: Pace, results: Results, only: str | None, rounds: int
                 continue
             try:
                 found = _undisturbed(probe, rig, pace)
-            except (KeyError, OSError, ProcessError) as error:
+            except (ConfinementError, KeyError, OSError, ProcessError) as error:
                 results.problems.append(f"probe {name}: {error}")
                 print(results.problems[-1], flush=True)
                 continue

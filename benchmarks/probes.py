@@ -22,6 +22,7 @@ from benchmarks.measuring import Rig
 from benchmarks.processes import HOST, PROJECT
 from benchmarks.scenarios import ALIAS, HEADERS, MODELS, PLAIN
 from benchmarks.servers import AUTOPILOT, CADDY, DIRECT, Running
+from benchmarks.worker_probes import memory_of_workers, throughput
 
 Found = Iterator[tuple[str, float]]
 """Names of figures and their values, one for each measurement."""
@@ -190,5 +191,7 @@ PROBES: Final[Mapping[str, Probe]] = {
         silent_upstream,
         starting,
         refreshing,
+        throughput,
+        memory_of_workers,
     )
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.job import SILENT, STREAM, UNARY, UNARY_NEW, UPLOAD, Job
-from benchmarks.servers import AUTOPILOT, BEFORE, CADDY, DIRECT, LITELLM, NGINX
+from benchmarks.servers import AUTOPILOT, BEFORE, CADDY, DIRECT, LITELLM, NGINX, WORKERS
 
 PLAIN: Final = "plain"
 TLS: Final = "tls"
@@ -26,6 +26,9 @@ MODELS: Final = {
 }
 HEADERS: Final = {"Authorization": "Bearer bench"}
 """LiteLLM requires a key; the router hashes it for its session affinity."""
+
+WORKERS_UNARY: Final = "workers-unary"
+WORKERS_STREAM: Final = "workers-stream"
 
 _UNITS = {UNARY: "request", UNARY_NEW: "request", UPLOAD: "request", STREAM: "event"}
 _OWN_DESCRIPTORS = 200
@@ -53,6 +56,8 @@ EARLIER: Final = Subject(BEFORE, ALIAS)
 _PEERS: Final = (EARLIER, Subject(NGINX), Subject(CADDY))
 _MAIN: Final = (NO_PROXY, BEST, *_PEERS)
 _WAYS: Final = (NO_PROXY, BEST, Subject(AUTOPILOT, LIST), Subject(AUTOPILOT, ONE), *_PEERS)
+BY_WORKERS: Final = {count: Subject(name, ALIAS) for count, name in WORKERS.items()}
+_BY_WORKERS: Final = (NO_PROXY, BEST, *BY_WORKERS.values())
 _SMALL: Final = (NO_PROXY, BEST, Subject(LITELLM))
 
 
@@ -108,7 +113,9 @@ class Scenario:
 
     def expected_seconds(self, subject: Subject, warmup: float, seconds: float) -> float:
         """Return the estimated duration of one measurement."""
-        start = {DIRECT: 0.3, LITELLM: 12.0, AUTOPILOT: 1.3}.get(subject.proxy, 0.6)
+        starts = {DIRECT: 0.3, LITELLM: 12.0, AUTOPILOT: 1.3}
+        starts |= {name: 1.3 * (count + 1) for count, name in WORKERS.items()}
+        start = starts.get(subject.proxy, 0.6)
         return start + self.connections / self.ramp_per_second + warmup + seconds
 
 
@@ -218,6 +225,25 @@ def table() -> tuple[Scenario, ...]:
             "small-unary", "2 KB answers, closed loop, 4 connections", UNARY, _SMALL, 4, rounds=2
         ),
         Scenario("small-stream", "20 streams × 50 events/s", STREAM, _SMALL, 20, rate=50, rounds=2),
+        Scenario(
+            WORKERS_UNARY,
+            "2 KB answers, closed loop, 32 connections, by workers on one core",
+            UNARY,
+            _BY_WORKERS,
+            32,
+            upstreams=(PLAIN,),
+            decides=True,
+        ),
+        Scenario(
+            WORKERS_STREAM,
+            "400 streams × 50 events/s, by workers on one core",
+            STREAM,
+            _BY_WORKERS,
+            400,
+            rate=50,
+            upstreams=(PLAIN,),
+            decides=True,
+        ),
         _growth(100, 100),
         _growth(400, 25),
         _growth(1000, 10),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from autopilot.process.board import Board
 from benchmarks.accounting import cpu_seconds, memory, session_members
 from benchmarks.processes import HOST, PROJECT, Child, answers, free_port
 
@@ -24,6 +25,8 @@ BEFORE: Final = "before"
 NGINX: Final = "nginx"
 CADDY: Final = "caddy"
 LITELLM: Final = "litellm"
+WORKERS: Final = {2: "2-workers", 4: "4-workers"}
+"""The router with so many workers, all of them on the one core."""
 DIRECT: Final = "direct"
 """No proxy: the load connects to the upstream."""
 
@@ -61,12 +64,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The command of a proxy, and the page that returns 200 once it serves."""
+    """The command of a proxy, and the page that returns 200 once it serves.
+
+    A page is answered by the first of several workers; the others are waited for, too.
+    """
 
     command: tuple[str, ...]
     ready: str
     environment: dict[str, str] = field(default_factory=dict)
-    patience: float = 20.0
+    patience: float = 60.0
+    workers: int = 1
 
 
 class Running:
@@ -78,7 +85,7 @@ class Running:
         self._pids = session_members(child.pid)
 
     def pids(self) -> list[int]:
-        """Return its processes, as of when it was ready."""
+        """Return its processes, as of when it was ready; the first is that which was started."""
         return self._pids
 
     def cpu(self) -> float:
@@ -122,17 +129,35 @@ class Proxy:
         )
         try:
             child.wait_until(lambda: answers(place.port, launch.ready), launch.patience)
+            if launch.workers > 1:
+                child.wait_until(
+                    lambda: (
+                        answers(place.port, launch.ready) and serving(child.pid) >= launch.workers
+                    ),
+                    launch.patience,
+                )
         except BaseException:
             child.kill()
             raise
         return Running(child, place.port)
 
 
+def serving(parent: int) -> int:
+    """Return how many workers of a router have received a connection."""
+    for each in Path(f"/proc/{parent}/fd").iterdir():
+        if "autopilot-board" in os.readlink(each):
+            board = Board.open(os.open(each, os.O_RDWR))
+            received = [board.slot(index).received for index in range(len(board))]
+            board.close()
+            return sum(map(bool, received))
+    return 0
+
+
 def _twistd() -> Path:
     return Path(sys.executable).parent / "twistd"
 
 
-def _autopilot(place: Place, twistd: Path, reactor: str | None = None) -> Launch:
+def _autopilot(place: Place, twistd: Path, reactor: str | None = None, workers: int = 1) -> Launch:
     base = place.upstream.url
     environment = {
         "LISTEN_ADDR": f"{HOST}:{place.port}",
@@ -145,11 +170,13 @@ def _autopilot(place: Place, twistd: Path, reactor: str | None = None) -> Launch
         "MAX_CONCURRENT_REQUESTS": "100000",
         "CLIENT_MAX_SHARE": "1",
     }
+    if workers > 1:
+        environment["WORKERS"] = str(workers)
     if place.upstream.ca_file is not None:
         environment["UPSTREAM_CA_FILE"] = str(place.upstream.ca_file)
     chosen = (f"--reactor={reactor}",) if reactor else ()
     command = (str(twistd), "--nodaemon", "--pidfile=", *chosen, "autopilot")
-    return Launch(command, "/readyz", environment)
+    return Launch(command, "/readyz", environment, workers=workers)
 
 
 def _nginx(place: Place) -> Launch:
@@ -208,6 +235,10 @@ def _fill(template: str, place: Place, tls: str) -> Path:
     return written
 
 
+def _with_workers(count: int, twistd: Path, reactor: str | None) -> Proxy:
+    return Proxy(WORKERS[count], twistd, lambda place: _autopilot(place, twistd, reactor, count))
+
+
 def proxies(reactor: str | None = None, before: Path | None = None) -> dict[str, Proxy]:
     """Return all proxies by name, the router with this reactor if one is given.
 
@@ -220,6 +251,7 @@ def proxies(reactor: str | None = None, before: Path | None = None) -> dict[str,
         Proxy(CADDY, "caddy", _caddy),
         Proxy(LITELLM, LITELLM_BIN / "litellm", _litellm),
     ]
+    known += [_with_workers(count, own, reactor) for count in WORKERS]
     if before is not None:
         other = before / ".venv" / "bin" / "twistd"
         known.append(Proxy(BEFORE, other, lambda place: _autopilot(place, other, reactor)))

@@ -8,7 +8,17 @@ from statistics import median
 from typing import Final
 
 from benchmarks.results import Measurement, Results
-from benchmarks.scenarios import BEST, EARLIER, NO_PROXY, PLAIN, TLS
+from benchmarks.scenarios import (
+    BEST,
+    BY_WORKERS,
+    EARLIER,
+    NO_PROXY,
+    PLAIN,
+    TLS,
+    WORKERS_STREAM,
+    WORKERS_UNARY,
+)
+from benchmarks.worker_probes import CONFINED, FURTHER_WORKER
 
 OURS: Final = BEST.label
 _CLOSED, _STREAMS = "unary-closed", "stream-400"
@@ -117,6 +127,7 @@ def verdicts(results: Results) -> list[Verdict]:
         ),
         _limit("memory per silent stream", m.memory_per_stream(), 40, "KB"),
         *_against_litellm(m),
+        *_workers(m),
         *_against_before(m, results),
         _limit("start to readiness", m.probe("ready after"), 1.5, "s"),
         _limit("import autopilot", m.probe("import autopilot"), 0.5, "s"),
@@ -169,6 +180,34 @@ def _against_litellm(m: Medians) -> list[Verdict]:
             continue
         value = f"{theirs / ours:.0f} × less ({ours:.0f} against {theirs:.0f} µs)"
         found.append(Verdict(measure, limit, value, theirs >= times * ours))
+    return found
+
+
+def _workers(m: Medians) -> list[Verdict]:
+    """Compare a router with workers with one of a single process."""
+    found = []
+    for scenario, unit in ((WORKERS_UNARY, "unary request"), (WORKERS_STREAM, "event")):
+        one = m.cpu(scenario, PLAIN, OURS)
+        found += [
+            _ratio(
+                f"CPU per {unit}, {count} workers on one core",
+                m.cpu(scenario, PLAIN, subject.label),
+                one,
+                1.1,
+                "one process",
+            )
+            for count, subject in BY_WORKERS.items()
+        ]
+    one, two = m.probe(CONFINED[1]), m.probe(CONFINED[2])
+    measure, limit = "throughput of two workers, each confined to a fifth of a core", "≥ 1.7 × one"
+    if one and two is not None:
+        value = f"{two / one:.2f} × ({two:,.0f} against {one:,.0f} requests/s)"
+        found.append(Verdict(measure, limit, value, two >= 1.7 * one))
+    else:
+        found.append(Verdict(measure, limit, "not measured", None))
+    found.append(
+        _limit("proportional memory of each further worker", m.probe(FURTHER_WORKER), 45, "MB")
+    )
     return found
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.scenarios import WORKERS_STREAM, WORKERS_UNARY
 from benchmarks.targets import Verdict, verdicts
-from tests.benchmarks.runs import run
+from benchmarks.worker_probes import CONFINED, FURTHER_WORKER
+from tests.benchmarks.runs import ONE, run
 
 
 def first(**cpu: tuple[float, ...]) -> Verdict:
@@ -62,3 +66,43 @@ class TargetTests(SynchronousTestCase):
         found = {each.measure: each for each in verdicts(results)}
         self.assertTrue(found["first byte added, idle, unary"].reached)
         self.assertTrue(found["p50 added, idle, unary"].reached)
+
+    def test_workers(self) -> None:
+        """A request or an event costs workers a tenth more than one process at most."""
+        results = run()
+        results.measurements += [
+            replace(ONE, scenario=scenario, subject=subject, cpu=cpu)
+            for scenario, costs in (
+                (WORKERS_UNARY, {"autopilot": 0.1, "2-workers": 0.11, "4-workers": 0.12}),
+                (WORKERS_STREAM, {"autopilot": 0.1, "2-workers": 0.09}),
+            )
+            for subject, cpu in ((f"{name}, alias", cost) for name, cost in costs.items())
+        ]
+        found = {each.measure: each for each in verdicts(results)}
+        reached = {
+            f"{unit}, {count} workers": found[
+                f"CPU per {unit}, {count} workers on one core"
+            ].reached
+            for unit in ("unary request", "event")
+            for count in (2, 4)
+        }
+        self.assertEqual(
+            reached,
+            {
+                "unary request, 2 workers": True,
+                "unary request, 4 workers": False,
+                "event, 2 workers": True,
+                "event, 4 workers": None,
+            },
+        )
+
+    def test_figures_of_workers(self) -> None:
+        """Two confined workers do 1.7 times the work of one; a further one has 45 MB at most."""
+        name = "throughput of two workers, each confined to a fifth of a core"
+        for two, reached in ((1700.0, True), (1690.0, False)):
+            results = run()
+            self.assertIsNone({v.measure: v.reached for v in verdicts(results)}[name])
+            results.probes |= {CONFINED[1]: [1000.0], CONFINED[2]: [two], FURTHER_WORKER: [46.0]}
+            found = {each.measure: each for each in verdicts(results)}
+            self.assertIs(found[name].reached, reached)
+            self.assertFalse(found["proportional memory of each further worker"].reached)

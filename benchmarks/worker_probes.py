@@ -1,0 +1,69 @@
+"""The single figures of a router with workers: throughput in a confined core, and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Final
+
+from benchmarks.accounting import proportional_memory
+from benchmarks.confinement import confined
+from benchmarks.job import UNARY, Job
+from benchmarks.measuring import Rig
+from benchmarks.scenarios import ALIAS, HEADERS, MODELS, PLAIN
+from benchmarks.servers import AUTOPILOT, WORKERS, Running
+
+SHARE: Final = 0.2
+"""Of a core, for each worker: load and upstream need the rest and the other core."""
+CONFINED: Final = {
+    1: "requests/s, one process in a fifth of a core",
+    2: "requests/s, two workers, each in a fifth of a core",
+}
+FURTHER_WORKER: Final = "memory of a further worker"
+
+_MB = 1024 * 1024
+_CONNECTIONS = 32
+
+
+def throughput(rig: Rig) -> Iterator[tuple[str, float]]:
+    """Requests per second in a closed loop, if each process that serves has a fifth of a core.
+
+    The parent of two workers is not confined; it has nothing to do here once all clients are
+    connected.
+    """
+    for count, name in CONFINED.items():
+        with rig.proxy(AUTOPILOT if count == 1 else WORKERS[count], PLAIN) as running:
+            assert running is not None
+            serving = running.pids() if count == 1 else running.pids()[1:]
+            with ExitStack() as stack:
+                for pid in serving:
+                    stack.enter_context(confined(str(pid), SHARE, pid))
+                result = _load(rig, running)
+        yield name, result["requests"] / result["elapsed"]
+
+
+def memory_of_workers(rig: Rig) -> Iterator[tuple[str, float]]:
+    """Megabytes of proportional set size that each worker behind the second one adds."""
+    sizes = {}
+    for count, name in WORKERS.items():
+        with rig.proxy(name, PLAIN) as running:
+            assert running is not None
+            _load(rig, running)
+            sizes[count] = proportional_memory(running.pids())
+    yield FURTHER_WORKER, (sizes[4] - sizes[2]) / 2 / _MB
+
+
+def _load(rig: Rig, running: Running) -> dict[str, Any]:
+    job = Job(
+        port=0,
+        kind=UNARY,
+        model=MODELS[ALIAS],
+        headers=HEADERS,
+        connections=_CONNECTIONS,
+        seconds=4.0,
+        warmup=1.0,
+    )
+    with rig.load(replace(job, **rig.target(PLAIN, running))) as load:
+        load.wait_steady()
+        return load.wait_done()
