@@ -8,7 +8,7 @@ from autopilot.routing.failure_reason import FailureReason
 from autopilot.state.events import Failed, Probing, Succeeded
 from autopilot.state.sharing.breaker import LONGEST_GRACE, SharedBreaker
 from autopilot.state.sharing.outbox import Outbox
-from tests.unit.state.sharing.replicas import CLIENTS, Replicas
+from tests.unit.state.sharing.replicas import CLIENTS, Replicas, shared_tables
 
 PERIOD = 20.0
 
@@ -135,6 +135,31 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.breaker.remaining(1000), {"m": 50.0})
         self.breaker.apply_failed(CLIENTS[0], "m", (10, 1), 1000, 12.0)
         self.assertEqual(self.breaker.remaining(1000), {"m": 120.0})
+
+    def test_a_warm_start_during_a_probe(self) -> None:
+        """A replica that starts waits for the probes of others, of all clients and of one."""
+        self.outbox.wake = lambda: None
+        for _ in range(3):
+            self.breaker.failed(CLIENTS[0], "m", 1000, 0.0)
+        for client in CLIENTS[1:3]:
+            self.breaker.failed(client, "m", 1000, 0.0)
+        self.breaker.failed(CLIENTS[3], "n", 1000, 0.0)
+        self.assertEqual([event.kind for event in self.outbox.take()], ["failed"] * 6)
+        self.assertTrue(self.breaker.attempting(CLIENTS[0], "m", 1020))
+        (probe,) = self.outbox.take()
+        self.assertEqual(probe, Probing((7, 1), 0, "m", 20_000, CLIENTS[0], True))
+        late = shared_tables(Outbox(5))
+        for event in self.breaker.events(1025):
+            late.apply(event, 1025)
+        for client in (CLIENTS[0], None):
+            self.assertEqual(late.breaker.cooling(client, 1039.9), {"m"})
+            self.assertEqual(late.breaker.cooling(client, 1042.1), frozenset())
+        self.assertEqual(late.breaker.open, {"m"})
+        late.breaker.apply_succeeded(CLIENTS[0], "m", (7, 0))
+        self.assertEqual(late.breaker.cooling(CLIENTS[0], 1039.9), frozenset())
+        self.assertEqual(set(late.breaker.breakers), {"m", "n"})
+        late.breaker.apply_succeeded(CLIENTS[0], "m", (8, 2))
+        self.assertEqual(set(late.breaker.breakers), {"n"})
 
     def test_bounded(self) -> None:
         """Neither clients nor their successes fill the memory."""
