@@ -1,0 +1,3 @@
+"""Routers that share state over a real Redis or Valkey server."""
+
+MARKS = ("process",)
