@@ -151,9 +151,9 @@ class OrderTests(SynchronousTestCase):
         late = shared_tables(Outbox(5))
         for event in self.breaker.events(1025):
             late.apply(event, 1025)
-        for client in (CLIENTS[0], None):
-            self.assertEqual(late.breaker.cooling(client, 1039.9), {"m"})
-            self.assertEqual(late.breaker.cooling(client, 1042.1), frozenset())
+        for whose in (CLIENTS[0], None):
+            self.assertEqual(late.breaker.cooling(whose, 1039.9), {"m"})
+            self.assertEqual(late.breaker.cooling(whose, 1042.1), frozenset())
         self.assertEqual(late.breaker.open, {"m"})
         late.breaker.apply_succeeded(CLIENTS[0], "m", (7, 0))
         self.assertEqual(late.breaker.cooling(CLIENTS[0], 1039.9), frozenset())
