@@ -119,6 +119,22 @@ class Acceptor:
         self._pass_waiting()
         return taken
 
+    def release(self, index: int) -> None:
+        """Pass nothing more to a worker that is about to end by itself.
+
+        What it has not received goes to the others. If there are none, as when the router stops,
+        it stays with the worker, which receives it before the end of its pair.
+        """
+        if any(each.ready for other, each in self._workers.items() if other != index):
+            self.remove(index)
+        elif (worker := self._workers.pop(index, None)) is not None:
+            self._any_ready = False
+            while worker.ready and self._waiting and worker.send(self._waiting[0]):
+                self._waiting.popleft().socket.close()
+                self.passed += 1
+            worker.close()
+            self._read_or_pause()
+
     # -- connections
 
     def listen(self, listening: socket.socket) -> None:

@@ -128,6 +128,7 @@ class WorkerProcess(ProcessProtocol):
         self._acceptor = acceptor
         self._ready = ready
         self._write = write
+        self._drains = False
         self._unfinished = {1: b"", 2: b""}
         self.ended: Callable[[str], None] = lambda how: None
         self.line = Line()
@@ -181,7 +182,8 @@ class WorkerProcess(ProcessProtocol):
 
     def drain(self, in_haste: bool) -> None:
         """See `Child`."""
-        self._acceptor.remove(self.slot)
+        self._drains = True
+        self._acceptor.release(self.slot)
         self.line.tell(Drain, in_haste=in_haste)
 
     def kill(self) -> None:
@@ -192,8 +194,9 @@ class WorkerProcess(ProcessProtocol):
             return
 
     def _became_ready(self) -> None:
-        self._acceptor.ready(self.slot)
-        self._ready(self)
+        if not self._drains:  # otherwise the notice was on its way already
+            self._acceptor.ready(self.slot)
+            self._ready(self)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803  Twisted's
         """See `IProcessProtocol`: pass on whole lines."""

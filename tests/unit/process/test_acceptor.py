@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.process import acceptor as acceptor_module
 from autopilot.process.acceptor import HELD_SECONDS, MOST_ACCEPTED
 from autopilot.process.descriptor_passing import MOST_ON_THE_WAY, send
-from tests.unit.process.passing import Rig
+from tests.unit.process.passing import Child, Rig
 
 
 class AcceptorTests(SynchronousTestCase):
@@ -152,6 +152,48 @@ class AcceptorTests(SynchronousTestCase):
         self.assertEqual(rig.children[0].ended, 1)
         self.say(rig)
         self.assert_served(rig)
+
+    def test_stopped_workers(self) -> None:
+        """As workers stop, the others get what they have not received; the last one keeps it."""
+        rig = self.rig(2)
+        rig.connect(8)
+        rig.reactor.turn()
+        rig.acceptor.stop()
+        rig.acceptor.release(0)
+        rig.acceptor.release(1)
+        rig.turns()
+        self.assertEqual(rig.counts(), [0, 8])
+        self.assertEqual([child.ended for child in rig.children.values()], [1, 1])
+        self.say(rig)
+        self.assert_served(rig)
+        self.assertEqual((rig.acceptor.passed, rig.acceptor.lost), (8, 0))
+
+    def test_stopped_while_full(self) -> None:
+        """The last worker gets what waited for a place in its queue as well."""
+        rig = self.rig(1)
+        rig.connect(MOST_ON_THE_WAY + 1)
+        rig.reactor.turn()
+        rig.acceptor.stop()
+        self.assertEqual(rig.acceptor.passed, MOST_ON_THE_WAY)
+        rig.acceptor.release(0)
+        rig.acceptor.release(0)
+        rig.turns(2)
+        self.assertEqual(rig.counts(), [MOST_ON_THE_WAY + 1])
+        self.say(rig)
+        self.assert_served(rig)
+
+    def test_stopped_before_it_was_ready(self) -> None:
+        """A worker that was never ready gets nothing."""
+        rig = self.rig()
+        child = rig.add(0)
+        rig.acceptor.remove(0)
+        rig.children[1] = starting = Child(rig, 1, rig.acceptor.add(1))
+        rig.connect(2)
+        rig.turns()
+        rig.acceptor.release(1)
+        rig.turns()
+        self.assertEqual((starting.ended, rig.counts()), (1, [0, 0]))
+        self.assertEqual(child.ended, 1)
 
     def test_slot_of_a_new_worker(self) -> None:
         """A new worker's numbers begin with 0, even in the slot of a dead one."""

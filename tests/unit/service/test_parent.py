@@ -205,6 +205,7 @@ class ChangeTests(ParentTestCase):
         self.assertTrue(self.reactor.ports[0].closed)
         self.assertEqual([each.told for each in self.workers], [["Draining", "Drain False"]] * 2)
         self.assertNoResult(stopped)
+        self.workers[0].tells("Ready")  # on its way since before the drain
         self.router.end_drain()
         self.assertEqual(self.workers[0].told[2:], ["Drain True"])
         for each in self.workers:
