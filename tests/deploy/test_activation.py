@@ -93,24 +93,7 @@ class RestartTests(ActivationTestCase):
 
     def test_under_load(self) -> None:
         """During two restarts every request of every client gets a complete response."""
-        self.upstream.scripts["one"] = says(whole(200, PLAIN))
-        router = self.router(UNKNOWN_MODELS="forward")  # so that no request waits for feeds
-        self.ready()
-        load = Load(
-            self.socket.getsockname()[1],
-            fresh=[request(CHAT, body=ask(TWO))] * 4,
-            # The head of a stream cannot announce that its connection will end.
-            keeping=[request(CHAT, body=ask(ONE, stream=False))] * 4,
-        )
-        self.addCleanup(load.stop)
-        for _ in range(2):
-            self._serves_more(load)
-            router.signals(signal.SIGTERM)
-            self.assert_ended(router)
-            router = self.router(UNKNOWN_MODELS="forward")
-        self._serves_more(load)
-        load.stop()
-        self.assertEqual(load.bad, [])
+        assert_lossless(self)
 
     def test_while_streaming(self) -> None:
         """The old router completes its stream; a new client waits for the new router."""
@@ -179,10 +162,42 @@ class RestartTests(ActivationTestCase):
             return None
         return responses(got)[0] if got else None
 
-    def _serves_more(self, load: Load) -> None:
+
+def assert_lossless(case: ActivationTestCase, **settings: str) -> None:
+    """Check that no client loses a request during two restarts of a router with these settings."""
+    settings["UNKNOWN_MODELS"] = "forward"  # so that no request waits for feeds
+    case.upstream.scripts["one"] = says(whole(200, PLAIN))
+    router = case.router(**settings)
+    case.ready()
+    load = Load(
+        case.socket.getsockname()[1],
+        fresh=[request(CHAT, body=ask(TWO))] * 4,
+        # The head of a stream cannot announce that its connection will end.
+        keeping=[request(CHAT, body=ask(ONE, stream=False))] * 4,
+    )
+    case.addCleanup(load.stop)
+
+    def serves_more() -> None:
         """Wait until the current router has answered many requests, or one failed."""
         before = load.good
         until(lambda: load.good >= before + 100 or load.bad)
+
+    for _ in range(2):
+        serves_more()
+        router.signals(signal.SIGTERM)
+        case.assert_ended(router)
+        router = case.router(**settings)
+    serves_more()
+    load.stop()
+    case.assertEqual(load.bad, [])
+
+
+class WorkersTests(ActivationTestCase):
+    """Routers with workers, one after the other on the same socket."""
+
+    def test_under_load(self) -> None:
+        """Another version takes over, by SIGTERM and a new start, and no request is lost."""
+        assert_lossless(self, WORKERS="2")
 
 
 class PassingTests(ActivationTestCase):
