@@ -17,6 +17,8 @@ STAMP := $(VENV)/.installed
 CODE := $(wildcard autopilot stub_backend tests tools twisted benchmarks)
 # The Python SDKs of the tests, and the LiteLLM that `make bench` compares the router with.
 LITELLM := .venv-litellm
+# The platform's own encryption package, with which the router's sealing is compared.
+E2EE := .venv-e2ee
 NODE := tests/sdk/node
 # The frameworks and programs that `make clients` runs.
 FRAMEWORKS := .venv-frameworks
@@ -91,7 +93,7 @@ VERIFY := clients hold soak soak-workers soak-hostile replicas fuzz mutation mac
 check: $(STAMP) ## run before each commit: format, types, imports and unit tests; two minutes
 	@$(BIN)/python -m tools.parts --jobs $(JOBS) $(CHECK) $(ALSO)
 
-test: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run what CI runs; twelve minutes
+test: $(STAMP) $(LITELLM)/.installed $(E2EE)/.installed $(NODE)/node_modules/.installed ## run what CI runs; twelve minutes
 	@$(BIN)/python -m tools.parts --jobs $(JOBS) $(TEST) $(ALSO)
 
 verify: $(STAMP) ## run everything that takes long, part by part, in an hour or two; each part is a target
@@ -130,8 +132,8 @@ processes: $(STAMP) ## run the tests that start processes: minutes
 around: $(STAMP) ## run the tests of the tools that build, check and package the project
 	$(PYTEST) -m around $(ARGS)
 
-sdks: $(STAMP) $(LITELLM)/.installed $(NODE)/node_modules/.installed ## run SDKs, curl and their blocks of docs/recipes.md against real processes
-	CLIENTS_PYTHON=$(LITELLM)/bin/python $(PYTEST) -m sdk $(ARGS)
+sdks: $(STAMP) $(LITELLM)/.installed $(E2EE)/.installed $(NODE)/node_modules/.installed ## run SDKs, curl and their blocks of docs/recipes.md against real processes
+	CLIENTS_PYTHON=$(LITELLM)/bin/python E2EE_PYTHON=$(E2EE)/bin/python $(PYTEST) -m sdk $(ARGS)
 
 BINARIES := $(PROGRAMS)/node_modules
 INSTALLED := $(LITELLM)/.installed $(FRAMEWORKS)/.installed $(NODE)/node_modules/.installed $(BINARIES)/.installed

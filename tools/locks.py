@@ -20,6 +20,7 @@ LOCKS = (
     "locks/build.txt",
     "locks/litellm.txt",
     "locks/frameworks.txt",
+    "locks/e2ee.txt",
 )
 RECORD = "locks/digests.json"
 ASKED = "pyproject.toml"

@@ -49,6 +49,7 @@ WANTED: Final = (
     # LiteLLM caps the versions of openai, websockets and others.
     Lock("litellm", ("--group=litellm",)),
     Lock("frameworks", ("--group=frameworks",)),
+    Lock("e2ee", ("--group=e2ee",)),
 )
 
 

@@ -1,0 +1,108 @@
+"""The router's sealing and the platform's own package, each as the other's peer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autopilot.attestation.sealed_stream import StreamOpener
+from autopilot.attestation.sealing import InstanceKey, open_reply, seal
+from tests.unit.attestation.sealed import (
+    instance_key,
+    read_request,
+    sealed_reply,
+    sealed_stream,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+BODY = {"model": "vendor/Model-A-TEE", "messages": [{"role": "user", "content": "Grüße"}]}
+ANSWER = '{"choices":[{"message":{"content":"Grüße"}}]}'
+LINES = ['data: {"choices":[{"delta":{"content":"Grüße"}}]}\n', "\n", "data: [DONE]\n", "\n"]
+
+
+class Official:
+    """The package, in its own environment."""
+
+    def __init__(self, python: Path) -> None:
+        self._process = subprocess.Popen(
+            (str(python), str(Path(__file__).with_name("e2ee") / "official.py")),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, name: str, *given: object) -> Any:
+        """Call one of its functions, and return the result."""
+        sent, received = self._process.stdin, self._process.stdout
+        assert sent is not None and received is not None
+        sent.write(json.dumps([name, *given]) + "\n")
+        sent.flush()
+        line = received.readline()
+        assert line, "the package raised an exception; see the output"
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def official() -> Iterator[Official]:
+    """Start the package, or skip the tests."""
+    if "E2EE_PYTHON" not in os.environ:
+        pytest.skip("E2EE_PYTHON names no environment; `make sdks` does")
+    started = Official(ROOT / os.environ["E2EE_PYTHON"])
+    yield started
+    started.close()
+
+
+def _text(raw: bytes) -> str:
+    return b64encode(raw).decode()
+
+
+def test_router_as_client(official: Official) -> None:
+    """The package opens what the router seals, and the router opens its replies."""
+    public, private = official("keys")
+    body = json.dumps(BODY).encode()
+    sealed = seal(body, InstanceKey(public))
+    read = official("open_request", _text(sealed.blob), private)
+    response_pk = json.loads(read)["e2e_response_pk"]
+    assert response_pk.encode() == sealed.response_key.text
+    assert read.encode().startswith(body[:-1])
+    blob = official("reply", response_pk, ANSWER)
+    assert open_reply(b64decode(blob), sealed.response_key) == ANSWER.encode()
+
+
+def test_router_opens_streams(official: Official) -> None:
+    """The router opens a stream that the package's functions seal, line by line."""
+    public, private = official("keys")
+    sealed = seal(json.dumps(BODY).encode(), InstanceKey(public))
+    response_pk = json.loads(official("open_request", _text(sealed.blob), private))[
+        "e2e_response_pk"
+    ]
+    opener = StreamOpener(sealed.response_key)
+    plain = opener.feed(official("stream", response_pk, LINES).encode())
+    assert plain.decode() == "".join(LINES)
+    assert opener.ended
+    assert opener.fault is None
+
+
+def test_package_as_client(official: Official) -> None:
+    """The tests' instance, by which the router is judged, understands the package's client."""
+    blob, key = official("seal", instance_key().text, BODY)
+    read = read_request(b64decode(blob))
+    response_pk = read.pop("e2e_response_pk").encode()
+    assert read == BODY
+    reply = sealed_reply(response_pk, gzip.compress(ANSWER.encode()))
+    assert official("open_reply", _text(reply), key) == json.loads(ANSWER)
+    wire = b"".join(sealed_stream(response_pk, *(each.encode() for each in LINES)))
+    # The client ends each piece with a blank line of its own.
+    assert official("open_stream", wire.decode(), key) == "".join(f"{each}\n\n" for each in LINES)
