@@ -52,6 +52,17 @@ def keep_freed_memory(library: object | None = None) -> bool:
     )
 
 
+def return_freed_memory(library: object | None = None) -> bool:
+    """Return what the start has freed to the system, and whether the C library could.
+
+    It takes milliseconds. `library` replaces the C library in tests.
+    """
+    if library is None:
+        library = ctypes.CDLL(None)
+    trim: Callable[[int], int] | None = getattr(library, "malloc_trim", None)
+    return trim is not None and trim(0) == 1
+
+
 def leave_startup_alone() -> None:
     """Exclude all objects that exist now from the search for cyclic garbage.
 

@@ -111,6 +111,7 @@ class AutopilotService(Service):
         self.followers: list[Callable[[Settings], None]] = []
         self._failures = FailureLog(self._log, parts.clock.seconds)
         self._embedded = True
+        self._stopping = False
         self._in_haste = False
         self._waiting: Deferred[None] | None = None
         self._late: IDelayedCall | None = None
@@ -167,7 +168,12 @@ class AutopilotService(Service):
     @property
     def stopping(self) -> bool:
         """Whether the service has begun to stop."""
-        return self._parts.draining
+        return self._stopping
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the router stops, not only this process of it: no client is to come back."""
+        return True
 
     def reload(self, settings: Settings) -> Change:
         """Apply new settings, and log which of them changed.
@@ -297,8 +303,9 @@ class AutopilotService(Service):
     async def _stop(self) -> None:
         """Run every step of the stop; a step that fails is logged, and the others follow."""
         self._log_stopping()
+        self._stopping = True
         # /readyz reports 503 from here on; load balancers stop sending before the port closes.
-        self._parts.draining = True
+        self._parts.draining = self._is_leaving
         for step in self._steps():
             try:
                 pending = step()
@@ -370,17 +377,19 @@ class AutopilotService(Service):
         sites = {listener.site for listener in self._listeners if listener.shared}
         for site in sites:
             site.wind_down()
-        for _ in range(
-            _HANDOVER_CHECKS
-        ):  # counted in turns, as a delayed process has not read anything meanwhile
-            if not any(site.expecting for site in sites):
-                break
+        checks = 0  # counted in turns, as a delayed process has not read anything meanwhile
+        while self._awaits_more(checks) and any(site.expecting for site in sites):
+            checks += 1
             await deferLater(self._reactor, _HANDOVER_CHECK_INTERVAL)
+
+    def _awaits_more(self, checks: int) -> bool:
+        """Return whether to wait for last requests, after so many checks."""
+        return checks < _HANDOVER_CHECKS
 
     async def _drain(self) -> None:
         """Let requests in progress finish in DRAIN_TIMEOUT_MS, then end the rest (contract §7)."""
-        self._parts.proxy.draining = True
-        seconds = 0.0 if self._in_haste else self.settings.drain_timeout_ms / 1000
+        self._parts.proxy.draining = self._is_leaving
+        seconds = 0.0 if self._in_haste else self._drain_seconds()
         self._late = self._reactor.callLater(seconds, self._end_streams)
         sites = {listener.site for listener in self._listeners}
         emptied = [
@@ -391,6 +400,10 @@ class AutopilotService(Service):
         # By now it may be the later call that `_end_streams` scheduled.
         if self._late is not None and self._late.active():
             self._late.cancel()
+
+    def _drain_seconds(self) -> float:
+        """Return how long requests in progress may take from now on."""
+        return self.settings.drain_timeout_ms / 1000
 
     def _end_streams(self) -> None:
         """End the remaining streams with an error event, and abort the rest a moment later."""

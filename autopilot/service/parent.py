@@ -62,7 +62,13 @@ class ParentService(AutopilotService):
         self._board = Board.create(2 * count)
         self._acceptor = Acceptor(reactor, self._board)
         self._processes = Processes(
-            reactor, self._board, self._acceptor, self._assign, self._parts.publisher, write
+            reactor,
+            self._board,
+            self._acceptor,
+            self._assign,
+            publisher=self._parts.publisher,
+            hub=self._parts.hub,
+            write=write,
         )
         self.supervisor = Supervisor(
             reactor, count, self._launch, self._drain_seconds, lambda: self._ready.callback(None)
@@ -122,9 +128,6 @@ class ParentService(AutopilotService):
                 each.name for each in self._parts.control.statuses if each.fetched_at is not None
             ),
         )
-
-    def _drain_seconds(self) -> float:
-        return self.settings.drain_timeout_ms / 1000
 
     def _reload(self, settings: Settings, *, expected: bool = True) -> Change:
         """Reload, and pass the settings on to every worker."""

@@ -167,6 +167,9 @@ class Supervisor:
         if watched is None or watched.ready:
             return
         watched.ready = True
+        self._log.info(
+            "Worker {number} (process {pid}) serves", number=watched.number, pid=child.pid
+        )
         if self._became_ready is not None:
             first, self._became_ready = self._became_ready, None
             first()

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
@@ -20,6 +20,7 @@ from autopilot.process.board import Board
 from autopilot.process.spawn import environment_without, spawn_module
 from autopilot.service.assignment import Assignment
 from autopilot.service.commands import Drain, Draining, Line, Ready
+from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
 from autopilot.settings import DECLARED
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from autopilot.feeds.feed_publisher import FeedPublisher, FeedReader
     from autopilot.process.acceptor import Acceptor
+    from autopilot.state.sharing.hub import Hub
 
 COMMANDS: Final = 3
 """The worker's descriptor for commands."""
@@ -48,7 +50,7 @@ class Processes:
 
     ``assign`` returns what a worker is to do, by its number and that of its slot. ``ready`` and
     ``ended`` are called with a process, and ``ended`` with how it ended. ``publisher`` sends them
-    the feeds. ``write`` receives each
+    the feeds, and they share the state of the ``hub``'s tables. ``write`` receives each
     line of the workers' output; without it they write to this process's own.
     """
 
@@ -58,7 +60,9 @@ class Processes:
         board: Board,
         acceptor: Acceptor,
         assign: Callable[[int, int], Assignment],
+        *,
         publisher: FeedPublisher | None = None,
+        hub: Hub | None = None,
         write: Callable[[str], object] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -67,6 +71,7 @@ class Processes:
         self._acceptor = acceptor
         self._assign = assign
         self._publisher = publisher
+        self._hub = hub
         self._write = write
         self._environ = environment_without(
             {name for setting in DECLARED for name in setting.spellings}, environ, sys.path
@@ -87,11 +92,7 @@ class Processes:
         connections = self._acceptor.add(slot)
         child = WorkerProcess(number, slot, self._board, self._acceptor, ready, self._write)
 
-        reader: FeedReader | None = None
-
         def end(how: str) -> None:
-            if reader is not None:
-                reader.close()
             del self.running[slot]
             ended(child, how)
 
@@ -104,8 +105,19 @@ class Processes:
         self.running[slot] = child
         child.assign(self._assign(number, slot))
         if self._publisher is not None:
-            reader = child.follow(self._publisher)
+            child.follow(self._publisher)
+        if self._hub is not None:
+            child.join(self._hub)
+            self._send_state(child, self._hub.dump())
         return child
+
+    def _send_state(self, child: WorkerProcess, batches: Iterator[bytes]) -> None:
+        """Send what the router has learned, a batch in each turn; an empty one is the end."""
+        if child.slot in self.running and self.running[child.slot] is child:
+            batch = next(batches, b"")
+            child.frames.send(Kind.STATE, batch)
+            if batch:
+                self._reactor.callLater(0, self._send_state, child, batches)
 
 
 class WorkerProcess(ProcessProtocol):
@@ -129,6 +141,8 @@ class WorkerProcess(ProcessProtocol):
         self._ready = ready
         self._write = write
         self._drains = False
+        self._reader: FeedReader | None = None
+        self._link: EventLink | None = None
         self._unfinished = {1: b"", 2: b""}
         self.ended: Callable[[str], None] = lambda how: None
         self.line = Line()
@@ -167,9 +181,14 @@ class WorkerProcess(ProcessProtocol):
         """Tell the process what to do, at its start or after a reload."""
         self.frames.send(Kind.SETTINGS, assignment.encode())
 
-    def follow(self, publisher: FeedPublisher) -> FeedReader:
+    def follow(self, publisher: FeedPublisher) -> None:
         """Send the process the feeds, and each refresh of them."""
-        return publisher.join(partial(self.frames.send, Kind.FEED), self.frames.transport)
+        self._reader = publisher.join(partial(self.frames.send, Kind.FEED), self.frames.transport)
+
+    def join(self, hub: Hub) -> None:
+        """Share the state of the hub's tables with the process."""
+        self._link = EventLink(hub, self.line)
+        self._link.open()
 
     @property
     def heartbeat(self) -> int:
@@ -218,6 +237,9 @@ class WorkerProcess(ProcessProtocol):
                 self._write_line(rest)
         self._acceptor.remove(self.slot)
         _read_rest(self.frames)
+        for leaving in (self._reader, self._link):
+            if leaving is not None:
+                leaving.close()
         for protocol in (self.line, self.frames):
             if protocol.transport is not None:
                 protocol.transport.loseConnection()

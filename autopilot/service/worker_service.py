@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 
@@ -21,10 +23,15 @@ from autopilot.observability.logs import Sink
 from autopilot.observability.worker_report import encode_report
 from autopilot.process.board import Board, Slot
 from autopilot.process.descriptor_passing import PassedConnections
-from autopilot.process.malloc import keep_freed_memory, leave_startup_alone
+from autopilot.process.malloc import (
+    keep_freed_memory,
+    leave_startup_alone,
+    return_freed_memory,
+)
 from autopilot.process.systemd.sockets import Sockets
 from autopilot.service.assignment import Assignment, AssignmentError
 from autopilot.service.commands import Drain, Draining, Line, Ready
+from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
 from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
 from autopilot.service.log_output import log_outputs, own_log, unblocked
@@ -90,9 +97,13 @@ class WorkerService(AutopilotService):
         records: Callable[[RequestRecord], None] | None = None,
     ) -> None:
         self._role = assignment.role
-        self._slot = slot
+        self._slot: Slot = slot
         self._connections = connections
         self._admin_of_parent = assignment.admin
+        self._link: EventLink | None = None
+        self._has_learned = False
+        self._announced = False
+        self._retired_at = inf
         super().__init__(assignment.settings, reactor=reactor, records=records)
 
     def feed(self, payload: bytes) -> None:
@@ -101,8 +112,24 @@ class WorkerService(AutopilotService):
         assert isinstance(control, ReceivedSnapshots)
         control.frame(payload)
 
+    def join(self, line: Line) -> None:
+        """Share state with the parent, over its commands."""
+        hub = self._parts.hub
+        assert hub is not None
+        self._link = EventLink(hub, line)
+        self._link.open()
+
+    def learn(self, batch: bytes) -> None:
+        """Take a batch of what the router has learned before; an empty one is the end."""
+        if batch and self._parts.hub is not None and self._link is not None:
+            self._parts.hub.received(batch, self._link)
+        else:
+            self._has_learned = True
+
     def has(self, feeds: Collection[str]) -> bool:
-        """Return whether these feeds have been received and read."""
+        """Return whether these feeds have been read, and all that was learned has been received."""
+        if not self._has_learned:
+            return False
         have = {each.name for each in self._parts.control.statuses if each.fetched_at is not None}
         return have.issuperset(feeds)
 
@@ -116,7 +143,27 @@ class WorkerService(AutopilotService):
 
     def announce_drain(self) -> None:
         """Report not to be ready from now on, because the router stops."""
-        self._parts.draining = True
+        self._announced = self._parts.draining = True
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the router stops; otherwise another worker takes the place of this one."""
+        return self._announced
+
+    def _awaits_more(self, checks: int) -> bool:
+        """Wait as long as requests may take, if only this worker ends: nothing presses.
+
+        A client that is about to send a request on an idle connection then gets its response.
+        """
+        if self._announced or self._in_haste:
+            return super()._awaits_more(checks)
+        return self._drain_seconds() > 0
+
+    def _drain_seconds(self) -> float:
+        """Return how long requests may take from now on: the time counts from the begin."""
+        seconds = super()._drain_seconds()
+        left: float = self._retired_at + seconds - self._reactor.seconds()
+        return max(0.0, min(seconds, left))
 
     def apply(self, assignment: Assignment) -> None:
         """Apply what the parent has assigned after a reload."""
@@ -160,6 +207,7 @@ class WorkerService(AutopilotService):
 
     async def _wait_for_balancers(self) -> None:
         """Do not wait: the parent has done so, and passes no connection any more."""
+        self._retired_at = self._reactor.seconds()
 
 
 class Worker:
@@ -186,10 +234,7 @@ class Worker:
         use_monotonic_clock(self._reactor)
         share_lookups(self._reactor)
         keep_freed_memory()
-        for descriptor, protocol in ((COMMANDS, self._line), (FRAMES, self._frames)):
-            os.set_blocking(descriptor, False)
-            adopt(self._reactor, descriptor, protocol)
-            os.close(descriptor)
+        self._adopt(FRAMES, self._frames)
         # The parent alone handles signals.
         self._reactor.run(installSignalHandlers=False)
         return self._status
@@ -230,13 +275,23 @@ class Worker:
         self._frames.on(Kind.REPORT, lambda _: self._report())
         self._frames.on(Kind.PAGE, self._answers.received)
         service.ask_parent_by(self._answers.ask)
+        self._frames.on(Kind.STATE, service.learn)
+        # Only now, so that no event is read before it can be applied.
+        self._adopt(COMMANDS, self._line)
+        service.join(self._line)
         self._wait_for(assignment.awaited, self._reactor.seconds() + _LONGEST_WAIT_SECONDS)
+
+    def _adopt(self, descriptor: int, protocol: Protocol) -> None:
+        os.set_blocking(descriptor, False)
+        adopt(self._reactor, descriptor, protocol)
+        os.close(descriptor)
 
     def _wait_for(self, feeds: Collection[str], end: float) -> None:
         """Report readiness once these feeds have been read: a predecessor served with them."""
         if self._service is None or self._stopping is not None:
             return
         if self._service.has(feeds) or self._reactor.seconds() >= end:
+            return_freed_memory()
             self._line.tell(Ready)
         else:
             self._reactor.callLater(_LOOK_SECONDS, self._wait_for, feeds, end)
@@ -274,6 +329,7 @@ class Worker:
             self._stop()
         elif self._stopping is None:
             if self._service is not None:
+                self._service.announce_drain()
                 self._log.error("The parent process has ended; this worker drains and ends")
             self._drain(in_haste=False)
 

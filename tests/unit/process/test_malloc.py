@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from autopilot.process.malloc import TRIM_THRESHOLD_BYTES, keep_freed_memory
+from autopilot.process.malloc import (
+    TRIM_THRESHOLD_BYTES,
+    keep_freed_memory,
+    return_freed_memory,
+)
 
 _ROOT = Path(__file__).resolve().parents[3]
 _ROUNDS = 20
@@ -103,3 +108,23 @@ class LeaveStartupAloneTests(SynchronousTestCase):
             text=True,
         ).stdout
         self.assertEqual(output.split(), ["True", "True", "True"])
+
+
+class ReturnTests(SynchronousTestCase):
+    """What the start has freed."""
+
+    def test_returned(self) -> None:
+        """The C library returns all that it can, and says whether there was any."""
+        for result in (0, 1):
+            padding: list[int] = []
+
+            def trim(pad: int, result: int = result, padding: list[int] = padding) -> int:
+                padding.append(pad)
+                return result
+
+            self.assertIs(return_freed_memory(SimpleNamespace(malloc_trim=trim)), result == 1)
+            self.assertEqual(padding, [0])
+
+    def test_other_library(self) -> None:
+        """Another C library is left alone."""
+        self.assertFalse(return_freed_memory(SimpleNamespace()))

@@ -97,7 +97,12 @@ class FakeProcess:
         """The commands that were sent to it, each with its arguments."""
         boxes = parseString(self.ends[0].value())
         return [
-            " ".join([box.pop(b"_command").decode(), *(each.decode() for each in box.values())])
+            " ".join(
+                [
+                    box.pop(b"_command").decode(),
+                    *(each.decode(errors="replace") for each in box.values()),
+                ]
+            )
             for box in boxes
         ]
 

@@ -6,8 +6,12 @@ import socket
 from dataclasses import replace
 from typing import Any
 
+from autopilot.feeds.polling import FEEDS
+from autopilot.feeds.shared_snapshot import Assembly
 from autopilot.http.tls_server import CertificateError
+from autopilot.service.frames import Kind
 from autopilot.service.parent import ParentService
+from autopilot.state.events import Failed, decode, encode
 from autopilot.wiring.role import Place
 from tests.unit.service.platforms import Platform, ServiceTestCase, settings
 from tests.unit.service.processes import FakeProcess, ProcessReactor
@@ -214,6 +218,33 @@ class ChangeTests(ParentTestCase):
             self.reactor.advance(0.05)
         self.successResultOf(stopped)
         self.assert_at_rest()
+
+    def test_shared_state(self) -> None:
+        """What one worker learns reaches the other, and each worker that starts later."""
+        batch = b"".join(
+            encode([Failed((1, 7), 5, b"c" * 16, "acme/one", 20, b"s" * 16, b"", False)])
+        )
+        self.workers[0].tells("Events", batch=batch)
+        self.assertEqual([len(each.told) for each in self.workers], [0, 1])
+        self.assertEqual(self.workers[0].frames(Kind.STATE), [b""])
+        self.router._restart_workers()
+        self.reactor.advance(0)
+        *known, end = self.workers[2].frames(Kind.STATE)
+        self.assertEqual(end, b"")
+        self.assertIn("failed", [each.kind for one in known for each in decode(one)])
+        self.end(self.router)
+
+    def test_feeds(self) -> None:
+        """A worker that starts learns which feeds it is to wait for, and gets them."""
+        self.router._restart_workers()
+        first, later = self.workers[0], self.workers[2]
+        self.assertEqual(first.assignments[0].awaited, ())
+        self.assertEqual(set(later.assignments[0].awaited), set(FEEDS))
+        while (pull := later.ends[1].producer) is not None:
+            pull.resumeProducing()
+        heads = [Assembly().add(each, 0.0) for each in later.frames(Kind.FEED) if each[:1] == b"B"]
+        self.assertEqual(len(heads), len(FEEDS))
+        self.end(self.router)
 
     def test_output(self) -> None:
         """Workers' lines are passed on whole, the last one also without its end."""

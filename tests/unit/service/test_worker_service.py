@@ -7,6 +7,8 @@ from array import array
 from dataclasses import replace
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus
 from autopilot.feeds.shared_snapshot import head_of, pieces
 from autopilot.process.board import Board
@@ -44,6 +46,8 @@ class WorkerServiceTests(ServiceTestCase):
 
     def receive_feeds(self) -> None:
         """Pass both feeds, as a parent has fetched them."""
+        self.assertFalse(self.worker.has(()))
+        self.worker.learn(b"")
         self.assertTrue(self.worker.has(()))
         bodies = {
             CATALOG: catalog_body(*map(entry, NAMES)),
@@ -76,8 +80,11 @@ class WorkerServiceTests(ServiceTestCase):
 
     def stop(self) -> None:
         """Stop the worker, whose parent passes nothing more."""
+        self.end(self.worker.stopService())
+
+    def end(self, stopped: Deferred[None]) -> None:
+        """Let a stop come to its end."""
         self.near.close()
-        stopped = self.worker.stopService()
         for browser in self.browsers:
             browser.leaves()
         for _ in range(30):
@@ -134,6 +141,46 @@ class WorkerServiceTests(ServiceTestCase):
         self.worker.apply(replace(self.assignment, settings=settings(max_attempts=9)))
         self.stop()
         self.assertEqual([event["log_format"] for event in self.log if "log_format" in event], [])
+
+    def test_replaced(self) -> None:
+        """One that another replaces is ready to the end, and serves what is on its way."""
+        idle, half = self.connect(), self.connect()
+        idle.sends(request(b"/healthz", method=b"GET"))
+        sent = request(body=ask(NAMES[0], stream=False))
+        half.sends(sent[:-9])
+        stopped = self.worker.stopService()
+        self.reactor.advance(0)
+        for _ in range(60):
+            self.reactor.advance(0.05)
+        self.assertFalse(idle.closed)
+        idle.sends(request(b"/readyz", method=b"GET"))
+        self.assertEqual([each.status for each in idle.got], [200, 200])
+        self.assertTrue(idle.closed)
+        half.sends(sent[-9:])
+        self.platform.wire.says(whole(200, b"{}"))
+        self.assertEqual(half.response.status, 200)
+        self.assertTrue(half.closed)
+        self.end(stopped)
+
+    def test_replaced_while_idle(self) -> None:
+        """An idle connection is closed after the drain time, or as soon as the router stops."""
+        for hurry in (False, True):
+            if hurry:
+                self.setUp()
+            idle = self.connect()
+            idle.sends(request(b"/healthz", method=b"GET"))
+            stopped = self.worker.stopService()
+            if hurry:
+                self.reactor.advance(0.05)
+                self.worker.announce_drain()
+            seconds = 2 if hurry else self.worker.settings.drain_timeout_ms / 1000
+            for _ in range(int(seconds * 20) + 2):
+                self.assertNoResult(stopped)
+                self.reactor.advance(0.05)
+                if idle.closed:
+                    break
+            self.assertTrue(idle.closed)
+            self.end(stopped)
 
     def test_drains(self) -> None:
         """A worker with requests in progress says so, and who it is."""
