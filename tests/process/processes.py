@@ -31,6 +31,9 @@ class Platform:
     It uses blocking sockets and a thread per connection, and shares no code with the router.
     """
 
+    patience = PATIENCE
+    """The seconds after which it continues by itself."""
+
     def __init__(
         self, rest: bytes, host: str = "127.0.0.1", context: ssl.SSLContext | None = None
     ) -> None:
@@ -66,7 +69,7 @@ class Platform:
                 connection.sendall(whole(200, utilization_body(record("acme/one"))))
             elif received.startswith(b"POST"):
                 connection.sendall(head(200, SSE) + chunk(TOKEN))
-                self.go_on.wait(PATIENCE)
+                self.go_on.wait(self.patience)
                 connection.sendall(self._rest)
 
     def close(self) -> None:
@@ -147,9 +150,9 @@ class Router:
         self._open.close()
 
 
-def until(true: Callable[[], Any]) -> None:
+def until(true: Callable[[], Any], patience: float = PATIENCE) -> None:
     """Poll until the condition is true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)

@@ -1,0 +1,1 @@
+"""Routers with workers, as processes on real sockets."""
