@@ -25,6 +25,7 @@ from autopilot.cli import (
     rank,
     start,
     watch,
+    workers,
 )
 from autopilot.cli.arguments import Described, Parser, help_of, print_error
 from autopilot.cli.console import CommandError
@@ -52,11 +53,12 @@ SUB_COMMANDS: Final[Sequence[SubCommand]] = (
     health,
     evidence,
     watch,
+    workers,
     completion,
 )
 
 GROUPS: Final[Sequence[tuple[str, Sequence[Described]]]] = (
-    ("start", (start, demo)),
+    ("start", (start, demo, workers)),
     ("ask", (prompt, rank, explain)),
     ("inspect", (check, health, watch, evidence)),
     ("set up", (completion,)),

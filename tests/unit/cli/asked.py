@@ -14,13 +14,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.cli import check, entry, evidence, explain, rank, watch
+from autopilot.cli import check, entry, evidence, explain, rank, watch, workers
 from autopilot.cli.console import CommandError
 from stub_backend import StubOptions, site
 from tests.unit.feeds.records import catalog_body, record, utilization_body
 from tests.unit.feeds.records import entry as catalog_entry
 
-ASKING = (check, evidence, explain, rank, watch)
+ASKING = (check, evidence, explain, rank, watch, workers)
 ALIAS = "chutesai/AutoPilot"
 
 

@@ -46,7 +46,7 @@ class UsageTests(SynchronousTestCase):
             ("rnak", "did you mean rank?"),
             ("Explain", "did you mean explain?"),
             ("chekc", "did you mean check?"),
-            ("xyz", "there are run, demo, try, rank, explain, check, "),
+            ("xyz", "there are run, demo, workers, try, rank, explain, "),
             ("\x1b[31m", "there are run, "),
             ("x" * 10_000, "there are run, "),
         ):
@@ -82,7 +82,7 @@ class UsageTests(SynchronousTestCase):
         said = entry.parser().format_help()
         self.assertRegex(
             said,
-            r"\ncommands:\n  start\n    run .*\n    demo .*\n  ask\n    try .*\n    rank ",
+            r"\ncommands:\n  start\n    run .*\n    demo .*\n    workers .*\n  ask\n    try .*\n",
         )
         self.assertRegex(said, r"\n  inspect\n    check ")
         for command in (demo, *entry.SUB_COMMANDS):
