@@ -9,19 +9,22 @@ from twisted.internet.defer import fail
 
 from autopilot.web.status.collected_pages import CollectedPages
 from autopilot.web.status.parents_pages import NoAnswerError, ParentsPages
+from autopilot.web.status.sharing import SharingNow, StoreNow
 from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from twisted.internet.defer import Deferred
 
     from autopilot.observability.history import History
     from autopilot.observability.worker_report import Whole
     from autopilot.observability.workers import WorkersNow
+    from autopilot.state.sharing.hub import Hub
     from autopilot.web.status.collected_pages import PageName
     from autopilot.web.status.page import OperatorPages, Pages
     from autopilot.web.status.report import StatusReport
+    from autopilot.wiring.store import SharedStore
 
 
 class Workers(Protocol):
@@ -61,6 +64,29 @@ def pages_by_place(
 def no_parent(_: PageName) -> Deferred[bytes]:
     """Return no page, before a worker has a parent to ask."""
     return fail(NoAnswerError())
+
+
+def shared_now(
+    hub: Hub | None, shared: SharedStore | None, roles: Mapping[str, str]
+) -> SharingNow | None:
+    """Return what the pages say of shared state; None if this router shares nothing."""
+    if hub is None:
+        return None
+    facts = hub.facts()
+    shown = None
+    if shared is not None:
+        store, link = shared.status()
+        shown = StoreNow(
+            store.state,
+            store.fault,
+            store.text,
+            store.since,
+            store.round_trip,
+            link.queued,
+            link.lost,
+            link.warm,
+        )
+    return SharingNow(facts.sent, facts.received, facts.lost, facts.refused, shown, dict(roles))
 
 
 def of_whole(own: StatusReport, workers: Workers, history: History) -> StatusReport:

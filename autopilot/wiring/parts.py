@@ -62,7 +62,7 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
-from autopilot.wiring.face import no_parent, of_whole, pages_by_place
+from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.role import Place, Role
 from autopilot.wiring.sharing import hub_of
@@ -298,6 +298,7 @@ class Parts:
             window=self.history.window(),
             routes=routes_now(self._relaying.parsing.rules, self.control.snapshot),
             alone=self.role.worker,
+            sharing=shared_now(self.hub, self.sharing, self.control.roles()),
         )
         return own if self.workers is None else of_whole(own, self.workers, self.history)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autopilot.observability.workers import WorkersNow
     from autopilot.routing.ranking import Ranked
     from autopilot.web.status.routes import RouteNow
+    from autopilot.web.status.sharing import SharingNow
 
 SLICE_BYTES: Final = 65_536
 """The length from which a slice of the JSON text is complete; a batch may exceed it."""
@@ -38,7 +39,8 @@ class StatusReport:
     (seconds) and ``throughput`` (tokens per second) are this router's own averages by model;
     ``recent`` are the last requests and ``failed`` the last failures, newest first. ``workers`` are
     those of the router, if it has any. ``alone`` is the number of a worker whose parent could not
-    be asked, so that the report is about this worker only.
+    be asked, so that the report is about this worker only. ``sharing`` is what the router shares
+    with its workers and with others, if it does.
     """
 
     version: str
@@ -56,6 +58,7 @@ class StatusReport:
     routes: Sequence[RouteNow] = ()
     workers: WorkersNow | None = None
     alone: int | None = None
+    sharing: SharingNow | None = None
 
     def slices(self) -> Iterator[bytes]:
         """Return the JSON text for /status.json in slices, each of which costs milliseconds.
@@ -73,6 +76,8 @@ class StatusReport:
         }
         if self.workers is not None:
             head["workers"] = self.workers
+        if self.sharing is not None:
+            head["sharing"] = self.sharing
         if self.alone is not None:
             head["worker_alone"] = self.alone
         yield msgspec.json.encode(head)[:-1]

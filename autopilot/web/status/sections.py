@@ -23,6 +23,7 @@ from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, tile
 from autopilot.web.status.ranking import COOLING_BADGE, cooling_text, ranking
 from autopilot.web.status.requests import Shown, requests
 from autopilot.web.status.routes import routes
+from autopilot.web.status.sharing import sharing
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn, remainder
 from autopilot.web.status.tokens import tokens
 from autopilot.web.status.workers import alone, workers
@@ -74,6 +75,7 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "charts": charts(report.window),
         "tokens": tokens(report.window),
         "workers": workers(report.workers),
+        "sharing": sharing(report.sharing),
         "requests": requests(report, Shown.ALL),
         "evidence": _evidence(report),
     }

@@ -8,16 +8,15 @@ from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 
 from autopilot.observability.account_limits import AccountLimits
-from autopilot.observability.instruments import Counter, Instrument
+from autopilot.observability.instruments import Histogram, Instrument
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.workers import WorkerNow, WorkersNow, worker_instruments
 from autopilot.routing.account_limits import LIMIT_FIELDS
 from autopilot.routing.usage import Usage
-from autopilot.state.sharing.hub import HubCounts
-from autopilot.state.sharing.store import Store, StoreAccess
+from autopilot.settings import Settings
 from tests.unit.observability.records import record
 
 # The labels that Prometheus adds to each sample, and the sample that it adds for each scrape.
@@ -44,7 +43,7 @@ def page() -> str:
     limits = AccountLimits(lambda: 0.0, by_key=True)
     limits.note(b"client", dict.fromkeys(LIMIT_FIELDS, b"1"), 0.0)
     metrics.instruments += limits.instruments()
-    metrics.instruments += (*_of_workers(), *_of_shared_state())
+    metrics.instruments += tuple(_of_workers())
     return metrics.text().decode()
 
 
@@ -54,23 +53,24 @@ def _of_workers() -> Iterable[Instrument]:
     return worker_instruments(lambda: now)
 
 
-def _of_shared_state() -> Iterable[Instrument]:
-    """Return the metrics of a router with a store."""
-    counts = HubCounts()
-    counts.events.values["stuck", "sent"] += 1
-    endpoint: Any = None
-    store = Store(Clock(), endpoint, StoreAccess(), lambda: 0.0, lambda: 0.0)
-    instruments = (*counts.instruments(), *store.instruments())
-    for each in instruments:
-        if isinstance(each, Counter) and each.labels == ("fault",):
-            each.values["refused",] += 1
-    return instruments
+def _of_shared_state() -> dict[str, Sample]:
+    """Return the metrics of a router with a store, whose counters have counted nothing yet."""
+    from autopilot.service.lifecycle import AutopilotService
+
+    reactor: Any = MemoryReactorClock()
+    settings = Settings(state_url="redis://192.0.2.1", sticky_hash_key=b"k" * 32, feeds="shared")
+    parts = AutopilotService(settings, reactor=reactor, listen=False)._parts
+    return {
+        each.name: Sample(each.kind, _OF_THE_SCRAPE | set(each.labels))
+        for each in parts.metrics.instruments
+        if not isinstance(each, Histogram)
+    }
 
 
 def samples() -> dict[str, Sample]:
     """Return the samples by name; a histogram has one for each of its parts."""
     up = Sample("gauge", _OF_THE_SCRAPE)
-    return {"up": up} | dict(_of(text_string_to_metric_families(page())))
+    return {"up": up} | _of_shared_state() | dict(_of(text_string_to_metric_families(page())))
 
 
 def _of(families: Iterable[Metric]) -> Iterator[tuple[str, Sample]]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.history import FinishedRequest, History
 from autopilot.observability.metrics import Metrics
 from autopilot.observability.worker_report import Whole, WorkerReport
 from autopilot.observability.workers import WorkersNow
+from autopilot.settings import Settings
+from autopilot.state.sharing.hub import Hub
+from autopilot.state.sharing.outbox import Outbox
 from autopilot.web.status.collected_pages import CollectedPages, PageName
 from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.parents_pages import NoAnswerError, ParentsPages
-from autopilot.wiring.face import no_parent, of_whole, pages_by_place
+from autopilot.web.status.sharing import SharingNow
+from autopilot.wiring import mapping
+from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.role import Place
+from autopilot.wiring.store import shared_store
 from tests.unit.observability.records import record
 from tests.unit.web.status.values import facts
 
@@ -59,6 +66,21 @@ class FaceTests(SynchronousTestCase):
     def test_no_parent(self) -> None:
         """Before a worker is connected with its parent it cannot ask."""
         self.failureResultOf(no_parent(PageName.PAGE), NoAnswerError)
+
+    def test_shared(self) -> None:
+        """The facts of the hub and of the store, if the router has these."""
+        self.assertIsNone(shared_now(None, None, {}))
+        outbox, clock = Outbox(1, 1, lambda model: True), Clock()
+        hub = Hub(clock, mapping.shared_tables(Settings(), outbox))
+        self.assertEqual(shared_now(hub, None, {}), SharingNow(0, 0, 0, 0))
+        settings = Settings(state_url="redis://192.0.2.1", sticky_hash_key=b"k" * 32)
+        shared = shared_store(Place.SINGLE, settings, MemoryReactorClock(), clock, None, hub)
+        assert shared is not None
+        shown = shared_now(hub, shared, {"catalog": "reader"})
+        assert shown is not None and shown.store is not None
+        self.assertEqual((shown.store.state, shown.store.fault), ("down", "stopped"))
+        self.assertEqual((shown.store.queued, shown.store.warm_start), (0, "waiting"))
+        self.assertEqual(shown.feeds, {"catalog": "reader"})
 
     def test_whole(self) -> None:
         """The report of a parent has its own feeds and models, and what its workers did."""
