@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
+from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.processes import Platform, Router, received
@@ -118,6 +119,20 @@ class WorkersTestCase(SynchronousTestCase):
             return received(client).endswith(REST)
         except ConnectionError:
             return False
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a sample of the router's /metrics, as the worker that answers returns it."""
+        got = self.ask(request(b"/metrics", b"Connection: close", method=b"GET"))
+        self.assertEqual(got.status, 200, got.body)
+        for family in text_string_to_metric_families(got.body.decode()):
+            for sample in family.samples:
+                if sample.name == f"chutes_autopilot_{name}" and sample.labels == labels:
+                    return sample.value
+        return 0.0
+
+    def completed(self) -> float:
+        """Return the number of completed requests by /metrics."""
+        return self.metric("outcomes_total", outcome="completed")
 
     def serves(self) -> int:
         """Return how many times a worker has begun to serve."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from functools import partial
 from threading import Event, Thread
 from typing import ClassVar
 
+from autopilot.web.shared_rendering import FRESHNESS
 from tests.process.processes import received
 from tests.process.workers.cases import LONG, READYZ, WorkersTestCase, kill, runs, until
 from tests.unit.web.browsers import CHAT, ask, request
+
+STATUS = request(b"/status.json", b"Connection: close", method=b"GET")
 
 
 class WorkersTests(WorkersTestCase):
@@ -35,14 +39,22 @@ class WorkersTests(WorkersTestCase):
         self.assert_calm()
 
     def test_every_worker_serves(self) -> None:
-        """Streams are spread evenly, and each record has the number of its worker."""
-        before = len(self.records())
+        """Streams are spread evenly; each record has the number of its worker, each page all."""
+        before, completed = len(self.records()), self.completed()
         clients = [self.stream() for _ in range(2 * self.count)]
         self.platform.go_on.set()
         self.assertTrue(all(map(self.finished, clients)))
         until(lambda: len(self.records()) == before + len(clients))
         served = [each["worker"] for each in self.records()[before:]]
         self.assertEqual(sorted(served), sorted([*range(self.count)] * 2))
+        until(lambda: self.completed() == completed + len(clients))
+        time.sleep(FRESHNESS)
+        pages = [self.ask(STATUS) for _ in range(self.count)]
+        reports = [json.loads(each.body) for each in pages]
+        self.assertFalse(any("worker_alone" in each for each in reports))
+        for each in reports:
+            self.assertEqual(each["workers"]["serving"], self.count)
+            self.assertEqual({one["worker"] for one in each["recent"]}, set(range(self.count)))
 
     def records(self) -> list[dict[str, object]]:
         """Return the records of the requests so far."""
@@ -60,11 +72,13 @@ class WorkersTests(WorkersTestCase):
         """A killed worker cuts its own streams only, without a proper end, and is replaced."""
         clients = [self.stream() for _ in range(2 * self.count)]
         served, victim = self.serves(), self.workers[0]
+        deaths = self.metric("worker_deaths_total")
         kill(victim, signal.SIGKILL)
         until(lambda: self.serves() == served + 1)
         self.platform.go_on.set()
         self.assertEqual([self.finished(each) for each in clients].count(False), 2)
         self.assertIn("was killed by SIGKILL; its connections are cut", self.router.log)
+        until(lambda: self.metric("worker_deaths_total") == deaths + 1)
         self.assertEqual([self.ask(READYZ).status for _ in range(8)], [200] * 8)
 
     def test_reload(self) -> None:
@@ -83,7 +97,7 @@ class WorkersTests(WorkersTestCase):
 
     def test_rolling_restart(self) -> None:
         """Under load, no request is refused or cut, on new connections and on old ones."""
-        old, served = self.workers, self.serves()
+        old, served, completed = self.workers, self.serves(), self.completed()
         long = [self.stream() for _ in range(self.count)]
         end, problems, counts = Event(), list[object](), [0, 0]
         clients = [
@@ -105,6 +119,9 @@ class WorkersTests(WorkersTestCase):
         self.platform.go_on.set()
         self.assertTrue(all(map(self.finished, long)))
         until(lambda: not any(map(runs, old)))
+        # Every worker has reported what it had counted before it ended.
+        time.sleep(FRESHNESS)
+        self.assertEqual(self.completed(), completed + len(long))
 
     def keep_asking(
         self, end: Event, problems: list[object], counts: list[int], kept: bool
