@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 BETWEEN_BATCHES: Final = 0.01
 """Seconds between two batches, at least, so that frequent events share one."""
-MEASURED_AFTER: Final = 1.0
-"""Seconds between two summaries of a model's measurements, at least."""
 _MOST_DUMPED = 200
 # Counters begin at the wall clock's milliseconds, 2**41 of which are 69 years. One event that was
 # corrupted must not exhaust the range of all counters.
@@ -223,7 +221,8 @@ class Hub:
 
     def _wake_later(self) -> None:
         if self._measure_call is None:
-            self._measure_call = self._clock.callLater(MEASURED_AFTER, self._measure)
+            delay = self.tables.latency.interval(self._clock.seconds())
+            self._measure_call = self._clock.callLater(delay, self._measure)
 
     def _measure(self) -> None:
         self._measure_call = None

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 
 MOST_REPLICAS: Final = 32
 """Summaries of a model, those of the latest versions, so that reading them takes a bounded time."""
+LONGEST_BETWEEN: Final = 30.0
+"""Seconds between two summaries of a model by one replica, at most."""
+# All replicas together send about so many summaries of a model in a second.
+_SUMMARIES_PER_SECOND = 8
+_HEARD_LATELY = 4 * LONGEST_BETWEEN
+_MOST_HEARD = 1024
 _MICRO = 1e6
 # The longest times of the buckets, from a millisecond: each is a tenth longer than the one before.
 _BOUNDS: Final = tuple(0.001 * 1.1**bucket for bucket in range(251))
@@ -55,6 +61,8 @@ class SharedLatency(LatencyStats):
         self._news: dict[str, None] = {}
         """The models that were measured since the last summaries."""
         self._elsewhere: dict[str, dict[Replica, tuple[Measured, float]]] = {}
+        self._heard: dict[Replica, float] = {}
+        """When each replica made its latest summary, the latest arrival last."""
         self._averages: tuple[float, Mapping[str, float], Mapping[str, float]] | None = None
 
     # -- what is measured here
@@ -105,6 +113,13 @@ class SharedLatency(LatencyStats):
             self._outbox.measured()
         self._news[model] = None
 
+    def interval(self, now: float) -> float:
+        """Return the seconds until the next summaries, by the number of replicas that send some."""
+        self._heard = {
+            replica: at for replica, at in self._heard.items() if now - at < _HEARD_LATELY
+        }
+        return between_summaries(len(self._heard) + 1)
+
     # -- what is known of all
 
     def apply(self, event: Measured, at: float) -> None:
@@ -112,6 +127,9 @@ class SharedLatency(LatencyStats):
         replica = event.version[1]
         if replica == self._outbox.replica:
             return
+        self._heard[replica] = max(at, self._heard.pop(replica, at))
+        if len(self._heard) > _MOST_HEARD:
+            del self._heard[next(iter(self._heard))]
         model = event.model
         summaries = self._elsewhere.pop(model, {})
         self._elsewhere[model] = summaries  # now the latest
@@ -223,6 +241,15 @@ class SharedLatency(LatencyStats):
             stats.pauses.count,
             tuple(chain.from_iterable(sorted(stats.pauses.long.items()))),
         )
+
+
+def between_summaries(replicas: int) -> float:
+    """Return the seconds between two summaries of one replica, if there are so many.
+
+    Every summary reaches every replica. With one a second of each, a hundred replicas would spend
+    more on measurements than on all other events.
+    """
+    return min(LONGEST_BETWEEN, max(1.0, replicas / _SUMMARIES_PER_SECOND))
 
 
 def _weight(age: float) -> float:

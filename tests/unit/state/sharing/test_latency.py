@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state.events import Measured
 from autopilot.state.latency import FORGET_AFTER, Pauses
-from autopilot.state.sharing.latency import MOST_REPLICAS, SharedLatency
+from autopilot.state.sharing.latency import LONGEST_BETWEEN, MOST_REPLICAS, SharedLatency
 from autopilot.state.sharing.outbox import Outbox
 
 
@@ -121,6 +121,18 @@ class SharedLatencyTests(SynchronousTestCase):
         self.assertEqual(late.first_content(5000), {"m": 1.0})
         self.assertEqual(late.first_content(5000 + FORGET_AFTER - 301), {"m": 1.0})
         self.assertEqual(late.first_content(5000 + FORGET_AFTER - 299), {})
+
+    def test_many_replicas(self) -> None:
+        """The more replicas send summaries, the more rarely each does."""
+        self.assertEqual(self.one.interval(100), 1.0)
+        for replica in range(3, 3 + 159):
+            self.one.apply(measured(replica, "m"), 100)
+        self.assertEqual(self.one.interval(150), 20.0)
+        for replica in range(3, 3 + 2000):
+            self.one.apply(measured(replica, "m"), 160)
+        self.assertLessEqual(len(self.one._heard), 1024)
+        self.assertEqual(self.one.interval(170), LONGEST_BETWEEN)
+        self.assertEqual(self.one.interval(300), 1.0)
 
     def test_bounded(self) -> None:
         """Neither many replicas nor many models fill the memory."""
