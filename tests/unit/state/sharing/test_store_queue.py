@@ -36,7 +36,7 @@ class SubjectTests(SynchronousTestCase):
         """A conversation has one model, whichever; a replica has one summary of a model."""
         pairs: tuple[tuple[Event, Event], ...] = (
             (stuck(1, "m"), stuck(2, "n")),
-            (failed(1), failed(9)),
+            (failed(1), failed(65)),
             (Succeeded((1, 1), 0, A, "m"), Succeeded((2, 1), 0, A, "m")),
             (measured(1), measured(2)),
             (Probing((1, 1), 0, "m", 5, b"", True), Probing((2, 1), 0, "m", 9, b"", True)),
@@ -45,7 +45,7 @@ class SubjectTests(SynchronousTestCase):
             self.assertEqual(subject(first), subject(second))
 
     def test_different_subjects(self) -> None:
-        """Clients, models, replicas, kinds and eight failures in a row are apart."""
+        """Clients, models, replicas, kinds and 64 failures in a row are apart."""
         unstuck = Unstuck((1, 1), 0, A, SELECTOR, b"", "m", 5, False)
         events: tuple[Event, ...] = (
             stuck(1),
@@ -54,7 +54,7 @@ class SubjectTests(SynchronousTestCase):
             Stuck((1, 1), 0, A, SELECTOR, b"c", "m"),
             unstuck,
             Unstuck((1, 1), 0, A, SELECTOR, b"", "n", 5, False),
-            *(failed(counter) for counter in range(8)),
+            *(failed(counter) for counter in range(64)),
             failed(1, B),
             failed(1, model="n"),
             Succeeded((1, 1), 0, A, "m"),
