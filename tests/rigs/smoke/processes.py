@@ -71,6 +71,12 @@ class Child:
             self._process.send_signal(number)
 
     @property
+    def pid(self) -> int:
+        """The process id, also that of its session."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """The exit status, negative for a signal; None while the process runs."""
         return None if self._process is None else self._process.poll()
@@ -90,6 +96,15 @@ class Child:
         """Return the output so far."""
         return self.log.read_bytes() if self.log.exists() else b""
 
+    def wait_listening(self, port: int) -> None:
+        """Wait until the process listens on a port."""
+
+        def listens() -> bool:
+            self._alive()
+            return not refused(port)
+
+        until(f"{self.name} listens", listens)
+
     def _alive(self) -> None:
         if self.status is not None:
             last = self.output().decode("utf-8", "replace").strip().splitlines()[-3:]
@@ -108,12 +123,7 @@ class StubProcess(Child):
     def start(self) -> None:
         """Start the process and wait until it listens."""
         super().start()
-
-        def listens() -> bool:
-            self._alive()
-            return not refused(self.port)
-
-        until("the stub listens", listens)
+        self.wait_listening(self.port)
 
     def reset(self) -> None:
         """Clear the log and all scripts, and restore the feeds."""

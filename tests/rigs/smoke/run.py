@@ -16,6 +16,7 @@ from tests.rigs.smoke import (
     scenarios_lifecycle,
     scenarios_readiness,
     scenarios_refusals,
+    scenarios_workers,
 )
 from tests.rigs.smoke.processes import DiedError, RouterProcess, StubProcess
 from tests.rigs.smoke.replay import Replay
@@ -30,6 +31,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *scenarios_commit.SCENARIOS,
     *scenarios_refusals.SCENARIOS,
     *scenarios_readiness.SCENARIOS,
+    *scenarios_workers.SCENARIOS,
     *scenarios_lifecycle.SCENARIOS,
 )
 

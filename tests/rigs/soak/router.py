@@ -65,12 +65,6 @@ class RouterUnderTest(RouterProcess):
         super().__init__("router", folder, upstream_port, {**SETTINGS, **settings})
 
     @property
-    def pid(self) -> int:
-        """The process id; of the parent, if there are workers."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
     def pids(self) -> list[int]:
         """The process ids of the router and its workers."""
         return session_members(self.pid)
