@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest import SkipTest
 
-from tests.rigs.smoke.client import HOST, refused
+from tests.rigs.smoke.client import HOST
 from tests.rigs.smoke.processes import Child, free_port
-from tests.rigs.smoke.waiting import LIMIT, until
+from tests.rigs.smoke.waiting import LIMIT
 
 _HAPROXY = """
 global
     maxconn 4000
-    stats socket {folder}/haproxy.sock
 defaults
     mode http
     # A request that was sent is not sent again; one that could not be is, to another router.
@@ -60,7 +59,7 @@ class StoreProcess(Child):
     def start(self) -> None:
         """Start the server, and wait until it listens."""
         super().start()
-        until("the store listens", lambda: not refused(self.port))
+        self.wait_listening(self.port)
 
     def tell(self, *words: str) -> bytes:
         """Send a command; return the first piece of the answer."""
@@ -97,13 +96,13 @@ class BalancerProcess(Child):
         self.port = free_port()
         servers = "\n".join(f"    server router{port} {HOST}:{port}" for port in routers)
         file = folder / "haproxy.cfg"
-        file.write_text(_HAPROXY.format(folder=folder, host=HOST, port=self.port, servers=servers))
+        file.write_text(_HAPROXY.format(host=HOST, port=self.port, servers=servers))
         super().__init__("haproxy", folder, (program("haproxy"), "-db", "-f", str(file)))
 
     def start(self) -> None:
         """Start HAProxy, and wait until it listens."""
         super().start()
-        until("HAProxy listens", lambda: not refused(self.port))
+        self.wait_listening(self.port)
 
     def stop(self) -> None:
         """End it with its streams."""
