@@ -43,13 +43,17 @@ def program(*names: str) -> str:
 
 
 class StoreProcess(Child):
-    """A Redis or Valkey server that keeps nothing on disk."""
+    """A Redis or Valkey server that keeps nothing on disk, with further ``options``.
 
-    def __init__(self, folder: Path) -> None:
+    With ``tls`` it speaks TLS on its port.
+    """
+
+    def __init__(self, folder: Path, *options: str, tls: bool = False) -> None:
         self.port = free_port()
-        options = ("--bind", HOST, "--save", "", "--appendonly", "no", "--dir", str(folder))
-        command = (program("redis-server", "valkey-server"), "--port", str(self.port), *options)
-        super().__init__("store", folder, command)
+        port = ("--port", "0", "--tls-port") if tls else ("--port",)
+        usual = ("--bind", HOST, "--save", "", "--appendonly", "no", "--dir", str(folder))
+        command = (program("redis-server", "valkey-server"), *port, str(self.port), *usual)
+        super().__init__("store", folder, (*command, *options))
 
     @property
     def url(self) -> str:
