@@ -129,9 +129,11 @@ class Hub:
         self._wake_later()
 
     def leave(self, link: Link) -> None:
-        """Send by ``link`` no more; a link that did not join is ignored."""
-        if link in self.links:
-            self.links.remove(link)
+        """Send what waits, then no more by ``link``; one that did not join is ignored."""
+        if link not in self.links:
+            return
+        self.flush()
+        self.links.remove(link)
         if not self.links:
             self.close()
 
