@@ -73,9 +73,11 @@ def shared_now(
     if hub is None:
         return None
     facts = hub.facts()
-    shown = None
+    sent, shown = facts.sent, None
     if shared is not None:
         store, link = shared.status()
+        # With workers most events are theirs, which the hub passes on.
+        sent = link.published
         shown = StoreNow(
             store.state,
             store.fault,
@@ -86,7 +88,7 @@ def shared_now(
             link.lost,
             link.warm,
         )
-    return SharingNow(facts.sent, facts.received, facts.lost, facts.refused, shown, dict(roles))
+    return SharingNow(sent, facts.received, facts.lost, facts.refused, shown, dict(roles))
 
 
 def of_whole(own: StatusReport, workers: Workers, history: History) -> StatusReport:

@@ -50,6 +50,7 @@ class StoreNow(Struct, frozen=True, gc=False):
 class SharingNow(Struct, frozen=True):
     """What has been shared since the start, as numbers of events.
 
+    ``sent`` are those that went to the store, or without one those of this process.
     ``refused`` are batches that were malformed. ``feeds`` says what the router does for each feed
     that it shares with others.
     """

@@ -14,6 +14,7 @@ from autopilot.observability.records import Outcome, RequestRecord
 from autopilot.routing.account_limits import QUOTA_TOTAL
 from autopilot.routing.usage import Usage
 from tests.unit.observability.records import record, refused
+from tests.unit.relay.profiled import calls
 
 PREFIX = "chutes_autopilot_"
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -191,6 +192,22 @@ class MergedMetricsTests(SynchronousTestCase):
             totals.keep(Counted({"selection": pairs}, {}, {}))
         self.assertEqual(len(totals.counters["selection"]), 11)
         self.assertEqual(sum(totals.counters["selection"].values()), 49)
+
+    def test_cost(self) -> None:
+        """The page of 64 workers costs little more than that of one: their samples by worker."""
+        counted = self.first.counted()
+
+        def cost(workers: int) -> int:
+            totals = Totals()
+            for worker in range(workers):
+                totals.add(counted, worker)
+            self.parent.text(totals)
+            return calls(self.parent.text, totals)
+
+        one, many = cost(1), cost(64)
+        by_worker = sum(len(counted.gauges.get(name, ())) for name in BY_WORKER)
+        self.assertLess(many - one, 63 * by_worker * 60)
+        self.assertLess(many, 30_000)
 
     def test_without_a_worker(self) -> None:
         """Instruments without totals of their own are written as they are."""
