@@ -43,6 +43,7 @@ REASONS: Final[dict[str, str]] = {
     "relay/config.py": _VALUE,
     "relay/event_search.py": "relay/test_event_guard.py cuts its chunks in every place",
     "relay/counted_exchanges.py": "web/test_counted_site.py relays requests with it",
+    "relay/exchange_ends.py": _EXCHANGE,
     "relay/errors.py": "web/test_every_error.py provokes every error of its table",
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
     "request/parse.py": "relay/test_proxy.py sends the requests that it parses",
