@@ -53,7 +53,6 @@ REASONS: Final[dict[str, str]] = {
     "routing/snapshot.py": _VALUE,
     "routing/tee.py": "routing/test_plan.py and test_selector.py ask for confidential models",
     "routing/why.py": "relay/test_exchange_why.py provokes every reason",
-    "service/worker.py": "process/workers starts it",
     "service/worker_process.py": "service/test_parent.py starts, hears and ends its processes",
     "settings/declaration.py": _VALUE,
     "settings/env_file.py": "test_tap.py and service/test_signals.py read good and bad files",
