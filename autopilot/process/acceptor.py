@@ -40,6 +40,13 @@ MOST_ACCEPTED: Final = 64
 RETRY_SECONDS: Final = 0.002
 """Time until the next try, if no worker could take a connection."""
 
+PATIENCE_SECONDS: Final = 0.2
+"""How long connections wait for the worker with the least to do, if it has no room for another.
+
+The system may run it a moment later than the others: a burst that went to those that happen to run
+would leave it with fewer streams for as long as they last.
+"""
+
 HELD_SECONDS: Final = 3.0
 """Age of a heartbeat from which a worker gets no connection while another one can have it."""
 
@@ -199,12 +206,15 @@ class Acceptor:
             loads = [worker.load(-inf) for worker in workers]
             chosen = least_loaded(loads, self._last)
         while chosen is not None:
-            if workers[chosen].send(connection):
+            worker = workers[chosen]
+            if worker.has_room and worker.send(connection):
                 self._last = chosen
                 self.passed += 1
                 if self._watch is None:
                     self._keep_watching()
                 return True
+            if worker.full_for(self._reactor.seconds()) < PATIENCE_SECONDS:
+                return False
             loads[chosen] = None
             chosen = least_loaded(loads, self._last)
         return False
@@ -269,11 +279,17 @@ class _Worker:
         self.far.setblocking(False)
         self.ready = False
         self.passed = 0
+        self._full_since: float | None = None
 
     @property
     def on_the_way(self) -> int:
         """The connections that the worker has not received."""
         return self.passed - self.slot.received
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another connection may be on its way."""
+        return self.on_the_way < MOST_ON_THE_WAY
 
     def runs(self, held_before: float) -> bool:
         """Return whether it is ready, and its latest heartbeat, if there was one, not so old."""
@@ -285,7 +301,7 @@ class _Worker:
             return None
         connections, fresh, requests, received, exhausted, heartbeat, *_ = self.slot.numbers()
         coming = self.passed - received
-        if exhausted or coming >= MOST_ON_THE_WAY or 0 < heartbeat < held_before:
+        if exhausted or 0 < heartbeat < held_before:
             return None
         return Load(requests + fresh + coming, connections + coming)
 
@@ -294,7 +310,14 @@ class _Worker:
         if not send(self.near, connection):
             return False
         self.passed += 1
+        self._full_since = None
         return True
+
+    def full_for(self, now: float) -> float:
+        """Return for how many seconds no connection could be sent."""
+        if self._full_since is None:
+            self._full_since = now
+        return now - self._full_since
 
     def take_back(self) -> Iterator[Connection]:
         """Receive what the worker has not, as far as descriptors are free for it."""

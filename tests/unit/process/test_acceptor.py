@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.process import acceptor as acceptor_module
-from autopilot.process.acceptor import HELD_SECONDS, MOST_ACCEPTED
+from autopilot.process.acceptor import HELD_SECONDS, MOST_ACCEPTED, PATIENCE_SECONDS
 from autopilot.process.descriptor_passing import MOST_ON_THE_WAY, send
 from tests.unit.process.passing import Child, Rig
 
@@ -71,12 +71,27 @@ class AcceptorTests(SynchronousTestCase):
         rig = self.rig(2)
         slow = rig.children.pop(0)
         rig.connect(60)
-        rig.turns(20)
+        rig.turns(int(PATIENCE_SECONDS * 100))
+        self.assertLess(sum(rig.counts()), 60 - MOST_ON_THE_WAY)
+        rig.turns(10)
         self.assertEqual(rig.counts(), [60 - min(MOST_ON_THE_WAY, rig.acceptor._workers[0].passed)])
         self.assertLessEqual(rig.acceptor._workers[0].passed, MOST_ON_THE_WAY)
         rig.children[0] = slow
         rig.turns()
         self.assertEqual(sum(rig.counts()), 60)
+
+    def test_burst_beside_a_slow_worker(self) -> None:
+        """A burst is even although one worker receives later than the others."""
+        rig = self.rig(3)
+        slow = rig.children[0]
+        rig.connect(120)
+        for number in range(60):
+            rig.reactor.turn()
+            for child in rig.children.values():
+                if child is not slow or number % 10 == 9:
+                    child.reactor.turn()
+            rig.reactor.advance(0.01)
+        self.assertEqual(rig.counts(), [40, 40, 40])
 
     def test_full(self) -> None:
         """While no worker can take a connection, the acceptor stops accepting; none is lost."""
@@ -348,5 +363,5 @@ class AcceptorTests(SynchronousTestCase):
             acceptor_module, "send", lambda near, each: near is not full and send(near, each)
         ):
             rig.connect(3)
-            rig.turns()
+            rig.turns(30)
         self.assertEqual(rig.counts(), [0, 3])
