@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import time
+from collections import Counter
 from functools import partial
 from threading import Event, Thread
 from typing import ClassVar
@@ -13,9 +14,11 @@ from typing import ClassVar
 from autopilot.web.shared_rendering import FRESHNESS
 from tests.process.processes import received
 from tests.process.workers.cases import LONG, READYZ, WorkersTestCase, kill, runs, until
+from tests.unit.relay.upstreams import TOKEN
 from tests.unit.web.browsers import CHAT, ask, request
 
 STATUS = request(b"/status.json", b"Connection: close", method=b"GET")
+LAST = b"\r\n0\r\n\r\n"
 
 
 class WorkersTests(WorkersTestCase):
@@ -55,6 +58,43 @@ class WorkersTests(WorkersTestCase):
         for each in reports:
             self.assertEqual(each["workers"]["serving"], self.count)
             self.assertEqual({one["worker"] for one in each["recent"]}, set(range(self.count)))
+
+    def test_long_streams_are_even(self) -> None:
+        """Of 400 streams that come as fast as they can, no worker has over 1.15 times its share."""
+        before = len(self.records())
+        clients = []
+        for _ in range(400):
+            clients.append(self.client())
+            self.addCleanup(clients[-1].close)
+            clients[-1].sendall(request(CHAT, b"Connection: close", body=ask()))
+        for client in clients:
+            self.assertIn(TOKEN, received(client, TOKEN))
+        self.platform.go_on.set()
+        self.assertTrue(all(map(self.finished, clients)))
+        until(lambda: len(self.records()) == before + len(clients))
+        self.assertLessEqual(max(self.served_since(before).values()), 1.15 * 100)
+
+    def test_kept_connections_are_even(self) -> None:
+        """Of 32 connections with several requests each, no worker has over twice its share."""
+        before = len(self.records())
+        self.platform.go_on.set()
+        clients = []
+        for _ in range(32):
+            clients.append(self.client())
+            self.addCleanup(clients[-1].close)
+        for _ in range(3):
+            for client in clients:
+                client.sendall(request(CHAT, body=ask()))
+            for client in clients:
+                self.assertIn(TOKEN, received(client, LAST))
+        until(lambda: len(self.records()) == before + 3 * 32)
+        served = self.served_since(before)
+        self.assertEqual({count % 3 for count in served.values()}, {0})
+        self.assertLessEqual(max(served.values()) / 3, 2 * 8)
+
+    def served_since(self, before: int) -> Counter[object]:
+        """Return how many requests each worker has served, without those of the first records."""
+        return Counter(each["worker"] for each in self.records()[before:])
 
     def records(self) -> list[dict[str, object]]:
         """Return the records of the requests so far."""
