@@ -105,7 +105,7 @@ class AutopilotService(Service):
         self._reactor = reactor
         self._parts = parts = Parts(settings, reactor, records, traces, self._role, self._slot)
         passed = passed or Sockets()
-        with_api = settings.admin_listen_addr == NO_PORT and not (listen and passed.admin)
+        with_api = self._operators_with_api(passed if listen else Sockets())
         tree = parts.tree(operators=with_api, admin=self._admin_addresses)
         self.resource: IResource = tree
         self.followers: list[Callable[[Settings], None]] = []
@@ -127,6 +127,10 @@ class AutopilotService(Service):
     def operators_resource(self) -> IResource:
         """``/metrics`` and ``/status`` as a resource, for a place of an application's own site."""
         return self._parts.tree(clients=False)
+
+    def _operators_with_api(self, passed: Sockets) -> bool:
+        """Return whether the API's port has the operators' pages, because nothing else has them."""
+        return self.settings.admin_listen_addr == NO_PORT and not passed.admin
 
     def _api_listeners(self, tree: RootResource, passed: Sockets) -> list[Listener]:
         """Return the listeners of the API, whose resources are those of ``tree``."""

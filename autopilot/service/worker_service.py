@@ -176,6 +176,10 @@ class WorkerService(AutopilotService):
         secured = self._parts.secured(site)
         return [PassedDoor(self._reactor, self._connections, self._slot, site, secured)]
 
+    def _operators_with_api(self, passed: Sockets) -> bool:
+        """Return whether the parent has no socket for them, whatever the setting says."""
+        return super()._operators_with_api(passed) and not self._admin_of_parent
+
     def _operators_listeners(self, passed: Sockets) -> list[Listener]:
         return []
 

@@ -199,6 +199,13 @@ class WorkersTests(ActivationTestCase):
         """Another version takes over, by SIGTERM and a new start, and no request is lost."""
         assert_lossless(self, WORKERS="2")
 
+    def test_operators(self) -> None:
+        """The parent serves the socket for operators, whose pages the API then lacks."""
+        admin = self.listening()
+        self.router(self.socket, admin, LISTEN_FDNAMES="http:admin", WORKERS="2")
+        self.assertEqual(self.exchange(_METRICS, admin).status, 200)
+        self.assertEqual(self.exchange(_METRICS).status, 404)
+
 
 class PassingTests(ActivationTestCase):
     """The passed sockets, and their effect on the addresses in the settings."""
