@@ -1,0 +1,238 @@
+"""Verdicts on instances' keys: asked for when a key is first needed, kept by key, and aged.
+
+A verdict belongs to a chute and a key as discovery wrote it, never to a quote, which has many
+spellings. A question is answered once for all that wait for it, and at most three are asked at a
+time. Between two GPUs of an instance the reactor runs.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from autopilot.attestation.collateral import Platform
+from autopilot.attestation.instances import DiscoveredInstance
+from autopilot.attestation.measurements import Measurement
+from autopilot.attestation.verdict import Refusal, RefusedError, Verified
+
+VERIFIED_SECONDS: Final = 900.0
+REFUSED_SECONDS: Final = 60.0
+UNATTESTABLE_SECONDS: Final = 900.0
+AT_ONCE: Final = 3
+MAX_VERDICTS: Final = 4096
+
+
+class NoEvidence(StrEnum):
+    """Why there is no evidence to judge."""
+
+    UNATTESTABLE = "unattestable"
+    """The platform has none for this instance: its runtime is too old, or it has no TEE."""
+    UNANSWERED = "unanswered"
+
+
+class NoEvidenceError(Exception):
+    """There is no evidence. Its text is the reason only."""
+
+    def __init__(self, reason: NoEvidence) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state of a key at a time: verified, refused, or without evidence.
+
+    ``since`` and ``until`` are in the clock's time.
+    """
+
+    found: Verified | Refusal | NoEvidence
+    since: float
+    until: float
+
+    @property
+    def verified(self) -> Verified | None:
+        """What was verified, if the key was."""
+        return self.found if isinstance(self.found, Verified) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A key: of which chute, and as discovery wrote it."""
+
+    chute: str
+    key: str = field(repr=False)
+
+
+Steps = Generator[None, None, Verified]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a verification needs from elsewhere.
+
+    ``evidence`` fetches the platform's answer for an instance and a nonce, with an authorization;
+    it fails with `NoEvidenceError`. ``platform`` reads which collateral an answer needs, and
+    ``collateral`` has it, or None. ``steps`` begins a verification: answer, nonce, key, collateral,
+    measurements, Unix time. ``wall`` is the time of day.
+    """
+
+    evidence: Callable[[DiscoveredInstance, str, str], Deferred[bytes]]
+    platform: Callable[[bytes], Platform]
+    collateral: Callable[[Platform], Deferred[str | None]]
+    measurements: Callable[[], Sequence[Measurement]]
+    steps: Callable[[bytes, str, str, str | None, Sequence[Measurement], int], Steps]
+    wall: Callable[[], float]
+
+
+class _Flight:
+    """A question under way, and those that wait for its answer."""
+
+    __slots__ = ("asking", "waiting")
+
+    def __init__(self) -> None:
+        self.asking: Deferred[None] | None = None
+        self.waiting: list[Deferred[Verdict]] = []
+
+
+class Verdicts:
+    """All verdicts. ``close`` cancels the questions under way."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, sources: Sources) -> None:
+        self._clock = clock
+        self._sources = sources
+        self._verdicts: dict[Subject, Verdict] = {}
+        self._flights: dict[Subject, _Flight] = {}
+        self._turns = DeferredSemaphore(AT_ONCE)
+
+    def known(self, subject: Subject) -> Verdict | None:
+        """Return the verdict on a key, unless there is none or it has aged."""
+        verdict = self._verdicts.get(subject)
+        if verdict is None or self._clock.seconds() < verdict.until:
+            return verdict
+        del self._verdicts[subject]
+        return None
+
+    def judge(
+        self, chute: str, instance: DiscoveredInstance, authorization: str
+    ) -> Deferred[Verdict]:
+        """Return the verdict on an instance's key, known or new; it never fails but by cancelling.
+
+        Cancelling gives up waiting, and ends the question with the last one that waits.
+        """
+        subject = Subject(chute, instance.key)
+        known = self.known(subject)
+        if known is not None:
+            ready: Deferred[Verdict] = Deferred()
+            ready.callback(known)
+            return ready
+        flight = self._flights.get(subject)
+        if flight is not None:
+            return self._joined(flight)
+        flight = self._flights[subject] = _Flight()
+        waiting = self._joined(flight)
+        asking = self._turns.run(self._asked, instance, authorization)
+        flight.asking = asking.addBoth(self._land, subject, flight)
+        return waiting
+
+    def forget(self, subject: Subject) -> None:
+        """Forget the verdict on a key, whose instance turned out to have another."""
+        self._verdicts.pop(subject, None)
+
+    def close(self) -> None:
+        """Cancel the questions under way, and forget everything."""
+        for flight in list(self._flights.values()):
+            if flight.asking is not None:
+                flight.asking.cancel()
+        self._verdicts.clear()
+
+    def _joined(self, flight: _Flight) -> Deferred[Verdict]:
+        def cancelled(waiting: Deferred[Verdict]) -> None:
+            flight.waiting.remove(waiting)
+            if not flight.waiting and flight.asking is not None:
+                flight.asking.cancel()
+
+        waiting: Deferred[Verdict] = Deferred(cancelled)
+        flight.waiting.append(waiting)
+        return waiting
+
+    def _asked(
+        self, instance: DiscoveredInstance, authorization: str
+    ) -> Deferred[Verified | Refusal | NoEvidence]:
+        return Deferred.fromCoroutine(self._ask(instance, authorization))
+
+    async def _ask(
+        self, instance: DiscoveredInstance, authorization: str
+    ) -> Verified | Refusal | NoEvidence:
+        sources = self._sources
+        nonce = secrets.token_hex(32)
+        try:
+            body = await sources.evidence(instance, nonce, authorization)
+            collateral = await sources.collateral(sources.platform(body))
+            rows, now = sources.measurements(), int(sources.wall())
+            steps = sources.steps(body, nonce, instance.key, collateral, rows, now)
+            return await self._run(steps)
+        except RefusedError as error:
+            return error.refusal
+        except NoEvidenceError as error:
+            return error.reason
+
+    async def _run(self, steps: Steps) -> Verified:
+        """Run a verification, a step in each turn of the reactor."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                verified: Verified = stop.value
+                return verified
+            await self._turn()
+
+    def _turn(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self._clock.callLater(0, turn.callback, None)
+        return turn
+
+    def _land(
+        self, result: Verified | Refusal | NoEvidence | Failure, subject: Subject, flight: _Flight
+    ) -> None:
+        """Keep the answer and pass it on; a failure is that of all that wait."""
+        del self._flights[subject]
+        waiting, flight.waiting = flight.waiting, []
+        if isinstance(result, Failure) and result.check(CancelledError):
+            for each in waiting:
+                each.errback(Failure(CancelledError()))
+            return
+        # Whatever went wrong, no key is verified by it.
+        if isinstance(result, Failure):
+            self._log.failure("Internal error while evidence was verified", result)
+        found = NoEvidence.UNANSWERED if isinstance(result, Failure) else result
+        verdict = self._kept(subject, found)
+        for each in waiting:
+            each.callback(verdict)
+
+    def _kept(self, subject: Subject, found: Verified | Refusal | NoEvidence) -> Verdict:
+        now = self._clock.seconds()
+        verdict = Verdict(found, now, now + self._lasts(found))
+        for old in [each for each, kept in self._verdicts.items() if now >= kept.until]:
+            del self._verdicts[old]
+        while len(self._verdicts) >= MAX_VERDICTS:
+            del self._verdicts[next(iter(self._verdicts))]
+        self._verdicts[subject] = verdict
+        return verdict
+
+    def _lasts(self, found: Verified | Refusal | NoEvidence) -> float:
+        if isinstance(found, Verified):
+            # What it rests on may end earlier, and by the time of day.
+            return max(0.0, min(VERIFIED_SECONDS, found.expires - self._sources.wall()))
+        if found is NoEvidence.UNATTESTABLE:
+            return UNATTESTABLE_SECONDS
+        return REFUSED_SECONDS

@@ -1,0 +1,303 @@
+"""Tests of verdicts: by key, aged, asked once for all, three at a time, a GPU in each turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.attestation.collateral import Platform
+from autopilot.attestation.instances import DiscoveredInstance
+from autopilot.attestation.measurements import Measurement
+from autopilot.attestation.quote_verification import MAX_QUOTE_BYTES, platform_of
+from autopilot.attestation.verdict import Refusal, Verified
+from autopilot.attestation.verdicts import (
+    AT_ONCE,
+    MAX_VERDICTS,
+    NoEvidence,
+    NoEvidenceError,
+    Sources,
+    Subject,
+    Verdict,
+    Verdicts,
+)
+from autopilot.attestation.verification import Question, decoded, read_evidence, verification
+from tests.unit.attestation import world
+
+A, B = (DiscoveredInstance(f"id-{name}", world.key(name)) for name in ("A", "B"))
+BEARER = "Bearer canary"
+
+
+class VerdictTestCase(SynchronousTestCase):
+    """Verdicts in the synthetic world, whose answers the test gives."""
+
+    def setUp(self) -> None:
+        """Make verdicts."""
+        self.clock = Clock()
+        self.now = float(world.NOW)
+        self.asked: list[tuple[str, str, str]] = []
+        self.answers: list[Deferred[bytes]] = []
+        self.cancelled: list[int] = []
+        self.collateral: str | None = world.collateral()
+        self.verdicts = Verdicts(
+            self.clock,
+            Sources(
+                evidence=self.fetch,
+                platform=self.platform,
+                collateral=lambda _platform: succeed(self.collateral),
+                measurements=world.rows,
+                steps=self.steps,
+                wall=lambda: self.now + self.clock.seconds(),
+            ),
+        )
+
+    def fetch(self, instance: DiscoveredInstance, nonce: str, bearer: str) -> Deferred[bytes]:
+        """Begin a question."""
+        number = len(self.answers)
+        self.asked.append((instance.instance_id, nonce, bearer))
+        answer: Deferred[bytes] = Deferred(lambda _: self.cancelled.append(number))
+        self.answers.append(answer)
+        return answer
+
+    def platform(self, body: bytes) -> Platform:
+        """Return the platform of an answer, as the wiring does."""
+        text = read_evidence(body).quote
+        return platform_of(decoded(text, MAX_QUOTE_BYTES, Refusal.QUOTE_MALFORMED))
+
+    def steps(
+        self,
+        body: bytes,
+        nonce: str,
+        key: str,
+        collateral: str | None,
+        rows: Sequence[Measurement],
+        now: int,
+    ) -> Generator[None, None, Verified]:
+        """Begin a verification, as the wiring does."""
+        policy = world.policy(rows=rows)
+        return verification(read_evidence(body), Question(nonce, key), collateral, policy, now)
+
+    def judge(self, instance: DiscoveredInstance = A) -> Deferred[Verdict]:
+        """Ask for the verdict on a key."""
+        return self.verdicts.judge("chute", instance, BEARER)
+
+    def genuine(self, place: int = -1, name: str = "A") -> None:
+        """Answer a question with genuine evidence, and let all turns pass."""
+        nonce = self.asked[place][1]
+        self.answers[place].callback(json.dumps(world.make(nonce, name)).encode())
+        self.turns()
+
+    def turns(self, count: int = 4) -> None:
+        """Let turns of the reactor pass, in no time."""
+        for _ in range(count):
+            self.clock.advance(0)
+
+    def found(self, waiting: Deferred[Verdict]) -> Verified | Refusal | NoEvidence:
+        """Return what was found."""
+        return self.successResultOf(waiting).found
+
+
+class JudgeTests(VerdictTestCase):
+    """One question."""
+
+    def test_verified(self) -> None:
+        """Genuine evidence for a fresh nonce verifies the key, which is then known."""
+        waiting = self.judge()
+        self.genuine()
+        verdict = self.successResultOf(waiting)
+        self.assertIsNotNone(verdict.verified)
+        self.assertEqual(self.verdicts.known(Subject("chute", A.key)), verdict)
+        self.assertIs(self.successResultOf(self.judge()), verdict)
+        ((instance, nonce, bearer),) = self.asked
+        self.assertEqual((instance, bearer), (A.instance_id, BEARER))
+        self.assertRegex(nonce, "^[0-9a-f]{64}$")
+
+    def test_fresh_nonces(self) -> None:
+        """Every question has a nonce of its own."""
+        self.judge(A)
+        self.judge(B)
+        self.assertNotEqual(self.asked[0][1], self.asked[1][1])
+
+    def test_by_key(self) -> None:
+        """A verdict is that of a key and chute, whatever instance has it."""
+        waiting = self.judge()
+        self.genuine()
+        self.successResultOf(waiting)
+        self.successResultOf(self.judge(DiscoveredInstance("other id", A.key)))
+        self.assertNoResult(self.verdicts.judge("other chute", A, BEARER))
+        self.assertNoResult(self.judge(DiscoveredInstance(A.instance_id, B.key)))
+
+    def test_one_gpu_a_turn(self) -> None:
+        """The reactor runs before each GPU is verified."""
+        waiting = self.judge()
+        nonce = self.asked[0][1]
+        self.answers[0].callback(json.dumps(world.make(nonce)).encode())
+        self.assertNoResult(waiting)
+        seen = []
+        # It runs after the first turn, and before the second one, which is then scheduled.
+        self.clock.callLater(0, lambda: seen.append(len(self.clock.getDelayedCalls())))
+        self.clock.callLater(0, self.assertNoResult, waiting)
+        self.clock.advance(0)
+        self.assertEqual(seen, [2])
+        self.assertIsInstance(self.found(waiting), Verified)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_refused(self) -> None:
+        """Evidence that fails a check refuses the key."""
+        for body, refusal in (
+            (json.dumps(world.make("5a" * 32)).encode(), Refusal.BINDING_KEY),
+            (b"{}", Refusal.QUOTE_MALFORMED),
+            (b'{"quote":"AAAA","certificate":""}', Refusal.QUOTE_MALFORMED),
+        ):
+            waiting = self.judge()
+            self.answers[-1].callback(body)
+            self.assertIs(self.found(waiting), refusal)
+            self.verdicts.forget(Subject("chute", A.key))
+
+    def test_no_collateral(self) -> None:
+        """Without collateral no key is verified."""
+        self.collateral = None
+        waiting = self.judge()
+        self.genuine()
+        self.assertIs(self.found(waiting), Refusal.COLLATERAL)
+
+    def test_no_evidence(self) -> None:
+        """Without an answer, or with one that there is none, no key is verified."""
+        for reason in NoEvidence:
+            waiting = self.judge()
+            self.answers[-1].errback(NoEvidenceError(reason))
+            self.assertIs(self.found(waiting), reason)
+            self.verdicts.forget(Subject("chute", A.key))
+
+    def test_bugs(self) -> None:
+        """An error of the router's own verifies no key, and is logged."""
+        waiting = self.judge()
+        self.answers[0].errback(ZeroDivisionError())
+        self.assertIs(self.found(waiting), NoEvidence.UNANSWERED)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_representation(self) -> None:
+        """No representation shows a key."""
+        self.assertEqual(repr(Subject("chute", A.key)), "Subject(chute='chute')")
+
+
+class AgeTests(VerdictTestCase):
+    """How long a verdict lasts."""
+
+    def lasts(self, seconds: float) -> None:
+        """Assert how long the present verdict lasts."""
+        subject = Subject("chute", A.key)
+        self.clock.advance(seconds - 0.5)
+        self.assertIsNotNone(self.verdicts.known(subject))
+        self.clock.advance(0.5)
+        self.assertIsNone(self.verdicts.known(subject))
+        count = len(self.asked)
+        self.judge()
+        self.assertEqual(len(self.asked), count + 1)
+
+    def test_verified(self) -> None:
+        """A verified key is asked about again after 15 minutes."""
+        self.judge()
+        self.genuine()
+        self.lasts(900)
+
+    def test_collateral_ends(self) -> None:
+        """A verdict ends with what it rests on, if that is earlier."""
+        self.now = 1782864000 - 100
+        self.judge()
+        self.genuine()
+        self.lasts(100)
+
+    def test_refused(self) -> None:
+        """A refusal, and a missing answer, last a minute."""
+        self.judge()
+        self.answers[-1].callback(b"{}")
+        self.lasts(60)
+        self.answers[-1].errback(NoEvidenceError(NoEvidence.UNANSWERED))
+        self.lasts(60)
+
+    def test_unattestable(self) -> None:
+        """An instance without evidence is not asked again for 15 minutes."""
+        self.judge()
+        self.answers[-1].errback(NoEvidenceError(NoEvidence.UNATTESTABLE))
+        self.lasts(900)
+
+    def test_bounded(self) -> None:
+        """The number of verdicts is bounded: the oldest gives way."""
+        for number in range(MAX_VERDICTS + 1):
+            self.judge(DiscoveredInstance("id", f"key {number}"))
+            self.answers[-1].errback(NoEvidenceError(NoEvidence.UNATTESTABLE))
+        self.assertIsNone(self.verdicts.known(Subject("chute", "key 0")))
+        self.assertIsNotNone(self.verdicts.known(Subject("chute", "key 1")))
+
+
+class FlightTests(VerdictTestCase):
+    """Questions under way."""
+
+    def test_shared(self) -> None:
+        """All that wait for a key share one question."""
+        waiting = [self.judge() for _ in range(200)]
+        self.assertEqual(len(self.asked), 1)
+        self.genuine()
+        self.assertEqual(len({id(self.successResultOf(each)) for each in waiting}), 1)
+
+    def test_three_at_a_time(self) -> None:
+        """A fourth question waits until one of three is answered."""
+        for number in range(AT_ONCE + 2):
+            self.judge(DiscoveredInstance("id", f"key {number}"))
+        self.assertEqual(len(self.asked), AT_ONCE)
+        self.answers[1].errback(NoEvidenceError(NoEvidence.UNANSWERED))
+        self.assertEqual(len(self.asked), AT_ONCE + 1)
+
+    def test_cancelled(self) -> None:
+        """One that gives up does not disturb the others; the last one ends the question."""
+        first, second = self.judge(), self.judge()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assertEqual(self.cancelled, [])
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(self.cancelled, [0])
+        self.assertIsNone(self.verdicts.known(Subject("chute", A.key)))
+        waiting = self.judge()
+        self.genuine()
+        self.assertIsInstance(self.found(waiting), Verified)
+
+    def test_cancelled_in_line(self) -> None:
+        """A question that waits for its turn can be given up, and takes none."""
+        for number in range(AT_ONCE):
+            self.judge(DiscoveredInstance("id", f"key {number}"))
+        waiting = self.judge()
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        for each in range(AT_ONCE):
+            self.answers[each].errback(NoEvidenceError(NoEvidence.UNANSWERED))
+        self.assertEqual(len(self.asked), AT_ONCE)
+        for number in range(AT_ONCE):
+            self.judge(DiscoveredInstance("id", f"other key {number}"))
+        self.assertEqual(len(self.asked), 2 * AT_ONCE)
+
+    def test_cancelled_between_gpus(self) -> None:
+        """A verification that is given up between two GPUs leaves nothing to run."""
+        waiting = self.judge()
+        nonce = self.asked[0][1]
+        self.answers[0].callback(json.dumps(world.make(nonce)).encode())
+        # It runs after the first turn, and before the second one.
+        self.clock.callLater(0, waiting.cancel)
+        self.clock.advance(0)
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_close(self) -> None:
+        """Closing ends the questions, and all that wait fail."""
+        self.judge(B)
+        self.genuine(name="B")
+        waiting = [self.judge() for _ in range(2)]
+        self.verdicts.close()
+        for each in waiting:
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.cancelled, [1])
+        self.assertIsNone(self.verdicts.known(Subject("chute", B.key)))
