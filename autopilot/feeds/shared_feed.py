@@ -273,6 +273,13 @@ class SharedFeed:
         """Return whether the lease has expired, as after a pause of the process."""
         return self._clock.seconds() >= self._held_until
 
+    def _turn_soon(self, seconds: float) -> None:
+        """Have a turn after so many seconds, or behind the present one."""
+        if self._turns.running:
+            self._turns.ask()
+        else:
+            self._turn_in(seconds)
+
     def _turn_in(self, seconds: float) -> None:
         self._cancel_timer()
         self._timer = self._clock.callLater(seconds, self._turns.ask)
@@ -289,7 +296,7 @@ class SharedFeed:
         if self.role is FeedRole.HOLDER and self._lapsed():
             self._follow()
             self._received.due = self._clock.seconds()
-            self._turns.ask()
+            self._turn_soon(0.0)
             return fail(CancelledError())
         return self._fetch_feed()
 
@@ -338,16 +345,10 @@ class SharedFeed:
             return
         if value == FREE:
             if self.role is not FeedRole.HOLDER and self._clock.seconds() >= self._rests_until:
-                self._compete_soon()
+                self._turn_soon(abs(self._jitter()) * min(1.0, self._lease / 10))
             return
         self._news = value
         self._taking.ask()
-
-    def _compete_soon(self) -> None:
-        if self._turns.running:
-            self._turns.ask()
-        else:
-            self._turn_in(abs(self._jitter()) * min(1.0, self._lease / 10))
 
     async def _take_news(self) -> None:
         try:

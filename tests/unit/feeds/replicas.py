@@ -186,6 +186,8 @@ class Replica:
     ) -> None:
         self.clock = Clock()
         self.moves = True
+        self.broken = False
+        """Whether its utilization feed fails, as far as the test notes that."""
         self.jitter = number / 10
         self.store = MemoryStore(server, self.clock)
         self.models = FeedInHand(self.clock)
@@ -254,13 +256,13 @@ class ReplicasTestCase(SynchronousTestCase):
             self.run_for(STEP)
         return one
 
-    def run_for(self, seconds: float) -> None:
+    def run_for(self, seconds: float, step: float = STEP) -> None:
         """Let time pass, except for replicas that do not move."""
-        for _ in range(round(seconds / STEP)):
-            self.server.clock.advance(STEP)
+        for _ in range(round(seconds / step)):
+            self.server.clock.advance(step)
             for each in self.replicas:
                 if each.moves:
-                    each.clock.advance(STEP)
+                    each.clock.advance(step)
 
     def fetches(self, feed: str = UTILIZATION) -> list[float]:
         """Return when any replica began to fetch a feed."""

@@ -69,6 +69,20 @@ class TakeOverTests(ReplicasTestCase):
         self.run_for(60.0)
         self.assertEqual(len(one.utilization.started), before)
 
+    def test_wakes_without_a_store(self) -> None:
+        """Who wakes while the store is gone as well fetches for itself; that is no failure."""
+        one = self.holder()
+        self.run_for(1.0)  # the next fetch is due before the next renewal
+        one.moves = False
+        self.run_for(LEASE + UTILIZATION_EVERY)
+        one.store.go()
+        one.moves = True
+        before = len(one.utilization.started)
+        one.clock.advance(LEASE + UTILIZATION_EVERY)
+        self.run_for(1.0)
+        self.assertEqual((one.role(), one.status().last_error), ("alone", None))
+        self.assertEqual(len(one.utilization.started), before + 1)
+
     def test_wakes_in_a_fetch(self) -> None:
         """What was being fetched when the holder stood still is not published."""
         one = self.holder()
