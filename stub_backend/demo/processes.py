@@ -148,8 +148,10 @@ def stub(folder: Path, port: int = 0) -> Process:
     return Process("the stub", folder, command)
 
 
-def router(folder: Path, stub_port: int, port: int = 0, admin: str | None = "-") -> Process:
-    """Return the process of the router, with the stub as its platform.
+def router(
+    folder: Path, stub_port: int, port: int = 0, admin: str | None = "-", **more: str
+) -> Process:
+    """Return the process of the router, with the stub as its platform, and ``more`` settings.
 
     `admin` is the address of its /status page, by default that of the API. None is the router's
     own default, or another one if that is taken.
@@ -168,6 +170,7 @@ def router(folder: Path, stub_port: int, port: int = 0, admin: str | None = "-")
         "UTILIZATION_REFRESH_MS": "500",
         # A demo that ends has no request to wait for.
         "DRAIN_TIMEOUT_MS": "1000",
+        **more,
     }
     if admin is not None:
         settings["ADMIN_LISTEN_ADDR"] = admin

@@ -124,6 +124,26 @@ class StatusPageTests(SynchronousTestCase):
         self.assertEqual(focused, "models-first-caption")
         self.assert_clean()
 
+    def test_workers(self) -> None:
+        """The page of a router with workers shows each, updates itself, and fits a phone."""
+        axe = import_module("axe_playwright_python.sync_playwright").Axe()
+        ours = router(self.folder, self.stub.port, WORKERS="2")
+        ours.start()
+        self.addCleanup(ours.end)
+        self.patch(type(self), "router", ours)
+        until(lambda: _serves(ours.port))
+        until(lambda: get_json(ours.port, "/status.json")["workers"]["serving"] == 2)
+        page = self.live(viewport={"width": 390, "height": 900}, bypass_csp=True)
+        self.assertEqual(page.locator("#workers tbody tr").count(), 2)
+        seen = _requests(page)
+        _ask(ours.port, "nobody/nothing")
+        until(lambda: _requests(page) > seen)
+        self.assertIn(page.locator("#requests tbody td").last.inner_text(), ("0", "1"))
+        self.assertEqual(_outside(page, (390, 1300)), [])
+        self.assertEqual(_violations(axe, page), [])
+        page.screenshot(path=PICTURES / "status-workers.png", full_page=True)
+        self.assert_clean()
+
     def test_ages_tick(self) -> None:
         """Ages increase while feeds hang, and restart when the feeds respond again."""
         page = self.live()

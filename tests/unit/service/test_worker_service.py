@@ -7,13 +7,15 @@ from array import array
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus
 from autopilot.feeds.shared_snapshot import head_of, pieces
+from autopilot.observability.worker_report import decode_report
 from autopilot.process.board import Board
 from autopilot.service.assignment import Assignment
 from autopilot.service.worker_service import WorkerService
+from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring.role import Place, Role
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
 from tests.unit.relay.upstreams import whole
@@ -23,6 +25,8 @@ from tests.unit.web.browsers import Browser, ask, request
 
 class WorkerServiceTests(ServiceTestCase):
     """A worker in this process."""
+
+    admin_listen_addr = "127.0.0.1:0"
 
     def setUp(self) -> None:
         """Start a worker."""
@@ -34,7 +38,8 @@ class WorkerServiceTests(ServiceTestCase):
         self.addCleanup(self.near.close)
         vars(self.reactor)["adoptStreamConnection"] = self.adopt
         self.role = Role.first(None, Place.PARENT).of_worker(3)
-        self.assignment = Assignment(self.role, settings(), 0, (("127.0.0.1", 8081),))
+        given = settings(admin_listen_addr=self.admin_listen_addr)
+        self.assignment = Assignment(self.role, given, 0, (("127.0.0.1", 8081),))
         self.slot = board.slot(0)
         self.worker = WorkerService(
             self.assignment, self.slot, reactor=self.reactor, connections=far.detach()
@@ -126,6 +131,44 @@ class WorkerServiceTests(ServiceTestCase):
         browser.sends(request(b"/healthz", method=b"GET"))
         self.assertEqual(browser.response.status, 200)
         self.stop()
+
+    def test_reports(self) -> None:
+        """The report for the parent has what this worker did, under its number."""
+        browser = self.connect()
+        browser.sends(request(body=ask(NAMES[0], stream=False)))
+        self.assertEqual(decode_report(self.worker.report()).active, 1)
+        self.platform.wire.says(whole(200, b"{}"))
+        report = decode_report(self.worker.report())
+        self.assertEqual((report.worker, report.active, len(report.recent)), (3, 0, 1))
+        counted = dict(report.counted.counters["chutes_autopilot_selection_total"])
+        self.assertEqual(counted, {(NAMES[0], 200): 1})
+        self.assertEqual(sum(each.requests for each in report.history), 1)
+        self.stop()
+
+    def test_asks_its_parent(self) -> None:
+        """Without a port for operators, the worker serves the pages of its parent."""
+        self.assertEqual(self.pages(), [404, 404])
+        self.stop()
+        self.admin_listen_addr = "-"
+        self.setUp()
+        self.assertEqual(self.pages(), [503, 200])
+        self.worker.ask_parent_by(lambda name: succeed(b"parent's " + name.encode()))
+        self.reactor.advance(FRESHNESS)
+        browser = self.connect()
+        browser.sends(request(b"/metrics", method=b"GET"))
+        self.assertEqual(browser.response.body, b"parent's metrics")
+        self.stop()
+
+    def pages(self) -> list[int]:
+        """Return the statuses of /metrics and /status.json."""
+        found = []
+        for path in (b"/metrics", b"/status.json"):
+            browser = self.connect()
+            browser.sends(request(path, method=b"GET"))
+            for _ in range(5):
+                self.reactor.advance(0)
+            found.append(browser.response.status)
+        return found
 
     def test_reload(self) -> None:
         """What the parent assigns later is applied, unless the worker has begun to stop."""
