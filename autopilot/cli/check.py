@@ -2,7 +2,8 @@
 
 config: every setting is valid, and no base URL leads to the router itself; lists the settings that
 are set, and their sources. dns, tcp, tls: each configured server resolves, accepts connections and
-has a trusted certificate. feed: both feeds can be read; shows the age of their numbers. key: the
+has a trusted certificate. store: the store of STATE_URL, if it is set, accepts connections, the
+password and a write. feed: both feeds can be read; shows the age of their numbers. key: the
 platform accepts CHUTES_API_KEY, if it is set; the key is sent to API_BASE_URL only, and never
 shown. router: the router at --router is healthy and ready.
 
@@ -29,6 +30,7 @@ from autopilot.cli.check_key import check_key
 from autopilot.cli.check_network import check_network
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.check_router import check_router
+from autopilot.cli.check_store import check_store
 from autopilot.cli.console import CommandError, Console, add_output_arguments, console_of
 from autopilot.cli.platform import add_env_file_argument, verified_agent
 from autopilot.cli.router import router_url
@@ -45,7 +47,7 @@ EXAMPLES = """\
   autopilot check --json | jq -r '.checks[] | select(.state == "fail")'
 """
 
-GROUPS: Final = ("config", "network", "feeds", "key", "router")
+GROUPS: Final = ("config", "network", "store", "feeds", "key", "router")
 _LOOKS: Final = {
     CheckState.OK: "good",
     CheckState.WARN: "doubt",
@@ -125,7 +127,7 @@ async def _checks(
         network = check_network(reactor, found.settings, timeout, time.time, console.progress)
         async for result in network:
             yield result
-    checks = _HttpChecks(agent, reactor, found.settings, timeout, router)
+    checks = _LaterChecks(agent, reactor, found.settings, timeout, router)
     for group, step, check in checks.by_group:
         if group in groups and not (group == "router" and router is None):
             console.progress(step)
@@ -133,8 +135,8 @@ async def _checks(
                 yield result
 
 
-class _HttpChecks:
-    """The checks that send HTTP requests."""
+class _LaterChecks:
+    """The checks that use what the earlier ones tried: the store's, and those over HTTP."""
 
     def __init__(
         self, agent: IAgent, reactor: Any, settings: Settings, timeout: float, router: str | None
@@ -144,10 +146,15 @@ class _HttpChecks:
         self._timeout = timeout
         self._router = router
         self.by_group = (
+            ("store", "connecting to the store …", self._store),
             ("feeds", "fetching the feeds …", self._feeds),
             ("key", "checking the API key …", self._key),
             ("router", "checking the router …", self._running),
         )
+
+    async def _store(self) -> Sequence[CheckResult]:
+        _, reactor = self._client
+        return await check_store(reactor, self._settings, self._timeout)
 
     async def _feeds(self) -> Sequence[CheckResult]:
         return await check_feeds(*self._client, self._settings, self._timeout, time.time)

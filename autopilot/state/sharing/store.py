@@ -103,6 +103,8 @@ class Store:
         self._reported: StoreFault | None = StoreFault.STOPPED
         self._since = clock.seconds()
         self._offset: float | None = None
+        self.tried_writing = False
+        """Whether the store has accepted or refused a write; to be read, not written."""
         self._asking: IDelayedCall | None = None
         self._probing: IDelayedCall | None = None
         self._errors = Counter(
@@ -316,6 +318,7 @@ class Store:
             self._probe()
 
     def _accepted(self, reply: object, name: bytes) -> object:
+        self.tried_writing |= name in _WRITES
         if name in _WRITES and self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             if refusal is StoreFault.READ_ONLY:
@@ -327,6 +330,7 @@ class Store:
     def _refused(self, failure: Failure, name: bytes) -> Failure:
         refused = failure.value
         if isinstance(refused, StoreRefused):
+            self.tried_writing |= name in _WRITES
             self._errors.values[(refused.fault,)] += 1
             if refused.fault in _REFUSALS and name in _WRITES:
                 self._refusal = refused.fault

@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from autopilot import Settings
+from autopilot.cli.check_store import check_store
 from autopilot.state.sharing.store import Store
 from autopilot.state.sharing.store_fault import StoreRefused, StoreUnavailable
 from autopilot.upstream.endpoints import trust_root
@@ -56,6 +57,12 @@ class RealStoreTestCase(TestCase):
         self.addCleanup(stop)
         return store
 
+    async def check(self, url: str) -> tuple[str, str]:
+        """Return the state and the remedy of what `autopilot check` says."""
+        settings = Settings(state_url=url, sticky_hash_key=b"k" * 32)
+        (result,) = await check_store(reactor, settings, _PATIENCE)
+        return result.state, result.remedy
+
     async def until(self, what: str, holds: Callable[[], bool]) -> float:
         """Wait until a condition holds, and return the seconds that it took."""
         began = time.monotonic()
@@ -81,6 +88,7 @@ class FaultTests(RealStoreTestCase):
         server = self.server()
         store = self.store(server.url)
         await self.until_state(store, "ok")
+        self.assertEqual(await self.check(server.url), ("ok", ""))
         self.assertLess(abs(store.now() - time.time()), 1)
         await self._refused_write(server, store)
         await self._pause(server, store)
@@ -89,6 +97,9 @@ class FaultTests(RealStoreTestCase):
         with self.assertRaises(StoreUnavailable):
             await store.command(b"GET", b"a")
         await self.until_state(store, "down", "unreached")
+        state, remedy = await self.check(server.url)
+        self.assertEqual(state, "fail")
+        self.assertIn("STATE_URL", remedy)
         server.start()
         await self.until_state(store, "ok")
         self.assertEqual(await store.command(b"SET", b"a", b"b"), b"OK")
