@@ -8,6 +8,7 @@ that one that was stopped in the meantime cannot overwrite what its successor pu
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
@@ -21,6 +22,7 @@ from autopilot.feeds.reading import run_in_steps
 from autopilot.feeds.shared_snapshot import FeedHead, decode_head, encode_head
 from autopilot.feeds.stored_body import MAX_PIECES, packing_steps, unpacking_steps
 from autopilot.process.hold_watch import Activity
+from autopilot.state.sharing.store_fault import StoreRefused, StoreUnavailable
 
 FREE: Final = b"free"
 """The message that says that the lease has been given up."""
@@ -28,6 +30,9 @@ FREE: Final = b"free"
 LATE: Final = 5000
 """Milliseconds after which the store refuses a publication that it only now carries out: the age in
 it is too small by them."""
+
+_REPLACED: Final = b"15000"
+"""Milliseconds for which a body stays in the store that another has replaced."""
 
 _TAKEN: Final = -9
 
@@ -200,6 +205,7 @@ class FeedStore:
 
         :raises PublicationRefused: it came too late to the store.
         """
+        before = self._packed
         while True:
             _, body = current()
             version, pieces = ("", 0) if body is None else await self._stored(body)
@@ -220,6 +226,8 @@ class FeedStore:
         )
         if done == 2:
             raise PublicationRefused("the store carried it out too late")
+        if done == 1 and before is not None and before[1] != version:
+            await self._expire(before[1], before[2])
         return bool(done == 1)
 
     async def body(self, publication: Publication) -> bytes | None:
@@ -256,6 +264,12 @@ class FeedStore:
             )
         self._packed = body, version, len(pieces)
         return version, len(pieces)
+
+    async def _expire(self, version: str, count: int) -> None:
+        """Let a body go that has been replaced, once those have it who read it now."""
+        with suppress(StoreUnavailable, StoreRefused):
+            for number in range(count):
+                await self._store.command(b"PEXPIRE", self._piece_key(version, number), _REPLACED)
 
     async def _kept(self, version: str, count: int) -> bool:
         """Keep a body that is in the store already; return False if a piece is gone."""

@@ -89,6 +89,17 @@ class FeedStoreTests(ReplicasTestCase):
         self.clock.advance(90.0)
         self.assertEqual(self.body(self.read()), body)
 
+    def test_replaced(self) -> None:
+        """A body that another has replaced stays for those who read it now, and no longer."""
+        self.publish(b"old")
+        old = self.read()
+        self.publish(b"new")
+        self.clock.advance(10.0)
+        self.assertEqual(self.body(old), b"old")
+        self.clock.advance(10.0)
+        self.assertIsNone(self.body(old))
+        self.assertEqual(self.body(self.read()), b"new")
+
     def test_refreshed_meanwhile(self) -> None:
         """A head never goes with the body of another fetch."""
         bodies = [b"old", b"new", b"new"]
