@@ -103,6 +103,8 @@ class Store:
         self._reported: StoreFault | None = StoreFault.STOPPED
         self._since = clock.seconds()
         self._offset: float | None = None
+        self.sessions = 0
+        """How often messages began to arrive; to be read, not written."""
         self.tried_writing = False
         """Whether the store has accepted or refused a write; to be read, not written."""
         self._asking: IDelayedCall | None = None
@@ -267,6 +269,7 @@ class Store:
         self._came_up()
 
     def _messages_up(self) -> None:
+        self.sessions += 1
         self._came_up()
 
     def _came_up(self) -> None:

@@ -31,6 +31,7 @@ _SENDER_BYTES: Final = 8
 # Of one hash: a server whose cursor never ends does not keep the router busy.
 _MOST_STEPS: Final = 1000
 _RETRY: Final = 0.5
+_RELOAD: Final = 2.0
 _DUMP_STEP: Final = 0.02
 # A store that refuses writes from time to time must not receive the tables each time.
 _BETWEEN_DUMPS: Final = 10.0
@@ -93,10 +94,12 @@ class StoreLink:
         self._incomplete = False
         self._up_until: float | None = None
         self._loading: Deferred[None] | None = None
+        self._session = 0
         self._warm = "waiting"
         self._dumping: IDelayedCall | None = None
         self._dumped_at = -_BETWEEN_DUMPS
         self._retrying: IDelayedCall | None = None
+        self._reloading: IDelayedCall | None = None
         self._events = Counter(
             "chutes_autopilot_store_events_total",
             "Events published to other replicas, stored for a warm start, and loaded from one.",
@@ -119,10 +122,10 @@ class StoreLink:
         loading, self._loading = self._loading, None
         if loading is not None:
             loading.cancel()
-        for call in (self._dumping, self._retrying):
+        for call in (self._dumping, self._retrying, self._reloading):
             if call is not None:
                 call.cancel()
-        self._dumping = self._retrying = None
+        self._dumping = self._retrying = self._reloading = None
 
     def send(self, batch: bytes) -> None:
         """Queue a batch, and send as much as the store accepts now; never block or raise."""
@@ -283,14 +286,19 @@ class StoreLink:
         if self._retrying is not None:
             self._retrying.cancel()
         self._retry()
-        self._load()
+        # A store that is read-only gets a new connection for commands each second. No message was
+        # missed by that.
+        if self._store.sessions != self._session or self._warm == "waiting":
+            self._session = self._store.sessions
+            self._load()
         if self._incomplete:
             self._dump_soon()
 
     def _load(self) -> None:
         """Read what was missed since the store was last up, or everything."""
-        if self._loading is not None:
-            self._loading.cancel()
+        loading, self._loading = self._loading, None
+        if loading is not None:
+            loading.cancel()
         since = None if self._up_until is None else self._up_until - 2 * MINUTE
         self._warm = "loading"
         loading = self._loading = Deferred.fromCoroutine(self._read(self._warm_start.keys(since)))
@@ -320,6 +328,14 @@ class StoreLink:
         failure.trap(CancelledError, StoreUnavailable, StoreRefused)
         self._loading = None
         self._warm = "waiting"
+        # A script that keeps the store busy does not end the connection.
+        if self._store.available and not self._stopped and self._reloading is None:
+            self._reloading = self._clock.callLater(_RELOAD, self._reload)
+
+    def _reload(self) -> None:
+        self._reloading = None
+        if self._warm == "waiting" and self._store.available:
+            self._load()
 
     # Telling everything
 

@@ -219,6 +219,38 @@ class StoreLinkTests(SynchronousTestCase):
         self.pass_time(1)
         self.assertEqual(third.replica.versions, {(1, 1), (2, 1), (3, 1)})
 
+    def test_a_read_only_store(self) -> None:
+        """Events are published there; the minutes are not read again with each new connection."""
+        self.server.read_only = True
+        self.one.happens(stuck(1))
+        self.pass_time(3)
+        self.assertEqual(self.two.replica.versions, {(1, 1)})
+        self.server.commands.clear()
+        self.pass_time(20)
+        self.assertEqual(self.server.sent(b"HSCAN"), [])
+        self.one.happens(failed(2))
+        self.pass_time(1)
+        self.assertEqual(self.two.replica.versions, {(1, 1), (2, 1)})
+        self.server.read_only = False
+        self.pass_time(_SOON + 10)
+        third = self.router()
+        self.pass_time(1)
+        self.assertEqual(third.replica.versions, {(1, 1), (2, 1)})
+
+    def test_a_busy_store(self) -> None:
+        """A warm start that is refused is read later, without a new connection."""
+        self.one.happens(stuck(1))
+        self.turn()
+        self.server.errors[b"HSCAN"] = b"BUSY Redis is busy running a script"
+        third = self.router()
+        self.pass_time(10)
+        self.assertEqual(third.link.status().warm, "waiting")
+        connected = self.server.connected
+        self.server.errors.clear()
+        self.pass_time(_SOON)
+        self.assertEqual(third.replica.versions, {(1, 1)})
+        self.assertEqual(self.server.connected, connected)
+
     def test_writes_refused_at_times(self) -> None:
         """The tables are not written again with each recovery."""
         self.one.happens(*(failed(n, b"%016d" % n) for n in range(1, 101)))
