@@ -33,10 +33,11 @@ class NotifyTests(FaultTestCase):
         self.assert_notified(self.manager(f"{folder}/notify"))
 
     def test_abstract(self) -> None:
-        """An abstract address."""
-        self.assert_notified(self.manager(f"@autopilot-{os.getpid()}"))
+        """An abstract address; with workers, the parent notifies once the first one serves."""
+        router = self.assert_notified(self.manager(f"@autopilot-{os.getpid()}"), WORKERS="2")
+        self.assertIn(") serves", router.log)
 
-    def assert_notified(self, manager: Hearer) -> None:
+    def assert_notified(self, manager: Hearer, **variables: str) -> Router:
         """Check that the router is ready without feeds, and extends its timeout for the drain."""
         router = Router(
             self.mktemp(),
@@ -44,6 +45,7 @@ class NotifyTests(FaultTestCase):
             NOTIFY_SOCKET=manager.address,
             DRAIN_DELAY_MS="60000",
             DRAIN_TIMEOUT_MS="200000",
+            **variables,
         )
         self.addCleanup(router.close)
         self.assertEqual(manager.next()["READY"], "1")
@@ -55,6 +57,7 @@ class NotifyTests(FaultTestCase):
         self.assertEqual(told["STOPPING"], "1")
         self.assertGreater(int(told["EXTEND_TIMEOUT_USEC"]), 260e6)
         self.assertNotIn("Could not notify", router.log)
+        return router
 
     def test_watchdog(self) -> None:
         """Watchdog notifications continue until the process exits, even during the drain."""
