@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PERIOD: Final = 5.0
 """Seconds between two reports of a worker, if no page is asked for."""
+ASK_AGAIN: Final = 30.0
+"""Seconds after which a worker is asked again that has not answered: its report may have failed."""
 COLLECTION_LIMIT: Final = 1.0
 """Seconds after which a page is rendered with the last report of a worker that does not answer."""
 ANSWER_LIMIT: Final = 3.0
@@ -102,9 +104,9 @@ class Reports:
 
     def _ask(self, child: Reporting) -> _Last:
         """Ask a worker, unless it has not answered yet: a held one must not find a hundred asks."""
-        last = self._last.setdefault(child, _Last())
-        if last.asked_at is None:
-            last.asked_at = self._clock.seconds()
+        last, now = self._last.setdefault(child, _Last()), self._clock.seconds()
+        if last.asked_at is None or now - last.asked_at >= ASK_AGAIN:
+            last.asked_at = now
             child.frames.send(Kind.REPORT, b"")
         return last
 

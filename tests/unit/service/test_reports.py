@@ -15,6 +15,7 @@ from autopilot.observability.worker_report import WorkerReport, encode_report
 from autopilot.service.frames import Kind
 from autopilot.service.reports import (
     ANSWER_LIMIT,
+    ASK_AGAIN,
     COLLECTION_LIMIT,
     PERIOD,
     ParentAnswers,
@@ -186,6 +187,16 @@ class ReportsTests(SynchronousTestCase):
         self.turn()
         self.successResultOf(done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_asked_again(self) -> None:
+        """A worker that owes an answer is asked again after half a minute."""
+        first, silent = self.children
+        self.reports.start()
+        for _ in range(int(2 * ASK_AGAIN / PERIOD)):
+            self.clock.advance(PERIOD)
+            self.report(first)
+        self.assertEqual((first.asks, silent.asks), (12, 2))
+        self.reports.stop()
 
     def test_unreadable(self) -> None:
         """A report that cannot be read is left out, and logged once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from twisted.internet.defer import Deferred
-from twisted.web.client import ResponseFailed
 
 from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.web.status.collected_pages import CollectedPages, PageName
@@ -82,7 +81,18 @@ class PagesTests(CollectedTestCase):
         browser.leaves()
         self.reported(3)
         self.assertEqual(other.response.body, b"metric 3\n")
-        self.flushLoggedErrors(ResponseFailed)
+
+    def test_head(self) -> None:
+        """HEAD waits for the workers, too, and returns the fields alone."""
+        for path in (b"/metrics", b"/status", b"/status.json"):
+            self.clock.advance(FRESHNESS)
+            browser = self.browser()
+            browser.sends(request(path, method=b"HEAD"))
+            self.reported(1)
+            browser.turn()
+            (got,) = responses(browser.wire, head_only=True)
+            self.assertEqual((got.status, got.body), (200, b""), path)
+            self.assertGreater(int(got.value(b"content-length") or 0), 0)
 
     def test_for_workers(self) -> None:
         """A worker gets the same pages."""
