@@ -185,7 +185,7 @@ def decoded(text: str, limit: int, refusal: Refusal) -> bytes:
     if len(text) > limit * 4 // 3 + 4:
         raise RefusedError(refusal)
     try:
-        raw = strict_base64(text.encode("ascii"))
+        raw = strict_base64(text.encode())
     except ValueError:
         raise RefusedError(refusal) from None
     if len(raw) > limit:
@@ -228,8 +228,10 @@ def _check_envelope(
         if required:
             raise RefusedError(Refusal.ENVELOPE_MISSING)
         return False
-    signature = decoded(evidence.signature or "", MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
-    body = decoded(evidence.attested_body or "", MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
+    if evidence.signature is None or evidence.attested_body is None:
+        raise RefusedError(Refusal.ENVELOPE_SIGNATURE)
+    signature = decoded(evidence.signature, MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
+    body = decoded(evidence.attested_body, MAX_BODY_BYTES, Refusal.ENVELOPE_SIGNATURE)
     _check_signature(certificate, signature, body)
     try:
         signed = _envelope.decode(body)
@@ -262,25 +264,22 @@ def _check_gpus(
     if len(listed) != row.gpu_count or len(listed) > MAX_GPUS:
         raise RefusedError(Refusal.GPU_COUNT)
     gpus = [_gpu(each) for each in listed]
-    chains = [
-        gpu_report.read_chain(
-            decoded(each.certificate, gpu_report.MAX_CHAIN_BYTES, Refusal.GPU_MALFORMED)
-        )
-        for each in gpus
-    ]
-    if len({gpu_report.leaf_key(each) for each in chains}) != len(chains):
+    if len({gpu_report.leaf_key(chain) for chain, _evidence in gpus}) != len(gpus):
         raise RefusedError(Refusal.GPU_DUPLICATE)
     known: set[bytes] = set()
-    for gpu, chain in zip(gpus, chains, strict=True):
+    for chain, evidence in gpus:
         yield
-        raw = decoded(gpu.evidence, gpu_report.MAX_REPORT_BYTES, Refusal.GPU_MALFORMED)
+        raw = decoded(evidence, gpu_report.MAX_REPORT_BYTES, Refusal.GPU_MALFORMED)
         report = gpu_report.read_report(raw)
         gpu_report.verify_chain(chain, root, now, known)
         gpu_report.verify_report(report, chain[0], nonce)
 
 
-def _gpu(listed: object) -> _Gpu:
+def _gpu(listed: object) -> tuple[Sequence[Certificate], str]:
+    """Return the chain of a GPU, and its report as it was sent."""
     try:
-        return convert(listed, _Gpu)
+        gpu = convert(listed, _Gpu)
     except ValidationError:
         raise RefusedError(Refusal.GPU_MALFORMED) from None
+    pem = decoded(gpu.certificate, gpu_report.MAX_CHAIN_BYTES, Refusal.GPU_MALFORMED)
+    return gpu_report.read_chain(pem), gpu.evidence

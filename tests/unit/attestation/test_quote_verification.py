@@ -167,6 +167,24 @@ class LibraryTests(SynchronousTestCase):
             self.answered(claims)
             self.assertIs(self.refusal(), Refusal.QUOTE_SIGNATURE)
 
+    def test_unreadable(self) -> None:
+        """A quote that the library cannot read, or that names no platform, is malformed."""
+
+        class Nameless:
+            def fmspc(self) -> str:
+                raise ValueError("no FMSPC")
+
+        self.patch(quote_verification, "parse_quote", lambda _raw: Nameless())
+        with self.assertRaises(RefusedError) as caught:
+            platform_of(self.raw)
+        self.assertIs(caught.exception.refusal, Refusal.QUOTE_MALFORMED)
+
+        def unreadable(_raw: bytes) -> None:
+            raise ValueError("Failed to parse quote")
+
+        self.patch(quote_verification, "parse_quote", unreadable)
+        self.assertIs(self.refusal(), Refusal.QUOTE_MALFORMED)
+
     def test_causes(self) -> None:
         """The library's words decide the reason; words that are not known are a bad signature."""
         for words, refusal in (

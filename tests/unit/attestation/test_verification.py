@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate, CertificateBuilder, Name, load_der_x509_certificate
+from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.attestation import gpu_report
 from autopilot.attestation.verdict import GpuChecks, Refusal, RefusedError, Verified
 from autopilot.attestation.verification import (
     Evidence,
     Question,
     read_evidence,
+    roots_of,
     verification,
     verify,
 )
@@ -205,13 +216,79 @@ class QuoteTests(VerificationTestCase):
         """A verdict lasts no longer than the collateral and the certificate."""
         verdict = self.verdict(world.make(NONCE))
         assert isinstance(verdict, Verified)
-        self.assertEqual(verdict.expires, 1782864000)
+        self.assertEqual((verdict.expires, verdict.advisories), (1782864000, ()))
         evidence = world.evidence_of(world.make(NONCE))
         verdict = verify(
             evidence, QUESTION, world.collateral("long_until_2036"), world.policy(), world.NOW
         )
         assert isinstance(verdict, Verified)
         self.assertEqual(verdict.expires, 2095632000)
+
+    def test_equal_rows(self) -> None:
+        """Of rows with the same registers, the one with the number of GPUs counts."""
+        row = world.rows()[0]
+        other = structs.replace(row, name="4x", gpu_count=4)
+        verdict = self.verdict(world.make(NONCE), rows=(other, row))
+        assert isinstance(verdict, Verified)
+        self.assertEqual(verdict.measurement, row)
+
+
+class CertificateTests(VerificationTestCase):
+    """The certificate of the virtual machine's attestation service."""
+
+    START = datetime.fromtimestamp(world.NOW, UTC)
+    END = START + timedelta(seconds=1000)
+
+    def certificate(self, key: RSAPrivateKey | EllipticCurvePrivateKey) -> bytes:
+        """Return a self-signed certificate that lasts a thousand seconds."""
+        name = Name([])
+        builder = CertificateBuilder().subject_name(name).issuer_name(name)
+        builder = builder.public_key(key.public_key()).serial_number(1)
+        builder = builder.not_valid_before(self.START).not_valid_after(self.END)
+        return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+
+    def test_dates(self) -> None:
+        """It is valid from its first to its last second, and a verdict ends with it."""
+        answer = world.make(NONCE, certificate=self.certificate(world.vm_key()))
+        for now in (world.NOW, world.NOW + 1000):
+            verdict = self.verdict(answer, now)
+            assert isinstance(verdict, Verified)
+            self.assertEqual(verdict.expires, world.NOW + 1001)
+        for now in (world.NOW - 1, world.NOW + 1001):
+            self.assertIs(self.verdict(answer, now), Refusal.BINDING_CERTIFICATE)
+
+    def test_keys(self) -> None:
+        """Its key is an RSA key of 2048 bits or more."""
+        small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - as short as must be refused
+        for key in (small, ec.generate_private_key(ec.SECP521R1())):
+            answer = world.make(NONCE, certificate=self.certificate(key))
+            if isinstance(key, RSAPrivateKey):
+                body = base64.b64decode(answer["attested_body"])
+                signature = key.sign(body, PKCS1v15(), SHA256())
+                answer["signature"] = base64.b64encode(signature).decode()
+            self.assertIs(self.verdict(answer), Refusal.ENVELOPE_SIGNATURE)
+
+    def test_texts(self) -> None:
+        """A text that is no base64 of a certificate is refused."""
+        for text in ("!", "AAAA", "", base64.b64encode(bytes(65_537)).decode()):
+            answer = self.changed(certificate=text)
+            self.assertIs(self.verdict(answer), Refusal.BINDING_CERTIFICATE)
+
+
+class RootTests(SynchronousTestCase):
+    """Other roots than the vendors'."""
+
+    def test_roots(self) -> None:
+        """Two certificates are the roots of quotes and of GPUs; any other number is none."""
+        ders = world.world()["roots"]
+        first, second = (base64.b64decode(ders[name]) for name in sorted(ders, reverse=True))
+        pems = [
+            load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in (first, second)
+        ]
+        self.assertEqual(roots_of(b"".join(pems)), world.roots())
+        for pem in (b"", pems[0], b"".join(pems) + pems[0]):
+            with self.assertRaises(ValueError):
+                roots_of(pem)
 
 
 class EnvelopeTests(VerificationTestCase):
@@ -321,6 +398,30 @@ class GpuTests(VerificationTestCase):
         gpus[0].pop("arch")
         self.assertIsInstance(self.unsigned(gpus), Verified)
 
+    def test_most(self) -> None:
+        """A machine has at most 16 GPUs, whatever its row says."""
+        (gpu, _other), row = world.make(NONCE)["gpu_evidence"], world.rows()[0]
+        answer = self.changed(signature=None, attested_body=None)
+        for count, refusal in ((16, Refusal.GPU_DUPLICATE), (17, Refusal.GPU_COUNT)):
+            rows = (structs.replace(row, gpu_count=count),)
+            answer["gpu_evidence"] = [gpu] * count
+            verdict = self.verdict(answer, rows=rows, envelope_required=False)
+            self.assertIs(verdict, refusal)
+
+    def test_shared_links(self) -> None:
+        """Links that the chains of two GPUs share are verified once."""
+        links: list[object] = []
+        whole = gpu_report._verify_link
+
+        def counted(certificate: Certificate, issuer: Certificate) -> None:
+            links.append((certificate, issuer))
+            whole(certificate, issuer)
+
+        self.patch(gpu_report, "_verify_link", counted)
+        self.assertIsInstance(self.verdict(self.answer), Verified)
+        self.assertEqual(len(links), len(set(links)))
+        self.assertEqual(len(links), 4)
+
     def test_foreign_report(self) -> None:
         """A report of one GPU does not serve another."""
         first, second = world.make(NONCE)["gpu_evidence"]
@@ -329,7 +430,7 @@ class GpuTests(VerificationTestCase):
 
     def test_off(self) -> None:
         """With the GPUs' checks off, neither they nor the envelope are looked at."""
-        answer = self.changed(gpu_evidence=None, signature="!")
+        answer = self.changed(signature="!")
         verdict = self.verdict(answer, gpu_checks=GpuChecks.OFF)
         assert isinstance(verdict, Verified)
         self.assertEqual((verdict.gpus, verdict.envelope), (0, False))

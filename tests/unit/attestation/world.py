@@ -12,6 +12,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_der_x509_certificate
 from msgspec import convert
 
 from autopilot.attestation.measurements import Measurement, parse_published
@@ -125,19 +127,23 @@ def make(
     name: str = "A",
     fields: dict[str, bytes] | None = None,
     key_text: str | None = None,
-    gpus: int = 2,
+    certificate: bytes | None = None,
 ) -> dict[str, Any]:
-    """Return genuine evidence of the world for a nonce; ``fields`` replace parts of the quote."""
+    """Return genuine evidence of the world for a nonce; ``fields`` replace parts of the quote.
+
+    So does the DER of another ``certificate``, whose public key the quote then names.
+    """
     bound = sha256((nonce + (key_text or key(name))).encode()).digest()
-    quote = _quote(name, bound, fields or {})
-    listed = [_gpu(each, bound) for each in _kit()["gpus"][name][:gpus]]
+    der = certificate or b64decode(_kit()["vm"][name]["certificate_der_b64"])
+    quote = _quote(bound + _spki_hash(der), fields or {})
+    listed = [_gpu(each, bound) for each in _kit()["gpus"][name]]
     body = attested_body(nonce, quote, listed)
     signature = sign(b64decode(body), name)
     return {
         "instance_id": world()["instance_ids"][name],
         "quote": quote,
         "gpu_evidence": listed,
-        "certificate": _kit()["vm"][name]["certificate_der_b64"],
+        "certificate": b64encode(der).decode(),
         "signature": b64encode(signature).decode(),
         "attested_body": body,
     }
@@ -148,11 +154,16 @@ def sign(body: bytes, name: str = "A") -> bytes:
     return vm_key(name).sign(body, padding.PKCS1v15(), SHA256())
 
 
-def _quote(name: str, bound: bytes, fields: dict[str, bytes]) -> str:
+def _spki_hash(der: bytes) -> bytes:
+    public = load_der_x509_certificate(der).public_key()
+    return sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def _quote(report_data: bytes, fields: dict[str, bytes]) -> str:
     kit = _kit()["tdx"]
     made = bytearray.fromhex(kit["head_and_report_hex"])
     at = kit["report_data_offset"]
-    made[at : at + 64] = bound + bytes.fromhex(_kit()["vm"][name]["spki_sha256"])
+    made[at : at + 64] = report_data
     for field, value in fields.items():
         start, end = kit["fields"][field]
         made[start:end] = value
