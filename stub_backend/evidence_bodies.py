@@ -23,6 +23,9 @@ from cryptography.x509.oid import NameOID
 QUOTE_BYTES = 5243
 GPUS = 8
 DEBUG = 1
+ATTRIBUTES = 1 << 28
+"""Those of the platform's quotes: SEPT_VE_DISABLE."""
+PERFMON = 1 << 63
 _REPORT_BYTES = 584
 _HEADER_BYTES = 48
 _PUBKEY_BYTES = 1184
@@ -36,7 +39,7 @@ class Form:
 
     version: int = 4
     tee_type: int = 0x81
-    attributes: int = 0
+    attributes: int = ATTRIBUTES
     size: int = QUOTE_BYTES
     nonce: str | None = None
     """The nonce to hash instead of the caller's."""

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stub_backend.answers.pages import front_end_page
-from stub_backend.evidence_bodies import DEBUG, Form, body, instance_evidence, instance_ids
+from stub_backend.evidence_bodies import (
+    ATTRIBUTES,
+    DEBUG,
+    PERFMON,
+    Form,
+    body,
+    instance_evidence,
+    instance_ids,
+)
 from stub_backend.population import SCENARIO_LOAD, Chute, chute_uuid
 from stub_backend.scenario import HTML, JSON, PREFIX, TEXT_PLAIN, body_head
 from stub_backend.steps import Close, Hang, Send, Steps
@@ -161,7 +169,14 @@ _ROWS = (
     EvidenceScenario("short-quote", "a quote ends in the middle", _formed(Form(size=600))),
     EvidenceScenario("quote-v5", "a quote of another version", _formed(Form(version=5))),
     EvidenceScenario("sgx-quote", "a quote of another kind of enclave", _formed(Form(tee_type=0))),
-    EvidenceScenario("debug", "a quote of a debug domain", _formed(Form(attributes=DEBUG))),
+    EvidenceScenario(
+        "debug", "a quote of a debug domain", _formed(Form(attributes=ATTRIBUTES | DEBUG))
+    ),
+    EvidenceScenario(
+        "attributes",
+        "a quote of a domain whose performance the host may count",
+        _formed(Form(attributes=ATTRIBUTES | PERFMON)),
+    ),
     EvidenceScenario(
         "other-key", "a quote names the key of another certificate", _formed(Form(other_key=True))
     ),

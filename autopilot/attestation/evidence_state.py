@@ -4,7 +4,8 @@ The router does not verify evidence, which would take Intel's collateral and NVI
 state therefore claims "verified". The router checks the form of the evidence and whether it is
 consistent with itself. That can prove evidence worthless, but never valid:
 
-* Each quote must be a complete TDX quote of version 4, not made in debug mode.
+* Each quote must be a complete TDX quote of version 4, not made in debug mode, and with the
+  platform's attributes.
 * The hash of the TLS certificate's public key in the quote must match the certificate beside it.
   Both come from the same response, so a match proves nothing about the sender.
 * The quote contains a hash over the nonce and the instance's public key. The router can compute and
@@ -24,7 +25,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
-from autopilot.attestation.quote import Quote, read_quote
+from autopilot.attestation.quote import ATTRIBUTES, Quote, read_quote
 from autopilot.routing.error_text import read_error, texts
 
 
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed-evidence"
     MALFORMED_QUOTE = "malformed-quote"
     DEBUG = "debug-mode"
+    TD_ATTRIBUTES = "td-attributes"
     BINDING_MISMATCH = "binding-mismatch"
     NONCE_MISMATCH = "nonce-mismatch"
     NONCE_MISSING = "nonce-missing"
@@ -83,6 +85,7 @@ FLAWS: Final = (
     Reason.MALFORMED,
     Reason.MALFORMED_QUOTE,
     Reason.DEBUG,
+    Reason.TD_ATTRIBUTES,
     Reason.BINDING_MISMATCH,
     Reason.NONCE_MISMATCH,
     Reason.NONCE_MISSING,
@@ -206,7 +209,9 @@ def _flaw(instance: Instance, quote: Quote | None) -> Reason | None:
         return Reason.MALFORMED
     if quote is None:
         return Reason.MALFORMED_QUOTE
-    return Reason.DEBUG if quote.debug else None
+    if quote.debug:
+        return Reason.DEBUG
+    return None if quote.attributes == ATTRIBUTES else Reason.TD_ATTRIBUTES
 
 
 def _certificate_bound(instance: Instance, quote: Quote | None) -> bool | None:

@@ -16,6 +16,8 @@ _VERSION: Final = 4
 _ECDSA_P256: Final = 2
 _TDX: Final = 0x81
 _DEBUG: Final = 1
+ATTRIBUTES: Final = bytes.fromhex("0000001000000000")
+"""The attributes of the platform's quotes: SEPT_VE_DISABLE, and nothing else."""
 
 _HEADER: Final = Struct("<HHI")
 _REPORT: Final = 48

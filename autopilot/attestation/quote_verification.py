@@ -14,13 +14,11 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
 from autopilot.attestation.collateral import Platform
-from autopilot.attestation.quote import Quote, read_quote
+from autopilot.attestation.quote import ATTRIBUTES, Quote, read_quote
 from autopilot.attestation.verdict import Refusal, RefusedError
 
 MAX_QUOTE_BYTES: Final = 16_384
 UP_TO_DATE: Final = "UpToDate"
-ATTRIBUTES: Final = bytes.fromhex("0000001000000000")
-"""SEPT_VE_DISABLE and nothing else. The library alone accepts protection keys and counters too."""
 
 # The library's words, which its versions may change: whatever they do not name is a quote that does
 # not verify. The first that a text contains decides.
@@ -97,6 +95,7 @@ def verify_quote(
     claims = _verified(raw, collateral, now, accepted, root)
     if quote.debug:
         raise RefusedError(Refusal.DEBUG)
+    # The library alone accepts protection keys and performance counters too.
     if quote.attributes != ATTRIBUTES:
         raise RefusedError(Refusal.TD_ATTRIBUTES)
     if claims.tcb.status not in accepted:

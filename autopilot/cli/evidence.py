@@ -65,7 +65,12 @@ _NEVER_CHECKED = (
     "which instance serves a request: the evidence does not identify it",
 )
 _MOST_DIGITS = 12
-_NOT_QUOTES = (Reason.MALFORMED, Reason.MALFORMED_QUOTE, Reason.DEBUG)
+_NOT_QUOTES = (
+    Reason.MALFORMED,
+    Reason.MALFORMED_QUOTE,
+    Reason.DEBUG,
+    Reason.TD_ATTRIBUTES,
+)
 
 
 class _Listed(Struct):
@@ -263,7 +268,7 @@ def _checked(finding: Finding) -> Iterator[str]:
     """Yield the checks that passed."""
     if not finding.instances or finding.reason in _NOT_QUOTES:
         return
-    yield "each quote is a complete TDX quote, version 4, not of a debug domain"
+    yield "each quote is a complete TDX quote, version 4, with the platform's attributes"
     if finding.certificate_bound:
         yield "each TLS certificate has the public key that its quote names"
     if finding.nonces_bound:

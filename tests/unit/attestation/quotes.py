@@ -16,7 +16,7 @@ def quote(
     version: int = 4,
     key_type: int = 2,
     tee_type: int = 0x81,
-    attributes: int = 0,
+    attributes: int = 1 << 28,
     nonce_hash: bytes = NONCE_HASH,
     key_hash: bytes = KEY_HASH,
     signature: int | None = None,

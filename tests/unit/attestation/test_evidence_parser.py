@@ -47,6 +47,7 @@ COMES_TO: dict[str, Reason | None] = {
     "quote-v5": Reason.MALFORMED_QUOTE,
     "sgx-quote": Reason.MALFORMED_QUOTE,
     "debug": Reason.DEBUG,
+    "attributes": Reason.TD_ATTRIBUTES,
     "other-key": Reason.BINDING_MISMATCH,
     "other-nonce": None,  # for the first time; see ReplayTests
     "edge-nonce": None,

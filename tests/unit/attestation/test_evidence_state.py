@@ -116,7 +116,11 @@ class JudgeTests(SynchronousTestCase):
         self.assert_flawed(replace(GOOD, gpus=None), Reason.MALFORMED)
         self.assert_flawed(replace(GOOD, quote=quote()[:600]), Reason.MALFORMED_QUOTE)
         self.assert_flawed(replace(GOOD, quote=quote(version=3)), Reason.MALFORMED_QUOTE)
-        self.assert_flawed(replace(GOOD, quote=quote(attributes=1)), Reason.DEBUG)
+        debug, counted = 1 << 28 | 1, 1 << 28 | 1 << 63
+        self.assert_flawed(replace(GOOD, quote=quote(attributes=debug)), Reason.DEBUG)
+        for attributes in (0, counted, 1 << 28 | 2):
+            flawed = replace(GOOD, quote=quote(attributes=attributes))
+            self.assert_flawed(flawed, Reason.TD_ATTRIBUTES)
         self.assert_flawed(replace(GOOD, quote=quote(nonce_hash=bytes(32))), Reason.NONCE_MISSING)
 
     def test_binding(self) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.quote import Quote, read_quote
+from autopilot.attestation.quote import ATTRIBUTES, Quote, read_quote
 from tests.unit.attestation.quotes import KEY_HASH, MRTD, NONCE_HASH, RTMRS, SIZE, quote
 
 
@@ -15,7 +15,7 @@ class QuoteTests(SynchronousTestCase):
 
     def test_fields(self) -> None:
         """The fields are at the offsets of Intel's format."""
-        expected = Quote(bytes(8), MRTD, RTMRS, NONCE_HASH, KEY_HASH)
+        expected = Quote(ATTRIBUTES, MRTD, RTMRS, NONCE_HASH, KEY_HASH)
         self.assertEqual(read_quote(quote()), expected)
         attributes = read_quote(quote(attributes=0x8000_0000_1000_0002))
         assert attributes is not None
