@@ -21,18 +21,11 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from autopilot.feeds.control_plane import ControlPlane
-from autopilot.feeds.feed_store import (
-    FREE,
-    FeedStore,
-    PublicationRefused,
-    SharingStore,
-    aged,
-    publication_of,
-)
+from autopilot.feeds.feed_news import FeedNews
+from autopilot.feeds.feed_store import FREE, FeedStore, PublicationRefused, SharingStore
 from autopilot.feeds.job import Job
 from autopilot.feeds.polling import JITTER, FeedStatus, Polling
 from autopilot.feeds.received_feed import ReceivedFeed
-from autopilot.feeds.shared_snapshot import FeedHead, Received
 from autopilot.http.fetch_error import OK
 from autopilot.observability.log_rate_limit import LogRateLimit, failure_kind
 from autopilot.process.hold_watch import Activity
@@ -49,9 +42,6 @@ FIRST_NEWS: Final = 5.0
 
 RELEASE_TIME: Final = 1.0
 """Seconds that a stop may take to give up the lease."""
-
-CLOCK_ERROR: Final = 1.0
-"""Seconds by which two replicas may reckon the same fetch differently."""
 
 _FAILURES: Final = (StoreUnavailable, StoreRefused, PublicationRefused, ValueError)
 
@@ -110,15 +100,14 @@ class SharedFeed:
             activity,
         )
         self._received = ReceivedFeed(clock, name, plane, activity, self._read)
+        self._news = FeedNews(clock, store, link, self._received, lambda: self.status)
         self._turns = Job(self._turn, self._bug)
         self._publishing = Job(self._publish, self._bug)
-        self._taking = Job(self._take_news, self._bug)
+        self._taking = Job(self._take_message, self._bug)
         self._timer: IDelayedCall | None = None
         self._held_until = -inf
         self._rests_until = -inf
-        self._heard: tuple[float, str] | None = None
-        self._heard_at = -inf
-        self._news = b""
+        self._message_left = b""
         self._published = True
         self._stopped = False
         self._ending: Deferred[None] | None = None
@@ -136,7 +125,7 @@ class SharedFeed:
 
     def start(self) -> None:
         """Begin to share, or to fetch for itself if the store does not come up in time."""
-        self._heard_at = self._clock.seconds()
+        self._news.heard_at = self._clock.seconds()
         self._link.listen(self._message)
         self._store.when_up(self._turns.ask)
         if self._store.available:
@@ -196,17 +185,10 @@ class SharedFeed:
         left: float | None = self._rests_until - sent
         if left is not None and left <= 0:
             left = await self._link.acquire()
-        value = await self._link.latest()
         if left is None:
-            if value is not None:
-                with suppress(ValueError):
-                    await self._take(value)
-            self._held_until = sent + self._lease
-            self._hold(value is None)
-            return self._lease / 3
-        if value is not None:
-            await self._take(value)
-        overdue_in = self._heard_at + self._patience() - self._clock.seconds()
+            return await self._take_over(sent)
+        await self._look()
+        overdue_in = self._news.heard_at + self._patience() - self._clock.seconds()
         if overdue_in <= 0:
             self._go_alone("another router holds the lease, but publishes nothing")
             return self._lease / 3
@@ -214,32 +196,49 @@ class SharedFeed:
         expiry = left + 0.1 * abs(self._jitter()) * min(self._lease, self._interval)
         return max(0.01, min(self._lease / 3, expiry, overdue_in))
 
+    async def _take_over(self, acquired_at: float) -> float:
+        """Become holder, with what the one before published; return as `_compete` does."""
+        found = True
+        # What cannot be read is replaced soon.
+        with suppress(ValueError):
+            found = await self._look()
+        self._held_until = acquired_at + self._lease
+        self._hold(unknown=not found)
+        return self._lease / 3
+
+    async def _look(self) -> bool:
+        """Take what is published; return whether there is anything."""
+        newer = await self._news.look()
+        if newer:
+            self._published = True  # what this replica has is in the store
+        return newer is not None
+
     def _patience(self) -> float:
         """Return the seconds that a reader waits for the next publication."""
-        if self._heard is None and self._received.status.fetched_at is None:
+        if not self._news.any and self.status.fetched_at is None:
             return FIRST_NEWS
         return self._lease + (1 + JITTER) * self._interval
 
-    def _hold(self, unknown: bool) -> None:
+    def _hold(self, *, unknown: bool) -> None:
         """Fetch for all. ``unknown``: the store has nothing published."""
-        if self.role is not FeedRole.HOLDER:
-            self._log.info("Feed {feed}: this router fetches it for all", feed=self._name)
-        self.role = FeedRole.HOLDER
-        self._repeats.reset()
+        self._become(FeedRole.HOLDER, "this router fetches it for all")
         self._poll(self._wait())
         if not self._published or (unknown and self.status.fetched_at is not None):
             self._publishing.ask()
 
     def _follow(self) -> None:
         """Read what another fetches."""
-        if self.role is not FeedRole.READER:
-            self._log.info("Feed {feed}: another router fetches it for all", feed=self._name)
-        self.role = FeedRole.READER
-        self._repeats.reset()
+        self._become(FeedRole.READER, "another router fetches it for all")
         if self._polling.running:
             due, self._received.status = self._polling.due, self._polling.status
             self._received.due = self._clock.seconds() + self._interval if due is None else due
             self._polling.stop()
+
+    def _become(self, role: FeedRole, text: str) -> None:
+        """Change the role, and log that, though not each time when it changes to and fro."""
+        before, self.role = self.role, role
+        if before is not role and self._repeats.admit(role, self._clock.seconds()) is not None:
+            self._log.info("Feed {feed}: {text}", feed=self._name, text=text)
 
     def _go_alone(self, reason: str) -> None:
         """Fetch for this router."""
@@ -267,7 +266,7 @@ class SharedFeed:
         if due is None:
             due = now if fetched_at is None else fetched_at + self._interval
         # Not later than one interval after the last sign of the one who fetched before.
-        return max(0.0, min(due, self._heard_at + self._interval) - now)
+        return max(0.0, min(due, self._news.heard_at + self._interval) - now)
 
     def _lapsed(self) -> bool:
         """Return whether the lease has expired, as after a pause of the process."""
@@ -318,7 +317,7 @@ class SharedFeed:
                 self._follow()
                 self._turns.ask()
                 return
-            self._published, self._heard_at = True, self._clock.seconds()
+            self._published, self._news.heard_at = True, self._clock.seconds()
             if failed:
                 await self._hand_over()
         except StoreUnavailable:
@@ -347,49 +346,22 @@ class SharedFeed:
             if self.role is not FeedRole.HOLDER and self._clock.seconds() >= self._rests_until:
                 self._turn_soon(abs(self._jitter()) * min(1.0, self._lease / 10))
             return
-        self._news = value
+        self._message_left = value
         self._taking.ask()
 
-    async def _take_news(self) -> None:
+    async def _take_message(self) -> None:
         try:
-            await self._take(self._news)
+            newer = await self._news.take(self._message_left)
         except _FAILURES as error:
             # The next turn finds out whether the store is gone.
             self._log.debug(
                 "Feed {feed}: a publication was not taken: {error}", feed=self._name, error=error
             )
             return
-        if self.role is not FeedRole.READER:
-            self._turns.ask()
-
-    async def _take(self, value: bytes) -> None:
-        """Take what was published, unless it is known or older than what this replica has.
-
-        :raises ValueError: it cannot be read, or its body is not in the store any more.
-        """
-        publication = publication_of(value)
-        published = publication.at, publication.by
-        if published == self._heard or publication.by == self._link.token:
-            self._heard = published
-            return
-        now = self._clock.seconds()
-        head = aged(publication.head, max(0.0, self._store.now() - publication.at))
-        if not self._is_older(head, now):
-            body = None
-            if head.age is not None and head.version != self._received.version:
-                body = await self._link.body(publication)
-                if body is None:
-                    raise ValueError("the store has lost the body of a publication")
-            self._received.take(Received(head, now, body))
-            self._published = True  # as what this replica has is in the store
-        self._heard, self._heard_at = published, now
-
-    def _is_older(self, head: FeedHead, now: float) -> bool:
-        """Return whether a publication is of a fetch before that of the data in use."""
-        fetched_at = self.status.fetched_at
-        if fetched_at is None:
-            return False
-        return head.age is None or now - head.age < fetched_at - CLOCK_ERROR
+        if newer:
+            self._published = True  # what this replica has is in the store
+            if self.role is not FeedRole.READER:
+                self._turns.ask()
 
     def _read(self, feed: str, outcome: str, rejected: int) -> None:
         """Pass on that a publication has been read."""

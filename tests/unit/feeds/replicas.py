@@ -35,6 +35,8 @@ class Server:
         self.full = False
         self.delay = 0.0
         """Seconds after which a script is carried out, as by a paused server."""
+        self.step = 0.0
+        """Seconds by which its clock was set, unknown to the replicas."""
 
     def time(self) -> float:
         """Return the server's time in seconds since 1970."""
@@ -90,10 +92,10 @@ class Server:
             self.publish(rest[0], b"free")
             return 1
         value, keep, channel, sent, late = rest
-        now = (self.time() + self.delay) * 1000
-        if now - int(sent) > int(late):
+        now = self.time() + self.step
+        if (now + self.delay) * 1000 - int(sent) > int(late):
             return 2
-        message = b"%d %b" % (now, value)
+        message = b"%d %b" % (now * 1000, value)
         self.set(keys[0], message, keep)
         self.publish(channel, message)
         return 1
