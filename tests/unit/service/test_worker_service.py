@@ -15,6 +15,7 @@ from autopilot.observability.worker_report import decode_report
 from autopilot.process.board import Board
 from autopilot.service.assignment import Assignment
 from autopilot.service.worker_service import WorkerService
+from autopilot.settings import NO_PORT
 from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring.role import Place, Role
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
@@ -39,7 +40,8 @@ class WorkerServiceTests(ServiceTestCase):
         vars(self.reactor)["adoptStreamConnection"] = self.adopt
         self.role = Role.first(None, Place.PARENT).of_worker(3)
         given = settings(admin_listen_addr=self.admin_listen_addr)
-        self.assignment = Assignment(self.role, given, 0, (("127.0.0.1", 8081),))
+        admin = () if self.admin_listen_addr == NO_PORT else (("127.0.0.1", 8081),)
+        self.assignment = Assignment(self.role, given, 0, admin)
         self.slot = board.slot(0)
         self.worker = WorkerService(
             self.assignment, self.slot, reactor=self.reactor, connections=far.detach()
@@ -149,7 +151,7 @@ class WorkerServiceTests(ServiceTestCase):
         """Without a port for operators, the worker serves the pages of its parent."""
         self.assertEqual(self.pages(), [404, 404])
         self.stop()
-        self.admin_listen_addr = "-"
+        self.admin_listen_addr = NO_PORT
         self.setUp()
         self.assertEqual(self.pages(), [503, 200])
         self.worker.ask_parent_by(lambda name: succeed(b"parent's " + name.encode()))
