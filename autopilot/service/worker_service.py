@@ -106,11 +106,15 @@ class WorkerService(AutopilotService):
         self._retired_at = inf
         super().__init__(assignment.settings, reactor=reactor, records=records)
 
-    def feed(self, payload: bytes) -> None:
-        """Take a frame of a feed from the parent."""
+    @property
+    def _control(self) -> ReceivedSnapshots:
         control = self._parts.control
         assert isinstance(control, ReceivedSnapshots)
-        control.frame(payload)
+        return control
+
+    def feed(self, payload: bytes) -> None:
+        """Take a frame of a feed from the parent."""
+        self._control.frame(payload)
 
     def join(self, line: Line) -> None:
         """Share state with the parent, over its commands."""
@@ -127,10 +131,13 @@ class WorkerService(AutopilotService):
             self._has_learned = True
 
     def has(self, feeds: Collection[str]) -> bool:
-        """Return whether these feeds have been read, and all that was learned has been received."""
-        if not self._has_learned:
+        """Return whether these feeds, and those that the parent has fetched since, have been read.
+
+        What the router has learned must have been received, too.
+        """
+        if not self._has_learned or self._control.arriving:
             return False
-        have = {each.name for each in self._parts.control.statuses if each.fetched_at is not None}
+        have = {each.name for each in self._control.statuses if each.fetched_at is not None}
         return have.issuperset(feeds)
 
     def report(self) -> bytes:

@@ -63,7 +63,11 @@ class WorkerServiceTests(ServiceTestCase):
         for feed, body in bodies.items():
             self.assertFalse(self.worker.has((feed,)))
             status = FeedStatus(feed, fetched_at=0.0)
-            for piece in pieces(head_of(status, "1", len(body), None, 0.0), body):
+            head, *rest = pieces(head_of(status, "1", len(body), None, 0.0), body)
+            self.worker.feed(head)
+            # Even if the parent had not fetched it when it started the worker.
+            self.assertFalse(self.worker.has(()))
+            for piece in rest:
                 self.worker.feed(piece)
             while not self.worker.has((feed,)):
                 self.reactor.advance(0.01)
