@@ -28,6 +28,7 @@ _CANARIES: Final = {
     "request id": b"canary-request",
     "model of the client's own": b"canary-model",
     "STICKY_HASH_KEY": _KEY.encode(),
+    "URL of a feed": b"canary-url",
 }
 _FORGED: Final = b"canary-forged"
 _LIST: Final = "acme/one,acme/two"
@@ -77,6 +78,8 @@ class MemoryTests(SynchronousTestCase):
             platform.port,
             STATE_URL=self.store.url,
             STICKY_HASH_KEY=_KEY,
+            FEEDS="shared",
+            UTILIZATION_URL=f"http://127.0.0.1:{platform.port}/chutes/canary-url",
             TRUST_PROXY_HEADERS="true",
             TRUSTED_PROXY_CIDRS="127.0.0.1",
             UNKNOWN_MODELS="forward",
@@ -103,6 +106,10 @@ class MemoryTests(SynchronousTestCase):
         keys = re.findall(r"\S+:warm:\S+", self.store.tell("KEYS", "*").decode())
         return sum(int(self.store.tell("HLEN", key)[1:]) for key in keys)
 
+    def feeds(self) -> int:
+        """Return the number of bodies of feeds that the store has."""
+        return len(re.findall(r":feed:\w+:\w+:\w+:0", self.store.tell("KEYS", "*").decode()))
+
     def found(self, canary: bytes) -> set[str]:
         """Return where the store has a text: in its memory, in its dump."""
         places = set()
@@ -120,6 +127,7 @@ class MemoryTests(SynchronousTestCase):
             self.assertEqual(self.ask(model), 200)
         # The conversation, and a second after it what was measured.
         until(lambda: self.stored() >= 2)
+        until(lambda: self.feeds() == 2)
         self.store.tell("SAVE")
         self.assertEqual(self.found(b"acme/one"), {"memory", "dump"})
         for name, canary in _CANARIES.items():
