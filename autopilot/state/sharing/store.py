@@ -139,6 +139,11 @@ class Store:
         return self._commands.fault is None
 
     @property
+    def refuses(self) -> bool:
+        """Whether the last write was refused."""
+        return self._refusal is not None
+
+    @property
     def listening(self) -> bool:
         """Whether messages are received."""
         return self._messages.fault is None

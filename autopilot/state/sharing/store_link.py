@@ -276,7 +276,7 @@ class StoreLink:
             self._begin(None)
 
     def _begin(self, marker: object) -> None:
-        # The reply to TIME, which the store asks for first, is here by now.
+        # The replies to TIME and to the write that the store tries first are here by now.
         if self._stopped:
             return
         self._ready = True
@@ -291,7 +291,7 @@ class StoreLink:
         if self._store.sessions != self._session or self._warm == "waiting":
             self._session = self._store.sessions
             self._load()
-        if self._incomplete:
+        if self._incomplete and not self._store.refuses:
             self._dump_soon()
 
     def _load(self) -> None:

@@ -228,6 +228,7 @@ class StoreLinkTests(SynchronousTestCase):
         self.server.commands.clear()
         self.pass_time(20)
         self.assertEqual(self.server.sent(b"HSCAN"), [])
+        self.assertEqual(self.server.sent(b"PUBLISH"), [])  # nothing is told again and again
         self.one.happens(failed(2))
         self.pass_time(1)
         self.assertEqual(self.two.replica.versions, {(1, 1), (2, 1)})
@@ -250,6 +251,37 @@ class StoreLinkTests(SynchronousTestCase):
         self.pass_time(_SOON)
         self.assertEqual(third.replica.versions, {(1, 1)})
         self.assertEqual(self.server.connected, connected)
+
+    def test_without_a_marker(self) -> None:
+        """A user who may not read the marker shares all the same."""
+        self.server.errors[b"GET"] = b"NOPERM this user has no permissions"
+        third = self.router()
+        self.pass_time(1)
+        third.happens(stuck(1))
+        self.turn()
+        self.assertEqual(self.one.replica.versions, {(1, 1)})
+        self.assertEqual(third.link.status().warm, "loaded")
+
+    def test_lost_while_connecting(self) -> None:
+        """A connection that is lost at any moment leaves nothing undone."""
+        self.one.happens(*(failed(n, b"%016d" % n) for n in range(1, 501)))
+        self.turn()
+        third = self.router()
+        for turns in range(12):
+            for _ in range(turns):
+                self.clock.advance(0)
+            self.server.cut()
+            self.pass_time(1.0)
+        self.pass_time(_SOON)
+        self.assertEqual(third.replica.versions, self.one.replica.versions)
+
+    def test_a_batch_that_is_none(self) -> None:
+        """It is counted, and the next one is sent."""
+        self.one.link.send(b"nonsense")
+        self.one.happens(stuck(1))
+        self.turn()
+        self.assertEqual(self.two.replica.versions, {(1, 1)})
+        self.assertEqual(self.one.replica.missed, 1)
 
     def test_writes_refused_at_times(self) -> None:
         """The tables are not written again with each recovery."""
