@@ -228,7 +228,7 @@ class StoreLinkTests(SynchronousTestCase):
         self.server.commands.clear()
         self.pass_time(20)
         self.assertEqual(self.server.sent(b"HSCAN"), [])
-        self.assertEqual(self.server.sent(b"PUBLISH"), [])  # nothing is told again and again
+        self.assertEqual(self.server.sent(b"PUBLISH"), [])  # nothing is published again and again
         self.one.happens(failed(2))
         self.pass_time(1)
         self.assertEqual(self.two.replica.versions, {(1, 1), (2, 1)})
