@@ -75,7 +75,7 @@ class SharedFeedsProperties(ReplicasTestCase):
         fetched_at = one.status().fetched_at
         return PATIENCE if fetched_at is None else one.clock.seconds() - fetched_at
 
-    @settings(deadline=None, max_examples=25)
+    @settings(max_examples=25)
     @given(st.lists(events, max_size=12))
     def test_always(self, happened: list[tuple[str, int, float]]) -> None:
         """No replica is without fresh data for long, and peace brings back one holder."""
