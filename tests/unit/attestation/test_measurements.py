@@ -110,6 +110,8 @@ class PinnedTests(SynchronousTestCase):
             self.assertEqual(self.lines(body(ROW, row)), (f"row 2: {fault}",))
         expected = tuple(f"row {place}: {fault}" for place, (_, fault) in enumerate(FAULTS, 1))
         self.assertEqual(self.lines(body(*(row for row, _fault in FAULTS))), expected)
+        with self.assertRaisesRegex(MeasurementsError, "^row 1: not an object\nrow 2: not an"):
+            parse_pinned(body(1, 2))
 
     def test_no_rows(self) -> None:
         """A file that pins nothing would refuse everything without a reason."""
@@ -125,6 +127,9 @@ class PinnedTests(SynchronousTestCase):
         self.assertEqual(parse_pinned(written), (other, renamed))
         self.assertEqual(written, pin_file([other, renamed]))
         self.assertTrue(written.endswith(b"]\n"))
+        self.assertTrue(written.startswith(b'[\n  {\n    "version": "1.4.0",\n'))
+        self.assertIn(b'"mrtd": "' + b"0A" * 48, written)
+        self.assertIn(b'"RTMR1": "' + b"02" * 48, written)
 
 
 class MatchTests(SynchronousTestCase):

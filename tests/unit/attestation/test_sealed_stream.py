@@ -156,7 +156,8 @@ class OpenerTests(SynchronousTestCase):
 
     def test_spellings_of_the_end(self) -> None:
         """The line may have other blanks, and CR LF."""
-        for line in (b"data:[DONE]\n", b"data: [DONE]\r\n", b"data:  [DONE] \n"):
+        longest = b"data:" + b" " * 21 + b"[DONE]\n"
+        for line in (b"data:[DONE]\n", b"data: [DONE]\r\n", b"data:  [DONE] \n", longest):
             opener = StreamOpener(self.key)
             self.assertEqual(opened(opener, *self.stream(line)), line + b"\n")
             self.assertTrue(opener.ended)
@@ -169,6 +170,9 @@ class OpenerTests(SynchronousTestCase):
             b": [DONE]\n\n",
             b"event: [DONE]\n\n",
             b"xdata: [DONE]\n\n",
+            b"data:\t[DONE]\n\n",
+            b"data: X[DONE]X\n\n",
+            b"data:" + b" " * 22 + b"[DONE]\n\n",
             b"data: [DONE",
             b"data: [DONE]",
             b"data:" + b" " * 40 + b"[DONE]\n\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from base64 import b64decode, b64encode
 
@@ -201,6 +202,21 @@ class ReplyTests(SynchronousTestCase):
         with self.assertRaises(ReplyError) as caught:
             open_reply(reply, key, limit=6)
         self.assertIs(caught.exception.fault, ReplyFault.TOO_LARGE)
+
+    def test_memory(self) -> None:
+        """A reply that expands without bound takes no more memory than the limit allows."""
+        key, limit = ResponseKey(), 100_000
+        reply = sealed_reply(key.text, gzip.compress(bytes(32 * 1024 * 1024)))
+        tracemalloc.start()
+        try:
+            with self.assertRaises(ReplyError) as caught:
+                open_reply(reply, key, limit)
+            _now, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertIs(caught.exception.fault, ReplyFault.TOO_LARGE)
+        self.assertEqual(str(caught.exception), "too_large")
+        self.assertLess(peak, 10 * limit)
 
     def test_one_member(self) -> None:
         """A reply is one complete gzip member."""
