@@ -1,0 +1,204 @@
+"""Tests of the cache of Intel's data: fetched once, refreshed in time, kept across restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.attestation.collateral import Platform
+from autopilot.attestation.collateral_cache import LOOK_SECONDS, RETRY_SECONDS, CollateralCache
+from tests.unit.attestation import world
+
+PLATFORM, OTHER = Platform("B0C06F000000", "platform"), Platform("00906ED50000", "processor")
+TEXT = world.collateral()
+END = 1782864000
+"""The next update of the collateral."""
+DUE = (END - world.NOW) / 3
+
+
+class CacheTestCase(SynchronousTestCase):
+    """A cache, whose fetches the test answers."""
+
+    def setUp(self) -> None:
+        """Make a cache with a directory."""
+        self.clock = Clock()
+        self.folder = Path(self.mktemp())
+        self.asked: list[Platform] = []
+        self.fetches: list[Deferred[str]] = []
+        self.cancelled: list[int] = []
+        self.cache = self.made()
+
+    def made(self, folder: bool = True) -> CollateralCache:
+        """Return a cache, as after a start."""
+        cache = CollateralCache(
+            self.clock,
+            self.fetch,
+            lambda: world.NOW + self.clock.seconds(),
+            self.folder if folder else None,
+        )
+        cache.start()
+        self.addCleanup(cache.stop)
+        return cache
+
+    def fetch(self, platform: Platform) -> Deferred[str]:
+        """Begin a fetch."""
+        number = len(self.fetches)
+        self.asked.append(platform)
+        fetching: Deferred[str] = Deferred(lambda _: self.cancelled.append(number))
+        self.fetches.append(fetching)
+        return fetching
+
+    def fill(self, text: str = TEXT) -> None:
+        """Fetch the data of the platform."""
+        waiting = self.cache.get(PLATFORM)
+        self.fetches[-1].callback(text)
+        self.assertEqual(self.successResultOf(waiting), text)
+
+    def unanswered(self, cache: CollateralCache, platform: Platform) -> None:
+        """Assert that a fetch is needed."""
+        waiting = cache.get(platform)
+        self.assertNoResult(waiting)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+
+    def looked(self, seconds: float) -> None:
+        """Let time pass, with all looks in it."""
+        self.clock.pump([LOOK_SECONDS] * int(seconds // LOOK_SECONDS))
+        self.clock.advance(seconds % LOOK_SECONDS)
+
+
+class CacheTests(CacheTestCase):
+    """Data that is asked for."""
+
+    def test_once(self) -> None:
+        """All that wait share a fetch, and later ones need none."""
+        waiting = [self.cache.get(PLATFORM) for _ in range(5)]
+        self.assertEqual(self.asked, [PLATFORM])
+        self.fetches[0].callback(TEXT)
+        for each in [*waiting, self.cache.get(PLATFORM)]:
+            self.assertEqual(self.successResultOf(each), TEXT)
+        self.assertEqual(len(self.asked), 1)
+        self.unanswered(self.cache, OTHER)
+
+    def test_failure(self) -> None:
+        """Without data the answer is None, and the next fetch waits a minute."""
+        waiting = self.cache.get(PLATFORM)
+        self.fetches[0].errback(ValueError())
+        self.assertIsNone(self.successResultOf(waiting))
+        self.clock.advance(RETRY_SECONDS - 1)
+        self.assertIsNone(self.successResultOf(self.cache.get(PLATFORM)))
+        self.assertEqual(len(self.asked), 1)
+        self.clock.advance(1)
+        self.fill()
+
+    def test_broken_fetch(self) -> None:
+        """A fetch that raises is a failure."""
+        cache = CollateralCache(self.clock, lambda _: 1 // 0, lambda: 0.0)  # type: ignore[arg-type,return-value]
+        self.assertIsNone(self.successResultOf(cache.get(PLATFORM)))
+
+    def test_cancelled(self) -> None:
+        """One that gives up does not disturb the others."""
+        first, second = self.cache.get(PLATFORM), self.cache.get(PLATFORM)
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.fetches[0].callback(TEXT)
+        self.assertEqual(self.successResultOf(second), TEXT)
+
+    def test_stop(self) -> None:
+        """Stopping ends the fetch and the looks, and fails those that wait."""
+        waiting = self.cache.get(PLATFORM)
+        self.cache.stop()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.cancelled, [0])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class RefreshTests(CacheTestCase):
+    """Data that ages."""
+
+    def test_due(self) -> None:
+        """A third of the time to the next update later, the data is fetched again."""
+        self.fill()
+        self.looked(DUE - LOOK_SECONDS)
+        self.assertEqual(len(self.asked), 1)
+        self.looked(LOOK_SECONDS)
+        self.assertEqual(len(self.asked), 2)
+        self.assertEqual(self.successResultOf(self.cache.get(PLATFORM)), TEXT)
+        self.fetches[1].callback(TEXT + " ")
+        self.assertEqual(self.successResultOf(self.cache.get(PLATFORM)), TEXT + " ")
+
+    def test_failure(self) -> None:
+        """A refresh that fails keeps the data, and is made again at the next look."""
+        self.fill()
+        self.looked(DUE)
+        self.fetches[1].errback(ValueError())
+        self.assertEqual(self.successResultOf(self.cache.get(PLATFORM)), TEXT)
+        self.looked(LOOK_SECONDS)
+        self.assertEqual(len(self.asked), 3)
+
+    def test_unreadable_dates(self) -> None:
+        """Data without a readable date is fetched again at the next look."""
+        for text in ("{}", '{"tcb_info":"{}","qe_identity":"{}"}', TEXT.replace("2026-07", "x")):
+            self.fill(text)
+            count = len(self.asked)
+            self.looked(LOOK_SECONDS)
+            self.assertEqual(len(self.asked), count + 1)
+            self.fetches[-1].callback(text)
+            self.cache.stop()
+            self.folder = Path(self.mktemp())
+            self.cache = self.made()
+
+
+class FolderTests(CacheTestCase):
+    """Data that is kept across restarts."""
+
+    def test_restart(self) -> None:
+        """After a restart no fetch is needed until the refresh is due."""
+        self.fill()
+        again = self.made()
+        self.assertEqual(self.successResultOf(again.get(PLATFORM)), TEXT)
+        self.assertEqual(len(self.asked), 1)
+        names = [each.name for each in self.folder.iterdir()]
+        self.assertEqual(names, ["collateral-B0C06F000000-platform.json"])
+
+    def test_ended(self) -> None:
+        """Data that ended in the meantime is fetched at once; it is used if that fails."""
+        self.fill()
+        self.cache.stop()
+        self.clock.advance(END - world.NOW)
+        again = self.made()
+        waiting = [again.get(PLATFORM) for _ in range(2)]
+        for each in waiting:
+            self.assertNoResult(each)
+        self.fetches[-1].errback(ValueError())
+        for each in [*waiting, again.get(PLATFORM)]:
+            self.assertEqual(self.successResultOf(each), TEXT)
+        self.assertEqual(len(self.asked), 2)
+
+    def test_no_folder(self) -> None:
+        """Without a directory nothing is written or read."""
+        self.cache = self.made(folder=False)
+        self.fill()
+        self.assertFalse(self.folder.exists())
+        self.unanswered(self.made(), PLATFORM)
+
+    def test_unusable_files(self) -> None:
+        """A file that is not text, or cannot be written, is ignored."""
+        self.folder.mkdir()
+        (self.folder / "collateral-B0C06F000000-platform.json").write_bytes(b"\xff")
+        self.fill()
+        self.folder = Path(self.mktemp())
+        self.folder.write_text("a file")
+        self.cache = self.made()
+        self.fill()
+
+    def test_names(self) -> None:
+        """A platform that no file is named for has none."""
+        odd = Platform("../../x", "platform")
+        waiting = self.cache.get(odd)
+        self.fetches[-1].callback(TEXT)
+        self.successResultOf(waiting)
+        self.assertFalse(self.folder.exists())
