@@ -262,7 +262,7 @@ class Supervisor:
             self._log.error(
                 "Worker {number} could not be started: {problem}",
                 number=number,
-                problem=error.strerror or type(error).__name__,
+                problem=error.strerror or str(error),
             )
             return None
         watched = _Watched(number, child, self._clock.seconds())

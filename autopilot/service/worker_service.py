@@ -16,6 +16,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 
+from autopilot.feeds.polling import FEEDS
 from autopilot.feeds.received_snapshots import ReceivedSnapshots
 from autopilot.http.resolver import share_lookups
 from autopilot.http.tls_server import CertificateError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 _HEARTBEAT_SECONDS: Final = 1.0
 _LAST_REPORT_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.02
+_TIDY_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 10.0
 """Seconds after which a worker serves although it has not received the feeds."""
 
@@ -277,20 +279,37 @@ class Worker:
             self._give_up(f"TLS_CERT_FILE: {error}")
             return
         self._service = service
-        # In a later turn, as the length of this one is that of a start.
-        self._reactor.callLater(0, own_log, service, sink, observer, records)
-        service.privilegedStartService()
-        service.startService()
-        leave_startup_alone()
         self._frames.on(Kind.FEED, service.feed)
         self._frames.on(Kind.REPORT, lambda _: self._report())
         self._frames.on(Kind.PAGE, self._answers.received)
         service.ask_parent_by(self._answers.ask)
         self._frames.on(Kind.STATE, service.learn)
+        leave_startup_alone()
+
+        def measure_and_start() -> None:
+            own_log(service, sink, observer, records)
+            self._start(service, assignment.awaited)
+
+        # In a turn of its own: to build the router holds the reactor, which serves nobody yet.
+        self._reactor.callLater(0, measure_and_start)
+
+    def _start(self, service: WorkerService, awaited: Collection[str]) -> None:
+        if self._stopping is not None:
+            return
+        service.privilegedStartService()
+        service.startService()
         # Only now, so that no event is read before it can be applied.
         self._adopt(COMMANDS, self._line)
         service.join(self._line)
-        self._wait_for(assignment.awaited, self._reactor.seconds() + _LONGEST_WAIT_SECONDS)
+        self._wait_for(awaited, self._reactor.seconds() + _LONGEST_WAIT_SECONDS)
+        self._tidy(service)
+
+    def _tidy(self, service: WorkerService) -> None:
+        """Return the memory that was needed to read the feeds for the first time, afterwards."""
+        if service.has(FEEDS):
+            return_freed_memory()
+        elif self._stopping is None:
+            self._reactor.callLater(_TIDY_SECONDS, self._tidy, service)
 
     def _adopt(self, descriptor: int, protocol: Protocol) -> None:
         os.set_blocking(descriptor, False)
@@ -302,7 +321,6 @@ class Worker:
         if self._service is None or self._stopping is not None:
             return
         if self._service.has(feeds) or self._reactor.seconds() >= end:
-            return_freed_memory()
             self._line.tell(Ready)
         else:
             self._reactor.callLater(_LOOK_SECONDS, self._wait_for, feeds, end)

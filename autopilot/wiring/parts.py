@@ -383,7 +383,8 @@ class Parts:
             reactor,
             fetch,
             lambda: self.control.snapshot.catalog,
-            settings.evidence_refresh_ms / 1000,
+            # A worker's parent does it.
+            0.0 if self.role.place is Place.WORKER else settings.evidence_refresh_ms / 1000,
             jitter,
             lambda: secrets.token_hex(32),
             self.hold_watch.activity,

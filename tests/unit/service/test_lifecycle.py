@@ -30,6 +30,7 @@ from autopilot.http import tls_identity
 from autopilot.http.forward_proxy import DIRECT
 from autopilot.observability.records import RequestRecord
 from autopilot.service.lifecycle import use_monotonic_clock
+from autopilot.service.parent import ParentService
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.wiring.agent import PlatformAgent
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
@@ -166,6 +167,23 @@ class RunningTests(ServiceTestCase):
         service.reload(replace(service.settings, max_attempts=2, total_deadline_ms=11_000))
         self.assertEqual(len(warned()), 3)
         self.successResultOf(service.stopService())
+
+    def test_embedded_workers(self) -> None:
+        """An application is one process, and learns that WORKERS has no effect in it."""
+        for workers, own, warnings in (
+            (4, False, 1),
+            ("auto", False, 1),
+            (4, True, 0),
+            (1, False, 0),
+        ):
+            observer = self.observed()
+            service = self.service(workers=workers)
+            if own:
+                service.own_process(())
+            service.startService()
+            texts = [formatEvent(event) or "" for event in observer]
+            self.assertEqual(sum("WORKERS is ignored" in text for text in texts), warnings)
+            self.successResultOf(service.stopService())
 
     def test_feeds_are_quiet(self) -> None:
         """A successful fetch logs nothing."""
@@ -351,11 +369,11 @@ class RunningTests(ServiceTestCase):
 class MakeServiceTests(SynchronousTestCase):
     """The service that ``twistd`` runs."""
 
-    def make(self) -> Any:
+    def make(self, *arguments: str) -> Any:
         """Return the service of the default settings, without changing this process."""
         options = tap.Options()
         options.environ = {}
-        options.parseOptions(["--env-file=/dev/null", "--listen-addr=127.0.0.1:1"])
+        options.parseOptions(["--env-file=/dev/null", "--listen-addr=127.0.0.1:1", *arguments])
         with (
             patch("autopilot.service.lifecycle.use_monotonic_clock") as made_monotonic,
             patch("autopilot.http.resolver.share_lookups") as shared_lookups,
@@ -372,6 +390,21 @@ class MakeServiceTests(SynchronousTestCase):
         (router,) = self.make()
         self.assertIsInstance(router, AutopilotService)
         self.assertEqual(router.settings.listen_addr, "127.0.0.1:1")
+
+    def test_workers(self) -> None:
+        """With workers, it is their parent; an effective 1 has none."""
+        for arguments, cores, parent in (
+            ("--workers=3", 1, True),
+            ("--workers=auto", 3, True),
+            ("--workers=auto", 1, False),
+            ("--workers=1", 3, False),
+        ):
+            with patch("autopilot.tap.usable_cores", lambda cores=cores: cores):
+                (router,) = self.make(arguments)
+            self.assertEqual(isinstance(router, ParentService), parent)
+            if parent:
+                self.assertEqual(router.supervisor.count, 3)
+                router._board.close()
 
     def test_signals(self) -> None:
         """While stopping, it ignores the signals that stop the reactor, and no others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -81,6 +82,18 @@ class SupervisionTests(SynchronousTestCase):
         self.assertEqual(stopping.split("\n")[::2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=70000000"])
         supervision.stopped()
         self.assertEqual((self.notified(), self.reactor.getDelayedCalls()), ([], []))
+
+    def test_ready_later(self) -> None:
+        """A router with workers is ready when the first of them is."""
+        calls: list[Callable[[], None]] = []
+        supervision = self.supervision()
+        supervision.started(calls.append)
+        self.reactor.runs()
+        self.assertEqual(self.notified(), [])
+        (ready,) = calls
+        ready()
+        self.assertEqual(self.notified(), ["READY=1"])
+        supervision.stopped()
 
     def test_watchdog(self) -> None:
         """One keep-alive message in each half of the period, until the router has stopped."""
