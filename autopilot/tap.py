@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, cast
 
@@ -54,6 +53,7 @@ from autopilot.settings import (
 from autopilot.settings.env_file import ENV_FILE, EnvFile
 from autopilot.settings.share import number_of_workers
 from autopilot.settings.sources import SettingsSources
+from autopilot.settings.types import AUTO
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -317,15 +317,17 @@ def _log_outputs(
     return observer, None if twistd.get("logger") else records
 
 
-def _writer(destination: Sink | None, sink: Sink | None) -> Callable[[str], object] | None:
+def _writer(sink: Sink | None) -> Callable[[str], object] | None:
     """Return what writes a line of a worker's output, or None if workers may write it themselves.
 
-    They may if the log is this process's standard output.
+    They may if standard output is a file. If it is a pipe or a terminal whose reader has stopped,
+    only a single writer can tell whether there is room: of two, the second would block.
     """
-    if destination is sys.stdout:
+    if sink is sys.stdout:
         return None
     if sink is None:
-        return partial(Logger(namespace="autopilot.worker").info, "{line}")
+        log = Logger(namespace="autopilot.worker")
+        return lambda line: log.info("{line}", line=line)
 
     def write(line: str) -> None:
         with suppress(OSError):  # as on a full disk
@@ -357,13 +359,12 @@ def makeService(options: Options) -> IService:
     if not twistd.get("nodaemon", True):
         _check_addresses(settings, options.passed)
     _announce_daemon(twistd)
-    destination = _log_sink(twistd)
-    sink = unblocked(destination, reactor)
+    sink = unblocked(_log_sink(twistd), reactor)
     observer, records = _log_outputs(sink, twistd, settings)
-    count = number_of_workers(settings, usable_cores())
+    count = _workers(settings)
     try:
         if count > 1:
-            router = _parent(options, count, reactor, records, _writer(destination, sink))
+            router = _parent(options, count, reactor, records, _writer(sink))
         else:
             router = AutopilotService(settings, records=records, passed=options.passed)
     except CertificateError as error:
@@ -381,6 +382,21 @@ def makeService(options: Options) -> IService:
     root = _Root(observer, sighup, supervision, router, pidfile)
     router.setServiceParent(root)
     return root
+
+
+def _workers(settings: Settings) -> int:
+    """Return the number of workers, which need Linux: elsewhere `auto` stands for one process."""
+    count = number_of_workers(settings, usable_cores())
+    # Not compared as usual, because a type checker would take the rest for dead on Linux.
+    if count == 1 or sys.platform.startswith(("linux",)):
+        return count
+    if settings.workers == AUTO:
+        return 1
+    print(
+        f"autopilot: WORKERS: {count} processes need Linux; give 1 on this system",
+        file=sys.__stderr__,
+    )
+    raise SystemExit(1)
 
 
 def _parent(

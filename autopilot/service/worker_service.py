@@ -290,7 +290,7 @@ class Worker:
             own_log(service, sink, observer, records)
             self._start(service, assignment.awaited)
 
-        # In a turn of its own: to build the router holds the reactor, which serves nobody yet.
+        # In a turn of its own: to build the router holds the reactor, before any client is served.
         self._reactor.callLater(0, measure_and_start)
 
     def _start(self, service: WorkerService, awaited: Collection[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 from twisted.application.service import Application, IServiceMaker
 from twisted.internet.error import CannotListenError
@@ -24,7 +24,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import tap
 from autopilot.observability.logs import line_observer
-from autopilot.settings import DECLARED, Settings
+from autopilot.process.log_pipe import LogPipe
+from autopilot.settings import DECLARED, Settings, load_settings
 from tests.unit.observability.records import record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -286,6 +287,63 @@ class LoggingTests(SynchronousTestCase):
         self.assertEqual((second["message"], second["req_id"]), ("Request finished", "r1"))
         self.assertIsNone(tap._log_outputs(None, in_front, Settings())[1])
         self.assertIsNone(tap._log_outputs(sink, {**in_front, "logger": list}, Settings())[1])
+
+
+class NumberOfWorkersTests(SynchronousTestCase):
+    """The number of workers on this system and on others."""
+
+    def setUp(self) -> None:
+        """Have three cores."""
+        self.patch(tap, "usable_cores", lambda: 3)
+
+    def test_linux(self) -> None:
+        """All cores, or as many as are set."""
+        self.patch(sys, "platform", "linux")
+        for text, count in (("auto", 3), ("2", 2), ("1", 1)):
+            settings = load_settings({}, {"WORKERS": text}, {})
+            self.assertEqual(tap._workers(settings), count)
+
+    def test_elsewhere(self) -> None:
+        """One process, unless more are set: then one line says what to do."""
+        self.patch(sys, "platform", "darwin")
+        for text in ("auto", "1"):
+            self.assertEqual(tap._workers(load_settings({}, {"WORKERS": text}, {})), 1)
+        heard = StringIO()
+        self.patch(sys, "__stderr__", heard)
+        ended = self.assertRaises(SystemExit, tap._workers, Settings(workers=2))
+        self.assertEqual(ended.code, 1)
+        self.assertEqual(
+            heard.getvalue(), "autopilot: WORKERS: 2 processes need Linux; give 1 on this system\n"
+        )
+
+
+class WorkerOutputTests(SynchronousTestCase):
+    """Where the lines of workers go."""
+
+    def test_standard_output(self) -> None:
+        """Workers write to a file themselves; at a pipe, a second writer may block."""
+        self.assertIsNone(tap._writer(sys.stdout))
+        self.assertIsNotNone(tap._writer(Mock(LogPipe)))
+
+    def test_file(self) -> None:
+        """A line is written and flushed; a full disk costs the line, and nothing else."""
+        sink = Mock()
+        write = tap._writer(sink)
+        assert write is not None
+        write("a line")
+        self.assertEqual(sink.mock_calls, [call.write("a line\n"), call.flush()])
+        sink.write.side_effect = OSError(28, "No space left on device")
+        write("another")
+
+    def test_twisted_log(self) -> None:
+        """If twistd writes the log, a line is an event, and no part of it a format."""
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        write = tap._writer(None)
+        assert write is not None
+        write("a {line}")
+        self.assertEqual([formatEvent(event) for event in observer], ["a {line}"])
 
 
 class AddressTests(SynchronousTestCase):

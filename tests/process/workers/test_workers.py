@@ -24,7 +24,12 @@ LAST = b"\r\n0\r\n\r\n"
 class WorkersTests(WorkersTestCase):
     """Four workers; each test leaves as many."""
 
-    settings: ClassVar[dict[str, str]] = {"LOG_FORMAT": "json", "DRAIN_TIMEOUT_MS": "120000"}
+    settings: ClassVar[dict[str, str]] = {
+        "LOG_FORMAT": "json",
+        # Streams pause while processes start.
+        "DRAIN_TIMEOUT_MS": "240000",
+        "UPSTREAM_IDLE_TIMEOUT_MS": "240000",
+    }
 
     @classmethod
     def setUpClass(cls) -> None:
