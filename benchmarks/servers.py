@@ -85,8 +85,12 @@ class Running:
         self._pids = session_members(child.pid)
 
     def pids(self) -> list[int]:
-        """Return its processes, as of when it was ready; the first is that which was started."""
+        """Return its processes, as of when it was ready."""
         return self._pids
+
+    def serving(self) -> list[int]:
+        """Return the processes that serve: the workers, or the only one."""
+        return [pid for pid in self._pids if pid != self._child.pid] or self._pids
 
     def cpu(self) -> float:
         """Return its processor time so far, in seconds."""

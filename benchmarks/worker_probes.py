@@ -35,9 +35,8 @@ def throughput(rig: Rig) -> Iterator[tuple[str, float]]:
     for count, name in CONFINED.items():
         with rig.proxy(AUTOPILOT if count == 1 else WORKERS[count], PLAIN) as running:
             assert running is not None
-            serving = running.pids() if count == 1 else running.pids()[1:]
             with ExitStack() as stack:
-                for pid in serving:
+                for pid in running.serving():
                     stack.enter_context(confined(str(pid), SHARE, pid))
                 result = _load(rig, running)
         yield name, result["requests"] / result["elapsed"]
