@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,9 +22,11 @@ CONFINED: Final = {
     2: "requests/s, two workers, each in a fifth of a core",
 }
 FURTHER_WORKER: Final = "memory of a further worker"
+AFTER_LOAD: Final = "memory of a further worker, after load"
 
 _MB = 1024 * 1024
 _CONNECTIONS = 32
+_REST_SECONDS = 2.0
 
 
 def throughput(rig: Rig) -> Iterator[tuple[str, float]]:
@@ -43,14 +46,20 @@ def throughput(rig: Rig) -> Iterator[tuple[str, float]]:
 
 
 def memory_of_workers(rig: Rig) -> Iterator[tuple[str, float]]:
-    """Megabytes of proportional set size that each worker behind the second one adds."""
+    """Megabytes of proportional set size that each worker behind the second one adds.
+
+    At rest, and after a load of some seconds.
+    """
     sizes = {}
     for count, name in WORKERS.items():
         with rig.proxy(name, PLAIN) as running:
             assert running is not None
+            time.sleep(_REST_SECONDS)
+            rest = proportional_memory(running.pids())
             _load(rig, running)
-            sizes[count] = proportional_memory(running.pids())
-    yield FURTHER_WORKER, (sizes[4] - sizes[2]) / 2 / _MB
+            sizes[count] = rest, proportional_memory(running.pids())
+    for name, few, many in zip((FURTHER_WORKER, AFTER_LOAD), sizes[2], sizes[4], strict=True):
+        yield name, (many - few) / 2 / _MB
 
 
 def _load(rig: Rig, running: Running) -> dict[str, Any]:
