@@ -1,1 +1,1 @@
-"""Mutation testing of routing: each mutant changes one decision, and a test must fail."""
+"""Mutation testing of pure code: each mutant changes one decision, and a test must fail."""

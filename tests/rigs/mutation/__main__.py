@@ -30,12 +30,27 @@ _WORK: Final = _ROOT / "logs" / "mutation"
 _MUTATED: Final = (
     "autopilot/attestation/evidence_state.py",
     "autopilot/attestation/quote.py",
+    "autopilot/attestation/quote_verification.py",
+    "autopilot/attestation/verification.py",
     "autopilot/routing/*.py",
 )
-_COPIED: Final = ("autopilot", "tests/__init__.py", "tests/unit", "tests/properties")
+_COPIED: Final = (
+    "autopilot",
+    "tests/__init__.py",
+    "tests/data",
+    "tests/unit",
+    "tests/properties",
+)
 _TESTED_BY: Final = (
-    "tests/unit/attestation/test_evidence_state.py",
-    "tests/unit/attestation/test_quote.py",
+    *(
+        f"tests/unit/attestation/test_{each}.py"
+        for each in (
+            "evidence_state",
+            "quote",
+            "quote_verification",
+            "verification",
+        )
+    ),
     "tests/unit/routing",
     *(
         f"tests/properties/test_{each}_properties.py"
