@@ -275,7 +275,7 @@ fuzz: $(STAMP) ## run coverage-guided fuzzing, a minute for each target: ARGS="-
 	$(BIN)/python -m tests.rigs.fuzz $(ARGS)
 
 .PHONY: mutation
-mutation: $(STAMP) ## run mutation tests of routing and verification: over two thousand changes that tests must detect; ARGS=plan for a module; minutes
+mutation: $(STAMP) ## run mutation tests of routing and verification: changes that tests must detect; ARGS=plan for a module; minutes
 	$(BIN)/python -m tests.rigs.mutation $(ARGS)
 
 # CI runs this, too; without chromium the tests are skipped, with a message.
