@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from autopilot.state.sharing.store_fault import StoreRefused, StoreUnavailable
 from autopilot.upstream.endpoints import trust_root
 from autopilot.wiring.store import store_of
 from tests.rigs.replicas.programs import StoreProcess
+from tests.rigs.smoke.client import HOST
 
 reactor: Any = _reactor
 _PATIENCE = 30.0
@@ -92,6 +94,7 @@ class FaultTests(RealStoreTestCase):
         self.assertLess(abs(store.now() - time.time()), 1)
         await self._refused_write(server, store)
         await self._pause(server, store)
+        await self._script(server, store)
         server.kill()
         await self.until("down", lambda: store.status().state == "down")
         with self.assertRaises(StoreUnavailable):
@@ -127,11 +130,23 @@ class FaultTests(RealStoreTestCase):
 
     async def _pause(self, server: StoreProcess, store: Store) -> None:
         """Pause the server, which answers no connection meanwhile, not even a new one."""
-        server.pause(4)
+        server.pause(6)
         with self.assertRaises(StoreUnavailable):
             await store.command(b"SET", b"a", b"b")
         await self.until_state(store, "down", "slow")
         await self.until_state(store, "ok")
+
+    async def _script(self, server: StoreProcess, store: Store) -> None:
+        """Let a script keep the server busy, and kill it."""
+        server.tell("CONFIG", "SET", "busy-reply-threshold", "100")
+        with socket.create_connection((HOST, server.port)) as client:
+            client.sendall(b"EVAL 'while true do end' 0\r\n")
+            await self.until("busy", lambda: b"BUSY" in server.tell("PING"))
+            with self.assertRaises(StoreRefused):
+                await store.command(b"SET", b"a", b"b")
+            await self.until_state(store, "degraded", "busy")
+            server.tell("SCRIPT", "KILL")
+            await self.until_state(store, "ok")
 
 
 class IntroductionTests(RealStoreTestCase):

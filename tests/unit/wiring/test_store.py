@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state.sharing.hub import HubCounts
@@ -96,12 +97,17 @@ class StoreOfAServiceTests(ServiceTestCase):
 
     def test_a_router_without_an_answer(self) -> None:
         """It is ready, serves its pages, says what is wrong, and stops at once."""
+        observed = self.observed()
         service = self.running(**STORE)
         self.reactor.advance(3)
         text = service._parts.metrics.text().decode()
         self.assertIn('chutes_autopilot_store_up{connection="commands"} 0.0', text)
         self.assertIn("chutes_autopilot_store_queue_events 0.0", text)
         self.assertTrue(service._parts.readiness().code is None)
+        logged = [formatEvent(each) for each in observed]
+        shown = f"{text}{service._parts.status()}{service.settings}{logged}"
+        self.assertIn("STATE_URL: the store", shown)
+        self.assertNotIn("hunter2", shown)
         stopped = service.stopService()
         self.reactor.advance(1)
         self.successResultOf(stopped)
