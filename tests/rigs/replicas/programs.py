@@ -72,6 +72,10 @@ class StoreProcess(Child):
             client.sendall(f"*{len(words)}\r\n{lines}".encode())
             return client.recv(65_536)
 
+    def clients(self) -> int:
+        """Return the number of connections, but for that of this question."""
+        return self.tell("CLIENT", "LIST").count(b" addr=") - 1
+
     def pause(self, seconds: float) -> None:
         """Answer no client for some seconds."""
         self.tell("CLIENT", "PAUSE", f"{seconds * 1000:.0f}", "ALL")

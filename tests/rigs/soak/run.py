@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests.rigs.replicas.programs import StoreProcess
 from tests.rigs.smoke.processes import free_port
+from tests.rigs.smoke.waiting import until
 from tests.rigs.soak.client_group import ClientGroup
 from tests.rigs.soak.disturbances import Disturbances
 from tests.rigs.soak.final_checks import active, descriptors, end, examine
@@ -84,6 +85,11 @@ class Soak:
             await asyncio.to_thread(self._router.start)
             await asyncio.to_thread(self._router.wait_ready)
             await asyncio.sleep(_WARM_UP)
+            if (store := self._store) is not None:
+                # One for commands, one for events; else they count as left open in the end.
+                await asyncio.to_thread(
+                    until, "both connections to the store", lambda: store.clients() >= 2
+                )
             open_before = await descriptors(self._router)
             began, processor = monotonic(), self._router.processor()
             checks = [await self._traffic()]
