@@ -25,7 +25,8 @@ class SpawnTests(SynchronousTestCase):
         self.assertIs(self.spawn(reactor, piped=False), reactor.spawnProcess.return_value)
         protocol, program, arguments = reactor.spawnProcess.call_args.args[:3]
         self.assertEqual((protocol, program), ("protocol", sys.executable))
-        self.assertEqual(arguments, (sys.executable, "-P", "-m", "some.module", "word"))
+        options = ("-P", "-X", "no_debug_ranges")
+        self.assertEqual(arguments, (sys.executable, *options, "-m", "some.module", "word"))
 
     def test_descriptors(self) -> None:
         """Output is shared or piped; nothing is left open here, even if the start fails."""
