@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from math import ceil, exp
@@ -48,6 +49,16 @@ _MICRO = 1e6
 _BOUNDS: Final = tuple(0.001 * 1.1**bucket for bucket in range(251))
 
 
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """What all other replicas measured of a model, their histograms as one."""
+
+    streams: Counter[int]
+    plain: Counter[int]
+    pauses: int
+    long: Counter[int]
+
+
 class SharedLatency(LatencyStats):
     """Moving averages and percentiles over what all replicas measured.
 
@@ -61,6 +72,9 @@ class SharedLatency(LatencyStats):
         self._news: dict[str, None] = {}
         """The models that were measured since the last summaries."""
         self._elsewhere: dict[str, dict[Replica, tuple[Measured, float]]] = {}
+        self._joined: dict[str, _Elsewhere] = {}
+        """The same, joined when a percentile was asked for. If a model stalls, all its attempts ask
+        within moments, and must not each join the histograms of all replicas."""
         self._heard: dict[Replica, float] = {}
         """When each replica made its latest summary, the latest arrival last."""
         self._averages: tuple[float, Mapping[str, float], Mapping[str, float]] | None = None
@@ -137,40 +151,39 @@ class SharedLatency(LatencyStats):
         if known is not None and known[0].version >= event.version:
             return
         summaries[replica] = event, at
+        self._joined.pop(model, None)
         while len(summaries) > MOST_REPLICAS:
             del summaries[min(summaries, key=lambda each: summaries[each][0].version)]
         while len(self._elsewhere) > MAX_MODELS:
-            del self._elsewhere[next(iter(self._elsewhere))]
+            oldest = next(iter(self._elsewhere))
+            del self._elsewhere[oldest]
+            self._joined.pop(oldest, None)
 
     def p95(self, model: str) -> float | None:
         """Return the 95th percentile of the time to a stream's first content; None below 20."""
-        summaries = self._elsewhere.get(model)
-        if not summaries:
+        elsewhere = self._of_others(model)
+        if elsewhere is None:
             return super().p95(model)
         stats = self._models.get(model)
-        own = () if stats is None else stats.streams
-        return _p95(own, (event.streams for event, _ in summaries.values()))
+        return _p95(() if stats is None else stats.streams, elsewhere.streams)
 
     def plain_p95(self, model: str) -> float | None:
         """Return the 95th percentile of the time to the end of a plain answer; None below 20."""
-        summaries = self._elsewhere.get(model)
-        if not summaries:
+        elsewhere = self._of_others(model)
+        if elsewhere is None:
             return super().plain_p95(model)
         stats = self._models.get(model)
-        own = () if stats is None else stats.plain
-        return _p95(own, (event.plain for event, _ in summaries.values()))
+        return _p95(() if stats is None else stats.plain, elsewhere.plain)
 
     def p99_pause(self, model: str) -> float | None:
         """Return the 99th percentile of the pauses within answers; None below 100."""
-        summaries = self._elsewhere.get(model)
-        if not summaries:
+        elsewhere = self._of_others(model)
+        if elsewhere is None:
             return super().p99_pause(model)
         stats = self._models.get(model)
-        count, long = (0, {}) if stats is None else (stats.pauses.count, dict(stats.pauses.long))
-        for event, _ in summaries.values():
-            count += event.pauses
-            for steps, number in _pairs(event.long):
-                long[steps] = long.get(steps, 0) + number
+        count, long = elsewhere.pauses, elsewhere.long
+        if stats is not None:
+            count, long = count + stats.pauses.count, long + Counter(stats.pauses.long)
         if count < MIN_PAUSES:
             return None
         longer = count // 100
@@ -179,6 +192,19 @@ class SharedLatency(LatencyStats):
             if longer < 0:
                 return min(steps * PAUSE_STEP, LONGEST_PAUSE)
         return PAUSE_STEP
+
+    def _of_others(self, model: str) -> _Elsewhere | None:
+        """Return what the other replicas measured of a model, or None if they did not."""
+        joined = self._joined.get(model)
+        if joined is None and model in self._elsewhere:
+            events = [event for event, _ in self._elsewhere[model].values()]
+            joined = self._joined[model] = _Elsewhere(
+                _join(event.streams for event in events),
+                _join(event.plain for event in events),
+                sum(event.pauses for event in events),
+                _join(event.long for event in events),
+            )
+        return joined
 
     def first_content(self, now: float) -> Mapping[str, float]:
         """Return the average time to the first content of each recently measured model."""
@@ -273,20 +299,23 @@ def _histogram(samples: Iterable[float]) -> tuple[int, ...]:
     return tuple(chain.from_iterable(sorted(numbers.items())))
 
 
-def _pairs(histogram: tuple[int, ...]) -> Iterable[tuple[int, int]]:
-    return zip(histogram[::2], histogram[1::2], strict=True)
+def _join(histograms: Iterable[tuple[int, ...]]) -> Counter[int]:
+    """Return the sum of histograms, by bucket."""
+    joined: Counter[int] = Counter()
+    for each in histograms:
+        for bucket, number in zip(each[::2], each[1::2], strict=True):
+            joined[bucket] += number
+    return joined
 
 
-def _p95(own: Iterable[float], others: Iterable[tuple[int, ...]]) -> float | None:
+def _p95(own: Iterable[float], others: Mapping[int, int]) -> float | None:
     """Return the 95th percentile (nearest rank), or None before there are 20 samples.
 
     A time in a bucket counts as the longest of the bucket, as a limit that is too short does harm.
     """
+    last = len(_BOUNDS) - 1
     samples = [(seconds, 1) for seconds in own]
-    for histogram in others:
-        samples += [
-            (_BOUNDS[min(bucket, len(_BOUNDS) - 1)], number) for bucket, number in _pairs(histogram)
-        ]
+    samples += [(_BOUNDS[min(bucket, last)], number) for bucket, number in others.items()]
     total = sum(number for _, number in samples)
     if total < MIN_SAMPLES:
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.state.events import Measured
 from autopilot.state.latency import FORGET_AFTER, Pauses
-from autopilot.state.sharing.latency import LONGEST_BETWEEN, MOST_REPLICAS, SharedLatency
+from autopilot.state.sharing.latency import LONGEST_BETWEEN, MOST_REPLICAS, SharedLatency, _join
 from autopilot.state.sharing.outbox import Outbox
 
 
@@ -75,6 +77,33 @@ class SharedLatencyTests(SynchronousTestCase):
             self.assertTrue(20.0 <= first <= 22.0, first)
             self.assertTrue(60.0 <= plain <= 66.0, plain)
         self.assertEqual((self.one.p95("n"), self.one.plain_p95("n")), (None, None))
+
+    def test_percentiles_follow(self) -> None:
+        """A later summary, and what is measured here, count from then on."""
+        for expected in (1.0, 20.0):
+            for _ in range(60):
+                self.one.ended("m", expected, None, None, 100)
+            self.exchange(100)
+            found = self.other.p95("m")
+            assert found is not None
+            self.assertTrue(expected <= found <= 1.1 * expected, found)
+        for _ in range(20):
+            self.other.started("m", 50.0, 101)
+        self.assertEqual(self.other.p95("m"), 50.0)
+
+    def test_percentiles_at_once(self) -> None:
+        """If many attempts ask, the histograms of all replicas are joined once."""
+        for replica in range(3, 3 + MOST_REPLICAS):
+            self.one.apply(measured(replica, "m"), 100)
+        with patch("autopilot.state.sharing.latency._join", wraps=_join) as joining:
+            for _ in range(100):
+                self.one.p95("m")
+                self.one.plain_p95("m")
+                self.one.p99_pause("m")
+            self.assertEqual(joining.call_count, 3)
+            self.one.apply(measured(99, "m"), 101)
+            self.one.p95("m")
+            self.assertEqual(joining.call_count, 6)
 
     def test_pauses(self) -> None:
         """The pauses of both count."""
