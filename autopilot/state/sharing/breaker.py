@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from zlib import crc32
 
@@ -177,7 +178,9 @@ class SharedBreaker(CircuitBreaker):
 
     def apply_probing(self, event: Probing, at: float) -> None:
         """Wait for the probe of another replica, which began at ``at``."""
-        model, version, period = event.model, event.version, event.period / 1000
+        model, version = event.model, event.version
+        # No longer than a failure of this model can count here, whatever another version sends.
+        period = min(event.period / 1000, rest(self.period, inf))
         if self._threshold <= 0:
             return
         if event.shared and version > self._successes.get(model, NEVER):

@@ -136,6 +136,13 @@ class OrderTests(SynchronousTestCase):
         self.breaker.apply_failed(CLIENTS[0], "m", (10, 1), 1000, 12.0)
         self.assertEqual(self.breaker.remaining(1000), {"m": 120.0})
 
+    def test_a_probe_for_ever(self) -> None:
+        """No probe of another replica lasts longer than a failure can count."""
+        self.breaker.apply_probing(Probing((9, 1), 0, "m", 2**53, b"", True), 1000)
+        for counter, client in enumerate(CLIENTS[:3], start=1):
+            self.hears_of(counter, client)
+        self.assertEqual(self.breaker.remaining(1000), {"m": 300.0})
+
     def test_a_warm_start_during_a_probe(self) -> None:
         """A replica that starts waits for the probes of others, of all clients and of one."""
         self.outbox.wake = lambda: None
