@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class FailureReason(StrEnum):
@@ -38,3 +39,17 @@ class FailureReason(StrEnum):
     _ignore_ = "status"
     for status in range(500, 600):
         vars()[f"STATUS_{status}"] = f"status_{status}"
+
+
+UNCONNECTED: Final = frozenset(
+    {
+        FailureReason.DNS_ERROR,
+        FailureReason.CONNECT_REFUSED,
+        FailureReason.CONNECT_ERROR,
+        FailureReason.CONNECT_TIMEOUT,
+        FailureReason.PROXY_ERROR,
+        FailureReason.TLS_ERROR,
+    }
+)
+"""The reasons of an attempt that got no connection. All models have the same address, so that none
+of these says anything about one model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.failure_reason import UNCONNECTED, FailureReason
 from autopilot.state.events import Failed, Measured, Probing, Stuck, Succeeded
 from autopilot.state.sharing.affinity import SharedAffinity
 from autopilot.state.sharing.breaker import SharedBreaker
@@ -42,8 +42,17 @@ class SharedTables(StateTables):
         now: float,
         took: float,
     ) -> None:
-        """Record that an attempt failed, as `StateTables` does."""
-        if reason is not FailureReason.CONTEXT:
+        """Record that an attempt failed, as `StateTables` does.
+
+        That this replica got no connection is not told to others. It may have no descriptor left,
+        or no network, and fails with every model, which the others would then put behind all.
+        """
+        if reason in UNCONNECTED:
+            version = self.outbox.version()
+            self.breaker.apply_failed(client, model, version, now, took)
+            if key is not None:
+                self.affinity.apply_failed(key, model, version, now, took, committed=False)
+        elif reason is not FailureReason.CONTEXT:
             self._failed(client, key, model, now, took, committed=False)
         elif key is not None:
             self.affinity.failed(key, model, now, took)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.failure_reason import FailureReason
+from autopilot.routing.failure_reason import UNCONNECTED, FailureReason
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
 from autopilot.state.events import (
@@ -309,6 +309,17 @@ class ReplicasTests(SynchronousTestCase):
         for tables in self.replicas.tables:
             self.assertEqual(tables.breaker.cooling(None, self.replicas.now), {"m"})
             self.assertEqual(tables.breaker.cooling(CLIENTS[3], self.replicas.now), {"m"})
+
+    def test_no_connection(self) -> None:
+        """A worker that gets no connection to any model puts none behind for the others."""
+        for reason, client in zip(sorted(UNCONNECTED), CLIENTS * 2, strict=False):
+            self.a.failed(client, (client, SELECTOR, b""), "m", reason, self.replicas.now, 0.0)
+        self.replicas.advance()
+        self.assertEqual(self.a.breaker.open, {"m"})
+        self.assertEqual(self.a.affinity.failed_recently(KEY, self.replicas.now), {"m"})
+        for tables in (self.b, self.c, self.replicas.parent.tables):
+            self.assertEqual(tables.breaker.open, frozenset())
+            self.assertEqual(list(tables.events(self.replicas.now)), [])
 
     def test_one_client(self) -> None:
         """A model that fails one client three times, each on another worker, cools for it alone."""
