@@ -20,6 +20,8 @@ HELD_AFTER: Final = 10.0
 """Seconds without a heartbeat after which a worker counts as held."""
 KILLED_AFTER: Final = 60.0
 """Seconds without a heartbeat after which a worker is replaced."""
+READY_WITHIN: Final = 120.0
+"""Seconds after which a worker that does not serve yet is killed."""
 LONGEST_PAUSE: Final = 30.0
 """Seconds before a worker is started again that fails each time."""
 SETTLED_AFTER: Final = 60.0
@@ -167,6 +169,8 @@ class Supervisor:
         if watched is None or watched.ready:
             return
         watched.ready = True
+        if not watched.draining:
+            watched.ends_by = inf
         self._log.info(
             "Worker {number} (process {pid}) serves", number=watched.number, pid=child.pid
         )
@@ -265,7 +269,8 @@ class Supervisor:
                 problem=error.strerror or str(error),
             )
             return None
-        watched = _Watched(number, child, self._clock.seconds())
+        now = self._clock.seconds()
+        watched = _Watched(number, child, now, ends_by=now + READY_WITHIN)
         self._watched[child] = watched
         return watched
 
@@ -367,9 +372,10 @@ class Supervisor:
             if now >= each.ends_by:
                 each.ends_by = inf
                 self._log.error(
-                    "Worker {number} (process {pid}) did not end in its time and is killed",
+                    "Worker {number} (process {pid}) did not {what} in its time and is killed",
                     number=each.number,
                     pid=each.child.pid,
+                    what="end" if each.draining else "begin to serve",
                 )
                 each.child.kill()
 

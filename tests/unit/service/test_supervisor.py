@@ -12,6 +12,7 @@ from autopilot.service.supervisor import (
     HELD_AFTER,
     KILLED_AFTER,
     LONGEST_PAUSE,
+    READY_WITHIN,
     SETTLED_AFTER,
     Supervisor,
 )
@@ -142,6 +143,19 @@ class ReplacementTests(SupervisorTestCase):
         self.failing = False
         self.clock.advance(1)
         self.assertEqual(self.states()[0], "0:103 starting")
+
+    def test_never_ready(self) -> None:
+        """One whose reactor runs, but which does not serve, is killed once, and replaced."""
+        self.supervisor.ready(self.launched[0])
+        self.supervisor.ready(self.launched[1])
+        self.pass_seconds(READY_WITHIN - 2)
+        self.assertEqual([each.told for each in self.launched], [[], [], []])
+        self.pass_seconds(10)
+        self.assertEqual([each.told for each in self.launched], [[], [], ["kill"]])
+        self.assertEqual(self.logged("did not begin to serve in its time"), 1)
+        self.supervisor.ended(self.launched[2], "was killed by SIGKILL")
+        self.clock.advance(0)
+        self.assertEqual(self.states()[2], "2:103 starting")
 
     def test_unknown(self) -> None:
         """What is reported of a process that has ended changes nothing."""
