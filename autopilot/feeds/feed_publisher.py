@@ -28,6 +28,11 @@ class FeedPublisher:
         self._readers: dict[FeedReader, None] = {}
         self._noting: IDelayedCall | None = None
 
+    @property
+    def fetched(self) -> tuple[str, ...]:
+        """The feeds that have been fetched."""
+        return tuple(each.name for each in self._plane.statuses if each.fetched_at is not None)
+
     def join(self, send: Callable[[bytes], None], transport: Any) -> FeedReader:
         """Send both feeds to a reader from now on, until it is closed.
 

@@ -63,11 +63,6 @@ class ReceivedFeed:
         self._repeats = LogRateLimit()
         self._stopped = False
 
-    @property
-    def reading(self) -> bool:
-        """Whether a body is being read."""
-        return self._reading is not None
-
     def take(self, received: Received) -> None:
         """Take what arrived, now or when what came before has been read."""
         if self._stopped:

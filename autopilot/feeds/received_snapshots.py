@@ -37,11 +37,6 @@ class ReceivedSnapshots(ControlPlane):
         if received is not None:
             self._feeds[received.head.name].take(received)
 
-    @property
-    def arriving(self) -> bool:
-        """Whether a body has begun to arrive and has not been read yet."""
-        return self._assembly.begun or any(each.reading for each in self._feeds.values())
-
     def status(self, feed: str) -> FeedStatus:
         """See `ControlPlane`."""
         return self._feeds[feed].status

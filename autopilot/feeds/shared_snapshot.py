@@ -136,11 +136,6 @@ class Assembly:
     def __init__(self) -> None:
         self._begun: dict[str, tuple[FeedHead, float, BytesIO]] = {}
 
-    @property
-    def begun(self) -> bool:
-        """Whether there are heads whose bodies are not whole yet."""
-        return bool(self._begun)
-
     def add(self, piece: bytes, now: float) -> Received | None:
         """Take the next piece; return a feed when it is whole.
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
-from twisted.protocols.amp import AMP, Boolean, Command, String
+from twisted.protocols.amp import AMP, Boolean, Command, ListOf, String
 from twisted.python.failure import Failure
 
 _DONE = Failure(ConnectionDone())
@@ -24,7 +24,21 @@ class _Notice(Command):
 
 
 class Ready(_Notice):
-    """To the parent: the worker serves connections."""
+    """To the parent: the worker serves connections, with these feeds.
+
+    Without ``feeds``, it has waited for them long enough.
+    """
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"feeds", ListOf(String(), optional=True))]
+
+
+class Await(_Notice):
+    """To a worker that is ready: read these feeds first, which the parent has by now.
+
+    Otherwise it would refuse its first requests, although there are models for them.
+    """
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"feeds", ListOf(String()))]
 
 
 class Draining(_Notice):

@@ -124,9 +124,7 @@ class ParentService(AutopilotService):
             share(self.settings, number, self._count),
             slot,
             tuple(self._admin_addresses()),
-            tuple(
-                each.name for each in self._parts.control.statuses if each.fetched_at is not None
-            ),
+            () if self._parts.publisher is None else self._parts.publisher.fetched,
         )
 
     def _reload(self, settings: Settings, *, expected: bool = True) -> Change:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from autopilot.process.board import Board
 from autopilot.process.spawn import environment_without, spawn_module
 from autopilot.service.assignment import Assignment
-from autopilot.service.commands import Drain, Draining, Line, Ready
+from autopilot.service.commands import Await, Drain, Draining, Line, Ready
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
 from autopilot.settings import DECLARED
@@ -141,6 +141,7 @@ class WorkerProcess(ProcessProtocol):
         self._ready = ready
         self._write = write
         self._drains = False
+        self._publisher: FeedPublisher | None = None
         self._reader: FeedReader | None = None
         self._link: EventLink | None = None
         self._unfinished = {1: b"", 2: b""}
@@ -183,6 +184,7 @@ class WorkerProcess(ProcessProtocol):
 
     def follow(self, publisher: FeedPublisher) -> None:
         """Send the process the feeds, and each refresh of them."""
+        self._publisher = publisher
         self._reader = publisher.join(partial(self.frames.send, Kind.FEED), self.frames.transport)
 
     def join(self, hub: Hub) -> None:
@@ -212,10 +214,16 @@ class WorkerProcess(ProcessProtocol):
         except ProcessExitedAlready:
             return
 
-    def _became_ready(self) -> None:
-        if not self._drains:  # otherwise the notice was on its way already
-            self._acceptor.ready(self.slot)
-            self._ready(self)
+    def _became_ready(self, feeds: Collection[bytes] | None) -> None:
+        if self._drains:  # the notice was on its way already
+            return
+        if feeds is not None and self._publisher is not None:
+            fetched = {each.encode("ascii") for each in self._publisher.fetched}
+            if missing := sorted(fetched.difference(feeds)):
+                self.line.tell(Await, feeds=missing)
+                return
+        self._acceptor.ready(self.slot)
+        self._ready(self)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803  Twisted's
         """See `IProcessProtocol`: pass on whole lines."""

@@ -31,7 +31,7 @@ from autopilot.process.malloc import (
 )
 from autopilot.process.systemd.sockets import Sockets
 from autopilot.service.assignment import Assignment, AssignmentError
-from autopilot.service.commands import Drain, Draining, Line, Ready
+from autopilot.service.commands import Await, Drain, Draining, Line, Ready
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
 from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
@@ -108,15 +108,11 @@ class WorkerService(AutopilotService):
         self._retired_at = inf
         super().__init__(assignment.settings, reactor=reactor, records=records)
 
-    @property
-    def _control(self) -> ReceivedSnapshots:
-        control = self._parts.control
-        assert isinstance(control, ReceivedSnapshots)
-        return control
-
     def feed(self, payload: bytes) -> None:
         """Take a frame of a feed from the parent."""
-        self._control.frame(payload)
+        control = self._parts.control
+        assert isinstance(control, ReceivedSnapshots)
+        control.frame(payload)
 
     def join(self, line: Line) -> None:
         """Share state with the parent, over its commands."""
@@ -127,20 +123,20 @@ class WorkerService(AutopilotService):
 
     def learn(self, batch: bytes) -> None:
         """Take a batch of what the router has learned before; an empty one is the end."""
-        if batch and self._parts.hub is not None and self._link is not None:
-            self._parts.hub.received(batch, self._link)
-        else:
+        if not batch:
             self._has_learned = True
+        elif self._parts.hub is not None:
+            # It may arrive before `join`, while there is no link.
+            self._parts.hub.received(batch, self._link)
 
     def has(self, feeds: Collection[str]) -> bool:
-        """Return whether these feeds, and those that the parent has fetched since, have been read.
+        """Return whether these feeds have been read, and all that was learned has been received."""
+        return self._has_learned and self.feeds.issuperset(feeds)
 
-        What the router has learned must have been received, too.
-        """
-        if not self._has_learned or self._control.arriving:
-            return False
-        have = {each.name for each in self._control.statuses if each.fetched_at is not None}
-        return have.issuperset(feeds)
+    @property
+    def feeds(self) -> set[str]:
+        """The feeds that have been read."""
+        return {each.name for each in self._parts.control.statuses if each.fetched_at is not None}
 
     def report(self) -> bytes:
         """Return the report for the parent."""
@@ -236,11 +232,13 @@ class Worker:
         self._frames.on(Kind.SETTINGS, self._assigned)
         self._line.on(Draining, self._announce_drain)
         self._line.on(Drain, self._drain)
+        self._line.on(Await, self._await)
         self._service: WorkerService | None = None
         self._stopping: Deferred[None] | None = None
         self._ending = self._stopped = False
         self._logging = False
         self._status = 0
+        self._patient_until = 0.0
 
     def run(self) -> int:
         """Serve until the end, and return the exit status."""
@@ -301,7 +299,8 @@ class Worker:
         # Only now, so that no event is read before it can be applied.
         self._adopt(COMMANDS, self._line)
         service.join(self._line)
-        self._wait_for(awaited, self._reactor.seconds() + _LONGEST_WAIT_SECONDS)
+        self._patient_until = self._reactor.seconds() + _LONGEST_WAIT_SECONDS
+        self._wait_for(awaited)
         self._tidy(service)
 
     def _tidy(self, service: WorkerService) -> None:
@@ -316,14 +315,20 @@ class Worker:
         adopt(self._reactor, descriptor, protocol)
         os.close(descriptor)
 
-    def _wait_for(self, feeds: Collection[str], end: float) -> None:
-        """Report readiness once these feeds have been read: a predecessor served with them."""
+    def _wait_for(self, feeds: Collection[str]) -> None:
+        """Report readiness once these feeds have been read: the parent has them."""
         if self._service is None or self._stopping is not None:
             return
-        if self._service.has(feeds) or self._reactor.seconds() >= end:
-            self._line.tell(Ready)
-        else:
-            self._reactor.callLater(_LOOK_SECONDS, self._wait_for, feeds, end)
+        patient = self._reactor.seconds() < self._patient_until
+        if patient and not self._service.has(feeds):
+            self._reactor.callLater(_LOOK_SECONDS, self._wait_for, feeds)
+            return
+        read = [each.encode("ascii") for each in sorted(self._service.feeds)]
+        self._line.tell(Ready, feeds=read if patient else None)
+
+    def _await(self, feeds: Collection[bytes]) -> None:
+        """Wait for what the parent has fetched while this process was starting."""
+        self._wait_for([each.decode("ascii") for each in feeds])
 
     def _beat(self, slot: Slot) -> None:
         slot.heartbeat = max(1, int(self._reactor.seconds() * 1000))

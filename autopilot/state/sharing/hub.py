@@ -148,8 +148,8 @@ class Hub:
                 call.cancel()
         self._flush_call = self._measure_call = None
 
-    def received(self, batch: bytes, link: Link) -> None:
-        """Apply a batch that came by ``link``, and pass it on by the others; never raise.
+    def received(self, batch: bytes, link: Link | None) -> None:
+        """Apply a batch, and pass it on by all links but that by which it came; never raise.
 
         A batch with one malformed event is not applied and not passed on.
         """

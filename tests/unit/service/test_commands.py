@@ -39,9 +39,9 @@ class LineTests(SynchronousTestCase):
 
     def test_handler_fails(self) -> None:
         """What a handler raises is logged, and the connection stays open."""
-        self.parent.on(Ready, self.fail_to_read)
+        self.parent.on(Draining, self.fail_to_read)
         self.parent.on(Events, lambda batch: self.told.append(batch))
-        self.worker.tell(Ready)
+        self.worker.tell(Draining)
         self.worker.tell(Events, batch=b"more")
         self.pump.flush()
         self.assertEqual(self.told, [b"more"])

@@ -246,6 +246,26 @@ class ChangeTests(ParentTestCase):
         self.assertEqual(len(heads), len(FEEDS))
         self.end(self.router)
 
+    def test_feeds_of_a_slow_start(self) -> None:
+        """A worker that became ready without them, or with one, reads what was fetched meanwhile.
+
+        One that has waited long enough serves.
+        """
+        self.router._restart_workers()
+        slow = self.workers[2]
+        one = bytes([0, len(FEEDS[0])]) + FEEDS[0].encode()
+        missing = [
+            f"Await {b''.join(bytes([0, len(each)]) + each.encode() for each in some).decode()}"
+            for some in (sorted(FEEDS), [FEEDS[1]])
+        ]
+        for feeds in (b"", one):
+            slow.tells("Ready", feeds=feeds)
+        self.assertEqual([each for each in slow.told if each.startswith("Await")], missing)
+        self.assertEqual(self.workers[0].told, [])
+        slow.tells("Ready")
+        self.assertEqual([each.split()[0] for each in self.workers[0].told], ["Drain"])
+        self.end(self.router)
+
     def test_output(self) -> None:
         """Workers' lines are passed on whole, the last one also without its end."""
         first, second = (each.protocol for each in self.workers)

@@ -21,6 +21,7 @@ from autopilot.service.assignment import Assignment
 from autopilot.service.frames import Frames, Kind
 from autopilot.service.worker_service import CANNOT_START, Worker, WorkerService
 from autopilot.settings import NO_PORT
+from autopilot.state.events import Stuck, encode
 from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring.role import Place, Role
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
@@ -68,11 +69,7 @@ class WorkerServiceTests(ServiceTestCase):
         for feed, body in bodies.items():
             self.assertFalse(self.worker.has((feed,)))
             status = FeedStatus(feed, fetched_at=0.0)
-            head, *rest = pieces(head_of(status, "1", len(body), None, 0.0), body)
-            self.worker.feed(head)
-            # Even if the parent had not fetched it when it started the worker.
-            self.assertFalse(self.worker.has(()))
-            for piece in rest:
+            for piece in pieces(head_of(status, "1", len(body), None, 0.0), body):
                 self.worker.feed(piece)
             while not self.worker.has((feed,)):
                 self.reactor.advance(0.01)
@@ -180,6 +177,13 @@ class WorkerServiceTests(ServiceTestCase):
                 self.reactor.advance(0)
             found.append(browser.response.status)
         return found
+
+    def test_learns_before_it_is_linked(self) -> None:
+        """What the router has learned counts, although the commands' connection is not up yet."""
+        (batch,) = encode([Stuck((1, 7), 0, b"c" * 16, b"s" * 16, b"", NAMES[0])])
+        self.worker.learn(batch)
+        self.assertEqual(len(self.worker._parts.tables.affinity), 1)
+        self.stop()
 
     def test_reload(self) -> None:
         """What the parent assigns later is applied, unless the worker has begun to stop."""
