@@ -109,6 +109,7 @@ class Processes:
         if self._hub is not None:
             child.join(self._hub)
             self._send_state(child, self._hub.dump())
+        child.launched(self._reactor)
         return child
 
     def _send_state(self, child: WorkerProcess, batches: Iterator[bytes]) -> None:
@@ -141,6 +142,8 @@ class WorkerProcess(ProcessProtocol):
         self._ready = ready
         self._write = write
         self._drains = False
+        self._launched = False
+        self._early_end: Failure | None = None
         self._publisher: FeedPublisher | None = None
         self._reader: FeedReader | None = None
         self._link: EventLink | None = None
@@ -174,9 +177,15 @@ class WorkerProcess(ProcessProtocol):
                 environment,
                 piped=self._write is not None,
             )
-            self.pid = process.pid
+            self.pid = process.pid or 0  # none if it has ended already
             for descriptor, protocol in ((COMMANDS, self.line), (FRAMES, self.frames)):
                 adopt(reactor, ends[descriptor][0].fileno(), protocol)
+
+    def launched(self, reactor: Any) -> None:
+        """Report the end from now on; in the next turn, if the process has ended already."""
+        self._launched = True
+        if self._early_end is not None:
+            reactor.callLater(0, self.processEnded, self._early_end)
 
     def assign(self, assignment: Assignment) -> None:
         """Tell the process what to do, at its start or after a reload."""
@@ -240,6 +249,9 @@ class WorkerProcess(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:  # noqa: N802  Twisted's
         """See `IProcessProtocol`."""
+        if not self._launched:  # `spawnProcess` itself finds out that a process has died at once
+            self._early_end = reason
+            return
         for rest in self._unfinished.values():
             if rest:
                 self._write_line(rest)

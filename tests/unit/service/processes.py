@@ -128,6 +128,8 @@ class ProcessReactor(MemoryReactorClock):
         super().__init__()
         self.processes: list[FakeProcess] = []
         self.refusing = False
+        self.stillborn = 0
+        """So many processes end before `spawnProcess` returns."""
         self.ports: list[Port] = []
 
     def spawnProcess(  # noqa: N802  Twisted's
@@ -149,6 +151,9 @@ class ProcessReactor(MemoryReactorClock):
         process = FakeProcess(self, protocol, given)
         self.processes.append(process)
         protocol.makeConnection(process)
+        if self.stillborn:
+            self.stillborn -= 1
+            process.ends_with(number=15)
         return process
 
     def adoptStreamConnection(self, fileDescriptor: int, family: Any, factory: Any) -> None:  # noqa: N803

@@ -136,6 +136,18 @@ class StartTests(ParentTestCase):
         self.assertEqual(len(self.workers), 2)
         self.end(service)
 
+    def test_dies_at_once(self) -> None:
+        """A process that ends while it is being started is replaced, and holds up no stop."""
+        self.reactor.stillborn = 1
+        service = self.parent()
+        self.reactor.advance(0)
+        self.assertEqual(service.supervisor.deaths, 1)
+        self.reactor.advance(0)
+        self.assertEqual([each.gone for each in self.workers], [True, False, False])
+        self.all_ready()
+        self.assertEqual(service.supervisor.serving, 2)
+        self.end(service)
+
 
 class ChangeTests(ParentTestCase):
     """A parent whose workers serve."""
